@@ -1,0 +1,11 @@
+"""One environment for every kernel that a test starts."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+os.environ["IPYTHONDIR"] = str(ROOT / ".ipython")
+os.environ["IPYKERNEL_CELL_NAME"] = "<cell>"
+os.environ["PYTHONHASHSEED"] = "0"
+os.environ["TIERLAB_FIGURES_DIR"] = str(ROOT / "build" / "test-figures")

@@ -1,0 +1,128 @@
+"""The notebooks: stored outputs are complete and fresh, every one runs with other parameters, and nbval would notice."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from tierlab import parameters, paths, report
+
+TINY = Path(__file__).parent / "data" / "tiny.ipynb"
+NOTEBOOKS = report.find_all()
+# One other value at least for every notebook; a small one where the default takes long.
+CHANGED = {
+    "08_article_claims": {"section": "FAQ"},
+}
+IGNORED = ("nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception", "skip-execution")
+PRIVATE = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/work/|\b[A-Z]:\\)\S*|\bsk-[\w-]{16,}|\bAIza[\w-]{20,}")
+
+
+@pytest.fixture(scope="module", params=[*NOTEBOOKS, TINY], ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def ignores(cell):
+    return [tag for tag in cell.metadata.get("tags", []) if tag in IGNORED] or re.findall(r"^\s*#\s*NBVAL_\w+", cell.source, re.M)
+
+
+class TestStructure:
+    def test_every_code_cell_was_executed_in_order(self, code):
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+    def test_no_error_and_no_stderr_is_stored(self, code):
+        outputs = [output for cell in code for output in cell.outputs]
+        assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+    def test_no_path_and_no_key_is_stored(self, code):
+        texts = [json.dumps(o.get("data", {}).get(k, o.get("text", ""))) for c in code for o in c.outputs for k in o.get("data", {"": 0})]
+        assert not [found for text in texts if not text.startswith('"iVBOR') for found in PRIVATE.findall(text)]
+
+    def test_most_cells_are_compared(self, code):
+        assert sum(not ignores(cell) for cell in code) >= 0.8 * len(code)
+
+    def test_a_cell_that_is_not_compared_says_why(self, code):
+        for cell in code:
+            if ignores(cell):
+                assert re.search(r"^\s*#(?!\s*NBVAL_)\s*\S+ \S+ \S+", cell.source, re.M), cell.source
+
+    def test_no_cell_ends_with_a_semicolon(self, code):
+        assert not [cell.source for cell in code if cell.source.rstrip().endswith(";")]
+
+    def test_logic_lives_in_the_module(self, code):
+        nodes = [node for cell in code for node in ast.walk(ast.parse(cell.source))]
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+        assert not [node.name for node in functions if node.end_lineno - node.lineno >= 6]
+
+    def test_one_cell_declares_the_parameters(self, notebook):
+        tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        assert all(parameter.meaning for parameter in parameters.declared(notebook).values())
+
+    def test_the_title_is_a_question(self, notebook):
+        title = notebook.cells[0].source.splitlines()[0]
+        assert notebook.cells[0].cell_type == "markdown" and title.startswith("# ") and title.endswith("?")
+
+    def test_nothing_of_one_run_is_stored(self, notebook):
+        assert report.cleaned(nbformat.from_dict(json.loads(nbformat.writes(notebook)))) == notebook
+
+
+class TestNbval:
+    """Strict nbval passes on what is stored and fails when one stored number is changed."""
+
+    @staticmethod
+    def nbval(path):
+        (path.parent / "pytest.ini").write_text("[pytest]\n")
+        options = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={Path(__file__).parent / 'nbval.cfg'}"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", path.parent / "pytest.ini", *options, path]
+        return subprocess.run(command, capture_output=True, text=True, cwd=path.parent, check=False)
+
+    @pytest.mark.parametrize(("was", "now"), [("10.0", "10.0"), ("10.0", "10.1")])
+    def test_a_changed_number_is_noticed(self, tmp_path, was, now):
+        text = TINY.read_text("utf-8")
+        assert text.count(was) == 2  # the table as text and as HTML
+        copy = tmp_path / "copy.ipynb"
+        copy.write_text(text.replace(was, now, 1), "utf-8")
+        done = self.nbval(copy)
+        assert done.returncode == (was != now), done.stdout
+        assert ("failed" in done.stdout) == (was != now) and "passed" in done.stdout
+
+
+class TestRuns:
+    @pytest.fixture(scope="class")
+    def pages(self, tmp_path_factory):
+        if not NOTEBOOKS:
+            pytest.skip("there are no notebooks yet")
+        out = tmp_path_factory.mktemp("changed")
+        report.run(NOTEBOOKS, parameters={stem: values for stem, values in CHANGED.items() if values}, out=out)
+        return out
+
+    def test_every_notebook_has_a_changed_parameter(self):
+        assert list(CHANGED) == [path.stem for path in NOTEBOOKS] and all(CHANGED.values())
+
+    @pytest.mark.parametrize("stem", [path.stem for path in NOTEBOOKS])
+    def test_it_runs_with_other_parameters(self, pages, stem):
+        soup = BeautifulSoup((pages / f"{stem}.html").read_text("utf-8"), "html.parser")
+        shown = soup.find(class_="changed").get_text()
+        assert all(f"{name} = {value}" in shown for name, value in CHANGED[stem].items())
+        assert not [img for img in soup("img") if img["alt"].startswith(("No description", "the control at"))]
+        assert not soup.find(class_="output_stderr") and not soup.find(class_="output_error")
+
+    @pytest.mark.skipif(not NOTEBOOKS, reason="there are no notebooks yet")
+    def test_stored_outputs_and_figures_are_fresh(self):
+        assert report.refresh(check=True) == [], "run `make refresh`"
+
+
+def test_the_tests_see_every_notebook():
+    assert {path.stem for path in paths.NOTEBOOKS.glob("*.ipynb")} == {path.stem for path in NOTEBOOKS}

@@ -1,0 +1,37 @@
+"""tierlab: decide between flagship, mid-tier and small models with numbers you can defend.
+
+Three tables and functions between them: prices, requests, outcomes. Names are loaded when first used,
+so that ``import tierlab`` stays fast and pulls in no plotting, widget or provider code.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_ROOM_OF = {
+    name: room
+    for room, names in {
+        "buckets": ("split_input",),
+        "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
+        "claims": ("evaluate_claims",),
+        "pricing": ("price", "reprice"),
+        "scaling": ("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
+        "workload": ("Workload", "cache_hits", "load_requests"),
+    }.items()
+    for name in names
+}
+_ROOMS = {"buckets", "catalog", "claims", "datasets", "paths", "plots", "pricing", "report", "scaling", "widgets", "workload"}
+
+__all__ = sorted([*_ROOM_OF, *_ROOMS])
+
+
+def __getattr__(name):
+    if name in _ROOM_OF:
+        return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,214 @@
+"""The command line: ``python -m tierlab``."""
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import sys
+from importlib import metadata
+
+KEYS = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "openai": ("OPENAI_API_KEY",),
+    "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+EXAMPLES = """\
+examples:
+  python -m tierlab run                                        every notebook, as HTML pages in build/report
+  python -m tierlab run 02_scaling_costs -p trace azure_conv   one notebook, with one parameter changed
+  python -m tierlab run -f quarter.yaml --out build/2026q3     parameters from a file, into another folder
+  python -m tierlab prices --source article                    the nine prices of the article
+  python -m tierlab prices --changes 2026-11-23 2027-01-05     what changes, and when
+  python -m tierlab datasets fetch azure_conv                  download one public data set, checked
+  python -m tierlab doctor                                     what is installed, which keys are set
+"""
+
+
+def main(arguments=None):
+    """Run one command; the exit status: 0 done, 1 a notebook failed or is stale, 2 a mistake in the input."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        sys.stdout = None
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"tierlab: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        from tierlab.report import NotebookError
+
+        if not isinstance(error, NotebookError):
+            raise
+        print(f"tierlab: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m tierlab",
+        description="Decide between flagship, mid-tier and small language models with numbers you can defend.",
+        epilog=EXAMPLES,
+        formatter_class=raw,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name, function, summary, examples):
+        epilog = "examples:\n" + "\n".join(f"  python -m tierlab {line}" for line in examples)
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=epilog, formatter_class=raw)
+        sub.set_defaults(command=function)
+        return sub
+
+    run = command(
+        "run",
+        _run,
+        "Run notebooks with checked parameters and write HTML pages.",
+        [
+            "run",
+            "run 01_pricing 02_scaling_costs",
+            "run 02_scaling_costs -p trace azure_conv -p seed 7",
+            "run -f quarter.yaml --out build/2026q3",
+        ],
+    )
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="name or path; without one, all of them")
+    run.add_argument(
+        *("-p", "--parameter"),
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="value of a parameter, for each notebook that declares it",
+    )
+    run.add_argument("-f", "--file", metavar="YAML", help="parameters from a file: `name: value`, or under a notebook's name")
+    run.add_argument("--out", metavar="DIR", help="folder of the report (build/report)")
+    run.add_argument("--force", action="store_true", help="run notebooks again whose inputs have not changed")
+    run.add_argument("--timeout", type=_seconds, default=120, metavar="SECONDS", help="limit for one cell (120)")
+
+    prices = command(
+        "prices",
+        _prices,
+        "Print prices in force on a day, in USD per million tokens, or how they change.",
+        [
+            "prices",
+            "prices --source article",
+            "prices --as-of 2026-12-01 --all",
+            "prices --changes 2026-11-23 2027-01-05",
+            "prices --csv > prices.csv",
+        ],
+    )
+    prices.add_argument("--source", default="maintained", help="article, maintained (default), or a path to a .csv or .parquet file")
+    prices.add_argument("--as-of", metavar="DATE", help="ISO date; by default the day on which the catalogue was checked")
+    prices.add_argument("--changes", nargs=2, metavar=("START", "END"), help="dated changes after START, up to END")
+    prices.add_argument("--all", action="store_true", help="every model of the catalogue, not the lineup of the day alone")
+    prices.add_argument("--csv", action="store_true", help="all columns, as CSV")
+
+    refresh = command(
+        "refresh",
+        _refresh,
+        "Rewrite the stored outputs of the notebooks and figures/.",
+        ["refresh", "refresh --check"],
+    )
+    refresh.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
+
+    datasets = command(
+        "datasets",
+        _datasets,
+        "List the public data sets, or download some.",
+        ["datasets", "datasets fetch azure_conv"],
+    )
+    datasets.add_argument("action", nargs="?", choices=["fetch"], help="download, unless they are cached")
+    datasets.add_argument("names", nargs="*", metavar="NAME", help="which ones")
+
+    command("doctor", _doctor, "Say what is installed, which keys are set, and which data sets are cached.", ["doctor"])
+    return parser
+
+
+def _seconds(text):
+    if not re.fullmatch(r"[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 up")
+    return int(text)
+
+
+def _run(options):
+    from tierlab import parameters, report
+
+    values = parameters.read_file(options.file) if options.file else {}
+    for name, value in options.parameter:
+        values[name] = value
+    print(report.run(options.notebooks, parameters=values, text=True, out=options.out, force=options.force, timeout=options.timeout))
+
+
+def _prices(options):
+    import tierlab as tl
+
+    prices = tl.load_prices(options.source, as_of=options.as_of)
+    if options.changes:
+        table = prices.changes(*options.changes)
+        about = f"changes after {options.changes[0]}, up to {options.changes[1]}"
+    else:
+        table = prices.in_force()
+        if not options.all:
+            models = prices.models()
+            table = table[table["model_id"].isin(models)].sort_values(
+                "model_id", key=lambda ids: ids.map(models.index), kind="stable"
+            )
+        about = f"prices in force on {prices.as_of:%Y-%m-%d}"
+    if options.csv:
+        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
+    if not options.changes:
+        shown = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
+        table = table[shown].assign(approximate=table["approximate"].map({True: "about", False: ""}))
+        table = table.rename(columns={"approximate": ""})
+    print(f"{about}, USD per million tokens ({prices.source})")
+    print(table.to_string(index=False, na_rep="-", float_format="{:,.4g}".format) if len(table) else "none")
+
+
+def _refresh(options):
+    from tierlab import report
+
+    stale = report.refresh(check=options.check)
+    for line in stale:
+        print(("stale: " if options.check else "rewritten: ") + line)
+    if not stale:
+        print("everything is fresh")
+    return int(options.check and bool(stale))
+
+
+def _datasets(options):
+    from tierlab import datasets
+
+    if options.action == "fetch":
+        if not options.names:
+            raise ValueError(f"name the data sets to fetch: {', '.join(datasets.REGISTRY)}")
+        for name in options.names:
+            print(datasets.path(name))
+        return
+    print(datasets.overview().to_string(index=False))
+
+
+def _doctor(options):
+    print(f"python        {platform.python_version()} on {platform.system()}")
+    for line in metadata.requires("tierlab") or ():
+        name = re.match(r"[\w.-]+", line)[0]
+        print(f"{name:<13} {_version(name)}")
+    for provider, names in KEYS.items():
+        found = [name for name in names if os.environ.get(name)]
+        print(f"{provider:<13} {f'{found[0]} is set' if found else f'no key ({chr(32).join(names)} not set)'}")
+    browser = next((name for name in BROWSERS if shutil.which(name)), None)
+    print(f"browser       {browser or 'none found (needed for PDF only)'}")
+    _datasets(argparse.Namespace(action=None))
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "MISSING"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

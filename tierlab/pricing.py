@@ -1,0 +1,367 @@
+"""Requests x prices -> US dollars by bucket, for whole tables at once.
+
+The one place where a token becomes a dollar. What is wrong raises and names the row; what had to be assumed
+comes back in `flags`.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tierlab.buckets import booleans, check_columns, one_of, plain, refuse, times, token_counts
+from tierlab.catalog import SINCE_EVER, STALE_AFTER_DAYS
+from tierlab.names import BATCH_RATES, BUCKETS
+
+COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
+FLAGS = (
+    *("approximate_price", "assumed_batch_rate", "assumed_write_rate", "before_launch", "after_retirement"),
+    *("before_first_price", "aggregate_without_band", "over_window", "stale_price"),
+)
+_BIT = {flag: 1 << i for i, flag in enumerate(FLAGS)}
+_BLOCK = 1 << 17  # rows per block: the working set of one block stays in the cache
+_INPUT = BUCKETS[:4]
+
+
+def price(requests, prices, *, price_on="as_of", strict=False, aggregate_band="base", residency=None):
+    """Price every request of a table, by bucket.
+
+    A context step is a cliff: when the whole input (all four input buckets) is above the step, every token of
+    the request pays the higher rate; at exactly the step it pays the lower.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
+        no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. An
+        aggregate row (`aggregate` true) is priced in the band its `context_above` reports.
+    prices : Prices
+        From `tierlab.load_prices`.
+    price_on : {"as_of", "at"}
+        The day whose rates apply: the catalogue's `as_of` for every row, or each row's own `at` (UTC).
+    strict : bool
+        Raise where a flag would be set.
+    aggregate_band : {"base", "highest"}
+        Context step of aggregate rows that report none: the base rate (flagged), or the highest step, which
+        bounds the cost from above (flagged as well).
+    residency : mapping of str to float, optional
+        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it). Every
+        region of the table must be named.
+
+    Returns
+    -------
+    DataFrame
+        Index of `requests`; uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US
+        dollars) and flags: the names of what was assumed, joined by ";", "" for nothing.
+
+    Raises
+    ------
+    ValueError
+        For a misspelt column or option, an unknown model, a count that is negative, fractional or missing,
+        more reasoning than output tokens, or tokens in a bucket for which the model has no rate.
+
+    Examples
+    --------
+    >>> import pandas as pd, tierlab as tl
+    >>> table = pd.DataFrame({"model_id": ["claude-opus-4-8"], "uncached_input_tokens": 500, "output_tokens": 300})
+    >>> float(tl.price(table, tl.load_prices("article"))["cost_usd"].iloc[0])
+    0.01
+    """
+    one_of("price_on", price_on, ("as_of", "at"))
+    one_of("aggregate_band", aggregate_band, ("base", "highest"))
+    check_columns(requests)
+    tokens = token_counts(requests)
+    code, names = _model_codes(requests, prices)
+    at = times(requests) if price_on == "at" else None
+    book = _rate_book(prices, names, at)
+    batch = booleans(requests, "batch")
+    job = _Job(book, code, at, batch, tokens, _bands(requests, aggregate_band), _multipliers(requests, residency))
+    costs, flags = _run(job, len(requests), requests)
+    table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
+    table["flags"] = _flag_names(flags)
+    if strict and flags.any():
+        found = table.loc[flags > 0, "flags"].value_counts()
+        first = requests.index[np.flatnonzero(flags)[0]]
+        raise ValueError(
+            f"{int((flags > 0).sum()):,} rows carry flags, first row {plain(first)!r}: {found[found > 0].to_dict()}"
+        )
+    return table
+
+
+def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
+    """What the same requests would cost on other models, at the rates of `prices.as_of`.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        The requests table; its own model_id is not used.
+    prices : Prices
+    models : sequence of str
+        Model names; any spelling that `prices.resolve` knows.
+    token_ratio : mapping of str to float, optional
+        Tokens on that model per token in the table, because tokenizers differ (measured median 1.25 for
+        Claude against Gemini on the same 809 prompts, 5th to 95th percentile 1.06 to 1.70). Without it the
+        counts are taken over as they are.
+    over_window : {"raise", "price"}
+        What to do with an input longer than a model's context window.
+
+    Returns
+    -------
+    DataFrame
+        One column of US dollars per model, index of `requests`.
+
+    Examples
+    --------
+    >>> import pandas as pd, tierlab as tl
+    >>> table = pd.DataFrame({"uncached_input_tokens": [500], "output_tokens": [300]})
+    >>> tl.reprice(table, tl.load_prices("article"), ["claude-haiku-4-5"]).round(6).to_dict("list")
+    {'claude-haiku-4-5': [0.002]}
+    """
+    one_of("over_window", over_window, ("raise", "price"))
+    check_columns(requests, needed=("uncached_input_tokens", "output_tokens"))
+    names = [prices.resolve(name) for name in models]
+    ratios = {prices.resolve(name): ratio for name, ratio in (token_ratio or {}).items()}
+    for name, ratio in ratios.items():
+        if name not in names:
+            raise ValueError(f"token_ratio names {name!r}, which is not among the models {names}")
+        if not (np.isfinite(ratio) and ratio > 0):
+            raise ValueError(f"token_ratio of {name!r} is {ratio!r}; a ratio is a number above 0")
+    tokens = token_counts(requests)
+    batch, bands = booleans(requests, "batch"), _bands(requests, "base")
+    result = {}
+    for name in names:
+        scaled = {b: t * ratios[name] for b, t in tokens.items()} if name in ratios else tokens
+        book = _rate_book(prices, [name], None)
+        job = _Job(book, np.zeros(len(requests), "int8"), None, batch, scaled, bands, None)
+        costs, flags = _run(job, len(requests), requests)
+        over = (flags & _BIT["over_window"]) > 0
+        if over_window == "raise":
+            refuse(requests, "uncached_input_tokens", over, f"input longer than the window of {name}")
+        result[name] = costs[4]
+    return pd.DataFrame(result, index=requests.index)
+
+
+@dataclass(frozen=True)
+class _Book:
+    """Rates of the models in use as arrays: (model x time slot) -> rate row -> (batch or not) -> rates."""
+
+    slots: np.ndarray  # starts of the time slots after the first, datetime64[us] as int64
+    first: np.ndarray  # model * slot -> row * 2 of the base rate
+    steps: np.ndarray  # model * slot x k -> context lengths above which the next row holds
+    window: np.ndarray  # model * slot -> context window (tokens)
+    flags: np.ndarray  # model * slot -> bits
+    rates: np.ndarray  # bucket x (row * 2 + batch) -> USD per token, 0 where there is none
+    missing: np.ndarray  # the same -> whether there is none
+    row_flags: np.ndarray  # row * 2 + batch -> bits
+    write_flag: np.ndarray  # row * 2 + batch -> bit to set when the row has cache writes
+    names: list
+
+
+@dataclass(frozen=True)
+class _Job:
+    book: _Book
+    code: np.ndarray
+    at: np.ndarray | None
+    batch: np.ndarray | None
+    tokens: dict
+    bands: tuple | None  # (aggregate, band) per row
+    multiplier: np.ndarray | None
+
+
+def _rate_book(prices, names, at):
+    """Arrays of the rates in force for some models, on `as_of` or, when `at` is given, in each time slot."""
+    where = [prices.rows_of[name] for name in names]
+    frame = prices.frame.take(np.concatenate([*where, []]).astype("intp"))
+    day = {c: frame[c].to_numpy("datetime64[us]") for c in ("valid_from", "launched_on", "retires_on", "checked_on")}
+    ever = SINCE_EVER.to_datetime64()
+    start = np.where(np.isnat(day["valid_from"]), ever, day["valid_from"])
+    stale = prices.as_of.to_datetime64() - day["checked_on"] > np.timedelta64(STALE_AFTER_DAYS, "D")
+    above, window = frame["context_above"].to_numpy(float), frame["context_window"].to_numpy(float)
+    slots = np.array([prices.as_of], "datetime64[us]")
+    if at is not None:
+        edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
+        slots = np.unique(np.append(edges[~np.isnat(edges)], ever))
+    ends = np.cumsum([len(rows) for rows in where])
+    first, steps, windows, flags = [], [], [], []
+    for begin, end in zip([0, *ends], ends, strict=False):
+        for slot in slots:
+            starts = start[begin:end]
+            held = begin + np.flatnonzero(starts == starts[starts <= slot].max(initial=starts.min()))
+            first.append(2 * held[0])
+            steps.append(above[held[1:]])
+            windows.append(window[held[0]])
+            early = slot < day["launched_on"][begin]
+            bits = _BIT["before_launch"] * early | _BIT["before_first_price"] * (not early and slot < starts.min())
+            flags.append(
+                bits | _BIT["after_retirement"] * (slot >= day["retires_on"][begin]) | _BIT["stale_price"] * stale[held].all()
+            )
+    ladder = np.full((len(steps), max(map(len, steps), default=0)), np.inf)
+    for line, lengths in zip(ladder, steps, strict=True):
+        line[: len(lengths)] = lengths
+    rates = frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(len(frame) * 2, len(BUCKETS)).T / 1e6
+    approximate = frame["approximate"].to_numpy() * _BIT["approximate_price"]
+    assumed = approximate | frame["batch_assumed"].to_numpy() * _BIT["assumed_batch_rate"]
+    return _Book(
+        slots=slots[1:].astype("int64"),
+        first=np.array(first, "intp"),
+        steps=ladder,
+        window=np.nan_to_num(np.array(windows), nan=np.inf),
+        flags=np.array(flags, "uint16"),
+        rates=np.ascontiguousarray(np.nan_to_num(rates)),
+        missing=np.isnan(rates),
+        row_flags=np.column_stack([approximate, assumed]).ravel().astype("uint16"),
+        write_flag=np.repeat(frame["write_assumed"].to_numpy() * _BIT["assumed_write_rate"], 2).astype("uint16"),
+        names=list(names),
+    )
+
+
+def _run(job, n, requests):
+    """Costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
+    costs, flags = np.empty((5, n)), np.empty(n, "uint16")
+    blocks = [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for bad in pool.map(lambda block: _price_block(job, block, costs, flags), blocks):
+            if bad:
+                _explain(job, requests, *bad)
+    return costs, flags
+
+
+def _price_block(job, block, costs, flags):
+    """Price one block of rows in place; returns (what, bucket, rows) of the first fault, if any."""
+    book = job.book
+    tokens = {bucket: column[block] for bucket, column in job.tokens.items()}
+    for bucket, column in tokens.items():
+        if column.min(initial=0) < 0:
+            return "negative", bucket, block.start + np.flatnonzero(column < 0)
+    key = job.code[block].astype("intp")
+    if job.at is not None:
+        key *= len(book.slots) + 1
+        key += np.searchsorted(book.slots, job.at[block], side="right")
+    total = sum(column for bucket, column in tokens.items() if bucket != "output")
+    bits = _take(book.flags, key) if book.flags.any() else np.zeros(len(key), "uint16")
+    over = None
+    if total.max(initial=0) > book.window.min():
+        over = total > _take(book.window, key)
+    if job.bands is not None:
+        aggregate, band, unreported = (column[block] for column in job.bands)
+        stepped = np.isfinite(book.steps).any(axis=1)[key]
+        bits |= np.where(aggregate & stepped & unreported, _BIT["aggregate_without_band"], 0).astype("uint16")
+        over = None if over is None else over & ~aggregate
+        total = np.where(aggregate, band, total)
+    row = _take(book.first, key)
+    for step in book.steps.T:
+        row += (total > _take(step, key)).view("int8") * 2
+    if job.batch is not None:
+        row += job.batch[block].view("int8")
+    for index, bucket in enumerate(BUCKETS):
+        if bucket in tokens and book.missing[index].any():
+            bad = _take(book.missing[index], row) & (tokens[bucket] > 0)
+            if bad.any():
+                return "missing", bucket, block.start + np.flatnonzero(bad)
+    _fill(job, block, costs[:, block], tokens, row)
+    if book.row_flags.any():
+        bits |= _take(book.row_flags, row)
+    if over is not None:
+        bits |= over.astype("uint16") << FLAGS.index("over_window")
+    if book.write_flag.any():
+        written = sum(tokens[b] for b in _INPUT[2:] if b in tokens)
+        bits |= np.where(written > 0, _take(book.write_flag, row), 0).astype("uint16")
+    flags[block] = bits
+    return None
+
+
+def _fill(job, block, out, tokens, row):
+    """Write the five cost columns of one block: tokens x rate, by bucket, and their sum."""
+    for index, buckets in enumerate((BUCKETS[:1], BUCKETS[1:2], BUCKETS[2:4], BUCKETS[4:])):
+        present = [bucket for bucket in buckets if bucket in tokens]
+        if not present:
+            out[index] = 0
+        for number, bucket in enumerate(present):
+            cost = _take(job.book.rates[BUCKETS.index(bucket)], row)
+            np.multiply(cost, tokens[bucket], out=out[index] if number == 0 else cost)
+            if number:
+                out[index] += cost
+    if job.multiplier is not None:
+        out[:4] *= job.multiplier[block]
+    np.add(out[0], out[3], out=out[4])
+    out[4] += out[1]
+    out[4] += out[2]
+
+
+def _take(table, index):
+    """`table[index]` for indices known to be in range, which spares the bounds check."""
+    return np.take(table, index, mode="clip")
+
+
+def _explain(job, requests, what, bucket, rows):
+    if what == "negative":
+        refuse(requests, f"{bucket}_tokens", np.isin(np.arange(len(requests)), rows), "a negative count")
+    name = job.book.names[job.code[rows[0]]]
+    batch = job.batch is not None and job.batch[rows[0]]
+    rate = f"{'batch rate' if batch else 'rate'} for {bucket}"
+    when = "" if job.at is None else f" on {pd.Timestamp(job.at[rows[0]], unit='us'):%Y-%m-%d}"
+    raise ValueError(
+        f"model {name!r} has no {rate}{when}, and the table has such tokens from row {plain(requests.index[rows[0]])!r} on; "
+        "a rate is never guessed: add it to a prices file, or set the rows aside"
+    )
+
+
+def _model_codes(requests, prices):
+    """Codes (int) of each row's model and the canonical names they stand for; each name is resolved once."""
+    column = requests["model_id"]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, spelt = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, spelt = pd.factorize(column)
+    if codes.min(initial=0) < 0:
+        refuse(requests, "model_id", codes < 0, "a missing model")
+    names = []
+    for code, name in enumerate(spelt):
+        try:
+            names.append(prices.resolve(name))
+        except ValueError as error:
+            rows = np.flatnonzero(codes == code)
+            if len(rows):
+                raise ValueError(
+                    f"{error} ({len(rows):,} rows, first row {plain(requests.index[rows[0]])!r}, column 'model_id')"
+                ) from None
+            names.append(None)  # a category that no row uses
+    unique = [name for name in dict.fromkeys(names) if name is not None]
+    if unique == names:
+        return codes, unique
+    lookup = np.array([unique.index(name) if name is not None else 0 for name in names], "int16")
+    return lookup[codes], unique
+
+
+def _bands(requests, aggregate_band):
+    """(aggregate, whole input that decides the context step, band unknown) per row, or None without aggregates."""
+    aggregate = booleans(requests, "aggregate")
+    if aggregate is None or not aggregate.any():
+        return None
+    reported = requests["context_above"] if "context_above" in requests else pd.Series(np.nan, requests.index)
+    reported = reported.to_numpy(float, na_value=np.nan)
+    unreported = np.isnan(reported)
+    reported = np.where(unreported, 0.0 if aggregate_band == "base" else np.finfo(float).max, reported + 1)
+    return aggregate, reported, unreported
+
+
+def _multipliers(requests, residency):
+    if residency is None:
+        return None
+    if "region" not in requests:
+        raise ValueError("residency needs a column 'region'")
+    factor = requests["region"].map(dict(residency)).to_numpy(float, na_value=np.nan)
+    refuse(requests, "region", np.isnan(factor), f"a region without a multiplier (there are {sorted(residency)})")
+    return factor
+
+
+def _flag_names(flags):
+    if not flags.any():
+        return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])
+    present = np.flatnonzero(np.bincount(flags))
+    lookup = np.zeros(present[-1] + 1, "int16")
+    lookup[present] = np.arange(len(present))
+    text = [";".join(flag for flag, bit in _BIT.items() if bits & bit) for bits in present]
+    return pd.Categorical.from_codes(lookup[flags], text)

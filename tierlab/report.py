@@ -1,0 +1,323 @@
+"""Run notebooks with checked parameters, write the HTML report, and keep the committed outputs fresh.
+
+Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from tierlab import paths
+from tierlab.catalog import unknown
+from tierlab.parameters import checked, declared
+
+KERNEL_START_SECONDS = 60
+
+
+class NotebookError(RuntimeError):
+    """One or more notebooks did not run to their end."""
+
+
+def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, timeout=120, processes=2):
+    """Run notebooks and write one HTML page each, with an index.
+
+    Parameters
+    ----------
+    notebooks : sequence of str or path, optional
+        Stems ("02_scaling_costs") or paths; by default every notebook of the kit, and pages of an earlier run
+        that are no longer part of it are deleted.
+    parameters : mapping, optional
+        Values by name, given to each of the notebooks that declares the name; or by a notebook's stem, a
+        mapping for that one alone.
+    text : bool
+        Values are texts, to be read as the type that the notebook declares (command line, YAML).
+    out : path, optional
+        Folder of the report; by default build/report.
+    force : bool
+        Run notebooks again whose inputs have not changed.
+    timeout : int
+        Seconds that one cell may take.
+    processes : int
+        Notebooks that run at the same time.
+
+    Returns
+    -------
+    Path
+        The index page.
+
+    Raises
+    ------
+    ValueError
+        Before anything runs: an unknown notebook or parameter, a value of the wrong type or out of range.
+    NotebookError
+        If a notebook fails; the others are finished first, and it has no page.
+    """
+    from tierlab import pages
+
+    sources = [find(name) for name in notebooks] if notebooks else find_all()
+    stems = [source.stem for source in sources]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"{twice[0]} is named twice; a report has one page for each notebook")
+    chosen = assign(sources, parameters or {}, text=text)
+    out = Path(out or paths.BUILD / "report")
+    executed = out / "notebooks"
+    executed.mkdir(parents=True, exist_ok=True)
+    if not notebooks:
+        _delete_others(out, stems)
+    surroundings = _surroundings()
+    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
+    todo = [s for s in sources if force or _stored_print(executed / s.name) != prints[s]]
+    failures = _execute_all(
+        [(source, executed / source.name, chosen[source], prints[source]) for source in todo],
+        figures=out / "figures",
+        timeout=timeout,
+        processes=processes,
+    )
+    for source in failures:
+        (out / f"{source.stem}.html").unlink(missing_ok=True)
+    complete = [path for path in sorted(executed.glob("*.ipynb")) if _stored_print(path)]
+    cards = []
+    for path in complete:
+        page, card = pages.page(nbformat.read(path, as_version=4), stem=path.stem, pages={p.stem for p in complete})
+        _write(out / f"{path.stem}.html", page)
+        cards.append(card)
+    _write(out / "index.html", pages.index(cards))
+    if failures:
+        raise NotebookError("; ".join(failures.values()))
+    return out / "index.html"
+
+
+def find(name):
+    """Path of a notebook, by its stem or by a path to it.
+
+    Examples
+    --------
+    >>> find("99_nothing")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown notebook '99_nothing'...
+    """
+    path = Path(name)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.resolve()
+    known = {path.stem: path for path in find_all()}
+    if path.name.removesuffix(".ipynb") not in known or path.parent != Path():
+        raise ValueError(unknown("notebook", str(name), known))
+    return known[path.name.removesuffix(".ipynb")]
+
+
+def find_all():
+    """Paths of the kit's notebooks, in reading order."""
+    # The number in front sets the order and keeps drafts out.
+    return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+def assign(sources, parameters, *, text=False):
+    """Which checked values each notebook gets.
+
+    Returns
+    -------
+    dict of Path to dict
+    """
+    declarations = {}
+    for source in sources:
+        try:
+            declarations[source] = declared(source)
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"{source.name}: {error}") from None
+    by_stem = {source.stem: source for source in sources}
+    own = {name: values for name, values in parameters.items() if name in by_stem}
+    shared = {name: value for name, value in parameters.items() if name not in by_stem}
+    known = sorted({name for found in declarations.values() for name in found})
+    for name, value in shared.items():
+        if name not in known:
+            kind = "notebook" if isinstance(value, dict) and name[:1].isdigit() else "parameter"
+            raise ValueError(unknown(kind, name, known if kind == "parameter" else by_stem))
+    chosen = {}
+    for source, found in declarations.items():
+        values = {name: value for name, value in shared.items() if name in found} | dict(own.get(source.stem) or {})
+        try:
+            chosen[source] = checked(values, found, text=text)
+        except ValueError as error:
+            raise ValueError(f"{source.stem}: {error}") from None
+    return chosen
+
+
+def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
+    """Run every notebook afresh with its defaults and store its outputs and figures.
+
+    Parameters
+    ----------
+    check : bool
+        Write nothing; compare with what is stored, images byte by byte.
+    notebooks : sequence of path, optional
+        By default every notebook of the kit.
+    figures : path, optional
+        Folder of the stored figures; by default figures/.
+
+    Returns
+    -------
+    list of str
+        What was stale, as sentences; empty if everything is fresh.
+
+    Raises
+    ------
+    NotebookError
+        If a notebook fails; nothing is written then.
+    """
+    whole = notebooks is None
+    notebooks = [Path(path) for path in (find_all() if whole else notebooks)]
+    stored_figures = Path(figures or paths.ROOT / "figures")
+    with tempfile.TemporaryDirectory() as folder:
+        fresh_figures = Path(folder, "figures")
+        jobs = [(source, Path(folder, source.name), {}, "") for source in notebooks]
+        if failures := _execute_all(jobs, figures=fresh_figures, timeout=timeout, processes=2):
+            raise NotebookError("; ".join(failures.values()))
+        stale = []
+        for source, executed, _, _ in jobs:
+            text = nbformat.writes(cleaned(nbformat.read(executed, as_version=4))) + "\n"
+            before = source.read_text(encoding="utf-8")
+            if text != before:
+                stale.append(f"{source.name}: {_first_difference(before, text)}")
+                if not check:
+                    _write(source, text)
+        return stale + _compare_figures(fresh_figures, stored_figures, whole=whole, check=check)
+
+
+def cleaned(notebook):
+    """A notebook without what differs between two equal runs: times, paths, run parameters, widget ids and state."""
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        for output in cell.get("outputs", []):
+            # Without its state a view only says that its model is missing; the text beside it remains.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def _execute_all(jobs, *, figures, timeout, processes):
+    """Run (source, target, parameters, fingerprint) jobs; what failed, as a message by source."""
+    failures = {}
+    if not jobs:
+        return failures
+    # Processes, because papermill changes the working folder of the whole process; started afresh, because a
+    # copy of a process that already has threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
+        futures = {pool.submit(_execute, *job, figures, timeout): job[0] for job in jobs}
+        for future in tqdm(as_completed(futures), total=len(futures), unit="notebook", disable=None, leave=False):
+            if message := future.result():
+                failures[futures[future]] = message
+    return failures
+
+
+def _execute(source, target, parameters, fingerprint, figures, timeout):
+    """Run one notebook; None, or what went wrong."""
+    os.environ |= {
+        "IPYTHONDIR": str(paths.ROOT / ".ipython"),
+        "IPYKERNEL_CELL_NAME": "<cell>",  # otherwise a warning carries the number of the process
+        "PYTHONHASHSEED": "0",
+        "TIERLAB_FIGURES_DIR": str(Path(figures).resolve()),
+    }
+    import papermill
+
+    Path(target).unlink(missing_ok=True)
+    try:
+        notebook = papermill.execute_notebook(
+            str(source),
+            str(Path(target).resolve()),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(Path(source).parent),
+            progress_bar=False,
+            request_save_on_cell_execute=False,
+            execution_timeout=timeout,
+            start_timeout=KERNEL_START_SECONDS,
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {target})"
+    except Exception as error:  # whatever stops one notebook is a line of the report, not the end of the others
+        return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
+    _write(target, nbformat.writes(notebook))
+    return None
+
+
+def _fingerprint(source, parameters, surroundings):
+    """What decides a notebook's outputs: its cells, the parameters, the module, the data and the installed packages."""
+    cells = [[cell.cell_type, cell.source, cell.metadata.get("tags")] for cell in nbformat.read(source, as_version=4).cells]
+    digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
+    for value in parameters.values():
+        if isinstance(value, str) and Path(value).is_absolute() and Path(value).is_file():
+            digest.update(Path(value).read_bytes())
+    return digest.hexdigest()
+
+
+def _surroundings():
+    module = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.mplstyle")]
+    files = [*module, *(p for p in paths.DATA.rglob("*") if p.is_file()), paths.ROOT / "requirements.txt"]
+    digests = [[str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()] for p in sorted(files) if p.is_file()]
+    return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]
+
+
+def _stored_print(executed):
+    if not executed.is_file():
+        return None
+    try:
+        return json.loads(executed.read_text(encoding="utf-8"))["metadata"].get("tierlab", {}).get("fingerprint")
+    except (ValueError, KeyError):
+        return None
+
+
+def _delete_others(out, stems):
+    for path in [*out.glob("*.html"), *(out / "notebooks").glob("*.ipynb")]:
+        if path.stem not in stems:
+            path.unlink()
+
+
+def _first_difference(before, after):
+    old, new = (json.loads(text)["cells"] for text in (before, after))
+    for number, (was, now) in enumerate(zip(old, new, strict=False)):
+        if was != now:
+            part = next((key for key in ("outputs", "execution_count", "metadata", "source") if was.get(key) != now.get(key)), "id")
+            return f"cell {number}: {part} changed"
+    return "metadata or format changed"
+
+
+def _compare_figures(fresh, stored, *, whole, check):
+    names = {p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()}
+    kept = {p.relative_to(stored) for p in stored.rglob("*") if p.is_file()} if whole else set()
+    stale = []
+    for name in sorted(names | kept):
+        new, old = fresh / name, stored / name
+        if name not in names:
+            stale.append(f"figures/{name.as_posix()}: no notebook makes it")
+            if not check:
+                old.unlink()
+        elif not old.is_file() or old.read_bytes() != new.read_bytes():
+            stale.append(f"figures/{name.as_posix()}: {'differs' if old.is_file() else 'missing'}")
+            if not check:
+                old.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(new, old)
+    return stale
+
+
+def _write(path, text):
+    Path(path).write_text(text, encoding="utf-8", newline="\n")
