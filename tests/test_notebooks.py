@@ -1,6 +1,7 @@
 """The notebooks: stored outputs are complete and fresh, every one runs with other parameters, and nbval would notice."""
 
 import ast
+import copy
 import json
 import re
 import subprocess
@@ -34,7 +35,9 @@ def code(notebook):
 
 
 def ignores(cell):
-    return [tag for tag in cell.metadata.get("tags", []) if tag in IGNORED] or re.findall(r"^\s*#\s*NBVAL_\w+", cell.source, re.M)
+    return [tag for tag in cell.metadata.get("tags", []) if tag in IGNORED] or re.findall(
+        r"^\s*#\s*NBVAL_\w+", cell.source, re.M
+    )
 
 
 class TestStructure:
@@ -46,7 +49,12 @@ class TestStructure:
         assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
     def test_no_path_and_no_key_is_stored(self, code):
-        texts = [json.dumps(o.get("data", {}).get(k, o.get("text", ""))) for c in code for o in c.outputs for k in o.get("data", {"": 0})]
+        texts = [
+            json.dumps(o.get("data", {}).get(k, o.get("text", "")))
+            for c in code
+            for o in c.outputs
+            for k in o.get("data", {"": 0})
+        ]
         assert not [found for text in texts if not text.startswith('"iVBOR') for found in PRIVATE.findall(text)]
 
     def test_most_cells_are_compared(self, code):
@@ -75,7 +83,7 @@ class TestStructure:
         assert notebook.cells[0].cell_type == "markdown" and title.startswith("# ") and title.endswith("?")
 
     def test_nothing_of_one_run_is_stored(self, notebook):
-        assert report.cleaned(nbformat.from_dict(json.loads(nbformat.writes(notebook)))) == notebook
+        assert report.cleaned(copy.deepcopy(notebook)) == notebook
 
 
 class TestNbval:
@@ -85,29 +93,39 @@ class TestNbval:
     def nbval(path):
         (path.parent / "pytest.ini").write_text("[pytest]\n")
         options = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={Path(__file__).parent / 'nbval.cfg'}"]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", path.parent / "pytest.ini", *options, path]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            path.parent / "pytest.ini",
+            *options,
+            path,
+        ]
         return subprocess.run(command, capture_output=True, text=True, cwd=path.parent, check=False)
 
     @pytest.mark.parametrize(("was", "now"), [("10.0", "10.0"), ("10.0", "10.1")])
     def test_a_changed_number_is_noticed(self, tmp_path, was, now):
         text = TINY.read_text("utf-8")
         assert text.count(was) == 2  # the table as text and as HTML
-        copy = tmp_path / "copy.ipynb"
-        copy.write_text(text.replace(was, now, 1), "utf-8")
-        done = self.nbval(copy)
+        path = tmp_path / "copy.ipynb"
+        path.write_text(text.replace(was, now, 1), "utf-8")
+        done = self.nbval(path)
         assert done.returncode == (was != now), done.stdout
         assert ("failed" in done.stdout) == (was != now) and "passed" in done.stdout
 
 
-class TestRuns:
-    @pytest.fixture(scope="class")
-    def pages(self, tmp_path_factory):
-        if not NOTEBOOKS:
-            pytest.skip("there are no notebooks yet")
-        out = tmp_path_factory.mktemp("changed")
-        report.run(NOTEBOOKS, parameters={stem: values for stem, values in CHANGED.items() if values}, out=out)
-        return out
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    out = tmp_path_factory.mktemp("changed")
+    report.run(NOTEBOOKS, parameters=CHANGED, out=out)
+    return out
 
+
+class TestRuns:
     def test_every_notebook_has_a_changed_parameter(self):
         assert list(CHANGED) == [path.stem for path in NOTEBOOKS] and all(CHANGED.values())
 
@@ -119,7 +137,6 @@ class TestRuns:
         assert not [img for img in soup("img") if img["alt"].startswith(("No description", "the control at"))]
         assert not soup.find(class_="output_stderr") and not soup.find(class_="output_error")
 
-    @pytest.mark.skipif(not NOTEBOOKS, reason="there are no notebooks yet")
     def test_stored_outputs_and_figures_are_fresh(self):
         assert report.refresh(check=True) == [], "run `make refresh`"
 

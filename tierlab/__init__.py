@@ -15,8 +15,11 @@ _ROOM_OF = {
         "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
         "claims": ("evaluate_claims",),
         "pricing": ("price", "reprice"),
-        "scaling": ("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
-        "workload": ("Workload", "cache_hits", "load_requests"),
+        "scaling": (
+            *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
+            *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
+        ),
+        "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
     }.items()
     for name in names
 }

@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import sys
+from datetime import date
 from importlib import metadata
 
 KEYS = {
@@ -99,7 +100,9 @@ def _parser():
             "prices --csv > prices.csv",
         ],
     )
-    prices.add_argument("--source", default="maintained", help="article, maintained (default), or a path to a .csv or .parquet file")
+    prices.add_argument(
+        "--source", default="maintained", help="article, maintained (default), or a path to a .csv or .parquet file"
+    )
     prices.add_argument("--as-of", metavar="DATE", help="ISO date; by default the day on which the catalogue was checked")
     prices.add_argument("--changes", nargs=2, metavar=("START", "END"), help="dated changes after START, up to END")
     prices.add_argument("--all", action="store_true", help="every model of the catalogue, not the lineup of the day alone")
@@ -138,7 +141,11 @@ def _run(options):
     values = parameters.read_file(options.file) if options.file else {}
     for name, value in options.parameter:
         values[name] = value
-    print(report.run(options.notebooks, parameters=values, text=True, out=options.out, force=options.force, timeout=options.timeout))
+    print(
+        report.run(
+            options.notebooks, parameters=values, text=True, out=options.out, force=options.force, timeout=options.timeout
+        )
+    )
 
 
 def _prices(options):
@@ -191,6 +198,8 @@ def _datasets(options):
 
 
 def _doctor(options):
+    import tierlab as tl
+
     print(f"python        {platform.python_version()} on {platform.system()}")
     for line in metadata.requires("tierlab") or ():
         name = re.match(r"[\w.-]+", line)[0]
@@ -198,6 +207,9 @@ def _doctor(options):
     for provider, names in KEYS.items():
         found = [name for name in names if os.environ.get(name)]
         print(f"{provider:<13} {f'{found[0]} is set' if found else f'no key ({chr(32).join(names)} not set)'}")
+    prices = tl.load_prices("maintained")
+    age = (date.today() - prices.as_of.date()).days  # the one command whose answer may depend on the day
+    print(f"prices        {prices.source}, {max(age, 0)} days ago")
     browser = next((name for name in BROWSERS if shutil.which(name)), None)
     print(f"browser       {browser or 'none found (needed for PDF only)'}")
     _datasets(argparse.Namespace(action=None))

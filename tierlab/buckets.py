@@ -85,6 +85,14 @@ def token_counts(requests):
     return tokens
 
 
+def checked_tokens(requests):
+    """`token_counts` of a table that is not about to be priced (pricing checks signs as it goes): none is negative."""
+    tokens = token_counts(requests)
+    for bucket, column in tokens.items():
+        refuse(requests, f"{bucket}_tokens", column < 0, "a negative count")
+    return tokens
+
+
 def counts(frame, column):
     """A column of token counts as a numpy array of whole numbers; floats are accepted when they are whole."""
     series = frame[column]

@@ -41,7 +41,7 @@ _ATTRIBUTES = {
     "img": ["src", "alt", "width", "height"],
     "th": ["scope", "colspan", "rowspan"],
     "td": ["colspan", "rowspan"],
-    **dict.fromkeys(_MATHML, ["display", "mathvariant", "stretchy", "columnalign", "displaystyle", "fence", "form", "width"]),
+    **{tag: ["display", "mathvariant", "stretchy", "columnalign", "displaystyle", "fence", "form", "width"] for tag in _MATHML},
 }
 _NUMBER = re.compile(r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|inf|", re.IGNORECASE)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from tierlab.catalog import unknown
+from tierlab.names import unknown
 
 _NUMBER = r"-?\d[\d_,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 _RANGE = re.compile(rf"(?<![\w.,])({_NUMBER})?\.\.({_NUMBER})?(?![\w.])", re.IGNORECASE)

@@ -16,9 +16,25 @@ import numpy as np
 import pandas as pd
 
 from tierlab import paths
-from tierlab.catalog import unknown
-from tierlab.style import BASELINE, INK, SMALL_PRINT, axes, by_provider, dates, in_order, interval_note, label_ends, model_rows
-from tierlab.style import need, note, plain, tier_style, usd
+from tierlab.names import unknown
+from tierlab.style import (
+    BASELINE,
+    INK,
+    SMALL_PRINT,
+    STYLE_FILE,
+    axes,
+    by_provider,
+    dates,
+    in_order,
+    interval_note,
+    label_ends,
+    model_rows,
+    need,
+    note,
+    plain,
+    tier_style,
+    usd,
+)
 
 # Share of white mixed into the tier's colour: the parts of a bar differ in lightness, the tier keeps its hue.
 COST_PARTS = {"output_usd": 0.0, "uncached_input_usd": 0.35, "cache_write_usd": 0.6, "cache_read_usd": 0.82}
@@ -32,14 +48,18 @@ OVER_LABELS = {
     "reasoning_share": "reasoning share (of output tokens)",
     "monthly_growth": "growth (share per month)",
     "turns": "turns per session",
+    "months": "months from now",
+    "input_spread": "spread of the input length (coefficient of variation)",
+    "output_spread": "spread of the output length (coefficient of variation)",
     "ttl_s": "time to live of the cache (seconds)",
 }
+_PLATE = {"fc": "white", "ec": "none", "pad": 1}
 _UP, _DOWN = "\N{BLACK UP-POINTING TRIANGLE}", "\N{WHITE DOWN-POINTING TRIANGLE}"
 
 
 def use_style():
     """Load the house style for every figure that follows."""
-    plt.style.use(Path(__file__).with_name("tierlab.mplstyle"))
+    plt.style.use(STYLE_FILE)
 
 
 def lineup(prices, *, ax=None):
@@ -90,7 +110,8 @@ def _price_range(ax, row, rates, steps, *, filled):
     if low < high:
         color = mpl.colors.to_rgba(style["color"], 0.3 if filled else 0)
         ax.barh(row, high - low, left=low, height=0.4, color=color, edgecolor=style["color"], lw=0.8)
-    ax.plot([low], [row], ls="", marker=style["marker"], mec=style["color"], mfc=style["color"] if filled else "white", mew=1.5, ms=7)
+    fill = style["color"] if filled else "white"
+    ax.plot([low], [row], ls="", marker=style["marker"], mec=style["color"], mfc=fill, mew=1.5, ms=7)
     text = "~" * bool(steps["approximate"].any()) + (f"{low:,.2f}" if low == high else f"{low:,.2f}\N{EN DASH}{high:,.2f}")
     if filled and len(steps) > 1:
         text += f" ({', '.join(f'{above:,.0f}' for above in steps['context_above'].iloc[1:])})"
@@ -104,7 +125,7 @@ def cost_bars(daily, *, ax=None):
     ----------
     daily : DataFrame
         Table of `tierlab.daily_cost`: provider, tier, model_id, cost_usd, low, high (USD per day), interval (what low
-        and high are), flags. A missing cost is written as "does not fit".
+        and high are), flags (text). A missing cost is written as "does not fit" where the flags say over_window.
     ax : Axes, optional
 
     Returns
@@ -120,8 +141,8 @@ def cost_bars(daily, *, ax=None):
         ax.barh(row, model.cost_usd, height=0.62, color=style["color"], alpha=0.5, lw=0)
         ax.plot([model.cost_usd], [row], ls="", marker=style["marker"], color=style["color"], ms=7)
         flags = getattr(model, "flags", "")
-        words = f" ({flags.replace('_', ' ').replace(';', ', ')})" if isinstance(flags, str) and flags else ""
-        _bar_label(ax, model.high, row, "" if pd.isna(model.cost_usd) else usd(model.cost_usd) + words)
+        words = f" ({flags.replace('_', ' ').replace(';', ', ')})" if flags else ""
+        _bar_label(ax, row, model.high, usd(model.cost_usd) + words if model.high == model.high else _no_bar(flags))
     wide = (daily["low"] < daily["high"]).to_numpy()
     if wide.any():
         error = np.vstack([daily["cost_usd"] - daily["low"], daily["high"] - daily["cost_usd"]])[:, wide]
@@ -136,7 +157,7 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
     Parameters
     ----------
     costs : DataFrame
-        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd in `unit`.
+        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd in `unit`; flags.
     unit : str
     ax : Axes, optional
 
@@ -159,17 +180,21 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
             handles.append(mpl.patches.Patch(facecolor=grey + (1 - grey) * white, edgecolor=grey, lw=0.6, label=name))
         left = left + width
     total = costs[list(COST_PARTS)].sum(axis=1, min_count=1)
-    for row, style, value in zip(rows, styles, total, strict=True):
-        ax.plot([0], [row], ls="", marker=style["marker"], color=style["color"], mec="white", mew=0.8, ms=8, clip_on=False, zorder=5)
-        _bar_label(ax, value, row, "" if pd.isna(value) else usd(value))
+    flags = costs["flags"] if "flags" in costs else [""] * len(costs)
+    for row, style, value, flag in zip(rows, styles, total, flags, strict=True):
+        ax.plot([0], [row], ls="", marker=style["marker"], color=style["color"], mec="white", ms=8, clip_on=False, zorder=5)
+        _bar_label(ax, row, value, usd(value) if value == value else _no_bar(flag))
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2, handlelength=1.4)
     _from_zero(ax, total.max(), f"cost ({unit})")
     return ax
 
 
-def _bar_label(ax, value, row, text):
-    """The number beside its bar; a bar that is missing says why."""
-    note(ax, text or "does not fit", (0 if pd.isna(value) else value, row), (9, 0))
+def _bar_label(ax, row, value, text):
+    note(ax, text, (0 if pd.isna(value) else value, row), (9, 0))
+
+
+def _no_bar(flags):
+    return "does not fit" if "over_window" in flags else "no figure"
 
 
 def _from_zero(ax, highest, label):
@@ -189,7 +214,7 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
     over : str
         Column on the horizontal axis.
     crossovers : DataFrame, optional
-        Table of `tierlab.crossovers`. A crossing is ringed where both lines are in one panel.
+        Table of `tierlab.crossovers`. A crossing is ringed, with its value, where both lines are in one panel.
     log : {"", "x", "y", "xy"}
         Axes with a logarithmic scale.
     ax : Axes, optional
@@ -206,11 +231,16 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
         ends = [_curve_line(ax, line.sort_values(over), over) for _, line in part.groupby("model_id", sort=False)]
         ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
         ax.margins(x=0.02)
-        plain(ax.xaxis, log="x" in log, share=over.endswith(("_rate", "_share", "_growth")), ticks=ticks)
+        plain(ax.xaxis, log="x" in log, share=share, ticks=ticks)
         plain(ax.yaxis, log="y" in log)
+        if crossovers is not None:
+            both = crossovers[["cheaper_before", "cheaper_after"]].isin(set(part["model_id"])).all(axis=1)
+            for x, y in crossovers.loc[both, [over, "cost_usd"]].itertuples(index=False):
+                ax.plot([x], [y], ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=10, zorder=5)
+                note(ax, f"{x:.1%}" if share else f"{x:,.4g}" if x < 1000 else f"{x:,.0f}", (x, y), (0, 14), align="center")
         return ends
 
-    ticks = 2 if ax is None else 5
+    ticks, share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
     label = OVER_LABELS.get(over, over.replace("_", " ")) + interval_note(curve, "bands")
     return by_provider(in_order(curve), draw, label, "cost (USD per day)", ax, from_zero="y" not in log)
 
@@ -238,8 +268,8 @@ def calendar(costs, *, ax=None):
     Parameters
     ----------
     costs : DataFrame
-        Table of `tierlab.cost_calendar`: on, provider, tier, model_id, cost_usd (USD per day), change (text, empty
-        where nothing changes).
+        Table of `tierlab.cost_calendar`: on, provider, tier, model_id, cost_usd (USD per day; missing from the day
+        of retirement), change (text, empty where nothing changes).
     ax : Axes, optional
 
     Returns
@@ -251,7 +281,7 @@ def calendar(costs, *, ax=None):
 
     def draw(ax, part):
         ends = [_calendar_line(ax, line.sort_values("on")) for _, line in part.groupby("model_id", sort=False)]
-        ax.margins(x=0.03, y=0.15)
+        ax.margins(x=0.03, y=0.3)
         plain(ax.yaxis)
         dates(ax.xaxis, ticks=ticks)
         return ends
@@ -262,15 +292,24 @@ def calendar(costs, *, ax=None):
 
 def _calendar_line(ax, line):
     style = tier_style(line["tier"].iloc[0])
-    ax.step(line["on"], line["cost_usd"], where="post", color=style["color"], ls=style["linestyle"], label=line["model_id"].iloc[0])
-    changed = line[line["change"].fillna("").ne("")]
-    shown = pd.concat([changed, line.iloc[[-1]]])
-    ax.plot(shown["on"], shown["cost_usd"], ls="", marker=style["marker"], color=style["color"])
+    model_id = line["model_id"].iloc[0]
+    ax.step(line["on"], line["cost_usd"], where="post", color=style["color"], ls=style["linestyle"], label=model_id)
+    alive = line[line["cost_usd"].shift().notna() | line["cost_usd"].notna()]
+    alive = alive.assign(gone=alive["cost_usd"].isna(), cost_usd=alive["cost_usd"].ffill())
+    changed = alive[alive["change"].fillna("").ne("")]
+    marks = pd.concat([changed, alive.iloc[[-1]]]).drop_duplicates("on")
+    for gone, part in marks.groupby("gone"):
+        look = (
+            {"marker": "x", "color": INK, "ms": 9, "mew": 2} if gone else {"marker": style["marker"], "color": style["color"]}
+        )
+        ax.plot(part["on"], part["cost_usd"], ls="", **look)
     middle = line["on"].iloc[0] + (line["on"].iloc[-1] - line["on"].iloc[0]) / 2
     for row in changed.itertuples(index=False):
         late = row.on > middle
-        note(ax, row.change, (row.on, row.cost_usd), (4 if not late else -4, 11), align="right" if late else "left")
-    return line["on"].iloc[-1], line["cost_usd"].iloc[-1], line["model_id"].iloc[0], style["color"]
+        text = row.change.replace(", ", "\n")
+        up = 7 + 5.5 * (1 + text.count("\n"))
+        note(ax, text, (row.on, row.cost_usd), (-4 if late else 4, up), align="right" if late else "left", bbox=_PLATE)
+    return alive["on"].iloc[-1], alive["cost_usd"].iloc[-1], model_id, style["color"]
 
 
 def price_changes(changes, *, as_of=None, ax=None):
@@ -306,11 +345,10 @@ def price_changes(changes, *, as_of=None, ax=None):
         late = on > min(days) + (max(days) - min(days)) / 2
         row = models.index(model_id)
         ax.plot([on], [row], ls="", marker=marker, mec=INK, mfc="white" if marker == "v" else INK, ms=8)
-        plate = {"fc": "white", "ec": "none", "pad": 1}
-        note(ax, f"{on:%Y-%m-%d}  {text}", (on, row), (-10 if late else 10, 0), align="right" if late else "left", bbox=plate)
+        note(ax, f"{on:%Y-%m-%d}  {text}", (on, row), (-10 if late else 10, 0), align="right" if late else "left", bbox=_PLATE)
     if as_of is not None:
         ax.axvline(pd.Timestamp(as_of), color=BASELINE, lw=1, ls="--")
-        note(ax, f"as of {as_of:%Y-%m-%d}" if hasattr(as_of, "year") else f"as of {as_of}", (pd.Timestamp(as_of), -0.6), (0, 8), align="center")
+        note(ax, f"as of {pd.Timestamp(as_of):%Y-%m-%d}", (pd.Timestamp(as_of), -0.6), (0, 8), align="center")
     ax.set_yticks(range(len(models)), models)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(models) - 0.4, -0.6)
@@ -329,10 +367,12 @@ def _change(event):
     named = named if len(named) else lowest.head(2)
     # Alphabetical order would put output before input.
     named = named.sort_values("rate", key=lambda rate: rate.eq("output"), kind="stable")
-    parts = [f"{row.rate.removeprefix('uncached_').replace('_', ' ')} {row.before:,.10g} to {row.after:,.10g}" for row in named.itertuples()]
-    more = len(event) - len(named)
-    rise = (named["after"] > named["before"]).all()
-    return ("^" if rise else "v" if (named["after"] < named["before"]).all() else "D"), ", ".join(parts) + (f", {more} more rates" if more else "")
+    names = named["rate"].str.removeprefix("uncached_").str.replace("_", " ")
+    steps = zip(names, named["before"], named["after"], strict=True)
+    words = [f"{name} {before:,.10g} to {after:,.10g}" for name, before, after in steps]
+    words += [f"{len(event) - len(named)} more rates"] * (len(event) > len(named))
+    up, down = (named["after"] > named["before"]).all(), (named["after"] < named["before"]).all()
+    return "^" if up else "v" if down else "D", ", ".join(words)
 
 
 def break_even(table, *, ax=None):
@@ -464,6 +504,8 @@ def verdicts(table, *, ax=None):
     Axes
     """
     need("verdicts", table, "section", "verdict")
+    if table.empty:
+        raise ValueError("there is no claim to show; say so in words")
     for verdict in table["verdict"].drop_duplicates():
         if verdict not in VERDICT_GREYS:
             raise ValueError(unknown("verdict", verdict, VERDICT_GREYS))

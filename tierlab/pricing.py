@@ -80,7 +80,7 @@ def price(requests, prices, *, price_on="as_of", strict=False, aggregate_band="b
     job = _Job(book, code, at, batch, tokens, _bands(requests, aggregate_band), _multipliers(requests, residency))
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
-    table["flags"] = _flag_names(flags)
+    table["flags"] = flag_names(flags)
     if strict and flags.any():
         found = table.loc[flags > 0, "flags"].value_counts()
         first = requests.index[np.flatnonzero(flags)[0]]
@@ -133,14 +133,35 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
     result = {}
     for name in names:
         scaled = {b: t * ratios[name] for b, t in tokens.items()} if name in ratios else tokens
-        book = _rate_book(prices, [name], None)
-        job = _Job(book, np.zeros(len(requests), "int8"), None, batch, scaled, bands, None)
-        costs, flags = _run(job, len(requests), requests)
+        costs, flags = price_tokens(scaled, prices, name, batch=batch, bands=bands, requests=requests)
         over = (flags & _BIT["over_window"]) > 0
         if over_window == "raise":
             refuse(requests, "uncached_input_tokens", over, f"input longer than the window of {name}")
         result[name] = costs[4]
     return pd.DataFrame(result, index=requests.index)
+
+
+def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=None):
+    """Price token counts, which may be fractions (an expectation), on one model at the rates of `prices.as_of`.
+
+    Parameters
+    ----------
+    tokens : dict of str to ndarray
+        Bucket name -> tokens, shape (n,).
+    prices : Prices
+    model_id : str
+    batch : ndarray of bool, shape (n,), optional
+
+    Returns
+    -------
+    costs : ndarray, shape (5, n)
+        US dollars, in the order of `COST_COLUMNS`.
+    flags : ndarray of uint16, shape (n,)
+        Bits of `FLAGS`; `flag_names` turns them into words.
+    """
+    n = len(tokens["output"])
+    job = _Job(_rate_book(prices, [model_id], None), np.zeros(n, "int8"), None, batch, tokens, bands, None)
+    return _run(job, n, pd.DataFrame(index=range(n)) if requests is None else requests)
 
 
 @dataclass(frozen=True)
@@ -357,7 +378,8 @@ def _multipliers(requests, residency):
     return factor
 
 
-def _flag_names(flags):
+def flag_names(flags):
+    """Flag bits as a categorical of names joined by ";", "" for none."""
     if not flags.any():
         return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])
     present = np.flatnonzero(np.bincount(flags))

@@ -17,7 +17,7 @@ import nbformat
 from tqdm import tqdm
 
 from tierlab import paths
-from tierlab.catalog import unknown
+from tierlab.names import unknown
 from tierlab.parameters import checked, declared
 
 KERNEL_START_SECONDS = 60
@@ -92,7 +92,7 @@ def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, t
         cards.append(card)
     _write(out / "index.html", pages.index(cards))
     if failures:
-        raise NotebookError("; ".join(failures.values()))
+        raise NotebookError(f"{'; '.join(failures.values())} (as far as they came: {executed})")
     return out / "index.html"
 
 
@@ -198,7 +198,7 @@ def cleaned(notebook):
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    for key in ("papermill", "widgets"):
+    for key in ("papermill", "widgets", "tierlab"):
         notebook.metadata.pop(key, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -252,7 +252,7 @@ def _execute(source, target, parameters, fingerprint, figures, timeout):
             start_timeout=KERNEL_START_SECONDS,
         )
     except papermill.PapermillExecutionError as error:
-        return f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue} (see {target})"
+        return f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}"
     except Exception as error:  # whatever stops one notebook is a line of the report, not the end of the others
         return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
@@ -296,7 +296,9 @@ def _first_difference(before, after):
     old, new = (json.loads(text)["cells"] for text in (before, after))
     for number, (was, now) in enumerate(zip(old, new, strict=False)):
         if was != now:
-            part = next((key for key in ("outputs", "execution_count", "metadata", "source") if was.get(key) != now.get(key)), "id")
+            part = next(
+                (key for key in ("outputs", "execution_count", "metadata", "source") if was.get(key) != now.get(key)), "id"
+            )
             return f"cell {number}: {part} changed"
     return "metadata or format changed"
 

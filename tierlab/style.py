@@ -4,6 +4,9 @@
 the same everywhere.
 """
 
+from pathlib import Path
+from textwrap import fill
+
 import matplotlib as mpl
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
@@ -11,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
-from tierlab.catalog import TIERS, unknown
+from tierlab.names import TIERS, unknown
 
 # Colours of seaborn's "colorblind" palette: they differ in lightness too.
 TIER_STYLE = {
@@ -24,6 +27,7 @@ INK = "#262626"
 SMALL_PRINT = 8
 NO_TIER = {"color": BASELINE, "marker": "D", "linestyle": ":"}  # reasoning models stand beside the tiers
 PROVIDER_NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
+STYLE_FILE = Path(__file__).with_name("tierlab.mplstyle")
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 
@@ -155,8 +159,9 @@ def interval_note(table, mark):
     """What low and high are, as a second line of the axis label: "whiskers: 90% of 1,000 simulated days"."""
     if not {"low", "high", "interval"} <= set(table.columns):
         return ""
-    kinds = table.loc[table["low"] < table["high"], "interval"].astype(str).replace("", "low to high").drop_duplicates()
-    return f"\n{mark}: {', '.join(kinds)}" if len(kinds) else ""
+    kinds = table.loc[table["low"] < table["high"], "interval"].astype(str).replace("", "low to high").unique()
+    parts = dict.fromkeys(part for kind in kinds for part in kind.split("; "))
+    return "\n" + fill(f"{mark}: {'; '.join(parts)}", 110) if parts else ""
 
 
 def note(ax, text, xy, offset, *, align="left", size=SMALL_PRINT, **more):

@@ -1,0 +1,49 @@
+"""The recorded traces, priced on every model. Skipped where the data is not at hand."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tierlab as tl
+
+here = Path(os.environ.get("TIERLAB_DATA_DIR", "/nowhere")).is_dir()
+pytestmark = pytest.mark.skipif(not here, reason="TIERLAB_DATA_DIR does not name a folder with the public data sets")
+
+
+@pytest.mark.parametrize(("name", "rows"), [("azure_conv", 19_366), ("azure_code", 8_819), ("mooncake_conv", 12_031)])
+def test_traces_become_requests_and_price_on_every_model_of_both_lineups(maintained, name, rows):
+    table = tl.load_requests(name)
+    assert len(table) == rows
+    assert set(table["source"]) == {"recorded"}
+    models = maintained.models() + maintained.models("2026-06-12", reasoning=True)
+    costs = tl.reprice(table, maintained, models)
+    assert costs.shape == (rows, 20)
+    assert costs.notna().all(axis=None)
+
+
+def test_azure_totals_equal_plain_sums(article):
+    """The trace on Opus 4.8, from the raw file: sum of context x 5 and generated x 25 USD per million."""
+    raw = pd.read_csv(tl.datasets.path("azure_conv"))
+    expected = (raw["ContextTokens"].sum() * 5 + raw["GeneratedTokens"].sum() * 25) / 1e6
+    assert tl.reprice(tl.load_requests("azure_conv"), article, ["claude-opus-4-8"]).sum().iloc[0] == pytest.approx(
+        expected, rel=1e-12
+    )
+
+
+def test_o4_mini_and_haiku_change_places_between_code_and_conversation(maintained):
+    """A known flip of the two shapes: code is input-heavy, conversation is not (o4-mini 1.10 / 4.40, Haiku 4.5 1 / 5)."""
+    cost = {
+        name: tl.reprice(tl.load_requests(name), maintained, ["o4-mini", "claude-haiku-4-5"]).sum()
+        for name in ("azure_code", "azure_conv")
+    }
+    assert cost["azure_code"]["claude-haiku-4-5"] < cost["azure_code"]["o4-mini"]
+    assert cost["azure_conv"]["claude-haiku-4-5"] > cost["azure_conv"]["o4-mini"]
+
+
+def test_mooncake_without_expiry_hits_37_percent():
+    table = tl.load_requests("mooncake_conv")
+    rates = [tl.cache_hits(table, ttl_s=ttl).sum() / table["uncached_input_tokens"].sum() for ttl in (60, 300, 3600, None)]
+    assert rates[-1] == pytest.approx(0.374, abs=0.0005)
+    assert rates == sorted(rates)
