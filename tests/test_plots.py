@@ -176,7 +176,7 @@ def lines(ax):
 class TestEveryFigure:
     def test_names_its_axes_in_lower_case_and_has_no_title(self, name):
         figure = figure_of(FIGURES[name]())
-        labels = [ax.get_xlabel() + ax.get_ylabel() for ax in figure.axes] + [figure.get_supxlabel()]
+        labels = [ax.get_xlabel() + ax.get_ylabel() for ax in figure.axes] + [figure.get_supxlabel(), figure.get_supylabel()]
         text = " ".join(labels)
         assert re.search(r"USD|tokens|share|claims|day|date|multiple", text)
         assert text.replace("USD", "") == text.replace("USD", "").lower()
@@ -355,7 +355,7 @@ def test_calendar_steps_on_the_day_of_the_change():
     when = pd.to_datetime(line.get_xdata())
     first = when[line.get_ydata() == 8000].min()
     assert first == pd.Timestamp("2026-12-01")
-    (note,) = [text for text in figure.axes[2].texts if text.get_text() == "$4,000 to $8,000"]
+    (note,) = [text for text in figure.axes[2].texts if text.get_text().endswith("gemini-4-argon: $4,000 to $8,000")]
     assert not note.get_parse_math()  # two dollars are not a formula
 
 
@@ -366,7 +366,7 @@ def test_calendar_line_ends_on_the_day_of_retirement():
     ax = plots.calendar(table, ax=plt.subplots()[1])
     (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
     assert pd.to_datetime(cross.get_xdata()[0]) == days[1] and cross.get_ydata()[0] == 1870
-    assert words(ax) == ["retires", "o4-mini"]
+    assert words(ax) == ["2026-10-23 o4-mini: retires", "o4-mini"]
 
 
 def test_price_changes_rise_cut_and_end():
@@ -374,7 +374,7 @@ def test_price_changes_rise_cut_and_end():
     marks = {line.get_ydata()[0]: line.get_marker() for line in ax.lines if line.get_marker() != "None"}
     assert [label.get_text() for label in ax.get_yticklabels()] == ["gpt-5.6-sol", "claude-opus-4-8", "gemini-4-argon"]
     assert marks == {0: "v", 1: "D", 2: "^"}
-    assert "2026-08-21  input 5 to 4, output 30 to 20, 1 more rates" in words(ax)
+    assert "2026-08-21  input 5 to 4, output 30 to 20, 1 more rate" in words(ax)
     assert "2026-11-30  fast mode ends" in words(ax) and "as of 2026-11-23" in words(ax)
     with pytest.raises(ValueError, match="no price change"):
         plots.price_changes(changes().iloc[:0])

@@ -1,12 +1,15 @@
 """The recorded traces, priced on every model. Skipped where the data is not at hand."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import tierlab as tl
+from tierlab import report
 
 here = Path(os.environ.get("TIERLAB_DATA_DIR", "/nowhere")).is_dir()
 pytestmark = pytest.mark.skipif(not here, reason="TIERLAB_DATA_DIR does not name a folder with the public data sets")
@@ -47,3 +50,19 @@ def test_mooncake_without_expiry_hits_37_percent():
     rates = [tl.cache_hits(table, ttl_s=ttl).sum() / table["uncached_input_tokens"].sum() for ttl in (60, 300, 3600, None)]
     assert rates[-1] == pytest.approx(0.374, abs=0.0005)
     assert rates == sorted(rates)
+
+
+def test_notebook_02_prices_the_real_requests_on_every_model_of_the_lineup(tmp_path):
+    """The command of the README, on the conversation trace: 19,366 requests, and a page that says so."""
+    command = [sys.executable, "-m", "tierlab", "run", "02_scaling_costs", "-p", "trace", "azure_conv", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "02_scaling_costs.html").read_text()
+    assert "19,366 recorded requests" in page
+    assert all(model in page for model in tl.load_prices("maintained").models())
+
+
+@pytest.mark.parametrize("trace", ["azure_code", "mooncake_conv"])
+def test_notebook_02_runs_on_the_other_traces(tmp_path, trace):
+    report.run(["02_scaling_costs"], parameters={"trace": trace}, out=tmp_path)
+    assert trace in (tmp_path / "02_scaling_costs.html").read_text()

@@ -279,15 +279,25 @@ def calendar(costs, *, ax=None):
     need("calendar", costs, "on", "provider", "tier", "model_id", "cost_usd", "change")
     costs = in_order(costs.assign(on=pd.to_datetime(costs["on"])))
 
+    row = 0.07 if ax is not None else 0.14  # height of a line of words, as a share of the panel's
+    start, length = costs["on"].min(), max(costs["on"].max() - costs["on"].min(), pd.Timedelta(days=1))
+    changes = costs[costs["change"].fillna("").ne("")].sort_values("on", kind="stable")
+
     def draw(ax, part):
         ends = [_calendar_line(ax, line.sort_values("on")) for _, line in part.groupby("model_id", sort=False)]
-        ax.margins(x=0.03, y=0.3)
-        plain(ax.yaxis)
-        dates(ax.xaxis, ticks=ticks)
+        for place, change in enumerate(changes[changes["model_id"].isin(part["model_id"])].itertuples()):
+            height, along = 1 - row * (place + 0.5), (change.on - start) / length
+            ax.axvline(change.on, 0, height - row / 2, color=BASELINE, lw=0.8, zorder=1)
+            text = f"{change.on:%Y-%m-%d} {change.model_id}: {change.change}"
+            align = "left" if along < 0.3 else "right" if along > 0.75 else "center"
+            note(ax, text, (change.on, height), (0, 0), align=align, xycoords=("data", "axes fraction"))
+        ax.margins(x=0.03)
+        plain(ax.yaxis, ticks=round(0.35 / row))
+        dates(ax.xaxis)
         return ends
 
-    ticks = 3 if ax is None else 6
-    return by_provider(costs, draw, "date", "cost (USD per day)", ax)
+    most = len(changes) if ax is not None else changes["provider"].value_counts().max() if len(changes) else 0
+    return by_provider(costs, draw, "date", "cost (USD per day)", ax, stacked=True, headroom=min(row * most, 0.6))
 
 
 def _calendar_line(ax, line):
@@ -296,19 +306,12 @@ def _calendar_line(ax, line):
     ax.step(line["on"], line["cost_usd"], where="post", color=style["color"], ls=style["linestyle"], label=model_id)
     alive = line[line["cost_usd"].shift().notna() | line["cost_usd"].notna()]
     alive = alive.assign(gone=alive["cost_usd"].isna(), cost_usd=alive["cost_usd"].ffill())
-    changed = alive[alive["change"].fillna("").ne("")]
-    marks = pd.concat([changed, alive.iloc[[-1]]]).drop_duplicates("on")
+    marks = pd.concat([alive[alive["change"].fillna("").ne("")], alive.iloc[[-1]]]).drop_duplicates("on")
     for gone, part in marks.groupby("gone"):
-        look = (
-            {"marker": "x", "color": INK, "ms": 9, "mew": 2} if gone else {"marker": style["marker"], "color": style["color"]}
+        tier_mark = {"marker": style["marker"], "color": style["color"]}
+        ax.plot(
+            part["on"], part["cost_usd"], ls="", **({"marker": "x", "color": INK, "ms": 9, "mew": 2} if gone else tier_mark)
         )
-        ax.plot(part["on"], part["cost_usd"], ls="", **look)
-    middle = line["on"].iloc[0] + (line["on"].iloc[-1] - line["on"].iloc[0]) / 2
-    for row in changed.itertuples(index=False):
-        late = row.on > middle
-        text = row.change.replace(", ", "\n")
-        up = 7 + 5.5 * (1 + text.count("\n"))
-        note(ax, text, (row.on, row.cost_usd), (-4 if late else 4, up), align="right" if late else "left", bbox=_PLATE)
     return alive["on"].iloc[-1], alive["cost_usd"].iloc[-1], model_id, style["color"]
 
 
@@ -370,7 +373,8 @@ def _change(event):
     names = named["rate"].str.removeprefix("uncached_").str.replace("_", " ")
     steps = zip(names, named["before"], named["after"], strict=True)
     words = [f"{name} {before:,.10g} to {after:,.10g}" for name, before, after in steps]
-    words += [f"{len(event) - len(named)} more rates"] * (len(event) > len(named))
+    more = len(event) - len(named)
+    words += [f"{more} more rate{'s' * (more > 1)}"] * (more > 0)
     up, down = (named["after"] > named["before"]).all(), (named["after"] < named["before"]).all()
     return "^" if up else "v" if down else "D", ", ".join(words)
 

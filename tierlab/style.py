@@ -100,10 +100,10 @@ def model_rows(models, ax):
     return ax, rows
 
 
-def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True):
-    """One panel per provider with shared axes, or everything on the given axes.
+def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True, stacked=False, headroom=0.0):
+    """One panel per provider with shared axes, side by side or stacked, or everything on the given axes.
 
-    `draw(ax, part)` returns the line ends to label; they are placed when all panels have their limits.
+    `headroom` is the share of the height to keep free above the data. `draw(ax, part)` returns the line ends to label; they are placed when all panels have their limits.
     """
     if ax is not None:
         result, first = ax, ax
@@ -111,17 +111,27 @@ def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True):
         ax.set_xlabel(xlabel)
     else:
         providers = table["provider"].drop_duplicates()
-        result, panels = plt.subplots(1, len(providers), sharex=True, sharey=True, squeeze=False)
+        width, height = mpl.rcParams["figure.figsize"]
+        shape, size = (
+            ((len(providers), 1), (width, max(3, 1 + 1.4 * len(providers))))
+            if stacked
+            else ((1, len(providers)), (width, height))
+        )
+        result, panels = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
         first, ends = panels[0, 0], []
-        for panel, provider in zip(panels[0], providers, strict=True):
+        for panel, provider in zip(panels.flat, providers, strict=True):
             ends.append((panel, draw(panel, table[table["provider"] == provider])))
             panel.set_title(PROVIDER_NAMES.get(provider, provider))
         result.supxlabel(xlabel, fontsize=mpl.rcParams["axes.labelsize"])
-    first.set_ylabel(ylabel)
+    if stacked and ax is None:
+        result.supylabel(ylabel, fontsize=mpl.rcParams["axes.labelsize"])
+    else:
+        first.set_ylabel(ylabel)
     if from_zero:
-        first.set_ylim(bottom=0)  # only now: it freezes the upper end, which the panels share
+        # Only now: it freezes the upper end, which the panels share.
+        first.set_ylim(0, first.get_ylim()[1] / (1 - headroom))
     tier_legend(result, table)
-    label_ends(ends, wrap=ax is None)
+    label_ends(ends, wrap=ax is None and not stacked)
     return result
 
 

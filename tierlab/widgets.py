@@ -52,7 +52,7 @@ class Explorer:
         self.controls = controls
         self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
         self.text = ipywidgets.HTML()
-        self._figure = Figure(self.size, dpi=85)
+        self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
         FigureCanvasAgg(self._figure)
         both = ipywidgets.Box([self.image, self.text], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
         self.box = ipywidgets.VBox([*controls.values(), both])
