@@ -52,6 +52,7 @@ def test_lineups(article, maintained):
         ("gpt-4o-2024-08-06", "gpt-4o"),
         ("gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),  # another price: 5 / 15
         ("gemini-4-argon-001", "gemini-4-argon"),
+        ("claude-3-opus-20240229", "claude-3-opus-latest"),
     ],
 )
 def test_names_resolve(maintained, name, model_id):

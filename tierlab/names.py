@@ -91,7 +91,11 @@ def _aliases():
     names = {}
     for _, model in genai_models():
         clauses = getattr(model.match, "or_", [model.match])
-        for alias in [model.name or model.id, *(c.equals for c in clauses if hasattr(c, "equals"))]:
+        for alias in [
+            model.name or model.id,
+            model.id.removesuffix("-latest"),
+            *(c.equals for c in clauses if hasattr(c, "equals")),
+        ]:
             names.setdefault(_normal(alias), model.id)
     names |= {_normal(model_id): model_id for model_id in matchers}
     names |= {_normal(name): model_id for name, model_id in lineups()[["name", "model_id"]].itertuples(index=False)}
