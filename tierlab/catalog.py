@@ -6,7 +6,7 @@ and "maintained" (the genai-prices package, with its gaps filled from data/overl
 source). A path to a CSV or Parquet file of the same columns is a third.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _COUNTS = ("context_above", "context_window", "max_output_tokens")
 _FLAGS = ("reasoning_model", "approximate", "batch_assumed", "write_assumed")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prices:
     """A catalogue of prices, seen from one day.
 
@@ -49,8 +49,11 @@ class Prices:
     frame: pd.DataFrame
     as_of: pd.Timestamp
     source: str
-    lineups: pd.DataFrame = field(repr=False)
-    ends: pd.DataFrame = field(repr=False)
+    lineups: pd.DataFrame
+    ends: pd.DataFrame
+
+    def __repr__(self):
+        return f"Prices({self.source}; as of {self.as_of:%Y-%m-%d}; {len(self.rows_of)} models)"
 
     def in_force(self, on=None):
         """Rows that hold on a day: one per model and context step.

@@ -132,6 +132,9 @@ def _finish_table(soup, table):
         columns = [row("td")[::-1] for row in table.select("tr")]  # counted from the right: row labels span on the left
     else:
         columns = [row(["td", "th"]) for row in table.select("tr") if not row.select("[colspan]")]
+    for cell in table.select("td, tbody th"):
+        if " " not in cell.get_text().strip():  # a model id is one word, although it has hyphens
+            cell["class"] = [*cell.get("class", []), "word"]
     for cells in zip(*[row for row in columns if row], strict=False):
         values = [cell for cell in cells if cell.name == "td"]
         if values and all(_NUMBER.fullmatch(cell.get_text().strip()) for cell in values):
