@@ -14,7 +14,12 @@ _ROOM_OF = {
         "buckets": ("split_input",),
         "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
         "claims": ("evaluate_claims",),
+        "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
+        "frontier": ("calibrate", "cost_quality_curve", "curve_band", "tier_frontier"),
+        "metrics": ("aiq", "apgr", "cpt", "hull", "routerarena_score"),
+        "outcomes": ("check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "pricing": ("price", "reprice"),
+        "routing": ("route",),
         "scaling": (
             *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
             *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
@@ -23,7 +28,10 @@ _ROOM_OF = {
     }.items()
     for name in names
 }
-_ROOMS = {"buckets", "catalog", "claims", "datasets", "paths", "plots", "pricing", "report", "scaling", "widgets", "workload"}
+_ROOMS = {
+    *("buckets", "catalog", "claims", "datasets", "decision", "evaluation", "frontier", "metrics", "outcomes", "paths"),
+    *("plots", "policies", "pricing", "report", "routing", "scaling", "widgets", "workload"),
+}
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])
 

@@ -1,0 +1,112 @@
+"""Scorers: from a model's reply and a reference answer to a score from 0 to 1."""
+
+import math
+import re
+import unicodedata
+
+import numpy as np
+
+_FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
+_MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)
+_CORE = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+\b)?"
+_NUMBER = re.compile(
+    rf"(?<![^\W_])(?<!\.)(?P<minus>[-+]?)(?:[$€£¥₹]\s*)?(?P<inner>[-+]?)"
+    rf"(?:(?P<whole>\d+)\s+(?=\d+\s*/\s*\d))?(?P<top>{_CORE})(?:\s*/\s*(?P<bottom>{_CORE}))?"
+)
+
+
+def numeric_answer(text):
+    r"""The number that an answer gives, or NaN.
+
+    Where to look: the `answer` field of a JSON reply; else what follows the last ``####``, ``\boxed{`` or
+    "answer is" / "answer:"; else the whole text. Which number: the first one in an answer field or after such
+    a mark (units, reasons and a restated question come later), the last one in free text.
+
+    Parameters
+    ----------
+    text : str
+        A model's reply. Thousands separators (comma, thin space, apostrophe), currency signs, units, LaTeX,
+        fractions ("3/4", "1 1/2", "½") and a typographic minus are read. Per cent is a unit: "60%" is 60. A
+        comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words and sums
+        are not worked out.
+
+    Notes
+    -----
+    ZeroEval compares the first number of the answer field, with "$" and "," removed
+    (src/evaluation/gsm_eval.py of WildEval/ZeroEval); a reply without one counts as wrong.
+
+    Examples
+    --------
+    >>> [numeric_answer(t) for t in ("It is 9 eggs, so $18.", '{"answer": "1,128 minutes a day"}', r"\boxed{-\frac{3}{4}}")]
+    [18.0, 1128.0, -0.75]
+    """
+    text = _plain_text(text)
+    fields = _FIELD.findall(text)
+    if fields:
+        return _first(fields[-1][0] or fields[-1][1])
+    marks = list(_MARKER.finditer(text))
+    after = _first(text[marks[-1].end() :]) if marks else math.nan
+    if not math.isnan(after):
+        return after
+    numbers = list(_NUMBER.finditer(text))
+    return _value(numbers[-1]) if numbers else math.nan
+
+
+def score_numeric(answers, truths, *, rel_tol=1e-9):
+    """1 where the number in an answer equals the number in the truth, else 0; no number is a wrong answer.
+
+    Parameters
+    ----------
+    answers, truths : sequence of str
+        Replies and reference answers, paired by position.
+    rel_tol : float
+        Relative difference at which two numbers still count as equal.
+
+    Returns
+    -------
+    ndarray of float
+
+    Raises
+    ------
+    ValueError
+        If a truth holds no number, or the lengths differ.
+
+    Examples
+    --------
+    >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
+    [1.0, 0.0]
+    """
+    answers, truths = list(answers), list(truths)
+    if len(answers) != len(truths):
+        raise ValueError(f"{len(answers):,} answers for {len(truths):,} truths")
+    truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
+    for truth, value in truth_of.items():
+        if math.isnan(value):
+            raise ValueError(f"the truth {truth!r} (row {truths.index(truth)}) holds no number")
+    pairs = zip(answers, truths, strict=True)
+    return np.array([math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float)
+
+
+def _plain_text(text):
+    """The text with LaTeX, typographic and grouping forms of numbers turned into plain ones."""
+    if not isinstance(text, str):
+        return ""
+    text = text.replace("{,}", ",").replace("\\,", ",").replace("\\!", "").replace("\\$", "$").replace("\u2212", "-")
+    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", ",", text)
+    text = re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)|(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])", " ", text)
+    text = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", text)
+    return unicodedata.normalize("NFKC", text).replace("\u2044", "/")
+
+
+def _first(text):
+    found = _NUMBER.search(text)
+    return math.nan if found is None else _value(found)
+
+
+def _value(found):
+    value = float(found["top"].replace(",", ""))
+    if found["bottom"]:
+        bottom = float(found["bottom"].replace(",", ""))
+        value = value / bottom if bottom else value
+    value += float(found["whole"] or 0)
+    return -value if "-" in (found["minus"], found["inner"]) else value
