@@ -17,6 +17,7 @@ import pandas as pd
 from tierlab.catalog import TIERS, Prices, unknown
 from tierlab.decision import task_tiers, tier_by_rule
 from tierlab.pricing import reprice
+from tierlab.scaling import error_cost_break_even
 
 # The article's own example (Why It Matters), and its shares of routed traffic (Routing and Hybrid Strategies).
 REQUESTS_PER_DAY, INPUT_TOKENS, OUTPUT_TOKENS, DAYS_PER_MONTH = 1_000_000, 500, 300, 30
@@ -298,9 +299,9 @@ def month_difference(basis, dear, cheap):
 
 @metric
 def error_cost(basis, dear, cheap):
-    """US dollars per error above which the dear model pays: price gap over error gap."""
+    """US dollars per error above which the dear model pays, if it makes ERROR_GAP fewer errors per request."""
     over, under = _pair_usd(basis.prices, dear, cheap)
-    return pd.Series((over - under) / ERROR_GAP, _models(basis.prices, dear))
+    return pd.Series(error_cost_break_even(over, under, 0, ERROR_GAP), _models(basis.prices, dear))
 
 
 @metric
