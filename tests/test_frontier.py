@@ -1,255 +1,351 @@
-"""Curve, metrics and frontier against brute force, arithmetic and the published figures."""
+"""Cost-quality curves and their metrics: against brute force, the published numbers, and the formulas written out."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import ConvexHull
 
 import tierlab as tl
-from tierlab import frontier
-from tierlab.metrics import VARIANTS
+from tierlab.frontier import cost_quality_curve, curve_band, hull, paired_curve, tier_frontier
+from tierlab.metrics import Metric, aiq, apgr, cpt, metric_intervals, routerarena_score
+from tierlab.outcomes import load_outcomes, simulate_outcomes
+from tierlab.policies import Utility
+from tierlab.routing import route
 
-here = Path(os.environ.get("TIERLAB_DATA_DIR", "/nowhere")).is_dir()
-real = pytest.mark.skipif(not here, reason="TIERLAB_DATA_DIR does not name a folder with the public data sets")
+published = pytest.mark.skipif(
+    "TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository"
+)
+MIXTRAL, GPT4 = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 
 
-def table(weak, strong, weak_usd=0.002, strong_usd=0.01):
-    n = len(weak)
+def long_table(score, cost, models="wsx"):
+    score, cost = np.asarray(score, float), np.asarray(cost, float)
+    n, k = score.shape
     return pd.DataFrame(
         {
-            "prompt_id": [*range(n)] * 2,
-            "model_id": ["w"] * n + ["s"] * n,
-            "score": [*weak, *strong],
-            "cost_usd": [*np.broadcast_to(weak_usd, n), *np.broadcast_to(strong_usd, n)],
+            "prompt_id": np.repeat(np.arange(n), k),
+            "model_id": list(models[:k]) * n,
+            "score": score.ravel(),
+            "cost_usd": cost.ravel(),
         }
     )
 
 
-def curve(weak, strong, router, **costs):
-    return tl.cost_quality_curve(
-        table(weak, strong, **costs), pd.Series(router, range(len(router)), dtype=float), weak="w", strong="s"
+@st.composite
+def cases(draw_, models=2):
+    n = draw_(st.integers(1, 30))
+    rng = np.random.default_rng(draw_(st.integers(0, 2**32 - 1)))
+    levels = draw_(st.sampled_from([1, 2, 5, 1000]))
+    table = long_table(np.round(rng.random((n, models)), 1), rng.random((n, models)) * np.arange(1, models + 1) ** 2)
+    return table, pd.Series(rng.integers(0, levels, n) / levels, index=range(n))
+
+
+# --- the curve ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_curve_is_what_each_threshold_gives(case):
+    """For every threshold: route by hand, and average."""
+    table, scores = case
+    curve = cost_quality_curve(table, scores, weak="w", strong="s")
+    assert curve["threshold"].tolist() == [np.inf, *np.unique(scores)[::-1]]
+    wide = table.pivot(index="prompt_id", columns="model_id")
+    for point in curve.itertuples():
+        strong = (scores >= point.threshold).to_numpy()
+        assert point.strong_calls == strong.sum() and point.strong_share == pytest.approx(strong.mean())
+        assert point.score == pytest.approx(np.where(strong, wide["score", "s"], wide["score", "w"]).mean())
+        assert point.cost_usd == pytest.approx(np.where(strong, wide["cost_usd", "s"], wide["cost_usd", "w"]).mean())
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases(), st.integers(0, 5))
+def test_order_of_rows_changes_nothing(case, seed):
+    table, scores = case
+    shuffled = cost_quality_curve(
+        table.sample(frac=1, random_state=seed), scores.sample(frac=1, random_state=seed), weak="w", strong="s"
     )
+    curve = cost_quality_curve(table, scores, weak="w", strong="s")
+    np.testing.assert_allclose(shuffled.to_numpy(), curve.to_numpy(), rtol=1e-12, atol=1e-15)
 
 
-cases = st.integers(1, 25).flatmap(
-    lambda n: st.tuples(
-        *[st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=n, max_size=n) for _ in range(2)],
-        st.lists(st.integers(0, 4), min_size=n, max_size=n),
-    )
-)
+def test_a_router_that_says_the_same_of_all_has_two_points():
+    table = long_table([[0, 1], [0, 1], [1, 1]], [[1, 2]] * 3)
+    curve = cost_quality_curve(table, pd.Series(0.5, index=range(3)), weak="w", strong="s")
+    assert curve[["strong_share", "score", "cost_usd"]].to_numpy().tolist() == [[0, pytest.approx(1 / 3), 1], [1, 1, 2]]
+    assert apgr(curve) == pytest.approx(0.5)
+    assert apgr(curve, variant="paper") == pytest.approx(0.55)  # the mean of 0.1, 0.2, ... 1.0
+    assert np.isnan(apgr(curve, variant="as_coded")) and "not distinct" in apgr(curve, variant="as_coded").reason
 
 
-@given(cases)
-def test_every_point_equals_routing_at_its_threshold(case):
-    weak, strong, router = map(np.array, case)
-    result = curve(weak, strong, router)
-    assert len(result) == len(set(router)) + 1
-    for point in result.itertuples():
-        up = router >= point.threshold
-        assert point.strong_calls == up.sum()
-        assert point.quality == pytest.approx(np.where(up, strong, weak).mean())
-        assert point.cost_usd == pytest.approx(np.where(up, 0.01, 0.002).mean())
-
-
-@given(cases, st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_nothing(case, random):
-    weak, strong, router = case
-    rows = list(range(2 * len(weak)))
-    random.shuffle(rows)
-    scores = pd.Series(router, range(len(router)), dtype=float).sample(frac=1, random_state=random.randint(0, 99))
-    shuffled = tl.cost_quality_curve(table(weak, strong).iloc[rows], scores, weak="w", strong="s")
-    pd.testing.assert_frame_equal(shuffled, curve(weak, strong, router))
-
-
-@given(cases)
-def test_every_metric_is_a_number_or_nan_with_a_reason(case):
-    result = curve(*case)
-    for variant in VARIANTS:
-        for metric in (tl.apgr(result, variant), tl.cpt(result, 0.5, variant)):
-            assert np.isfinite(metric) != bool(metric.reason), (variant, metric, metric.reason)
-
-
-def test_equal_scores_give_two_points_and_the_random_line():
-    result = curve([0, 1, 0, 0], [1, 1, 1, 0], [7, 7, 7, 7])
-    assert result["share_strong"].tolist() == [0, 1]
-    assert tl.apgr(result) == pytest.approx(0.5)
-    assert tl.cpt(result, 0.5) == pytest.approx(0.5)
-    assert tl.cpt(result, 0.5, "paper") == 1
-    assert "deciles" in tl.apgr(result, "as_coded").reason
-
-
-def test_metrics_by_arithmetic():
-    """Two prompts of four gain; the router puts one gain first, one last: qualities .5 .75 .75 .75 1 at 0 .25 .5 .75 1."""
-    result = curve([0, 1, 1, 0], [1, 1, 1, 1], [4, 3, 2, 1])
-    assert result["quality"].tolist() == [0.5, 0.75, 0.75, 0.75, 1]
-    assert tl.apgr(result) == pytest.approx((0.15625 + 0.1875 + 0.1875 + 0.21875 - 0.5) / 0.5)
-    recovered = [0.2, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.8, 1]  # at 10 % to 100 % of strong calls
-    assert tl.apgr(result, "paper") == pytest.approx(np.mean(recovered))
-    assert tl.cpt(result, 0.25) == pytest.approx(0.125)
-    assert tl.cpt(result, 0.25, "paper") == 0.25
-    assert tl.cpt(result, 0.75) == pytest.approx(0.875)
-    assert tl.cpt(result, 0) == 0
-
-
-def test_the_published_cpt_may_return_a_later_crossing(monkeypatch):
-    """numpy.interp over unsorted qualities gives 100 % of calls for 66, although 6 % reach it (facts on RouteLLM)."""
-    share = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
-    quality = np.array([60, 70, 72, 71, 69, 66, 64]) / 100
-    overshoot = pd.DataFrame({"share_strong": share, "quality": quality})
-    monkeypatch.setattr("tierlab.metrics._coded", lambda _: (share, quality, ""))
-    assert tl.cpt(overshoot, 1.5 / 2.5 * 0 + 1.0) == pytest.approx(0.04)  # 64 is crossed at 4 % of calls
-    wanted = (0.66 - 0.60) / (0.64 - 0.60)
-    assert wanted > 1  # beyond the strong model, so the metric does not take it
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        tl.cpt(overshoot, wanted)
-    assert tl.cpt(overshoot, 1.0, "as_coded") == pytest.approx(float(np.interp(0.64, quality, share)))
-
-
-def test_no_gap_is_nan_with_a_reason():
-    metric = tl.apgr(curve([1, 1], [1, 0], [1, 2]))
-    assert np.isnan(metric)
-    assert "no better" in metric.reason
+def test_weights_equal_repeated_prompts():
+    rng = np.random.default_rng(0)
+    scores, weak, strong, times = rng.random(50), rng.random(50) / 2, rng.random(50), rng.integers(1, 4, 50)
+    weighted = paired_curve(scores, weak, strong, weights=times)
+    repeated = paired_curve(*(np.repeat(part, times) for part in (scores, weak, strong)))
+    np.testing.assert_allclose(weighted[["strong_share", "score"]], repeated[["strong_share", "score"]], rtol=1e-12)
+    assert apgr(weighted) == pytest.approx(apgr(repeated))
+    assert "weights" in apgr(weighted, variant="as_coded").reason
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("scores", "message"),
     [
-        (lambda t, s: (pd.concat([t, t.iloc[[0]]]), s), "1 prompts have a second row for 'w'; first: 0"),
-        (lambda t, s: (t.iloc[1:], s), "1 prompts have only one of 'w' and 's'; first: 0"),
-        (lambda t, s: (t.assign(score=t["score"].where(t.index != 2)), s), "1 prompts have no score; first: 2"),
-        (lambda t, s: (t.assign(score=t["score"].where(t.index != 4, 1.5)), s), "1 prompts have a score outside 0-1; first: 1"),
-        (lambda t, s: (t, s.where(s.index != 1)), "1 prompts have no router score; first: 1"),
-        (lambda t, s: (t, s.drop(2)), "1 prompts have no router score; first: 2"),
-        (lambda t, s: (t, pd.concat([s, s.iloc[:1]])), "the router scores a prompt twice; first: 0"),
-        (lambda t, s: (t.assign(model_id=t["model_id"].replace("s", "x")), s), "unknown model 's'"),
+        (pd.Series([0.1], index=[0]), "1 prompts have no 'router_score'; first 1"),
+        (pd.Series([0.1, np.nan]), "missing for 1 prompts, first 1"),
+        (pd.Series([0.1, np.inf]), "missing or infinite"),
+        (pd.Series([0.1, 0.2], index=[0, 0]), "more than once"),
     ],
 )
-def test_bad_input_names_the_prompts(change, message):
-    outcomes, scores = change(table([0, 1, 0], [1, 1, 1]), pd.Series([1.0, 2.0, 3.0]))
-    with pytest.raises(ValueError) as error:
-        tl.cost_quality_curve(outcomes, scores, weak="w", strong="s")
-    assert message in str(error.value)
+def test_missing_scores_are_refused(scores, message):
+    with pytest.raises(ValueError, match=message):
+        cost_quality_curve(long_table([[0, 1], [0, 1]], [[1, 2]] * 2), scores, weak="w", strong="s")
 
 
-def test_unknown_costs_stay_unknown():
-    result = curve([0, 1], [1, 1], [1, 2], strong_usd=np.nan)
-    assert result["cost_usd"].iloc[1:].isna().all()
+def test_wrong_names_and_tables_are_refused():
+    table = long_table([[0, 1], [0, 1]], [[1, 2]] * 2)
+    scores = pd.Series([0.1, 0.2])
+    with pytest.raises(ValueError, match="unknown model or tier 'weak'"):
+        cost_quality_curve(table, scores, weak="weak", strong="s")
+    with pytest.raises(ValueError, match="1 of 2 prompts lack an answer"):
+        cost_quality_curve(table.iloc[:-1], scores, weak="w", strong="s")
+    with pytest.raises(ValueError, match="weights"):
+        paired_curve([1, 2], [0, 0], [1, 1], weights=[-1, 1])
+    no_cost = cost_quality_curve(table.drop(columns="cost_usd"), scores, weak="w", strong="s")
+    assert no_cost["cost_usd"].isna().all() and no_cost["score"].notna().all()
 
 
-points = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=12).map(
-    lambda rows: pd.DataFrame(rows, columns=["cost_usd", "quality"]).astype(float)
-)
+# --- metrics --------------------------------------------------------------------------------------------------
 
 
-@given(points)
-def test_the_hull_is_concave_rising_and_above_every_point(table):
-    edge = tl.hull(table)
-    assert (np.diff(edge["cost_usd"]) > 0).all()
-    slopes = np.diff(edge["quality"]) / np.diff(edge["cost_usd"])
-    assert (slopes > 0).all()
-    assert (np.diff(slopes) < 0).all()
-    reach = np.interp(table["cost_usd"], edge["cost_usd"], edge["quality"])
-    assert (reach >= table["quality"] - 1e-9).all()
+@published
+def test_routellm_gsm8k_as_published_and_as_coded():
+    table = load_outcomes("routellm_gsm8k")
+    length = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt_chars"]
+    curve = cost_quality_curve(table, length, weak=MIXTRAL, strong=GPT4)
+    assert 100 * curve["score"].iloc[0] == pytest.approx(63.7337, abs=5e-5)
+    assert 100 * curve["score"].iloc[-1] == pytest.approx(85.7689, abs=5e-5)
+    assert apgr(curve, variant="as_coded") == pytest.approx(0.598655, abs=5e-7)
+    assert apgr(curve) == pytest.approx(0.597784, abs=5e-7)
 
 
-def test_aiq_by_arithmetic():
-    """Points (1, .5), (3, .9), (2, .4), (4, .8): hull (1, .5)-(3, .9), flat to 4; area 1.4 + .9."""
-    table = pd.DataFrame({"cost_usd": [1, 3, 2, 4.0], "quality": [0.5, 0.9, 0.4, 0.8]})
-    assert tl.aiq(table) == pytest.approx(2.3 / 3)
-    assert tl.aiq(table, "as_coded") == pytest.approx(2.3 / 4)
-    assert tl.aiq(table, "as_coded", highest_usd=5) == pytest.approx(3.2 / 5)
-    assert "cost the same" in tl.aiq(table.iloc[:1]).reason
-
-
-def test_routerarena_score_by_its_formula():
-    cost = (np.log2(200) - np.log2(0.5)) / (np.log2(200) - np.log2(0.0044))
-    assert tl.routerarena_score(0.7, 0.5) == pytest.approx(1.1 * 0.7 * cost / (0.1 * 0.7 + cost))
-    assert "logarithm" in tl.routerarena_score(0.7, 0).reason
-
-
-@settings(max_examples=50)
-@given(st.integers(1, 10), st.integers(1, 4), st.integers(0, 10_000))
-def test_the_tier_frontier_equals_choosing_for_each_willingness_to_pay(n, models, seed):
-    rng = np.random.default_rng(seed)
-    wide = {name: rng.random((n, models)).round(2) for name in ("score", "guess")}
-    cost = rng.integers(1, 9, (n, models)) / 1000 + np.arange(models) / 1e7  # no two choices cost the same
-    ids = pd.MultiIndex.from_product([range(n), [f"m{i}" for i in range(models)]], names=["prompt_id", "model_id"])
-    outcomes = pd.DataFrame({"score": wide["score"].ravel(), "cost_usd": cost.ravel()}, index=ids).reset_index()
-    guess = pd.DataFrame(wide["guess"], columns=[f"m{i}" for i in range(models)])
-    result = tl.tier_frontier(outcomes, guess)
-    for low, high, point in zip(
-        result["willingness_usd"], [*result["willingness_usd"][1:], np.inf], result.itertuples(), strict=True
-    ):
-        between = (low + high) / 2 if np.isfinite(high) else 2 * low + 1e6
-        if high - low < 1e-9:
-            continue
-        choice = (between * wide["guess"] - cost).argmax(axis=1)
-        assert point.quality == pytest.approx(wide["score"][range(n), choice].mean())
-        assert point.cost_usd == pytest.approx(cost[range(n), choice].mean())
-
-
-def test_true_scores_give_the_oracle():
-    outcomes = table([0, 1, 0], [1, 1, 0])
-    truth = outcomes.pivot(index="prompt_id", columns="model_id", values="score")
-    last = tl.tier_frontier(outcomes, truth).iloc[-1]
-    assert last["quality"] == pytest.approx(2 / 3)
-    assert last["cost_usd"] == pytest.approx((0.01 + 0.002 + 0.002) / 3)  # only the prompt that gains goes up
-
-
-def test_the_band_holds_the_curve_and_shrinks_with_prompts():
-    rng = np.random.default_rng(1)
-    widths = []
-    for n in (200, 3200):
-        weak, strong = (rng.random(n) < 0.6) * 1.0, (rng.random(n) < 0.9) * 1.0
-        scores = pd.Series(strong - weak + rng.normal(0, 1, n))
-        band, (low, high) = tl.curve_band(table(weak, strong), scores, weak="w", strong="s", resamples=300, seed=2)
-        assert ((band["low"] <= band["quality"] + 1e-12) & (band["quality"] <= band["high"] + 1e-12)).all()
-        exact = tl.apgr(tl.cost_quality_curve(table(weak, strong), scores, weak="w", strong="s"))
-        assert low < exact < high
-        widths.append((band["high"] - band["low"]).mean())
-    assert widths[0] / widths[1] == pytest.approx(4, rel=0.3)  # a sixteenth of the prompts, four times the width
-
-
-def test_a_threshold_is_chosen_on_one_half_and_judged_on_the_other():
+def test_metrics_as_coded_equal_the_procedure_written_out():
+    """The steps of RouteLLM's evaluation: pandas.qcut edges, strong from each edge on (above the last), trapezoid."""
     rng = np.random.default_rng(3)
-    result = tl.calibrate(
-        table((rng.random(2000) < 0.6) * 1.0, (rng.random(2000) < 0.9) * 1.0),
-        pd.Series(rng.random(2000)),
-        weak="w",
-        strong="s",
-        share_strong=0.2,
-        seed=4,
+    scores, weak, strong = rng.random(500), (rng.random(500) < 0.6).astype(float), (rng.random(500) < 0.8).astype(float)
+    _, edges = pd.qcut(pd.Series(scores), 10, retbins=True)
+    calls, accuracy = [], []
+    for number, edge in enumerate(edges):
+        chosen = scores > edge if number == 10 else scores >= edge
+        calls.append(100 * chosen.mean())
+        accuracy.append(100 * np.where(chosen, strong, weak).mean())
+    calls, accuracy = calls[::-1], accuracy[::-1]
+    low, high = 100 * weak.mean(), 100 * strong.mean()
+    area = np.trapezoid(accuracy, calls)
+    expected = (area - low * 100) / (high * 100 - low * 100)
+    curve = paired_curve(scores, weak, strong)
+    assert apgr(curve, variant="as_coded") == pytest.approx(expected)
+    for level in (0.2, 0.5, 0.8):
+        interp = np.interp(low + level * (high - low), accuracy, calls)
+        assert cpt(curve, level, variant="as_coded") == pytest.approx(interp / 100)
+
+
+def test_cpt_takes_the_first_crossing_of_a_curve_that_overshoots():
+    """Scores rise past the strong model's 64 and fall back to it: numpy.interp on them answers 100% of calls."""
+    curve = pd.DataFrame(
+        {"strong_share": np.array([0, 10, 20, 30, 40, 60, 100]) / 100, "score": np.array([60, 70, 72, 71, 69, 66, 64]) / 100}
     )
-    assert result["prompts"].sum() == 2000
-    assert result.loc["calibration", "share_strong"] == pytest.approx(0.2, abs=0.001)
-    assert result.loc["held out", "share_strong"] == pytest.approx(0.2, abs=0.04)
-    assert result["threshold"].nunique() == 1
+    level = 1.0
+    assert np.interp(0.64, curve["score"], curve["strong_share"]) == 1.0
+    assert cpt(curve, level) == pytest.approx(0.04)
+    assert cpt(curve, level, variant="paper") == pytest.approx(0.10)
+    assert cpt(curve, 0.0) == 0
+    assert "thresholds" in cpt(curve, level, variant="as_coded").reason
+    with pytest.raises(ValueError, match=r"level=1\.5"):
+        cpt(curve, 1.5)
 
 
-def test_sensitivity_of_the_verdict():
-    routed = pd.DataFrame({"task": ["a", "a", "b"], "score": [1, 0, 1.0], "cost_usd": [1, 3, 5.0]})
-    mixed = frontier.reweighted(routed, {"a": 0.25, "b": 0.75})
-    assert mixed.tolist() == pytest.approx([0.25 * 0.5 + 0.75, 0.25 * 2 + 0.75 * 5])
-    with pytest.raises(ValueError, match="unknown task 'c'"):
-        frontier.reweighted(routed, {"c": 1.0})
-    at = frontier.strong_price_break_even(0.3, 0.002, 0.0007)
-    assert 0.3 * at + 0.7 * 0.002 + 0.0007 == pytest.approx(at)
-    assert frontier.error_cost_limit(0.01, 0) == float("inf")
-    assert frontier.pays_back_after(100, 0) == float("inf")
+def test_oracle_order_beats_one():
+    """Above 1: the weak model is right where the strong is wrong, so the best mix scores higher than the strong."""
+    weak, strong = np.array([1.0, 0, 0, 1]), np.array([0.0, 1, 1, 1])
+    curve = paired_curve(strong - weak, weak, strong)
+    # PGR at shares 0, 1/2, 3/4, 1 is 0, 2, 2, 1 of a gap of 1/4
+    assert apgr(curve) == pytest.approx(0.5 * 1 + 0.25 * 2 + 0.25 * 1.5)
 
 
-@real
-def test_routellm_gsm8k_has_the_published_figures():
-    """1,307 prompts; weak 63.7337 %, strong 85.7689 %; the prompt-length router's APGR, as coded and exact."""
-    outcomes = tl.load_outcomes("routellm_gsm8k")
-    weak, strong = outcomes["model_id"].unique()
-    length = outcomes[outcomes["model_id"] == weak].set_index("prompt_id")["prompt"].str.len()
-    result = tl.cost_quality_curve(outcomes, length, weak=weak, strong=strong)
-    assert result["strong_calls"].iloc[-1] == 1307
-    assert (result["quality"].iloc[[0, -1]] * 100).tolist() == pytest.approx([63.7337, 85.7689], abs=5e-5)
-    assert tl.apgr(result, "as_coded") == pytest.approx(0.598655, abs=5e-7)
-    assert tl.apgr(result, "exact") == pytest.approx(0.597784, abs=5e-7)
+@settings(max_examples=60, deadline=None)
+@given(cases(models=3))
+def test_every_metric_is_a_number_or_nan_with_a_reason(case):
+    table, scores = case
+    quality = table.pivot(index="prompt_id", columns="model_id", values="score")
+    curves = [cost_quality_curve(table, scores, weak=a, strong=b) for a, b in ("ws", "ww", "sw", "wx")]
+    curves += [tier_frontier(table, quality[list(names)]) for names in ("w", "ws", "wsx")]
+    points = pd.DataFrame({"cost_usd": [1.0, 2.0, 2.0][:1], "score": [0.5]})
+    for curve in (*curves, points):
+        found = [apgr(curve, variant=v) for v in ("exact", "paper", "as_coded")]
+        found += [cpt(curve, level, variant=v) for level in (0, 0.5, 1) for v in ("exact", "paper", "as_coded")]
+        found += [aiq(curve, variant=v) for v in ("paper", "as_coded")]
+        assert all(np.isfinite(value) if not value.reason else np.isnan(value) for value in found)
+
+
+def test_metric_is_a_number_that_carries_its_reason():
+    import pickle
+
+    nothing = pickle.loads(pickle.dumps(Metric(reason="because")))
+    assert np.isnan(nothing) and repr(nothing) == "nan (because)"
+    assert f"{Metric(0.5):.2f}" == "0.50" and repr(Metric(0.5)) == "0.5"
+    curve = paired_curve([1, 2], [1, 1], [1, 1])
+    assert "no gap" in apgr(curve).reason
+    assert "between two models" in apgr(pd.DataFrame({"cost_usd": [1.0], "score": [1.0]})).reason
+
+
+@pytest.mark.parametrize(
+    ("arena", "accuracy", "cost"), [(66.89, 66.88, 0.15), (66.66, 68.09, 0.54), (66.12, 66.34, 0.21), (64.32, 73.96, 10.02)]
+)
+def test_routerarena_leaderboard(arena, accuracy, cost):
+    """MIRT-BERT, Azure Model Router, NIRT-BERT, GPT-5; the leaderboard prints the cost in whole cents."""
+    assert 100 * routerarena_score(accuracy / 100, cost) == pytest.approx(arena, abs=0.04)
+
+
+def test_routerarena_score_off_its_scale():
+    assert routerarena_score(1.0, 0.0044) == pytest.approx(1.0)
+    assert "off the scale" in routerarena_score(0.5, 0.0).reason
+    assert "off the scale" in routerarena_score(0.5, 200.0).reason
+
+
+def test_aiq_by_hand():
+    """Hull (1, 0.4), (2, 0.8), (5, 0.9): areas 0.6 and 2.55 over a range of 4; to a cost of 10 flat at 0.9."""
+    points = pd.DataFrame({"cost_usd": [5.0, 1.0, 2.0, 3.0, 2.0], "score": [0.9, 0.4, 0.8, 0.7, 0.1]})
+    assert aiq(points) == pytest.approx(3.15 / 4)
+    assert aiq(points, variant="as_coded") == pytest.approx(3.15 / 5)
+    assert aiq(points, variant="as_coded", max_cost_usd=10) == pytest.approx((3.15 + 4.5) / 10)
+    assert aiq(points, max_cost_usd=10) == pytest.approx((3.15 + 4.5) / 9)
+    assert aiq(points.iloc[:1]).reason == "all points cost the same"
+    with pytest.raises(ValueError, match="below the dearest point"):
+        aiq(points, max_cost_usd=3)
+
+
+# --- bands and intervals --------------------------------------------------------------------------------------
+
+
+def test_band_holds_the_curve_and_narrows_with_prompts():
+    """At the ends it is the interval of a mean: half-width 1.96 sd / sqrt(n), within the noise of 2,000 resamples."""
+    table = simulate_outcomes(4000, seed=1, prices=tl.load_prices("article"))
+    signal = table.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
+    kwargs = {"weak": "small", "strong": "flagship", "seed": 1, "resamples": 2000}
+    band = curve_band(table, signal, shares=[0.0, 0.2, 1.0], **kwargs)
+    assert band["score"].between(band["score_low"], band["score_high"]).all()
+    assert band["cost_usd"].between(band["cost_usd_low"], band["cost_usd_high"]).all()
+    scores = table.loc[table["tier"] == "flagship", "score"]
+    half = (band["score_high"] - band["score_low"]).iloc[-1] / 2
+    assert half == pytest.approx(1.96 * scores.std() / np.sqrt(4000), rel=0.1)
+    wide = curve_band(table.iloc[: 3 * 1000], signal.iloc[:1000], shares=[0.2], **kwargs)
+    assert (wide["score_high"] - wide["score_low"]).item() == pytest.approx(
+        2 * (band["score_high"] - band["score_low"]).iloc[1], rel=0.25
+    )
+
+
+def test_intervals_equal_curves_of_resampled_tables():
+    """Metrics of each resample, computed again from a table in which prompts are repeated as drawn."""
+    from tierlab.evaluation import bootstrap_weights
+
+    rng = np.random.default_rng(5)
+    n = 60
+    table = long_table((rng.random((n, 2)) < [0.5, 0.8]).astype(float), [[1, 2]] * n)
+    scores = pd.Series(rng.integers(0, 6, n) / 6, index=range(n))
+    result = metric_intervals(table, scores, weak="w", strong="s", seed=9, resamples=40, confidence=0.5, levels=(0.5,))
+    weights = np.concatenate(list(bootstrap_weights(n, resamples=40, seed=9)))
+    wide = table.pivot(index="prompt_id", columns="model_id", values="score")
+    curves = [paired_curve(*(np.repeat(v.to_numpy(), w.astype(int)) for v in (scores, wide["w"], wide["s"]))) for w in weights]
+    for metric, values in (("apgr", [apgr(c) for c in curves]), ("cpt_0.5", [cpt(c, 0.5) for c in curves])):
+        assert result.loc[("router", metric), ["low", "high"]].tolist() == pytest.approx(
+            np.quantile(values, [0.25, 0.75]).tolist()
+        )
+
+
+def test_a_router_against_itself_differs_by_nothing():
+    table = long_table(np.random.default_rng(1).integers(0, 2, (80, 2)) | [0, 1], [[1, 2]] * 80)
+    scores = pd.Series(np.arange(80.0))
+    result = metric_intervals(
+        table, {"a": scores, "b": scores.sample(frac=1, random_state=0)}, weak="w", strong="s", seed=1, resamples=50
+    )
+    assert result.loc["b - a", ["estimate", "low", "high"]].abs().max(axis=None) < 1e-12
+
+
+# --- many tiers -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(models=3), st.integers(0, 100))
+def test_tier_frontier_is_what_the_utility_policy_does(case, seed):
+    """Between any two points of the frontier a policy with that willingness to pay has the cost and score stated."""
+    table, _ = case
+    guess = pd.DataFrame(np.random.default_rng(seed).random((table["prompt_id"].nunique(), 3)), columns=list("wsx"))
+    frontier = tier_frontier(table, guess)
+    expected = table.groupby("model_id")["cost_usd"].mean()
+    worth = np.append(frontier["usd_per_point"], 2 * frontier["usd_per_point"].max() + 1)
+    middle = (worth[1:] + worth[:-1]) / 2
+    for usd, point in zip(middle, frontier.itertuples(index=False), strict=True):
+        policy = Utility(usd, {m: f"guess {m}" for m in "wsx"}, expected.to_dict())
+        routes = route(table, policy, features=guess.add_prefix("guess "))
+        assert routes["cost_usd"].mean() == pytest.approx(point.cost_usd)
+        assert routes["score"].mean() == pytest.approx(point.score)
+    shares = frontier.filter(like="share:")
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+def test_two_tiers_at_equal_costs_per_call_give_the_two_tier_curve():
+    """Then a willingness to pay is a threshold on the predicted gain, as long as that is positive."""
+    rng = np.random.default_rng(2)
+    table = long_table(rng.integers(0, 2, (200, 2)), [[1, 3]] * 200)
+    gain = pd.Series(rng.random(200))
+    frontier = tier_frontier(table, pd.DataFrame({"w": 0.0, "s": gain}))
+    curve = cost_quality_curve(table, gain, weak="w", strong="s")
+    np.testing.assert_allclose(
+        frontier[["cost_usd", "score", "share:s"]], curve[["cost_usd", "score", "strong_share"]], rtol=1e-9
+    )
+    np.testing.assert_allclose(frontier["usd_per_point"][1:], 2 / curve["threshold"][1:])
+
+
+def test_tier_frontier_needs_costs_and_predictions():
+    table = long_table([[0, 1], [0, 1]], [[1, 2]] * 2)
+    guess = pd.DataFrame({"w": [0.1, 0.2], "s": [0.5, 0.6]})
+    with pytest.raises(ValueError, match="2 prompts have an answer without a cost"):
+        tier_frontier(table.drop(columns="cost_usd"), guess)
+    with pytest.raises(ValueError, match="1 prompts have no 'w'"):
+        tier_frontier(table, guess.iloc[:1])
+    assert len(tier_frontier(table, guess[["w"]])) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=30))
+def test_hull_is_the_upper_left_of_scipys_convex_hull(pairs):
+    points = pd.DataFrame(pairs, columns=["cost_usd", "score"]).astype(float)
+    found = hull(points)
+    x, y = found["cost_usd"].to_numpy(), found["score"].to_numpy()
+    assert (np.diff(x) > 0).all() and (np.diff(y) > 0).all()
+    assert (points["score"] <= np.interp(points["cost_usd"], x, y) + 1e-9).all()
+    assert (np.diff(found["error_cost_usd"]) > 0).all() and found["error_cost_usd"].iloc[0] == 0
+    spread = points.drop_duplicates().to_numpy()
+    if np.linalg.matrix_rank(spread - spread[0]) == 2:
+        corners = spread[ConvexHull(spread).vertices]
+        assert {(a, b) for a, b in zip(x, y, strict=True)} <= {(a, b) for a, b in corners}
+
+
+def test_error_cost_from_which_each_point_is_cheapest():
+    """Cost plus error cost x (1 - score), minimised by brute force on a grid of error costs."""
+    points = pd.DataFrame({"cost_usd": [1.0, 2.0, 3.0, 8.0], "score": [0.5, 0.7, 0.72, 0.9]}, index=list("abcd"))
+    found = hull(points)
+    assert found.index.tolist() == ["a", "b", "d"]
+    for error in (0.1, 4.9, 5.1, 29.9, 30.1, 100):
+        cheapest = (points["cost_usd"] + error * (1 - points["score"])).idxmin()
+        assert found.index[found["error_cost_usd"] <= error][-1] == cheapest
+
+
+def test_hull_refuses_points_without_cost():
+    with pytest.raises(ValueError, match="1 of 2 points have no cost or score"):
+        hull(pd.DataFrame({"cost_usd": [1.0, np.nan], "score": [0.5, 0.6]}))

@@ -66,3 +66,10 @@ def test_notebook_02_prices_the_real_requests_on_every_model_of_the_lineup(tmp_p
 def test_notebook_02_runs_on_the_other_traces(tmp_path, trace):
     report.run(["02_scaling_costs"], parameters={"trace": trace}, out=tmp_path)
     assert trace in (tmp_path / "02_scaling_costs.html").read_text()
+
+
+def test_notebook_04_runs_on_recorded_answers_of_three_claude_tiers(tmp_path):
+    report.run(["04_routing"], parameters={"data": "zeroeval_gsm"}, out=tmp_path)
+    page = (tmp_path / "04_routing.html").read_text()
+    assert "claude-3-sonnet-20240229" in page
+    assert "4.3% below the flagship" in page  # 1 - 91.51 / 95.60, the published accuracies

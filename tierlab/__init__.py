@@ -15,8 +15,8 @@ _ROOM_OF = {
         "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
         "claims": ("evaluate_claims",),
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
-        "frontier": ("calibrate", "cost_quality_curve", "curve_band", "tier_frontier"),
-        "metrics": ("aiq", "apgr", "cpt", "hull", "routerarena_score"),
+        "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
+        "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "pricing": ("price", "reprice"),
         "routing": ("route",),
@@ -24,13 +24,14 @@ _ROOM_OF = {
             *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
             *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
         ),
+        "verdict": ("compare_policies",),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
     }.items()
     for name in names
 }
 _ROOMS = {
     *("buckets", "catalog", "claims", "datasets", "decision", "evaluation", "frontier", "metrics", "outcomes", "paths"),
-    *("plots", "policies", "pricing", "report", "routing", "scaling", "widgets", "workload"),
+    *("plots", "policies", "pricing", "report", "routing", "scaling", "stepwise", "text_router", "verdict", "widgets", "workload"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])

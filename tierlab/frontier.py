@@ -1,309 +1,281 @@
-"""Cost against quality: the exact routing curve and its band, the dollar frontier of any number of tiers, sensitivity."""
+"""Cost against quality: exact curves over every threshold, their bands, the frontier of many tiers, and hulls.
+
+A curve is a table with a point per threshold: `threshold`, `strong_calls`, `strong_share` (0-1), `score` (mean,
+0-1) and `cost_usd` (mean per request). Requests with equal scores move together, so a router that says the same
+of every request has two points, not an error.
+"""
 
 import numpy as np
 import pandas as pd
 
 from tierlab.evaluation import bootstrap_weights
-from tierlab.metrics import Metric, apgr
-from tierlab.names import unknown
+from tierlab.grid import align, pair_outcomes
 
 
-def pair(outcomes, router_score, *, weak, strong):
-    """Outcomes of two models and a router's score, side by side.
+def cost_quality_curve(outcomes, router_score, *, weak, strong, weights=None):
+    """Every trade-off a two-tier router offers, one point per distinct score.
 
     Parameters
     ----------
     outcomes : DataFrame
-        The outcomes table; one row per prompt and model.
+        The outcomes table, with both models' answers to every prompt.
     router_score : Series
-        Indexed by prompt_id; a higher score calls the strong model sooner.
+        The router's score, indexed by prompt_id; the higher, the more the strong model is needed.
     weak, strong : str
-        Two model_ids of the table.
+        Model ids, or tiers.
+    weights : Series, optional
+        Weight of each prompt, indexed by prompt_id (`tierlab.verdict.mix_weights` for another task mix).
 
     Returns
     -------
     DataFrame
-        Per prompt: router_score, weak_score, strong_score (0-1), weak_usd, strong_usd (NaN where unknown).
+        From no strong call to all of them: threshold (the strong model answers from this score on), strong_calls,
+        strong_share, score, cost_usd (US dollars per request without the router's own call; NaN where the table
+        has no costs).
 
     Raises
     ------
     ValueError
-        If a model is not in the table, a prompt has two rows for a model, only one of the models, or no
-        router score, or a score is missing or outside 0-1; names the prompts.
+        If a prompt has no score, or a score that is missing or infinite; and as `pair_outcomes`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"prompt_id": [1, 1, 2, 2], "model_id": ["a", "b"] * 2, "score": [1, 1, 0, 1]})
+    >>> curve = cost_quality_curve(table, pd.Series({1: 0.2, 2: 0.7}), weak="a", strong="b")
+    >>> curve[["strong_share", "score"]].to_numpy().tolist()
+    [[0.0, 0.5], [0.5, 1.0], [1.0, 1.0]]
     """
-    if weak == strong:
-        raise ValueError(f"weak and strong are both {weak!r}; a routing curve lies between two models")
-    column = outcomes["model_id"]
-    sides = {}
-    for name, model in (("weak", weak), ("strong", strong)):
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            code = column.cat.categories.get_indexer([model])[0]
-            rows = np.flatnonzero(column.cat.codes.to_numpy() == code) if code >= 0 else []
-        else:
-            rows = np.flatnonzero(column.to_numpy() == model)
-        if not len(rows):
-            raise ValueError(unknown("model", model, column.unique()))
-        cost = outcomes["cost_usd"].to_numpy(float)[rows] if "cost_usd" in outcomes else np.full(len(rows), np.nan)
-        sides[name] = outcomes["prompt_id"].to_numpy()[rows], outcomes["score"].to_numpy(float)[rows], cost
-    ids, score, cost = sides["weak"]
-    others = sides["strong"]
-    if not np.array_equal(ids, others[0]):
-        order, match = _sorted(ids, weak), _sorted(others[0], strong)
-        ids, score, cost, others = ids[order], score[order], cost[order], [column[match] for column in others]
-        if not np.array_equal(ids, others[0]):
-            alone = np.setxor1d(ids, others[0])
-            raise ValueError(f"{len(alone):,} prompts have only one of {weak!r} and {strong!r}; first: {_named(alone)}")
-    elif not router_score.index.is_unique or len(router_score) != len(ids):
-        _sorted(ids, weak)
-    given = router_score.to_numpy(float)
-    if not (len(router_score) == len(ids) and np.array_equal(router_score.index.to_numpy(), ids)):
-        if not router_score.index.is_unique:
-            raise ValueError(
-                f"the router scores a prompt twice; first: {_named(router_score.index[router_score.index.duplicated()])}"
-            )
-        given = router_score.reindex(ids).to_numpy(float)
-    for what, values in (("no router score", given), ("no score", score + others[1])):
-        if np.isnan(values).any():
-            lost = ids[np.isnan(values)]
-            raise ValueError(f"{len(lost):,} prompts have {what}; first: {_named(lost)}; a missing score is not a low one")
-    if min(score.min(initial=0), others[1].min(initial=0)) < 0 or max(score.max(initial=0), others[1].max(initial=0)) > 1:
-        outside = ids[(score < 0) | (score > 1) | (others[1] < 0) | (others[1] > 1)]
-        raise ValueError(f"{len(outside):,} prompts have a score outside 0-1; first: {_named(outside)}")
-    columns = {"router_score": given, "weak_score": score, "strong_score": others[1], "weak_usd": cost, "strong_usd": others[2]}
-    return pd.DataFrame(columns, index=pd.Index(ids, name="prompt_id"), copy=False)
+    grid = pair_outcomes(outcomes, [weak, strong])
+    scores = align(router_score.rename(router_score.name or "router_score"), grid.prompts).to_numpy(float)
+    columns = [grid.values(column, model) for column in ("score", "cost_usd") for model in (weak, strong)]
+    weights = None if weights is None else align(weights.rename("weight"), grid.prompts).to_numpy(float)
+    return paired_curve(scores, *columns, weights=weights)
 
 
-def _sorted(ids, model):
-    order = np.argsort(ids, kind="stable")
-    twice = ids[order][1:] == ids[order][:-1]
-    if twice.any():
-        raise ValueError(
-            f"{int(twice.sum()):,} prompts have a second row for {model!r}; first: {_named(ids[order][1:][twice])}"
-        )
-    return order
+def paired_curve(router_score, weak_score, strong_score, weak_cost_usd=None, strong_cost_usd=None, *, weights=None):
+    """`cost_quality_curve` from arrays that are lined up already, one element per prompt.
+
+    Examples
+    --------
+    >>> paired_curve([0.5, 0.5], [0, 1], [1, 1])[["strong_share", "score"]].to_numpy().tolist()
+    [[0.0, 0.5], [1.0, 1.0]]
+    """
+    scores = np.asarray(router_score, float)
+    if not len(scores) or not np.isfinite(scores).all():
+        raise ValueError(f"{int((~np.isfinite(scores)).sum()):,} of {len(scores):,} router scores are missing or infinite")
+    order, ends = ranked_runs(scores)
+    n, w = len(scores), None
+    if weights is not None:
+        w = np.asarray(weights, float)
+        if not (np.isfinite(w) & (w >= 0)).all() or not w.sum() > 0:
+            raise ValueError("weights are numbers from 0 up, and not all 0")
+        w = w[order] / w.mean()
+    calls = np.append(0, ends + 1)
+    curve = {
+        "threshold": np.append(np.inf, scores[order[ends]]),
+        "strong_calls": calls,
+        "strong_share": calls / n if w is None else np.append(0, np.cumsum(w)[ends]) / n,
+    }
+    pairs = {"score": (weak_score, strong_score), "cost_usd": (weak_cost_usd, strong_cost_usd)}
+    for name, (weak, strong) in pairs.items():
+        curve[name] = np.full(len(calls), np.nan) if weak is None else _path(weak, strong, order, ends, w)
+    return pd.DataFrame(curve, copy=False)
 
 
-def _named(ids):
-    return ", ".join(repr(name.item() if isinstance(name, np.generic) else name) for name in list(ids[:3]))
+def ranked_runs(scores):
+    """Positions from the highest score to the lowest, and where each run of equal scores ends."""
+    order = np.argsort(scores)[::-1]
+    ranked = scores[order]
+    return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(scores) - 1)
 
 
-def cost_quality_curve(outcomes, router_score, *, weak, strong):
-    """Quality and cost of routing between two models at every threshold of a router's score.
+def _path(weak, strong, order, ends, weights):
+    """Mean over all prompts while the first ones in `order` move from the weak model to the strong, shape (m + 1,)."""
+    weak, strong = np.asarray(weak, float), np.asarray(strong, float)
+    change = np.subtract(strong, weak)[order]
+    base = weak.mean() if weights is None else (weak[order] * weights).mean()
+    total = np.cumsum(change if weights is None else change * weights, out=change)
+    path = np.empty(len(ends) + 1)
+    path[0] = base
+    np.divide(total if len(ends) == len(total) else total[ends], len(order), out=path[1:])
+    path[1:] += base
+    return path
 
-    Prompts with equal scores move together, so no order among them is invented.
+
+def curve_band(outcomes, router_score, *, weak, strong, seed, shares=101, confidence=0.95, resamples=1000):
+    """Confidence band of a curve: bootstrap over prompts, at fixed shares of strong calls.
 
     Parameters
     ----------
     outcomes, router_score, weak, strong
-        As for `pair`.
+        As for `cost_quality_curve`.
+    seed : int or numpy.random.Generator
+    shares : int or sequence of float
+        Shares of strong calls, 0-1, at which to give it; a number stands for that many from 0 to 1.
+    confidence, resamples
+        As for `tierlab.evaluation.bootstrap`.
 
     Returns
     -------
     DataFrame
-        A row per distinct threshold, from no strong call to all: threshold (the strong model is called where
-        the score is at least this; infinite in the first row), strong_calls, share_strong (0-1), quality (mean
-        score), cost_usd (USD per request, the answers alone; NaN where a cost is unknown).
+        strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. Pointwise, and for
+        the router as it is: how another training set would change it is not in the band.
 
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> table = pd.DataFrame({"prompt_id": [1, 2] * 2, "model_id": ["s"] * 2 + ["f"] * 2, "score": [1, 0, 1, 1]})
-    >>> cost_quality_curve(table, pd.Series([0.1, 0.9], [1, 2]), weak="s", strong="f")["quality"].tolist()
-    [0.5, 1.0, 1.0]
+    Notes
+    -----
+    One sort; a resample changes only the weights of the sorted prompts.
     """
-    return _curve(*pair(outcomes, router_score, weak=weak, strong=strong).to_numpy().T)
+    shares = np.linspace(0, 1, shares) if isinstance(shares, int) else np.asarray(shares, float)
+    scores, columns = lined_up(outcomes, router_score, weak, strong)
+    order, ends = ranked_runs(scores)
+    curve = paired_curve(scores, *columns.values())
+    tail = (1 - confidence) / 2
+    names = {"score": columns["weak"], "cost_usd": columns["weak_cost"]}
+    changes = {"score": columns["strong"] - columns["weak"], "cost_usd": columns["strong_cost"] - columns["weak_cost"]}
+    drawn = {name: [] for name in names}
+    for block in bootstrap_weights(len(scores), resamples=resamples, seed=seed):
+        ranked = block[:, order]
+        share = running_sums(ranked, ends) / len(scores)
+        for name, base in names.items():
+            path = (running_sums(ranked * changes[name][order], ends) + (block @ base)[:, None]) / len(scores)
+            drawn[name] += [np.interp(shares, x, y) for x, y in zip(share, path, strict=True)]
+    band = {"strong_share": shares}
+    for name, lines in drawn.items():
+        low, high = np.quantile(lines, [tail, 1 - tail], axis=0)
+        band |= {name: np.interp(shares, curve["strong_share"], curve[name]), f"{name}_low": low, f"{name}_high": high}
+    return pd.DataFrame(band)
 
 
-def _curve(router, weak_score, strong_score, weak_usd, strong_usd):
-    n = len(router)
-    order = np.argsort(router)[::-1]
-    ranked = router[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if n else np.array([], int)
-    calls = np.append(0, last + 1)
-    curve = {"threshold": np.append(np.inf, ranked[last]), "strong_calls": calls, "share_strong": calls / max(n, 1)}
-    for name, weak, strong in (("quality", weak_score, strong_score), ("cost_usd", weak_usd, strong_usd)):
-        gained = np.cumsum((strong - weak)[order])[last]
-        curve[name] = (weak.sum() + np.append(0.0, gained)) / n if n else np.array([np.nan])
-    return pd.DataFrame(curve, copy=False)
+def lined_up(outcomes, router_score, weak, strong):
+    """Scores and the four columns of a pair, the prompts in the order of their ids: so that resamples pair."""
+    grid = pair_outcomes(outcomes, [weak, strong])
+    scores = align(router_score.rename(router_score.name or "router_score"), grid.prompts).to_numpy(float)
+    by_id = np.argsort(grid.prompts.to_numpy())
+    parts = [grid.values(column, model)[by_id] for column in ("score", "cost_usd") for model in (weak, strong)]
+    return scores[by_id], dict(zip(("weak", "strong", "weak_cost", "strong_cost"), parts, strict=True))
 
 
-def tier_frontier(outcomes, predicted):
-    """Exact dollar frontier of routing among any number of models by predicted quality.
+def running_sums(values, ends):
+    """Running sums of each row at the ends of the runs, with a first column of 0."""
+    total = np.cumsum(values, axis=1)
+    return np.concatenate([np.zeros((len(values), 1)), total if len(ends) == values.shape[1] else total[:, ends]], axis=1)
 
-    For every willingness to pay w the model with the highest w x predicted quality - cost answers; the frontier
-    walks through all w at once, because each prompt climbs its own upper hull.
+
+def tier_frontier(outcomes, quality, *, models=None, expected_cost_usd=None):
+    """Dollars against quality for any number of tiers, exact over every willingness to pay.
+
+    Each request goes to the model with the highest ``usd_per_point x predicted score - expected cost``, as
+    `tierlab.policies.Utility` does it; as usd_per_point rises from 0, requests move one by one to dearer models.
 
     Parameters
     ----------
     outcomes : DataFrame
-        The outcomes table with cost_usd, every prompt answered by every model.
-    predicted : DataFrame
-        Predicted quality, prompt_id x model_id. The true scores give the oracle's frontier.
+        The outcomes table with costs.
+    quality : DataFrame
+        Predicted score of every model (a column per model id or tier), indexed by prompt_id. The true scores
+        give the oracle's frontier.
+    models : sequence of str, optional
+        By default the columns of `quality`.
+    expected_cost_usd : mapping of str to float, optional
+        What a request to each model is expected to cost; by default the mean in the table.
 
     Returns
     -------
     DataFrame
-        willingness_usd (USD per unit of quality at which the step is taken; 0 in the first row), cost_usd (USD
-        per request) and quality (mean score), one row per distinct step.
+        usd_per_point (from this worth of a whole point of score on), cost_usd and score (mean per request, as
+        they turned out), and the share of requests per model.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"prompt_id": [1, 1, 2, 2], "model_id": ["a", "b"] * 2,
+    ...                       "score": [1, 1, 0, 1], "cost_usd": [1.0, 3.0] * 2})
+    >>> guess = pd.DataFrame({"a": [0.9, 0.5], "b": [0.9, 0.9]}, index=[1, 2])
+    >>> tier_frontier(table, guess)[["usd_per_point", "cost_usd", "score"]].round(6).to_numpy().tolist()
+    [[0.0, 1.0, 0.5], [5.0, 2.0, 1.0]]
     """
-    wide = {name: outcomes.pivot(index="prompt_id", columns="model_id", values=name) for name in ("score", "cost_usd")}
-    score, cost = wide["score"], wide["cost_usd"]
-    if score.isna().any(axis=None) or cost.isna().any(axis=None):
-        raise ValueError("every prompt needs a score and a cost for every model; see tierlab.outcomes.check_outcomes")
-    guess = predicted.reindex(index=score.index, columns=score.columns).to_numpy(float)
-    if np.isnan(guess).any():
-        raise ValueError(f"{int(np.isnan(guess).any(axis=1).sum()):,} prompts have no prediction for some model")
-    score, cost, rows = score.to_numpy(), cost.to_numpy(), np.arange(len(score))
-    ties = np.lexsort((-guess, cost))[:, 0] if guess.shape[1] else None
-    here, steps = ties, []
-    for _ in range(guess.shape[1] - 1):
-        more, dearer = guess - guess[rows, here][:, None], cost - cost[rows, here][:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slope = np.where((more > 0) & (dearer > 0), more / dearer, 0.0)
-        there = slope.argmax(axis=1)
-        climbs = slope[rows, there] > 0
-        moved = rows[climbs], here[climbs], there[climbs]
-        steps.append(
-            (
-                1 / slope[moved[0], moved[2]],
-                cost[moved[0], moved[2]] - cost[moved[:2]],
-                score[moved[0], moved[2]] - score[moved[:2]],
-            )
+    grid = pair_outcomes(outcomes, list(models or quality.columns))
+    names = list(models or quality.columns)
+    guess = np.column_stack([align(quality[name], grid.prompts).to_numpy(float) for name in names])
+    score, cost = grid.values("score"), grid.values("cost_usd")
+    if np.isnan(cost).any():
+        raise ValueError(
+            f"{int(np.isnan(cost).any(axis=1).sum()):,} prompts have an answer without a cost; give prices to load_outcomes"
         )
-        here = np.where(climbs, there, here)
-    at, more_usd, gained = (np.concatenate([step[part] for step in steps] or [[]]) for part in range(3))
-    order = np.argsort(at, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(at[order]) > 0, True)) if len(at) else np.array([], int)
-    start = cost[rows, ties].sum(), score[rows, ties].sum()
-    totals = [np.append(0, np.cumsum(step[order])[last]) + base for step, base in zip((more_usd, gained), start, strict=True)]
-    frontier = {"willingness_usd": np.append(0, at[order][last]), "cost_usd": totals[0], "quality": totals[1]}
-    return pd.DataFrame(frontier).assign(cost_usd=totals[0] / len(score), quality=totals[1] / len(score))
+    expected = cost.mean(axis=0) if expected_cost_usd is None else np.array([expected_cost_usd[name] for name in names], float)
+    start, moves = _upgrades(guess, expected)
+    n = len(score)
+    worth, row, old, new = moves
+    order = np.argsort(worth, kind="stable")
+    worth, row, old, new = (part[order] for part in (worth, row, old, new))
+    ends = np.append(np.flatnonzero(np.diff(worth)), len(worth) - 1) if len(worth) else np.array([], int)
+    every = np.arange(n)
+    path = {"usd_per_point": np.append(0.0, worth[ends])}
+    for name, values in (("cost_usd", cost), ("score", score)):
+        path[name] = (values[every, start].sum() + np.append(0.0, np.cumsum(values[row, new] - values[row, old])[ends])) / n
+    for column, name in enumerate(names):
+        change = np.append(0, np.cumsum((new == column).astype(int) - (old == column))[ends])
+        path[f"share:{name}"] = ((start == column).sum() + change) / n
+    return pd.DataFrame(path)
 
 
-def curve_band(outcomes, router_score, *, weak, strong, points=101, confidence=0.95, resamples=1000, seed):
-    """Bootstrap band of a routing curve, and interval of its exact APGR.
+def _upgrades(guess, expected):
+    """First model of each row, and every move to a dearer one: (worth at which it pays, row, from, to).
 
-    Prompts are drawn with replacement, both models of a prompt together; every resample has its own weak and
-    strong ends. One sort serves all resamples.
-
-    Returns
-    -------
-    band : DataFrame
-        share_strong (a grid from 0 to 1), quality, low, high, prompts, resamples, confidence.
-    interval : tuple of Metric
-        Lower and upper end for the exact APGR.
+    Walks the upper hull of each row's (cost, predicted score) points: the steepest step up comes first.
     """
-    table = pair(outcomes, router_score, weak=weak, strong=strong).sort_values("router_score", ascending=False, kind="stable")
-    curve, grid, n = _curve(*table.to_numpy().T), np.linspace(0, 1, points), len(table)
-    ends = curve["strong_calls"].to_numpy()[1:] - 1
-    weak_score, gain = table["weak_score"].to_numpy(), (table["strong_score"] - table["weak_score"]).to_numpy()
-    qualities, recovered = [], []
-    for block in bootstrap_weights(n, resamples=resamples, seed=seed):
-        base = block @ weak_score / n
-        shares = np.cumsum(block, axis=1)[:, ends] / n
-        gains = np.cumsum(block * gain, axis=1)[:, ends] / n
-        for first, share, gained in zip(base, shares, gains, strict=True):
-            share, quality = np.append(0, share), first + np.append(0, gained)
-            qualities.append(np.interp(grid, share, quality))
-            recovered.append(apgr(pd.DataFrame({"share_strong": share, "quality": quality})) if gained[-1] > 0 else np.nan)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(qualities, tails, axis=0)
-    at = np.interp(grid, curve["share_strong"], curve["quality"])
-    about = {"prompts": n, "resamples": resamples, "confidence": confidence}
-    band = pd.DataFrame({"share_strong": grid, "quality": at, "low": low, "high": high}).assign(**about)
-    if np.isnan(recovered).any():
-        reason = "in some resample the strong model is no better than the weak one"
-        return band, (Metric(np.nan, reason), Metric(np.nan, reason))
-    return band, tuple(Metric(end) for end in np.quantile(recovered, tails))
+    n, k = guess.shape
+    cheapest = expected == expected.min()
+    at = np.where(cheapest, guess, -np.inf).argmax(axis=1)
+    start, rows, moves = at, np.arange(n), []
+    for _ in range(k - 1):
+        rise = guess[rows] - guess[rows, at][:, None]
+        run = expected - expected[at][:, None]
+        slope = np.where((run > 0) & (rise > 0), rise / np.where(run > 0, run, 1.0), 0.0)
+        best = slope.max(axis=1, initial=0.0)
+        # of equal steps the longest, so that a request moves once
+        to = np.where((slope == best[:, None]) & (slope > 0), run, -1.0).argmax(axis=1)
+        go = best > 0
+        moves.append((1 / best[go], rows[go], at[go], to[go]))
+        rows, at = rows[go], to[go]
+    return start, [np.concatenate(parts) for parts in zip(*moves, strict=True)] if moves else [np.array([], int)] * 4
 
 
-def calibrate(outcomes, router_score, *, weak, strong, share_strong, seed):
-    """Choose a threshold for a share of strong calls on one half of the prompts and see what it does on the other.
-
-    Returns
-    -------
-    DataFrame
-        Rows "calibration" and "held out": prompts, threshold, share_strong, quality, cost_usd.
-    """
-    table = pair(outcomes, router_score, weak=weak, strong=strong)
-    half = np.random.default_rng(seed).permutation(len(table)) < len(table) // 2
-    chosen = _curve(*table[half].to_numpy().T)
-    threshold = chosen["threshold"].iloc[int((chosen["share_strong"] - share_strong).abs().to_numpy().argmin())]
-    rows = []
-    for part in (table[half], table[~half]):
-        up = part["router_score"] >= threshold
-        mean = {name: part[f"strong_{name}"].where(up, part[f"weak_{name}"]).mean(skipna=False) for name in ("score", "usd")}
-        rows.append(
-            {
-                "prompts": len(part),
-                "threshold": threshold,
-                "share_strong": up.mean(),
-                "quality": mean["score"],
-                "cost_usd": mean["usd"],
-            }
-        )
-    return pd.DataFrame(rows, index=["calibration", "held out"])
-
-
-def strong_price_break_even(share_strong, weak_usd, router_usd):
-    """Cost of a strong answer (USD per request) below which routing no longer pays.
-
-    Notes
-    -----
-    Always strong costs c_s; routed s c_s + (1 - s) c_w + r. They meet at c_s = c_w + r / (1 - s). Infinite when
-    everything goes to the strong model.
-
-    Examples
-    --------
-    The article's router: 20 % to Opus, Haiku at $0.002, a classifier call of $0.00056.
-
-    >>> round(strong_price_break_even(0.2, 0.002, 0.00056), 6)
-    0.0027
-    """
-    return weak_usd + router_usd / (1 - share_strong) if share_strong < 1 else float("inf")
-
-
-def error_cost_limit(saving_usd, quality_lost):
-    """Cost of one error (USD) above which the errors of routing eat its saving; infinite if no quality is lost.
-
-    Examples
-    --------
-    >>> error_cost_limit(0.0064, 0.02)
-    0.32
-    """
-    return saving_usd / quality_lost if quality_lost > 0 else float("inf")
-
-
-def pays_back_after(build_usd, saving_usd):
-    """Requests after which a router has earned what it cost to build; infinite where it saves nothing.
-
-    Examples
-    --------
-    >>> pays_back_after(20_000, 0.005)
-    4000000.0
-    """
-    return build_usd / saving_usd if saving_usd > 0 else float("inf")
-
-
-def reweighted(routed, task_share):
-    """Quality and cost of a routed table if tasks came in other shares.
+def hull(points):
+    """The non-decreasing concave hull: what mixing the best of some models and policies at random achieves.
 
     Parameters
     ----------
-    routed : DataFrame
-        From `tierlab.route`, with task, score and cost_usd.
-    task_share : mapping of str to float
-        Task -> share of requests; sums to 1. Every task must occur in the table.
+    points : DataFrame
+        cost_usd and score, any further columns and any index; one row per model, policy or setting.
 
     Returns
     -------
-    Series
-        quality (mean score) and cost_usd (USD per request).
+    DataFrame
+        The rows on the hull, cheapest first, with error_cost_usd: what a wrong answer (score 0 instead of 1)
+        must cost, in US dollars, for this row to be the cheapest in all, mistakes included.
+
+    Notes
+    -----
+    RouterBench's NDCH (Hu et al., arXiv 2403.12031); on single models alone it is their "zero router".
+
+    Examples
+    --------
+    >>> hull(pd.DataFrame({"cost_usd": [1.0, 2.0, 3.0], "score": [0.5, 0.6, 0.9]}, index=["s", "m", "f"]))
+       cost_usd  score  error_cost_usd
+    s       1.0    0.5             0.0
+    f       3.0    0.9             5.0
     """
-    shares = pd.Series(task_share, dtype=float)
-    if not np.isclose(shares.sum(), 1):
-        raise ValueError(f"the shares of the tasks sum to {shares.sum()}, not to 1")
-    means = routed.groupby("task", observed=True)[["score", "cost_usd"]].mean()
-    for task in shares.index.difference(means.index):
-        raise ValueError(unknown("task", task, means.index))
-    return (means.loc[shares.index].mul(shares, axis=0)).sum().rename({"score": "quality"})
+    table = points.iloc[np.lexsort((-points["score"].to_numpy(), points["cost_usd"].to_numpy()))]
+    x, y = table["cost_usd"].to_numpy(float), table["score"].to_numpy(float)
+    if not len(x) or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError(f"{int((~(np.isfinite(x) & np.isfinite(y))).sum()):,} of {len(x):,} points have no cost or score")
+    rising = np.flatnonzero(np.append(True, y[1:] > np.maximum.accumulate(y)[:-1]))
+    kept = []
+    for i in rising:
+        while len(kept) > 1 and (y[kept[-1]] - y[kept[-2]]) * (x[i] - x[kept[-2]]) <= (y[i] - y[kept[-2]]) * (
+            x[kept[-1]] - x[kept[-2]]
+        ):
+            kept.pop()
+        kept.append(i)
+    steps = np.diff(x[kept]) / np.diff(y[kept])
+    return table.iloc[kept].assign(error_cost_usd=np.append(0.0, steps))

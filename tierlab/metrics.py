@@ -1,207 +1,284 @@
-"""Metrics of routing as published, as coded and exact: APGR, CPT, AIQ, the RouterArena score.
+"""Numbers that the literature takes from a cost-quality curve, each as published and as coded.
 
-A metric is a number, or NaN with the reason why it does not apply (`Metric.reason`).
+Where a metric does not apply it is NaN, and says why: ``apgr(curve).reason``.
 """
 
 import numpy as np
+import pandas as pd
 
 from tierlab.buckets import one_of
-
-VARIANTS = ("exact", "paper", "as_coded")
+from tierlab.evaluation import bootstrap_weights
+from tierlab.frontier import hull, lined_up, ranked_runs, running_sums
 
 
 class Metric(float):
-    """A number that can say why it is NaN.
+    """A number, or NaN with the reason for it.
 
     Examples
     --------
-    >>> Metric(float("nan"), "one model only").reason
-    'one model only'
+    >>> Metric(reason="the two models score alike")
+    nan (the two models score alike)
+    >>> Metric(0.25) + 1
+    1.25
     """
 
-    def __new__(cls, value, reason=""):
-        metric = super().__new__(cls, value)
-        metric.reason = reason
-        return metric
+    def __new__(cls, value=np.nan, reason=""):
+        number = super().__new__(cls, value)
+        number.reason = reason
+        return number
+
+    def __repr__(self):
+        return f"{float(self)!r} ({self.reason})" if self.reason else repr(float(self))
+
+    __str__ = __repr__
+
+    def __reduce__(self):
+        return Metric, (float(self), self.reason)
 
 
-def _ends(curve):
-    """Weak and strong quality of a curve, or the reason why there is nothing between them."""
-    weak, strong = curve["quality"].iloc[0], curve["quality"].iloc[-1]
-    if len(curve) < 2 or not np.isfinite([weak, strong]).all():
-        return weak, strong, "the curve has no prompt"
-    return (
-        weak,
-        strong,
-        "" if strong > weak else "the strong model is no better than the weak one, so there is no gap to recover",
-    )
+def apgr(curve, *, variant="exact"):
+    """Average performance gap recovered: the mean over all shares of strong calls of how much of the gap is closed.
 
-
-def _coded(curve):
-    """Share and quality at RouteLLM's eleven thresholds, from no strong call to all, or the reason why there are none.
-
-    RouteLLM (0b64fda) cuts the scores at their deciles and calls the strong model at or above each edge, strictly
-    above the last one. It stops on repeated edges.
-    """
-    scores = np.repeat(curve["threshold"].to_numpy()[1:], np.diff(curve["strong_calls"]))[::-1]
-    edges = np.quantile(scores, np.linspace(0, 1, 11))
-    if (np.diff(edges) == 0).any():
-        return None, None, "repeated scores leave fewer than ten distinct deciles, where the published code stops with an error"
-    calls = np.array([np.sum(scores >= edge) for edge in edges[:-1]] + [np.sum(scores > edges[-1])])
-    at = np.searchsorted(curve["strong_calls"].to_numpy(), calls)
-    return curve["share_strong"].to_numpy()[at][::-1], curve["quality"].to_numpy()[at][::-1], ""
-
-
-def apgr(curve, variant="exact"):
-    """Average performance gap recovered by a router between two models.
+    PGR is (score - weak) / (strong - weak). 0.5 is a random mix; above 1 is possible, because the weak model is
+    right on some prompts where the strong one is wrong.
 
     Parameters
     ----------
     curve : DataFrame
-        From `cost_quality_curve`.
+        From `tierlab.frontier.cost_quality_curve`.
     variant : {"exact", "paper", "as_coded"}
-        Trapezoid over every distinct threshold; mean recovered gap at 10 %, 20 %, ... 100 % of strong calls; or
-        the published code's trapezoid over eleven decile thresholds.
+        exact: the trapezoid over every distinct threshold. paper: the mean PGR at shares 0.1, 0.2, ... 1.0
+        (RouteLLM, Ong et al., arXiv 2406.18665, section 2; between thresholds by straight lines). as_coded:
+        the trapezoid over 11 points at the deciles of the scores (lm-sys/RouteLLM 0b64fda, evaluate.py).
 
     Returns
     -------
     Metric
-        0.5 for a random router, above 1 possible; NaN with a reason where the strong model is not better, or
-        where the published code stops with an error.
 
-    Notes
-    -----
-    Ong et al., RouteLLM, arXiv 2406.18665; code lm-sys/RouteLLM 0b64fda, routellm/evals/benchmarks.py. The two
-    are different numbers.
+    Examples
+    --------
+    >>> curve = pd.DataFrame({"strong_share": [0.0, 0.5, 1.0], "score": [0.5, 0.9, 0.9]})
+    >>> apgr(curve)
+    0.75
     """
-    one_of("variant", variant, VARIANTS)
-    weak, strong, reason = _ends(curve)
-    if reason:
-        return Metric(np.nan, reason)
-    share, quality = curve["share_strong"].to_numpy(), curve["quality"].to_numpy()
+    one_of("variant", variant, ("exact", "paper", "as_coded"))
+    share, gain, why = _gap(curve)
+    if why:
+        return Metric(reason=why)
     if variant == "paper":
-        return Metric((np.interp(np.arange(1, 11) / 10, share, quality).mean() - weak) / (strong - weak))
+        return Metric(np.interp(np.arange(1, 11) / 10, share, gain).mean())
     if variant == "as_coded":
-        share, quality, reason = _coded(curve)
-        if reason:
-            return Metric(np.nan, reason)
-    return Metric((np.trapezoid(quality, share) / (share[-1] - share[0]) - weak) / (strong - weak))
+        share, gain, why = _deciles(curve)
+        if why:
+            return Metric(reason=why)
+        return Metric(np.trapezoid(gain, share) / (share[-1] - share[0]))
+    return Metric(np.trapezoid(gain, share))
 
 
-def cpt(curve, recovered, variant="exact"):
-    """Call-performance threshold: share of strong calls needed to recover a share of the quality gap.
+def cpt(curve, level, *, variant="exact"):
+    """Call-performance threshold: the share of strong calls that closes a given part of the gap.
 
     Parameters
     ----------
     curve : DataFrame
-        From `cost_quality_curve`.
-    recovered : float
-        Share 0-1 of the gap between the two models.
+        From `tierlab.frontier.cost_quality_curve`.
+    level : float
+        Part of the gap, 0-1.
     variant : {"exact", "paper", "as_coded"}
-        First crossing of the curve, ties split at random; smallest share of a threshold that reaches it; or
-        the published code, which interpolates over unsorted qualities and can return a later crossing.
+        exact: where the curve first reaches it, by straight lines between thresholds (a share of the requests
+        at one score can be sent on at random). paper: the first threshold that reaches it. as_coded: numpy.interp
+        over the 11 decile points with the scores as they come, sorted or not; the kit gives a share, not percent.
 
     Returns
     -------
     Metric
-        Share 0-1 of strong calls.
+        Share of strong calls, 0-1.
 
-    Notes
-    -----
-    Ong et al., RouteLLM, arXiv 2406.18665; code lm-sys/RouteLLM 0b64fda.
+    Examples
+    --------
+    >>> curve = pd.DataFrame({"strong_share": [0.0, 0.5, 1.0], "score": [0.5, 0.9, 0.9]})
+    >>> cpt(curve, 0.5), cpt(curve, 0.5, variant="paper")
+    (0.25, 0.5)
     """
-    one_of("variant", variant, VARIANTS)
-    if not 0 <= recovered <= 1:
-        raise ValueError(f"recovered={recovered!r}; a share of the gap lies between 0 and 1")
-    weak, strong, reason = _ends(curve)
-    if reason:
-        return Metric(np.nan, reason)
-    wanted = weak + recovered * (strong - weak)
-    share, quality = curve["share_strong"].to_numpy(), curve["quality"].to_numpy()
+    one_of("variant", variant, ("exact", "paper", "as_coded"))
+    if not 0 <= level <= 1:
+        raise ValueError(f"level={level!r}; a part of the gap from 0 to 1 is needed")
+    share, gain, why = _deciles(curve) if variant == "as_coded" else _gap(curve)
+    if why:
+        return Metric(reason=why)
     if variant == "as_coded":
-        share, quality, reason = _coded(curve)
-        return Metric(np.nan, reason) if reason else Metric(np.interp(wanted, quality, share))
-    reached = int(np.argmax(quality >= wanted - 1e-12))
-    if variant == "paper" or reached == 0:
-        return Metric(share[reached])
-    part = (wanted - quality[reached - 1]) / (quality[reached] - quality[reached - 1])
-    return Metric(share[reached - 1] + min(part, 1.0) * (share[reached] - share[reached - 1]))
+        return Metric(np.interp(level, gain, share))
+    if variant == "paper":
+        reached = np.flatnonzero(gain >= level - 1e-12)
+        return Metric(share[reached[0]])
+    return Metric(_crossing(share[None], gain[None], level)[0])
 
 
-def hull(points):
-    """Non-decreasing upper hull of cost and quality: what mixing the given models and policies can reach.
+def _gap(curve):
+    """Shares, PGR at each, and why there is none."""
+    if not {"strong_share", "score"} <= set(curve):
+        return None, None, "defined between two models; this is not a curve of cost_quality_curve"
+    share, score = curve["strong_share"].to_numpy(float), curve["score"].to_numpy(float)
+    gap = score[-1] - score[0]
+    if not gap > 0:
+        return None, None, f"the strong model scores {score[-1]:.4g}, the weak one {score[0]:.4g}: no gap to recover"
+    return share, (score - score[0]) / gap, ""
+
+
+def _deciles(curve):
+    """The 11 points of RouteLLM's code."""
+    share, gain, why = _gap(curve)
+    if why:
+        return None, None, why
+    if not {"threshold", "strong_calls"} <= set(curve):
+        return None, None, "the curve has no thresholds and counts of calls"
+    calls, values = curve["strong_calls"].to_numpy(), curve["threshold"].to_numpy(float)
+    if not np.allclose(share, calls / calls[-1]):
+        return None, None, "the published code knows no weights"
+    # scores ascending, as often as they occur: what pandas.qcut would see
+    edges = np.quantile(np.repeat(values[:0:-1], np.diff(calls)[::-1]), np.arange(11) / 10)
+    if len(np.unique(edges)) < 11:
+        return None, None, "equal scores: the deciles are not distinct, and the published code stops there"
+    at = np.searchsorted(-values[1:], -edges, side="right")
+    at[-1] = 0  # at the last edge the code takes only what is above it
+    return share[at][::-1], gain[at][::-1], ""
+
+
+def _crossing(share, gain, level):
+    """First share at which each row of `gain` reaches the level, by straight lines; NaN where it never does."""
+    reached = gain >= level - 1e-12
+    j = reached.argmax(axis=1)
+    rows, i = np.arange(len(gain)), np.maximum(j - 1, 0)
+    rise = gain[rows, j] - gain[rows, i]
+    part = np.divide(level - gain[rows, i], rise, out=np.ones(len(gain)), where=rise > 0)
+    x = share[rows, i] + np.clip(part, 0, 1) * (share[rows, j] - share[rows, i])
+    return np.where(reached.any(axis=1), x, np.nan)
+
+
+def metric_intervals(outcomes, router_scores, *, weak, strong, seed, levels=(0.5, 0.8), confidence=0.95, resamples=1000):
+    """APGR and CPT (exact) with bootstrap intervals over prompts, paired between routers.
 
     Parameters
     ----------
-    points : DataFrame
-        cost_usd and quality; a row per model, policy or curve point.
+    outcomes, weak, strong
+        As for `tierlab.frontier.cost_quality_curve`.
+    router_scores : Series, DataFrame or mapping of str to Series
+        One or more routers' scores, indexed by prompt_id. Each further one is also compared with the first.
+    seed : int
+    levels : sequence of float
+        Parts of the gap for which to give CPT.
+    confidence, resamples
+        As for `tierlab.evaluation.bootstrap`.
 
     Returns
     -------
     DataFrame
-        The rows on the hull, by cost: each dearer row is better, each step buys less per dollar.
+        By router (or "b - a") and metric: estimate, low, high, prompts, resamples, confidence, reason. The
+        routers are taken as they are: how another training set would change them is not in the interval.
     """
-    if points[["cost_usd", "quality"]].isna().any(axis=None):
-        raise ValueError("a hull needs a cost and a quality in every row")
-    best = points.sort_values(["cost_usd", "quality"], ascending=[True, False]).drop_duplicates("cost_usd")
-    best = best[best["quality"] > best["quality"].cummax().shift(fill_value=-np.inf)]
-    kept = []
-    for row, (x, y) in enumerate(best[["cost_usd", "quality"]].to_numpy()):
-        while len(kept) > 1 and (kept[-1][2] - kept[-2][2]) * (x - kept[-2][1]) <= (y - kept[-2][2]) * (
-            kept[-1][1] - kept[-2][1]
-        ):
-            kept.pop()
-        kept.append((row, x, y))
-    return best.iloc[[row for row, _, _ in kept]].reset_index(drop=True)
+    if isinstance(router_scores, pd.Series):
+        router_scores = {router_scores.name or "router": router_scores}
+    names = ["apgr", *(f"cpt_{level:g}" for level in levels)]
+    points, draws = {}, {}
+    for router, scores in dict(router_scores).items():
+        values, columns = lined_up(outcomes, scores, weak, strong)
+        order, ends = ranked_runs(values)
+        change = (columns["strong"] - columns["weak"])[order]
+        whole = np.ones((1, len(values)))
+        points[router] = _metrics(whole, change, ends, levels)[0]
+        # the same seed, and prompts in the order of their ids: every router meets the same resamples
+        blocks = bootstrap_weights(len(values), resamples=resamples, seed=seed)
+        draws[router] = np.concatenate([_metrics(block[:, order], change, ends, levels) for block in blocks])
+    first, *others = points
+    for other in others:
+        points[f"{other} - {first}"] = points[other] - points[first]
+        draws[f"{other} - {first}"] = draws[other] - draws[first]
+    tail = (1 - confidence) / 2
+    index = pd.MultiIndex.from_product([points, names], names=["router", "metric"])
+    low, high = np.quantile(np.stack(list(draws.values())), [tail, 1 - tail], axis=1)
+    ends = {"estimate": np.concatenate(list(points.values())), "low": low.ravel(), "high": high.ravel()}
+    table = pd.DataFrame(ends, index=index).assign(prompts=len(values), resamples=resamples, confidence=confidence)
+    return table.assign(
+        reason=np.where(table["low"].isna(), "without a gap between the models, in the table or in a resample", "")
+    )
 
 
-def aiq(points, variant="paper", *, highest_usd=None):
-    """Average improvement in quality: area under the hull over its range of cost.
+def _metrics(weights, change, ends, levels):
+    """APGR and CPTs of each row of weights (already in the order of the scores), shape (rows, metrics)."""
+    share = running_sums(weights, ends) / weights.shape[1]
+    gain = running_sums(weights * change, ends)
+    gap = gain[:, -1:]
+    gain = np.divide(gain, gap, out=np.full_like(gain, np.nan), where=gap > 0)
+    area = ((gain[:, 1:] + gain[:, :-1]) * np.diff(share, axis=1)).sum(axis=1) / 2
+    return np.column_stack([area, *(_crossing(share, gain, level) for level in levels)])
+
+
+def aiq(points, *, variant="paper", max_cost_usd=None):
+    """Average improvement in quality: the mean height of the non-decreasing hull over the range of costs.
 
     Parameters
     ----------
     points : DataFrame
-        As for `hull`.
+        cost_usd and score of a router's settings, or a curve.
     variant : {"paper", "as_coded"}
-        Area between the cheapest and the dearest cost, divided by that range; or the code's area divided by the
-        dearest cost.
-    highest_usd : float, optional
-        Dearest cost of all routers that are compared; the hull goes on flat to it.
+        paper: the area under the hull from the lowest to the highest cost, divided by that range (RouterBench,
+        Hu et al., arXiv 2403.12031). as_coded: the area, divided by the highest cost (withmartian/routerbench
+        cc67d10, evaluation/AIQ.py).
+    max_cost_usd : float, optional
+        The highest cost of all routers compared, to which the hull is extended flat; by default of these points.
 
     Returns
     -------
     Metric
 
-    Notes
-    -----
-    Hu et al., RouterBench, arXiv 2403.12031; code withmartian/routerbench cc67d10, evaluation/AIQ.py.
+    Examples
+    --------
+    >>> line = pd.DataFrame({"cost_usd": [1.0, 3.0], "score": [0.5, 0.9]})
+    >>> round(aiq(line), 4), round(aiq(line, variant="as_coded"), 4)
+    (0.7, 0.4667)
     """
     one_of("variant", variant, ("paper", "as_coded"))
-    if points.empty:
-        return Metric(np.nan, "there is no point")
-    edge = hull(points)
-    dearest = max(points["cost_usd"].max(), highest_usd or 0)
-    x, y = np.append(edge["cost_usd"], dearest), np.append(edge["quality"], edge["quality"].iloc[-1])
-    if dearest == x[0]:
-        return Metric(np.nan, "all points cost the same, so there is no range of cost")
-    return Metric(np.trapezoid(y, x) / (dearest - x[0] if variant == "paper" else dearest))
+    if not {"cost_usd", "score"} <= set(points) or not np.isfinite(points[["cost_usd", "score"]].to_numpy(float)).all():
+        return Metric(reason="a point without a cost or a score")
+    best = hull(points)
+    x, y = best["cost_usd"].to_numpy(float), best["score"].to_numpy(float)
+    last = float(points["cost_usd"].max()) if max_cost_usd is None else float(max_cost_usd)
+    if last < points["cost_usd"].max():
+        raise ValueError(f"max_cost_usd={max_cost_usd!r} lies below the dearest point, {points['cost_usd'].max()!r}")
+    area, width = np.trapezoid(np.append(y, y[-1]), np.append(x, last)), last - (x[0] if variant == "paper" else 0.0)
+    return Metric(area / width) if width > 0 else Metric(reason="all points cost the same")
 
 
 def routerarena_score(accuracy, usd_per_1000, *, beta=0.1):
-    """RouterArena's score of accuracy (0-1) and cost (USD per 1,000 requests).
+    """RouterArena's score: a weighted harmonic mean of accuracy and of cheapness on a log scale.
+
+    Parameters
+    ----------
+    accuracy : float
+        0-1.
+    usd_per_1000 : float
+        Cost per thousand queries, US dollars.
+    beta : float
+        Weight.
+
+    Returns
+    -------
+    Metric
+        0-1.
 
     Notes
     -----
-    C = (log2 200 - log2 c) / (log2 200 - log2 0.0044), S = (1 + b) A C / (b A + C); RouteWorks/RouterArena 4714a9a.
+    C = (log2 200 - log2 c) / (log2 200 - log2 0.0044); S = (1 + beta) A C / (beta A + C). Lu et al., arXiv
+    2510.00202; RouteWorks/RouterArena 4714a9a, compute_scores.py.
 
     Examples
     --------
-    >>> round(routerarena_score(0.7, 0.5), 4)
-    0.6843
+    >>> round(100 * routerarena_score(0.7396, 10.02), 1)
+    64.3
     """
-    if not usd_per_1000 > 0:
-        return Metric(np.nan, "the score takes the logarithm of the cost, which must be above 0")
-    cheapness = (np.log2(200) - np.log2(usd_per_1000)) / (np.log2(200) - np.log2(0.0044))
-    if beta * accuracy + cheapness == 0:
-        return Metric(np.nan, "accuracy and cheapness are both 0")
-    return Metric((1 + beta) * accuracy * cheapness / (beta * accuracy + cheapness))
+    if not 0 <= accuracy <= 1:
+        raise ValueError(f"accuracy={accuracy!r}; a share from 0 to 1 is needed")
+    if not 0 < usd_per_1000 < 200:
+        return Metric(reason=f"a cost of {usd_per_1000:g} USD per thousand is off the scale, above 0 and below 200")
+    cheap = np.log2(200 / usd_per_1000) / np.log2(200 / 0.0044)
+    return Metric((1 + beta) * accuracy * cheap / (beta * accuracy + cheap))

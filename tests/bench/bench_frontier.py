@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import tierlab as tl
-from tierlab.frontier import _curve
+from tierlab.frontier import paired_curve
 
 
 def best(function, repeats=5):
@@ -35,7 +35,7 @@ def main():
     outcomes, scores = long_table(n, rng)
     arrays = [scores.to_numpy(), *rng.random((4, n))]
     sort = best(lambda: np.argsort(arrays[0]))
-    paired = best(lambda: _curve(*arrays))
+    paired = best(lambda: paired_curve(*arrays))
     long = best(lambda: tl.cost_quality_curve(outcomes, scores, weak="weak", strong="strong"))
     print(
         f"curve: 1,000,000 paired requests {paired / sort:.1f} times numpy.argsort; from the long table {long / sort:.1f} times"
