@@ -19,14 +19,16 @@ NOTEBOOKS = {
 INSTRUCTION = "an instruction, a definition or a principle: no number can bear it out"
 # The independent reading looked at the article alone, and called instructions supported.
 DIFFERENT = {
+    "C024": ("contradicted", "RouteLLM's outcomes: some prompts are right on the weaker model only"),
+    "C040": ("contradicted", "ZeroEval's three Claude tiers: the small one scores most per dollar"),
     "C039": ("contradicted", "the maintained catalogue has 1.50/9.00; the article alone cannot tell"),
     "C060": ("supported", "the six input prices of the table equal the maintained catalogue's"),
     "C086": ("contradicted", "the maintained catalogue has windows of 200,000 and 1,000,000 tokens"),
     "C087": ("supported", "two of the three windows are below the article's own 900,000-token request"),
     **dict.fromkeys(["C096", "C097", "C098", "C099", "C100", "C113", "C119"], ("not checkable", INSTRUCTION)),
 }
-# Judged from the article's code or with statistics there, by a later notebook here.
-WAITING = {"C077": "04_routing", "C078": "04_routing", "C080": "04_routing", "C089": "05_live_sampling"}
+# Judged with statistics there, by a later notebook here.
+WAITING = {"C089": "05_live_sampling"}
 # (lowest, highest) computed value, from the formula and the article's prices.
 NUMBERS = {
     "C001": (2126 / 11, 2126 / 11),

@@ -73,3 +73,19 @@ def test_notebook_04_runs_on_recorded_answers_of_three_claude_tiers(tmp_path):
     page = (tmp_path / "04_routing.html").read_text()
     assert "claude-3-sonnet-20240229" in page
     assert "4.3% below the flagship" in page  # 1 - 91.51 / 95.60, the published accuracies
+
+
+def test_the_measured_numbers_of_the_claims_come_out_of_the_public_data(maintained):
+    known = pd.read_csv(tl.paths.DATA / "measured.csv").set_index("name")["value"]
+    found = {}
+    for name in ("gsm8k", "mmlu"):
+        outcomes = tl.load_outcomes(f"routellm_{name}")
+        weak, strong = outcomes["model_id"].unique()
+        scores = outcomes.pivot(index="prompt_id", columns="model_id", values="score")
+        found[f"right_only_weak_{name}"] = ((scores[weak] == 1) & (scores[strong] == 0)).mean()
+        found[f"random_80_loss_{name}"] = 0.8 * (scores[strong].mean() - scores[weak].mean())
+    tiers = {"small": "claude-3-haiku-20240307", "mid": "claude-3-sonnet-20240229", "flagship": "claude-3-opus-20240229"}
+    means = tl.load_outcomes("zeroeval_gsm", prices=maintained).groupby("model_id", observed=True)[["score", "cost_usd"]].mean()
+    found |= {f"points_per_usd_{tier}": means["score"][model] / means["cost_usd"][model] for tier, model in tiers.items()}
+    found["mid_below_flagship_gsm8k"] = 1 - means["score"][tiers["mid"]] / means["score"][tiers["flagship"]]
+    assert found == pytest.approx(known.to_dict(), rel=1e-4)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tierlab.catalog import TIERS, Prices, unknown
 from tierlab.decision import task_tiers, tier_by_rule
+from tierlab.paths import DATA
 from tierlab.pricing import reprice
 from tierlab.scaling import error_cost_break_even
 
@@ -371,3 +372,52 @@ def task_tier(basis, task):
     if task not in basis.tasks.index:
         raise ValueError(unknown("task", task, basis.tasks.index))
     return task_tiers(basis.tasks.loc[[task]]).iloc[0].set_axis(["from", "to"])
+
+
+@metric
+def measured(basis, names):
+    """Numbers of data/measured.csv: computed from public data by this kit, and checked against it by a test."""
+    return load_measured()["value"].loc[names.split("|")]
+
+
+@metric
+def rank_per_usd(basis, tier):
+    """Rank of a tier by recorded score per dollar; 1 is the most."""
+    values = load_measured()["value"]
+    values = values[values.index.str.startswith("points_per_usd_")]
+    return float((values > values[f"points_per_usd_{tier}"]).sum() + 1)
+
+
+def load_measured(path=DATA / "measured.csv"):
+    """data/measured.csv by name: value, unit, source, how."""
+    return pd.read_csv(path).set_index("name")
+
+
+def article_router(message, ask):
+    """The article's two-tier router, line for line in what it does: `ask(model, text)` stands for the API."""
+    said = ask("small", message).strip().lower()
+    return ask("flagship" if said == "complex" else "small", message)
+
+
+@metric
+def router_calls(basis, replies):
+    """Calls that the article's router makes for one message, by the classifier's reply."""
+    return pd.Series({reply: len(_asked(reply)) for reply in replies.split("|")})
+
+
+@metric
+def router_tiers(basis, replies):
+    """Number of tiers that the article's router can answer with."""
+    return float(len({_asked(reply)[-1] for reply in replies.split("|")}))
+
+
+@metric
+def router_unsafe(basis, replies):
+    """How many replies that do not say "simple" the article's router sends to the small model."""
+    return float(sum(_asked(reply)[-1] == "small" for reply in replies.split("|")))
+
+
+def _asked(reply):
+    calls = []
+    article_router("a message", lambda model, _: (calls.append(model), reply)[1])
+    return calls
