@@ -16,6 +16,9 @@ import numpy as np
 import pandas as pd
 
 from tierlab import paths
+from tierlab.frontier_plots import policies as policies
+from tierlab.frontier_plots import routing_curve as routing_curve
+from tierlab.frontier_plots import saving_map as saving_map
 from tierlab.names import unknown
 from tierlab.style import (
     BASELINE,
