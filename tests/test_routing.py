@@ -195,6 +195,14 @@ def test_cascade_pays_for_discarded_answers_and_for_the_judge():
     assert routes["calls"].tolist() == [1, 2, 3, 3]
 
 
+def test_cascade_never_accepts_a_failed_answer_and_does_not_pay_to_judge_it():
+    table = table_of([[1, 1, 1]] * 2, [[1, 3, 10]] * 2, status=[["error", "ok", "ok"], ["ok", "ok", "ok"]])
+    gullible = Cascade(("small", "mid", "flagship"), NoisyJudge(1.0, 0.0), judge_cost_usd=0.25)
+    routes = route(table, gullible, seed=1)
+    assert chosen(routes) == ["m", "s"]
+    assert routes["router_cost_usd"].tolist() == [1 + 0.25, 0.25]
+
+
 def test_judge_errs_both_ways_at_the_stated_shares():
     n = 40_000
     table = table_of(np.column_stack([np.arange(n) % 2, np.ones(n)]), [[1, 10]] * n)

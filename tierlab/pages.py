@@ -133,7 +133,8 @@ def _finish_table(soup, table):
     else:
         columns = [row(["td", "th"]) for row in table.select("tr") if not row.select("[colspan]")]
     for cell in table.select("td, tbody th"):
-        if " " not in cell.get_text().strip():  # a model id is one word, although it has hyphens
+        text = cell.get_text().strip()
+        if "-" in text and " " not in text and not _NUMBER.fullmatch(text):  # a model id is one word, although it has hyphens
             cell["class"] = [*cell.get("class", []), "word"]
     for cells in zip(*[row for row in columns if row], strict=False):
         values = [cell for cell in cells if cell.name == "td"]

@@ -64,7 +64,9 @@ def compare_policies(outcomes, policies, prices=None, *, reference, seed, confid
     settings = {"prompts": len(table), "resamples": resamples, "confidence": confidence}
     rows = {(p, f"p{q}_s"): {"estimate": w.quantile(q / 100), **settings} for p, w in waits.items() for q in (50, 95)}
     result = pd.concat([result, pd.DataFrame.from_dict(rows, orient="index").rename_axis(["policy", "measure"])])
-    result["reason"] = np.where(result["estimate"].isna(), "a cost or latency that it needs is not in the table", "")
+    result["reason"] = np.where(
+        result["estimate"].isna(), "a cost or latency that it needs is not in the table, or the reference costs nothing", ""
+    )
     return result.loc[list(policies)]
 
 
