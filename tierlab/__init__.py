@@ -31,7 +31,19 @@ _ROOM_OF = {
 }
 _ROOMS = {
     *("buckets", "catalog", "claims", "datasets", "decision", "evaluation", "frontier", "metrics", "outcomes", "paths"),
-    *("plots", "policies", "pricing", "report", "routing", "scaling", "stepwise", "text_router", "verdict", "widgets", "workload"),
+    *(
+        "plots",
+        "policies",
+        "pricing",
+        "report",
+        "routing",
+        "scaling",
+        "stepwise",
+        "text_router",
+        "verdict",
+        "widgets",
+        "workload",
+    ),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])

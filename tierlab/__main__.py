@@ -23,6 +23,7 @@ examples:
   python -m tierlab prices --source article                    the nine prices of the article
   python -m tierlab prices --changes 2026-11-23 2027-01-05     what changes, and when
   python -m tierlab datasets fetch azure_conv                  download one public data set, checked
+  python -m tierlab route my_outcomes.csv                      is a router worth building, on your own outcomes
   python -m tierlab doctor                                     what is installed, which keys are set
 """
 
@@ -108,6 +109,29 @@ def _parser():
     prices.add_argument("--all", action="store_true", help="every model of the catalogue, not the lineup of the day alone")
     prices.add_argument("--csv", action="store_true", help="all columns, as CSV")
 
+    route = command(
+        "route",
+        _route,
+        "Judge a router between two models on outcomes: summary, curve, page.",
+        [
+            "route my_outcomes.csv",
+            "route my_outcomes.csv --prices maintained --as-of 2026-11-23 --share 0.3",
+            "route my_outcomes.csv --score my_router_score --out build/my_router",
+            "route zeroeval_gsm --prices maintained --weak claude-3-haiku-20240307 --strong claude-3-opus-20240229",
+        ],
+    )
+    route.add_argument(
+        "outcomes", help="CSV or Parquet with prompt_id, model_id, score and cost_usd (or tokens), or a public data set"
+    )
+    route.add_argument("--prices", metavar="SOURCE", help="article, maintained or a path: price the answers from their tokens")
+    route.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
+    route.add_argument("--weak", metavar="MODEL", help="by default the cheapest")
+    route.add_argument("--strong", metavar="MODEL", help="by default the dearest")
+    route.add_argument("--score", metavar="COLUMN", help="the router's score; by default a text router trained out of fold")
+    route.add_argument("--share", type=float, default=0.2, help="share of requests that may go to the strong model (0.2)")
+    route.add_argument("--seed", type=int, default=0, help="seed of folds, splits and resamples (0)")
+    route.add_argument("--out", metavar="DIR", help="folder for curve.csv, policies.csv and router.html (build/route)")
+
     refresh = command(
         "refresh",
         _refresh,
@@ -172,6 +196,23 @@ def _prices(options):
         table = table.rename(columns={"approximate": ""})
     print(f"{about}, USD per million tokens ({prices.source})")
     print(table.to_string(index=False, na_rep="-", float_format="{:,.4g}".format) if len(table) else "none")
+
+
+def _route(options):
+    import tierlab as tl
+    from tierlab import router_report
+
+    if options.as_of and not options.prices:
+        raise ValueError("--as-of goes with --prices")
+    prices = tl.load_prices(options.prices, as_of=options.as_of) if options.prices else None
+    report = router_report.router_report(
+        options.outcomes, prices=prices, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
+        seed=options.seed,
+    )  # fmt: skip
+    print(f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}")
+    for title, table in router_report.tables(report).items():
+        print(f"\n{title}\n{table.to_string(na_rep='-')}")
+    print(f"\n{report.verdict}\n{router_report.write(report, options.out)}")
 
 
 def _refresh(options):

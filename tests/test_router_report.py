@@ -1,0 +1,92 @@
+"""The command `route` on one's own outcomes, and the control on the same curve, against arithmetic."""
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+import tierlab as tl
+from tierlab.__main__ import main
+from tierlab.router_report import router_report, write
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    table = tl.simulate_outcomes(1500, seed=3, prices=tl.load_prices("article"), signal_skill=0.95)
+    return table[["prompt_id", "model_id", "task", "prompt_chars", "score", "cost_usd", "router_signal"]]
+
+
+@pytest.fixture(scope="module")
+def path(outcomes, tmp_path_factory):
+    file = tmp_path_factory.mktemp("own") / "outcomes.csv"
+    outcomes.to_csv(file, index=False)
+    return file
+
+
+def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(path, outcomes, tmp_path, capsys):
+    assert main(["route", str(path), "--score", "router_signal", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "claude-haiku-4-5 (weak) and claude-opus-4-8 (strong), router: column router_signal" in said
+    assert "The router beats a random mix of the same cost" in said
+    curve = pd.read_csv(tmp_path / "curve.csv")
+    means = outcomes.groupby("model_id")[["score", "cost_usd"]].mean()
+    ends = curve[["score", "cost_usd"]].iloc[[0, -1]].to_numpy()
+    assert ends == pytest.approx(means.loc[["claude-haiku-4-5", "claude-opus-4-8"]].to_numpy())
+    policies = pd.read_csv(tmp_path / "policies.csv", index_col=[0, 1])["estimate"]
+    saving = 1 - means["cost_usd"]["claude-haiku-4-5"] / means["cost_usd"]["claude-opus-4-8"]
+    assert policies["always claude-haiku-4-5", "saving"] == pytest.approx(saving)
+
+
+def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
+    bad = outcomes.assign(model_id=outcomes["model_id"].astype(str).replace("claude-opus-4-8", "<script>alert(1)</script>"))
+    bad.to_csv(tmp_path / "bad.csv", index=False)
+    page = write(router_report(tmp_path / "bad.csv", score="router_signal"), tmp_path / "out")
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    assert "<script>alert(1)</script>" in soup.get_text()
+    assert not [s for s in soup("script") if "alert(1)" in s.get_text()]
+    assert all(image["src"].startswith("data:") and image["alt"] for image in soup("img"))
+    assert not soup.find_all(["link", "iframe"])
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda t: pd.concat([t, t.iloc[[0]]]), [], "more than once"),
+        (lambda t: t.iloc[1:], [], "lack an answer"),
+        (lambda t: t.assign(score=t["score"] * 3), [], "outside 0-1"),
+        (lambda t: t.drop(columns="score"), [], "'score'"),
+        (lambda t: t, ["--score", "nothing"], "there is no column 'nothing'"),
+        (lambda t: t, ["--weak", "gpt-4o"], "gpt-4o"),
+        (lambda t: t.drop(columns="prompt_chars"), [], "nothing ranks the prompts"),
+        (lambda t: t, ["--as-of", "2026-11-23"], "--as-of goes with --prices"),
+    ],
+)
+def test_bad_input_is_one_clear_line(outcomes, tmp_path, capsys, change, options, message):
+    change(outcomes).to_csv(tmp_path / "bad.csv", index=False)
+    assert main(["route", str(tmp_path / "bad.csv"), *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_the_control_shows_the_numbers_of_its_point():
+    """Two prompts: the router sends one up. Weak 0.002, strong 0.010; at twice the strong price 0.5 x (0.002 + 0.020)."""
+    table = pd.DataFrame(
+        {
+            "prompt_id": [1, 2] * 2,
+            "model_id": ["w"] * 2 + ["s"] * 2,
+            "score": [1, 0, 1, 1.0],
+            "cost_usd": [0.002] * 2 + [0.01] * 2,
+        }
+    )
+    control = tl.widgets.RouterExplorer(table, pd.Series([0.1, 0.9], [1, 2]), weak="w", strong="s", router_usd=0.001)
+    control.controls["share"].value = 0.5
+    before = bytes(control.image.value)
+    control.controls["factor"].value = 2.0
+    row = control.table(share=0.5, factor=2.0, error_usd=0.05).set_index("choice")
+    assert row.loc["router", "cost_usd"] == pytest.approx(0.011 + 0.001)
+    assert row.loc["always s", "cost_usd"] == pytest.approx(0.02)
+    assert row.loc["always w", "all_in_usd"] == pytest.approx(0.002 + 0.5 * 0.05)
+    assert "12.00" in control.text.value  # USD per 1,000 requests
+    assert before  # the curve is drawn; the price changes the numbers only
+    control.controls["share"].value = 1.0
+    assert bytes(control.image.value) != before

@@ -1,0 +1,194 @@
+"""One router on one outcomes table: summary, curve and page. The command `python -m tierlab route` prints and writes it."""
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tierlab import paths
+from tierlab.frontier import cost_quality_curve, curve_band
+from tierlab.metrics import metric_intervals
+from tierlab.outcomes import load_outcomes, outcome_account
+from tierlab.policies import Always, Oracle, RandomMix, Threshold
+from tierlab.text_router import out_of_fold_gain
+from tierlab.verdict import calibrate_threshold, compare_policies
+
+
+@dataclass(frozen=True, eq=False)
+class RouterReport:
+    """What is known of a router between two models.
+
+    Attributes
+    ----------
+    name : str
+        The outcomes table, and `router` what ranks its prompts.
+    account, policies, metrics, held_out, curve, band : DataFrame
+        Prompts per model; policies with paired intervals; APGR and CPT; the threshold chosen on one half and
+        judged on the other; the exact curve and its bootstrap band.
+    verdict : str
+        One sentence.
+    """
+
+    name: str
+    router: str
+    weak: str
+    strong: str
+    account: pd.DataFrame
+    policies: pd.DataFrame
+    metrics: pd.DataFrame
+    held_out: pd.DataFrame
+    curve: pd.DataFrame
+    band: pd.DataFrame
+    verdict: str
+
+
+def router_report(source, *, prices=None, weak=None, strong=None, score=None, share=0.2, folds=5, seed=0):
+    """Judge a router between two models of an outcomes table.
+
+    Parameters
+    ----------
+    source : str or path
+        A public data set by name, or a CSV or Parquet file: prompt_id, model_id, score, and costs or tokens.
+    prices : Prices, optional
+        Prices the answers from their tokens; by default the table's own costs.
+    weak, strong : str, optional
+        By default the cheapest and the dearest model by mean cost.
+    score : str, optional
+        Column with the router's score, higher for the strong model. By default a text router trained out of fold
+        where there are prompts, else the length of the prompt.
+    share : float
+        Share 0-1 of requests that may go to the strong model.
+    folds, seed : int
+
+    Returns
+    -------
+    RouterReport
+
+    Raises
+    ------
+    ValueError
+        If the table cannot be used, a model is unknown, or nothing can rank the prompts.
+    """
+    outcomes = load_outcomes(source, prices=prices)
+    cost = outcomes.groupby("model_id", observed=True)["cost_usd"].mean().sort_values()
+    if (weak is None or strong is None) and cost.isna().any():
+        raise ValueError(f"the cost of {cost.index[cost.isna()][0]!r} is not known, so name --weak and --strong yourself")
+    weak, strong = weak or cost.index[0], strong or cost.index[-1]
+    ranks, router = _ranks(outcomes, weak, strong, score, folds, seed)
+    choice = {"weak": weak, "strong": strong, "seed": seed}
+    curve, band = cost_quality_curve(outcomes, ranks, weak=weak, strong=strong), curve_band(outcomes, ranks, **choice)
+    held_out = calibrate_threshold(outcomes, ranks, strong_share=share, **choice)
+    cut = held_out["threshold"].iloc[0]
+    called = held_out.loc["held out", "strong_share"]
+    policies = {
+        f"always {weak}": Always(weak),
+        f"always {strong}": Always(strong),
+        "random, same share": RandomMix({weak: 1 - called, strong: called}),
+        "router": Threshold("router_rank", (cut,), (weak, strong)),
+        "oracle": Oracle((weak, strong)),
+    }
+    table = compare_policies(outcomes, policies, reference=f"always {strong}", seed=seed, features=ranks)
+    metrics = metric_intervals(outcomes, ranks, **choice)
+    account = outcome_account(outcomes)
+    return RouterReport(
+        Path(str(source)).name, router, weak, strong, account, table, metrics, held_out, curve, band, _verdict(table, strong)
+    )
+
+
+def _ranks(outcomes, weak, strong, score, folds, seed):
+    first = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")
+    if score is not None:
+        if score not in outcomes:
+            raise ValueError(f"there is no column {score!r}; the table has {', '.join(outcomes.columns)}")
+        return first[score].astype(float).rename("router_rank"), f"column {score}"
+    if "prompt" in outcomes and first["prompt"].notna().all():
+        gain = out_of_fold_gain(outcomes, weak=weak, strong=strong, folds=folds, seed=seed)
+        return gain.rename("router_rank"), f"text router, trained out of fold ({folds} folds)"
+    if "prompt_chars" in outcomes:
+        return first["prompt_chars"].astype(float).rename("router_rank"), "length of the prompt"
+    raise ValueError("nothing ranks the prompts: give --score COLUMN, or a table with prompt or prompt_chars")
+
+
+def _verdict(table, strong):
+    """What the numbers say, in one sentence; an interval that holds 0 decides nothing."""
+    row = table.loc["router"]
+    over, saving, change = (row.loc[name] for name in ("over_control", "saving", "score_change"))
+    if pd.isna(saving["estimate"]):
+        return f"Costs are not known, so the saving against always {strong} is not either; quality changes by {change['estimate']:+.1%}."
+    usd = (table.loc[(f"always {strong}", "usd_per_1000"), "estimate"] - row.loc["usd_per_1000", "estimate"]) / 1000
+    limit = (
+        f", which pays while an error costs less than {usd / -change['estimate']:,.4f} USD"
+        if change["estimate"] < 0 < usd
+        else ""
+    )
+    learnt = (
+        "beats a random mix of the same cost" if over["low"] > 0
+        else "does worse than a random mix of the same cost" if over["high"] < 0
+        else "cannot be told from a random mix of the same cost on these prompts"
+    )  # fmt: skip
+    return (
+        f"The router {learnt} ({over['estimate']:+.2%}, 95% {over['low']:+.2%} to {over['high']:+.2%}); against always {strong} "
+        f"it saves {saving['estimate']:.1%} and changes quality by {change['estimate']:+.2%}{limit}."
+    )
+
+
+def tables(report):
+    """The tables that are printed and shown: title -> DataFrame with rounded numbers."""
+    measures = ["score", "usd_per_1000", "saving", "score_change", "over_control"]
+    shown = report.policies.loc[(slice(None), measures), ["estimate", "low", "high"]].round(4)
+    return {
+        "Outcomes": report.account[["prompts", "score", "usd_per_1000", "without_cost", "source"]].round(4),
+        "Policies (95% of 1,000 paired bootstrap resamples)": shown,
+        "Metrics of the router": report.metrics[["estimate", "low", "high"]].round(4),
+        "Threshold chosen on one half, judged on the other": report.held_out[
+            ["prompts", "threshold", "strong_share", "score"]
+        ].round(4),
+    }
+
+
+def write(report, out=None):
+    """Write curve.csv, policies.csv and router.html; returns the page's path."""
+    import matplotlib.pyplot as plt
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    from tierlab import pages, plots
+
+    out = Path(out or paths.BUILD / "route")
+    out.mkdir(parents=True, exist_ok=True)
+    report.curve.to_csv(out / "curve.csv", index=False, lineterminator="\n")
+    report.policies.to_csv(out / "policies.csv", lineterminator="\n")
+    plots.use_style()
+    axes, buffer = plots.routing_curve(report.curve, band=report.band), io.BytesIO()
+    axes.figure.savefig(buffer, format="png")
+    plt.close(axes.figure)
+    alt = (
+        f"Quality of routing between {report.weak} and {report.strong} against the share of strong calls, with the random line."
+    )
+    image = new_output(
+        "display_data",
+        {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt},
+        metadata={"image/png": {"alt": alt}},
+    )
+    cells = [
+        new_markdown_cell("# Is this router worth building?"),
+        _words(f"Outcomes: {report.name}. Router: {report.router}."),
+        _words(report.verdict),
+    ]
+    cells.append(new_code_cell("", outputs=[image]))
+    for title, table in tables(report).items():
+        cells.append(_words(title))
+        cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": table.to_html(border=0)})]))
+    text, _ = pages.page(new_notebook(cells=cells), stem="router")
+    page = out / "router.html"
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def _words(text):
+    """A paragraph of the page; names from files are text, never markup."""
+    from nbformat.v4 import new_code_cell, new_output
+
+    return new_code_cell("", outputs=[new_output("display_data", {"text/html": f"<p>{html.escape(text)}</p>"})])
