@@ -13,6 +13,7 @@ from scipy import stats
 import tierlab as tl
 from tierlab.evaluation import paired_sample_size
 from tierlab.outcomes import (
+    as_tiers,
     check_outcomes,
     default_tasks,
     load_outcomes,
@@ -420,3 +421,13 @@ def test_the_stated_error_of_the_tokenizer_holds():
     ratio = table["uncached_input_tokens"] / count_tokens(table["prompt"])
     medians = ratio.groupby(table["model_id"], observed=True).median()
     assert medians.to_dict() == pytest.approx({"claude-3-haiku-20240307": 1.165, "gemini-2.0-flash-001": 0.938}, abs=0.005)
+
+
+def test_models_without_tiers_are_ranked_by_their_cost():
+    table = pd.DataFrame({"prompt_id": [1] * 4, "model_id": list("abcd"), "score": 1.0, "cost_usd": [0.3, 0.1, 0.2, 0.4]})
+    named = as_tiers(table).set_index("tier")["model_id"]
+    assert named[["small", "mid", "flagship"]].tolist() == ["b", "a", "d"]
+    unknown = as_tiers(table.assign(cost_usd=np.nan, score=[0.3, 0.1, 0.2, 0.4])).set_index("tier")["model_id"]
+    assert unknown["small"] == "b"
+    with pytest.raises(ValueError, match="at least two models"):
+        as_tiers(table.iloc[:1])

@@ -17,7 +17,7 @@ _ROOM_OF = {
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
-        "outcomes": ("check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
+        "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "pricing": ("price", "reprice"),
         "routing": ("route",),
         "scaling": (

@@ -9,7 +9,15 @@ from tierlab.names import unknown
 from tierlab.outcome_table import check_outcomes, merge_flags, outcome_account, price_outcomes
 from tierlab.simulated import default_tasks, simulate_outcomes
 
-__all__ = ["check_outcomes", "default_tasks", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"]
+__all__ = [
+    "as_tiers",
+    "check_outcomes",
+    "default_tasks",
+    "load_outcomes",
+    "outcome_account",
+    "price_outcomes",
+    "simulate_outcomes",
+]
 
 SOURCES = ("simulated", "recorded", "measured")
 
@@ -126,3 +134,36 @@ def _costed(table, prices, **rates):
     return table.assign(
         cost_usd=float("nan"), cost_source="none: no costs and no token counts", flags=merge_flags(table, "no_price")
     )
+
+
+def as_tiers(outcomes):
+    """The cheapest, a middle and the dearest model of a table as small, mid and flagship, where it names no tiers.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
+
+    Returns
+    -------
+    DataFrame
+        As it is when it has a column `tier`. Otherwise the rows of three models (two if there are only two, then
+        without a mid tier) with the column added: by mean cost, or by mean score where a cost is unknown.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"prompt_id": [1, 1], "model_id": ["a", "b"], "score": [1, 1], "cost_usd": [0.02, 0.01]})
+    >>> as_tiers(table)["tier"].tolist()
+    ['flagship', 'small']
+    """
+    if "tier" in outcomes:
+        return outcomes
+    means = outcomes.groupby("model_id", observed=True)[["cost_usd", "score"]].mean()
+    order = means.sort_values("score" if means["cost_usd"].isna().any() else "cost_usd", kind="stable").index
+    if len(order) < 2:
+        raise ValueError("tiers need at least two models")
+    named = {order[0]: "small", order[-1]: "flagship"}
+    if len(order) > 2:
+        named[order[len(order) // 2]] = "mid"
+    kept = outcomes[outcomes["model_id"].isin(named)]
+    return kept.assign(model_id=kept["model_id"].astype(str), tier=kept["model_id"].astype(str).map(named))
