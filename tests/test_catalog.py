@@ -162,6 +162,15 @@ def test_a_file_with_tiers_brings_its_own_lineup(tmp_path):
     assert prices.models() == ["tiny", "big"]
 
 
+def test_a_file_without_tiers_has_the_known_lineup_of_its_own_models_alone(tmp_path):
+    prices = tl.load_prices(_file(tmp_path, GOOD + "gpt-4o-mini,openai,0,0.15,0.6,2026-06-12\n"))
+    assert prices.models() == ["gpt-4o-mini", "gpt-4o"]
+    assert len(tl.daily_cost(tl.Workload(requests_per_day=1), prices)) == 2
+    strange = tl.load_prices(_file(tmp_path, GOOD.replace("gpt-4o,openai", "llama-70b,in-house")))
+    with pytest.raises(ValueError, match="no lineup is known on 2026-06-12; name the models, or give the file a column 'tier'"):
+        strange.models()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -174,6 +183,8 @@ def test_a_file_with_tiers_brings_its_own_lineup(tmp_path):
         (GOOD + "gpt-4-o,openai,0,1,2,\n", "row 3, column 'model_id': unknown model 'gpt-4-o'; did you mean 'gpt-4o'"),
         (GOOD + "gpt-4o,openai,0,3,12,\n", "row 3, column 'model_id': a second row for 'gpt-4o'"),
         (GOOD + "gpt-4o-mini,openai,0,0.15,0.6,soon\n", "row 3, column 'checked_on': 'soon' is not an ISO date"),
+        (GOOD + "gpt-4-o,OpenAI,0,1,2,\n", "row 3, column 'provider': 'OpenAI'; write it as one of anthropic, openai, google"),
+        (GOOD.splitlines()[0] + "\n", "no row below the header"),
         ("", "cannot be read as a prices table"),
     ],
 )

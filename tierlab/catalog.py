@@ -202,7 +202,7 @@ class Prices:
         on = _day(on, self.as_of)
         dates = self.lineups["as_of"].drop_duplicates().sort_values()
         if not (dates <= on).any():
-            first = f"the first is {dates.iloc[0]:%Y-%m-%d}" if len(dates) else "the catalogue's tier column is empty"
+            first = f"the first is {dates.iloc[0]:%Y-%m-%d}" if len(dates) else "name the models, or give the file a column 'tier'"
             raise ValueError(f"no lineup is known on {on:%Y-%m-%d}; {first}")
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
@@ -225,9 +225,9 @@ def load_prices(source="maintained", *, as_of=None):
     Raises
     ------
     ValueError
-        If the source is unknown or a file has a missing or misspelt column, a price that is negative or no
-        number, a model that its provider does not have, or two rows for the same model, date and context
-        step; the message names file, row and column.
+        If the source is unknown or a file has no rows, a missing or misspelt column, a price that is negative
+        or no number, a model that its provider does not have, or two rows for the same model, date and
+        context step; the message names file, row and column.
 
     Examples
     --------
@@ -248,6 +248,8 @@ def load_prices(source="maintained", *, as_of=None):
             own = frame[["provider", "tier", "model_id", "reasoning_model"]].drop_duplicates("model_id")
             lineups = own.assign(as_of=SINCE_EVER if pd.isna(first) else first, tier=own["tier"].where(~own["reasoning_model"]))
             lineups = lineups[lineups["tier"].notna() | lineups["reasoning_model"]]
+        else:
+            lineups = lineups[lineups["model_id"].isin(frame["model_id"])]
     tier = known_lineups().drop_duplicates("model_id", keep="last").set_index("model_id")
     frame["tier"] = frame["tier"].astype(object).where(frame["tier"].notna(), frame["model_id"].map(tier["tier"]))
     frame["reasoning_model"] |= frame["model_id"].map(tier["reasoning_model"]).eq(True)
@@ -292,6 +294,10 @@ def _checked(raw, path):
         if column not in raw:
             raise ValueError(f"{path}: column {column!r} is missing; a prices table needs {', '.join(_REQUIRED)}")
         refuse(raw[column].isna(), column, "empty; every row needs a value")
+    if raw.empty:
+        raise ValueError(f"{path}: no row below the header; a prices table needs at least one model")
+    usual = raw["provider"].str.strip().str.lower()
+    refuse(usual.isin(PROVIDERS) & (raw["provider"] != usual), "provider", "{!r}; write it as one of " + ", ".join(PROVIDERS))
     frame = raw.reindex(columns=list(COLUMNS))
     for column in (*RATES, *_COUNTS):
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
