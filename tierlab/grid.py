@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.buckets import plain
 from tierlab.names import unknown
-from tierlab.outcome_table import check_outcomes
+from tierlab.outcome_table import checked_cells
 from tierlab.policies import request_key
 
 # What differs between the answers to one prompt; difficulty is what no router sees.
@@ -99,9 +99,7 @@ def pair_outcomes(outcomes, models=None, *, tiers=None):
                 raise ValueError(unknown("model or tier", name, [*known, *tiers]))
         if len(known) > len(set(models)):
             outcomes = outcomes[outcomes["model_id"].isin(models)]
-    outcomes = check_outcomes(outcomes)
-    prompt, prompts = pd.factorize(outcomes["prompt_id"])
-    model, found = pd.factorize(outcomes["model_id"])
+    outcomes, (prompt, prompts), (model, found) = checked_cells(outcomes)
     rows = np.empty(len(outcomes), "intp")
     rows[prompt * len(found) + model] = np.arange(len(outcomes))
     rows, found = rows.reshape(-1, len(found)), list(found)

@@ -49,6 +49,18 @@ def check_outcomes(outcomes, *, incomplete="raise"):
     [0.0, 1.0]
     """
     one_of("incomplete", incomplete, ("raise", "drop"))
+    table, (prompts, _), (_, model_names) = checked_cells(outcomes, complete=incomplete == "raise")
+    short = np.bincount(prompts) < len(model_names)
+    if not short.any():
+        return table
+    if short.all():
+        raise ValueError("no prompt has an answer of every model")
+    text = f"{int(short.sum()):,} of {len(short):,} prompts left out: a model's answer is missing"
+    return note(table[~short[prompts]], text)
+
+
+def checked_cells(outcomes, *, complete=True):
+    """The checked table, and the prompt and the model of each row: as codes, and the names they stand for."""
     known = {*OUTCOME_COLUMNS, *REQUEST_COLUMNS, "answer"}
     for column in outcomes.columns.difference(known):
         near = get_close_matches(str(column), known.difference(outcomes.columns), n=1, cutoff=0.85)
@@ -79,22 +91,18 @@ def check_outcomes(outcomes, *, incomplete="raise"):
     for column in ("cost_usd", "end_to_end_s"):
         if column in outcomes:
             values = pd.to_numeric(outcomes[column], errors="coerce").to_numpy(float)
+            if ((values >= 0) & (values < np.inf)).all():
+                continue
             refuse(outcomes, column, np.isnan(values) & outcomes[column].notna().to_numpy(), "not a number")
             refuse(outcomes, column, (values < 0) | np.isinf(values), "a negative or infinite value")
-    lacking = (times == 0).reshape(len(prompt_names), -1)
-    if not lacking.any():
-        return outcomes
-    short = lacking.any(axis=1)
-    if incomplete == "drop":
-        if short.all():
-            raise ValueError("no prompt has an answer of every model")
-        text = f"{int(short.sum()):,} of {len(short):,} prompts left out: a model's answer is missing"
-        return note(outcomes[~short[prompts]], text)
-    first, model = (int(found[0]) for found in np.nonzero(lacking))
-    raise ValueError(
-        f"{int(short.sum()):,} of {len(short):,} prompts lack an answer of some model; first: prompt "
-        f"{plain(prompt_names[first])!r} has none of {model_names[model]!r}; incomplete='drop' leaves such prompts out"
-    )
+    if complete and len(outcomes) < len(times):
+        lacking = (times == 0).reshape(len(prompt_names), -1)
+        first, model = (int(found[0]) for found in np.nonzero(lacking))
+        raise ValueError(
+            f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer of some model; first: prompt "
+            f"{plain(prompt_names[first])!r} has none of {model_names[model]!r}; incomplete='drop' leaves such prompts out"
+        )
+    return outcomes, (prompts, prompt_names), (models, model_names)
 
 
 def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None, missing_price="flag"):
@@ -260,6 +268,8 @@ def _scores(outcomes):
     """The scores as float, or an error that names the rows."""
     column = outcomes["score"]
     scores = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+    if ((scores >= 0) & (scores <= 1)).all():
+        return scores
     refuse(outcomes, "score", np.isnan(scores) & column.notna().to_numpy(), "a score that is no number")
     refuse(
         outcomes, "score", np.isnan(scores), "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)"
