@@ -117,6 +117,31 @@ def test_growth_compounds_by_month(article):
     assert curve["cost_usd"].tolist() == pytest.approx([10_000, 11_000, 10_000 * 1.1**12])
 
 
+def test_a_curve_over_what_has_no_order(maintained):
+    """Opus 5.5: 4 input, 5 and 8 written (USD per million): half of 1,000 tokens is read at 0.20, half missed."""
+    work = tl.Workload(requests_per_day=1e6, input_tokens=1_000, output_tokens=0, cache_hit_rate=0.5)
+    curve = tl.cost_curve(work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "5m", "1h"])
+    assert curve["cost_usd"].tolist() == pytest.approx([2_100, 2_600, 4_100])
+    assert curve["cache_ttl"].tolist() == [None, "5m", "1h"]
+    with pytest.raises(ValueError, match="a crossing needs a curve over one of requests_per_day"):
+        tl.crossovers(curve)
+
+
+def test_a_curve_over_the_task_mix(maintained):
+    """Opus 5.5 at 4 USD per million: 100,000 or 300,000 input tokens, so 0.40 or 1.20 USD a request."""
+    table = pd.DataFrame(
+        {"uncached_input_tokens": [10**5] * 8 + [3 * 10**5] * 2, "output_tokens": 0, "task": ["a"] * 8 + ["b"] * 2}
+    )
+    work = tl.Workload(requests_per_day=10, table=table)
+    mixes = [{"a": 0.8, "b": 0.2}, {"a": 0.5, "b": 0.5}, {"b": 1}]
+    curve = tl.cost_curve(work, maintained, ["claude-opus-5-5"], over="task_mix", values=mixes)
+    assert curve["cost_usd"].tolist() == pytest.approx([5.6, 8, 12])
+    plain = tl.daily_cost(work, maintained, ["claude-opus-5-5"]).iloc[0]
+    assert (curve["low"][0], curve["high"][0]) == pytest.approx((plain["low"], plain["high"]))
+    # Kish: 1 / sum of squared weights = 1 / (8 x 0.0625^2 + 2 x 0.25^2) = 6.4 rows; each request costs 0.80 +- 0.40 USD
+    assert curve["high"][1] - 8 == pytest.approx(1.96 * 10 * 0.4 / 6.4**0.5, rel=1e-4)
+
+
 def test_a_misspelt_part_of_the_workload_is_named(article):
     with pytest.raises(ValueError, match="unknown part of a workload 'output_token'; did you mean 'output_tokens'"):
         tl.cost_curve(tl.Workload(requests_per_day=1), article, over="output_token", values=[1])

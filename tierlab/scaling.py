@@ -56,8 +56,8 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     models : sequence of str, optional
         By default the lineup.
     over : str
-        A numeric field of `Workload`, "turns", or "months" (of `monthly_growth`, from now).
-    values : sequence of float
+        A field of `Workload` other than its table, or "months" (of `monthly_growth`, from now).
+    values : sequence
         Values of that field.
     approximate_band : float
         Half-width of an approximate price, as a share of it.
@@ -72,7 +72,7 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     ValueError
         If `over` is no such field, or a value is not allowed for it.
     """
-    allowed = [*NUMERIC, "turns", "months"]
+    allowed = [*NUMERIC, "turns", "cache_ttl", "task_mix", "months"]
     if over is not None and over not in allowed:
         raise ValueError(unknown("part of a workload", over, allowed))
     points = [workload if over in (None, "months") else replace(workload, **{over: value}) for value in values]
@@ -82,18 +82,20 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     volume = np.array([corner.requests_per_day * (1 + corner.monthly_growth) ** growth[i] for i, corner in corners])
     batch_share = np.array([corner.batch_share for _, corner in corners])
     starts = [position for position, (i, _) in enumerate(corners) if position == 0 or corners[position - 1][0] != i]
+    varied = pd.Series(list(values), dtype=object if over in ("cache_ttl", "task_mix") else None)
     known = prices.frame.drop_duplicates("model_id").set_index("model_id")
     tables = []
     for model_id in [prices.resolve(name) for name in (models or prices.models())]:
         mean, spread, over_share, flags = _per_request(tokens, weight, owner, batch_share, prices, model_id)
         cost = pd.DataFrame({"cost": np.where(over_share > 0, np.nan, mean * volume), "owner": [i for i, _ in corners]})
         ends = cost.groupby("owner")["cost"].agg(["min", "max"])
-        table = pd.DataFrame({over or "value": np.asarray(values), "cost_usd": cost["cost"].to_numpy()[starts]})
+        table = pd.DataFrame({over or "value": varied, "cost_usd": cost["cost"].to_numpy()[starts]})
         table["low"], table["high"] = ends["min"].to_numpy(), ends["max"].to_numpy()
         table["over_window_share"] = over_share[starts]
         reasons = np.where(table["high"] > table["low"], "ends of the given ranges", "")
         if workload.table is not None and len(workload.table) > 1:
-            error = _Z95 * spread[starts] * volume[starts] / np.sqrt(len(workload.table))
+            rows = 1 / np.bincount(owner, weight**2)[starts]  # as many as there are, fewer where a task mix weights them
+            error = _Z95 * spread[starts] * volume[starts] / np.sqrt(rows)
             table["low"], table["high"] = table["low"] - error, table["high"] + error
             reasons = _joined(reasons, f"95% of the mean of {len(workload.table):,} recorded requests")
         if "approximate_price" in flags:
@@ -161,8 +163,16 @@ def crossovers(curve, over=None):
     DataFrame
         The varied column, cost_usd (USD per day) at the crossing, model_id cheaper before and cheaper after.
         Linear between neighbouring values of the curve, so exact where the curves are straight.
+
+    Raises
+    ------
+    ValueError
+        If the curve varies what has no order (cache_ttl, task_mix).
     """
-    over = over or next(c for c in [*NUMERIC, "turns", "months"] if c in curve)
+    ordered = [*NUMERIC, "turns", "months"]
+    over = over or next((column for column in ordered if column in curve), None)
+    if over not in ordered:
+        raise ValueError(f"a crossing needs a curve over one of {', '.join(ordered)}")
     wide = curve.pivot(index=over, columns="model_id", values="cost_usd").sort_index()
     x, rows = wide.index.to_numpy(float), []
     for left, right in combinations(wide.columns, 2):
@@ -263,9 +273,21 @@ def cache_break_even(write_multiplier, read_multiplier):
 def cliff_break_even(cost_below_usd, cost_above_usd, cost_flat_usd):
     """Share of requests above a context step at which a stepped model costs as much as a flat one.
 
+    Parameters
+    ----------
+    cost_below_usd, cost_above_usd : float
+        USD per request of the stepped model, below and above its step.
+    cost_flat_usd : float
+        USD per request of the other model.
+
+    Returns
+    -------
+    float
+        Share 0-1 of requests; NaN where no share does.
+
     Notes
     -----
-    (1 - s) c_below + s c_above = c_flat, so s = (c_flat - c_below) / (c_above - c_below). NaN where no share does.
+    (1 - s) c_below + s c_above = c_flat, so s = (c_flat - c_below) / (c_above - c_below).
 
     Examples
     --------
@@ -278,9 +300,21 @@ def cliff_break_even(cost_below_usd, cost_above_usd, cost_flat_usd):
 def batch_break_even(cost_dear_usd, cost_cheap_usd, discount=0.5):
     """Share of requests in batch at which a dearer model costs as much as a cheaper one without batch.
 
+    Parameters
+    ----------
+    cost_dear_usd, cost_cheap_usd : float
+        USD per request, without batch.
+    discount : float
+        Share 0-1 by which batch is cheaper.
+
+    Returns
+    -------
+    float
+        Share 0-1 of the dear model's requests; NaN where even all of them in batch cost more.
+
     Notes
     -----
-    c_dear (1 - b d) = c_cheap, so b = (1 - c_cheap / c_dear) / d. NaN where no share does.
+    c_dear (1 - b d) = c_cheap, so b = (1 - c_cheap / c_dear) / d.
 
     Examples
     --------

@@ -52,7 +52,8 @@ class Workload:
     monthly_growth : float
         Growth of requests per month, 0.1 for 10 %.
     task_mix : dict, optional
-        Task -> share of requests; the shares sum to 1.
+        Task -> share of requests; the shares sum to 1. A table with a column `task` is weighted so that each task
+        has its share of the cost; without one, tasks are labels of `requests` that do not depend on length.
 
     Raises
     ------
@@ -92,8 +93,12 @@ class Workload:
                 raise ValueError(f"{name}={getattr(self, name)!r}: the low end comes first")
         if self.turns != int(self.turns) or self.turns < 1:
             raise ValueError(f"turns={self.turns!r}; allowed: a whole number from 1 up")
-        if self.task_mix is not None and not np.isclose(sum(self.task_mix.values()), 1):
-            raise ValueError(f"the shares of task_mix sum to {sum(self.task_mix.values())}, not to 1")
+        if self.task_mix is not None:
+            shares = list(self.task_mix.values())
+            if not np.isclose(sum(shares), 1) or min(shares) < 0:
+                raise ValueError(
+                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: from 0 up, with the sum 1"
+                )
         if self.table is not None:
             self._check_table()
 
@@ -109,6 +114,17 @@ class Workload:
         cached = [b for b in BUCKETS[1:4] if self.table.get(f"{b}_tokens", pd.Series([0])).any()]
         if cached and self.ranges(["cache_hit_rate"])["cache_hit_rate"] != (0, 0):
             raise ValueError(f"cache_hit_rate and the table contradict each other: it has {cached[0]}_tokens of its own")
+
+        for task in self.task_mix or () if "task" in self.table else ():
+            if not (self.table["task"] == task).any():
+                raise ValueError(f"task_mix: {unknown('task', task, self.table['task'].unique())}")
+
+    def _table_weight(self):
+        """Share of requests that each row of the table stands for; sums to 1."""
+        if self.task_mix is None or "task" not in self.table:
+            return np.full(len(self.table), 1 / len(self.table))
+        rows = self.table["task"].value_counts()
+        return self.table["task"].map({task: share / rows[task] for task, share in self.task_mix.items()}).fillna(0).to_numpy()
 
     def ranges(self, names=None):
         """(low, high) of every numeric field, equal ends for a point."""
@@ -137,14 +153,16 @@ class Workload:
         """
         if self.table is not None:
             tokens = {bucket: column.astype(float) for bucket, column in token_counts(self.table).items()}
+            weight = self._table_weight()
         else:
             grid = (np.arange(_QUANTILES) + 0.5) / _QUANTILES if self.input_spread or self.output_spread else np.array([0.5])
             given = self.input_tokens * _log_normal(grid, self.input_spread)
             visible = self.output_tokens * _log_normal((grid + _GOLDEN) % 1 if len(grid) > 1 else grid, self.output_spread)
             turn = np.arange(1, int(self.turns) + 1)[:, None]
             tokens = {"uncached_input": (turn * given + (turn - 1) * visible).ravel(), "output": np.tile(visible, len(turn))}
+            weight = np.full(len(tokens["output"]), 1 / len(tokens["output"]))
         tokens["output"] = tokens["output"] / (1 - self.reasoning_share)
-        return self._cached(tokens), np.full(len(tokens["output"]), 1 / len(tokens["output"]))
+        return self._cached(tokens), weight
 
     def mean_tokens(self):
         """Mean tokens per request by bucket, ranges at their middle."""
@@ -169,7 +187,10 @@ class Workload:
         """
         rng, work = np.random.default_rng(seed), self.point()
         if self.table is not None:
-            frame = self.table.iloc[rng.integers(0, len(self.table), n)].reset_index(drop=True)
+            drawn = (
+                rng.choice(len(self.table), n, p=self._table_weight()) if self.task_mix else rng.integers(0, len(self.table), n)
+            )
+            frame = self.table.iloc[drawn].reset_index(drop=True)
             tokens = {bucket: column.astype(float) for bucket, column in token_counts(frame).items()}
         else:
             frame, turns = pd.DataFrame({"source": "simulated"}, index=range(n)), int(work.turns)
@@ -185,7 +206,7 @@ class Workload:
         frame = frame.assign(**{f"{bucket}_tokens": column for bucket, column in whole.items()})
         frame["reasoning_tokens"] = reasoning.astype("int64")
         frame["batch"] = rng.random(n) < work.batch_share
-        if self.task_mix:
+        if self.task_mix and "task" not in frame:
             frame["task"] = rng.choice(list(self.task_mix), n, p=list(self.task_mix.values()))
         return frame
 
