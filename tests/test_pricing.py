@@ -213,6 +213,21 @@ def test_reprice_and_token_ratio(article):
         tl.reprice(requests, article, ["gpt-4o"], token_ratio={"gpt-4o": 0})
 
 
+def test_reprice_says_what_was_assumed_for_which_model(article, maintained):
+    requests = table(index=[0, 1], batch=[False, True], uncached=[500, 128_001]).drop(columns="model_id")
+    june = tl.load_prices("maintained", as_of="2026-06-12")
+    assert tl.reprice(requests, june, ["gpt-4o", "o3"], over_window="price").attrs["flags"] == {
+        "gpt-4o": "assumed_batch_rate;over_window",
+        "o3": "assumed_batch_rate",
+    }
+    assert tl.reprice(requests, maintained, ["gemini-3.5-flash", "o3"]).attrs["flags"] == {
+        "gemini-3.5-flash": "after_retirement"
+    }
+    assert tl.reprice(requests.drop(columns="batch"), article, ["gpt-5.5", "Claude Opus 4.8"]).attrs["flags"] == {
+        "gpt-5.5": "approximate_price"
+    }
+
+
 def test_reprice_refuses_what_does_not_fit(maintained):
     requests = table(uncached=128_001)
     with pytest.raises(ValueError, match="input longer than the window of gpt-4o in 1 rows"):

@@ -110,7 +110,8 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
     Returns
     -------
     DataFrame
-        One column of US dollars per model, index of `requests`.
+        One column of US dollars per model, index of `requests`. What was assumed for a model stands in
+        ``attrs["flags"]``: model id -> names of flags; a model that is not there needed no assumption.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
             raise ValueError(f"token_ratio of {name!r} is {ratio!r}; a ratio is a number above 0")
     tokens = token_counts(requests)
     batch, bands = booleans(requests, "batch"), _bands(requests, "base")
-    result = {}
+    result, assumed = {}, {}
     for name in names:
         scaled = {b: t * ratios[name] for b, t in tokens.items()} if name in ratios else tokens
         costs, flags = price_tokens(scaled, prices, name, batch=batch, bands=bands, requests=requests)
@@ -138,7 +139,11 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
         if over_window == "raise":
             refuse(requests, "uncached_input_tokens", over, f"input longer than the window of {name}")
         result[name] = costs[4]
-    return pd.DataFrame(result, index=requests.index)
+        if flags.any():
+            assumed[name] = flag_names(np.bitwise_or.reduce(flags, keepdims=True))[0]
+    table = pd.DataFrame(result, index=requests.index)
+    table.attrs["flags"] = assumed
+    return table
 
 
 def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=None):
