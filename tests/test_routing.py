@@ -409,7 +409,12 @@ def test_draws_are_uniform_and_streams_unrelated():
 def test_comparison_against_reference_and_control():
     """The oracle on four prompts: score 3/4 for 15 of 40 dollars; a mix of its cost has what its shares have."""
     result = compare_policies(
-        FOUR, {"flagship": Always("flagship"), "oracle": Oracle()}, reference="flagship", seed=1, resamples=200
+        FOUR,
+        {"flagship": Always("flagship"), "oracle": Oracle()},
+        reference="flagship",
+        seed=1,
+        resamples=200,
+        error_cost_usd=8,
     )
     estimate = result["estimate"]
     assert estimate["oracle", "score"] == 0.75
@@ -417,10 +422,20 @@ def test_comparison_against_reference_and_control():
     assert estimate["oracle", "saving"] == pytest.approx(1 - 15 / 40)
     assert estimate["oracle", "score_change"] == 0
     assert estimate["oracle", "over_control"] == pytest.approx(0.75 - (0.5 * 0.25 + 0.25 * 0.5 + 0.25 * 0.75))
+    # at 3.75 dollars the models by themselves reach 0.5 + 0.25 x 0.75 / 7: between mid at 3 and flagship at 10
+    assert estimate["oracle", "over_zero"] == pytest.approx(0.75 - (0.5 + 0.25 * 0.75 / 7))
+    assert estimate["oracle", "net_usd_per_1000"] == pytest.approx(1000 * (10 - 3.75))
     assert estimate["flagship", "p95_s"] == 4
     assert result.loc[("flagship", "saving"), ["low", "high"]].tolist() == [0, 0]
     with pytest.raises(ValueError, match="unknown policy 'flagshp'"):
         compare_policies(FOUR, {"flagship": Always("flagship")}, reference="flagshp", seed=1)
+
+
+def test_an_error_is_worth_what_it_costs():
+    """Small instead of flagship saves 9 dollars of 10 and loses half of a point, at 8 dollars a point: 5 net."""
+    policies = {"flagship": Always("flagship"), "small": Always("small")}
+    result = compare_policies(FOUR, policies, reference="flagship", seed=1, resamples=50, error_cost_usd=8.0)
+    assert result.loc[("small", "net_usd_per_1000"), "estimate"] == pytest.approx(1000 * (9 - 0.5 * 8))
 
 
 def test_comparison_without_costs_says_so():

@@ -14,7 +14,9 @@ from tierlab.pricing import price
 from tierlab.routing import route
 
 
-def compare_policies(outcomes, policies, prices=None, *, reference, seed, confidence=0.95, resamples=1000, **world):
+def compare_policies(
+    outcomes, policies, prices=None, *, reference, seed, error_cost_usd=0.0, confidence=0.95, resamples=1000, **world
+):
     """Quality and cost of several policies on the same prompts, with paired intervals.
 
     Parameters
@@ -26,6 +28,8 @@ def compare_policies(outcomes, policies, prices=None, *, reference, seed, confid
         The policy of these against which saving and change in score are measured, such as always the flagship.
     seed : int
         For the policies that draw, and for the resamples.
+    error_cost_usd : float
+        What a wrong answer (score 0 instead of 1) costs, US dollars.
     confidence, resamples
         As for `tierlab.evaluation.bootstrap`: every policy meets the same resampled prompts.
     **world
@@ -37,27 +41,33 @@ def compare_policies(outcomes, policies, prices=None, *, reference, seed, confid
         By policy and measure: estimate, low, high, prompts, resamples, confidence, reason (why a number is
         missing). Measures: score (mean, 0-1); usd_per_1000 (per thousand requests, everything included);
         router_usd_per_1000 (own calls and discarded answers); saving (share of the reference's cost);
-        score_change (against the reference); over_control (score minus that of a random mix of the same
-        cost, `shuffled_control`); p50_s and p95_s (latency, without interval).
+        score_change (against the reference); net_usd_per_1000 (cost saved against the reference, less what the
+        lost score is worth at error_cost_usd); over_control (score minus that of a random mix of the same cost,
+        `shuffled_control`) and over_zero (the same against the best such mix, `zero_router`); p50_s and p95_s
+        (latency, without interval).
     """
     if reference not in policies:
         raise ValueError(unknown("policy", reference, policies))
     if prices is not None:
         outcomes = price_outcomes(outcomes, prices, missing_price="raise")
-    columns, waits = {}, {}
+    grid, columns, waits = pair_outcomes(outcomes), {}, {}
+    singles = _singles(grid)
+    best = hull(singles) if singles["cost_usd"].notna().all() else None
     for name, policy in policies.items():
         routes = route(outcomes, policy, seed=seed, **world)
-        control = shuffled_control(routes, outcomes)
+        spent = (routes["cost_usd"] + routes["router_cost_usd"]).mean(skipna=False)
+        mixes = {"control": shuffled_control(routes, outcomes), "zero": None if best is None else _mix_at(best, spent)}
         columns[name, "score"] = routes["score"].to_numpy()
         columns[name, "cost"] = 1000 * (routes["cost_usd"] + routes["router_cost_usd"]).to_numpy()
         columns[name, "own"] = 1000 * routes["router_cost_usd"].to_numpy()
-        columns[name, "control"] = np.nan if control is None else _expected_score(outcomes, control)
+        for kind, mix in mixes.items():
+            columns[name, kind] = np.nan if mix is None else grid.values("score") @ [mix.shares.get(m, 0) for m in grid.models]
         waits[name] = routes["end_to_end_s"]
     table = pd.DataFrame(columns, index=routes["prompt_id"])
     known = table.columns[table.notna().all()]
     result = bootstrap(
         table[known].sort_index(),
-        lambda means: _measures(means.reindex(columns=table.columns), policies, reference),
+        lambda means: _measures(means.reindex(columns=table.columns), policies, reference, error_cost_usd),
         **{"confidence": confidence, "resamples": resamples, "seed": seed},
     )
     result.index = pd.MultiIndex.from_tuples(result.index, names=["policy", "measure"])
@@ -70,7 +80,7 @@ def compare_policies(outcomes, policies, prices=None, *, reference, seed, confid
     return result.loc[list(policies)]
 
 
-def _measures(means, policies, reference):
+def _measures(means, policies, reference, error_cost_usd):
     base = means[reference]
     parts = {}
     for name in policies:
@@ -80,7 +90,9 @@ def _measures(means, policies, reference):
         parts[name, "router_usd_per_1000"] = own["own"]
         parts[name, "saving"] = 1 - own["cost"] / base["cost"].where(base["cost"] > 0)
         parts[name, "score_change"] = own["score"] - base["score"]
+        parts[name, "net_usd_per_1000"] = base["cost"] - own["cost"] + 1000 * error_cost_usd * parts[name, "score_change"]
         parts[name, "over_control"] = own["score"] - own["control"]
+        parts[name, "over_zero"] = own["score"] - own["zero"]
     return pd.DataFrame(parts)
 
 
@@ -142,11 +154,6 @@ def classifier_cost(outcomes, prices, model, *, overhead_tokens=45, output_token
     return pd.Series(cost, index=pd.Index(first["prompt_id"]), name="router_call_usd")
 
 
-def _expected_score(outcomes, mix):
-    grid = pair_outcomes(outcomes)
-    return grid.values("score") @ np.array([mix.shares.get(model, 0.0) for model in grid.models])
-
-
 def operating_points(outcomes, policies, prices=None, *, seed=None, **world):
     """Cost and quality of each single model and each policy: points for `tierlab.frontier.hull`.
 
@@ -180,9 +187,19 @@ def zero_router(outcomes, cost_usd):
     -------
     RandomMix
     """
-    best = hull(operating_points(outcomes, {}))
-    cost = best["cost_usd"].to_numpy()
-    place = np.interp(cost_usd, cost, np.arange(len(cost)))
+    return _mix_at(hull(_singles(pair_outcomes(outcomes))), cost_usd)
+
+
+def _singles(grid):
+    """Mean cost and score of each model by itself."""
+    return pd.DataFrame({name: grid.values(name).mean(axis=0) for name in ("cost_usd", "score")}, index=grid.models)
+
+
+def _mix_at(best, cost_usd):
+    """The mix of the two models of a hull that costs so much; beyond its ends the model there, None without a cost."""
+    if not np.isfinite(cost_usd):
+        return None
+    place = np.interp(cost_usd, best["cost_usd"], np.arange(len(best)))
     low = int(place)
     shares = {best.index[low]: 1 - (place - low)} | ({best.index[low + 1]: place - low} if place > low else {})
     return RandomMix({name: float(share) for name, share in shares.items()})
