@@ -14,12 +14,16 @@ _ROOM_OF = {
         "buckets": ("split_input",),
         "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
         "claims": ("evaluate_claims",),
+        "comparison": ("compare",),
+        "examples": ("load_examples", "load_intents"),
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "pricing": ("price", "reprice"),
         "routing": ("route",),
+        "samples": ("as_outcomes", "load_samples"),
+        "sampling": ("sample",),
         "scaling": (
             *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
             *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
@@ -30,20 +34,9 @@ _ROOM_OF = {
     for name in names
 }
 _ROOMS = {
-    *("buckets", "catalog", "claims", "datasets", "decision", "evaluation", "frontier", "metrics", "outcomes", "paths"),
-    *(
-        "plots",
-        "policies",
-        "pricing",
-        "report",
-        "routing",
-        "scaling",
-        "stepwise",
-        "text_router",
-        "verdict",
-        "widgets",
-        "workload",
-    ),
+    *("batches", "buckets", "catalog", "claims", "comparison", "datasets", "decision", "evaluation", "examples", "frontier"),
+    *("gold", "judging", "live", "local", "metrics", "outcomes", "paths", "plots", "policies", "pricing", "providers"),
+    *("report", "routing", "samples", "sampling", "scaling", "stepwise", "text_router", "verdict", "widgets", "workload"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])

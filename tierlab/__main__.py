@@ -24,6 +24,8 @@ examples:
   python -m tierlab prices --changes 2026-11-23 2027-01-05     what changes, and when
   python -m tierlab datasets fetch azure_conv                  download one public data set, checked
   python -m tierlab route my_outcomes.csv                      is a router worth building, on your own outcomes
+  python -m tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate openai:gpt-6-luna --budget-usd 2
+                                                               your own examples through real models
   python -m tierlab doctor                                     what is installed, which keys are set
 """
 
@@ -132,6 +134,43 @@ def _parser():
     route.add_argument("--seed", type=int, default=0, help="seed of folds, splits and resamples (0)")
     route.add_argument("--out", metavar="DIR", help="folder for curve.csv, policies.csv and router.html (build/route)")
 
+    sample = command(
+        "sample",
+        _sample,
+        "Run your own examples through real models: estimate, answers, scores, verdict.",
+        [
+            "sample mine.jsonl --check",
+            "sample kit --local --budget-usd 0",
+            "sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate anthropic:claude-opus-4-8,effort=high \\",
+            "       --budget-usd 5 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
+            "sample mine.jsonl --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0 --budget-usd 0",
+            "sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else",
+        ],
+    )
+    sample.add_argument("examples", help="JSONL or CSV file (form: data/examples/README.md), or 'kit' for the kit's own 100")
+    sample.add_argument("--candidate", action="append", default=[], metavar="PROVIDER:MODEL[,SETTING=VALUE...]",
+                        help="a model to try; again for each. Providers: anthropic, openai, openai-chat, google, compatible, replay")  # fmt: skip
+    sample.add_argument("--local", action="store_true", help="also the small open model that `make local` installs")
+    sample.add_argument("--budget-usd", type=float, metavar="USD", help="the most that the store's runs may cost together")
+    sample.add_argument("--store", default="build/samples/samples.sqlite", metavar="FILE",
+                        help="where attempts and answers are kept; the same command goes on from there (build/samples/samples.sqlite)")  # fmt: skip
+    sample.add_argument("--repeats", type=int, default=1, metavar="N", help="answers to each example (1)")
+    sample.add_argument("--limit", type=int, metavar="N", help="the first N examples alone")
+    sample.add_argument("--concurrency", type=int, default=8, metavar="N", help="calls under way at once, per provider (8)")
+    sample.add_argument(
+        "--deadline", type=float, default=120.0, metavar="SECONDS", help="for one call with all its attempts (120)"
+    )
+    sample.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
+    sample.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
+    sample.add_argument("--batch", action="store_true", help="through the providers' batch endpoints, at the batch rate")
+    sample.add_argument("--retry", nargs="*", metavar="STATUS", help="ask failed calls again: all, or those of these statuses")
+    sample.add_argument("--reference", metavar="MODEL", help="compare the others with this candidate")
+    sample.add_argument("--margin", type=float, help="how much worse is still good enough, 0-1 (0.05 is five points)")
+    sample.add_argument("--error-cost-usd", type=float, metavar="USD", help="what a wrong answer costs")
+    sample.add_argument("--check", action="store_true", help="check the examples and say what they are; send nothing")
+    sample.add_argument("--yes", action="store_true", help="start without asking, whatever it may cost within the budget")
+    sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
+
     refresh = command(
         "refresh",
         _refresh,
@@ -213,6 +252,64 @@ def _route(options):
     for title, table in router_report.tables(report).items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")
     print(f"\n{report.verdict}\n{router_report.write(report, options.out)}")
+
+
+def _sample(options):
+    from contextlib import nullcontext
+    from pathlib import Path
+
+    import tierlab as tl
+    from tierlab import examples, local
+    from tierlab.providers import Candidate
+
+    if options.check:
+        print(examples.check_examples(options.examples))
+        return None
+    if options.budget_usd is None:
+        raise ValueError("say what the run may cost at most: --budget-usd (0 for a local model or a replay)")
+    if (options.reference is None) != (options.margin is None):
+        raise ValueError("--reference and --margin go together")
+    asked = tl.load_examples(options.examples)[: options.limit]
+    prices = tl.load_prices(options.prices, as_of=options.as_of)
+    with local.serve() if options.local else nullcontext() as served:
+        chosen = [
+            *options.candidate,
+            *([Candidate("compatible", local.KNOWN[0].model_id, base_url=served, usd_per_mtok=(0, 0))] if served else []),
+        ]
+        print(
+            tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats).to_string(float_format="{:,.4f}".format)
+        )
+        settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
+        retry = options.retry is not None and (options.retry or True)
+        if options.batch:
+            samples = tl.batches.sample_batch(asked, chosen, **settings, yes=options.yes)
+        else:
+            samples = tl.sample(
+                asked, chosen, **settings, concurrency=options.concurrency, deadline_s=options.deadline, retry=retry,
+                yes=options.yes or _agreed(asked, chosen, options, prices),
+            )  # fmt: skip
+    out = Path(options.out or Path(options.store).parent)
+    out.mkdir(parents=True, exist_ok=True)
+    samples.to_csv(out / "samples.csv", index=False, lineterminator="\n")
+    for name, value in samples.attrs["account"].items():
+        print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
+    if options.reference:
+        found = tl.compare(samples, reference=options.reference, margin=options.margin, error_cost_usd=options.error_cost_usd)
+        print(f"\n{found.candidates.to_string(na_rep='-')}\n\n{found.pairs.to_string(na_rep='-')}\n\n{found.verdict}")
+    print(out / "samples.csv")
+
+
+def _agreed(asked, chosen, options, prices):
+    """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
+    import tierlab as tl
+
+    most = tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats)["most_usd"].sum()
+    if min(most, options.budget_usd) <= tl.sampling.ASK_ABOVE_USD or not sys.stdin.isatty():
+        return False
+    return input(f"This could cost up to {min(most, options.budget_usd):,.2f} USD. Start? [y/N] ").strip().lower() in (
+        "y",
+        "yes",
+    )
 
 
 def _refresh(options):

@@ -169,6 +169,96 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
     return _run(job, n, pd.DataFrame(index=range(n)) if requests is None else requests)
 
 
+@dataclass(frozen=True, eq=False)
+class Tariff:
+    """What one request to one model costs, fast enough to be asked after every answer.
+
+    `tierlab.price` asks a whole table at once; the two agree (a test compares them).
+
+    Attributes
+    ----------
+    above : ndarray
+        Context lengths from which on (exclusive) each row of rates holds, ascending.
+    rates : ndarray, shape (rows, 5)
+        USD per token by bucket; NaN where the catalogue has none.
+    flags : str
+        What is assumed in these rates.
+    usd_per_hour : float
+        Price of the machine, for the time that an answer takes.
+    """
+
+    above: np.ndarray
+    rates: np.ndarray
+    flags: str = ""
+    usd_per_hour: float = 0.0
+
+    def cost(self, tokens, seconds=0.0):
+        """US dollars for the five buckets of one request and the time it took.
+
+        Examples
+        --------
+        >>> import tierlab as tl
+        >>> opus = tariff(tl.load_prices("article"), "claude-opus-4-8")
+        >>> opus.cost({"uncached_input_tokens": 500, "output_tokens": 300})
+        0.01
+        """
+        counts = np.array([tokens.get(f"{bucket}_tokens", 0) for bucket in BUCKETS], float)
+        row = np.searchsorted(self.above, counts[:4].sum(), side="left") - 1
+        used = counts > 0
+        return float(self.rates[max(row, 0)][used] @ counts[used] + seconds * self.usd_per_hour / 3600)
+
+    def most(self, input_tokens, output_tokens, seconds=0.0):
+        """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
+        dearest = np.nanmax(self.rates[:, :4]), np.nanmax(self.rates[:, 4])
+        return float(dearest[0] * input_tokens + dearest[1] * output_tokens + seconds * self.usd_per_hour / 3600)
+
+
+def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
+    """The rates of one model at `prices.as_of`.
+
+    Parameters
+    ----------
+    prices : Prices
+    name : str
+    batch : bool
+        The batch rates.
+    usd_per_mtok : (float, float), optional
+        Input and output rate of a model that the catalogue lacks; (0, 0) for a server of your own.
+    usd_per_hour : float
+
+    Returns
+    -------
+    Tariff
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown and no rates are given, or has no batch rate.
+    """
+    if not usd_per_hour >= 0:
+        raise ValueError(f"usd_per_hour of {name!r} is {usd_per_hour!r}; a price from 0 up is needed")
+    if usd_per_mtok is not None:
+        if np.shape(usd_per_mtok) != (2,) or not (np.isfinite(usd_per_mtok).all() and min(usd_per_mtok) >= 0):
+            raise ValueError(f"usd_per_mtok of {name!r} is {usd_per_mtok!r}; give (input, output) in USD per million tokens")
+        rates = np.array([[usd_per_mtok[0]] * 4 + [usd_per_mtok[1]]]) / 1e6
+        return Tariff(np.array([-1.0]), rates, "given_price", usd_per_hour)
+    try:
+        model_id = prices.resolve(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; give its price: usd_per_mtok=(input, output), (0, 0) for a server of your own") from None
+    rows = prices.in_force()
+    rows = rows[rows["model_id"] == model_id].sort_values("context_above")
+    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) / 1e6
+    if np.isnan(rates[:, [0, 4]]).any():
+        raise ValueError(
+            f"model {model_id!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
+        )
+    _, bits = price_tokens(
+        {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])}, prices, model_id, batch=np.array([batch])
+    )
+    return Tariff(np.append(-1.0, rows["context_above"].to_numpy(float)[1:]), rates, flag_names(bits)[0], usd_per_hour)
+
+
 @dataclass(frozen=True)
 class _Book:
     """Rates of the models in use as arrays: (model x time slot) -> rate row -> (batch or not) -> rates."""

@@ -1,0 +1,376 @@
+"""Models of any provider behind one protocol: what is asked, what comes back, and what can go wrong.
+
+An adapter (`anthropic_api`, `openai_api`, `google_api`, `replay`) turns a `Prompt` into its SDK's call and the
+answer into a `Reply`. It never retries: the runner owns the loop, so that every attempt is counted and paid for once.
+SDKs are imported when a candidate is connected.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+
+from tierlab.names import unknown
+
+# provider -> room of its adapter, environment variables that may hold the key
+ADAPTERS = {
+    "anthropic": ("anthropic_api", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
+    "openai": ("openai_api", ("OPENAI_API_KEY",)),
+    "openai-chat": ("openai_api", ("OPENAI_API_KEY",)),
+    "compatible": ("openai_api", ()),  # a server of your own: a key for OpenAI is never sent to it
+    "google": ("google_api", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
+    "replay": ("replay", ()),
+}
+COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
+ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
+FAILURES = (
+    *("auth", "rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed"),
+    *("context_overflow", "bad_request", "not_recorded", "over_budget"),
+)
+RETRIED = ("rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed")
+# The service began to work on these before it failed: nobody knows whether they are billed.
+IN_DOUBT = ("timeout", "broken_stream", "early_end", "malformed")
+_OVERFLOW = re.compile(
+    r"context.?(?:length|window)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
+    r"exceeds? the (?:available |maximum )?(?:context|number of tokens|token)|input.{0,20}too (?:long|large)",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(r"content.?(?:filter|management|policy)|safety|prohibited|usage polic", re.IGNORECASE)
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model with its settings, as it is to be compared with others.
+
+    Attributes
+    ----------
+    provider : {"anthropic", "openai", "openai-chat", "compatible", "google", "replay"}
+        "openai" is the Responses API; "compatible" any server that speaks Chat Completions at `base_url`.
+    model_id : str
+        As the provider spells it.
+    effort : str, optional
+        Reasoning effort ("low", "high", ...), "none" to switch reasoning off, or a number of thinking tokens.
+    base_url : str, optional
+        By default the SDK's own environment variable, or the provider's address.
+    extra_output_tokens : int
+        Added to each example's limit: room for reasoning, which counts as output.
+    temperature : float, optional
+    extra_body : mapping
+        Further fields of the request, as the provider names them.
+    usd_per_mtok : (float, float), optional
+        Input and output price of a model that the prices table lacks; (0, 0) for a server of your own.
+    usd_per_hour : float
+        Price of the machine that serves it, for the time that each answer takes.
+    path : str, optional
+        For "replay": the recorded samples.
+    label : str, optional
+        Name in tables; by default the model id with its effort.
+
+    Examples
+    --------
+    >>> Candidate("openai", "gpt-6-luna", effort="low").name
+    'gpt-6-luna (effort low)'
+    """
+
+    provider: str
+    model_id: str
+    effort: str | None = None
+    base_url: str | None = None
+    extra_output_tokens: int = 0
+    temperature: float | None = None
+    extra_body: Mapping = field(default_factory=dict)
+    usd_per_mtok: tuple | None = None
+    usd_per_hour: float = 0.0
+    path: str | None = None
+    label: str | None = None
+
+    def __post_init__(self):
+        if self.provider not in ADAPTERS:
+            raise ValueError(unknown("provider", self.provider, ADAPTERS))
+        if self.provider == "compatible" and not self.base_url:
+            raise ValueError(f"{self.model_id}: a compatible server needs its base_url, such as http://127.0.0.1:11434/v1")
+        if self.provider == "replay" and not self.path:
+            raise ValueError(f"{self.model_id}: a replay needs the path of the recorded samples")
+
+    @property
+    def name(self):
+        """Name in tables."""
+        return self.label or self.model_id + (f" (effort {self.effort})" if self.effort else "")
+
+    @property
+    def settings(self):
+        """What decides the answer, for the store's key; the address is not part of it."""
+        return [
+            self.provider,
+            self.model_id,
+            self.effort,
+            self.extra_output_tokens,
+            self.temperature,
+            dict(self.extra_body),
+            self.label,
+        ]
+
+
+def candidate(text):
+    """A candidate from one line of text: ``provider:model``, then settings after commas.
+
+    Examples
+    --------
+    >>> candidate("anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000").extra_output_tokens
+    4000
+    >>> candidate("compatible:smollm2,base_url=http://127.0.0.1:8080/v1,usd_per_mtok=0/0").usd_per_mtok
+    (0.0, 0.0)
+    """
+    head, *settings = text.split(",")
+    provider, colon, model_id = head.partition(":")
+    if not colon or not model_id:
+        raise ValueError(f"{text!r} is no candidate; write provider:model, with a provider of {', '.join(ADAPTERS)}")
+    readers = {
+        "effort": str, "base_url": str, "path": str, "label": str, "extra_output_tokens": int, "temperature": float,
+        "usd_per_hour": float, "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
+    }  # fmt: skip
+    values = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in readers:
+            raise ValueError(f"{text!r}: {unknown('setting', name, readers)}")
+        try:
+            values[name] = readers[name](value)
+        except ValueError:
+            raise ValueError(f"{text!r}: {value!r} is no value of {name}") from None
+    return Candidate(provider, model_id, **values)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked.
+
+    Attributes
+    ----------
+    messages : tuple of {"role", "content"}
+    system : str, optional
+    tools : tuple of {"name", "description", "parameters"}
+        `parameters` is a JSON schema.
+    schema : mapping, optional
+        JSON schema that the reply has to follow.
+    max_output_tokens : int
+    """
+
+    messages: tuple
+    system: str | None = None
+    tools: tuple = ()
+    schema: Mapping | None = None
+    max_output_tokens: int = 512
+
+    @property
+    def text(self):
+        """The prompt as one text: the only message, or all of them with their roles."""
+        if len(self.messages) == 1:
+            return self.messages[0]["content"]
+        return "\n\n".join(f"{message['role']}: {message['content']}" for message in self.messages)
+
+    @property
+    def most_input_tokens(self):
+        """A bound on its input tokens without a tokenizer: a token stands for a byte of text at least.
+
+        Chat mark-up adds a few tokens per message, and a provider's own instructions for tools some hundred.
+        """
+        texts = [self.system or "", *(message["content"] for message in self.messages)]
+        extras = [json.dumps(part, ensure_ascii=False) for part in (*self.tools, *([self.schema] if self.schema else []))]
+        size = sum(len(text.encode()) for text in (*texts, *extras))
+        return size + 32 * (len(self.messages) + 1) + (1000 if extras else 0)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    Attributes
+    ----------
+    text : str
+    tool_calls : tuple of (name, arguments)
+        Arguments are the JSON text the model wrote.
+    stop : {"stop", "length", "refusal", "content_filter"}
+    stop_reason : str
+        In the provider's own words.
+    tokens : mapping of str to int, or None
+        The five buckets and reasoning_tokens; None when the server reports no usage.
+    reported_model : str
+    ttft_s, end_to_end_s : float
+        Seconds from sending to the first non-empty token (NaN when not streamed) and to the end.
+    source : {"measured", "recorded"}
+    recorded_usd : float or None
+        What a recorded answer cost when it was made.
+    """
+
+    text: str
+    tool_calls: tuple
+    stop: str
+    stop_reason: str
+    tokens: Mapping | None
+    reported_model: str
+    ttft_s: float
+    end_to_end_s: float
+    source: str = "measured"
+    recorded_usd: float | None = None
+
+    @property
+    def status(self):
+        """The reply's class, one of `ANSWERED`."""
+        special = {"length": "truncated", "refusal": "refused", "content_filter": "content_filter"}
+        return special.get(self.stop) or ("ok" if self.text.strip() or self.tool_calls else "empty")
+
+
+class ProviderError(Exception):
+    """An attempt without an answer.
+
+    Attributes
+    ----------
+    reason : str
+        One of `FAILURES`.
+    retry_after_s : float or None
+        What the server asked for.
+    retried : bool
+        Whether another attempt can help.
+    """
+
+    def __init__(self, reason, message="", *, retry_after_s=None, retried=None):
+        super().__init__(scrubbed(message))
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.retried = reason in RETRIED if retried is None else retried
+
+
+class Stopwatch:
+    """Times of one attempt: started when made, `first` at the first non-empty piece of the answer."""
+
+    def __init__(self):
+        self.started = time.perf_counter()
+        self._first = None
+
+    def first(self, piece):
+        if self._first is None and piece:
+            self._first = time.perf_counter()
+
+    def times(self):
+        """ttft_s, end_to_end_s."""
+        end = time.perf_counter() - self.started
+        return (float("nan") if self._first is None else self._first - self.started), end
+
+
+def connect(chosen, *, timeout_s=120.0, transport=None):
+    """The adapter that answers for a candidate: an object with `answer(prompt, candidate, stream)` and `close()`.
+
+    Raises
+    ------
+    ValueError
+        If the key is missing; names the environment variable.
+    """
+    room, variables = ADAPTERS[chosen.provider]
+    if variables and not any(os.environ.get(name) for name in variables):
+        raise ValueError(f"{chosen.provider} needs a key: set the environment variable {' or '.join(variables)}")
+    return import_module(f"tierlab.{room}").connect(chosen, timeout_s=timeout_s, transport=transport)
+
+
+def http_client(timeout_s, transport=None):
+    """One transport for all SDKs, so that a broken connection is the same error everywhere."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)), limits=limits, transport=transport
+    )
+
+
+def failure(error):
+    """What an SDK's exception means, as a `ProviderError`.
+
+    The same transport serves all SDKs, but some wrap its errors and some do not: the chain of causes is read.
+    """
+    import httpx2
+
+    if isinstance(error, ProviderError):
+        return error
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int) and status >= 400:
+        return _refused(error, status)
+    chain, link = [], error
+    while link is not None and len(chain) < 10:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    kinds = (
+        ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout), "unavailable"),
+        ((httpx2.TimeoutException, TimeoutError), "timeout"),
+        ((httpx2.RemoteProtocolError, httpx2.NetworkError, ConnectionError), "broken_stream"),
+    )
+    message = f"{type(error).__name__}: {error}"
+    for kind, reason in kinds:
+        if any(isinstance(link, kind) for link in chain):
+            return ProviderError(reason, message)
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):  # an error event inside a stream
+        return stream_error(str(body), message)
+    if any(
+        isinstance(link, ValueError | KeyError | TypeError | AttributeError | AssertionError | IndexError) for link in chain
+    ):
+        return ProviderError("malformed", message)
+    if "validation" in type(error).__name__.lower():
+        return ProviderError("malformed", message)
+    return ProviderError("broken_stream" if "connection" in message.lower() else "malformed", message)
+
+
+def stream_error(kind, message):
+    """What an error event in the middle of a stream means."""
+    kind = kind.lower()
+    for word, reason in (("overload", "overloaded"), ("rate_limit", "rate_limited"), ("context", "context_overflow")):
+        if word in kind:
+            return ProviderError(reason, message)
+    return ProviderError("content_filter" if _FILTERED.search(kind) else "broken_stream", message)
+
+
+def _refused(error, status):
+    message = f"{status}: {getattr(error, 'message', None) or error}"
+    body = f"{message} {getattr(error, 'body', '')} {getattr(error, 'type', '')}"
+    if status in (401, 402, 403):
+        return ProviderError("auth", message)
+    if status == 429:
+        spent = "insufficient_quota" in body
+        return ProviderError("rate_limited", message, retry_after_s=_retry_after(error), retried=not spent)
+    if status in (503, 529):
+        return ProviderError("overloaded", message, retry_after_s=_retry_after(error))
+    if status in (408, 504):
+        return ProviderError("timeout", message)
+    if status >= 500 or status == 409:
+        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
+    if _OVERFLOW.search(body) or status == 413:
+        return ProviderError("context_overflow", message)
+    return ProviderError("content_filter" if status != 404 and _FILTERED.search(body) else "bad_request", message)
+
+
+def _retry_after(error):
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers.get(name)) * unit)
+        except (TypeError, ValueError):
+            continue
+    return None
+
+
+def scrubbed(text):
+    """A message without anything that looks like a key, and without the keys that are set; at most 500 characters."""
+    text = str(text)
+    for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
+        if len(value := os.environ.get(name, "")) >= 6:
+            text = text.replace(value, "[key]")
+    return " ".join(_KEY_LIKE.sub("[key]", text).split())[:500]
+
+
+def timed(reply, watch):
+    """The reply with the stopwatch's times."""
+    ttft_s, end_to_end_s = watch.times()
+    return replace(reply, ttft_s=ttft_s, end_to_end_s=end_to_end_s)

@@ -1,0 +1,176 @@
+"""The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tierlab.buckets import TOKEN_COLUMNS
+from tierlab.examples import Example
+from tierlab.outcome_table import note
+from tierlab.providers import ANSWERED
+from tierlab.scoring import ToolCall, score_example
+from tierlab.store import packed, read
+
+SAMPLE_COLUMNS = (
+    *("prompt_id", "model_id", "repeat", "task", "difficulty", "group", "prompt", "prompt_chars", "answer", "tool_calls"),
+    *("score", "score_reason", "status", "attempts", *TOKEN_COLUMNS, "reasoning_tokens", "ttft_s", "end_to_end_s"),
+    *("tokens_per_s", "stop_reason", "reported_model", "cost_usd", "flags", "source", "provenance", "at", "error"),
+)
+
+
+def load_samples(source):
+    """The samples table of a store, or of a CSV or Parquet file that was written from one.
+
+    Parameters
+    ----------
+    source : path
+
+    Returns
+    -------
+    DataFrame
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of samples")
+    if path.suffix in (".csv", ".parquet"):
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False, na_values=[""])
+        for column in ("prompt_id", "model_id", "status"):
+            if column not in table:
+                raise ValueError(f"{path}: column {column!r} is missing; a samples table has {', '.join(SAMPLE_COLUMNS)}")
+        return table.assign(source=table["source"].replace("measured", "recorded")) if "source" in table else table
+    return samples_table(path, [key for (key,) in read(path, "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid")], {})
+
+
+def account(store):
+    """What a store holds and what it cost.
+
+    Returns
+    -------
+    dict
+        calls and answers by status; attempts; retried; spent_usd (known); in_doubt_usd, the most that attempts
+        without a known end can cost; in_doubt and interrupted, how many those are; warm_ups.
+    """
+    kinds = Counter(
+        dict(read(store, "SELECT status, COUNT(*) FROM results r JOIN calls c USING (key) WHERE kind = 'answer' GROUP BY 1"))
+    )
+    total, spent, doubt, doubts, cut = read(
+        store,
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
+        "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0), "
+        "COALESCE(SUM(reason = 'interrupted'), 0) FROM attempts",
+    )[0]
+    warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
+    calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
+    return {
+        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "attempts": total, "warm_ups": warm,
+        "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+    }  # fmt: skip
+
+
+def as_outcomes(samples):
+    """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
+
+    Rows without a score (a failure of the service, a truncated answer) are set aside and counted in `provenance`;
+    `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
+    """
+    scored = samples[samples["score"].notna()]
+    means = {c: "mean" for c in ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS) if c in scored}
+    firsts = {c: "first" for c in ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance") if c in scored}
+    table = scored.groupby(["prompt_id", "model_id"], sort=False, observed=True, dropna=False).agg(means | firsts).reset_index()
+    for column in TOKEN_COLUMNS:
+        if column in table:
+            table[column] = table[column].round()
+    aside = len(samples) - len(scored)
+    return note(table, f"{aside:,} of {len(samples):,} samples without a score set aside") if aside else table
+
+
+def score_answers(file, *, progress=False):
+    """Score what has no score yet; a score is kept by what was compared with, so that a mended reference counts."""
+    from tqdm.auto import tqdm
+
+    known = set(file.read("SELECT key, scorer FROM scores"))
+    rows = file.read(
+        "SELECT c.key, c.request, r.reply FROM calls c JOIN results r USING (key) WHERE c.kind = 'answer' AND r.status = 'ok'"
+    )
+    found = []
+    for key, request, reply in tqdm(rows, unit="answer", desc="scoring", disable=not progress, leave=False):
+        example = _example(json.loads(request)["example"])
+        scorer = _scorer_key(example)
+        if example.scorer == "judge" or (key, scorer) in known:
+            continue
+        answer = json.loads(reply)
+        score, reason = score_example(example, answer["text"], _tool_calls(answer["tool_calls"]))
+        found.append(("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, scorer, float(score), reason)))
+    if found:
+        file.write_now(*found)
+
+
+def _tool_calls(calls):
+    """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
+    read_calls = []
+    for name, text in calls:
+        try:
+            arguments = json.loads(text or "{}")
+        except ValueError:
+            arguments = None
+        read_calls.append(ToolCall(name, arguments if isinstance(arguments, dict) else {"": text}))
+    return read_calls
+
+
+def _example(stored):
+    return Example(**stored | {"tools": tuple(stored["tools"])})
+
+
+def _scorer_key(example):
+    return hashlib.sha256(packed([example.scorer, example.reference, example.scorer_args]).encode()).hexdigest()[:16]
+
+
+def samples_table(path, keys, unsent):
+    stored = {
+        row[0]: row
+        for row in read(
+            path,
+            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
+        )
+    }
+    sent = {key: rest for key, *rest in read(path, "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key")}
+    scores = {(key, scorer): (score, reason) for key, scorer, score, reason in read(path, "SELECT * FROM scores")}
+    rows = [_row(stored[key], *sent.get(key, (None, 0)), scores, unsent.get(key)) for key in dict.fromkeys(keys)]
+    return pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
+
+
+def _row(stored, at, doubts, scores, unsent):
+    key, request, status, cost, attempts, reply = stored
+    about, reply = json.loads(request), json.loads(reply or "{}")
+    example = about["example"]
+    tokens = reply.get("tokens") or {}
+    score, reason = scores.get((key, _scorer_key(_example(example))), (np.nan, "" if status != "ok" else "not scored yet"))
+    if status in ANSWERED and status not in ("ok", "truncated"):
+        score, reason = 0.0, f"no answer: {status}"
+    elif status == "truncated":
+        score, reason = np.nan, "cut off by the limit on output tokens"
+    writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
+    answered = reply.get("text") is not None
+    flags = [about["flags"], "no_usage" if answered and not tokens else "", "in_doubt" if doubts else ""]
+    if doubts and not answered:
+        cost = None  # nobody knows whether the failed attempts are billed
+    values = {
+        "prompt_id": example["example_id"], "model_id": about["model_id"], "repeat": about["repeat"], "task": example["task"],
+        "difficulty": example["difficulty"], "group": example["group"], "prompt": about["prompt"],
+        "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
+        "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
+        "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
+        "tokens_per_s": (tokens["output_tokens"] - 1) / writing if tokens and writing > 0 and tokens["output_tokens"] > 1 else np.nan,
+        "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
+        "at": at, "error": reply.get("error") or unsent or "",
+    }  # fmt: skip
+    kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
+    return (
+        values
+        | {name: tokens.get(name, np.nan) for name in (*TOKEN_COLUMNS, "reasoning_tokens")}
+        | {k: reply.get(k, np.nan if k.endswith("_s") else None) for k in kept}
+    )
