@@ -68,6 +68,36 @@ def test_bad_input_is_one_clear_line(outcomes, tmp_path, capsys, change, options
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_single_model_that_beats_the_router_is_named_and_prices_are_those_of_the_day(tmp_path, capsys):
+    """500 prompts, two models at 100 tokens in and 10 out, the cheap one right on every prompt and the dear one on 3 of 5."""
+    rows = [
+        {"prompt_id": i, "model_id": model, "score": float(right), "prompt_chars": 400 + i}
+        for i in range(500)
+        for model, right in (("gpt-4o-mini", True), ("gpt-4o", i % 5 > 1))
+    ]
+    pd.DataFrame(rows).assign(uncached_input_tokens=100, output_tokens=10).to_csv(tmp_path / "own.csv", index=False)
+    options = ["--prices", "maintained", "--as-of", "2026-11-23", "--out", str(tmp_path)]
+    assert main(["route", str(tmp_path / "own.csv"), *options]) == 0
+    said = capsys.readouterr().out
+    assert "gpt-4o-mini (weak) and gpt-4o (strong), router: length of the prompt" in said
+    assert "so it is not worth building" in said
+    assert "as of 2026-11-23" in said
+    assert "without a gap between the models" in said
+    usd = pd.read_csv(tmp_path / "policies.csv", index_col=[0, 1])["estimate"]
+    # USD per million tokens: 2.50 in and 10.00 out
+    assert usd["always gpt-4o", "usd_per_1000"] == pytest.approx((100 * 2.5 + 10 * 10) / 1000)
+
+
+def test_what_an_assumption_made_is_printed(tmp_path, capsys):
+    rows = {"prompt_id": [*range(20)] * 2, "model_id": ["a"] * 20 + ["b"] * 20, "score": [0, 1] * 10 + [1] * 20}
+    table = pd.DataFrame(rows).assign(prompt_chars=lambda t: t["prompt_id"])
+    table.to_csv(tmp_path / "own.csv", index=False)
+    assert main(["route", str(tmp_path / "own.csv"), "--weak", "a", "--strong", "b", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "none: no costs and no token counts" in said and "no_price 20" in said
+    assert "Costs are not known" in said
+
+
 def test_the_control_shows_the_numbers_of_its_point():
     """Two prompts: the router sends one up. Weak 0.002, strong 0.010; at twice the strong price 0.5 x (0.002 + 0.020)."""
     table = pd.DataFrame(

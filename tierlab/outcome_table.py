@@ -198,6 +198,33 @@ def outcome_account(outcomes):
     return account
 
 
+def outcome_origin(outcomes):
+    """Where a table and its costs come from, to show beside any result; of which models, where they differ.
+
+    Returns
+    -------
+    DataFrame
+        A row each of source, provenance, cost_source, tokenizer and flags (with counts) that the table has;
+        column "".
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"prompt_id": [1, 1], "model_id": ["a", "b"], "score": 1, "flags": ["", "no_price"]})
+    >>> outcome_origin(table)[""].to_dict()
+    {'flags': 'none (a); no_price 1 (b)'}
+    """
+    account, rows = outcome_account(outcomes), {}
+    for column in ("source", "provenance", "cost_source", "tokenizer", "flags"):
+        if column in account:
+            texts = account[column].astype(object).replace("", "none")
+            groups = {text: texts.index[texts == text] for text in texts.unique()}
+            who = [", ".join(models) if len(models) < 4 else f"{len(models)} models" for models in groups.values()]
+            each = "; ".join(f"{text} ({models})" for text, models in zip(groups, who, strict=True))
+            rows[column] = each if len(groups) > 1 else texts.iloc[0]
+    return pd.DataFrame({"": rows})
+
+
 def merge_flags(table, flags, where=True):
     """The `flags` column of a table with more flags joined to it.
 

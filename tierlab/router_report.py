@@ -11,7 +11,8 @@ import pandas as pd
 from tierlab import paths
 from tierlab.frontier import cost_quality_curve, curve_band
 from tierlab.metrics import metric_intervals
-from tierlab.outcomes import load_outcomes, outcome_account
+from tierlab.outcome_table import outcome_account, outcome_origin
+from tierlab.outcomes import load_outcomes
 from tierlab.policies import Always, Oracle, RandomMix, Threshold
 from tierlab.text_router import out_of_fold_gain
 from tierlab.verdict import calibrate_threshold, compare_policies
@@ -25,11 +26,11 @@ class RouterReport:
     ----------
     name : str
         The outcomes table, and `router` what ranks its prompts.
-    account, policies, metrics, held_out, curve, band : DataFrame
-        Prompts per model; policies with paired intervals; APGR and CPT; the threshold chosen on one half and
-        judged on the other; the exact curve and its bootstrap band.
+    account, origin, policies, metrics, held_out, curve, band : DataFrame
+        Prompts per model; where they and their costs come from; policies with paired intervals; APGR and CPT; the
+        threshold chosen on one half and judged on the other; the exact curve and its bootstrap band.
     verdict : str
-        One sentence.
+        What the numbers say.
     """
 
     name: str
@@ -37,6 +38,7 @@ class RouterReport:
     weak: str
     strong: str
     account: pd.DataFrame
+    origin: pd.DataFrame
     policies: pd.DataFrame
     metrics: pd.DataFrame
     held_out: pd.DataFrame
@@ -77,7 +79,7 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
     if (weak is None or strong is None) and cost.isna().any():
         raise ValueError(f"the cost of {cost.index[cost.isna()][0]!r} is not known, so name --weak and --strong yourself")
     weak, strong = weak or cost.index[0], strong or cost.index[-1]
-    ranks, router = _ranks(outcomes, weak, strong, score, folds, seed)
+    ranks, router = rank_prompts(outcomes, weak=weak, strong=strong, score=score, folds=folds, seed=seed)
     choice = {"weak": weak, "strong": strong, "seed": seed}
     curve, band = cost_quality_curve(outcomes, ranks, weak=weak, strong=strong), curve_band(outcomes, ranks, **choice)
     held_out = calibrate_threshold(outcomes, ranks, strong_share=share, **choice)
@@ -92,13 +94,35 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
     }
     table = compare_policies(outcomes, policies, reference=f"always {strong}", seed=seed, features=ranks)
     metrics = metric_intervals(outcomes, ranks, **choice)
-    account = outcome_account(outcomes)
-    return RouterReport(
-        Path(str(source)).name, router, weak, strong, account, table, metrics, held_out, curve, band, _verdict(table, strong)
-    )
+    account, origin = outcome_account(outcomes), outcome_origin(outcomes)
+    tables = {"account": account, "origin": origin, "policies": table, "metrics": metrics, "held_out": held_out}
+    name, verdict = Path(str(source)).name, _verdict(table, strong)
+    return RouterReport(name, router, weak, strong, **tables, curve=curve, band=band, verdict=verdict)
 
 
-def _ranks(outcomes, weak, strong, score, folds, seed):
+def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
+    """A router's score for every prompt, from the best source that the table has.
+
+    Parameters
+    ----------
+    outcomes, weak, strong
+        As for `tierlab.frontier.cost_quality_curve`.
+    score : str, optional
+        Column with the score. By default a text router trained out of fold where there are prompts, else the length
+        of the prompt.
+    folds, seed : int
+        As for `tierlab.text_router.out_of_fold_gain`.
+
+    Returns
+    -------
+    (Series, str)
+        Scores indexed by prompt_id, named router_rank, and what they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or nothing to rank by.
+    """
     first = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")
     if score is not None:
         if score not in outcomes:
@@ -109,15 +133,15 @@ def _ranks(outcomes, weak, strong, score, folds, seed):
         return gain.rename("router_rank"), f"text router, trained out of fold ({folds} folds)"
     if "prompt_chars" in outcomes:
         return first["prompt_chars"].astype(float).rename("router_rank"), "length of the prompt"
-    raise ValueError("nothing ranks the prompts: give --score COLUMN, or a table with prompt or prompt_chars")
+    raise ValueError("nothing ranks the prompts: name a column with a score (--score), or give prompt or prompt_chars")
 
 
 def _verdict(table, strong):
-    """What the numbers say, in one sentence; an interval that holds 0 decides nothing."""
+    """What the numbers say; an interval that holds 0 decides nothing."""
     row = table.loc["router"]
-    over, saving, change = (row.loc[name] for name in ("over_control", "saving", "score_change"))
+    over, zero, saving, change = (row.loc[name] for name in ("over_control", "over_zero", "saving", "score_change"))
     if pd.isna(saving["estimate"]):
-        return f"Costs are not known, so the saving against always {strong} is not either; quality changes by {change['estimate']:+.1%}."
+        return f"Costs are not known, so the saving against always {strong} is not either; quality changes by {_points(change['estimate'])} points."
     usd = (table.loc[(f"always {strong}", "usd_per_1000"), "estimate"] - row.loc["usd_per_1000", "estimate"]) / 1000
     limit = (
         f", which pays while an error costs less than {usd / -change['estimate']:,.4f} USD"
@@ -129,24 +153,42 @@ def _verdict(table, strong):
         else "does worse than a random mix of the same cost" if over["high"] < 0
         else "cannot be told from a random mix of the same cost on these prompts"
     )  # fmt: skip
-    return (
-        f"The router {learnt} ({over['estimate']:+.2%}, 95% {over['low']:+.2%} to {over['high']:+.2%}); against always {strong} "
-        f"it saves {saving['estimate']:.1%} and changes quality by {change['estimate']:+.2%}{limit}."
+    dominated = (
+        f" The best mix of single models at its cost scores {-100 * zero['estimate']:.2f} points more "
+        f"(95% {-100 * zero['high']:.2f} to {-100 * zero['low']:.2f}), so it is not worth building."
+        if zero["high"] < 0
+        else ""
     )
+    return (
+        f"The router {learnt} ({_points(over['estimate'])} points, 95% {_points(over['low'])} to {_points(over['high'])}); against always {strong} "
+        f"it saves {saving['estimate']:.1%} and changes quality by {_points(change['estimate'])} points{limit}.{dominated}"
+    )
+
+
+def _points(score):
+    return f"{100 * score:+.2f}"
 
 
 def tables(report):
     """The tables that are printed and shown: title -> DataFrame with rounded numbers."""
-    measures = ["score", "usd_per_1000", "saving", "score_change", "over_control"]
-    shown = report.policies.loc[(slice(None), measures), ["estimate", "low", "high"]].round(4)
+    measures = ["score", "usd_per_1000", "saving", "score_change", "over_control", "over_zero"]
+    policies = report.policies.loc[(slice(None), measures), :].apply(_with_interval, axis=1).unstack("measure")
+    metrics = report.metrics[["estimate", "low", "high", "reason"]].round(4)
     return {
         "Outcomes": report.account[["prompts", "score", "usd_per_1000", "without_cost", "source"]].round(4),
-        "Policies (95% of 1,000 paired bootstrap resamples)": shown,
-        "Metrics of the router": report.metrics[["estimate", "low", "high"]].round(4),
+        "Where they come from": report.origin.apply(lambda texts: texts.str.ljust(texts.str.len().max())),
+        "Policies (in brackets: 95% of 1,000 paired bootstrap resamples)": policies.loc[
+            report.policies.index.unique("policy"), measures
+        ],
+        "Metrics of the router": metrics if metrics["reason"].any() else metrics.drop(columns="reason"),
         "Threshold chosen on one half, judged on the other": report.held_out[
             ["prompts", "threshold", "strong_share", "score"]
         ].round(4),
     }
+
+
+def _with_interval(row):
+    return "-" if pd.isna(row["estimate"]) else f"{row['estimate']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
 
 
 def write(report, out=None):
@@ -180,7 +222,9 @@ def write(report, out=None):
     cells.append(new_code_cell("", outputs=[image]))
     for title, table in tables(report).items():
         cells.append(_words(title))
-        cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": table.to_html(border=0)})]))
+        with pd.option_context("display.max_colwidth", None):
+            shown = table.to_html(border=0)
+        cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": shown})]))
     text, _ = pages.page(new_notebook(cells=cells), stem="router")
     page = out / "router.html"
     page.write_text(text, encoding="utf-8")
