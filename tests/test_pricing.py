@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tierlab as tl
 from tierlab.catalog import BUCKETS
-from tierlab.pricing import COST_COLUMNS
+from tierlab.pricing import COST_COLUMNS, FLAGS, flag_names
 
 
 def table(model="claude-opus-4-8", uncached=500, output=300, **columns):
@@ -176,6 +176,13 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
             tl.price(requests, prices, strict=True, **options)
     assert flags(table("gpt-4o", 128_000, batch=True, cache_read_tokens=0), maintained) == [""]
     assert flags(table("gpt-5.5", aggregate=True, context_above=0), maintained) == [""]
+
+
+@given(st.lists(st.integers(0, 2 ** len(FLAGS) - 1) | st.sampled_from([0, 4]), max_size=6))
+def test_flag_names_spell_every_bit(bits):
+    names = flag_names(np.array(bits, "uint16"))
+    assert names.tolist() == [";".join(flag for place, flag in enumerate(FLAGS) if row >> place & 1) for row in bits]
+    assert set(names.categories) == (set(names) or {""})
 
 
 def test_batch_before_it_was_verified_keeps_the_ratio():

@@ -381,9 +381,9 @@ def _price_block(job, block, costs, flags):
         bits |= _take(book.row_flags, row)
     if over is not None:
         bits |= over.astype("uint16") << FLAGS.index("over_window")
-    if book.write_flag.any():
-        written = sum(tokens[b] for b in _INPUT[2:] if b in tokens)
-        bits |= np.where(written > 0, _take(book.write_flag, row), 0).astype("uint16")
+    written = [tokens[bucket] for bucket in _INPUT[2:] if bucket in tokens]
+    if written and book.write_flag.any():
+        bits |= _take(book.write_flag, row) * (sum(written[1:], written[0]) > 0)
     flags[block] = bits
     return None
 
@@ -475,8 +475,11 @@ def _multipliers(requests, residency):
 
 def flag_names(flags):
     """Flag bits as a categorical of names joined by ";", "" for none."""
-    if not flags.any():
+    ever = np.bitwise_or.reduce(flags, initial=0)
+    if ever == 0:
         return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])
+    if ever in _BIT.values() and not flags.all():  # one kind of flag, on some rows: the usual case needs no counting
+        return pd.Categorical.from_codes((flags > 0).view("int8"), ["", FLAGS[int(ever).bit_length() - 1]])
     present = np.flatnonzero(np.bincount(flags))
     lookup = np.zeros(present[-1] + 1, "int16")
     lookup[present] = np.arange(len(present))
