@@ -6,15 +6,12 @@ import seaborn as sns
 
 from tierlab.style import BASELINE, INK, SMALL_PRINT, axes, need, note, plain, tier_style
 
-# Where a label may stand beside its point, in points of type: right, above, below, left.
+# Where a label may stand beside its point, in points of type: right, left, above, below, further off.
 _PLACES = [
-    (9, 0, "left"),
-    (9, 9, "left"),
-    (9, -9, "left"),
-    (-9, 0, "right"),
-    (-9, 9, "right"),
-    (-9, -9, "right"),
-    (9, 20, "left"),
+    *[(9, dy, "left") for dy in (0, 9, -9)],
+    *[(-9, dy, "right") for dy in (0, 9, -9)],
+    *[(0, dy, "center") for dy in (13, -13)],
+    *[(dx, dy, align) for dy in (20, -20) for dx, align in ((9, "left"), (-9, "right"))],
 ]
 
 
@@ -44,7 +41,7 @@ def routing_curve(curve, *, band=None, marks=None, over="strong_share", interval
     ends = curve.iloc[[0, -1]]
     ax.plot(ends[over] * factor, ends["score"], color=BASELINE, ls="--", lw=1.4)
     middle = ends[[over, "score"]].mean()
-    note(ax, "random router", (middle[over] * factor, middle["score"]), (10, -10))
+    labels = [(middle[over] * factor, middle["score"], "random router", INK)]
     label = {"strong_share": "strong calls (share of requests)", "cost_usd": "cost of answers (USD per 1,000 requests)"}[over]
     if band is not None and over == "strong_share":
         ax.fill_between(band["strong_share"], band["score_low"], band["score_high"], color=INK, alpha=0.15, lw=0)
@@ -53,11 +50,12 @@ def routing_curve(curve, *, band=None, marks=None, over="strong_share", interval
     for row in () if marks is None else marks.itertuples(index=False):
         at = getattr(row, over) * factor
         ax.plot([at], [row.score], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=7, zorder=5)
-        note(ax, row.label, (at, row.score), (8, 9))
+        labels.append((at, row.score, row.label, INK))
     ax.set(xlabel=label, ylabel="quality (mean score)")
     ax.margins(x=0.02)
     plain(ax.xaxis, share=over == "strong_share")
     plain(ax.yaxis, share=True)
+    _beside(ax, labels, [(line[over] * factor, line["score"]) for line in (curve, ends)])
     return ax
 
 
@@ -81,13 +79,14 @@ def policies(table, *, edge=None, ax=None):
     ax = axes(ax, height=4.4)
     if edge is not None:
         ax.plot(edge["cost_usd"] * 1000, edge["score"], color=BASELINE, lw=1.2, zorder=1)
-    ends = []
+    ends, lines = [], [] if edge is None else [(edge["cost_usd"] * 1000, edge["score"])]
     for row in table.to_dict("records"):
         x, y = row["cost_usd"] * 1000, row["score"]
         style = tier_style(row["tier"]) if isinstance(row.get("tier"), str) else {"color": INK, "marker": "D"}
         error = {}
         if "score_low" in row:
             error["yerr"] = [[max(y - row["score_low"], 0)], [max(row["score_high"] - y, 0)]]
+            lines.append(([x, x], [row["score_low"], row["score_high"]]))
         if "cost_low" in row:
             error["xerr"] = [[max(x - row["cost_low"] * 1000, 0)], [max(row["cost_high"] * 1000 - x, 0)]]
         ax.errorbar([x], [y], **error, ls="", marker=style["marker"], color=style["color"], ms=7, elinewidth=1, zorder=3)
@@ -97,28 +96,41 @@ def policies(table, *, edge=None, ax=None):
     ax.margins(x=0.16, y=0.12)
     plain(ax.xaxis)
     plain(ax.yaxis, share=True)
-    _beside(ax, ends)
+    _beside(ax, ends, lines)
     return ax
 
 
-def _beside(ax, points):
-    """A label beside each point, at the first place where it covers neither a point nor another label."""
+def _beside(ax, points, lines):
+    """A label beside each point, where it covers the fewest other labels, then points, then stretches of line."""
     figure = ax.figure
     renderer = figure.canvas.get_renderer()
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
     marks = ax.transData.transform([(x, y) for x, y, *_ in points])
+    drawn = [ax.transData.transform(_along(x, y)) for x, y in lines]
+    ink = np.concatenate(drawn) if drawn else np.empty((0, 2))
     taken = []
     for x, y, text, color in sorted(points, key=lambda point: -point[1]):
+        boxes, labels = [], []
         for dx, dy, align in _PLACES:
-            label = note(ax, text, (x, y), (dx, dy), align=align, color=color)
-            box = label.get_window_extent(renderer)
-            if not any(box.overlaps(other) for other in taken) and not any(box.padded(3).contains(*mark) for mark in marks):
-                break
+            labels.append(note(ax, text, (x, y), (dx, dy), align=align, color=color))
+            boxes.append(labels[-1].get_window_extent(renderer))
+        covered = [(sum(map(box.overlaps, taken)), _inside(box.padded(3), marks), _inside(box, ink)) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        for label in labels[:best] + labels[best + 1 :]:
             label.remove()
-        else:
-            box = note(ax, text, (x, y), (9, 0), color=color).get_window_extent(renderer)
-        taken.append(box)
+
+
+def _along(x, y, steps=200):
+    """Points along a line, close enough that none passes under a label unseen."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    at = np.linspace(0, len(x) - 1, max(steps, len(x)))
+    return np.column_stack([np.interp(at, np.arange(len(x)), values) for values in (x, y)])
+
+
+def _inside(box, points):
+    return int(((points > box.min) & (points < box.max)).all(axis=1).sum())
 
 
 def saving_map(table, *, bounds=(), ax=None):
