@@ -259,8 +259,7 @@ def _sample(options):
     from pathlib import Path
 
     import tierlab as tl
-    from tierlab import examples, local
-    from tierlab.providers import Candidate
+    from tierlab import examples, local, providers
 
     if options.check:
         print(examples.check_examples(options.examples))
@@ -274,18 +273,25 @@ def _sample(options):
     with local.serve() if options.local else nullcontext() as served:
         chosen = [
             *options.candidate,
-            *([Candidate("compatible", local.KNOWN[0].model_id, base_url=served, usd_per_mtok=(0, 0))] if served else []),
+            *(
+                [providers.Candidate("compatible", local.KNOWN[0].model_id, base_url=served, usd_per_mtok=(0, 0))]
+                if served
+                else []
+            ),
         ]
         print(
             tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats).to_string(float_format="{:,.4f}".format)
         )
         settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
         retry = options.retry is not None and (options.retry or True)
+        # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
+        places = {"compatible": 1} if options.local else {}
+        places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
         if options.batch:
             samples = tl.batches.sample_batch(asked, chosen, **settings, yes=options.yes)
         else:
             samples = tl.sample(
-                asked, chosen, **settings, concurrency=options.concurrency, deadline_s=options.deadline, retry=retry,
+                asked, chosen, **settings, concurrency=places, deadline_s=options.deadline, retry=retry, progress=sys.stderr.isatty(),
                 yes=options.yes or _agreed(asked, chosen, options, prices),
             )  # fmt: skip
     out = Path(options.out or Path(options.store).parent)

@@ -77,6 +77,7 @@ def sample(
     warm_up : bool
         One short call to each candidate before its times count.
     progress : bool
+        A bar with the spend so far.
     provenance : str
         Machine, runtime, date: kept with every row.
     seed : int
@@ -102,8 +103,7 @@ def sample(
     _check_keys(chosen)
     with Store(store) as file:
         calls = _plan(examples, chosen, repeats)
-        priced = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
-        _enter(file, calls, tariffs, priced, provenance)
+        _enter(file, calls, tariffs, prices, provenance)
         if retry:
             _forget(file, FAILURES if retry is True else retry)
         done = {key for (key,) in file.read("SELECT key FROM results")}
@@ -190,7 +190,16 @@ def _prompt(example):
 
 
 def _key(example_id, prompt, chosen, repeat):
-    asked = [example_id, prompt.messages, prompt.system, prompt.tools, prompt.schema, prompt.max_output_tokens, chosen.settings, repeat]
+    asked = [
+        example_id,
+        prompt.messages,
+        prompt.system,
+        prompt.tools,
+        prompt.schema,
+        prompt.max_output_tokens,
+        chosen.settings,
+        repeat,
+    ]
     return hashlib.sha256(packed(asked).encode()).hexdigest()
 
 
@@ -204,15 +213,25 @@ def _plan(examples, chosen, repeats):
     return calls
 
 
-def _enter(file, calls, tariffs, priced, provenance):
-    statements = []
+def _enter(file, calls, tariffs, prices, provenance):
+    """Write down what is asked, and how it is priced."""
+    statements, listed = [], f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
     for call, example, repeat in calls:
         about = {
             "model_id": call.chosen.name, "repeat": repeat, "example": asdict(example), "prompt": call.prompt.text,
-            "priced": priced, "flags": tariffs[call.chosen.name].flags, "provenance": provenance,
+            "priced": _given_price(call.chosen) or listed, "flags": tariffs[call.chosen.name].flags, "provenance": provenance,
         }  # fmt: skip
         statements.append((_CALL, (call.key, "answer", packed(about))))
     file.write_now(*statements)
+
+
+def _given_price(chosen):
+    """How a candidate is priced that brings its own price, or ""."""
+    tokens = (
+        "" if chosen.usd_per_mtok is None else "given price: {:g} / {:g} USD per million tokens".format(*chosen.usd_per_mtok)
+    )
+    machine = f"{chosen.usd_per_hour:g} USD per hour of the machine" if chosen.usd_per_hour else ""
+    return "; ".join(filter(None, (tokens, machine)))
 
 
 def _forget(file, statuses):
