@@ -5,6 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 
+pytest_plugins = ["tests.servers"]
+
 os.environ["IPYTHONDIR"] = str(ROOT / ".ipython")
 os.environ["IPYKERNEL_CELL_NAME"] = "<cell>"
 os.environ["PYTHONHASHSEED"] = "0"

@@ -18,8 +18,6 @@ from tests import servers
 from tests.servers import DROP, NotInstalled, serving_aimock, serving_llmock, sse
 from tierlab import local
 
-pytest_plugins = ["tests.servers"]
-
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."  # tests/data/aimock, with its counts: 14 in, 7 out
 

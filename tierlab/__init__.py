@@ -18,6 +18,7 @@ _ROOM_OF = {
         "examples": ("load_examples", "load_intents"),
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
+        "judged": ("judge", "prefer"),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "pricing": ("price", "reprice"),
@@ -35,7 +36,20 @@ _ROOM_OF = {
 }
 _ROOMS = {
     *("batches", "buckets", "catalog", "claims", "comparison", "datasets", "decision", "evaluation", "examples", "frontier"),
-    *("gold", "judging", "live", "local", "metrics", "outcomes", "paths", "plots", "policies", "pricing", "providers"),
+    *(
+        "gold",
+        "judged",
+        "judging",
+        "live",
+        "local",
+        "metrics",
+        "outcomes",
+        "paths",
+        "plots",
+        "policies",
+        "pricing",
+        "providers",
+    ),
     *("report", "routing", "samples", "sampling", "scaling", "stepwise", "text_router", "verdict", "widgets", "workload"),
 }
 

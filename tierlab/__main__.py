@@ -38,7 +38,7 @@ def main(arguments=None):
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"tierlab: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except RuntimeError as error:
@@ -150,7 +150,12 @@ def _parser():
     sample.add_argument("examples", help="JSONL or CSV file (form: data/examples/README.md), or 'kit' for the kit's own 100")
     sample.add_argument("--candidate", action="append", default=[], metavar="PROVIDER:MODEL[,SETTING=VALUE...]",
                         help="a model to try; again for each. Providers: anthropic, openai, openai-chat, google, compatible, replay")  # fmt: skip
-    sample.add_argument("--local", action="store_true", help="also the small open model that `make local` installs")
+    sample.add_argument("--local", nargs="?", const="", metavar="GGUF",
+                        help="also a model served on this machine: the small open one of `make local`, or a GGUF file")  # fmt: skip
+    sample.add_argument(
+        "--usd-per-hour", type=float, default=0.0, metavar="USD", help="price of this machine, for the local model's time (0)"
+    )
+    sample.add_argument("--provenance", default="", metavar="TEXT", help="machine, runtime, date: kept with every answer")
     sample.add_argument("--budget-usd", type=float, metavar="USD", help="the most that the store's runs may cost together")
     sample.add_argument("--store", default="build/samples/samples.sqlite", metavar="FILE",
                         help="where attempts and answers are kept; the same command goes on from there (build/samples/samples.sqlite)")  # fmt: skip
@@ -270,22 +275,17 @@ def _sample(options):
         raise ValueError("--reference and --margin go together")
     asked = tl.load_examples(options.examples)[: options.limit]
     prices = tl.load_prices(options.prices, as_of=options.as_of)
-    with local.serve() if options.local else nullcontext() as served:
-        chosen = [
-            *options.candidate,
-            *(
-                [providers.Candidate("compatible", local.KNOWN[0].model_id, base_url=served, usd_per_mtok=(0, 0))]
-                if served
-                else []
-            ),
-        ]
+    with nullcontext() if options.local is None else local.serve(options.local or None) as served:
+        own = [] if served is None else [local.candidate(served, options.local, usd_per_hour=options.usd_per_hour)]
+        chosen = [*options.candidate, *own]
         print(
             tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats).to_string(float_format="{:,.4f}".format)
         )
         settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
+        settings["provenance"] = options.provenance
         retry = options.retry is not None and (options.retry or True)
         # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
-        places = {"compatible": 1} if options.local else {}
+        places = {"compatible": 1} if own else {}
         places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
         if options.batch:
             samples = tl.batches.sample_batch(asked, chosen, **settings, yes=options.yes)
