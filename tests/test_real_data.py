@@ -68,6 +68,14 @@ def test_notebook_02_runs_on_the_other_traces(tmp_path, trace):
     assert trace in (tmp_path / "02_scaling_costs.html").read_text()
 
 
+@pytest.mark.parametrize(("data", "model"), [("routellm_gsm8k", "gpt-4-1106-preview"), ("routerarena", "gemini-2.0-flash-001")])
+def test_notebook_04_runs_on_two_recorded_models(tmp_path, data, model):
+    report.run(["04_routing"], parameters={"data": data}, out=tmp_path)
+    page = (tmp_path / "04_routing.html").read_text()
+    assert model in page
+    assert "no mid tier" in page
+
+
 def test_notebook_04_runs_on_recorded_answers_of_three_claude_tiers(tmp_path):
     report.run(["04_routing"], parameters={"data": "zeroeval_gsm"}, out=tmp_path)
     page = (tmp_path / "04_routing.html").read_text()

@@ -117,6 +117,9 @@ def test_the_control_shows_the_numbers_of_its_point():
     assert row.loc["always s", "cost_usd"] == pytest.approx(0.02)
     assert row.loc["always w", "all_in_usd"] == pytest.approx(0.002 + 0.5 * 0.05)
     assert "12.00" in control.text.value  # USD per 1,000 requests
+    assert "costs 10% more than the strong model" in control.words(
+        row.reset_index().assign(cost_usd=[0.002, 0.022, 0.02]), error_usd=0.05
+    )
     assert before  # the curve is drawn; the price changes the numbers only
     control.controls["share"].value = 1.0
     assert bytes(control.image.value) != before

@@ -101,7 +101,7 @@ def policies(table, *, edge=None, ax=None):
 
 
 def _beside(ax, points, lines):
-    """A label beside each point, where it covers the fewest other labels, then points, then stretches of line."""
+    """A label beside each point, inside, where it covers the fewest other labels, then points, then stretches of line."""
     figure = ax.figure
     renderer = figure.canvas.get_renderer()
     if (engine := figure.get_layout_engine()) is not None:
@@ -115,7 +115,11 @@ def _beside(ax, points, lines):
         for dx, dy, align in _PLACES:
             labels.append(note(ax, text, (x, y), (dx, dy), align=align, color=color))
             boxes.append(labels[-1].get_window_extent(renderer))
-        covered = [(sum(map(box.overlaps, taken)), _inside(box.padded(3), marks), _inside(box, ink)) for box in boxes]
+        outside = [box.x0 < ax.bbox.x0 or box.x1 > figure.bbox.x1 for box in boxes]
+        covered = [
+            (sum(map(box.overlaps, taken)) + out, _inside(box.padded(3), marks), _inside(box, ink))
+            for box, out in zip(boxes, outside, strict=True)
+        ]
         best = covered.index(min(covered))
         taken.append(boxes[best])
         for label in labels[:best] + labels[best + 1 :]:

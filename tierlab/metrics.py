@@ -121,7 +121,7 @@ def _gap(curve):
     share, score = curve["strong_share"].to_numpy(float), curve["score"].to_numpy(float)
     gap = score[-1] - score[0]
     if not gap > 0:
-        return None, None, f"the strong model scores {score[-1]:.4g}, the weak one {score[0]:.4g}: no gap to recover"
+        return None, None, f"no gap to recover: strong {score[-1]:.4g}, weak {score[0]:.4g}"
     return share, (score - score[0]) / gap, ""
 
 

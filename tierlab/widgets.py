@@ -422,10 +422,15 @@ class RouterExplorer(Explorer):
 
     def words(self, table, *, error_usd, **_):
         best = table.loc[table["all_in_usd"].idxmin(), "choice"]
-        routed, dear = table["cost_usd"].iloc[1], table["cost_usd"].iloc[2]
+        saving = 1 - table["cost_usd"].iloc[1] / table["cost_usd"].iloc[2]
+        money = (
+            f"saves {saving:.0%} of the strong model's cost"
+            if saving >= 0
+            else f"costs {-saving:.0%} more than the strong model"
+        )
         return (
-            f"At {table['strong_share'].iloc[1]:.0%} strong calls the router scores {table['score'].iloc[1]:.1%} and saves "
-            f"{1 - routed / dear:.0%} of the strong model's cost; with {usd(error_usd)} an error the cheapest choice is: {best}."
+            f"At {table['strong_share'].iloc[1]:.0%} strong calls the router scores {table['score'].iloc[1]:.1%} and {money}; "
+            f"with {usd(error_usd)} an error the cheapest choice is: {best}."
         )
 
     def numbers(self, table, **_):
