@@ -1,112 +1,110 @@
-"""Scorers: from a model's reply and a reference answer to a score from 0 to 1."""
+"""Scorers by name: from an example and a model's reply to a score from 0 to 1 and its reason.
 
-import math
-import re
-import unicodedata
+A scorer is a function of the reply's text, its tool calls, and the example's reference and options.
+"""
 
-import numpy as np
+import inspect
 
-_FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
-_MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)
-_CORE = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+\b)?"
-_NUMBER = re.compile(
-    rf"(?<![^\W_])(?<!\.)(?P<minus>[-+]?)(?:[$€£¥₹]\s*)?(?P<inner>[-+]?)"
-    rf"(?:(?P<whole>\d+)\s+(?=\d+\s*/\s*\d))?(?P<top>{_CORE})(?:\s*/\s*(?P<bottom>{_CORE}))?"
-)
+from tierlab.answers import Score, ToolCall, Unscored
+from tierlab.choice_scoring import check_choice, choice
+from tierlab.code_scoring import check_code, code
+from tierlab.judging import check_judge, judge
+from tierlab.names import unknown
+from tierlab.numeric_scoring import check_numeric, numeric, numeric_answer, score_numeric
+from tierlab.overlap_scoring import check_overlap, overlap
+from tierlab.structured_scoring import check_json_fields, check_tool_call, json_fields, tool_call
+from tierlab.text_scoring import check_contains, check_exact, check_regex, contains, exact, regex
 
+__all__ = ["SCORERS", "Score", "ToolCall", "Unscored", "check_scorer", "numeric_answer", "score_example", "score_numeric"]
 
-def numeric_answer(text):
-    r"""The number that an answer gives, or NaN.
-
-    Where to look: the `answer` field of a JSON reply; else what follows the last ``####``, ``\boxed{`` or
-    "answer is" / "answer:"; else the whole text. Which number: the first one in an answer field or after such
-    a mark (units, reasons and a restated question come later), the last one in free text.
-
-    Parameters
-    ----------
-    text : str
-        A model's reply. Thousands separators (comma, thin space, apostrophe), currency signs, units, LaTeX,
-        fractions ("3/4", "1 1/2", "½") and a typographic minus are read. Per cent is a unit: "60%" is 60. A
-        comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words and sums
-        are not worked out.
-
-    Notes
-    -----
-    ZeroEval compares the first number of the answer field, with "$" and "," removed
-    (src/evaluation/gsm_eval.py of WildEval/ZeroEval); a reply without one counts as wrong.
-
-    Examples
-    --------
-    >>> [numeric_answer(t) for t in ("It is 9 eggs, so $18.", '{"answer": "1,128 minutes a day"}', r"\boxed{-\frac{3}{4}}")]
-    [18.0, 1128.0, -0.75]
-    """
-    text = _plain_text(text)
-    fields = _FIELD.findall(text)
-    if fields:
-        return _first(fields[-1][0] or fields[-1][1])
-    marks = list(_MARKER.finditer(text))
-    after = _first(text[marks[-1].end() :]) if marks else math.nan
-    if not math.isnan(after):
-        return after
-    numbers = list(_NUMBER.finditer(text))
-    return _value(numbers[-1]) if numbers else math.nan
+_CHECKS = {
+    exact: check_exact,
+    choice: check_choice,
+    numeric: check_numeric,
+    json_fields: check_json_fields,
+    contains: check_contains,
+    regex: check_regex,
+    tool_call: check_tool_call,
+    code: check_code,
+    overlap: check_overlap,
+    judge: check_judge,
+}
+SCORERS = {scorer.__name__: scorer for scorer in _CHECKS}
 
 
-def score_numeric(answers, truths, *, rel_tol=1e-9):
-    """1 where the number in an answer equals the number in the truth, else 0; no number is a wrong answer.
+def score_example(example, text, tool_calls=(), *, run_code=True):
+    """Score one reply by the scorer, reference and options of its example.
 
     Parameters
     ----------
-    answers, truths : sequence of str
-        Replies and reference answers, paired by position.
-    rel_tol : float
-        Relative difference at which two numbers still count as equal.
+    example : Example
+    text : str or None
+        What the model said.
+    tool_calls : sequence of ToolCall
+    run_code : bool
+        Whether the scorer `code` may run the reply's code (`tierlab.code_scoring` says under which limits).
 
     Returns
     -------
-    ndarray of float
+    Score
+        A reply without text and tool calls scores 0.
+
+    Raises
+    ------
+    Unscored
+        If the scorer is `judge`, which needs a model; `code` and `run_code` is off; or the scorer itself failed.
+    ValueError
+        If scorer, reference and options do not fit together.
+
+    Notes
+    -----
+    `code` and `regex` start a process and wait for it: in an event loop, call this through `asyncio.to_thread`.
+
+    Examples
+    --------
+    >>> from tierlab.examples import Example
+    >>> score_example(Example("q1", "faq_answering", "Which day follows Monday?", "exact", "Tuesday"), "Tuesday.")
+    Score(score=1.0, reason="equals 'Tuesday'")
+    """
+    check_scorer(example.scorer, example.reference, example.scorer_args)
+    if example.scorer == "code" and not run_code:
+        raise Unscored("running the replies' code is switched off; without it the scorer 'code' has no score")
+    text, tool_calls = text if isinstance(text, str) else "", tuple(tool_calls or ())
+    if not text.strip() and not tool_calls:
+        return Score(0.0, "the reply is empty")
+    return SCORERS[example.scorer](text, tool_calls, example.reference, **example.scorer_args)
+
+
+def check_scorer(name, reference, args):
+    """Refuse a scorer, a reference and options that do not fit together.
+
+    Parameters
+    ----------
+    name : str
+        One of `SCORERS`.
+    reference : object
+    args : mapping
+        Options of the scorer.
 
     Raises
     ------
     ValueError
-        If a truth holds no number, or the lengths differ.
+        Names the value, what is allowed, and the nearest match of an unknown name.
 
     Examples
     --------
-    >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
-    [1.0, 0.0]
+    >>> check_scorer("choice", "spam", {"option": ["spam", "ham"]})
+    Traceback (most recent call last):
+    ...
+    ValueError: choice: unknown option 'option'; did you mean 'options'?
     """
-    answers, truths = list(answers), list(truths)
-    if len(answers) != len(truths):
-        raise ValueError(f"{len(answers):,} answers for {len(truths):,} truths")
-    truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
-    for truth, value in truth_of.items():
-        if math.isnan(value):
-            raise ValueError(f"the truth {truth!r} (row {truths.index(truth)}) holds no number")
-    pairs = zip(answers, truths, strict=True)
-    return np.array([math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float)
-
-
-def _plain_text(text):
-    """The text with LaTeX, typographic and grouping forms of numbers turned into plain ones."""
-    if not isinstance(text, str):
-        return ""
-    text = text.replace("{,}", ",").replace("\\,", ",").replace("\\!", "").replace("\\$", "$").replace("\u2212", "-")
-    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", ",", text)
-    text = re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)|(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])", " ", text)
-    text = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", text)
-    return unicodedata.normalize("NFKC", text).replace("\u2044", "/")
-
-
-def _first(text):
-    found = _NUMBER.search(text)
-    return math.nan if found is None else _value(found)
-
-
-def _value(found):
-    value = float(found["top"].replace(",", ""))
-    if found["bottom"]:
-        bottom = float(found["bottom"].replace(",", ""))
-        value = value / bottom if bottom else value
-    value += float(found["whole"] or 0)
-    return -value if "-" in (found["minus"], found["inner"]) else value
+    if name not in SCORERS:
+        raise ValueError(unknown("scorer", name, SCORERS))
+    options = [p for p in inspect.signature(SCORERS[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for arg in args:
+        if arg not in [option.name for option in options]:
+            raise ValueError(f"{name}: " + unknown("option", arg, [option.name for option in options]))
+    for option in options:
+        if option.default is option.empty and option.name not in args:
+            raise ValueError(f"{name}: the option {option.name!r} is needed")
+    _CHECKS[SCORERS[name]](reference, **args)
