@@ -2,6 +2,8 @@
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tierlab as tl
 from tierlab.catalog import COLUMNS
@@ -116,6 +118,19 @@ def test_past_changes_include_a_step_that_went_away(maintained):
     assert maintained.changes("2026-10-13", "2026-10-15").empty  # a batch rate that became known is no change
     with pytest.raises(ValueError, match="before the start"):
         maintained.changes("2026-03-13", "2026-03-12")
+
+
+days = st.dates(pd.Timestamp("2024-01-01").date(), pd.Timestamp("2027-06-30").date()).map(pd.Timestamp)
+
+
+@settings(max_examples=25, deadline=None)
+@given(days, st.sampled_from(["gpt-5.6-luna", "claude-sonnet-4-6", "o3", "gemini-4-argon", "gpt-4o"]))
+def test_in_force_is_a_models_newest_row_that_has_begun(day, model_id):
+    prices = tl.load_prices("maintained")
+    begins = [pd.Timestamp(0) if pd.isna(on) else on for on in prices.frame.query("model_id == @model_id")["valid_from"]]
+    expected = max((on for on in begins if on <= day), default=min(begins))
+    found = prices.in_force(day).query("model_id == @model_id")["valid_from"].fillna(pd.Timestamp(0))
+    assert set(found) == {expected}
 
 
 def test_retiring_within_a_horizon(maintained):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tierlab as tl
 from tierlab.article import METRICS, rates
@@ -249,3 +251,20 @@ def test_figures_quoted_in_notes_are_right(claims):
     assert f"{30 * 1.05 / 0.60:.1f}x" in claims.loc["C008", "note"]
     assert f"{0.00056 / 0.01:.1%}" in claims.loc["C115", "note"] and f"{0.00056 / 0.002:.0%}" in claims.loc["C115", "note"]
     assert f"{0.7 * (1 - 3_450 / 4_600):.1%} to {0.8 * (1 - 3_450 / 4_600):.0%}" in claims.loc["C075", "note"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(1, 1e5), st.floats(1, 1e3), st.floats(0, 1e5), st.floats(0, 1e5))
+def test_a_number_within_its_bounds_supports_and_any_other_contradicts(words, minutes, low, more):
+    claim = (
+        load_claims()
+        .query("id == 'C001'")
+        .assign(args=f"words={words!r}; minutes={minutes!r}", low=repr(low), high=repr(low + more))
+    )
+    row = evaluate_claims(claims=claim).iloc[0]
+    room = 1e-6 * words / minutes  # a bound met to the last digit may fall to either side
+    if low + room < words / minutes < low + more - room:
+        assert row["verdict"] == "supported"
+    elif not low - room <= words / minutes <= low + more + room:
+        assert row["verdict"] == "contradicted"
+    assert row["computed_low"] == row["computed_high"] == words / minutes

@@ -175,6 +175,7 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
         with pytest.raises(ValueError, match=f"1 rows carry flags.*{flag}"):
             tl.price(requests, prices, strict=True, **options)
     assert flags(table("gpt-4o", 128_000, batch=True, cache_read_tokens=0), maintained) == [""]
+    assert flags(table("gpt-4o", cache_write_5m_tokens=[0, 5], index=[0, 1]), maintained) == ["", "assumed_write_rate"]
     assert flags(table("gpt-5.5", aggregate=True, context_above=0), maintained) == [""]
 
 

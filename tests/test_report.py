@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tierlab import pages, parameters, paths, report
@@ -78,6 +81,20 @@ def tiny_report(tmp_path_factory):
 
 
 class TestParameters:
+    @given(st.integers(-10, 10**12), st.integers(-10, 10**12), st.integers(0, 10**12))
+    def test_a_whole_number_survives_and_is_checked_against_both_ends(self, number, low, more):
+        found = parameters.Parameter("n", "int", 0, "", low=low, high=low + more)
+        assert found.parse(str(number)) == found.parse(f"{number:_}") == number
+        if low <= number <= low + more:
+            assert found.check(number) == number
+        else:
+            with pytest.raises(ValueError, match="out of range"):
+                found.check(number)
+
+    @given(st.floats(allow_nan=False, allow_infinity=False))
+    def test_a_fraction_survives_its_text(self, number):
+        assert parameters.Parameter("x", "float", 0.0, "").parse(repr(number)) == number
+
     @pytest.mark.parametrize(
         ("name", "text", "value"),
         [
@@ -227,10 +244,26 @@ class TestPages:
         assert soup.html["lang"] == "en" and soup.title.string == "What does a thousand requests cost?"
         assert [img["alt"] for img in soup("img")] == ["bars: a costs less than b", "bars at the chosen height"]
         assert "DataFrame" not in soup.get_text() and "savefig" not in soup.get_text()
-        assert "Interactive in JupyterLab; here at height 1." in soup.get_text()
+        assert "Interactive in JupyterLab; here: height 1." in soup.get_text()
         assert soup.find("mfrac") and "5 requests, tier" in soup.get_text()
         assert soup.find("th", string="model")["scope"] == "col" and soup.find("th", string="0")["scope"] == "row"
         assert soup.find("td", string="0.05")["class"] == ["num"] and not soup.find("td", string="a").get("class")
+
+    @pytest.mark.parametrize(
+        ("columns_name", "rows"), [(None, [["provider", "small"]]), ("tier", [["tier", "small"], ["provider", ""]])]
+    )
+    def test_the_name_of_an_index_needs_no_header_row_of_its_own(self, columns_name, rows):
+        table = pd.DataFrame({"small": ["a-1"]}, index=pd.Index(["anthropic"], name="provider")).rename_axis(
+            columns=columns_name
+        )
+        soup = soup_of(notebook_with(({"text/html": table.to_html()}, {})))
+        assert [[th.get_text() for th in tr("th")] for tr in soup.select("thead tr")] == rows
+        assert [cell.get_text() for cell in soup.select("tbody tr *")] == ["anthropic", "a-1"]
+
+    def test_a_missing_count_stays_among_the_numbers(self):
+        table = pd.DataFrame({"tokens": pd.array([None, 5], "Int64")})
+        soup = soup_of(notebook_with(({"text/html": table.to_html()}, {})))
+        assert [cell.get_text() for cell in soup("td", class_="num")] == ["<NA>", "5"]
 
     def test_the_index_shows_question_sentence_figure_and_changed_parameters(self, tiny_report):
         card = BeautifulSoup((tiny_report / "index.html").read_text("utf-8"), "html.parser").li

@@ -49,6 +49,8 @@ def test_every_control_starts_with_a_picture_and_a_table(article, june):
     for name, explorer in explorers(article, june).items():
         assert bytes(explorer.image.value).startswith(b"\x89PNG"), name
         assert "<table" in explorer.text.value and 'role="alert"' not in explorer.text.value, name
+        heads = re.findall(r"<th>(.*?)</th>", explorer.text.value)
+        assert len(heads) == len(re.findall(r"<td>", explorer.text.value.split("</tr>")[1])), name
         assert explorer.image.tooltip == explorer.summary and explorer.summary in repr(explorer)
 
 

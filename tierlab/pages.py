@@ -43,7 +43,7 @@ _ATTRIBUTES = {
     "td": ["colspan", "rowspan"],
     **{tag: ["display", "mathvariant", "stretchy", "columnalign", "displaystyle", "fence", "form", "width"] for tag in _MATHML},
 }
-_NUMBER = re.compile(r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|inf|", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE)
 
 
 def page(notebook, *, stem, pages=()):
@@ -124,6 +124,14 @@ def _finish_table(soup, table):
     """Scroll area, header scopes, and numbers flush right; a column of numbers is one without any other text."""
     table.wrap(soup.new_tag("div", attrs={"class": "table", "role": "region", "tabindex": "0", "aria-label": "table"}))
     del table["border"]
+    names, *others = table.select("thead tr")[::-1] or [None]
+    if (
+        len(others) == 1
+        and not others[0].th.get_text().strip()
+        and not any(cell.get_text().strip() for cell in names("th")[1:])
+    ):
+        others[0].th.replace_with(names.th.extract())  # pandas gives the name of the index a row of its own
+        names.decompose()
     for head in table.select("thead th"):
         head["scope"] = "colgroup" if int(head.get("colspan", 1)) > 1 else "col"
     for head in table.select("tbody th"):
@@ -214,7 +222,7 @@ def _freeze_controls(notebook):
 
 def _control(parts):
     settings = ", ".join(text for kind, text in parts if kind == "setting")
-    note = "Interactive in JupyterLab" + (f"; here at {settings}." if settings else ".")
+    note = "Interactive in JupyterLab" + (f"; here: {settings}." if settings else ".")
     shown = "".join(text for kind, text in parts if kind == "shown")
     return f'<div class="control"><p class="note">{html.escape(note)}</p>{shown}</div>'
 

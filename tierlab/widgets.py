@@ -95,7 +95,7 @@ class Explorer:
         return buffer.getvalue()
 
     def _html(self, table, values):
-        numbers = self.numbers(table, **values)
+        numbers = self.numbers(table, **values).rename_axis(columns=None)  # a name would become an empty column
         with pd.option_context("display.max_colwidth", None):  # otherwise long text ends in dots
             body = numbers.to_html(index=False, border=0, na_rep="no figure", float_format=lambda value: f"{value:,.2f}")
         return f'<div role="status"><p>{html.escape(self.summary)}</p>{body}</div>'
