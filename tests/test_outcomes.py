@@ -361,6 +361,7 @@ def test_routellm_mmlu_is_keyed_by_subject_and_row(maintained):
     assert 80 * (account["score"].iloc[1] - account["score"].iloc[0]) == pytest.approx(10.0, abs=0.05)
     assert table["prompt_id"].iloc[0] == "abstract_algebra-0"
     assert table.drop_duplicates("prompt_id")["prompt"].duplicated().any()
+    assert "5 output tokens taken for every answer" in account["provenance"].iloc[0]
     assert (table["output_tokens"] == 5).all() and table["flags"].astype(str).str.contains("assumed_output_tokens").all()
     assert account["without_cost"].tolist() == [0, 0]
 

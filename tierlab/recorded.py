@@ -91,7 +91,8 @@ def routellm_mmlu(*, tokenizer, contaminated, assumed_output_tokens):
     table["uncached_input_tokens"] = count_tokens(table["prompt"], tokenizer)
     table["output_tokens"] = assumed_output_tokens
     table["flags"] = merge_flags(table, "assumed_output_tokens")
-    return _described(table, "routellm_mmlu", tokenizer, left_out)
+    written = f"{assumed_output_tokens} output tokens taken for every answer, whose text is not published (an assumption)"
+    return _described(table, "routellm_mmlu", tokenizer, f"{left_out}; {written}")
 
 
 def zeroeval_gsm(*, tokenizer, contaminated, assumed_output_tokens):

@@ -16,6 +16,7 @@ from tierlab.metrics import apgr, metric_intervals
 from tierlab.policies import Always, LLMClassifier, Oracle, RandomMix, Threshold, Utility, task_rules
 from tierlab.routing import route
 from tierlab.stepwise import Budget, Cascade, Fallback, NoisyJudge
+from tierlab.text_router import train_text_router
 
 
 def best(function, repeats=5):
@@ -130,6 +131,18 @@ def policies():
     print(f"  {'exact frontier of three tiers':<36} {best(lambda: tier_frontier(table, guess), 1):.2f} s")
 
 
+def trained():
+    """The default text router on made-up questions of 40 words: most of its time goes into reading them."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{i}" for i in range(5_000)])
+    n = 10_000
+    table = three_tiers(n)
+    table["prompt"] = np.repeat([" ".join(text) for text in words[rng.integers(0, len(words), (n, 40))]], 3)
+    router = train_text_router(table[table["prompt_id"] < 2_000], weak="small", strong="flagship")
+    seconds = best(lambda: route(table, router), 1)
+    print(f"  text router, {n:,} requests          {seconds:.2f} s, {1000 * seconds / n:.2f} ms each")
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["largest"]:
         largest()
@@ -139,3 +152,4 @@ if __name__ == "__main__":
         subprocess.run([sys.executable, __file__, "largest"], check=True)
         bands()
         policies()
+        trained()
