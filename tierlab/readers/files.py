@@ -1,0 +1,210 @@
+"""Files of logs: find them, open them whatever their packing and encoding, and hand out their records.
+
+A record that cannot be read becomes a `Fault`; the rest of the file goes on.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from glob import glob, has_magic
+from itertools import chain, islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tierlab.names import unknown
+from tierlab.readers.mending import mended
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
+BLOCK = 1 << 16  # rows handled at a time: what bounds the memory
+_OPEN_QUOTE_LINES = 50  # lines that a quoted cell may span before its quote counts as stray
+csv.field_size_limit(1 << 30)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A record that cannot be read: its line, why, and what may be shown of it (never its text)."""
+
+    line: int
+    reason: str
+    excerpt: str = ""
+
+
+def find(paths):
+    """Every file that paths, folders (all levels) and glob patterns lead to, each once.
+
+    Raises
+    ------
+    ValueError
+        If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
+    """
+    found = {}
+    for given in [paths] if isinstance(paths, (str, Path)) else list(paths):
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if _is_log(file))
+        elif path.exists():
+            files = [path]
+        elif has_magic(str(given)):
+            names = sorted(glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            files = [file for name in names for file in _inside(Path(name))]
+        else:
+            beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise ValueError(f"{given}: no such file; " + unknown("name", path.name, beside or ["(the folder does not exist)"]))
+        if not files:
+            raise ValueError(f"{given}: leads to no file; readable are {', '.join(SUFFIXES)} and each with .gz")
+        found |= {file.resolve(): file for file in files}
+    if not found:
+        raise ValueError("paths is empty; give a file, a folder or a pattern")
+    return list(dict.fromkeys(found.values()))
+
+
+def _inside(path):
+    return sorted(file for file in path.rglob("*") if _is_log(file)) if path.is_dir() else [path]
+
+
+def _is_log(file):
+    name = file.name.lower().removesuffix(".gz")
+    return file.is_file() and not file.name.startswith(".") and name.endswith(SUFFIXES)
+
+
+def opened(path):
+    """(kind, stream) of a file: kind "json", "table" or "parquet"; stream yields (line, record) or Fault.
+
+    A JSON record is whatever stands on a line, or the whole document; a table's record is a dict per row.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PAR1":
+        return "parquet", _parquet(path)
+    stream = _lines(path)
+    head = list(islice(stream, 50))
+    first = next((line.lstrip() for _, line in head if line.strip()), "")
+    if not first:
+        return "empty", iter(())
+    stream = chain(head, stream)
+    return ("json", _json(stream, first)) if first[0] in "{[" else ("table", _table(stream))
+
+
+def _lines(path):
+    """(number, text) of each line; UTF-8, UTF-16 or Latin-1, packed or not."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rb") if packed else path.open("rb") as file:
+        try:
+            head = file.read(4)
+            file.seek(0)
+            wide = _wide(head)
+            source = io.TextIOWrapper(file, wide, errors="replace", newline="\n") if wide else file
+            for number, line in enumerate(source, 1):
+                text = line if wide else _text(line)
+                yield number, text.lstrip("\ufeff") if number == 1 else text
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            yield 0, "\x00packed file ends early"
+
+
+def _wide(head):
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = [byte == 0 for byte in head]
+    return {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}.get(tuple(zeros))
+
+
+def _text(line):
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _json(lines, first):
+    """Records of a file that holds a JSON document a line, or one document over many lines."""
+    if (_whole(first) is None and first.strip() in ("{", "[")) or not _starts_record(first):
+        text = "".join(line for _, line in lines if not line.startswith("\x00"))
+        document, faults = mended(text)
+        if document is not None:
+            yield 1, document
+        yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
+        return
+    for number, line in lines:
+        if line.startswith("\x00"):
+            yield Fault(number, line[1:])
+        elif line.strip():
+            record = _whole(line)
+            yield Fault(number, "broken JSON line", f"{len(line):,} characters") if record is None else (number, record)
+
+
+def _starts_record(first):
+    """Whether a first line begins a record of its own: a whole object, or one that was cut off late."""
+    return _whole(first) is not None or len(first.strip()) > 20
+
+
+def _whole(line):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _table(lines):
+    """Records of a CSV file; a row with another number of cells than the header is a fault."""
+    lines = ((number, line) for number, line in lines if line.strip() or line.startswith("\x00"))
+    header_line = next(lines)
+    delimiter = Counter({mark: header_line[1].count(mark) for mark in ",;\t"}).most_common(1)[0][0]
+    header = [name.strip() for name in next(csv.reader([header_line[1]], delimiter=delimiter))]
+    for number, text in _balanced(lines):
+        if text is None or text.startswith("\x00"):
+            yield Fault(number, "a quote that does not close" if text is None else text[1:])
+            continue
+        try:
+            cells = next(csv.reader([text] if "\n" not in text[:-1] else io.StringIO(text), delimiter=delimiter))
+        except (csv.Error, StopIteration):
+            yield Fault(number, "broken CSV row", f"{len(text):,} characters")
+            continue
+        if len(cells) == len(header):
+            yield number, dict(zip(header, cells, strict=True))
+        else:
+            yield Fault(number, "another number of cells than the header", f"{len(cells)} cells, {len(header)} in the header")
+
+
+def _balanced(lines):
+    """(first line number, text) of CSV records; a stray quote costs its own line, not the rest of the file."""
+    waiting = []
+    for number, line in lines:
+        waiting.append((number, line))
+        while waiting:
+            if len(waiting) == 1 and '"' not in waiting[0][1]:
+                yield waiting.pop()
+                break
+            end = _end_of_record(waiting)
+            if end:
+                yield waiting[0][0], "".join(text for _, text in waiting[:end])
+                del waiting[:end]
+            elif len(waiting) > _OPEN_QUOTE_LINES:
+                yield waiting.pop(0)[0], None
+            else:
+                break
+    while waiting:
+        end = _end_of_record(waiting)
+        yield (waiting[0][0], "".join(text for _, text in waiting[:end])) if end else (waiting[0][0], None)
+        del waiting[: end or 1]
+
+
+def _end_of_record(waiting):
+    quotes = 0
+    for count, (_, text) in enumerate(waiting, 1):
+        quotes += text.count('"')
+        if quotes % 2 == 0:
+            return count
+    return 0
+
+
+def _parquet(path):
+    number = 0
+    for batch in pq.ParquetFile(path).iter_batches(BLOCK):
+        yield number + 1, batch.to_pandas()
+        number += batch.num_rows
