@@ -29,6 +29,7 @@ _ROOM_OF = {
             *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
             *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
         ),
+        "usage": ("Usage", "read_usage"),
         "verdict": ("compare_policies",),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
     }.items()
@@ -50,7 +51,8 @@ _ROOMS = {
         "pricing",
         "providers",
     ),
-    *("report", "routing", "samples", "sampling", "scaling", "stepwise", "text_router", "verdict", "widgets", "workload"),
+    *("report", "routing", "samples", "sampling", "scaling", "stepwise"),
+    *("text_router", "usage", "verdict", "widgets", "workload"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])
