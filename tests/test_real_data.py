@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 import tierlab as tl
 from tierlab import report
@@ -52,14 +53,20 @@ def test_mooncake_without_expiry_hits_37_percent():
     assert rates == sorted(rates)
 
 
-def test_notebook_02_prices_the_real_requests_on_every_model_of_the_lineup(tmp_path):
-    """The command of the README, on the conversation trace: 19,366 requests, and a page that says so."""
+def test_notebook_02_prices_the_real_requests_on_every_model_of_both_lineups(tmp_path):
+    """The command of the README, on the conversation trace: 19,366 requests on 20 models, Opus 4.8 as the raw file sums."""
     command = [sys.executable, "-m", "tierlab", "run", "02_scaling_costs", "-p", "trace", "azure_conv", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "02_scaling_costs.html").read_text()
-    assert "19,366 recorded requests" in page
-    assert all(model in page for model in tl.load_prices("maintained").models())
+    page = BeautifulSoup((tmp_path / "02_scaling_costs.html").read_text(), "html.parser")
+    assert "19,366 recorded requests" in page.get_text()
+    assert "19,366 requests on 20 models make 387,320 prices" in page.get_text()
+    table = next(table for table in page("table") if table.find("th", string="usd_per_1000"))
+    usd = {cells[1].get_text(): float(cells[3].get_text()) for row in table("tr") if (cells := row("td"))}
+    prices = tl.load_prices("maintained")
+    assert set(usd) == {*prices.models(), *prices.models("2026-06-12", reasoning=True)}
+    raw = pd.read_csv(tl.datasets.path("azure_conv"))[["ContextTokens", "GeneratedTokens"]].sum()
+    assert usd["claude-opus-4-8"] == pytest.approx((raw["ContextTokens"] * 5 + raw["GeneratedTokens"] * 25) / 1e6, abs=0.005)
 
 
 @pytest.mark.parametrize("trace", ["azure_code", "mooncake_conv"])

@@ -197,6 +197,12 @@ def test_a_retired_model_has_no_cost_from_that_day(maintained):
     assert table["cost_usd"].isna().tolist() == [False, True, True]
 
 
+def test_a_share_that_rounding_puts_past_its_end_is_that_end():
+    """0.1 x 3 is 0.30000000000000004: twice 0.15, and a batch at half price closes the gap exactly."""
+    assert tl.batch_break_even(0.1 * 3, 0.15) == 1
+    assert np.isnan(tl.batch_break_even(0.31, 0.15))
+
+
 def test_break_evens():
     assert tl.cache_break_even(1.25, 0.1) == pytest.approx(0.2174, abs=5e-5)
     assert tl.cache_break_even(2, 0.1) == pytest.approx(0.5263, abs=5e-5)

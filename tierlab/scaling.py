@@ -325,7 +325,8 @@ def batch_break_even(cost_dear_usd, cost_cheap_usd, discount=0.5):
 
 
 def _share(value):
-    return float(value) if 0 <= value <= 1 else float("nan")
+    room = 1e-9  # an end of the range, missed by the last digit, is that end
+    return float(np.clip(value, 0, 1)) if -room <= value <= 1 + room else float("nan")
 
 
 def error_cost_break_even(cost_dear_usd, cost_cheap_usd, error_dear, error_cheap):
