@@ -1,0 +1,271 @@
+"""Which model will do: samples of several candidates against a reference, with intervals, tests and a verdict."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from tierlab.intervals import clustered_se, one_sided_p, paired_interval
+from tierlab.names import unknown
+from tierlab.planning import required_examples
+from tierlab.scoreboard import costs_by_model, latency_by_model, quality_by_model
+from tierlab.scored import paired, scored_rows
+
+POWER = 0.8  # of the run that a "cannot tell" asks for
+ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    verdict : str
+        One sentence, and a warning for each model of which much is set aside.
+    choice : str or None
+        The model that the verdict names; None if it cannot tell.
+    candidates, costs, latency, pairs : DataFrame
+        See `compare`.
+    reference : str
+    margin : float
+        0-1.
+    """
+
+    verdict: str
+    choice: str | None
+    candidates: pd.DataFrame = field(repr=False)
+    costs: pd.DataFrame = field(repr=False)
+    latency: pd.DataFrame = field(repr=False)
+    pairs: pd.DataFrame = field(repr=False)
+    reference: str
+    margin: float
+
+
+def compare(
+    samples, *, reference, margin, error_cost_usd=None, confidence=0.95, truncated="set_aside", bootstrap_scores=False, seed=0
+):
+    """Compare every model of a samples table with a reference, and name the cheapest that is not worse.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        From `tierlab.sample`, or an outcomes table: see `tierlab.scored.scored_rows`.
+    reference : str
+        The model id that the others shall match, such as the flagship.
+    margin : float
+        How much worse a candidate may be, 0-1 (0.05 is five points of mean score). There is no default.
+    error_cost_usd : float, optional
+        What a wrong answer costs, US dollars: "cheapest" then counts it.
+    confidence : float
+        Level of the intervals; 1 minus it is the one-sided level of "not worse" and "worse".
+    truncated : {"set_aside", "wrong"}
+        Whether an answer cut off by length has no score or a score of 0.
+    bootstrap_scores : bool
+        For scores that are not right-or-wrong: the paired BCa bootstrap in place of the clustered t interval. On
+        50 examples it covers 0.84-0.93 of the time where few differ, and t with its fallback at least 0.93.
+    seed : int
+        For the bootstraps.
+
+    Returns
+    -------
+    Comparison
+        With four tables by model. **candidates**: examples, absent (examples of the table without a row),
+        answers (rows with a score), set_aside (rows), set_aside_as, non_answers (refused, empty, filtered: scored
+        0), score, low, high, method. **costs**, US dollars: per_request (all that was paid, failures included, per
+        answer received), per_solved (the same per unit of score) with low and high (bootstrap over examples, all
+        models on the same resamples), solved_per_usd, expected (per_request plus the error cost), note (why a
+        number is missing or a lower bound). **latency**, by model and measure (ttft_s, end_to_end_s,
+        tokens_per_s), of complete answers: p50 and p95 with exact order-statistic intervals, answers, source, note.
+        **pairs**, by candidate: examples (common), groups, better, worse (examples on which it scores higher and
+        lower), difference, low, high, method, test, p, p_holm (of "no difference"), bound (one-sided), p_not_worse
+        and p_worse (Holm-adjusted, of more and less than -margin), finding ("not worse", "worse", "cannot tell"),
+        more_examples and planned_difference (what would decide), saving (share of the reference's cost per request).
+
+    Raises
+    ------
+    ValueError
+        If the reference is not in the table, there is nothing to compare it with, or the margin is not in 0-1.
+
+    Notes
+    -----
+    Right-or-wrong scores: Tango's interval and McNemar's exact test. Others, repeats and groups: the mean per example
+    and errors clustered by group, see `tierlab.intervals`. Findings are adjusted by Holm over the candidates, so that
+    the chance of even one wrong "not worse" is at most 1 - confidence; intervals and bounds are each for one
+    comparison. A "cannot tell" asks for the examples that find "not worse" with 80% power at the observed
+    disagreement if the true difference is zero; if the observed difference makes that too few, at the observed one.
+
+    Examples
+    --------
+    >>> small, flagship = [1] * 190 + [0] * 10, [1] * 192 + [0] * 8
+    >>> samples = pd.DataFrame({"prompt_id": [*range(200)] * 2, "model_id": ["small"] * 200 + ["flagship"] * 200,
+    ...                         "score": small + flagship, "cost_usd": [0.001] * 200 + [0.02] * 200})
+    >>> print(compare(samples, reference="flagship", margin=0.05).verdict)
+    small is the cheapest model that is not worse than flagship by more than 5 points: difference -1.0 points, 95% interval -3.6 to 0.9, on 200 examples (one-sided 5%), at $0.001 per request against $0.02.
+    """
+    if not 0 < margin < 1:
+        raise ValueError(f"margin={margin!r}; a share between 0 and 1 is needed (five points are 0.05)")
+    if not 0.5 < confidence < 1:
+        raise ValueError(f"confidence={confidence!r}; a level between 0.5 and 1 is needed")
+    if error_cost_usd is not None and not error_cost_usd >= 0:
+        raise ValueError(f"error_cost_usd={error_cost_usd!r}; US dollars from 0 up are needed")
+    rows = scored_rows(samples, truncated=truncated)
+    models = list(rows["model_id"].unique())
+    if reference not in models:
+        raise ValueError(unknown("reference", reference, models))
+    others = [model for model in models if model != reference]
+    if not others:
+        raise ValueError(f"the table holds no model but the reference {reference!r}")
+    candidates = quality_by_model(rows, models, confidence)
+    costs = costs_by_model(rows, models, confidence, seed)
+    expected = costs["per_request"] + (error_cost_usd or 0.0) * (1 - candidates["score"])
+    costs.insert(costs.columns.get_loc("note"), "expected", expected)
+    latency = latency_by_model(rows, models, confidence)
+    found = {m: _pair(paired(rows, m, reference), margin, confidence, bootstrap_scores, seed) for m in others}
+    pairs = pd.DataFrame.from_dict(found, orient="index")
+    pairs = _planned(_adjusted(pairs, 1 - confidence), margin, 1 - confidence)
+    pairs["saving"] = 1 - costs["per_request"].reindex(others) / costs["per_request"].where(costs["per_request"] > 0)[reference]
+    choice, sentence = _verdict(rows, pairs, costs, reference, margin, confidence, error_cost_usd)
+    text = " ".join([sentence, *_warnings(candidates)])
+    tables = {"candidates": candidates, "costs": costs, "latency": latency, "pairs": pairs.rename_axis("model_id")}
+    return Comparison(text, choice, reference=reference, margin=margin, **tables)
+
+
+def _pair(pair, margin, confidence, bootstrap_scores, seed):
+    from scipy.stats import binomtest
+
+    d, n = pair.differences, len(pair.differences)
+    method, interval = paired_interval(d, pair.clusters, binary=pair.binary, bootstrap=bootstrap_scores, seed=seed)
+    low, high = interval(confidence)
+    better, worse = int((d > 0).sum()), int((d < 0).sum())
+    if pair.binary:
+        test, p = "McNemar exact", binomtest(better, better + worse).pvalue if better + worse else 1.0
+    else:
+        tail = one_sided_p(interval, 0.0) if n else 0.5
+        test, p = method, min(1.0, 2 * min(tail, 1 - tail))
+    above = one_sided_p(interval, -margin) if n else 0.5
+    spread = pair.binary or n == 0 or len(np.unique(pair.clusters)) < 2
+    return {
+        **{"examples": n, "groups": len(np.unique(pair.clusters)), "better": better, "worse": worse},
+        **{"difference": d.mean() if n else np.nan, "low": low, "high": high, "method": method, "test": test, "p": p},
+        **{"bound": interval(2 * confidence - 1)[0] if n else np.nan, "p_not_worse": above},
+        **{"p_worse": 1 - above, "variance": np.nan if spread else n * clustered_se(d, pair.clusters) ** 2},
+    }
+
+
+def _adjusted(pairs, level):
+    """Holm over the candidates, in each family of tests, and the finding."""
+    from statsmodels.stats.multitest import multipletests
+
+    pairs["p_holm"] = multipletests(pairs["p"], method="holm")[1]
+    for column in ("p_not_worse", "p_worse"):
+        pairs[column] = multipletests(pairs[column], method="holm")[1]
+    named = [pairs["p_not_worse"] <= level, pairs["p_worse"] <= level]
+    return pairs.assign(finding=np.select(named, ["not worse", "worse"], "cannot tell"))
+
+
+def _planned(pairs, margin, level):
+    """Examples that would decide an undecided pair, at the level of Holm's first step."""
+    more, planned = [], []
+    for row in pairs.itertuples():
+        chosen = (np.nan, np.nan)
+        if row.finding == "cannot tell" and row.examples:
+            least = 1 / (row.examples + 2)  # no disagreement seen is not none to come
+            if math.isnan(row.variance):
+                spread = {"discordant": max(least, abs(row.difference), (row.better + row.worse) / row.examples)}
+            else:
+                spread = {"sd": math.sqrt(max(least, row.variance))}
+            for difference in (0.0, row.difference):
+                if difference > -margin:
+                    n = required_examples(margin=margin, difference=difference, power=POWER, alpha=level / len(pairs), **spread)
+                    if n > row.examples:
+                        chosen = (n - row.examples, difference)
+                        break
+        more.append(chosen[0])
+        planned.append(chosen[1])
+    columns = ["bound", "p_not_worse", "p_worse"]
+    order = [*pairs.columns[: pairs.columns.get_loc("p") + 1], "p_holm", *columns, "finding"]
+    return pairs[order].assign(more_examples=more, planned_difference=planned)
+
+
+def _verdict(rows, pairs, costs, reference, margin, confidence, error_cost_usd):
+    """(model that the sentence names or None, sentence)."""
+    rank = costs["per_request" if error_cost_usd is None else "expected"]
+    unit = "per request" if error_cost_usd is None else f"per request with ${_usd(error_cost_usd)} per error"
+    fine = list(pairs.index[pairs["finding"] == "not worse"])
+    undecided = list(pairs.index[pairs["finding"] == "cannot tell"])
+    claim = f"not worse than {reference} by more than {100 * margin:.3g} points"
+    level = f"one-sided {100 * (1 - confidence):.3g}%" + (f", Holm over {len(pairs)} candidates" if len(pairs) > 1 else "")
+    blank = [m for m in (reference, *fine, *undecided) if math.isnan(rank[m])]
+    if blank and fine:
+        why = "; ".join(f"{m}: {costs['note'][m] or 'no scored answer'}" for m in blank)
+        return None, f"{_listed(fine)} {_are(fine)} {claim} ({level}), but the cheapest cannot be named ({why})."
+    best = min((*fine, reference), key=lambda model: rank[model])
+    everyone = blank or not pairs["examples"].any()
+    cheaper = undecided if everyone else [m for m in undecided if rank[m] < rank[best]]
+    question = _question(rows, pairs.loc[cheaper], reference, claim, confidence, level) if cheaper else ""
+    if best != reference:
+        found = f"{_seen(pairs.loc[best], confidence)} ({level})"
+        price = f"${_usd(rank[best])} {unit} against ${_usd(rank[reference])}"
+        rest = f"; for {_listed(cheaper)}, cheaper still, {question}" if cheaper else ""
+        return best, f"{best} is the cheapest model that is {claim}: {found}, at {price}{rest}."
+    if cheaper:
+        return None, question[0].upper() + question[1:] + "."
+    lower = list(pairs.index) if blank else [model for model in pairs.index if rank[model] < rank[reference]]
+    worse = f"{_listed(lower)} {_are(lower)} worse by more than {100 * margin:.3g} points ({level})" if lower else ""
+    return reference, f"Stay with {reference}: {worse or f'no model is cheaper {unit}'}."
+
+
+def _question(rows, open_pairs, reference, claim, confidence, level):
+    """What it takes to decide the undecided: n more examples, about $x."""
+    names = list(open_pairs.index)
+    seen = "; ".join(
+        f"{name} so far {_seen(row, confidence) if row['examples'] else 'no example with a score of both'}"
+        for name, row in open_pairs.iterrows()
+    )
+    more = open_pairs["more_examples"].max()
+    if math.isnan(more):
+        beyond = ", and as far as can be seen more examples would not show it" if open_pairs["examples"].any() else ""
+        return f"cannot tell whether {_listed(names)} {_are(names)} {claim}{beyond}: {seen}"
+    own = rows[rows["model_id"].isin([*names, reference])]
+    by_model = own.groupby("model_id")
+    spend = (by_model["cost_usd"].agg(lambda cost: cost.sum(skipna=False)) / by_model["prompt_id"].nunique()).sum(skipna=False)
+    money = "at an unknown cost" if math.isnan(spend) else f"about ${_usd(more * spend)}"
+    planned = open_pairs["planned_difference"]
+    real = "zero" if (planned.dropna() == 0).all() else "zero, or the observed one where zero needs no more"
+    return (
+        f"cannot tell: {int(more):,} more examples, {money}, would show whether {_listed(names)} {_are(names)} {claim} "
+        f"({POWER:.0%} power at the observed disagreement if the true difference is {real}; {level}); {seen}"
+    )
+
+
+def _seen(row, confidence):
+    ends = f"{100 * confidence:.3g}% interval {_points(row['low'])} to {_points(row['high'])}"
+    examples = f"{row['examples']:,} example{'s' if row['examples'] != 1 else ''}"
+    return f"difference {_points(row['difference'])} points, {ends}, on {examples}"
+
+
+def _warnings(candidates):
+    for name, row in candidates.iterrows():
+        total = row["answers"] + row["set_aside"]
+        if row["set_aside"] > ASIDE_LIMIT * total:
+            yield f"Warning: {row['set_aside']:,} of {total:,} rows of {name} are set aside ({row['set_aside_as']})."
+        if row["absent"] > ASIDE_LIMIT * (row["absent"] + row["examples"]):
+            yield f"Warning: {name} has no row for {row['absent']:,} of {row['absent'] + row['examples']:,} examples."
+
+
+def _points(share):
+    return f"{round(100 * share, 1) + 0.0:.1f}"
+
+
+def _usd(value):
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
+
+
+def _listed(names):
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _are(names):
+    return "is" if len(names) == 1 else "are"

@@ -1,0 +1,133 @@
+"""Samples made ready for comparison: which rows have a score, which are set aside and why, and who shares examples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tierlab.buckets import one_of, plain, refuse
+from tierlab.names import unknown
+from tierlab.providers import ANSWERED, FAILURES
+
+NON_ANSWERS = ("refused", "empty", "content_filter")  # paid for, and the user got nothing: a score of 0
+NOT_SENT = ("over_budget", "not_recorded", "not_sent")  # cost nothing
+STATUSES = tuple(dict.fromkeys((*ANSWERED, *FAILURES, *NOT_SENT, "error")))  # "error": of an outcomes table
+
+
+def scored_rows(samples, *, truncated="set_aside"):
+    """The rows of a samples table with the score that counts, and the reason where none does.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        prompt_id, model_id, score; where they exist repeat, group, status, cost_usd, ttft_s, end_to_end_s,
+        tokens_per_s, source. An outcomes table is a samples table without repeats and failures.
+    truncated : {"set_aside", "wrong"}
+        Whether an answer cut off by length has no score or a score of 0.
+
+    Returns
+    -------
+    DataFrame
+        The rows with `score` (NaN where set aside), `aside` (the status that set a row aside, "" for none;
+        "unscored" is an answer without a score), `cluster` (the group of the example, or the example) and every
+        column above.
+
+    Raises
+    ------
+    ValueError
+        For a missing column, a status that is not known, a score that is no number from 0 to 1, an example in
+        two groups, or two rows for one example, model and repeat.
+    """
+    one_of("truncated", truncated, ("set_aside", "wrong"))
+    for column in ("prompt_id", "model_id", "score"):
+        if column not in samples:
+            raise ValueError(f"column {column!r} is missing; there are {list(samples.columns)}")
+        if column != "score":
+            refuse(samples, column, samples[column].isna().to_numpy(), "a missing name")
+    if samples.empty:
+        raise ValueError("the samples table has no rows")
+    rows = samples.assign(model_id=samples["model_id"].astype(str))
+    rows["status"] = rows["status"].astype(str) if "status" in rows else "ok"
+    for status in rows["status"].unique():
+        if status not in STATUSES:
+            raise ValueError(unknown("status", status, STATUSES))
+    rows["repeat"] = rows.get("repeat", 0)
+    keys = ["prompt_id", "model_id", "repeat"]
+    twice = rows.duplicated(keys, keep=False)
+    if twice.any():
+        first = rows[twice].iloc[0]
+        raise ValueError(
+            f"{int(twice.sum()):,} rows share an example, model and repeat; first: prompt {plain(first['prompt_id'])!r}, model "
+            f"{first['model_id']!r}, repeat {plain(first['repeat'])!r}; several answers need a column 'repeat' that counts them"
+        )
+    rows["score"], rows["aside"] = _scores(samples, rows["status"], truncated)
+    rows["cluster"] = _clusters(rows)
+    for column in ("cost_usd", "ttft_s", "end_to_end_s", "tokens_per_s"):
+        rows[column] = pd.to_numeric(rows[column]) if column in rows else np.nan
+        refuse(rows, column, (rows[column] < 0).to_numpy(), "a negative value")
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """A candidate's and a reference's mean scores on the examples that both answered, in the table's order."""
+
+    differences: np.ndarray  # candidate minus reference
+    clusters: np.ndarray
+    binary: bool  # right or wrong, one answer each, no groups
+
+
+def paired(rows, candidate, reference):
+    """`Paired` of two models of a `scored_rows` table."""
+    scores = {model: example_scores(rows, model) for model in (candidate, reference)}
+    common = [prompt for prompt in scores[reference].index if prompt in scores[candidate].index]
+    first, second = scores[candidate].loc[common], scores[reference].loc[common]
+    binary = bool(common and right_or_wrong(first) and right_or_wrong(second))
+    return Paired((first["score"] - second["score"]).to_numpy(float), first["cluster"].to_numpy(), binary)
+
+
+def example_scores(rows, model):
+    """Mean score, number of scored repeats and cluster of every example that a model answered, in the table's order."""
+    groups = rows[(rows["model_id"] == model) & rows["score"].notna()].groupby("prompt_id", sort=False, observed=True)
+    return groups.agg(score=("score", "mean"), repeats=("score", "size"), cluster=("cluster", "first"))
+
+
+def right_or_wrong(examples):
+    """Whether every example has one answer, right or wrong, and a group of its own."""
+    return examples["score"].isin((0, 1)).all() and (examples["repeats"] == 1).all() and examples["cluster"].is_unique
+
+
+def tally(texts):
+    """Counts as text, the most frequent first.
+
+    Examples
+    --------
+    >>> tally(pd.Series(["timeout", "refused", "timeout"]))
+    'timeout 2, refused 1'
+    """
+    return ", ".join(f"{text} {count:,}" for text, count in texts.value_counts().items())
+
+
+def _scores(samples, status, truncated):
+    scores = pd.to_numeric(samples["score"], errors="coerce").astype(float)
+    refuse(samples, "score", (scores.isna() & samples["score"].notna()).to_numpy(), "a score that is no number")
+    refuse(samples, "score", ((scores < 0) | (scores > 1)).to_numpy(), "a score outside 0-1")
+    zero = status.isin(NON_ANSWERS) | ((status == "truncated") & (truncated == "wrong"))
+    aside = ~status.isin(ANSWERED) | ((status == "truncated") & (truncated == "set_aside"))
+    scores = scores.mask(zero, 0.0).mask(aside)
+    return scores, np.where(aside, status, np.where(scores.isna(), "unscored", ""))
+
+
+def _clusters(rows):
+    """A code for each example's group; an example without a group is its own."""
+    examples, names = pd.factorize(rows["prompt_id"])
+    if "group" not in rows:
+        return examples
+    groups, _ = pd.factorize(rows["group"])
+    own = np.where(groups < 0, -1 - examples, groups)
+    spread = pd.Series(own).groupby(examples).nunique()
+    if (spread > 1).any():
+        raise ValueError(
+            f"{int((spread > 1).sum()):,} examples are in two groups; first: {plain(names[spread.gt(1).idxmax()])!r}"
+        )
+    return pd.factorize(own)[0]
