@@ -202,7 +202,9 @@ class Prices:
         on = _day(on, self.as_of)
         dates = self.lineups["as_of"].drop_duplicates().sort_values()
         if not (dates <= on).any():
-            first = f"the first is {dates.iloc[0]:%Y-%m-%d}" if len(dates) else "name the models, or give the file a column 'tier'"
+            first = (
+                f"the first is {dates.iloc[0]:%Y-%m-%d}" if len(dates) else "name the models, or give the file a column 'tier'"
+            )
             raise ValueError(f"no lineup is known on {on:%Y-%m-%d}; {first}")
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
