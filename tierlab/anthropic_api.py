@@ -67,7 +67,7 @@ def request(prompt, chosen):
     """Arguments of `messages.create`; those of a batch request are the same."""
     arguments = {
         "model": chosen.model_id,
-        "max_tokens": prompt.max_output_tokens + chosen.extra_output_tokens,
+        "max_tokens": chosen.output_limit(prompt),
         "messages": [dict(message) for message in prompt.messages],
     }
     output = {}
@@ -101,7 +101,7 @@ def reply(blocks, usage, stop_reason, model):
         raise ProviderError("malformed", f"unknown stop reason {stop_reason!r}")
     calls = tuple((b["name"], b.get("json") or _json(b.get("input"))) for b in blocks if b["type"] == "tool_use")
     text = "".join(block["text"] for block in blocks if block["type"] == "text")
-    return Reply(text, calls, _STOPS[stop_reason], stop_reason, buckets(usage), model, float("nan"), float("nan"))
+    return Reply(text, calls, _STOPS[stop_reason], stop_reason, buckets(usage), model)
 
 
 def buckets(usage):

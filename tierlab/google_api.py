@@ -4,7 +4,11 @@ import json
 
 from tierlab.providers import ProviderError, Reply, Stopwatch, failure, http_client, timed
 
-_STOPS = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "TOO_MANY_TOOL_CALLS": "length"}
+_STOPS = {
+    "STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "TOO_MANY_TOOL_CALLS": "length",
+    # The model's own slips: billed, and answers without content.
+    "MALFORMED_FUNCTION_CALL": "stop", "UNEXPECTED_TOOL_CALL": "stop", "MALFORMED_RESPONSE": "stop",
+}  # fmt: skip
 _BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR", "ESCALATION")
 _LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 
@@ -28,18 +32,19 @@ class GenerateContent:
 
     async def answer(self, prompt, chosen, stream=True):
         """One attempt; a `Reply`, or a `ProviderError`."""
-        watch, models = Stopwatch(), self.client.aio.models
         arguments = request(prompt, chosen)
+        watch, models, chunks = Stopwatch(), self.client.aio.models, []
         try:
             if not stream:
                 return timed(reply([await models.generate_content(**arguments)]), watch)
-            chunks = []
             async for chunk in await models.generate_content_stream(**arguments):
                 chunks.append(chunk)
                 watch.first(any(part.text or part.function_call for part in _parts(chunk)))
             return timed(reply(chunks), watch)
         except Exception as error:
-            raise failure(error) from None
+            found = failure(error)
+            found.in_doubt |= bool(chunks)
+            raise found from None
 
     async def close(self):
         await self.client.aio.aclose()
@@ -50,7 +55,7 @@ def request(prompt, chosen):
     from google.genai import types
 
     config = {
-        "max_output_tokens": prompt.max_output_tokens + chosen.extra_output_tokens,
+        "max_output_tokens": chosen.output_limit(prompt),
         "system_instruction": prompt.system,
         "temperature": chosen.temperature,
     }
@@ -103,7 +108,7 @@ def reply(chunks):
         stop = _STOPS[word]
     else:
         raise ProviderError("malformed", f"finish reason {word!r}")
-    return Reply(text, tuple(calls), stop, word, usage and buckets(usage), model, float("nan"), float("nan"))
+    return Reply(text, tuple(calls), stop, word, usage and buckets(usage), model)
 
 
 def buckets(usage):

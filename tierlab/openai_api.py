@@ -21,6 +21,8 @@ def connect(chosen, *, timeout_s, transport=None):
         timeout=timeout_s,
         http_client=http_client(timeout_s, transport),
     )
+    if chosen.provider == "compatible":  # the SDK reads these from the environment and would name them to any server
+        client.organization = client.project = None
     return Responses(client) if chosen.provider == "openai" else Chat(client)
 
 
@@ -49,7 +51,7 @@ class Responses(_Adapter):
         arguments = {
             "model": chosen.model_id,
             "input": [dict(message) for message in prompt.messages],
-            "max_output_tokens": max(16, prompt.max_output_tokens + chosen.extra_output_tokens),  # the API's least
+            "max_output_tokens": chosen.output_limit(prompt),
             "store": False,
         }
         if prompt.system:
@@ -96,7 +98,7 @@ class Chat(_Adapter):
         arguments = {
             "model": chosen.model_id,
             "messages": [*system, *(dict(message) for message in prompt.messages)],
-            limit: prompt.max_output_tokens + chosen.extra_output_tokens,
+            limit: chosen.output_limit(prompt),
         }
         if prompt.tools:
             arguments["tools"] = [{"type": "function", "function": _function(tool)} for tool in prompt.tools]
@@ -135,7 +137,7 @@ def response_reply(response):
     status, detail = response.get("status"), (response.get("incomplete_details") or {}).get("reason")
     if status == "failed":
         error = response.get("error") or {}
-        raise stream_error(str(error.get("code")), str(error.get("message")))
+        raise stream_error(f"{error.get('code')} {error.get('message')}", str(error.get("message")))
     if status not in ("completed", "incomplete"):
         raise ProviderError("early_end", f"the response has the status {status!r}")
     items = response["output"]
@@ -146,18 +148,8 @@ def response_reply(response):
     stop = "refusal" if refusal and not text else "stop"
     if status == "incomplete":
         stop = "content_filter" if detail == "content_filter" else "length"
-    usage = response.get("usage")
-    return Reply(
-        *(
-            text or refusal,
-            calls,
-            stop,
-            detail or status,
-            usage and buckets(usage, "input", "output"),
-            response.get("model") or "",
-        ),
-        *(float("nan"), float("nan")),
-    )
+    tokens = buckets(response.get("usage") or {}, "input", "output")
+    return Reply(text or refusal, calls, stop, detail or status, tokens, response.get("model") or "")
 
 
 def completion_reply(completion):
@@ -180,22 +172,14 @@ def completion_reply(completion):
     text, refusal = message.get("content") or "", message.get("refusal") or ""
     calls = tuple((call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ())
     stop = "refusal" if refusal and not text and finish == "stop" else stops[finish]
-    usage = completion.get("usage")
-    return Reply(
-        *(
-            text or refusal,
-            calls,
-            stop,
-            finish,
-            usage and buckets(usage, "prompt", "completion"),
-            completion.get("model") or "",
-        ),
-        *(float("nan"), float("nan")),
-    )
+    tokens = buckets(completion.get("usage") or {}, "prompt", "completion")
+    return Reply(text or refusal, calls, stop, finish, tokens, completion.get("model") or "")
 
 
 def buckets(usage, into, out):
-    """OpenAI's input counter includes what was read from the cache and what was written to it."""
+    """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters."""
+    if usage.get(f"{into}_tokens") is None or usage.get(f"{out}_tokens") is None:
+        return None
     details = usage.get(f"{into}_tokens_details") or {}
     read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
     if read + written > usage[f"{into}_tokens"]:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from importlib import import_module
 
 from tierlab.names import unknown
@@ -26,19 +27,33 @@ ADAPTERS = {
 }
 COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
 ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
+IN_BATCH = "in_batch"  # in a batch whose results have not been collected
 FAILURES = (
     *("auth", "rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed"),
-    *("context_overflow", "bad_request", "not_recorded", "over_budget"),
+    *("context_overflow", "bad_request", "not_recorded", "over_budget", IN_BATCH),
 )
 RETRIED = ("rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed")
 # The service began to work on these before it failed: nobody knows whether they are billed.
 IN_DOUBT = ("timeout", "broken_stream", "early_end", "malformed")
+# Fields that decide what is paid for: the runner's bound and the prices table know nothing of another value.
+_NOT_EXTRA = (
+    *("model", "stream", "n", "candidate_count", "max_tokens", "max_completion_tokens", "max_output_tokens"),
+    *("service_tier", "speed", "inference_geo"),
+)
 _OVERFLOW = re.compile(
-    r"context.?(?:length|window)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
+    r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
     r"exceeds? the (?:available |maximum )?(?:context|number of tokens|token)|input.{0,20}too (?:long|large)",
     re.IGNORECASE,
 )
-_FILTERED = re.compile(r"content.?(?:filter|management|policy)|safety|prohibited|usage polic", re.IGNORECASE)
+_FILTERED = re.compile(
+    r"content.?(?:filter|management.?policy|policy)|usage polic|invalid_prompt|prohibited.?content|"
+    r"(?:safety (?:system|filter|reason)|safety polic)",
+    re.IGNORECASE,
+)
+_IN_STREAM = (
+    *((re.compile("overload", re.IGNORECASE), "overloaded"), (re.compile("rate.?limit", re.IGNORECASE), "rate_limited")),
+    *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
+)
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+", re.IGNORECASE)
 
 
@@ -95,11 +110,24 @@ class Candidate:
             raise ValueError(f"{self.model_id}: a compatible server needs its base_url, such as http://127.0.0.1:11434/v1")
         if self.provider == "replay" and not self.path:
             raise ValueError(f"{self.model_id}: a replay needs the path of the recorded samples")
+        if self.extra_output_tokens < 0:
+            raise ValueError(
+                f"{self.model_id}: extra_output_tokens is {self.extra_output_tokens}; a number from 0 up is needed"
+            )
+        if priced := [name for name in self.extra_body if name in _NOT_EXTRA]:
+            raise ValueError(
+                f"{self.model_id}: extra_body sets {priced[0]!r}, which changes what is paid; nothing here prices it"
+            )
 
     @property
     def name(self):
         """Name in tables."""
         return self.label or self.model_id + (f" (effort {self.effort})" if self.effort else "")
+
+    def output_limit(self, prompt):
+        """The limit on output tokens that is sent with a prompt: its own and the room for reasoning."""
+        limit = prompt.max_output_tokens + self.extra_output_tokens
+        return max(16, limit) if self.provider == "openai" else limit  # the least that the Responses API takes
 
     @property
     def settings(self):
@@ -213,10 +241,15 @@ class Reply:
     stop_reason: str
     tokens: Mapping | None
     reported_model: str
-    ttft_s: float
-    end_to_end_s: float
+    ttft_s: float = float("nan")
+    end_to_end_s: float = float("nan")
     source: str = "measured"
     recorded_usd: float | None = None
+
+    def __post_init__(self):
+        # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
+        object.__setattr__(self, "text", _whole(self.text))
+        object.__setattr__(self, "tool_calls", tuple((_whole(name), _whole(given)) for name, given in self.tool_calls))
 
     @property
     def status(self):
@@ -236,13 +269,16 @@ class ProviderError(Exception):
         What the server asked for.
     retried : bool
         Whether another attempt can help.
+    in_doubt : bool
+        Whether the provider may bill it.
     """
 
-    def __init__(self, reason, message="", *, retry_after_s=None, retried=None):
+    def __init__(self, reason, message="", *, retry_after_s=None, retried=None, in_doubt=None):
         super().__init__(scrubbed(message))
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.retried = reason in RETRIED if retried is None else retried
+        self.in_doubt = reason in IN_DOUBT if in_doubt is None else in_doubt
 
 
 class Stopwatch:
@@ -314,28 +350,19 @@ def failure(error):
     body = getattr(error, "body", None)
     if isinstance(body, Mapping):  # an error event inside a stream
         return stream_error(str(body), message)
-    if any(
-        isinstance(link, ValueError | KeyError | TypeError | AttributeError | AssertionError | IndexError) for link in chain
-    ):
-        return ProviderError("malformed", message)
-    if "validation" in type(error).__name__.lower():
-        return ProviderError("malformed", message)
-    return ProviderError("broken_stream" if "connection" in message.lower() else "malformed", message)
+    return ProviderError("malformed", message)
 
 
 def stream_error(kind, message):
-    """What an error event in the middle of a stream means."""
-    kind = kind.lower()
-    for word, reason in (("overload", "overloaded"), ("rate_limit", "rate_limited"), ("context", "context_overflow")):
-        if word in kind:
-            return ProviderError(reason, message)
-    return ProviderError("content_filter" if _FILTERED.search(kind) else "broken_stream", message)
+    """What an error event in the middle of a stream means; the provider had begun and may bill it."""
+    reason = next((reason for pattern, reason in _IN_STREAM if pattern.search(kind)), "broken_stream")
+    return ProviderError(reason, message, in_doubt=True)
 
 
 def _refused(error, status):
     message = f"{status}: {getattr(error, 'message', None) or error}"
     body = f"{message} {getattr(error, 'body', '')} {getattr(error, 'type', '')}"
-    if status in (401, 402, 403):
+    if status in (401, 402, 403) or (status == 400 and re.search(r"api.?key|credit balance", body, re.IGNORECASE)):
         return ProviderError("auth", message)
     if status == 429:
         spent = "insufficient_quota" in body
@@ -343,19 +370,25 @@ def _refused(error, status):
     if status in (503, 529):
         return ProviderError("overloaded", message, retry_after_s=_retry_after(error))
     if status in (408, 504):
-        return ProviderError("timeout", message)
-    if status >= 500 or status == 409:
-        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
+        return ProviderError("timeout", message, retry_after_s=_retry_after(error))
     if _OVERFLOW.search(body) or status == 413:
         return ProviderError("context_overflow", message)
+    if status >= 500 or status == 409:
+        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
     return ProviderError("content_filter" if status != 404 and _FILTERED.search(body) else "bad_request", message)
 
 
 def _retry_after(error):
+    """Seconds that the server asks for: in a header, as a number or a date, or in the body as Google does."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+    in_body = re.search(r"retryDelay\W+([\d.]+)s", str(getattr(error, "details", "")))
+    for text, unit in ((headers.get("retry-after-ms"), 1e-3), (headers.get("retry-after"), 1.0), (in_body and in_body[1], 1.0)):
         try:
-            return max(0.0, float(headers.get(name)) * unit)
+            return max(0.0, float(text) * unit)
+        except (TypeError, ValueError):
+            pass
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
         except (TypeError, ValueError):
             continue
     return None
@@ -367,7 +400,11 @@ def scrubbed(text):
     for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
         if len(value := os.environ.get(name, "")) >= 6:
             text = text.replace(value, "[key]")
-    return " ".join(_KEY_LIKE.sub("[key]", text).split())[:500]
+    return _whole(" ".join(_KEY_LIKE.sub("[key]", text).split())[:500])
+
+
+def _whole(text):
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def timed(reply, watch):

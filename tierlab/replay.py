@@ -7,7 +7,7 @@ import numpy as np
 
 from tierlab.buckets import TOKEN_COLUMNS
 from tierlab.providers import ANSWERED, ProviderError, Reply
-from tierlab.samples import load_samples
+from tierlab.samples import SAMPLE_COLUMNS, load_samples
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -40,8 +40,10 @@ class Replay:
 @lru_cache(maxsize=4)
 def _recorded(path):
     """(model_id, prompt) -> recorded rows."""
-    found = {}
-    for row in load_samples(path).to_dict("records"):
+    found, samples = {}, load_samples(path)
+    if missing := [column for column in SAMPLE_COLUMNS if column not in samples]:
+        raise ValueError(f"{path}: column {missing[0]!r} is missing; a replay needs all columns of a samples table")
+    for row in samples.to_dict("records"):
         found.setdefault((row["model_id"], row["prompt"]), []).append(row)
     return found
 
@@ -51,14 +53,18 @@ def _reply(row):
     known = all(np.isfinite(row[column]) for column in TOKEN_COLUMNS)
     tokens = {column: int(row[column]) for column in (*TOKEN_COLUMNS, "reasoning_tokens")} if known else None
     return Reply(
-        text=row["answer"] if isinstance(row["answer"], str) else "",
+        text=_text(row["answer"]),
         tool_calls=tuple(tuple(call) for call in json.loads(row["tool_calls"] or "[]")),
         stop=stops.get(row["status"], "stop"),
-        stop_reason=str(row["stop_reason"]),
+        stop_reason=_text(row["stop_reason"]),
         tokens=tokens,
-        reported_model=str(row["reported_model"]),
+        reported_model=_text(row["reported_model"]),
         ttft_s=row["ttft_s"],
         end_to_end_s=row["end_to_end_s"],
         source="recorded",
         recorded_usd=row["cost_usd"],
     )
+
+
+def _text(cell):
+    return cell if isinstance(cell, str) else ""

@@ -1,6 +1,7 @@
 """One call after another to paid models: within a budget, with retries, and with every attempt on disk before it is sent."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -8,11 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tierlab.providers import IN_DOUBT, Candidate, Prompt, ProviderError, Reply, connect
+from tierlab.providers import Candidate, Prompt, ProviderError, Reply, connect
 from tierlab.store import packed
 
 _START = "INSERT INTO attempts (key, sent_at, most_usd) VALUES (?, ?, ?)"
-_END = "UPDATE attempts SET cost_usd = ?, reason = ?, error = ?, in_doubt = ? WHERE id = ?"
+END = "UPDATE attempts SET cost_usd = ?, reason = ?, error = ?, in_doubt = ? WHERE id = ?"
 _RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
 
 
@@ -79,8 +80,9 @@ class Ledger:
     async def reserve(self, usd):
         """Set money aside; waits for others to settle, and is False when even then it would not be enough."""
         async with self._changed:
-            await self._changed.wait_for(lambda: usd <= self.left_usd or self.reserved_usd <= 1e-12)
-            if usd > self.left_usd:
+            # What nobody holds any more may differ from zero by rounding; one token costs more than that.
+            await self._changed.wait_for(lambda: usd <= max(0.0, self.left_usd) or self.reserved_usd <= 1e-9)
+            if usd > max(0.0, self.left_usd):
                 return False
             self.reserved_usd += usd
             return True
@@ -132,9 +134,8 @@ class Runner:
 
     def most_usd(self, call):
         """The most that one attempt can cost."""
-        chosen = call.chosen
-        output = call.prompt.max_output_tokens + chosen.extra_output_tokens
-        return self.tariffs[chosen.name].most(call.prompt.most_input_tokens, output, self.deadline_s)
+        chosen, prompt = call.chosen, call.prompt
+        return self.tariffs[chosen.name].most(prompt.most_input_tokens, chosen.output_limit(prompt), self.deadline_s)
 
     def places(self, chosen):
         """How many calls to a candidate's provider may be under way at once."""
@@ -149,35 +150,37 @@ class Runner:
         if not await self.ledger.reserve(reserved):
             left = max(0.0, self.ledger.left_usd)
             return Result("over_budget", error=f"could cost up to {reserved:,.4f} USD, and {left:,.4f} USD are left")
-        ends = None
+        ends, under_way = None, False
         try:
             for number in range(1, attempts + 1):
                 row = await self.store.write((_START, (call.key, datetime.now(UTC).isoformat(), most)))
+                under_way = True
                 async with self._slot(call.chosen):
                     ends = ends or time.monotonic() + self.deadline_s
                     reply, error = await self._attempt(call, ends)
                 if error is None:
-                    cost = self._cost(call, reply)
+                    cost = cost_usd(self.tariffs[call.chosen.name], reply, reply.end_to_end_s)
                     known, doubt = (0.0, most) if cost is None else (cost, 0.0)
                     cost = cost if reply.recorded_usd is None else reply.recorded_usd
                     result = Result(reply.status, reply, float("nan") if cost is None else cost, number)
                     reason = reply.status
                 else:
-                    known, doubt = 0.0, most if error.reason in IN_DOUBT else 0.0
+                    known, doubt = 0.0, most if error.in_doubt else 0.0
                     result, reason = Result(error.reason, None, 0.0, number, str(error)), error.reason
                 wait = None if error is None else self._wait(error, number, ends)
                 final = error is None or wait is None or number == attempts
-                end = (_END, (known, reason, result.error, int(doubt > 0), row))
-                await self.store.write(*([end, self._stored(call, result)] if final else [end]))
+                end = (END, (known, reason, result.error, int(doubt > 0), row))
+                await self.store.write(*([end, result_row(call.key, result)] if final else [end]))
                 given = reserved if final else most
                 reserved -= given
+                under_way = False
                 await self.ledger.settle(given, spent_usd=known, in_doubt_usd=doubt)
                 if final:
                     return result
                 await asyncio.sleep(wait)
         finally:
-            if reserved > 0:  # cancelled, or the disk failed
-                await asyncio.shield(self.ledger.settle(reserved))
+            if reserved > 0:  # cancelled, or the disk failed: what was sent may be billed
+                await asyncio.shield(self.ledger.settle(reserved, in_doubt_usd=most * under_way))
         raise AssertionError("the last attempt is final")
 
     async def close(self):
@@ -194,15 +197,20 @@ class Runner:
 
     async def _attempt(self, call, ends):
         """A reply, or the error in its place."""
+        left = ends - time.monotonic()
+        over = f"no answer within {self.deadline_s:g} s in all"
+        if left <= 0:  # the wait for a place took the rest: nothing is sent
+            return None, ProviderError("timeout", over, retried=False, in_doubt=False)
         try:
-            async with asyncio.timeout(max(0.001, ends - time.monotonic())):
-                return await self._adapter(call.chosen).answer(call.prompt, call.chosen, self.stream), None
+            async with asyncio.timeout(left):
+                return await self.adapter(call.chosen).answer(call.prompt, call.chosen, self.stream), None
         except TimeoutError:
-            return None, ProviderError("timeout", f"no answer within {self.deadline_s:g} s in all", retried=False)
+            return None, ProviderError("timeout", over, retried=False)
         except ProviderError as error:
             return None, error
 
-    def _adapter(self, chosen):
+    def adapter(self, chosen):
+        """The connection to a candidate's provider, made when first asked for."""
         address = (chosen.provider, chosen.base_url, chosen.path)
         if address not in self._adapters:
             self._adapters[address] = connect(chosen, timeout_s=self.deadline_s, transport=self.transport)
@@ -216,20 +224,23 @@ class Runner:
         wait = max(wait, error.retry_after_s or 0.0)
         return None if time.monotonic() + wait >= ends else wait
 
-    def _cost(self, call, reply):
-        tariff = self.tariffs[call.chosen.name]
-        if reply.tokens is None:
-            return tariff.cost({}, reply.end_to_end_s) if not tariff.rates.any() else None
-        return tariff.cost(reply.tokens, reply.end_to_end_s)
 
-    @staticmethod
-    def _stored(call, result):
-        reply = result.reply
-        about = {"error": result.error}
-        if reply is not None:
-            about |= {
-                "text": reply.text, "tool_calls": reply.tool_calls, "stop_reason": reply.stop_reason, "tokens": reply.tokens,
-                "reported_model": reply.reported_model, "ttft_s": reply.ttft_s, "end_to_end_s": reply.end_to_end_s,
-                "source": reply.source,
-            }  # fmt: skip
-        return _RESULT, (call.key, result.status, result.cost_usd, result.attempts, packed(about))
+def cost_usd(tariff, reply, seconds=0.0):
+    """US dollars for an answer; None without usage, or with tokens in a bucket for which there is no rate."""
+    if reply.tokens is None and tariff.rates.any():
+        return None
+    cost = tariff.cost(reply.tokens or {}, seconds)
+    return None if math.isnan(cost) else cost
+
+
+def result_row(key, result):
+    """The statement that keeps how a call ended."""
+    reply = result.reply
+    about = {"error": result.error}
+    if reply is not None:
+        about |= {
+            "text": reply.text, "tool_calls": reply.tool_calls, "stop_reason": reply.stop_reason, "tokens": reply.tokens,
+            "reported_model": reply.reported_model, "ttft_s": reply.ttft_s, "end_to_end_s": reply.end_to_end_s,
+            "source": reply.source,
+        }  # fmt: skip
+    return _RESULT, (key, result.status, result.cost_usd, result.attempts, packed(about))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +11,49 @@ import pandas as pd
 
 from tierlab.buckets import TOKEN_COLUMNS
 from tierlab.examples import Example
+from tierlab.names import unknown
 from tierlab.outcome_table import note
+from tierlab.paths import DATA
 from tierlab.providers import ANSWERED
-from tierlab.scoring import ToolCall, score_example
+from tierlab.scoring import ToolCall, Unscored, score_example
 from tierlab.store import packed, read
 
+SAMPLES = DATA / "samples"
 SAMPLE_COLUMNS = (
     *("prompt_id", "model_id", "repeat", "task", "difficulty", "group", "prompt", "prompt_chars", "answer", "tool_calls"),
     *("score", "score_reason", "status", "attempts", *TOKEN_COLUMNS, "reasoning_tokens", "ttft_s", "end_to_end_s"),
     *("tokens_per_s", "stop_reason", "reported_model", "cost_usd", "flags", "source", "provenance", "at", "error"),
 )
+_TEXTS = ("prompt", "answer", "tool_calls", "score_reason", "stop_reason", "reported_model", "error")
 
 
 def load_samples(source):
-    """The samples table of a store, or of a CSV or Parquet file that was written from one.
+    """The samples table of a store, of a CSV or Parquet file that was written from one, or of the kit's own recording.
 
     Parameters
     ----------
-    source : path
+    source : path or {"open_models"}
+        "open_models" are the answers of three open models to the kit's examples (data/samples/README.md).
 
     Returns
     -------
     DataFrame
+        As `tierlab.sample` returns it; what was measured when it was made is now "recorded".
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it lacks a column of a samples table.
     """
-    path = Path(source)
+    own = {path.stem: path for path in sorted(SAMPLES.glob("*.csv"))}
+    path = Path(own.get(str(source), source))
     if not path.is_file():
-        raise ValueError(f"{path}: no such file of samples")
+        near = unknown("samples", str(source), own) if not path.suffix else f"{path}: no such file of samples"
+        raise ValueError(f"{near} (or a path to a store, .csv or .parquet)" if not path.suffix else near)
     if path.suffix in (".csv", ".parquet"):
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False, na_values=[""])
+        texts = dict.fromkeys(_TEXTS, str)  # an answer of "1" is no number
+        read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
         for column in ("prompt_id", "model_id", "status"):
             if column not in table:
                 raise ValueError(f"{path}: column {column!r} is missing; a samples table has {', '.join(SAMPLE_COLUMNS)}")
@@ -51,23 +67,26 @@ def account(store):
     Returns
     -------
     dict
-        calls and answers by status; attempts; retried; spent_usd (known); in_doubt_usd, the most that attempts
-        without a known end can cost; in_doubt and interrupted, how many those are; warm_ups.
+        calls, by_status (those with a result) and unanswered (those without); attempts, of which warm_ups;
+        spent_usd (known); in_doubt, attempts that the provider may bill though their cost is unknown, of which
+        interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
+        answers cost more than was reserved for them (a server that ignores the limit on output tokens).
     """
     kinds = Counter(
         dict(read(store, "SELECT status, COUNT(*) FROM results r JOIN calls c USING (key) WHERE kind = 'answer' GROUP BY 1"))
     )
-    total, spent, doubt, doubts, cut = read(
+    total, spent, doubt, doubts, cut, overrun = read(
         store,
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
         "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0), "
-        "COALESCE(SUM(reason = 'interrupted'), 0) FROM attempts",
+        "COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0) FROM attempts",
     )[0]
     warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
     return {
         "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "attempts": total, "warm_ups": warm,
         "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+        "overrun_usd": overrun,
     }  # fmt: skip
 
 
@@ -88,23 +107,26 @@ def as_outcomes(samples):
     return note(table, f"{aside:,} of {len(samples):,} samples without a score set aside") if aside else table
 
 
-def score_answers(file, *, progress=False):
+def score_answers(file, *, run_code=True, progress=False):
     """Score what has no score yet; a score is kept by what was compared with, so that a mended reference counts."""
     from tqdm.auto import tqdm
 
-    known = set(file.read("SELECT key, scorer FROM scores"))
+    known = set(file.read("SELECT key, scorer FROM scores WHERE score IS NOT NULL"))
     rows = file.read(
         "SELECT c.key, c.request, r.reply FROM calls c JOIN results r USING (key) WHERE c.kind = 'answer' AND r.status = 'ok'"
     )
     found = []
     for key, request, reply in tqdm(rows, unit="answer", desc="scoring", disable=not progress, leave=False):
-        example = _example(json.loads(request)["example"])
-        scorer = _scorer_key(example)
+        example = example_of(json.loads(request)["example"])
+        scorer = scorer_key(example)
         if example.scorer == "judge" or (key, scorer) in known:
             continue
         answer = json.loads(reply)
-        score, reason = score_example(example, answer["text"], _tool_calls(answer["tool_calls"]))
-        found.append(("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, scorer, float(score), reason)))
+        try:
+            score, reason = score_example(example, answer["text"], _tool_calls(answer["tool_calls"]), run_code=run_code)
+        except Unscored as error:
+            score, reason = None, str(error)
+        found.append(("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, scorer, score, reason)))
     if found:
         file.write_now(*found)
 
@@ -121,20 +143,24 @@ def _tool_calls(calls):
     return read_calls
 
 
-def _example(stored):
+def example_of(stored):
+    """The Example that the store keeps with a call."""
     return Example(**stored | {"tools": tuple(stored["tools"])})
 
 
-def _scorer_key(example):
+def scorer_key(example):
+    """What a score depends on beside the answer: scorer, reference and options."""
     return hashlib.sha256(packed([example.scorer, example.reference, example.scorer_args]).encode()).hexdigest()[:16]
 
 
 def samples_table(path, keys, unsent):
+    """Rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
     stored = {
         row[0]: row
         for row in read(
             path,
-            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
+            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply "
+            "FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
         )
     }
     sent = {key: rest for key, *rest in read(path, "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key")}
@@ -148,11 +174,12 @@ def _row(stored, at, doubts, scores, unsent):
     about, reply = json.loads(request), json.loads(reply or "{}")
     example = about["example"]
     tokens = reply.get("tokens") or {}
-    score, reason = scores.get((key, _scorer_key(_example(example))), (np.nan, "" if status != "ok" else "not scored yet"))
+    score, reason = scores.get((key, scorer_key(example_of(example))), (np.nan, "" if status != "ok" else "not scored yet"))
     if status in ANSWERED and status not in ("ok", "truncated"):
         score, reason = 0.0, f"no answer: {status}"
     elif status == "truncated":
         score, reason = np.nan, "cut off by the limit on output tokens"
+    shown = tokens.get("output_tokens", 0) - tokens.get("reasoning_tokens", 0)  # thoughts come before the first token
     writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
     answered = reply.get("text") is not None
     flags = [about["flags"], "no_usage" if answered and not tokens else "", "in_doubt" if doubts else ""]
@@ -164,7 +191,7 @@ def _row(stored, at, doubts, scores, unsent):
         "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
         "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
         "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
-        "tokens_per_s": (tokens["output_tokens"] - 1) / writing if tokens and writing > 0 and tokens["output_tokens"] > 1 else np.nan,
+        "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
         "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
         "at": at, "error": reply.get("error") or unsent or "",
     }  # fmt: skip

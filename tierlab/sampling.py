@@ -6,23 +6,31 @@ The answers stay in a store; `tierlab.samples` reads the table from it again.
 import asyncio
 import hashlib
 import os
-import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 
 from tierlab.catalog import load_prices
 from tierlab.examples import load_examples
+from tierlab.names import unknown
 from tierlab.pricing import tariff
-from tierlab.providers import ADAPTERS, FAILURES, Prompt, candidate
+from tierlab.providers import ADAPTERS, FAILURES, IN_BATCH, Prompt, candidate
 from tierlab.runner import Call, Ledger, Runner
 from tierlab.samples import account, samples_table, score_answers
 from tierlab.store import Store, packed
 
 ASK_ABOVE_USD = 1.0
 _WARM_UP = Prompt(({"role": "user", "content": "Reply with the word ready."},), max_output_tokens=16)
-_CALL = "INSERT OR REPLACE INTO calls VALUES (?, ?, ?)"
+# What is asked may be described anew (a mended reference); how an answer that is there was priced and made may not.
+_CALL = """
+INSERT INTO calls VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET request = CASE
+  WHEN key NOT IN (SELECT key FROM results) THEN excluded.request
+  ELSE json_set(excluded.request, '$.flags', json_extract(request, '$.flags'), '$.priced', json_extract(request, '$.priced'),
+                '$.provenance', json_extract(request, '$.provenance')) END
+"""
 
 
 def sample(
@@ -40,6 +48,7 @@ def sample(
     retry=False,
     yes=False,
     warm_up=True,
+    run_code=True,
     progress=True,
     provenance="",
     seed=0,
@@ -76,6 +85,9 @@ def sample(
         Start even if the run could cost more than 1 USD.
     warm_up : bool
         One short call to each candidate before its times count.
+    run_code : bool
+        Whether answers of the scorer "code" are run, under limits that are no security boundary
+        (`tierlab.code_scoring`); without it they have no score.
     progress : bool
         A bar with the spend so far.
     provenance : str
@@ -96,66 +108,81 @@ def sample(
     ValueError
         Before anything is sent: no price or key for a candidate, two candidates of one name, a file in use, or
         a run that could cost more than 1 USD without `yes`.
+    OSError
+        If the store can no longer be written; what was answered until then is in it.
     """
-    examples, chosen = _examples(examples), _candidates(candidates)
+    _check_numbers(budget_usd, repeats, concurrency, attempts, deadline_s)
+    examples, chosen = read_examples(examples), read_candidates(candidates)
     prices = load_prices("maintained") if prices is None else prices
-    tariffs = _tariffs(chosen, prices)
-    _check_keys(chosen)
+    tariffs = tariffs_of(chosen, prices)
+    check_keys(chosen)
     with Store(store) as file:
-        calls = _plan(examples, chosen, repeats)
-        _enter(file, calls, tariffs, prices, provenance)
-        if retry:
-            _forget(file, FAILURES if retry is True else retry)
-        done = {key for (key,) in file.read("SELECT key FROM results")}
+        calls = plan(examples, chosen, repeats)
+        again = asked_again(retry)
+        done = {key for key, status in file.read("SELECT key, status FROM results") if status not in again}
         todo = [call for call, _, _ in calls if call.key not in done]
         runner = Runner(
             file, tariffs, Ledger(budget_usd, *file.spend()), concurrency, attempts, deadline_s, stream, seed, transport
         )  # fmt: skip
-        _ask(sum(runner.most_usd(call) * attempts for call in todo), runner.ledger, len(todo), yes)
-        unsent = _run(_work(runner, todo, warm_up, progress)) if todo else {}
-        score_answers(file, progress=progress)
+        ask(sum(runner.most_usd(call) * attempts for call in todo), runner.ledger, len(todo), yes)
+        forget(file, retry, todo)
+        enter(file, calls, tariffs, prices, provenance)
+        unsent = run_async(work(runner, todo, warm_up, progress)) if todo else {}
+        score_answers(file, run_code=run_code, progress=progress)
         table = samples_table(file.path, [call.key for call, _, _ in calls], unsent)
     table.attrs["account"] = account(store)
     return table
 
 
-def estimate(examples, candidates, *, prices=None, repeats=1, attempts=4):
-    """What a run would cost, before anything is sent.
+def estimate(examples, candidates, *, prices=None, repeats=1, attempts=4, deadline_s=120.0, tariffs=None):
+    """What a run would cost, before anything is sent; `tariffs` by candidate in place of the live rates, as for a batch.
 
     Returns
     -------
     DataFrame
         By candidate: calls; likely_usd, one attempt each with an input counted by OpenAI's o200k_base tokenizer
         (an assumption for other providers) and answers of full length; most_usd, the bound that is reserved:
-        a token per byte of input and every attempt billed.
+        a token per byte of input, every attempt billed, and for a machine paid by the hour the whole deadline.
     """
     from tierlab.recorded import count_tokens
 
-    examples, chosen = _examples(examples), _candidates(candidates)
-    tariffs = _tariffs(chosen, load_prices("maintained") if prices is None else prices)
+    examples, chosen = read_examples(examples), read_candidates(candidates)
+    tariffs = tariffs or tariffs_of(chosen, load_prices("maintained") if prices is None else prices)
     prompts = [_prompt(example) for example in examples]
     counted = count_tokens([packed([p.system, p.messages, p.tools, p.schema]) for p in prompts])
     rows = []
     for one in chosen:
-        outputs = [p.max_output_tokens + one.extra_output_tokens for p in prompts]
+        outputs = [one.output_limit(p) for p in prompts]
         likely = sum(
             tariffs[one.name].cost({"uncached_input_tokens": n, "output_tokens": m})
             for n, m in zip(counted, outputs, strict=True)
         )
-        most = sum(tariffs[one.name].most(p.most_input_tokens, m) for p, m in zip(prompts, outputs, strict=True))
+        most = sum(tariffs[one.name].most(p.most_input_tokens, m, deadline_s) for p, m in zip(prompts, outputs, strict=True))
         rows.append((one.name, len(prompts) * repeats, likely * repeats, most * repeats * attempts))
     return pd.DataFrame(rows, columns=["model_id", "calls", "likely_usd", "most_usd"]).set_index("model_id")
 
 
-def _examples(examples):
-    if isinstance(examples, str | Path):
-        return load_examples(examples)
-    if not examples:
+def read_examples(examples):
+    """Examples of a file, or made in code; checked."""
+    found = load_examples(examples)
+    if not found:
         raise ValueError("there are no examples")
-    return tuple(examples)
+    return found
 
 
-def _candidates(candidates):
+def _check_numbers(budget_usd, repeats, concurrency, attempts, deadline_s):
+    if not 0 <= budget_usd < float("inf"):
+        raise ValueError(f"budget_usd is {budget_usd!r}; an amount from 0 up is needed (0 for a local model or a replay)")
+    places = concurrency.values() if isinstance(concurrency, Mapping) else [concurrency]
+    for name, values in (("repeats", [repeats]), ("attempts", [attempts]), ("concurrency", places)):
+        if wrong := [value for value in values if not (isinstance(value, int) and value >= 1)]:
+            raise ValueError(f"{name} is {wrong[0]!r}; a whole number from 1 up is needed")
+    if not deadline_s > 0:
+        raise ValueError(f"deadline_s is {deadline_s!r}; a number of seconds above 0 is needed")
+
+
+def read_candidates(candidates):
+    """Candidates, each with a name of its own."""
     chosen = [candidate(one) if isinstance(one, str) else one for one in candidates]
     names = [one.name for one in chosen]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -165,7 +192,8 @@ def _candidates(candidates):
     return chosen
 
 
-def _tariffs(chosen, prices):
+def tariffs_of(chosen, prices):
+    """Rates of each candidate, by name."""
     free = {"replay": (0.0, 0.0)}  # nothing is sent; the recorded costs stay in the recorded table
     return {
         one.name: tariff(
@@ -175,7 +203,8 @@ def _tariffs(chosen, prices):
     }
 
 
-def _check_keys(chosen):
+def check_keys(chosen):
+    """Refuse a candidate whose key is not set."""
     for one in chosen:
         variables = ADAPTERS[one.provider][1]
         if variables and not any(os.environ.get(name) for name in variables):
@@ -203,7 +232,7 @@ def _key(example_id, prompt, chosen, repeat):
     return hashlib.sha256(packed(asked).encode()).hexdigest()
 
 
-def _plan(examples, chosen, repeats):
+def plan(examples, chosen, repeats):
     """Calls in an order in which a slow hour of a service meets all candidates alike."""
     calls = []
     for repeat in range(repeats):
@@ -213,7 +242,7 @@ def _plan(examples, chosen, repeats):
     return calls
 
 
-def _enter(file, calls, tariffs, prices, provenance):
+def enter(file, calls, tariffs, prices, provenance):
     """Write down what is asked, and how it is priced."""
     statements, listed = [], f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
     for call, example, repeat in calls:
@@ -234,16 +263,26 @@ def _given_price(chosen):
     return "; ".join(filter(None, (tokens, machine)))
 
 
-def _forget(file, statuses):
-    from tierlab.names import unknown
-
+def asked_again(retry):
+    """Statuses of calls that are made again although they have a result: of all failures (True), or as given."""
+    failed = [status for status in FAILURES if status != IN_BATCH]  # a batch under way is no failure
+    statuses = failed if retry is True else retry or ()
     for status in statuses:
-        if status not in (*FAILURES, "truncated"):
-            raise ValueError(unknown("status", status, (*FAILURES, "truncated")))
-    file.write_now(*(("DELETE FROM results WHERE status = ?", (status,)) for status in statuses))
+        if status not in (*failed, "truncated"):
+            raise ValueError(unknown("status", status, (*failed, "truncated")))
+    return statuses
 
 
-def _ask(most, ledger, calls, yes):
+def forget(file, retry, calls=None):
+    """Make failed calls new ones, of the whole file or these alone: their results go, what they cost stays."""
+    statuses = asked_again(retry)
+    keys = file.read("SELECT key FROM results") if calls is None else [(call.key,) for call in calls]
+    if statuses and keys:
+        file.write_now(*(("DELETE FROM results WHERE status = ? AND key = ?", (s, *key)) for s in statuses for key in keys))
+
+
+def ask(most, ledger, calls, yes):
+    """Refuse a run that could cost more than a person would want to be asked about."""
     most = min(most, max(0.0, ledger.left_usd))
     if most > ASK_ABOVE_USD and not yes:
         raise ValueError(
@@ -251,12 +290,13 @@ def _ask(most, ledger, calls, yes):
         )
 
 
-async def _work(runner, todo, warm_up, progress):
+async def work(runner, todo, warm_up, progress):
     """Make all calls; what could not be afforded, by key."""
     from tqdm.auto import tqdm
 
     unsent, queues = {}, {}
     for call in todo:
+        runner.adapter(call.chosen)  # what cannot be reached at all is said before anything is sent
         queues.setdefault((call.chosen.provider, call.chosen.base_url), []).append(call)
     if warm_up:
         firsts = {call.chosen.name: call.chosen for call in todo if call.chosen.provider != "replay"}
@@ -279,28 +319,31 @@ async def _work(runner, todo, warm_up, progress):
                     waiting = iter(calls)
                     for _ in range(min(len(calls), places + max(1, places // 4))):
                         group.create_task(worker(waiting))
+        except ExceptionGroup as errors:  # a full disk, for one; the other workers have been ended
+            raise errors.exceptions[0] from None
         finally:
             await runner.close()
     return unsent
 
 
-def _run(coroutine):
+def run_async(coroutine):
     """Run a coroutine from plain code, also inside a notebook, whose own loop is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
-    box = {}
+    begun = Future()
 
-    def run():
+    async def elsewhere():
+        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        return await coroutine
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(asyncio.run, elsewhere())
         try:
-            box["value"] = asyncio.run(coroutine)
-        except BaseException as error:
-            box["error"] = error
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join()
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
+            return done.result()
+        except KeyboardInterrupt:  # nothing more is sent; what is under way counts as interrupted
+            loop, task = begun.result()
+            with suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(task.cancel)
+            raise

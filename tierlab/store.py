@@ -14,12 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, kind TEXT, request TEXT);
 CREATE TABLE IF NOT EXISTS attempts (
   id INTEGER PRIMARY KEY, key TEXT, sent_at TEXT, most_usd REAL, cost_usd REAL, reason TEXT, error TEXT, in_doubt INTEGER);
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, status TEXT, cost_usd REAL, attempts INTEGER, reply TEXT);
+CREATE TABLE IF NOT EXISTS batches (
+  name TEXT PRIMARY KEY, candidate TEXT, state TEXT, batch_id TEXT, made_at TEXT, strangers INTEGER DEFAULT 0);
+CREATE TABLE IF NOT EXISTS batch_attempts (attempt INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE IF NOT EXISTS scores (key TEXT, scorer TEXT, score REAL, reason TEXT, PRIMARY KEY (key, scorer));
+COMMIT;
 """
 _VERSION = "1"
 
@@ -48,7 +53,6 @@ class Store:
         self._lock = _lock(self.path)
         try:
             self._connection = _opened(self.path)
-            self._connection.executescript(_SCHEMA)
             version = self._connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
             if version and version[0] != _VERSION:
                 raise ValueError(f"{self.path} was written by another version of tierlab (store {version[0]}, here {_VERSION})")
@@ -58,12 +62,12 @@ class Store:
                 "UPDATE attempts SET reason = 'interrupted', in_doubt = 1 WHERE reason IS NULL"
             ).rowcount
             self._connection.commit()
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
             self._lock.close()
-            raise ValueError(f"{self.path} is no store of samples ({error})") from None
-        except ValueError:
-            self._lock.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise ValueError(f"{self.path} is no store of samples ({error})") from None
             raise
+        self._closed = False
         self._queue = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
@@ -76,22 +80,33 @@ class Store:
 
     def close(self):
         """Finish what is waiting and close the file."""
+        if self._closed:
+            return
+        self._closed = True
         self._queue.put(None)
         self._writer.join()
+        with suppress(sqlite3.OperationalError):  # somebody reads
+            self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
         self._connection.close()
         self._lock.close()
 
     async def write(self, *statements):
-        """Run (sql, values) statements together; returns, when they are on disk, the row id of the last."""
+        """Run (sql, values) statements together; returns, when they are on disk, the row id of the last.
+
+        Raises
+        ------
+        OSError
+            If they could not be written.
+        """
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        self._queue.put((statements, loop, done))
+        self._put(statements, loop, done)
         return await done
 
     def write_now(self, *statements):
         """`write` for code that is not asynchronous."""
         done = Future()
-        self._queue.put((statements, None, done))
+        self._put(statements, None, done)
         return done.result()
 
     def read(self, sql, values=()):
@@ -104,6 +119,11 @@ class Store:
             "SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
             "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0) FROM attempts"
         )[0]
+
+    def _put(self, *item):
+        if self._closed:
+            raise ValueError(f"{self.path} has been closed")
+        self._queue.put(item)
 
     def _write(self):
         going = True
@@ -119,17 +139,17 @@ class Store:
 
     def _commit(self, batch):
         """Run what is waiting, one commit for all, and tell those who wait."""
-        outcomes = []
-        for statements, _, _ in batch:
-            try:
-                outcomes.append([self._connection.execute(sql, values).lastrowid for sql, values in statements][-1])
-            except sqlite3.Error as error:
-                outcomes.append(error)
         try:
+            outcomes = [self._executed(statements) for statements, _, _ in batch]
             self._connection.commit()
-        except sqlite3.Error as error:  # a full disk: nothing of the batch is safe
-            self._connection.rollback()
-            outcomes = [error] * len(batch)
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
+            if len(batch) > 1:  # sqlite may have undone the others' statements as well: each by itself
+                for item in batch:
+                    self._commit([item])
+                return
+            outcomes = [OSError(f"{self.path} could not be written ({error})") if isinstance(error, sqlite3.Error) else error]
         loops = {}
         for (_, loop, done), outcome in zip(batch, outcomes, strict=True):
             loops.setdefault(loop, []).append((done, outcome))
@@ -137,6 +157,9 @@ class Store:
         for loop, settled in loops.items():
             with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, settled)
+
+    def _executed(self, statements):
+        return [self._connection.execute(sql, values).lastrowid for sql, values in statements][-1]
 
 
 def read(path, sql, values=()):
@@ -152,7 +175,8 @@ def read(path, sql, values=()):
 
 def packed(value):
     """A value as the JSON text that the store keeps."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
+    return text.encode("utf-8", "backslashreplace").decode()  # half a character becomes its JSON escape
 
 
 def _settle(settled):
@@ -167,17 +191,26 @@ def _settle(settled):
 
 def _opened(path):
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level="DEFERRED", timeout=10)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not tables >= {"meta", "calls", "attempts", "results"}:
+        connection.close()
+        raise ValueError(f"{path} is no store of samples (it holds the tables {', '.join(sorted(tables))})")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(_SCHEMA)
     return connection
 
 
 def _lock(path):
     """A lock that ends with the process that holds it: an exclusive transaction on a file beside the store."""
-    lock = sqlite3.connect(path.with_name(path.name + ".lock"), isolation_level=None, timeout=0)
+    lock = None
     try:
+        lock = sqlite3.connect(path.with_name(path.name + ".lock"), isolation_level=None, timeout=0)
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        lock.close()
+    except sqlite3.OperationalError as error:
+        if lock is not None:
+            lock.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise OSError(f"{path} cannot be written ({error})") from None
         raise ValueError(f"{path} is in use by another run; wait for it, or give another file") from None
     return lock
