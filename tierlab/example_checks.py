@@ -80,13 +80,13 @@ def _tool_problems(tools):
 
 
 def _schema_problems(where, schema):
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
     if schema is None:
         return []
     if not isinstance(schema, Mapping):
         return [f"{where}: a JSON schema is needed, got {schema!r}"]
+    from jsonschema import Draft202012Validator  # takes a second to import
+    from jsonschema.exceptions import SchemaError
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -116,12 +116,12 @@ def _scorer_problems(record):
 
 def _call_problems(record):
     """Are the calls of the reference calls of the tools on offer?"""
-    from jsonschema import Draft202012Validator
-
     offered = {tool["name"]: tool["parameters"] for tool in record.get("tools") or ()}
     reference = record.get("reference")
     if record.get("scorer") != "tool_call" or not reference:
         return []
+    from jsonschema import Draft202012Validator
+
     if not offered:
         return ["tools: missing; the scorer tool_call needs them"]
     found = []
