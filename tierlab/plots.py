@@ -20,6 +20,10 @@ from tierlab.frontier_plots import policies as policies
 from tierlab.frontier_plots import routing_curve as routing_curve
 from tierlab.frontier_plots import saving_map as saving_map
 from tierlab.names import unknown
+from tierlab.sample_plots import differences as differences
+from tierlab.sample_plots import pass_rates as pass_rates
+from tierlab.sample_plots import power_curves as power_curves
+from tierlab.sample_plots import task_scores as task_scores
 from tierlab.style import (
     BASELINE,
     INK,
