@@ -67,9 +67,9 @@ def differences(pairs, *, margin, reference, interval="95%", ax=None):
     _rows(ax, list(pairs.index))
     top = -0.72
     note(ax, f"margin: {-margin * 100:g} points", (-margin * 100, top), (-4, 0), align="right")
-    note(ax, f"as good as {reference}", (0, top), (4, 0))
+    note(ax, "no difference", (0, top), (4, 0))
     ax.margins(x=0.25)
-    ax.set_xlabel(f"difference in mean score (points)\nbars: {interval} interval")
+    ax.set_xlabel(f"difference in mean score to {reference} (points)\nbars: {interval} interval")
     plain(ax.xaxis)
     return ax
 
