@@ -7,6 +7,7 @@ is set aside with its reason, and the account says how much of each source was k
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from itertools import chain, islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,16 +17,16 @@ import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.names import canonical, unknown
-from tierlab.readers import gateways
+from tierlab.readers import anthropic, focus, gateways, google, openai, otel, sessions
 from tierlab.readers.files import BLOCK, Fault, find, opened
 from tierlab.readers.plain import plain
 from tierlab.readers.reader import nearest, recognised
+from tierlab.readers.repeats import covered, logged_and_reported, repeats
 from tierlab.readers.sheet import Sheet
 
-READERS = (*gateways.READERS,)
+READERS = tuple(reader for room in (anthropic, openai, google, gateways, otel, sessions, focus) for reader in room.READERS)
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _TEXT = ("model_id", "task", "user", "team", "region", "status", "source")
-_INNER = ("key", "file", "row", "own_tokens", "own_usd", "line", "usd", "provider", "own_line")
 _PROBED = 1000  # records looked at before a file counts as unknown
 
 
@@ -45,6 +46,10 @@ class Account:
     totals : DataFrame
         file, what ("tokens" or a currency), theirs (the source's own total), ours, difference. Theirs counts what was
         set aside too, and no duplicate.
+    overlaps : DataFrame
+        provider, what, first_day, last_day, kept, dropped, rows: days of which two sources tell. Of two reports one
+        counts and the other's rows are duplicates; single requests and reports of the same days are both kept
+        (dropped is ""), because nothing says which of them is complete: select by the column `aggregate`.
     timezone : str
         What times without a zone were taken to be in.
     """
@@ -53,6 +58,7 @@ class Account:
     set_aside: pd.DataFrame
     unknown_models: pd.DataFrame
     totals: pd.DataFrame
+    overlaps: pd.DataFrame
     timezone: str
 
 
@@ -79,7 +85,11 @@ class Usage:
     def __repr__(self):
         files = self.account.files
         read, kept, aside, twice = (int(files[name].sum()) for name in ("rows_read", "kept", "set_aside", "duplicates"))
-        return f"Usage({len(files)} files, {read:,} rows read: {kept:,} kept, {aside:,} set aside, {twice:,} duplicates)"
+        both = self.account.overlaps.query("dropped == ''")["provider"].unique()
+        warning = f"; single requests AND reports of the same days: {', '.join(both)}" if len(both) else ""
+        return (
+            f"Usage({len(files)} files, {read:,} rows read: {kept:,} kept, {aside:,} set aside, {twice:,} duplicates{warning})"
+        )
 
 
 def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_inside=None, reasoning_inside=True):
@@ -138,10 +148,12 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
         ZoneInfo(timezone)
     except (OSError, ValueError, TypeError):
         raise ValueError(f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'") from None
-    files, pieces = find(paths), []
+    files, pieces, contents = find(paths), [], {}
     for file in files:
         try:
-            pieces.append(_read(file, chosen, readers, timezone))
+            first = contents.setdefault(_content(file), len(pieces))
+            again = first < len(pieces)
+            pieces.append(_copy(file, pieces[first]) if again else _read(file, chosen, readers, timezone))
         except (ValueError, OSError) as error:
             if len(files) == 1:
                 raise ValueError(f"{file}: {error}") from None
@@ -156,12 +168,24 @@ class _Piece:
     file: Path
     format: str
     kind: str = "requests"
+    provider: str = ""
     problem: str = ""
+    copied: int = 0
     rows_read: int = 0
     kept: list = field(default_factory=list)
     aside: list = field(default_factory=list)
     faults: list = field(default_factory=list)
     assumed: Counter = field(default_factory=Counter)
+
+
+def _content(file):
+    with file.open("rb") as stream:
+        return file_digest(stream, "blake2b").digest()
+
+
+def _copy(file, piece):
+    """A file with the content of one that was read before: all its rows are duplicates."""
+    return _Piece(file, piece.format, piece.kind, problem=piece.problem, rows_read=piece.rows_read, copied=piece.rows_read)
 
 
 def _read(file, reader, readers, timezone):
@@ -185,7 +209,7 @@ def _read(file, reader, readers, timezone):
         near = nearest(probe, readers)
         fields = list(dict.fromkeys(name for record in probe[:50] for name in record))[:12]
         raise ValueError(f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {fields}")
-    piece.format, piece.kind = reader.name, reader.kind
+    piece.format, piece.kind, piece.provider = reader.name, reader.kind, reader.provider
     for lines, frame in _blocks(head, rest, kind == "parquet", reader, piece.faults):
         sheet = Sheet(frame, timezone)
         with np.errstate(invalid="ignore"):
@@ -229,7 +253,7 @@ def _sort_rows(piece, sheet, columns, lines):
     good = sheet.reason == ""
     table = pd.DataFrame(columns, index=sheet.raw.index).assign(row=lines, money_only=sheet.money_only)
     piece.kept.append(table[good])
-    owned = [name for name in ("own_tokens", "own_usd") if name in table]
+    owned = [name for name in ("own_tokens", "own_money", "own_currency") if name in table]
     bad = table.loc[~good, owned].assign(line=lines[~good], reason=sheet.reason[~good], excerpt=sheet.excerpt[~good])
     piece.aside.append(bad)
     piece.assumed.update(sheet.assumed)
@@ -240,12 +264,16 @@ def _together(pieces, timezone):
     """One Usage of all files: one table, repeated rows out, the account of each file."""
     tables = [table.assign(file=number, kind=piece.kind) for number, piece in enumerate(pieces) for table in piece.kept]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"file": [], "kind": []})
-    for name in ("key", "money_only", "model_id"):
-        if name not in table:
-            table[name] = False if name == "money_only" else None if name == "model_id" else 0
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, "key", "money_only", "model_id", "provider", "at"])))
     table = table.assign(key=table["key"].fillna(0).astype("uint64"), money_only=table["money_only"].eq(True))
+    table.loc[table["money_only"], "kind"] = "money"
+    table["format"] = table["file"].map(dict(enumerate(piece.format for piece in pieces)))
+    whose = table["file"].map(dict(enumerate(piece.provider for piece in pieces)))
+    table["provider"] = table["provider"].astype(object).where(table["provider"].notna(), whose)
     twice = repeats(table)
+    overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
+    overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
     names = [str(piece.file) for piece in pieces]
     quarantine = _quarantine(pieces)
     files = pd.DataFrame(
@@ -255,7 +283,8 @@ def _together(pieces, timezone):
             "rows_read": [piece.rows_read for piece in pieces],
             "kept": np.bincount(kept["file"].astype(int), minlength=len(pieces)),
             "set_aside": [sum(map(len, piece.aside)) + len(piece.faults) for piece in pieces],
-            "duplicates": np.bincount(table["file"][twice].astype(int), minlength=len(pieces)),
+            "duplicates": np.bincount(table["file"][twice].astype(int), minlength=len(pieces))
+            + [piece.copied for piece in pieces],
             "assumed": ["; ".join(f"{what} ({n:,} rows)" for what, n in piece.assumed.items() if n) for piece in pieces],
             "problem": [piece.problem for piece in pieces],
         }
@@ -265,7 +294,7 @@ def _together(pieces, timezone):
     tokens = unknown_rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
     models = tokens.groupby(unknown_rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
     aside = quarantine.groupby(["file", "reason"], sort=False).size().rename("rows").reset_index()
-    return Usage(requests, billed, Account(files, aside, models, _totals(pieces, kept), timezone), quarantine)
+    return Usage(requests, billed, Account(files, aside, models, _totals(pieces, kept), overlaps, timezone), quarantine)
 
 
 def _requests(kept):
@@ -278,8 +307,8 @@ def _requests(kept):
             table[name] = table[name].astype("Int64")
     for name in ("batch", "aggregate"):
         table[name] = kept[name].eq(True) if name in kept else False
-    if "requests" not in table:
-        table["requests"] = pd.array([1] * len(table), "Int64")
+    counted = table["requests"] if "requests" in table else pd.Series(pd.NA, table.index, "Int64")
+    table["requests"] = counted.mask(counted.isna() & ~table["aggregate"], 1)
     for name in _TEXT:
         if name in table:
             table[name] = table[name].astype("str")
@@ -313,38 +342,12 @@ def _totals(pieces, kept):
     rows = []
     for number, piece in enumerate(pieces):
         mine = kept[kept["file"] == number]
-        aside = pd.concat([pd.DataFrame(), *piece.aside])
-        tokens = float(mine.reindex(columns=list(TOKEN_COLUMNS)).sum().sum())
-        money = float(mine.reindex(columns=["billed_usd", "usd"]).sum().sum())
-        for what, own, ours in (("tokens", "own_tokens", tokens), ("USD", "own_usd", money)):
-            if own in mine or own in aside:
-                theirs = float(sum(part[own].sum() for part in (mine, aside) if own in part))
-                rows.append((str(piece.file), what, theirs, ours, theirs - ours))
+        told = pd.concat([mine, *piece.aside]).reindex(columns=["own_tokens", "own_money", "own_currency"])
+        money = told["own_money"].groupby(told["own_currency"].fillna("USD")).sum(min_count=1).dropna()
+        ours = {"tokens": mine.reindex(columns=list(TOKEN_COLUMNS)), "USD": mine.reindex(columns=["billed_usd", "usd"])}
+        theirs = {"tokens": told["own_tokens"].sum(min_count=1)} | money.to_dict()
+        for what, value in theirs.items():
+            if not np.isnan(value):
+                own = float(ours[what].sum().sum()) if what in ours else 0.0
+                rows.append((str(piece.file), what, float(value), own, float(value) - own))
     return pd.DataFrame(rows, columns=["file", "what", "theirs", "ours", "difference"])
-
-
-def repeats(table):
-    """Which rows say again what another row says; the rows that stay get the first time of all their copies.
-
-    Of a request the copy with the most output stays. Of a report bucket an exact copy is dropped, and where files
-    differ about a bucket the one that holds more of it stays (reports fill up for hours).
-    """
-    twice = np.zeros(len(table), bool)
-    keyed = table.index[(table["key"] != 0) & table["key"].duplicated(keep=False)]
-    if not len(keyed):
-        return twice
-    part = table.loc[keyed]
-    logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
-    if len(logs):
-        table.loc[logs.index, "at"] = logs.groupby("key")["at"].transform("min") if "at" in logs else None
-        order = logs.sort_values("output_tokens", ascending=False, kind="stable")
-        twice[order.index[order.duplicated("key")]] = True
-    if len(reports):
-        values = [name for name in (*TOKEN_COLUMNS, "usd", "billed_usd") if name in reports]
-        exact = reports.duplicated(["key", *values])
-        twice[reports.index[exact]] = True
-        left = reports[~exact]
-        size = left[values].abs().sum(axis=1).groupby([left["key"], left["file"]]).sum().reset_index(name="size")
-        best = size.sort_values("size", ascending=False, kind="stable").drop_duplicates("key").set_index("key")["file"]
-        twice[left.index[left["file"].to_numpy() != left["key"].map(best).to_numpy()]] = True
-    return twice

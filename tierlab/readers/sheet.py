@@ -22,13 +22,9 @@ _KEY_LIKE = re.compile(r"^(?:sk|pk|rk|key|AIza|ghp|Bearer)|[A-Za-z0-9_-]{25,}")
 _PROVIDER_ID = r"(?:msg_|chatcmpl-|resp_|gen-)[A-Za-z0-9_-]+$"
 FAILED = {401: "auth", 402: "auth", 403: "auth", 408: "timeout", 413: "context_overflow", 429: "rate_limited"}
 FAILED |= {499: "cancelled", 503: "overloaded", 504: "timeout", 529: "overloaded"}
-FINISHED = {"length": "truncated", "max_tokens": "truncated", "MAX_TOKENS": "truncated", "max_output_tokens": "truncated"}
-FINISHED |= {
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "SAFETY": "content_filter",
-    "error": "unavailable",
-}
+FINISHED = {"length": "truncated", "max_tokens": "truncated", "max_output_tokens": "truncated", "error": "unavailable"}
+FINISHED |= {"content_filter": "content_filter", "refusal": "content_filter", "safety": "content_filter"}
+_BATCH, _NO_BATCH = ("batch", "true"), ("standard", "default", "auto", "false", "message")
 
 
 class Sheet:
@@ -58,6 +54,9 @@ class Sheet:
         self.reason, self.excerpt = np.full(len(raw), "", object), np.full(len(raw), "", object)
         self.money_only = np.zeros(len(raw), bool)
         self.assumed = Counter()
+        if "aside" in raw:
+            rows = np.flatnonzero(raw["aside"].notna())
+            self.reason[rows] = raw["aside"].iloc[rows]
 
     def __len__(self):
         return len(self.raw)
@@ -84,7 +83,7 @@ class Sheet:
         column = self.cells(name)
         return column.isna().to_numpy() | (column == "").to_numpy() if column.dtype.kind in "OTU" else column.isna().to_numpy()
 
-    def numbers(self, name, missing=np.nan):
+    def numbers(self, name, missing=np.nan, most=MOST):
         """A column of numbers as float; `missing` for empty cells, a refused row for what is no number."""
         column, empty = self.cells(name), self.empty(name)
         if empty.all():
@@ -95,7 +94,7 @@ class Sheet:
             values = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
         except (OverflowError, TypeError, ValueError):
             values = np.array([_number(cell) for cell in column], float)
-        self.refuse(~empty & ~(np.abs(values) <= MOST), "not a number", name)
+        self.refuse(~empty & ~(np.abs(values) <= most), "not a number", name)
         return np.where(empty, missing, values)
 
     def counts(self, name, missing=0):
@@ -121,7 +120,7 @@ class Sheet:
         """
         column, zone = self.cells(name), zone or self.timezone
         if unit:
-            values = self.numbers(name) * {"s": 1e6, "ms": 1e3, "ns": 1e-3}[unit]
+            values = self.numbers(name, most=1e19) * {"s": 1e6, "ms": 1e3, "ns": 1e-3}[unit]
             values = np.where(np.isnan(values) | (np.abs(values) > 2**52), np.iinfo("int64").min, values).astype("int64")
             at = pd.Series(values.view("datetime64[us]"), column.index)
         else:
@@ -186,15 +185,35 @@ class Sheet:
         scoped = np.where(given, text, scope + "\x1f" + text).astype(object)
         return np.where(text.str.strip("\x1f").eq(""), np.uint64(0), pd.util.hash_array(scoped, categorize=False))
 
-    def choice(self, name, allowed, missing):
-        """A column of known words mapped to values; an unknown word is `missing`, counted as assumed."""
-        words = pd.Series(self.text(name), dtype=object)
-        codes, spelt = pd.factorize(words)
-        values = np.array([*(allowed.get(word.lower(), missing) for word in spelt), missing], object)[codes]
-        for code, word in enumerate(spelt):
-            if word.lower() not in allowed:
-                self.assume(codes == code, f"{name} {shown(word)!r} is unknown, taken as {missing!r}")
-        return values
+    def finished(self, name):
+        """Statuses from a column of reasons why an answer ended."""
+        words = pd.Series(self.text(name), dtype=object).str.lower()
+        return words.map(FINISHED).fillna("ok").to_numpy(object)
+
+    def currencies(self, name):
+        """Currency codes; USD where the source has no such column."""
+        words = self.text(name) if name in self else np.full(len(self), "USD", object)
+        return pd.Series(words, dtype=object).fillna("(none)").str.upper().to_numpy(object)
+
+    def only_usd(self, name, where=True):
+        """Set aside what is money in another currency; returns which rows are in US dollars."""
+        dollars = self.currencies(name) == "USD"
+        self.refuse(~dollars & where, "a currency other than USD", name)
+        return dollars
+
+
+def batch(sheet, *names):
+    """Whether rows were batch requests, by columns of yes and no or of service tiers; what no column says is no."""
+    result, told = np.zeros(len(sheet), bool), np.zeros(len(sheet), bool)
+    for name in names:
+        words = pd.Series(sheet.text(name), dtype=object).str.lower()
+        result |= words.isin(_BATCH).to_numpy(bool)
+        told |= words.notna().to_numpy(bool)
+        other = words.notna() & ~words.isin((*_BATCH, *_NO_BATCH))
+        for word in words[other].unique():
+            sheet.assume(words == word, f"{name} {shown(word)!r}, which may have a price of its own, is priced as standard")
+    sheet.assume(~told, f"not grouped by {names[-1]}: taken as no batch")
+    return result
 
 
 def buckets(
