@@ -1,0 +1,142 @@
+"""Where a usage log is read: an embedded DuckDB by default, or any backend that Ibis speaks to.
+
+A log larger than memory is scanned where it lies; what a query cannot hold goes to a folder that is deleted after.
+"""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import pandas as pd
+
+from tierlab.buckets import REQUEST_COLUMNS, check_columns
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Log:
+    """An opened usage log.
+
+    Attributes
+    ----------
+    table : ibis.Table
+        The requests table, columns as they were found.
+    backend : ibis backend
+        What runs the queries.
+    unreadable : int
+        Lines of CSV files that do not have the header's columns, and are in no row of the table.
+    """
+
+    table: ibis.Table
+    backend: object
+    unreadable: int = 0
+
+
+@contextmanager
+def open_log(usage, engine=None, memory_limit="2GB"):
+    """Open a requests table for queries and clean up after them.
+
+    Parameters
+    ----------
+    usage : DataFrame, ibis.Table, path, glob or list of paths
+        A requests table, or Parquet or CSV files of its columns; a folder stands for all such files in it.
+    engine : ibis backend, optional
+        Where files and frames are read; by default a DuckDB of this process with `memory_limit`.
+    memory_limit : str
+        What that DuckDB may hold in memory before it spills.
+
+    Yields
+    ------
+    Log
+    """
+    if isinstance(usage, ibis.Table):
+        if engine is not None:
+            raise ValueError("an Ibis table brings its own engine; leave engine out")
+        yield _checked(usage, usage.get_backend())
+        return
+    with tempfile.TemporaryDirectory(prefix="tierlab-", ignore_cleanup_errors=True) as folder:
+        backend = _duckdb(folder, memory_limit) if engine is None else engine
+        try:
+            if isinstance(usage, pd.DataFrame):
+                yield _checked(ibis.memtable(_columnar(usage)), backend)
+            else:
+                yield _scanned(files_of(usage), backend, Path(folder))
+        finally:
+            if engine is None:
+                backend.disconnect()
+
+
+def files_of(usage):
+    """The Parquet or CSV files that a path, a folder, a glob or a list of them names, sorted.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or both kinds.
+    """
+    names = [Path(name) for name in ([usage] if isinstance(usage, str | os.PathLike) else usage)]
+    found = set()
+    for name in names:
+        inside = Path(name.anchor).glob(str((name / "**" / "*" if name.is_dir() else name).relative_to(name.anchor)))
+        found |= {path for path in inside if path.suffix in SUFFIXES and path.is_file()}
+        if name.is_file() and name not in found:
+            raise ValueError(f"{name}: a usage log is a .parquet or .csv file; tierlab.read_usage reads other formats")
+    kinds = {path.suffix for path in found}
+    if len(kinds) != 1:
+        what = "both .parquet and .csv files; give one kind" if found else "no .parquet or .csv file"
+        raise ValueError(f"{', '.join(map(str, names))}: {what}")
+    return sorted(map(str, found))
+
+
+def _duckdb(folder, memory_limit):
+    backend = ibis.duckdb.connect(
+        memory_limit=memory_limit, threads=os.cpu_count(), temp_directory=folder, preserve_insertion_order=False
+    )
+    backend.raw_sql("SET TimeZone = 'UTC'")
+    backend.raw_sql("SET enable_progress_bar = false")
+    return backend
+
+
+def _columnar(frame):
+    """The columns of a frame that a query may need, each of one type."""
+    frame = frame[[column for column in frame if column in REQUEST_COLUMNS and column != "prefix_ids"] or list(frame)]
+    mixed = [column for column in frame if frame[column].dtype == object]
+    return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
+
+
+def _scanned(files, backend, folder):
+    if files[0].endswith(".parquet"):
+        return _checked(_read(backend, "parquet", files), backend)
+    if backend.name != "duckdb":
+        return _checked(_read(backend, "csv", files), backend)
+    # One pass over the text, as text: the queries then read columns, and a line that is no row is kept count of.
+    columns = f"read_csv({files!r}, all_varchar = true, header = true, delim = ',', quote = '\"', union_by_name = true"
+    copy = folder / "log.parquet"
+    backend.raw_sql(f"COPY (FROM {columns}, store_rejects = true)) TO '{copy}' (FORMAT parquet)")
+    (unreadable,) = backend.raw_sql("SELECT count(DISTINCT (file_id, line)) FROM reject_errors").fetchone()
+    return _checked(backend.read_parquet(copy), backend, unreadable)
+
+
+def _read(backend, kind, files):
+    options = {
+        ("duckdb", "parquet"): {"union_by_name": True},
+        ("pyspark", "parquet"): {"mergeSchema": True},
+        ("pyspark", "csv"): {"header": True, "inferSchema": False},
+    }
+    return getattr(backend, f"read_{kind}")(files, **options.get((backend.name, kind), {}))
+
+
+def _checked(table, backend, unreadable=0):
+    check_columns(
+        pd.DataFrame(columns=list(table.columns)), needed=("at", "model_id", "uncached_input_tokens", "output_tokens")
+    )
+    midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')").cast("timestamp").hour()
+    if backend.execute(midnight) != 0:
+        raise ValueError(
+            f"the session of {backend.name} has another time zone than UTC, which would move days and prices; set it to UTC"
+        )
+    return Log(table, backend, int(unreadable))
