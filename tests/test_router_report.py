@@ -36,6 +36,20 @@ def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(path, outc
     assert policies["always claude-haiku-4-5", "saving"] == pytest.approx(saving)
 
 
+def test_prices_can_be_given_and_an_error_has_its_cost(tmp_path, capsys):
+    """100 input and 10 output tokens at 2 / 5 and 20 / 50 USD per million: 0.25 and 2.5 USD per 1,000."""
+    rows = [(i, m, float(m == "strong" or i % 2), 100, 10, i) for i in range(40) for m in ("weak", "strong")]
+    columns = ["prompt_id", "model_id", "score", "uncached_input_tokens", "output_tokens", "prompt_chars"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "own.csv", index=False)
+    given = ["--usd-per-mtok", "weak", "2", "5", "--usd-per-mtok", "strong", "20", "50"]
+    assert main(["route", str(tmp_path / "own.csv"), *given, "--error-cost-usd", "0.1", "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "policies.csv", index_col=[0, 1])["estimate"]
+    assert table["always weak", "usd_per_1000"] == pytest.approx(0.25)
+    # against the strong model for all: 2.25 USD per 1,000 saved, half of the answers lost at 0.10 USD each
+    assert table["always weak", "net_usd_per_1000"] == pytest.approx(2.25 - 0.5 * 100)
+    assert "net_usd_per_1000" in capsys.readouterr().out
+
+
 def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
     bad = outcomes.assign(model_id=outcomes["model_id"].astype(str).replace("claude-opus-4-8", "<script>alert(1)</script>"))
     bad.to_csv(tmp_path / "bad.csv", index=False)

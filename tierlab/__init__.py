@@ -15,12 +15,16 @@ _ROOM_OF = {
         "catalog": ("BUCKETS", "TIERS", "Prices", "load_prices"),
         "claims": ("evaluate_claims",),
         "comparison": ("compare",),
+        "cube": ("build_cube",),
         "examples": ("load_examples", "load_intents"),
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
+        "gold": ("export_gold",),
         "judged": ("judge", "prefer"),
+        "live": ("LiveRouter",),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
+        "planning": ("achievable_margin", "interval_half_width", "noninferiority_power", "required_examples"),
         "pricing": ("price", "reprice"),
         "routing": ("route",),
         "samples": ("as_outcomes", "load_samples"),
@@ -29,6 +33,8 @@ _ROOM_OF = {
             *("batch_break_even", "cache_break_even", "cliff_break_even", "error_cost_break_even"),
             *("cost_calendar", "cost_curve", "crossovers", "daily_cost"),
         ),
+        "scoring": ("score_example",),
+        "sequential": ("sequential_test",),
         "usage": ("Usage", "read_usage"),
         "verdict": ("compare_policies",),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
@@ -36,8 +42,9 @@ _ROOM_OF = {
     for name in names
 }
 _ROOMS = {
-    *("batches", "buckets", "catalog", "claims", "comparison", "datasets", "decision", "evaluation", "examples", "frontier"),
+    *("batches", "buckets", "catalog", "claims", "comparison", "cube", "datasets", "decision", "evaluation", "examples"),
     *(
+        "frontier",
         "gold",
         "judged",
         "judging",
@@ -46,12 +53,11 @@ _ROOMS = {
         "metrics",
         "outcomes",
         "paths",
+        "planning",
         "plots",
         "policies",
-        "pricing",
-        "providers",
     ),
-    *("report", "routing", "samples", "sampling", "scaling", "stepwise"),
+    *("pricing", "providers", "report", "routing", "samples", "sampling", "scaling", "scoring", "sequential", "stepwise"),
     *("text_router", "usage", "verdict", "widgets", "workload"),
 }
 

@@ -127,6 +127,11 @@ def _parser():
     )
     route.add_argument("--prices", metavar="SOURCE", help="article, maintained or a path: price the answers from their tokens")
     route.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
+    route.add_argument("--usd-per-mtok", nargs=3, action="append", default=[], metavar=("MODEL", "IN", "OUT"),
+                       help="price of a model that the catalogue lacks, USD per million tokens; again for each")  # fmt: skip
+    route.add_argument(
+        "--error-cost-usd", type=float, default=0.0, metavar="USD", help="what a lost answer costs: shows what a policy nets"
+    )
     route.add_argument("--weak", metavar="MODEL", help="by default the cheapest")
     route.add_argument("--strong", metavar="MODEL", help="by default the dearest")
     route.add_argument("--score", metavar="COLUMN", help="the router's score; by default a text router trained out of fold")
@@ -173,6 +178,7 @@ def _parser():
     sample.add_argument("--margin", type=float, help="how much worse is still good enough, 0-1 (0.05 is five points)")
     sample.add_argument("--error-cost-usd", type=float, metavar="USD", help="what a wrong answer costs")
     sample.add_argument("--check", action="store_true", help="check the examples and say what they are; send nothing")
+    sample.add_argument("--no-code", action="store_true", help="do not run code that a model wrote; such answers get no score")
     sample.add_argument("--yes", action="store_true", help="start without asking, whatever it may cost within the budget")
     sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
 
@@ -249,8 +255,9 @@ def _route(options):
     if options.as_of and not options.prices:
         raise ValueError("--as-of goes with --prices")
     prices = tl.load_prices(options.prices, as_of=options.as_of) if options.prices else None
+    rates = {model: (float(into), float(out)) for model, into, out in options.usd_per_mtok}
     report = router_report.router_report(
-        options.outcomes, prices=prices, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
+        options.outcomes, prices=prices, usd_per_mtok=rates, error_cost_usd=options.error_cost_usd, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
         seed=options.seed,
     )  # fmt: skip
     print(f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}")
@@ -278,22 +285,19 @@ def _sample(options):
     with nullcontext() if options.local is None else local.serve(options.local or None) as served:
         own = [] if served is None else [local.candidate(served, options.local, usd_per_hour=options.usd_per_hour)]
         chosen = [*options.candidate, *own]
-        print(
-            tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats).to_string(float_format="{:,.4f}".format)
-        )
+        print(_estimated(asked, chosen, options, prices).to_string(float_format="{:,.4f}".format))
         settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
-        settings["provenance"] = options.provenance
+        settings |= {"provenance": options.provenance, "run_code": not options.no_code}
         retry = options.retry is not None and (options.retry or True)
         # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
         places = {"compatible": 1} if own else {}
         places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
+        settings |= {"retry": retry, "progress": sys.stderr.isatty()}
+        settings["yes"] = options.yes or _agreed(asked, chosen, options, prices)
         if options.batch:
-            samples = tl.batches.sample_batch(asked, chosen, **settings, yes=options.yes)
+            samples = tl.batches.sample_batch(asked, chosen, **settings)
         else:
-            samples = tl.sample(
-                asked, chosen, **settings, concurrency=places, deadline_s=options.deadline, retry=retry, progress=sys.stderr.isatty(),
-                yes=options.yes or _agreed(asked, chosen, options, prices),
-            )  # fmt: skip
+            samples = tl.sample(asked, chosen, **settings, concurrency=places, deadline_s=options.deadline)
     out = Path(options.out or Path(options.store).parent)
     out.mkdir(parents=True, exist_ok=True)
     samples.to_csv(out / "samples.csv", index=False, lineterminator="\n")
@@ -305,11 +309,21 @@ def _sample(options):
     print(out / "samples.csv")
 
 
+def _estimated(asked, chosen, options, prices):
+    """What the run would cost: live with its attempts, or in a batch with one at the batch rate."""
+    import tierlab as tl
+
+    settings = {"prices": prices, "repeats": options.repeats}
+    if options.batch:
+        settings |= {"attempts": 1, "tariffs": tl.batches.batch_tariffs(tl.sampling.read_candidates(chosen), prices)}
+    return tl.sampling.estimate(asked, chosen, **settings)
+
+
 def _agreed(asked, chosen, options, prices):
     """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
     import tierlab as tl
 
-    most = tl.sampling.estimate(asked, chosen, prices=prices, repeats=options.repeats)["most_usd"].sum()
+    most = _estimated(asked, chosen, options, prices)["most_usd"].sum()
     if min(most, options.budget_usd) <= tl.sampling.ASK_ABOVE_USD or not sys.stdin.isatty():
         return False
     return input(f"This could cost up to {min(most, options.budget_usd):,.2f} USD. Start? [y/N] ").strip().lower() in (

@@ -56,7 +56,8 @@ def page(notebook, *, stem, pages=()):
     stem : str
         Name of the page's file without the ending.
     pages : collection of str
-        Stems of the pages beside it; links to those notebooks become links to their pages.
+        Stems of the pages beside it; links to those notebooks become links to their pages, and the page links to the
+        index. A page that stands alone has none.
 
     Returns
     -------
@@ -79,7 +80,9 @@ def page(notebook, *, stem, pages=()):
         "alt": image["alt"] if image else "",
         "changed": changed,
     }
-    return _render("page.html.j2", title=title, body=Markup(body), parameters=parameters, changed=changed), card
+    return _render(
+        "page.html.j2", title=title, body=Markup(body), parameters=parameters, changed=changed, index=bool(pages)
+    ), card
 
 
 def index(cards, *, title="tierlab: which model tier does the job?"):

@@ -45,9 +45,22 @@ class RouterReport:
     curve: pd.DataFrame
     band: pd.DataFrame
     verdict: str
+    error_cost_usd: float
 
 
-def router_report(source, *, prices=None, weak=None, strong=None, score=None, share=0.2, folds=5, seed=0):
+def router_report(
+    source,
+    *,
+    prices=None,
+    usd_per_mtok=None,
+    weak=None,
+    strong=None,
+    score=None,
+    share=0.2,
+    error_cost_usd=0.0,
+    folds=5,
+    seed=0,
+):
     """Judge a router between two models of an outcomes table.
 
     Parameters
@@ -56,6 +69,8 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
         A public data set by name, or a CSV or Parquet file: prompt_id, model_id, score, and costs or tokens.
     prices : Prices, optional
         Prices the answers from their tokens; by default the table's own costs.
+    usd_per_mtok : mapping of str to (float, float), optional
+        Input and output rate of models that the catalogue lacks, USD per million tokens.
     weak, strong : str, optional
         By default the cheapest and the dearest model by mean cost.
     score : str, optional
@@ -63,6 +78,8 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
         where there are prompts, else the length of the prompt.
     share : float
         Share 0-1 of requests that may go to the strong model.
+    error_cost_usd : float
+        What a lost answer costs, US dollars: above 0, what each policy nets is shown as well.
     folds, seed : int
 
     Returns
@@ -74,7 +91,7 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
     ValueError
         If the table cannot be used, a model is unknown, or nothing can rank the prompts.
     """
-    outcomes = load_outcomes(source, prices=prices)
+    outcomes = load_outcomes(source, prices=prices, usd_per_mtok=usd_per_mtok)
     cost = outcomes.groupby("model_id", observed=True)["cost_usd"].mean().sort_values()
     if (weak is None or strong is None) and cost.isna().any():
         raise ValueError(f"the cost of {cost.index[cost.isna()][0]!r} is not known, so name --weak and --strong yourself")
@@ -92,12 +109,16 @@ def router_report(source, *, prices=None, weak=None, strong=None, score=None, sh
         "router": Threshold("router_rank", (cut,), (weak, strong)),
         "oracle": Oracle((weak, strong)),
     }
-    table = compare_policies(outcomes, policies, reference=f"always {strong}", seed=seed, features=ranks)
+    table = compare_policies(
+        outcomes, policies, reference=f"always {strong}", seed=seed, features=ranks, error_cost_usd=error_cost_usd
+    )
     metrics = metric_intervals(outcomes, ranks, **choice)
     account, origin = outcome_account(outcomes), outcome_origin(outcomes)
     tables = {"account": account, "origin": origin, "policies": table, "metrics": metrics, "held_out": held_out}
     name, verdict = Path(str(source)).name, _verdict(table, strong)
-    return RouterReport(name, router, weak, strong, **tables, curve=curve, band=band, verdict=verdict)
+    return RouterReport(
+        name, router, weak, strong, **tables, curve=curve, band=band, verdict=verdict, error_cost_usd=error_cost_usd
+    )
 
 
 def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
@@ -172,6 +193,7 @@ def _points(score):
 def tables(report):
     """The tables that are printed and shown: title -> DataFrame with rounded numbers."""
     measures = ["score", "usd_per_1000", "saving", "score_change", "over_control", "over_zero"]
+    measures += ["net_usd_per_1000"] if report.error_cost_usd else []
     policies = report.policies.loc[(slice(None), measures), :].apply(_with_interval, axis=1).unstack("measure")
     metrics = report.metrics[["estimate", "low", "high", "reason"]].round(4)
     return {
