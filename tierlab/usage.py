@@ -18,7 +18,7 @@ import pandas as pd
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.names import canonical, unknown
 from tierlab.readers import anthropic, focus, gateways, google, openai, otel, sessions
-from tierlab.readers.files import BLOCK, Fault, find, opened
+from tierlab.readers.files import BLOCK, FAST_BLOCK, Fault, find, opened, records
 from tierlab.readers.plain import plain
 from tierlab.readers.reader import nearest, recognised
 from tierlab.readers.repeats import covered, logged_and_reported, repeats
@@ -149,9 +149,11 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
     except (OSError, ValueError, TypeError):
         raise ValueError(f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'") from None
     files, pieces, contents = find(paths), [], {}
+    sizes = Counter(file.stat().st_size for file in files)
     for file in files:
         try:
-            first = contents.setdefault(_content(file), len(pieces))
+            alone = sizes[file.stat().st_size] == 1
+            first = contents.setdefault(file if alone else _content(file), len(pieces))
             again = first < len(pieces)
             pieces.append(_copy(file, pieces[first]) if again else _read(file, chosen, readers, timezone))
         except (ValueError, OSError) as error:
@@ -192,25 +194,23 @@ def _read(file, reader, readers, timezone):
     kind, stream = opened(file)
     if kind == "empty":
         raise ValueError("the file is empty")
-    piece = _Piece(file, "")
-    if kind == "parquet":
-        head = list(islice(stream, 1))
-        probe, rest = [{str(name): None for name in head[0][1]}] if head else [], stream
-    else:
-        stream = _records(stream, piece.faults)
-        head = []
-        for item in islice(stream, _PROBED):
-            head.append(item)
-            if reader or recognised(item[1], readers):
-                break
-        probe, rest = [record for _, record in head], stream
+    piece, head, probe = _Piece(file, ""), [], []
+    for item in islice(stream, 1 if kind == "table" else _PROBED):
+        head.append(item)
+        if not isinstance(item, Fault):
+            probe += (
+                [dict.fromkeys(map(str, item[1]))] if kind == "table" else [one for _, one in records([item], [])][:_PROBED]
+            )
+        if reader or any(recognised(record, readers) for record in probe[-1:]):
+            break
     reader = reader or next((found for record in reversed(probe) if (found := recognised(record, readers))), None)
     if reader is None:
         near = nearest(probe, readers)
         fields = list(dict.fromkeys(name for record in probe[:50] for name in record))[:12]
         raise ValueError(f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {fields}")
     piece.format, piece.kind, piece.provider = reader.name, reader.kind, reader.provider
-    for lines, frame in _blocks(head, rest, kind == "parquet", reader, piece.faults):
+    blocks = _frames if kind == "table" else _line_blocks if reader.fast and kind == "lines" else _record_blocks
+    for lines, frame in blocks(chain(head, stream), reader, piece.faults):
         sheet = Sheet(frame, timezone)
         with np.errstate(invalid="ignore"):
             _sort_rows(piece, sheet, reader.columns(sheet), np.asarray(lines))
@@ -218,30 +218,34 @@ def _read(file, reader, readers, timezone):
     return piece
 
 
-def _records(stream, faults):
-    """The objects of a stream, one by one; what is none is a fault."""
-    for item in stream:
+def _frames(tables, reader, faults):
+    """(lines, DataFrame of flat rows) of a table's blocks."""
+    for item in tables:
         if isinstance(item, Fault):
             faults.append(item)
-            continue
-        line, record = item
-        for one in record if isinstance(record, list) else [record]:
-            if isinstance(one, dict):
-                yield line, one
-            else:
-                faults.append(Fault(line, "not an object"))
+        elif reader.rows is None:
+            yield item[0], item[1].rename(columns=str).reset_index(drop=True)
+        else:
+            yield from _blocks(zip(item[0].tolist(), item[1].to_dict("records"), strict=True), reader, faults)
 
 
-def _blocks(head, rest, framed, reader, faults):
-    """(lines, DataFrame of flat rows) of a file, a block at a time."""
-    if framed and reader.rows is None:
-        for first, frame in chain(head, rest):
-            yield np.arange(first, first + len(frame)), frame.rename(columns=str).reset_index(drop=True)
-        return
-    records = chain(head, rest)
-    if framed:
-        records = ((first + i, row) for first, frame in records for i, row in enumerate(frame.to_dict("records")))
-    rows = reader.rows(records) if reader.rows else records
+def _record_blocks(stream, reader, faults):
+    return _blocks(records(stream, faults), reader, faults)
+
+
+def _line_blocks(stream, reader, faults):
+    """Blocks of JSON lines through the reader's fast way, one by one where a line of the block does not fit it."""
+    while block := list(islice(stream, FAST_BLOCK)):
+        frame = reader.fast([line for _, line in block])
+        if frame is None:
+            yield from _record_blocks(block, reader, faults)
+        else:
+            yield [number for number, _ in block], frame
+
+
+def _blocks(pairs, reader, faults):
+    """(lines, DataFrame of flat rows) of JSON records, a block at a time."""
+    rows = reader.rows(pairs) if reader.rows else pairs
     while block := list(islice(rows, BLOCK)):
         faults.extend(Fault(line, "not an object") for line, row in block if row is None)
         block = [(line, row) for line, row in block if row is not None]
@@ -290,7 +294,8 @@ def _together(pieces, timezone):
         }
     )
     requests, billed = _requests(kept[~kept["money_only"]]), _billed(kept[kept["money_only"]], names)
-    unknown_rows = kept[kept["model_id"].map(lambda name: isinstance(name, str) and canonical(name) is None)]
+    strange = [name for name in kept["model_id"].dropna().unique() if canonical(name) is None]
+    unknown_rows = kept[kept["model_id"].isin(strange)]
     tokens = unknown_rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
     models = tokens.groupby(unknown_rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
     aside = quarantine.groupby(["file", "reason"], sort=False).size().rename("rows").reset_index()

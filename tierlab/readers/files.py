@@ -14,6 +14,10 @@ from glob import glob, has_magic
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tierlab.names import unknown
@@ -21,6 +25,9 @@ from tierlab.readers.mending import mended
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
 BLOCK = 1 << 16  # rows handled at a time: what bounds the memory
+FAST_BLOCK = 1 << 14  # lines read at once the fast way: what one bad line sends the slow way
+_CELLS = "another number of cells than the header"
+_SHORT = 20  # characters of a first line that begins a document of many lines rather than a record
 _OPEN_QUOTE_LINES = 50  # lines that a quoted cell may span before its quote counts as stray
 csv.field_size_limit(1 << 30)
 
@@ -73,21 +80,25 @@ def _is_log(file):
 
 
 def opened(path):
-    """(kind, stream) of a file: kind "json", "table" or "parquet"; stream yields (line, record) or Fault.
+    """(kind, stream) of a file.
 
-    A JSON record is whatever stands on a line, or the whole document; a table's record is a dict per row.
+    The stream of a "table" (CSV, Parquet) yields (lines, DataFrame of a block of rows), that of "lines" (line, JSON
+    text), that of a "document" (line, what it holds); each yields a Fault for what cannot be read. "empty" has none.
     """
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
-        return "parquet", _parquet(path)
+        return "table", _parquet(path)
     stream = _lines(path)
     head = list(islice(stream, 50))
     first = next((line.lstrip() for _, line in head if line.strip()), "")
     if not first:
         return "empty", iter(())
     stream = chain(head, stream)
-    return ("json", _json(stream, first)) if first[0] in "{[" else ("table", _table(stream))
+    if first[0] not in "{[":
+        return "table", _table(stream)
+    whole = parsed(first) is None and (first.strip() in ("{", "[") or len(first.strip()) <= _SHORT)
+    return ("document", _document(stream)) if whole else ("lines", (item for item in stream if item[1].strip()))
 
 
 def _lines(path):
@@ -121,54 +132,104 @@ def _text(line):
         return line.decode("latin-1")
 
 
-def _json(lines, first):
-    """Records of a file that holds a JSON document a line, or one document over many lines."""
-    if (_whole(first) is None and first.strip() in ("{", "[")) or not _starts_record(first):
-        text = "".join(line for _, line in lines if not line.startswith("\x00"))
-        document, faults = mended(text)
-        if document is not None:
-            yield 1, document
-        yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
-        return
-    for number, line in lines:
-        if line.startswith("\x00"):
-            yield Fault(number, line[1:])
-        elif line.strip():
-            record = _whole(line)
-            yield Fault(number, "broken JSON line", f"{len(line):,} characters") if record is None else (number, record)
+def _document(lines):
+    text = "".join(line for _, line in lines if not line.startswith("\x00"))
+    document, faults = mended(text)
+    if document is not None:
+        yield 1, document
+    yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
 
 
-def _starts_record(first):
-    """Whether a first line begins a record of its own: a whole object, or one that was cut off late."""
-    return _whole(first) is not None or len(first.strip()) > 20
-
-
-def _whole(line):
+def parsed(line):
+    """The JSON value of a line, None where it holds none."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
+def records(stream, faults):
+    """(line, object) of a stream of JSON lines or documents, lists opened; what is no object goes to `faults`."""
+    for item in stream:
+        if isinstance(item, Fault):
+            faults.append(item)
+            continue
+        number, value = item
+        if isinstance(value, str):
+            line, value = value, parsed(value)
+            if value is None:
+                early = line.startswith("\x00")
+                faults.append(
+                    Fault(number, line[1:] if early else "broken JSON line", "" if early else f"{len(line):,} characters")
+                )
+                continue
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                yield number, one
+            else:
+                faults.append(Fault(number, "not an object"))
+
+
 def _table(lines):
-    """Records of a CSV file; a row with another number of cells than the header is a fault."""
+    """Blocks of rows of a CSV file; a row with another number of cells than the header is a fault."""
     lines = ((number, line) for number, line in lines if line.strip() or line.startswith("\x00"))
     header_line = next(lines)
     delimiter = Counter({mark: header_line[1].count(mark) for mark in ",;\t"}).most_common(1)[0][0]
     header = [name.strip() for name in next(csv.reader([header_line[1]], delimiter=delimiter))]
-    for number, text in _balanced(lines):
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise ValueError(f"the header has {twice!r} twice")
+    while block := list(islice(lines, BLOCK)):
+        if not any(line.count('"') % 2 or line[0] == "\x00" for _, line in block):
+            try:
+                yield from _clean_rows(block, header, delimiter)
+                continue
+            except pa.ArrowInvalid:
+                pass
+        while block and sum(line.count('"') for _, line in block) % 2 and (more := next(lines, None)):
+            block.append(more)  # a cell that goes on beyond the block
+        yield from _careful_rows(block, header, delimiter)
+
+
+def _clean_rows(block, header, delimiter):
+    """Rows of lines in which every quote closes, through Arrow."""
+    wrong = []
+
+    def refused(row):
+        wrong.append(row)
+        return "skip"
+
+    table = pa_csv.read_csv(
+        pa.py_buffer("".join(line if line.endswith("\n") else line + "\n" for _, line in block).encode("utf-8", "replace")),
+        read_options=pa_csv.ReadOptions(column_names=header, use_threads=False, block_size=1 << 28),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=refused),
+        convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False),
+    )
+    numbers = np.array([number for number, _ in block])
+    bad = np.array([row.number - 1 for row in wrong], int)
+    for at, row in zip(bad, wrong, strict=True):
+        yield Fault(int(numbers[at]), _CELLS, f"{row.actual_columns} cells, {row.expected_columns} in the header")
+    yield np.delete(numbers, bad), table.to_pandas()
+
+
+def _careful_rows(block, header, delimiter):
+    """Rows of lines with a quote that does not close on its line: a cell of several lines, or a stray quote."""
+    lines, rows = [], []
+    for number, text in _balanced(block):
         if text is None or text.startswith("\x00"):
             yield Fault(number, "a quote that does not close" if text is None else text[1:])
             continue
         try:
-            cells = next(csv.reader([text] if "\n" not in text[:-1] else io.StringIO(text), delimiter=delimiter))
+            cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
         except (csv.Error, StopIteration):
             yield Fault(number, "broken CSV row", f"{len(text):,} characters")
             continue
         if len(cells) == len(header):
-            yield number, dict(zip(header, cells, strict=True))
+            lines.append(number)
+            rows.append(cells)
         else:
-            yield Fault(number, "another number of cells than the header", f"{len(cells)} cells, {len(header)} in the header")
+            yield Fault(number, _CELLS, f"{len(cells)} cells, {len(header)} in the header")
+    yield np.array(lines, int), pd.DataFrame(rows, columns=header, dtype="str")
 
 
 def _balanced(lines):
@@ -206,5 +267,5 @@ def _end_of_record(waiting):
 def _parquet(path):
     number = 0
     for batch in pq.ParquetFile(path).iter_batches(BLOCK):
-        yield number + 1, batch.to_pandas()
+        yield np.arange(number + 1, number + 1 + batch.num_rows), batch.to_pandas()
         number += batch.num_rows

@@ -21,6 +21,8 @@ class Reader:
     rows : callable, optional
         (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it
         records are flat rows already.
+    fast : callable, optional
+        JSON lines -> DataFrame of what `rows` gives, or None where a line does not fit.
     provider : str
         Whose usage or bill it is; "" for a log of many.
     kind : {"requests", "usage", "money"}
@@ -31,6 +33,7 @@ class Reader:
     marks: tuple
     columns: Callable
     rows: Callable | None = None
+    fast: Callable | None = None
     provider: str = ""
     kind: str = "requests"
 

@@ -157,7 +157,10 @@ class Sheet:
     def durations(self, name, unit_s=1.0):
         """A column of durations in seconds; what is negative or no number is missing, not a reason to lose the row."""
         column = self.cells(name)
-        values = np.array([_number(cell) for cell in column], float) * unit_s if name in self else np.full(len(self), np.nan)
+        try:
+            values = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan) * unit_s
+        except (OverflowError, TypeError, ValueError):
+            values = np.array([_number(cell) for cell in column], float) * unit_s
         with np.errstate(invalid="ignore"):
             return np.where((values >= 0) & (values <= MOST), values, np.nan)
 
@@ -179,7 +182,9 @@ class Sheet:
 
     def identity(self, scope, *names):
         """A hash of what names each row, 0 where every named cell is empty; ids that a provider gave count everywhere."""
-        words = pd.DataFrame({name: self.cells(name).map(str, na_action="ignore") for name in names}).fillna("").astype(str)
+        words = {name: self.cells(name) for name in names}
+        for name, column in words.items():
+            words[name] = (column if column.dtype == "str" else column.map(str, na_action="ignore")).fillna("").astype("str")
         text = words[names[0]].str.cat([words[name] for name in names[1:]], sep="\x1f") if len(names) > 1 else words[names[0]]
         given = text.str.match(_PROVIDER_ID).to_numpy(bool)
         scoped = np.where(given, text, scope + "\x1f" + text).astype(object)
