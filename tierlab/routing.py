@@ -86,7 +86,7 @@ def route(
         grid.extra["seed"] = seed
     denied = _overflows(grid, context_windows or {})
     limits = {grid.column(name): limit for name, limit in (requests_per_minute or {}).items()}
-    budgets = [part for part in _parts(policy) if isinstance(part, Budget)]
+    budgets = [part for part in policy_parts(policy) if isinstance(part, Budget)]
     if not budgets and not limits:
         return _table(grid, _walk(policy, grid, denied))
     spent = {budget.ledger: np.zeros(len(grid.prompts)) for budget in budgets}
@@ -199,12 +199,12 @@ def _table(grid, walk):
     return frame.assign(source=grid.table["source"].array[grid.rows[:, 0]]) if "source" in grid.table else frame
 
 
-def _parts(policy):
+def policy_parts(policy):
     """A policy and the policies inside it."""
     yield policy
     for part in fields(policy) if hasattr(policy, "__dataclass_fields__") else ():
         if isinstance(getattr(policy, part.name), Policy):
-            yield from _parts(getattr(policy, part.name))
+            yield from policy_parts(getattr(policy, part.name))
 
 
 def _spent(grid, budget, cost):
