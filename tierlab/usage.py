@@ -17,14 +17,16 @@ import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.names import canonical, unknown
-from tierlab.readers import anthropic, focus, gateways, google, openai, otel, sessions
+from tierlab.readers import anthropic, focus, gateways, google, litellm, openai, otel, sessions
 from tierlab.readers.files import BLOCK, FAST_BLOCK, Fault, find, opened, records
 from tierlab.readers.plain import plain
 from tierlab.readers.reader import nearest, recognised
 from tierlab.readers.repeats import covered, logged_and_reported, repeats
 from tierlab.readers.sheet import Sheet
 
-READERS = tuple(reader for room in (anthropic, openai, google, gateways, otel, sessions, focus) for reader in room.READERS)
+READERS = tuple(
+    reader for room in (anthropic, openai, google, litellm, gateways, otel, sessions, focus) for reader in room.READERS
+)
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _TEXT = ("model_id", "task", "user", "team", "region", "status", "source")
 _PROBED = 1000  # records looked at before a file counts as unknown

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.readers.gateways import loaded
 from tierlab.readers.google import bill_columns
-from tierlab.readers.reader import Reader
+from tierlab.readers.reader import Reader, loaded
 from tierlab.readers.skus import bucket_in, model_in
 
 _IDENTITY = (

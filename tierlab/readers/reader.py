@@ -1,5 +1,6 @@
 """What a reader is: how a file is recognised, and how its records become rows."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,6 +51,16 @@ def children(record, name):
     if value is None:
         return []
     return [item if isinstance(item, dict) else None for item in (value if isinstance(value, list) else [None])]
+
+
+def loaded(value, kind=dict):
+    """A nested object that may have been written as JSON text; empty where it is neither."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def has(record, field):

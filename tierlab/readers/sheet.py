@@ -262,6 +262,14 @@ def status_of(code):
     return FAILED.get(code, "unavailable" if code >= 500 else "bad_request")
 
 
+def statuses(sheet, name, failed):
+    """ "ok", or the failure word of the HTTP status in a column."""
+    codes = [int(code) if 100 <= code < 1000 else 0 for code in np.nan_to_num(sheet.durations(name))]
+    return np.array(
+        [(status_of(code) if code else "unavailable") if bad else "ok" for code, bad in zip(codes, failed, strict=True)], object
+    )
+
+
 def _words(column):
     if column.dtype == object and not column.map(type).isin([str, type(None), float, int]).all():
         column = column.map(lambda cell: cell if isinstance(cell, (str, int, float)) else None)
