@@ -5,8 +5,10 @@ comes back in `flags`.
 """
 
 import os
+from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -202,15 +204,18 @@ class Tariff:
         >>> opus.cost({"uncached_input_tokens": 500, "output_tokens": 300})
         0.01
         """
-        counts = np.array([tokens.get(f"{bucket}_tokens", 0) for bucket in BUCKETS], float)
-        row = np.searchsorted(self.above, counts[:4].sum(), side="left") - 1
-        used = counts > 0
-        return float(self.rates[max(row, 0)][used] @ counts[used] + seconds * self.usd_per_hour / 3600)
+        counts = [tokens.get(f"{bucket}_tokens", 0) for bucket in BUCKETS]
+        row = self.rates[max(0, bisect_left(self.above, sum(counts[:4])) - 1)].tolist()
+        return sum(rate * n for rate, n in zip(row, counts, strict=True) if n > 0) + seconds * self.usd_per_hour / 3600
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
         """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
-        dearest = np.nanmax(self.rates[:, :4]), np.nanmax(self.rates[:, 4])
-        return float(dearest[0] * input_tokens + dearest[1] * output_tokens + seconds * self.usd_per_hour / 3600)
+        of_input, of_output = self._dearest
+        return of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
+
+    @cached_property
+    def _dearest(self):
+        return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
 
 
 def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):

@@ -317,7 +317,7 @@ async def work(runner, todo, warm_up, progress):
                     # More workers than places: while one waits for the disk, another's call is under way.
                     places = runner.places(calls[0].chosen)
                     waiting = iter(calls)
-                    for _ in range(min(len(calls), places + max(1, places // 4))):
+                    for _ in range(min(len(calls), places + max(1, places // 2))):
                         group.create_task(worker(waiting))
         except ExceptionGroup as errors:  # a full disk, for one; the other workers have been ended
             raise errors.exceptions[0] from None
