@@ -148,7 +148,7 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
         chosen = by_name[format]
     try:
         ZoneInfo(timezone)
-    except (OSError, ValueError, TypeError):
+    except (KeyError, OSError, ValueError, TypeError):
         raise ValueError(f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'") from None
     files, pieces, contents = find(paths), [], {}
     sizes = Counter(file.stat().st_size for file in files)
@@ -197,13 +197,13 @@ def _read(file, reader, readers, timezone):
     if kind == "empty":
         raise ValueError("the file is empty")
     piece, head, probe = _Piece(file, ""), [], []
-    for item in islice(stream, 1 if kind == "table" else _PROBED):
+    for item in islice(stream, _PROBED):
         head.append(item)
         if not isinstance(item, Fault):
             probe += (
                 [dict.fromkeys(map(str, item[1]))] if kind == "table" else [one for _, one in records([item], [])][:_PROBED]
             )
-        if reader or any(recognised(record, readers) for record in probe[-1:]):
+        if probe and (reader or kind == "table" or recognised(probe[-1], readers)):
             break
     reader = reader or next((found for record in reversed(probe) if (found := recognised(record, readers))), None)
     if reader is None:
@@ -273,6 +273,7 @@ def _together(pieces, timezone):
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, "key", "money_only", "model_id", "provider", "at"])))
     table = table.assign(key=table["key"].fillna(0).astype("uint64"), money_only=table["money_only"].eq(True))
     table.loc[table["money_only"], "kind"] = "money"
+    table["at"] = table["at"].astype("datetime64[us]")
     table["format"] = table["file"].map(dict(enumerate(piece.format for piece in pieces)))
     whose = table["file"].map(dict(enumerate(piece.provider for piece in pieces)))
     table["provider"] = table["provider"].astype(object).where(table["provider"].notna(), whose)
@@ -350,7 +351,7 @@ def _totals(pieces, kept):
     for number, piece in enumerate(pieces):
         mine = kept[kept["file"] == number]
         told = pd.concat([mine, *piece.aside]).reindex(columns=["own_tokens", "own_money", "own_currency"])
-        money = told["own_money"].groupby(told["own_currency"].fillna("USD")).sum(min_count=1).dropna()
+        money = told["own_money"].groupby(told["own_currency"].astype(object).fillna("USD")).sum(min_count=1).dropna()
         ours = {"tokens": mine.reindex(columns=list(TOKEN_COLUMNS)), "USD": mine.reindex(columns=["billed_usd", "usd"])}
         theirs = {"tokens": told["own_tokens"].sum(min_count=1)} | money.to_dict()
         for what, value in theirs.items():
