@@ -14,7 +14,7 @@ import pandas as pd
 
 from tierlab.engine import open_log
 from tierlab.names import BUCKETS, unknown
-from tierlab.priced_rows import COUNTS, ONE, UNREPORTED, checked_rows, local_clock, priced_rows, rate_table
+from tierlab.priced_rows import COUNTS, ONE, UNREPORTED, checked_rows, count_off, local_clock, periods, priced_rows, rate_table
 from tierlab.pricing import COST_COLUMNS, FLAGS
 
 DIMENSIONS = ("task", "team", "batch", "status", "region")
@@ -151,10 +151,13 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
         first, last = (pd.to_datetime(x) for x in (sound["first_at"].min(), sound["last_at"].max()))
         span = (prices.as_of, prices.as_of) if sound.empty else (first, last)
         rates = rate_table(prices, sound["model_id"], *span)
+        rows = rows if len(sound) == len(survey) else rows.filter(rows.fault.isnull())  # a check that none needs costs a third
         priced = priced_rows(rows, rates, local_clock(timezone, *span))
         sums = _summed(log.backend, priced)
-        users, latency = _users(log.backend, priced), _latency(log.backend, priced, rates)
-    known = sound["model_id"].isin(rates.frame["spelt"])
+        quarters, months = (periods(unit, timezone, *span) for unit in "QM")
+        users = _users(log.backend, priced, months, quarters)
+        latency = _latency(log.backend, rows, quarters, rates.ids)
+    known = sound["model_id"].isin(rates.ids)
     if sums["rows"].sum() != sound.loc[known, "rows"].sum():
         raise ValueError("the log changed while it was read; let what writes it finish, or copy it first")
     lost = [pd.DataFrame({"reason": ["a line without the header's columns"], "model_id": [None], "rows": [log.unreadable]})]
@@ -242,76 +245,65 @@ def _daily(sums, rates):
     return daily.reset_index()
 
 
-def _users(backend, rows):
-    """Active users and the share of cost of the top ones: ranked in the engine, which keeps one row per user and month."""
+def _users(backend, rows, months, quarters):
+    """Active users and the share of cost of the top ones, ranked in the engine: here arrive the totals."""
     columns = ["period", "over", "team", "active_users", "top_users", "top_share", "requests", "cost_usd"]
     if "user" not in rows.columns:
         return pd.DataFrame(columns=columns)
     rows = rows.filter(rows.gap.isnull(), rows.user.notnull())
     cost = sum(rows[f"{b}_tokens"] * rows[f"usd_{b}"] for b in BUCKETS if f"{b}_tokens" in rows.columns)
+    month = count_off([rows.at >= start for start in list(months.values())[1:]])
     by = ["user", *(["team"] if "team" in rows.columns else [])]
-    users = rows.group_by(*by, month=rows.local.truncate("M")).agg(cost_usd=cost.sum(), requests=_requests(rows).sum())
-    parts = [_ranked(users, unit, over) for unit in ("Q", "M") for over in (("all", "team") if "team" in by else ("all",))]
-    table = backend.execute(ibis.union(*parts)) if len(parts) > 1 else backend.execute(parts[0])
-    period = np.where(table["unit"] == "Q", _periods(table["start"], "Q"), _periods(table["start"], "M"))
-    table = table.assign(period=period, top_share=table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0))
-    return table.sort_values(["unit", "over", "period", "team"], ascending=[False, True, True, True])[columns].reset_index(
-        drop=True
+    users = rows.group_by(*by, month=month).agg(cost_usd=cost.sum(), requests=_requests(rows).sum()).cache()
+    quarter = count_off([users.month >= i for i, start in enumerate(months.values()) if start in list(quarters.values())[1:]])
+    found = []
+    for names, number in ((list(quarters), quarter), (list(months), users.month)):
+        for over in ("all", "team")[: len(by)]:
+            table = backend.execute(_ranked(users.mutate(period=number), by[1:] if over == "team" else []))
+            found.append(table.assign(period=np.array(names)[table["period"]], over=over))
+    table = pd.concat(
+        [part.sort_values(["period", *(["team"] if "team" in part else [])]) for part in found], ignore_index=True
     )
+    table["top_share"] = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
+    return table.reindex(columns=columns)
 
 
-def _ranked(users, unit, over):
-    start = users.month.truncate(unit)
-    by = ["start", *(["team"] if over == "team" else [])]
-    users = (
-        users.mutate(start=start)
-        .group_by(*by, "user")
-        .agg(cost_usd=lambda t: t.cost_usd.sum(), requests=lambda t: t.requests.sum())
-    )
-    whole = ibis.window(group_by=by)
-    users = users.mutate(place=ibis.row_number().over(group_by=by, order_by=users.cost_usd.desc()), n=users.count().over(whole))
-    users = users.mutate(top=users.place * ONE_IN < users.n)  # places count from 0
-    ranked = users.group_by(*by).agg(
+def _ranked(users, by):
+    by = ["period", *by]
+    users = users.group_by(*by, "user").agg(cost_usd=lambda t: t.cost_usd.sum(), requests=lambda t: t.requests.sum())
+    place = ibis.row_number().over(group_by=by, order_by=users.cost_usd.desc())  # from 0
+    users = users.mutate(top=place * ONE_IN < users.count().over(group_by=by))
+    return users.group_by(*by).agg(
         active_users=users.count(),
         top_users=users.top.sum(),
         top_usd=users.cost_usd.sum(where=users.top),
         requests=users.requests.sum(),
         cost_usd=users.cost_usd.sum(),
     )
-    team = ranked.team if over == "team" else ibis.null("string")
-    return ranked.select(
-        "start",
-        "active_users",
-        "top_users",
-        "top_usd",
-        "requests",
-        "cost_usd",
-        unit=ibis.literal(unit),
-        over=ibis.literal(over),
-        team=team,
-    )
 
 
-def _latency(backend, rows, rates):
+def _latency(backend, rows, quarters, ids):
     """Percentiles from counts per bin of 1 %, which any engine adds up alike and in little memory."""
-    rows = rows.filter(rows.gap.isnull(), rows.kind == ONE)
-    if "status" in rows.columns:
-        rows = rows.filter(rows.status.isin(["ok", "truncated"]))
-    by = ["spelt", *(["task"] if "task" in rows.columns else [])]
+    rows = rows.filter(rows.status.isin(["ok", "truncated"])) if "status" in rows.columns else rows
+    rows = rows.filter(~rows["aggregate"]) if "aggregate" in rows.columns else rows
+    by = ["model_id", *(["task"] if "task" in rows.columns else [])]
     counts = []
     for measure in (column for column in ("ttft_s", "end_to_end_s") if column in rows.columns):
         spent = rows.filter(rows[measure] >= 0)
         place = (spent[measure] > 0).ifelse((spent[measure].ln() / float(np.log(_BIN))).floor(), _NO_TIME).cast("int32")
-        counted = spent.group_by(*by, quarter=spent.local.truncate("Q"), place=place).agg(n=lambda t: t.count())
+        quarter = count_off([spent.at >= start for start in list(quarters.values())[1:]])
+        counted = spent.group_by(*by, quarter=quarter, place=place).agg(n=lambda t: t.count())
         counts.append(backend.execute(counted).assign(measure=measure))
     keys = ["over", "quarter", "measure", "model_id", "task"]
     if not counts:
         return pd.DataFrame(columns=[*keys, "n", *_PERCENTILES])
-    names = rates.frame.drop_duplicates("spelt").set_index("spelt")["model_id"]
-    counts = pd.concat(counts).assign(model_id=lambda t: t["spelt"].map(names), quarter=lambda t: _periods(t["quarter"], "Q"))
+    counts = pd.concat(counts)
+    counts = counts.assign(model_id=counts["model_id"].map(ids), quarter=np.array(list(quarters))[counts["quarter"]])
+    counts = counts[counts["model_id"].notna()]
     parts = [counts.assign(over="all", task=None)] + ([counts.assign(over="task")] if "task" in by else [])
-    parts = [_percentiles(part.groupby([*keys, "place"], dropna=False)["n"].sum(), keys) for part in parts]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(
+        [_percentiles(part.groupby([*keys, "place"], dropna=False)["n"].sum(), keys) for part in parts], ignore_index=True
+    )
 
 
 def _percentiles(counts, keys):
@@ -325,7 +317,3 @@ def _percentiles(counts, keys):
         first = counts["value"].where(reached >= np.ceil(share * total))
         found[name] = first.groupby([counts[key] for key in keys], dropna=False).min()
     return pd.DataFrame(found).reset_index()
-
-
-def _periods(starts, unit):
-    return pd.to_datetime(starts).dt.to_period(unit).astype(str)

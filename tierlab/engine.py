@@ -56,13 +56,15 @@ def open_log(usage, engine=None, memory_limit="2GB"):
     if isinstance(usage, ibis.Table):
         if engine is not None:
             raise ValueError("an Ibis table brings its own engine; leave engine out")
-        yield _checked(usage, usage.get_backend())
+        yield _log(usage, usage.get_backend())
         return
     with tempfile.TemporaryDirectory(prefix="tierlab-", ignore_cleanup_errors=True) as folder:
         backend = _duckdb(folder, memory_limit) if engine is None else engine
         try:
             if isinstance(usage, pd.DataFrame):
-                yield _checked(ibis.memtable(_columnar(usage)), backend)
+                _check(usage.columns)
+                view = backend.create_view("requests", ibis.memtable(_columnar(usage)), overwrite=True)
+                yield _log(view, backend)
             else:
                 yield _scanned(files_of(usage), backend, Path(folder))
         finally:
@@ -103,22 +105,22 @@ def _duckdb(folder, memory_limit):
 
 def _columnar(frame):
     """The columns of a frame that a query may need, each of one type."""
-    frame = frame[[column for column in frame if column in REQUEST_COLUMNS and column != "prefix_ids"] or list(frame)]
+    frame = frame[[column for column in frame if column in REQUEST_COLUMNS and column != "prefix_ids"]]
     mixed = [column for column in frame if frame[column].dtype == object]
     return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
 
 
 def _scanned(files, backend, folder):
     if files[0].endswith(".parquet"):
-        return _checked(_read(backend, "parquet", files), backend)
+        return _log(_read(backend, "parquet", files), backend)
     if backend.name != "duckdb":
-        return _checked(_read(backend, "csv", files), backend)
+        return _log(_read(backend, "csv", files), backend)
     # One pass over the text, as text: the queries then read columns, and a line that is no row is kept count of.
     columns = f"read_csv({files!r}, all_varchar = true, header = true, delim = ',', quote = '\"', union_by_name = true"
     copy = folder / "log.parquet"
     backend.raw_sql(f"COPY (FROM {columns}, store_rejects = true)) TO '{copy}' (FORMAT parquet)")
     (unreadable,) = backend.raw_sql("SELECT count(DISTINCT (file_id, line)) FROM reject_errors").fetchone()
-    return _checked(backend.read_parquet(copy), backend, unreadable)
+    return _log(backend.read_parquet(copy), backend, unreadable)
 
 
 def _read(backend, kind, files):
@@ -130,13 +132,13 @@ def _read(backend, kind, files):
     return getattr(backend, f"read_{kind}")(files, **options.get((backend.name, kind), {}))
 
 
-def _checked(table, backend, unreadable=0):
-    check_columns(
-        pd.DataFrame(columns=list(table.columns)), needed=("at", "model_id", "uncached_input_tokens", "output_tokens")
-    )
+def _log(table, backend, unreadable=0):
+    _check(table.columns)
     midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')").cast("timestamp").hour()
     if backend.execute(midnight) != 0:
-        raise ValueError(
-            f"the session of {backend.name} has another time zone than UTC, which would move days and prices; set it to UTC"
-        )
+        raise ValueError(f"the session of {backend.name} has another time zone than UTC, which would move days and prices")
     return Log(table, backend, int(unreadable))
+
+
+def _check(columns):
+    check_columns(pd.DataFrame(columns=list(columns)), needed=("at", "model_id", "uncached_input_tokens", "output_tokens"))

@@ -15,7 +15,7 @@ from tierlab.buckets import REQUEST_COLUMNS
 from tierlab.names import BUCKETS
 from tierlab.pricing import _rate_book
 
-COUNTS = (*(f"{bucket}_tokens" for bucket in BUCKETS), "reasoning_tokens", "requests", "attempts")
+COUNTS = (*(f"{bucket}_tokens" for bucket in BUCKETS), "reasoning_tokens", "requests", "attempts", "context_above")
 OPTIONAL_COUNTS = COUNTS[5:]  # may be missing in a row: they decide no price
 ONE, REPORTED, UNREPORTED = range(3)  # a single request; an aggregate with its context band; one without
 _WHOLE = 2**53  # up to here a float holds every whole number
@@ -47,7 +47,7 @@ def checked_rows(table, start=None, end=None):
         elif name in COUNTS:
             columns[name], wrong = _count(table[name], name)
             faults += wrong
-        elif name in ("context_above", "ttft_s", "end_to_end_s", "billed_usd"):
+        elif name in ("ttft_s", "end_to_end_s", "billed_usd"):
             columns[name] = _number(table[name])[0]
         elif name in ("task", "user", "team", "region", "status"):
             columns[name] = _text(table[name])
@@ -99,16 +99,19 @@ class RateTable:
 
     Attributes
     ----------
+    ids : dict of str to str
+        Spelling -> model id.
     frame : DataFrame
         spelt, slot, level, batch; rate (position), model_id, usd_<bucket> (per token, 0 where there is none),
         no_<bucket>, bits (flags of every request), write_bits (flags of one that writes to a cache), over
         (whether the input is over the window), stepped (whether the model has a context step).
     edges : ndarray of datetime64
         Where a slot of time begins, after the first.
-    levels : ndarray of float
+    levels : ndarray of int
         Inputs above which a context level begins, after the first.
     """
 
+    ids: dict
     frame: pd.DataFrame
     edges: np.ndarray
     levels: np.ndarray
@@ -128,7 +131,7 @@ def rate_table(prices, spellings, first_at, last_at):
     begun = int((edges <= np.datetime64(first_at, "us")).sum())
     edges = edges[begun : int((edges <= np.datetime64(last_at, "us")).sum())]
     lengths = np.append(book.steps, book.window)
-    levels = np.unique(lengths[np.isfinite(lengths)])
+    levels = np.unique(lengths[np.isfinite(lengths)]).astype("int64")
     index = pd.MultiIndex.from_product(
         [list(ids), range(len(edges) + 1), range(len(levels) + 1), [False, True]], names=["spelt", "slot", "level", "batch"]
     )
@@ -146,16 +149,16 @@ def rate_table(prices, spellings, first_at, last_at):
         over=length > book.window[key],
         stepped=np.isfinite(book.steps[key]).any(axis=1),
     )
-    return RateTable(frame.astype({"slot": "int8", "level": "int8", "spelt": "str"}), edges, levels)
+    return RateTable(ids, frame.astype({"slot": "int8", "level": "int8", "spelt": "str"}), edges, levels)
 
 
 def priced_rows(rows, rates, clock):
-    """The faultless rows of known models, each with its rate.
+    """The rows of known models, each with its rate.
 
     Parameters
     ----------
     rows : ibis.Table
-        From `checked_rows`.
+        From `checked_rows`, those without a fault.
     rates : RateTable
     clock : list of (Timestamp or None, int)
         From `local_clock`.
@@ -169,14 +172,14 @@ def priced_rows(rows, rates, clock):
     have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
     given, kind = sum(rows[f"{bucket}_tokens"] for bucket in have[:-1]), ibis.literal(ONE, "int8")
     if "aggregate" in rows.columns:
-        band = rows.context_above if "context_above" in rows.columns else ibis.null("float64")
-        kind = rows.aggregate.ifelse(band.isnull().ifelse(UNREPORTED, REPORTED), ONE).cast("int8")
-        given = rows.aggregate.ifelse(ibis.coalesce(band + 1, 0).cast("float64"), given.cast("float64"))
-    rows = rows.filter(rows.fault.isnull()).mutate(
+        band = rows.context_above if "context_above" in rows.columns else ibis.null("int64")
+        kind = rows["aggregate"].ifelse(band.isnull().ifelse(UNREPORTED, REPORTED), ONE).cast("int8")
+        given = rows["aggregate"].ifelse(ibis.coalesce(band + 1, 0), given)
+    rows = rows.mutate(
         local=_local(rows.at, clock),
         kind=kind,
-        slot=_count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
-        level=_count_off([given > level for level in rates.levels.tolist()]),
+        slot=count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
+        level=count_off([given > level for level in rates.levels.tolist()]),
     )
     batch = rows.batch if "batch" in rows.columns else ibis.literal(False)
     gaps = [bucket for bucket in have if rates.frame[f"no_{bucket}"].any()]
@@ -193,7 +196,7 @@ def priced_rows(rows, rates, clock):
     return rows.mutate(gap=ibis.cases(*reasons, else_=ibis.null("string")) if reasons else ibis.null("string"))
 
 
-def _count_off(passed):
+def count_off(passed):
     """How many of some nested conditions hold."""
     found = ibis.literal(0, "int8")
     for condition in passed:
@@ -235,3 +238,18 @@ def local_clock(timezone, first_at, last_at):
         edge = minutes[np.flatnonzero(ahead(minutes) != clock[-1][1])[0]]
         clock.append((edge, int(seconds[place + 1])))
     return clock
+
+
+def periods(unit, timezone, first_at, last_at):
+    """The local quarters ("Q") or months ("M") between two times, and the UTC time at which each begins.
+
+    Examples
+    --------
+    >>> periods("Q", "Europe/Berlin", pd.Timestamp("2026-09-30 21:00"), pd.Timestamp("2026-09-30 22:00"))
+    {'2026Q3': Timestamp('2026-06-30 22:00:00'), '2026Q4': Timestamp('2026-09-30 22:00:00')}
+    """
+    ends = [pd.Timestamp(at).tz_localize("UTC").tz_convert(timezone).tz_localize(None) for at in (first_at, last_at)]
+    return {
+        str(period): period.start_time.tz_localize(timezone).tz_convert("UTC").tz_localize(None)
+        for period in pd.period_range(*ends, freq=unit)
+    }
