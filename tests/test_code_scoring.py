@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tierlab.code_scoring import OUTPUT_BYTES, code, extract_code, run_python
+from tierlab.scorers.code import OUTPUT_BYTES, code, extract_code, run_python
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of the resource module")
 TESTS = "assert add(1, 2) == 3\nassert add(-1, 1) == 0\nassert add('a', 'b') == 'ab'"
@@ -209,5 +209,5 @@ def test_the_block_that_defines_the_entry_is_the_code():
 
 
 def test_the_harness_imports_nothing_of_the_kit():
-    source = (Path(__file__).parent.parent / "tierlab" / "code_harness.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / "tierlab" / "scorers" / "code_harness.py").read_text(encoding="utf-8")
     assert "import tierlab" not in source and "from tierlab" not in source

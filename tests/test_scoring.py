@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tierlab import scoring
-from tierlab.answers import ToolCall, Unscored, fenced, json_values, same_value
+from tierlab.scorers.answers import ToolCall, Unscored, fenced, json_values, same_value
 from tierlab.scoring import SCORERS, check_scorer, score_example
 
 LABELS = {"options": ["positive", "negative", "neutral"]}
@@ -235,7 +235,7 @@ def test_regex(text, pattern, args, expected):
 
 
 def test_a_pattern_that_would_run_for_years_is_stopped_and_is_not_the_models_fault(monkeypatch):
-    monkeypatch.setattr("tierlab.text_scoring.REGEX_SECONDS", 1)
+    monkeypatch.setattr("tierlab.scorers.text.REGEX_SECONDS", 1)
     with pytest.raises(Unscored, match=r"'\(a\+\)\+\$' ran longer than 1 s on this reply"):
         score("regex", "a" * 5_000 + "b", "(a+)+$")
 

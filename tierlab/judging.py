@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tierlab.answers import Score, Unscored, clip, json_values
+from tierlab.scorers.answers import Score, Unscored, clip, json_values
 
 LEVELS = (1, 2, 3, 4, 5)
 _RULES = (

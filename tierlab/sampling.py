@@ -87,7 +87,7 @@ def sample(
         One short call to each candidate before its times count.
     run_code : bool
         Whether answers of the scorer "code" are run, under limits that are no security boundary
-        (`tierlab.code_scoring`); without it they have no score.
+        (`tierlab.scorers.code`); without it they have no score.
     progress : bool
         A bar with the spend so far.
     provenance : str

@@ -5,15 +5,15 @@ A scorer is a function of the reply's text, its tool calls, and the example's re
 
 import inspect
 
-from tierlab.answers import Score, ToolCall, Unscored
-from tierlab.choice_scoring import check_choice, choice
-from tierlab.code_scoring import check_code, code
 from tierlab.judging import check_judge, judge
 from tierlab.names import unknown
-from tierlab.numeric_scoring import check_numeric, numeric, numeric_answer, score_numeric
-from tierlab.overlap_scoring import check_overlap, overlap
-from tierlab.structured_scoring import check_json_fields, check_tool_call, json_fields, tool_call
-from tierlab.text_scoring import check_contains, check_exact, check_regex, contains, exact, regex
+from tierlab.scorers.answers import Score, ToolCall, Unscored
+from tierlab.scorers.choice import check_choice, choice
+from tierlab.scorers.code import check_code, code
+from tierlab.scorers.numeric import check_numeric, numeric, numeric_answer, score_numeric
+from tierlab.scorers.overlap import check_overlap, overlap
+from tierlab.scorers.structured import check_json_fields, check_tool_call, json_fields, tool_call
+from tierlab.scorers.text import check_contains, check_exact, check_regex, contains, exact, regex
 
 __all__ = ["SCORERS", "Score", "ToolCall", "Unscored", "check_scorer", "numeric_answer", "score_example", "score_numeric"]
 
@@ -42,7 +42,7 @@ def score_example(example, text, tool_calls=(), *, run_code=True):
         What the model said.
     tool_calls : sequence of ToolCall
     run_code : bool
-        Whether the scorer `code` may run the reply's code (`tierlab.code_scoring` says under which limits).
+        Whether the scorer `code` may run the reply's code (`tierlab.scorers.code` says under which limits).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Run code and its tests under limits, and report each test; `tierlab.code_scoring` starts this in a process of its own.
+"""Run code and its tests under limits, and report each test; `tierlab.scorers.code` starts this in a process of its own.
 
 What is needed after the code has run is bound before it runs, so that code that replaces builtins or functions of the
 standard library does not change how it is judged. Imports nothing of the kit.

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tierlab.answers import Score, Unscored, clip, fenced
+from tierlab.scorers.answers import Score, Unscored, clip, fenced
 
 OUTPUT_BYTES = 1 << 20
 _HARNESS = Path(__file__).with_name("code_harness.py")

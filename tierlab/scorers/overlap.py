@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from tierlab.answers import Score, clip
+from tierlab.scorers.answers import Score, clip
 
 COVERED = 0.6  # share of a key point's content words from which it counts as covered
 _WORD = re.compile(

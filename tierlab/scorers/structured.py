@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tierlab.answers import JSON_CHARS, Score, clip, json_values, same_value
+from tierlab.scorers.answers import JSON_CHARS, Score, clip, json_values, same_value
 
 _MISSING = object()
 
@@ -17,7 +17,7 @@ def json_fields(text, tool_calls, reference, *, unordered=False):
     tool_calls : sequence of ToolCall
         Not looked at.
     reference : dict
-        Field -> expected value, compared by `tierlab.answers.same_value`. A dotted name reaches into objects and
+        Field -> expected value, compared by `tierlab.scorers.answers.same_value`. A dotted name reaches into objects and
         lists ("customer.name", "items.0.price"). Fields that the reply adds do not count.
     unordered : bool
         Lists match in any order.
@@ -68,11 +68,11 @@ def tool_call(text, tool_calls, reference, *, allow_extra=False):
     -----
     A call with the wrong name, or out of its place, has 0; with the right name, the right arguments over all
     arguments expected or surplus. A missing and a surplus call count as calls with 0. Arguments are compared by
-    `tierlab.answers.same_value`.
+    `tierlab.scorers.answers.same_value`.
 
     Examples
     --------
-    >>> from tierlab.answers import ToolCall
+    >>> from tierlab.scorers.answers import ToolCall
     >>> wanted = {"name": "weather", "arguments": {"city": "Bern", "unit": "C"}}
     >>> tool_call("", [ToolCall("weather", {"city": "bern", "unit": "F"})], wanted)
     Score(score=0.5, reason="weather: unit is 'F', not 'C'")

@@ -5,8 +5,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from tierlab.answers import Score, Unscored, clip, fenced, tidy
-from tierlab.code_scoring import run_python
+from tierlab.scorers.answers import Score, Unscored, clip, fenced, tidy
+from tierlab.scorers.code import run_python
 
 REGEX_CHARS, REGEX_SECONDS = 20_000, 5
 _SEARCH = """

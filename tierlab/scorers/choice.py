@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from tierlab.answers import Score, clip, json_values
+from tierlab.scorers.answers import Score, clip, json_values
 
 _FIELDS = ("answer", "label", "choice", "category")
 _MARK = re.compile(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tierlab.answers import Score
+from tierlab.scorers.answers import Score
 
 _FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
 _MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)

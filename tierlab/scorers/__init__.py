@@ -1,0 +1,1 @@
+"""The scorers, one room each; `tierlab.scoring` offers them by name."""
