@@ -291,9 +291,9 @@ def test_no_email_address_is_kept(tmp_path):
 
 def test_quarantine_shows_no_text(tmp_path):
     row = sample("litellm_spendlogs.jsonl")[0]
-    secret = "Dear doctor, my secret is sk-ant-api03-abcdefghijklmnop and jo@example.com"
+    secret = "Dear doctor, my secret is sk-ant-fake03-abcdefghijkl and jo@example.com"
     rows = [row | {"prompt_tokens": secret}, row | {"prompt_tokens": -5, "messages": secret}, row | {"startTime": secret}]
-    rows += [row | {"prompt_tokens": "sk-ant-api03-abcdefghijklmnop"}]
+    rows += [row | {"prompt_tokens": "sk-ant-fake03-abcdefghijkl"}]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"messages": "' + secret)
     usage = tl.read_usage(tmp_path / "log.jsonl")
     shown = usage.quarantine.to_csv()
@@ -383,6 +383,42 @@ def test_otel_parents_do_not_count_their_children_again(tmp_path):
     spans += [agent, {"spanId": "db", "startTimeUnixNano": "1788256800000000000", "attributes": []}]
     usage = read_json(tmp_path, [record])
     assert counted(usage) == (3, 1, 2, 0)
+
+
+def test_otel_metrics_are_not_requests(tmp_path):
+    usage = read_json(tmp_path, [{"resourceMetrics": []}, sample("otel_spans.jsonl")[0]])
+    assert (counted(usage), usage.quarantine["reason"].item()) == (
+        (2, 1, 1, 0),
+        "metrics hold no single requests: export spans",
+    )
+
+
+def test_focus_rows_of_other_services_are_set_aside(tmp_path):
+    file = tmp_path / "focus.csv"
+    text = (SAMPLES / "focus_ai.csv").read_text()
+    header, first, *_ = text.splitlines()
+    file.write_text(
+        "\n".join(
+            [
+                header,
+                first,
+                first.replace("AI and Machine Learning", "Containers"),
+                first.replace("Usage,claude", "Credit,claude"),
+            ]
+        )
+    )
+    usage = tl.read_usage(file)
+    assert counted(usage) == (3, 2, 1, 0)
+    assert usage.billed[["provider", "usd"]].values.tolist() == [["anthropic", 4.2]]  # a credit is money, not tokens
+
+
+def test_claude_code_compaction_is_beside_the_message(tmp_path):
+    row = sample("claude_code_session.jsonl")[2]
+    row["message"]["usage"]["iterations"] = [
+        {"type": "compaction", "input_tokens": 7, "output_tokens": 3},
+        {"type": "message", "input_tokens": 100},
+    ]
+    assert summed(read_json(tmp_path, [row])) == (107, 900, 200, 0, 53)
 
 
 def test_claude_code_keeps_the_first_time_and_the_most_output():
@@ -492,7 +528,7 @@ def test_a_wrong_map_names_the_nearest_column(tmp_path, columns, message):
     file = tmp_path / "log.csv"
     file.write_text("model,uncached_input_tokens,output_tokens,user\ngpt-5.5,1,1,u\n")
     with pytest.raises(ValueError, match=message):
-        tl.read_usage(file, columns=columns, format="plain")
+        tl.read_usage(file, columns=columns)
 
 
 def test_a_column_that_is_nearly_ours_is_not_passed_over(tmp_path):

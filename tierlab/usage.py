@@ -6,10 +6,7 @@ is set aside with its reason, and the account says how much of each source was k
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
-from hashlib import file_digest
-from itertools import chain, islice
-from pathlib import Path
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,18 +15,17 @@ import pandas as pd
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.names import canonical, unknown
 from tierlab.readers import anthropic, focus, gateways, google, litellm, openai, otel, sessions
-from tierlab.readers.files import BLOCK, FAST_BLOCK, Fault, find, opened, records
+from tierlab.readers.files import find
+from tierlab.readers.piece import Piece, content, copied, read_file
 from tierlab.readers.plain import plain
-from tierlab.readers.reader import nearest, recognised
 from tierlab.readers.repeats import covered, logged_and_reported, repeats
-from tierlab.readers.sheet import Sheet
 
 READERS = tuple(
     reader for room in (anthropic, openai, google, litellm, gateways, otel, sessions, focus) for reader in room.READERS
 )
+FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _TEXT = ("model_id", "task", "user", "team", "region", "status", "source")
-_PROBED = 1000  # records looked at before a file counts as unknown
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
     if format != "auto":
         by_name = {reader.name: reader for reader in readers}
         if format not in by_name:
-            raise ValueError(unknown("format", format, ["auto", *sorted(by_name)]))
+            raise ValueError(unknown("format", format, ["auto", *FORMATS]))
         chosen = by_name[format]
     try:
         ZoneInfo(timezone)
@@ -154,116 +150,17 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
     sizes = Counter(file.stat().st_size for file in files)
     for file in files:
         try:
-            alone = sizes[file.stat().st_size] == 1
-            first = contents.setdefault(file if alone else _content(file), len(pieces))
-            again = first < len(pieces)
-            pieces.append(_copy(file, pieces[first]) if again else _read(file, chosen, readers, timezone))
+            key = file if sizes[file.stat().st_size] == 1 else content(file)
+            again = contents.get(key)
+            pieces.append(
+                copied(file, again) if again else read_file(file, chosen, readers, timezone, own if columns else None)
+            )
+            contents[key] = pieces[-1]
         except (ValueError, OSError) as error:
             if len(files) == 1:
                 raise ValueError(f"{file}: {error}") from None
-            pieces.append(_Piece(file, "", problem=str(error)))
+            pieces.append(Piece(file, "", problem=str(error)))
     return _together(pieces, timezone)
-
-
-@dataclass
-class _Piece:
-    """What came out of one file."""
-
-    file: Path
-    format: str
-    kind: str = "requests"
-    provider: str = ""
-    problem: str = ""
-    copied: int = 0
-    rows_read: int = 0
-    kept: list = field(default_factory=list)
-    aside: list = field(default_factory=list)
-    faults: list = field(default_factory=list)
-    assumed: Counter = field(default_factory=Counter)
-
-
-def _content(file):
-    with file.open("rb") as stream:
-        return file_digest(stream, "blake2b").digest()
-
-
-def _copy(file, piece):
-    """A file with the content of one that was read before: all its rows are duplicates."""
-    return _Piece(file, piece.format, piece.kind, problem=piece.problem, rows_read=piece.rows_read, copied=piece.rows_read)
-
-
-def _read(file, reader, readers, timezone):
-    kind, stream = opened(file)
-    if kind == "empty":
-        raise ValueError("the file is empty")
-    piece, head, probe = _Piece(file, ""), [], []
-    for item in islice(stream, _PROBED):
-        head.append(item)
-        if not isinstance(item, Fault):
-            probe += (
-                [dict.fromkeys(map(str, item[1]))] if kind == "table" else [one for _, one in records([item], [])][:_PROBED]
-            )
-        if probe and (reader or kind == "table" or recognised(probe[-1], readers)):
-            break
-    reader = reader or next((found for record in reversed(probe) if (found := recognised(record, readers))), None)
-    if reader is None:
-        near = nearest(probe, readers)
-        fields = list(dict.fromkeys(name for record in probe[:50] for name in record))[:12]
-        raise ValueError(f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {fields}")
-    piece.format, piece.kind, piece.provider = reader.name, reader.kind, reader.provider
-    blocks = _frames if kind == "table" else _line_blocks if reader.fast and kind == "lines" else _record_blocks
-    for lines, frame in blocks(chain(head, stream), reader, piece.faults):
-        sheet = Sheet(frame, timezone)
-        with np.errstate(invalid="ignore"):
-            _sort_rows(piece, sheet, reader.columns(sheet), np.asarray(lines))
-    piece.rows_read += len(piece.faults)
-    return piece
-
-
-def _frames(tables, reader, faults):
-    """(lines, DataFrame of flat rows) of a table's blocks."""
-    for item in tables:
-        if isinstance(item, Fault):
-            faults.append(item)
-        elif reader.rows is None:
-            yield item[0], item[1].rename(columns=str).reset_index(drop=True)
-        else:
-            yield from _blocks(zip(item[0].tolist(), item[1].to_dict("records"), strict=True), reader, faults)
-
-
-def _record_blocks(stream, reader, faults):
-    return _blocks(records(stream, faults), reader, faults)
-
-
-def _line_blocks(stream, reader, faults):
-    """Blocks of JSON lines through the reader's fast way, one by one where a line of the block does not fit it."""
-    while block := list(islice(stream, FAST_BLOCK)):
-        frame = reader.fast([line for _, line in block])
-        if frame is None:
-            yield from _record_blocks(block, reader, faults)
-        else:
-            yield [number for number, _ in block], frame
-
-
-def _blocks(pairs, reader, faults):
-    """(lines, DataFrame of flat rows) of JSON records, a block at a time."""
-    rows = reader.rows(pairs) if reader.rows else pairs
-    while block := list(islice(rows, BLOCK)):
-        faults.extend(Fault(line, "not an object") for line, row in block if row is None)
-        block = [(line, row) for line, row in block if row is not None]
-        yield [line for line, _ in block], pd.DataFrame([row for _, row in block]).reset_index(drop=True)
-
-
-def _sort_rows(piece, sheet, columns, lines):
-    """Put the rows of a block where they belong: kept, or aside."""
-    good = sheet.reason == ""
-    table = pd.DataFrame(columns, index=sheet.raw.index).assign(row=lines, money_only=sheet.money_only)
-    piece.kept.append(table[good])
-    owned = [name for name in ("own_tokens", "own_money", "own_currency") if name in table]
-    bad = table.loc[~good, owned].assign(line=lines[~good], reason=sheet.reason[~good], excerpt=sheet.excerpt[~good])
-    piece.aside.append(bad)
-    piece.assumed.update(sheet.assumed)
-    piece.rows_read += len(sheet)
 
 
 def _together(pieces, timezone):

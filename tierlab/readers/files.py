@@ -26,6 +26,7 @@ from tierlab.readers.mending import mended
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
 BLOCK = 1 << 16  # rows handled at a time: what bounds the memory
 FAST_BLOCK = 1 << 14  # lines read at once the fast way: what one bad line sends the slow way
+_ENDS_EARLY = "\x00packed file ends early"  # stands for the line that is not there
 _CELLS = "another number of cells than the header"
 _SHORT = 20  # characters of a first line that begins a document of many lines rather than a record
 _OPEN_QUOTE_LINES = 50  # lines that a quoted cell may span before its quote counts as stray
@@ -115,7 +116,7 @@ def _lines(path):
                 text = line if wide else _text(line)
                 yield number, text.lstrip("\ufeff") if number == 1 else text
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            yield 0, "\x00packed file ends early"
+            yield 0, _ENDS_EARLY
 
 
 def _wide(head):
@@ -133,8 +134,10 @@ def _text(line):
 
 
 def _document(lines):
-    text = "".join(line for _, line in lines if not line.startswith("\x00"))
-    document, faults = mended(text)
+    lines = [line for _, line in lines]
+    document, faults = mended("".join(line for line in lines if line != _ENDS_EARLY))
+    if _ENDS_EARLY in lines:
+        yield Fault(0, _ENDS_EARLY[1:])
     if document is not None:
         yield 1, document
     yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
@@ -158,7 +161,7 @@ def records(stream, faults):
         if isinstance(value, str):
             line, value = value, parsed(value)
             if value is None:
-                early = line.startswith("\x00")
+                early = line == _ENDS_EARLY
                 faults.append(
                     Fault(number, line[1:] if early else "broken JSON line", "" if early else f"{len(line):,} characters")
                 )
@@ -172,15 +175,19 @@ def records(stream, faults):
 
 def _table(lines):
     """Blocks of rows of a CSV file; a row with another number of cells than the header is a fault."""
-    lines = ((number, line) for number, line in lines if line.strip() or line.startswith("\x00"))
+    lines = ((number, line) for number, line in lines if line.strip())
     header_line = next(lines)
     delimiter = Counter({mark: header_line[1].count(mark) for mark in ",;\t"}).most_common(1)[0][0]
-    header = [name.strip() for name in next(csv.reader([header_line[1]], delimiter=delimiter))]
+    try:
+        header = [name.strip() for name in next(csv.reader([header_line[1].rstrip("\r\n")], delimiter=delimiter))]
+    except csv.Error:
+        raise ValueError("the header cannot be read") from None
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise ValueError(f"the header has {twice!r} twice")
     while block := list(islice(lines, BLOCK)):
-        if not any(line.count('"') % 2 or line[0] == "\x00" for _, line in block):
+        text = "".join(line for _, line in block)
+        if "\x00" not in text and text.count("\r") == text.count("\r\n") and not any(line.count('"') % 2 for _, line in block):
             try:
                 yield from _clean_rows(block, header, delimiter)
                 continue
@@ -216,7 +223,7 @@ def _careful_rows(block, header, delimiter):
     """Rows of lines with a quote that does not close on its line: a cell of several lines, or a stray quote."""
     lines, rows = [], []
     for number, text in _balanced(block):
-        if text is None or text.startswith("\x00"):
+        if text is None or text == _ENDS_EARLY:
             yield Fault(number, "a quote that does not close" if text is None else text[1:])
             continue
         try:

@@ -15,7 +15,7 @@ _IDENTITY = (
 
 def _columns(sheet):
     category = pd.Series(sheet.text("ServiceCategory"), dtype=object)
-    other = category.notna() & ~category.astype("str").str.lower().str.contains("ai|machine learning|generative")
+    other = category.notna() & ~category.astype("str").str.lower().str.contains(r"\bai\b|machine learning|generative")
     sheet.refuse(other, "a service that serves no models", "ServiceCategory")
     sheet.refuse(sheet.empty("BilledCost"), "no BilledCost")
     money = sheet.numbers("BilledCost")

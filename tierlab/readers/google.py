@@ -28,7 +28,7 @@ def _metadata_rows(records):
         yield (
             line,
             {
-                "at": next((record[name] for name in _TIMES if record.get(name) is not None), None),
+                "time": next((record[name] for name in _TIMES if record.get(name) is not None), None),
                 "model": record.get("modelVersion", record.get("model_version", record.get("model"))),
                 "id": record.get("responseId", record.get("response_id")),
                 "finish": next((c.get("finishReason") for c in children(record, "candidates") if c), None),
@@ -48,7 +48,7 @@ def _metadata(sheet):
     whole = prompt + sheet.counts("tools")
     found = buckets(sheet, whole, read, 0.0, 0.0, answer, cache_inside=True, reasoning=thoughts, reasoning_inside=False)
     return found | {
-        "at": sheet.times("at"),
+        "at": sheet.times("time"),
         "model_id": sheet.models("model"),
         "status": sheet.finished("finish"),
         "source": "recorded",

@@ -85,7 +85,7 @@ def _claude(sheet):
 
 def _codex_rows(records):
     """A row per line; the counts of a request are those of last_token_usage, or what the total has grown by."""
-    records = list(records)
+    records = sorted(records, key=lambda pair: str(pair[1].get("timestamp")))  # a running total has an order
     models = [child(record, "payload").get("model") for _, record in records if record.get("type") == "turn_context"]
     model = next((name for name in models if name), None)
     seen, highest = set(), dict.fromkeys(_TOTAL, 0)
