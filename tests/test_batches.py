@@ -16,8 +16,8 @@ import pytest
 import tierlab as tl
 from tests.batch_services import INPUT, OUTPUT, Anthropic, Google, Killed, OpenAI, OpenAIChat, answer
 from tests.servers import ROOT, Reply
-from tierlab import batch_apis
 from tierlab.__main__ import main
+from tierlab.apis import batches as batch_apis
 from tierlab.examples import Example
 from tierlab.providers import Candidate, Prompt, ProviderError, connect
 from tierlab.store import Store, read
@@ -558,7 +558,7 @@ class TestEmulators:
 
 def test_no_key_is_in_the_store(store, monkeypatch):
     for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
-        monkeypatch.setenv(name, "sk-test-0123456789abcdef")
+        monkeypatch.setenv(name, "sk-fake-0123456789abcdef")
     service = Anthropic({"Rome": "bad"})
     run(service, "anthropic", store)
     assert b"0123456789abcdef" not in b"".join(path.read_bytes() for path in store.parent.iterdir())

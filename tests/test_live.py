@@ -89,7 +89,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-secret-123456")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-fake-not-a-secret-1")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tierlab.batch_apis import APIS, LiveWire, split
+from tierlab.apis.batches import APIS, LiveWire, split
 from tierlab.catalog import load_prices
 from tierlab.pricing import tariff
 from tierlab.providers import IN_BATCH, ProviderError, connect, failure

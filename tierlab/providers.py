@@ -1,6 +1,6 @@
 """Models of any provider behind one protocol: what is asked, what comes back, and what can go wrong.
 
-An adapter (`anthropic_api`, `openai_api`, `google_api`, `replay`) turns a `Prompt` into its SDK's call and the
+An adapter (a room of `tierlab.apis`) turns a `Prompt` into its SDK's call and the
 answer into a `Reply`. It never retries: the runner owns the loop, so that every attempt is counted and paid for once.
 SDKs are imported when a candidate is connected.
 """
@@ -18,11 +18,11 @@ from tierlab.names import unknown
 
 # provider -> room of its adapter, environment variables that may hold the key
 ADAPTERS = {
-    "anthropic": ("anthropic_api", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
-    "openai": ("openai_api", ("OPENAI_API_KEY",)),
-    "openai-chat": ("openai_api", ("OPENAI_API_KEY",)),
-    "compatible": ("openai_api", ()),  # a server of your own: a key for OpenAI is never sent to it
-    "google": ("google_api", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
+    "anthropic": ("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
+    "openai": ("openai", ("OPENAI_API_KEY",)),
+    "openai-chat": ("openai", ("OPENAI_API_KEY",)),
+    "compatible": ("openai", ()),  # a server of your own: a key for OpenAI is never sent to it
+    "google": ("google", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
     "replay": ("replay", ()),
 }
 COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
@@ -309,7 +309,7 @@ def connect(chosen, *, timeout_s=120.0, transport=None):
     room, variables = ADAPTERS[chosen.provider]
     if variables and not any(os.environ.get(name) for name in variables):
         raise ValueError(f"{chosen.provider} needs a key: set the environment variable {' or '.join(variables)}")
-    return import_module(f"tierlab.{room}").connect(chosen, timeout_s=timeout_s, transport=transport)
+    return import_module(f"tierlab.apis.{room}").connect(chosen, timeout_s=timeout_s, transport=transport)
 
 
 def http_client(timeout_s, transport=None):

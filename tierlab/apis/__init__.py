@@ -1,0 +1,1 @@
+"""Adapters to the providers' SDKs, one room each, live and in batches; `tierlab.providers` has the protocol."""
