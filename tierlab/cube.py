@@ -19,6 +19,7 @@ from tierlab.pricing import COST_COLUMNS, FLAGS
 
 DIMENSIONS = ("task", "team", "batch", "status", "region")
 ONE_IN = 20  # of the users with the highest cost, whose share is reported: the top 5 %
+_LONGEST = 1e9  # seconds: a longer latency is none
 _NO_TIME = -(10**6)  # the bin of a latency of 0
 _BIN = 1.01  # a latency is known to a bin of this ratio
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -141,7 +142,8 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
     >>> cube.account.set_aside.values.tolist()
     [['unknown model', 'gpt-9', 1]]
     """
-    start, end = (None if day is None else _utc_midnight(day, timezone) for day in (start, end))
+    zone = _zone(timezone)
+    start, end = (day if day is None else _utc(pd.Timestamp(day).normalize(), zone) for day in (start, end))
     with open_log(usage, engine, memory_limit) as log:
         rows = checked_rows(log.table, start, end)
         survey = log.backend.execute(
@@ -160,7 +162,7 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
     known = sound["model_id"].isin(rates.ids)
     if sums["rows"].sum() != sound.loc[known, "rows"].sum():
         raise ValueError("the log changed while it was read; let what writes it finish, or copy it first")
-    lost = [pd.DataFrame({"reason": ["a line without the header's columns"], "model_id": [None], "rows": [log.unreadable]})]
+    lost = [pd.DataFrame({"reason": ["a line that is no row of its file"], "model_id": [None], "rows": [log.unreadable]})]
     lost += [survey[survey["fault"].notna()].rename(columns={"fault": "reason"}), sound[~known].assign(reason="unknown model")]
     lost += [
         sums[sums["gap"].notna()].assign(
@@ -184,12 +186,15 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
     return Cube(_daily(sums, rates), users, latency, account, tuple(c for c in _OPTIONAL if c not in log.table.columns))
 
 
-def _utc_midnight(day, timezone):
+def _zone(timezone):
     try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(unknown("time zone", timezone, sorted(available_timezones()))) from None
-    return pd.Timestamp(day).normalize().tz_localize(zone).tz_convert("UTC").tz_localize(None)
+
+
+def _utc(local, zone):
+    return local.tz_localize(zone).tz_convert("UTC").tz_localize(None)
 
 
 def _total(table, by):
@@ -289,7 +294,7 @@ def _latency(backend, rows, quarters, ids):
     by = ["model_id", *(["task"] if "task" in rows.columns else [])]
     counts = []
     for measure in (column for column in ("ttft_s", "end_to_end_s") if column in rows.columns):
-        spent = rows.filter(rows[measure] >= 0)
+        spent = rows.filter(rows[measure].between(0, _LONGEST))
         place = (spent[measure] > 0).ifelse((spent[measure].ln() / float(np.log(_BIN))).floor(), _NO_TIME).cast("int32")
         quarter = count_off([spent.at >= start for start in list(quarters.values())[1:]])
         counted = spent.group_by(*by, quarter=quarter, place=place).agg(n=lambda t: t.count())

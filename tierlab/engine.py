@@ -3,6 +3,8 @@
 A log larger than memory is scanned where it lies; what a query cannot hold goes to a folder that is deleted after.
 """
 
+import csv
+import gzip
 import os
 import tempfile
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS, check_columns
 
-SUFFIXES = (".parquet", ".csv")
+_KIND = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,18 @@ def files_of(usage):
     found = set()
     for name in names:
         inside = Path(name.anchor).glob(str((name / "**" / "*" if name.is_dir() else name).relative_to(name.anchor)))
-        found |= {path for path in inside if path.suffix in SUFFIXES and path.is_file()}
+        found |= {path for path in inside if _kind(path) and path.is_file()}
         if name.is_file() and name not in found:
             raise ValueError(f"{name}: a usage log is a .parquet or .csv file; tierlab.read_usage reads other formats")
-    kinds = {path.suffix for path in found}
+    kinds = {_kind(path) for path in found}
     if len(kinds) != 1:
         what = "both .parquet and .csv files; give one kind" if found else "no .parquet or .csv file"
         raise ValueError(f"{', '.join(map(str, names))}: {what}")
     return sorted(map(str, found))
+
+
+def _kind(path):
+    return next((kind for suffix, kind in _KIND.items() if str(path).endswith(suffix)), None)
 
 
 def _duckdb(folder, memory_limit):
@@ -111,25 +117,33 @@ def _columnar(frame):
 
 
 def _scanned(files, backend, folder):
-    if files[0].endswith(".parquet"):
-        return _log(_read(backend, "parquet", files), backend)
+    kind = _kind(files[0])
     if backend.name != "duckdb":
-        return _log(_read(backend, "csv", files), backend)
-    # One pass over the text, as text: the queries then read columns, and a line that is no row is kept count of.
-    columns = f"read_csv({files!r}, all_varchar = true, header = true, delim = ',', quote = '\"', union_by_name = true"
-    copy = folder / "log.parquet"
-    backend.raw_sql(f"COPY (FROM {columns}, store_rejects = true)) TO '{copy}' (FORMAT parquet)")
-    (unreadable,) = backend.raw_sql("SELECT count(DISTINCT (file_id, line)) FROM reject_errors").fetchone()
-    return _log(backend.read_parquet(copy), backend, unreadable)
+        as_text = {"inferSchema": False} if (backend.name, kind) == ("pyspark", "csv") else {}
+        tables = [getattr(backend, f"read_{kind}")(file, **as_text) for file in files]
+        return _log(ibis.union(*tables) if len(tables) > 1 else tables[0], backend)
+    if kind == "parquet":
+        return _log(backend.read_parquet(files, union_by_name=True), backend)
+    lost = sum(_as_parquet(backend, file, folder / f"{place}.parquet") for place, file in enumerate(files))
+    return _log(backend.read_parquet(folder / "*.parquet", union_by_name=True), backend, lost)
 
 
-def _read(backend, kind, files):
-    options = {
-        ("duckdb", "parquet"): {"union_by_name": True},
-        ("pyspark", "parquet"): {"mergeSchema": True},
-        ("pyspark", "csv"): {"header": True, "inferSchema": False},
-    }
-    return getattr(backend, f"read_{kind}")(files, **options.get((backend.name, kind), {}))
+def _as_parquet(backend, file, copy):
+    """Copy a CSV file, cell by cell as text, in a form that queries read by column; returns the lines that are no row.
+
+    A quotation mark that is never closed swallows the lines after it, so lines are counted, not what a parser reports.
+    """
+    opened = gzip.open if file.endswith(".gz") else open
+    with opened(file, "rb") as stream:
+        header = stream.readline().decode("utf-8-sig", "replace")
+        lines = sum(not line.isspace() for line in stream)
+    columns = dict.fromkeys(next(csv.reader([header]), []), "VARCHAR")
+    if not columns:
+        raise ValueError(f"{file}: the file is empty; a usage log has a header line")
+    form = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
+    backend.raw_sql(f"COPY (FROM read_csv({file!r}, columns = {columns!r}, {form})) TO '{copy}' (FORMAT parquet)")
+    (rows,) = backend.raw_sql(f"SELECT count(*) FROM '{copy}'").fetchone()
+    return lines - rows
 
 
 def _log(table, backend, unreadable=0):

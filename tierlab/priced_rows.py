@@ -87,7 +87,7 @@ def _count(column, name):
     if name not in OPTIONAL_COUNTS:
         faults.append((number.isnull(), f"missing {name}"))
     if not number.type().is_integer():
-        whole = (number == number.floor()) & (number.abs() <= _WHOLE)
+        whole = (number.abs() <= _WHOLE) & (number % 1 == 0)
         faults.append((~whole, f"fractional {name}"))
         number = whole.ifelse(number, ibis.null("float64")).cast("int64")
     return number, [*faults, (number < 0, f"negative {name}")]
