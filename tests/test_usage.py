@@ -323,14 +323,17 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
     split = {"ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}
     details = {"cached_tokens": 900, "cache_creation_tokens": 200, "cache_creation_token_details": split}
     rows.append(rows[0] | {"request_id": "split", "metadata": json.dumps({"usage_object": {"prompt_tokens_details": details}})})
+    anthropic = {"cache_read_input_tokens": 900, "cache_creation_input_tokens": 200, "cache_creation": split}
+    rows.append(rows[0] | {"request_id": "own names", "metadata": json.dumps({"usage_object": anthropic})})
     rows.append(rows[0] | {"request_id": "bare", "metadata": "{}", "completion_tokens": 9})
     fast = read_json(tmp_path, rows)
     slow = read_json(
         tmp_path, [*rows, rows[0] | {"request_id": 5, "metadata": {"usage_object": {}}, "total_tokens": "1250"}], "slow.jsonl"
     )
     pd.testing.assert_frame_equal(fast.requests, slow.requests[:-1])
-    assert fast.requests["cache_write_1h_tokens"].tolist() == [0, 0, 0, 50, 0]
-    assert fast.requests["reasoning_tokens"].tolist() == [0, 0, 60, 0, pd.NA]
+    assert fast.requests["cache_write_1h_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
+    assert fast.requests["cache_read_tokens"].tolist() == [900, 0, 0, 900, 900, 0]
+    assert fast.requests["reasoning_tokens"].tolist() == [0, 0, 60, 0, 0, pd.NA]
 
 
 def test_langfuse_details_must_add_up(tmp_path):
