@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.cube import DIMENSIONS, build_cube
+from tierlab.cube import build_cube
+from tierlab.cube_tables import DIMENSIONS
 from tierlab.names import BUCKETS
 from tierlab.pricing import COST_COLUMNS, FLAGS
 
@@ -203,6 +204,7 @@ def test_a_latency_of_zero_is_zero_and_a_negative_one_is_none(maintained):
     [
         ({"at": pd.NaT}, "missing at", "claude-opus-5-5"),
         ({"at": "soon"}, "missing at", "claude-opus-5-5"),
+        ({"at": pd.Timestamp("1970-01-01")}, "at outside 2000 to 2099", "claude-opus-5-5"),
         ({"model_id": None}, "missing model_id", None),
         ({"model_id": "gpt-9"}, "unknown model", "gpt-9"),
         ({"uncached_input_tokens": -1}, "negative uncached_input_tokens", "claude-opus-5-5"),
@@ -361,6 +363,8 @@ def test_wrong_questions_are_refused(maintained, tmp_path):
     for change, message in (
         ({"ouput_tokens": 1}, "unknown column 'ouput_tokens'; did you mean 'output_tokens'"),
         ({"input_tokens": 1}, "split_input"),
+        ({"at": 1_793_000_000}, "column 'at' has type int64; turn it into times"),
+        ({"output_tokens": True}, "column 'output_tokens' has type boolean; counts are whole numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             build_cube(one(**change), maintained)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS, check_columns
 
+_VIEW = "tierlab_requests"
 _KIND = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 
 
@@ -65,8 +66,9 @@ def open_log(usage, engine=None, memory_limit="2GB"):
         try:
             if isinstance(usage, pd.DataFrame):
                 _check(usage.columns)
-                view = backend.create_view("requests", ibis.memtable(_columnar(usage)), overwrite=True)
+                view = backend.create_view(_VIEW, ibis.memtable(_columnar(usage)), overwrite=True)
                 yield _log(view, backend)
+                backend.drop_view(_VIEW)
             else:
                 yield _scanned(files_of(usage), backend, Path(folder))
         finally:

@@ -18,6 +18,7 @@ from tierlab.pricing import _rate_book
 COUNTS = (*(f"{bucket}_tokens" for bucket in BUCKETS), "reasoning_tokens", "requests", "attempts", "context_above")
 OPTIONAL_COUNTS = COUNTS[5:]  # may be missing in a row: they decide no price
 ONE, REPORTED, UNREPORTED = range(3)  # a single request; an aggregate with its context band; one without
+_TIMES = (pd.Timestamp("2000-01-01"), pd.Timestamp("2099-12-31 23:59:59.999999"))
 _WHOLE = 2**53  # up to here a float holds every whole number
 
 
@@ -36,7 +37,7 @@ def checked_rows(table, start=None, end=None):
     have = [column for column in REQUEST_COLUMNS if column in table.columns]
     columns = {"model_id": _text(table.model_id), "at": _time(table.at)}
     at = columns["at"]
-    faults = [(at.isnull(), "missing at")]
+    faults = [(at.isnull(), "missing at"), (~at.between(*_TIMES), "at outside 2000 to 2099")]
     faults += [(at < start, "outside the period")] if start is not None else []
     faults += [(at >= end, "outside the period")] if end is not None else []
     faults.append((columns["model_id"].isnull(), "missing model_id"))
@@ -62,6 +63,8 @@ def _text(column):
 
 def _time(column):
     kind = column.type()
+    if not (kind.is_timestamp() or kind.is_date() or kind.is_string() or kind.is_null()):
+        raise ValueError(f"column 'at' has type {kind}; turn it into times")
     if kind.is_timestamp() and kind.timezone is None:
         return column.cast("timestamp(6)")
     moment = column.try_cast("timestamp('UTC')") if kind.is_string() else column.cast("timestamp('UTC')")
@@ -82,6 +85,9 @@ def _number(column):
 
 def _count(column, name):
     """A column of counts as whole numbers, and the faults to look for."""
+    kind = column.type()
+    if not (kind.is_string() or kind.is_null() or (kind.is_numeric() and not kind.is_boolean())):
+        raise ValueError(f"column {name!r} has type {kind}; counts are whole numbers")
     number, no_number = _number(column)
     faults = [] if no_number is None else [(no_number, f"no number in {name}")]
     if name not in OPTIONAL_COUNTS:
@@ -149,10 +155,10 @@ def rate_table(prices, spellings, first_at, last_at):
         over=length > book.window[key],
         stepped=np.isfinite(book.steps[key]).any(axis=1),
     )
-    return RateTable(ids, frame.astype({"slot": "int8", "level": "int8", "spelt": "str"}), edges, levels)
+    return RateTable(ids, frame.astype({"slot": "int16", "level": "int16", "spelt": "str"}), edges, levels)
 
 
-def priced_rows(rows, rates, clock):
+def priced_rows(rows, rates):
     """The rows of known models, each with its rate.
 
     Parameters
@@ -160,13 +166,11 @@ def priced_rows(rows, rates, clock):
     rows : ibis.Table
         From `checked_rows`, those without a fault.
     rates : RateTable
-    clock : list of (Timestamp or None, int)
-        From `local_clock`.
 
     Returns
     -------
     ibis.Table
-        With local (time), kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (the bucket that has tokens and no
+        With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (the bucket that has tokens and no
         rate, missing where the row has a price) and rate and usd_<bucket> of `rates.frame`.
     """
     have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
@@ -176,10 +180,9 @@ def priced_rows(rows, rates, clock):
         kind = rows["aggregate"].ifelse(band.isnull().ifelse(UNREPORTED, REPORTED), ONE).cast("int8")
         given = rows["aggregate"].ifelse(ibis.coalesce(band + 1, 0), given)
     rows = rows.mutate(
-        local=_local(rows.at, clock),
         kind=kind,
-        slot=count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
-        level=count_off([given > level for level in rates.levels.tolist()]),
+        slot=_count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
+        level=_count_off([given > level for level in rates.levels.tolist()]),
     )
     batch = rows.batch if "batch" in rows.columns else ibis.literal(False)
     gaps = [bucket for bucket in have if rates.frame[f"no_{bucket}"].any()]
@@ -196,21 +199,16 @@ def priced_rows(rows, rates, clock):
     return rows.mutate(gap=ibis.cases(*reasons, else_=ibis.null("string")) if reasons else ibis.null("string"))
 
 
-def count_off(passed):
+def _count_off(passed):
     """How many of some nested conditions hold."""
-    found = ibis.literal(0, "int8")
-    for condition in passed:
-        found = found + condition.cast("int8")
-    return found.cast("int8")
+    return sum((condition.cast("int16") for condition in passed), ibis.literal(0, "int16")).cast("int16")
 
 
-def _local(at, clock):
-    local = at + ibis.interval(seconds=clock[0][1]) if clock[0][1] else at
-    return (
-        ibis.cases(*((at >= edge, at + ibis.interval(seconds=s)) for edge, s in clock[:0:-1]), else_=local)
-        if clock[1:]
-        else local
-    )
+def with_local(rows, clock):
+    """Rows with `local`, the time that a clock of `local_clock` shows."""
+    local = rows.at + ibis.interval(seconds=clock[0][1]) if clock[0][1] else rows.at
+    later = [(rows.at >= edge, rows.at + ibis.interval(seconds=seconds)) for edge, seconds in clock[:0:-1]]
+    return rows.mutate(local=ibis.cases(*later, else_=local) if later else local)
 
 
 def local_clock(timezone, first_at, last_at):
@@ -238,18 +236,3 @@ def local_clock(timezone, first_at, last_at):
         edge = minutes[np.flatnonzero(ahead(minutes) != clock[-1][1])[0]]
         clock.append((edge, int(seconds[place + 1])))
     return clock
-
-
-def periods(unit, timezone, first_at, last_at):
-    """The local quarters ("Q") or months ("M") between two times, and the UTC time at which each begins.
-
-    Examples
-    --------
-    >>> periods("Q", "Europe/Berlin", pd.Timestamp("2026-09-30 21:00"), pd.Timestamp("2026-09-30 22:00"))
-    {'2026Q3': Timestamp('2026-06-30 22:00:00'), '2026Q4': Timestamp('2026-09-30 22:00:00')}
-    """
-    ends = [pd.Timestamp(at).tz_localize("UTC").tz_convert(timezone).tz_localize(None) for at in (first_at, last_at)]
-    return {
-        str(period): period.start_time.tz_localize(timezone).tz_convert("UTC").tz_localize(None)
-        for period in pd.period_range(*ends, freq=unit)
-    }
