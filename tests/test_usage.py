@@ -221,6 +221,12 @@ def test_anthropic_row_without_a_model_is_set_aside_not_priced_at_nothing(tmp_pa
     assert usage.account.totals["difference"].tolist() == [11.0]  # 10 in and 1 out are in the source and not in ours
 
 
+def test_a_page_with_more_after_it_says_so(tmp_path):
+    page = report({}) | {"has_more": True}
+    assert "more: are they here too? (1 rows)" in read_json(tmp_path, [page]).account.files.loc[0, "assumed"]
+    assert "more" not in read_json(tmp_path, [report({})]).account.files.loc[0, "assumed"]
+
+
 def test_a_report_read_twice_counts_once(tmp_path):
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text(json.dumps(report({})))
@@ -331,6 +337,7 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
         tmp_path, [*rows, rows[0] | {"request_id": 5, "metadata": {"usage_object": {}}, "total_tokens": "1250"}], "slow.jsonl"
     )
     pd.testing.assert_frame_equal(fast.requests, slow.requests[:-1])
+    assert "(1 rows)" in fast.account.files.loc[0, "assumed"]  # only the sample's own row says no time to live
     assert fast.requests["cache_write_1h_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
     assert fast.requests["cache_read_tokens"].tolist() == [900, 0, 0, 900, 900, 0]
     assert fast.requests["reasoning_tokens"].tolist() == [0, 0, 60, 0, 0, pd.NA]

@@ -30,7 +30,7 @@ def _report_rows(records):
                 if result is None:
                     yield line, None
                     continue
-                times = {name: bucket.get(name) for name in ("starting_at", "ending_at")}
+                times = {name: bucket.get(name) for name in ("starting_at", "ending_at")} | {"has_more": page.get("has_more")}
                 yield line, _counted(result) | times
 
 
@@ -44,7 +44,7 @@ def _analytics_rows(records):
             group, actor = child(row, "group"), child(row, "group").get("actor")
             if isinstance(actor, dict):
                 group = group | {"actor": actor.get("email_address") or actor.get("id") or actor.get("name")}
-            times = {name: row.get(name) for name in ("starting_at", "ending_at")}
+            times = {name: row.get(name) for name in ("starting_at", "ending_at")} | {"has_more": page.get("has_more")}
             yield line, _counted(child(row, "usage")) | child(row, "cost") | group | times
 
 
@@ -92,6 +92,7 @@ def _console_usage(sheet):
 def _tokens(sheet, names, *, model, tier, own_tokens, **columns):
     whole, read, write_5m, write_1h, output = (sheet.counts(name) for name in names[:5])
     sheet.refuse(sheet.empty(names[0]) & sheet.empty(names[4]), "no token counts")
+    sheet.assume_pages()
     fast = pd.Series(sheet.text("speed"), dtype=object).eq("fast").to_numpy(bool)
     sheet.assume(fast, "speed 'fast', which has a price of its own, is priced as standard")
     sheet.assume(sheet.counts(names[5]) > 0, "web searches are charged by the search, not by these tokens")
@@ -143,6 +144,7 @@ def _console_cost(sheet):
 
 def _money(sheet, usd, *, amount, **columns):
     sheet.refuse(sheet.empty(amount), "no amount")
+    sheet.assume_pages()
     sheet.only_usd("currency")
     sheet.money_only[:] = True
     names = pd.Series(sheet.text("model"), dtype=object)

@@ -85,7 +85,7 @@ def _litellm_fast(lines):
         cache_read=inner(*details, "cached_tokens").fillna(inner(usage, "cache_read_input_tokens")),
         cache_write=inner(*details, "cache_creation_tokens").fillna(inner(usage, "cache_creation_input_tokens")),
         cache_write_1h=hour.fillna(inner(usage, "cache_creation", "ephemeral_1h_input_tokens")),
-        ttl_known=hour.notna() | inner(usage, "cache_creation", "ephemeral_1h_input_tokens").notna(),
+        ttl_known=inner(*details, "cache_creation_token_details").notna() | inner(usage, "cache_creation").notna(),
         reasoning=inner(usage, "completion_tokens_details", "reasoning_tokens").fillna(known.map({True: 0.0, False: np.nan})),
         retries=inner("attempted_retries"),
         error_code=inner("error_information", "error_code"),

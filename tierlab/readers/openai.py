@@ -27,13 +27,14 @@ def _rows(records):
                     yield line, None
                     continue
                 amount = child(result, "amount")
-                times = {name: bucket.get(name) for name in ("start_time", "end_time")}
+                times = {name: bucket.get(name) for name in ("start_time", "end_time")} | {"has_more": page.get("has_more")}
                 money = {"amount_value": amount.get("value"), "amount_currency": amount.get("currency")} if amount else {}
                 yield line, {name: value for name, value in result.items() if name != "amount"} | money | times
 
 
 def _usage(sheet):
     sheet.refuse(sheet.empty("input_tokens") & sheet.empty("output_tokens") & sheet.empty("model"), _IDLE)
+    sheet.assume_pages()
     whole, output = sheet.counts("input_tokens", missing=None), sheet.counts("output_tokens", missing=None)
     read, write = sheet.counts("input_cached_tokens"), sheet.counts("input_cache_write_tokens")
     audio = sheet.counts("input_audio_tokens") + sheet.counts("output_audio_tokens")
@@ -55,6 +56,7 @@ def _usage(sheet):
 def _costs(sheet):
     sheet.refuse(sheet.empty("amount_value") & sheet.empty("line_item"), _IDLE)
     sheet.refuse(sheet.empty("amount_value"), "no amount_value")
+    sheet.assume_pages()
     sheet.only_usd("amount_currency")
     sheet.money_only[:] = True
     line, usd = sheet.text("line_item"), sheet.numbers("amount_value")

@@ -75,6 +75,10 @@ class Sheet:
         """Count rows in which something was taken for granted."""
         self.assumed[what] += int(np.sum(np.asarray(where, bool) & (self.reason == "")))
 
+    def assume_pages(self):
+        """Count rows of a page after which the source has more, which must have been read too."""
+        self.assume(self.cells("has_more").eq(True), "on a page after which there are more: are they here too?")
+
     def cells(self, name):
         """A column as it stands; all missing where the source lacks it."""
         return self.raw[name] if name in self.raw else pd.Series(np.full(len(self), None, object), self.raw.index)
