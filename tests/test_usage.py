@@ -598,6 +598,20 @@ def test_one_bad_row_and_a_half_written_last_line_lose_nothing_else(tmp_path):
     assert summed(usage) == (800, 900, 200, 0, 150)
 
 
+@pytest.mark.parametrize("first", ['{"req', '": 5}}', "x" * 300, '"'])
+def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
+    file = tmp_path / "log.jsonl"
+    file.write_text(first + "\n" + (SAMPLES / "litellm_spendlogs.jsonl").read_text())
+    assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
+
+
+def test_a_report_on_one_line_that_is_cut_off(tmp_path):
+    text = json.dumps(json.loads((SAMPLES / "anthropic_cost_report.json").read_text()))
+    file = tmp_path / "report.json"
+    file.write_text(text[: text.index('"Web Search Usage"')])
+    assert tl.read_usage(file).billed["usd"].sum() == pytest.approx(42.755 - 0.03)
+
+
 def test_a_truncated_report_keeps_its_whole_results(tmp_path):
     text = (SAMPLES / "anthropic_cost_report.json").read_text()
     file = tmp_path / "report.json"

@@ -28,7 +28,6 @@ BLOCK = 1 << 16  # rows handled at a time: what bounds the memory
 FAST_BLOCK = 1 << 14  # lines read at once the fast way: what one bad line sends the slow way
 _ENDS_EARLY = "\x00packed file ends early"  # stands for the line that is not there
 _CELLS = "another number of cells than the header"
-_SHORT = 20  # characters of a first line that begins a document of many lines rather than a record
 _OPEN_QUOTE_LINES = 50  # lines that a quoted cell may span before its quote counts as stray
 csv.field_size_limit(1 << 30)
 
@@ -92,14 +91,13 @@ def opened(path):
         return "table", _parquet(path)
     stream = _lines(path)
     head = list(islice(stream, 50))
-    first = next((line.lstrip() for _, line in head if line.strip()), "")
-    if not first:
+    texts = [line for _, line in head if line.strip()]
+    if not texts:
         return "empty", iter(())
     stream = chain(head, stream)
-    if first[0] not in "{[":
-        return "table", _table(stream)
-    whole = parsed(first) is None and (first.strip() in ("{", "[") or len(first.strip()) <= _SHORT)
-    return ("document", _document(stream)) if whole else ("lines", (item for item in stream if item[1].strip()))
+    if 2 * sum(isinstance(parsed(line), (dict, list)) for line in texts) >= len(texts):
+        return "lines", (item for item in stream if item[1].strip())
+    return ("document", _document(stream)) if texts[0].lstrip()[0] in "{[" else ("table", _table(stream))
 
 
 def _lines(path):
@@ -134,13 +132,15 @@ def _text(line):
 
 
 def _document(lines):
-    lines = [line for _, line in lines]
-    document, faults = mended("".join(line for line in lines if line != _ENDS_EARLY))
-    if _ENDS_EARLY in lines:
-        yield Fault(0, _ENDS_EARLY[1:])
-    if document is not None:
-        yield 1, document
+    lines = list(lines)
+    document, faults = mended("".join(line for _, line in lines if line != _ENDS_EARLY))
+    if document is None:  # no document after all
+        yield from (item for item in lines if item[1].strip())
+        return
+    yield 1, document
     yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
+    if lines[-1][1] == _ENDS_EARLY:
+        yield Fault(0, _ENDS_EARLY[1:])
 
 
 def parsed(line):
