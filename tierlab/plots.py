@@ -20,6 +20,12 @@ from tierlab.frontier_plots import policies as policies
 from tierlab.frontier_plots import routing_curve as routing_curve
 from tierlab.frontier_plots import saving_map as saving_map
 from tierlab.names import unknown
+from tierlab.quarter_plots import forecast_fan as forecast_fan
+from tierlab.quarter_plots import savings_bars as savings_bars
+from tierlab.quarter_plots import spend_days as spend_days
+from tierlab.quarter_plots import tier_months as tier_months
+from tierlab.quarter_plots import unit_costs as unit_costs
+from tierlab.quarter_plots import waterfall as waterfall
 from tierlab.sample_plots import differences as differences
 from tierlab.sample_plots import pass_rates as pass_rates
 from tierlab.sample_plots import power_curves as power_curves

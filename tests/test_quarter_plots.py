@@ -1,0 +1,114 @@
+"""Figures of the quarterly report: what is drawn equals the table, bars begin at zero, names from a log stay text."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tierlab import plots
+from tierlab.forecast import forecast
+
+EVIL = "<script>alert(1)</script> $x^2$"
+
+
+@pytest.fixture(autouse=True)
+def house_style():
+    plots.use_style()
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return [t.get_text() for t in [*ax.texts, *ax.get_yticklabels()]]
+
+
+def effects():
+    return pd.DataFrame({"effect": ["volume", "tier_mix", "cache_batch", "price"], "usd": [30.0, 0.0, 10.0, -20.0]})
+
+
+def test_the_waterfall_leads_from_one_quarter_to_the_next():
+    ax = plots.waterfall(effects(), 100.0, 120.0)
+    bars = [end for b in ax.patches for end in (b.get_x(), b.get_x() + b.get_width())]
+    assert bars == pytest.approx([0, 100, 0, 120, 100, 130, 130, 140, 120, 140])
+    assert ax.get_xlim()[0] == 0
+    assert {"+$30.00", "+$10.00", "-$20.00", "$100", "$120", "cache and batch"} <= set(texts(ax))
+    assert "tier mix" not in texts(ax)
+
+
+def test_a_waterfall_that_does_not_add_up_is_refused():
+    with pytest.raises(ValueError, match="differ by -1 USD"):
+        plots.waterfall(effects(), 100.0, 121.0)
+
+
+def days():
+    spend = np.full(92, 10.0)
+    spend[20] = 50.0
+    table = pd.DataFrame({"day": pd.date_range("2026-07-01", periods=92), "usd": spend, "expected": 10.0})
+    return table.assign(flagged=table["usd"] > 20)
+
+
+def test_days_mark_what_is_flagged_and_draw_the_budget():
+    events = pd.DataFrame(
+        {"over": ["total"], "start": [pd.Timestamp("2026-07-21")], "end": [pd.Timestamp("2026-07-21")], "days": [1],
+         "direction": ["above"], "excess_usd": [40.0]}
+    )  # fmt: skip
+    ax = plots.spend_days(days(), events=events, budget_usd=920.0)
+    by_label = {line.get_label(): line for line in ax.lines}
+    assert by_label["spend"].get_ydata().tolist() == days()["usd"].tolist()
+    assert by_label["flagged"].get_ydata().tolist() == [50.0]
+    assert {"21 Jul, 1 day: $40.00 over", "budget $10.00"} <= set(texts(ax))
+    assert ax.get_ylim()[0] == 0
+
+
+def test_months_stack_the_tiers():
+    months = pd.DataFrame(
+        {"period": ["2026-07", "2026-07", "2026-08"], "tier": ["small", "flagship", "mid"], "cost_usd": [1.0, 3.0, 2.0]}
+    )
+    ax = plots.tier_months(months)
+    tops = {}
+    for bar in ax.patches:
+        place = round(bar.get_x() + bar.get_width() / 2)
+        tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
+    assert tops == pytest.approx({0: 4.0, 1: 2.0})
+    assert {"25%", "75%", "100%"} <= set(texts(ax))
+    assert plots.tier_style("flagship")["color"].lower() in {
+        plt.matplotlib.colors.to_hex(b.get_facecolor()) for b in ax.patches
+    }
+
+
+def test_savings_are_ordered_bars_and_held_ones_are_white():
+    table = pd.DataFrame(
+        {"kind": "move", "what": ["a", EVIL], "usd": [9.0, 4.0], "status": ["to test", "against the task table"]}
+    )
+    ax = plots.savings_bars(table)
+    assert [b.get_width() for b in ax.patches] == [9.0, 4.0]
+    assert ax.patches[1].get_facecolor() == (1, 1, 1, 1)
+    assert any("$9.00  to test" in text for text in texts(ax))
+    label = ax.get_yticklabels()[1]
+    assert label.get_text().replace("\n", " ") == f"move: {EVIL}"
+    assert not label.get_parse_math()
+    ax.figure.canvas.draw()
+    with pytest.raises(ValueError, match="no saving to show"):
+        plots.savings_bars(table.head(0))
+    assert "1 smaller ones not shown" in plots.savings_bars(table, most=1).get_xlabel()
+
+
+def test_the_fan_shows_the_total_and_its_band():
+    history = pd.Series(10.0, pd.date_range("2026-07-01", periods=91))
+    found = forecast(history, "2026-12-31")
+    ax = plots.forecast_fan(history.rename_axis("day").rename("usd").reset_index(), found)
+    assert any(text.startswith("2026Q4: $920 (") for text in texts(ax))
+    dashed = next(line for line in ax.lines if line.get_label() == "forecast")
+    assert dashed.get_ydata() == pytest.approx(found.days["usd"].rolling(7).mean().dropna())
+
+
+def test_unit_costs_say_what_is_not_known():
+    table = pd.DataFrame({"name": ["a", "b"], "share": [0.9, 0.1], "usd_per_request": [0.02, np.nan]})
+    ax = plots.unit_costs(table)
+    assert {"$0.020  (90% of the spend)", "not known  (10% of the spend)"} <= set(texts(ax))
+    assert ax.get_xlabel() == "USD per request"
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ValueError, match="spend_days needs a column 'flagged'"):
+        plots.spend_days(days().drop(columns="flagged"))
