@@ -174,7 +174,13 @@ def _row(stored, at, doubts, scores, unsent):
     about, reply = json.loads(request), json.loads(reply or "{}")
     example = about["example"]
     tokens = reply.get("tokens") or {}
-    score, reason = scores.get((key, scorer_key(example_of(example))), (np.nan, "" if status != "ok" else "not scored yet"))
+    score, reason = scores.get(
+        (key, scorer_key(example_of(example))),
+        (
+            np.nan,
+            "" if status != "ok" else "needs a judge: tierlab.judge" if example["scorer"] == "judge" else "not scored yet",
+        ),
+    )
     if status in ANSWERED and status not in ("ok", "truncated"):
         score, reason = 0.0, f"no answer: {status}"
     elif status == "truncated":

@@ -490,7 +490,7 @@ class SampleExplorer(Explorer):
                 "answers": rows["answers"],
                 "score (%)": 100 * rows["score"],
                 "difference (points)": 100 * rows["difference"],
-                "with errors (USD per 1,000)": 1000 * rows["expected"],
+                "all in (USD per 1,000)": 1000 * rows["expected"],
                 "finding": rows["finding"].fillna("reference"),
             }
         )
