@@ -11,6 +11,7 @@ import tierlab as tl
 from tierlab.cube import build_cube
 from tierlab.cube_tables import DIMENSIONS
 from tierlab.names import BUCKETS
+from tierlab.priced_rows import local_clock, with_local
 from tierlab.pricing import COST_COLUMNS, FLAGS
 
 TOKENS = [f"{bucket}_tokens" for bucket in BUCKETS]
@@ -388,3 +389,17 @@ def test_wrong_questions_are_refused(maintained, tmp_path):
     connection.raw_sql("SET TimeZone = 'Asia/Tokyo'")
     with pytest.raises(ValueError, match="another time zone than UTC"):
         build_cube(table, maintained)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata", "UTC"])
+def test_the_clock_is_that_of_the_time_zone_database(zone):
+    """One second before, at and after every change of four years, against pandas."""
+    span = pd.to_datetime(["2024-01-01", "2027-12-31"])
+    clock = local_clock(zone, *span)
+    edges = pd.DatetimeIndex([*span, *(edge for edge, _ in clock[1:])])
+    at = pd.Series((edges.to_numpy() + np.array([[-1], [0], [1]], "timedelta64[s]")).ravel()).astype("datetime64[us]")
+    rows = ibis.memtable(pd.DataFrame({"at": at}))
+    ours = ibis.duckdb.connect().execute(with_local(rows, clock).order_by("at"))["local"]
+    theirs = at.sort_values(ignore_index=True).dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    assert (ours == theirs).all()
+    assert len(clock) == {"America/New_York": 9, "Australia/Lord_Howe": 9, "Africa/Casablanca": 9}.get(zone, 1)
