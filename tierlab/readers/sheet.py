@@ -197,7 +197,7 @@ class Sheet:
     def finished(self, name):
         """Statuses from a column of reasons why an answer ended."""
         words = pd.Series(self.text(name), dtype=object).str.lower()
-        return words.map(FINISHED).fillna("ok").to_numpy(object)
+        return words.map(FINISHED).astype(object).fillna("ok").to_numpy(object)
 
     def currencies(self, name):
         """Currency codes; USD where the source has no such column."""
