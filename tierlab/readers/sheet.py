@@ -188,7 +188,11 @@ class Sheet:
         """A hash of what names each row, 0 where every named cell is empty; ids that a provider gave count everywhere."""
         words = {name: self.cells(name) for name in names}
         for name, column in words.items():
-            words[name] = (column if column.dtype == "str" else column.map(str, na_action="ignore")).fillna("").astype("str")
+            words[name] = (
+                (column if column.dtype == "str" else column.astype(object).map(str, na_action="ignore"))
+                .fillna("")
+                .astype("str")
+            )
         text = words[names[0]].str.cat([words[name] for name in names[1:]], sep="\x1f") if len(names) > 1 else words[names[0]]
         given = text.str.match(_PROVIDER_ID).to_numpy(bool)
         scoped = np.where(given, text, scope + "\x1f" + text).astype(object)
