@@ -1,7 +1,7 @@
 """Model servers for the tests: two emulators and a local model that this project did not write, and scripted raw replies.
 
 Fixtures: `llmock`, `aimock` (a `Server` each, reset for every test), `local_model` (base URL for an OpenAI client) and
-`raw_server`. A test module asks for them with `pytest_plugins = ["tests.servers"]`. What is not installed is skipped
+`raw_server`. The root's conftest.py offers them to every test. What is not installed is skipped
 with the make target that installs it. All of them listen on 127.0.0.1 and end with the process that started them.
 """
 

@@ -22,8 +22,6 @@ from tierlab.examples import Example
 from tierlab.providers import Candidate, Prompt, ProviderError, connect
 from tierlab.store import Store, read
 
-pytest_plugins = ["tests.servers"]
-
 SERVICES = {"anthropic": Anthropic, "openai": OpenAI, "openai-chat": OpenAIChat, "google": Google}
 CITIES = ("Paris", "Rome", "Oslo", "Bern")
 EXAMPLES = tuple(

@@ -20,8 +20,6 @@ from tierlab.scoring import score_example
 from tierlab.stepwise import STOP, Budget, Cascade, Fallback, NoisyJudge
 from tierlab.text_router import train_text_router
 
-pytest_plugins = ["tests.servers"]
-
 MODELS = {"small": "openai-chat:gpt-4o-mini", "mid": "openai-chat:gpt-4.1", "flagship": "openai-chat:gpt-4o"}
 IDS = {"small": "gpt-4o-mini", "mid": "gpt-4.1", "flagship": "gpt-4o"}
 # Every reply of the service is 1,000 tokens in and 100 out; list prices in USD per million tokens.

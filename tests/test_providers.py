@@ -15,8 +15,6 @@ from tests.servers import DROP, KEY, ROOT, sse
 from tierlab import providers
 from tierlab.providers import ADAPTERS, Candidate, Prompt, ProviderError, candidate, connect
 
-pytest_plugins = ["tests.servers"]
-
 QUESTION = Prompt(({"role": "user", "content": "What is the capital of France?"},))
 KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-fake-0123456789",

@@ -14,8 +14,6 @@ from tests.servers import ROOT, Reply
 from tierlab.__main__ import main
 from tierlab.samples import SAMPLE_COLUMNS
 
-pytest_plugins = ["tests.servers"]
-
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 JSON = {"content-type": "application/json"}
 KEYS = {
@@ -140,6 +138,10 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
         (
             ["--budget-usd", "1", "--candidate", "openai:gpt-6-luna", "--reference", "gpt-6-luna"],
             "--reference and --margin go together",
+        ),
+        (
+            ["--budget-usd", "1", "--candidate", "replay:m,path=x.csv", "--reference", "n", "--margin", "0.1"],
+            "--reference is one of two candidates or more: unknown candidate 'n'",
         ),
     ],
 )

@@ -31,8 +31,6 @@ from tierlab.runner import Call, Ledger, Runner
 from tierlab.samples import SAMPLE_COLUMNS, account
 from tierlab.sampling import estimate
 
-pytest_plugins = ["tests.servers"]
-
 OWN = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))  # 1 / 2 USD per million tokens
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 COST = (10 * 1 + 3 * 2) / 1e6

@@ -272,6 +272,7 @@ def _sample(options):
 
     import tierlab as tl
     from tierlab import examples, local, providers
+    from tierlab.names import unknown
 
     if options.check:
         print(examples.check_examples(options.examples))
@@ -284,7 +285,10 @@ def _sample(options):
     prices = tl.load_prices(options.prices, as_of=options.as_of)
     with nullcontext() if options.local is None else local.serve(options.local or None) as served:
         own = [] if served is None else [local.candidate(served, options.local, usd_per_hour=options.usd_per_hour)]
-        chosen = [*options.candidate, *own]
+        chosen = tl.sampling.read_candidates([*options.candidate, *own])
+        names = [one.name for one in chosen]
+        if options.reference and (options.reference not in names or len(names) < 2):
+            raise ValueError(f"--reference is one of two candidates or more: {unknown('candidate', options.reference, names)}")
         print(_estimated(asked, chosen, options, prices).to_string(float_format="{:,.4f}".format))
         settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
         settings |= {"provenance": options.provenance, "run_code": not options.no_code}
@@ -315,7 +319,7 @@ def _estimated(asked, chosen, options, prices):
 
     settings = {"prices": prices, "repeats": options.repeats}
     if options.batch:
-        settings |= {"attempts": 1, "tariffs": tl.batches.batch_tariffs(tl.sampling.read_candidates(chosen), prices)}
+        settings |= {"attempts": 1, "tariffs": tl.batches.batch_tariffs(chosen, prices)}
     return tl.sampling.estimate(asked, chosen, **settings)
 
 
