@@ -320,3 +320,12 @@ def test_many_blocks_give_the_same_as_one(maintained, monkeypatch):
     pd.testing.assert_frame_equal(whole, tl.price(requests, maintained, price_on="at"))
     with pytest.raises(ValueError, match="first row 444"):
         tl.price(requests.assign(output_tokens=requests["output_tokens"].where(requests.index != 444, -1)), maintained)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", float])
+def test_a_source_that_reports_no_reasoning_is_priced_all_the_same(article, dtype):
+    """The memo decides no dollar; where it is told, it must fit."""
+    requests = table().iloc[[0, 0]].reset_index(drop=True).assign(reasoning_tokens=pd.Series([None, 60], dtype=dtype))
+    assert tl.price(requests, article)["cost_usd"].nunique() == 1
+    with pytest.raises(ValueError, match="more reasoning than output"):
+        tl.price(requests.assign(reasoning_tokens=pd.Series([None, 10**6], dtype=dtype)), article)
