@@ -220,8 +220,9 @@ def test_units_by_arithmetic():
 
 
 def test_cost_per_request_is_unknown_where_requests_are():
-    log = rows("2026-08-03", "gpt-4o", aggregate=True).assign(requests=pd.array([pd.NA], "Int64"))
+    log = rows("2026-08-03", "gpt-4o", 2, aggregate=True).assign(requests=pd.array([5, pd.NA], "Int64"))
     assert tables.units(daily(log))["usd_per_request"].isna().all()
+    assert tables.units(daily(log.head(1)))["usd_per_request"].tolist() == pytest.approx([0.0035 / 5])
 
 
 def test_cache_saving_by_arithmetic():
@@ -328,6 +329,16 @@ def test_anomalies_name_the_team():
     assert found["excess_usd"].tolist() == pytest.approx([40 * 0.0035] * 2)
     assert set(found["start"]) == {pd.Timestamp("2026-08-10")}
     assert not found["lasts"].any()
+
+
+def test_a_broken_cache_costs_what_its_input_costs_more():
+    """Sonnet 4.6 with 700 of 1000 input tokens read at 0.30 per million; from 1 September all are fresh, at 3."""
+    days = pd.date_range("2026-06-01", "2026-09-30")
+    cached, fresh = ({"uncached_input_tokens": u, "cache_read_tokens": r} for u, r in ((300, 700), (1000, 0)))
+    log = pd.concat(rows(d, "claude-sonnet-4-6", 10, **(cached if d < pd.Timestamp("2026-09-01") else fresh)) for d in days)
+    found = anomalies(daily(log), pd.Timestamp("2026-07-01"), pd.Timestamp("2026-09-30")).set_index("over").loc["cache"]
+    assert (found["start"], found["usual"], found["seen"]) == (pd.Timestamp("2026-09-01"), pytest.approx(0.7), 0)
+    assert found["excess_usd"] == pytest.approx(30 * 10 * 700 * (3 - 0.3) / 1e6)
 
 
 def savings_log():
