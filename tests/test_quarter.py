@@ -429,6 +429,15 @@ def test_budget_previous_and_last_forecast(bare):
     assert q.forecast_error.loc[0, "source"] == "report of 2026Q2"
 
 
+def test_a_quarter_under_way_says_where_it_will_land():
+    """Ten requests a day for 35 of the 91 days before and the first 40 of 92: not half as much, but 920 requests."""
+    days = pd.date_range("2026-05-27", "2026-08-09")
+    q = analyse(build_cube(pd.concat(rows(day, "gpt-4o", 10) for day in days), PRICES), PRICES)
+    assert "40 days with usage, the last 2026-08-09" in headline(q)
+    assert "The log lacks 56 days of the quarter before." in headline(q)
+    assert f"it comes to ${920 * 0.0035:.2f}" in headline(q)
+
+
 def test_summary_is_json_and_repeats(bare):
     found = summary(analyse(bare, PRICES))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -448,6 +457,8 @@ def test_refusals(bare, change, message):
 
 def test_rows_set_aside_are_in_the_coverage(bare):
     aside = pd.DataFrame({"reason": ["unknown model"], "model_id": ["gpt-9"], "rows": [4]})
-    table = tables.coverage(SimpleNamespace(rows_read=7, rows_priced=3, set_aside=aside), bare.daily).set_index("what")["count"]
+    table = tables.coverage(
+        SimpleNamespace(rows_read=7, rows_priced=3, set_aside=aside), bare.daily, bare.daily.iloc[:0]
+    ).set_index("what")["count"]
     assert table["set aside: unknown model (gpt-9)"] == 4
     assert table["days of the quarter without usage"] == 91

@@ -1,6 +1,5 @@
 """The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log."""
 
-import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +10,10 @@ from tierlab.anomalies import WINDOW
 from tierlab.forecast import CONFIDENCE, Forecast
 from tierlab.outlook import error_of_last, judged_days, next_quarter
 from tierlab.quarter_prices import RETIRE_DAYS, price_changes, reconciliation, retiring
+from tierlab.quarter_summary import headline as headline
+from tierlab.quarter_summary import summary as summary
 from tierlab.savings import decisions, savings
 from tierlab.variance import changes_by, variance
-
-SCHEMA = "tierlab.quarter/1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +230,7 @@ def _sections(cube, now, before, prices, period, on, outcomes, missing):
         "reliability": tables.reliability(now) if "reliability" not in missing else empty,
         "latency": latency,
         "quality": tables.quality(outcomes, prices, on) if outcomes is not None else empty,
-        "coverage": tables.coverage(cube.account, now),
+        "coverage": tables.coverage(cube.account, now, before),
         "flags": tables.flag_counts(now),
     }
 
@@ -245,64 +244,7 @@ def _assumptions(cube, prices, on, margin):
         "variance": "Shapley values of seven factors by task, tier and model (Albrecht et al. 2002)",
         "anomalies": f"robust z against {WINDOW} days, weekdays taken out (Iglewicz and Hoaglin 1993)",
         "forecast": f"local level with drift on weekly spend at constant prices, {CONFIDENCE:.0%} band",
-        "savings": f"the quarter's own tokens at the rates and lineup of {on:%Y-%m-%d}; not additive",
+        "savings": f"the quarter's own tokens so far at the rates and lineup of {on:%Y-%m-%d}; not additive",
         "margin of a move": "not given" if margin is None else f"{100 * margin:g} points",
     }  # fmt: skip
     return pd.DataFrame(rows.items(), columns=["what", "value"])
-
-
-def headline(quarter):
-    """The verdict in plain text: spend, change, and the decisions with their dollars."""
-    q = quarter
-    text = f"{q.quarter} cost {_usd(q.spend_usd)}"
-    if np.isfinite(q.budget_usd):
-        gap = q.spend_usd - q.budget_usd
-        text += f", {_usd(abs(gap))} {'over' if gap > 0 else 'under'} the budget of {_usd(q.budget_usd)}"
-    if np.isfinite(q.before_usd):
-        change = q.spend_usd - q.before_usd
-        text += f"; {_usd(abs(change))} ({abs(change) / q.before_usd:.0%}) {'more' if change > 0 else 'less'} than the quarter before"
-    if len(q.variance):
-        largest = q.variance.loc[q.variance["usd"].abs().idxmax()]
-        text += f", the largest effect {largest['effect'].replace('_', ' ')} ({_usd(largest['usd'])})"
-    parts = [
-        text
-        + "."
-        + ("" if q.complete else f" The quarter is not complete: {len(q.days)} days, the last {q.last_day:%Y-%m-%d}.")
-    ]
-    for place, row in enumerate(q.decisions.itertuples(), 1):
-        parts.append(f"{place}. {row.kind.capitalize()}: {row.what}, {_usd(row.usd)} a quarter; needs {row.needs}.")
-    if q.decisions.empty:
-        parts.append("No saving of half a per cent of the spend or more was found.")
-    return "\n".join(parts)
-
-
-def summary(quarter):
-    """The report for a machine: a JSON-able dictionary.
-
-    Returns
-    -------
-    dict
-        schema ("tierlab.quarter/1"), quarter, complete, last_day, spend_usd, before_usd, budget_usd, headline,
-        forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
-    """
-    q = quarter
-    names = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output", "reliability", "latency", "quality",
-             "events", "forecast_error", "savings", "decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags",
-             "assumptions")  # fmt: skip
-    result = {"schema": SCHEMA, "quarter": q.quarter, "complete": bool(q.complete), "last_day": f"{q.last_day:%Y-%m-%d}"}
-    result |= {name: _number(getattr(q, name)) for name in ("spend_usd", "before_usd", "budget_usd")}
-    result |= {"headline": headline(q), "missing": dict(q.missing)}
-    totals = q.forecast.totals if q.forecast else pd.DataFrame()
-    result["forecast"] = json.loads(totals.to_json(orient="index")) if len(totals) else {}
-    for name in names:
-        result[name] = json.loads(getattr(q, name).to_json(orient="records", date_format="iso", double_precision=15))
-    return result
-
-
-def _number(value):
-    return float(value) if np.isfinite(value) else None
-
-
-def _usd(value):
-    digits = 0 if abs(value) >= 100 else 2
-    return f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}"

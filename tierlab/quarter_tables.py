@@ -195,16 +195,20 @@ def quality(outcomes, prices, on, *, confidence=0.95):
     return table
 
 
-def coverage(account, now):
-    """What became of the log's rows (`tierlab.cube.Account`), and the quarter's days without usage: what, count."""
-    period = now["day"].iloc[0].to_period("Q")
-    gone = (period.end_time.normalize() - period.start_time).days + 1 - now["day"].nunique()
+def coverage(account, now, before):
+    """What became of the log's rows (`tierlab.cube.Account`), and the days without usage: what, count."""
     rows = [("rows read", account.rows_read), ("rows priced", account.rows_priced)]
     for aside in account.set_aside.itertuples():
         who = f" ({aside.model_id})" if isinstance(aside.model_id, str) else ""
         rows.append((f"set aside: {aside.reason}{who}", aside.rows))
-    rows += [("rows of the quarter", int(now["rows"].sum())), ("days of the quarter without usage", gone)]
+    period = now["day"].iloc[0].to_period("Q")
+    rows += [("rows of the quarter", int(now["rows"].sum())), ("days of the quarter without usage", _gaps(now, period))]
+    rows += [("days of the quarter before without usage", _gaps(before, period - 1))] if len(before) else []
     return pd.DataFrame(rows, columns=["what", "count"])
+
+
+def _gaps(rows, period):
+    return (period.end_time.normalize() - period.start_time).days + 1 - rows["day"].nunique()
 
 
 def flag_counts(now):
