@@ -26,6 +26,7 @@ _ROOM_OF = {
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
         "planning": ("achievable_margin", "interval_half_width", "noninferiority_power", "required_examples"),
         "pricing": ("price", "reprice"),
+        "quarter": ("Quarter", "analyse", "headline", "summary"),
         "routing": ("route",),
         "samples": ("as_outcomes", "load_samples"),
         "sampling": ("sample",),
@@ -35,6 +36,7 @@ _ROOM_OF = {
         ),
         "scoring": ("score_example",),
         "sequential": ("sequential_test",),
+        "synthetic": ("synthetic_quarters",),
         "usage": ("Usage", "read_usage"),
         "verdict": ("compare_policies",),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
@@ -57,8 +59,20 @@ _ROOMS = {
         "plots",
         "policies",
     ),
-    *("pricing", "providers", "report", "routing", "samples", "sampling", "scaling", "scoring", "sequential", "stepwise"),
-    *("text_router", "usage", "verdict", "widgets", "workload"),
+    *(
+        "pricing",
+        "providers",
+        "quarter",
+        "report",
+        "routing",
+        "samples",
+        "sampling",
+        "scaling",
+        "scoring",
+        "sequential",
+        "stepwise",
+    ),
+    *("synthetic", "text_router", "usage", "verdict", "widgets", "workload"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])
