@@ -274,6 +274,14 @@ class TestSubmitting:
         ids = pd.Series([line["custom_id"] for line in service.made[0]["lines"]])
         assert ids.str.fullmatch("[a-zA-Z0-9_-]{1,64}").all() and ids.is_unique
 
+    def test_a_retry_leaves_the_failures_of_other_runs_as_they_are(self, store, maintained):
+        broken = httpx2.MockTransport(lambda request: answer({"error": {"message": "no"}}, 401))
+        options = {"budget_usd": 1.0, "store": store, "prices": maintained, "progress": False}
+        tl.sample(EXAMPLES, ["openai:gpt-5.4-nano"], warm_up=False, transport=broken, **options)
+        run(SERVICES["anthropic"](), "anthropic", store, prices=maintained, retry=True)
+        kept = tl.load_samples(store).groupby("model_id")["status"].agg(list)
+        assert kept["gpt-5.4-nano"] == ["auth"] * 4
+
 
 class TestMoney:
     @pytest.mark.parametrize("affordable", [0, 1, 3, 4])

@@ -123,3 +123,24 @@ def test_a_judge_that_always_likes_the_first_gives_ties_and_is_flagged(store):
     assert set(found["flags"]) == {"position_inconsistent"}
     with pytest.raises(ValueError, match="did you mean 'gpt-4o'"):
         run(tl.prefer, store, lambda user: "", reference="gpt-4oo")
+
+
+def test_a_judge_that_failed_is_asked_again_when_told_to(store):
+    says, asked = {"gpt-4.1": by_length}, []
+    broken = httpx2.MockTransport(lambda request: httpx2.Response(401, json={"error": {"message": "no"}}))
+    options = {"budget_usd": 1.0, "progress": False}
+    assert tl.judge(store, JUDGE, transport=broken, **options)["status"].tolist() == ["auth"] * 2
+    assert tl.judge(store, JUDGE, transport=service(says, asked), **options)["status"].tolist() == ["auth"] * 2
+    assert asked == []
+    found = tl.judge(store, JUDGE, transport=service(says, asked), retry=True, **options)
+    assert found["status"].tolist() == ["ok"] * 2 and len(asked) == 2
+
+
+def test_a_judge_that_could_cost_more_than_a_dollar_wants_a_yes(store):
+    asked = []
+    dear = f"{JUDGE},usd_per_mtok=1000/1000"  # 200 tokens of output, four times: 0.8 USD and more for each answer
+    options = {"budget_usd": 100, "progress": False, "transport": service({"gpt-4.1": by_length}, asked)}
+    with pytest.raises(ValueError, match="give yes=True"):
+        tl.judge(store, dear, **options)
+    assert asked == []
+    assert tl.judge(store, dear, yes=True, **options)["status"].tolist() == ["ok"] * 2

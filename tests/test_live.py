@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx2
@@ -582,3 +584,28 @@ def test_the_official_sdks_against_a_server(aimock, prices, tmp_path, monkeypatc
     assert log["status"].tolist() == ["ok"] * 3 + ["rate_limited"] * 3
     # 14 tokens in, 7 out: claude-opus-4-8 at 5 and 25 USD per million tokens
     assert log.set_index("tier")["cost_usd"]["flagship"].iloc[0] == pytest.approx((14 * 5 + 7 * 25) / 1e6)
+
+
+def test_closing_waits_for_requests_under_way_and_later_ones_are_refused(router):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(text):
+        begun.set()
+        return float(go.wait(10))
+
+    made = router(Always("small"), Service(), features={"slow": slow})
+    with ThreadPoolExecutor(2) as threads:
+        asked = threads.submit(made.answer, "hello")
+        assert begun.wait(10)
+        closed = threads.submit(made.close)
+        go.set()
+        assert asked.result(10).text == "from gpt-4o-mini"
+        closed.result(10)
+    with pytest.raises(ValueError, match="has been closed"):
+        made.answer("hello")
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"attempts": 0}, {"budget_usd": float("nan")}, {"deadline_s": 0}])
+def test_a_setting_that_could_answer_nothing_is_refused(router, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
+        router(Always("small"), Service(), **wrong)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx2
@@ -498,6 +499,23 @@ def test_a_replay_gives_back_what_was_recorded(store, tmp_path, hurried):
     for column in ("answer", "ttft_s", "end_to_end_s", "output_tokens", "cost_usd", "score", "stop_reason"):
         pd.testing.assert_series_equal(samples[column][[0, 1, 3]], recorded[column][[0, 1, 3]], check_dtype=False)
     assert samples.attrs["account"]["spent_usd"] == 0
+
+
+def test_names_of_digits_stay_text_and_a_recording_may_lack_reasoning_tokens(store, tmp_path, hurried):
+    named = [replace(one, example_id=f"0{n}", group="007") for n, one in enumerate(questions(2))]
+    recorded, _ = run(named, OK, store)
+    path = tmp_path / "samples.csv"
+    recorded.assign(reasoning_tokens=float("nan")).to_csv(path, index=False)
+    loaded = tl.load_samples(path)
+    assert (list(loaded["prompt_id"]), list(loaded["group"])) == (["00", "01"], ["007", "007"])
+    samples, _ = run(named, OK, tmp_path / "again.sqlite", [Candidate("replay", "own", path=str(path))], budget_usd=0)
+    assert list(samples["status"]) == ["ok", "ok"]
+    recorded.assign(answer="Rome.").to_csv(other := tmp_path / "other.csv", index=False)
+    replayed, _ = run(
+        named, OK, tmp_path / "again.sqlite", [Candidate("replay", "own", path=str(other))], budget_usd=0
+    )  # one store
+    assert list(replayed["answer"]) == ["Rome.", "Rome."]
+    assert samples["reasoning_tokens"].isna().all() and list(samples["output_tokens"]) == list(recorded["output_tokens"])
 
 
 def test_an_estimate_bounds_the_run(store):

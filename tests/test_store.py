@@ -91,6 +91,12 @@ def test_other_files_are_refused_and_left_as_they_are(path):
         read(path, "SELECT * FROM calls")
 
 
+def test_a_store_that_is_not_there_is_named(tmp_path):
+    for place in (tmp_path / "gone.sqlite", tmp_path):
+        with pytest.raises(ValueError, match="is no store of samples"):
+            read(place, "SELECT 1 FROM calls")
+
+
 def test_a_store_of_another_version_is_refused(path):
     with Store(path) as file:
         file.write_now(("UPDATE meta SET value = '99' WHERE name = 'version'", ()))

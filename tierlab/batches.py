@@ -20,7 +20,18 @@ from tierlab.pricing import tariff
 from tierlab.providers import IN_BATCH, ProviderError, connect, failure
 from tierlab.runner import END, Ledger, Result, cost_usd, result_row
 from tierlab.samples import account, samples_table, score_answers
-from tierlab.sampling import ask, check_keys, enter, forget, plan, read_candidates, read_examples, run_async
+from tierlab.sampling import (
+    ask,
+    check_keys,
+    check_numbers,
+    enter,
+    forget,
+    plan,
+    read_candidates,
+    read_examples,
+    run_async,
+    unanswered,
+)
 from tierlab.store import Store, packed
 
 _ATTEMPT = "INSERT INTO attempts (key, sent_at, most_usd, reason, in_doubt) VALUES (?, ?, ?, 'in_batch', 1)"
@@ -73,21 +84,20 @@ def sample_batch(
         Before anything is sent: as `tierlab.sample`, and for a candidate without a batch rate or a provider without
         batches.
     """
+    check_numbers(budget_usd, repeats=repeats)
     examples, chosen = read_examples(examples), read_candidates(candidates)
     prices = load_prices("maintained") if prices is None else prices
     tariffs = batch_tariffs(chosen, prices)
     check_keys(chosen)
     with Store(store) as file:
         _discard_planned(file)
-        if retry:
-            forget(file, retry)
         calls = plan(examples, chosen, repeats)
-        enter(file, calls, tariffs, prices, provenance)
-        done = {key for (key,) in file.read("SELECT key FROM results")}
-        todo = [call for call, _, _ in calls if call.key not in done]
+        todo = unanswered(file, [call for call, _, _ in calls], retry)
         ledger = Ledger(budget_usd, *file.spend())
         batcher = _Batcher(file, tariffs, poll_s, deadline_s, transport)
         ask(sum(batcher.most_usd(call) for call in todo), ledger, len(todo), yes)
+        forget(file, todo, retry)
+        enter(file, calls, tariffs, prices, provenance)
         affordable, unsent = _afford(todo, batcher.most_usd, ledger.left_usd)
         run_async(batcher.work(affordable, chosen, progress))
         score_answers(file, run_code=run_code, progress=progress)

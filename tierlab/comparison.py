@@ -145,6 +145,14 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", boots
     return Prepared(rows, tables, pairs.rename_axis("model_id"), intervals, reference, confidence)
 
 
+def check_margin(margin, error_cost_usd=None):
+    """Refuse a margin that is no share between 0 and 1, and an error cost below 0."""
+    if not 0 < margin < 1:
+        raise ValueError(f"margin={margin!r}; a share between 0 and 1 is needed (five points are 0.05)")
+    if error_cost_usd is not None and not error_cost_usd >= 0:
+        raise ValueError(f"error_cost_usd={error_cost_usd!r}; US dollars from 0 up are needed")
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What `prepare` found."""
@@ -158,10 +166,7 @@ class Prepared:
 
     def at(self, margin, *, error_cost_usd=None):
         """The `Comparison` at a margin and a cost of an error."""
-        if not 0 < margin < 1:
-            raise ValueError(f"margin={margin!r}; a share between 0 and 1 is needed (five points are 0.05)")
-        if error_cost_usd is not None and not error_cost_usd >= 0:
-            raise ValueError(f"error_cost_usd={error_cost_usd!r}; US dollars from 0 up are needed")
+        check_margin(margin, error_cost_usd)
         candidates, costs = self.tables["candidates"], self.tables["costs"].copy()
         expected = costs["per_request"] + (error_cost_usd or 0.0) * (1 - candidates["score"])
         costs.insert(costs.columns.get_loc("note"), "expected", expected)

@@ -13,7 +13,7 @@ from tierlab.names import unknown
 from tierlab.providers import Prompt, candidate
 from tierlab.runner import Call, Ledger, Runner
 from tierlab.samples import example_of, scorer_key
-from tierlab.sampling import check_keys, run_async, tariffs_of, work
+from tierlab.sampling import ask, check_keys, check_numbers, forget, run_async, tariffs_of, unanswered, work
 from tierlab.store import Store, packed, read
 
 _REPLY_TOKENS = 200
@@ -24,7 +24,20 @@ _ANSWERS = (
 _ENTER = "INSERT OR IGNORE INTO calls VALUES (?, 'judge', ?)"
 
 
-def judge(store, judge, *, budget_usd, every=False, prices=None, concurrency=8, attempts=4, progress=True, transport=None):
+def judge(
+    store,
+    judge,
+    *,
+    budget_usd,
+    every=False,
+    prices=None,
+    concurrency=8,
+    attempts=4,
+    retry=False,
+    yes=False,
+    progress=True,
+    transport=None,
+):
     """Have a model score answers from 0 to 1 by the example's rubric and good answer.
 
     Parameters
@@ -38,7 +51,7 @@ def judge(store, judge, *, budget_usd, every=False, prices=None, concurrency=8, 
     every : bool
         Judge every answer, to see how far the judge agrees with the scorers; by default only what has no scorer but
         a judge. The scores of other scorers stay.
-    prices, concurrency, attempts, progress, transport
+    prices, concurrency, attempts, retry, yes, progress, transport
         As for `tierlab.sample`.
 
     Returns
@@ -51,7 +64,7 @@ def judge(store, judge, *, budget_usd, every=False, prices=None, concurrency=8, 
     judge = candidate(judge) if isinstance(judge, str) else judge
     wanted = [answer for answer in _answers(store) if every or answer.example.scorer == "judge"]
     prompts = [rubric_prompt(answer.example, answer.text) for answer in wanted]
-    told = _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, progress, transport)
+    told = _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, retry, yes, progress, transport)
     rows, found = [], []
     for answer, reply in zip(wanted, told, strict=True):
         score = read_rubric(reply["text"])
@@ -67,12 +80,25 @@ def judge(store, judge, *, budget_usd, every=False, prices=None, concurrency=8, 
     return pd.DataFrame(rows, columns=[*_SHOWN, "judged", "reason", "status", "cost_usd"])
 
 
-def prefer(store, judge, *, reference, budget_usd, prices=None, concurrency=8, attempts=4, progress=True, transport=None):
+def prefer(
+    store,
+    judge,
+    *,
+    reference,
+    budget_usd,
+    prices=None,
+    concurrency=8,
+    attempts=4,
+    retry=False,
+    yes=False,
+    progress=True,
+    transport=None,
+):
     """Have a model say whose answer is better, each candidate's or the reference's, in both orders.
 
     Parameters
     ----------
-    store, judge, budget_usd, prices, concurrency, attempts, progress, transport
+    store, judge, budget_usd, prices, concurrency, attempts, retry, yes, progress, transport
         As for `judge`.
     reference : str
         Model id that the others are held against.
@@ -95,7 +121,7 @@ def prefer(store, judge, *, reference, budget_usd, prices=None, concurrency=8, a
         if a.shown["model_id"] != reference and (place := (a.shown["prompt_id"], a.shown["repeat"])) in theirs
     ]
     prompts = [prompt for a, other in compared for prompt in pairwise_prompts(a.example, a.text, other)]
-    told = _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, progress, transport)
+    told = _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, retry, yes, progress, transport)
     rows = []
     for (answer, _), *pair in zip(compared, told[::2], told[1::2], strict=True):
         found = pairwise_score(*(read_preference(reply["text"]) for reply in pair))
@@ -123,8 +149,9 @@ def _answers(store):
         yield _Answer(key, example, json.loads(reply)["text"], dict(zip(_SHOWN, values, strict=True)))
 
 
-def _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, progress, transport):
+def _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, retry, yes, progress, transport):
     """The judge's reply to each prompt: text, status, cost_usd, error."""
+    check_numbers(budget_usd, concurrency=concurrency, attempts=attempts)
     tariffs = tariffs_of([judge], load_prices("maintained") if prices is None else prices)
     check_keys([judge])
     calls = []
@@ -136,8 +163,9 @@ def _ask(store, judge, prompts, budget_usd, prices, concurrency, attempts, progr
         runner = Runner(
             file, tariffs, Ledger(budget_usd, *file.spend()), concurrency, attempts, stream=False, transport=transport
         )
-        done = {key for (key,) in file.read("SELECT key FROM results")}
-        todo = list({call.key: call for call in calls if call.key not in done}.values())
+        todo = unanswered(file, {call.key: call for call in calls}.values(), retry)
+        ask(sum(runner.most_usd(call) * attempts for call in todo), runner.ledger, len(todo), yes)
+        forget(file, todo, retry)
         if todo:
             file.write_now(*((_ENTER, (call.key, packed({"model_id": judge.name}))) for call in todo))
         unsent = run_async(work(runner, todo, False, progress)) if todo else {}

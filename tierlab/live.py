@@ -20,7 +20,7 @@ from tierlab.policies import draw
 from tierlab.providers import Prompt, candidate
 from tierlab.routing import STATUSES
 from tierlab.runner import Ledger, Runner
-from tierlab.sampling import check_keys, tariffs_of
+from tierlab.sampling import check_keys, check_numbers, tariffs_of
 from tierlab.store import Store, packed
 
 __all__ = ["LiveRouter", "RoutedReply", "classifier_prompt", "load_log"]
@@ -126,6 +126,7 @@ class LiveRouter:
     ):
         if not 0 <= explore <= 1:
             raise ValueError(f"explore is {explore!r}; a share from 0 to 1 is needed")
+        check_numbers(budget_usd, concurrency=concurrency, attempts=attempts, deadline_s=deadline_s)
         self.policy, self.seed, self.explore, self.keep_prompts = policy, seed, explore, keep_prompts
         self.models = {name: _candidate(one) for name, one in models.items()}
         self.features = dict(features or {})
@@ -150,7 +151,8 @@ class LiveRouter:
             raise
         labels = labels_of(policy)
         self._caller = Caller(runner, self.models, windows, labels, classifier, classifier_question, judge, rubric)
-        self._under_way, self._exploring = set(), set()
+        self._under_way, self._answering, self._exploring = set(), set(), set()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -162,9 +164,10 @@ class LiveRouter:
         self.close()
 
     def close(self):
-        """Wait for what explores in the background, and close connections and file."""
-        if self._loop.is_closed():
+        """Wait for requests under way and for what explores in the background, and close connections and file."""
+        if self._closed:
             return
+        self._closed = True
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -208,7 +211,7 @@ class LiveRouter:
         """
         named = {"user": user, "task": task, "prompt_id": prompt_id, "at": at}
         prompt = _prompt(message, system, tools, schema, max_output_tokens)
-        under_way = asyncio.run_coroutine_threadsafe(self._route(prompt, named, features), self._loop)
+        under_way = self._started(prompt, named, features)
         try:
             return under_way.result()
         except KeyboardInterrupt:
@@ -219,7 +222,7 @@ class LiveRouter:
         """`answer` for asynchronous code."""
         prompt = _prompt(message, system, tools, schema, max_output_tokens)
         about = {name: named.pop(name, None) for name in ("user", "task", "prompt_id", "at")}
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._route(prompt, about, named), self._loop))
+        return await asyncio.wrap_future(self._started(prompt, about, named))
 
     def score(self, prompt_id, score, *, name=None):
         """Keep a score, 0-1, of the answer that stands, or of the answer of the model called `name`."""
@@ -240,6 +243,14 @@ class LiveRouter:
             given = [(p, names.get(name, name), s) for (p, name), s in zip(pairs, scores.tolist(), strict=True)]
             self.file.write_now(*score_statements(self.file, given, self.models))
         return load_log(self.file.path)
+
+    def _started(self, prompt, named, features):
+        if self._closed:
+            raise ValueError("the router has been closed")
+        under_way = asyncio.run_coroutine_threadsafe(self._route(prompt, named, features), self._loop)
+        self._answering.add(under_way)
+        under_way.add_done_callback(self._answering.discard)
+        return under_way
 
     async def _route(self, prompt, named, features):
         """Let the policy name models until it stops; what it decided is on disk before the reply is given."""
@@ -347,6 +358,7 @@ class LiveRouter:
             await asyncio.gather(*self._exploring)
 
     async def _end(self):
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._answering)), return_exceptions=True)
         await self._settled()
         await self._caller.runner.close()
 

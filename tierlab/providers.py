@@ -131,7 +131,7 @@ class Candidate:
 
     @property
     def settings(self):
-        """What decides the answer, for the store's key; the address is not part of it."""
+        """What decides the answer, for the store's key: not the address, but the recording of a replay."""
         return [
             self.provider,
             self.model_id,
@@ -140,6 +140,7 @@ class Candidate:
             self.temperature,
             dict(self.extra_body),
             self.label,
+            *([str(self.path)] if self.provider == "replay" else []),
         ]
 
 

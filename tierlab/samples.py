@@ -24,7 +24,10 @@ SAMPLE_COLUMNS = (
     *("score", "score_reason", "status", "attempts", *TOKEN_COLUMNS, "reasoning_tokens", "ttft_s", "end_to_end_s"),
     *("tokens_per_s", "stop_reason", "reported_model", "cost_usd", "flags", "source", "provenance", "at", "error"),
 )
-_TEXTS = ("prompt", "answer", "tool_calls", "score_reason", "stop_reason", "reported_model", "error")
+_TEXTS = (
+    *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
+    *("stop_reason", "reported_model", "error"),
+)
 
 
 def load_samples(source):
@@ -51,7 +54,7 @@ def load_samples(source):
         near = unknown("samples", str(source), own) if not path.suffix else f"{path}: no such file of samples"
         raise ValueError(f"{near} (or a path to a store, .csv or .parquet)" if not path.suffix else near)
     if path.suffix in (".csv", ".parquet"):
-        texts = dict.fromkeys(_TEXTS, str)  # an answer of "1" is no number
+        texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
         read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
         table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
         for column in ("prompt_id", "model_id", "status"):

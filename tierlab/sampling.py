@@ -111,21 +111,19 @@ def sample(
     OSError
         If the store can no longer be written; what was answered until then is in it.
     """
-    _check_numbers(budget_usd, repeats, concurrency, attempts, deadline_s)
+    check_numbers(budget_usd, repeats=repeats, concurrency=concurrency, attempts=attempts, deadline_s=deadline_s)
     examples, chosen = read_examples(examples), read_candidates(candidates)
     prices = load_prices("maintained") if prices is None else prices
     tariffs = tariffs_of(chosen, prices)
     check_keys(chosen)
     with Store(store) as file:
         calls = plan(examples, chosen, repeats)
-        again = asked_again(retry)
-        done = {key for key, status in file.read("SELECT key, status FROM results") if status not in again}
-        todo = [call for call, _, _ in calls if call.key not in done]
+        todo = unanswered(file, [call for call, _, _ in calls], retry)
         runner = Runner(
             file, tariffs, Ledger(budget_usd, *file.spend()), concurrency, attempts, deadline_s, stream, seed, transport
         )  # fmt: skip
         ask(sum(runner.most_usd(call) * attempts for call in todo), runner.ledger, len(todo), yes)
-        forget(file, retry, todo)
+        forget(file, todo, retry)
         enter(file, calls, tariffs, prices, provenance)
         unsent = run_async(work(runner, todo, warm_up, progress)) if todo else {}
         score_answers(file, run_code=run_code, progress=progress)
@@ -170,7 +168,8 @@ def read_examples(examples):
     return found
 
 
-def _check_numbers(budget_usd, repeats, concurrency, attempts, deadline_s):
+def check_numbers(budget_usd, *, repeats=1, concurrency=1, attempts=1, deadline_s=1.0):
+    """Refuse settings of a run that are no amounts, counts or times."""
     if not 0 <= budget_usd < float("inf"):
         raise ValueError(f"budget_usd is {budget_usd!r}; an amount from 0 up is needed (0 for a local model or a replay)")
     places = concurrency.values() if isinstance(concurrency, Mapping) else [concurrency]
@@ -273,12 +272,17 @@ def asked_again(retry):
     return statuses
 
 
-def forget(file, retry, calls=None):
-    """Make failed calls new ones, of the whole file or these alone: their results go, what they cost stays."""
-    statuses = asked_again(retry)
-    keys = file.read("SELECT key FROM results") if calls is None else [(call.key,) for call in calls]
-    if statuses and keys:
-        file.write_now(*(("DELETE FROM results WHERE status = ? AND key = ?", (s, *key)) for s in statuses for key in keys))
+def unanswered(file, calls, retry=False):
+    """The calls that have no result in the store, or one that is to be asked again."""
+    again = asked_again(retry)
+    done = {key for key, status in file.read("SELECT key, status FROM results") if status not in again}
+    return [call for call in calls if call.key not in done]
+
+
+def forget(file, calls, retry):
+    """Make failed calls new ones: their results go, what they cost stays."""
+    if calls and (statuses := asked_again(retry)):
+        file.write_now(*(("DELETE FROM results WHERE status = ? AND key = ?", (s, c.key)) for s in statuses for c in calls))
 
 
 def ask(most, ledger, calls, yes):

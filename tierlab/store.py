@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 _SCHEMA = """
@@ -164,13 +164,11 @@ class Store:
 
 def read(path, sql, values=()):
     """Rows of a query on a store that may be in use."""
-    connection = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
     try:
-        return connection.execute(sql, values).fetchall()
+        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, values).fetchall()
     except sqlite3.DatabaseError as error:
         raise ValueError(f"{path} is no store of samples ({error})") from None
-    finally:
-        connection.close()
 
 
 def packed(value):
@@ -205,7 +203,7 @@ def _lock(path):
     """A lock that ends with the process that holds it: an exclusive transaction on a file beside the store."""
     lock = None
     try:
-        lock = sqlite3.connect(path.with_name(path.name + ".lock"), isolation_level=None, timeout=0)
+        lock = sqlite3.connect(path.with_name(path.name + ".lock"), isolation_level=None, timeout=0, check_same_thread=False)
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         if lock is not None:

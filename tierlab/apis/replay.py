@@ -51,7 +51,8 @@ def _recorded(path):
 def _reply(row):
     stops = {"truncated": "length", "refused": "refusal", "content_filter": "content_filter"}
     known = all(np.isfinite(row[column]) for column in TOKEN_COLUMNS)
-    tokens = {column: int(row[column]) for column in (*TOKEN_COLUMNS, "reasoning_tokens")} if known else None
+    counted = [column for column in (*TOKEN_COLUMNS, "reasoning_tokens") if np.isfinite(row[column])]
+    tokens = {column: int(row[column]) for column in counted} if known else None
     return Reply(
         text=_text(row["answer"]),
         tool_calls=tuple(tuple(call) for call in json.loads(row["tool_calls"] or "[]")),
