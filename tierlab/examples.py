@@ -158,7 +158,9 @@ def check_examples(path):
     examples, known = load_examples(path), list(load_tasks().index)
     lines = [f"{path}: {len(examples):,} example{'s' if len(examples) > 1 else ''}, no problems", "by task:"]
     for task, count in Counter(e.task for e in examples).most_common():
-        note = "" if task in known else f"  (a task of your own: {unknown('task', task, known)})"
+        near = unknown("task", task, known)
+        near = f": {near}" if "did you mean" in near else ""  # a list of nine names at each of your tasks is no help
+        note = "" if task in known else f"  (a task of your own{near})"
         lines.append(f"  {task}: {count:,}{note}")
     for title, values in (
         ("by scorer:", (e.scorer for e in examples)),
