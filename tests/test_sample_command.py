@@ -152,6 +152,41 @@ def test_a_mistake_ends_with_status_2_and_its_name(capsys, examples, arguments, 
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reference", "a", "--margin", "5"], "margin=5.0; a share between 0 and 1"),
+        (["--reference", "a", "--margin", "0.1", "--error-cost-usd", "-1"], "error_cost_usd=-1.0"),
+        (["--limit", "-1"], "--limit is -1"),
+    ],
+)
+def test_a_wrong_number_is_refused_before_anything_is_sent(capsys, examples, own, raw_server, arguments, message):
+    two = [f"{own},usd_per_mtok=0/0,label={name}" for name in "ab"]
+    given = ["--candidate", two[0], "--candidate", two[1], "--budget-usd", "0", "--store", "a.sqlite"]
+    status, _, err = command(capsys, examples, *given, *arguments)
+    assert status == 2
+    assert message in err
+    assert raw_server.requests == []
+
+
+def test_what_was_not_sent_is_said_with_its_reason(capsys, examples, own, raw_server):
+    _, out, _ = command(capsys, examples, "--candidate", f"{own},usd_per_mtok=1/2", "--budget-usd", "0", "--store", "a.sqlite")
+    assert "over_budget: 4, the first: could cost up to 0.0044 USD" in out  # 4 attempts of 11 + 64 bytes and 512 tokens
+    assert raw_server.requests == []
+
+
+def test_an_interrupted_run_ends_without_a_traceback(capsys, examples, own, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tierlab.sampling.run_async", lambda work: work.close() or interrupted())
+    status, _, err = command(
+        capsys, examples, "--candidate", f"{own},usd_per_mtok=0/0", "--budget-usd", "0", "--store", "a.sqlite"
+    )
+    assert status == 130
+    assert "the same command goes on" in err
+
+
 def test_a_file_that_is_no_store_is_refused(capsys, examples, own, tmp_path):
     (tmp_path / "samples.csv").write_text("prompt_id\n" * 99)
     status, _, err = command(

@@ -9,11 +9,6 @@ import sys
 from datetime import date
 from importlib import metadata
 
-KEYS = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "openai": ("OPENAI_API_KEY",),
-    "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 EXAMPLES = """\
 examples:
@@ -31,15 +26,22 @@ examples:
 
 
 def main(arguments=None):
-    """Run one command; the exit status: 0 done, 1 a notebook failed or is stale, 2 a mistake in the input."""
+    """Run one command.
+
+    The exit status: 0 done, 1 a notebook failed or is stale, 2 a mistake in the input, 130 interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
+    except KeyboardInterrupt:
+        kept = "; what was answered is kept, and the same command goes on from there" if options.command is _sample else ""
+        print(f"tierlab: interrupted{kept}", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ImportError) as error:
-        print(f"tierlab: {' '.join(str(error).split())}", file=sys.stderr)
+        print("tierlab: " + "\n".join(line.rstrip() for line in str(error).splitlines()), file=sys.stderr)
         return 2
     except RuntimeError as error:
         from tierlab.report import NotebookError
@@ -61,7 +63,7 @@ def _parser():
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name, function, summary, examples):
-        epilog = "examples:\n" + "\n".join(f"  python -m tierlab {line}" for line in examples)
+        epilog = "examples:\n" + "\n".join(line if line[0] == " " else f"  python -m tierlab {line}" for line in examples)
         sub = commands.add_parser(name, help=summary, description=summary, epilog=epilog, formatter_class=raw)
         sub.set_defaults(command=function)
         return sub
@@ -147,7 +149,7 @@ def _parser():
             "sample mine.jsonl --check",
             "sample kit --local --budget-usd 0",
             "sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate anthropic:claude-opus-4-8,effort=high \\",
-            "       --budget-usd 5 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
+            "      --budget-usd 5 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
             "sample mine.jsonl --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0 --budget-usd 0",
             "sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else",
         ],
@@ -168,7 +170,11 @@ def _parser():
     sample.add_argument("--limit", type=int, metavar="N", help="the first N examples alone")
     sample.add_argument("--concurrency", type=int, default=8, metavar="N", help="calls under way at once, per provider (8)")
     sample.add_argument(
-        "--deadline", type=float, default=120.0, metavar="SECONDS", help="for one call with all its attempts (120)"
+        "--deadline",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="for one call with all its attempts (120); not of --batch",
     )
     sample.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
     sample.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
@@ -272,7 +278,10 @@ def _sample(options):
 
     import tierlab as tl
     from tierlab import examples, local, providers
+    from tierlab.comparison import check_margin
     from tierlab.names import unknown
+    from tierlab.scoreboard import quality_by_model
+    from tierlab.scored import scored_rows
 
     if options.check:
         print(examples.check_examples(options.examples))
@@ -281,6 +290,10 @@ def _sample(options):
         raise ValueError("say what the run may cost at most: --budget-usd (0 for a local model or a replay)")
     if (options.reference is None) != (options.margin is None):
         raise ValueError("--reference and --margin go together")
+    if options.reference:  # before anything is paid
+        check_margin(options.margin, options.error_cost_usd)
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit is {options.limit}; a whole number from 1 up is needed")
     asked = tl.load_examples(options.examples)[: options.limit]
     prices = tl.load_prices(options.prices, as_of=options.as_of)
     with nullcontext() if options.local is None else local.serve(options.local or None) as served:
@@ -307,9 +320,13 @@ def _sample(options):
     samples.to_csv(out / "samples.csv", index=False, lineterminator="\n")
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
+    for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):
+        print(f"{status}: {len(rows):,}, the first: {rows['error'].iloc[0]}")
     if options.reference:
         found = tl.compare(samples, reference=options.reference, margin=options.margin, error_cost_usd=options.error_cost_usd)
         print(f"\n{found.candidates.to_string(na_rep='-')}\n\n{found.pairs.to_string(na_rep='-')}\n\n{found.verdict}")
+    else:
+        print(f"\n{quality_by_model(scored_rows(samples), names, 0.95).round(3).to_string(na_rep='-')}")
     print(out / "samples.csv")
 
 
@@ -361,12 +378,15 @@ def _datasets(options):
 
 def _doctor(options):
     import tierlab as tl
+    from tierlab.providers import ADAPTERS
 
     print(f"python        {platform.python_version()} on {platform.system()}")
     for line in metadata.requires("tierlab") or ():
         name = re.match(r"[\w.-]+", line)[0]
         print(f"{name:<13} {_version(name)}")
-    for provider, names in KEYS.items():
+    for provider, (room, names) in ADAPTERS.items():
+        if provider != room or not names:  # another API of the same provider, or none that asks for a key
+            continue
         found = [name for name in names if os.environ.get(name)]
         print(f"{provider:<13} {f'{found[0]} is set' if found else f'no key ({chr(32).join(names)} not set)'}")
     prices = tl.load_prices("maintained")
