@@ -566,12 +566,12 @@ def test_a_key_is_in_no_error(provider, stream, monkeypatch):
     monkeypatch.setenv(providers.COMPATIBLE_KEY, "own-server-key-42")
     keys = [*KEYS.values(), "own-server-key-42"]
     other = "sk-live-9876543210abcdef"
-    message = f"wrong key {' '.join(keys)} and {other} (Bearer abc.def-ghi) " + "x" * 600
+    message = f"wrong key {' '.join(keys)} and {other} (Bearer abc.def-ghi) at http://ann:pass-1@host " + "x" * 600
     error, _ = ask(CANDIDATES[provider], lambda request: response(error_body(provider, message), 401), stream=stream)
     assert error.reason == "auth"
     assert "wrong key [key]" in str(error)
     assert len(str(error)) <= 500
-    for secret in (*keys, other, "abc.def-ghi"):
+    for secret in (*keys, other, "abc.def-ghi", "pass-1"):
         assert secret not in str(error)
     assert error.__cause__ is None
     assert error.__suppress_context__  # a traceback does not print the SDK's error either

@@ -92,3 +92,11 @@ def test_the_control_gives_the_numbers_of_compare(samples):
     found = tl.compare(samples, reference="dear", margin=0.2, error_cost_usd=0.05)
     pd.testing.assert_frame_equal(control.found.pairs, found.pairs)
     assert control.found.verdict == found.verdict
+
+
+def test_the_control_counts_cut_answers_as_it_is_told(samples):
+    cut = samples.assign(status=["truncated" if n % 3 == 0 else "ok" for n in range(len(samples))])
+    for truncated in ("set_aside", "wrong"):
+        control = tl.widgets.SampleExplorer(cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated)
+        found = tl.compare(cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated)
+        pd.testing.assert_frame_equal(control.found.candidates, found.candidates)

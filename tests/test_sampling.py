@@ -526,6 +526,7 @@ def test_an_estimate_bounds_the_run(store):
     assert samples["cost_usd"].sum() < table.loc["own", "likely_usd"] < table.loc["own", "most_usd"]
     hourly = Candidate(**vars(OWN) | {"usd_per_hour": 36.0})
     more = estimate(questions(10), [hourly], repeats=2)
+    assert np.isnan(more.loc["own", "likely_usd"])  # nobody knows how long its answers take
     assert more.loc["own", "most_usd"] - table.loc["own", "most_usd"] == pytest.approx(20 * 4 * 120 * 0.01)
 
 

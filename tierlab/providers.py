@@ -54,7 +54,9 @@ _IN_STREAM = (
     *((re.compile("overload", re.IGNORECASE), "overloaded"), (re.compile("rate.?limit", re.IGNORECASE), "rate_limited")),
     *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
 )
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+", re.IGNORECASE)
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

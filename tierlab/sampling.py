@@ -139,7 +139,8 @@ def estimate(examples, candidates, *, prices=None, repeats=1, attempts=4, deadli
     -------
     DataFrame
         By candidate: calls; likely_usd, one attempt each with an input counted by OpenAI's o200k_base tokenizer
-        (an assumption for other providers) and answers of full length; most_usd, the bound that is reserved:
+        (an assumption for other providers) and answers of full length, NaN for a machine paid by the hour, whose
+        time nobody knows before; most_usd, the bound that is reserved:
         a token per byte of input, every attempt billed, and for a machine paid by the hour the whole deadline.
     """
     from tierlab.recorded import count_tokens
@@ -155,6 +156,7 @@ def estimate(examples, candidates, *, prices=None, repeats=1, attempts=4, deadli
             tariffs[one.name].cost({"uncached_input_tokens": n, "output_tokens": m})
             for n, m in zip(counted, outputs, strict=True)
         )
+        likely = float("nan") if tariffs[one.name].usd_per_hour else likely
         most = sum(tariffs[one.name].most(p.most_input_tokens, m, deadline_s) for p, m in zip(prompts, outputs, strict=True))
         rows.append((one.name, len(prompts) * repeats, likely * repeats, most * repeats * attempts))
     return pd.DataFrame(rows, columns=["model_id", "calls", "likely_usd", "most_usd"]).set_index("model_id")

@@ -452,12 +452,14 @@ class SampleExplorer(Explorer):
         How much worse is still good enough at the start, 0-1.
     error_cost_usd : float
         What a wrong answer costs at the start, US dollars.
+    truncated : {"set_aside", "wrong"}
+        As for `tierlab.compare`.
     """
 
     size, margins = (7.2, 2.6), (2.3, 0.9, 0.65, 0.1)
 
-    def __init__(self, samples, *, reference, margin=0.1, error_cost_usd=0.01):
-        self.samples, self.reference = samples, reference
+    def __init__(self, samples, *, reference, margin=0.1, error_cost_usd=0.01, truncated="set_aside"):
+        self.samples, self.reference, self.truncated = samples, reference, truncated
         self._tiers = tl.as_tiers(samples).drop_duplicates("model_id").set_index("model_id")["tier"]
         self._prepared = {}  # what a task's answers say depends on no other control
         dollars = sorted({0.0, error_cost_usd, *(factor / 10**power for power in range(-1, 5) for factor in (1, 2, 5))})
@@ -470,7 +472,7 @@ class SampleExplorer(Explorer):
     def table(self, *, task, margin, error_usd):
         if task not in self._prepared:
             rows = self.samples if task == _ALL else self.samples[self.samples["task"] == task]
-            self._prepared[task] = tl.comparison.prepare(rows, reference=self.reference)
+            self._prepared[task] = tl.comparison.prepare(rows, reference=self.reference, truncated=self.truncated)
         self.found = self._prepared[task].at(margin, error_cost_usd=error_usd)
         return self.found.pairs.assign(tier=self._tiers)
 
