@@ -148,8 +148,8 @@ def _parser():
         [
             "sample mine.jsonl --check",
             "sample kit --local --budget-usd 0",
-            "sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate anthropic:claude-opus-4-8,effort=high \\",
-            "      --budget-usd 5 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
+            "sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000 \\",
+            "      --budget-usd 20 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
             "sample mine.jsonl --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0 --budget-usd 0",
             "sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else",
         ],

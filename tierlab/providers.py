@@ -74,7 +74,8 @@ class Candidate:
     base_url : str, optional
         By default the SDK's own environment variable, or the provider's address.
     extra_output_tokens : int
-        Added to each example's limit: room for reasoning, which counts as output.
+        Added to each example's limit: room for reasoning, which counts as output. Without it a model that thinks first
+        is cut off.
     temperature : float, optional
     extra_body : mapping
         Further fields of the request, as the provider names them.
