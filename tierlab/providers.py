@@ -117,6 +117,10 @@ class Candidate:
             raise ValueError(
                 f"{self.model_id}: extra_output_tokens is {self.extra_output_tokens}; a number from 0 up is needed"
             )
+        if self.provider == "anthropic" and (self.effort or "").isdecimal() and self.extra_output_tokens < int(self.effort):
+            raise ValueError(
+                f"{self.model_id}: {self.effort} tokens of thinking count as output; give extra_output_tokens of at least that"
+            )
         if priced := [name for name in self.extra_body if name in _NOT_EXTRA]:
             raise ValueError(
                 f"{self.model_id}: extra_body sets {priced[0]!r}, which changes what is paid; nothing here prices it"
