@@ -24,6 +24,7 @@ CHANGED = {
     "04_routing": {"prompts": 400, "error_cost_usd": 0.5, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
     "08_article_claims": {"section": "FAQ"},
+    "90_quarterly_report": {"budget_usd": 700.0, "as_of": "2026-10-01", "retire_days": 30, "seed": 1},
 }
 IGNORED = ("nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception", "skip-execution")
 PRIVATE = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/work/|\b[A-Z]:\\)\S*|\bsk-[\w-]{16,}|\bAIza[\w-]{20,}")

@@ -4,12 +4,10 @@ import argparse
 import os
 import platform
 import re
-import shutil
 import sys
 from datetime import date
 from importlib import metadata
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 EXAMPLES = """\
 examples:
   python -m tierlab run                                        every notebook, as HTML pages in build/report
@@ -17,6 +15,7 @@ examples:
   python -m tierlab run -f quarter.yaml --out build/2026q3     parameters from a file, into another folder
   python -m tierlab prices --source article                    the nine prices of the article
   python -m tierlab prices --changes 2026-11-23 2027-01-05     what changes, and when
+  python -m tierlab quarter 2026Q3 --usage logs/               what the quarter cost, and what should change
   python -m tierlab datasets fetch azure_conv                  download one public data set, checked
   python -m tierlab route my_outcomes.csv                      is a router worth building, on your own outcomes
   python -m tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate openai:gpt-6-luna --budget-usd 2
@@ -92,6 +91,50 @@ def _parser():
     run.add_argument("--out", metavar="DIR", help="folder of the report (build/report)")
     run.add_argument("--force", action="store_true", help="run notebooks again whose inputs have not changed")
     run.add_argument("--timeout", type=_seconds, default=120, metavar="SECONDS", help="limit for one cell (120)")
+
+    quarter = command(
+        "quarter",
+        _quarter,
+        "Write a quarter's report from your usage: page, PDF, figures, summary.json.",
+        [
+            "quarter 2026Q3                                    two simulated quarters, to see what comes out",
+            "quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3",
+            "quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json",
+            "quarter 2026Q3 --usage own.csv --column when at --column model model_id --column in input_tokens --column out output_tokens",
+            "quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation",
+        ],
+    )
+    quarter.add_argument("quarter", help="such as 2026Q3; the log should hold the quarter before as well, to compare with")
+    quarter.add_argument("--usage", default="synthetic", metavar="PATH",
+                         help="file, folder or pattern of usage logs; synthetic (default), or a public trace: azure_conv, azure_code, mooncake_conv")  # fmt: skip
+    quarter.add_argument(
+        "--format",
+        default="auto",
+        help="auto (default), requests (our own columns, scanned in place), or a format of tierlab.usage",
+    )
+    quarter.add_argument("--column", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
+                         help="a column of your own CSV or Parquet file, and what it is here; again for each")  # fmt: skip
+    quarter.add_argument(
+        "--cache-inside", choices=["yes", "no"], help="whether your own column input_tokens includes cached ones"
+    )
+    quarter.add_argument("--billed", metavar="PATH", help="the provider's cost reports, to reconcile with")
+    quarter.add_argument("--outcomes", metavar="PATH", help="scores of your own examples: prompt_id, model_id, score, task")
+    quarter.add_argument(
+        "--margin", metavar="SHARE", help="how much worse a cheaper model may be, 0-1; settles moves with --outcomes"
+    )
+    quarter.add_argument("--may-wait", nargs="*", metavar="TASK", help="tasks whose answers may take a day")
+    quarter.add_argument("--budget", metavar="USD", help="of the quarter")
+    quarter.add_argument("--last", metavar="JSON", help="summary.json of the quarter before, for its forecast")
+    quarter.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
+    quarter.add_argument("--as-of", metavar="DATE", help="ISO date on which you stand; by default the day of the catalogue")
+    quarter.add_argument("--timezone", default="UTC", help="IANA name of the zone in which days begin (UTC)")
+    quarter.add_argument("--out", metavar="DIR", help="folder of the report (build/<quarter>)")
+    quarter.add_argument("--no-pdf", action="store_true", help="leave out the PDF")
+    quarter.add_argument("--timeout", type=_seconds, default=1800, metavar="SECONDS", help="limit for one cell (1800)")
+    quarter.epilog += (
+        "\n\nexit status: 0 done, 1 the notebook failed, 2 an input is wrong; summary.json in the folder says the same."
+        "\nSections that need a column your log lacks say which."
+    )
 
     prices = command(
         "prices",
@@ -226,6 +269,23 @@ def _run(options):
             options.notebooks, parameters=values, text=True, out=options.out, force=options.force, timeout=options.timeout
         )
     )
+
+
+def _quarter(options):
+    from tierlab import quarter_report
+
+    given = {
+        "quarter": options.quarter, "usage_path": options.usage, "usage_format": options.format, "billed_path": options.billed,
+        "columns": dict(options.column) or None, "cache_inside": options.cache_inside, "outcomes_path": options.outcomes,
+        "last_summary_path": options.last, "budget_usd": options.budget, "margin": options.margin, "may_wait": options.may_wait,
+        "catalogue": options.prices, "as_of": options.as_of, "timezone": options.timezone,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    made, note = quarter_report.write(given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout)
+    for path in made:
+        print(path)
+    if note:
+        print(f"no PDF: {note}", file=sys.stderr)
 
 
 def _prices(options):
@@ -378,6 +438,7 @@ def _datasets(options):
 
 def _doctor(options):
     import tierlab as tl
+    from tierlab import printing
     from tierlab.providers import ADAPTERS
 
     print(f"python        {platform.python_version()} on {platform.system()}")
@@ -392,8 +453,7 @@ def _doctor(options):
     prices = tl.load_prices("maintained")
     age = (date.today() - prices.as_of.date()).days  # the one command whose answer may depend on the day
     print(f"prices        {prices.source}, {max(age, 0)} days ago")
-    browser = next((name for name in BROWSERS if shutil.which(name)), None)
-    print(f"browser       {browser or 'none found (needed for PDF only)'}")
+    print(f"browser       {printing.find_browser() or 'none found (needed for PDF only)'}")
     _datasets(argparse.Namespace(action=None))
 
 

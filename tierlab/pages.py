@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
 
 from tierlab.parameters import declared
 
@@ -46,7 +47,7 @@ _ATTRIBUTES = {
 _NUMBER = re.compile(r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE)
 
 
-def page(notebook, *, stem, pages=()):
+def page(notebook, *, stem, pages=(), banner=True):
     """One notebook as a page.
 
     Parameters
@@ -58,6 +59,8 @@ def page(notebook, *, stem, pages=()):
     pages : collection of str
         Stems of the pages beside it; links to those notebooks become links to their pages, and the page links to the
         index. A page that stands alone has none.
+    banner : bool
+        Whether the changed parameters stand on top as well as in the table at the end.
 
     Returns
     -------
@@ -81,7 +84,12 @@ def page(notebook, *, stem, pages=()):
         "changed": changed,
     }
     return _render(
-        "page.html.j2", title=title, body=Markup(body), parameters=parameters, changed=changed, index=bool(pages)
+        "page.html.j2",
+        title=title,
+        body=Markup(body),
+        parameters=parameters,
+        changed=changed if banner else [],
+        index=bool(pages),
     ), card
 
 
@@ -183,18 +191,15 @@ class _Exporter(HTMLExporter):
 
 @cache
 def _exporter():
-    exporter = _Exporter(
-        template_name="basic",
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    exporter.config.NbConvertBase.display_data_priority = [
+    # Given at the start: what is set later does not reach the preprocessors, which exist by then.
+    config = Config()
+    config.NbConvertBase.display_data_priority = [
         *("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"),
     ]
-    exporter.config.TagRemovePreprocessor.enabled = True
-    exporter.config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
-    return exporter
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
+    hidden = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
+    return _Exporter(config=config, template_name="basic", **hidden)
 
 
 def _mathml(latex, display):

@@ -23,6 +23,7 @@ import re
 import tokenize
 from dataclasses import dataclass
 from datetime import date
+from glob import glob, has_magic
 from pathlib import Path
 
 import nbformat
@@ -103,8 +104,10 @@ class Parameter:
             _check_date(self.name, value)
         if value in self.choices or not isinstance(value, str):
             return value
-        if self.path and Path(value).is_file():
+        if self.path and value and Path(value).exists():
             return str(Path(value).resolve())
+        if self.path and has_magic(value) and glob(value, recursive=True):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            return str(Path(value).absolute())
         if self.choices:
             also = " (nor a file)" if self.path else ""
             raise ValueError(f"{self.name}: {unknown('value', value, self.choices)}{also}")

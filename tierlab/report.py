@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from glob import glob
 from pathlib import Path
 
 import nbformat
@@ -228,7 +229,31 @@ def _execute_all(jobs, *, figures, timeout, processes):
     return failures
 
 
-def _execute(source, target, parameters, fingerprint, figures, timeout):
+def execute(source, target, parameters, *, figures, timeout=120):
+    """Run one notebook in a process of its own, with a bar that counts its cells on a terminal.
+
+    Parameters
+    ----------
+    source, target : path
+        The notebook, and where it is written as far as it came.
+    parameters : mapping
+        Checked values.
+    figures : path
+        Folder of its figures.
+    timeout : int
+        Seconds that one cell may take.
+
+    Returns
+    -------
+    str or None
+        What went wrong: the cell, the class of the error and its text.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_execute, source, target, parameters, "", figures, timeout, progress=sys.stderr.isatty()).result()
+
+
+def _execute(source, target, parameters, fingerprint, figures, timeout, *, progress=False):
     """Run one notebook; None, or what went wrong."""
     os.environ |= {
         "IPYTHONDIR": str(paths.ROOT / ".ipython"),
@@ -246,7 +271,7 @@ def _execute(source, target, parameters, fingerprint, figures, timeout):
             parameters=parameters,
             kernel_name="python3",
             cwd=str(Path(source).parent),
-            progress_bar=False,
+            progress_bar=progress,
             request_save_on_cell_execute=False,
             execution_timeout=timeout,
             start_timeout=KERNEL_START_SECONDS,
@@ -265,13 +290,23 @@ def _fingerprint(source, parameters, surroundings):
     cells = [[cell.cell_type, cell.source, cell.metadata.get("tags")] for cell in nbformat.read(source, as_version=4).cells]
     digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
     for value in parameters.values():
-        if isinstance(value, str) and Path(value).is_absolute() and Path(value).is_file():
-            digest.update(Path(value).read_bytes())
+        if isinstance(value, str) and Path(value).is_absolute():
+            _add_files(digest, value)
     return digest.hexdigest()
 
 
+def _add_files(digest, path):
+    """A file by its bytes; a folder's or pattern's files, which may be a large log, by name, size and time."""
+    if Path(path).is_file():
+        digest.update(Path(path).read_bytes())
+        return
+    found = Path(path).rglob("*") if Path(path).is_dir() else map(Path, glob(path, recursive=True))  # noqa: PTH207
+    for file in sorted(file for file in found if file.is_file()):
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+
+
 def _surroundings():
-    module = [*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.mplstyle")]
+    module = [*Path(__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.mplstyle")]
     files = [*module, *(p for p in paths.DATA.rglob("*") if p.is_file()), paths.ROOT / "requirements.txt"]
     digests = [[str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()] for p in sorted(files) if p.is_file()]
     return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]

@@ -1,0 +1,262 @@
+"""What the quarterly report reads: a usage log of any kind, prices, bills, scores and the last report, checked and priced."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from tierlab import paths
+from tierlab.catalog import load_prices
+from tierlab.cube import Cube, build_cube
+from tierlab.engine import files_of
+from tierlab.names import TIERS, unknown
+from tierlab.outcomes import load_outcomes
+from tierlab.parameters import declared
+from tierlab.quarter import Quarter, analyse
+from tierlab.quarter_summary import SCHEMA
+from tierlab.synthetic import synthetic_quarters
+from tierlab.usage import FORMATS, Account, read_usage
+from tierlab.workload import TRACES, load_requests
+
+NOTEBOOK = "90_quarterly_report"
+SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
+LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers; see `as_quarter`
+_OWN = ("at", "model_id", "uncached_input_tokens", "output_tokens")
+_YES = {"yes": True, "no": False}
+_PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
+
+
+class InputError(ValueError):
+    """An input of the report that is not there or cannot be read; its text says which and what is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the report is written from.
+
+    Attributes
+    ----------
+    quarter : Quarter
+        The analysis.
+    cube : Cube
+        The priced usage of this quarter and the one before.
+    read : Account or None
+        What the reader made of the files; None where an engine scanned them in place, or there was no file.
+    kind : str
+        "simulated", "trace" or "log".
+    values : dict
+        The checked parameters.
+    """
+
+    quarter: Quarter
+    cube: Cube
+    read: Account | None
+    kind: str
+    values: dict
+
+
+def prepare(values):
+    """Read and price everything that the parameters name, and analyse it.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        Parameters of notebook 90 by name, also as texts; what is missing keeps its default, other names are passed over.
+        Relative paths start in the working folder, else in the folder from which the shell started the command, else
+        in that of the kit.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    InputError
+        In one sentence: what is wrong, and what is allowed.
+    """
+    try:
+        values = checked_values(values)
+        return _prepared(values)
+    except InputError:
+        raise
+    except (ValueError, OSError) as error:
+        raise InputError(" ".join(str(error).split())) from error
+
+
+def checked_values(values):
+    """The parameters of notebook 90, each of its type, paths absolute; reads no log yet.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed, or a file is not there.
+
+    Examples
+    --------
+    >>> checked_values({"budget_usd": "50000"})["budget_usd"]
+    50000.0
+    >>> checked_values({"usage_format": "litelm"})
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown format 'litelm'; did you mean 'litellm'?...
+    """
+    found = {}
+    for name, parameter in declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb").items():
+        value = values.get(name, parameter.default)
+        value = parameter.parse(value) if isinstance(value, str) else value
+        value = _located(name, value, parameter.choices) if name in _PATHS else value
+        found[name] = parameter.check(value)
+    found["quarter"] = str(period_of(found["quarter"]))
+    if found["cache_inside"] not in ("", *_YES):
+        raise ValueError(f"cache_inside = {found['cache_inside']!r}: {unknown('value', found['cache_inside'], _YES)}")
+    load_prices(found["catalogue"], as_of=found["as_of"] or None)
+    _last(found["last_summary_path"])
+    allowed = ("auto", "requests", *FORMATS)
+    if found["usage_format"] not in allowed:
+        raise ValueError(unknown("format", found["usage_format"], allowed))
+    return found
+
+
+def period_of(quarter):
+    """A quarter such as "2026Q3" as a Period."""
+    if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
+        raise ValueError(f"{quarter!r} is no quarter; write it as '2026Q3'")
+    return pd.Period(str(quarter).strip(), freq="Q")
+
+
+def _located(name, value, names):
+    """A path made absolute, from the first of the places where it leads to something."""
+    if not value or value in names:
+        return value
+    given = Path(value).expanduser()
+    for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT):
+        path = place / given
+        if path.exists() or (has_magic(str(given)) and glob(str(path), recursive=True)):  # noqa: PTH207 - as `readers.files`
+            return str(path.absolute())
+    also = f" (nor one of {', '.join(names)})" if names else ""
+    raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
+
+
+def _prepared(v):
+    prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
+    period = period_of(v["quarter"])
+    log, read, billed, kind = _log(v, prices, period)
+    window = {"start": (period - 1).start_time, "end": (period + 1).start_time}
+    cube = build_cube(log, prices, timezone=v["timezone"], **window)
+    if not cube.daily["day"].ge(period.start_time).any() and cube.account.rows_read:
+        cube = build_cube(log, prices, timezone=v["timezone"])  # so that the refusal names the quarters that are there
+    budget = v["budget_usd"] or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None)
+    outcomes = load_outcomes(v["outcomes_path"]) if v["outcomes_path"] else None
+    quarter = analyse(
+        cube, prices, v["quarter"], budget_usd=budget, billed=billed, outcomes=outcomes,
+        last_summary=_last(v["last_summary_path"]), margin=v["margin"] or None, may_wait=v["may_wait"] or None,
+        retire_days=v["retire_days"], seed=v["seed"],
+    )  # fmt: skip
+    return Prepared(quarter, cube, read, kind, v)
+
+
+def _log(v, prices, period):
+    """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
+    path = v["usage_path"]
+    bills = read_usage(v["billed_path"], timezone=v["timezone"]).billed if v["billed_path"] else None
+    if path == "synthetic":
+        return synthetic_quarters()[0], None, bills, "simulated"
+    if path in TRACES:
+        return as_quarter(load_requests(path), prices, period), None, bills, "trace"
+    if v["usage_format"] == "requests" or (v["usage_format"] == "auto" and not v["columns"] and is_requests_table(path)):
+        return path, None, bills, "log"
+    usage = read_usage(
+        path,
+        format=v["usage_format"],
+        timezone=v["timezone"],
+        columns=v["columns"] or None,
+        cache_inside=_YES.get(v["cache_inside"]),
+    )
+    if usage.requests.empty:
+        money = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path" if len(usage.billed) else ""
+        raise InputError(f"{path}: no row with tokens in it{money} ({usage!r})")
+    _refuse_twice(usage.account.overlaps, period)
+    return usage.requests, usage.account, pd.concat([usage.billed, *([] if bills is None else [bills])]), "log"
+
+
+def _refuse_twice(overlaps, period):
+    """Single requests and reports of the same days would be added up."""
+    twice = overlaps[overlaps["dropped"].eq("")]
+    inside = (pd.to_datetime(twice["last_day"]) >= (period - 1).start_time) & (
+        pd.to_datetime(twice["first_day"]) <= period.end_time
+    )
+    if inside.any():
+        row = twice[inside].iloc[0]
+        raise InputError(
+            f"usage_path holds single requests and a report of the same days ({row['provider']}, "
+            f"{row['first_day']:%Y-%m-%d} to {row['last_day']:%Y-%m-%d}), which would count them twice; give one of them"
+        )
+
+
+def is_requests_table(path):
+    """Whether a path leads to Parquet or CSV files of the requests table alone, which an engine scans in place."""
+    try:
+        files = [Path(file) for file in files_of(path)]
+        return bool(files) and all(set(_OWN) <= set(_header(file)) for file in files)
+    except (ValueError, OSError):
+        return False
+
+
+def file_names(account):
+    """Names of the files that were read, without the folders they lie in."""
+    return [Path(file).name for file in account.files["file"]]
+
+
+def _header(file):
+    return pq.read_schema(file).names if file.suffix == ".parquet" else list(pd.read_csv(file, nrows=0).columns)
+
+
+def as_quarter(trace, prices, quarter, *, provider="anthropic"):
+    """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
+
+    Parameters
+    ----------
+    trace : DataFrame
+        From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
+    prices : Prices
+    quarter : str or Period
+    provider : str
+        Whose lineup of the quarter's last day answers.
+
+    Returns
+    -------
+    DataFrame
+        The requests, at and model_id filled in.
+
+    Notes
+    -----
+    An assumption, not a finding: the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
+    shorter 60 % of the inputs go to the small model, the next 30 % to the mid one, the longest 10 % to the flagship.
+    Users, teams, tasks and failures are not made up: the sections that need them say so.
+    """
+    period = pd.Period(quarter, freq="Q")
+    lineup = prices.lineup(max(period.end_time.normalize(), prices.lineups["as_of"].min())).loc[provider]
+    rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
+    place = (rank > LONG).astype(int) + (rank > LONGEST)
+    offset = trace["at"] - trace["at"].min()
+    length = (period + 1).start_time - period.start_time - pd.Timedelta(seconds=1)
+    at = (period.start_time + offset / offset.max() * length).astype("datetime64[us]")
+    model = place.map(dict(enumerate(lineup[list(TIERS)])))
+    return trace.drop(columns="prefix_ids", errors="ignore").assign(at=at, model_id=model)
+
+
+def _last(path):
+    if not path:
+        return None
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"last_summary_path = {path!r}: cannot be read as JSON ({error})") from None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("state") != "ok":
+        raise InputError(f"last_summary_path = {path!r}: not the summary.json of a report that ended well ({SCHEMA})")
+    return found
