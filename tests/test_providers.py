@@ -204,7 +204,10 @@ def test_request_of_messages():
         "top_k": 5,
     }
     assert body(changed("anthropic", effort="none"))["thinking"] == {"type": "disabled"}
-    assert body(changed("anthropic", effort="2000", extra_output_tokens=2000))["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+    assert body(changed("anthropic", effort="2000", extra_output_tokens=2000))["thinking"] == {
+        "type": "enabled",
+        "budget_tokens": 2000,
+    }
     with pytest.raises(ValueError, match="extra_output_tokens of at least that"):
         changed("anthropic", effort="2000", extra_output_tokens=1999)
 

@@ -82,7 +82,7 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
         raise ValueError(f"the effects and the change differ by {off:g} USD")
     steps = variance[variance["usd"].abs() >= 0.005]
     ends = before_usd + steps["usd"].cumsum().to_numpy()
-    starts = np.r_[before_usd, ends[:-1]]
+    starts = np.r_[before_usd, ends][:-1]
     names = ["quarter before", *steps["effect"].replace("cache_batch", "cache and batch").str.replace("_", " "), "this quarter"]
     ax = axes(ax, height=1.1 + 0.34 * len(names))
     ax.barh([0, len(names) - 1], [before_usd, now_usd], height=0.62, color=WHOLE, edgecolor=UP, lw=0.8)
