@@ -159,6 +159,23 @@ def _percent(value, _position):
     return f"{value * 100:,.6g}%"
 
 
+def from_zero(ax, highest, label):
+    """A horizontal axis of plain numbers from zero to a little above the highest."""
+    ax.set_xlim(0, highest * 1.04 if highest > 0 else 1)
+    ax.set_xlabel(label)
+    plain(ax.xaxis)
+
+
+def name_rows(ax, names, *, above=0.0):
+    """One row per name from the top, with room above the first."""
+    ax.set_yticks(range(len(names)), names)
+    for label in ax.get_yticklabels():
+        label.set_parse_math(False)  # a name from a log is no formula
+    ax.set_ylim(len(names) - 0.5, -0.5 - above)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+
+
 def dates(axis, *, ticks=5):
     """Few enough dates to be read, the year under each."""
     axis.set_major_locator(mdates.AutoDateLocator(minticks=2, maxticks=ticks))

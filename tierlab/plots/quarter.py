@@ -2,12 +2,11 @@
 
 from textwrap import wrap
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from tierlab.repriced import TIER_LABELS
-from tierlab.style import BASELINE, INK, SMALL_PRINT, TIER_STYLE, axes, dates, need, note, plain, usd
+from tierlab.style import BASELINE, INK, SMALL_PRINT, TIER_STYLE, axes, dates, from_zero, name_rows, need, note, plain, usd
 
 UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"  # dearer, cheaper, a quarter's total: greys, because tiers own the colours
 _OTHER = {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
@@ -93,10 +92,10 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     ax.plot([now_usd, now_usd], [len(names) - 2, len(names) - 1], color=BASELINE, lw=0.8, zorder=0)
     for row, value in ((0, before_usd), (len(names) - 1, now_usd)):
         note(ax, usd(value), (value, row), (6, 0))
-    _rows(ax, names)
-    _from_zero(
+    name_rows(ax, names)
+    from_zero(
         ax,
-        max(before_usd, now_usd, *ends) if len(ends) else max(before_usd, now_usd),
+        1.1 * max(before_usd, now_usd, *ends),
         "spend (USD per quarter)\ndark: dearer, white: cheaper",
     )
     return ax
@@ -176,9 +175,9 @@ def savings_bars(savings, *, most=10, ax=None):
     ax.barh(range(len(table)), table["usd"], height=0.62, color=np.where(held, DOWN, UP), edgecolor=UP, lw=0.8)
     for row, item in enumerate(table.itertuples()):
         note(ax, usd(item.usd) + (f"  {item.status}" if item.status else ""), (item.usd, row), (6, 0))
-    _rows(ax, names)
+    name_rows(ax, names)
     rest = f"; {len(savings) - most} smaller ones not shown" if len(savings) > most else ""
-    _from_zero(ax, table["usd"].max() * 1.3, f"saving (USD per quarter, not additive)\nwhite: held back{rest}")
+    from_zero(ax, 1.1 * table["usd"].max() * 1.3, f"saving (USD per quarter, not additive)\nwhite: held back{rest}")
     return ax
 
 
@@ -251,8 +250,8 @@ def unit_costs(units, *, measure="usd_per_request", ax=None):
             (0 if pd.isna(value) else value, row),
             (6, 0),
         )
-    _rows(ax, [_short(name) for name in table["name"]])
-    _from_zero(ax, table[measure].max() * 1.25, measure.replace("usd_per_", "USD per ").replace("_", " "))
+    name_rows(ax, [_short(name) for name in table["name"]])
+    from_zero(ax, 1.1 * table[measure].max() * 1.25, measure.replace("usd_per_", "USD per ").replace("_", " "))
     return ax
 
 
@@ -260,19 +259,3 @@ def _short(text, width=40):
     """A long name on two lines, and what does not fit there cut."""
     lines = wrap(text, width)
     return "\n".join(lines[:2]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 2)
-
-
-def _rows(ax, names):
-    ax.set_yticks(range(len(names)), names)
-    for label in ax.get_yticklabels():
-        label.set_parse_math(False)  # a name from a log is no formula
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
-
-
-def _from_zero(ax, highest, label):
-    ax.set_xlim(0, highest * 1.15 if highest > 0 else 1)
-    ax.set_xlabel(label)
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
-    plain(ax.xaxis)

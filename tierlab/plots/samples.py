@@ -6,7 +6,7 @@
 import numpy as np
 import seaborn as sns
 
-from tierlab.style import BASELINE, INK, SMALL_PRINT, axes, label_ends, need, note, plain, tier_style
+from tierlab.style import BASELINE, INK, SMALL_PRINT, axes, label_ends, name_rows, need, note, plain, tier_style
 
 
 def pass_rates(candidates, *, interval="95%", ax=None):
@@ -31,7 +31,7 @@ def pass_rates(candidates, *, interval="95%", ax=None):
         ax.plot([line["low"], line["high"]], [row, row], color=style["color"], lw=2)
         ax.plot([line["score"]], [row], color=style["color"], marker=style["marker"], ms=8)
         note(ax, f"{line['score']:.0%}  ({line['answers']:,.0f} answers)", (line["high"], row), (8, 0))
-    _rows(ax, list(candidates.index))
+    name_rows(ax, list(candidates.index), above=0.5)
     ax.set_xlim(0, 1.28)
     ax.set_xticks(np.linspace(0, 1, 6))
     ax.set_xlabel(f"mean score\nbars: {interval} interval")
@@ -64,7 +64,7 @@ def differences(pairs, *, margin, reference, interval="95%", ax=None):
         ax.plot([100 * line["low"], 100 * line["high"]], [row, row], color=style["color"], lw=2)
         ax.plot([100 * line["difference"]], [row], color=style["color"], marker=style["marker"], ms=8)
         note(ax, line["finding"], (100 * line["high"], row), (8, 0))
-    _rows(ax, list(pairs.index))
+    name_rows(ax, list(pairs.index), above=0.5)
     top = -0.72
     note(ax, f"margin: {-margin * 100:g} points", (-margin * 100, top), (-4, 0), align="right")
     note(ax, "no difference", (0, top), (4, 0))
@@ -127,10 +127,3 @@ def power_curves(table, *, wanted=0.8, ax=None):
 
 def _style(line):
     return tier_style(line["tier"]) if isinstance(line.get("tier"), str) else {"color": INK, "marker": "D"}
-
-
-def _rows(ax, names):
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.45, -1.0)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)

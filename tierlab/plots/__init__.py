@@ -1,0 +1,48 @@
+"""Figures: one function each, from a tidy table to matplotlib axes; and how they are shown and saved.
+
+Tier is always colour and marker and line style; providers stand in panels or under their own heading. No figure has
+a title: `show` puts the caption below and the alt text on the image.
+"""
+
+from tierlab.plots.claims import VERDICT_GREYS, verdicts
+from tierlab.plots.frontier import policies, routing_curve, saving_map
+from tierlab.plots.prices import COST_PARTS, cost_bars, cost_by_bucket, lineup, price_changes
+from tierlab.plots.quarter import forecast_fan, savings_bars, spend_days, tier_months, unit_costs, waterfall
+from tierlab.plots.samples import differences, pass_rates, power_curves, task_scores
+from tierlab.plots.scaling import OVER_LABELS, break_even, cache_hit_curve, calendar, cost_curve, trace_lengths
+from tierlab.plots.showing import save, show, use_style
+from tierlab.style import in_order, usd
+
+__all__ = [
+    "COST_PARTS",
+    "OVER_LABELS",
+    "VERDICT_GREYS",
+    "break_even",
+    "cache_hit_curve",
+    "calendar",
+    "cost_bars",
+    "cost_by_bucket",
+    "cost_curve",
+    "differences",
+    "forecast_fan",
+    "in_order",
+    "lineup",
+    "pass_rates",
+    "policies",
+    "power_curves",
+    "price_changes",
+    "routing_curve",
+    "save",
+    "saving_map",
+    "savings_bars",
+    "show",
+    "spend_days",
+    "task_scores",
+    "tier_months",
+    "trace_lengths",
+    "unit_costs",
+    "usd",
+    "use_style",
+    "verdicts",
+    "waterfall",
+]
