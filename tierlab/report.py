@@ -122,6 +122,11 @@ def find_all():
     return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
 
 
+def find_stored():
+    """Paths of all notebooks whose outputs are kept: those of the kit, of the app, and the workshop's solutions."""
+    return [*find_all(), *sorted(paths.NOTEBOOKS.glob("app/*.ipynb")), *sorted(paths.NOTEBOOKS.glob("workshop/solutions/*.ipynb"))]
+
+
 def assign(sources, parameters, *, text=False):
     """Which checked values each notebook gets.
 
@@ -161,7 +166,7 @@ def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
     check : bool
         Write nothing; compare with what is stored, images byte by byte.
     notebooks : sequence of path, optional
-        By default every notebook of the kit.
+        By default every one with stored outputs (`find_stored`).
     figures : path, optional
         Folder of the stored figures; by default figures/.
 
@@ -176,7 +181,7 @@ def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
         If a notebook fails; nothing is written then.
     """
     whole = notebooks is None
-    notebooks = [Path(path) for path in (find_all() if whole else notebooks)]
+    notebooks = [Path(path) for path in (find_stored() if whole else notebooks)]
     stored_figures = Path(figures or paths.ROOT / "figures")
     with tempfile.TemporaryDirectory() as folder:
         fresh_figures = Path(folder, "figures")
