@@ -16,6 +16,7 @@ _ROOM_OF = {
         "claims": ("evaluate_claims",),
         "comparison": ("compare",),
         "cube": ("build_cube",),
+        "decision": ("expected_cost", "indifference", "load_tasks"),
         "examples": ("load_examples", "load_intents"),
         "evaluation": ("bootstrap", "paired_power", "paired_sample_size", "wilson_interval"),
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
@@ -27,6 +28,9 @@ _ROOM_OF = {
         "planning": ("achievable_margin", "interval_half_width", "noninferiority_power", "required_examples"),
         "pricing": ("price", "reprice"),
         "quarter": ("Quarter", "analyse", "headline", "summary"),
+        "recommendation": ("recommend",),
+        "record": ("file_record", "load_record"),
+        "reviewing": ("review",),
         "routing": ("route",),
         "samples": ("as_outcomes", "load_samples"),
         "sampling": ("sample",),
@@ -63,6 +67,8 @@ _ROOMS = {
         "pricing",
         "providers",
         "quarter",
+        "recommendation",
+        "record",
         "report",
         "routing",
         "samples",
@@ -72,7 +78,7 @@ _ROOMS = {
         "sequential",
         "stepwise",
     ),
-    *("synthetic", "text_router", "usage", "verdict", "widgets", "workload"),
+    *("synthetic", "text_router", "usage", "verdict", "widgets", "workload", "workshop"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])

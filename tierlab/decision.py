@@ -1,8 +1,11 @@
-"""Which tier a task calls for: the task table and the article's rule on its two questions."""
+"""Which tier a task calls for: the task table, the article's rule on its two questions, and the money behind both."""
+
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
+from tierlab.names import TIERS, unknown
 from tierlab.paths import DATA
 
 
@@ -42,3 +45,162 @@ def task_tiers(tasks):
     """
     ends = {end: tier_by_rule(tasks[f"stakes_{end}"], tasks[f"complexity_{end}"]) for end in ("low", "high")}
     return pd.DataFrame(ends, index=tasks.index)
+
+
+@lru_cache
+def load_assumptions(path=DATA / "assumptions.csv"):
+    """What stands in for a number that nobody has measured yet: one row per quantity, rating and tier, with a range.
+
+    Returns
+    -------
+    DataFrame
+        quantity ("error_cost", "error_rate", "tool_error_rate"), rating (of stakes or complexity, 1 to 3), tier,
+        value, low, high, unit, basis ("assumed", or "article" where its figures fix the value), reason.
+    """
+    return pd.read_csv(path)
+
+
+def assumed(quantity, task=None, *, tasks=None):
+    """Assumed value and range of a quantity for a task, over the range of its rating.
+
+    Parameters
+    ----------
+    quantity : {"error_cost", "error_rate", "tool_error_rate"}
+        USD per error by the rating of the stakes; share 0-1 of requests by the rating of the complexity; share 0-1
+        of tool calls.
+    task : str, optional
+        A task of `load_tasks`; not for tool calls.
+    tasks : DataFrame, optional
+        By default data/tasks.csv.
+
+    Returns
+    -------
+    DataFrame
+        value, low, high by tier (error cost: one row). A task rated 1 to 2 has the mean of both values (of an
+        error cost the geometric mean, since it runs over powers of ten), the lower low and the higher high.
+
+    Raises
+    ------
+    ValueError
+        For an unknown task.
+
+    Examples
+    --------
+    >>> assumed("error_rate", "intent_classification")["value"].to_dict()
+    {'small': 0.03, 'mid': 0.025, 'flagship': 0.02}
+    """
+    rows = load_assumptions()
+    rows = rows[rows["quantity"] == quantity]
+    if quantity != "tool_error_rate":
+        tasks = load_tasks() if tasks is None else tasks
+        if task not in tasks.index:
+            raise ValueError(unknown("task", task, tasks.index))
+        question = "stakes" if quantity == "error_cost" else "complexity"
+        rows = rows[rows["rating"].between(tasks.at[task, f"{question}_low"], tasks.at[task, f"{question}_high"])]
+    ends = rows.groupby("tier", dropna=False).agg(low=("low", "min"), high=("high", "max"))
+    values = np.log(rows["value"]) if quantity == "error_cost" else rows["value"]
+    middle = values.groupby(rows["tier"], dropna=False).mean()
+    ends.insert(0, "value", np.exp(middle).round(10) if quantity == "error_cost" else middle)
+    return ends if quantity == "error_cost" else ends.reindex(TIERS)
+
+
+def expected_cost(price_usd, error_rate, error_cost_usd, seconds=0.0, second_usd=0.0):
+    """Cost of a request, all in: its price, the errors it leaves, and the time that somebody waits for it.
+
+    Parameters
+    ----------
+    price_usd : array_like of float
+        USD per request.
+    error_rate : array_like of float
+        Share 0-1 of requests answered wrongly.
+    error_cost_usd : array_like of float
+        USD per error.
+    seconds : array_like of float
+        Time per request.
+    second_usd : array_like of float
+        What a second is worth, USD; 0 where nobody waits, as for a nightly batch.
+
+    Returns
+    -------
+    float or ndarray
+        USD per request.
+
+    Notes
+    -----
+    E = price + error rate x error cost + seconds x value of a second: the expected loss of decision theory with a
+    constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). The share of errors, not of right
+    answers, is what a price is traded against; "cost of pass" (arXiv 2504.13359) is the other convention: price
+    over success, for errors that are tried again until they are right.
+
+    Examples
+    --------
+    >>> round(float(expected_cost(0.002, 0.10, 0.16)), 6) == round(float(expected_cost(0.010, 0.05, 0.16)), 6)
+    True
+    """
+    parts = (price_usd, np.asarray(error_rate) * error_cost_usd, np.asarray(seconds) * second_usd)
+    return parts[0] + parts[1] + parts[2]
+
+
+def error_with_tools(error_rate, tool_error_rate, tool_calls):
+    """Share of requests that fail when each of their tool calls may fail too.
+
+    Parameters
+    ----------
+    error_rate : array_like of float
+        Share 0-1 of requests that fail with every call right.
+    tool_error_rate : array_like of float
+        Share 0-1 of calls that are wrong.
+    tool_calls : int
+        Calls per request.
+
+    Notes
+    -----
+    1 - (1 - e)(1 - t)^n: every step has to hold, and steps fail independently. Calls that are tried again until
+    they hold cost time and money instead, and fail less.
+
+    Examples
+    --------
+    >>> round(float(error_with_tools(0.0, 0.04, 10)), 4)
+    0.3352
+    """
+    return 1 - (1 - np.asarray(error_rate)) * (1 - np.asarray(tool_error_rate)) ** tool_calls
+
+
+def indifference(costs, gaps):
+    """Error cost at which two tiers of a provider cost the same all in, over the gap between their error rates.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        provider, tier, cost_usd (of any equal number of requests, `requests` of them), as of `tierlab.daily_cost`
+        divided by its requests: USD per request.
+    gaps : array_like of float
+        How many more requests the cheaper tier answers wrongly, share 0-1, above 0.
+
+    Returns
+    -------
+    DataFrame
+        provider, cheap, dear (tiers), gap, error_cost_usd: above it the dearer tier is the cheaper choice.
+        A pair whose dearer tier is not dearer has no row.
+
+    Notes
+    -----
+    C = (c_dear - c_cheap) / gap, see `tierlab.error_cost_break_even`.
+
+    Examples
+    --------
+    >>> costs = pd.DataFrame({"provider": "p", "tier": ["small", "flagship"], "cost_usd": [0.002, 0.010]})
+    >>> indifference(costs, [0.05])["error_cost_usd"].round(6).tolist()
+    [0.16]
+    """
+    gaps, rows = np.asarray(gaps, float), []
+    if (gaps <= 0).any():
+        raise ValueError("a gap of zero or less has no break-even: there is nothing that the dearer tier saves")
+    for provider, own in costs.groupby("provider", sort=False):
+        price = own.set_index("tier")["cost_usd"]
+        for cheap, dear in (("small", "mid"), ("mid", "flagship"), ("small", "flagship")):
+            if {cheap, dear} <= set(price.index) and price[dear] > price[cheap]:
+                pair = {"provider": provider, "cheap": cheap, "dear": dear, "gap": gaps}
+                rows.append(pd.DataFrame(pair | {"error_cost_usd": (price[dear] - price[cheap]) / gaps}))
+    columns = ["provider", "cheap", "dear", "gap", "error_cost_usd"]
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from tierlab.style import usd
+from tierlab.money import usd
 
 _MARKUP = re.compile(r"[^\w\s.,;%-]", re.ASCII)
 _STEPS = {

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
+from tierlab.money import usd as usd
 from tierlab.names import TIERS, unknown
 
 # Colours of seaborn's "colorblind" palette: they differ in lightness too.
@@ -44,19 +45,6 @@ def tier_style(tier):
     if tier not in TIER_STYLE:
         raise ValueError(unknown("tier", tier, TIER_STYLE))
     return TIER_STYLE[tier]
-
-
-def usd(value):
-    """Money as a label: whole dollars from 100 on, cents below, and at least two significant digits.
-
-    Examples
-    --------
-    >>> usd(10_000), usd(12.5), usd(0.0055)
-    ('$10,000', '$12.50', '$0.0055')
-    """
-    size = abs(value)
-    digits = 0 if size >= 100 or size == 0 else 2 if size >= 0.1 else 1 - int(np.floor(np.log10(size)))
-    return f"${value:,.{digits}f}"
 
 
 def need(figure, table, *columns):

@@ -1,0 +1,16 @@
+"""How an amount of money is written."""
+
+import math
+
+
+def usd(value):
+    """Money as a label: whole dollars from 100 on, cents below, and at least two significant digits.
+
+    Examples
+    --------
+    >>> usd(10_000), usd(12.5), usd(0.0055)
+    ('$10,000', '$12.50', '$0.0055')
+    """
+    size = abs(value)
+    digits = 0 if size >= 100 or size == 0 else 2 if size >= 0.1 else 1 - math.floor(math.log10(size))
+    return f"${value:,.{digits}f}"
