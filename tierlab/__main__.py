@@ -239,6 +239,14 @@ def _parser():
     )
     refresh.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
 
+    workshop = command(
+        "workshop",
+        _workshop,
+        "Write the workshop's exercises afresh from their solutions.",
+        ["workshop", "workshop --check"],
+    )
+    workshop.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
+
     datasets = command(
         "datasets",
         _datasets,
@@ -421,6 +429,17 @@ def _refresh(options):
         print(("stale: " if options.check else "rewritten: ") + line)
     if not stale:
         print("everything is fresh")
+    return int(options.check and bool(stale))
+
+
+def _workshop(options):
+    from tierlab.workshop import build
+
+    stale = build.generate(check=options.check)
+    for name in stale:
+        print(("stale: " if options.check else "rewritten: ") + name)
+    if not stale:
+        print("every exercise is fresh")
     return int(options.check and bool(stale))
 
 

@@ -1,0 +1,144 @@
+"""Make the exercises from their solutions, which are the only source.
+
+A cell tagged `solution` is where they differ. Markdown is left out. Of code, everything down to a line that begins
+with ``# your turn`` is kept; below it a name that is assigned becomes ``name = ...`` (with the comment beside it), a
+function keeps its first line and docstring and returns ``...``, and everything else is left out, names that begin
+with an underscore included. Code without that line is left out whole.
+"""
+
+import ast
+import copy
+import io
+import re
+import tokenize
+
+import nbformat
+
+from tierlab.paths import NOTEBOOKS
+
+FOLDER = NOTEBOOKS / "workshop"
+TAG = "solution"
+# Address of the repository that Colab clones; whoever publishes the kit sets it and writes the exercises again.
+REPOSITORY = ""
+_MARKER = re.compile(r"^# your turn\b.*$", re.MULTILINE)
+_BOOTSTRAP = """\
+# Does nothing where the kit is installed. On Colab it fetches and installs it, and shows what it does.
+from importlib.util import find_spec
+
+REPOSITORY = "{repository}"  # address of the kit's git repository, from your teacher
+
+if find_spec("tierlab") is None and not REPOSITORY:
+    print("tierlab is not installed here: put the address of its repository into REPOSITORY and run this cell again.")
+elif find_spec("tierlab") is None:
+    print(f"Installing tierlab from {REPOSITORY}; restart the session if Colab asks for it, then run this cell again.")
+    !git clone --depth 1 {REPOSITORY} tierlab-kit
+    %pip install -e tierlab-kit
+    __import__("sys").path.insert(0, "tierlab-kit")"""
+
+
+def solutions():
+    """Paths of the solutions, in order."""
+    return sorted((FOLDER / "solutions").glob("[0-9]*.ipynb"))
+
+
+def starter(source):
+    """What an exercise keeps of the code of a solution; None if nothing.
+
+    Examples
+    --------
+    >>> print(starter("# your turn: a quarter\\nquarter_usd = 3 * 1_000  # USD"))
+    # your turn: a quarter
+    quarter_usd = ...  # USD
+    """
+    marker = _MARKER.search(source)
+    if not marker:
+        return None
+    below = source[marker.end() :]
+    lines = io.StringIO(below).readline
+    comments = {token.start[0]: token.string for token in tokenize.generate_tokens(lines) if token.type == tokenize.COMMENT}
+    parts = [source[: marker.end()]]
+    for node in ast.parse(below).body:
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node) is not None
+            node.body = [*node.body[:documented], ast.Return(ast.Constant(...))]
+            parts.append(f"\n\n{ast.unparse(node)}\n\n")
+        else:
+            comment = f"  {comments[node.lineno]}" if node.lineno in comments else ""
+            parts += [f"{name} = ...{comment}" for name in _assigned(node) if name[0] != "_"]
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(dict.fromkeys(parts))).strip()
+
+
+def _assigned(node):
+    """Names that a statement gives a value."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    names = [item for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)]
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
+
+
+def exercise(solution):
+    """The exercise of a solution: same cells and ids, no outputs, no answers, and a first cell that sets Colab up.
+
+    Parameters
+    ----------
+    solution : NotebookNode
+
+    Returns
+    -------
+    NotebookNode
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to be filled in.
+    """
+    notebook = copy.deepcopy(solution)
+    cells = []
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if TAG in tags:
+            kept = starter(cell.source) if cell.cell_type == "code" else None
+            if kept is None:
+                continue
+            cell.source = kept
+            cell.metadata.tags = [tag for tag in tags if tag != TAG]
+            if not cell.metadata.tags:
+                del cell.metadata["tags"]
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        cells.append(cell)
+    if not any("= ..." in cell.source or "return ..." in cell.source for cell in cells if cell.cell_type == "code"):
+        raise ValueError(f"{cells[0].source.splitlines()[0]!r}: no cell tagged {TAG!r} has a line '# your turn'")
+    notebook.cells = [cells[0], _bootstrap(), *cells[1:]]
+    return notebook
+
+
+def generate(*, check=False):
+    """Write all exercises.
+
+    Parameters
+    ----------
+    check : bool
+        Write nothing.
+
+    Returns
+    -------
+    list of str
+        Names of the exercises that were stale; empty if all are fresh.
+    """
+    folder = FOLDER / "exercises"
+    fresh = {path.name: nbformat.writes(exercise(nbformat.read(path, as_version=4))) + "\n" for path in solutions()}
+    stored = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.ipynb")}
+    stale = sorted(name for name in fresh.keys() | stored.keys() if fresh.get(name) != stored.get(name))
+    for name in [] if check else stale:
+        if name in fresh:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(fresh[name], encoding="utf-8", newline="\n")
+        else:
+            (folder / name).unlink()
+    return stale
+
+
+def _bootstrap():
+    cell = nbformat.v4.new_code_cell(_BOOTSTRAP.replace("{repository}", REPOSITORY), id="colab")
+    cell.metadata["slideshow"] = {"slide_type": "skip"}
+    return cell
