@@ -1,62 +1,16 @@
-"""How long a request takes on each tier: from speeds that are given, recorded or simulated, and what the time is worth."""
+"""How long a request takes: its parts, its percentiles, a simulation of them, and what the time is worth."""
 
 import numpy as np
 import pandas as pd
 
-from tierlab.names import TIERS, unknown
-from tierlab.paths import DATA
+from tierlab.names import unknown
+from tierlab.speeds import load_routers, load_speeds
 
-BASES = ("article", "assumed", "measured")
-_SPEED_COLUMNS = (
-    *("provider", "tier", "model_id", "tokens_per_s", "tokens_per_s_low", "tokens_per_s_high", "source", "basis", "where"),
-    *("ttft_s", "ttft_s_low", "ttft_s_high", "ttft_basis", "ttft_where"),
-)
-
-
-def load_speeds(path=DATA / "speeds.csv"):
-    """Speed of each provider's tiers, each figure with its range and with what it rests on.
-
-    The article's figures are claims to be tested, so they stand beside assumptions and are marked as what they are;
-    a file of your own with the same columns and basis "measured" takes their place.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    DataFrame
-        One row per provider and tier: provider, tier, model_id; tokens_per_s, tokens_per_s_low, tokens_per_s_high
-        (output tokens per second after the first); source, basis ("article", "assumed" or "measured") and where (the
-        place or the reason) of that speed; ttft_s, ttft_s_low, ttft_s_high (seconds to the first token), ttft_basis
-        and ttft_where.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, a tier or basis is unknown, a provider's tier stands there twice, or a figure is not
-        above zero and within its range.
-
-    Examples
-    --------
-    >>> speeds = load_speeds()
-    >>> speeds.groupby("basis").size().to_dict()
-    {'article': 3, 'assumed': 6}
-    """
-    table = pd.read_csv(path)
-    if missing := [column for column in _SPEED_COLUMNS if column not in table]:
-        raise ValueError(f"{path}: column {missing[0]!r} is missing; a table of speeds has {', '.join(_SPEED_COLUMNS)}")
-    for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
-        for value in table.loc[~table[column].isin(allowed), column]:
-            raise ValueError(f"{path}: {unknown(column, value, allowed)}")
-    if (twice := table.duplicated(["provider", "tier"])).any():
-        raise ValueError(f"{path}: {' '.join(table.loc[twice, ['provider', 'tier']].iloc[0])} stands there twice")
-    for figure in ("tokens_per_s", "ttft_s"):
-        value, low, high = (table[f"{figure}{end}"] for end in ("", "_low", "_high"))
-        for row in table[~((low > 0) & (low <= value) & (value <= high) & np.isfinite(high))].itertuples():
-            ends = [getattr(row, f"{figure}{end}") for end in ("_low", "", "_high")]
-            raise ValueError(f"{path}: {row.provider} {row.tier}: {figure} needs 0 < low <= value <= high, got {ends}")
-    return table[list(_SPEED_COLUMNS)]
+TTFT_TAIL = 2.5  # 95th percentile over the median; a week of probes of six models had 1.5 to 4.2 (jonathanwrede.de, 2026)
+SPEED_TAIL = 1.3  # median over the 5th percentile; assumed: the recorded models, alone on a machine, have 1.1 to 1.3
+OUTPUT_TAIL = 2.5  # 95th percentile over the median of the answers' lengths; assumed: the recorded ones have 2.9 to 5.8
+LLM_ROUTER_TOKENS = 3  # "simple" or "complex", and the end
+_Z95 = 1.6448536269514722  # 95 % quantile of the normal distribution
 
 
 def seconds_per_request(output_tokens, ttft_s, tokens_per_s):
@@ -101,3 +55,213 @@ def seconds_per_request(output_tokens, ttft_s, tokens_per_s):
         )
     seconds = ttft + (tokens - 1) / speed
     return seconds if seconds.ndim else float(seconds)
+
+
+def seconds_range(speeds, output_tokens, *, router_s=(0.0, 0.0, 0.0)):
+    """Median time of a request on each row of a table of speeds, with the ends of its ranges.
+
+    Parameters
+    ----------
+    speeds : DataFrame
+        Of `load_speeds`.
+    output_tokens : int
+    router_s : tuple of float
+        Seconds of a router in front of each request: value, low, high (`router_seconds`).
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, seconds, low (short wait and fast), high (long wait and slow), basis: "article" or
+        "measured" only where speed and wait both are, otherwise "assumed".
+
+    Examples
+    --------
+    >>> seconds_range(load_speeds(), 300)["seconds"].round(2).to_list()[:3]
+    [6.64, 4.42, 2.67]
+    """
+    table = speeds[["provider", "tier", "model_id"]].copy()
+    ends = {"seconds": ("", ""), "low": ("_low", "_high"), "high": ("_high", "_low")}
+    for (name, (wait, speed)), router in zip(ends.items(), router_s, strict=True):
+        table[name] = router + seconds_per_request(output_tokens, speeds[f"ttft_s{wait}"], speeds[f"tokens_per_s{speed}"])
+    return table.assign(basis=speeds["basis"].where(speeds["basis"] == speeds["ttft_basis"], "assumed"))
+
+
+def router_seconds(kind, speeds=None, *, provider=None, routers=None):
+    """Seconds that a router adds before a request is sent on: value, low and high.
+
+    Parameters
+    ----------
+    kind : str
+        "small_llm", a call of the provider's small model that answers with one word, or a row of
+        `tierlab.speeds.load_routers` ("none", "text_features", "embedding_local", "embedding_hosted").
+    speeds : DataFrame, optional
+        By default `load_speeds()`; read with "small_llm".
+    provider : str, optional
+        Whose small model, with "small_llm".
+    routers : DataFrame, optional
+        By default `tierlab.speeds.load_routers()`.
+
+    Returns
+    -------
+    tuple of float
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind or provider.
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in router_seconds("small_llm", provider="anthropic")]
+    [0.515, 0.161, 1.52]
+    >>> router_seconds("embedding_local")
+    (0.042, 0.014, 0.077)
+    """
+    if kind == "small_llm":
+        speeds = load_speeds() if speeds is None else speeds
+        small = speeds[(speeds["provider"] == provider) & (speeds["tier"] == "small")]
+        if small.empty:
+            raise ValueError(unknown("provider with a small model", provider, speeds["provider"].unique()))
+        return tuple(float(v) for v in seconds_range(small, LLM_ROUTER_TOKENS).iloc[0][["seconds", "low", "high"]])
+    routers = load_routers() if routers is None else routers
+    if kind not in routers.index:
+        raise ValueError(unknown("router", kind, ["small_llm", *routers.index]))
+    return tuple(float(value) for value in routers.loc[kind, ["seconds", "low", "high"]])
+
+
+def simulate_latency(n, *, output_tokens, ttft_s, tokens_per_s, router_s=0.0, ttft_tail=TTFT_TAIL, speed_tail=SPEED_TAIL,
+                     output_tail=OUTPUT_TAIL, seed):  # fmt: skip
+    """Simulated requests around given medians.
+
+    Parameters
+    ----------
+    n : int
+        Requests.
+    output_tokens, ttft_s, tokens_per_s : float
+        Medians.
+    router_s : float
+        Median of a router's call in front, seconds; it spreads as the time to the first token does.
+    ttft_tail, speed_tail, output_tail : float
+        Tail of each, 1 or more: the 95th percentile as a multiple of the median (for the speed the median as a
+        multiple of the 5th percentile, since it is the slow end that hurts). 1 is no spread.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    DataFrame
+        output_tokens, ttft_s (router and wait), end_to_end_s, source ("simulated"). With equal seeds a shorter wait, a
+        faster model or fewer tokens make no request slower.
+
+    Raises
+    ------
+    ValueError
+        For a tail below 1, or a value that `seconds_per_request` refuses.
+
+    Notes
+    -----
+    Four independent log-normal variables, median x tail^(z / 1.645) with z standard normal. Independence is the
+    optimistic case: under load wait and speed get worse together.
+
+    Examples
+    --------
+    >>> rows = simulate_latency(20_000, output_tokens=300, ttft_s=1.0, tokens_per_s=60, seed=1)
+    >>> round(float(rows["ttft_s"].quantile(0.95) / rows["ttft_s"].median()), 1)
+    2.5
+    """
+    tails = {"ttft_tail": ttft_tail, "speed_tail": speed_tail, "output_tail": output_tail}
+    for name, tail in tails.items():
+        if not tail >= 1:
+            raise ValueError(f"{name}={tail!r}; a tail is a multiple of the median, 1 or more")
+    z = np.random.default_rng(seed).standard_normal((4, n)) / _Z95
+    wait, call = ttft_s * ttft_tail ** z[0], router_s * ttft_tail ** z[1]
+    speed, tokens = tokens_per_s * speed_tail ** z[2], np.maximum(1, np.round(output_tokens * output_tail ** z[3]))
+    total = call + seconds_per_request(tokens, wait, speed)
+    return pd.DataFrame({"output_tokens": tokens, "ttft_s": call + wait, "end_to_end_s": total, "source": "simulated"})
+
+
+def latency_percentiles(rows, *, by="model_id", column="end_to_end_s", percentiles=(50, 90, 95, 99), confidence=0.95):
+    """Percentiles of the latency, each with its interval.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per request: a samples table, a requests table with times, or `simulate_latency`.
+    by : str
+        Column whose values have a row each.
+    column : str
+        Times in seconds.
+    percentiles : sequence of float
+        0-100.
+    confidence : float
+        Level, 0-1.
+
+    Returns
+    -------
+    DataFrame
+        by, percentile, seconds, low, high, requests, set_aside (rows without a time). An end that so few requests
+        cannot give is missing.
+
+    Notes
+    -----
+    The interval is made of order statistics and assumes no distribution (Conover 1999, 3.2), by
+    `scipy.stats.quantile_test`.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"model_id": "a", "end_to_end_s": range(1, 102)})
+    >>> latency_percentiles(rows, percentiles=(50, 99))[["seconds", "low", "high"]].to_numpy().tolist()
+    [[51.0, 41.0, 61.0], [100.0, 98.0, nan]]
+    """
+    from scipy.stats import quantile_test
+
+    found = []
+    for name, group in rows.groupby(by, sort=False, observed=True):
+        seconds = group[column].dropna().to_numpy(float)
+        for q in percentiles if len(seconds) else ():
+            ends = quantile_test(seconds, q=0, p=q / 100).confidence_interval(confidence)
+            found.append(
+                (name, q, float(np.quantile(seconds, q / 100)), ends.low, ends.high, len(seconds), len(group) - len(seconds))
+            )
+    return pd.DataFrame(found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"])
+
+
+def turn_value(turns_per_day, seconds_saved, second_usd):
+    """What the time saved on every turn is worth per day, USD: turns x seconds x value of a second.
+
+    Examples
+    --------
+    Half a second on a million turns, at a wage of 18 USD an hour:
+
+    >>> turn_value(1_000_000, 0.5, 18 / 3600)
+    2500.0
+    """
+    return turns_per_day * seconds_saved * second_usd
+
+
+def second_break_even(cost_fast_usd, cost_slow_usd, seconds_fast, seconds_slow):
+    """Value of a second above which the faster model is the cheaper choice, both counted in money.
+
+    Parameters
+    ----------
+    cost_fast_usd, cost_slow_usd : float
+        USD per request.
+    seconds_fast, seconds_slow : float
+        Time per request.
+
+    Returns
+    -------
+    float
+        USD per second; 0 where the faster model costs no more, infinite where it is not faster.
+
+    Notes
+    -----
+    c_fast + t_fast v = c_slow + t_slow v, so v = (c_fast - c_slow) / (t_slow - t_fast).
+
+    Examples
+    --------
+    >>> round(second_break_even(0.012, 0.010, 3.0, 7.0), 6)
+    0.0005
+    """
+    if seconds_fast >= seconds_slow:
+        return float("inf")
+    return max(0.0, (cost_fast_usd - cost_slow_usd) / (seconds_slow - seconds_fast))
