@@ -29,6 +29,7 @@ _ROOM_OF = {
         "planning": ("achievable_margin", "interval_half_width", "noninferiority_power", "required_examples"),
         "pricing": ("price", "reprice"),
         "quarter": ("Quarter", "analyse", "headline", "summary"),
+        "reasoning": ("billed_output", "effort_costs", "thinking_break_even"),
         "recommendation": ("recommend",),
         "record": ("file_record", "load_record"),
         "reviewing": ("review",),
@@ -44,6 +45,7 @@ _ROOM_OF = {
         "slo": ("mix_attainment", "slo_attainment"),
         "speeds": ("load_speeds", "speed_ratio"),
         "synthetic": ("synthetic_quarters",),
+        "tuning": ("Distillation", "who_offers"),
         "usage": ("Usage", "read_usage"),
         "verdict": ("compare_policies",),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
@@ -71,6 +73,7 @@ _ROOMS = {
         "pricing",
         "providers",
         "quarter",
+        "reasoning",
         "recommendation",
         "record",
         "report",
@@ -84,7 +87,7 @@ _ROOMS = {
         "speeds",
         "stepwise",
     ),
-    *("synthetic", "text_router", "usage", "verdict", "widgets", "workload", "workshop"),
+    *("synthetic", "text_router", "tuning", "usage", "verdict", "widgets", "workload", "workshop"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])
