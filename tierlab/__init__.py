@@ -87,6 +87,7 @@ _ROOMS = {
         "speeds",
         "stepwise",
     ),
+    *("limits", "tokenizers", "windows"),
     *("synthetic", "text_router", "tuning", "usage", "verdict", "widgets", "workload", "workshop"),
 }
 
