@@ -6,6 +6,7 @@ import io
 import ipywidgets
 import matplotlib as mpl
 import pandas as pd
+import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -37,6 +38,8 @@ class Explorer:
     def __init__(self, **controls):
         self.controls = controls
         self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
+        self.image.add_traits(description=traitlets.Unicode("").tag(sync=True))
         self.text = ipywidgets.HTML()
         self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
         FigureCanvasAgg(self._figure)
