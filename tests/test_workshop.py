@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tests.hints import reveals
+from tests.hints import namespace, reveals, wrong
 from tierlab import __main__ as cli
 from tierlab import paths
 from tierlab.workshop import _CHECKS, build, values
@@ -22,48 +22,38 @@ SOLUTIONS = build.solutions()
 EXERCISES = paths.NOTEBOOKS / "workshop" / "exercises"
 
 
-def namespace(number):
-    """The variables that a solution leaves behind, from running its code in this process."""
-    path = next(path for path in SOLUTIONS if path.name.startswith(f"{number:02d}_"))
-    names = {}
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            exec(compile(cell.source, f"{path.stem}/{cell.id}", "exec"), names)
-    return names
-
-
 class TestExercises:
     """The generator: a pure function from a solution to its exercise."""
 
     @pytest.mark.parametrize(
         ("solution", "exercise"),
         [
-            ("a = 1\n# your turn: b\nb = a + 1  # USD", "a = 1\n# your turn: b\nb = ...  # USD"),
-            ("# your turn\nb, (c, *d) = f()\n_e = 1\nb = 2", "# your turn\nb = ...\nc = ...\nd = ..."),
-            ("# your turn\nimport os\nprint(1)\nfor x in y:\n    z = 1\nt: int = 3", "# your turn\nt = ..."),
-            ("# your turn\na.b = 1\nc[d] = 2\ne = [g for g in h]", "# your turn\ne = ..."),
-            (
-                '# your turn\ndef f(x, y=1):\n    """Doc."""\n    z = x\n    return z',
-                '# your turn\n\n\ndef f(x, y=1):\n    """Doc."""\n    return ...',
-            ),
-            ("# your turn\nf = 1\ndef g(): return 7\nh = 2", "# your turn\nf = ...\n\n\ndef g():\n    return ...\n\n\nh = ..."),
+            ("a = 1\n# your turn: b\nx = a + 1\nb = x  # USD", "a = 1\n# your turn: b\nb = ...  # USD"),
+            ("# your turn\nb, (c, *x) = f()\nb = 2", "# your turn\nb = ...\nc = ..."),
+            ("# your turn\nimport b\nprint(c)\nfor x in y:\n    b = 1\nf: int = 3", "# your turn\nf = ..."),
+            ("# your turn\nb.x = 1\nx[c] = 2\nf = [g for g in b]", "# your turn\nf = ..."),
+            ('# your turn\ndef f(x, y=1):\n    """Doc."""\n    z = x\n    return z',
+             '# your turn\n\n\ndef f(x, y=1):\n    """Doc."""\n    return ...'),
+            ("# your turn\nb = 1\ndef f(): return 7\ndef x(): return 8\nc = 2",
+             "# your turn\nb = ...\n\n\ndef f():\n    return ...\n\n\nc = ..."),
             ("a = 1  # your turn\nb = 2", None),
             ("b = 2", None),
         ],
-    )
+    )  # fmt: skip
     def test_what_is_kept_of_a_cell(self, solution, exercise):
-        assert build.starter(solution) == exercise
+        assert build.starter(solution, "bcf") == exercise
+
+    CELLS = (
+        nbformat.v4.new_markdown_cell("# 1. Why?", id="a"),
+        nbformat.v4.new_code_cell("x = 1", id="b", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="1")]),
+        nbformat.v4.new_code_cell("# your turn\ny = 42", id="c", metadata={"tags": ["solution", "wide"]}),
+        nbformat.v4.new_code_cell("z = 43", id="d", metadata={"tags": ["solution"]}),
+        nbformat.v4.new_markdown_cell("It is 42.", id="e", metadata={"tags": ["solution"]}),
+        nbformat.v4.new_code_cell("tl.workshop.check(1, y=y)", id="f"),
+    )
 
     def test_a_solution_becomes_its_exercise(self):
-        cells = [
-            nbformat.v4.new_markdown_cell("# 1. Why?", id="a"),
-            nbformat.v4.new_code_cell("x = 1", id="b", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="1")]),
-            nbformat.v4.new_code_cell("# your turn\ny = 42", id="c", metadata={"tags": ["solution", "wide"]}),
-            nbformat.v4.new_code_cell("z = 43", id="d", metadata={"tags": ["solution"]}),
-            nbformat.v4.new_markdown_cell("It is 42.", id="e", metadata={"tags": ["solution"]}),
-            nbformat.v4.new_code_cell("check(y)", id="f"),
-        ]
-        solution = nbformat.v4.new_notebook(cells=cells)
+        solution = nbformat.v4.new_notebook(cells=list(self.CELLS))
         before = json.dumps(solution)
         made = build.exercise(solution)
         assert json.dumps(solution) == before
@@ -72,13 +62,10 @@ class TestExercises:
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in made.cells)
         assert "42" not in json.dumps(made) and "43" not in json.dumps(made)
 
-    def test_a_solution_without_a_turn_is_refused(self):
-        cells = [
-            nbformat.v4.new_markdown_cell("# 1. Why?"),
-            nbformat.v4.new_code_cell("y = 42", metadata={"tags": ["solution"]}),
-        ]
-        with pytest.raises(ValueError, match=r"1\. Why.*your turn"):
-            build.exercise(nbformat.v4.new_notebook(cells=cells))
+    @pytest.mark.parametrize(("left_out", "named"), [("c", "leaves y to be"), ("f", "leaves anything to be")])
+    def test_a_solution_that_leaves_nothing_to_be_filled_in_is_refused(self, left_out, named):
+        with pytest.raises(ValueError, match=rf"1\. Why.*{named}"):
+            build.exercise(nbformat.v4.new_notebook(cells=[cell for cell in self.CELLS if cell.id != left_out]))
 
     def test_the_exercises_are_fresh(self):
         assert build.generate(check=True) == [], "run `python -m tierlab workshop`"
@@ -278,14 +265,6 @@ def test_slides_are_made_without_the_network(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **blocked}, check=False)
     page = (tmp_path / f"{SOLUTIONS[0].stem}.slides.html").read_text("utf-8")
     assert done.returncode == 0 and page.count("<section>") >= 4 and "What does a day cost" in page
-
-
-def wrong(number, right, changes, kind, figures):
-    """Answers with one mistake: the check says which kind it is and none of the figures."""
-    found = tl.workshop.check(number, **right | changes)
-    assert found.status == "wrong" and found.words.startswith("Not yet: ")
-    assert re.search(kind, found.words), found.words
-    assert reveals(found.words, figures) == []
 
 
 class TestCostFunction:

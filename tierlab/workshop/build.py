@@ -1,9 +1,9 @@
 """Make the exercises from their solutions, which are the only source.
 
 A cell tagged `solution` is where they differ. Markdown is left out. Of code, everything down to a line that begins
-with ``# your turn`` is kept; below it a name that is assigned becomes ``name = ...`` (with the comment beside it), a
-function keeps its first line and docstring and returns ``...``, and everything else is left out, names that begin
-with an underscore included. Code without that line is left out whole.
+with ``# your turn`` is kept. Below it only the names that the check asks for remain: an assignment as ``name = ...``,
+with the comment beside it, and a function with its first line, its docstring and ``return ...``. Code without that
+line is left out whole.
 """
 
 import ast
@@ -17,7 +17,7 @@ import nbformat
 from tierlab.paths import NOTEBOOKS
 
 FOLDER = NOTEBOOKS / "workshop"
-TAG = "solution"
+TAG, CHECK = "solution", "tl.workshop.check("
 # Address of the repository that Colab clones; whoever publishes the kit sets it and writes the exercises again.
 REPOSITORY = ""
 _MARKER = re.compile(r"^# your turn\b.*$", re.MULTILINE)
@@ -41,12 +41,18 @@ def solutions():
     return sorted((FOLDER / "solutions").glob("[0-9]*.ipynb"))
 
 
-def starter(source):
+def starter(source, asked):
     """What an exercise keeps of the code of a solution; None if nothing.
+
+    Parameters
+    ----------
+    source : str
+    asked : collection of str
+        Names that the check asks for.
 
     Examples
     --------
-    >>> print(starter("# your turn: a quarter\\nquarter_usd = 3 * 1_000  # USD"))
+    >>> print(starter("# your turn: a quarter\\nmonths = 3\\nquarter_usd = months * 1_000  # USD", ["quarter_usd"]))
     # your turn: a quarter
     quarter_usd = ...  # USD
     """
@@ -61,10 +67,10 @@ def starter(source):
         if isinstance(node, ast.FunctionDef):
             documented = ast.get_docstring(node) is not None
             node.body = [*node.body[:documented], ast.Return(ast.Constant(...))]
-            parts.append(f"\n\n{ast.unparse(node)}\n\n")
+            parts += [f"\n\n{ast.unparse(node)}\n\n"] if node.name in asked else []
         else:
             comment = f"  {comments[node.lineno]}" if node.lineno in comments else ""
-            parts += [f"{name} = ...{comment}" for name in _assigned(node) if name[0] != "_"]
+            parts += [f"{name} = ...{comment}" for name in _assigned(node) if name in asked]
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(dict.fromkeys(parts))).strip()
 
 
@@ -89,16 +95,18 @@ def exercise(solution):
     Raises
     ------
     ValueError
-        If nothing is left to be filled in.
+        If the check asks for a name that no cell leaves to be filled in.
     """
     notebook = copy.deepcopy(solution)
-    cells = []
+    asked = set(_asked(notebook))
+    cells, open_names = [], set()
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if TAG in tags:
-            kept = starter(cell.source) if cell.cell_type == "code" else None
+            kept = starter(cell.source, asked) if cell.cell_type == "code" else None
             if kept is None:
                 continue
+            open_names |= {name for name in asked if re.search(rf"^(?:{name} = \.\.\.|def {name}\()", kept, re.MULTILINE)}
             cell.source = kept
             cell.metadata.tags = [tag for tag in tags if tag != TAG]
             if not cell.metadata.tags:
@@ -106,10 +114,20 @@ def exercise(solution):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         cells.append(cell)
-    if not any("= ..." in cell.source or "return ..." in cell.source for cell in cells if cell.cell_type == "code"):
-        raise ValueError(f"{cells[0].source.splitlines()[0]!r}: no cell tagged {TAG!r} has a line '# your turn'")
+    if asked != open_names or not asked:
+        lost = ", ".join(sorted(asked - open_names)) or "anything"
+        raise ValueError(
+            f"{cells[0].source.splitlines()[0]!r}: nothing below a line '# your turn' leaves {lost} to be filled in"
+        )
     notebook.cells = [cells[0], _bootstrap(), *cells[1:]]
     return notebook
+
+
+def _asked(notebook):
+    """Names that the check asks for: the keywords of `tl.workshop.check`."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith(CHECK):
+            yield from (keyword.arg for keyword in ast.parse(cell.source).body[0].value.keywords)
 
 
 def generate(*, check=False):
