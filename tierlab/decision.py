@@ -204,3 +204,27 @@ def indifference(costs, gaps):
                 rows.append(pd.DataFrame(pair | {"error_cost_usd": (price[dear] - price[cheap]) / gaps}))
     columns = ["provider", "cheap", "dear", "gap", "error_cost_usd"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def task_places(tasks, *, cheap="small", dear="flagship"):
+    """Where each task stands on the map of `indifference`, by its assumed numbers.
+
+    Parameters
+    ----------
+    tasks : DataFrame
+        Of `load_tasks`.
+    cheap, dear : {"small", "mid", "flagship"}
+
+    Returns
+    -------
+    DataFrame
+        task; gap, gap_low, gap_high (share 0-1: error rate of the cheap tier less that of the dear one, both at the same
+        end of their ranges); error_cost_usd, cost_low, cost_high (USD).
+    """
+    rows = []
+    for task in tasks.index:
+        errors, cost = assumed("error_rate", task, tasks=tasks), assumed("error_cost", task, tasks=tasks).iloc[0]
+        gap = errors.loc[cheap] - errors.loc[dear]
+        rows.append((task.replace("_", " "), *gap[["value", "low", "high"]], *cost[["value", "low", "high"]]))
+    columns = ["task", "gap", "gap_low", "gap_high", "error_cost_usd", "cost_low", "cost_high"]
+    return pd.DataFrame(rows, columns=columns).round(10)

@@ -7,8 +7,9 @@ comes back in `flags`.
 import os
 from bisect import bisect_left
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,7 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
         Bits of `FLAGS`; `flag_names` turns them into words.
     """
     n = len(tokens["output"])
-    job = _Job(_rate_book(prices, [model_id], None), np.zeros(n, "int8"), None, batch, tokens, bands, None)
+    job = _Job(_model_book(prices, model_id), np.zeros(n, "int8"), None, batch, tokens, bands, None)
     return _run(job, n, pd.DataFrame(index=range(n)) if requests is None else requests)
 
 
@@ -338,12 +339,18 @@ def _rate_book(prices, names, at):
     )
 
 
+@lru_cache(maxsize=512)
+def _model_book(prices, model_id):
+    """One model's rates on `as_of`: a control asks for them at each move."""
+    return _rate_book(prices, [model_id], None)
+
+
 def _run(job, n, requests):
     """Costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
     costs, flags = np.empty((5, n)), np.empty(n, "uint16")
     blocks = [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for bad in pool.map(lambda block: _price_block(job, block, costs, flags), blocks):
+    with ThreadPoolExecutor(os.cpu_count()) if len(blocks) > 1 else nullcontext() as pool:
+        for bad in (pool.map if pool else map)(lambda block: _price_block(job, block, costs, flags), blocks):
             if bad:
                 _explain(job, requests, *bad)
     return costs, flags

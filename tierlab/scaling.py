@@ -82,41 +82,35 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     volume = np.array([corner.requests_per_day * (1 + corner.monthly_growth) ** growth[i] for i, corner in corners])
     batch_share = np.array([corner.batch_share for _, corner in corners])
     starts = [position for position, (i, _) in enumerate(corners) if position == 0 or corners[position - 1][0] != i]
-    varied = pd.Series(list(values), dtype=object if over in ("cache_ttl", "task_mix") else None)
-    known = prices.frame.drop_duplicates("model_id").set_index("model_id")
-    tables = []
-    for model_id in [prices.resolve(name) for name in (models or prices.models())]:
+    known = prices.frame.drop_duplicates("model_id").set_index("model_id")[["provider", "tier"]]
+    rows = np.bincount(owner, weight**2)[starts]  # 1 over as many as there are, fewer where a task mix weights them
+    parts, names = [], [prices.resolve(name) for name in (models or prices.models())]
+    for model_id in names:
         mean, spread, over_share, flags = _per_request(tokens, weight, owner, batch_share, prices, model_id)
-        cost = pd.DataFrame({"cost": np.where(over_share > 0, np.nan, mean * volume), "owner": [i for i, _ in corners]})
-        ends = cost.groupby("owner")["cost"].agg(["min", "max"])
-        table = pd.DataFrame({over or "value": varied, "cost_usd": cost["cost"].to_numpy()[starts]})
-        table["low"], table["high"] = ends["min"].to_numpy(), ends["max"].to_numpy()
-        table["over_window_share"] = over_share[starts]
-        reasons = np.where(table["high"] > table["low"], "ends of the given ranges", "")
+        cost = np.where(over_share > 0, np.nan, mean * volume)
+        low, high = np.fmin.reduceat(cost, starts), np.fmax.reduceat(cost, starts)
+        reasons = np.where(high > low, "ends of the given ranges", "").astype(object)
         if workload.table is not None and len(workload.table) > 1:
-            rows = 1 / np.bincount(owner, weight**2)[starts]  # as many as there are, fewer where a task mix weights them
-            error = _Z95 * spread[starts] * volume[starts] / np.sqrt(rows)
-            table["low"], table["high"] = table["low"] - error, table["high"] + error
+            error = _Z95 * spread[starts] * volume[starts] * np.sqrt(rows)
+            low, high = low - error, high + error
             reasons = _joined(reasons, f"95% of the mean of {len(workload.table):,} recorded requests")
         if "approximate_price" in flags:
-            table["low"], table["high"] = table["low"] * (1 - approximate_band), table["high"] * (1 + approximate_band)
+            low, high = low * (1 - approximate_band), high * (1 + approximate_band)
             reasons = _joined(reasons, f"approximate price, {approximate_band:.0%} to either side")
-        table["interval"], table["flags"] = reasons, ";".join(flag for flag in flags if flag != "over_window")
-        table.loc[table["over_window_share"] > 0, "flags"] = ";".join(flags)
-        tables.append(table.assign(model_id=model_id, provider=known["provider"][model_id], tier=known["tier"][model_id]))
-    columns = [
-        "provider",
-        "tier",
-        "model_id",
-        over or "value",
-        "cost_usd",
-        "low",
-        "high",
-        "interval",
-        "over_window_share",
-        "flags",
-    ]
-    return pd.concat(tables, ignore_index=True)[columns]
+        over_window = over_share[starts]
+        said = np.where(over_window > 0, ";".join(flags), ";".join(flag for flag in flags if flag != "over_window"))
+        parts.append((cost[starts], low, high, reasons, over_window, said))
+    cost_usd, low, high, interval, over_window, said = (np.concatenate(part) for part in zip(*parts, strict=True))
+    table = pd.DataFrame({
+        "provider": np.repeat(known.loc[names, "provider"].to_numpy(), len(values)),
+        "tier": np.repeat(known.loc[names, "tier"].to_numpy(), len(values)),
+        "model_id": np.repeat(np.array(names, object), len(values)),
+        over or "value": pd.Series(list(values) * len(names), dtype=object if over in ("cache_ttl", "task_mix") else None),
+        "cost_usd": cost_usd, "low": low, "high": high, "interval": interval, "over_window_share": over_window, "flags": said,
+    })  # fmt: skip
+    return table.astype(
+        {"provider": known["provider"].dtype, "tier": known["tier"].dtype, "model_id": prices.frame["model_id"].dtype}
+    )
 
 
 def _stack(workloads):

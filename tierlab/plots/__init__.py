@@ -5,6 +5,7 @@ a title: `show` puts the caption below and the alt text on the image.
 """
 
 from tierlab.plots.claims import VERDICT_GREYS, verdicts
+from tierlab.plots.decision import EXPECTED_PARTS, expected_costs, indifference_map
 from tierlab.plots.frontier import policies, routing_curve, saving_map
 from tierlab.plots.prices import COST_PARTS, cost_bars, cost_by_bucket, lineup, price_changes
 from tierlab.plots.quarter import forecast_fan, savings_bars, spend_days, tier_months, unit_costs, waterfall
@@ -15,6 +16,7 @@ from tierlab.style import in_order, usd
 
 __all__ = [
     "COST_PARTS",
+    "EXPECTED_PARTS",
     "OVER_LABELS",
     "VERDICT_GREYS",
     "break_even",
@@ -24,8 +26,10 @@ __all__ = [
     "cost_by_bucket",
     "cost_curve",
     "differences",
+    "expected_costs",
     "forecast_fan",
     "in_order",
+    "indifference_map",
     "lineup",
     "pass_rates",
     "policies",

@@ -7,6 +7,7 @@ a notebook may depend on a control's value.
 
 from tierlab.widgets.claims import ClaimExplorer
 from tierlab.widgets.costs import CostExplorer, CurveExplorer, TierExplorer
+from tierlab.widgets.decision import DecisionChecklist, TaskExplorer
 from tierlab.widgets.explorer import Explorer
 from tierlab.widgets.routing import RouterExplorer
 from tierlab.widgets.samples import SampleExplorer
@@ -15,8 +16,10 @@ __all__ = [
     "ClaimExplorer",
     "CostExplorer",
     "CurveExplorer",
+    "DecisionChecklist",
     "Explorer",
     "RouterExplorer",
     "SampleExplorer",
+    "TaskExplorer",
     "TierExplorer",
 ]

@@ -123,6 +123,9 @@ def choice(label, options, value=None):
 
 def spoken(control):
     """What a control shows, as text."""
+    if isinstance(control, ipywidgets.widget_selection._Selection) and control.index is not None:
+        chosen = control.options[control.index]  # its own `label` is empty until it is moved
+        return str(chosen[0] if isinstance(chosen, tuple) else chosen)
     label = getattr(control, "label", control.value)
     return ", ".join(label) if isinstance(label, tuple) else str(label)
 

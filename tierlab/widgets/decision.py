@@ -1,0 +1,218 @@
+"""Controls of the decision: which tier a task calls for, and the checklist that ends in a filed record."""
+
+import html
+from pathlib import Path
+
+import ipywidgets
+
+import tierlab as tl
+from tierlab import paths, plots
+from tierlab.decision import assumed, load_tasks
+from tierlab.options import weigh
+from tierlab.recommendation import CHECKLIST
+from tierlab.style import usd
+from tierlab.widgets.explorer import ALL, WIDE, Explorer, choice, nice_slider, share_slider
+
+_MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
+_SECOND = [0.0, *(factor * 10.0**power for power in range(-5, -1) for factor in (1, 2, 5))]
+_RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
+OWN = "a task of my own"
+
+
+def money_slider(label, value, steps=tuple(_MONEY)):
+    """A slider over 0 and 1, 2, 5, 10, ... of a dollar, and the value it starts at."""
+    options = [(usd(step), step) for step in sorted({*steps, value})]
+    return ipywidgets.SelectionSlider(description=label, options=options, value=value, continuous_update=False, **WIDE)
+
+
+class TaskExplorer(Explorer):
+    """What a request costs all in on each tier, for a task: price, errors, time; and which tier that calls for.
+
+    Parameters
+    ----------
+    prices : Prices
+    task : str
+        Where the control starts.
+    provider : str, optional
+        By default the first of the lineup.
+    requests_per_day, input_tokens, output_tokens : int
+        The workload; the control moves the output.
+    """
+
+    size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
+
+    def __init__(
+        self, prices, *, task="customer_support", provider=None, requests_per_day=1_000, input_tokens=500, output_tokens=300
+    ):
+        self.prices, self.tasks = prices, load_tasks()
+        self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
+        providers = list(prices.lineup().index)
+        tasks = ipywidgets.Dropdown(description="task", options=[(row["name"], name) for name, row in self.tasks.iterrows()],
+                                    value=task, **WIDE)  # fmt: skip
+        error = money_slider("error cost (USD)", self._stakes(task))
+
+        def restake(change):
+            self._moving = True
+            error.options = money_slider("", self._stakes(change["new"])).options
+            error.value = self._stakes(change["new"])
+            self._moving = False
+
+        tasks.observe(restake, names="value")  # registered before the redraw, so that it never sees the old cost
+        super().__init__(
+            task=tasks,
+            provider=choice("provider", [*providers, ALL], provider or providers[0]),
+            error_usd=error,
+            position=share_slider("errors in their range (0% low, 100% high)", 0.5),
+            second_usd=money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
+            output_tokens=nice_slider("output tokens per request", output_tokens, high=20_000),
+        )
+
+    def _stakes(self, task):
+        return float(assumed("error_cost", task, tasks=self.tasks)["value"].iloc[0])
+
+    def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
+        ends = assumed("error_rate", task, tasks=self.tasks)
+        start, end, along = ("low", "value", 2 * position) if position < 0.5 else ("value", "high", 2 * position - 1)
+        rates = ends[start] + along * (ends[end] - ends[start])
+        agent = {"tool_calls": 5} if task == "agentic_tools" else {}
+        self.found = weigh(prices=self.prices, task=task, error_cost_usd=error_usd, provider=None if provider == ALL else provider,
+                           workload=tl.Workload(output_tokens=output_tokens, **self.workload), second_usd=second_usd,
+                           error_rates=rates.to_dict(), **agent)  # fmt: skip
+        return self.found.table
+
+    def draw(self, ax, table, **_):
+        plots.expected_costs(table, interval="90% of draws over prices and times", ax=ax)
+
+    def words(self, table, *, task, error_usd, **_):
+        best = self.found.running().iloc[0]
+        low, high = self.tasks.loc[task, ["tier_low", "tier_high"]]
+        article = low if low == high else f"{low} to {high}"
+        return (
+            f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {best['tier']} ({best['model_id']}), "
+            f"{usd(1000 * best['expected_usd'])} per 1,000 requests all in. The article says {article}."
+        )
+
+    def numbers(self, table, **_):
+        shown = table.assign(errors=100 * table["error_rate"], **{part: 1000 * table[part] for part in plots.EXPECTED_PARTS})
+        shown["all_in"] = 1000 * shown["expected_usd"]
+        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price_usd": "price (USD per 1,000)",
+                   "error_usd": "errors (USD)", "time_usd": "time (USD)", "all_in": "all in (USD)"}  # fmt: skip
+        return shown[list(columns)].rename(columns=columns)
+
+
+class DecisionChecklist(Explorer):
+    """The article's seven steps as a form: each step shows what it changes, the last one files a decision record.
+
+    Parameters
+    ----------
+    prices : Prices
+    provider : str, optional
+        By default the first of the lineup.
+    folder : path
+        Where records are filed; a relative one starts at the top of the repository.
+    """
+
+    size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
+
+    def __init__(self, prices, *, provider=None, folder="decisions"):
+        self.prices, self._tasks = prices, load_tasks()
+        providers = list(prices.lineup().index)
+        tasks = [(row["name"], name) for name, row in self._tasks.iterrows()]
+        small, usual = {**WIDE, "layout": {"width": "26em"}}, {"min": 0, "max": 100_000, **WIDE}
+        count = ipywidgets.BoundedIntText
+        controls = {
+            "task": ipywidgets.Dropdown(description="task", options=[*tasks, (OWN, OWN)], value="customer_support", **WIDE),
+            "stakes": ipywidgets.Dropdown(description="what can go wrong", options=_RATINGS, value=2, **WIDE),
+            "complexity": ipywidgets.Dropdown(description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE),
+            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
+            "requests_per_day": nice_slider("requests per day", 1_000),
+            "input_tokens": nice_slider("input tokens per request", 500, high=100_000),
+            "output_tokens": nice_slider("output tokens per request", 300, high=20_000),
+            "error_usd": money_slider("error cost (USD)", 1.0),
+            "second_usd": money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
+            "mid_examples": count(description="mid-tier: examples", value=0, **usual),
+            "mid_wrong": count(description="mid-tier: wrong answers", value=0, **usual),
+            "small_examples": count(description="small: examples", value=0, **usual),
+            "small_wrong": count(description="small: wrong answers", value=0, **usual),
+            "flagship_examples": count(description="flagship: examples", value=0, **usual),
+            "flagship_wrong": count(description="flagship: wrong answers", value=0, **usual),
+            "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
+            "batch_share": share_slider("batch share (% of requests)"),
+        }  # fmt: skip
+        self.title = ipywidgets.Text(description="title", placeholder="what is decided", **small)
+        self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **small)
+        self.folder = ipywidgets.Text(description="folder", value=str(folder), **small)
+        self.button = ipywidgets.Button(
+            description="File the decision record", button_style="primary", layout={"width": "16em"}
+        )
+        self.filed = ipywidgets.HTML()
+        self.button.on_click(self._file)
+        super().__init__(**controls)
+        self._arrange(controls)
+
+    def _arrange(self, controls):
+        """The controls under the step that they belong to, a button to the next one, and the result below."""
+        steps = [
+            ["task", "stakes", "complexity", "provider"], ["requests_per_day", "input_tokens", "output_tokens"],
+            ["error_usd", "second_usd"], ["mid_examples", "mid_wrong"],
+            ["small_examples", "small_wrong", "flagship_examples", "flagship_wrong"], ["cache_hit_rate", "batch_share"], [],
+        ]  # fmt: skip
+        words = {
+            1: "The two ratings count for a task of your own; the nine tasks have theirs in data/tasks.csv.",
+            4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them; 0 examples: the error rate is assumed.",
+            5: "The same examples. What you leave at 0 stays assumed.",
+        }
+        pages = []
+        for number, names in enumerate(steps, 1):
+            parts = [controls[name] for name in names]
+            if number in words:
+                parts.append(ipywidgets.HTML(f"<small>{words[number]}</small>"))
+            parts += [self.title, self.owner, self.folder, self.button, self.filed] * (number == len(steps))
+            pages.append(ipywidgets.VBox(parts))
+        self.steps = ipywidgets.Accordion(children=pages, selected_index=0)
+        for index, text in enumerate(CHECKLIST):
+            self.steps.set_title(index, f"{index + 1}. {text}")
+        on = ipywidgets.Button(description="Next step", icon="", layout={"width": "10em"})
+        on.on_click(lambda _: setattr(self.steps, "selected_index", ((self.steps.selected_index or 0) + 1) % len(CHECKLIST)))
+        self.box.children = [self.steps, on, *self.box.children[-1:]]
+
+    def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
+              cache_hit_rate, batch_share, **counts):  # fmt: skip
+        tiers = ("mid", "small", "flagship")
+        given = {tier: (counts[f"{tier}_wrong"], counts[f"{tier}_examples"]) for tier in tiers if counts[f"{tier}_examples"]}
+        if idle := [tier for tier in tiers if counts[f"{tier}_wrong"] and not counts[f"{tier}_examples"]]:
+            raise ValueError(f"{idle[0]}: wrong answers of how many examples?")
+        own = {"stakes": stakes, "complexity": complexity} if task == OWN else {}
+        workload = tl.Workload(requests_per_day=requests_per_day, input_tokens=input_tokens, output_tokens=output_tokens,
+                               cache_hit_rate=cache_hit_rate, batch_share=batch_share)  # fmt: skip
+        self.found = None  # an error below leaves nothing to file
+        self.found = tl.recommend(task=task, error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
+                                  provider=None if provider == ALL else provider, error_counts=given or None, **own)  # fmt: skip
+        return self.found.table
+
+    def draw(self, ax, table, **_):
+        plots.expected_costs(table, ax=ax)
+
+    def words(self, table, **_):
+        return f"{self.found.tier}: {self.found.reason} Next, step {self.found.step}: {self.found.next_step}"
+
+    def numbers(self, table, **_):
+        shown = table.assign(errors=100 * table["error_rate"], price=1000 * table["price_usd"], all_in=1000 * table["expected_usd"],
+                             best=100 * table["best_share"])  # fmt: skip
+        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price": "price (USD per 1,000)",
+                   "all_in": "all in (USD per 1,000)", "best": "cheapest in (% of draws)"}  # fmt: skip
+        return shown[list(columns)].rename(columns=columns)
+
+    def _file(self, _button):
+        """File what stands on the screen; what went wrong is said beside the button."""
+        try:
+            if self.found is None:
+                raise ValueError(self.summary)
+            folder = Path(self.folder.value)
+            path = tl.file_record(self.found, folder if folder.is_absolute() else paths.ROOT / folder,
+                                  title=self.title.value, owner=self.owner.value)  # fmt: skip
+            text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
+            said = f"Filed: {path}"
+            self.filed.value = f'<p role="status"><strong>{html.escape(said)}</strong></p><pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+        except (ValueError, OSError) as error:
+            self.filed.value = f'<p role="alert"><strong>{html.escape(str(error))}</strong></p>'
