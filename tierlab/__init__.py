@@ -22,7 +22,10 @@ _ROOM_OF = {
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
         "gold": ("export_gold",),
         "judged": ("judge", "prefer"),
-        "latency": ("latency_percentiles", "second_break_even", "seconds_per_request", "simulate_latency", "turn_value"),
+        "latency": (
+            *("latency_percentiles", "mean_seconds", "second_break_even"),
+            *("seconds_per_request", "simulate_latency", "turn_value"),
+        ),
         "live": ("LiveRouter",),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),

@@ -131,13 +131,15 @@ def router_seconds(kind, speeds=None, *, provider=None, routers=None):
 
 def simulate_latency(n, *, output_tokens, ttft_s, tokens_per_s, router_s=0.0, ttft_tail=TTFT_TAIL, speed_tail=SPEED_TAIL,
                      output_tail=OUTPUT_TAIL, seed):  # fmt: skip
-    """Simulated requests around given medians.
+    """Simulated requests around a given speed.
 
     Parameters
     ----------
     n : int
         Requests.
-    output_tokens, ttft_s, tokens_per_s : float
+    output_tokens : float
+        Mean, as of a `Workload`: what is billed is the mean.
+    ttft_s, tokens_per_s : float
         Medians.
     router_s : float
         Median of a router's call in front, seconds; it spreads as the time to the first token does.
@@ -168,15 +170,51 @@ def simulate_latency(n, *, output_tokens, ttft_s, tokens_per_s, router_s=0.0, tt
     >>> round(float(rows["ttft_s"].quantile(0.95) / rows["ttft_s"].median()), 1)
     2.5
     """
-    tails = {"ttft_tail": ttft_tail, "speed_tail": speed_tail, "output_tail": output_tail}
-    for name, tail in tails.items():
-        if not tail >= 1:
-            raise ValueError(f"{name}={tail!r}; a tail is a multiple of the median, 1 or more")
     z = np.random.default_rng(seed).standard_normal((4, n)) / _Z95
-    wait, call = ttft_s * ttft_tail ** z[0], router_s * ttft_tail ** z[1]
-    speed, tokens = tokens_per_s * speed_tail ** z[2], np.maximum(1, np.round(output_tokens * output_tail ** z[3]))
+    _mean_factor("ttft_tail", ttft_tail), _mean_factor("speed_tail", speed_tail)  # refuse what is no tail
+    wait, call, speed = ttft_s * ttft_tail ** z[0], router_s * ttft_tail ** z[1], tokens_per_s * speed_tail ** z[2]
+    tokens = np.maximum(1, np.round(output_tokens / _mean_factor("output_tail", output_tail) * output_tail ** z[3]))
     total = call + seconds_per_request(tokens, wait, speed)
     return pd.DataFrame({"output_tokens": tokens, "ttft_s": call + wait, "end_to_end_s": total, "source": "simulated"})
+
+
+def mean_seconds(output_tokens, ttft_s, tokens_per_s, *, router_s=0.0, ttft_tail=TTFT_TAIL, speed_tail=SPEED_TAIL):
+    """Mean time of a request, which is what a sum of money for waiting adds up from; for people, see the percentiles.
+
+    Parameters
+    ----------
+    output_tokens : array_like of float
+        Mean, at least 1.
+    ttft_s, tokens_per_s, router_s : array_like of float
+        Medians.
+    ttft_tail, speed_tail : float
+        As for `simulate_latency`.
+
+    Returns
+    -------
+    float or ndarray
+        Seconds.
+
+    Notes
+    -----
+    A log-normal variable has the mean median x exp(sigma^2 / 2), sigma = ln(tail) / 1.645, and so has one over it.
+
+    Examples
+    --------
+    Without tails it is the time at the medians:
+
+    >>> mean_seconds(300, 1.0, 125, ttft_tail=1, speed_tail=1) == seconds_per_request(300, 1.0, 125)
+    True
+    """
+    wait = (np.asarray(ttft_s) + router_s) * _mean_factor("ttft_tail", ttft_tail)
+    return seconds_per_request(output_tokens, wait, np.asarray(tokens_per_s) / _mean_factor("speed_tail", speed_tail))
+
+
+def _mean_factor(name, tail):
+    """Mean over median of a log-normal variable with this tail."""
+    if not tail >= 1:
+        raise ValueError(f"{name}={tail!r}; a tail is a multiple of the median, 1 or more")
+    return np.exp((np.log(tail) / _Z95) ** 2 / 2)
 
 
 def latency_percentiles(rows, *, by="model_id", column="end_to_end_s", percentiles=(50, 90, 95, 99), confidence=0.95):

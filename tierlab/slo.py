@@ -49,7 +49,7 @@ def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0)
     slo_s : float
         Limit, seconds.
     output_tokens : float
-        Median.
+        Mean.
     router_s : tuple of float
         Seconds of a router in front: value, low, high.
     n : int

@@ -12,6 +12,7 @@ from tierlab.plots.quarter import forecast_fan, savings_bars, spend_days, tier_m
 from tierlab.plots.samples import differences, pass_rates, power_curves, task_scores
 from tierlab.plots.scaling import OVER_LABELS, break_even, cache_hit_curve, calendar, cost_curve, trace_lengths
 from tierlab.plots.showing import save, show, use_style
+from tierlab.plots.speed import percentiles, request_seconds, second_value, slo_mix, speed_ranges
 from tierlab.style import in_order, usd
 
 __all__ = [
@@ -32,14 +33,19 @@ __all__ = [
     "indifference_map",
     "lineup",
     "pass_rates",
+    "percentiles",
     "policies",
     "power_curves",
     "price_changes",
+    "request_seconds",
     "routing_curve",
     "save",
     "saving_map",
     "savings_bars",
+    "second_value",
     "show",
+    "slo_mix",
+    "speed_ranges",
     "spend_days",
     "task_scores",
     "tier_months",

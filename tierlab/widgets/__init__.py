@@ -11,6 +11,7 @@ from tierlab.widgets.decision import DecisionChecklist, TaskExplorer
 from tierlab.widgets.explorer import Explorer
 from tierlab.widgets.routing import RouterExplorer
 from tierlab.widgets.samples import SampleExplorer
+from tierlab.widgets.speed import LatencyExplorer
 
 __all__ = [
     "ClaimExplorer",
@@ -18,6 +19,7 @@ __all__ = [
     "CurveExplorer",
     "DecisionChecklist",
     "Explorer",
+    "LatencyExplorer",
     "RouterExplorer",
     "SampleExplorer",
     "TaskExplorer",
