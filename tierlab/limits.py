@@ -243,25 +243,27 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
     Returns
     -------
     DataFrame
-        One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; binding and
-        used are then those of the largest), binding, used (share of the binding limit), headroom (share by which all use
-        can grow before it is reached; negative if it is passed).
+        One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; the rest is
+        then of the largest), ruled_out_below (the limit that the next smaller limit tier lacks most, "" for the smallest),
+        binding, used (share of the binding limit), headroom (share by which all use can grow before it is reached; negative
+        if it is passed).
 
     Examples
     --------
     >>> usage = pd.DataFrame({"requests": [800], "uncached_tokens": [3_000_000], "cache_read_tokens": 0, "output_tokens": [9]})
     >>> limits = load_rate_limits().query("model_id == 'claude-haiku-5-5'")
-    >>> smallest_tier(usage, limits)[["limit_tier", "binding", "used"]].values.tolist()
+    >>> smallest_tier(usage, limits)[["limit_tier", "ruled_out_below", "used"]].values.tolist()
     [['Build', 'input tokens', 0.6]]
     """
+    table = loads(usage, limits, quantile=quantile)
+    table["ruled_out_below"] = table.groupby(["provider", "model_id"], sort=False)["binding"].shift().fillna("")
     rows = []
-    for _, tiers in loads(usage, limits, quantile=quantile).groupby(["provider", "model_id"], sort=False):
+    for _, tiers in table.groupby(["provider", "model_id"], sort=False):
         fits = tiers["carries"].any()
         row = tiers[tiers["carries"]].iloc[0] if fits else tiers.iloc[-1]
-        rows.append(
-            row[["provider", "model_id", "limit_tier", "binding", "used"]].to_dict() | ({} if fits else {"limit_tier": None})
-        )
-    table = pd.DataFrame(rows, columns=["provider", "model_id", "limit_tier", "binding", "used"])
+        rows.append(row.to_dict() | ({} if fits else {"limit_tier": None}))
+    columns = ["provider", "model_id", "limit_tier", "ruled_out_below", "binding", "used"]
+    table = pd.DataFrame(rows, columns=columns)
     return table.assign(headroom=1 / table["used"] - 1)
 
 

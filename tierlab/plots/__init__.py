@@ -7,6 +7,7 @@ a title: `show` puts the caption below and the alt text on the image.
 from tierlab.plots.claims import VERDICT_GREYS, verdicts
 from tierlab.plots.decision import EXPECTED_PARTS, expected_costs, indifference_map
 from tierlab.plots.frontier import policies, routing_curve, saving_map
+from tierlab.plots.limits import bucket_curve, minute_usage, token_ratios, window_fit
 from tierlab.plots.prices import COST_PARTS, cost_bars, cost_by_bucket, lineup, price_changes
 from tierlab.plots.quarter import forecast_fan, savings_bars, spend_days, tier_months, unit_costs, waterfall
 from tierlab.plots.samples import differences, pass_rates, power_curves, task_scores
@@ -21,6 +22,7 @@ __all__ = [
     "OVER_LABELS",
     "VERDICT_GREYS",
     "break_even",
+    "bucket_curve",
     "cache_hit_curve",
     "calendar",
     "cost_bars",
@@ -32,6 +34,7 @@ __all__ = [
     "in_order",
     "indifference_map",
     "lineup",
+    "minute_usage",
     "pass_rates",
     "percentiles",
     "policies",
@@ -49,10 +52,12 @@ __all__ = [
     "spend_days",
     "task_scores",
     "tier_months",
+    "token_ratios",
     "trace_lengths",
     "unit_costs",
     "usd",
     "use_style",
     "verdicts",
     "waterfall",
+    "window_fit",
 ]
