@@ -6,6 +6,7 @@ a title: `show` puts the caption below and the alt text on the image.
 
 from tierlab.plots.claims import VERDICT_GREYS, verdicts
 from tierlab.plots.decision import EXPECTED_PARTS, expected_costs, indifference_map
+from tierlab.plots.distillation import effort_times, investment, learning_curve, reasoning_multiple, thinking_map
 from tierlab.plots.frontier import policies, routing_curve, saving_map
 from tierlab.plots.limits import bucket_curve, minute_usage, token_ratios, window_fit
 from tierlab.plots.prices import COST_PARTS, cost_bars, cost_by_bucket, lineup, price_changes
@@ -29,10 +30,13 @@ __all__ = [
     "cost_by_bucket",
     "cost_curve",
     "differences",
+    "effort_times",
     "expected_costs",
     "forecast_fan",
     "in_order",
     "indifference_map",
+    "investment",
+    "learning_curve",
     "lineup",
     "minute_usage",
     "pass_rates",
@@ -40,6 +44,7 @@ __all__ = [
     "policies",
     "power_curves",
     "price_changes",
+    "reasoning_multiple",
     "request_seconds",
     "routing_curve",
     "save",
@@ -51,6 +56,7 @@ __all__ = [
     "speed_ranges",
     "spend_days",
     "task_scores",
+    "thinking_map",
     "tier_months",
     "token_ratios",
     "trace_lengths",

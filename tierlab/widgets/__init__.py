@@ -8,6 +8,7 @@ a notebook may depend on a control's value.
 from tierlab.widgets.claims import ClaimExplorer
 from tierlab.widgets.costs import CostExplorer, CurveExplorer, TierExplorer
 from tierlab.widgets.decision import DecisionChecklist, TaskExplorer
+from tierlab.widgets.distillation import DistillationExplorer
 from tierlab.widgets.explorer import Explorer
 from tierlab.widgets.routing import RouterExplorer
 from tierlab.widgets.samples import SampleExplorer
@@ -18,6 +19,7 @@ __all__ = [
     "CostExplorer",
     "CurveExplorer",
     "DecisionChecklist",
+    "DistillationExplorer",
     "Explorer",
     "LatencyExplorer",
     "RouterExplorer",
