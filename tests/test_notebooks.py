@@ -21,6 +21,7 @@ CHANGED = {
     "00_start_here": {"catalogue": "maintained", "requests_per_day": 250},
     "01_pricing": {"input_tokens": 20_000, "cached_share": 0.0, "batch_share": 1.0, "today": "2026-10-20"},
     "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
+    "03_match_tasks_to_tiers": {"task": "agentic_tools", "provider": "google", "second_usd": 0.001, "later": "2026-10-20"},
     "04_routing": {"prompts": 400, "error_cost_usd": 0.5, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
     "08_article_claims": {"section": "FAQ"},
