@@ -22,10 +22,7 @@ _ROOM_OF = {
         "frontier": ("cost_quality_curve", "curve_band", "hull", "tier_frontier"),
         "gold": ("export_gold",),
         "judged": ("judge", "prefer"),
-        "latency": (
-            *("latency_percentiles", "mean_seconds", "second_break_even"),
-            *("seconds_per_request", "simulate_latency", "turn_value"),
-        ),
+        "latency": ("latency_percentiles", "mean_seconds", "seconds_per_request", "simulate_latency"),
         "live": ("LiveRouter",),
         "metrics": ("aiq", "apgr", "cpt", "metric_intervals", "routerarena_score"),
         "outcomes": ("as_tiers", "check_outcomes", "load_outcomes", "outcome_account", "price_outcomes", "simulate_outcomes"),
@@ -51,6 +48,7 @@ _ROOM_OF = {
         "tuning": ("Distillation", "who_offers"),
         "usage": ("Usage", "read_usage"),
         "verdict": ("compare_policies",),
+        "waiting": ("second_break_even", "turn_value"),
         "workload": ("Workload", "cache_hits", "load_requests", "with_cache"),
     }.items()
     for name in names
@@ -91,7 +89,7 @@ _ROOMS = {
         "stepwise",
     ),
     *("limits", "tokenizers", "windows"),
-    *("synthetic", "text_router", "tuning", "usage", "verdict", "widgets", "workload", "workshop"),
+    *("synthetic", "text_router", "tuning", "usage", "verdict", "waiting", "widgets", "workload", "workshop"),
 }
 
 __all__ = sorted([*_ROOM_OF, *_ROOMS])

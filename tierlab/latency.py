@@ -1,4 +1,4 @@
-"""How long a request takes: its parts, its percentiles, a simulation of them, and what the time is worth."""
+"""How long a request takes: its parts, its percentiles, and a simulation of them."""
 
 import numpy as np
 import pandas as pd
@@ -261,45 +261,3 @@ def latency_percentiles(rows, *, by="model_id", column="end_to_end_s", percentil
                 (name, q, float(np.quantile(seconds, q / 100)), ends.low, ends.high, len(seconds), len(group) - len(seconds))
             )
     return pd.DataFrame(found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"])
-
-
-def turn_value(turns_per_day, seconds_saved, second_usd):
-    """What the time saved on every turn is worth per day, USD: turns x seconds x value of a second.
-
-    Examples
-    --------
-    Half a second on a million turns, at a wage of 18 USD an hour:
-
-    >>> turn_value(1_000_000, 0.5, 18 / 3600)
-    2500.0
-    """
-    return turns_per_day * seconds_saved * second_usd
-
-
-def second_break_even(cost_fast_usd, cost_slow_usd, seconds_fast, seconds_slow):
-    """Value of a second above which the faster model is the cheaper choice, both counted in money.
-
-    Parameters
-    ----------
-    cost_fast_usd, cost_slow_usd : float
-        USD per request.
-    seconds_fast, seconds_slow : float
-        Time per request.
-
-    Returns
-    -------
-    float
-        USD per second; 0 where the faster model costs no more, infinite where it is not faster.
-
-    Notes
-    -----
-    c_fast + t_fast v = c_slow + t_slow v, so v = (c_fast - c_slow) / (t_slow - t_fast).
-
-    Examples
-    --------
-    >>> round(second_break_even(0.012, 0.010, 3.0, 7.0), 6)
-    0.0005
-    """
-    if seconds_fast >= seconds_slow:
-        return float("inf")
-    return max(0.0, (cost_fast_usd - cost_slow_usd) / (seconds_slow - seconds_fast))

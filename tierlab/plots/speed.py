@@ -8,6 +8,7 @@ import numpy as np
 from tierlab.style import (
     BASELINE,
     INK,
+    PROVIDER_NAMES,
     axes,
     from_zero,
     in_order,
@@ -158,24 +159,24 @@ def second_value(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        hour_usd (value of an hour, USD), extra_usd (USD per 1,000 requests), line (name of a pair), equal_hour_usd
-        (value at which the wait costs as much as the price difference).
+        Of `tierlab.waiting.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
+        equal_hour_usd.
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    need("second_value", table, "hour_usd", "extra_usd", "line", "equal_hour_usd")
+    need("second_value", table, "provider", "hour_usd", "extra_usd", "equal_hour_usd")
     ax, ends = axes(ax), []
-    for (name, line), dash in zip(table.groupby("line", sort=False), ("-", "--", "-.", ":"), strict=False):
-        line = line.sort_values("hour_usd")
+    for (name, line), dash in zip(table.groupby("provider", sort=False), ("-", "--", "-.", ":"), strict=False):
+        line = line.sort_values("hour_usd").assign(extra_usd=1000 * line["extra_usd"])
         ax.plot(line["hour_usd"], line["extra_usd"], color=INK, ls=dash, lw=1.8)
         x, at_zero = line["equal_hour_usd"].iloc[0], line["extra_usd"].iloc[0]
-        if x <= line["hour_usd"].max() and line["hour_usd"].iloc[0] == 0:
+        if x <= line["hour_usd"].max():
             ax.plot([x], [2 * at_zero], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5)
             note(ax, usd(x), (x, 2 * at_zero), (7, -9))
-        ends.append((line["hour_usd"].iloc[-1], line["extra_usd"].iloc[-1], str(name), INK))
+        ends.append((line["hour_usd"].iloc[-1], line["extra_usd"].iloc[-1], PROVIDER_NAMES.get(name, name), INK))
     ax.set_xlim(0)
     ax.set_ylim(0)
     ax.set(xlabel="value of an hour of waiting (USD)\nrings: the wait costs as much as the price difference", ylabel="flagship over small (USD per 1,000 requests)")  # fmt: skip

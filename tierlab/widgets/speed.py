@@ -5,9 +5,10 @@ import pandas as pd
 
 import tierlab as tl
 from tierlab import plots
-from tierlab.latency import mean_seconds, router_seconds
+from tierlab.latency import LLM_ROUTER_TOKENS, router_seconds
 from tierlab.slo import assumed_attainment, mix_attainment
 from tierlab.style import usd
+from tierlab.waiting import request_costs
 from tierlab.widgets.explorer import WIDE, Explorer, choice, nice_slider, share_slider
 
 PAIRS = {
@@ -30,7 +31,7 @@ class LatencyExplorer(Explorer):
     Parameters
     ----------
     prices : Prices
-        With a lineup of the providers and tiers of `speeds`.
+        Of the models of `speeds`.
     speeds : DataFrame, optional
         By default `tierlab.load_speeds()`.
     provider : str, optional
@@ -48,7 +49,7 @@ class LatencyExplorer(Explorer):
     seed : int
     """
 
-    size, margins = (7.2, 3.4), (0.9, 1.7, 0.65, 0.2)
+    size, margins = (7.2, 3.4), (0.9, 1.0, 0.65, 0.2)
 
     def __init__(self, prices, speeds=None, *, provider=None, input_tokens=500, output_tokens=300, slo_s=6.0, slow_share=0.2,
                  hour_usd=20, seed=7):  # fmt: skip
@@ -69,11 +70,11 @@ class LatencyExplorer(Explorer):
         tiers, own = PAIRS[pair], self.speeds[self.speeds["provider"] == provider].set_index("tier", drop=False)
         own, call = own.loc[list(tiers)], router_seconds(ROUTERS[router], self.speeds, provider=provider)
         one = assumed_attainment(own, slo_s, output_tokens=output_tokens, router_s=call, seed=self.seed).set_index("tier")
-        models = self.prices.lineup().loc[provider, list(tiers)].tolist()
-        work = tl.Workload(requests_per_day=1000, input_tokens=self.input_tokens, output_tokens=output_tokens)
-        one["model"], one["price_usd"] = models, tl.daily_cost(work, self.prices, models)["cost_usd"].to_numpy()
-        seconds = mean_seconds(output_tokens, own["ttft_s"], own["tokens_per_s"], router_s=call[0])
-        one["wait_usd"] = seconds * hour_usd / 3600 * 1000
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": output_tokens}
+        costs = request_costs(own, self.prices, router_s=call[0], **tokens).set_index("tier")
+        one["model"] = costs["model_id"]
+        one["price_usd"] = 1000 * (costs["price_usd"] + self._router_usd(router, provider))
+        one["wait_usd"] = 1000 * costs["seconds"] * hour_usd / 3600
         weights = dict(zip(tiers, (1 - slow_share, slow_share), strict=True))
         mix = dict(zip(("share", "low", "high"), mix_attainment(one, weights, together=True), strict=True))
         mix |= {
@@ -81,6 +82,14 @@ class LatencyExplorer(Explorer):
         }
         mix |= {"model": f"{1 - slow_share:.0%} and {slow_share:.0%}"}
         return pd.concat([one, pd.DataFrame(mix, index=["mix"])]).rename_axis("tier")
+
+    def _router_usd(self, router, provider):
+        """Price of the router's own call, USD per request; milliseconds of a machine of one's own round to nothing."""
+        if ROUTERS[router] != "small_llm":
+            return 0.0
+        small = self.speeds[(self.speeds["provider"] == provider) & (self.speeds["tier"] == "small")]
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": LLM_ROUTER_TOKENS}
+        return float(request_costs(small, self.prices, **tokens)["price_usd"].iloc[0])
 
     def draw(self, ax, table, *, slow_share, **_):
         ends = table.iloc[:2].assign(slow_share=[0.0, 1.0], attainment=lambda t: t["share"], line="this mix")
@@ -97,7 +106,7 @@ class LatencyExplorer(Explorer):
         return (
             f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {mix['share']:.0%} of requests are within "
             f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%}; {basis}), router: {router}. "
-            f"1,000 requests cost {usd(mix['price_usd'])}, {wait}."
+            f"1,000 requests cost {usd(mix['price_usd'])}{unknown}, {wait}."
         )
 
     def numbers(self, table, **_):
