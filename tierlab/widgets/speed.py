@@ -98,6 +98,9 @@ class LatencyExplorer(Explorer):
 
     def words(self, table, *, router, slo_s, hour_usd, **_):
         mix, basis = table.loc["mix"], "the speeds are assumptions, the range is over all of them"
+        unpriced = (
+            ", without the endpoint's price, which no catalogue here has" if ROUTERS[router] == "embedding_hosted" else ""
+        )
         wait = (
             f"the waiting at {usd(hour_usd)} an hour {usd(mix['wait_usd'])}"
             if hour_usd
@@ -106,7 +109,7 @@ class LatencyExplorer(Explorer):
         return (
             f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {mix['share']:.0%} of requests are within "
             f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%}; {basis}), router: {router}. "
-            f"1,000 requests cost {usd(mix['price_usd'])}{unknown}, {wait}."
+            f"1,000 requests cost {usd(mix['price_usd'])}{unpriced}, {wait}."
         )
 
     def numbers(self, table, **_):
