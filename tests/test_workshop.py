@@ -166,7 +166,7 @@ class TestValues:
             ("about 10,000 dollars", [10_000]),
             ("it is 37.4 %", [37.4]),
             ("of 12 rows, 3", []),
-            ("v0.374 and tier2", []),
+            ("v0.374, tier-10000 and 'a-10000'", []),
             ("it is 0.374x", [0.374]),
         ],
     )
@@ -320,3 +320,241 @@ class TestCostFunction:
     )
     def test_wrong_figures(self, changes, kind):
         wrong(1, self.right(), changes, kind, self.FIGURES)
+
+
+class TestRatioTable:
+    """Exercise 2, by hand: 500 x input + 300 x output, in dollars per million requests."""
+
+    RATIOS = pd.DataFrame(
+        {
+            "input": [5 / 1, 5 / 0.15, 2 / 0.1],
+            "output": [25 / 5, 30 / 0.6, 12 / 0.4],
+            "blended": [10_000 / 2_000, 11_500 / 255, 4_600 / 170],
+        },
+        index=["anthropic", "openai", "google"],
+    )
+    SAVINGS = {"anthropic": 1 - 6_000 / 10_000, "openai": 1 - 4_250 / 11_500, "google": 1 - 900 / 4_600}  # noqa: RUF012
+    HOLDS = {"30-50x": {"openai"}, "5-30x": {"anthropic", "google"}, "40-60 %": {"anthropic"}}  # noqa: RUF012
+    FIGURES = (*RATIOS.loc["openai"], *RATIOS.loc["google"], *SAVINGS.values())
+
+    @classmethod
+    def right(cls):
+        return {"ratios": cls.RATIOS, "mid_savings": cls.SAVINGS, "holds": cls.HOLDS}
+
+    def test_right(self):
+        assert tl.workshop.check(2, **self.right()).right
+        shuffled = {"ratios": self.RATIOS.iloc[::-1, ::-1], "mid_savings": pd.Series(self.SAVINGS)}
+        assert tl.workshop.check(2, **self.right() | shuffled).right
+        solved = namespace(2)
+        assert solved["holds"] == self.HOLDS and dict(solved["mid_savings"]) == pytest.approx(self.SAVINGS)
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            (lambda r: 1 / r, "upside down"),
+            (lambda r: r.T, "no row 'anthropic', 'openai', 'google'"),
+            (lambda r: r.drop(columns="blended"), "no column 'blended'"),
+            (lambda r: r.assign(blended=r[["input", "output"]].mean(axis=1)), "average of two ratios"),
+            (lambda r: r.assign(blended=[5, 35 / 0.75, 14 / 0.5]), "weighs input and output alike"),
+            (lambda r: r.assign(input=[5 / 3, 5 / 2.5, 2 / 0.3]), "with the mid tier"),
+            (lambda r: r.to_dict(), "a DataFrame is asked for"),
+        ],
+    )
+    def test_wrong_ratios(self, change, kind):
+        wrong(2, self.right(), {"ratios": change(self.RATIOS)}, kind, self.FIGURES)
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            (lambda s: {name: 1 - value for name, value in s.items()}, "left to pay"),
+            (lambda s: {name: 100 * value for name, value in s.items()}, "a hundred times too large"),
+            (lambda s: s | {"openai": 0.5}, "input alone"),
+            (lambda s: s | {"openai": 1 - 10 / 30}, "output alone"),
+            (lambda s: {"anthropic": s["anthropic"]}, "no entry for 'openai', 'google'"),
+        ],
+    )
+    def test_wrong_savings(self, change, kind):
+        wrong(2, self.right(), {"mid_savings": change(self.SAVINGS)}, kind, self.FIGURES)
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            ({"30-50x": {"openai", "google"}}, "outside the range"),
+            ({"5-30x": {"google"}}, "lacks a name .* on a bound is inside"),
+            ({"40-60 %": {"antropic"}}, "did you mean 'anthropic'"),
+            ({"40-60 %": True}, "a set of names"),
+            ({"5-30": set()}, "not asked for: '5-30'"),
+        ],
+    )
+    def test_wrong_verdicts(self, change, kind):
+        wrong(2, self.right(), {"holds": self.HOLDS | change}, kind, self.FIGURES)
+
+
+class TestFiveBuckets:
+    """Exercise 3. Sums of the two files' own fields, by hand (uncached, read, 5-minute write, 1-hour write, output)."""
+
+    # haiku + opus + haiku: 3M + 0.5M + 2M; 12M + 4M + 6M; 0.8M + 0.2M + 0.4M; 0.3M; 0.9M + 0.25M + 0.6M
+    ANTHROPIC = (5_500_000, 22_000_000, 1_400_000, 300_000, 1_750_000)
+    # (5M - 2M) + (1.2M - 0.4M) + (4M - 1.5M); 2M + 0.4M + 1.5M; none; none; 0.7M + 0.35M + 0.6M
+    OPENAI = (6_300_000, 3_900_000, 0, 0, 1_650_000)
+
+    @staticmethod
+    def table(sums):
+        return pd.DataFrame([sums, [0] * 5, [0] * 5], columns=list(tl.buckets.TOKEN_COLUMNS))
+
+    @classmethod
+    def right(cls):
+        return {"anthropic": cls.table(cls.ANTHROPIC), "openai": cls.table(cls.OPENAI)}
+
+    def test_right(self):
+        assert tl.workshop.check(3, **self.right()).right
+        solved = namespace(3)
+        for name, sums in (("anthropic", self.ANTHROPIC), ("openai", self.OPENAI)):
+            assert tuple(solved[name][list(tl.buckets.TOKEN_COLUMNS)].sum()) == sums
+
+    @pytest.mark.parametrize(
+        ("name", "change", "kind"),
+        [
+            ("openai", (10_200_000, 3_900_000, 0, 0, 1_650_000), "counted twice .* hold more tokens than the file"),
+            ("openai", (10_200_000, 0, 0, 0, 1_650_000), "counted twice .* as many tokens as the file"),
+            ("openai", (2_400_000, 3_900_000, 0, 0, 1_650_000), "taken off twice .* hold fewer tokens"),
+            ("openai", (6_300_000, 0, 0, 0, 1_650_000), "cached tokens are missing"),
+            ("openai", (6_300_000, 3_900_000, 1, 0, 1_650_000), "cache_write_5m_tokens'] is too large"),
+            ("anthropic", (-16_500_000, 22_000_000, 1_400_000, 300_000, 1_750_000), "leaves the cached tokens out already"),
+            ("anthropic", (29_200_000, 22_000_000, 1_400_000, 300_000, 1_750_000), "the whole input"),
+            ("anthropic", (5_500_000, 22_000_000, 1_700_000, 0, 1_750_000), "both times to live are in one"),
+            ("anthropic", (5_500_000, 22_000_000, 300_000, 1_400_000, 1_750_000), "changed places"),
+            ("anthropic", (5_500_000, 22_000_000, 0, 300_000, 1_750_000), "cache writes are missing"),
+        ],
+    )
+    def test_wrong_sums(self, name, change, kind):
+        figures = [figure for figure in (*self.ANTHROPIC, *self.OPENAI) if figure]
+        wrong(3, self.right(), {name: self.table(change)}, kind, figures)
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            (lambda t: pd.concat([t, t.tail(1) * 0]), "rows that are no usage"),
+            (lambda t: t.head(1), "has lost rows"),
+            (lambda t: t.drop(columns="cache_write_1h_tokens"), "no column 'cache_write_1h_tokens'"),
+            (lambda t: t.assign(cache_write_1h_tokens=np.nan), "missing counts"),
+            (lambda t: t.astype(str), "something else than numbers"),
+            (lambda t: t.to_dict(), "a DataFrame is asked for"),
+        ],
+    )
+    def test_wrong_tables(self, change, kind):
+        wrong(3, self.right(), {"openai": change(self.table(self.OPENAI))}, kind, self.OPENAI[:2])
+
+
+class TestOneResponse:
+    """Exercise 4. The log's lines of one message: outputs 2, 50, 50 and, in a side chain, 50; written around midnight."""
+
+    RIGHT = {"responses": 1, "output_tokens": 50, "day": "2026-09-01", "over_count": (2 + 50 + 50 + 50) / 50}  # noqa: RUF012
+
+    def test_right(self):
+        assert tl.workshop.check(4, **self.RIGHT).right
+        assert tl.workshop.check(4, **self.RIGHT | {"day": pd.Timestamp("2026-09-01T23:59:59.1Z")}).right
+        solved = namespace(4)
+        assert {name: solved[name] for name in self.RIGHT} == pytest.approx(self.RIGHT)
+
+    @pytest.mark.parametrize(
+        ("changes", "kind"),
+        [
+            ({"responses": 4}, "these are lines"),
+            ({"responses": 2}, "side chain"),
+            ({"responses": 5}, "client itself"),
+            ({"responses": 6}, "all lines of the file"),
+            ({"output_tokens": 152}, "every line of a response is added up"),
+            ({"output_tokens": 52}, "lines of one response are added up"),
+            ({"output_tokens": 100}, "side chain"),
+            ({"output_tokens": 2}, "still being answered"),
+            ({"day": "2026-09-02"}, "a later line"),
+            ({"day": "2026-09-03"}, "none on which"),
+            ({"day": "yesterday-ish"}, "no date"),
+            ({"day": None}, "a date|no date|none on which"),
+            ({"over_count": 50 / 152}, "upside down"),
+            ({"over_count": 4}, "lines with responses"),
+            ({"over_count": 102 / 50}, "excess alone"),
+        ],
+    )
+    def test_wrong(self, changes, kind):
+        wrong(4, self.RIGHT, changes, kind, (50, 1, 3.04))
+        assert "09-01" not in tl.workshop.check(4, **self.RIGHT | changes).words
+
+
+class TestShapeTable:
+    """Exercise 5. o4-mini at 1.10 / 4.40 and Haiku 4.5 at 1 / 5: equal at 0.10 i = 0.60 o, six input tokens per output token."""
+
+    RATES = {  # noqa: RUF012
+        "claude-haiku-4-5": (1, 5), "claude-sonnet-4-6": (3, 15), "claude-opus-4-8": (5, 25), "gpt-4o-mini": (0.15, 0.6),
+        "gpt-4o": (2.5, 10), "gpt-5.5": (5, 30), "gemini-2.5-flash-lite": (0.1, 0.4), "gemini-3.5-flash": (1.5, 9),
+        "gemini-3.1-pro-preview": (2, 12), "o3": (2, 8), "o4-mini": (1.1, 4.4),
+    }  # fmt: skip
+    TOKENS = {"conversation": (22_361_870 / 19_366, 4_088_665 / 19_366), "code": (18_059_974 / 8_819, 245_896 / 8_819)}  # noqa: RUF012
+
+    @classmethod
+    def usd(cls, swap=False):
+        return pd.DataFrame(
+            {
+                shape: {m: (i * tokens[swap] + o * tokens[not swap]) / 1e3 for m, (i, o) in cls.RATES.items()}
+                for shape, tokens in cls.TOKENS.items()
+            }
+        )
+
+    @classmethod
+    def right(cls):
+        return {"per_1000": cls.usd(), "flipped": {"o4-mini", "claude-haiku-4-5"}, "break_even": 6}
+
+    def test_right(self):
+        assert tl.workshop.check(5, **self.right()).right
+        assert tl.workshop.check(5, **self.right() | {"flipped": ["Claude Haiku 4.5", "openai/o4-mini"]}).right
+        solved = namespace(5)
+        pd.testing.assert_frame_equal(solved["per_1000"], self.usd(), check_like=True, check_names=False)
+        assert solved["flipped"] == self.right()["flipped"] and solved["break_even"] == pytest.approx(6)
+
+    @pytest.mark.parametrize("source", ["article", "maintained"])
+    def test_the_nine_of_the_article_do_not_change_places(self, source):
+        prices = tl.load_prices(source, as_of="2026-06-12")
+        rates = prices.in_force().query("context_above == 0").set_index("model_id").loc[prices.models()]
+        usd = {shape: i * rates["uncached_input"] + o * rates["output"] for shape, (i, o) in self.TOKENS.items()}
+        assert list(usd["code"].sort_values().index) == list(usd["conversation"].sort_values().index) and len(rates) == 9
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            (lambda usd: usd / 1e3, "a thousand times too small"),
+            (lambda usd: usd * 19.366, "the whole trace"),
+            (lambda usd: TestShapeTable.usd(swap=True), "changed places"),
+            (lambda usd: usd.rename(columns={"code": "conversation", "conversation": "code"}), "the other shape"),
+            (lambda usd: usd.drop("o3"), "no row 'o3'"),
+            (lambda usd: usd.T, "no row"),
+        ],
+    )
+    def test_wrong_tables(self, change, kind):
+        wrong(5, self.right(), {"per_1000": change(self.usd())}, kind, self.usd().to_numpy().ravel())
+
+    @pytest.mark.parametrize(
+        ("changes", "kind"),
+        [
+            ({"flipped": {"o3", "gpt-4o"}}, "cheaper one in both shapes"),
+            ({"flipped": {"o4-mini"}}, "not a pair"),
+            ({"flipped": {"o4-mini", "haiku"}}, "unknown model 'haiku'"),
+            ({"flipped": {"o4-mini", "gpt-6-luna"}}, "none of the models"),
+            ({"break_even": 1 / 6}, "upside down"),
+            ({"break_even": -6}, "the sign"),
+            ({"break_even": 1.1}, "input rates alone"),
+        ],
+    )
+    def test_wrong_answers(self, changes, kind):
+        wrong(5, self.right(), changes, kind, (6,))
+        words = tl.workshop.check(5, **self.right() | changes).words
+        assert "flipped" not in changes or not {"claude-haiku-4-5", "o4-mini"} & set(re.findall(r"[\w-]+", words))
+
+    @pytest.mark.skipif("TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR names no folder with the public data")
+    def test_the_sums_are_those_of_the_traces(self):
+        shapes = pd.read_csv(paths.DATA / "workshop" / "shapes.csv", index_col="shape")
+        for shape, name in shapes["dataset"].items():
+            raw = pd.read_csv(tl.datasets.path(name))
+            found = [len(raw), raw["ContextTokens"].sum(), raw["GeneratedTokens"].sum()]
+            assert found == shapes.loc[shape, ["requests", "input_tokens", "output_tokens"]].tolist()
+            assert raw["ContextTokens"].max() <= 200_000  # below every context step, so the mean prices exactly

@@ -13,6 +13,10 @@ from tierlab.workshop.values import Hint, Unfilled, unfilled
 
 _CHECKS = {
     1: "costs.cost_function",
+    2: "costs.ratio_table",
+    3: "logs.five_buckets",
+    4: "logs.one_response",
+    5: "costs.shape_table",
 }
 
 

@@ -1,10 +1,15 @@
 """Checks of exercises 1, 2 and 5: what requests cost, by tier and by shape."""
 
+from collections.abc import Collection
+from itertools import product
+
 import pandas as pd
 
 from tierlab.catalog import load_prices
+from tierlab.names import unknown
+from tierlab.paths import DATA
 from tierlab.pricing import reprice
-from tierlab.workshop.values import Hint, ask, compare, number
+from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 
 # The article's own request and volume (Why It Matters).
 INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE = 500, 300, 1_000_000, 0.8
@@ -67,3 +72,106 @@ def _one_request(cost, prices, model_id, input_tokens, output_tokens):
             ): "this is the price of Opus: does cost use its model_id?",
         },
     )
+
+
+def ratio_table(ratios, mid_savings, holds):
+    """Exercise 2: how many times the flagship costs the small model, what the mid tier saves, and which claims hold."""
+    prices = load_prices("article")
+    lineup, rates = prices.lineup(), _rates(prices)
+    rates["blended"] = (INPUT_TOKENS * rates["input"] + OUTPUT_TOKENS * rates["output"]) / (INPUT_TOKENS + OUTPUT_TOKENS)
+    providers, mixes = list(lineup.index), ["input", "output", "blended"]
+    frame("ratios", ratios, rows=providers, columns=mixes)
+    small, mid, flagship = (rates.loc[lineup[tier]].set_axis(providers) for tier in ("small", "mid", "flagship"))
+    right, alike = flagship / small, (flagship["input"] + flagship["output"]) / (small["input"] + small["output"])
+    for provider, mix in product(providers, mixes):
+        mistakes = {
+            1 / right.at[provider, mix]: "upside down: how many times the small model's price is the flagship's?",
+            (flagship / mid).at[provider, mix]: "this compares the flagship with the mid tier",
+        }
+        if mix == "blended":
+            mistakes[right.loc[provider, ["input", "output"]].mean()] = "an average of two ratios; blend the prices first"
+            mistakes[alike[provider]] = "this weighs input and output alike; the request has more input than output"
+        compare(
+            f"ratios.at[{provider!r}, {mix!r}]", ratios.at[provider, mix], right.at[provider, mix], rel=1e-6, mistakes=mistakes
+        )
+    savings = 1 - mid / flagship
+    for provider, value in table("mid_savings", mid_savings, providers).items():
+        mistakes = {
+            1 - savings.at[provider, "blended"]: "this is the share that is left to pay; the saving is the rest",
+            (flagship / mid).at[provider, "blended"]: "this is a factor; a share of the flagship's price is asked for",
+            savings.at[provider, "input"]: "this looks at input alone",
+            savings.at[provider, "output"]: "this looks at output alone",
+        }
+        compare(f"mid_savings[{provider!r}]", value, savings.at[provider, "blended"], rel=1e-6, mistakes=mistakes)
+    figures = {
+        "30-50x": (right["blended"], 30, 50),
+        "5-30x": (right["input"], 5, 30),
+        "40-60 %": (savings["blended"], 0.4, 0.6),
+    }
+    for claim, answer in table("holds", holds, list(figures)).items():
+        figure, low, high = figures[claim]
+        _is_set(f"holds[{claim!r}]", answer, set(figure.index[figure.round(9).between(low, high)]), providers)
+
+
+def _is_set(name, answer, right, known):
+    if isinstance(answer, str) or not isinstance(answer, Collection):
+        raise Hint(f"{name} is {answer!r}; a set of names is asked for")
+    if strange := [item for item in answer if item not in known]:
+        raise Hint(f"{name}: {unknown('name', strange[0], known)}")
+    if set(answer) - right:
+        raise Hint(f"{name} has a name whose figure lies outside the range")
+    if right - set(answer):
+        raise Hint(f"{name} lacks a name whose figure lies inside the range; a figure on a bound is inside")
+
+
+def shape_table(per_1000, flipped, break_even):
+    """Exercise 5: 1,000 requests of two shapes on eleven models, the pair that changes places, and where it does."""
+    prices = load_prices("maintained", as_of="2026-06-12")
+    rates = _rates(prices).loc[prices.models(reasoning=True)]
+    shapes = pd.read_csv(DATA / "workshop" / "shapes.csv", index_col="shape")
+    into, out = (shapes[f"{side}_tokens"] / shapes["requests"] for side in ("input", "output"))
+    frame("per_1000", per_1000, rows=rates.index, columns=shapes.index)
+    for (model_id, rate), shape in product(rates.iterrows(), shapes.index):
+        usd = {name: (into[name] * rate["input"] + out[name] * rate["output"]) / 1e3 for name in shapes.index}
+        mistakes = {
+            usd[shape] * shapes.at[shape, "requests"] / 1e3: "this is the whole trace; divide by its requests",
+            (into[shape] * rate["output"] + out[shape] * rate["input"]) / 1e3: "input and output have changed places",
+            **{value: "this is the other shape" for name, value in usd.items() if name != shape},
+        }
+        compare(f"per_1000.at[{model_id!r}, {shape!r}]", per_1000.at[model_id, shape], usd[shape], rel=1e-6, mistakes=mistakes)
+    pair = _pair(flipped, prices, per_1000)
+    first, second = rates.loc[pair[0]], rates.loc[pair[1]]
+    balance = (second["output"] - first["output"]) / (first["input"] - second["input"])
+    compare(
+        "break_even",
+        break_even,
+        balance,
+        rel=1e-6,
+        mistakes={
+            1 / balance: "upside down: input tokens per output token are asked for",
+            first["input"] / second["input"]: "this compares input rates alone",
+            second["input"] / first["input"]: "this compares input rates alone",
+            -balance: "the sign: one model is dearer on input, the other on output",
+        },
+    )
+
+
+def _pair(flipped, prices, usd):
+    """The two models that a learner names, if their order differs between the shapes."""
+    if isinstance(flipped, str) or not isinstance(flipped, Collection) or len(set(flipped)) != 2:
+        raise Hint("flipped is not a pair: a set of two names is asked for")
+    try:
+        pair = sorted(prices.resolve(name) for name in flipped)
+    except ValueError as error:
+        raise Hint(f"flipped: {error}") from None
+    if lost := [name for name in pair if name not in usd.index]:
+        raise Hint(f"flipped: {lost[0]} is none of the models of the table")
+    if len(set(usd.loc[pair].astype(float).idxmin())) == 1:
+        raise Hint("flipped: of these two the same model is the cheaper one in both shapes")
+    return pair
+
+
+def _rates(prices):
+    """USD per million tokens at the lowest context step: columns input and output by model id."""
+    base = prices.in_force().query("context_above == 0").set_index("model_id")
+    return base[["uncached_input", "output"]].set_axis(["input", "output"], axis=1)

@@ -1,6 +1,6 @@
 """Read a learner's answer and compare it with the right one; a mistake is a `Hint`, which never holds the answer.
 
-The checks are made of these five: `ask` a function, read a `number` or a `table`, `compare` it, or raise a `Hint`.
+The checks are made of these: `ask` a function, read a `number`, a `table` or a `frame`, `compare`, or raise a `Hint`.
 """
 
 import math
@@ -103,6 +103,22 @@ def table(name, value, keys):
     if extra := [key for key in value if key not in keys]:
         raise Hint(f"{name} has entries that are not asked for: {_keys(extra)}")
     return {key: value[key] for key in keys}
+
+
+def frame(name, value, *, rows=(), columns=()):
+    """An answer as a DataFrame that has the asked rows and columns, in any order and among others.
+
+    Raises
+    ------
+    Hint
+        If it is something else, or names the rows and columns that are missing.
+    """
+    if not isinstance(value, pd.DataFrame):
+        raise Hint(f"{name} is {_kind(value)}; a DataFrame is asked for")
+    for what, asked, there in (("row", rows, value.index), ("column", columns, value.columns)):
+        if missing := [key for key in asked if key not in there]:
+            raise Hint(f"{name} has no {what} {_keys(missing)}")
+    return value
 
 
 def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
