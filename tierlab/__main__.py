@@ -8,6 +8,8 @@ import sys
 from datetime import date
 from importlib import metadata
 
+from tierlab import decision_commands
+
 EXAMPLES = """\
 examples:
   python -m tierlab run                                        every notebook, as HTML pages in build/report
@@ -20,6 +22,9 @@ examples:
   python -m tierlab route my_outcomes.csv                      is a router worth building, on your own outcomes
   python -m tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate openai:gpt-6-luna --budget-usd 2
                                                                your own examples through real models
+  python -m tierlab recommend customer_support --error-cost-usd 0.5
+                                                               which tier, why, and what would change it
+  python -m tierlab review decisions/*.md                      do filed decisions still stand?
   python -m tierlab doctor                                     what is installed, which keys are set
 """
 
@@ -230,6 +235,8 @@ def _parser():
     sample.add_argument("--no-code", action="store_true", help="do not run code that a model wrote; such answers get no score")
     sample.add_argument("--yes", action="store_true", help="start without asking, whatever it may cost within the budget")
     sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
+
+    decision_commands.add(command)
 
     refresh = command(
         "refresh",

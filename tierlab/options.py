@@ -311,12 +311,16 @@ def _seconds(names, tiers, providers, workload, samples, seconds, second_usd, rn
 
 
 def _assumed_seconds(names, tiers, providers, workload):
-    from tierlab.latency import load_speeds, seconds_per_request
+    from tierlab.latency import seconds_per_request
+    from tierlab.speeds import load_speeds
 
-    speeds = load_speeds().set_index(["provider", "tier"])
     output = workload.point().mean_tokens()["output"]
     keys = pd.MultiIndex.from_arrays([providers.reindex(names).to_numpy(), tiers.to_numpy()])
-    own = speeds.reindex(keys).set_axis(names)
+    own = load_speeds().set_index(["provider", "tier"]).reindex(keys).set_axis(names)
+    known = own.dropna(subset=["ttft_s", "tokens_per_s"])
     ends = {"value": ("", ""), "low": ("_low", "_high"), "high": ("_high", "_low")}  # a slow speed is a long time
-    return pd.DataFrame({end: seconds_per_request(output, own[f"ttft_s{wait}"], own[f"tokens_per_s{pace}"])
-                         for end, (wait, pace) in ends.items()}, index=names)  # fmt: skip
+    times = {
+        end: seconds_per_request(output, known[f"ttft_s{wait}"], known[f"tokens_per_s{pace}"])
+        for end, (wait, pace) in ends.items()
+    }
+    return pd.DataFrame(times, index=known.index, columns=list(ends)).reindex(names)

@@ -238,7 +238,7 @@ def _flip(what, unit, now, base, slope, top, names):
     Lines are base + slope x value; the first is the lowest today.
     """
     result = {"what": what, "unit": unit, "now": now, "below": np.nan, "below_to": "", "above": np.nan, "above_to": ""}
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = (base[1:] - base[0]) / (slope[0] - slope[1:])
     for side, faster in (("below", slope[1:] > slope[0]), ("above", slope[1:] < slope[0])):
         there = faster & np.isfinite(at) & (at >= 0) & (at <= top)

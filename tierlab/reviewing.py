@@ -182,9 +182,11 @@ def _verdict(record, money, table, prices):
         )
     if best["model_id"] == record.model_id:
         moved = kept["expected_usd"] - money.at["decided", "expected_usd"]
+        since = f"{usd(abs(moved))} {'more' if moved > 0 else 'less'} than" if abs(moved) > 1e-9 else "as much as"
         return (
             True,
-            f"The decision stands on {when}: {record.model_id} is still the cheapest, {usd(kept['expected_usd'])} a day all in ({usd(abs(moved))} {'more' if moved > 0 else 'less'} than when it was filed).",
+            f"The decision stands on {when}: {record.model_id} is still the cheapest, {usd(kept['expected_usd'])} a day all in "
+            f"({since} when it was filed).",
         )
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
     return False, (
