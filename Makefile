@@ -25,7 +25,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers spark report test lab bench refresh lint requirements clean
+.PHONY: help setup local servers spark report test lab app soak bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -47,6 +47,13 @@ test: $(READY)  ## run all tests, and compare every notebook with its stored out
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+app: $(READY)  ## open the controls as a page without code
+	@JUPYTER_PATH=$(CURDIR)/notebooks/app JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/app \
+		$(BIN)/python -m voila notebooks/app/tierlab.ipynb
+
+soak: $(READY)  ## open every page in Chromium ten times (half an hour; not part of the tests)
+	@$(BIN)/python tests/soak.py
 
 bench: $(READY)  ## measure pricing speed (minutes; not part of the tests)
 	@for script in tests/bench/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done

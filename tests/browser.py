@@ -76,8 +76,8 @@ def serving_lab(notebooks):
 def serving_app():
     """The page of `make app`: its address."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "voila", APP / "tierlab.ipynb", "--no-browser", "--Voila.ip=127.0.0.1"]
-        with serving(*command, "--Voila.port_retries=0", folder=Path(folder), JUPYTER_PATH=APP) as url:
+        command = [sys.executable, "-m", "voila", APP / "tierlab.ipynb", "--no-browser", "--Voila.port_retries=0"]
+        with serving(*command, folder=Path(folder), JUPYTER_PATH=APP, JUPYTER_CONFIG_PATH=APP) as url:
             yield url
 
 

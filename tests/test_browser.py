@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import tierlab as tl
-from tierlab import paths, printing, report
+from tierlab import paths, printing
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
 
