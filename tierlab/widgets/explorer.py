@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tierlab.style import STYLE_FILE, usd
 
 NICE = [factor * 10**power for power in range(1, 9) for factor in (1, 2, 5)]
-WIDE = {"style": {"description_width": "14em"}, "layout": {"width": "34em"}}
+WIDE = {"style": {"description_width": "19em"}, "layout": {"width": "40em"}}
 ALL = "all"
 _HOUSE_STYLE = mpl.rc_params_from_file(STYLE_FILE, use_default_template=False) | {"figure.constrained_layout.use": False}
 
