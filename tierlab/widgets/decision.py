@@ -178,6 +178,7 @@ class DecisionChecklist(Explorer):
 
     def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
               cache_hit_rate, batch_share, **counts):  # fmt: skip
+        self.found = None  # an error below leaves nothing to file
         tiers = ("mid", "small", "flagship")
         given = {tier: (counts[f"{tier}_wrong"], counts[f"{tier}_examples"]) for tier in tiers if counts[f"{tier}_examples"]}
         if idle := [tier for tier in tiers if counts[f"{tier}_wrong"] and not counts[f"{tier}_examples"]]:
@@ -185,7 +186,6 @@ class DecisionChecklist(Explorer):
         own = {"stakes": stakes, "complexity": complexity} if task == OWN else {}
         workload = tl.Workload(requests_per_day=requests_per_day, input_tokens=input_tokens, output_tokens=output_tokens,
                                cache_hit_rate=cache_hit_rate, batch_share=batch_share)  # fmt: skip
-        self.found = None  # an error below leaves nothing to file
         self.found = tl.recommend(task=task, error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
                                   provider=None if provider == ALL else provider, error_counts=given or None, **own)  # fmt: skip
         return self.found.table

@@ -1,0 +1,161 @@
+"""The task matcher and the checklist show the numbers that arithmetic gives; the figures of the decision draw them."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import tierlab as tl
+from tierlab import plots, widgets
+from tierlab.recommendation import CHECKLIST
+from tierlab.record import load_record
+
+
+def shown(explorer):
+    """The control's table as a reader sees it: first column -> row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", explorer.text.value, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
+    return {row[0]: row[1:] for row in cells if row}
+
+
+def move(explorer, **values):
+    for name, value in values.items():
+        explorer.controls[name].value = value
+
+
+class TestTaskExplorer:
+    @pytest.fixture
+    def explorer(self, article):
+        return widgets.TaskExplorer(article)
+
+    def test_it_shows_price_errors_and_their_sum(self, explorer):
+        move(explorer, task="customer_support", error_usd=0.1)
+        # 1,000 requests: price 10, 5% errors at 10 cents.
+        assert shown(explorer)["claude-opus-4-8"] == ["flagship", "5.00", "10.00", "5.00", "0.00", "15.00"]
+        assert shown(explorer)["claude-sonnet-4-6"][-1] == "13.00" and "mid (claude-sonnet-4-6), $13.00" in explorer.summary
+        before = explorer.image.value
+        move(explorer, error_usd=1.0)
+        assert "flagship (claude-opus-4-8), $60.00" in explorer.summary and "The article says mid" in explorer.summary
+        assert explorer.image.value != before
+
+    def test_another_task_brings_the_error_cost_of_its_stakes(self, explorer):
+        move(explorer, error_usd=0.001)
+        move(explorer, task="legal_medical_analysis")
+        assert explorer.controls["error_usd"].value == 100 and "$100 an error: flagship" in explorer.summary
+
+    def test_the_position_runs_through_the_stated_range(self, explorer):
+        ends = {0.0: "2.00", 0.25: "3.50", 0.5: "5.00", 0.75: "7.50", 1.0: "10.00"}  # flagship, complexity 2: 2% - 5% - 10%
+        for position, errors in ends.items():
+            move(explorer, position=position)
+            assert shown(explorer)["claude-opus-4-8"][1] == errors
+
+    def test_time_costs_what_a_second_is_worth(self, explorer):
+        move(explorer, second_usd=0.001)
+        # 1.2 s to the first token and 299 more at 55 a second: data/speeds.csv.
+        assert float(shown(explorer)["claude-opus-4-8"][4]) == pytest.approx(1000 * 0.001 * (1.2 + 299 / 55), abs=0.005)
+
+    def test_all_providers_stand_side_by_side(self, explorer):
+        move(explorer, provider="all")
+        assert len(shown(explorer)) == 9
+
+    def test_it_has_a_picture_and_names(self, explorer):
+        assert bytes(explorer.image.value).startswith(b"\x89PNG") and explorer.summary in repr(explorer)
+        assert all(control.description for control in explorer.controls.values())
+
+
+class TestChecklist:
+    @pytest.fixture
+    def explorer(self, maintained, tmp_path):
+        return widgets.DecisionChecklist(maintained, folder=tmp_path)
+
+    def test_it_has_the_articles_seven_steps_in_order(self, explorer):
+        titles = [explorer.steps.get_title(i) for i in range(7)]
+        assert titles == [f"{i}. {text}" for i, text in enumerate(CHECKLIST, 1)]
+        inside = {control for page in explorer.steps.children for control in page.children}
+        assert set(explorer.controls.values()) <= inside
+
+    def test_the_button_leads_through_the_steps(self, explorer):
+        button = explorer.box.children[1]
+        seen = [explorer.steps.selected_index]
+        for _ in range(7):
+            button.click()
+            seen.append(explorer.steps.selected_index)
+        assert seen == [0, 1, 2, 3, 4, 5, 6, 0]
+
+    def test_it_says_what_recommend_says(self, explorer, maintained):
+        move(
+            explorer,
+            task=widgets.decision.OWN,
+            stakes=1,
+            complexity=3,
+            error_usd=0.05,
+            mid_examples=80,
+            mid_wrong=20,
+            batch_share=0.5,
+        )
+        workload = tl.Workload(requests_per_day=1_000, batch_share=0.5)
+        wanted = tl.recommend(task=widgets.decision.OWN, stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
+                              provider="anthropic", error_counts={"mid": (20, 80)})  # fmt: skip
+        assert wanted.reason in explorer.summary and wanted.next_step in explorer.summary
+        assert shown(explorer)[wanted.model_id][0] == wanted.tier
+
+    def test_the_last_step_files_the_record(self, explorer, tmp_path):
+        move(explorer, task="code_review", requests_per_day=5_000)
+        explorer.title.value, explorer.owner.value = "Review bot", "Ana"
+        explorer.button.click()
+        (path,) = tmp_path.glob("*.md")
+        record = load_record(path)
+        assert (record.title, record.owner, record.task) == ("Review bot", "Ana", "code_review")
+        assert record.workload["requests_per_day"] == 5_000 and path.name in explorer.filed.value
+        explorer.button.click()
+        assert 'role="alert"' in explorer.filed.value and "is there already" in explorer.filed.value
+
+    def test_nothing_is_filed_without_a_title_or_with_a_mistake_in_the_form(self, explorer, tmp_path):
+        explorer.button.click()
+        assert "needs a title" in explorer.filed.value
+        explorer.title.value = "x"
+        move(explorer, mid_wrong=3)
+        assert "of how many examples" in explorer.summary and not explorer.image.value
+        explorer.button.click()
+        assert "of how many examples" in explorer.filed.value and not list(tmp_path.iterdir())
+
+    def test_a_title_is_shown_as_text(self, explorer):
+        explorer.title.value = "<script>alert(1)</script>"
+        explorer.button.click()
+        assert "<script>" not in explorer.filed.value
+
+
+class TestFigures:
+    def test_bars_are_as_long_as_the_sum(self, article):
+        table = tl.recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
+        ax = plots.expected_costs(table)
+        ends = sorted({round(bar.get_x() + bar.get_width(), 6) for bar in ax.patches})
+        assert {13.0, 14.0, 15.0} <= set(ends)
+        assert "USD per 1,000 requests" in ax.get_xlabel() and "90% of 1,000 draws" in ax.get_xlabel()
+        plt.close("all")
+
+    def test_a_model_out_of_the_running_says_why(self, article):
+        table = tl.recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
+        table.loc[2, ["expected_usd", "low", "high"]] = np.nan
+        table.loc[2, "note"] = "retired on 2026-10-23"
+        ax = plots.expected_costs(table)
+        assert "retired on 2026-10-23" in [text.get_text() for text in ax.texts]
+        plt.close("all")
+
+    def test_the_map_has_a_line_for_each_provider(self, article):
+        day = tl.daily_cost(tl.Workload(requests_per_day=1), article)
+        lines = tl.indifference(day, [0.01, 0.05, 0.5])
+        one = lines[(lines["cheap"] == "small") & (lines["dear"] == "flagship")]
+        ax = plots.indifference_map(one)
+        drawn = [line.get_ydata()[1] for line in ax.lines[:3]]
+        assert sorted(drawn) == pytest.approx(sorted(one.loc[one["gap"] == 0.05, "error_cost_usd"]))
+        assert {"Anthropic", "OpenAI", "Google"} <= {text.get_text() for text in ax.texts}
+        with pytest.raises(ValueError, match="one pair of tiers"):
+            plots.indifference_map(lines)
+        plt.close("all")
+
+    def test_a_missing_column_is_named(self):
+        with pytest.raises(ValueError, match="expected_costs needs a column 'provider'"):
+            plots.expected_costs(pd.DataFrame({"tier": ["mid"]}))
