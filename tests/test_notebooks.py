@@ -24,6 +24,14 @@ CHANGED = {
     "03_match_tasks_to_tiers": {"task": "agentic_tools", "provider": "google", "second_usd": 0.001, "later": "2026-10-20"},
     "04_routing": {"prompts": 400, "error_cost_usd": 0.5, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
+    "06_speed_and_limits": {
+        "provider": "google",
+        "router": "small_llm",
+        "slo_s": 3.0,
+        "hour_usd": 0.0,
+        "minute_spread": 1.0,
+        "seed": 1,
+    },
     "08_article_claims": {"section": "FAQ"},
     "90_quarterly_report": {"budget_usd": 700.0, "as_of": "2026-10-01", "retire_days": 30, "seed": 1},
 }

@@ -168,14 +168,15 @@ def second_value(table, *, ax=None):
     Axes
     """
     need("second_value", table, "provider", "hour_usd", "extra_usd", "equal_hour_usd")
-    ax, ends = axes(ax), []
+    ax, ends, highest = axes(ax), [], table["extra_usd"].idxmax()
     for (name, line), dash in zip(table.groupby("provider", sort=False), ("-", "--", "-.", ":"), strict=False):
         line = line.sort_values("hour_usd").assign(extra_usd=1000 * line["extra_usd"])
         ax.plot(line["hour_usd"], line["extra_usd"], color=INK, ls=dash, lw=1.8)
         x, at_zero = line["equal_hour_usd"].iloc[0], line["extra_usd"].iloc[0]
         if x <= line["hour_usd"].max():
             ax.plot([x], [2 * at_zero], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5)
-            note(ax, usd(x), (x, 2 * at_zero), (7, -9))
+            above = highest in line.index  # the label of the highest line has room above, the others' below
+            note(ax, usd(x), (x, 2 * at_zero), (-7, 9) if above else (7, -9), align="right" if above else "left")
         ends.append((line["hour_usd"].iloc[-1], line["extra_usd"].iloc[-1], PROVIDER_NAMES.get(name, name), INK))
     ax.set_xlim(0)
     ax.set_ylim(0)

@@ -43,8 +43,8 @@ class LatencyExplorer(Explorer):
     slo_s : float
         Limit at the start, seconds.
     slow_share : float
-        Share of requests on the dearer tier at the start, 0-1 in steps of 0.05.
-    hour_usd : int
+        Share of requests on the dearer tier at the start, 0-1; the slider has steps of 0.05.
+    hour_usd : float
         Value of an hour of waiting at the start, USD.
     seed : int
     """
@@ -52,7 +52,7 @@ class LatencyExplorer(Explorer):
     size, margins = (7.2, 3.4), (0.9, 1.0, 0.65, 0.2)
 
     def __init__(self, prices, speeds=None, *, provider=None, input_tokens=500, output_tokens=300, slo_s=6.0, slow_share=0.2,
-                 hour_usd=20, seed=7):  # fmt: skip
+                 hour_usd=20.0, seed=7):  # fmt: skip
         self.prices, self.input_tokens, self.seed = prices, input_tokens, seed
         self.speeds = tl.load_speeds() if speeds is None else speeds
         providers = list(dict.fromkeys(self.speeds["provider"]))
@@ -61,9 +61,9 @@ class LatencyExplorer(Explorer):
             pair=choice("tiers", list(PAIRS)),
             router=choice("router", list(ROUTERS)),
             output_tokens=nice_slider("output tokens per request", output_tokens, high=10_000),
-            slo_s=ipywidgets.FloatSlider(description="limit (seconds)", value=slo_s, min=0.5, max=30, step=0.5, readout_format=".1f", continuous_update=False, **WIDE),
-            slow_share=share_slider("on the dearer tier (% of requests)", slow_share),
-            hour_usd=ipywidgets.IntSlider(description="value of an hour (USD)", value=hour_usd, min=0, max=200, step=5, continuous_update=False, **WIDE),
+            slo_s=ipywidgets.FloatSlider(description="limit (seconds)", value=slo_s, min=min(0.5, slo_s), max=max(30.0, slo_s), step=0.5, readout_format=".1f", continuous_update=False, **WIDE),
+            slow_share=share_slider("on the dearer tier (% of requests)", round(slow_share * 20) / 20),
+            hour_usd=ipywidgets.FloatSlider(description="value of an hour (USD)", value=hour_usd, min=0, max=max(200.0, hour_usd), step=5, continuous_update=False, **WIDE),
         )  # fmt: skip
 
     def table(self, *, provider, pair, router, output_tokens, slo_s, slow_share, hour_usd):
@@ -97,7 +97,8 @@ class LatencyExplorer(Explorer):
         ax.set_xlabel(f"share of requests on {table['model'].iloc[1]}")
 
     def words(self, table, *, router, slo_s, hour_usd, **_):
-        mix, basis = table.loc["mix"], "the speeds are assumptions, the range is over all of them"
+        mix, rows = table.loc["mix"], self.speeds[self.speeds["model_id"].isin(table["model"])]
+        basis = ", ".join(dict.fromkeys([*rows["basis"], *rows["ttft_basis"]]))
         unpriced = (
             ", without the endpoint's price, which no catalogue here has" if ROUTERS[router] == "embedding_hosted" else ""
         )
@@ -108,7 +109,7 @@ class LatencyExplorer(Explorer):
         )
         return (
             f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {mix['share']:.0%} of requests are within "
-            f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%}; {basis}), router: {router}. "
+            f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%} over the ranges of the speeds, basis: {basis}), router: {router}. "
             f"1,000 requests cost {usd(mix['price_usd'])}{unpriced}, {wait}."
         )
 
