@@ -6,7 +6,7 @@ A limit tier (Start, Tier 3) is what a provider grants an organisation; it has n
 import numpy as np
 import pandas as pd
 
-from tierlab.buckets import booleans, check_columns, checked_tokens, one_of, times
+from tierlab.buckets import booleans, check_columns, checked_tokens, one_of, plain, times
 from tierlab.names import unknown
 from tierlab.paths import DATA
 from tierlab.token_bucket import token_bucket
@@ -70,7 +70,9 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
         given = pd.to_numeric(table[name], errors="coerce")
         wrong = table[name].notna() & ~(np.isfinite(given) & (given > 0))
         if wrong.any():
-            raise ValueError(f"{path}: row {wrong.idxmax() + 2}, {name}: {table[name][wrong.idxmax()]!r}; a limit is above 0")
+            raise ValueError(
+                f"{path}: row {wrong.idxmax() + 2}, {name}: {plain(table[name][wrong.idxmax()])!r}; a limit is above 0"
+            )
         table[name] = given.astype(float)
     for value in table["cached_input"].drop_duplicates():
         one_of("cached_input", value, CACHED)

@@ -99,7 +99,7 @@ def cliff_cost(requests, prices, models=None):
     table["base_usd"] = table["model_id"].map(without.sum())
     table["added_usd"] = table["cost_usd"] - table["base_usd"]
     table["added_share"] = (table["added_usd"] / table["base_usd"]).where(table["base_usd"] > 0)
-    return table.assign(flags=table["model_id"].map(with_steps.attrs["flags"]).fillna(""))
+    return table.assign(flags=[with_steps.attrs["flags"].get(name, "") for name in table["model_id"]])
 
 
 def _lengths(requests):
