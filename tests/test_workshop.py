@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -11,6 +12,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
+from nbclient import NotebookClient
+from nbconvert import SlidesExporter
 
 import tierlab as tl
 from tests.hints import namespace, reveals, wrong
@@ -224,6 +228,14 @@ class TestEverySolution:
         assert kinds[0] == "slide" and kinds.count("slide") >= 4
         assert set(kinds) <= {"slide", "subslide", "fragment", "skip", "notes", "-"}
 
+    def test_slides_are_made_of_it_without_the_network(self, solution, monkeypatch):
+        monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
+        page, _ = SlidesExporter().from_notebook_node(solution)
+        kinds = [cell.metadata["slideshow"]["slide_type"] for cell in solution.cells]
+        inner = BeautifulSoup(page, "html.parser").select("section > section")
+        assert len(inner) == kinds.count("slide") + kinds.count("subslide")
+        assert solution.cells[0].source.splitlines()[0].lstrip("# ") in inner[0].get_text()
+
     def test_its_functions_are_short(self, solution):
         nodes = [n for c in solution.cells if c.cell_type == "code" for n in ast.walk(ast.parse(c.source))]
         assert not [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 6]
@@ -231,8 +243,6 @@ class TestEverySolution:
     def test_its_exercise_runs_unsolved_and_every_answer_is_open(self, path, tmp_path):
         """In a kernel of its own, as a learner would on opening it."""
         notebook = nbformat.read(EXERCISES / path.name, as_version=4)
-        from nbclient import NotebookClient
-
         NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
         (cell,) = checks(notebook)
         (output,) = cell.outputs
@@ -259,12 +269,46 @@ def test_nbval_leaves_the_exercises_alone():
     assert "solutions/01_" in done.stdout and "exercises/" not in done.stdout, done.stdout + done.stderr
 
 
-def test_slides_are_made_without_the_network(tmp_path):
-    command = [sys.executable, "-m", "nbconvert", "--to", "slides", "--output-dir", str(tmp_path), str(SOLUTIONS[0])]
-    blocked = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **blocked}, check=False)
-    page = (tmp_path / f"{SOLUTIONS[0].stem}.slides.html").read_text("utf-8")
-    assert done.returncode == 0 and page.count("<section>") >= 4 and "What does a day cost" in page
+def test_binder_installs_the_pinned_packages_and_the_kit():
+    folder = paths.ROOT / "binder"
+    assert {path.name for path in folder.iterdir()} == {"requirements.txt", "runtime.txt"}
+    (line,) = [line for line in (folder / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    pinned = (folder / line.removeprefix("-r ")).resolve()  # pip reads it from where the line stands
+    assert line.startswith("-r ") and pinned == paths.ROOT / "requirements.txt"
+    assert pinned.read_text().splitlines()[-1] == "-e ." and (paths.ROOT / "pyproject.toml").is_file()
+    version = re.fullmatch(r"python-3\.(\d+)\n", (folder / "runtime.txt").read_text())[1]
+    assert 11 <= int(version) < 15  # requires-python
+
+
+class TestInstructorPage:
+    TEXT = (paths.NOTEBOOKS / "workshop" / "README.md").read_text("utf-8")
+
+    def test_it_has_a_section_with_goal_and_mistakes_for_every_exercise(self):
+        sections = dict(re.findall(r"^### (\d+)\.(.*?)(?=^### |\Z)", self.TEXT, re.M | re.S))
+        for path in SOLUTIONS:
+            title, minutes = self.head(path)
+            section = sections[str(int(path.name[:2]))]
+            assert section.startswith(f" {title} ({minutes} minutes)\n")
+            assert "**Goal.**" in section and "**Common mistakes.**" in section
+
+    def test_its_table_has_the_minutes_and_the_hours(self):
+        rows = re.findall(r"^\| (\d+) \| \[[^]]+\]\(exercises/(\S+)\) \| (\d+) \| (\d):(\d\d) \|", self.TEXT, re.M)
+        assert [name for _, name, *_ in rows] == [path.name for path in SOLUTIONS]
+        start = 0
+        for path, (number, _, minutes, hour, minute) in zip(SOLUTIONS, rows, strict=True):
+            assert (int(number), minutes) == (int(path.name[:2]), self.head(path)[1])
+            assert 60 * int(hour) + int(minute) == start
+            start += int(minutes)
+
+    def test_what_it_names_exists(self):
+        targets = [target for target in re.findall(r"\]\(([^)]+)\)", self.TEXT) if "://" not in target]
+        assert targets and all((paths.NOTEBOOKS / "workshop" / target).is_file() for target in targets)
+
+    @staticmethod
+    def head(path):
+        """Title and minutes, from the first cell."""
+        first = nbformat.read(path, as_version=4).cells[0].source
+        return re.match(r"# \d+\. (.+)", first)[1], re.search(r"\*\*(\d+) minutes", first)[1]
 
 
 class TestCostFunction:
