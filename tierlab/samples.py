@@ -35,8 +35,9 @@ def load_samples(source):
 
     Parameters
     ----------
-    source : path or {"open_models"}
-        "open_models" are the answers of three open models to the kit's examples (data/samples/README.md).
+    source : path or {"open_models", "intents"}
+        The kit's own recordings of three open models: their answers to its examples, and to the messages of `load_intents`
+        (data/samples/README.md).
 
     Returns
     -------
