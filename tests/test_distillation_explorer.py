@@ -17,8 +17,8 @@ SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000,
 
 @pytest.fixture
 def explorer(article):
-    control = DistillationExplorer(article, student_usd=0.0005, hour_usd=50, gap_room=0.0)
-    settings = {**SHAPE, "hours": 10, "relabel": None, "gap": 0.0, "error_usd": 0.10}
+    control = DistillationExplorer(article, student_usd=0.0005, hour_usd=50, gap_room=0.0, relabel_share=1.0)
+    settings = {**SHAPE, "hours": 10, "relabel": None, "drift": 0.0, "gap": 0.0, "error_usd": 0.10}
     for name, value in settings.items():
         control.controls[name].value = value
     return control
@@ -78,6 +78,15 @@ def test_later_trainings_need_requests_of_their_own(explorer):
     assert rows["requests that each later training needs"][0] == "53,684.21"
     # A month has 30,437 requests at 1,000 a day: each training costs more than its month brings.
     assert rows["days until it has paid"][0] == "never"
+
+
+def test_drift_is_paid_until_the_next_training(explorer):
+    """Two points a month at ten cents: in the middle of three months three points, so 3 of the 9.50 USD per 1,000."""
+    explorer.controls["drift"].value = 0.02
+    explorer.controls["relabel"].value = 3
+    rows = shown(explorer)
+    assert rows["saved per 1,000 requests (USD)"][0] == "9.50"  # fresh from training
+    assert rows["requests that each later training needs"][0] == f"{510 / 0.0065:,.2f}"
 
 
 def test_the_room_of_the_gap_is_a_band(article):

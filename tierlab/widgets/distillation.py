@@ -36,33 +36,54 @@ class DistillationExplorer(Explorer):
         USD per hour of the people who choose and check the examples.
     gap_room : float
         How uncertain the difference in errors is, to either side (share 0-1): the band.
+    relabel_share : float
+        What later labels and trainings cost, as a share 0-1 of the first.
     start : str, optional
         ISO date of the first day; by default that of the prices.
+    requests_per_day, input_tokens, output_tokens, labels : int
+        Where the controls start.
     """
 
     size, margins = (7.2, 3.6), (0.9, 1.5, 0.75, 0.2)
     months = 24
 
-    def __init__(self, prices, *, teacher=None, student_usd=1e-6, hour_usd=60, gap_room=0.01, start=None):
-        self.prices, self.student_usd, self.hour_usd, self.gap_room = prices, student_usd, hour_usd, gap_room
-        self.start = start or f"{prices.as_of:%Y-%m-%d}"
+    def __init__(
+        self,
+        prices,
+        *,
+        teacher=None,
+        student_usd=1e-6,
+        hour_usd=60,
+        gap_room=0.01,
+        relabel_share=0.5,
+        start=None,
+        requests_per_day=10_000,
+        input_tokens=200,
+        output_tokens=10,
+        labels=1_000,
+    ):
+        self.prices, self.start = prices, start or f"{prices.as_of:%Y-%m-%d}"
+        self.student_usd, self.hour_usd, self.gap_room, self.relabel_share = student_usd, hour_usd, gap_room, relabel_share
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
         slider = ipywidgets.SelectionSlider
         super().__init__(
             teacher=choice("teacher", models, teacher),
             student=choice("student", [OWN, *lineup["small"].dropna()]),
-            requests_per_day=nice_slider("requests per day", 10_000),
-            input_tokens=nice_slider("input tokens per request", 200, high=50_000),
-            output_tokens=nice_slider("output tokens per request", 10, high=5_000),
-            labels=nice_slider("labels from the teacher", 1_000, high=1_000_000),
+            requests_per_day=nice_slider("requests per day", requests_per_day),
+            input_tokens=nice_slider("input tokens per request", input_tokens, high=50_000),
+            output_tokens=nice_slider("output tokens per request", output_tokens, low=1, high=5_000),
+            labels=nice_slider("labels from the teacher", labels, high=1_000_000),
             hours=slider(description=f"people (hours at {usd(hour_usd)})", options=[(f"{hours}", hours) for hours in _HOURS], value=20, continuous_update=False, **WIDE),
             relabel=ipywidgets.Dropdown(description="new labels and training", options=_RELABEL, value=6, **WIDE),
+            drift=ipywidgets.FloatSlider(description="growth of its errors (share per month)", value=0.002, max=0.02, step=0.001, readout_format=".1%", continuous_update=False, **WIDE),
             gap=ipywidgets.FloatSlider(description="more errors than the teacher (share)", value=0.02, min=-0.1, max=0.3, step=0.01, readout_format=".0%", continuous_update=False, **WIDE),
             error_usd=slider(description="error cost (USD)", options=[(usd(value), value) for value in _ERROR_USD], value=0.005, continuous_update=False, **WIDE),
         )  # fmt: skip
 
-    def plan(self, *, teacher, student, requests_per_day, input_tokens, output_tokens, labels, hours, relabel, gap, error_usd):
+    def plan(
+        self, *, teacher, student, requests_per_day, input_tokens, output_tokens, labels, hours, relabel, drift, gap, error_usd
+    ):
         """The distillation that the controls describe."""
         one = tl.Workload(requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens)
         names = [teacher] if student == OWN else [teacher, student]
@@ -79,7 +100,9 @@ class DistillationExplorer(Explorer):
             teacher_error=least,
             student_error=(max(least + gap - self.gap_room, 0), least + gap + self.gap_room),
             error_cost_usd=error_usd,
+            drift=drift,
             relabel_months=relabel,
+            relabel_share=self.relabel_share,
         )
 
     def table(self, **values):
