@@ -134,6 +134,8 @@ def random_errors(labels, rate, *, seed):
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate={rate!r}; a share from 0 to 1 is needed")
+    if labels.nunique() < 2:
+        raise ValueError(f"labels: {labels.nunique()} different; an error needs at least two")
     rng, names, changed = np.random.default_rng(seed), labels.unique(), labels.copy()
     for place in rng.choice(len(labels), round(rate * len(labels)), replace=False):
         changed.iloc[place] = rng.choice(names[names != labels.iloc[place]])
