@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
 from nbclient import NotebookClient
 from nbconvert import SlidesExporter
 
@@ -134,6 +136,15 @@ class TestValues:
             values.compare("x", found, 5, rel=1e-9, mistakes={10: "doubled"})
         assert reveals(str(hint.value), [5]) == []
 
+    @given(right=st.floats(1e-6, 1e9), found=st.floats(-1e9, 1e9))
+    def test_a_hint_of_comparing_names_no_figure(self, right, found):
+        try:
+            values.compare("x", found, right, rel=0.01)
+        except values.Hint as hint:
+            assert abs(found - right) > 0.01 * right and not re.search(r"\d", re.sub(r"10 to the power of \d+", "", str(hint)))
+        else:
+            assert abs(found - right) <= 0.01 * max(abs(found), right) * (1 + 1e-9)
+
     def test_tolerances(self):
         values.compare("x", 5.04, 5, rel=0.01)
         values.compare("x", 0.3, 0.25, abs=0.05)
@@ -176,6 +187,53 @@ class TestValues:
     )
     def test_reveals(self, hint, found):
         assert reveals(hint, [10_000, 0.374]) == found
+
+
+@pytest.fixture(scope="module", params=sorted(_CHECKS))
+def solved(request):
+    """An exercise's number and its right answers, as the solution computes them."""
+    path = next(path for path in SOLUTIONS if path.name.startswith(f"{request.param:02d}_"))
+    names = namespace(request.param)
+    return request.param, {name: names[name] for name in build.asked_names(nbformat.read(path, as_version=4))}
+
+
+class TestAnyAnswer:
+    """Whatever a learner writes, the check answers in a sentence."""
+
+    def test_the_solution_is_right(self, solved):
+        number, answers = solved
+        assert tl.workshop.check(number, **answers).words == "Right."
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            None,
+            "",
+            "many",
+            -1,
+            float("nan"),
+            [],
+            {},
+            {"a": None},
+            len,
+            lambda *_: None,
+            pd.DataFrame(),
+            pd.Series([1.0]),
+            object(),
+        ],
+        ids=lambda odd: type(odd).__name__,
+    )
+    def test_odd_answers_get_a_hint(self, solved, odd):
+        number, answers = solved
+        for name in answers:
+            found = tl.workshop.check(number, **answers | {name: odd})
+            assert found.status == "wrong", f"{name}={odd!r}"
+            assert found.words.startswith("Not yet: ") and "\n" not in found.words
+
+    def test_every_answer_can_be_open(self, solved):
+        number, answers = solved
+        for name in answers:
+            assert tl.workshop.check(number, **answers | {name: ...}).words == f"{name} is still to be filled in."
 
 
 class TestCheck:

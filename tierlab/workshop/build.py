@@ -98,7 +98,7 @@ def exercise(solution):
         If the check asks for a name that no cell leaves to be filled in.
     """
     notebook = copy.deepcopy(solution)
-    asked = set(_asked(notebook))
+    asked = set(asked_names(notebook))
     cells, open_names = [], set()
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -123,11 +123,10 @@ def exercise(solution):
     return notebook
 
 
-def _asked(notebook):
-    """Names that the check asks for: the keywords of `tl.workshop.check`."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source.startswith(CHECK):
-            yield from (keyword.arg for keyword in ast.parse(cell.source).body[0].value.keywords)
+def asked_names(notebook):
+    """Names that the check of a notebook asks for: the keywords of `tl.workshop.check`."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source.startswith(CHECK)]
+    return [keyword.arg for source in sources for keyword in ast.parse(source).body[0].value.keywords]
 
 
 def generate(*, check=False):

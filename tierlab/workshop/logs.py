@@ -1,6 +1,7 @@
 """Checks of exercises 3 and 4: usage logs into five disjoint buckets, and a log that writes a response more than once."""
 
 import json
+from functools import lru_cache
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ _OUT = "message.usage.output_tokens"
 def five_buckets(anthropic, openai):
     """Exercise 3: one table for each of two logs, rows that are no request left out."""
     for name, answer, file in (("anthropic", anthropic, "anthropic_usage.json"), ("openai", openai, "openai_usage.csv")):
-        right = read_usage(FOLDER / file).requests
+        right = _requests(file)
         _is_table(name, answer, len(right))
         theirs, ours = answer[list(TOKEN_COLUMNS)].sum(), right[list(TOKEN_COLUMNS)].sum().astype(float)
         for column in TOKEN_COLUMNS:
@@ -26,6 +27,11 @@ def five_buckets(anthropic, openai):
                 over = theirs.sum() - ours.sum()
                 found = "as many tokens as" if over == 0 else f"{'more' if over > 0 else 'fewer'} tokens than"
                 raise Hint(f"{hint} (the five buckets of {name} together hold {found} the file)") from None
+
+
+@lru_cache
+def _requests(file):
+    return read_usage(FOLDER / file).requests
 
 
 def _is_table(name, answer, rows):
@@ -71,9 +77,9 @@ def _misread(name, ours):
 
 def one_response(responses, output_tokens, day, over_count):
     """Exercise 4: what a session log of a coding agent really holds."""
-    file = FOLDER / "claude_code_session.jsonl"
-    right = read_usage(file).requests
-    lines = pd.json_normalize([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()])
+    file = "claude_code_session.jsonl"
+    right = _requests(file)
+    lines = pd.json_normalize([json.loads(line) for line in (FOLDER / file).read_text(encoding="utf-8").splitlines()])
     told = lines[lines[_OUT].notna()]
     by_model = told[told["message.model"] != "<synthetic>"]
     once = by_model.drop_duplicates("message.id")
