@@ -132,7 +132,7 @@ WINDOWS = pd.Series({"gpt-4o": 128_000, "gpt-4o-mini": 128_000, "claude-haiku-4-
 HITS = pd.DataFrame({"ttl_s": [10, 60, 300, 3600, np.inf], "cache_hit_rate": [0.02, 0.1, 0.22, 0.368, 0.374]})
 CLAIMS = pd.DataFrame({
     "section": ["Why It Matters"] * 3 + ["FAQ"] * 2,
-    "verdict": ["supported", "contradicted", "supported", "not checkable", "not yet computed"],
+    "verdict": ["supported", "contradicted", "supported", "not checkable", "contradicted"],
 })  # fmt: skip
 FIGURES = {
     "lineup": lambda: plots.lineup(price_rows()),
@@ -418,7 +418,7 @@ def test_cache_hits_over_time_to_live():
 def test_verdict_counts():
     ax = plots.verdicts(CLAIMS)
     width = {bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers}
-    assert width == {"supported": [2, 0], "contradicted": [1, 0], "not checkable": [0, 1], "not yet computed": [0, 1]}
+    assert width == {"supported": [2, 0], "contradicted": [1, 1], "not checkable": [0, 1]}
     assert ax.get_xlim()[0] == 0
     with pytest.raises(ValueError, match=r"unknown verdict 'suported'; did you mean 'supported'\?"):
         plots.verdicts(CLAIMS.replace("not checkable", "suported"))

@@ -1,6 +1,8 @@
 """The recorded traces, priced on every model. Skipped where the data is not at hand."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from statsmodels.stats.weightstats import CompareMeans
 
 import tierlab as tl
 from tierlab import report
@@ -90,6 +93,9 @@ def test_notebook_04_runs_on_recorded_answers_of_three_claude_tiers(tmp_path):
     assert "4.3% below the flagship" in page  # 1 - 91.51 / 95.60, the published accuracies
 
 
+OPENAI = {"gpt-4o-mini": "gpt-4o-mini-2024-07-18", "gpt-4o": "gpt-4o-2024-08-06"}
+
+
 def test_the_measured_numbers_of_the_claims_come_out_of_the_public_data(maintained):
     known = pd.read_csv(tl.paths.DATA / "measured.csv").set_index("name")["value"]
     found = {}
@@ -100,7 +106,42 @@ def test_the_measured_numbers_of_the_claims_come_out_of_the_public_data(maintain
         found[f"right_only_weak_{name}"] = ((scores[weak] == 1) & (scores[strong] == 0)).mean()
         found[f"random_80_loss_{name}"] = 0.8 * (scores[strong].mean() - scores[weak].mean())
     tiers = {"small": "claude-3-haiku-20240307", "mid": "claude-3-sonnet-20240229", "flagship": "claude-3-opus-20240229"}
-    means = tl.load_outcomes("zeroeval_gsm", prices=maintained).groupby("model_id", observed=True)[["score", "cost_usd"]].mean()
+    outcomes = tl.load_outcomes("zeroeval_gsm", prices=maintained)
+    means = outcomes.groupby("model_id", observed=True)[["score", "cost_usd"]].mean()
     found |= {f"points_per_usd_{tier}": means["score"][model] / means["cost_usd"][model] for tier, model in tiers.items()}
     found["mid_below_flagship_gsm8k"] = 1 - means["score"][tiers["mid"]] / means["score"][tiers["flagship"]]
+    scores = outcomes.pivot(index="prompt_id", columns="model_id", values="score")
+    claude = {tier: scores[model] for tier, model in tiers.items()}
+    found |= {f"score_{name.replace('-', '_')}": scores[model].mean() for name, model in OPENAI.items()}
+    found["small_at_least_flagship"] = (claude["small"] >= claude["flagship"]).mean()
+    for tier in ("small", "mid"):
+        found[f"disagree_{tier}_flagship"] = (claude[tier] != claude["flagship"]).mean()
+    found |= _by_steps(claude, {answer["id"]: answer["output"][0].count("=") for answer in zeroeval(OPENAI["gpt-4o"])})
+    replies = [answer["output"][0] for answer in zeroeval(OPENAI["gpt-4o-mini"])]
+    found["valid_json_gpt_4o_mini"] = sum(map(_has_both_fields, replies)) / len(replies)
     assert found == pytest.approx(known.to_dict(), rel=1e-4)
+
+
+def zeroeval(model):
+    return json.loads((tl.datasets.path("zeroeval_gsm") / f"{model}.json").read_text())
+
+
+def _by_steps(claude, equations):
+    """The small model's score on problems of few and of many calculations, and how the gap to the flagship grows."""
+    steps = pd.Series(equations).reindex(claude["small"].index)
+    few, many = steps <= 2, steps >= 5
+    gap = claude["flagship"] - claude["small"]
+    low, high = CompareMeans.from_data(gap[many], gap[few]).tconfint_diff(usevar="unequal")
+    growth = {"gap_growth": gap[many].mean() - gap[few].mean(), "gap_growth_low": low, "gap_growth_high": high}
+    return growth | {
+        "small_score_few_steps": claude["small"][few].mean(),
+        "small_score_many_steps": claude["small"][many].mean(),
+    }
+
+
+def _has_both_fields(reply):
+    """Whether a reply, without the fence around it, is JSON with the two fields that were asked for."""
+    try:
+        return set(json.loads(re.sub(r"^```(?:json)?\n|```$", "", reply.strip()))) == {"reasoning", "answer"}
+    except ValueError:
+        return False

@@ -89,7 +89,7 @@ _ROOMS = {
         "stepwise",
     ),
     *("limits", "tokenizers", "windows"),
-    *("embeddings", "student"),
+    *("embeddings", "faq", "student"),
     *("synthetic", "text_router", "tuning", "usage", "verdict", "waiting", "widgets", "workload", "workshop"),
 }
 

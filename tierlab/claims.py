@@ -6,6 +6,8 @@ output, the mix of the article's own request), and the claim is supported only w
 bounds, inclusive; one value outside contradicts it.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -14,10 +16,8 @@ from tierlab.catalog import TIERS, load_prices, unknown
 from tierlab.decision import load_tasks
 from tierlab.paths import DATA
 
-SUPPORTED, CONTRADICTED = "supported", "contradicted"
-NOT_CHECKABLE, NOT_YET = "not checkable", "not yet computed"
-VERDICTS = (SUPPORTED, CONTRADICTED, NOT_CHECKABLE, NOT_YET)
-LATER = "later"
+_END = re.compile(r"(\S[^,]*) from ([^, ]+), \1 to ")  # "gpt-4o from 28, gpt-4o to 30" is "gpt-4o 28 to 30"
+VERDICTS = SUPPORTED, CONTRADICTED, NOT_CHECKABLE = "supported", "contradicted", "not checkable"
 COLUMNS = (
     *("id", "section", "claim", "claimed_by", "figure", "basis", "computed", "computed_low", "computed_high", "unit"),
     *("bounds", "verdict", "why", "other", "other_computed", "other_verdict", "notebook", "evidence", "source"),
@@ -48,8 +48,9 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
     DataFrame
         One row per claim, index id: section, claim, claimed_by; basis (the catalogue that the verdict comes
         from); computed (text), computed_low, computed_high (in `unit`); bounds (text); verdict: "supported",
-        "contradicted", "not checkable" or "not yet computed"; why; other, other_computed, other_verdict (the
-        same rule on the other catalogue, where it takes prices); notebook; evidence; source of the basis.
+        "contradicted" or "not checkable" (there may be a number all the same, and `why` says what it does not decide);
+        why; other, other_computed, other_verdict (the same rule on the other catalogue, where it takes prices);
+        notebook; evidence; source (of the basis, or of the rule's own data).
 
     Examples
     --------
@@ -75,6 +76,8 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
             seen = _judge(row, bases[other])
             record |= {"other": other, "other_computed": seen["computed"], "other_verdict": seen["verdict"]}
             record["source"] = catalogues[row.prices].source
+        elif row.rule:
+            record["source"] = METRICS[row.rule].source
         rows.append(record)
     return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("id")
 
@@ -82,8 +85,8 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
 def _judge(row, basis):
     """Verdict, reason and numbers of one claim on one catalogue."""
     empty = {"computed": "", "computed_low": np.nan, "computed_high": np.nan}
-    if row.rule in ("", LATER):
-        return empty | {"verdict": NOT_YET if row.rule == LATER else NOT_CHECKABLE, "why": row.note}
+    if not row.rule:
+        return empty | {"verdict": NOT_CHECKABLE, "why": row.note}
     if row.rule not in METRICS:
         raise ValueError(f"claim {row.id}: " + unknown("rule", row.rule, METRICS))
     args = dict(part.strip().split("=", 1) for part in row.args.split(";")) if row.args else {}
@@ -96,7 +99,7 @@ def _judge(row, basis):
         return empty | {"verdict": NOT_CHECKABLE, "why": f"{error}. {row.note}".rstrip(" .")}
     missing, values = int(values.isna().sum()), values.dropna()
     verdict, reason = _compare(row, values)
-    rough = ", ".join(approximate_models(basis.prices, row.args))
+    rough = ", ".join(approximate_models(basis.prices, row.args)) if row.prices else ""
     notes = [reason, f"{missing} more without a figure in the catalogue" * (missing > 0), row.note]
     notes.append(f"the price of {rough} is approximate" * (rough != ""))
     numbers = {"computed": _text(values, row.unit), "computed_low": values.min(), "computed_high": values.max()}
@@ -131,6 +134,8 @@ def _format(value, unit):
         return TIERS[int(value) - 1]
     if unit.startswith("USD"):
         return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
+    if unit == "points":
+        return f"{100 * value:.1f}"
     return f"{value:,.3g}x" if unit == "x" else f"{value:.1%}" if unit == "share" else f"{value:,.0f}"
 
 
@@ -138,7 +143,8 @@ def _text(values, unit, most=6):
     if len(values) > max(1, most if values.nunique() > 1 else 1):
         ends = [_format(values.min(), unit), _format(values.max(), unit)]
         return " to ".join(dict.fromkeys(ends)) + (f" ({len(values)} values)" if len(set(ends)) > 1 else "")
-    return ", ".join(f"{label} {_format(value, unit)}".strip() for label, value in values.items())
+    text = ", ".join(f"{label} {_format(value, unit)}".strip() for label, value in values.items())
+    return _END.sub(r"\1 \2 to ", text)
 
 
 def _bounds_text(row):

@@ -6,11 +6,11 @@ import pandas as pd
 from tierlab.names import unknown
 from tierlab.style import INK, SMALL_PRINT, axes, from_zero, need
 
-VERDICT_GREYS = {"supported": "#9a9a9a", "contradicted": "#262626", "not checkable": "#d4d4d4", "not yet computed": "#ffffff"}
+VERDICT_GREYS = {"supported": "#9a9a9a", "contradicted": "#262626", "not checkable": "#d4d4d4"}
 
 
 def verdicts(table, *, ax=None):
-    """How many claims of each section are supported, contradicted, not checkable or not yet computed.
+    """How many claims of each section are supported, contradicted or not checkable.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def verdicts(table, *, ax=None):
     ax.set_ylim(len(sections) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2, handlelength=1.4)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2, handlelength=1.4)
     from_zero(ax, left.max(), "claims (count)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     return ax

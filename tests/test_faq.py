@@ -1,0 +1,130 @@
+"""The article's questions: every number in an answer is arithmetic on prices, or recorded, and follows when a price changes."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import tierlab as tl
+from tierlab import faq
+from tierlab.article import load_measured
+
+REQUEST = {  # USD of 500 + 300 tokens at the article's prices
+    "claude-opus-4-8": 0.010, "claude-sonnet-4-6": 0.006, "claude-haiku-4-5": 0.002,
+    "gpt-5.5": 0.0115, "gpt-4o": 0.00425, "gpt-4o-mini": 0.000255,
+    "gemini-3.1-pro-preview": 0.0046, "gemini-3.5-flash": 0.0009, "gemini-2.5-flash-lite": 0.00017,
+}  # fmt: skip
+CHATBOT, MINI, CHEAPER, WORSE, ROUTING, GEMINI = range(6)
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return faq.answers()
+
+
+def changed(model_id, **rates):
+    prices = tl.load_prices("article", as_of="2026-06-12")
+    frame = prices.frame.copy()
+    frame.loc[frame["model_id"] == model_id, list(rates)] = list(rates.values())
+    return faq.answers(replace(prices, frame=frame))
+
+
+EXPECTED = {
+    # errors of 12%, 7% and 5% (data/assumptions.csv): C = (dear - cheap) / gap
+    CHATBOT: {
+        "error_cost_usd": 1.0,
+        "anthropic_mid_from_usd": (0.006 - 0.002) / 0.05,
+        "anthropic_flagship_from_usd": (0.010 - 0.006) / 0.02,
+        "openai_mid_from_usd": (0.00425 - 0.000255) / 0.05,
+        "openai_flagship_from_usd": (0.0115 - 0.00425) / 0.02,
+        "google_mid_from_usd": (0.0009 - 0.00017) / 0.05,
+        "google_flagship_from_usd": (0.0046 - 0.0009) / 0.02,
+    },
+    MINI: {"usd_per_1000": 0.255, "flagship_usd_per_1000": 11.5, "errors_more_per_100_at_1_usd": 1.1245},
+    CHEAPER: {
+        **{"anthropic_input": 5, "anthropic_output": 5, "anthropic_blended": 5},
+        **{"openai_input": 5 / 0.15, "openai_output": 50, "openai_blended": 0.0115 / 0.000255},
+        **{"google_input": 20, "google_output": 30, "google_blended": 0.0046 / 0.00017},
+        **{"anthropic_month_usd": 30e6 * 0.008, "openai_month_usd": 30e6 * 0.011245, "google_month_usd": 30e6 * 0.00443},
+    },
+    # the classifier's 545 + 3 tokens on Haiku: 0.00056
+    ROUTING: {
+        "break_even_share": 0.00056 / 0.008,
+        "saving_at_70": 0.7 * 0.8 - 0.056,
+        "saving_at_80": 0.8 * 0.8 - 0.056,
+        "month_usd_at_1000_a_day": 30e3 * (0.0064 - 0.00056),
+        "month_usd_at_10000_a_day": 30e4 * (0.0064 - 0.00056),
+        "requests_a_day_per_1000_usd_a_month": 1000 / 30 / (0.0064 - 0.00056),
+    },
+    GEMINI: {
+        "input_saving_low": 1 - 4 / 5,
+        "input_saving_high": 1 - 2 / 5,
+        **{"anthropic_day_usd": 10_000, "openai_day_usd": 11_500, "google_day_usd": 4_600, "small_rank": 1},
+        "speed_low": 122.2 / 90,
+        "speed_high": 135 / 44,
+        "mid_price_ratio": (500 * 1.5 + 300 * 9) / (500 * 0.3 + 300 * 2.5),
+    },
+}
+
+
+@pytest.mark.parametrize("question", EXPECTED)
+def test_the_numbers_are_arithmetic(answers, question):
+    numbers = answers.at[question, "numbers"]
+    priced = {name: value for name, value in numbers.items() if name not in ("score", "score_gpt_4o", "valid_json")}
+    assert priced == pytest.approx(EXPECTED[question], rel=1e-9)
+
+
+def test_the_recorded_numbers_are_those_of_the_measured_table(answers):
+    seen = load_measured()["value"]
+    assert answers.at[MINI, "numbers"]["score"] == seen["score_gpt_4o_mini"]
+    assert answers.at[WORSE, "numbers"].items() <= seen.to_dict().items()
+
+
+def test_six_questions_each_with_claims_and_sources(answers):
+    assert len(answers) == 6 and answers["question"].str.endswith("?").all()
+    assert answers["sources"].str.contains("article").all()
+    known = tl.claims.load_claims().set_index("id")["section"]
+    for text in answers["claims"]:
+        found = re.findall(r"(C\d{3}) (supported|contradicted|not checkable)", text)
+        assert found and all(claim in known for claim, _ in found)
+
+
+def test_the_words_hold_the_numbers(answers):
+    assert "Anthropic $0.080 to $0.20" in answers.at[CHATBOT, "answer"] and "say mid." in answers.at[CHATBOT, "answer"]
+    assert "the flagship at all 3 providers" in answers.at[CHATBOT, "answer"]
+    assert "leaves the API on 2027-01-14" in answers.at[MINI, "answer"]
+    assert "OpenAI 33.3x on input and 50x on output" in answers.at[CHEAPER, "answer"]
+    assert "once 7.0% of the requests go to Haiku; at 70% to 80% the saving is 50.4% to 58.4%" in answers.at[ROUTING, "answer"]
+    assert "20% to 60% lower" in answers.at[GEMINI, "answer"] and "3.8 times" in answers.at[GEMINI, "answer"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "rates", "questions"),
+    [
+        ("claude-haiku-4-5", {"uncached_input": 2.0}, {CHATBOT, CHEAPER, ROUTING}),
+        ("gpt-4o-mini", {"output": 1.2}, {CHATBOT, MINI, CHEAPER}),
+        ("gpt-5.5", {"uncached_input": 2.5}, {CHATBOT, MINI, CHEAPER, GEMINI}),
+        ("gemini-3.5-flash", {"uncached_input": 1.5, "output": 9.0}, {CHATBOT, GEMINI}),
+    ],
+)
+def test_a_changed_price_changes_the_answers_that_rest_on_it_and_no_other(answers, model_id, rates, questions):
+    now = changed(model_id, **rates)
+    assert set(now.index[now["answer"] != answers["answer"]]) == questions
+
+
+def test_a_mid_tier_model_that_is_never_the_cheapest_is_said_so(answers):
+    """Sonnet at Opus's price: the flagship is as cheap and makes fewer errors."""
+    now = changed("claude-sonnet-4-6", uncached_input=5.0, output=25.0)
+    assert "Anthropic nowhere" in now.at[CHATBOT, "answer"]
+
+
+def test_a_verdict_beside_an_answer_follows_the_price(answers):
+    assert "C107 supported" in answers.at[CHEAPER, "claims"]
+    assert "C107 contradicted" in changed("claude-haiku-4-5", uncached_input=2.0).at[CHEAPER, "claims"]
+
+
+def test_a_request_costs_what_the_table_says():
+    prices = tl.load_prices("article", as_of="2026-06-12")
+    one = pd.DataFrame({"uncached_input_tokens": [500], "output_tokens": [300]})
+    assert tl.reprice(one, prices, list(REQUEST)).iloc[0].to_dict() == pytest.approx(REQUEST, rel=1e-9)

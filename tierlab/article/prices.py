@@ -1,0 +1,160 @@
+"""Rules on price lists: the lineup, prices, their ratios, and context windows."""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.article.basis import (
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    find_models,
+    in_force,
+    labels_of,
+    lineup_on,
+    metric,
+    over_lengths,
+    price_ratio,
+    rates,
+)
+from tierlab.catalog import TIERS
+
+
+@metric(source="the article's text")
+def reading_speed(basis, words, minutes):
+    """Words per minute."""
+    return float(words) / float(minutes)
+
+
+@metric(source="the article's text")
+def tokens_per_request(basis):
+    """Input and output tokens of the article's request."""
+    return INPUT_TOKENS + OUTPUT_TOKENS
+
+
+@metric
+def ordered_models(basis, on=None):
+    """Lineup models whose provider's blended prices fall strictly from flagship to mid to small."""
+    lineup = lineup_on(basis.prices, on)
+    falling = [(np.diff(rates(basis.prices, row, on=on)["blended"]) > 0).all() for row in lineup.to_numpy()]
+    return 3 * sum(falling)
+
+
+@metric
+def tier_of(basis, names):
+    """Tier (1 small to 3 flagship) that the catalogue gives each named model."""
+    tier = basis.prices.frame.drop_duplicates("model_id").set_index("model_id")["tier"]
+    found = find_models(basis.prices, names)
+    return tier[found].map({name: i + 1 for i, name in enumerate(TIERS)})
+
+
+@metric
+def list_price(basis, models, mix="input|output", input_tokens=INPUT_TOKENS):
+    """USD per million tokens of each model, by mix and input length."""
+    names, mixes = find_models(basis.prices, models), mix.split("|")
+    labels = labels_of(names if len(names) > 1 else [""], mixes)
+
+    def price_at(tokens):
+        return pd.Series(rates(basis.prices, names, tokens)[mixes].to_numpy().ravel(), labels)
+
+    return over_lengths(price_at, input_tokens)
+
+
+@metric
+def cost_ratio(basis, **pairs):
+    """How many times more the dear model costs than the cheap one."""
+    return 1 / price_ratio(basis.prices, **pairs)
+
+
+@metric
+def saving(basis, **pairs):
+    """Share by which the cheap model costs less than the dear one."""
+    return 1 - price_ratio(basis.prices, **pairs)
+
+
+@metric
+def output_gap(basis, dear, cheap, input_tokens=INPUT_TOKENS):
+    """Ratio of output prices over ratio of input prices, dear to cheap."""
+
+    def gap_at(tokens):
+        return price_ratio(basis.prices, dear, cheap, "input", tokens) / price_ratio(
+            basis.prices, dear, cheap, "output", tokens
+        )
+
+    return over_lengths(gap_at, input_tokens)
+
+
+@metric
+def gap_spread(basis, **pairs):
+    """Largest over smallest price ratio of the pairs, on the article's own request."""
+    ratios = price_ratio(basis.prices, mix="blended", **pairs)
+    return ratios.max() / ratios.min()
+
+
+@metric
+def catalogue_gap(basis, models):
+    """Share by which the maintained input price lies above the article's."""
+    theirs, ours = (
+        rates(basis.catalogues[name], find_models(basis.catalogues[name], models))["input"]
+        for name in ("article", "maintained")
+    )
+    return ours / theirs - 1
+
+
+@metric
+def price_rank(basis, model, mix):
+    """Rank of a model's price in its lineup, 1 the lowest; equal prices share the lower rank."""
+    table = rates(basis.prices, basis.prices.models())[mix]
+    return table.rank(method="min")[find_models(basis.prices, model)[0]]
+
+
+@metric
+def lineup_price_change(basis, start, end):
+    """Blended price of each provider's tier at the end over that at the start."""
+    now, then = (rates(basis.prices, basis.prices.models(day), on=day)["blended"].to_numpy() for day in (end, start))
+    slots = lineup_on(basis.prices, start).stack().index.map(".".join)
+    return pd.Series(now / then, slots)
+
+
+@metric
+def cheapest_changed(basis, start, end):
+    """Tiers whose cheapest lineup model, by blended price, is another one at the end."""
+    best = []
+    for day in (start, end):
+        lineup = lineup_on(basis.prices, day)
+        best.append([rates(basis.prices, lineup[tier], on=day)["blended"].idxmin() for tier in TIERS])
+    return sum(a != b for a, b in zip(*best, strict=True))
+
+
+@metric
+def output_multiple(basis, dear, cheap):
+    """Times the dear model's output tokens that the cheaper one must emit to cost as much on output."""
+    return 1 / price_ratio(basis.prices, dear, cheap, mix="output")
+
+
+@metric
+def context_window(basis, models):
+    """Context window in tokens."""
+    table = in_force(basis.prices).drop_duplicates("model_id").set_index("model_id")
+    return table["context_window"].reindex(find_models(basis.prices, models))
+
+
+@metric
+def window_at_base_price(basis, models):
+    """Tokens that fit at the lowest price: the window, or the first context step if that comes sooner."""
+    steps = in_force(basis.prices).query("context_above > 0").groupby("model_id")["context_above"].min()
+    windows = context_window(basis, models)
+    return windows.combine(steps.reindex(windows.index), np.fmin).where(windows.notna())
+
+
+@metric
+def long_context_ratio(basis, models, short, long):
+    """Input price per token of a long request over that of a short one."""
+    names = find_models(basis.prices, models)
+    far, near = (rates(basis.prices, names, int(tokens))["input"] for tokens in (long, short))
+    return far / near
+
+
+@metric
+def too_small_for(basis, models, tokens):
+    """Models whose context window is below a number of tokens."""
+    windows = context_window(basis, models)
+    return (windows < float(tokens)).sum() if windows.notna().all() else np.nan
