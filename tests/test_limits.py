@@ -264,17 +264,24 @@ def test_a_bucket_refuses_what_is_no_trace(at, tokens, rate, words):
 
 
 def test_replay_takes_from_each_limit_what_it_counts(tmp_path):
-    """Three at once of 400 uncached, 300 read and 200 output tokens. Limits hold a minute: 1,000 uncached carry two of 400;
-    4,000 of all tokens carry all three of 900; a second's bucket of 4,000 holds 66, so none fits."""
-    requests = log([0, 0, 0], 400, 200, cache_read_tokens=300)
+    """Five at once of 400 uncached, 300 read and 200 output tokens, and buckets that hold a minute: 1,000 uncached tokens let
+    in two, 500 output tokens two, 4,000 of all tokens (900 each, reads counted) four. A bucket of one second at 4,000 a minute
+    holds 66, so that none fits."""
+    requests = log([0] * 5, 400, 200, cache_read_tokens=300)
     table = own_limits(tmp_path, FILE)
     got = limits.replay(requests, table.iloc[[0, 2]]).set_index(["model_id", "limit"])
-    assert got.loc[("m", "input tokens"), "refused_share"] == pytest.approx(1 / 3)
-    assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(12)  # 200 tokens lack, at 1,000 a minute
-    assert got.loc[("m", "output tokens"), "refused_share"] == pytest.approx(1 / 3)
-    assert got.loc[("n", "all tokens"), "refused_share"] == 0
+    assert got["refused_share"].to_dict() == pytest.approx(
+        {
+            ("m", "requests"): 0,
+            ("m", "input tokens"): 0.6,
+            ("m", "output tokens"): 0.6,
+            ("n", "requests"): 0,
+            ("n", "all tokens"): 0.2,
+        }
+    )
+    assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(60)  # 2,000 at once: 1,000 lack, at 1,000 a minute
     second = limits.replay(requests, table.iloc[[2]], burst_s=1).set_index("limit")
-    assert second.loc["all tokens", ["refused_share", "too_large"]].tolist() == [1, 3]
+    assert second.loc["all tokens", ["refused_share", "too_large"]].tolist() == [1, 5]
 
 
 def test_simulated_arrivals_keep_rate_and_spread():
