@@ -6,7 +6,7 @@ The task is the intent of a customer's message (data/examples/intents.csv). scik
 import numpy as np
 import pandas as pd
 
-from tierlab.buckets import TOKEN_COLUMNS
+from tierlab.buckets import TOKEN_COLUMNS, plain
 from tierlab.examples import Example, load_intents
 from tierlab.names import unknown
 from tierlab.scorers.choice import choice
@@ -103,7 +103,7 @@ def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
         raise ValueError(unknown("model", model, samples["model_id"].unique()))
     if own["prompt_id"].duplicated().any():
         first = own["prompt_id"][own["prompt_id"].duplicated()].iloc[0]
-        raise ValueError(f"{model} has several answers to prompt {first!r}; a label needs one")
+        raise ValueError(f"{model} has several answers to prompt {plain(first)!r}; a label needs one")
     read = {
         text: next((each for each in options if choice(text, (), each, options=options).score), np.nan)
         for text in own["answer"].dropna().unique()
