@@ -294,6 +294,13 @@ class TestEverySolution:
         assert len(inner) == kinds.count("slide") + kinds.count("subslide")
         assert solution.cells[0].source.splitlines()[0].lstrip("# ") in inner[0].get_text()
 
+    def test_its_links_lead_to_the_next_exercise(self, path, solution):
+        text = "\n".join(cell.source for cell in solution.cells if cell.cell_type == "markdown")
+        links = re.findall(r"\]\(([^)]+\.ipynb)\)", text)
+        assert all((path.parent / link).is_file() for link in links)
+        after = [other.name for other in SOLUTIONS[SOLUTIONS.index(path) + 1 :]]
+        assert not after or after[0] in links
+
     def test_its_functions_are_short(self, solution):
         nodes = [n for c in solution.cells if c.cell_type == "code" for n in ast.walk(ast.parse(c.source))]
         assert not [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 6]
