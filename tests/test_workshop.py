@@ -1,12 +1,14 @@
 """The workshop's machinery, and the checks of exercises 1 to 5 with right and wrong answers."""
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbconvert import SlidesExporter
 
@@ -72,6 +75,33 @@ class TestExercises:
     def test_a_solution_that_leaves_nothing_to_be_filled_in_is_refused(self, left_out, named):
         with pytest.raises(ValueError, match=rf"1\. Why.*{named}"):
             build.exercise(nbformat.v4.new_notebook(cells=[cell for cell in self.CELLS if cell.id != left_out]))
+
+    @pytest.mark.parametrize(
+        ("installed", "repository", "said", "run"),
+        [
+            (True, "https://own.test/kit.git", "", []),
+            (False, "", "not installed here", []),
+            (
+                False,
+                "https://own.test/kit.git",
+                "Installing tierlab from https://own.test/kit.git",
+                ["git clone", "install -e"],
+            ),
+        ],
+    )
+    def test_the_first_cell_installs_only_where_it_must_and_says_so(
+        self, installed, repository, said, run, monkeypatch, capsys
+    ):
+        """As IPython would run it, with the shell and pip replaced by a list of what they were asked."""
+        monkeypatch.setattr(build, "REPOSITORY", repository)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        asked = []
+        shell = SimpleNamespace(system=asked.append, run_line_magic=lambda magic, line: asked.append(f"%{magic} {line}"))
+        cell = build.exercise(nbformat.v4.new_notebook(cells=list(self.CELLS))).cells[1]
+        exec(TransformerManager().transform_cell(cell.source), {"get_ipython": lambda: shell})
+        assert said in capsys.readouterr().out and bool(said) != installed
+        assert len(asked) == len(run) and all(part in line for part, line in zip(run, asked, strict=True))
 
     def test_the_exercises_are_fresh(self):
         assert build.generate(check=True) == [], "run `python -m tierlab workshop`"
