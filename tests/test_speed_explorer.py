@@ -106,6 +106,7 @@ class TestFigures:
         speeds = tl.load_speeds().query("provider == 'google' and tier == 'small'")
         ax = tl.plots.request_seconds(latency.seconds_range(speeds, 300).assign(first_token_s=speeds["ttft_s"]))
         assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.5, 299 / 312.5])
+        assert [bar.get_x() for bar in ax.patches] == [0, 0.5]
         assert ax.patches[0].get_facecolor()[:3] == pytest.approx(plt.matplotlib.colors.to_rgb(TIER_STYLE["small"]["color"]))
 
     def test_percentiles_say_when_an_end_is_missing(self):
