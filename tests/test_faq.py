@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ REQUEST = {  # USD of 500 + 300 tokens at the article's prices
     "gpt-5.5": 0.0115, "gpt-4o": 0.00425, "gpt-4o-mini": 0.000255,
     "gemini-3.1-pro-preview": 0.0046, "gemini-3.5-flash": 0.0009, "gemini-2.5-flash-lite": 0.00017,
 }  # fmt: skip
+RECORDED = ("score", "score_gpt_4o", "valid_json", "margin_of_50", "margin_of_100")
 CHATBOT, MINI, CHEAPER, WORSE, ROUTING, GEMINI = range(6)
 
 
@@ -23,6 +25,7 @@ def answers():
     return faq.answers()
 
 
+@cache
 def changed(model_id, **rates):
     prices = tl.load_prices("article", as_of="2026-06-12")
     frame = prices.frame.copy()
@@ -56,6 +59,7 @@ EXPECTED = {
         "month_usd_at_1000_a_day": 30e3 * (0.0064 - 0.00056),
         "month_usd_at_10000_a_day": 30e4 * (0.0064 - 0.00056),
         "requests_a_day_per_1000_usd_a_month": 1000 / 30 / (0.0064 - 0.00056),
+        **{"call_s_low": 0.321, "call_s_high": 1.42},  # published for Flash-Lite and Haiku
     },
     GEMINI: {
         "input_saving_low": 1 - 4 / 5,
@@ -71,19 +75,25 @@ EXPECTED = {
 @pytest.mark.parametrize("question", EXPECTED)
 def test_the_numbers_are_arithmetic(answers, question):
     numbers = answers.at[question, "numbers"]
-    priced = {name: value for name, value in numbers.items() if name not in ("score", "score_gpt_4o", "valid_json")}
+    priced = {name: value for name, value in numbers.items() if name not in RECORDED}
     assert priced == pytest.approx(EXPECTED[question], rel=1e-9)
 
 
 def test_the_recorded_numbers_are_those_of_the_measured_table(answers):
     seen = load_measured()["value"]
     assert answers.at[MINI, "numbers"]["score"] == seen["score_gpt_4o_mini"]
+    for n in (50, 100):  # the margin that n examples settle is the one for which n are needed
+        margin = answers.at[MINI, "numbers"][f"margin_of_{n}"]
+        needed = tl.required_examples(margin=margin, discordant=seen["disagree_mid_flagship"])
+        assert needed == pytest.approx(n, abs=1)
     assert answers.at[WORSE, "numbers"].items() <= seen.to_dict().items()
 
 
 def test_six_questions_each_with_claims_and_sources(answers):
     assert len(answers) == 6 and answers["question"].str.endswith("?").all()
     assert answers["sources"].str.contains("article").all()
+    rough = answers["sources"].str.contains("the price of gpt-5.5 is approximate")
+    assert list(answers.index[rough]) == [CHATBOT, MINI, CHEAPER, GEMINI]
     known = tl.claims.load_claims().set_index("id")["section"]
     for text in answers["claims"]:
         found = re.findall(r"(C\d{3}) (supported|contradicted|not checkable)", text)
@@ -128,3 +138,11 @@ def test_a_request_costs_what_the_table_says():
     prices = tl.load_prices("article", as_of="2026-06-12")
     one = pd.DataFrame({"uncached_input_tokens": [500], "output_tokens": [300]})
     assert tl.reprice(one, prices, list(REQUEST)).iloc[0].to_dict() == pytest.approx(REQUEST, rel=1e-9)
+
+
+def test_a_later_lineup_is_answered_with_its_own_models():
+    """Opus 5.5 at 4/20 over Haiku 5.5 at 0.10/0.50 is 40x; no page has the speed of November's models."""
+    later = tl.load_prices("maintained", as_of="2026-11-23")
+    now = faq.answers(later, later)
+    assert now.at[CHEAPER, "numbers"]["anthropic_input"] == pytest.approx(40)
+    assert "No public page" in now.at[GEMINI, "answer"] and "nan" not in " ".join(now["answer"])

@@ -94,7 +94,7 @@ def _judge(row, basis):
         values = METRICS[row.rule](basis, **args)
         values = (values if isinstance(values, pd.Series) else pd.Series({"": values})).astype(float)
         if values.isna().all():
-            raise NoFigure(f"no figure in {basis.prices.source}")
+            raise NoFigure(f"no figure in {METRICS[row.rule].source or basis.prices.source}")
     except NoFigure as error:
         return empty | {"verdict": NOT_CHECKABLE, "why": f"{error}. {row.note}".rstrip(" .")}
     missing, values = int(values.isna().sum()), values.dropna()

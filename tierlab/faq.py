@@ -1,34 +1,38 @@
 """The article's six questions, answered with computed numbers: change a price and the answers change."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tierlab.article import METRICS, Basis, load_measured
+from tierlab.article import METRICS, Basis, approximate_models, load_measured
 from tierlab.article.basis import find_models, request_usd
 from tierlab.catalog import load_prices
 from tierlab.claims import evaluate_claims, load_claims
 from tierlab.decision import assumed, load_tasks
 from tierlab.money import usd
 from tierlab.names import TIERS
+from tierlab.planning import achievable_margin
 from tierlab.scaling import error_cost_break_even
+from tierlab.speeds import load_published
 
 MEASURED = "data/measured.csv (recorded answers of public data sets)"
 ASSUMED = "data/assumptions.csv (assumed error rates and error cost)"
+FLAGSHIPS = "anthropic.flagship|openai.flagship|google.flagship"
 NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
 SPEEDS = "data/published_speeds.csv (public pages)"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: its text, the numbers in it by name, the claims that say the same, and the data beside prices."""
+    """One answer: its text, the numbers in it by name, the claims that say the same, other data, the tiers it prices."""
 
     question: str
     text: str
     numbers: dict
     claims: tuple
-    data: tuple = field(default=())
+    data: tuple = ()
+    slots: str = ""
 
 
 def answers(prices=None, maintained=None):
@@ -64,10 +68,15 @@ def answers(prices=None, maintained=None):
             "answer": answer.text,
             "numbers": answer.numbers,
             "claims": "; ".join(f"{claim} {verdicts[claim]}" for claim in answer.claims),
-            "sources": "; ".join((prices.source, *answer.data)),
+            "sources": "; ".join((prices.source, *answer.data, *_rough(prices, answer.slots))),
         }
         for answer in found
     )
+
+
+def _rough(prices, slots):
+    """What to say of the slots whose price is known only roughly."""
+    return [f"the price of {model} is approximate" for model in approximate_models(prices, slots)]
 
 
 def _chatbot(basis):
@@ -92,7 +101,7 @@ def _chatbot(basis):
         f"above it the flagship. At the assumed {usd(cost)} an error it is {_counted(chosen)}."
     )
     question = "Which model should you use for a customer support chatbot?"
-    return Answer(question, text, numbers, ("C052", "C103", "C104"), (ASSUMED, "data/tasks.csv (our own ratings)"))
+    return Answer(question, text, numbers, ("C052", "C103", "C104"), (ASSUMED, "data/tasks.csv (our own ratings)"), FLAGSHIPS)
 
 
 def _gpt_4o_mini(basis):
@@ -107,18 +116,20 @@ def _gpt_4o_mini(basis):
         "score": seen["score_gpt_4o_mini"],
         "score_gpt_4o": seen["score_gpt_4o"],
         "valid_json": seen["valid_json_gpt_4o_mini"],
+        **{f"margin_of_{n}": achievable_margin(n, discordant=seen["disagree_mid_flagship"]) for n in (50, 100)},
     }
     text = (
         f"A thousand requests of 500 + 300 tokens cost {usd(1000 * small)} on {model} and {usd(1000 * flagship)} on {dearer}. "
         f"Where an error costs $1, that saving is gone once it gets {100 * (flagship - small):.2f} more requests in a hundred wrong. "
         f"On 1,319 grade-school problems it was right in {seen['score_gpt_4o_mini']:.1%}, GPT-4o in {seen['score_gpt_4o']:.1%}, and "
-        f"{seen['valid_json_gpt_4o_mini']:.1%} of its replies were valid JSON as asked. Whether that carries over to your task, 50 to "
-        "100 examples of your own tell within about ten points."
+        f"{seen['valid_json_gpt_4o_mini']:.1%} of its replies were valid JSON as asked. Your own examples decide: 50 show, with "
+        f"80% power, that an equally good model is not worse by more than {100 * numbers['margin_of_50']:.0f} points, 100 not by more "
+        f"than {100 * numbers['margin_of_100']:.0f}, if the two disagree as often as two Claude 3 tiers did."
     )
     if len(retired):
         text += f" It leaves the API on {retired.iloc[0]:%Y-%m-%d}."
     question = "Is GPT-4o-mini good enough for production use?"
-    return Answer(question, text, numbers, ("C043", "C105", "C065", "C089"), (MEASURED,))
+    return Answer(question, text, numbers, ("C043", "C105", "C065", "C089"), (MEASURED,), "openai.flagship")
 
 
 def _how_much_cheaper(basis):
@@ -134,7 +145,14 @@ def _how_much_cheaper(basis):
         f"{'; '.join(parts)}. At a million requests a day of 500 + 300 tokens the difference is {usd(min(months))} to "
         f"{usd(max(months))} a month."
     )
-    return Answer("How much cheaper is a small model than a flagship?", text, numbers, ("C106", "C107", "C108", "C109", "C110"))
+    return Answer(
+        "How much cheaper is a small model than a flagship?",
+        text,
+        numbers,
+        ("C106", "C107", "C108", "C109", "C110"),
+        (),
+        FLAGSHIPS,
+    )
 
 
 def _always_worse(basis):
@@ -156,6 +174,7 @@ def _routing(basis):
     pair = {"dear": "anthropic.flagship", "cheap": "anthropic.small"}
     saved = METRICS["routed_saving"](basis, **pair, classifier=pair["cheap"])
     per_month = METRICS["routing_month_saving"](basis, **pair, requests_per_day="1000|10000")
+    waits = load_published().query("tier == 'small'")["ttft_s"]
     numbers = {
         "break_even_share": METRICS["router_break_even"](basis, **pair),
         "saving_at_70": saved.iloc[0],
@@ -163,17 +182,20 @@ def _routing(basis):
         "month_usd_at_1000_a_day": per_month.iloc[0],
         "month_usd_at_10000_a_day": per_month.iloc[1],
         "requests_a_day_per_1000_usd_a_month": 1000 / (per_month.iloc[0] / 1000),
+        "call_s_low": waits.min(),
+        "call_s_high": waits.max(),
     }
     text = (
         "A router sends each request to the cheapest tier that can handle it. With a classifier call on the small model in front of "
         f"every request, Opus and Haiku together cost less than Opus alone once {numbers['break_even_share']:.1%} of the requests go to "
         f"Haiku; at 70% to 80% the saving is {saved.iloc[0]:.1%} to {saved.iloc[1]:.1%}. That is {usd(per_month.iloc[0])} a month at 1,000 "
         f"requests a day and {usd(per_month.iloc[1])} at 10,000: every $1,000 a month that a router costs to build and run takes "
-        f"{numbers['requests_a_day_per_1000_usd_a_month']:,.0f} requests a day. What it does to quality, only answers tell."
+        f"{numbers['requests_a_day_per_1000_usd_a_month']:,.0f} requests a day. The call also takes its time, {waits.min():.1f} to "
+        f"{waits.max():.1f} s to the first token of a small model by public pages. What it does to quality, only answers tell."
     )
     question = "What is a routing strategy, and when should you use one?"
-    claims = ("C069", "C070", "C071", "C072", "C073", "C074", "C075", "C113", "C114", "C115")
-    return Answer(question, text, numbers, claims, ("a classifier call of 545 + 3 tokens (our estimate)",))
+    claims = ("C069", "C070", "C071", "C072", "C073", "C074", "C075", "C083", "C113", "C114", "C115")
+    return Answer(question, text, numbers, claims, ("a classifier call of 545 + 3 tokens (our estimate)", SPEEDS))
 
 
 def _gemini(basis):
@@ -182,7 +204,8 @@ def _gemini(basis):
     lead = METRICS["published_lead"](basis, fast="google.flagship", slow="anthropic.flagship|openai.flagship")
     rank = METRICS["price_rank"](basis, model="google.small", mix="blended")
     day = 1_000_000 * np.array(_request_usd(basis, *(f"{provider}.flagship" for provider in NAMES)))
-    mids = [_request_usd(replaced, "google.mid")[0] for replaced in _both(basis)]
+    (mid,) = find_models(basis.prices, "google.mid")
+    mids = [request_usd(basis.catalogues[name], [mid]).iloc[0] for name in ("article", "maintained")]
     numbers = {
         "input_saving_low": saving.min(),
         "input_saving_high": saving.max(),
@@ -193,23 +216,21 @@ def _gemini(basis):
         "mid_price_ratio": mids[1] / mids[0],
     }
     by_provider = ", ".join(f"{usd(cost)} ({NAMES[provider]})" for provider, cost in zip(NAMES, day, strict=True))
+    pages = f"Public pages have the flagship {lead.min():.2f} to {lead.max():.2f} times as fast as the others."
+    speed = "No public page at hand has their speeds." if lead.isna().all() else pages
     text = (
         f"The flagship's input price is {saving.min():.0%} to {saving.max():.0%} lower, on both sides of its context step; a million "
-        f"requests of 500 + 300 tokens cost {by_provider}. The small model is number {rank:.0f} of the lineup by price. Public pages have "
-        f"the flagship {lead.min():.2f} to {lead.max():.2f} times as fast as the other two. But for the mid-tier model the maintained "
-        f"catalogue has {mids[1] / mids[0]:.1f} times the price of the other one. None of it says what an answer is worth to you."
+        f"requests of 500 + 300 tokens cost {by_provider}. The small model is number {rank:.0f} of the lineup by price. {speed} "
+        f"For {mid} the maintained catalogue has {mids[1] / mids[0]:.1f} times the price of the other one. None of it says what an "
+        "answer is worth to you."
     )
     question = "Are Google's Gemini models cheaper than Claude and GPT?"
-    return Answer(question, text, numbers, ("C063", "C116", "C117", "C118", "C039"), (SPEEDS,))
+    return Answer(question, text, numbers, ("C063", "C116", "C117", "C118", "C039"), (SPEEDS,), FLAGSHIPS)
 
 
 def _request_usd(basis, *slots):
     """US dollars of the article's request on each slot of the lineup."""
     return [float(cost) for cost in request_usd(basis.prices, find_models(basis.prices, "|".join(slots)))]
-
-
-def _both(basis):
-    return [Basis(basis.catalogues[name], basis.catalogues, basis.tasks) for name in ("article", "maintained")]
 
 
 def _tiers(ends):

@@ -31,7 +31,8 @@ def published_lead(basis, fast, slow):
     """How many times faster one model is than others: lowest and highest of every pair of pages."""
     speeds = load_published().groupby("model_id")["tokens_per_s"]
     (first,), others = find_models(basis.prices, fast), find_models(basis.prices, slow)
-    return _ends(speeds.min()[first] / speeds.max()[others], speeds.max()[first] / speeds.min()[others], others)
+    low, high = (ends.reindex([first, *others]) for ends in (speeds.min(), speeds.max()))
+    return _ends(low[first] / high[others], high[first] / low[others], others)
 
 
 @metric(source=f"data/router_speeds.csv: recorded on one machine; {PUBLISHED}")
@@ -46,7 +47,7 @@ def embedding_wait(basis, models):
 def wait_share(basis, seconds, models):
     """Share that some seconds are of one answer of the article's length."""
     times = seconds_range(load_speeds(), OUTPUT_TOKENS).set_index("model_id")["seconds"]
-    return float(seconds) / times[find_models(basis.prices, models)]
+    return float(seconds) / times.reindex(find_models(basis.prices, models))
 
 
 @metric(source="data/efforts.csv: assumed")
@@ -57,8 +58,8 @@ def reasoning_slowdown(basis, efforts):
 
 
 def _ends(low, high, names):
-    """The two ends for each name that has them, one value where they are equal."""
-    found = {}
+    """The two ends for each name, one value where they are equal; missing where there is no page."""
+    low, high, found = low.reindex(names), high.reindex(names), {}
     for name in names:
         found |= {f"{name} from": low[name], f"{name} to": high[name]} if low[name] < high[name] else {name: low[name]}
     return pd.Series(found)
