@@ -120,7 +120,9 @@ class TestFigures:
             {"ttft_s": 1.0, "first_visible_s": [1.0, 4.0], "seconds": [6.0, 9.0], "seconds_low": 5, "seconds_high": 12},
             index=["none", "high"],
         )
-        widths = np.array([bar.get_width() for bar in plots.effort_times(times).patches]).reshape(3, 2)
+        bars = plots.effort_times(times).patches
+        widths = np.array([bar.get_width() for bar in bars]).reshape(3, 2)
+        assert [bar.get_x() + bar.get_width() for bar in bars[4:]] == [6.0, 9.0]  # the answer ends where the request does
         assert widths.sum(axis=0).tolist() == [6.0, 9.0]
         assert widths[1].tolist() == [0.0, 3.0]
 

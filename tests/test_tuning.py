@@ -119,6 +119,8 @@ def test_a_second_training_is_paid_and_sets_the_error_back():
     assert daily[1] == pytest.approx(a_day)
     assert daily[61] == pytest.approx(a_day + 1_000 * 0.10 * 0.01 * 60 * 12 / 365.25)
     assert daily[62] == pytest.approx(600 + a_day + 1_000 * 0.10 * 0.01 * (61 * 12 / 365.25 - 2))
+    half = tuning.cumulative_cost(replace(plan, relabel_share=0.5), months=3)["student_usd"].diff()
+    assert daily[62] - half[62] == pytest.approx(300)
 
 
 def test_a_later_training_can_put_the_date_off():
@@ -127,7 +129,7 @@ def test_a_later_training_can_put_the_date_off():
 
 
 def test_ranges_span_all_corners():
-    """500 to 1,500 hours of ... 10 to 20 hours at 50: 600 to 1,100 USD; 0.006 to 0.008 saved."""
+    """10 to 20 hours at 50 USD: 600 to 1,100 USD; 0.006 to 0.008 saved."""
     plan = replace(PLAN, curation_hours=(10, 20), student_usd=(0.002, 0.004))
     table = tuning.break_even(plan, start="2026-12-01")
     assert table.loc["fixed_usd"].tolist() == pytest.approx([850, 600, 1_100])
