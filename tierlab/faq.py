@@ -218,10 +218,12 @@ def _gemini(basis):
     by_provider = ", ".join(f"{usd(cost)} ({NAMES[provider]})" for provider, cost in zip(NAMES, day, strict=True))
     pages = f"Public pages have the flagship {lead.min():.2f} to {lead.max():.2f} times as fast as the others."
     speed = "No public page at hand has their speeds." if lead.isna().all() else pages
+    times = f"For {mid} the maintained catalogue has {mids[1] / mids[0]:.1f} times the price of the other one. "
+    conflict = "" if np.isclose(*mids) else times
     text = (
         f"The flagship's input price is {saving.min():.0%} to {saving.max():.0%} lower, on both sides of its context step; a million "
         f"requests of 500 + 300 tokens cost {by_provider}. The small model is number {rank:.0f} of the lineup by price. {speed} "
-        f"For {mid} the maintained catalogue has {mids[1] / mids[0]:.1f} times the price of the other one. None of it says what an "
+        f"{conflict}None of it says what an "
         "answer is worth to you."
     )
     question = "Are Google's Gemini models cheaper than Claude and GPT?"
