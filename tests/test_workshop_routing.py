@@ -504,6 +504,10 @@ class TestQuarterly:
     def test_the_unpriced_share_is_shown(self, right):
         assert f"{right['unpriced_share']:.2%}** of the rows are in no figure" in text_of(10)
 
+    def test_the_bills_lie_a_little_above_the_priced_log(self, right):
+        table = right["report"].reconciliation
+        assert len(table) == 9 and table["ratio"].between(-0.02, 0).all()
+
     def test_each_event_shows_most_where_the_key_says(self, maintained):
         """Leave one event out, on the same draws, and see which effect moves most."""
 
