@@ -34,8 +34,9 @@ def help_desk(*, seed=6, sessions=120, gap_s=1200.0):
 
     Examples
     --------
-    >>> len(help_desk(sessions=2)), help_desk(sessions=2)["prefix_ids"].iloc[0]
-    (8, [0, 1000])
+    >>> desk = help_desk(sessions=2)
+    >>> sorted(desk["session"].unique().tolist()), desk["prefix_ids"].str[0].unique().tolist()
+    ([0, 1], [0])
     """
     rng, rows = np.random.default_rng(seed), []
     for session in range(sessions):
