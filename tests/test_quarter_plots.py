@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from tierlab import plots
-from tierlab.style import tier_style
 from tierlab.forecast import forecast
+from tierlab.style import tier_style
 
 EVIL = "<script>alert(1)</script> $x^2$"
 
@@ -72,9 +72,7 @@ def test_months_stack_the_tiers():
         tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
     assert tops == pytest.approx({0: 4.0, 1: 2.0})
     assert {"25%", "75%", "100%"} <= set(texts(ax))
-    assert tier_style("flagship")["color"].lower() in {
-        plt.matplotlib.colors.to_hex(b.get_facecolor()) for b in ax.patches
-    }
+    assert tier_style("flagship")["color"].lower() in {plt.matplotlib.colors.to_hex(b.get_facecolor()) for b in ax.patches}
 
 
 def test_savings_are_ordered_bars_and_held_ones_are_white():

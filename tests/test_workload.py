@@ -225,3 +225,12 @@ def test_quantile_cells_meet_the_spread_they_promise():
     mean = tokens["uncached_input"] @ weight
     assert mean == pytest.approx(1000)
     assert np.sqrt(((tokens["uncached_input"] - mean) ** 2) @ weight) / mean == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("field", ["requests_per_day", "input_tokens", "reasoning_share", "cache_hit_rate"])
+def test_a_range_without_width_is_its_number(field, maintained):
+    value = 0.5 if field.endswith(("share", "rate")) else 400
+    usual = {"requests_per_day": 1_000}
+    wide, plain = (tl.Workload(**(usual | {field: given})) for given in ((value, value), value))
+    assert wide.point() == plain and wide.corners() == [plain]
+    pd.testing.assert_frame_equal(tl.daily_cost(wide, maintained), tl.daily_cost(plain, maintained))

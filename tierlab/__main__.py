@@ -242,7 +242,10 @@ def _parser():
         "refresh",
         _refresh,
         "Rewrite the stored outputs of the notebooks and figures/.",
-        ["refresh", "refresh --check"],
+        ["refresh", "refresh --check", "refresh 08_article_claims"],
+    )
+    refresh.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="name or path; without one, all that have stored outputs"
     )
     refresh.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
 
@@ -431,7 +434,8 @@ def _agreed(asked, chosen, options, prices):
 def _refresh(options):
     from tierlab import report
 
-    stale = report.refresh(check=options.check)
+    notebooks = [report.find(name) for name in options.notebooks] or None
+    stale = report.refresh(check=options.check, notebooks=notebooks)
     for line in stale:
         print(("stale: " if options.check else "rewritten: ") + line)
     if not stale:

@@ -124,7 +124,11 @@ def find_all():
 
 def find_stored():
     """Paths of all notebooks whose outputs are kept: those of the kit, of the app, and the workshop's solutions."""
-    return [*find_all(), *sorted(paths.NOTEBOOKS.glob("app/*.ipynb")), *sorted(paths.NOTEBOOKS.glob("workshop/solutions/*.ipynb"))]
+    return [
+        *find_all(),
+        *sorted(paths.NOTEBOOKS.glob("app/*.ipynb")),
+        *sorted(paths.NOTEBOOKS.glob("workshop/solutions/*.ipynb")),
+    ]
 
 
 def assign(sources, parameters, *, text=False):

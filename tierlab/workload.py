@@ -133,12 +133,13 @@ class Workload:
 
     def point(self):
         """The same workload with every range at its middle."""
-        return replace(self, **{name: (low + high) / 2 for name, (low, high) in self.ranges().items() if low < high})
+        given = [name for name in NUMERIC if np.ndim(getattr(self, name))]
+        return replace(self, **{name: (low + high) / 2 for name, (low, high) in self.ranges(given).items()}) if given else self
 
     def corners(self):
         """Workloads at every combination of the ends of the ranges; just the workload itself without ranges."""
         open_ = {name: ends for name, ends in self.ranges().items() if ends[0] < ends[1]}
-        return [replace(self, **dict(zip(open_, ends, strict=True))) for ends in product(*open_.values())]
+        return [replace(self.point(), **dict(zip(open_, ends, strict=True))) for ends in product(*open_.values())]
 
     def cells(self):
         """Representative requests of a workload without ranges, for expectations.

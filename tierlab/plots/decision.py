@@ -110,7 +110,7 @@ def indifference_map(lines, *, tasks=None, ax=None):
     plain(ax.xaxis, log=True)
     plain(ax.yaxis, log=True, ticks=8)
     for words, tier, x, y in ((f"above the line: {dear}", dear, 0.02, 0.96), (f"below it: {cheap}", cheap, 0.02, 0.04)):
-        ax.text(0.985, y, words, transform=ax.transAxes, ha="left", va="center", color=tier_style(tier)["color"], weight="bold")
+        ax.text(x, y, words, transform=ax.transAxes, ha="left", va="center", color=tier_style(tier)["color"], weight="bold")
     label_ends([(ax, ends)])
     return ax
 

@@ -1,0 +1,89 @@
+"""Milliseconds that each control takes to redraw after one move, at its default sizes; the aim is 150.
+
+A move is what a person does with one slider or list. The floor beside it is an empty figure of the same size drawn and
+saved the same way: what no control can be quicker than. Run with `make bench`.
+"""
+
+import statistics
+import time
+
+import ipywidgets
+
+import tierlab as tl
+from tierlab import widgets
+
+MOVES = 20
+
+
+def controls():
+    """Each control of the notebooks, as they start it."""
+    article, maintained = tl.load_prices("article"), tl.load_prices("maintained")
+    yield widgets.TierExplorer(article)
+    yield widgets.CostExplorer({"article": article, "maintained": maintained})
+    yield widgets.CurveExplorer(article)
+    yield widgets.TaskExplorer(article)
+    yield widgets.DecisionChecklist(maintained)
+    outcomes = tl.simulate_outcomes(2_000, seed=0)
+    score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
+    yield widgets.RouterExplorer(outcomes, score, weak="small", strong="flagship")
+    yield widgets.SampleExplorer(tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct")
+    for name in ("LatencyExplorer", "DistillationExplorer"):
+        yield getattr(widgets, name)(article)
+    yield widgets.ClaimExplorer(tl.evaluate_claims())
+
+
+def positions(control):
+    """Two values to move between."""
+    if isinstance(control, ipywidgets.widget_selection._MultipleSelection):
+        names = list(control.options)
+        return names[:2], names[:3]
+    if isinstance(control, ipywidgets.widget_selection._Selection):
+        values = [option[1] if isinstance(option, tuple) else option for option in control.options]
+        at = control.index or 0
+        return values[at - 1 if at else min(1, len(values) - 1)], values[at]
+    if hasattr(control, "step"):
+        up = control.value + control.step
+        return (up if up <= control.max else control.value - control.step), control.value
+    return None
+
+
+def milliseconds(explorer, name, pair):
+    times = []
+    for move in range(MOVES):
+        start = time.perf_counter()
+        explorer.controls[name].value = pair[move % 2]
+        times.append(1_000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+class Empty(widgets.Explorer):
+    """A figure with nothing in it."""
+
+    def table(self, **_):
+        return tl.load_tasks().head(1)
+
+    def draw(self, ax, table, **_):
+        pass
+
+    def words(self, table, **_):
+        return ""
+
+    def numbers(self, table, **_):
+        return table.head(0)
+
+
+def main():
+    tl.plots.use_style()
+    empty = Empty(x=ipywidgets.IntSlider(value=1, description="x"))
+    print(f"{'an empty figure':<22} {milliseconds(empty, 'x', (2, 1)):>5.0f} ms")
+    for explorer in controls():
+        worst = max(
+            (milliseconds(explorer, name, pair), name)
+            for name, control in explorer.controls.items()
+            if (pair := positions(control))
+        )
+        print(f"{type(explorer).__name__:<22} {worst[0]:>5.0f} ms, slowest control: {worst[1]}")
+
+
+if __name__ == "__main__":
+    main()
