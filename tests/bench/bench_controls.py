@@ -12,7 +12,7 @@ import ipywidgets
 import tierlab as tl
 from tierlab import widgets
 
-MOVES = 20
+MOVES = 10
 
 
 def controls():
@@ -23,9 +23,10 @@ def controls():
     yield widgets.CurveExplorer(article)
     yield widgets.TaskExplorer(article)
     yield widgets.DecisionChecklist(maintained)
-    outcomes = tl.simulate_outcomes(2_000, seed=0)
+    outcomes = tl.simulate_outcomes(2_000, seed=0, prices=article)
     score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
-    yield widgets.RouterExplorer(outcomes, score, weak="small", strong="flagship")
+    tiers = outcomes.drop_duplicates("tier").set_index("tier")["model_id"]
+    yield widgets.RouterExplorer(outcomes, score, weak=tiers["small"], strong=tiers["flagship"])
     yield widgets.SampleExplorer(tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct")
     for name in ("LatencyExplorer", "DistillationExplorer"):
         yield getattr(widgets, name)(article)
@@ -53,6 +54,8 @@ def milliseconds(explorer, name, pair):
         start = time.perf_counter()
         explorer.controls[name].value = pair[move % 2]
         times.append(1_000 * (time.perf_counter() - start))
+        if 'role="alert"' in explorer.text.value:
+            raise RuntimeError(f"{type(explorer).__name__}, {name}: {explorer.summary}")
     return statistics.median(times)
 
 
