@@ -6,11 +6,13 @@ Both servers listen on 127.0.0.1 with folders and a token of their own, and end 
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import ipywidgets
@@ -26,12 +28,24 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},  # else a slow run is saved, and looks as if it wrote its notebook
 }
-ERRORS = "[data-mime-type='application/vnd.jupyter.error'], .jupyter-widgets-error-widget, [role='alert'] strong"
+ERRORS = "[data-mime-type='application/vnd.jupyter.error'], .jupyter-widgets-error-widget"
+BOXES = ".widget-vbox:has(> .widget-box > img.widget-image)"  # a control with all that belongs to it
+FIGURE, WORDS = "> .widget-box > img.widget-image", "> .widget-box > .widget-html .widget-html-content"
 DIGEST = """async image => {
     const bytes = await (await fetch(image.src)).arrayBuffer();
     const digest = await crypto.subtle.digest("SHA-256", bytes);
     return [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, "0")).join("");
 }"""
+# A loop of its own: Playwright's wait_for_function takes the promise of an async function for a yes.
+AGREES = f"""async ([box, words, digest, seconds]) => {{
+    const digestOf = {DIGEST}, end = performance.now() + 1000 * seconds;
+    for (;;) {{
+        const said = box.querySelector(":scope {WORDS}").textContent.replace(/\\s+/g, "") === words;
+        if (said && await digestOf(box.querySelector(":scope {FIGURE}")) === digest) return true;
+        if (performance.now() > end) return false;
+        await new Promise(requestAnimationFrame);
+    }}
+}}"""
 
 
 @contextmanager
@@ -54,9 +68,27 @@ def serving(*command, folder, **env):
     raise RuntimeError(f"the server did not start; its log ends with:\n{tail(log)}")
 
 
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab."""
+
+    url: str
+    token: str
+
+    def address(self, notebook):
+        """Of one document, without the saved workspace of an earlier one."""
+        return f"{self.url}/doc/tree/{notebook}?reset&token={self.token}"
+
+    def end_kernels(self, page):
+        """So that a machine of two cores does not carry those of all notebooks at once."""
+        head = {"Authorization": f"token {self.token}"}
+        for session in page.request.get(f"{self.url}/api/sessions", headers=head).json():
+            page.request.delete(f"{self.url}/api/sessions/{session['id']}", headers=head)
+
+
 @contextmanager
 def serving_lab(notebooks):
-    """JupyterLab on a folder: a function from a notebook's path in it to its address."""
+    """JupyterLab on a folder, as a `Lab`."""
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -68,8 +100,7 @@ def serving_lab(notebooks):
         options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
         options += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={notebooks}"]
         with serving(sys.executable, "-m", "jupyter", "lab", *options, folder=folder, **own) as url:
-            # One document without the saved workspace of an earlier one.
-            yield lambda notebook: f"{url}/doc/tree/{notebook}?reset&token={token}"
+            yield Lab(url, token)
 
 
 @contextmanager
@@ -98,7 +129,7 @@ def run_all(page):
 
 
 class Panel:
-    """A control on a page, beside a twin of it in this process: what the page shows has to be what the twin computes."""
+    """A control on a page beside its twin in this process: what the page shows has to be what the twin computes."""
 
     def __init__(self, page, box, twin):
         self.page, self.box, self.twin = page, box, twin
@@ -106,81 +137,95 @@ class Panel:
 
     def part(self, control):
         """The page's element of one of the twin's controls, found by its label."""
-        label = self.page.locator("label", has_text=control.description)
+        label = self.page.locator("label").filter(has_text=re.compile(f"^{re.escape(control.description)}$"))
         return self.box.locator(".widget-inline-hbox").filter(has=label).first
 
     def shown(self, control):
         """The value that the page shows for one of the twin's controls."""
         part = self.part(control)
+        if isinstance(control, ipywidgets.BoundedIntText):
+            return int(part.locator("input").input_value())
         if isinstance(control, ipywidgets.SelectMultiple):
-            return tuple(part.locator("option:checked").all_text_contents())
+            chosen = part.locator("select").evaluate("select => [...select.selectedOptions].map(option => option.index)")
+            return tuple(options(control)[index][1] for index in chosen)
         if isinstance(control, ipywidgets.Dropdown):
-            return dict(options(control))[part.locator("option:checked").text_content()]
-        text = part.locator(".widget-readout").text_content()
+            return options(control)[part.locator("select").evaluate("select => select.selectedIndex")][1]
+        text = part.locator(".widget-readout").text_content().replace("\N{MINUS SIGN}", "-")
         if isinstance(control, ipywidgets.SelectionSlider):
             return dict(options(control))[text]
-        steps = round((control.max - control.min) / control.step)
-        every = [round(control.min + control.step * n, 10) for n in range(steps + 1)]
+        steps = range(round((control.max - control.min) / control.step) + 1)
+        every = [type(control.value)(round(control.min + control.step * n, 10)) for n in steps]
         return next(value for value in every if format(value, control.readout_format) == text)
 
-    def check(self):
-        """Set the twin to what the page shows, wait until text, table and picture are the twin's; the text."""
-        for control in self.twin.controls.values():
-            control.value = self.shown(control)
-        status = self.box.locator("[role=status]")
-        status.get_by_text(self.twin.summary, exact=True).wait_for()
-        cells = [" ".join(text.split()) for text in status.locator("td, th").all_text_contents()]
-        said = BeautifulSoup(self.twin.text.value, "html.parser")
-        assert cells == [" ".join(cell.get_text().split()) for cell in said(["td", "th"])]
-        expected = hashlib.sha256(self.twin.image.value).hexdigest()
-        self.page.wait_for_function(
-            f"async ([image, expected]) => (await ({DIGEST})(image)) === expected", arg=[self.image(), expected]
-        )
-        return self.twin.summary
+    def values(self):
+        return {name: self.shown(control) for name, control in self.twin.controls.items()}
 
-    def image(self):
-        return self.box.locator("img.widget-image").element_handle()
+    def check(self, seconds=WAIT_S):
+        """Give the twin the values that the page shows; wait until sentence, table and picture are the twin's."""
+        end = time.monotonic() + seconds
+        while True:
+            for name, value in self.values().items():
+                self.twin.controls[name].value = value
+            words = "".join(BeautifulSoup(self.twin.text.value, "html.parser").get_text().split())
+            digest = hashlib.sha256(self.twin.image.value).hexdigest()
+            # Not to the end in one go: the kernel may move another control in answer to a move.
+            if self.page.evaluate(AGREES, [self.box.element_handle(), words, digest, min(seconds, 1)]):
+                return
+            if time.monotonic() > end:
+                shown = " ".join(self.text().split())
+                raise AssertionError(f"page: {shown}\nexpected: {self.twin!r}\nsame picture: {self.picture() == digest}")
+
+    def text(self):
+        return self.box.locator(WORDS).last.text_content()
+
+    def picture(self):
+        """A digest of the figure's bytes."""
+        return self.box.locator(FIGURE).evaluate(DIGEST)
 
     def table(self):
-        """The numbers beside the figure, as the page shows them."""
-        html = self.box.locator("[role=status] table").evaluate("table => table.outerHTML")
+        """The numbers beside the figure, as the page shows them; empty where there are none."""
+        tables = self.box.locator(WORDS).last.locator("table")
+        html = tables.first.evaluate("table => table.outerHTML") if tables.count() else ""
         rows = [[cell.get_text(strip=True) for cell in row(["td", "th"])] for row in BeautifulSoup(html, "html.parser")("tr")]
-        return pd.DataFrame(rows[1:], columns=rows[0]).set_index(rows[0][0])
+        return pd.DataFrame(rows[1:], columns=rows[0]) if rows else pd.DataFrame()
 
-    def move(self, control, by):
-        """Move one control with the mouse or the keyboard; the page then shows other values, and they are right."""
-        before, picture, text = (
-            self.shown(control),
-            self.image().evaluate(DIGEST),
-            self.box.locator("[role=status]").text_content(),
-        )
-        self._by_mouse(control) if by == "mouse" else self._by_keyboard(control)
-        assert self.shown(control) != before, f"{control.description!r} did not move by {by}"
+    def move(self, name, by):
+        """Move a control by "mouse" or "keyboard" and check what the page then shows; did figure and text both change?"""
+        control = self.twin.controls[name]
+        before = self.shown(control), self.picture(), self.text()
+        {"mouse": self._by_mouse, "keyboard": self._by_keyboard}[by](control)
+        assert self.shown(control) != before[0], f"{control.description!r} did not move by {by}"
         self.check()
-        changed = self.image().evaluate(DIGEST) != picture, self.box.locator("[role=status]").text_content() != text
-        return changed
+        return self.picture() != before[1] and self.text() != before[2]
 
     def _by_mouse(self, control):
         part = self.part(control)
-        if isinstance(control, ipywidgets.Dropdown):
-            names = [name for name, value in options(control) if value != self.shown(control)]
-            part.locator("select").select_option(label=names[0])  # the list that opens belongs to the system, not to the page
+        if isinstance(control, ipywidgets.BoundedIntText):
+            part.locator("input").click(click_count=3)  # selects what stands there
+            self.page.keyboard.type(str(control.value + 40))
+            self.page.keyboard.press("Enter")
+        elif isinstance(control, ipywidgets.Dropdown):
+            other = next(place for place, (_, value) in enumerate(options(control)) if value != self.shown(control))
+            part.locator("select").select_option(index=other)  # the open list is the system's: no page can click there
         elif isinstance(control, ipywidgets.SelectMultiple):
             part.locator("option").nth(len(control.options) // 2).click()
         else:
+            part.scroll_into_view_if_needed()
             handle, track = part.locator(".noUi-handle").bounding_box(), part.locator(".noUi-base").bounding_box()
-            middle = handle["x"] + handle["width"] / 2
-            share = 0.3 if middle > track["x"] + track["width"] / 2 else 0.7
-            self.page.mouse.move(middle, handle["y"] + handle["height"] / 2)
+            x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+            right = x > track["x"] + track["width"] / 2
+            self.page.mouse.move(x, y)
             self.page.mouse.down()
-            self.page.mouse.move(track["x"] + share * track["width"], handle["y"] + handle["height"] / 2, steps=5)
+            self.page.mouse.move(track["x"] + track["width"] * (0.3 if right else 0.7), y, steps=5)
             self.page.mouse.up()
 
     def _by_keyboard(self, control):
         part, value = self.part(control), self.shown(control)
-        part.locator(".noUi-handle, select").first.focus()
+        part.locator(".noUi-handle, select, input").first.focus()
         every = [value for _, value in options(control)] if hasattr(control, "options") else [control.min, control.max]
-        if isinstance(control, ipywidgets.SelectMultiple):
+        if isinstance(control, ipywidgets.BoundedIntText):
+            keys = ["ArrowUp", "Enter"]
+        elif isinstance(control, ipywidgets.SelectMultiple):
             keys = ["Home" if value == (every[-1],) else "End"]
         elif isinstance(control, ipywidgets.Dropdown):
             # The list has to be open: JupyterLab takes a bare arrow for itself and goes to the next cell.

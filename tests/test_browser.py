@@ -1,17 +1,208 @@
-"""In a real browser: every notebook runs in JupyterLab, and a control that a hand moves shows what its arithmetic says."""
+"""In a real browser: every notebook runs in JupyterLab, and a control that a hand moves shows what its arithmetic says.
 
+What a page shows after a move is compared twice: with a twin of the control in this process (sentence, table, bytes of
+the figure), which proves the wiring, and with arithmetic that is written out here, which proves the numbers.
+"""
+
+import re
 import shutil
+from functools import cache
 
+import nbformat
+import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab import paths, printing
+from tierlab import pages, paths, printing, report, widgets
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
 
-from tests import browser  # noqa: E402
+from tests import browser  # noqa: E402  (it needs playwright)
 
-pytestmark = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
+needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
+ARTICLE = {  # USD per million tokens, input and output; the article, "How the Tiers Work"
+    "claude-opus-4-8": (5, 25), "claude-sonnet-4-6": (3, 15), "claude-haiku-4-5": (1, 5),
+    "gpt-5.5": (5, 30), "gpt-4o": (2.5, 10), "gpt-4o-mini": (0.15, 0.6),
+    "gemini-3.1-pro-preview": (2, 12), "gemini-3.5-flash": (0.3, 2.5), "gemini-2.5-flash-lite": (0.1, 0.4),
+}  # fmt: skip
+TIERS_USD = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o-mini", "google": "gemini-2.5-flash-lite"}
+
+
+@cache
+def november():
+    return tl.load_prices("maintained", as_of="2026-11-23")
+
+
+@cache
+def recorded():
+    answers = tl.load_samples("open_models")
+    hour = answers["provenance"].str.contains("given price: 0 / 0 ", regex=False)
+    return answers.assign(cost_usd=answers["cost_usd"].mask(hour, answers["end_to_end_s"] * 0.05 / 3600))
+
+
+def distillation():
+    """As notebook 07 makes it: messages as they were recorded, and a machine of 0.05 USD an hour."""
+    asked = tl.load_samples("intents").query("model_id == @tl.student.TEACHER")
+    inputs = round((asked["uncached_input_tokens"] + asked["cache_read_tokens"]).mean())
+    shape = {"input_tokens": inputs, "output_tokens": round(asked["output_tokens"].mean())}
+    student_usd = tl.student.EMBEDDING_S * 0.05 / 3600
+    return widgets.DistillationExplorer(
+        november(), student_usd=student_usd, hour_usd=60.0, requests_per_day=50_000, labels=2_000, **shape
+    )
+
+
+def number(text):
+    return float(text.replace(",", "").replace("$", "").replace("%", ""))
+
+
+def usd(model, requests, inputs, outputs):
+    """The article's arithmetic; its nine models alone, below Google's step at 200,000 tokens."""
+    rates = ARTICLE[model]
+    return requests * (inputs * rates[0] + outputs * rates[1]) / 1e6
+
+
+# Each: facts that one shown table holds, as pairs (shown, expected), from what the page says the controls are set to.
+
+
+def tier_facts(at, table):
+    shape = at["requests_per_day"], at["input_tokens"], at["output_tokens"]
+    return [(number(row["cost (USD per day)"]), usd(row["model"], *shape)) for _, row in table.iterrows()]
+
+
+def cost_facts(at, table):
+    if at["cache_hit_rate"] or at["batch_share"] or "article" not in at["catalogue"] or at["misses"] != "plain input":
+        return []
+    shape = at["requests_per_day"], at["input_tokens"], at["output_tokens"]
+    return [(number(row["cost (USD per day)"]), usd(row["model"], *shape)) for _, row in table.iterrows()]
+
+
+def curve_facts(at, table):
+    """Straight in the requests: at r requests a day, r times (500 input + 300 output tokens) at the catalogue's rates."""
+    if at["over"] != "requests_per_day":
+        return []
+    rates = november().in_force().query("context_above == 0").set_index("model_id")
+    each = {model: (500 * rates.at[model, "uncached_input"] + 300 * rates.at[model, "output"]) / 1e6 for model in at["models"]}
+    requests = table["requests per day"].map(number)
+    return [
+        (number(shown), n * each[model])
+        for model in at["models"]
+        for n, shown in zip(requests, table[f"{model} (USD per day)"], strict=True)
+    ]
+
+
+def task_facts(at, table):
+    """Errors: share times cost. All in: price, errors and waiting. Price: the article's, of a task without tool calls."""
+    facts = []
+    for _, row in table.iterrows():
+        parts = [number(row[name]) for name in ("price (USD per 1,000)", "errors (USD)", "time (USD)")]
+        facts.append((number(row["all in (USD)"]), sum(parts)))
+        if at["task"] != "agentic_tools":
+            facts.append((parts[0], usd(row["model"], 1_000, 500, at["output_tokens"])))
+            facts.append((parts[1], 1_000 * number(row["errors (%)"]) / 100 * at["error_usd"]))
+    return facts
+
+
+def checklist_facts(at, table):
+    shares = [number(row["cheapest in (% of draws)"]) for _, row in table.iterrows()]
+    counted = {
+        tier: (100 * at[f"{tier}_wrong"] / at[f"{tier}_examples"])
+        for tier in ("small", "mid", "flagship")
+        if at[f"{tier}_examples"]
+    }
+    errors = [(number(row["errors (%)"]), counted[row["tier"]]) for _, row in table.iterrows() if row["tier"] in counted]
+    return [(sum(shares), 100), *errors]
+
+
+def router_facts(at, table):
+    """Expected cost: the answer, and the share of wrong answers times the cost of one."""
+    return [
+        (
+            number(row["with errors (USD per 1,000)"]),
+            number(row["cost (USD per 1,000)"]) + 1_000 * (1 - number(row["score (%)"]) / 100) * at["error_usd"],
+        )
+        for _, row in table.iterrows()
+    ]
+
+
+def sample_facts(at, table):
+    """The mean score of the answers that finished and have one."""
+    rows = recorded() if at["task"] == "all" else recorded().query("task == @at['task']")
+    means = 100 * rows[rows["status"] == "ok"].dropna(subset=["score"]).groupby("model_id")["score"].mean()
+    return [(number(row["score (%)"]), means[row["model"]]) for _, row in table.iterrows()]
+
+
+def speed_facts(at, table):
+    """A mix lies between its two tiers, in proportion."""
+    low, high, mix = (table.iloc[place] for place in range(3))
+    heads = ["within the limit (%)", "price (USD per 1,000)", "waiting (USD per 1,000)"]
+    share = at["slow_share"]
+    mixed = [(number(mix[head]), number(low[head]) * (1 - share) + number(high[head]) * share) for head in heads]
+    prices = [(number(row["price (USD per 1,000)"]), usd(row["model"], 1_000, 500, at["output_tokens"])) for row in (low, high)]
+    return mixed + prices
+
+
+def distillation_facts(at, table):
+    """What a request saves, times the requests that repay it, is what it costs once; "middle" is of the ranges."""
+    rows = table.set_index(table.columns[0])["middle"]
+    once, saved = number(rows["once, before the first request (USD)"]), number(rows["saved per 1,000 requests (USD)"])
+    repay = rows["requests that repay it"]
+    return [] if repay == "never" else [(saved, 1_000 * once / number(repay))]
+
+
+def claim_facts(at, table):
+    claims = pd.read_csv(paths.DATA / "claims.csv")
+    total = (claims["section"] == at["section"]).sum() if at["section"] != "all" else len(claims)
+    return [(len(table), total)] if at["verdict"] == "all" else [((table["verdict"] == at["verdict"]).sum(), len(table))]
+
+
+def claims():
+    return tl.evaluate_claims(maintained=tl.load_prices("maintained", as_of="2026-06-12"))
+
+
+def simulated_router():
+    outcomes = tl.simulate_outcomes(4_000, seed=7, prices=tl.load_prices("article"))
+    score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
+    return widgets.RouterExplorer(outcomes, score, weak="claude-haiku-4-5", strong="claude-opus-4-8")
+
+
+def samples():
+    return widgets.SampleExplorer(recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002)
+
+
+# One line for each control: the twin, with the notebook's default parameters, and its facts. In the order of the pages.
+CONTROLS = {
+    "00_start_here": [(lambda: widgets.TierExplorer(tl.load_prices("article"), requests_per_day=10_000), tier_facts)],
+    "01_pricing": [
+        (lambda: widgets.CostExplorer({"article": tl.load_prices("article"), "maintained": november()}), cost_facts)
+    ],
+    "02_scaling_costs": [(lambda: widgets.CurveExplorer(november(), requests_per_day=100_000), curve_facts)],
+    "03_match_tasks_to_tiers": [
+        (lambda: widgets.TaskExplorer(tl.load_prices("article"), requests_per_day=10_000), task_facts),
+        (lambda: widgets.DecisionChecklist(tl.load_prices("maintained", as_of="2026-06-12")), checklist_facts),
+    ],
+    "04_routing": [(simulated_router, router_facts)],
+    "05_live_sampling": [(samples, sample_facts)],
+    "06_speed_and_limits": [(lambda: widgets.LatencyExplorer(tl.load_prices("article"), hour_usd=20.0), speed_facts)],
+    "07_reasoning_and_distillation": [(distillation, distillation_facts)],
+    "08_article_claims": [(lambda: widgets.ClaimExplorer(claims()), claim_facts)],
+}
+APP = [
+    (
+        lambda: widgets.CostExplorer({"June (article)": tl.load_prices("article"), "November (maintained)": november()}),
+        cost_facts,
+    ),
+    *CONTROLS["02_scaling_costs"],
+    (lambda: widgets.TaskExplorer(tl.load_prices("article")), task_facts),
+    *CONTROLS["04_routing"],
+    *CONTROLS["05_live_sampling"],
+    (lambda: widgets.LatencyExplorer(tl.load_prices("article")), speed_facts),
+    (lambda: widgets.DistillationExplorer(november()), distillation_facts),
+]
+WORKSHOP = [
+    path.relative_to(paths.NOTEBOOKS)
+    for kind in ("solutions", "exercises")
+    for path in sorted((paths.NOTEBOOKS / "workshop" / kind).glob("*.ipynb"))[:1]
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,33 +221,179 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(folder):
-    with browser.serving_lab(folder) as address:
+    with browser.serving_lab(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app():
+    with browser.serving_app() as address:
         yield address
 
 
 @pytest.fixture
 def page(chromium, request):
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    """A page that keeps what it asked for and logged; its picture is kept where a test fails."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(1000 * browser.WAIT_S)
     page = context.new_page()
     page.asked, page.logged = [], []
     page.on("request", lambda asked: page.asked.append(asked.url))
     page.on("console", lambda said: page.logged.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.logged.append(str(error)))
+    failed = request.session.testsfailed
     yield page
+    if request.session.testsfailed > failed:
+        (paths.BUILD / "browser").mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=paths.BUILD / "browser" / f"{re.sub(r'[^a-z0-9_]+', '-', request.node.name)}.png")
     context.close()
 
 
-def test_the_first_notebook_runs_and_its_control_moves(lab, page):
-    page.goto(lab("00_start_here.ipynb"))
+def foreign(page):
+    """Addresses beyond this machine that a page asked for."""
+    return [url for url in page.asked if not re.match(r"(data|blob|about):|http://127\.0\.0\.1:|file:", url)]
+
+
+def files(folder):
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if ".ipynb_checkpoints" not in name.parts}  # Lab's own
+
+
+def assert_facts(panel, facts):
+    """The arithmetic of what a page shows; how many facts there were."""
+    found = facts(panel.values(), panel.table())
+    for shown, expected in found:
+        assert shown == pytest.approx(expected, rel=2e-3, abs=0.011), (panel.values(), panel.text())
+    return len(found)
+
+
+def assert_moves(panel, facts, names=None):
+    """Move every control, or those of `names`, by keyboard and by mouse; figure, sentence, table and arithmetic follow."""
+    panel.check()
+    checked, changed = assert_facts(panel, facts), {}
+    for name in names or panel.twin.controls:
+        for by in ("keyboard", "mouse"):
+            changed[by] = panel.move(name, by) or changed.get(by, False)
+            checked += assert_facts(panel, facts)
+    assert changed == {"keyboard": True, "mouse": True}, "figure and text did not both change"
+    assert checked, "no shown number was compared with arithmetic"
+
+
+def open_in_lab(lab, page, folder, notebook):
+    """Open and run a notebook; none of its cells fails, none is left out, and no file is changed by it."""
+    before = files(folder)
+    page.goto(lab.address(notebook))
     prompts = browser.run_all(page)
     assert prompts == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
-    assert page.locator(browser.ERRORS).count() == 0
-    twin = tl.widgets.TierExplorer(tl.load_prices("article"), requests_per_day=10_000)
-    panel = browser.Panel(page, page.locator(".jp-OutputArea-output .widget-vbox").first, twin)
-    panel.check()
-    for control in twin.controls.values():
-        for by in ("keyboard", "mouse"):
-            print(by, control.description, panel.move(control, by), panel.twin.summary)
-    print(panel.table())
-    print(page.logged, {u for u in page.asked if "127.0.0.1" not in u and not u.startswith(("data:", "blob:"))})
+    assert page.locator(browser.ERRORS).all_text_contents() == []
+    assert files(folder) == before
+
+
+@needs_browser
+class TestLab:
+    @pytest.mark.parametrize("stem", [path.stem for path in report.find_all()])
+    def test_a_notebook_runs_and_its_controls_move(self, lab, page, folder, stem, tmp_path):
+        open_in_lab(lab, page, folder, f"{stem}.ipynb")
+        boxes = page.locator(browser.BOXES)
+        assert boxes.count() == len(CONTROLS.get(stem, []))
+        for place, (twin, facts) in enumerate(CONTROLS.get(stem, [])):
+            panel = browser.Panel(page, boxes.nth(place), twin())
+            if isinstance(panel.twin, widgets.DecisionChecklist):
+                walk_the_checklist(panel, facts, tmp_path)
+            else:
+                assert_moves(panel, facts)
+        assert foreign(page) == [] and page.logged == []
+        lab.end_kernels(page)
+
+    @pytest.mark.parametrize("notebook", WORKSHOP, ids=str)
+    def test_a_workshop_notebook_runs(self, lab, page, folder, notebook):
+        open_in_lab(lab, page, folder, notebook)
+        assert foreign(page) == [] and page.logged == []
+        lab.end_kernels(page)
+
+
+def walk_the_checklist(panel, facts, folder):
+    """Every step is opened, by keyboard and by mouse in turn, and moved through; the last one files a record."""
+    onward = panel.box.get_by_role("button", name="Next step")
+    steps = [
+        [name for name, control in panel.twin.controls.items() if control in step.children]
+        for step in panel.twin.steps.children
+    ]
+    for place, names in enumerate(steps):
+        if place % 2:
+            onward.press("Enter")
+        elif place:
+            onward.click()
+        if names:
+            panel.box.get_by_text(panel.twin.controls[names[0]].description, exact=True).wait_for()
+            assert_moves(panel, facts, names)
+    for label, text in {"title": "Tier of the chatbot", "owner": "platform", "folder": str(folder)}.items():
+        panel.part(getattr(panel.twin, label)).locator("input").fill(text)
+    panel.box.get_by_role("button", name="File the decision record").click()
+    panel.box.get_by_text("Filed: ").wait_for()
+    [file] = folder.glob("*.md")
+    record = tl.load_record(file)
+    assert (record.title, record.owner) == ("Tier of the chatbot", "platform")
+    assert {row["tier"] for row in record.candidates if row["model_id"] == record.model_id} == {panel.twin.found.tier}
+    assert record.workload["requests_per_day"] == panel.twin.controls["requests_per_day"].value
+
+
+@needs_browser
+class TestApp:
+    def test_the_page_has_every_control_and_asks_for_nothing(self, app, page):
+        page.goto(app)
+        boxes = page.locator(browser.BOXES)
+        boxes.nth(len(APP) - 1).wait_for()
+        assert page.title() == "Which model tier does the job?" and boxes.count() == len(APP)
+        assert page.locator(".jp-CodeCell .jp-InputArea, .cm-editor, .highlight").count() == 0  # no code
+        for place, (twin, facts) in enumerate(APP):
+            panel = browser.Panel(page, boxes.nth(place), twin())
+            assert_moves(panel, facts, names=list(panel.twin.controls)[:2])
+        assert page.locator(browser.ERRORS).count() == 0
+        assert_differences_are_noticed(panel)
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert foreign(page) == [] and page.logged == []
+
+
+def assert_differences_are_noticed(panel):
+    """These tests would fail: a twin with another sentence, another number or another picture is not what the page shows."""
+    panel.check(seconds=1)
+    right = panel.twin.text.value, bytes(panel.twin.image.value)
+    for words, picture in [(right[0].replace("</p>", ".</p>"), right[1]), (right[0], right[1] + b"x")]:
+        panel.twin.text.value, panel.twin.image.value = words, picture  # a value that does not change draws nothing
+        with pytest.raises(AssertionError, match="expected: "):
+            panel.check(seconds=0.2)
+    panel.twin.redraw()
+    panel.check(seconds=1)
+
+
+@needs_browser
+class TestReport:
+    def test_pages_of_stored_outputs_log_and_ask_nothing(self, page, tmp_path):
+        for notebook in report.find_all():
+            text, _ = pages.page(nbformat.read(notebook, as_version=4), stem=notebook.stem)
+            (tmp_path / f"{notebook.stem}.html").write_text(text, encoding="utf-8")
+        self.look(page, tmp_path)
+
+    def test_a_report_that_was_run_has_its_control(self, page, tmp_path):
+        report.run(["00_start_here"], out=tmp_path)
+        self.look(page, tmp_path)
+        page.goto((tmp_path / "00_start_here.html").as_uri())
+        assert page.locator(".control").count() == 1
+
+    @staticmethod
+    def look(page, folder):
+        for file in sorted(folder.glob("*.html")):
+            page.goto(file.as_uri())
+            assert page.locator("h1").count() == 1
+            assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert foreign(page) == [] and page.logged == []
+
+
+def test_every_control_of_the_notebooks_is_moved():
+    for path in report.find_all():
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        named = re.findall(r"tl\.widgets\.(\w+)\(", source)
+        assert named == [type(twin()).__name__ for twin, _ in CONTROLS.get(path.stem, [])], path.stem
+        assert named or not re.match(r"0[1-7]_", path.stem), f"{path.stem} has no control"
