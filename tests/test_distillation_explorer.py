@@ -18,7 +18,7 @@ SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000,
 @pytest.fixture
 def explorer(article):
     control = DistillationExplorer(article, student_usd=0.0005, hour_usd=50, gap_room=0.0, relabel_share=1.0)
-    settings = {**SHAPE, "hours": 10, "relabel": None, "drift": 0.0, "gap": 0.0, "error_usd": 0.10}
+    settings = {**SHAPE, "hours": 10, "relabel": 0, "drift": 0.0, "gap": 0.0, "error_usd": 0.10}
     for name, value in settings.items():
         control.controls[name].value = value
     return control

@@ -10,7 +10,7 @@ from tierlab.widgets.explorer import WIDE, Explorer, choice, nice_slider
 
 OWN = "a classifier of your own"
 _HOURS = (0, 1, 2, 5, 10, 20, 40, 80, 160, 320)
-_RELABEL = [("never", None), ("every month", 1), ("every 3 months", 3), ("every 6 months", 6), ("every 12 months", 12)]
+_RELABEL = [("never", 0), ("every month", 1), ("every 3 months", 3), ("every 6 months", 6), ("every 12 months", 12)]
 _ERROR_USD = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ROWS = {
     "fixed_usd": "once, before the first request (USD)",
@@ -101,7 +101,7 @@ class DistillationExplorer(Explorer):
             student_error=(max(least + gap - self.gap_room, 0), least + gap + self.gap_room),
             error_cost_usd=error_usd,
             drift=drift,
-            relabel_months=relabel,
+            relabel_months=relabel or None,  # no None in the list: a dropdown would show nothing as chosen
             relabel_share=self.relabel_share,
         )
 
