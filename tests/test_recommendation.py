@@ -181,17 +181,17 @@ class TestRecommendation:
             task="customer_support", error_cost_usd=1, prices=article, provider="anthropic", error_counts={"mid": (6, 80)}
         )
         row = found.table.set_index("tier").loc["mid"]
-        assert row["error_rate"] == 6 / 80
+        assert row["error_rate"] == pytest.approx(6.5 / 81)  # the mean of Beta(6.5, 74.5)
         assert row[["error_low", "error_high"]].tolist() == pytest.approx(beta(6.5, 74.5).ppf([0.025, 0.975]))
 
-    def test_samples_give_one_minus_the_mean_score(self, article):
+    def test_samples_give_one_minus_the_mean_score_and_half_an_error(self, article):
         scores = {"claude-haiku-4-5": [1] * 80 + [0] * 20, "claude-opus-4-8": [1] * 95 + [0] * 5}
         samples = pd.concat(
             pd.DataFrame({"prompt_id": range(100), "model_id": m, "score": s, "cost_usd": 0.001}) for m, s in scores.items()
         )
         found = recommend(error_cost_usd=1, prices=article, samples=samples)
         assert found.table.set_index("model_id")["error_rate"].to_dict() == pytest.approx(
-            {"claude-opus-4-8": 0.05, "claude-haiku-4-5": 0.20}
+            {"claude-opus-4-8": 5.5 / 101, "claude-haiku-4-5": 20.5 / 101}
         )
         assert found.tier == "flagship" and found.basis == "samples" and found.table["best_share"].iloc[0] > 0.99
 
@@ -218,12 +218,216 @@ class TestRecommendation:
         )
 
 
+def answers(**scores):
+    """A samples table: model -> scores of prompts 0, 1, ...; None is no score."""
+    names = {"haiku": "claude-haiku-4-5", "opus": "anthropic/claude-opus-4-8"}
+    rows = [(i, names[m], s, "ok" if s is not None else "truncated") for m, own in scores.items() for i, s in enumerate(own)]
+    return pd.DataFrame(rows, columns=["prompt_id", "model_id", "score", "status"]).assign(cost_usd=0.001)
+
+
+class TestSamples:
+    """Error rates of samples: on the same examples, in whole examples, and never certain."""
+
+    def rates(self, article, samples, **asked):
+        found = recommend(error_cost_usd=1, prices=article, samples=samples, **asked)
+        return found, found.table.set_index("model_id")["error_rate"]
+
+    def test_models_are_compared_on_the_examples_that_both_have(self, article):
+        """Haiku was asked the first 50, all right; Opus 100, of which the second half is hard."""
+        found, rate = self.rates(article, answers(haiku=[1] * 50, opus=[1] * 50 + [0] * 25 + [1] * 25))
+        assert rate.tolist() == pytest.approx([0.5 / 51] * 2)
+        assert any("50 of 100 examples that every candidate has a score on" in line for line in found.grounds)
+
+    def test_a_cut_off_answer_is_set_aside_or_wrong_as_you_say(self, article):
+        samples = answers(haiku=[1] * 80 + [None] * 20, opus=[1] * 80 + [0] * 20)
+        _, aside = self.rates(article, samples)
+        _, wrong = self.rates(article, samples, truncated="wrong")
+        assert aside["claude-haiku-4-5"] == pytest.approx(0.5 / 81) and wrong["claude-haiku-4-5"] == pytest.approx(20.5 / 101)
+
+    def test_groups_widen_the_interval_and_leave_the_mean(self, article):
+        samples = answers(haiku=[1] * 80 + [0] * 20, opus=[1] * 100)
+        grouped = samples.assign(group=[f"g{min(i, 80)}" for i in samples["prompt_id"]])  # the twenty wrong ones are one group
+        (one, flat), (two, clustered) = self.rates(article, samples), self.rates(article, grouped)
+        assert flat["claude-haiku-4-5"] == pytest.approx(clustered["claude-haiku-4-5"]) == pytest.approx(20.5 / 101)
+        width = [
+            f.table.set_index("model_id").loc["claude-haiku-4-5", ["error_low", "error_high"]].diff().iloc[1]
+            for f in (one, two)
+        ]
+        assert width[1] > 2 * width[0]
+
+    def test_no_error_seen_is_not_never(self, article):
+        found, rate = self.rates(article, answers(haiku=[1] * 10, opus=[1] * 10))
+        row = found.table.set_index("model_id").loc["claude-haiku-4-5"]
+        low, high = beta(0.5, 10.5).ppf([0.025, 0.975])
+        assert rate["claude-haiku-4-5"] == pytest.approx(0.5 / 11)
+        assert [row["error_low"], row["error_high"]] == pytest.approx([low, high], abs=0.02)
+        assert 0.3 < row["best_share"] < 0.7 and (found.table["low"] <= found.table["expected_usd"]).all()
+
+    def test_without_groups_the_draws_are_jeffreys_beta(self, article):
+        found, _ = self.rates(article, answers(haiku=[1] * 70 + [0] * 30, opus=[1] * 90 + [0] * 10))
+        for model, wrong in (("claude-haiku-4-5", 30), ("claude-opus-4-8", 10)):
+            row = found.table.set_index("model_id").loc[model]
+            assert [row["error_low"], row["error_high"]] == pytest.approx(
+                beta(wrong + 0.5, 100.5 - wrong).ppf([0.025, 0.975]), abs=0.01
+            )
+
+    def test_names_of_any_spelling_are_priced_by_the_catalogue(self, article):
+        found, _ = self.rates(article, answers(haiku=[1, 0] * 30, opus=[1] * 60))
+        assert found.table.set_index("model_id")["price_usd"].to_dict() == pytest.approx(
+            {"claude-haiku-4-5": 0.002, "claude-opus-4-8": 0.010}
+        )
+        assert found.table["price_basis"].eq("catalogue").all()
+
+    def test_one_model_outside_the_catalogue_puts_all_on_the_samples_price(self, article):
+        samples = answers(haiku=[1, 0] * 30, opus=[1] * 60).replace({"model_id": {"claude-haiku-4-5": "mine"}})
+        found, _ = self.rates(article, samples)
+        assert found.table["price_usd"].eq(0.001).all() and found.table["price_basis"].eq("samples").all()
+
+    def test_a_table_without_costs_will_do_where_the_catalogue_has_prices(self, article):
+        _, rate = self.rates(article, answers(haiku=[1, 0] * 30, opus=[1] * 60).drop(columns="cost_usd"))
+        assert len(rate) == 2
+
+    @pytest.mark.parametrize("column", ["model_id", "score", "prompt_id"])
+    def test_a_missing_column_is_named(self, article, column):
+        with pytest.raises(ValueError, match=column):
+            recommend(error_cost_usd=1, prices=article, samples=answers(haiku=[1], opus=[1]).drop(columns=column))
+
+
+class TestWorkloads:
+    def test_volume_does_not_move_the_price_of_a_request(self, article):
+        asked = {
+            "error_cost_usd": 0,
+            "prices": article,
+            "provider": "anthropic",
+            "error_rates": dict.fromkeys(("small", "mid", "flagship"), 0),
+        }
+        one = recommend(workload=tl.Workload(requests_per_day=(100, 10_000)), **asked).table
+        assert (
+            one["best_share"].iloc[0] == 1
+            and np.allclose(one["low"], one["expected_usd"])
+            and np.allclose(one["high"], one["expected_usd"])
+        )
+
+    def test_a_range_of_lengths_moves_all_models_together(self, article):
+        """Haiku is the cheapest at every length, so in every draw."""
+        found = recommend(error_cost_usd=0, prices=article, provider="anthropic", error_rates=dict.fromkeys(("small", "mid", "flagship"), 0),
+                          workload=tl.Workload(requests_per_day=1, input_tokens=(100, 20_000)))  # fmt: skip
+        row = found.table.iloc[0]
+        assert row["tier"] == "small" and row["best_share"] == 1
+        # 100 to 20,000 input tokens at 1 USD and 300 output tokens at 5 USD a million
+        assert 0.0016 <= row["low"] < row["expected_usd"] < row["high"] <= 0.0215
+
+    def test_a_range_that_leaves_the_window_puts_the_model_aside(self):
+        june = tl.load_prices("maintained", as_of="2026-06-12")
+        found = recommend(task="summarisation", error_cost_usd=9, prices=june, provider="openai",
+                          workload=tl.Workload(requests_per_day=1, input_tokens=(100, 250_000)))  # fmt: skip
+        assert "do not fit" in found.table.set_index("model_id").at["gpt-4o", "note"] and found.model_id == "gpt-5.5"
+
+    def test_nobody_waits_for_what_is_in_batch(self, maintained):
+        asked = {
+            "task": "customer_support",
+            "error_cost_usd": 0.1,
+            "prices": maintained,
+            "provider": "anthropic",
+            "second_usd": 0.01,
+        }
+        full, half, none = (
+            recommend(workload=tl.Workload(requests_per_day=1, batch_share=b), **asked).table.set_index("tier")["time_usd"]
+            for b in (1, 0.5, 0)
+        )
+        assert (full == 0).all() and np.allclose(half, none / 2) and (none > 0).all()
+
+
+class TestCandidates:
+    def test_a_model_that_is_not_launched_cannot_be_chosen(self):
+        june = tl.load_prices("maintained", as_of="2026-06-12")
+        found = recommend(
+            task="customer_support", error_cost_usd=1, prices=june, models=["claude-opus-5-5", "claude-haiku-4-5"]
+        )
+        assert found.model_id == "claude-haiku-4-5" and "not launched before" in found.table["note"].iloc[-1]
+
+    def test_a_choice_that_retires_before_the_review_says_so(self, maintained):
+        found = recommend(task="customer_support", error_cost_usd=0.001, prices=maintained, models=["gpt-4o", "gpt-5.5"])
+        assert found.model_id == "gpt-4o" and "retires on 2027-01-14, before the next review" in found.reason
+
+    def test_a_model_without_the_rate_stands_aside_and_the_others_are_weighed(self):
+        june = tl.load_prices("maintained", as_of="2026-06-12")
+        found = recommend(task="customer_support", error_cost_usd=1, prices=june, provider="google",
+                          workload=tl.Workload(requests_per_day=1, batch_share=0.5, cache_hit_rate=0.5))  # fmt: skip
+        out = found.table[found.table["expected_usd"].isna()]
+        assert out["note"].str.startswith("no figure").all() and len(found.table) == 3 and len(out) == 1
+
+    def test_one_candidate_is_no_comparison(self, article):
+        found = recommend(task="customer_support", error_cost_usd=1, prices=article, models=["claude-haiku-4-5"])
+        assert "nothing was compared" in found.reason and "say otherwise" not in found.reason
+
+    def test_equal_candidates_share_the_draws(self, article):
+        found = recommend(error_cost_usd=1, prices=article, models=["claude-haiku-4-5", "claude-opus-4-8"], seconds={"small": 1, "flagship": 1},
+                          error_rates={"small": 0.108, "flagship": 0.1})  # fmt: skip
+        assert found.table["expected_usd"].tolist() == pytest.approx([0.11, 0.11]) and found.table[
+            "best_share"
+        ].tolist() == pytest.approx([0.5, 0.5])
+        assert not any("-0" in str(row) for row in found.reason.split())
+
+    def test_counted_agents_hold_their_tool_calls_and_the_others_do_not(self, article):
+        asked = {
+            "task": "agentic_tools",
+            "error_cost_usd": 2,
+            "prices": article,
+            "provider": "openai",
+            "error_counts": {"mid": (6, 80)},
+        }
+        rate = recommend(**asked).table.set_index("tier")["error_rate"]
+        assert rate["mid"] == pytest.approx(6.5 / 81) and rate["small"] == pytest.approx(1 - (1 - 0.45) * (1 - 0.04) ** 5)
+        with pytest.raises(ValueError, match="hold their tool calls already"):
+            recommend(**(asked | {"error_counts": dict.fromkeys(("small", "mid", "flagship"), (6, 80)), "tool_calls": 5}))
+
+    def test_an_error_cost_may_be_a_range(self, article):
+        found = recommend(task="customer_support", error_cost_usd=(0.1, 0.01, 1.0), prices=article, provider="anthropic")
+        point = recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic")
+        assert found.table["expected_usd"].tolist() == pytest.approx(point.table["expected_usd"].tolist())
+        assert (found.table["high"] > point.table["high"]).all() and found.table["best_share"].iloc[0] < point.table[
+            "best_share"
+        ].iloc[0]
+
+
+class TestFlipsAreComplete:
+    """Over a grid of each quantity the cheapest model changes where the table says, and nowhere nearer."""
+
+    @settings(max_examples=15)
+    @given(st.floats(0.01, 5), st.tuples(*[st.floats(0.01, 0.5)] * 3), st.floats(0, 0.005))
+    def test_every_row(self, cost, rates, second):
+        article = tl.load_prices("article")
+        errors = dict(zip(("small", "mid", "flagship"), rates, strict=True))
+        times = {"small": 2.0, "mid": 4.0, "flagship": 6.0}
+        found = recommend(
+            error_cost_usd=cost, second_usd=second, error_rates=errors, prices=article, provider="anthropic", seconds=times
+        )
+        table = found.table.set_index("model_id")
+        for row in found.flips[found.flips["note"] == ""].itertuples():
+            top = {"share": 1.0, "times": 10.0}.get(row.unit, 50.0)
+            for value in np.linspace(0, top, 41)[1:-1]:
+                own = table[["price_usd", "error_rate", "seconds"]].assign(C=cost, V=second)
+                if row.what.startswith(("price of", "error rate of")):
+                    model, column = row.what.rsplit(" ", 1)[1], "price_usd" if row.what.startswith("price") else "error_rate"
+                    own.loc[model, column] = value * (own.at[model, column] if column == "price_usd" else 1)
+                else:
+                    own["C" if "error" in row.what else "V"] = value
+                total = own["price_usd"] + own["error_rate"] * own["C"] + own["seconds"] * own["V"]
+                inside = (np.isnan(row.below) or value > row.below) and (np.isnan(row.above) or value < row.above)
+                slack = 1e-9 * total.min()
+                assert (total[found.model_id] <= total.min() + slack) == inside or abs(
+                    total.drop(found.model_id).min() - total[found.model_id]
+                ) < 1e-6
+
+
 class TestNextStep:
     @pytest.mark.parametrize(
         ("asked", "step", "words"),
         [
             ({}, 3, "Put a figure on an error"),
             ({"error_cost_usd": 0.1}, 4, "claude-sonnet-4-6"),
+            ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "1 are few"),
             ({"error_cost_usd": 0.1, "error_counts": {"mid": (6, 80)}}, 5, "claude-haiku-4-5"),
             (
                 {"error_cost_usd": 0.1, "error_counts": {"mid": (1, 80), "small": (40, 80), "flagship": (1, 80)}},
@@ -254,8 +458,14 @@ class TestNextStep:
         ({"error_cost_usd": 1}, "where do errors come from"),
         ({"error_rates": {"small": 0.1, "mid": 0.1, "flagship": 0.1}}, "what does an error cost"),
         ({"task": "code_review", "provider": "opnai"}, "did you mean 'openai'"),
-        ({"task": "code_review", "models": ["gpt-4-o"]}, "did you mean 'gpt-4o'"),
-        ({"task": "code_review", "error_cost_usd": -1}, "0 or more"),
+        ({"task": "code_review", "provider": None, "models": ["gpt-4-o"]}, "did you mean 'gpt-4o'"),
+        ({"task": "code_review", "error_cost_usd": -1}, "from 0 up"),
+        ({"task": "code_review", "error_cost_usd": float("nan")}, "from 0 up"),
+        ({"task": "code_review", "second_usd": float("inf")}, "0 or more"),
+        ({"task": "code_review", "tool_calls": -3}, "whole number"),
+        ({"task": "code_review", "workload": tl.Workload(requests_per_day=0)}, "requests_per_day is 0"),
+        ({"task": "code_review", "models": ["gpt-4o"]}, "the candidates are named already"),
+        ({"task": "code_review", "provider": None, "error_counts": {"mid": (6, 80)}}, "the tier of 3 candidates"),
         ({"error_cost_usd": 1, "error_rates": {"small": 2, "mid": 0, "flagship": 0}}, "shares 0-1"),
         ({"error_cost_usd": 1, "error_rates": {"small": 0.1}}, "nothing for claude-sonnet-4-6"),
         ({"error_cost_usd": 1, "error_rates": {"smal": 0.1}}, "did you mean 'small'"),

@@ -13,4 +13,4 @@ def usd(value):
     """
     size = abs(value)
     digits = 0 if size >= 100 or size == 0 else 2 if size >= 0.1 else 1 - math.floor(math.log10(size))
-    return f"${value:,.{digits}f}"
+    return f"${value + 0.0:,.{digits}f}"  # adding zero turns -0.0 into 0.0
