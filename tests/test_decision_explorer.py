@@ -9,7 +9,7 @@ import pytest
 
 import tierlab as tl
 from tierlab import plots, widgets
-from tierlab.recommendation import CHECKLIST
+from tierlab.checklist import CHECKLIST
 from tierlab.record import load_record
 
 

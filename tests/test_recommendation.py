@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 import tierlab as tl
+from tierlab.checklist import CHECKLIST
 from tierlab.decision import assumed, error_with_tools, expected_cost, indifference, load_assumptions, load_tasks, task_places
 from tierlab.options import weigh
-from tierlab.recommendation import CHECKLIST, recommend
+from tierlab.recommendation import recommend
 
 PAIR = {"models": ["claude-haiku-4-5", "claude-opus-4-8"], "error_rates": {"small": 0.10, "flagship": 0.05}}
 shares = st.floats(0, 1)

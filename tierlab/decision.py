@@ -172,8 +172,8 @@ def indifference(costs, gaps):
     Parameters
     ----------
     costs : DataFrame
-        provider, tier, cost_usd (of any equal number of requests, `requests` of them), as of `tierlab.daily_cost`
-        divided by its requests: USD per request.
+        provider, tier, cost_usd: USD per request, as `tierlab.daily_cost` gives for one request a day. One model per
+        provider and tier.
     gaps : array_like of float
         How many more requests the cheaper tier answers wrongly, share 0-1, above 0.
 
@@ -182,6 +182,11 @@ def indifference(costs, gaps):
     DataFrame
         provider, cheap, dear (tiers), gap, error_cost_usd: above it the dearer tier is the cheaper choice.
         A pair whose dearer tier is not dearer has no row.
+
+    Raises
+    ------
+    ValueError
+        For a gap of 0 or less, or two models of one tier.
 
     Notes
     -----
@@ -196,6 +201,10 @@ def indifference(costs, gaps):
     gaps, rows = np.asarray(gaps, float), []
     if (gaps <= 0).any():
         raise ValueError("a gap of zero or less has no break-even: there is nothing that the dearer tier saves")
+    if (twice := costs[costs.duplicated(["provider", "tier"])]).size:
+        raise ValueError(
+            f"{twice.iloc[0]['provider']} has two models of the tier {twice.iloc[0]['tier']}; one of each is needed"
+        )
     for provider, own in costs.groupby("provider", sort=False):
         price = own.set_index("tier")["cost_usd"]
         for cheap, dear in (("small", "mid"), ("mid", "flagship"), ("small", "flagship")):

@@ -22,7 +22,10 @@ def controls():
     yield widgets.CostExplorer({"article": article, "maintained": maintained})
     yield widgets.CurveExplorer(article)
     yield widgets.TaskExplorer(article)
-    yield widgets.DecisionChecklist(maintained)
+    checklist = widgets.DecisionChecklist(maintained)
+    for tier in tl.TIERS:
+        checklist.controls[f"{tier}_examples"].value = 80  # wrong answers of no examples are a mistake
+    yield checklist
     outcomes = tl.simulate_outcomes(2_000, seed=0, prices=article)
     score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
     tiers = outcomes.drop_duplicates("tier").set_index("tier")["model_id"]

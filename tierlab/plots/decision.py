@@ -1,5 +1,7 @@
 """Figures of the decision: what a request costs all in, and the map of error cost against error gap."""
 
+from itertools import cycle
+
 import matplotlib as mpl
 import numpy as np
 
@@ -92,7 +94,7 @@ def indifference_map(lines, *, tasks=None, ax=None):
     cheap, dear = pairs.iloc[0]
     ax = axes(ax, height=4.6)
     ends = []
-    for (provider, line), dash in zip(lines.groupby("provider", sort=False), ("-", "--", "-.", ":"), strict=False):
+    for (provider, line), dash in zip(lines.groupby("provider", sort=False), cycle(("-", "--", "-.", ":")), strict=False):
         ax.plot(100 * line["gap"], line["error_cost_usd"], color=INK, ls=dash, lw=1.6)
         last = line.iloc[-1]
         ends.append((100 * last["gap"], last["error_cost_usd"], PROVIDER_NAMES.get(provider, provider), INK))

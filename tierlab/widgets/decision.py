@@ -7,9 +7,9 @@ import ipywidgets
 
 import tierlab as tl
 from tierlab import paths, plots
+from tierlab.checklist import CHECKLIST
 from tierlab.decision import assumed, load_tasks
 from tierlab.options import weigh
-from tierlab.recommendation import CHECKLIST
 from tierlab.style import usd
 from tierlab.widgets.explorer import ALL, WIDE, Explorer, choice, nice_slider, share_slider
 
@@ -81,7 +81,7 @@ class TaskExplorer(Explorer):
         return self.found.table
 
     def draw(self, ax, table, **_):
-        plots.expected_costs(table, interval="90% of draws over prices and times", ax=ax)
+        plots.expected_costs(table, interval="90% of draws over what is not set above", ax=ax)
 
     def words(self, table, *, task, error_usd, **_):
         best = self.found.running().iloc[0]
