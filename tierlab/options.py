@@ -1,6 +1,6 @@
 """The models that could do a task, side by side: what a request costs on each, all in, and how sure that is."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,13 @@ from tierlab.decision import assumed, error_with_tools, expected_cost
 from tierlab.error_rates import Errors, error_rates_of, ranged, spread
 from tierlab.names import TIERS, unknown
 from tierlab.outcomes import as_tiers
-from tierlab.scaling import APPROXIMATE_BAND, daily_cost
+from tierlab.request_prices import request_prices
 from tierlab.scored import scored_rows
-from tierlab.workload import NUMERIC, Workload
+from tierlab.workload import Workload
 
 DRAWS = 1_000
 INTERVAL = f"90% of {DRAWS:,} draws over the stated ranges"
 AGENT_CALLS = 5  # tool calls of an agentic request where none are given: an assumption
-_WORKLOADS = 16  # workloads drawn from a range: each prices every model
 _COLUMNS = ["provider", "tier", "model_id", "price_usd", "price_basis", "error_rate", "error_low", "error_high", "seconds",
             "error_usd", "time_usd", "expected_usd", "low", "high", "best_share", "note"]  # fmt: skip
 
@@ -86,7 +85,9 @@ def weigh(*, prices, task=None, error_cost_usd=None, workload=None, provider=Non
     _check(workload, second_usd, tool_calls, provider, models, samples)
     samples = None if samples is None else _resolved(samples, prices)
     names, tiers = _candidates(prices, provider, models, samples, own_prices or {})
-    price, price_draws = _prices(names, tiers, workload, prices, samples, own_prices or {}, rng, notes)
+    price, price_draws = request_prices(
+        names, tiers, workload, prices, samples=samples, own_prices=own_prices or {}, draws=DRAWS, rng=rng, notes=notes
+    )
     asked = {"task": task, "tasks": tasks, "samples": samples, "error_rates": _keyed(error_rates, prices, names),
              "error_counts": _keyed(error_counts, prices, names), "truncated": truncated}  # fmt: skip
     errors = error_rates_of(names, tiers, draws=DRAWS, rng=rng, notes=notes, **asked)
@@ -185,90 +186,6 @@ def _candidates(prices, provider, models, samples, own_prices):
         sampled = as_tiers(samples).drop_duplicates("model_id").set_index("model_id")["tier"].to_dict()
     tiers = [slots.get(name) or (own[name] if isinstance(own.get(name), str) else sampled.get(name, "")) for name in names]
     return names, pd.Series(tiers, index=names)
-
-
-def _prices(names, tiers, workload, prices, samples, own_prices, rng, notes):
-    """provider, tier, price_usd (USD per request), price_basis and note by model, and draws of the price."""
-    known = set(prices.frame["model_id"])
-    table = pd.DataFrame({"provider": "", "tier": tiers, "note": "", "price_basis": "catalogue", "price_usd": np.nan},
-                         index=pd.Index(names, name="model_id"))  # fmt: skip
-    paid = _paid(names, samples)
-    unlisted = [name for name in names if name not in known]
-    if unlisted and paid.notna().all():
-        table["price_basis"], table["price_usd"] = "samples", paid
-        notes.append("the price of a request is what the samples cost on average, for every model: not the workload's tokens")
-        return table, np.tile(paid.to_numpy(), (DRAWS, 1))
-    for name in unlisted:
-        given = own_prices.get(name, paid[name])
-        basis = "given" if name in own_prices else "samples"
-        table.loc[name, ["price_usd", "price_basis"]] = given, basis
-        if np.isnan(given):
-            table.loc[name, "note"] = "no price in the catalogue and no cost in the samples"
-        else:
-            notes.append(
-                f"the price of {name} is {basis if basis == 'given' else 'what its samples cost on average'}, not the workload's tokens"
-            )
-    listed = [name for name in names if name in known]
-    draws = np.tile(table["price_usd"].to_numpy(float), (DRAWS, 1))
-    if listed:
-        at = [names.index(name) for name in listed]
-        per, flags = _listed_prices(listed, workload, prices, table, rng)
-        table.loc[listed, "price_usd"] = per[0]
-        draws[:, at] = per[rng.integers(1, len(per), DRAWS)] if len(per) > 1 else per[0]
-        rough = np.array(["approximate_price" in flags[name] for name in listed])
-        draws[:, at] *= np.where(rough, 1 + APPROXIMATE_BAND * rng.uniform(-1, 1, (DRAWS, len(at))), 1.0)
-        notes += _flag_words(flags)
-    return table, draws
-
-
-def _paid(names, samples):
-    """Mean cost of a model's answers in the samples, USD; NaN where it is not known."""
-    if samples is None or "cost_usd" not in samples:
-        return pd.Series(np.nan, index=names)
-    return samples.groupby("model_id", observed=True)["cost_usd"].mean().reindex(names)
-
-
-def _flag_words(flags):
-    words = {"approximate_price": "is approximate", "before_first_price": "is its first known one, of a later day",
-             "stale_price": "was checked long ago", "assumed_batch_rate": "has an assumed batch rate",
-             "assumed_write_rate": "has an assumed rate for cache writes"}  # fmt: skip
-    for flag, said in words.items():
-        if models := [name for name, own in flags.items() if flag in own]:
-            yield f"the price of {', '.join(models)} {said}"
-
-
-def _listed_prices(listed, workload, prices, table, rng):
-    """USD per request (first at the workload's middle, then at workloads drawn from its ranges) and flags by model."""
-    ranges = {name: ends for name, ends in workload.ranges(NUMERIC).items() if ends[0] < ends[1] and name != "requests_per_day"}
-    point = workload.point()
-    works = [point]
-    if ranges:
-        works += [replace(point, **{n: rng.uniform(*ends) for n, ends in ranges.items()}) for _ in range(_WORKLOADS)]
-    per, flags = np.empty((len(works), len(listed))), {}
-    for row, work in enumerate(works):
-        day = _daily(work, prices, listed, table)
-        per[row] = day["cost_usd"] / work.requests_per_day
-        over = day.index[day["over_window_share"] > 0]
-        table.loc[over, "note"] = [f"{day.at[m, 'over_window_share']:.0%} of the requests do not fit its window" for m in over]
-        flags = flags or day["flags"].to_dict()
-    first = prices.frame.drop_duplicates("model_id").set_index("model_id").reindex(listed)
-    table.loc[listed, "provider"] = first["provider"]
-    for column, words, out in (("launched_on", "not launched before", first["launched_on"] > prices.as_of),
-                               ("retires_on", "retired on", first["retires_on"] <= prices.as_of)):  # fmt: skip
-        table.loc[first.index[out], "note"] = [f"{words} {day:%Y-%m-%d}" for day in first.loc[out, column]]
-    per[:, table.loc[listed, "note"].ne("").to_numpy()] = np.nan
-    return per, flags
-
-
-def _daily(work, prices, listed, table):
-    """`daily_cost` by model; a model that lacks a rate stands aside with a note, the others are priced."""
-    try:
-        return daily_cost(work, prices, listed).set_index("model_id")
-    except ValueError as error:
-        if len(listed) == 1:
-            table.loc[listed[0], "note"] = f"no figure: {error}"
-            return pd.DataFrame({"cost_usd": np.nan, "over_window_share": 0.0, "flags": "", "provider": ""}, index=listed)
-        return pd.concat([_daily(work, prices, [name], table) for name in listed])
 
 
 def _with_tools(errors, tiers, task, tool_calls, tool_error_rates, rng, notes):
