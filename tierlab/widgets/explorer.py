@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tierlab.style import STYLE_FILE, usd
 
 NICE = [factor * 10**power for power in range(1, 9) for factor in (1, 2, 5)]
-WIDE = {"style": {"description_width": "19em"}, "layout": {"width": "40em"}}
+WIDE = {"style": {"description_width": "22em"}, "layout": {"width": "43em"}}
 ALL = "all"
 _HOUSE_STYLE = mpl.rc_params_from_file(STYLE_FILE, use_default_template=False) | {"figure.constrained_layout.use": False}
 
@@ -86,7 +86,10 @@ class Explorer:
     def _html(self, table, values):
         numbers = self.numbers(table, **values).rename_axis(columns=None)  # a name would become an empty column
         with pd.option_context("display.max_colwidth", None):  # otherwise long text ends in dots
-            body = numbers.to_html(index=False, border=0, na_rep="no figure", float_format=lambda value: f"{value:,.2f}")
+            style = {"index": False, "border": 0, "justify": "left", "na_rep": "no figure"}
+            body = numbers.to_html(float_format=lambda value: f"{value:,.2f}", **style)
+        # JupyterLab leaves no gap between columns, and pandas' own tables on the page style every one of this class.
+        body = body.replace(' class="dataframe"', ' cellpadding="4"', 1)
         return f'<div role="status"><p>{html.escape(self.summary)}</p>{body}</div>'
 
     def show(self):
