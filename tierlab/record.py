@@ -4,75 +4,21 @@ The form follows the architecture decision records of software teams (Nygard 201
 consequences. What the kit needs to judge the decision again stands in the head, in numbers.
 """
 
-import datetime
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from tierlab.money import usd
-from tierlab.names import unknown
-from tierlab.recommendation import CHECKLIST, REVIEW_MONTHS
-from tierlab.workload import Workload
+from tierlab.checklist import REVIEW_MONTHS
+from tierlab.record_head import CANDIDATE, KIND, SHAPE, Record, checked, workload_of
+from tierlab.record_text import body, flip_words
+from tierlab.scaling import daily_cost
+from tierlab.workload import CACHE_TTLS, Workload
 
-KIND = "tierlab decision record, version 1"
-_CANDIDATE = ("model_id", "provider", "tier", "price_usd", "error_rate", "error_low", "error_high", "seconds", "expected_usd")
-_SHAPE = ("requests_per_day", "input_tokens", "output_tokens", "input_spread", "output_spread", "turns", "cache_hit_rate",
-          "cache_ttl", "batch_share", "reasoning_share", "monthly_growth")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Record:
-    """The head of a decision record.
-
-    Attributes
-    ----------
-    title, owner : str
-    decided_on, review_on : date
-    task : str
-        "" where none was named.
-    model_id, tier, provider : str
-        The choice.
-    workload : dict
-        Fields of `tierlab.Workload`.
-    error_cost_usd, second_usd : float
-        USD per error and per second of waiting.
-    basis : str
-        Where the error rates came from.
-    examples : int
-        How many of your own examples stand behind them.
-    prices : dict
-        source, as_of.
-    candidates : list of dict
-        The models that were compared, with price_usd, error_rate and expected_usd per request.
-    flips : list of dict
-        What would change the choice: what, unit, now, below, below_to, above, above_to.
-    next_step : int
-        Step of the checklist that was next when it was filed, 1 to 7.
-    grounds : list of str
-    """
-
-    title: str
-    owner: str
-    decided_on: datetime.date
-    review_on: datetime.date
-    task: str
-    model_id: str
-    tier: str
-    provider: str
-    workload: dict
-    error_cost_usd: float
-    second_usd: float
-    basis: str
-    examples: int
-    prices: dict
-    candidates: list
-    flips: list
-    next_step: int
-    grounds: list
+__all__ = ["KIND", "Record", "file_record", "flip_words", "load_record", "workload_of"]
 
 
 def file_record(recommendation, path, *, title, owner="", decided_on=None, notes="", replace=False):
@@ -82,7 +28,7 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     ----------
     recommendation : Recommendation
     path : path
-        A Markdown file; or a folder, in which the file is named by date and title.
+        A file that ends in .md; or a folder, in which the file is named by date and title.
     title : str
         What was decided about, in a few words.
     owner : str
@@ -101,22 +47,26 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     Raises
     ------
     ValueError
-        For an empty title.
+        For an empty title, or a file that does not end in .md.
     FileExistsError
         If the file is there, and `replace` is not given.
     """
     title = " ".join(str(title).split())
     if not title:
         raise ValueError("a decision needs a title")
-    record = _record(recommendation, title, " ".join(str(owner).split()), decided_on)
     path = Path(path)
-    if path.suffix != ".md":
+    is_folder = path.is_dir() or not path.suffix
+    if not is_folder and path.suffix.lower() != ".md":
+        raise ValueError(f"{path}: a decision record is Markdown; name a file that ends in .md, or a folder")
+    record = _record(recommendation, title, " ".join(str(owner).split()), decided_on)
+    if is_folder:
         path = path / f"{record.decided_on}-{_slug(title)}.md"
     if path.exists() and not replace:
-        raise FileExistsError(f"{path} is there already; choose another title, or pass replace=True")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise FileExistsError(f"{path} is there already; choose another title, or say that it may be replaced")
     head = yaml.safe_dump({"kind": KIND} | asdict(record), sort_keys=False, allow_unicode=True, width=120)
-    path.write_text(f"---\n{head}---\n\n{_body(record, recommendation, notes)}", encoding="utf-8", newline="\n")
+    text = f"---\n{head}---\n\n{body(record, recommendation, notes)}".encode()  # whole, before a file is touched
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
     return path
 
 
@@ -137,83 +87,106 @@ def load_record(path):
         If it is no decision record, or a field is missing, unknown or of the wrong kind; names file and field.
     """
     path = Path(path)
-    parts = re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8").replace("\r\n", "\n"), re.S)
-    if not parts:
-        raise ValueError(f"{path}: no YAML head between two lines of ---; is this a decision record?")
     try:
-        head = yaml.safe_load(parts[1])
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: the head is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(head, dict) or head.pop("kind", None) != KIND:
-        raise ValueError(f"{path}: the head has no line 'kind: {KIND}'")
-    kinds = {field.name: field.type for field in fields(Record)}
-    for name in head:
-        if name not in kinds:
-            raise ValueError(f"{path}: " + unknown("field", name, kinds))
-    for name, kind in kinds.items():
-        if name not in head:
-            raise ValueError(f"{path}: field {name!r} is missing")
-        if kind is float and isinstance(head[name], int):
-            head[name] = float(head[name])
-        if not isinstance(head[name], kind) or isinstance(head[name], bool):
-            raise ValueError(f"{path}: {name} = {head[name]!r}; {kind.__name__} is needed")
-    for row in head["candidates"]:
-        if not isinstance(row, dict) or set(row) != set(_CANDIDATE):
-            raise ValueError(f"{path}: each candidate has the fields {', '.join(_CANDIDATE)}; got {row!r}")
-    for name in head["workload"]:
-        if name not in _SHAPE:
-            raise ValueError(f"{path}: workload: " + unknown("field", name, _SHAPE))
-    if head["model_id"] not in {row["model_id"] for row in head["candidates"]}:
-        raise ValueError(f"{path}: the choice {head['model_id']!r} is not among the candidates")
-    return Record(**head)
+        return checked(_head(path.read_bytes().decode("utf-8-sig")))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def workload_of(record):
-    """The workload of a record, as a `tierlab.Workload`."""
-    return Workload(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.workload.items()})
+def _head(text):
+    parts = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)", text.replace("\r\n", "\n"), re.S)
+    if not parts:
+        raise ValueError("no YAML head between two lines of ---; is this a decision record?")
+    try:
+        return yaml.safe_load(parts[1])
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a day that does not exist
+        raise ValueError(f"the head is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _record(found, title, owner, decided_on):
     settings = found.settings
     options, prices, workload = settings["options"], settings["prices"], settings["workload"]
-    decided = pd.Timestamp(decided_on or prices.as_of)
-    shape, grounds = _shape(workload), list(found.grounds)
-    if workload.table is not None:
-        grounds.append(
-            f"the workload is the mean of a table of {len(workload.table):,} requests: context steps count for the mean only"
-        )
-    table = options.running()
+    decided, ratings = pd.Timestamp(decided_on or prices.as_of), settings["ratings"] or {}
+    grounds = list(found.grounds)
+    shape = _shape(workload, grounds)
+    flips = found.flips[found.flips[["below", "above"]].notna().any(axis=1) | found.flips["note"].ne("")]
     return Record(
         title=title,
         owner=owner,
         decided_on=decided.date(),
         review_on=(decided + pd.DateOffset(months=REVIEW_MONTHS)).date(),
         task=settings["task"] or "",
+        stakes=[int(end) for end in ratings.get("stakes", ())],
+        complexity=[int(end) for end in ratings.get("complexity", ())],
         model_id=found.model_id,
         tier=found.tier,
         provider=found.provider,
         workload=shape,
-        error_cost_usd=options.error_cost_usd,
-        second_usd=options.second_usd,
+        tool_calls=int(options.tool_calls),
+        error_cost_usd=float(options.error_cost_usd),
+        error_cost_low=float(options.error_cost_low),
+        error_cost_high=float(options.error_cost_high),
+        second_usd=float(options.second_usd),
         basis=found.basis,
-        examples=settings["examples"],
+        examples=int(settings["examples"]),
         prices={"source": prices.source, "as_of": prices.as_of.date()},
-        candidates=[_plain(row) for row in table[list(_CANDIDATE)].to_dict("records")],
-        flips=[_plain(row) for row in found.flips[found.flips[["below", "above"]].notna().any(axis=1)].to_dict("records")],
-        next_step=found.step,
+        candidates=_candidates(options.running(), shape, prices, grounds),
+        flips=[_plain(row) for row in flips.to_dict("records")],
+        next_step=int(found.step),
         grounds=grounds,
     )
 
 
-def _shape(workload):
-    shape = {name: getattr(workload, name) for name in _SHAPE}
+def _candidates(table, shape, prices, grounds):
+    filed = workload_of(shape).point()
+    scale = table["price_usd"] / table["model_id"].map(lambda model: _listed_price(model, filed, prices))
+    table = table.assign(price_scale=scale.where((scale - 1).abs() > 1e-9, scale.round()))
+    if len(off := table[table["price_scale"].notna() & (table["price_scale"] != 1)]):
+        said = ", ".join(f"{model} {ratio:.3g}" for model, ratio in zip(off["model_id"], off["price_scale"], strict=True))
+        grounds.append(f"the price of a request over the catalogue's for the workload as filed, which a review keeps: {said}")
+    return [_plain(row) for row in table[list(CANDIDATE)].to_dict("records")]
+
+
+def _listed_price(model, filed, prices):
+    """USD per request of the filed workload; NaN where the catalogue cannot say."""
+    if model not in prices.rows_of:
+        return np.nan
+    try:
+        return float(daily_cost(filed, prices, [model])["cost_usd"].iloc[0]) / filed.requests_per_day or np.nan
+    except ValueError:  # a rate is missing; the price came from samples
+        return np.nan
+
+
+def _shape(workload, grounds):
+    """The fields of a workload that differ from their defaults; a table as its mean request."""
+    shape = {name: getattr(workload, name) for name in SHAPE}
     if workload.table is not None:
-        tokens = workload.mean_tokens()
-        shape["output_tokens"] = float(tokens.get("output", 0))
-        shape["input_tokens"] = float(sum(n for bucket, n in tokens.items() if bucket != "output"))
+        shape |= _mean_request(workload, grounds)
     default = {field.name: field.default for field in fields(Workload)}
-    kept = {name: value for name, value in shape.items() if value != default.get(name) or name.endswith("_tokens")}
-    return _plain({name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()})
+    kept = {name: value for name, value in shape.items() if value != default[name] or name.endswith("_tokens")}
+    return _plain({name: _plain_ends(value) if isinstance(value, tuple) else value for name, value in kept.items()})
+
+
+def _mean_request(workload, grounds):
+    point = workload.point()
+    tokens, weight = point.cells()
+    mean = {bucket: float(column @ weight) for bucket, column in tokens.items()}
+    visible = mean.pop("output") * (1 - point.reasoning_share)
+    whole, read = sum(mean.values()), mean.get("cache_read", 0.0)
+    grounds.append(f"the workload is filed as the mean of a table of {len(workload.table):,} requests")
+    shape = {"input_tokens": whole, "output_tokens": visible}
+    if workload.cache_ttl is not None or np.any(workload.cache_hit_rate):
+        return shape  # the table is whole input, and the settings split it
+    missed = {None: mean.get("uncached_input", 0.0)} | {ttl: mean.get(f"cache_write_{ttl}", 0.0) for ttl in CACHE_TTLS}
+    ttl = max(missed, key=missed.get)
+    if sum(part > 0 for part in missed.values()) > 1:
+        kinds = ", ".join(f"{part:,.4g} {f'written for {kind}' if kind else 'plain'}" for kind, part in missed.items() if part)
+        grounds.append(f"input tokens that no cache had are of several kinds ({kinds}) and are filed as the largest of them")
+    return shape | {"cache_hit_rate": read / whole if whole else 0.0, "cache_ttl": ttl}
+
+
+def _plain_ends(pair):
+    return [end.item() if isinstance(end, np.generic) else end for end in pair]
 
 
 def _plain(row):
@@ -224,58 +197,3 @@ def _plain(row):
 
 def _slug(title):
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "decision"
-
-
-def _body(record, found, notes):
-    options = found.settings["options"].running().head(9)
-    rows = [
-        f"| {row.model_id} | {row.tier} | {usd(row.price_usd)} | {row.error_rate:.1%} ({row.error_low:.1%} to {row.error_high:.1%}) "
-        f"| {usd(row.expected_usd)} | {row.best_share:.0%} |"
-        for row in options.itertuples()
-    ]
-    work = ", ".join(f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int | float) else f"{name.replace('_', ' ')} {value}"
-                     for name, value in record.workload.items())  # fmt: skip
-    flips = [f"- {line}" for line in flip_words(found.flips)] or ["- Nothing on its own."]
-    steps = [f"{n}. [{'x' if n < record.next_step else ' '}] {text}" for n, text in enumerate(CHECKLIST, 1)]
-    parts = [
-        f"# {_text(record.title)}",
-        f"Decided on {record.decided_on}" + (f" by {_text(record.owner)}" if record.owner else "") + f". Look again by **{record.review_on}**: `python -m tierlab review` with this file.",
-        "## Context",
-        f"Task: {_text(record.task or 'not named')}. Workload: {work}. An error costs {usd(record.error_cost_usd)}"
-        + (f", a second of waiting {usd(record.second_usd)}" if record.second_usd else ", waiting costs nothing") + ".",
-        f"Prices: {_text(record.prices['source'])}. Error rates: {_text(record.basis)}"
-        + (f", from {record.examples} examples" if record.examples else "") + ".",
-        "## Options",
-        "| model | tier | price per request | errors | all in per request | cheapest in |\n|---|---|---|---|---|---|\n" + "\n".join(rows),
-        "## Decision",
-        f"**{record.tier or 'no tier'}: {record.model_id}.** {found.reason}",
-        "## What would change it",
-        "\n".join(flips),
-        "## Checklist",
-        "\n".join(steps),
-        f"Next: {found.next_step}",
-    ]  # fmt: skip
-    parts += ["## Where the numbers come from", "\n".join(f"- {_text(line)}" for line in record.grounds)] * bool(record.grounds)
-    parts += ["## Notes", _text(notes)] * bool(notes.strip())
-    return "\n\n".join(parts) + "\n"
-
-
-def flip_words(flips):
-    """The table `flips` as sentences: one per quantity that can change the choice."""
-    lines = []
-    for row in flips.itertuples(index=False):
-        show = usd if row.unit == "USD" else "{:.1%}".format if row.unit == "share" else "{:.2f} times today's".format
-        sides = [
-            f"{side} {show(getattr(row, side))} it is {getattr(row, f'{side}_to')}"
-            for side in ("below", "above")
-            if getattr(row, f"{side}_to")
-        ]
-        if sides:
-            now = "" if row.unit == "times" else f" (now {show(row.now)})"
-            lines.append(f"{row.what}{now}: {'; '.join(sides)}")
-    return lines
-
-
-def _text(words):
-    """Text of others in Markdown: shown as it is, never as markup."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", words)

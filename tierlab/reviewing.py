@@ -1,14 +1,18 @@
 """The six-month review: what changed since a decision was filed, whether it still stands, and what keeping it costs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from tierlab.catalog import load_prices
+from tierlab.checklist import REVIEW_MONTHS
 from tierlab.money import usd
-from tierlab.options import weigh
-from tierlab.recommendation import REVIEW_MONTHS
-from tierlab.record import load_record, workload_of
+from tierlab.names import RATES, canonical
+from tierlab.options import INTERVAL, weigh
+from tierlab.record import Record, load_record, workload_of
+
+_ERRORS = ["error_rate", "error_low", "error_high"]
+_SAME = 1 + 1e-9  # amounts that differ by less are the same amount
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +24,13 @@ class Review:
     stands : bool
         Whether the model that was chosen is still there and still the cheapest all in.
     verdict : str
-        The same in a sentence, with the dollars.
+        The same in a sentence, with the dollars and how sure they are.
     changes : DataFrame
-        model_id, tier, kind ("price", "retired", "retires", "new"), what, before_usd, after_usd (USD per request).
+        model_id, tier, kind ("price", "retired", "retires", "out", "new"), what, before_usd, after_usd (USD per request).
     money : DataFrame
         Rows "decided" (as filed), "kept" (the choice at today's prices) and "best" (the cheapest today): model_id, tier,
-        and US dollars per day: bill_usd, errors_usd, time_usd, expected_usd.
+        and US dollars per day: bill_usd, errors_usd, time_usd, expected_usd, low_usd, high_usd
+        (`tierlab.options.INTERVAL`); best_share (share of the draws in which it is the cheapest).
     table : DataFrame
         Every candidate today: see `tierlab.options.Options`.
     grounds : tuple of str
@@ -64,132 +69,204 @@ def review(record, *, prices=None):
     Notes
     -----
     The workload, the cost of an error and each model's error rate are those of the record: only prices, retirements and
-    the lineup have moved. A model that is new in a lineup of one of the record's providers stands in with the error
-    rate and time that the record has for its tier; only your own examples can say better.
+    the lineup have moved. A model of one of the record's providers and tiers is new if it is in today's lineup and was in
+    none on the day of the decision. It borrows error rate and time from the record's candidate of its provider and tier,
+    or from the mean of the tier; only your own examples can say better.
     """
-    record = record if hasattr(record, "candidates") else load_record(record)
+    record = record if isinstance(record, Record) else load_record(record)
     prices = load_prices("maintained") if prices is None else prices
     if prices.as_of < pd.Timestamp(record.decided_on):
         raise ValueError(f"the prices are of {prices.as_of:%Y-%m-%d}, before the decision of {record.decided_on}")
+    record = _named(record, prices)
     filed = pd.DataFrame(record.candidates).set_index("model_id")
-    known = set(prices.frame["model_id"])
-    lost = [model for model in filed.index if model not in known]
-    new = _new_models(filed, prices)
-    if lost == list(filed.index) and not new:
+    filed = filed.astype(dict.fromkeys(["price_usd", "price_scale", *_ERRORS, "seconds", "expected_usd"], float))
+    known = filed.index.isin(prices.frame["model_id"])
+    kept_price = filed[~known & (filed["price_basis"] != "catalogue")]["price_usd"].dropna()
+    lost = [model for model in filed.index[~known] if model not in kept_price]
+    new = _new_models(filed, prices, record.decided_on)
+    if len(lost) == len(filed) and not new:
         raise ValueError(f"none of the record's models has a price in {prices.source}: {', '.join(lost)}")
-    there = [model for model in filed.index if model not in lost]
-    errors, seconds = _rates(filed, there, new)
-    found = weigh(prices=prices, workload=workload_of(record), models=[*there, *new], error_rates=errors, second_usd=record.second_usd,
-                  seconds=seconds, error_cost_usd=record.error_cost_usd)  # fmt: skip
+    notes = _notes(record, filed, known, kept_price, lost, prices)
+    there = filed.drop(index=lost)
+    numbers = pd.concat([there, *(_borrowed(filed, model, *slot, notes) for model, slot in new.items())])
+    found = weigh(
+        prices=_scaled(prices, numbers["price_scale"].fillna(filed["price_scale"].mean()).fillna(1.0)),
+        workload=workload_of(record),
+        models=list(numbers.index),
+        own_prices=kept_price.to_dict(),
+        error_rates={model: tuple(row) for model, *row in numbers[_ERRORS].itertuples()},
+        second_usd=record.second_usd,
+        seconds=None if numbers["seconds"].isna().any() else numbers["seconds"].to_dict(),
+        error_cost_usd=(record.error_cost_usd, record.error_cost_low, record.error_cost_high),
+    )
     table = found.table.set_index("model_id")
+    money = _money(record, filed, table)
     changes = _changes(filed, table, prices, lost, new)
-    money = _money(record, filed, table, workload_of(record).point().requests_per_day)
-    notes = [f"{model} is new and has the error rate that the record has for {tier}" for model, tier in new.items()]
-    notes += [f"{model} has no price in {prices.source} and is left out" for model in lost]
-    stands, verdict = _verdict(record, money, table, prices)
+    stands, verdict = _verdict(record, money, table, prices, changes)
     return Review(stands, verdict, changes, money, found.table, tuple(notes))
 
 
-def _new_models(filed, prices):
-    """Models of today's lineup that the record does not know, of its providers and tiers: model -> tier."""
-    lineup = prices.lineup()
-    slots = lineup.loc[[p for p in lineup.index if p in set(filed["provider"])]].stack().dropna()
-    return {model: tier for (_, tier), model in slots.items() if model not in filed.index and tier in set(filed["tier"])}
+def _named(record, prices):
+    """The record with the catalogue's model ids, whatever spelling stands in its head."""
+
+    def own(name):
+        try:
+            return prices.resolve(name)
+        except ValueError:
+            return canonical(name) or name
+
+    rows = [row | {"model_id": own(row["model_id"])} for row in record.candidates]
+    return replace(record, model_id=own(record.model_id), candidates=rows)
 
 
-def _rates(filed, there, new):
-    by_tier = filed.groupby("tier")[["error_rate", "error_low", "error_high", "seconds"]].median()
-    errors = {model: tuple(filed.loc[model, ["error_rate", "error_low", "error_high"]].astype(float)) for model in there}
-    errors |= {
-        model: tuple(by_tier.loc[tier, ["error_rate", "error_low", "error_high"]].astype(float)) for model, tier in new.items()
+def _new_models(filed, prices, decided_on):
+    """Models of today's lineup that were in none when it was decided, of its providers and tiers: model -> (provider, tier)."""
+    first = max(pd.Timestamp(decided_on), prices.lineups["as_of"].min())
+    if prices.lineups.empty or first > prices.as_of:
+        return {}
+    old, slots = set(prices.models(first)), prices.lineup().stack().dropna()
+    providers, tiers = set(filed["provider"]), set(filed["tier"])
+    return {
+        model: (provider, tier)
+        for (provider, tier), model in slots.items()
+        if model not in old and model not in filed.index and provider in providers and tier in tiers
     }
-    times = {model: filed.at[model, "seconds"] for model in there} | {
-        model: by_tier.at[tier, "seconds"] for model, tier in new.items()
-    }
-    return errors, None if any(pd.isna(value) for value in times.values()) else times
+
+
+def _borrowed(filed, model, provider, tier, notes):
+    """Numbers of a new model: those of the record's candidate in its place, or the mean of its tier."""
+    peers = filed[(filed["provider"] == provider) & (filed["tier"] == tier)].head(1)
+    peers = peers if len(peers) else filed[filed["tier"] == tier]
+    whose = f"those of {peers.index[0]}" if len(peers) == 1 else f"the mean of {', '.join(peers.index)}"
+    notes.append(f"{model} is new: its error rate and time are {whose}, until you run examples of your own")
+    numbers = peers[[*_ERRORS, "seconds"]].mean(skipna=False)
+    numbers["price_scale"] = peers["price_scale"].mean()
+    return pd.DataFrame([numbers], index=[model]).assign(provider=provider, tier=tier)
+
+
+def _scaled(prices, scale):
+    """A catalogue in which the filed workload costs what was filed, times what the rates have moved (`Record.candidates`)."""
+    if scale.eq(1).all():
+        return prices
+    factor = prices.frame["model_id"].map(scale).fillna(1.0)
+    return replace(prices, frame=prices.frame.assign(**{rate: prices.frame[rate] * factor for rate in RATES}))
+
+
+def _notes(record, filed, known, kept_price, lost, prices):
+    basis = filed["price_basis"]
+    from_where = {"samples": "from samples", "given": "given by hand"}
+    notes = [
+        f"{model} is not in the catalogue: its price as filed stands, {usd(price)} a request, {from_where[basis[model]]}"
+        for model, price in kept_price.items()
+    ]
+    notes += [
+        f"the price of {model} as filed, {from_where[basis[model]]}, moves with the catalogue's rates"
+        for model in filed.index[known & (basis != "catalogue") & filed["price_scale"].notna()]
+    ]
+    notes += [
+        f"{model} is in the catalogue now, whose price replaces the one {from_where[basis[model]]}"
+        for model in filed.index[known & (basis != "catalogue") & filed["price_scale"].isna()]
+    ]
+    notes += [f"{model} has no price in {prices.source} and is left out" for model in lost]
+    sums = filed["price_usd"] + filed["error_rate"] * record.error_cost_usd + _time_usd(record, filed["seconds"])
+    off = filed.index[(filed["expected_usd"] - sums).abs() > 1e-6 * sums]
+    if len(off):
+        notes.append(
+            f"the filed expected_usd of {', '.join(off)} does not follow from the head (was it edited?): the sum is used"
+        )
+    if not record.tier:
+        notes.append(f"{record.model_id} has no tier: no model of today's lineup was compared in its place")
+    if record.workload.get("monthly_growth"):
+        notes.append("dollars a day are those of the volume on the first day; the growth that was filed comes on top")
+    return notes
+
+
+def _time_usd(record, seconds):
+    """What the waiting for a request costs: nobody waits for what is in batch."""
+    waits = record.second_usd * (1 - workload_of(record).point().batch_share)
+    return seconds * waits if waits else 0.0
 
 
 def _changes(filed, table, prices, lost, new):
-    rows = []
     retires = prices.frame.drop_duplicates("model_id").set_index("model_id")["retires_on"]
     horizon = prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
+    rows = []
     for model in [*filed.index, *new]:
-        tier = filed.at[model, "tier"] if model in filed.index else new[model]
-        before = float(filed.at[model, "price_usd"]) if model in filed.index else float("nan")
-        after = float(table.at[model, "price_usd"]) if model in table.index else float("nan")
+        tier = filed.at[model, "tier"] if model in filed.index else new[model][1]
+        before = filed["price_usd"].get(model, float("nan"))
+        after, leaves = table["price_usd"].get(model, float("nan")), retires.get(model)
         said = []
         if model in new:
             said.append(
-                (
-                    "new",
-                    f"new in the lineup, at {usd(after)} a request" if after == after else "new in the lineup, without a price",
-                )
+                ("new", "new in the lineup, " + (f"at {usd(after)} a request" if after == after else "without a price"))
             )
-        elif after == after and abs(after - before) > 1e-9 * before:
-            said.append(("price", f"a request costs {usd(after)} instead of {usd(before)} ({after / before - 1:+.0%})"))
-        leaves = retires.get(model)
+        elif abs(after - before) > (_SAME - 1) * before:
+            ratio = f" ({after / before - 1:+.0%})" if before else ""
+            said.append(("price", f"a request costs {usd(after)} instead of {usd(before)}{ratio}"))
         if model in lost:
-            said.append(("retired", "no longer in the catalogue"))
+            gone = filed.at[model, "price_basis"] == "catalogue"
+            said.append(("retired", "no longer in the catalogue" if gone else "no price was filed"))
         elif pd.notna(leaves) and leaves <= prices.as_of:
             said.append(("retired", f"retired on {leaves:%Y-%m-%d}"))
         elif pd.notna(leaves) and leaves <= horizon:
             said.append(("retires", f"retires on {leaves:%Y-%m-%d}"))
-        rows += [
-            {"model_id": model, "tier": tier, "kind": kind, "what": what, "before_usd": before, "after_usd": after}
-            for kind, what in said
-        ]
+        elif after != after and model in table.index:
+            said.append(("out", f"out of the running: {table.at[model, 'note']}"))
+        rows += [(model, tier, kind, what, before, after) for kind, what in said]
     return pd.DataFrame(rows, columns=["model_id", "tier", "kind", "what", "before_usd", "after_usd"])
 
 
-def _money(record, filed, table, per_day):
-    own = filed.loc[record.model_id]
-    best = table[table["expected_usd"].notna()].iloc[0]
-    kept = table.loc[record.model_id] if record.model_id in table.index else None
-    rows = [
-        _day(
-            "decided",
-            record.model_id,
-            own["tier"],
-            own["price_usd"],
-            own["error_rate"] * record.error_cost_usd,
-            own["expected_usd"],
-            per_day,
-        )
-    ]
-    if kept is None:
-        rows.append(_day("kept", record.model_id, own["tier"], *[float("nan")] * 3, per_day))
-    else:
-        rows.append(
-            _day("kept", record.model_id, kept["tier"], kept["price_usd"], kept["error_usd"], kept["expected_usd"], per_day)
-        )
-    rows.append(_day("best", best.name, best["tier"], best["price_usd"], best["error_usd"], best["expected_usd"], per_day))
-    return pd.DataFrame(rows).set_index("what")
+def _money(record, filed, table):
+    """US dollars per day: as filed, kept, and of the cheapest today; a choice that ties is the cheapest."""
+    own, running = filed.loc[record.model_id], table[table["expected_usd"].notna()]
+    kept = table.loc[record.model_id] if record.model_id in table.index else pd.Series({"tier": own["tier"]})
+    best = running.iloc[0]
+    if kept.get("expected_usd", float("inf")) <= best["expected_usd"] * _SAME:
+        best = running.loc[record.model_id]
+    errors, time = own["error_rate"] * record.error_cost_usd, _time_usd(record, own["seconds"])
+    decided = {"tier": own["tier"], "price_usd": own["price_usd"], "error_usd": errors, "time_usd": time,
+               "expected_usd": own["price_usd"] + errors + time}  # fmt: skip
+    columns = {"price_usd": "bill_usd", "error_usd": "errors_usd", "time_usd": "time_usd", "expected_usd": "expected_usd",
+               "low": "low_usd", "high": "high_usd"}  # fmt: skip
+    money = pd.DataFrame({"decided": decided, "kept": kept, "best": best}).T.rename_axis("what")
+    money = money.reindex(columns=["tier", *columns, "best_share"]).rename(columns=columns)
+    money.insert(0, "model_id", [record.model_id, record.model_id, best.name])
+    days = workload_of(record).point().requests_per_day
+    dollars = {name: money[name].astype(float) * days for name in columns.values()}
+    money = money.assign(**dollars, best_share=money["best_share"].astype(float))
+    if pd.isna(money.at["kept", "expected_usd"]):  # out of the running: nothing of it is a cost
+        money.loc["kept", list(columns.values())] = float("nan")
+    return money
 
 
-def _day(what, model, tier, price, errors, expected, per_day):
-    parts = {"bill_usd": price, "errors_usd": errors, "time_usd": expected - price - errors, "expected_usd": expected}
-    return {"what": what, "model_id": model, "tier": tier} | {name: float(value) * per_day for name, value in parts.items()}
-
-
-def _verdict(record, money, table, prices):
+def _verdict(record, money, table, prices, changes):
     kept, best = money.loc["kept"], money.loc["best"]
-    when = f"{prices.as_of:%Y-%m-%d}"
+    when, total = f"{prices.as_of:%Y-%m-%d}", f"{usd(best['expected_usd'])} a day all in"
     if pd.isna(kept["expected_usd"]):
         why = table.at[record.model_id, "note"] if record.model_id in table.index else "it has no price any more"
         return (
             False,
-            f"The decision cannot stand on {when}: {record.model_id}, {why}. The cheapest now is {best['model_id']}, {usd(best['expected_usd'])} a day all in.",
+            f"The decision cannot stand on {when}: {record.model_id}, {why}. The cheapest now is {best['model_id']}, {total} ({_sure(best)}).",
         )
     if best["model_id"] == record.model_id:
         moved = kept["expected_usd"] - money.at["decided", "expected_usd"]
-        since = f"{usd(abs(moved))} {'more' if moved > 0 else 'less'} than" if abs(moved) > 1e-9 else "as much as"
+        same = abs(moved) <= (_SAME - 1) * kept["expected_usd"]
+        since = "as much as" if same else f"{usd(abs(moved))} {'more' if moved > 0 else 'less'} than"
+        leaves = changes[(changes["model_id"] == record.model_id) & (changes["kind"] == "retires")]["what"]
+        but = f", but it {leaves.iloc[0]}" if len(leaves) else ""
         return (
             True,
-            f"The decision stands on {when}: {record.model_id} is still the cheapest, {usd(kept['expected_usd'])} a day all in "
-            f"({since} when it was filed).",
+            f"The decision stands on {when}: {record.model_id} is still the cheapest, {total} ({_sure(best)}), {since} when it was filed{but}.",
         )
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
+    alone = f"{usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}" if bill else "the same"
     return False, (
         f"The decision flips on {when}: {best['model_id']} in place of {record.model_id} saves {usd(saved)} a day all in "
-        f"({usd(365 * saved)} a year); the bill alone would be {usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}."
+        f"({usd(365 * saved)} a year); the bill alone would be {alone}. {best['model_id']} costs {total} ({_sure(best)})."
     )
+
+
+def _sure(row):
+    """How sure an amount is, and that it is the least."""
+    span = f"{usd(row['low_usd'])} to {usd(row['high_usd'])} in {INTERVAL}; "
+    return (span if row["low_usd"] * _SAME < row["high_usd"] else "") + f"the cheapest in {row['best_share']:.0%} of the draws"
