@@ -25,6 +25,7 @@ examples:
   python -m tierlab recommend customer_support --error-cost-usd 0.5
                                                                which tier, why, and what would change it
   python -m tierlab review decisions/*.md                      do filed decisions still stand?
+  python -m tierlab workshop                                   write the workshop's exercises from their solutions
   python -m tierlab doctor                                     what is installed, which keys are set
 """
 
