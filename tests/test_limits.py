@@ -55,6 +55,10 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
         ),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,5\na,T1,m,free,6\n", "comes twice"),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,fre,5\n", "did you mean 'free'"),
+        (
+            "provider,limit_tier,model_id,cached_input,rpm\na,T2,m,free,9\na,T1,m,free,5\n",
+            "row 3 .m, T1. is below the row before",
+        ),
         ("provider,limit_tier,model_id,cached_input,rpmm\na,T1,m,free,5\n", "did you mean 'rpm'"),
     ],
 )
@@ -103,6 +107,12 @@ def test_a_quantile_is_a_minute_that_was_seen():
     assert limits.usage_quantiles(usage.head(60))["p99"].item() == 60
 
 
+def test_a_row_that_stands_for_several_requests_is_refused():
+    with pytest.raises(ValueError, match="1 rows have another number than 1"):
+        limits.usage_per_minute(log([0, 1], [5, 6], requests=[1, 25]))
+    assert limits.usage_per_minute(log([0], [5], requests=[1]))["requests"].tolist() == [1]
+
+
 def minute(requests, uncached, read, output):
     return pd.DataFrame(
         {"requests": [requests], "uncached_tokens": uncached, "cache_read_tokens": read, "output_tokens": output}
@@ -140,6 +150,26 @@ def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(t
 def test_at_the_limit_it_fits():
     assert limits.smallest_tier(minute(1000, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0] == "Start"
     assert limits.smallest_tier(minute(1001, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0] == "Build"
+
+
+def test_requests_in_the_minutes_that_the_quantile_leaves_out_are_counted(tmp_path):
+    """One busy minute of 300 in 200: the 99th percentile is 1 request and fits 100 a minute, though 300 of 499 do not."""
+    usage = pd.concat([minute(1, 10, 0, 5)] * 199 + [minute(300, 10, 0, 5)], ignore_index=True)
+    row = limits.smallest_tier(usage, own_limits(tmp_path, FILE)).iloc[0]
+    assert row[["limit_tier", "used"]].tolist() == ["Start", 0.01]
+    assert row["over_share"] == pytest.approx(300 / 499)
+    # tokens count as well: 400 uncached and 700 read pass 1,000 where reads count, and do not where they are free
+    text = "provider,limit_tier,model_id,cached_input,itpm\na,T,m,free,1000\na,T,n,counted,1000\n"
+    table = limits.loads(minute(1, 400, 700, 5), own_limits(tmp_path, text))
+    assert table["over_share"].tolist() == [0, 1]
+
+
+def test_a_limit_per_day_is_held_against_the_busiest_day(tmp_path):
+    """Six days of 1 a minute (1,440) and one of 8 (11,520): the mean is 2,880 a day, and 10,000 a day is passed."""
+    rate = np.repeat([1, 1, 1, 8, 1, 1, 1], 1440)
+    usage = pd.DataFrame({"requests": rate, "uncached_tokens": 0, "cache_read_tokens": 0, "output_tokens": 0})
+    table = own_limits(tmp_path, "provider,limit_tier,model_id,cached_input,rpd\na,T,m,free,10000\n")
+    assert limits.loads(usage, table)["rpd"].item() == pytest.approx(1.152)
 
 
 def test_a_limit_per_day_counts_the_mean_rate_over_a_day():
@@ -282,6 +312,20 @@ def test_replay_takes_from_each_limit_what_it_counts(tmp_path):
     assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(60)  # 2,000 at once: 1,000 lack, at 1,000 a minute
     second = limits.replay(requests, table.iloc[[2]], burst_s=1).set_index("limit")
     assert second.loc["all tokens", ["refused_share", "too_large"]].tolist() == [1, 5]
+
+
+def test_a_bucket_of_requests_holds_one_at_least(tmp_path):
+    """30 a minute enforced over one second: half a request. One every 2 s passes, and a second one in that time does not."""
+    table = own_limits(tmp_path, "provider,limit_tier,model_id,cached_input,rpm\na,T,m,free,30\n")
+    row = limits.replay(log([0, 2, 4, 5], 1), table, burst_s=1).iloc[0]
+    assert row[["refused_share", "delayed_share", "too_large"]].tolist() == [0.25, 0.25, 0]
+
+
+@given(st.integers(2, 1200), st.integers(2, 300))
+def test_arrivals_at_exactly_the_refill_are_never_refused(per_minute, number):
+    """A bucket of one, full again when the next one comes: the limit is met and not passed, whatever the rounding."""
+    spaced = np.arange(number) * (60 / per_minute)
+    assert not limits.token_bucket(spaced, np.ones(number), per_minute=per_minute, capacity=1)["refused"].any()
 
 
 def test_simulated_arrivals_keep_rate_and_spread():

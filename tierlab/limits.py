@@ -51,7 +51,8 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     Raises
     ------
     ValueError
-        For a missing column, a limit that is not above 0, a row without a limit, or a limit tier that comes twice.
+        For a missing column, a limit that is not above 0, a row without a limit, a limit tier that comes twice, or one
+        below the limit tier before it.
 
     Examples
     --------
@@ -80,7 +81,20 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     if empty.any() or twice.any():
         row, what = (empty.idxmax(), "no limit at all") if empty.any() else (twice.idxmax(), "a limit tier that comes twice")
         raise ValueError(f"{path}: row {row + 2} ({table['model_id'][row]}, {table['limit_tier'][row]}): {what}")
+    _refuse_descending(table, path)
     return table
+
+
+def _refuse_descending(table, path):
+    """The first limit tier that carries a trace is the smallest one only if they stand from small to large."""
+    keys = [table["provider"], table["model_id"]]
+    before = table[list(LIMITS)].fillna(np.inf).groupby(keys).shift()  # no limit is more than any limit
+    now = table[list(LIMITS)].fillna(np.inf)
+    smaller = (now < before).any(axis=1) & ~(now > before).any(axis=1)
+    if smaller.any():
+        row = smaller.idxmax()
+        name = f"{table['model_id'][row]}, {table['limit_tier'][row]}"
+        raise ValueError(f"{path}: row {row + 2} ({name}) is below the row before; limit tiers stand from small to large")
 
 
 def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
@@ -167,6 +181,10 @@ def _single(requests):
     aggregate = booleans(requests, "aggregate")
     if aggregate is not None and aggregate.any():
         raise ValueError(f"{int(aggregate.sum()):,} rows are aggregates; minutes need one row per request")
+    if "requests" in requests and (several := requests["requests"].ne(1) & requests["requests"].notna()).any():
+        raise ValueError(
+            f"{int(several.sum()):,} rows have another number than 1 in 'requests'; minutes need one row per request"
+        )
     batch = booleans(requests, "batch")
     live = requests if batch is None else requests[~batch]
     if live.empty:
@@ -208,13 +226,16 @@ def loads(usage, limits, *, quantile=QUANTILE):
     limits : DataFrame
         From `load_rate_limits`.
     quantile : float
-        Which minute must fit (share of minutes, 0-1); each quantity at its own. Requests a day are the mean rate over 24 h.
+        Which minute must fit (share of minutes, 0-1); each quantity at its own. Requests a day are those of the busiest 24
+        hours, or of a shorter trace the mean rate over 24 hours.
 
     Returns
     -------
     DataFrame
         provider, model_id, limit_tier; one column per limit with the share used (above 1 does not fit, NaN for no such
-        limit); binding (the limit nearest to its end), used (its share), carries (bool).
+        limit); binding (the limit nearest to its end), used (its share), carries (bool), over_share (of the requests, 0-1:
+        those in minutes that pass a limit per minute). Idle minutes count, so that a trace which is mostly idle can have
+        nearly all its requests in the minutes that the quantile leaves out.
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile={quantile!r}; a share of minutes above 0 and up to 1")
@@ -223,7 +244,7 @@ def loads(usage, limits, *, quantile=QUANTILE):
     busy, rule = _observed(usage, quantile), limits["cached_input"]
     peak = {
         "rpm": busy["requests"],
-        "rpd": usage["requests"].mean() * _MINUTES_PER_DAY,
+        "rpd": _busiest_day(usage["requests"]),
         "itpm": rule.map(_observed(inputs, quantile)),
         "otpm": busy["output_tokens"],
         "tpm": rule.map(_observed(inputs.add(usage["output_tokens"], axis=0), quantile)),
@@ -231,7 +252,22 @@ def loads(usage, limits, *, quantile=QUANTILE):
     used = pd.DataFrame({name: value / limits[name] for name, value in peak.items()})
     table = limits[["provider", "model_id", "limit_tier"]].join(used)
     table["binding"], table["used"] = used.idxmax(axis=1).map(LIMITS), used.max(axis=1)
-    return table.assign(carries=table["used"] <= 1)
+    return table.assign(carries=table["used"] <= 1, over_share=_over_share(usage, inputs, limits))
+
+
+def _busiest_day(requests):
+    day = requests.rolling(_MINUTES_PER_DAY).sum().max()
+    return requests.mean() * _MINUTES_PER_DAY if np.isnan(day) else day
+
+
+def _over_share(usage, inputs, limits):
+    """Share of the requests in minutes that pass a limit, for each row of limits."""
+    shares = []
+    for row in limits.to_dict("records"):
+        given, output = inputs[row["cached_input"]], usage["output_tokens"]
+        over = (usage["requests"] > row["rpm"]) | (given > row["itpm"]) | (output > row["otpm"]) | (given + output > row["tpm"])
+        shares.append(usage["requests"][over].sum() / usage["requests"].sum())
+    return shares
 
 
 def smallest_tier(usage, limits, *, quantile=QUANTILE):
@@ -248,7 +284,7 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
         One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; the rest is
         then of the largest), ruled_out_below (the limit that the next smaller limit tier lacks most, "" for the smallest),
         binding, used (share of the binding limit), headroom (share by which all use can grow before it is reached; negative
-        if it is passed).
+        if it is passed), over_share (of the requests, in minutes that pass a limit all the same).
 
     Examples
     --------
@@ -264,9 +300,10 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
         fits = tiers["carries"].any()
         row = tiers[tiers["carries"]].iloc[0] if fits else tiers.iloc[-1]
         rows.append(row.to_dict() | ({} if fits else {"limit_tier": None}))
-    columns = ["provider", "model_id", "limit_tier", "ruled_out_below", "binding", "used"]
+    columns = ["provider", "model_id", "limit_tier", "ruled_out_below", "binding", "used", "over_share"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(headroom=1 / table["used"] - 1)
+    table.insert(len(columns) - 1, "headroom", 1 / table["used"] - 1)
+    return table
 
 
 def replay(requests, limits, *, burst_s=60.0):
@@ -279,7 +316,8 @@ def replay(requests, limits, *, burst_s=60.0):
     limits : DataFrame
         Rows of `load_rate_limits`.
     burst_s : float
-        Seconds of refill that a full bucket holds. 60 is a whole minute's allowance; it is not published.
+        Seconds of refill that a full bucket holds. 60 is a whole minute's allowance; it is not published. A bucket of
+        requests holds one at least: 50 a minute at one second are a request every 1.2 seconds, not none.
 
     Returns
     -------
@@ -297,7 +335,7 @@ def replay(requests, limits, *, burst_s=60.0):
         takes = {"rpm": np.ones(len(at)), "itpm": whole, "otpm": tokens["output"], "tpm": whole + tokens["output"]}
         for name, column in takes.items():
             if np.isfinite(row[name]):
-                capacity = row[name] * burst_s / 60
+                capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
                 got = token_bucket(at, column, per_minute=row[name], capacity=capacity)
                 rows.append(
                     {key: row[key] for key in ("provider", "model_id", "limit_tier")}

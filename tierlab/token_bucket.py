@@ -5,6 +5,8 @@ import pandas as pd
 
 from tierlab.buckets import plain
 
+_ROUNDING = 1e-9  # of a full bucket: 0.3 s - 0.2 s is a little less than 0.1 s, and is not to refuse a request that fits
+
 
 def token_bucket(at, tokens, *, per_minute, capacity=None):
     """Replay arrivals against a token bucket: which are refused, and how long they wait if they stand in line.
@@ -49,7 +51,7 @@ def token_bucket(at, tokens, *, per_minute, capacity=None):
         raise ValueError(
             f"{len(seconds):,} arrivals in order and as many counts from 0 up are needed, got {len(tokens):,} counts"
         )
-    rate, fits = per_minute / 60, tokens <= capacity
+    rate, fits = per_minute / 60, tokens <= capacity * (1 + _ROUNDING)
     delay = np.full(len(tokens), np.inf)
     delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)
     return pd.DataFrame({"refused": _refused(seconds, tokens, rate, capacity), "delay_s": delay})
@@ -75,7 +77,7 @@ def _refused(at, tokens, rate, capacity):
     refused, level, before = np.zeros(len(at), bool), capacity, at[0] if len(at) else 0.0
     for place, (now, wanted) in enumerate(zip(at.tolist(), tokens.tolist(), strict=True)):
         level, before = min(capacity, level + (now - before) * rate), now
-        if wanted > level:
+        if wanted > level + _ROUNDING * capacity:
             refused[place] = True
         else:
             level -= wanted
