@@ -234,7 +234,8 @@ class TestPercentiles:
     def test_rows_without_a_time_are_counted_not_dropped_in_silence(self):
         rows = pd.DataFrame({"model_id": ["a"] * 3 + ["b"], "end_to_end_s": [1.0, 2.0, np.nan, np.nan]})
         found = tl.latency_percentiles(rows, percentiles=(50,))
-        assert found[["model_id", "requests", "set_aside"]].to_numpy().tolist() == [["a", 2, 1]]
+        assert found[["model_id", "requests", "set_aside"]].to_numpy().tolist() == [["a", 2, 1], ["b", 0, 1]]
+        assert found["seconds"].isna().tolist() == [False, True]
 
 
 class TestAttainment:
@@ -249,6 +250,13 @@ class TestAttainment:
         rows = pd.DataFrame({"tier": ["small"] * 4, "end_to_end_s": [1.0, 2.0, 2.0000001, np.nan]})
         found = tl.slo_attainment(rows, 2.0).loc["small"]
         assert (found["share"], found["requests"], found["set_aside"]) == (2 / 3, 3, 1)
+
+    def test_a_tier_without_any_time_has_no_share_and_is_still_counted(self):
+        rows = pd.DataFrame({"tier": ["small", "mid", "mid"], "end_to_end_s": [1.0, np.nan, np.nan]})
+        found = tl.slo_attainment(rows, 2.0)
+        assert found.loc["mid", ["requests", "set_aside"]].tolist() == [0, 2] and np.isnan(found.at["mid", "share"])
+        assert np.isnan(tl.mix_attainment(found, {"small": 0.5, "mid": 0.5})).all()
+        assert tl.mix_attainment(found, {"small": 1.0})[0] == 1
 
     @given(SHARE, SHARE, SHARE)
     def test_a_mix_keeps_the_weighted_mean(self, fast, slow, weight):

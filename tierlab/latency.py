@@ -237,7 +237,7 @@ def latency_percentiles(rows, *, by="model_id", column="end_to_end_s", percentil
     -------
     DataFrame
         by, percentile, seconds, low, high, requests, set_aside (rows without a time). An end that so few requests
-        cannot give is missing.
+        cannot give is missing, and so is everything of a group in which no row has a time.
 
     Notes
     -----
@@ -255,9 +255,11 @@ def latency_percentiles(rows, *, by="model_id", column="end_to_end_s", percentil
     found = []
     for name, group in rows.groupby(by, sort=False, observed=True):
         seconds = group[column].dropna().to_numpy(float)
-        for q in percentiles if len(seconds) else ():
+        counts = (len(seconds), len(group) - len(seconds))
+        for q in percentiles:
+            if not len(seconds):
+                found.append((name, q, np.nan, np.nan, np.nan, *counts))
+                continue
             ends = quantile_test(seconds, q=0, p=q / 100).confidence_interval(confidence)
-            found.append(
-                (name, q, float(np.quantile(seconds, q / 100)), ends.low, ends.high, len(seconds), len(group) - len(seconds))
-            )
+            found.append((name, q, float(np.quantile(seconds, q / 100)), ends.low, ends.high, *counts))
     return pd.DataFrame(found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"])

@@ -35,8 +35,9 @@ def slo_attainment(rows, slo_s, *, by="tier", column="end_to_end_s", confidence=
     within = (times[column] <= slo_s).groupby(times[by], sort=False, observed=True).agg(["sum", "size"])
     low, high = wilson_interval(within["sum"].to_numpy(), within["size"].to_numpy(), confidence=confidence)
     table = pd.DataFrame({"share": within["sum"] / within["size"], "low": low, "high": high, "requests": within["size"]})
-    aside = rows[column].isna().groupby(rows[by], observed=True).sum()
-    return table.assign(set_aside=aside.reindex(table.index))
+    aside = rows[column].isna().groupby(rows[by], sort=False, observed=True).sum()
+    table = table.reindex(aside.index).assign(set_aside=aside)  # a group without any time has no share, and is still there
+    return table.assign(requests=table["requests"].fillna(0).astype(int))
 
 
 def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0), n=4000, seed, **tails):
