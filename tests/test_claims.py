@@ -157,6 +157,13 @@ def test_every_row_has_a_rule_or_a_reason(claims):
     assert not claims["claim"].str.contains(r"^same|^\.\.\.").any(), "each claim stands on its own"
 
 
+def test_a_narrower_reading_than_the_article_is_called_one():
+    """Contradicted on a reading that the article's words leave open: prompt by prompt, and each lineup's small model."""
+    claims = load_claims().set_index("id")
+    assert (claims.loc[["C024", "C091"], "claimed_by"] == "reading").all()
+    assert claims.loc[["C024", "C091"], "claim"].str.endswith(")").all()
+
+
 def test_every_number_says_where_it_comes_from(claims, table):
     computed = claims["rule"].ne("")
     assert table.loc[computed, "computed"].ne("").all() and table.loc[computed, "source"].ne("").all()

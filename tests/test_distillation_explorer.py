@@ -72,6 +72,15 @@ def test_a_bought_student_costs_its_price(explorer):
     assert shown(explorer)["requests that repay it"][0] == "63,750.00"
 
 
+def test_a_student_that_nobody_tunes_is_said_to_be_one(explorer):
+    """Haiku 4.5 is on no page of data/fine_tuning.csv; Flash-Lite is, at Vertex AI."""
+    assert "tune" not in explorer.summary
+    explorer.controls["student"].value = "claude-haiku-4-5"
+    assert explorer.summary.endswith("without a training fee; no offer to tune it is known on 2026-06-12.")
+    explorer.controls["student"].value = "gemini-2.5-flash-lite"
+    assert explorer.summary.endswith("gemini-2.5-flash-lite is at its list price, without a training fee.")
+
+
 def test_later_trainings_need_requests_of_their_own(explorer):
     explorer.controls["relabel"].value = 1
     rows = shown(explorer)

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -36,7 +37,7 @@ def changed(model_id, **rates):
 EXPECTED = {
     # errors of 12%, 7% and 5% (data/assumptions.csv): C = (dear - cheap) / gap
     CHATBOT: {
-        "error_cost_usd": 1.0,
+        **{"chatbot_error_cost_usd": 1.0, "sensitive_error_cost_usd": 100.0, "lookups_error_cost_usd": 0.02},
         "anthropic_mid_from_usd": (0.006 - 0.002) / 0.05,
         "anthropic_flagship_from_usd": (0.010 - 0.006) / 0.02,
         "openai_mid_from_usd": (0.00425 - 0.000255) / 0.05,
@@ -75,8 +76,40 @@ EXPECTED = {
 @pytest.mark.parametrize("question", EXPECTED)
 def test_the_numbers_are_arithmetic(answers, question):
     numbers = answers.at[question, "numbers"]
-    priced = {name: value for name, value in numbers.items() if name not in RECORDED}
+    priced = {name: value for name, value in numbers.items() if name not in RECORDED and not name.endswith("_sure")}
     assert priced == pytest.approx(EXPECTED[question], rel=1e-9)
+
+
+@pytest.mark.parametrize("case", ["chatbot", "sensitive"])
+def test_how_sure_a_tier_is_equals_draws_of_our_own(answers, case):
+    """Medium errors of data/assumptions.csv, all tiers at one place of their ranges; half of the draws on each side."""
+    rng = np.random.default_rng(11)
+    place = lambda: rng.random(200_000)  # noqa: E731 - one word
+
+    def drawn(low, value, high, at):
+        return np.interp(at, [0, 0.5, 1], [low, value, high])
+
+    ends = {"chatbot": (0.1, 1, 5), "sensitive": (10, 100, 10_000)}[case]
+    cost, at = np.exp(drawn(*np.log(ends), place())), place()
+    errors = {"small": (0.06, 0.12, 0.22), "mid": (0.03, 0.07, 0.14), "flagship": (0.02, 0.05, 0.10)}
+    usd = list(REQUEST.values())
+    for provider, prices in zip(("anthropic", "openai", "google"), (usd[:3], usd[3:6], usd[6:]), strict=True):
+        flagship, mid, small = (
+            price + drawn(*errors[tier], at) * cost for price, tier in zip(prices, ("flagship", "mid", "small"), strict=True)
+        )
+        share = (flagship < np.minimum(mid, small)).mean()
+        assert answers.at[CHATBOT, "numbers"][f"{case}_{provider}_sure"] == pytest.approx(share, abs=0.04)
+
+
+def test_lookups_go_to_the_small_model_and_sensitive_topics_to_the_flagship(answers):
+    text = answers.at[CHATBOT, "answer"]
+    assert "Sensitive topics" in text and "at $100 an error it is the flagship at all 3 providers" in text
+    assert "Lookups in an FAQ: at $0.020 an error it is the small model at all 3 providers" in text
+
+
+def test_a_months_saving_is_that_of_the_share_it_names(answers):
+    """80% to Haiku: 30,000 requests x (0.8 x 0.008 - 0.00056) USD."""
+    assert "At 80% that is $175 a month at 1,000 requests a day" in answers.at[ROUTING, "answer"]
 
 
 def test_the_recorded_numbers_are_those_of_the_measured_table(answers):

@@ -69,6 +69,14 @@ def test_each_training_has_to_be_repaid_in_its_period():
     assert np.isnan(tuning.requests_per_period(PLAN))
 
 
+def test_an_error_that_has_reached_one_grows_no_more():
+    """0.5 and a tenth a month: 1 after five of ten months, so 0.75 on average and then 1: 0.875, at a cent each."""
+    plan = replace(PLAN, student_error=0.5, drift=0.1, teacher_error=0.5, error_cost_usd=0.01, relabel_months=10)
+    months = (np.arange(100_000) + 0.5) / 10_000
+    assert tuning.saving_usd(plan, months).mean() == pytest.approx(0.008 - 0.375 * 0.01, rel=1e-6)
+    assert tuning.requests_per_period(plan) == pytest.approx(600 / (0.008 - 0.375 * 0.01))
+
+
 @given(plans)
 def test_at_the_break_even_both_have_cost_the_same(plan):
     requests = tuning.break_even_requests(plan)
@@ -214,6 +222,17 @@ class TestWhoOffers:
         assert self.offered("2026-09-10", "anthropic", "Amazon")["offered"] == "no"
         assert self.offered("2024-07-09", "anthropic", "Amazon")["offered"] == "no"
         assert self.offered("2026-06-12", "anthropic", "Claude API")["offered"] == "no"
+
+    def test_a_model_can_be_tuned_only_as_long_as_its_base_is_there(self):
+        def nano(as_of):
+            table = tuning.who_offers(as_of)
+            return table.loc[table["models"].str.contains("nano"), "offered"].tolist()
+
+        assert nano("2026-05-06") == ["yes"] and nano("2026-10-22") == ["ending"] and nano("2026-10-23") == ["no"]
+
+    def test_an_offer_that_is_over_was_one_before(self):
+        assert self.offered("2025-09-14", "cohere", "Cohere")["offered"] == "yes"
+        assert self.offered("2025-09-15", "cohere", "Cohere")["offered"] == "no"
 
     def test_google_offers_it_on_one_platform_only(self):
         assert self.offered("2026-11-23", "google", "Vertex")["offered"] == "yes"

@@ -20,6 +20,11 @@ MEASURED = "data/measured.csv (recorded answers of public data sets)"
 ASSUMED = "data/assumptions.csv (assumed error rates and error cost)"
 FLAGSHIPS = "anthropic.flagship|openai.flagship|google.flagship"
 NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
+CHATBOTS = {  # the three cases of the article's answer
+    "chatbot": {"task": "customer_support"},
+    "sensitive": {"stakes": 3, "complexity": 2},
+    "lookups": {"task": "faq_answering"},
+}
 SPEEDS = "data/published_speeds.csv (public pages)"
 
 
@@ -80,28 +85,39 @@ def _rough(prices, slots):
 
 
 def _chatbot(basis):
-    from tierlab.recommendation import recommend
-
-    errors, cost = (
-        assumed("error_rate", "customer_support")["value"],
-        assumed("error_cost", "customer_support")["value"].iloc[0],
-    )
-    numbers, parts = {"error_cost_usd": cost}, []
+    errors = assumed("error_rate", "customer_support")["value"]
+    numbers, parts = {}, []
     for provider in NAMES:
         price = dict(zip(TIERS, _request_usd(basis, *(f"{provider}.{tier}" for tier in TIERS)), strict=True))
         mid = error_cost_break_even(price["mid"], price["small"], errors["mid"], errors["small"])
         flagship = error_cost_break_even(price["flagship"], price["mid"], errors["flagship"], errors["mid"])
         numbers |= {f"{provider}_mid_from_usd": mid, f"{provider}_flagship_from_usd": flagship}
         parts.append(f"{NAMES[provider]} " + (f"{usd(max(0, mid))} to {usd(flagship)}" if mid < flagship else "nowhere"))
-    chosen = [recommend(task="customer_support", prices=basis.prices, provider=provider).tier for provider in NAMES]
+    said = {}
+    for name, asked in CHATBOTS.items():
+        said[name], found = _recommended(basis, **asked)
+        numbers |= {f"{name}_{key}": value for key, value in found.items()}
     text = (
         f"The article's two questions say {_tiers(METRICS['task_tier'](basis, 'customer_support'))}. In money: with assumed "
         f"error rates of {errors['small']:.0%} (small), {errors['mid']:.0%} (mid) and {errors['flagship']:.0%} (flagship) the "
-        f"mid-tier model costs least, errors included, where an error costs {', '.join(parts)}; below that the small model does, "
-        f"above it the flagship. At the assumed {usd(cost)} an error it is {_counted(chosen)}."
+        f"mid-tier model costs least, errors included, where an error costs {', '.join(parts)}; below such a range the small model "
+        f"does, above it the flagship. At the assumed {said['chatbot']} over the stated ranges. Sensitive topics, rated high in "
+        f"stakes and medium in complexity: at {said['sensitive']}. Lookups in an FAQ: at {said['lookups']}."
     )
     question = "Which model should you use for a customer support chatbot?"
     return Answer(question, text, numbers, ("C052", "C103", "C104"), (ASSUMED, "data/tasks.csv (our own ratings)"), FLAGSHIPS)
+
+
+def _recommended(basis, **asked):
+    """What `tierlab.recommend` says within each provider's lineup, as words and as numbers."""
+    from tierlab.recommendation import recommend
+
+    found = [recommend(**asked, prices=basis.prices, provider=provider) for provider in NAMES]
+    sure = [float(each.table["best_share"].iloc[0]) for each in found]
+    cost = found[0].settings["options"].error_cost_usd
+    ends = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(sure), max(sure))))
+    words = f"{usd(cost)} an error it is {_counted([each.tier for each in found])}, the cheapest in {ends} of the draws"
+    return words, {"error_cost_usd": cost} | {f"{name}_sure": share for name, share in zip(NAMES, sure, strict=True)}
 
 
 def _gpt_4o_mini(basis):
@@ -188,7 +204,7 @@ def _routing(basis):
     text = (
         "A router sends each request to the cheapest tier that can handle it. With a classifier call on the small model in front of "
         f"every request, Opus and Haiku together cost less than Opus alone once {numbers['break_even_share']:.1%} of the requests go to "
-        f"Haiku; at 70% to 80% the saving is {saved.iloc[0]:.1%} to {saved.iloc[1]:.1%}. That is {usd(per_month.iloc[0])} a month at 1,000 "
+        f"Haiku; at 70% to 80% the saving is {saved.iloc[0]:.1%} to {saved.iloc[1]:.1%}. At 80% that is {usd(per_month.iloc[0])} a month at 1,000 "
         f"requests a day and {usd(per_month.iloc[1])} at 10,000: every $1,000 a month that a router costs to build and run takes "
         f"{numbers['requests_a_day_per_1000_usd_a_month']:,.0f} requests a day. The call also takes its time, {waits.min():.1f} to "
         f"{waits.max():.1f} s to the first token of a small model by public pages. What it does to quality, only answers tell."
@@ -242,5 +258,6 @@ def _tiers(ends):
 def _counted(tiers):
     """Which tier each provider's choice is, as words."""
     if len(set(tiers)) == 1:
-        return f"the {tiers[0]} at all {len(tiers)} providers"
+        name = tiers[0] if tiers[0] == "flagship" else f"{tiers[0]} model"
+        return f"the {name} at all {len(tiers)} providers"
     return ", ".join(f"{tier} ({NAMES[provider]})" for provider, tier in zip(NAMES, tiers, strict=True))

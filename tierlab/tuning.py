@@ -23,7 +23,7 @@ class Distillation:
     ----------
     requests_per_day : float
     teacher_usd, student_usd : float
-        USD per request; of a student on a machine of your own, its machine time.
+        USD per request; of a student on a machine of your own, its machine time, idle hours too if it has one to itself.
     labels : float
         Examples that the teacher labels.
     label_usd : float
@@ -139,12 +139,17 @@ def requests_per_period(plan):
     Notes
     -----
     N = relabel share x fixed / mean saving over the period. The error rises in a straight line from training to
-    training, so the mean saving is the saving in the middle of the period. NaN for a plan that never relabels.
+    training, so the mean saving is the saving in the middle of the period; where the error would pass 1 it stays there,
+    and what the line has above 1, (e + drift x d - 1)^2 / (2 drift d) on average, is taken off. NaN for a plan that
+    never relabels.
     """
     plan = plan.point()
     if plan.relabel_months is None:
         return float("nan")
-    saving = saving_usd(plan, plan.relabel_months / 2)
+    grown = plan.drift * plan.relabel_months
+    above = max(plan.student_error + grown - 1, 0) ** 2 / (2 * grown) if grown else 0.0
+    error = plan.student_error + grown / 2 - above
+    saving = saving_usd(replace(plan, student_error=error, drift=0.0))
     return plan.relabel_share * fixed_usd(plan) / saving if saving > 0 else float("inf")
 
 
@@ -219,7 +224,8 @@ def cumulative_cost(plan, *, months=24):
     DataFrame
         Indexed by day from 0, the day before the first: teacher_usd, student_usd and balance_usd (teacher less
         student: what has been saved so far), each with _low and _high over the corners of the given ranges. Errors
-        cost money here, labels and training are paid on the day before they serve, and growth compounds daily.
+        cost money here, the first labels and training are paid on day 0, later ones on the first day that they serve,
+        and growth compounds daily.
     """
     runs = [_run(corner, months) for corner in (plan.point(), *plan.corners())]
     names = ("teacher_usd", "student_usd", "balance_usd")
@@ -299,7 +305,8 @@ def who_offers(as_of, path=DATA / "fine_tuning.csv"):
     DataFrame
         provider, platform, models, offered ("yes"; "ending", with an end that was announced by then; "no"),
         closed_to_new_on (since when only earlier users may start), ends_on, how, note, source, checked_on. A row
-        without a beginning is taken to have begun before `as_of`.
+        without a beginning is taken to have begun before `as_of`; one that was over before 2026, without a day for its
+        end, says "no" on every day.
     """
     dates = ["offered_from", "closed_to_new_on", "announced_on", "ends_on"]
     table = pd.read_csv(path, parse_dates=dates, keep_default_na=False, na_values={name: [""] for name in dates})

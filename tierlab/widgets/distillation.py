@@ -31,7 +31,7 @@ class DistillationExplorer(Explorer):
         Model that answers now and labels the examples; by default the first flagship of the lineup.
     student_usd : float
         USD per request of a classifier on a machine of your own; the small models of the lineup stand beside it, at
-        their list price.
+        their list price, and the text says where nobody is known to tune them.
     hour_usd : float
         USD per hour of the people who choose and check the examples.
     gap_room : float
@@ -64,6 +64,8 @@ class DistillationExplorer(Explorer):
     ):
         self.prices, self.start = prices, start or f"{prices.as_of:%Y-%m-%d}"
         self.student_usd, self.hour_usd, self.gap_room, self.relabel_share = student_usd, hour_usd, gap_room, relabel_share
+        offers = tuning.who_offers(self.start)
+        self.tunable = {name for names in offers.loc[offers["offered"] != "no", "models"] for name in names.split(", ")}
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
         slider = ipywidgets.SelectionSlider
@@ -114,13 +116,18 @@ class DistillationExplorer(Explorer):
         names = (teacher, "your classifier" if student == OWN else student)
         plots.investment(table, start=self.start, names=names, break_even=self.found.at["days", "value"], ax=ax)
 
-    def words(self, table, **_):
+    def words(self, table, *, student, **_):
         found = self.found["value"]
         saving = "saves" if found["saving_usd"] >= 0 else "loses"
         text = f"The student costs {usd(found['fixed_usd'])} once and {saving} {usd(1000 * abs(found['saving_usd']))} per 1,000 requests: "
         if pd.isna(found["on"]):
-            return text + f"within {self.months} months it does not pay for good."
-        return text + f"from {found['on']:%Y-%m-%d} on it has paid, after {found['days']:,.0f} days."
+            text += f"within {self.months} months it does not pay for good."
+        else:
+            text += f"from {found['on']:%Y-%m-%d} on it has paid, after {found['days']:,.0f} days."
+        if student == OWN:
+            return text
+        text += f" {student} is at its list price, without a training fee"
+        return text + ("." if student in self.tunable else f"; no offer to tune it is known on {self.start}.")
 
     def numbers(self, table, **_):
         rows = self.found.drop(index="on").astype(float)
