@@ -67,6 +67,7 @@ class TestFile:
             ("basis", "guessed", "unknown basis 'guessed'; known: article, assumed, recorded, measured"),
             ("tokens_per_s", 500.0, "anthropic flagship: tokens_per_s needs 0 < low <= value <= high"),
             ("tokens_per_s", 10.0, "tokens_per_s needs"),
+            ("tokens_per_s", "fast", "tokens_per_s needs"),
             ("ttft_s_low", 0.0, "ttft_s needs"),
             ("tokens_per_s_high", np.nan, "tokens_per_s needs"),
             ("tier", "mid", "anthropic mid stands there twice"),

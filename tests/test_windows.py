@@ -56,6 +56,8 @@ def test_a_window_that_nobody_states_is_not_known_and_never_fits(article):
 def test_what_has_no_length_is_refused(maintained):
     with pytest.raises(ValueError, match="aggregates"):
         windows.fit(log([10], 10, aggregate=[True]), maintained)
+    with pytest.raises(ValueError, match="1 rows have another number than 1 in 'requests'"):
+        windows.fit(log([10, 10], 10, requests=[1, 30]), maintained)
     with pytest.raises(ValueError, match="no requests"):
         windows.cliff_cost(log([], []), maintained)
     with pytest.raises(ValueError, match="did you mean 'recorded'"):

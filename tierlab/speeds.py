@@ -52,7 +52,7 @@ def load_speeds(path=DATA / "speeds.csv"):
     if (twice := table.duplicated(["provider", "tier"])).any():
         raise ValueError(f"{path}: {' '.join(table.loc[twice, ['provider', 'tier']].iloc[0])} stands there twice")
     for figure in ("tokens_per_s", "ttft_s"):
-        value, low, high = (table[f"{figure}{end}"] for end in ("", "_low", "_high"))
+        value, low, high = (pd.to_numeric(table[f"{figure}{end}"], errors="coerce") for end in ("", "_low", "_high"))
         for row in table[~((low > 0) & (low <= value) & (value <= high) & np.isfinite(high))].itertuples():
             ends = [getattr(row, f"{figure}{end}") for end in ("_low", "", "_high")]
             raise ValueError(f"{path}: {row.provider} {row.tier}: {figure} needs 0 < low <= value <= high, got {ends}")

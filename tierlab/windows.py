@@ -110,6 +110,10 @@ def _lengths(requests):
     aggregate = booleans(requests, "aggregate")
     if aggregate is not None and aggregate.any():
         raise ValueError(f"{int(aggregate.sum()):,} rows are aggregates; lengths need one row per request")
+    if "requests" in requests and (several := requests["requests"].ne(1) & requests["requests"].notna()).any():
+        raise ValueError(
+            f"{int(several.sum()):,} rows have another number than 1 in 'requests'; lengths need one row per request"
+        )
     tokens = checked_tokens(requests)
     output = tokens.pop("output")
     return sum(tokens.values()), output
