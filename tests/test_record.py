@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -173,6 +173,7 @@ class TestRecord:
         assert "<b>" not in body and "|my" not in body.replace("\\|my", "") and "\\<b\\>\\|my\\*model\\*" in body
 
     @given(st.text(st.sampled_from("\\`*_[]<>#|&$~^{}!-+=:.()\"';@%,/?01a \t\n"), min_size=1))
+    @example("&amp; &#42; ~~a~~ <b>1</b> [a](b) ![a](b) `a` **a**")
     @settings(deadline=None, max_examples=400)
     def test_words_are_text_wherever_they_stand(self, words):
         """Read by another library: as a paragraph, a heading, an item of a list and a cell of a table."""
