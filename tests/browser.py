@@ -26,7 +26,7 @@ from tests.servers import _end, _free_port, _start, listening, tail
 from tierlab import paths
 
 APP = paths.NOTEBOOKS / "app"
-WAIT_S = 120  # for a busy machine; nothing waits this long where all is well
+WAIT_S = 40  # for a busy machine; nothing waits this long where all is well
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},  # else a slow run is saved, and looks as if it wrote its notebook
@@ -34,6 +34,11 @@ SETTINGS = {
 ERRORS = "[data-mime-type='application/vnd.jupyter.error'], .jupyter-widgets-error-widget"
 BOXES = ".widget-vbox:has(> .widget-box > img.widget-image)"  # a control with all that belongs to it
 FIGURE, WORDS = "> .widget-box > img.widget-image", "> .widget-box > .widget-html .widget-html-content"
+STATE = """box => Object.fromEntries([...box.querySelectorAll(".widget-inline-hbox")].map(part => [
+    part.querySelector("label").textContent,
+    [[...part.querySelectorAll("option:checked")].map(option => option.index),
+        part.querySelector(".widget-readout")?.textContent ?? part.querySelector("input")?.value],
+]))"""
 BYTES = """async image => {
     const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
     return btoa([...bytes].map(byte => String.fromCharCode(byte)).join(""));
@@ -134,23 +139,27 @@ class Panel:
 
     def shown(self, control):
         """The value that the page shows for one of the twin's controls."""
-        part = self.part(control)
+        return self._value(control, self.box.evaluate(STATE))
+
+    def values(self):
+        state = self.box.evaluate(STATE)
+        return {name: self._value(control, state) for name, control in self.twin.controls.items()}
+
+    @staticmethod
+    def _value(control, state):
+        chosen, text = state[control.description]
         if isinstance(control, ipywidgets.BoundedIntText):
-            return int(part.locator("input").input_value())
+            return int(text)
         if isinstance(control, ipywidgets.SelectMultiple):
-            chosen = part.locator("select").evaluate("select => [...select.selectedOptions].map(option => option.index)")
-            return tuple(options(control)[index][1] for index in chosen)
+            return tuple(options(control)[place][1] for place in chosen)
         if isinstance(control, ipywidgets.Dropdown):
-            return options(control)[part.locator("select").evaluate("select => select.selectedIndex")][1]
-        text = part.locator(".widget-readout").text_content().replace("\N{MINUS SIGN}", "-")
+            return options(control)[chosen[0]][1]
+        text = text.replace("\N{MINUS SIGN}", "-")
         if isinstance(control, ipywidgets.SelectionSlider):
             return dict(options(control))[text]
         steps = range(round((control.max - control.min) / control.step) + 1)
         every = [type(control.value)(round(control.min + control.step * n, 10)) for n in steps]
         return next(value for value in every if format(value, control.readout_format) == text)
-
-    def values(self):
-        return {name: self.shown(control) for name, control in self.twin.controls.items()}
 
     def check(self, seconds=WAIT_S):
         """Give the twin the values that the page shows; wait until sentence, table and picture are the twin's."""
@@ -192,7 +201,7 @@ class Panel:
 
     def _by_mouse(self, control):
         part = self.part(control)
-        if isinstance(control, ipywidgets.BoundedIntText):
+        if isinstance(control, ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText):
             part.locator("input").click(click_count=3)  # selects what stands there
             self.page.keyboard.type(str(control.value + 40))
             self.page.keyboard.press("Enter")
@@ -215,7 +224,7 @@ class Panel:
         part, value = self.part(control), self.shown(control)
         part.locator(".noUi-handle, select, input").first.focus()
         every = [value for _, value in options(control)] if hasattr(control, "options") else [control.min, control.max]
-        if isinstance(control, ipywidgets.BoundedIntText):
+        if isinstance(control, ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText):
             keys = ["ArrowUp", "Enter"]
         elif isinstance(control, ipywidgets.SelectMultiple):
             keys = ["Home" if value == (every[-1],) else "End"]

@@ -72,7 +72,8 @@ class TestChecklist:
 
     def test_it_has_the_articles_seven_steps_in_order(self, explorer):
         titles = [explorer.steps.get_title(i) for i in range(7)]
-        assert titles == [f"{i}. {text}" for i, text in enumerate(CHECKLIST, 1)]
+        assert titles[:-1] == [f"{i}. {text}" for i, text in enumerate(CHECKLIST[:-1], 1)]
+        assert titles[-1] == "7. File the decision, and look again after six months"
         inside = {control for page in explorer.steps.children for control in page.children}
         assert set(explorer.controls.values()) <= inside
 
@@ -82,7 +83,7 @@ class TestChecklist:
         for _ in range(7):
             button.click()
             seen.append(explorer.steps.selected_index)
-        assert seen == [0, 1, 2, 3, 4, 5, 6, 0]
+        assert seen == [0, 1, 2, 3, 4, 5, 6, 6] and button.disabled
 
     def test_it_says_what_recommend_says(self, explorer, maintained):
         move(
@@ -96,7 +97,8 @@ class TestChecklist:
             batch_share=0.5,
         )
         workload = tl.Workload(requests_per_day=1_000, batch_share=0.5)
-        wanted = tl.recommend(task=widgets.decision.OWN, stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
+        explorer.name.value = "contract triage"
+        wanted = tl.recommend(task="contract triage", stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
                               provider="anthropic", error_counts={"mid": (20, 80)})  # fmt: skip
         assert wanted.reason in explorer.summary and wanted.next_step in explorer.summary
         assert shown(explorer)[wanted.model_id][0] == wanted.tier
@@ -111,6 +113,28 @@ class TestChecklist:
         assert record.workload["requests_per_day"] == 5_000 and path.name in explorer.filed.value
         explorer.button.click()
         assert 'role="alert"' in explorer.filed.value and "is there already" in explorer.filed.value
+        explorer.replace.value = True
+        explorer.button.click()
+        assert 'role="status"' in explorer.filed.value and len(list(tmp_path.glob("*.md"))) == 1
+
+    def test_the_choice_stands_in_one_line_above_the_figure(self, explorer):
+        move(explorer, requests_per_day=3_000, input_tokens=1_200, output_tokens=250, error_usd=4.0)
+        best = explorer.found.table.iloc[0]
+        # Opus 5.5 at 4 and 20 USD a million: 1,200 and 250 tokens, and 5% of 4 USD
+        assert best["expected_usd"] == pytest.approx(0.0048 + 0.005 + 0.05 * 4)
+        assert "claude-opus-5-5, $0.21 a request all in, $629 a day" in explorer.headline.value
+        assert "as of 2026-11-23" in explorer.summary
+
+    @pytest.mark.parametrize(
+        ("moves", "says"),
+        [
+            ({"provider": "all", "mid_examples": 80, "mid_wrong": 6}, "choose a provider in step 1"),
+            ({"mid_examples": 80, "mid_wrong": 90}, "mid: 90 wrong answers of 80 examples"),
+        ],
+    )
+    def test_a_mistake_is_said_in_the_words_of_the_form(self, explorer, moves, says):
+        move(explorer, **moves)
+        assert says in explorer.summary and "Error" not in explorer.summary and not explorer.headline.value
 
     def test_nothing_is_filed_without_a_title_or_with_a_mistake_in_the_form(self, explorer, tmp_path):
         explorer.button.click()

@@ -470,7 +470,7 @@ class TestNextStep:
         ({"error_cost_usd": 1, "error_rates": {"small": 2, "mid": 0, "flagship": 0}}, "shares 0-1"),
         ({"error_cost_usd": 1, "error_rates": {"small": 0.1}}, "nothing for claude-sonnet-4-6"),
         ({"error_cost_usd": 1, "error_rates": {"smal": 0.1}}, "did you mean 'small'"),
-        ({"task": "code_review", "error_counts": {"mid": (9, 8)}}, "0 <= wrong <= examples"),
+        ({"task": "code_review", "error_counts": {"mid": (9, 8)}}, "9 wrong answers of 8 examples"),
         ({"task": "code_review", "error_counts": {"mid": (1, 8)}, "error_rates": {"mid": 0.1}}, "from one place"),
     ],
 )

@@ -150,7 +150,7 @@ def test_no_claim_left_is_said_in_words():
 def test_an_error_takes_the_place_of_the_picture(article):
     explorer = widgets.CurveExplorer(article)
     explorer.controls["models"].value = ()
-    assert explorer.text.value == '<p role="alert"><strong>ValueError: no model is chosen</strong></p>'
+    assert explorer.text.value == '<p role="alert"><strong>no model is chosen</strong></p>'
     assert explorer.image.value == b"" and explorer.image.layout.display == "none"
     explorer.controls["models"].value = ("gpt-4o",)
     assert explorer.image.value and explorer.image.layout.display is None

@@ -75,7 +75,10 @@ def next_step(found, done, workload, prices):
         first = mid.iloc[0] if len(mid) else best["model_id"]
         have = found.counted.get(first, 0)
         why = f"{have} are few" if have else "its error rate is not counted on examples"
-        return 4, f"Run 50 to 100 examples of your own through {first}: {why}. `python -m tierlab sample --help`"
+        return (
+            4,
+            f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. `python -m tierlab sample --help`",
+        )
     if 5 not in done:
         untried = running[_examples(running, found) < LEAST_EXAMPLES].sort_values("best_share", ascending=False).iloc[0]
         why = "it is the choice so far" if untried["model_id"] == best["model_id"] else "it may be the better choice"

@@ -101,11 +101,11 @@ def _counts(error_counts, names, tiers):
             raise ValueError("error_counts: " + unknown("model or tier", key, [*dict.fromkeys(tiers), *names]))
         if len(models) > 1:
             raise ValueError(f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
-                             "answered by one: name the model, or choose one provider")  # fmt: skip
+                             f"answered by one: name the model ({models[-1]!r}), or choose one provider")  # fmt: skip
         wrong, examples = pair
         if not (0 <= wrong <= examples and examples >= 1):
             raise ValueError(
-                f"error_counts[{key!r}] = {pair!r}; allowed: (wrong, examples) with 0 <= wrong <= examples, from 1 example up"
+                f"{key}: {wrong} wrong answers of {examples} examples; from 0 to all of them may be wrong, of 1 example or more"
             )
         counts[models[0]] = (wrong, examples)
     return counts

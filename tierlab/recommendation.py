@@ -140,7 +140,7 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     workload = Workload(requests_per_day=1_000) if workload is None else workload
     tasks = _rated(load_tasks(), task, stakes, complexity)
     if task is not None and task not in tasks.index and samples is None and error_rates is None:
-        raise ValueError(unknown("task", task, tasks.index) + " A task of your own needs stakes and complexity, 1 to 3 each.")
+        raise ValueError(f"{unknown('task', task, tasks.index)} (a task of your own needs stakes and complexity, 1 to 3 each)")
     task = task or ("yours" if stakes else None)
     known = task if task in tasks.index else None
     found = weigh(prices=prices, task=known, tasks=tasks, error_cost_usd=error_cost_usd, workload=workload, provider=provider,
@@ -197,6 +197,8 @@ def _reason(found, best, rule, flips):
         f"{side} {usd(row[side])} an error it would be {row[f'{side}_to']}" for side in ("below", "above") if row[f"{side}_to"]
     ]
     text += f" {sides[0][0].upper()}{'; '.join(sides)[1:]}." if sides else " No cost of an error changes that."
+    if found.basis == "assumed" and running["provider"].nunique() > 1:
+        text += " Error rates are assumed per tier, so between providers only price and speed decide."
     tiers = rule.split(" to ")
     if rule and best["tier"] not in tiers and set(tiers) & set(running["tier"]):
         text += f" The article's two questions say {rule}: here the numbers say otherwise."

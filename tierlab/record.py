@@ -62,7 +62,7 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     if is_folder:
         path = path / f"{record.decided_on}-{_slug(title)}.md"
     if path.exists() and not replace:
-        raise FileExistsError(f"{path} is there already; choose another title, or say that it may be replaced")
+        raise FileExistsError(f"{path} is there already; choose another title, or have it replaced (replace=True, --replace)")
     head = yaml.safe_dump({"kind": KIND} | asdict(record), sort_keys=False, allow_unicode=True, width=120)
     text = f"---\n{head}---\n\n{body(record, recommendation, notes)}".encode()  # whole, before a file is touched
     path.parent.mkdir(parents=True, exist_ok=True)

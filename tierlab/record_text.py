@@ -34,7 +34,7 @@ def flip_words(flips):
     for row in flips.itertuples(index=False):
         show = usd if row.unit == "USD" else "{:.1%}".format if row.unit == "share" else "{:.2f} times today's".format
         sides = [
-            f"{side} {show(getattr(row, side))} it is {getattr(row, f'{side}_to')}"
+            f"{side} {show(getattr(row, side))} then it is {getattr(row, f'{side}_to')}"
             for side in ("below", "above")
             if getattr(row, f"{side}_to")
         ]
@@ -106,7 +106,7 @@ def _ends(value, name=""):
         return " to ".join(_ends(end, name) for end in ends)
     if isinstance(value, str):
         return value
-    return f"{100 * value:.4g}%" if name.endswith(("_share", "_rate", "_growth")) else f"{round(value, 1):,}"
+    return f"{100 * value:.4g}%" if name.endswith(("_share", "_rate", "_growth")) else f"{value:,.10g}"
 
 
 def _options(record, found):

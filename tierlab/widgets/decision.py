@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 
 import ipywidgets
+import mistune
 
 import tierlab as tl
 from tierlab import paths, plots
@@ -78,6 +79,7 @@ class TaskExplorer(Explorer):
         self.found = weigh(prices=self.prices, task=task, error_cost_usd=error_usd, provider=None if provider == ALL else provider,
                            workload=tl.Workload(output_tokens=output_tokens, **self.workload), second_usd=second_usd,
                            error_rates=rates.to_dict(), **agent)  # fmt: skip
+        self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
 
     def draw(self, ax, table, **_):
@@ -118,18 +120,18 @@ class DecisionChecklist(Explorer):
         self.prices, self._tasks = prices, load_tasks()
         providers = list(prices.lineup().index)
         tasks = [(row["name"], name) for name, row in self._tasks.iterrows()]
-        small, usual = {**WIDE, "layout": {"width": "26em"}}, {"min": 0, "max": 100_000, **WIDE}
-        count = ipywidgets.BoundedIntText
+        line, usual = {"continuous_update": False, **WIDE}, {"min": 0, "max": 100_000, **WIDE}
+        count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
         controls = {
             "task": ipywidgets.Dropdown(description="task", options=[*tasks, (OWN, OWN)], value="customer_support", **WIDE),
             "stakes": ipywidgets.Dropdown(description="what can go wrong", options=_RATINGS, value=2, **WIDE),
             "complexity": ipywidgets.Dropdown(description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE),
             "provider": choice("provider", [*providers, ALL], provider or providers[0]),
-            "requests_per_day": nice_slider("requests per day", 1_000),
-            "input_tokens": nice_slider("input tokens per request", 500, high=100_000),
-            "output_tokens": nice_slider("output tokens per request", 300, high=20_000),
-            "error_usd": money_slider("error cost (USD)", 1.0),
-            "second_usd": money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
+            "requests_per_day": count(description="requests per day", value=1_000, min=1, max=1_000_000_000, **WIDE),
+            "input_tokens": count(description="input tokens per request", value=500, min=1, max=1_000_000, **WIDE),
+            "output_tokens": count(description="output tokens per request", value=300, min=1, max=200_000, **WIDE),
+            "error_usd": money(description="error cost (USD)", value=1.0, max=1e6, step=0.01, **WIDE),
+            "second_usd": money(description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE),
             "mid_examples": count(description="mid-tier: examples", value=0, **usual),
             "mid_wrong": count(description="mid-tier: wrong answers", value=0, **usual),
             "small_examples": count(description="small: examples", value=0, **usual),
@@ -139,14 +141,18 @@ class DecisionChecklist(Explorer):
             "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
             "batch_share": share_slider("batch share (% of requests)"),
         }  # fmt: skip
-        self.title = ipywidgets.Text(description="title", placeholder="what is decided", **small)
-        self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **small)
-        self.folder = ipywidgets.Text(description="folder", value=str(folder), **small)
+        self.title = ipywidgets.Text(description="title", placeholder="what is decided", **line)
+        self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **line)
+        self.folder = ipywidgets.Text(description="folder", value=str(folder), **line)
+        self.name = ipywidgets.Text(description="name of your task", placeholder="for a task of my own", **line)
+        self.replace = ipywidgets.Checkbox(description="replace a record of that name", value=False, **WIDE)
         self.button = ipywidgets.Button(
             description="File the decision record", button_style="primary", layout={"width": "16em"}
         )
         self.filed = ipywidgets.HTML()
         self.button.on_click(self._file)
+        self.headline = ipywidgets.HTML()
+        self.name.observe(self._changed, names="value")
         super().__init__(**controls)
         self._arrange(controls)
 
@@ -158,43 +164,78 @@ class DecisionChecklist(Explorer):
             ["small_examples", "small_wrong", "flagship_examples", "flagship_wrong"], ["cache_hit_rate", "batch_share"], [],
         ]  # fmt: skip
         words = {
-            1: "The two ratings count for a task of your own; the nine tasks have theirs in data/tasks.csv.",
-            4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them; 0 examples: the error rate is assumed.",
+            1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
+            "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
+            3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
+            4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
+            "rate is assumed.",
             5: "The same examples. What you leave at 0 stays assumed.",
         }
         pages = []
         for number, names in enumerate(steps, 1):
             parts = [controls[name] for name in names]
+            parts.insert(1, self.name) if number == 1 else None
             if number in words:
-                parts.append(ipywidgets.HTML(f"<small>{words[number]}</small>"))
-            parts += [self.title, self.owner, self.folder, self.button, self.filed] * (number == len(steps))
+                parts.append(ipywidgets.HTML(f'<div style="max-width: 43em; line-height: 1.4">{words[number]}</div>'))
+            parts += [self.title, self.owner, self.folder, self.replace, self.button, self.filed] * (number == len(steps))
             pages.append(ipywidgets.VBox(parts))
         self.steps = ipywidgets.Accordion(children=pages, selected_index=0)
-        for index, text in enumerate(CHECKLIST):
+        titles = [*CHECKLIST[:-1], f"File the decision, and {CHECKLIST[-1][0].lower()}{CHECKLIST[-1][1:]}"]
+        for index, text in enumerate(titles):
             self.steps.set_title(index, f"{index + 1}. {text}")
-        on = ipywidgets.Button(description="Next step", icon="", layout={"width": "10em"})
-        on.on_click(lambda _: setattr(self.steps, "selected_index", ((self.steps.selected_index or 0) + 1) % len(CHECKLIST)))
-        self.box.children = [self.steps, on, *self.box.children[-1:]]
+        on = ipywidgets.Button(description="Next step", layout={"width": "10em"})
+        on.on_click(
+            lambda _: setattr(self.steps, "selected_index", min((self.steps.selected_index or 0) + 1, len(CHECKLIST) - 1))
+        )
+        self.steps.observe(lambda change: setattr(on, "disabled", change["new"] == len(CHECKLIST) - 1), names="selected_index")
+        self.box.children = [self.steps, on, self.headline, *self.box.children[-1:]]
+
+    def redraw(self):
+        """Also the choice in one bold line, above the figure."""
+        super().redraw()
+        self.headline.value = ""
+        if self.found is not None:
+            best = self.found.table.iloc[0]
+            day = best["expected_usd"] * self.controls["requests_per_day"].value
+            said = f"{self.found.tier}: {self.found.model_id}, {usd(best['expected_usd'])} a request all in, {usd(day)} a day"
+            self.headline.value = f"<strong>{html.escape(said)}</strong>"
 
     def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
               cache_hit_rate, batch_share, **counts):  # fmt: skip
         self.found = None  # an error below leaves nothing to file
         tiers = ("mid", "small", "flagship")
+        for tier in tiers:
+            wrong, examples = counts[f"{tier}_wrong"], counts[f"{tier}_examples"]
+            if wrong > examples:
+                said = (
+                    f"of {examples} examples; there cannot be more wrong answers than examples"
+                    if examples
+                    else "of how many examples?"
+                )
+                raise ValueError(f"{tier}: {wrong} wrong answers {said}")
+            if examples and provider == ALL:
+                raise ValueError(
+                    "Counts belong to one provider's model: choose a provider in step 1, or set the examples back to 0."
+                )
         given = {tier: (counts[f"{tier}_wrong"], counts[f"{tier}_examples"]) for tier in tiers if counts[f"{tier}_examples"]}
-        if idle := [tier for tier in tiers if counts[f"{tier}_wrong"] and not counts[f"{tier}_examples"]]:
-            raise ValueError(f"{idle[0]}: wrong answers of how many examples?")
-        own = {"stakes": stakes, "complexity": complexity} if task == OWN else {}
+        own = (
+            {"stakes": stakes, "complexity": complexity, "task": self.name.value.strip() or OWN}
+            if task == OWN
+            else {"task": task}
+        )
         workload = tl.Workload(requests_per_day=requests_per_day, input_tokens=input_tokens, output_tokens=output_tokens,
                                cache_hit_rate=cache_hit_rate, batch_share=batch_share)  # fmt: skip
-        self.found = tl.recommend(task=task, error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
+        self.found = tl.recommend(error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
                                   provider=None if provider == ALL else provider, error_counts=given or None, **own)  # fmt: skip
+        self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
 
     def draw(self, ax, table, **_):
         plots.expected_costs(table, ax=ax)
 
     def words(self, table, **_):
-        return f"{self.found.tier}: {self.found.reason} Next, step {self.found.step}: {self.found.next_step}"
+        prices = f"Prices: {self.prices.source}, as of {self.prices.as_of:%Y-%m-%d}."
+        return f"{self.found.reason} Next, step {self.found.step}: {self.found.next_step} {prices}"
 
     def numbers(self, table, **_):
         shown = table.assign(errors=100 * table["error_rate"], price=1000 * table["price_usd"], all_in=1000 * table["expected_usd"],
@@ -210,9 +251,9 @@ class DecisionChecklist(Explorer):
                 raise ValueError(self.summary)
             folder = Path(self.folder.value)
             path = tl.file_record(self.found, folder if folder.is_absolute() else paths.ROOT / folder,
-                                  title=self.title.value, owner=self.owner.value)  # fmt: skip
+                                  title=self.title.value, owner=self.owner.value, replace=self.replace.value)  # fmt: skip
             text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
-            said = f"Filed: {path}"
-            self.filed.value = f'<p role="status"><strong>{html.escape(said)}</strong></p><pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+            said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
+            self.filed.value = said + mistune.create_markdown(escape=True, plugins=["table", "task_lists"])(text)
         except (ValueError, OSError) as error:
             self.filed.value = f'<p role="alert"><strong>{html.escape(str(error))}</strong></p>'

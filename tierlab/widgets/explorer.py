@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 
 import ipywidgets
 import matplotlib as mpl
@@ -65,7 +66,8 @@ class Explorer:
             self.summary = self.words(table, **values)
             picture, self.text.value = self._picture(table, values) if len(table) else b"", self._html(table, values)
         except Exception as error:
-            self.summary = f"{type(error).__name__}: {error}"
+            # What a person did wrong is said in a sentence; a fault of ours keeps its class.
+            self.summary = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             picture = b""
             self.text.value = f'<p role="alert"><strong>{html.escape(self.summary)}</strong></p>'
         self.image.tooltip = self.summary
@@ -76,6 +78,7 @@ class Explorer:
         left, right, bottom, top = self.margins
         with mpl.rc_context(_HOUSE_STYLE):
             self._figure.clear()
+            self._figure.set_size_inches(width, height)
             box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
             self.draw(self._figure.add_axes(box), table, **values)
             buffer = io.BytesIO()
@@ -90,7 +93,7 @@ class Explorer:
             body = numbers.to_html(float_format=lambda value: f"{value:,.2f}", **style)
         # JupyterLab leaves no gap between columns, and pandas' own tables on the page style every one of this class.
         body = body.replace(' class="dataframe"', ' cellpadding="4"', 1)
-        return f'<div role="status"><p>{html.escape(self.summary)}</p>{body}</div>'
+        return f'<div role="status"><p>{in_html(self.summary)}</p>{body}</div>'
 
     def show(self):
         """Display the control."""
@@ -105,6 +108,11 @@ class Explorer:
     def _repr_mimebundle_(self, **_):
         # The box's own text form holds the bytes of the picture; ours is what nbval compares.
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def in_html(words):
+    """Words as harmless HTML, what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
 
 
 def nice_slider(label, value, *, low=10, high=100_000_000):
