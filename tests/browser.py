@@ -26,7 +26,7 @@ from tests.servers import _end, _free_port, _start, listening, tail
 from tierlab import paths
 
 APP = paths.NOTEBOOKS / "app"
-WAIT_S = 40  # for a busy machine; nothing waits this long where all is well
+WAIT_S = 120  # for a busy machine; nothing waits this long where all is well
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosave": False},  # else a slow run is saved, and looks as if it wrote its notebook
@@ -148,8 +148,8 @@ class Panel:
     @staticmethod
     def _value(control, state):
         chosen, text = state[control.description]
-        if isinstance(control, ipywidgets.BoundedIntText):
-            return int(text)
+        if isinstance(control, ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText):
+            return type(control.value)(text)
         if isinstance(control, ipywidgets.SelectMultiple):
             return tuple(options(control)[place][1] for place in chosen)
         if isinstance(control, ipywidgets.Dropdown):

@@ -177,7 +177,7 @@ CONTROLS = {
     "02_scaling_costs": [(lambda: widgets.CurveExplorer(november(), requests_per_day=100_000), curve_facts)],
     "03_match_tasks_to_tiers": [
         (lambda: widgets.TaskExplorer(tl.load_prices("article"), requests_per_day=10_000), task_facts),
-        (lambda: widgets.DecisionChecklist(tl.load_prices("maintained", as_of="2026-06-12")), checklist_facts),
+        (lambda: widgets.DecisionChecklist(november()), checklist_facts),
     ],
     "04_routing": [(simulated_router, router_facts)],
     "05_live_sampling": [(samples, sample_facts)],
