@@ -42,7 +42,7 @@ report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
 
 test: $(READY)  ## run all tests, and compare every notebook with its stored outputs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 120 tests tierlab notebooks
 
 lab: $(READY)  ## open JupyterLab

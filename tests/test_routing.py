@@ -371,6 +371,11 @@ def test_order_of_rows_changes_nothing(table, seed):
         assert one["model_id"].astype(str).tolist() == other["model_id"].astype(str).tolist()
 
 
+def test_an_oracles_tie_goes_to_the_same_model_in_any_order():
+    table = table_of([[0.9, 0.9]], [[0.5, 0.5]])
+    assert [route(t, Oracle())["model_id"].tolist() for t in (table, table.iloc[::-1])] == [["m"], ["m"]]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
 def test_random_mix_lies_on_the_line_between_its_models(share):
     """Where every prompt gains the same, exactly; elsewhere within five standard errors of the draw."""

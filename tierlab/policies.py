@@ -335,7 +335,7 @@ class Oracle(Policy):
     models: tuple = field(default=())
 
     def _first(self, features):
-        models = list(self.models or features["models"])
+        models = list(self.models or sorted(features["models"]))  # a tie must not hang on the order of a table's rows
         scores, costs = (np.stack([need(features, f"{kind}:{m}", self) for m in models]) for kind in ("score", "cost_usd"))
         cheapest = np.where(scores == scores.max(axis=0), costs, np.inf).argmin(axis=0)
         return Choice(pick(models, cheapest), "best score, then cheapest")
