@@ -383,6 +383,11 @@ class TestCandidates:
         with pytest.raises(ValueError, match="hold their tool calls already"):
             recommend(**(asked | {"error_counts": dict.fromkeys(("small", "mid", "flagship"), (6, 80)), "tool_calls": 5}))
 
+    def test_a_range_of_the_error_cost_may_begin_at_zero(self, article):
+        table = recommend(task="customer_support", error_cost_usd=(0.1, 0.0, 1.0), prices=article, provider="anthropic").table
+        point = recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
+        assert (table["low"] < point["low"]).all() and (table["high"] > point["high"]).all()
+
     def test_an_error_cost_may_be_a_range(self, article):
         found = recommend(task="customer_support", error_cost_usd=(0.1, 0.01, 1.0), prices=article, provider="anthropic")
         point = recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic")

@@ -227,10 +227,11 @@ def _error_cost(error_cost_usd, task, tasks, rng, notes):
     else:
         value, low, high = assumed("error_cost", task, tasks=tasks).iloc[0]
         notes.append(f"the cost of an error is assumed from the stakes of {task}: {value:g} USD ({low:g} to {high:g})")
-    if low == high or low <= 0:
-        return (float(value), float(low), float(high)), np.full(DRAWS, float(value))
-    logs = pd.DataFrame({"value": [np.log(value)], "low": [np.log(low)], "high": [np.log(high)]})  # it runs over powers of ten
-    return (float(value), float(low), float(high)), np.exp(spread(logs, rng.random(DRAWS))[:, 0])
+    ends = pd.DataFrame({"value": [float(value)], "low": [float(low)], "high": [float(high)]})
+    position = rng.random(DRAWS)
+    # It runs over powers of ten, which have no zero.
+    drawn = np.exp(spread(np.log(ends), position)) if low > 0 else spread(ends, position)
+    return tuple(ends.iloc[0]), drawn[:, 0]
 
 
 def _seconds(names, tiers, providers, workload, samples, seconds, second_usd, rng, notes):

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import ipywidgets
 import mistune
+import pandas as pd
 
 import tierlab as tl
 from tierlab import paths, plots
 from tierlab.checklist import CHECKLIST
 from tierlab.decision import assumed, load_tasks
-from tierlab.options import weigh
+from tierlab.error_rates import spread
+from tierlab.options import AGENT_CALLS, weigh
 from tierlab.style import usd
 from tierlab.widgets.explorer import ALL, WIDE, Explorer, choice, nice_slider, share_slider
 
@@ -73,9 +75,8 @@ class TaskExplorer(Explorer):
 
     def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
         ends = assumed("error_rate", task, tasks=self.tasks)
-        start, end, along = ("low", "value", 2 * position) if position < 0.5 else ("value", "high", 2 * position - 1)
-        rates = ends[start] + along * (ends[end] - ends[start])
-        agent = {"tool_calls": 5} if task == "agentic_tools" else {}
+        rates = pd.Series(spread(ends, [position])[0], ends.index)
+        agent = {"tool_calls": AGENT_CALLS} if task == "agentic_tools" else {}
         self.found = weigh(prices=self.prices, task=task, error_cost_usd=error_usd, provider=None if provider == ALL else provider,
                            workload=tl.Workload(output_tokens=output_tokens, **self.workload), second_usd=second_usd,
                            error_rates=rates.to_dict(), **agent)  # fmt: skip
@@ -174,7 +175,7 @@ class DecisionChecklist(Explorer):
         pages = []
         for number, names in enumerate(steps, 1):
             parts = [controls[name] for name in names]
-            parts.insert(1, self.name) if number == 1 else None
+            parts += [self.name] * (number == 1)
             if number in words:
                 parts.append(ipywidgets.HTML(f'<div style="max-width: 43em; line-height: 1.4">{words[number]}</div>'))
             parts += [self.title, self.owner, self.folder, self.replace, self.button, self.filed] * (number == len(steps))
