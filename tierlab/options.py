@@ -228,6 +228,8 @@ def _error_cost(error_cost_usd, task, tasks, rng, notes):
         value, low, high = assumed("error_cost", task, tasks=tasks).iloc[0]
         notes.append(f"the cost of an error is assumed from the stakes of {task}: {value:g} USD ({low:g} to {high:g})")
     ends = pd.DataFrame({"value": [float(value)], "low": [float(low)], "high": [float(high)]})
+    if low == high:
+        return tuple(ends.iloc[0]), np.full(DRAWS, float(value))
     position = rng.random(DRAWS)
     # It runs over powers of ten, which have no zero.
     drawn = np.exp(spread(np.log(ends), position)) if low > 0 else spread(ends, position)
