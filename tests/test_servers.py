@@ -190,7 +190,8 @@ def test_two_models_are_served_one_after_the_other_and_leave_nothing_running():
 @pytest.mark.parametrize("name", ["llmock", "aimock", "local_model"])
 def test_servers_listen_on_this_machine_alone(request, name):
     request.getfixturevalue(name)
-    addresses = {address.ip for address in servers.listening(os.getpid())}
+    # Java, which other tests of this process may have started, writes 127.0.0.1 as an IPv6 address.
+    addresses = {address.ip.removeprefix("::ffff:") for address in servers.listening(os.getpid())}
     assert addresses == {"127.0.0.1"}
 
 

@@ -79,8 +79,14 @@ class Prices:
         ValueError
             If the day lies before the first known lineup.
         """
+        if on is None:
+            return self._lineup_now.copy()
         table = self._lineup_rows(on).dropna(subset="tier").pivot(index="provider", columns="tier", values="model_id")
         return table.reindex(columns=list(TIERS)).reindex([p for p in self._providers() if p in table.index])
+
+    @cached_property
+    def _lineup_now(self):
+        return self.lineup(self.as_of)
 
     def models(self, on=None, *, reasoning=False):
         """Model ids of the lineup, by provider and tier; with the reasoning models beside it if asked for."""
@@ -190,6 +196,11 @@ class Prices:
     def rows_of(self):
         """Model id -> positions of its rows in `frame`, oldest rates first."""
         return self.frame.groupby("model_id", sort=False).indices
+
+    @cached_property
+    def by_model(self):
+        """One row per model, by its id: of use for what all its rows share (provider, tier, dates)."""
+        return self.frame.drop_duplicates("model_id").set_index("model_id")
 
     @cached_property
     def _ids(self):

@@ -9,6 +9,7 @@ from tierlab.names import TIERS, unknown
 from tierlab.paths import DATA
 
 
+@lru_cache
 def load_tasks(path=DATA / "tasks.csv"):
     """The nine task types with the article's tiers (a range) and our two ratings, 1 low to 3 high (ranges)."""
     return pd.read_csv(path).set_index("task")
@@ -89,14 +90,21 @@ def assumed(quantity, task=None, *, tasks=None):
     >>> assumed("error_rate", "intent_classification")["value"].to_dict()
     {'small': 0.03, 'mid': 0.025, 'flagship': 0.02}
     """
+    if quantity == "tool_error_rate":
+        return _assumed(quantity).copy()
+    tasks = load_tasks() if tasks is None else tasks
+    if task not in tasks.index:
+        raise ValueError(unknown("task", task, tasks.index))
+    question = "stakes" if quantity == "error_cost" else "complexity"
+    return _assumed(quantity, tasks.at[task, f"{question}_low"], tasks.at[task, f"{question}_high"]).copy()
+
+
+@lru_cache
+def _assumed(quantity, *ratings):
     rows = load_assumptions()
     rows = rows[rows["quantity"] == quantity]
-    if quantity != "tool_error_rate":
-        tasks = load_tasks() if tasks is None else tasks
-        if task not in tasks.index:
-            raise ValueError(unknown("task", task, tasks.index))
-        question = "stakes" if quantity == "error_cost" else "complexity"
-        rows = rows[rows["rating"].between(tasks.at[task, f"{question}_low"], tasks.at[task, f"{question}_high"])]
+    if ratings:
+        rows = rows[rows["rating"].between(*ratings)]
     ends = rows.groupby("tier", dropna=False).agg(low=("low", "min"), high=("high", "max"))
     values = np.log(rows["value"]) if quantity == "error_cost" else rows["value"]
     middle = values.groupby(rows["tier"], dropna=False).mean()

@@ -31,10 +31,7 @@ def find_flips(found, workload, prices):
     names, places = table["model_id"].tolist(), np.arange(len(table))
     total, price, error, timed = (table[c].to_numpy(float) for c in ("expected_usd", "price_usd", "error_rate", "time_usd"))
     waits = table["seconds"].to_numpy(float) * (1 - workload.point().batch_share)
-    rows = [
-        ("cost of an error", "USD", found.error_cost_usd, total - error * found.error_cost_usd, error, np.inf),
-        ("value of a second", "USD", found.second_usd, total - timed, waits, np.inf),
-    ]
+    rows = [("value of a second", "USD", found.second_usd, total - timed, waits, np.inf)]
     for place in _rivals(table):
         own = places == place
         paid = own * error * found.error_cost_usd
@@ -42,7 +39,15 @@ def find_flips(found, workload, prices):
             (f"price of {names[place]}", "times", 1.0, total - own * price, own * price, np.inf),
             (f"error rate of {names[place]}", "share", error[place], total - paid, own * found.error_cost_usd, 1.0),
         ]
-    return pd.DataFrame([*(_flip(*row, names) for row in rows), *_levers(table, workload, prices, names)])
+    flips = [error_cost_flip(found), *(_flip(*row, names) for row in rows), *_levers(table, workload, prices, names)]
+    return pd.DataFrame(flips)
+
+
+def error_cost_flip(found):
+    """The row of `find_flips` on the cost of an error, as a mapping."""
+    table = found.running()
+    error, rest = table["error_rate"].to_numpy(float), (table["expected_usd"] - table["error_usd"]).to_numpy(float)
+    return _flip("cost of an error", "USD", found.error_cost_usd, rest, error, np.inf, table["model_id"].tolist())
 
 
 def _rivals(table):

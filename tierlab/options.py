@@ -1,6 +1,7 @@
 """The models that could do a task, side by side: what a request costs on each, all in, and how sure that is."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -180,7 +181,7 @@ def _candidates(prices, provider, models, samples, own_prices):
         names = [model for row in rows.to_numpy() for model in row if isinstance(model, str)]
     if not names:
         raise ValueError("there is no model to choose from")
-    own = prices.frame.drop_duplicates("model_id").set_index("model_id")["tier"]
+    own = prices.by_model["tier"]
     sampled = {}
     if samples is not None and len(names) > 1 and "cost_usd" in samples:
         sampled = as_tiers(samples).drop_duplicates("model_id").set_index("model_id")["tier"].to_dict()
@@ -257,13 +258,20 @@ def _seconds(names, tiers, providers, workload, samples, seconds, second_usd, rn
     return table["value"], spread(table, rng.random(DRAWS))
 
 
+@lru_cache
+def _speeds():
+    """data/speeds.csv by provider and tier."""
+    from tierlab.speeds import load_speeds
+
+    return load_speeds().set_index(["provider", "tier"])
+
+
 def _assumed_seconds(names, tiers, providers, workload):
     from tierlab.latency import seconds_per_request
-    from tierlab.speeds import load_speeds
 
     output = max(1.0, workload.point().mean_tokens().get("output", 0.0))
     keys = pd.MultiIndex.from_arrays([providers.reindex(names).to_numpy(), tiers.to_numpy()])
-    own = load_speeds().set_index(["provider", "tier"]).reindex(keys).set_axis(names)
+    own = _speeds().reindex(keys).set_axis(names)
     known = own.dropna(subset=["ttft_s", "tokens_per_s"])
     ends = {"value": ("", ""), "low": ("_low", "_high"), "high": ("_high", "_low")}  # a slow speed is a long time
     times = {

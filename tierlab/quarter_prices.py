@@ -51,7 +51,7 @@ def retiring(now, prices, by, on):
         model_id, retires_on, spend_usd, share, last_used, then successor (same provider and tier in the lineup of
         the day `on`, "" if that is the model itself or none) and successor_usd, at the rates of `on`.
     """
-    known = prices.frame.drop_duplicates("model_id").set_index("model_id")
+    known = prices.by_model
     own = known.loc[known.index.isin(now["model_id"].unique()) & (known["retires_on"] <= pd.Timestamp(by)), ["retires_on"]]
     columns = ["model_id", "retires_on", "spend_usd", "share", "last_used", "successor", "successor_usd"]
     rows = []
@@ -69,7 +69,7 @@ def successor(prices, model_id, on, *, steps_down=0):
 
     "" where the model has no tier, is that model itself, or the lineup's retires within 180 days.
     """
-    known = prices.frame.drop_duplicates("model_id").set_index("model_id")
+    known = prices.by_model
     ladder, on = list(TIER_LABELS[:3]), pd.Timestamp(on)
     tier = tiers_of(prices, [model_id], [on])[0]
     place = ladder.index(tier) + steps_down if tier in ladder else len(ladder)
@@ -100,7 +100,7 @@ def reconciliation(now, prices, billed=None):
         (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of groups in which
         some row has no billed_usd).
     """
-    provider = now["model_id"].map(prices.frame.drop_duplicates("model_id").set_index("model_id")["provider"])
+    provider = now["model_id"].map(prices.by_model["provider"])
     month = now["day"].dt.to_period("M").astype(str)
     parts = []
     if "billed_usd" in now and now["billed_rows"].sum() > 0:

@@ -1,6 +1,7 @@
 """A recommendation: which tier, why, what would change it, and the next step of the checklist."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from tierlab.checklist import CHECKLIST as CHECKLIST
 from tierlab.checklist import REVIEW_MONTHS as REVIEW_MONTHS
 from tierlab.checklist import next_step, review_day, steps_done
 from tierlab.decision import load_tasks, task_tiers, tier_by_rule
-from tierlab.flips import find_flips
+from tierlab.flips import error_cost_flip, find_flips
 from tierlab.money import usd
 from tierlab.names import TIERS, unknown
 from tierlab.options import weigh
@@ -30,9 +31,6 @@ class Recommendation:
         Why, in sentences.
     table : DataFrame
         Every candidate, cheapest all in first: see `tierlab.options.Options`.
-    flips : DataFrame
-        What would change the choice: what, unit, now, below (the value under which another model is cheaper), below_to,
-        above, above_to. Each alone, everything else as it is; NaN where it never flips.
     step : int
         The next step of the article's checklist, 1 to 7.
     next_step : str
@@ -52,13 +50,21 @@ class Recommendation:
     provider: str
     reason: str
     table: pd.DataFrame = field(repr=False)
-    flips: pd.DataFrame = field(repr=False)
     step: int
     next_step: str
     rule: str
     basis: str
     grounds: tuple
     settings: dict = field(repr=False)
+
+    @cached_property
+    def flips(self):
+        """What would change the choice, a DataFrame: see `tierlab.flips.find_flips`.
+
+        Each quantity alone, everything else as it is. Found when it is first asked for, since it prices the workload
+        again.
+        """
+        return find_flips(self.settings["options"], self.settings["workload"], self.settings["prices"])
 
     def __repr__(self):
         """Plain text: what a terminal and a stored notebook show."""
@@ -149,7 +155,7 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     best = found.running().iloc[0]
     done = steps_done(found, task=task is not None, **given)
     step, words = next_step(found, done, workload, prices)
-    rule, flips = _rule(tasks, known), find_flips(found, workload, prices)
+    rule = _rule(tasks, known)
     ratings = (
         None
         if known is None
@@ -157,9 +163,9 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     )
     settings = {"task": task, "ratings": ratings, "workload": workload, "prices": prices, "options": found, "checked": done,
                 "examples": max(found.counted.values(), default=0)}  # fmt: skip
-    reason = _reason(found, best, rule, flips) + _leaving(best["model_id"], prices)
-    return Recommendation(best["tier"], best["model_id"], best["provider"], reason, found.table, flips, step, words, rule,
-                          found.basis, found.grounds, settings)  # fmt: skip
+    reason = _reason(found, best, rule) + _leaving(best["model_id"], prices)
+    return Recommendation(best["tier"], best["model_id"], best["provider"], reason, found.table, step, words, rule, found.basis,
+                          found.grounds, settings)  # fmt: skip
 
 
 def _rated(tasks, task, stakes, complexity):
@@ -180,7 +186,7 @@ def _rule(tasks, task):
     return TIERS[low - 1] if low == high else f"{TIERS[low - 1]} to {TIERS[high - 1]}"
 
 
-def _reason(found, best, rule, flips):
+def _reason(found, best, rule):
     running, name = found.running(), best["model_id"]
     parts = [
         f"price {usd(best['price_usd'])}",
@@ -192,7 +198,7 @@ def _reason(found, best, rule, flips):
         return f"{text} It is the only candidate: nothing was compared."
     second = running.iloc[1]
     text += f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in {best['best_share']:.0%} of the draws over the stated ranges."
-    row = flips.iloc[0]
+    row = error_cost_flip(found)
     sides = [
         f"{side} {usd(row[side])} an error it would be {row[f'{side}_to']}" for side in ("below", "above") if row[f"{side}_to"]
     ]

@@ -128,7 +128,7 @@ def tiers_of(prices, model_ids, days):
 
     Before the first lineup the first counts. A model that has left the lineup keeps the tier it had in another.
     """
-    known = prices.frame.drop_duplicates("model_id").set_index("model_id")
+    known = prices.by_model
     labels = known["tier"].where(~known["reasoning_model"], "reasoning").fillna(TIER_LABELS[-1])
     result = pd.Series(np.asarray(model_ids, object)).map(labels).fillna(TIER_LABELS[-1]).to_numpy(object)
     lineups = prices.lineups.sort_values("as_of", kind="stable")

@@ -99,7 +99,7 @@ def _listed_prices(listed, workload, prices, table, rng):
         over = day.index[day["over_window_share"] > 0]
         table.loc[over, "note"] = [f"{day.at[m, 'over_window_share']:.0%} of the requests do not fit its window" for m in over]
         flags = flags or day["flags"].to_dict()
-    first = prices.frame.drop_duplicates("model_id").set_index("model_id").reindex(listed)
+    first = prices.by_model.reindex(listed)
     table.loc[listed, "provider"] = first["provider"]
     for column, words, out in (("launched_on", "not launched before", first["launched_on"] > prices.as_of),
                                ("retires_on", "retired on", first["retires_on"] <= prices.as_of)):  # fmt: skip

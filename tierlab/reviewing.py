@@ -188,7 +188,7 @@ def _time_usd(record, seconds):
 
 
 def _changes(filed, table, prices, lost, new):
-    retires = prices.frame.drop_duplicates("model_id").set_index("model_id")["retires_on"]
+    retires = prices.by_model["retires_on"]
     horizon = prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
     rows = []
     for model in [*filed.index, *new]:

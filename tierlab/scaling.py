@@ -82,7 +82,7 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     volume = np.array([corner.requests_per_day * (1 + corner.monthly_growth) ** growth[i] for i, corner in corners])
     batch_share = np.array([corner.batch_share for _, corner in corners])
     starts = [position for position, (i, _) in enumerate(corners) if position == 0 or corners[position - 1][0] != i]
-    known = prices.frame.drop_duplicates("model_id").set_index("model_id")[["provider", "tier"]]
+    known = prices.by_model[["provider", "tier"]]
     rows = np.bincount(owner, weight**2)[starts]  # 1 over as many as there are, fewer where a task mix weights them
     parts, names = [], [prices.resolve(name) for name in (models or prices.models())]
     for model_id in names:
@@ -209,7 +209,7 @@ def cost_calendar(workload, prices, models=None, *, start, end):
     start, end = pd.Timestamp(start), pd.Timestamp(end)
     changes = prices.changes(start, end).query("kind == 'rate' and model_id in @names")
     changes = changes[changes["rate"].isin(["uncached_input", "output"])]
-    retires = prices.frame.drop_duplicates("model_id").set_index("model_id")["retires_on"]
+    retires = prices.by_model["retires_on"]
     leaving = retires[names][retires[names].between(start, end, inclusive="right")]
     days = sorted({start, *pd.date_range(start, end, freq="MS"), *changes["on"], *leaving, end})
     tables = []

@@ -41,7 +41,7 @@ def ordered_models(basis, on=None):
 @metric
 def tier_of(basis, names):
     """Tier (1 small to 3 flagship) that the catalogue gives each named model."""
-    tier = basis.prices.frame.drop_duplicates("model_id").set_index("model_id")["tier"]
+    tier = basis.prices.by_model["tier"]
     found = find_models(basis.prices, names)
     return tier[found].map({name: i + 1 for i, name in enumerate(TIERS)})
 

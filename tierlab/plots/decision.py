@@ -46,18 +46,21 @@ def expected_costs(options, *, requests=1_000, interval="90% of 1,000 draws over
     need("expected_costs", options, "provider", "tier", "model_id", *EXPECTED_PARTS, "expected_usd", "low", "high", "note")
     table = in_order(options)
     ax, rows = model_rows(table, ax)
-    for row, model in zip(rows, table.itertuples(index=False), strict=True):
-        if not np.isfinite(model.expected_usd):
-            note(ax, model.note, (0, row), (4, 0), color=INK)
-            continue
-        left = 0.0
-        for part, (white, hatch) in EXPECTED_PARTS.items():
-            width = getattr(model, part) * requests
-            face = _whiter(tier_style(model.tier or np.nan)["color"], white)
-            ax.barh(row, width, left=left, height=0.62, color=face, edgecolor=INK, lw=0.5, hatch=hatch)
-            left += width
-        ax.plot([model.low * requests, model.high * requests], [row, row], color=INK, lw=1.2)
-        note(ax, usd(left), (max(left, model.high * requests), row), (6, 0))
+    running = np.isfinite(table["expected_usd"].to_numpy())
+    for row, words in zip(rows[~running], table.loc[~running, "note"], strict=True):
+        note(ax, words, (0, row), (4, 0), color=INK)
+    rows, table = rows[running], table[running]
+    left, colors = np.zeros(len(rows)), [tier_style(tier or np.nan)["color"] for tier in table["tier"]]
+    for part, (white, hatch) in EXPECTED_PARTS.items():
+        width = table[part].to_numpy() * requests
+        if width.any():
+            faces = [_whiter(color, white) for color in colors]
+            ax.barh(rows, width, left=left, height=0.62, color=faces, edgecolor=INK, lw=0.5, hatch=hatch)
+        left = left + width
+    low, high = table["low"].to_numpy() * requests, table["high"].to_numpy() * requests
+    ax.hlines(rows, low, high, color=INK, lw=1.2)
+    for row, whole, end in zip(rows, left, high, strict=True):
+        note(ax, usd(whole), (max(whole, end), row), (6, 0))
     handles = [
         mpl.patches.Patch(facecolor=_whiter("#767676", white), edgecolor=INK, hatch=hatch, label=word, lw=0.5)
         for (white, hatch), word in zip(EXPECTED_PARTS.values(), ("price", "errors", "time"), strict=True)

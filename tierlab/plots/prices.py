@@ -144,8 +144,11 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
         left = left + width
     total = costs[list(COST_PARTS)].sum(axis=1, min_count=1)
     flags = costs["flags"] if "flags" in costs else [""] * len(costs)
-    for row, style, value, flag in zip(rows, styles, total, flags, strict=True):
-        ax.plot([0], [row], ls="", marker=style["marker"], color=style["color"], mec="white", ms=8, clip_on=False, zorder=5)
+    markers = np.array([style["marker"] for style in styles])
+    for marker, color in dict(zip(markers, (style["color"] for style in styles), strict=True)).items():
+        own = rows[markers == marker]
+        ax.plot(0 * own, own, ls="", marker=marker, color=color, mec="white", ms=8, clip_on=False, zorder=5)
+    for row, value, flag in zip(rows, total, flags, strict=True):
         _bar_label(ax, row, value, usd(value) if value == value else _no_bar(flag))
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2, handlelength=1.4)
     from_zero(ax, total.max(), f"cost ({unit})")
