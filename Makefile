@@ -52,7 +52,7 @@ app: $(READY)  ## open the controls as a page without code
 	@JUPYTER_PATH=$(CURDIR)/notebooks/app JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/app \
 		$(BIN)/python -m voila notebooks/app/tierlab.ipynb
 
-soak: $(READY)  ## run the browser tests ten times (about 40 minutes; not part of the tests)
+soak: $(READY)  ## run the browser tests ten times (about 50 minutes; not part of the tests)
 	@$(BIN)/python tests/soak.py
 
 bench: $(READY)  ## measure pricing speed (minutes; not part of the tests)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
@@ -167,6 +167,7 @@ class TestValues:
         assert reveals(str(hint.value), [5]) == []
 
     @given(right=st.floats(1e-6, 1e9), found=st.floats(-1e9, 1e9))
+    @example(right=2.0, found=5e-324)
     def test_a_hint_of_comparing_names_no_figure(self, right, found):
         try:
             values.compare("x", found, right, rel=0.01)

@@ -9,7 +9,6 @@ from tierlab.names import TIERS, unknown
 from tierlab.paths import DATA
 
 
-@lru_cache
 def load_tasks(path=DATA / "tasks.csv"):
     """The nine task types with the article's tiers (a range) and our two ratings, 1 low to 3 high (ranges)."""
     return pd.read_csv(path).set_index("task")

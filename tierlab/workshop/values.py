@@ -162,7 +162,7 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
     if found * right < 0:
         raise Hint(f"{name} has the wrong sign: what is taken from what?")
     if found and right:
-        power = math.log10(found / right)
+        power = math.log10(math.fabs(found)) - math.log10(math.fabs(right))  # a quotient could come out as zero
         digits = int(max(power, -power) + 0.5)
         if digits and math.isclose(max(power, -power), digits, abs_tol=1e-3):
             times = _TIMES.get(digits, f"10 to the power of {digits} times")
