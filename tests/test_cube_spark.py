@@ -1,6 +1,7 @@
 """The same expressions on Spark: one local session of the real engine, the same numbers as DuckDB."""
 
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,11 @@ def spark(tmp_path_factory):
     builder = SparkSession.builder.master("local[2]")
     for name, value in options.items():
         builder = builder.config(name, value)
+    interrupt = signal.getsignal(signal.SIGINT)
     session = builder.getOrCreate()
     yield ibis.pyspark.connect(session)
     session.stop()
+    signal.signal(signal.SIGINT, interrupt)  # Spark takes it over, for every later test of this process
 
 
 def test_spark_gives_the_numbers_of_duckdb(spark, maintained, tmp_path):
