@@ -157,6 +157,10 @@ class TestFigures:
         ax = plots.expected_costs(table)
         ends = sorted({round(bar.get_x() + bar.get_width(), 6) for bar in ax.patches})
         assert {13.0, 14.0, 15.0} <= set(ends)
+        label = {row: text.get_text().split()[0] for row, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+        whiskers = {label[y]: (low, high) for (low, y), (high, _) in ax.collections[0].get_segments()}
+        for model in table.itertuples():
+            assert whiskers[model.model_id] == pytest.approx((1000 * model.low, 1000 * model.high))
         assert "USD per 1,000 requests" in ax.get_xlabel() and "90% of 1,000 draws" in ax.get_xlabel()
         plt.close("all")
 

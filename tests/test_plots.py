@@ -325,6 +325,15 @@ def test_buckets_stack_to_the_cost():
         "cache read",
     ]
     assert len({bar.get_facecolor() for bar in ax.patches}) == 3 * 4
+    tier = {
+        row: text.get_text().rsplit(" ", 1)[1]
+        for row, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+        if "\N{MIDDLE DOT}" in text.get_text()
+    }
+    marked = {
+        y: (line.get_color(), line.get_marker()) for line in ax.lines for y in line.get_ydata() if line.get_marker() != "None"
+    }
+    assert marked == {row: TIER_LOOKS[name][:2] for row, name in tier.items()}
 
 
 def test_lineup_dots_are_the_prices():

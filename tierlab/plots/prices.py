@@ -147,7 +147,7 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
     markers = np.array([style["marker"] for style in styles])
     for marker, color in dict(zip(markers, (style["color"] for style in styles), strict=True)).items():
         own = rows[markers == marker]
-        ax.plot(0 * own, own, ls="", marker=marker, color=color, mec="white", ms=8, clip_on=False, zorder=5)
+        ax.plot(np.zeros_like(own), own, ls="", marker=marker, color=color, mec="white", ms=8, clip_on=False, zorder=5)
     for row, value, flag in zip(rows, total, flags, strict=True):
         _bar_label(ax, row, value, usd(value) if value == value else _no_bar(flag))
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2, handlelength=1.4)
