@@ -231,6 +231,7 @@ def test_a_server_ends_with_the_process_that_started_it_even_when_that_is_killed
 
 
 def test_a_local_model_says_what_is_missing_or_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "find_spec", lambda name: name)  # as if the server were installed
     with pytest.raises(FileNotFoundError, match=r"no model file .*gone\.gguf"):
         _serve(tmp_path / "gone.gguf")
     other = tmp_path / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
