@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tierlab import pages, parameters, paths, report
+from tierlab.core.files import MANIFEST, OutputFolder
 
 TINY = Path(__file__).parent / "data" / "tiny.ipynb"
 DOT = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -193,8 +194,9 @@ class TestRun:
                 ran.append(values)
                 notebook = nbformat.read(source, as_version=4)
                 notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
+                target.parent.mkdir()
                 nbformat.write(notebook, target)
-            return {}
+                yield source, None
 
         def runs(**options):
             ran.clear()
@@ -331,8 +333,10 @@ class TestRefresh:
             shutil.copyfile(TINY, folder / name)
         figures = tmp_path / "figures"
         figures.mkdir()
-        (figures / "tiny.png").write_bytes(b"not the figure")
-        (figures / "orphan.png").write_bytes(b"")
+        made = OutputFolder(figures)
+        made.write("tiny.png", b"not the figure")
+        made.write("orphan.png", b"")
+        (figures / "mine.png").write_bytes(b"a person's")
         self.change(folder / names[1], "image/png", lambda data: data[:-8] + "AAAAAAA=")
         self.change(folder / names[2], "text/plain", lambda text: text.replace("10.0", "10.1"))
         monkeypatch.setattr(paths, "NOTEBOOKS", folder)
@@ -343,7 +347,7 @@ class TestRefresh:
 
         assert report.refresh(figures=figures) == stale
         assert all((folder / name).read_bytes() == TINY.read_bytes() for name in names)
-        assert [p.name for p in figures.iterdir()] == ["tiny.png"]
+        assert {p.name for p in figures.iterdir()} == {"tiny.png", "mine.png", MANIFEST}
 
     @staticmethod
     def change(path, kind, edit):

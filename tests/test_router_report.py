@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup
 
 import tierlab as tl
 from tierlab.__main__ import main
-from tierlab.router_report import router_report, write
+from tierlab.router_report import output, router_report, write
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_prices_can_be_given_and_an_error_has_its_cost(tmp_path, capsys):
 def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
     bad = outcomes.assign(model_id=outcomes["model_id"].astype(str).replace("claude-opus-4-8", "<script>alert(1)</script>"))
     bad.to_csv(tmp_path / "bad.csv", index=False)
-    page = write(router_report(tmp_path / "bad.csv", score="router_signal"), tmp_path / "out")
+    page = write(router_report(tmp_path / "bad.csv", score="router_signal"), output(tmp_path / "out"))
     soup = BeautifulSoup(page.read_text(), "html.parser")
     assert "<script>alert(1)</script>" in soup.get_text()
     assert not [s for s in soup("script") if "alert(1)" in s.get_text()]

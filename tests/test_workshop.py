@@ -25,6 +25,7 @@ import tierlab as tl
 from tests.hints import namespace, reveals, wrong
 from tierlab import __main__ as cli
 from tierlab import paths
+from tierlab.core.files import OutputFolder
 from tierlab.workshop import _CHECKS, build, values
 
 SOLUTIONS = build.solutions()
@@ -109,14 +110,14 @@ class TestExercises:
     def test_the_command_writes_what_is_stale(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(build, "FOLDER", tmp_path)
         (tmp_path / "solutions").mkdir()
-        (tmp_path / "exercises").mkdir()
-        (tmp_path / "exercises" / "99_gone.ipynb").write_text("{}")
+        OutputFolder(tmp_path / "exercises").write("99_gone.ipynb", "{}")
+        (tmp_path / "exercises" / "98_mine.ipynb").write_text("{}")
         name = SOLUTIONS[0].name
         (tmp_path / "solutions" / name).write_bytes(SOLUTIONS[0].read_bytes())
         assert cli.main(["workshop", "--check"]) == 1
         assert capsys.readouterr().out.splitlines() == [f"stale: {name}", "stale: 99_gone.ipynb"]
         assert cli.main(["workshop"]) == 0
-        assert [path.name for path in (tmp_path / "exercises").iterdir()] == [name]
+        assert {path.name for path in (tmp_path / "exercises").glob("*.ipynb")} == {name, "98_mine.ipynb"}
         assert (tmp_path / "exercises" / name).read_bytes() == (EXERCISES / name).read_bytes()
         assert cli.main(["workshop", "--check"]) == 0 and "fresh" in capsys.readouterr().out.splitlines()[-1]
 

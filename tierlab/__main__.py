@@ -25,9 +25,10 @@ examples:
   python -m tierlab recommend customer_support --error-cost-usd 0.5
                                                                which tier, why, and what would change it
   python -m tierlab review decisions/*.md                      do filed decisions still stand?
-  python -m tierlab workshop                                   write the workshop's exercises from their solutions
+  python -m tierlab workshop my_answers                        a copy of the workshop's exercises, to work in
   python -m tierlab doctor                                     what is installed, which keys are set
 """
+FORCE = "replace files in the folder that tierlab did not make (never an input)"
 
 
 def main(arguments=None):
@@ -95,7 +96,11 @@ def _parser():
     )
     run.add_argument("-f", "--file", metavar="YAML", help="parameters from a file: `name: value`, or under a notebook's name")
     run.add_argument("--out", metavar="DIR", help="folder of the report (build/report)")
-    run.add_argument("--force", action="store_true", help="run notebooks again whose inputs have not changed")
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="run notebooks again whose inputs have not changed, and replace files in the folder that tierlab did not make",
+    )
     run.add_argument("--timeout", type=_seconds, default=120, metavar="SECONDS", help="limit for one cell (120)")
 
     quarter = command(
@@ -135,6 +140,7 @@ def _parser():
     quarter.add_argument("--as-of", metavar="DATE", help="ISO date on which you stand; by default the day of the catalogue")
     quarter.add_argument("--timezone", default="UTC", help="IANA name of the zone in which days begin (UTC)")
     quarter.add_argument("--out", metavar="DIR", help="folder of the report (build/<quarter>)")
+    quarter.add_argument("--force", action="store_true", help=FORCE)
     quarter.add_argument("--no-pdf", action="store_true", help="leave out the PDF")
     quarter.add_argument("--timeout", type=_seconds, default=1800, metavar="SECONDS", help="limit for one cell (1800)")
     quarter.epilog += (
@@ -189,6 +195,7 @@ def _parser():
     route.add_argument("--share", type=float, default=0.2, help="share of requests that may go to the strong model (0.2)")
     route.add_argument("--seed", type=int, default=0, help="seed of folds, splits and resamples (0)")
     route.add_argument("--out", metavar="DIR", help="folder for curve.csv, policies.csv and router.html (build/route)")
+    route.add_argument("--force", action="store_true", help=FORCE)
 
     sample = command(
         "sample",
@@ -236,6 +243,7 @@ def _parser():
     sample.add_argument("--no-code", action="store_true", help="do not run code that a model wrote; such answers get no score")
     sample.add_argument("--yes", action="store_true", help="start without asking, whatever it may cost within the budget")
     sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
+    sample.add_argument("--force", action="store_true", help=FORCE)
 
     decision_commands.add(command)
 
@@ -249,13 +257,16 @@ def _parser():
         "notebooks", nargs="*", metavar="NOTEBOOK", help="name or path; without one, all that have stored outputs"
     )
     refresh.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
+    refresh.add_argument("--force", action="store_true", help="replace figures that tierlab did not make")
 
     workshop = command(
         "workshop",
         _workshop,
-        "Write the workshop's exercises afresh from their solutions.",
-        ["workshop", "workshop --check"],
+        "Copy the workshop's exercises into a folder of your own, or write the kit's afresh from their solutions.",
+        ["workshop my_answers", "workshop", "workshop --check"],
     )
+    workshop.add_argument("folder", nargs="?", metavar="DIR", help="your copy to work in; without it, the kit's own exercises")
+    workshop.add_argument("--force", action="store_true", help="write over exercises that were changed, answers among them")
     workshop.add_argument("--check", action="store_true", help="write nothing; fail and name what is stale")
 
     datasets = command(
@@ -285,7 +296,13 @@ def _run(options):
         values[name] = value
     print(
         report.run(
-            options.notebooks, parameters=values, text=True, out=options.out, force=options.force, timeout=options.timeout
+            options.notebooks,
+            parameters=values,
+            text=True,
+            out=options.out,
+            force=options.force,
+            timeout=options.timeout,
+            inputs=[options.file] if options.file else [],
         )
     )
 
@@ -300,7 +317,9 @@ def _quarter(options):
         "catalogue": options.prices, "as_of": options.as_of, "timezone": options.timezone,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    made, note = quarter_report.write(given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout)
+    made, note = quarter_report.write(
+        given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout, force=options.force
+    )
     for path in made:
         print(path)
     if note:
@@ -340,6 +359,8 @@ def _route(options):
     if options.as_of and not options.prices:
         raise ValueError("--as-of goes with --prices")
     prices = tl.load_prices(options.prices, as_of=options.as_of) if options.prices else None
+    inputs = [given for given in (options.outcomes, options.prices) if given]
+    folder = router_report.output(options.out, inputs=inputs, force=options.force)
     rates = {model: (float(into), float(out)) for model, into, out in options.usd_per_mtok}
     report = router_report.router_report(
         options.outcomes, prices=prices, usd_per_mtok=rates, error_cost_usd=options.error_cost_usd, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
@@ -348,12 +369,11 @@ def _route(options):
     print(f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}")
     for title, table in router_report.tables(report).items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")
-    print(f"\n{report.verdict}\n{router_report.write(report, options.out)}")
+    print(f"\n{report.verdict}\n{router_report.write(report, folder)}")
 
 
 def _sample(options):
     from contextlib import nullcontext
-    from pathlib import Path
 
     import tierlab as tl
     from tierlab import examples, local, providers
@@ -373,6 +393,7 @@ def _sample(options):
         check_margin(options.margin, options.error_cost_usd)
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"--limit is {options.limit}; a whole number from 1 up is needed")
+    out = _sample_folder(options, tl.sampling.read_candidates(options.candidate) if options.candidate else [])
     asked = tl.load_examples(options.examples)[: options.limit]
     prices = tl.load_prices(options.prices, as_of=options.as_of)
     with nullcontext() if options.local is None else local.serve(options.local or None) as served:
@@ -394,9 +415,7 @@ def _sample(options):
             samples = tl.batches.sample_batch(asked, chosen, **settings)
         else:
             samples = tl.sample(asked, chosen, **settings, concurrency=places, deadline_s=options.deadline)
-    out = Path(options.out or Path(options.store).parent)
-    out.mkdir(parents=True, exist_ok=True)
-    samples.to_csv(out / "samples.csv", index=False, lineterminator="\n")
+    written = out.write("samples.csv", samples.to_csv(index=False, lineterminator="\n"))
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
     for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):
@@ -406,7 +425,24 @@ def _sample(options):
         print(f"\n{found.candidates.to_string(na_rep='-')}\n\n{found.pairs.to_string(na_rep='-')}\n\n{found.verdict}")
     else:
         print(f"\n{quality_by_model(scored_rows(samples), names, 0.95).round(3).to_string(na_rep='-')}")
-    print(out / "samples.csv")
+    print(written)
+
+
+def _sample_folder(options, chosen):
+    """The folder of samples.csv; refused before anything is paid where it, or the store, would replace what is not ours."""
+    from pathlib import Path
+
+    from tierlab.core.files import OutputFolder, same_file
+    from tierlab.store import check
+
+    inputs = [options.examples, options.prices, options.local, *(one.path for one in chosen)]
+    inputs = [given for given in inputs if given]
+    if any(same_file(options.store, given) for given in inputs):
+        raise ValueError(f"--store {options.store} is an input of this command and is not written over; choose another file")
+    check(Path(options.store))
+    out = OutputFolder(options.out or Path(options.store).parent, inputs=[*inputs, options.store], force=options.force)
+    out.claim("samples.csv")
+    return out
 
 
 def _estimated(asked, chosen, options, prices):
@@ -436,7 +472,7 @@ def _refresh(options):
     from tierlab import report
 
     notebooks = [report.find(name) for name in options.notebooks] or None
-    stale = report.refresh(check=options.check, notebooks=notebooks)
+    stale = report.refresh(check=options.check, notebooks=notebooks, force=options.force)
     for line in stale:
         print(("stale: " if options.check else "rewritten: ") + line)
     if not stale:
@@ -447,9 +483,9 @@ def _refresh(options):
 def _workshop(options):
     from tierlab.workshop import build
 
-    stale = build.generate(check=options.check)
+    stale = build.generate(out=options.folder, check=options.check, force=options.force)
     for name in stale:
-        print(("stale: " if options.check else "rewritten: ") + name)
+        print(("stale: " if options.check else "written: " if options.folder else "rewritten: ") + name)
     if not stale:
         print("every exercise is fresh")
     return int(options.check and bool(stale))

@@ -4,18 +4,19 @@ Every sample is either in a file or in the report, with the reason.
 """
 
 import csv
+import io
 import json
 import re
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tierlab.buckets import one_of, plain
+from tierlab.core.files import OutputFolder
 from tierlab.examples import Example
 from tierlab.gold_formats import FORMATS, NoPlace, declared_call, turns_of
 from tierlab.names import unknown
@@ -54,6 +55,7 @@ def export_gold(
     seed=0,
     near_duplicate=0.9,
     max_tokens=None,
+    force=False,
 ):
     """Write the good answers of a model as fine-tuning files, split into training and validation.
 
@@ -64,7 +66,8 @@ def export_gold(
     model : str
         The reference model's `model_id`.
     out : path
-        Folder for the two files, `train` and `validation`; made if it does not exist.
+        Folder for the two files, `train` and `validation`; made if it does not exist. Neither the samples nor a file
+        that tierlab did not make there is written over.
     provider : {"openai", "google", "bedrock", "csv"}
         OpenAI's chat format; Google's for Vertex AI; that of Anthropic's models on Amazon Bedrock, which knows no
         tools; or a table of prompt and completion, without system prompts, for a classifier of your own.
@@ -82,6 +85,8 @@ def export_gold(
     max_tokens : int, optional
         The most tokens of one example, by OpenAI's o200k_base tokenizer (an assumption for other providers). By
         default 131,072 for Google, and no limit where none is known.
+    force : bool
+        Replace files of `out` that tierlab did not make.
 
     Returns
     -------
@@ -126,6 +131,9 @@ def export_gold(
     for name, share in (("min_score", min_score), ("near_duplicate", near_duplicate), ("validation_share", validation_share)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name} is {share!r}; a number from 0 to 1 is needed")
+    names = {part: f"{part}.{'csv' if provider == 'csv' else 'jsonl'}" for part in _PARTS}
+    folder = OutputFolder(out, inputs=[] if isinstance(samples, pd.DataFrame) else [samples], force=force)
+    folder.claim(*names.values())
     table, asked = _read(samples, examples)
     if model not in set(table["model_id"]):
         raise ValueError(unknown("model", model, dict.fromkeys(table["model_id"])))
@@ -133,9 +141,9 @@ def export_gold(
     lines = _lines(table, outcome, asked, provider, max_tokens or LONGEST.get(provider))
     _drop_duplicates(table, outcome, lines, near_duplicate)
     _split(table, outcome, validation_share, seed)
-    paths = {part: _write(Path(out), part, provider, [lines[n] for n in _chosen(table, outcome, part)]) for part in _PARTS}
+    texts = {part: _text(provider, [lines[n] for n in _chosen(table, outcome, part)]) for part in _PARTS}
     report = _report(table, outcome)
-    report.attrs["files"] = {part: str(path) for part, path in paths.items()}
+    report.attrs["files"] = {part: str(folder.write(names[part], text)) for part, text in texts.items()}
     written = int((outcome == "train").sum())
     if written < FEWEST.get(provider, 0):
         warnings.warn(f"{written} training examples; {provider} takes no fewer than {FEWEST[provider]}", stacklevel=2)
@@ -260,18 +268,15 @@ def _chosen(table, outcome, part):
     return rows[np.argsort(table["prompt_id"].astype(str).to_numpy()[rows], kind="stable")]
 
 
-def _write(folder, part, provider, lines):
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{part}.{'csv' if provider == 'csv' else 'jsonl'}"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        if provider == "csv":
-            writer = csv.DictWriter(file, ["prompt", "completion"], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
-        else:
-            texts = (json.dumps(line, ensure_ascii=False) for line in lines)
-            file.writelines(_LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text) + "\n" for text in texts)
-    return path
+def _text(provider, lines):
+    if provider == "csv":
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, ["prompt", "completion"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        return file.getvalue()
+    texts = (json.dumps(line, ensure_ascii=False) for line in lines)
+    return "".join(_LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text) + "\n" for text in texts)
 
 
 def _report(table, outcome):

@@ -5,6 +5,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tierlab.core.files import write_whole
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOW_TO_GET_IT = (
     "no Chromium found; install one (Debian: apt-get install --no-install-recommends chromium) or print the page from a browser"
@@ -34,17 +36,18 @@ def print_pdf(page, target):
     str
         "" if it is there; else why not. A report without its PDF is still a report.
     """
-    browser, target = find_browser(), Path(target).resolve()
+    browser = find_browser()
     if browser is None:
         return HOW_TO_GET_IT
-    target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        own = [f"--user-data-dir={folder}", "--no-pdf-header-footer", f"--print-to-pdf={target}"]
+        printed = Path(folder, "page.pdf")
+        own = [f"--user-data-dir={folder}/profile", "--no-pdf-header-footer", f"--print-to-pdf={printed}"]
         command = [browser, *FLAGS, *own, Path(page).resolve().as_uri()]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{browser} did not print ({' '.join(str(error).split())[:200]})"
-    if done.returncode or not target.is_file():
-        return f"{browser} did not print (exit status {done.returncode})"
+        if done.returncode or not printed.is_file():
+            return f"{browser} did not print (exit status {done.returncode})"
+        write_whole(target, printed.read_bytes())
     return ""

@@ -129,14 +129,22 @@ def period_of(quarter):
     return pd.Period(str(quarter).strip(), freq="Q")
 
 
+def _places(value):
+    given = Path(value).expanduser()
+    return [place / given for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT)]
+
+
+def possible_files(values):
+    """All that the parameters may lead to: files, folders and patterns, and places where nothing is."""
+    return [path for name in _PATHS if values.get(name) for path in _places(values[name])]
+
+
 def _located(name, value, names):
     """A path made absolute, from the first of the places where it leads to something."""
     if not value or value in names:
         return value
-    given = Path(value).expanduser()
-    for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT):
-        path = place / given
-        if path.exists() or (has_magic(str(given)) and glob(str(path), recursive=True)):  # noqa: PTH207 - as `readers.files`
+    for path in _places(value):
+        if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207 - as `readers.files`
             return str(path.absolute())
     also = f" (nor one of {', '.join(names)})" if names else ""
     raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")

@@ -4,6 +4,7 @@ The form follows the architecture decision records of software teams (Nygard 201
 consequences. What the kit needs to judge the decision again stands in the head, in numbers.
 """
 
+import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import yaml
 
 from tierlab.checklist import REVIEW_MONTHS
+from tierlab.core.files import write_whole
 from tierlab.record_head import CANDIDATE, KIND, SHAPE, Record, checked, workload_of
 from tierlab.record_text import body, flip_words
 from tierlab.scaling import daily_cost
@@ -38,7 +40,7 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     notes : str
         Words of your own, added below.
     replace : bool
-        Whether a file that is there may be written over.
+        Whether a decision record that is there may be written over; no other file is.
 
     Returns
     -------
@@ -47,9 +49,9 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     Raises
     ------
     ValueError
-        For an empty title, or a file that does not end in .md.
+        For an empty title, a file that does not end in .md, or one to replace that is no decision record.
     FileExistsError
-        If the file is there, and `replace` is not given.
+        If anything has the name already, and `replace` is not given.
     """
     title = " ".join(str(title).split())
     if not title:
@@ -61,12 +63,17 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     record = _record(recommendation, title, " ".join(str(owner).split()), decided_on)
     if is_folder:
         path = path / f"{record.decided_on}-{_slug(title)}.md"
-    if path.exists() and not replace:
-        raise FileExistsError(f"{path} is there already; choose another title, or have it replaced (replace=True, --replace)")
+    if replace and os.path.lexists(path):
+        load_record(path)  # refuses what is none
     head = yaml.safe_dump({"kind": KIND} | asdict(record), sort_keys=False, allow_unicode=True, width=120)
-    text = f"---\n{head}---\n\n{body(record, recommendation, notes)}".encode()  # whole, before a file is touched
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text)
+    try:
+        write_whole(path, f"---\n{head}---\n\n{body(record, recommendation, notes)}", exclusive=not replace)
+    except FileExistsError:
+        if not os.path.lexists(path):
+            raise ValueError(f"{path.parent} is not a folder; name another one") from None
+        raise FileExistsError(
+            f"{path} is there already; choose another title, or have it replaced (replace=True, --replace)"
+        ) from None
     return path
 
 

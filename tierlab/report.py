@@ -3,21 +3,24 @@
 Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
 """
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from glob import glob
 from pathlib import Path
 
 import nbformat
+import psutil
 from tqdm import tqdm
 
 from tierlab import paths
+from tierlab.core.files import OutputFolder, write_whole
 from tierlab.names import unknown
 from tierlab.parameters import checked, declared
 
@@ -28,8 +31,10 @@ class NotebookError(RuntimeError):
     """One or more notebooks did not run to their end."""
 
 
-def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, timeout=120, processes=2):
+def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, timeout=120, processes=2, inputs=()):
     """Run notebooks and write one HTML page each, with an index.
+
+    Files in the folder that tierlab did not make, or that were changed since, are neither replaced nor deleted.
 
     Parameters
     ----------
@@ -44,11 +49,14 @@ def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, t
     out : path, optional
         Folder of the report; by default build/report.
     force : bool
-        Run notebooks again whose inputs have not changed.
+        Run notebooks again whose inputs have not changed, and replace files of the folder that tierlab did not make.
     timeout : int
         Seconds that one cell may take.
     processes : int
         Notebooks that run at the same time.
+    inputs : sequence of path
+        Files that were read for the parameters; these, the notebooks and the files that parameters name are never
+        written over.
 
     Returns
     -------
@@ -58,7 +66,8 @@ def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, t
     Raises
     ------
     ValueError
-        Before anything runs: an unknown notebook or parameter, a value of the wrong type or out of range.
+        Before anything runs: an unknown notebook or parameter, a value of the wrong type or out of range, a folder
+        whose files would be overwritten. After it: a figure that would be.
     NotebookError
         If a notebook fails; the others are finished first, and it has no page.
     """
@@ -70,31 +79,60 @@ def run(notebooks=None, *, parameters=None, text=False, out=None, force=False, t
         raise ValueError(f"{twice[0]} is named twice; a report has one page for each notebook")
     chosen = assign(sources, parameters or {}, text=text)
     out = Path(out or paths.BUILD / "report")
-    executed = out / "notebooks"
-    executed.mkdir(parents=True, exist_ok=True)
+    folder = OutputFolder(out, inputs=[*sources, *inputs, *_named_files(chosen)], force=force)
+    kept = [name for name in folder.made() if name.startswith("notebooks/") and Path(name).stem in stems]
+    others = [name for name in folder.made() if name.startswith("notebooks/") and Path(name).stem not in stems]
+    stale = [f"{Path(name).stem}.html" for name in others]
+    folder.claim("index.html", *(f"notebooks/{s.name}" for s in sources), *(f"{stem}.html" for stem in stems))
+    folder.claim(*([] if not notebooks else stale))
     if not notebooks:
-        _delete_others(out, stems)
+        folder.remove(*others, *stale)
     surroundings = _surroundings()
     prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
-    todo = [s for s in sources if force or _stored_print(executed / s.name) != prints[s]]
-    failures = _execute_all(
-        [(source, executed / source.name, chosen[source], prints[source]) for source in todo],
-        figures=out / "figures",
-        timeout=timeout,
-        processes=processes,
-    )
-    for source in failures:
-        (out / f"{source.stem}.html").unlink(missing_ok=True)
-    complete = [path for path in sorted(executed.glob("*.ipynb")) if _stored_print(path)]
+    todo = [
+        source
+        for source in sources
+        if force or f"notebooks/{source.name}" not in kept or _stored_print(out / "notebooks" / source.name) != prints[source]
+    ]
+    failures = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        jobs = [(source, Path(temporary, source.stem, source.name), chosen[source], prints[source]) for source in todo]
+        executed = {job[0]: job[1] for job in jobs}
+        for source, failure in _execute_all(jobs, timeout=timeout, processes=processes):
+            _place(folder, executed[source])  # each as soon as it is done, so that a run that is ended goes on from there
+            if failure:
+                failures[source] = failure
+                folder.remove(f"{source.stem}.html")
+    complete = [out / name for name in folder.made() if name.startswith("notebooks/") and _stored_print(out / name)]
     cards = []
     for path in complete:
         page, card = pages.page(nbformat.read(path, as_version=4), stem=path.stem, pages={p.stem for p in complete})
-        _write(out / f"{path.stem}.html", page)
+        folder.write(f"{path.stem}.html", page)
         cards.append(card)
-    _write(out / "index.html", pages.index(cards))
+    folder.write("index.html", pages.index(cards))
     if failures:
-        raise NotebookError(f"{'; '.join(failures.values())} (as far as they came: {executed})")
+        raise NotebookError(f"{'; '.join(failures.values())} (as far as they came: {out / 'notebooks'})")
     return out / "index.html"
+
+
+def _named_files(chosen):
+    """What the parameters' texts name, as seen from the notebook: files, folders, patterns, and much that is no file."""
+    for source, values in chosen.items():
+        for name, parameter in declared(source).items():
+            value = values.get(name, parameter.default)
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and text and "\0" not in text:
+                    yield source.parent / text
+
+
+def _place(folder, executed):
+    """Put an executed notebook and its figures into the folder: all of them or, where one may not be written, none."""
+    figures = sorted(path for path in (executed.parent / "figures").rglob("*") if path.is_file())
+    files = {path.relative_to(executed.parent).as_posix(): path for path in figures}
+    files |= {f"notebooks/{executed.name}": executed} if executed.is_file() else {}  # last: what it names is there
+    folder.claim(*files)
+    for name, path in files.items():  # papermill notes where it wrote
+        folder.write(name, path.read_bytes().replace(str(executed).encode(), str(folder.path / name).encode()))
 
 
 def find(name):
@@ -162,7 +200,7 @@ def assign(sources, parameters, *, text=False):
     return chosen
 
 
-def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
+def refresh(*, check=False, notebooks=None, figures=None, timeout=120, force=False):
     """Run every notebook afresh with its defaults and store its outputs and figures.
 
     Parameters
@@ -172,7 +210,9 @@ def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
     notebooks : sequence of path, optional
         By default every one with stored outputs (`find_stored`).
     figures : path, optional
-        Folder of the stored figures; by default figures/.
+        Folder of the stored figures; by default figures/. What tierlab did not make there is left alone.
+    force : bool
+        Replace figures that tierlab did not make.
 
     Returns
     -------
@@ -183,24 +223,29 @@ def refresh(*, check=False, notebooks=None, figures=None, timeout=120):
     ------
     NotebookError
         If a notebook fails; nothing is written then.
+    ValueError
+        If a stored figure is not one that tierlab made.
     """
     whole = notebooks is None
     notebooks = [Path(path) for path in (find_stored() if whole else notebooks)]
-    stored_figures = Path(figures or paths.ROOT / "figures")
     with tempfile.TemporaryDirectory() as folder:
         fresh_figures = Path(folder, "figures")
         jobs = [(source, Path(folder, source.name), {}, "") for source in notebooks]
-        if failures := _execute_all(jobs, figures=fresh_figures, timeout=timeout, processes=2):
-            raise NotebookError("; ".join(failures.values()))
+        stored = {source: source.read_text(encoding="utf-8") for source in notebooks}
+        if failures := [failure for _, failure in _execute_all(jobs, timeout=timeout, processes=2) if failure]:
+            raise NotebookError("; ".join(failures))
         stale = []
+        folder = OutputFolder(paths.ROOT / "figures" if figures is None else figures, force=force)
+        stale_figures = _compare_figures(fresh_figures, folder, whole=whole, check=check)
         for source, executed, _, _ in jobs:
             text = nbformat.writes(cleaned(nbformat.read(executed, as_version=4))) + "\n"
-            before = source.read_text(encoding="utf-8")
-            if text != before:
-                stale.append(f"{source.name}: {_first_difference(before, text)}")
+            if text != stored[source]:
+                stale.append(f"{source.name}: {_first_difference(stored[source], text)}")
+                if not check and source.read_text(encoding="utf-8") != stored[source]:
+                    raise ValueError(f"{source} was changed while it ran and is left as it is; run the command again")
                 if not check:
-                    _write(source, text)
-        return stale + _compare_figures(fresh_figures, stored_figures, whole=whole, check=check)
+                    write_whole(source, text)
+        return stale + stale_figures
 
 
 def cleaned(notebook):
@@ -222,33 +267,60 @@ def cleaned(notebook):
     return notebook
 
 
-def _execute_all(jobs, *, figures, timeout, processes):
-    """Run (source, target, parameters, fingerprint) jobs; what failed, as a message by source."""
-    failures = {}
+def _execute_all(jobs, *, timeout, processes, progress=False):
+    """Run (source, target, parameters, fingerprint) jobs; yields each source, when it is done, with what failed or None.
+
+    Figures are written into a folder beside the target.
+    """
     if not jobs:
-        return failures
+        return
     # Processes, because papermill changes the working folder of the whole process; started afresh, because a
     # copy of a process that already has threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
-        futures = {pool.submit(_execute, *job, figures, timeout): job[0] for job in jobs}
-        for future in tqdm(as_completed(futures), total=len(futures), unit="notebook", disable=None, leave=False):
-            if message := future.result():
-                failures[futures[future]] = message
-    return failures
+    receiver, sender = context.Pipe(duplex=False)
+    started = {"mp_context": context, "initializer": _end_with_parent, "initargs": (receiver,)}
+    with sender, receiver, ProcessPoolExecutor(min(processes, len(jobs)), **started) as pool:
+        try:
+            futures = {pool.submit(_execute, *job, timeout, progress=progress): job[0] for job in jobs}
+            bar = tqdm(as_completed(futures), total=len(futures), unit="notebook", disable=len(jobs) == 1 or None, leave=False)
+            for future in bar:
+                yield futures[future], future.result()
+        except BaseException:  # interrupted, or what came of one cannot be kept: nobody waits for the others
+            sender.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def execute(source, target, parameters, *, figures, timeout=120):
+def _end_with_parent(receiver):
+    """Let this process and its kernels end as soon as nobody holds the other end of a pipe, however that came about."""
+
+    def watch():
+        with contextlib.suppress(EOFError, OSError):
+            receiver.recv()
+        _kill(os.getpid())
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _kill(pid):
+    """Kill a process and, before it, all that it has started: a kernel notices by itself, but not in its first second."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        process.kill()
+
+
+def execute(source, target, parameters, *, timeout=120):
     """Run one notebook in a process of its own, with a bar that counts its cells on a terminal.
 
     Parameters
     ----------
     source, target : path
-        The notebook, and where it is written as far as it came.
+        The notebook, and where it is written as far as it came, its figures into a folder beside it.
     parameters : mapping
         Checked values.
-    figures : path
-        Folder of its figures.
     timeout : int
         Seconds that one cell may take.
 
@@ -257,26 +329,26 @@ def execute(source, target, parameters, *, figures, timeout=120):
     str or None
         What went wrong: the cell, the class of the error and its text.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_execute, source, target, parameters, "", figures, timeout, progress=sys.stderr.isatty()).result()
+    jobs = [(source, target, parameters, "")]
+    return next(failure for _, failure in _execute_all(jobs, timeout=timeout, processes=1, progress=sys.stderr.isatty()))
 
 
-def _execute(source, target, parameters, fingerprint, figures, timeout, *, progress=False):
+def _execute(source, target, parameters, fingerprint, timeout, *, progress=False):
     """Run one notebook; None, or what went wrong."""
+    target = Path(target).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "IPYTHONDIR": str(paths.ROOT / ".ipython"),
         "IPYKERNEL_CELL_NAME": "<cell>",  # otherwise a warning carries the number of the process
         "PYTHONHASHSEED": "0",
-        "TIERLAB_FIGURES_DIR": str(Path(figures).resolve()),
+        "TIERLAB_FIGURES_DIR": str(target.parent / "figures"),
     }
     import papermill
 
-    Path(target).unlink(missing_ok=True)
     try:
         notebook = papermill.execute_notebook(
             str(source),
-            str(Path(target).resolve()),
+            str(target),
             parameters=parameters,
             kernel_name="python3",
             cwd=str(Path(source).parent),
@@ -290,7 +362,7 @@ def _execute(source, target, parameters, fingerprint, figures, timeout, *, progr
     except Exception as error:  # whatever stops one notebook is a line of the report, not the end of the others
         return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
-    _write(target, nbformat.writes(notebook))
+    target.write_text(nbformat.writes(notebook), encoding="utf-8", newline="\n")
     return None
 
 
@@ -330,12 +402,6 @@ def _stored_print(executed):
         return None
 
 
-def _delete_others(out, stems):
-    for path in [*out.glob("*.html"), *(out / "notebooks").glob("*.ipynb")]:
-        if path.stem not in stems:
-            path.unlink()
-
-
 def _first_difference(before, after):
     old, new = (json.loads(text)["cells"] for text in (before, after))
     for number, (was, now) in enumerate(zip(old, new, strict=False)):
@@ -348,22 +414,25 @@ def _first_difference(before, after):
 
 
 def _compare_figures(fresh, stored, *, whole, check):
-    names = {p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()}
-    kept = {p.relative_to(stored) for p in stored.rglob("*") if p.is_file()} if whole else set()
+    names = {p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()}
+    kept = set(stored.made()) if whole else set()
     stale = []
+    if not check:  # all of them, or none
+        stored.claim(*(name for name in names if not _same(fresh / name, stored.path / name)))
     for name in sorted(names | kept):
-        new, old = fresh / name, stored / name
+        new, old = fresh / name, stored.path / name
         if name not in names:
-            stale.append(f"figures/{name.as_posix()}: no notebook makes it")
+            stale.append(f"figures/{name}: no notebook makes it")
             if not check:
-                old.unlink()
-        elif not old.is_file() or old.read_bytes() != new.read_bytes():
-            stale.append(f"figures/{name.as_posix()}: {'differs' if old.is_file() else 'missing'}")
+                stored.remove(name)
+        elif not _same(new, old):
+            stale.append(f"figures/{name}: {'differs' if old.is_file() else 'missing'}")
             if not check:
-                old.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(new, old)
+                stored.write(name, new.read_bytes())
+        elif not check:
+            stored.adopt(name)  # the same, whoever wrote it
     return stale
 
 
-def _write(path, text):
-    Path(path).write_text(text, encoding="utf-8", newline="\n")
+def _same(new, old):
+    return old.is_file() and old.read_bytes() == new.read_bytes()

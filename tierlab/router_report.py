@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tierlab import paths
+from tierlab.core.files import OutputFolder
 from tierlab.frontier import cost_quality_curve, curve_band
 from tierlab.metrics import metric_intervals
 from tierlab.outcome_table import outcome_account, outcome_origin
@@ -213,17 +214,22 @@ def _with_interval(row):
     return "-" if pd.isna(row["estimate"]) else f"{row['estimate']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
 
 
-def write(report, out=None):
+def output(out=None, *, inputs=(), force=False):
+    """The folder of the three files (build/route by default), refused where one of them would replace what is not ours."""
+    folder = OutputFolder(out or paths.BUILD / "route", inputs=inputs, force=force)
+    folder.claim("curve.csv", "policies.csv", "router.html")
+    return folder
+
+
+def write(report, folder):
     """Write curve.csv, policies.csv and router.html; returns the page's path."""
     import matplotlib.pyplot as plt
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
     from tierlab import pages, plots
 
-    out = Path(out or paths.BUILD / "route")
-    out.mkdir(parents=True, exist_ok=True)
-    report.curve.to_csv(out / "curve.csv", index=False, lineterminator="\n")
-    report.policies.to_csv(out / "policies.csv", lineterminator="\n")
+    folder.write("curve.csv", report.curve.to_csv(index=False, lineterminator="\n"))
+    folder.write("policies.csv", report.policies.to_csv(lineterminator="\n"))
     plots.use_style()
     axes, buffer = plots.routing_curve(report.curve, band=report.band), io.BytesIO()
     axes.figure.savefig(buffer, format="png")
@@ -248,9 +254,7 @@ def write(report, out=None):
             shown = table.to_html(border=0)
         cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": shown})]))
     text, _ = pages.page(new_notebook(cells=cells), stem="router")
-    page = out / "router.html"
-    page.write_text(text, encoding="utf-8")
-    return page
+    return folder.write("router.html", text)
 
 
 def _words(text):

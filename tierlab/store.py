@@ -6,12 +6,15 @@ commit, so that waiting for the disk does not limit how many run at once.
 
 import asyncio
 import json
+import os
 import queue
 import sqlite3
 import threading
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+
+from tierlab import paths
 
 _SCHEMA = """
 BEGIN;
@@ -49,8 +52,8 @@ class Store:
 
     def __init__(self, path):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.path)
+        check(self.path)
+        self._locks = _locks(self.path)
         try:
             self._connection = _opened(self.path)
             version = self._connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
@@ -63,7 +66,7 @@ class Store:
             ).rowcount
             self._connection.commit()
         except BaseException as error:
-            self._lock.close()
+            self._locks.close()
             if isinstance(error, sqlite3.DatabaseError):
                 raise ValueError(f"{self.path} is no store of samples ({error})") from None
             raise
@@ -88,7 +91,7 @@ class Store:
         with suppress(sqlite3.OperationalError):  # somebody reads
             self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
         self._connection.close()
-        self._lock.close()
+        self._locks.close()
 
     async def write(self, *statements):
         """Run (sql, values) statements together; returns, when they are on disk, the row id of the last.
@@ -187,28 +190,71 @@ def _settle(settled):
             done.set_result(outcome)
 
 
-def _opened(path):
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level="DEFERRED", timeout=10)
+def check(path):
+    """Refuse what is there and is no store, without a change to a byte of it."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ValueError(f"{path} is no store of samples, and no file")
+    try:
+        # Immutable: the log that another program may keep beside its file is not played back.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            _check_tables(connection, path)
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} is no store of samples ({error})") from None
+
+
+def _check_tables(connection, path):
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and not tables >= {"meta", "calls", "attempts", "results"}:
-        connection.close()
         raise ValueError(f"{path} is no store of samples (it holds the tables {', '.join(sorted(tables))})")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(_SCHEMA)
+
+
+def _opened(path):
+    logged = Path(f"{os.path.realpath(path)}-wal").exists()
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level="DEFERRED", timeout=10)
+    try:
+        _check_tables(connection, path)
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode == "wal" and not logged and path.stat().st_nlink > 1:  # the log has the name by which it was opened
+            raise ValueError(f"{path} was in use under another name (a hard link) and cut off; go on under that name")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _lock(path):
-    """A lock that ends with the process that holds it: an exclusive transaction on a file beside the store."""
-    lock = None
+def _locks(path):
+    """Keep others from the store, under whatever name they know it; ends with the process that holds it.
+
+    A lock beside the file is seen by all who see the folder; one by device and inode is the same for all names.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = ExitStack()
+    with held:
+        held.callback(_locked(path, path.with_name(f"{path.name}.lock")).close)
+        if not path.exists():
+            path.touch()  # from here on it has an inode
+        place, folder = path.stat(), paths.CACHE / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        held.callback(_locked(path, folder / f"{place.st_dev:x}-{place.st_ino:x}").close)
+        return held.pop_all()
+
+
+def _locked(path, lock):
+    """An exclusive transaction on a file of its own: its lock is the system's, and no lock of the store's is touched."""
+    connection = None
     try:
-        lock = sqlite3.connect(path.with_name(path.name + ".lock"), isolation_level=None, timeout=0, check_same_thread=False)
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        if lock is not None:
-            lock.close()
+        connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.DatabaseError as error:
+        if connection is not None:
+            connection.close()
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise OSError(f"{path} cannot be written ({error})") from None
+            raise OSError(f"{path} cannot be written ({lock}: {error})") from None
         raise ValueError(f"{path} is in use by another run; wait for it, or give another file") from None
-    return lock
+    return connection

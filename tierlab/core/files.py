@@ -8,7 +8,8 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+from glob import glob, has_magic
 from pathlib import Path
 
 MANIFEST = ".tierlab.json"
@@ -33,28 +34,49 @@ def write_whole(path, content, *, exclusive=False):
     ------
     OSError
         Where it cannot be written; the file that was there is untouched.
+
+    Notes
+    -----
+    A process that is killed at this moment may leave the temporary file, whose name begins with a dot and ends in .part.
     """
     path = Path(path)
     if exclusive and os.path.lexists(path):
         raise FileExistsError(f"{path} exists")
     target = path if exclusive else Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    there = target.exists()
+    if there and not target.is_file():  # a folder, or a device, which a rename would replace
+        raise OSError(f"{path} is not a file that can be replaced")
+    if there and not os.access(target, os.W_OK):  # a rename asks the folder alone
+        raise PermissionError(f"{path} may not be written")
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}-", suffix=".part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:100]}-{secrets.token_hex(4)}.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
+        if there:
+            temporary.chmod(target.stat().st_mode & 0o7777)
         if exclusive:
-            os.link(temporary, target)  # fails where the name was taken meanwhile; a rename would replace it
+            _take(temporary, target)
         else:
-            os.replace(temporary, target)
+            temporary.replace(target)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
+
+
+def _take(temporary, target):
+    """Give a whole file a name that nothing has; a rename would replace what took it meanwhile."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: an empty file takes the name, and is replaced
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        temporary.replace(target)
 
 
 class OutputFolder:
@@ -64,14 +86,16 @@ class OutputFolder:
     ----------
     folder : path
     inputs : iterable of path
-        Files that the command reads: never written, replaced or deleted.
+        Files, folders and patterns that the command reads: never written, replaced or deleted.
     force : bool
-        Replace files that this folder's manifest does not know; inputs are refused all the same.
+        Replace files that this folder's manifest does not know; inputs and links are refused all the same.
     """
 
     def __init__(self, folder, *, inputs=(), force=False):
         self.path = Path(folder)
-        self._inputs = [Path(path) for path in inputs]
+        inputs = [path for given in inputs for path in (given, *_matches(given))]
+        self._inputs = {identity for path in inputs for identity in _identities(path)}
+        self._read_folders = [os.path.realpath(path) for path in inputs if os.path.isdir(path)]  # noqa: PTH112
         self._force = force
         self._made = self._read()
 
@@ -83,78 +107,106 @@ class OutputFolder:
         ValueError
             Where a name is an input, or a file that was not made here, or was changed since.
         """
+        manifest = self.path / MANIFEST
+        if os.path.lexists(manifest) and self._made is None:
+            raise ValueError(f"{manifest} is not tierlab's list of the files that it made; choose another folder")
         for name in names:
             target = self.path / name
-            if any(same_file(target, path) for path in self._inputs):
-                raise ValueError(f"{target} is an input of this command and is not written over; choose another folder (--out)")
-            if os.path.lexists(target) and not self._force and not self._ours(name):
-                changed = "was changed since tierlab wrote it" if name in self._made else "was not made by tierlab"
-                raise ValueError(f"{target} {changed}; choose another folder (--out), or replace it with --force")
+            for folder in target.parents:
+                if os.path.lexists(folder) and not folder.is_dir():
+                    raise ValueError(f"{folder} is not a folder; choose another one")
+            if self._is_input(target) or self._is_input(manifest):
+                raise ValueError(f"{target} is an input of this command and is not written over; choose another folder")
+            if not os.path.lexists(target) or self._ours(name):
+                continue
+            if any(Path(os.path.realpath(target)).is_relative_to(folder) for folder in self._read_folders):
+                raise ValueError(f"{target} lies in a folder that this command reads; choose another folder")
+            if target.is_symlink() or not target.is_file():
+                raise ValueError(f"{target} is {'a link' if target.is_symlink() else 'not a file'}; choose another folder")
+            if not self._force:
+                changed = (
+                    "was changed since tierlab wrote it" if name in self._made else "was not made by this version of tierlab"
+                )
+                raise ValueError(f"{target} {changed}; choose another folder, or have it replaced (--force, force=True)")
 
     def write(self, name, content):
         """Write one file, after `claim`; returns its path."""
         self.claim(name)
         data = content.encode() if isinstance(content, str) else content
-        write_whole(self.path / name, data)
-        self._made[name] = hashlib.sha256(data).hexdigest()
+        before = self._made[name][:1] if self._ours(name) else []
+        # Known before it is there: a process that is killed in between leaves the old file or the new one, both ours.
+        self._made[name] = [hashlib.sha256(data).hexdigest(), *before]
         self._save()
+        write_whole(self.path / name, data)
         return self.path / name
 
     def adopt(self, name):
-        """Take a file that another program has just written here into the manifest; `claim` its name first."""
-        self._made[name] = hashlib.sha256((self.path / name).read_bytes()).hexdigest()
-        self._save()
-        return self.path / name
+        """Take a file that is already what `write` would make of it into the manifest."""
+        if not self._ours(name):
+            self._made[name] = [hashlib.sha256((self.path / name).read_bytes()).hexdigest()]
+            self._save()
 
     def remove(self, *names):
         """Delete files that were made here and are unchanged; others stay. Returns the names that were deleted."""
-        gone = []
-        for name in names:
-            target = self.path / name
-            if not self._ours(name) or any(same_file(target, path) for path in self._inputs):
-                continue
-            target.unlink()
+        gone = [name for name in names if self._ours(name) and not self._is_input(self.path / name)]
+        for name in gone:
+            (self.path / name).unlink()
             del self._made[name]
-            gone.append(name)
         if gone:
             self._save()
         return gone
 
     def made(self):
         """Names of the files that were made here and stand unchanged, with `/` between folders."""
-        return sorted(name for name in self._made if self._ours(name))
+        return sorted(name for name in self._made or () if self._ours(name))
+
+    def _is_input(self, path):
+        return not self._inputs.isdisjoint(_identities(path))
 
     def _ours(self, name):
         target = self.path / name
-        if name not in self._made or target.is_symlink() or not target.is_file():
+        if name not in (self._made or ()) or target.is_symlink() or not target.is_file():
             return False
-        return hashlib.sha256(target.read_bytes()).hexdigest() == self._made[name]
+        return hashlib.sha256(target.read_bytes()).hexdigest() in self._made[name]
 
     def _read(self):
-        try:
-            made = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["made"]
-        except (OSError, ValueError, KeyError, TypeError):
+        """The manifest: digests by name, newest first; None where the file is somebody else's."""
+        manifest = self.path / MANIFEST
+        if not os.path.lexists(manifest):
             return {}
-        return {str(name): digest for name, digest in made.items()} if isinstance(made, dict) else {}
+        try:
+            made = json.loads(manifest.read_text(encoding="utf-8"))["made"]
+            # A manifest may come with a folder from elsewhere: what it says of files outside the folder is not believed.
+            return {
+                name: list(digests)
+                for name, digests in made.items()
+                if ".." not in Path(name).parts and not Path(name).is_absolute()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def _save(self):
+        others = {name: digests for name, digests in (self._read() or {}).items() if (self.path / name).exists()}
+        self._made = others | self._made  # another run may have written here meanwhile
         write_whole(self.path / MANIFEST, json.dumps({"version": 1, "made": dict(sorted(self._made.items()))}, indent=1) + "\n")
 
 
 def same_file(one, other):
     """Whether two paths lead to the same file, links followed; a file that is not there yet is compared by its path."""
-    one, other = Path(one), Path(other)
+    return not _identities(one).isdisjoint(_identities(other))
+
+
+def _identities(path):
+    """What tells a file from others: where its path leads, and its place on the disk, which all its hard links share."""
+    found = {os.path.realpath(path)}
     with contextlib.suppress(OSError):
-        if os.path.samefile(one, other):
-            return True
-    real, of = Path(os.path.realpath(one)), Path(os.path.realpath(other))
-    return real == of
+        status = os.stat(path)  # noqa: PTH116
+        found |= {(status.st_dev, status.st_ino)} if status.st_ino else set()
+    return found
 
 
-def _umask():
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _matches(given):
+    return glob(str(given), recursive=True) if has_magic(str(given)) else []  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 
 def _sync_folder(folder):

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from tierlab import paths
+from tierlab.core.files import write_whole
 from tierlab.style import STYLE_FILE
 
 
@@ -65,8 +66,7 @@ def save(figure, name, *, alt, folder=None):
     """
     kind = "svg" if name.endswith(".svg") else "png"
     target = Path(folder or paths.FIGURES) / f"{name.removesuffix(f'.{kind}')}.{kind}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(_image(_figure(figure), kind, alt))
+    write_whole(target, _image(_figure(figure), kind, alt))
     return target
 
 

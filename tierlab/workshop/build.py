@@ -14,6 +14,7 @@ import tokenize
 
 import nbformat
 
+from tierlab.core.files import OutputFolder
 from tierlab.paths import NOTEBOOKS
 
 FOLDER = NOTEBOOKS / "workshop"
@@ -129,30 +130,45 @@ def asked_names(notebook):
     return [keyword.arg for source in sources for keyword in ast.parse(source).body[0].value.keywords]
 
 
-def generate(*, check=False):
+def generate(*, out=None, check=False, force=False):
     """Write all exercises.
 
     Parameters
     ----------
+    out : path, optional
+        By default the kit's own folder of exercises; learners work in a copy elsewhere.
     check : bool
         Write nothing.
+    force : bool
+        Write over exercises that somebody has changed, answers among them.
 
     Returns
     -------
     list of str
         Names of the exercises that were stale; empty if all are fresh.
+
+    Raises
+    ------
+    ValueError
+        If an exercise that somebody has changed would be written over; nothing is written then.
     """
-    folder = FOLDER / "exercises"
+    folder = OutputFolder(out or FOLDER / "exercises", inputs=solutions(), force=force)
     fresh = {path.name: nbformat.writes(exercise(nbformat.read(path, as_version=4))) + "\n" for path in solutions()}
-    stored = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.ipynb")}
-    stale = sorted(name for name in fresh.keys() | stored.keys() if fresh.get(name) != stored.get(name))
-    for name in [] if check else stale:
-        if name in fresh:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(fresh[name], encoding="utf-8", newline="\n")
-        else:
-            (folder / name).unlink()
-    return stale
+    same = [name for name, text in fresh.items() if _holds(folder.path / name, text)]
+    gone = [name for name in folder.made() if name not in fresh]
+    stale = [name for name in fresh if name not in same]
+    if not check:
+        folder.claim(*stale)
+        for name in same:
+            folder.adopt(name)
+        for name in stale:
+            folder.write(name, fresh[name])
+        folder.remove(*gone)
+    return sorted([*stale, *gone])
+
+
+def _holds(path, text):
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _bootstrap():
