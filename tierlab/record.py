@@ -64,6 +64,8 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     if is_folder:
         path = path / f"{record.decided_on}-{_slug(title)}.md"
     if replace and os.path.lexists(path):
+        if not path.is_file():
+            raise ValueError(f"{path} is no decision record and is not replaced")
         load_record(path)  # refuses what is none
     head = yaml.safe_dump({"kind": KIND} | asdict(record), sort_keys=False, allow_unicode=True, width=120)
     try:

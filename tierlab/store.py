@@ -192,10 +192,10 @@ def _settle(settled):
 
 def check(path):
     """Refuse what is there and is no store, without a change to a byte of it."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise ValueError(f"{path} is no store of samples, and no file")
+        raise ValueError(f"{path} is no store of samples, but a folder or a link to nothing")
     try:
         # Immutable: the log that another program may keep beside its file is not played back.
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
