@@ -3,24 +3,22 @@
 Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
 """
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
 import sys
 import tempfile
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from glob import glob
 from pathlib import Path
 
 import nbformat
-import psutil
 from tqdm import tqdm
 
 from tierlab import paths
 from tierlab.core.files import OutputFolder, write_whole
+from tierlab.core.workers import end_with
 from tierlab.names import unknown
 from tierlab.parameters import checked, declared
 
@@ -278,7 +276,7 @@ def _execute_all(jobs, *, timeout, processes, progress=False):
     # copy of a process that already has threads can hang.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    started = {"mp_context": context, "initializer": _end_with_parent, "initargs": (receiver,)}
+    started = {"mp_context": context, "initializer": end_with, "initargs": (receiver,)}
     with sender, receiver, ProcessPoolExecutor(min(processes, len(jobs)), **started) as pool:
         try:
             futures = {pool.submit(_execute, *job, timeout, progress=progress): job[0] for job in jobs}
@@ -289,27 +287,6 @@ def _execute_all(jobs, *, timeout, processes, progress=False):
             sender.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _end_with_parent(receiver):
-    """Let this process and its kernels end as soon as nobody holds the other end of a pipe, however that came about."""
-
-    def watch():
-        with contextlib.suppress(EOFError, OSError):
-            receiver.recv()
-        _kill(os.getpid())
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _kill(pid):
-    """Kill a process and, before it, all that it has started: a kernel notices by itself, but not in its first second."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        process.kill()
 
 
 def execute(source, target, parameters, *, timeout=120):

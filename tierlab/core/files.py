@@ -37,7 +37,8 @@ def write_whole(path, content, *, exclusive=False):
 
     Notes
     -----
-    A process that is killed at this moment may leave the temporary file, whose name begins with a dot and ends in .part.
+    On Linux the content has no name before it is whole. Elsewhere a process that is killed at this moment may leave the
+    temporary file, whose name begins with a dot and ends in .part.
     """
     path = Path(path)
     if exclusive and os.path.lexists(path):
@@ -51,12 +52,14 @@ def write_whole(path, content, *, exclusive=False):
     data = content.encode() if isinstance(content, str) else content
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name[:100]}-{secrets.token_hex(4)}.part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    handle, named = _opened(temporary)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            if not named:
+                os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno(), follow_symlinks=True)
         if there:
             temporary.chmod(target.stat().st_mode & 0o7777)
         if exclusive:
@@ -66,6 +69,15 @@ def write_whole(path, content, *, exclusive=False):
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
+
+
+def _opened(temporary):
+    """A file to write, and whether it has its name already."""
+    flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or a file system that has no files without a name
+        if Path("/proc/self/fd").is_dir():
+            return os.open(temporary.parent, flags | os.O_TMPFILE, 0o666), False
+    return os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666), True
 
 
 def _take(temporary, target):
