@@ -169,12 +169,12 @@ def test_run(tmp_path):
 
 def test_sample(tmp_path):
     server, finished, twice = RawServer(), set(), []
-    body = frames("compatible", usage={"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}, stream=False)[0]
+    body = tuple(frames("compatible", usage={"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}))
 
     def answer(request):
         question = request.body["messages"][-1]["content"]
         twice.extend({question} & finished)
-        return Reply((0.02, body), 200, {"content-type": "application/json"})
+        return Reply((0.02, *body))
 
     def stored(again):
         if again:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import tierlab as tl
 from tierlab import pages, paths, printing, quarter_input, quarter_report, quarter_words
 from tierlab.__main__ import main
+from tierlab.core.files import OutputFolder
 from tierlab.pages import MarkdownWithMath, _Renderer
 from tierlab.quarter_input import InputError, as_quarter, checked_values, prepare
 from tierlab.synthetic import CACHE_BREAK, LEAK_START, PRICE_CHANGE, SPIKE, synthetic_quarters
@@ -285,8 +286,7 @@ class TestRefusals:
 
     def test_a_quarter_without_usage_is_found_late_and_is_still_a_mistake(self, tmp_path):
         log = own_csv(tmp_path / "own.csv")
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "report.html").write_text("an old report")
+        OutputFolder(tmp_path / "out").write("report.html", "an old report")
         done = command("2027Q1", "--usage", log, "--out", "out", cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.strip() == "tierlab: no spend in 2027Q1; the log holds 2026Q2, 2026Q3"
         found = summary_of(tmp_path / "out")

@@ -250,6 +250,7 @@ def _locked(path, lock):
     connection = None
     try:
         connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = OFF")  # nothing is written, so that a kill leaves no journal
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:
         if connection is not None:
