@@ -333,7 +333,7 @@ class TestRefresh:
         figures.mkdir()
         (figures / "tiny.png").write_bytes(b"not the figure")
         (figures / "orphan.png").write_bytes(b"")
-        self.change(folder / names[1], "image/png", lambda data: data[:-8] + "AAAAAAA=")
+        self.change(folder / names[1], "image/png", lambda data: data[: len(data) // 8 * 4])
         self.change(folder / names[2], "text/plain", lambda text: text.replace("10.0", "10.1"))
         monkeypatch.setattr(paths, "NOTEBOOKS", folder)
 
