@@ -52,6 +52,9 @@ def checked_rows(table, start=None, end=None):
             columns[name] = _number(table[name])[0]
         elif name in ("task", "user", "team", "region", "status"):
             columns[name] = _text(table[name])
+    if "requests" in have:  # a row of several requests is a sum, whether or not it says so
+        several = (columns["requests"] > 1).fill_null(False)
+        columns["aggregate"] = columns["aggregate"] | several if "aggregate" in have else several
     if "reasoning_tokens" in have:
         faults.append((columns["reasoning_tokens"] > columns["output_tokens"], "more reasoning than output tokens"))
     return table.select(**columns, fault=ibis.cases(*faults, else_=ibis.null("string")))
