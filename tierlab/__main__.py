@@ -107,6 +107,7 @@ def _parser():
             "quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3",
             "quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json",
             "quarter 2026Q3 --usage own.csv --column when at --column model model_id --column in input_tokens --column out output_tokens",
+            "quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis --task tickets customer_support",
             "quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation",
         ],
     )
@@ -129,6 +130,8 @@ def _parser():
         "--margin", metavar="SHARE", help="how much worse a cheaper model may be, 0-1; settles moves with --outcomes"
     )
     quarter.add_argument("--may-wait", nargs="*", metavar="TASK", help="tasks whose answers may take a day")
+    quarter.add_argument("--task", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
+                         help="a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each")  # fmt: skip
     quarter.add_argument("--budget", metavar="USD", help="of the quarter")
     quarter.add_argument("--last", metavar="JSON", help="summary.json of the quarter before, for its forecast")
     quarter.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
@@ -295,7 +298,7 @@ def _quarter(options):
 
     given = {
         "quarter": options.quarter, "usage_path": options.usage, "usage_format": options.format, "billed_path": options.billed,
-        "columns": dict(options.column) or None, "cache_inside": options.cache_inside, "outcomes_path": options.outcomes,
+        "columns": dict(options.column) or None, "tasks": dict(options.task) or None, "cache_inside": options.cache_inside, "outcomes_path": options.outcomes,
         "last_summary_path": options.last, "budget_usd": options.budget, "margin": options.margin, "may_wait": options.may_wait,
         "catalogue": options.prices, "as_of": options.as_of, "timezone": options.timezone,
     }  # fmt: skip

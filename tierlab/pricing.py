@@ -211,11 +211,11 @@ class Tariff:
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
         """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
-        of_input, of_output = self._dearest
+        of_input, of_output = self._highest
         return of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
 
     @cached_property
-    def _dearest(self):
+    def _highest(self):
         return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
 
 
