@@ -293,17 +293,36 @@ def _run(options):
     )
 
 
+_QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
+    "usage_path": "usage",
+    "usage_format": "format",
+    "columns": "column",
+    "tasks": "task",
+    "cache_inside": "cache_inside",
+    "billed_path": "billed",
+    "outcomes_path": "outcomes",
+    "last_summary_path": "last",
+    "budget_usd": "budget",
+    "margin": "margin",
+    "may_wait": "may_wait",
+    "catalogue": "prices",
+    "as_of": "as_of",
+    "timezone": "timezone",
+}
+
+
 def _quarter(options):
     from tierlab import quarter_report
 
-    given = {
-        "quarter": options.quarter, "usage_path": options.usage, "usage_format": options.format, "billed_path": options.billed,
-        "columns": dict(options.column) or None, "tasks": dict(options.task) or None, "cache_inside": options.cache_inside, "outcomes_path": options.outcomes,
-        "last_summary_path": options.last, "budget_usd": options.budget, "margin": options.margin, "may_wait": options.may_wait,
-        "catalogue": options.prices, "as_of": options.as_of, "timezone": options.timezone,
-    }  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None}
-    made, note = quarter_report.write(given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout)
+    given = {"quarter": options.quarter} | {name: getattr(options, flag) for name, flag in _QUARTER.items()}
+    given |= {name: dict(given[name]) for name in ("columns", "tasks")}
+    given = {name: value for name, value in given.items() if value not in (None, {})}
+    try:
+        made, note = quarter_report.write(given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout)
+    except ValueError as error:  # in the words of the command line
+        name, equals, rest = str(error).partition(" = ")
+        flag = f"--{_QUARTER[name].replace('_', '-')}" if equals and name in _QUARTER else name
+        raise ValueError(flag + equals + rest) from error
     for path in made:
         print(path)
     if note:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab import maintained
+from tierlab.money import usd
 from tierlab.names import BATCH_RATES, BUCKETS, COLUMNS, DATES, PROVIDERS, RATES, TIERS, canonical, known_models, unknown
 from tierlab.names import lineups as known_lineups
 from tierlab.paths import DATA
@@ -238,7 +239,7 @@ class Prices:
         Examples
         --------
         >>> load_prices("maintained").scheduled(["gemini-4-argon", "gpt-6-luna"], "2026-12-31")
-        {'gemini-4-argon': '$4 instead of $2 per million input tokens and $20 instead of $10 per million output tokens from 2026-12-01'}
+        {'gemini-4-argon': '$4.00 instead of $2.00 per million input tokens and $20.00 instead of $10.00 per million output tokens from 2026-12-01'}
         """
         table = replace(self, frame=self.frame[self.frame["model_id"].isin(models)]).changes(self.as_of, end)
         table = table[(table["kind"] == "rate") & (table["context_above"] == 0)]
@@ -246,7 +247,7 @@ class Prices:
         for (model_id, on), rows in table.groupby(["model_id", "on"]):
             main = rows[rows["rate"].isin(["uncached_input", "output"])].sort_values("rate", ascending=False)
             moves = [
-                f"${row.after:g} instead of ${row.before:g} per million {row.rate.removeprefix('uncached_').replace('_', ' ')} tokens"
+                f"{usd(row.after)} instead of {usd(row.before)} per million {row.rate.removeprefix('uncached_').replace('_', ' ')} tokens"
                 for row in (main if len(main) else rows).itertuples()
             ]
             words.setdefault(model_id, []).append(f"{' and '.join(moves)} from {on:%Y-%m-%d}")

@@ -150,7 +150,7 @@ def _prepared(v):
     prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
     period = period_of(v["quarter"])
     log, read, billed, kind = _log(v, prices, period)
-    dollars = read.totals.loc[read.totals["what"] == "USD", "difference"] if read else pd.Series(dtype=float)
+    missed = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum() if read else 0.0
     window = {"start": (period - 1).start_time, "end": (period + 1).start_time}
     cube = build_cube(log, prices, timezone=v["timezone"], **window)
     if not cube.daily["day"].ge(period.start_time).any() and cube.account.rows_read:
@@ -160,7 +160,7 @@ def _prepared(v):
     quarter = analyse(
         cube, prices, v["quarter"], budget_usd=budget, billed=billed, outcomes=outcomes,
         last_summary=_last(v["last_summary_path"]), margin=v["margin"] or None, may_wait=v["may_wait"] or None,
-        tasks=v["tasks"], retire_days=v["retire_days"], unread_usd=float(dollars.clip(lower=0).sum().round(6)), seed=v["seed"],
+        tasks=v["tasks"], retire_days=v["retire_days"], unread_usd=round(float(missed), 6), seed=v["seed"],
     )  # fmt: skip
     return Prepared(quarter, cube, read, kind, v)
 
