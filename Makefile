@@ -25,7 +25,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers spark report test lab app soak bench refresh lint requirements clean
+.PHONY: help setup local servers spark report test prove lab app soak bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ report: $(READY)  ## run every notebook and write build/report/index.html
 test: $(READY)  ## run all tests, and compare every notebook with its stored outputs
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 120 tests tierlab notebooks
+
+prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
+	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
+		$$(grep -lE 'tests\.proofs|import proofs' tests/test_*.py)
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

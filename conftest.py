@@ -1,6 +1,7 @@
 """One environment for every kernel that a test starts."""
 
 import os
+import signal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -8,6 +9,13 @@ ROOT = Path(__file__).resolve().parent
 pytest_plugins = ["tests.servers"]
 # nbval would compare answers that are still to be filled in; tests/test_workshop.py runs the exercises instead.
 collect_ignore_glob = ["notebooks/workshop/exercises/*"]
+
+# A shell's background job, `nohup` or a runner hands down ignored and blocked signals, which tests and their processes need.
+for number in signal.valid_signals() - {getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFSZ")}:  # Python's own
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 os.environ["IPYTHONDIR"] = str(ROOT / ".ipython")
 os.environ["IPYKERNEL_CELL_NAME"] = "<cell>"

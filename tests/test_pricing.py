@@ -202,6 +202,23 @@ def test_aggregate_rows_use_the_band_their_source_reports(maintained):
     assert flags(requests, maintained, aggregate_band="highest") == ["", "", "aggregate_without_band"]
 
 
+@pytest.mark.parametrize("several", [100, 100.0, 2])
+def test_a_row_of_several_requests_is_a_sum_whether_or_not_it_says_so(maintained, several):
+    """A day's 100 requests of 10,000 input tokens are no request of a million: 5 dollars at GPT-5.5's base rate, not 10."""
+    daily = table("gpt-5.5", 10**6, 0, requests=several)
+    assert cost(daily, maintained) == cost(daily.assign(aggregate=False), maintained) == pytest.approx([5])
+    assert flags(daily, maintained) == flags(daily.assign(aggregate=True), maintained) == ["aggregate_without_band"]
+    assert cost(daily, maintained, aggregate_band="highest") == pytest.approx([10])
+    assert cost(daily.assign(context_above=272_000), maintained) == pytest.approx([10])
+    single = daily.assign(requests=pd.array([None if several == 2 else 1], "Int64"))
+    assert cost(single, maintained) == pytest.approx([10]) and flags(single, maintained) == [""]
+
+
+def test_a_total_is_priced_at_the_base_rate_on_another_model_too(maintained):
+    daily = table("gpt-5.5", 10**6, 0, requests=100)
+    assert tl.reprice(daily, maintained, ["gpt-5.5"])["gpt-5.5"].tolist() == pytest.approx([5])
+
+
 def test_residency_multiplies_by_region(article):
     requests = table(index=[0, 1], region=["us", "global"])
     assert cost(requests, article, residency={"us": 1.1, "global": 1.0}) == pytest.approx([0.011, 0.01])

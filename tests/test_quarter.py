@@ -448,7 +448,11 @@ def test_summary_is_json_and_repeats(bare):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"quarter": "Q9"}, "no quarter"), ({"quarter": "2026Q1"}, "the log holds 2026Q3"), ({"budget_usd": 0}, "budget_usd=0")],
+    [
+        ({"quarter": "Q9"}, "is not a quarter"),
+        ({"quarter": "2026Q1"}, "the log holds 2026Q3"),
+        ({"budget_usd": 0}, "budget_usd=0"),
+    ],
 )
 def test_refusals(bare, change, message):
     with pytest.raises(ValueError, match=message):

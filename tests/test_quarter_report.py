@@ -129,7 +129,7 @@ class TestFiles:
         out, _ = synthetic
         found, page = summary_of(out), first_page(soup_of(out))
         assert found["schema"] == "tierlab.quarter/1" and found["state"] == "ok" and found["usage"] == "simulated"
-        assert f"cost ${found['spend_usd']:,.0f}: ${found['spend_usd'] - 500:,.0f}" in page
+        assert f"cost ${found['spend_usd']:,.0f}, ${found['spend_usd'] - 500:,.0f}" in page
         assert found["budget_usd"] == 500
         for decision in found["decisions"]:
             assert quarter_words.money(decision["usd"]) in page
@@ -266,15 +266,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["2026Q7"], "'2026Q7' is no quarter; write it as '2026Q3'"),
-            (["2026"], "'2026' is no quarter"),
-            (["2026Q3", "--usage", "no/logs"], "usage_path = 'no/logs': no such file or folder (nor one of synthetic"),
+            (["2026Q7"], "'2026Q7' is not a quarter; write it as '2026Q3'"),
+            (["2026"], "'2026' is not a quarter"),
+            (["2026Q3", "--usage", "no/logs"], "--usage = 'no/logs': no such file or folder (nor one of synthetic"),
             (["2026Q3", "--format", "litelm"], "unknown format 'litelm'; did you mean 'litellm'?"),
-            (["2026Q3", "--budget", "much"], "budget_usd = 'much' is not of type float"),
-            (["2026Q3", "--budget", "-5"], "budget_usd = -5.0 is out of range"),
-            (["2026Q3", "--prices", "artcle"], "catalogue = 'artcle': no such file"),
+            (["2026Q3", "--budget", "much"], "--budget = 'much' is not of type float"),
+            (["2026Q3", "--budget", "-5"], "--budget = -5.0 is out of range"),
+            (["2026Q3", "--prices", "artcle"], "--prices = 'artcle': no such file"),
             (["2026Q3", "--as-of", "soon"], "'soon' is not a date"),
-            (["2026Q3", "--last", "none.json"], "last_summary_path = 'none.json': no such file"),
+            (["2026Q3", "--last", "none.json"], "--last = 'none.json': no such file"),
         ],
     )
     def test_a_mistake_is_one_line_and_status_2(self, capsys, tmp_path, monkeypatch, arguments, message):
@@ -288,7 +288,9 @@ class TestRefusals:
         log = own_csv(tmp_path / "own.csv")
         OutputFolder(tmp_path / "out").write("report.html", "an old report")
         done = command("2027Q1", "--usage", log, "--out", "out", cwd=tmp_path)
-        assert done.returncode == 2 and done.stderr.strip() == "tierlab: no spend in 2027Q1; the log holds 2026Q2, 2026Q3"
+        assert (
+            done.returncode == 2 and done.stderr.splitlines()[-1] == "tierlab: no spend in 2027Q1; the log holds 2026Q2, 2026Q3"
+        )
         found = summary_of(tmp_path / "out")
         assert found["state"] == "bad input" and found["error"].startswith("no spend in 2027Q1")
         assert not (tmp_path / "out" / "report.html").exists()

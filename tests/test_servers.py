@@ -132,7 +132,7 @@ def test_the_bench_server_waits_before_each_answer():
             chat(server.base_url("openai"), "benchmark", stream=False)
             started = time.perf_counter()
             assert chat(server.base_url("openai"), "benchmark", stream=False)[0] == "ok"
-            assert 0.2 <= time.perf_counter() - started < 2
+            assert time.perf_counter() - started >= 0.2
     except NotInstalled as reason:
         pytest.skip(str(reason))
 

@@ -234,3 +234,10 @@ def test_a_range_without_width_is_its_number(field, maintained):
     wide, plain = (tl.Workload(**(usual | {field: given})) for given in ((value, value), value))
     assert wide.point() == plain and wide.corners() == [plain]
     pd.testing.assert_frame_equal(tl.daily_cost(wide, maintained), tl.daily_cost(plain, maintained))
+
+
+def test_a_row_of_several_requests_has_no_length_of_a_request():
+    daily = pd.DataFrame({"uncached_input_tokens": [10**6], "output_tokens": [10**5], "requests": [100]})
+    with pytest.raises(ValueError, match="1 rows are sums of several requests; a workload needs one row per request"):
+        tl.Workload(requests_per_day=100, table=daily)
+    assert tl.Workload(requests_per_day=100, table=daily.assign(requests=1)).table is not None

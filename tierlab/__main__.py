@@ -112,6 +112,7 @@ def _parser():
             "quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3",
             "quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json",
             "quarter 2026Q3 --usage own.csv --column when at --column model model_id --column in input_tokens --column out output_tokens",
+            "quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis --task tickets customer_support",
             "quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation",
         ],
     )
@@ -134,6 +135,8 @@ def _parser():
         "--margin", metavar="SHARE", help="how much worse a cheaper model may be, 0-1; settles moves with --outcomes"
     )
     quarter.add_argument("--may-wait", nargs="*", metavar="TASK", help="tasks whose answers may take a day")
+    quarter.add_argument("--task", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
+                         help="a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each")  # fmt: skip
     quarter.add_argument("--budget", metavar="USD", help="of the quarter")
     quarter.add_argument("--last", metavar="JSON", help="summary.json of the quarter before, for its forecast")
     quarter.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
@@ -307,19 +310,38 @@ def _run(options):
     )
 
 
+_QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
+    "usage_path": "usage",
+    "usage_format": "format",
+    "columns": "column",
+    "tasks": "task",
+    "cache_inside": "cache_inside",
+    "billed_path": "billed",
+    "outcomes_path": "outcomes",
+    "last_summary_path": "last",
+    "budget_usd": "budget",
+    "margin": "margin",
+    "may_wait": "may_wait",
+    "catalogue": "prices",
+    "as_of": "as_of",
+    "timezone": "timezone",
+}
+
+
 def _quarter(options):
     from tierlab import quarter_report
 
-    given = {
-        "quarter": options.quarter, "usage_path": options.usage, "usage_format": options.format, "billed_path": options.billed,
-        "columns": dict(options.column) or None, "cache_inside": options.cache_inside, "outcomes_path": options.outcomes,
-        "last_summary_path": options.last, "budget_usd": options.budget, "margin": options.margin, "may_wait": options.may_wait,
-        "catalogue": options.prices, "as_of": options.as_of, "timezone": options.timezone,
-    }  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None}
-    made, note = quarter_report.write(
-        given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout, force=options.force
-    )
+    given = {"quarter": options.quarter} | {name: getattr(options, flag) for name, flag in _QUARTER.items()}
+    given |= {name: dict(given[name]) for name in ("columns", "tasks")}
+    given = {name: value for name, value in given.items() if value not in (None, {})}
+    try:
+        made, note = quarter_report.write(
+            given, out=options.out, pdf=not options.no_pdf, timeout=options.timeout, force=options.force
+        )
+    except ValueError as error:  # in the words of the command line
+        name, equals, rest = str(error).partition(" = ")
+        flag = f"--{_QUARTER[name].replace('_', '-')}" if equals and name in _QUARTER else name
+        raise ValueError(flag + equals + rest) from error
     for path in made:
         print(path)
     if note:

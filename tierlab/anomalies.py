@@ -94,7 +94,7 @@ def anomalies(daily, start, end, *, window=WINDOW, threshold=THRESHOLD, floor=FL
     Returns
     -------
     DataFrame
-        An event per row, the dearest first: over ("total", "team", "model", "cache"), name, measure, start, end,
+        An event per row, the largest excess first: over ("total", "team", "model", "cache"), name, measure, start, end,
         days (flagged), direction ("above", "below"), peak_z, usual and seen (median day: US dollars, or share 0-1),
         excess_usd (US dollars above what was expected; what a lost hit rate cost), lasts (flagged on the last day).
 
@@ -115,7 +115,7 @@ def anomalies(daily, start, end, *, window=WINDOW, threshold=THRESHOLD, floor=FL
     for name, rate, inputs in _hit_rates(daily, days):
         table = robust_z(rate, window=window, threshold=threshold, floor=floor, seasonal=False)
         for event in runs(table, start, end):
-            cost = _dearer_input(inputs, table["flagged"], event, window)
+            cost = _extra_input(inputs, table["flagged"], event, window)
             if abs(cost) >= least * threshold:
                 found.append({"over": "cache", "name": name, "measure": "cache_hit_rate", **event, "excess_usd": cost})
     table = pd.DataFrame(found, columns=_COLUMNS)
@@ -144,7 +144,7 @@ def _hit_rates(daily, days):
             yield name, own["read"] / own["tokens"], own[["tokens", "usd"]]
 
 
-def _dearer_input(inputs, flagged, event, window):
+def _extra_input(inputs, flagged, event, window):
     """What the input of an event's days cost beyond the price per token of the quiet days before it (US dollars)."""
     quiet = inputs[~flagged & (inputs.index < event["start"])].tail(window).sum()
     during = inputs[flagged & (inputs.index >= event["start"]) & (inputs.index <= event["end"])].sum()

@@ -132,6 +132,15 @@ def booleans(requests, column):
     return requests[column].to_numpy(bool)
 
 
+def sums(requests):
+    """Which rows are sums of several requests, whether or not they say `aggregate`; None where none can be."""
+    aggregate = booleans(requests, "aggregate")
+    if "requests" in requests:
+        several = requests["requests"].to_numpy(float, na_value=np.nan) > 1
+        aggregate = several if aggregate is None else aggregate | several
+    return aggregate
+
+
 def times(requests):
     if "at" not in requests:
         raise ValueError("price_on='at' needs a column 'at'; use price_on='as_of' for a what-if question")

@@ -6,7 +6,7 @@ and "maintained" (the genai-prices package, with its gaps filled from data/overl
 source). A path to a CSV or Parquet file of the same columns is a third.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab import maintained
+from tierlab.money import usd
 from tierlab.names import BATCH_RATES, BUCKETS, COLUMNS, DATES, PROVIDERS, RATES, TIERS, canonical, known_models, unknown
 from tierlab.names import lineups as known_lineups
 from tierlab.paths import DATA
@@ -176,6 +177,81 @@ class Prices:
             return pd.DataFrame(columns=columns)
         parts = pd.concat([part.astype({"before": float, "after": float}) for part in parts])
         return parts.astype({"context_above": "Int64"}).sort_values(columns[:4], kind="stable").reset_index(drop=True)
+
+    def over(self, start, end):
+        """The same catalogue with mean rates from `start` to `end`, both included, for advice about that time.
+
+        Every day counts alike, so what a workload costs at these rates is its mean cost over the horizon, changes
+        that are scheduled in it included.
+
+        Returns
+        -------
+        Prices
+            Seen from `start`. Rates before and after the horizon stay as they are; one that is missing on some of
+            its days is NaN.
+
+        Examples
+        --------
+        One day at 2 US dollars per million tokens and three at 4:
+
+        >>> prices = load_prices("maintained").over("2026-11-30", "2026-12-03")
+        >>> float(prices.in_force().set_index("model_id").at["gemini-4-argon", "uncached_input"])
+        3.5
+        """
+        start, end = _day(start), _day(end)
+        if end < start:
+            raise ValueError(f"the end {end:%Y-%m-%d} lies before the start {start:%Y-%m-%d}")
+        frame, starts = self.frame, self.frame["valid_from"]
+        inside = starts.between(start, end, inclusive="right")
+        since, above = starts.fillna(SINCE_EVER).to_numpy("datetime64[us]"), frame["context_above"].to_numpy()
+        rates, flags = frame[list(RATES)].to_numpy(float), frame[list(_FLAGS)].to_numpy(bool)
+        places, steps, means, marks = [], [], [], []
+        for model_id in frame.loc[inside, "model_id"].unique():
+            rows = self.rows_of[model_id]
+            begins = np.unique(since[rows])
+            begins = begins[(begins >= begins[begins <= start].max(initial=begins[0])) & (begins <= end)]
+            days = np.diff([start, *pd.to_datetime(begins[1:]), end + pd.Timedelta(days=1)]) / pd.Timedelta(days=1)
+            for step in np.unique(above[rows[np.isin(since[rows], begins)]]):
+                held = [rows[(since[rows] == begin) & (above[rows] <= step)] for begin in begins]
+                held = [own[np.argmax(above[own])] for own in held]
+                places.append(held[0])
+                steps.append(step)
+                means.append(days @ rates[held] / days.sum())
+                marks.append(flags[held].any(axis=0))
+        if not places:
+            return replace(self, as_of=start)
+        mean = frame.take(places).assign(valid_from=start, context_above=steps).astype(frame.dtypes)
+        mean[list(RATES)], mean[list(_FLAGS)] = np.array(means), np.array(marks)
+        gone = frame["model_id"].isin(mean["model_id"]) & starts.between(start, end)
+        frame = pd.concat([frame[~gone], mean])
+        place = frame["model_id"].map({name: number for number, name in enumerate(self.rows_of)})
+        order = np.lexsort((frame["context_above"], frame["valid_from"].fillna(SINCE_EVER), place))
+        return replace(self, frame=frame.take(order).reset_index(drop=True), as_of=start)
+
+    def scheduled(self, models, end):
+        """Rates of some models that change after `as_of` and up to `end`, in words.
+
+        Returns
+        -------
+        dict of str to str
+            Model id -> which rate moves from what to what on which day; a model without a change is not there.
+
+        Examples
+        --------
+        >>> load_prices("maintained").scheduled(["gemini-4-argon", "gpt-6-luna"], "2026-12-31")
+        {'gemini-4-argon': '$4.00 instead of $2.00 per million input tokens and $20.00 instead of $10.00 per million output tokens from 2026-12-01'}
+        """
+        table = replace(self, frame=self.frame[self.frame["model_id"].isin(models)]).changes(self.as_of, end)
+        table = table[(table["kind"] == "rate") & (table["context_above"] == 0)]
+        words = {}
+        for (model_id, on), rows in table.groupby(["model_id", "on"]):
+            main = rows[rows["rate"].isin(["uncached_input", "output"])].sort_values("rate", ascending=False)
+            moves = [
+                f"{usd(row.after)} instead of {usd(row.before)} per million {row.rate.removeprefix('uncached_').replace('_', ' ')} tokens"
+                for row in (main if len(main) else rows).itertuples()
+            ]
+            words.setdefault(model_id, []).append(f"{' and '.join(moves)} from {on:%Y-%m-%d}")
+        return {model_id: "; ".join(said) for model_id, said in words.items()}
 
     def retiring(self, by):
         """Models that retire from `as_of` up to and including the day `by`: model_id, provider, tier, retires_on, days."""

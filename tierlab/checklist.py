@@ -1,5 +1,7 @@
 """The article's decision checklist: its seven steps, which of them are done, and what to do next."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from tierlab.money import usd
@@ -24,6 +26,25 @@ WORTH_TRYING = 0.05  # share of the draws from which on a tier that was not trie
 def review_day(prices):
     """The day of the next review."""
     return prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
+
+
+@lru_cache(maxsize=16)  # a control asks at each move
+def until_review(prices):
+    """The catalogue with the mean of the rates that are scheduled until the next review: what a decision pays."""
+    return prices.over(prices.as_of, review_day(prices))
+
+
+@lru_cache(maxsize=16)
+def _scheduled(prices):
+    return prices.scheduled(list(prices.rows_of), review_day(prices))
+
+
+def scheduled_said(prices, models):
+    """Which rates of some models change until the next review, and when; "" for none."""
+    words = "; ".join(f"{model} costs {said}" for model, said in _scheduled(prices).items() if model in models)
+    if not words:
+        return ""
+    return f"prices are the mean until the review on {review_day(prices):%Y-%m-%d}: {words}"
 
 
 def steps_done(found, *, task, workload, error_cost):

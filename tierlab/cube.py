@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import ibis
 import pandas as pd
 
 from tierlab.cube_tables import DIMENSIONS, daily_table, latency_table, summed, users_table
@@ -30,6 +31,9 @@ class Account:
     rows_read, rows_priced : int
     set_aside : DataFrame
         reason, model_id (as it was spelt), rows.
+    unpriced : DataFrame
+        The rows of set_aside that are in the period: quarter ("" where the row has no time), rows, billed_usd (what the
+        log says was billed for them; NaN where it does not say).
     first_at, last_at : Timestamp
         UTC times of the first and the last row without a fault; missing when there is none.
     timezone : str
@@ -42,6 +46,7 @@ class Account:
     rows_read: int
     rows_priced: int
     set_aside: pd.DataFrame
+    unpriced: pd.DataFrame
     first_at: pd.Timestamp
     last_at: pd.Timestamp
     timezone: str
@@ -138,18 +143,22 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
         first, last = (pd.to_datetime(at) for at in (sound["first_at"].min(), sound["last_at"].max()))
         span = (prices.as_of, prices.as_of) if sound.empty else (first, last)
         rates = rate_table(prices, sound["model_id"], *span)
+        clock, lost = local_clock(timezone, *span), None
+        if not survey["fault"].eq("outside the period").mask(survey["fault"].isna(), survey["model_id"].isin(rates.ids)).all():
+            lost = _lost(log.backend, with_local(rows, clock), rates.ids)
         if len(sound) < len(survey):  # a filter that no row needs would still read every column
             rows = rows.filter(rows.fault.isnull())
-        rows = with_local(rows, local_clock(timezone, *span))
+        rows = with_local(rows, clock)
         priced = priced_rows(rows, rates)
         sums = summed(log.backend, priced)
         users, latency = users_table(log.backend, priced), latency_table(log.backend, rows, rates.ids)
-    set_aside = _set_aside(survey, sums, rates, log.unreadable)
+    set_aside, unpriced = _set_aside(survey, sums, rates, log.unreadable), _unpriced(lost, sums, log.unreadable)
     sums = sums[sums["gap"].isna()]
     account = Account(
         rows_read=int(survey["rows"].sum()) + log.unreadable,
         rows_priced=int(sums["rows"].sum()),
         set_aside=set_aside,
+        unpriced=unpriced,
         first_at=first,
         last_at=last,
         timezone=timezone,
@@ -174,6 +183,26 @@ def _set_aside(survey, sums, rates, unreadable):
         part[["reason", "model_id", "rows"]] for part in (survey[survey["reason"].notna()], gaps, lines[lines["rows"] > 0])
     ]
     return pd.concat(parts).groupby(["reason", "model_id"], dropna=False, as_index=False)["rows"].sum()
+
+
+def _lost(backend, rows, ids):
+    """Rows and billed dollars of what has a fault or an unknown model, by quarter of the local time."""
+    known = rows.model_id.isin(list(ids)) if ids else ibis.literal(False)
+    rows = rows.filter(rows.fault.isnull().ifelse(~known, rows.fault != "outside the period"))
+    sums = {"rows": rows.count()} | ({"billed_usd": rows.billed_usd.sum()} if "billed_usd" in rows.columns else {})
+    table = backend.execute(rows.group_by(year=rows.local.year(), number=rows.local.quarter()).agg(**sums))
+    dated = table["year"].between(2000, 2099)
+    quarter = [f"{int(y)}Q{int(n)}" if d else "" for y, n, d in zip(table["year"], table["number"], dated, strict=True)]
+    return table.assign(quarter=quarter)
+
+
+def _unpriced(lost, sums, unreadable):
+    gaps = sums[sums["gap"].notna()]
+    gaps = gaps.assign(quarter=gaps["day"].dt.to_period("Q").astype(str))
+    lines = pd.DataFrame({"quarter": [""], "rows": [unreadable]})
+    table = pd.concat([lost, gaps, lines[lines["rows"] > 0]]).reindex(columns=["quarter", "rows", "billed_usd"])
+    table = table.astype({"quarter": str, "rows": "int64", "billed_usd": float})
+    return table.groupby("quarter", as_index=False).agg({"rows": "sum", "billed_usd": lambda usd: usd.sum(min_count=1)})
 
 
 def _zone(timezone):

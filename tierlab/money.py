@@ -10,7 +10,10 @@ def usd(value):
     --------
     >>> usd(10_000), usd(12.5), usd(0.0055)
     ('$10,000', '$12.50', '$0.0055')
+    >>> usd(0.25499999999999995) == usd(0.255) == usd(0.25500000000000006)
+    True
     """
+    value = float(f"{value:.12g}")  # a cent in the middle must not fall to a side by how a sum was rounded
     size = abs(value)
     digits = 0 if size >= 100 or size == 0 else 2 if size >= 0.1 else 1 - math.floor(math.log10(size))
     return f"${value + 0.0:,.{digits}f}"  # adding zero turns -0.0 into 0.0

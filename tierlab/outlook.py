@@ -79,7 +79,8 @@ def _scheduled(every, prices, last, end):
     changes = changes_of(prices, recent["model_id"].unique(), last, end)
     dates = sorted(changes.loc[changes["kind"] == "rate", "on"].unique())
     factor = pd.Series(1.0, pd.date_range(last, end, unit="us"))
-    base = repriced(recent, prices, last).sum()
+    base = repriced(recent, prices, last).fillna(recent["cost_usd"]).sum()
     for on, until in pairwise([*dates, end + pd.Timedelta(days=1)]):
-        factor.loc[on : until - pd.Timedelta(days=1)] = repriced(recent, prices, on).sum() / base
+        # Where a rate is not known, the tokens cost what they cost: spend does not vanish.
+        factor.loc[on : until - pd.Timedelta(days=1)] = repriced(recent, prices, on).fillna(recent["cost_usd"]).sum() / base
     return factor

@@ -52,6 +52,9 @@ def checked_rows(table, start=None, end=None):
             columns[name] = _number(table[name])[0]
         elif name in ("task", "user", "team", "region", "status"):
             columns[name] = _text(table[name])
+    if "requests" in have:  # a row of several requests is a sum, whether or not it says so
+        several = (columns["requests"] > 1).fill_null(False)
+        columns["aggregate"] = columns["aggregate"] | several if "aggregate" in have else several
     if "reasoning_tokens" in have:
         faults.append((columns["reasoning_tokens"] > columns["output_tokens"], "more reasoning than output tokens"))
     return table.select(**columns, fault=ibis.cases(*faults, else_=ibis.null("string")))
@@ -170,8 +173,8 @@ def priced_rows(rows, rates):
     Returns
     -------
     ibis.Table
-        With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (the bucket that has tokens and no
-        rate, missing where the row has a price) and rate and usd_<bucket> of `rates.frame`.
+        With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (why there is no price, missing where
+        the row has one) and rate and usd_<bucket> of `rates.frame`.
     """
     have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
     given, kind = sum(rows[f"{bucket}_tokens"] for bucket in have[:-1]), ibis.literal(ONE, "int8")
@@ -196,6 +199,9 @@ def priced_rows(rows, rates):
     reasons = [(bad & rows.r_batch, f"no batch rate for {b}") for bad, b in lacking] + [
         (bad, f"no rate for {b}") for bad, b in lacking
     ]
+    if "billed_usd" in rows.columns:  # paid for something that is not a token: nothing here has its price
+        tokens = sum(rows[f"{b}_tokens"] for b in have)
+        reasons.append(((rows.billed_usd > 0) & (tokens == 0), "billed, but without a token"))
     return rows.mutate(gap=ibis.cases(*reasons, else_=ibis.null("string")) if reasons else ibis.null("string"))
 
 

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
-from tierlab.buckets import booleans, check_columns, one_of, plain, refuse, times, token_counts
+from tierlab.buckets import booleans, check_columns, one_of, plain, refuse, sums, times, token_counts
 from tierlab.catalog import SINCE_EVER, STALE_AFTER_DAYS
 from tierlab.names import BATCH_RATES, BUCKETS
 
@@ -38,8 +38,8 @@ def price(requests, prices, *, price_on="as_of", strict=False, aggregate_band="b
     ----------
     requests : DataFrame
         The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
-        no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. An
-        aggregate row (`aggregate` true) is priced in the band its `context_above` reports.
+        no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. A sum
+        (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports.
     prices : Prices
         From `tierlab.load_prices`.
     price_on : {"as_of", "at"}
@@ -47,7 +47,7 @@ def price(requests, prices, *, price_on="as_of", strict=False, aggregate_band="b
     strict : bool
         Raise where a flag would be set.
     aggregate_band : {"base", "highest"}
-        Context step of aggregate rows that report none: the base rate (flagged), or the highest step, which
+        Context step of sums that report none: the base rate (flagged), or the highest step, which
         bounds the cost from above (flagged as well).
     residency : mapping of str to float, optional
         Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it). Every
@@ -211,11 +211,11 @@ class Tariff:
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
         """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
-        of_input, of_output = self._dearest
+        of_input, of_output = self._highest
         return of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
 
     @cached_property
-    def _dearest(self):
+    def _highest(self):
         return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
 
 
@@ -465,7 +465,7 @@ def _model_codes(requests, prices):
 
 def _bands(requests, aggregate_band):
     """(aggregate, whole input that decides the context step, band unknown) per row, or None without aggregates."""
-    aggregate = booleans(requests, "aggregate")
+    aggregate = sums(requests)
     if aggregate is None or not aggregate.any():
         return None
     reported = requests["context_above"] if "context_above" in requests else pd.Series(np.nan, requests.index)

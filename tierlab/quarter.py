@@ -9,7 +9,7 @@ from tierlab import quarter_tables as tables
 from tierlab.anomalies import WINDOW
 from tierlab.forecast import CONFIDENCE, Forecast
 from tierlab.outlook import error_of_last, judged_days, next_quarter
-from tierlab.quarter_prices import RETIRE_DAYS, price_changes, reconciliation, retiring
+from tierlab.quarter_prices import RETIRE_DAYS, Ahead, price_changes, reconciliation, retiring, without_price
 from tierlab.quarter_summary import headline as headline
 from tierlab.quarter_summary import summary as summary
 from tierlab.savings import decisions, savings
@@ -29,6 +29,11 @@ class Quarter:
         Whether every day of the quarter has usage.
     spend_usd, before_usd, budget_usd : float
         US dollars; NaN where not known.
+    unpriced_rows, unpriced_usd : int, float
+        What was used or billed in the quarter and has no price (rows without a time count too), and what was billed for
+        it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
+    ahead : str
+        The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
     savings, decisions, price_changes, retiring, reconciliation, coverage, flags, assumptions, forecast_error : DataFrame
         `tierlab.quarter_tables`, `tierlab.variance`, `tierlab.anomalies`, `tierlab.savings`.
@@ -47,6 +52,9 @@ class Quarter:
     spend_usd: float
     before_usd: float
     budget_usd: float
+    unpriced_rows: int
+    unpriced_usd: float
+    ahead: str
     spend: pd.DataFrame = field(repr=False)
     variance: pd.DataFrame = field(repr=False)
     changes: pd.DataFrame = field(repr=False)
@@ -87,7 +95,9 @@ def analyse(
     last_summary=None,
     margin=None,
     may_wait=None,
+    tasks=None,
     retire_days=RETIRE_DAYS,
+    unread_usd=0.0,
     seed=0,
 ):
     """Everything that the quarterly report says, from a priced usage log.
@@ -114,8 +124,12 @@ def analyse(
         How much worse a cheaper model may be (0-1); with `outcomes` it settles the moves.
     may_wait : sequence of str, optional
         Tasks whose answers may take a day.
+    tasks : mapping of str to str, optional
+        The log's names of tasks -> those of data/tasks.csv, where they differ.
     retire_days : int
         How far ahead to look for models that retire, days after the day on which one stands.
+    unread_usd : float
+        US dollars that the sources bill for rows that no reader could turn into tokens.
     seed : int
         Of the simulated futures.
 
@@ -131,7 +145,7 @@ def analyse(
     period = _period(quarter)
     start, end = period.start_time, period.end_time.normalize()
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
-        raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
+        raise ValueError(f"the budget is {budget_usd!r}; US dollars above 0 are needed")
     daily = cube.daily[cube.daily["day"].between(start, end)]
     if daily.empty or not daily["cost_usd"].sum() > 0:
         held = ", ".join(sorted(cube.daily["day"].dt.to_period("Q").astype(str).unique())) or "nothing"
@@ -145,21 +159,24 @@ def analyse(
     found = _sections(cube, daily, before, prices, period, on, outcomes, missing)
     every = pd.concat([history, daily], ignore_index=True)
     days, events = judged_days(every, start, end, missing)
-    table = savings(daily, prices, on, events=events, may_wait=may_wait, outcomes=outcomes, margin=margin)
+    table = savings(daily, prices, on, events=events, may_wait=may_wait, outcomes=outcomes, margin=margin, tasks=tasks)
+    future = Ahead(prices, on).period
     ahead = next_quarter(every, events, prices, last, (period + 1).end_time.normalize(), seed, missing)
     bills = reconciliation(daily, prices, billed)
     if bills.empty:
         missing["reconciliation"] = "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
+    unpriced_rows, unpriced_usd = without_price(cube.account, bills, str(period), unread_usd)
     return Quarter(
         quarter=str(period), start=start, end=end, last_day=last,
         complete=daily["day"].nunique() == (end - start).days + 1,
         spend_usd=float(daily["cost_usd"].sum()),
         before_usd=float(before["cost_usd"].sum()) if len(before) else float("nan"),
         budget_usd=float("nan") if budget_usd is None else float(budget_usd),
+        unpriced_rows=unpriced_rows, unpriced_usd=unpriced_usd, ahead=str(future),
         spend=tables.spend_table(daily, before, budget_usd=budget_usd),
         days=days, events=events, savings=table, decisions=decisions(table, daily), forecast=ahead,
         forecast_error=error_of_last(daily, before, prices, period, last_summary, seed, missing),
-        price_changes=price_changes(daily, prices, start - pd.Timedelta(days=1), (period + 1).end_time),
+        price_changes=price_changes(daily, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time),
         retiring=retiring(daily, prices, on + pd.Timedelta(days=retire_days), on),
         reconciliation=bills, missing=missing,
         assumptions=_assumptions(cube, prices, on, margin), **found,
@@ -170,7 +187,7 @@ def _period(quarter):
     try:
         return pd.Period(quarter, freq="Q")
     except (ValueError, TypeError):
-        raise ValueError(f"{quarter!r} is no quarter; write it as '2026Q3'") from None
+        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'") from None
 
 
 def _missing(cube, budget_usd, before, now, outcomes):
@@ -244,7 +261,8 @@ def _assumptions(cube, prices, on, margin):
         "variance": "Shapley values of seven factors by task, tier and model (Albrecht et al. 2002)",
         "anomalies": f"robust z against {WINDOW} days, weekdays taken out (Iglewicz and Hoaglin 1993)",
         "forecast": f"local level with drift on weekly spend at constant prices, {CONFIDENCE:.0%} band",
-        "savings": f"the quarter's own tokens so far at the rates and lineup of {on:%Y-%m-%d}; not additive",
+        "savings": f"the quarter's own tokens so far at the mean of the rates scheduled for {Ahead(prices, on).period}, "
+        f"with the lineup of {on:%Y-%m-%d}; not additive",
         "margin of a move": "not given" if margin is None else f"{100 * margin:g} points",
     }  # fmt: skip
     return pd.DataFrame(rows.items(), columns=["what", "value"])

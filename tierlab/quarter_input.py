@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tierlab import paths
 from tierlab.catalog import load_prices
 from tierlab.cube import Cube, build_cube
+from tierlab.decision import load_tasks
 from tierlab.engine import files_of
 from tierlab.names import TIERS, unknown
 from tierlab.outcomes import load_outcomes
@@ -111,6 +112,9 @@ def checked_values(values):
         value = parameter.parse(value) if isinstance(value, str) else value
         value = _located(name, value, parameter.choices) if name in _PATHS else value
         found[name] = parameter.check(value)
+    for ours in found["tasks"].values():
+        if ours not in (known := load_tasks().index):
+            raise ValueError(f"tasks = {found['tasks']!r}: {unknown('task', ours, known)}")
     found["quarter"] = str(period_of(found["quarter"]))
     if found["cache_inside"] not in ("", *_YES):
         raise ValueError(f"cache_inside = {found['cache_inside']!r}: {unknown('value', found['cache_inside'], _YES)}")
@@ -125,7 +129,7 @@ def checked_values(values):
 def period_of(quarter):
     """A quarter such as "2026Q3" as a Period."""
     if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
-        raise ValueError(f"{quarter!r} is no quarter; write it as '2026Q3'")
+        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
     return pd.Period(str(quarter).strip(), freq="Q")
 
 
@@ -154,6 +158,7 @@ def _prepared(v):
     prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
     period = period_of(v["quarter"])
     log, read, billed, kind = _log(v, prices, period)
+    missed = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum() if read else 0.0
     window = {"start": (period - 1).start_time, "end": (period + 1).start_time}
     cube = build_cube(log, prices, timezone=v["timezone"], **window)
     if not cube.daily["day"].ge(period.start_time).any() and cube.account.rows_read:
@@ -163,7 +168,7 @@ def _prepared(v):
     quarter = analyse(
         cube, prices, v["quarter"], budget_usd=budget, billed=billed, outcomes=outcomes,
         last_summary=_last(v["last_summary_path"]), margin=v["margin"] or None, may_wait=v["may_wait"] or None,
-        retire_days=v["retire_days"], seed=v["seed"],
+        tasks=v["tasks"], retire_days=v["retire_days"], unread_usd=round(float(missed), 6), seed=v["seed"],
     )  # fmt: skip
     return Prepared(quarter, cube, read, kind, v)
 
@@ -187,7 +192,7 @@ def _log(v, prices, period):
     )
     if usage.requests.empty:
         money = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path" if len(usage.billed) else ""
-        raise InputError(f"{path}: no row with tokens in it{money} ({usage!r})")
+        raise InputError(f"{path}: not one row has tokens{money} ({usage!r})")
     _refuse_twice(usage.account.overlaps, period)
     return usage.requests, usage.account, pd.concat([usage.billed, *([] if bills is None else [bills])]), "log"
 

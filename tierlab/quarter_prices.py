@@ -1,11 +1,58 @@
 """The sections of the quarterly report that set own tokens against other prices: changes, retirements, bills."""
 
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
+from tierlab.catalog import Prices
 from tierlab.repriced import TIER_LABELS, changes_of, on_model, repriced, tiers_of
 
 RETIRE_DAYS = 180
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """A quarter's own tokens in the first whole quarter from a day on, at the mean of the rates scheduled for it.
+
+    Attributes
+    ----------
+    prices : Prices
+        The catalogue, whose rates priced the tokens.
+    on : Timestamp
+        The day on which one stands.
+    """
+
+    prices: Prices
+    on: pd.Timestamp
+
+    @cached_property
+    def period(self):
+        quarter = self.on.to_period("Q")
+        return quarter if self.on == quarter.start_time else quarter + 1
+
+    @cached_property
+    def rates(self):
+        """The catalogue with the mean rates of the quarter ahead."""
+        return self.prices.over(self.period.start_time, self.period.end_time)
+
+    def cost(self, rows, *, batch=None):
+        """US dollars of the rows' tokens on their own models; NaN where a rate is not known."""
+        return float(repriced(rows, self.prices, self.rates.as_of, batch=batch, ahead=self.rates).sum(skipna=False))
+
+    def cost_on(self, rows, model_id):
+        """US dollars of the rows' tokens on another model."""
+        return float(on_model(rows, self.rates, model_id, self.rates.as_of).sum(skipna=False))
+
+    @cached_property
+    def _scheduled(self):
+        seen = replace(self.prices, as_of=self.on)
+        return seen.scheduled(list(self.prices.rows_of), self.period.end_time)
+
+    def changes(self, *models):
+        """What is scheduled for some models up to the end of the quarter ahead, with its dates; "" for nothing."""
+        return "; ".join(f"{model} costs {self._scheduled[model]}" for model in models if model in self._scheduled)
 
 
 def price_changes(now, prices, start, end):
@@ -49,18 +96,20 @@ def retiring(now, prices, by, on):
     -------
     DataFrame
         model_id, retires_on, spend_usd, share, last_used, then successor (same provider and tier in the lineup of
-        the day `on`, "" if that is the model itself or none) and successor_usd, at the rates of `on`.
+        the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
+        quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
     """
+    ahead = Ahead(prices, pd.Timestamp(on))
     known = prices.by_model
     own = known.loc[known.index.isin(now["model_id"].unique()) & (known["retires_on"] <= pd.Timestamp(by)), ["retires_on"]]
-    columns = ["model_id", "retires_on", "spend_usd", "share", "last_used", "successor", "successor_usd"]
+    columns = ["model_id", "retires_on", "spend_usd", "share", "last_used", "successor", "successor_usd", "scheduled"]
     rows = []
     for model_id, when in own["retires_on"].items():
         part = now[now["model_id"] == model_id]
         after = successor(prices, model_id, on)
-        cost = on_model(part, prices, after, on).sum(skipna=False) if after else np.nan
+        cost = ahead.cost_on(part, after) if after else np.nan
         usd = part["cost_usd"].sum()
-        rows.append((model_id, when, usd, usd / now["cost_usd"].sum(), part["day"].max(), after, cost))
+        rows.append((model_id, when, usd, usd / now["cost_usd"].sum(), part["day"].max(), after, cost, ahead.changes(after)))
     return pd.DataFrame(rows, columns=columns).sort_values("retires_on").reset_index(drop=True)
 
 
@@ -81,6 +130,31 @@ def successor(prices, model_id, on, *, steps_down=0):
     if pd.isna(name) or name == model_id or known.at[name, "retires_on"] <= on + pd.Timedelta(days=RETIRE_DAYS):
         return ""
     return name
+
+
+def without_price(account, bills, quarter, unread_usd=0.0):
+    """What was used or billed in a quarter and has no price.
+
+    Parameters
+    ----------
+    account : tierlab.cube.Account
+    bills : DataFrame
+        From `reconciliation`: what is billed by a provider of which the log has no usage has no price either.
+    quarter : str
+    unread_usd : float
+        US dollars of rows that no reader could turn into tokens.
+
+    Returns
+    -------
+    rows : int
+    usd : float
+        US dollars billed for it; NaN where the log does not say.
+    """
+    own = account.unpriced[account.unpriced["quarter"].isin([quarter, ""])]
+    rows, usd = int(own["rows"].sum()), own["billed_usd"].sum(min_count=1)
+    others = bills.loc[(bills["against"] == "bills") & (bills["priced_usd"] == 0), "billed_usd"].sum() + unread_usd
+    known = others + (usd if usd == usd else 0.0)
+    return rows, float("nan") if rows and usd != usd and not known else float(known)
 
 
 def reconciliation(now, prices, billed=None):

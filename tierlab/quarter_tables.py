@@ -147,7 +147,7 @@ def reliability(now):
     Notes
     -----
     A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts takes the
-    attempts of a request as equally dear and all of them as logged.
+    attempts of a request as equally expensive and all of them as logged.
     """
     status = labelled(now["status"]) if "status" in now else pd.Series("not recorded", now.index)
     columns = {"requests": now["requests"], "cost_usd": now["cost_usd"]}

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from tierlab.money import usd
+from tierlab.quarter_summary import change, held_for_stakes, money, nothing_found, priced_only, spent, than_before
+from tierlab.savings import HELD, UNKNOWN_STAKES
 
 _MARKUP = re.compile(r"[^\w\s.,;%-]", re.ASCII)
 _STEPS = {
@@ -22,8 +23,13 @@ _VERBS = {"stop": "Stop ", "cache": "", "move": "Move ", "replace": "Replace ", 
 _CAUSES = {  # where the effect is above 0, and below
     "volume": ("more requests", "fewer requests"), "task_mix": ("other tasks", "other tasks"), "tier_mix": ("other tiers", "other tiers"),
     "model_mix": ("other models", "other models"), "tokens_per_request": ("longer requests", "shorter requests"),
-    "cache_batch": ("less from cache and batch", "more from cache and batch"), "price": ("dearer list prices", "cheaper list prices"),
+    "cache_batch": ("less from cache and batch", "more from cache and batch"), "price": ("higher list prices", "lower list prices"),
 }  # fmt: skip
+_HELD = {
+    "worse": "of a model that a test found worse",
+    "against the task table": "against the task table",
+    UNKNOWN_STAKES: "of a task for which nobody has said what a wrong answer costs",
+}
 _OUR_WORDS = ("effect", "by", "measure", "flag", "over")  # columns of our own names; what a log says is left as it is
 _OURS = {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
 _KINDS = {
@@ -97,7 +103,7 @@ def _cell(name, value):
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}"
     if name in ("change_usd", "difference_usd", "effect_usd", "excess_usd"):
-        return _change(value)
+        return change(value)
     if name == "usd" or name.endswith("_usd") or name.startswith("usd_per"):
         return money(value)
     if name in ("share", "error", "score", "low", "high") or name.endswith(("_share", "_rate", "_of_before")):
@@ -105,39 +111,18 @@ def _cell(name, value):
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:,.3g}"
 
 
-def money(value):
-    """US dollars, the sign in front.
-
-    Examples
-    --------
-    >>> money(1234.5), money(-0.5), money(0.00119)
-    ('$1,234', '-$0.50', '$0.00119')
-    """
-    size = abs(value)
-    text = usd(size) if size == 0 or size >= 0.1 else f"${size:.3g}"
-    text = f"${size:,.0f}" if size >= 100 else text
-    return f"-{text}" if value < 0 else text
-
-
 def verdict(prepared):
     """What the quarter cost against budget and the quarter before, why, and what comes next: a few sentences."""
-    q, parts = prepared.quarter, []
-    text = f"**{q.quarter} cost {money(q.spend_usd)}"
-    text += "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
-    if np.isfinite(q.budget_usd):
-        gap = q.spend_usd - q.budget_usd
-        text += f": {money(abs(gap))} ({abs(gap) / q.budget_usd:.0%}) {'over' if gap > 0 else 'under'} the budget of {money(q.budget_usd)}"
-    parts.append(text + ".**")
-    if np.isfinite(q.before_usd) and q.before_usd > 0:
-        change = q.spend_usd - q.before_usd
-        way = "more" if change > 0 else "less"
-        parts.append(f"That is {money(abs(change))} ({abs(change) / q.before_usd:.0%}) {way} than the quarter before.")
+    q = prepared.quarter
+    parts = [f"**{q.quarter} {spent(q)}.**"]
+    if before := than_before(q):
+        parts.append(f"{'What has a price' if priced_only(q) else 'That'} is {before}.")
     parts.append(_causes(q))
     if q.forecast:
         ahead = q.forecast.totals.loc[q.forecast.totals.index[-1]]
         parts.append(
             f"If nothing is done, {q.forecast.totals.index[-1]} costs about {money(ahead['usd'])} "
-            f"({q.forecast.confidence:.0%} band: {money(ahead['low'])} to {money(ahead['high'])})."
+            f"({q.forecast.confidence:.0%} band: {money(ahead['low'])} to {money(ahead['high'])}){_changes_in_it(q)}."
         )
     return say(" ".join(part for part in parts if part) + "\n\n" + coverage_said(prepared))
 
@@ -147,18 +132,14 @@ def _causes(q):
     if q.variance.empty:
         return ""
     large = q.variance[q.variance["usd"].abs() >= 0.01 * q.before_usd].sort_values("usd", key=abs, ascending=False)
-    effects = ", ".join(f"{_CAUSES[row.effect][int(row.usd < 0)]} {_change(row.usd)}" for row in large.itertuples())
+    effects = ", ".join(f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}" for row in large.itertuples())
     words = [f"By cause: {effects}."] if effects else []
     if len(q.changes):
         by = q.changes["by"].iloc[0]
         own = q.changes[(q.changes["by"] == by) & (q.changes["change_usd"].abs() >= 0.01 * q.before_usd)].head(3)
-        names = ", ".join(f"{escaped(row.name)} {_change(row.change_usd)}" for row in own.itertuples(index=False))
+        names = ", ".join(f"{escaped(row.name)} {change(row.change_usd)}" for row in own.itertuples(index=False))
         words += [f"By {by.removesuffix('_id')}, the largest changes: {names}."] if names else []
     return " ".join(words)
-
-
-def _change(value):
-    return ("+" if value > 0 else "") + money(value)
 
 
 def coverage_said(prepared):
@@ -168,14 +149,9 @@ def coverage_said(prepared):
     lost, read = int(aside["rows"].sum()), account.rows_priced + int(aside["rows"].sum())
     text = f"Priced: {account.rows_priced:,} of {read:,} rows of usage of this quarter and the one before"
     models = ", ".join(escaped(name) for name in account.unknown_models.index[:5])
-    text += (
-        (
-            f"; **{lost:,} could not be priced and are in no figure**"
-            + (f" (models without a price: {models})" if models else "")
-        )
-        if lost
-        else ""
-    )
+    if lost:
+        text += f"; **{lost:,} could not be priced and {'is' if lost == 1 else 'are'} in no figure of spend**"
+        text += f" (models without a price: {models})" if models else ""
     gone = int(q.coverage.loc[q.coverage["what"] == "days of the quarter without usage", "count"].sum())
     text += f"; {gone} days of the quarter have no usage" if gone else ""
     if prepared.read is not None:
@@ -188,9 +164,12 @@ def coverage_said(prepared):
 
 
 def decisions(q):
-    """The decisions as a table for a reader who signs: decision, usd, share, first."""
-    found = q.decisions[["usd", "share"]].copy()
-    what = [_VERBS.get(kind, f"{kind}: ") + text for kind, text in zip(q.decisions["kind"], q.decisions["what"], strict=True)]
+    """The decisions as a table for a reader who signs: decision, usd, spend_usd, spend_share, first."""
+    found = q.decisions[["usd", "spend_usd", "spend_share"]].copy()
+    what = [
+        _VERBS.get(row.kind, f"{row.kind}: ") + row.what + (f" ({row.scheduled})" if row.scheduled else "")
+        for row in q.decisions.itertuples()
+    ]
     found.insert(0, "decision", [text[:1].upper() + text[1:] for text in what])
     found.insert(0, "place", range(1, len(found) + 1))
     return found.assign(
@@ -199,22 +178,37 @@ def decisions(q):
 
 
 def compared(q):
-    """The quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate."""
+    """The quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate.
+
+    What is billed without a price is in no difference; while there is any, none to the budget is shown as saved.
+    """
     table = q.spend[["what", "usd"]].copy()
     others = table["what"] != "this quarter"
+    if priced_only(q):
+        others &= (table["what"] != "budget") | (q.spend["difference_usd"] > 0)
+        lost = pd.DataFrame({"what": ["billed, without a price"], "usd": [q.unpriced_usd]})
+        return pd.concat([_differences(q, table, others), lost], ignore_index=True)
+    return _differences(q, table, others)
+
+
+def _differences(q, table, others):
     table["change_usd"] = q.spend["difference_usd"].where(others)
     return table.assign(change_rate=(q.spend["ratio"] - 1).where(others))
 
 
 def decisions_said(q):
     """What the decisions come to together."""
+    waiting = held_for_stakes(q, escaped)
+    if q.savings.empty:
+        return say(nothing_found(q))
     if q.decisions.empty:
-        return say("No saving of half a per cent of the spend or more was found.")
+        return say(f"No saving can be decided on these numbers alone. {waiting}".strip())
     total, count = q.decisions["usd"].sum(), len(q.decisions)
     words = "It saves" if count == 1 else f"Together the {['two', 'three'][count - 2] if count < 4 else count} save"
     return say(
-        f"{words} about **{money(total)} a quarter**, at the pace of the quarter's last days for what began within it. "
-        "No two concern the same tokens; what each assumes is in the section on savings."
+        f"{words} about **{money(total)} a quarter**, at the rates scheduled for {q.ahead} and, for what began within this "
+        "quarter, at the pace of its last days. No two concern the same tokens; what each assumes is in the section on "
+        f"savings. {waiting}".strip()
     )
 
 
@@ -245,8 +239,14 @@ def _units(q):
     row = q.units.iloc[0]
     text = "" if pd.isna(row["usd_per_request"]) else f"A request costs {money(row['usd_per_request'])} on average. "
     if "top_share" in row and pd.notna(row["top_share"]):
-        text += f"The {row['top_users']:,.0f} dearest of {row['active_users']:,.0f} active users (5 %) make {row['top_share']:.0%} of the cost."
-    return text
+        top, users = f"{row['top_users']:,.0f}", f"{row['active_users']:,.0f}"
+        who = (
+            "The one active user makes"
+            if users == "1"
+            else f"The {top} most expensive of {users} active users (one in twenty) make"
+        )
+        text += f"{who} {row['top_share']:.0%} of the cost."
+    return text.strip()
 
 
 def _tiers(q):
@@ -262,7 +262,8 @@ def _cache(q):
     row = q.cache[q.cache["model_id"] == "all"].iloc[-1]
     if not row["hit_rate"] > 0:
         return "Nothing was read from a cache."
-    return f"{row['hit_rate']:.0%} of all input was read from a cache. Against no cache at all it saved {money(row['net_usd'])}, writes paid."
+    effect = f"saved {money(row['net_usd'])}" if row["net_usd"] >= 0 else f"cost {money(-row['net_usd'])} more"
+    return f"{row['hit_rate']:.0%} of all input was read from a cache. Against no cache at all it {effect}, writes paid."
 
 
 def _output(q):
@@ -279,7 +280,7 @@ def _reliability(q):
     failed = q.reliability.loc[q.reliability["failed"], "share"].sum()
     text = f"{failed:.1%} of the requests failed."
     if "retry_usd" in q.reliability:
-        text += f" Second attempts may have cost {money(q.reliability['retry_usd'].sum())}, all attempts of a request taken as equally dear."
+        text += f" Second attempts may have cost {money(q.reliability['retry_usd'].sum())}, if all attempts of a request cost the same."
     return text
 
 
@@ -314,24 +315,34 @@ def _forecast(q):
         return ""
     period = q.forecast.totals.index[-1]
     row = q.forecast.totals.loc[period]
-    text = f"{period}: about {money(row['usd'])}, with {q.forecast.confidence:.0%} between {money(row['low'])} and {money(row['high'])}."
+    text = f"{period}: about {money(row['usd'])}, with {q.forecast.confidence:.0%} between {money(row['low'])} and {money(row['high'])}{_changes_in_it(q)}."
     if len(q.forecast_error):
         last = q.forecast_error.iloc[0]
         text += (
-            f" For this quarter the {escaped(last['source'])} said {money(last['forecast_usd'])}; it came to "
-            f"{money(last['spend_usd'])}, {'inside' if last['inside'] else 'outside'} the band."
+            f" The forecast for {q.quarter} was {money(last['forecast_usd'])} ({money(last['low'])} to {money(last['high'])}; "
+            f"{escaped(last['source'])}); it came to {money(last['spend_usd'])}, {'inside' if last['inside'] else 'outside'} that band."
         )
     return text
 
 
+def _changes_in_it(q):
+    """The scheduled price changes that the forecast contains, with their dates."""
+    changes = q.price_changes[q.price_changes["scheduled"] & q.price_changes["effect_usd"].notna()]
+    changes = changes[changes["on"] <= q.forecast.days["day"].iloc[-1]]
+    names = ", ".join(f"{escaped(row.model_id)} from {row.on:%Y-%m-%d}" for row in changes.itertuples())
+    return f", with the price changes scheduled for {names}" if names else ""
+
+
 def _savings(q):
     if q.savings.empty:
-        return "No saving of half a per cent of the spend or more was found."
-    held = int(q.savings["status"].isin(["worse", "against the task table"]).sum())
-    text = (
-        f"{len(q.savings)} proposals, which overlap and do not add up; the decisions on the first page are the largest that do."
-    )
-    return text + (f" {held} are held back by the task table or by a test." if held else "")
+        return nothing_found(q)
+    held, count = q.savings["status"][q.savings["status"].isin(HELD)].value_counts(), len(q.savings)
+    text = "One proposal." if count == 1 else f"{count} proposals, which overlap and do not add up."
+    if len(q.decisions):
+        text += " The decisions on the first page are the largest that concern different tokens and are not held back."
+    if len(held):
+        text += f" Held back: {', '.join(f'{number} {_HELD[status]}' for status, number in held.items())}."
+    return text
 
 
 _SAID = {

@@ -8,7 +8,7 @@ import pandas as pd
 from tierlab.catalog import load_prices
 from tierlab.checklist import CHECKLIST as CHECKLIST
 from tierlab.checklist import REVIEW_MONTHS as REVIEW_MONTHS
-from tierlab.checklist import next_step, review_day, steps_done
+from tierlab.checklist import next_step, review_day, scheduled_said, steps_done, until_review
 from tierlab.decision import load_tasks, task_tiers, tier_by_rule
 from tierlab.flips import error_cost_flip, find_flips
 from tierlab.money import usd
@@ -91,7 +91,7 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     workload : Workload, optional
         By default 1,000 requests a day of 500 input and 300 output tokens.
     prices : Prices, optional
-        By default the maintained catalogue.
+        By default the maintained catalogue. Rates are the mean of those scheduled until the next review, in six months.
     provider : str, optional
         Only its lineup; not with `models` or `samples`. Assumed error rates do not tell providers apart, so across providers the price decides.
     models : sequence of str, optional
@@ -141,7 +141,8 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     >>> found.tier, round(float(found.flips.set_index("what").at["cost of an error", "above"]), 6)
     ('small', 0.16)
     """
-    prices = load_prices("maintained") if prices is None else prices
+    of_today = load_prices("maintained") if prices is None else prices
+    prices = until_review(of_today)
     given = {"workload": workload is not None, "error_cost": error_cost_usd is not None}
     workload = Workload(requests_per_day=1_000) if workload is None else workload
     tasks = _rated(load_tasks(), task, stakes, complexity)
@@ -164,6 +165,8 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     settings = {"task": task, "ratings": ratings, "workload": workload, "prices": prices, "options": found, "checked": done,
                 "examples": max(found.counted.values(), default=0)}  # fmt: skip
     reason = _reason(found, best, rule) + _leaving(best["model_id"], prices)
+    if later := scheduled_said(of_today, found.running()["model_id"].tolist()):
+        reason += f" {later[0].upper()}{later[1:]}."
     return Recommendation(best["tier"], best["model_id"], best["provider"], reason, found.table, step, words, rule, found.basis,
                           found.grounds, settings)  # fmt: skip
 

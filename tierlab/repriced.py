@@ -80,7 +80,7 @@ def at_base(daily, rates):
     return np.column_stack([usd[:, 0], usd[:, 1], usd[:, 2] + usd[:, 3], usd[:, 4]])
 
 
-def repriced(daily, prices, on, *, batch=None):
+def repriced(daily, prices, on, *, batch=None, ahead=None):
     """The same tokens on the same models at the rates of another day.
 
     Parameters
@@ -92,6 +92,8 @@ def repriced(daily, prices, on, *, batch=None):
         The day whose rates apply.
     batch : bool, optional
         True for the batch rates; by default each row keeps its way.
+    ahead : Prices, optional
+        Whose rates of the day `on` apply (`Prices.over` a horizon); by default those of `prices`.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def repriced(daily, prices, on, *, batch=None):
     """
     own = in_batch(daily)
     here = at_base(daily, rates_at(prices, daily["model_id"], daily["day"], own))
-    there = at_base(daily, rates_at(prices, daily["model_id"], on, own if batch is None else batch))
+    there = at_base(daily, rates_at(ahead or prices, daily["model_id"], on, own if batch is None else batch))
     paid = daily[list(PARTS)].to_numpy(float)
     step = np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
     return pd.Series((there * step).sum(axis=1), index=daily.index)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from tierlab.catalog import load_prices
-from tierlab.checklist import REVIEW_MONTHS
+from tierlab.checklist import REVIEW_MONTHS, scheduled_said, until_review
 from tierlab.money import usd
 from tierlab.names import RATES, canonical
 from tierlab.options import INTERVAL, weigh
@@ -55,7 +55,8 @@ def review(record, *, prices=None):
     ----------
     record : Record or path
     prices : Prices, optional
-        Of the day on which you stand; by default the maintained catalogue.
+        Of the day on which you stand; by default the maintained catalogue. Rates are the mean of those scheduled until
+        the next review.
 
     Returns
     -------
@@ -74,7 +75,8 @@ def review(record, *, prices=None):
     or from the mean of the tier; only your own examples can say better.
     """
     record = record if isinstance(record, Record) else load_record(record)
-    prices = load_prices("maintained") if prices is None else prices
+    of_today = load_prices("maintained") if prices is None else prices
+    prices = until_review(of_today)
     if prices.as_of < pd.Timestamp(record.decided_on):
         raise ValueError(f"the prices are of {prices.as_of:%Y-%m-%d}, before the decision of {record.decided_on}")
     record = _named(record, prices)
@@ -103,6 +105,8 @@ def review(record, *, prices=None):
     money = _money(record, filed, table)
     changes = _changes(filed, table, prices, lost, new)
     stands, verdict = _verdict(record, money, table, prices, changes)
+    if later := scheduled_said(of_today, list(numbers.index)):
+        notes.append(later)
     return Review(stands, verdict, changes, money, found.table, tuple(notes))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab import datasets
-from tierlab.buckets import check_columns, checked_tokens, one_of, token_counts
+from tierlab.buckets import check_columns, checked_tokens, one_of, sums, token_counts
 from tierlab.names import BUCKETS, unknown
 
 CACHE_TTLS = {"5m": 300, "1h": 3600}  # seconds
@@ -107,6 +107,8 @@ class Workload:
         if self.table.empty:
             raise ValueError("the table of a workload has no rows")
         checked_tokens(self.table)
+        if (several := sums(self.table)) is not None and several.any():
+            raise ValueError(f"{int(several.sum()):,} rows are sums of several requests; a workload needs one row per request")
         default = {field.name: field.default for field in fields(self)}
         for name in _SHAPE:
             if getattr(self, name) != default[name]:

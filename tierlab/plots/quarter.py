@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from tierlab.repriced import TIER_LABELS
+from tierlab.savings import HELD
 from tierlab.style import BASELINE, INK, SMALL_PRINT, TIER_STYLE, axes, dates, from_zero, name_rows, need, note, plain, usd
 
-UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"  # dearer, cheaper, a quarter's total: greys, because tiers own the colours
+UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"  # adds, saves, a quarter's total: greys, because tiers own the colours
 _OTHER = {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
 
 
@@ -96,7 +97,7 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     from_zero(
         ax,
         1.1 * max(before_usd, now_usd, *ends),
-        "spend (USD per quarter)\ndark: dearer, white: cheaper",
+        "spend (USD per quarter)\ndark: adds, white: saves",
     )
     return ax
 
@@ -169,7 +170,7 @@ def savings_bars(savings, *, most=10, ax=None):
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(most)
-    held = table["status"].isin(["worse", "against the task table"])
+    held = table["status"].isin(HELD)
     names = [_short(f"{row.kind}: {row.what}") for row in table.itertuples()]
     ax = axes(ax, height=1.1 + 0.42 * len(table))
     ax.barh(range(len(table)), table["usd"], height=0.62, color=np.where(held, DOWN, UP), edgecolor=UP, lw=0.8)

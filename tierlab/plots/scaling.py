@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from tierlab.buckets import sums
 from tierlab.style import (
     BASELINE,
     INK,
@@ -195,8 +196,8 @@ def trace_lengths(requests, *, windows=None, ax=None):
     import seaborn as sns
 
     need("trace_lengths", requests, "uncached_input_tokens", "output_tokens")
-    if "aggregate" in requests and requests["aggregate"].any():
-        raise ValueError(f"trace_lengths needs one row per request; {requests['aggregate'].sum():,} rows are aggregates")
+    if (several := sums(requests)) is not None and several.any():
+        raise ValueError(f"trace_lengths needs one row per request; {int(several.sum()):,} rows are aggregates")
     ax = axes(ax)
     inputs = ["uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"]
     lengths = {"input": requests[[c for c in inputs if c in requests]].sum(axis=1), "output": requests["output_tokens"]}

@@ -9,7 +9,7 @@ import pandas as pd
 
 import tierlab as tl
 from tierlab import paths, plots
-from tierlab.checklist import CHECKLIST
+from tierlab.checklist import CHECKLIST, until_review
 from tierlab.decision import assumed, load_tasks
 from tierlab.error_rates import spread
 from tierlab.options import AGENT_CALLS, weigh
@@ -47,7 +47,7 @@ class TaskExplorer(Explorer):
     def __init__(
         self, prices, *, task="customer_support", provider=None, requests_per_day=1_000, input_tokens=500, output_tokens=300
     ):
-        self.prices, self.tasks = prices, load_tasks()
+        self.prices, self.tasks = until_review(prices), load_tasks()
         self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
         providers = list(prices.lineup().index)
         tasks = ipywidgets.Dropdown(description="task", options=[(row["name"], name) for name, row in self.tasks.iterrows()],
