@@ -53,7 +53,7 @@ def sample_batch(
     yes=False,
     poll_s=30.0,
     deadline_s=86_400.0,
-    run_code=True,
+    allow_code=False,
     progress=True,
     provenance="",
     transport=None,
@@ -62,7 +62,7 @@ def sample_batch(
 
     Parameters
     ----------
-    examples, candidates, budget_usd, store, repeats, prices, retry, yes, progress, provenance, transport
+    examples, candidates, budget_usd, store, repeats, prices, retry, yes, allow_code, progress, provenance, transport
         As for `tierlab.sample`; an answer that the store has is not asked for again, whichever way it came.
     poll_s : float
         Seconds between two looks at the batches.
@@ -100,7 +100,7 @@ def sample_batch(
         enter(file, calls, tariffs, prices, provenance)
         affordable, unsent = _afford(todo, batcher.most_usd, ledger.left_usd)
         run_async(batcher.work(affordable, chosen, progress))
-        score_answers(file, run_code=run_code, progress=progress)
+        score_answers(file, allow_code=allow_code, progress=progress)
         table = samples_table(file.path, [call.key for call, _, _ in calls], unsent)
         states = Counter(dict(file.read("SELECT state, COUNT(*) FROM batches GROUP BY 1")))
         strangers = file.read("SELECT COALESCE(SUM(strangers), 0) FROM batches")[0][0]
