@@ -19,7 +19,8 @@ CALL = {"name": "book", "arguments": {"city": "Bern", "nights": 2, "guests": [{"
 
 
 def score(scorer, text, reference, tool_calls=(), **args):
-    return score_example(SimpleNamespace(scorer=scorer, reference=reference, scorer_args=args), text, tool_calls)
+    example = SimpleNamespace(scorer=scorer, reference=reference, scorer_args=args)
+    return score_example(example, text, tool_calls, allow_code=True)
 
 
 @pytest.mark.parametrize(

@@ -472,6 +472,7 @@ def _doctor(options):
     import tierlab as tl
     from tierlab import printing
     from tierlab.providers import ADAPTERS
+    from tierlab.scorers.code import ISOLATIONS, isolation
 
     print(f"python        {platform.python_version()} on {platform.system()}")
     for line in metadata.requires("tierlab") or ():
@@ -485,6 +486,7 @@ def _doctor(options):
     prices = tl.load_prices("maintained")
     age = (date.today() - prices.as_of.date()).days  # the one command whose answer may depend on the day
     print(f"prices        {prices.source}, {max(age, 0)} days ago")
+    print(f"code scorer   {ISOLATIONS[isolation()]}")
     print(f"browser       {printing.find_browser() or 'none found (needed for PDF only)'}")
     _datasets(argparse.Namespace(action=None))
 

@@ -19,7 +19,7 @@ from tierlab.names import unknown
 from tierlab.pricing import tariff
 from tierlab.providers import ADAPTERS, FAILURES, IN_BATCH, Prompt, candidate
 from tierlab.runner import Call, Ledger, Runner
-from tierlab.samples import account, samples_table, score_answers
+from tierlab.samples import account, code_run, samples_table, score_answers
 from tierlab.store import Store, packed
 
 ASK_ABOVE_USD = 1.0
@@ -128,7 +128,7 @@ def sample(
         unsent = run_async(work(runner, todo, warm_up, progress)) if todo else {}
         score_answers(file, allow_code=allow_code, progress=progress)
         table = samples_table(file.path, [call.key for call, _, _ in calls], unsent)
-    table.attrs["account"] = account(store)
+    table.attrs["account"] = account(store) | code_run(examples, allow_code)
     return table
 
 
