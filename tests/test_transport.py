@@ -170,7 +170,9 @@ def sent_with(provider, stream, value):
     """A reply in which the count of output tokens is this JSON text."""
     name = COUNT[provider]
     sent = frames(provider, stream=stream, model=CANDIDATES[provider].model_id)
-    marked = [text.replace(f'"{name}": 40', f'"{name}": {value}').replace(f'"{name}": 28', f'"{name}": {value}') for text in sent]
+    marked = [
+        text.replace(f'"{name}": 40', f'"{name}": {value}').replace(f'"{name}": 28', f'"{name}": {value}') for text in sent
+    ]
     assert marked != sent
     return marked
 

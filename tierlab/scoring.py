@@ -17,6 +17,8 @@ from tierlab.scorers.text import check_contains, check_exact, check_regex, conta
 
 __all__ = ["SCORERS", "Score", "ToolCall", "Unscored", "check_scorer", "numeric_answer", "score_example", "score_numeric"]
 
+MOST_CHARS = 1_000_000  # of a reply: no scorer takes more than seconds for them
+
 _CHECKS = {
     exact: check_exact,
     choice: check_choice,
@@ -52,7 +54,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     Raises
     ------
     Unscored
-        If the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
+        If the reply has more than a million characters; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
     ValueError
         If scorer, reference and options do not fit together.
 
@@ -72,6 +74,8 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     text, tool_calls = text if isinstance(text, str) else "", tuple(tool_calls or ())
     if not text.strip() and not tool_calls:
         return Score(0.0, "the reply is empty")
+    if (size := len(text) + sum(len(str(call.arguments)) for call in tool_calls)) > MOST_CHARS:
+        raise Unscored(f"the reply has {size:,} characters; up to {MOST_CHARS:,} are scored")
     return SCORERS[example.scorer](text, tool_calls, example.reference, **example.scorer_args)
 
 
