@@ -23,7 +23,7 @@ REFUSED = (
     *("os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "os.startfile", "subprocess.Popen"),
     *("pty.spawn", "os.kill", "os.killpg", "signal.pthread_kill", "_winapi.CreateProcess"),
     *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"),
-    *("resource.setrlimit", "resource.prlimit", "gc.get_objects", "gc.get_referrers", "gc.get_referents", "ctypes.dlopen"),
+    *("resource.setrlimit", "resource.prlimit", "gc.get_objects", "gc.get_referrers", "gc.get_referents"),
 )
 CHANGES = (
     *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"),
@@ -430,11 +430,13 @@ class Link:
 
 def judge(job):
     """Run the tests on the names of the reply, and write what became of each to standard output."""
-    import subprocess  # not in the answer's process, where it would bring in threads
+    import subprocess  # not in the answer's process, where these would bring in threads
+    import threading
 
     report = os.fdopen(os.dup(1), "wb", buffering=0)
     _no_streams()
     answer = subprocess.Popen(job["answer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    threading.Thread(target=_end_with, args=(os.getppid(), answer), daemon=True).start()
     limit({"cpu": 2 * job["limits"]["cpu"] + 10, "memory": JUDGE_BYTES})
     link = Link(answer.stdout, answer.stdin, _operations(), judging=True)
 
@@ -450,6 +452,16 @@ def judge(job):
     finally:
         answer.kill()
         answer.wait()
+
+
+def _end_with(parent, answer):
+    """End both processes when the one that wanted the verdict is gone."""
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    answer.kill()
+    os._exit(1)
 
 
 def _judge(link, job, say):
@@ -559,7 +571,7 @@ def guard():
         return any(path == folder or path.startswith(folder + sep) for folder in folders)
 
     def hook(event, args):
-        if event in refused:
+        if event in refused or event.startswith("ctypes."):
             raise PermissionError(f"{event} is not allowed here")
         if event == "open" and not isinstance(args[0], int):
             folders = (home,) if (args[2] or 0) & writing else (home, *readable)
@@ -571,9 +583,9 @@ def guard():
                     raise PermissionError(f"{event} outside the working folder is not allowed here")
 
     sys.addaudithook(hook)
-    for name in ("_posixsubprocess", "_thread"):  # these raise no audit event in every supported version
+    for name in ("_posixsubprocess", "_thread", "_signal", "signal"):  # these raise no audit event in every supported version
         unheard = sys.modules.get(name) or _imported(name)
-        for function in ("fork_exec", "start_new_thread", "start_new", "start_joinable_thread"):
+        for function in ("fork_exec", "start_new_thread", "start_new", "start_joinable_thread", "pidfd_send_signal"):
             if hasattr(unheard, function):
                 setattr(unheard, function, _refuse)
 
