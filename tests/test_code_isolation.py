@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,15 @@ def hunt(texts):
     for text in texts:
         for word in str(text).replace('"', "'").split("'"):
             if word in ({SECRET[0][:3]!r} + {SECRET[0][3:]!r}, {SECRET[1][:3]!r} + {SECRET[1][3:]!r}): return word
+"""
+# The hook takes a path as seen from the working folder, and the system from another: so much for a hook.
+PAST = """
+import os
+def past(path):
+    home, up = os.open('.', os.O_RDONLY), os.getcwd().count('/')
+    os.makedirs('/'.join('d' * up))
+    os.chdir('/'.join('d' * up))
+    return os.read(os.open('../' * up + path.lstrip('/'), os.O_RDONLY, dir_fd=home), 1 << 20)
 """
 LINES = '{"test": 0, "right": true, "fault": ""}\\n{"test": 1, "right": true, "fault": ""}\\n'
 VALUE = '{"nodes": [["tuple", [1]], ["plain", true]], "raised": false}'
@@ -79,7 +89,7 @@ SNIPPETS = [
     ("starts a process", "import os\ndef f():\n    os.fork()\n    return True", DO, CANNOT, CANNOT),
     ("starts a program", "import subprocess\ndef f(): return subprocess.run(['true']).returncode == 0", DO, CANNOT, CANNOT),
     ("starts a thread", "import threading\ndef f():\n    threading.Thread(target=print).start()\n    return True", DO, CANNOT, CANNOT),
-    ("calls the C library", "import _ctypes\ndef f(): return _ctypes.call_function(_ctypes.dlsym(0, 'getpid'), ()) > 0", DO, CANNOT, CANNOT),
+    ("calls the C library", "import _ctypes\ndef f(): return _ctypes.call_function(_ctypes.dlsym(-1, 'getpid'), ()) > 0", DO, CANNOT, CANNOT),
     ("signals its parent", "import os, signal\ndef f():\n    signal.pidfd_send_signal(os.pidfd_open(os.getppid()), 0)\n    return True", DO, CANNOT, CANNOT),
     ("leaves the group of processes that is ended with it", "import os, time\ndef f(x):\n    os.setsid()\n    os.close(3)\n    time.sleep(1e6)", FORGE, STOPPED, STOPPED),
     ("connects to a server of this machine", "import socket\ndef f():\n    socket.create_connection(('127.0.0.1', <port>), timeout=3)\n    return True", DO, CANNOT, CANNOT),
@@ -88,8 +98,8 @@ SNIPPETS = [
     ("reads keys from the environment of its parent", "import os\ndef f(): return b'TIERLAB_TEST_API_KEY' in open(f'/proc/{os.getppid()}/environ', 'rb').read()", DO, CANNOT, CANNOT),
     ("reads a file of yours", "def f(): return open('<file>').read() == 'mine'", DO, CANNOT, CANNOT),
     ("reads a file of yours through a link", "import os\ndef f():\n    os.symlink('<file>', 'link')\n    return open('link').read() == 'mine'", DO, CANNOT, CANNOT),
-    ("reads a file of yours through a C library that no hook hears", "import readline\ndef f():\n    readline.read_history_file('<file>')\n    return readline.get_history_item(1) == 'mine'", DO, CANNOT, CAN),
-    ("reads keys from the environment of another process, through the same library", "import readline\ndef f():\n    readline.read_history_file('/proc/<keys>/environ')\n    return 'TIERLAB_TEST_API_KEY=' in readline.get_history_item(1)", DO, CANNOT, CAN),
+    ("reads a file of yours past the hook", PAST + "def f(): return past('<file>') == b'mine'", DO, CANNOT, CAN),
+    ("reads keys from the environment of another process, past the hook", PAST + "def f(): return b'TIERLAB_TEST_API_KEY' in past('/proc/<keys>/environ')", DO, CANNOT, CAN),
     ("sees the names of your files", "import os\ndef f(): return '<name>' in os.listdir('<folder>')", DO, CANNOT, CAN),
     ("writes to a file of yours", "def f():\n    open('<file>', 'w').write('theirs')\n    return True", DO, CANNOT, CANNOT),
     ("deletes a file of yours", "import os\ndef f():\n    os.remove('<file>')\n    return True", DO, CANNOT, CANNOT),
@@ -129,13 +139,21 @@ def score(program, tests, **options):
     return tl.score_example(example, program, allow_code=True)
 
 
-def left():
-    """Processes of the scorer that are still there."""
+def running(processes):
+    """Those of the processes that have not ended."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def started_by(pid):
+    """What a process started for the code of a reply, as soon as it is there."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if any(part.endswith("code_harness.py") for part in command) and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(command)
+
+    def there():
+        with contextlib.suppress(psutil.Error):
+            found[:] = [one for one in psutil.Process(pid).children(recursive=True) if "answer" in one.cmdline()]
+        return found
+
+    _until(there, 30)
     return found
 
 
@@ -162,18 +180,13 @@ def test_hostile_code(tries, program, tests, inside, limited, apart, listener, h
     for name, value in places.items():
         program = program.replace(f"<{name}>", str(value))
     expected = inside if apart == "bubblewrap" else limited
+    expected = CANNOT if expected == CAN and "/proc" in program and not Path("/proc").is_dir() else expected
     found, reason = outcome(program, tests)
-    if "readline" in program and expected == CAN:  # an interpreter may lack it, or hear it
-        assert found in (CAN, CANNOT), reason
-    elif expected in (FAILS, STOPPED):  # which of them, decide the machine's speed and the size of its stack
+    if expected in (FAILS, STOPPED):  # which of them, decide the machine's speed and the size of its stack
         assert found in (FAILS, STOPPED), reason
     else:
         assert found == expected, reason
     assert mine.read_text() == "mine" and reason.isprintable()
-    assert not any(
-        process.is_running() and "code_harness" in " ".join(process.cmdline())
-        for process in psutil.Process().children(recursive=True)
-    )
 
 
 def test_there_are_forty_and_each_is_its_own():
@@ -199,14 +212,24 @@ def test_code_that_is_right_passes_as_well_as_ever(apart):
     assert score(program, tests, seconds=5) == (1.0, "all 5 tests pass")
 
 
+SLEEP = "import os, time\ndef f():\n    os.setsid()\n    time.sleep(1e6)"
+
+
+def test_no_process_stays_that_has_left_its_group(apart):
+    with ThreadPoolExecutor(1) as thread:
+        scoring = thread.submit(score, SLEEP, DO)
+        processes = started_by(os.getpid())
+        assert scoring.result().score == 0
+    _until(lambda: not running(processes), 3)
+
+
 def test_no_process_stays_when_the_scorer_itself_is_killed(apart):
-    sleep = "import time\ndef f(): time.sleep(1e6)"
-    program = f"from tests.test_code_isolation import score\nscore('import time\\ndef f(): time.sleep(1e6)', {DO!r}, seconds=1)"
+    program = f"from tests.test_code_isolation import score\nscore({SLEEP!r}, {DO!r}, seconds=60)"
     scoring = subprocess.Popen([sys.executable, "-c", program], cwd=GUIDE.parent.parent, start_new_session=True)
-    _until(lambda: any("answer" in command for command in left()), 20)
+    processes = started_by(scoring.pid)
     scoring.kill()
     scoring.wait()
-    _until(lambda: not left(), 3)
+    _until(lambda: not running(processes), 3)
 
 
 def _until(true, seconds):
