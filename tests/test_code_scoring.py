@@ -1,5 +1,6 @@
 """Code of replies: right, wrong, and everything that must neither pass nor get out."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -116,16 +117,17 @@ def test_sets_iterate_in_the_same_order_in_every_run():
 
 @posix
 def test_endless_loops_are_stopped():
-    assert code("while True: pass", (), TESTS, seconds=1) == (0.0, "0 of 3 tests pass; the code ran out of CPU time")
+    # By CPU time; by the clock where the machine is so busy that six times as much passes first.
+    stopped = "0 of 3 tests pass; the code (ran out of CPU time|was stopped by SIGKILL|ran longer than 6 s)"
+    assert re.fullmatch(stopped, code("while True: pass", (), TESTS, seconds=1).reason)
     ignoring = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    try:\n        while True: pass\n    except: pass"
-    found = code(ignoring, (), TESTS, seconds=1)
-    assert found.score == 0 and ("was stopped by SIGKILL" in found.reason or "ran longer than 3 s" in found.reason)
+    assert re.fullmatch(stopped, code(ignoring, (), TESTS, seconds=1).reason)
     half = "def add(a, b):\n    while a == -1: pass\n    return a + b"
     assert code(half, (), TESTS, seconds=1, partial=True).score == pytest.approx(1 / 3)
 
 
 def test_sleeping_is_stopped():
-    assert "ran longer than 1.5 s" in code("import time\ntime.sleep(1e6)", (), TESTS, seconds=0.5).reason
+    assert "ran longer than 1.5 s" in code("import time\ntime.sleep(1e6)", (), TESTS, seconds=0.25).reason
 
 
 @posix

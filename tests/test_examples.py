@@ -297,7 +297,7 @@ def test_the_right_reply_scores_1_and_a_wrong_one_less(example):
         with pytest.raises(Unscored):
             score_example(example, example.reference)
         return
-    best, worse = score_example(example, *ideal(example)), score_example(example, *wrong(example))
+    best, worse = (score_example(example, *reply, allow_code=True) for reply in (ideal(example), wrong(example)))
     assert best.score == 1, best.reason
     assert worse.score < 1, worse.reason
 

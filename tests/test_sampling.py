@@ -35,7 +35,7 @@ from tierlab.sampling import estimate
 OWN = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))  # 1 / 2 USD per million tokens
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 COST = (10 * 1 + 3 * 2) / 1e6
-OK = frames("compatible", usage=COUNTS)
+OK = frames("compatible", usage=COUNTS, model="own")
 STATUS = {"rate_limited": 429, "overloaded": 529, "unavailable": 500, "auth": 401, "bad_request": 404}
 
 
@@ -409,7 +409,7 @@ def test_a_retry_leaves_the_calls_of_other_runs_alone(store):
 
 
 def test_an_answer_without_usage_costs_something_unknown(store):
-    samples, _ = run(questions(2), frames("compatible", usage=None), store)
+    samples, _ = run(questions(2), frames("compatible", usage=None, model="own"), store)
     assert list(samples["status"]) == ["ok", "ok"]
     assert samples["cost_usd"].isna().all()
     assert (samples["flags"] == "given_price;no_usage;in_doubt").all()

@@ -19,7 +19,8 @@ CALL = {"name": "book", "arguments": {"city": "Bern", "nights": 2, "guests": [{"
 
 
 def score(scorer, text, reference, tool_calls=(), **args):
-    return score_example(SimpleNamespace(scorer=scorer, reference=reference, scorer_args=args), text, tool_calls)
+    example = SimpleNamespace(scorer=scorer, reference=reference, scorer_args=args)
+    return score_example(example, text, tool_calls, allow_code=True)
 
 
 @pytest.mark.parametrize(
@@ -433,10 +434,11 @@ def test_the_judge_is_refused_with_what_to_do():
         score("judge", "an answer", "a good answer", rubric="clear")
 
 
-def test_running_code_can_be_switched_off():
+def test_code_is_run_only_where_that_is_allowed():
     example = SimpleNamespace(scorer="code", reference="assert f(1) == 2", scorer_args={})
-    with pytest.raises(Unscored, match="switched off"):
-        score_example(example, "def f(x): return 2", run_code=False)
+    with pytest.raises(Unscored, match="--allow-code"):
+        score_example(example, "def f(x): return 2")
+    assert score_example(example, "def f(x): return 2", allow_code=True).score == 1
 
 
 @pytest.mark.parametrize(

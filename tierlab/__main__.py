@@ -243,7 +243,8 @@ def _parser():
     sample.add_argument("--margin", type=float, help="how much worse is still good enough, 0-1 (0.05 is five points)")
     sample.add_argument("--error-cost-usd", type=float, metavar="USD", help="what a wrong answer costs")
     sample.add_argument("--check", action="store_true", help="check the examples and say what they are; send nothing")
-    sample.add_argument("--no-code", action="store_true", help="do not run code that a model wrote; such answers get no score")
+    sample.add_argument("--allow-code", action="store_true",
+                        help="run code that a model wrote (doctor says how far apart from this machine); without it such answers get no score")  # fmt: skip
     sample.add_argument("--yes", action="store_true", help="start without asking, whatever it may cost within the budget")
     sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
     sample.add_argument("--force", action="store_true", help=FORCE)
@@ -426,7 +427,7 @@ def _sample(options):
             raise ValueError(f"--reference is one of two candidates or more: {unknown('candidate', options.reference, names)}")
         print(_estimated(asked, chosen, options, prices).to_string(float_format="{:,.4f}".format))
         settings = {"budget_usd": options.budget_usd, "store": options.store, "prices": prices, "repeats": options.repeats}
-        settings |= {"provenance": options.provenance, "run_code": not options.no_code}
+        settings |= {"provenance": options.provenance, "allow_code": options.allow_code}
         retry = options.retry is not None and (options.retry or True)
         # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
         places = {"compatible": 1} if own else {}
@@ -529,6 +530,7 @@ def _doctor(options):
     import tierlab as tl
     from tierlab import printing
     from tierlab.providers import ADAPTERS
+    from tierlab.scorers.code import ISOLATIONS, isolation
 
     print(f"python        {platform.python_version()} on {platform.system()}")
     for line in metadata.requires("tierlab") or ():
@@ -542,6 +544,7 @@ def _doctor(options):
     prices = tl.load_prices("maintained")
     age = (date.today() - prices.as_of.date()).days  # the one command whose answer may depend on the day
     print(f"prices        {prices.source}, {max(age, 0)} days ago")
+    print(f"code scorer   {ISOLATIONS[isolation()]}")
     print(f"browser       {printing.find_browser() or 'none found (needed for PDF only)'}")
     _datasets(argparse.Namespace(action=None))
 

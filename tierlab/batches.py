@@ -18,8 +18,8 @@ from tierlab.apis.batches import APIS, LiveWire, split
 from tierlab.catalog import load_prices
 from tierlab.pricing import tariff
 from tierlab.providers import IN_BATCH, ProviderError, connect, failure
-from tierlab.runner import END, Ledger, Result, cost_usd, result_row
-from tierlab.samples import account, samples_table, score_answers
+from tierlab.runner import END, Ledger, Result, cost_usd, model_flag, result_row
+from tierlab.samples import account, code_run, samples_table, score_answers
 from tierlab.sampling import (
     ask,
     check_keys,
@@ -53,7 +53,7 @@ def sample_batch(
     yes=False,
     poll_s=30.0,
     deadline_s=86_400.0,
-    run_code=True,
+    allow_code=False,
     progress=True,
     provenance="",
     transport=None,
@@ -62,7 +62,7 @@ def sample_batch(
 
     Parameters
     ----------
-    examples, candidates, budget_usd, store, repeats, prices, retry, yes, progress, provenance, transport
+    examples, candidates, budget_usd, store, repeats, prices, retry, yes, allow_code, progress, provenance, transport
         As for `tierlab.sample`; an answer that the store has is not asked for again, whichever way it came.
     poll_s : float
         Seconds between two looks at the batches.
@@ -100,12 +100,12 @@ def sample_batch(
         enter(file, calls, tariffs, prices, provenance)
         affordable, unsent = _afford(todo, batcher.most_usd, ledger.left_usd)
         run_async(batcher.work(affordable, chosen, progress))
-        score_answers(file, run_code=run_code, progress=progress)
+        score_answers(file, allow_code=allow_code, progress=progress)
         table = samples_table(file.path, [call.key for call, _, _ in calls], unsent)
         states = Counter(dict(file.read("SELECT state, COUNT(*) FROM batches GROUP BY 1")))
         strangers = file.read("SELECT COALESCE(SUM(strangers), 0) FROM batches")[0][0]
     more = {"batches": dict(states), "strangers": strangers, "batch_errors": batcher.errors}
-    table.attrs["account"] = account(store) | more
+    table.attrs["account"] = account(store) | more | code_run(examples, allow_code)
     return table
 
 
@@ -317,7 +317,13 @@ class _Batcher:
             else:
                 cost = cost_usd(self.tariffs[one.name], outcome)
                 known, in_doubt = cost or 0.0, cost is None
-                result = Result(outcome.status, outcome, float("nan") if cost is None else cost, 1)
+                result = Result(
+                    outcome.status,
+                    outcome,
+                    float("nan") if cost is None else cost,
+                    1,
+                    flags=model_flag(one, outcome.reported_model),
+                )
             statements += [(END, (known, result.status, result.error, int(in_doubt), row)), result_row(key, result)]
         end = ("UPDATE batches SET state = ?, strangers = ? WHERE name = ?", (state, strangers, name))
         await self.file.write(*statements, end)

@@ -8,12 +8,15 @@ SDKs are imported when a candidate is connected.
 import json
 import os
 import re
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 
+from tierlab.core.untrusted import REPLY_BYTES, shown
 from tierlab.names import unknown
 
 # provider -> room of its adapter, environment variables that may hold the key
@@ -29,7 +32,17 @@ COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
 ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
 IN_BATCH = "in_batch"  # in a batch whose results have not been collected
 FAILURES = (
-    *("auth", "rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed"),
+    *(
+        "auth",
+        "rate_limited",
+        "overloaded",
+        "unavailable",
+        "wrong_address",
+        "timeout",
+        "broken_stream",
+        "early_end",
+        "malformed",
+    ),
     *("context_overflow", "bad_request", "not_recorded", "over_budget", IN_BATCH),
 )
 RETRIED = ("rate_limited", "overloaded", "unavailable", "timeout", "broken_stream", "early_end", "malformed")
@@ -53,6 +66,9 @@ _FILTERED = re.compile(
 _IN_STREAM = (
     *((re.compile("overload", re.IGNORECASE), "overloaded"), (re.compile("rate.?limit", re.IGNORECASE), "rate_limited")),
     *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
+)
+_TRUTH_AS_COUNT = re.compile(
+    rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
 )
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)", re.IGNORECASE
@@ -241,6 +257,8 @@ class Reply:
     source : {"measured", "recorded"}
     recorded_usd : float or None
         What a recorded answer cost when it was made.
+    usage_fault : str
+        The count that makes its cost unknown; then there are no tokens.
     """
 
     text: str
@@ -253,17 +271,68 @@ class Reply:
     end_to_end_s: float = float("nan")
     source: str = "measured"
     recorded_usd: float | None = None
+    usage_fault: str = ""
 
     def __post_init__(self):
         # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
         object.__setattr__(self, "text", _whole(self.text))
         object.__setattr__(self, "tool_calls", tuple((_whole(name), _whole(given)) for name, given in self.tool_calls))
+        object.__setattr__(self, "reported_model", shown(self.reported_model or ""))
+        object.__setattr__(self, "stop_reason", shown(self.stop_reason or ""))
 
     @property
     def status(self):
         """The reply's class, one of `ANSWERED`."""
         special = {"length": "truncated", "refusal": "refused", "content_filter": "content_filter"}
         return special.get(self.stop) or ("ok" if self.text.strip() or self.tool_calls else "empty")
+
+
+class UsageFault(ValueError):
+    """A count of tokens that nothing can be priced by."""
+
+
+def count(name, value):
+    """A number of tokens as a server reports it; None is 0.
+
+    Raises
+    ------
+    UsageFault
+        If it is not a finite whole number from 0 up, small enough to be exact in every table.
+    """
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not whole or not 0 <= value < 2**53:
+        raise UsageFault(f"usage: {name} is {shown(repr(value), 60)}; a whole number from 0 up is needed")
+    return int(value)
+
+
+def part(usage, name):
+    """A part of a server's usage; None where there is none.
+
+    Raises
+    ------
+    UsageFault
+        If what should hold it is no object.
+    """
+    if usage is None:
+        return None
+    if not isinstance(usage, Mapping):
+        raise UsageFault(f"usage: {shown(repr(usage), 60)} is no object with {name}")
+    return usage.get(name)
+
+
+def plain(usage):
+    """An SDK's usage as a mapping; what is no model of the SDK's stays as it is."""
+    return usage.model_dump(exclude_none=True, warnings=False) if hasattr(usage, "model_dump") else usage
+
+
+def counted(buckets, *usage):
+    """For a `Reply`: the tokens that an API's `buckets` reads out of its usage, or None and what is wrong with them."""
+    try:
+        return {"tokens": buckets(*usage)}
+    except UsageFault as fault:
+        return {"tokens": None, "usage_fault": str(fault)}
 
 
 class ProviderError(Exception):
@@ -325,9 +394,57 @@ def http_client(timeout_s, transport=None):
     import httpx2
 
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
-    return httpx2.AsyncClient(
-        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)), limits=limits, transport=transport
-    )
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0))
+    settings = {"event_hooks": {"response": [_looked_at]}, "follow_redirects": False}
+    settings["headers"] = {"accept-encoding": "identity"}  # so that the bound on bytes is one on what they unpack to
+    return httpx2.AsyncClient(timeout=timeout, limits=limits, transport=transport, **settings)
+
+
+async def _looked_at(response):
+    """Refuse, before an SDK reads it, what no model has answered (a redirect, a page for people), and what is too large."""
+    if 300 <= response.status_code < 400:
+        target = shown(response.headers.get("location", "nowhere"))
+        raise ProviderError(
+            "wrong_address",
+            f"{response.request.url.host} redirects ({response.status_code}) to {target}; redirects are not followed, so that a key "
+            "goes nowhere else: if that is the right server, give its address as base_url",
+        )
+    kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+    if response.status_code < 300 and kind in ("text/html", "application/xhtml+xml"):
+        raise ProviderError(
+            "wrong_address",
+            f"{response.request.url.host} answers with a page of HTML (status {response.status_code}), not as a model: a proxy or "
+            "a log-in page in between, or base_url lacks its path (often /v1)",
+        )
+    if response.request.method != "POST":  # the results of a batch are a file, and may be large
+        return
+    if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise ProviderError("malformed", "the reply is compressed, which was not asked for", retried=False)
+    response.stream = _bounded(response)
+
+
+def _bounded(response):
+    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
+    import httpx2
+
+    given = response.stream
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self):
+            size, tail = 0, b""
+            async for piece in given:
+                size += len(piece)
+                if size > REPLY_BYTES:
+                    raise ProviderError("malformed", f"the reply has more than {REPLY_BYTES >> 20} MiB", retried=False)
+                tail = tail[-80:] + piece
+                if _TRUTH_AS_COUNT.search(tail):  # an SDK would make 1 and 0 of them
+                    raise ProviderError("malformed", "usage: a count of tokens is true or false", retried=False)
+                yield piece
+
+        async def aclose(self):
+            await given.aclose()
+
+    return Bounded()
 
 
 def failure(error):
@@ -337,17 +454,19 @@ def failure(error):
     """
     import httpx2
 
-    if isinstance(error, ProviderError):
-        return error
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    if isinstance(status, int) and status >= 400:
-        return _refused(error, status)
     chain, link = [], error
     while link is not None and len(chain) < 10:
         chain.append(link)
         link = link.__cause__ or link.__context__
+    if ours := next((link for link in chain if isinstance(link, ProviderError)), None):
+        return ours
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int) and status >= 400:
+        return _refused(error, status)
+    if any(isinstance(link, httpx2.ConnectError) for link in chain):
+        return _not_connected(chain)
     kinds = (
-        ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout), "unavailable"),
+        ((httpx2.ConnectTimeout, httpx2.PoolTimeout), "unavailable"),
         ((httpx2.TimeoutException, TimeoutError), "timeout"),
         ((httpx2.RemoteProtocolError, httpx2.NetworkError, ConnectionError), "broken_stream"),
     )
@@ -359,6 +478,28 @@ def failure(error):
     if isinstance(body, Mapping):  # an error event inside a stream
         return stream_error(str(body), message)
     return ProviderError("malformed", message)
+
+
+def _not_connected(chain):
+    """Why there was no connection; nothing was sent, so that nothing can be billed."""
+    request = next((link.request for link in chain if getattr(link, "_request", None)), None)
+    place = f"{request.url.host}:{request.url.port or request.url.scheme}" if request else "the server"
+    said = shown(" ".join(str(link) for link in chain), 2000)
+    if any(isinstance(link, ssl.SSLError) for link in chain) or "[SSL" in said:
+        why = next((str(link) for link in chain if isinstance(link, ssl.SSLError)), str(chain[0]))
+        return ProviderError(
+            "wrong_address",
+            f"no secure connection (TLS) to {place}: {why}; is base_url http where it says https, or a proxy in between?",
+        )
+    unknown_host = next((link for link in chain if isinstance(link, socket.gaierror)), None)
+    if unknown_host or "Name or service not known" in said or "name resolution" in said:
+        wait = unknown_host is not None and unknown_host.errno == socket.EAI_AGAIN
+        return ProviderError(
+            "wrong_address", f"the host name of {place} is not known (DNS): check base_url and the network", retried=wait
+        )
+    if any(isinstance(link, ConnectionRefusedError) for link in chain) or "refused" in said:
+        return ProviderError("unavailable", f"connection refused: nothing listens at {place}; is the server running?")
+    return ProviderError("unavailable", f"no connection to {place}: {chain[0]}")
 
 
 def stream_error(kind, message):
@@ -408,7 +549,7 @@ def scrubbed(text):
     for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
         if len(value := os.environ.get(name, "")) >= 6:
             text = text.replace(value, "[key]")
-    return _whole(" ".join(_KEY_LIKE.sub("[key]", text).split())[:500])
+    return shown(_KEY_LIKE.sub("[key]", text[:20_000]), 500)
 
 
 def _whole(text):

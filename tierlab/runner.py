@@ -3,17 +3,21 @@
 import asyncio
 import math
 import random
+import re
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from tierlab.names import canonical
 from tierlab.providers import Candidate, Prompt, ProviderError, Reply, connect
 from tierlab.store import packed
 
 _START = "INSERT INTO attempts (key, sent_at, most_usd) VALUES (?, ?, ?)"
 END = "UPDATE attempts SET cost_usd = ?, reason = ?, error = ?, in_doubt = ? WHERE id = ?"
+# What a provider may add to the name of a model and take away: a date, a version, "latest".
+_UNDATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4}|latest|default)$")
 _RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
 
 
@@ -47,6 +51,8 @@ class Result:
         Known cost of all its attempts; NaN when an answer came without usage.
     attempts : int
     error : str
+    flags : str
+        "other_model" where the server names another model than was asked for.
     """
 
     status: str
@@ -54,6 +60,7 @@ class Result:
     cost_usd: float = 0.0
     attempts: int = 0
     error: str = ""
+    flags: str = ""
 
 
 class Ledger:
@@ -162,7 +169,8 @@ class Runner:
                     cost = cost_usd(self.tariffs[call.chosen.name], reply, reply.end_to_end_s)
                     known, doubt = (0.0, most) if cost is None else (cost, 0.0)
                     cost = cost if reply.recorded_usd is None else reply.recorded_usd
-                    result = Result(reply.status, reply, float("nan") if cost is None else cost, number)
+                    flags = model_flag(call.chosen, reply.reported_model)
+                    result = Result(reply.status, reply, float("nan") if cost is None else cost, number, flags=flags)
                     reason = reply.status
                 else:
                     known, doubt = 0.0, most if error.in_doubt else 0.0
@@ -233,6 +241,22 @@ def cost_usd(tariff, reply, seconds=0.0):
     return None if math.isnan(cost) else cost
 
 
+def model_flag(chosen, reported):
+    """ "other_model" where a server names another model than was asked for: no snapshot and no other spelling of it.
+
+    Examples
+    --------
+    >>> asked = Candidate("openai", "gpt-6-luna")
+    >>> [model_flag(asked, name) for name in ("gpt-6-luna-2026-09-01", "openai/gpt-6-luna", "gpt-6-luna-nano", "")]
+    ['', '', 'other_model', '']
+    """
+    if not reported or chosen.provider == "replay":
+        return ""
+    bare, told = (_UNDATED.sub("", name.rsplit("/", 1)[-1].lower()) for name in (chosen.model_id, reported))
+    known = canonical(chosen.model_id)
+    return "" if bare == told or (known is not None and known == canonical(reported)) else "other_model"
+
+
 def result_row(key, result):
     """The statement that keeps how a call ended."""
     reply = result.reply
@@ -241,6 +265,6 @@ def result_row(key, result):
         about |= {
             "text": reply.text, "tool_calls": reply.tool_calls, "stop_reason": reply.stop_reason, "tokens": reply.tokens,
             "reported_model": reply.reported_model, "ttft_s": reply.ttft_s, "end_to_end_s": reply.end_to_end_s,
-            "source": reply.source,
+            "source": reply.source, "usage_fault": reply.usage_fault, "flags": result.flags,
         }  # fmt: skip
     return _RESULT, (key, result.status, result.cost_usd, result.attempts, packed(about))

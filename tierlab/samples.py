@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from tierlab.buckets import TOKEN_COLUMNS
+from tierlab.core.untrusted import shown
 from tierlab.examples import Example
 from tierlab.names import unknown
 from tierlab.outcome_table import note
 from tierlab.paths import DATA
 from tierlab.providers import ANSWERED
+from tierlab.scorers.code import ISOLATIONS, isolation
 from tierlab.scoring import ToolCall, Unscored, score_example
 from tierlab.store import packed, read
 
@@ -24,6 +26,10 @@ SAMPLE_COLUMNS = (
     *("score", "score_reason", "status", "attempts", *TOKEN_COLUMNS, "reasoning_tokens", "ttft_s", "end_to_end_s"),
     *("tokens_per_s", "stop_reason", "reported_model", "cost_usd", "flags", "source", "provenance", "at", "error"),
 )
+# Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
+_OTHER_MODEL = """
+SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
+"""
 _TEXTS = (
     *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
     *("stop_reason", "reported_model", "error"),
@@ -71,7 +77,8 @@ def account(store):
     Returns
     -------
     dict
-        calls, by_status (those with a result) and unanswered (those without); attempts, of which warm_ups;
+        calls, by_status (those with a result) and unanswered (those without); other_model, answers of which the server
+        says that another model gave them; attempts, of which warm_ups;
         spent_usd (known); in_doubt, attempts that the provider may bill though their cost is unknown, of which
         interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
         answers cost more than was reserved for them (a server that ignores the limit on output tokens).
@@ -87,8 +94,10 @@ def account(store):
     )[0]
     warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
+    other = read(store, _OTHER_MODEL)[0][0]
     return {
-        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "attempts": total, "warm_ups": warm,
+        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "other_model": other,
+        "attempts": total, "warm_ups": warm,
         "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
         "overrun_usd": overrun,
     }  # fmt: skip
@@ -111,7 +120,7 @@ def as_outcomes(samples):
     return note(table, f"{aside:,} of {len(samples):,} samples without a score set aside") if aside else table
 
 
-def score_answers(file, *, run_code=True, progress=False):
+def score_answers(file, *, allow_code=False, progress=False):
     """Score what has no score yet; a score is kept by what was compared with, so that a mended reference counts."""
     from tqdm.auto import tqdm
 
@@ -125,14 +134,21 @@ def score_answers(file, *, run_code=True, progress=False):
         scorer = scorer_key(example)
         if example.scorer == "judge" or (key, scorer) in known:
             continue
-        answer = json.loads(reply)
         try:
-            score, reason = score_example(example, answer["text"], _tool_calls(answer["tool_calls"]), run_code=run_code)
-        except Unscored as error:
-            score, reason = None, str(error)
-        found.append(("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, scorer, score, reason)))
+            answer = json.loads(reply)
+            score, reason = score_example(example, answer["text"], _tool_calls(answer["tool_calls"]), allow_code=allow_code)
+        except Exception as error:  # one answer never ends the run: what went wrong stands beside it
+            said = str(error) if isinstance(error, Unscored) else f"the scorer failed on it ({type(error).__name__}: {error})"
+            score, reason = None, said
+        found.append(("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, scorer, score, shown(reason, 500))))
     if found:
         file.write_now(*found)
+
+
+def code_run(examples, allow_code):
+    """For the account: how far apart from this machine the code of replies was run, if any was."""
+    wanted = allow_code and any(example.scorer == "code" for example in examples)
+    return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
 
 
 def _tool_calls(calls):
@@ -141,7 +157,7 @@ def _tool_calls(calls):
     for name, text in calls:
         try:
             arguments = json.loads(text or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
         read_calls.append(ToolCall(name, arguments if isinstance(arguments, dict) else {"": text}))
     return read_calls
@@ -192,7 +208,8 @@ def _row(stored, at, doubts, scores, unsent):
     shown = tokens.get("output_tokens", 0) - tokens.get("reasoning_tokens", 0)  # thoughts come before the first token
     writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
     answered = reply.get("text") is not None
-    flags = [about["flags"], "no_usage" if answered and not tokens else "", "in_doubt" if doubts else ""]
+    unknown_cost = "" if tokens or not answered else "wrong_usage" if reply.get("usage_fault") else "no_usage"
+    flags = [about["flags"], unknown_cost, reply.get("flags", ""), "in_doubt" if doubts else ""]
     if doubts and not answered:
         cost = None  # nobody knows whether the failed attempts are billed
     values = {
@@ -203,7 +220,7 @@ def _row(stored, at, doubts, scores, unsent):
         "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
         "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
         "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
-        "at": at, "error": reply.get("error") or unsent or "",
+        "at": at, "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
     }  # fmt: skip
     kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
     return (

@@ -19,7 +19,7 @@ from tierlab.names import unknown
 from tierlab.pricing import tariff
 from tierlab.providers import ADAPTERS, FAILURES, IN_BATCH, Prompt, candidate
 from tierlab.runner import Call, Ledger, Runner
-from tierlab.samples import account, samples_table, score_answers
+from tierlab.samples import account, code_run, samples_table, score_answers
 from tierlab.store import Store, packed
 
 ASK_ABOVE_USD = 1.0
@@ -48,7 +48,7 @@ def sample(
     retry=False,
     yes=False,
     warm_up=True,
-    run_code=True,
+    allow_code=False,
     progress=True,
     provenance="",
     seed=0,
@@ -85,9 +85,9 @@ def sample(
         Start even if the run could cost more than 1 USD.
     warm_up : bool
         One short call to each candidate before its times count.
-    run_code : bool
-        Whether answers of the scorer "code" are run, under limits that are no security boundary
-        (`tierlab.scorers.code`); without it they have no score.
+    allow_code : bool
+        Run the answers of examples with the scorer "code", apart from this machine as far as
+        `tierlab.scorers.code.isolation` says; without it they have no score.
     progress : bool
         A bar with the spend so far.
     provenance : str
@@ -126,9 +126,9 @@ def sample(
         forget(file, todo, retry)
         enter(file, calls, tariffs, prices, provenance)
         unsent = run_async(work(runner, todo, warm_up, progress)) if todo else {}
-        score_answers(file, run_code=run_code, progress=progress)
+        score_answers(file, allow_code=allow_code, progress=progress)
         table = samples_table(file.path, [call.key for call, _, _ in calls], unsent)
-    table.attrs["account"] = account(store)
+    table.attrs["account"] = account(store) | code_run(examples, allow_code)
     return table
 
 

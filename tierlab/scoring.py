@@ -17,6 +17,8 @@ from tierlab.scorers.text import check_contains, check_exact, check_regex, conta
 
 __all__ = ["SCORERS", "Score", "ToolCall", "Unscored", "check_scorer", "numeric_answer", "score_example", "score_numeric"]
 
+MOST_CHARS = 1_000_000  # of a reply: no scorer takes more than seconds for them
+
 _CHECKS = {
     exact: check_exact,
     choice: check_choice,
@@ -32,7 +34,7 @@ _CHECKS = {
 SCORERS = {scorer.__name__: scorer for scorer in _CHECKS}
 
 
-def score_example(example, text, tool_calls=(), *, run_code=True):
+def score_example(example, text, tool_calls=(), *, allow_code=False):
     """Score one reply by the scorer, reference and options of its example.
 
     Parameters
@@ -41,8 +43,8 @@ def score_example(example, text, tool_calls=(), *, run_code=True):
     text : str or None
         What the model said.
     tool_calls : sequence of ToolCall
-    run_code : bool
-        Whether the scorer `code` may run the reply's code (`tierlab.scorers.code` says under which limits).
+    allow_code : bool
+        Whether the scorer `code` may run the reply's code (`tierlab.scorers.code` says how far apart from this machine).
 
     Returns
     -------
@@ -52,7 +54,7 @@ def score_example(example, text, tool_calls=(), *, run_code=True):
     Raises
     ------
     Unscored
-        If the scorer is `judge`, which needs a model; `code` and `run_code` is off; or the scorer itself failed.
+        If the reply has more than a million characters; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
     ValueError
         If scorer, reference and options do not fit together.
 
@@ -67,11 +69,13 @@ def score_example(example, text, tool_calls=(), *, run_code=True):
     Score(score=1.0, reason="equals 'Tuesday'")
     """
     check_scorer(example.scorer, example.reference, example.scorer_args)
-    if example.scorer == "code" and not run_code:
-        raise Unscored("running the replies' code is switched off; without it the scorer 'code' has no score")
+    if example.scorer == "code" and not allow_code:
+        raise Unscored("the code of replies is run only where that is allowed: allow_code=True (--allow-code)")
     text, tool_calls = text if isinstance(text, str) else "", tuple(tool_calls or ())
     if not text.strip() and not tool_calls:
         return Score(0.0, "the reply is empty")
+    if (size := len(text) + sum(len(str(call.arguments)) for call in tool_calls)) > MOST_CHARS:
+        raise Unscored(f"the reply has {size:,} characters; up to {MOST_CHARS:,} are scored")
     return SCORERS[example.scorer](text, tool_calls, example.reference, **example.scorer_args)
 
 

@@ -2,7 +2,20 @@
 
 import json
 
-from tierlab.providers import ProviderError, Reply, Stopwatch, failure, http_client, stream_error, timed
+from tierlab.providers import (
+    ProviderError,
+    Reply,
+    Stopwatch,
+    UsageFault,
+    count,
+    counted,
+    failure,
+    http_client,
+    part,
+    plain,
+    stream_error,
+    timed,
+)
 
 _STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "tool_use": "stop", "max_tokens": "length", "pause_turn": "length",
@@ -33,7 +46,7 @@ class Messages:
             if not stream:
                 message = await self.client.messages.create(**request(prompt, chosen))
                 blocks = [block.model_dump() for block in message.content]
-                return timed(reply(blocks, message.usage.model_dump(), message.stop_reason, message.model), watch)
+                return timed(reply(blocks, plain(message.usage), message.stop_reason, message.model), watch)
             return timed(await self._streamed(request(prompt, chosen), watch), watch)
         except Exception as error:
             raise failure(error) from None
@@ -43,7 +56,7 @@ class Messages:
         async with await self.client.messages.create(**arguments, stream=True) as events:
             async for event in events:
                 if event.type == "message_start":
-                    usage, model = event.message.usage.model_dump(exclude_none=True), event.message.model
+                    usage, model = plain(event.message.usage), event.message.model
                 elif event.type == "content_block_start":
                     blocks[event.index] = event.content_block.model_dump() | {"json": ""}
                     watch.first(event.content_block.type == "tool_use" or getattr(event.content_block, "text", ""))
@@ -53,7 +66,8 @@ class Messages:
                 elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
                     blocks[event.index]["json"] += event.delta.partial_json
                 elif event.type == "message_delta":
-                    usage |= event.usage.model_dump(exclude_none=True)
+                    last = plain(event.usage)
+                    usage = {**usage, **last} if isinstance(usage, dict) and isinstance(last, dict) else last or usage
                     stop_reason = event.delta.stop_reason or stop_reason
                 elif event.type == "error":
                     raise stream_error(str(event.error), str(event.error))
@@ -101,20 +115,25 @@ def reply(blocks, usage, stop_reason, model):
         raise ProviderError("malformed", f"unknown stop reason {stop_reason!r}")
     calls = tuple((b["name"], b.get("json") or _json(b.get("input"))) for b in blocks if b["type"] == "tool_use")
     text = "".join(block["text"] for block in blocks if block["type"] == "text")
-    return Reply(text, calls, _STOPS[stop_reason], stop_reason, buckets(usage), model)
+    return Reply(text, calls, _STOPS[stop_reason], stop_reason, reported_model=model, **counted(buckets, usage))
 
 
 def buckets(usage):
     """Anthropic's input_tokens leaves the cached tokens out; what is written without a time to live is for 5 minutes."""
-    written = usage.get("cache_creation") or {}
-    hour = written.get("ephemeral_1h_input_tokens") or 0
+    if part(usage, "input_tokens") is None or part(usage, "output_tokens") is None:
+        return None
+    hour = count("ephemeral_1h_input_tokens", part(part(usage, "cache_creation"), "ephemeral_1h_input_tokens"))
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    given, read, written, made = (count(name, part(usage, name)) for name in names)
+    if hour > written:
+        raise UsageFault(f"usage: {hour:,} tokens written to the cache for an hour, and {written:,} in all")
     return {
-        "uncached_input_tokens": usage["input_tokens"],
-        "cache_read_tokens": usage.get("cache_read_input_tokens") or 0,
-        "cache_write_5m_tokens": (usage.get("cache_creation_input_tokens") or 0) - hour,
+        "uncached_input_tokens": given,
+        "cache_read_tokens": read,
+        "cache_write_5m_tokens": written - hour,
         "cache_write_1h_tokens": hour,
-        "output_tokens": usage["output_tokens"],
-        "reasoning_tokens": (usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+        "output_tokens": made,
+        "reasoning_tokens": count("thinking_tokens", part(part(usage, "output_tokens_details"), "thinking_tokens")),
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tierlab.providers import ProviderError, Reply, Stopwatch, failure, http_client, timed
+from tierlab.providers import ProviderError, Reply, Stopwatch, UsageFault, count, counted, failure, http_client, timed
 
 _STOPS = {
     "STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "TOO_MANY_TOOL_CALLS": "length",
@@ -108,21 +108,26 @@ def reply(chunks):
         stop = _STOPS[word]
     else:
         raise ProviderError("malformed", f"finish reason {word!r}")
-    return Reply(text, tuple(calls), stop, word, usage and buckets(usage), model)
+    return Reply(text, tuple(calls), stop, word, reported_model=model, **counted(buckets, usage))
 
 
 def buckets(usage):
     """Gemini's prompt counter includes the cached tokens; its output counter leaves the thoughts out."""
-    prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
-    read, thoughts = usage.cached_content_token_count or 0, usage.thoughts_token_count or 0
+    if usage is None or usage.prompt_token_count is None:
+        return None
+    names = ("prompt", "tool_use_prompt", "cached_content", "thoughts", "candidates")
+    prompt, tools, read, thoughts, shown = (
+        count(f"{name}_token_count", getattr(usage, f"{name}_token_count")) for name in names
+    )
+    prompt += tools
     if read > prompt:
-        raise ProviderError("malformed", f"more cached than prompt tokens: {read} and {prompt}")
+        raise UsageFault(f"usage: more cached tokens ({read:,}) than of the prompt ({prompt:,})")
     return {
         "uncached_input_tokens": prompt - read,
         "cache_read_tokens": read,
         "cache_write_5m_tokens": 0,
         "cache_write_1h_tokens": 0,
-        "output_tokens": (usage.candidates_token_count or 0) + thoughts,
+        "output_tokens": shown + thoughts,
         "reasoning_tokens": thoughts,
     }
 

@@ -3,7 +3,21 @@
 import json
 import os
 
-from tierlab.providers import COMPATIBLE_KEY, ProviderError, Reply, Stopwatch, failure, http_client, stream_error, timed
+from tierlab.providers import (
+    COMPATIBLE_KEY,
+    ProviderError,
+    Reply,
+    Stopwatch,
+    UsageFault,
+    count,
+    counted,
+    failure,
+    http_client,
+    part,
+    plain,
+    stream_error,
+    timed,
+)
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -129,7 +143,7 @@ class Chat(_Adapter):
                     finish = choice.finish_reason or finish
         message = {"content": text, "refusal": refusal, "tool_calls": [{"function": call} for _, call in sorted(calls.items())]}
         choices = [{"message": message, "finish_reason": finish}]
-        return completion_reply({"choices": choices, "usage": usage and usage.model_dump(warnings=False), "model": model})
+        return completion_reply({"choices": choices, "usage": plain(usage), "model": model})
 
 
 def response_reply(response):
@@ -148,8 +162,8 @@ def response_reply(response):
     stop = "refusal" if refusal and not text else "stop"
     if status == "incomplete":
         stop = "content_filter" if detail == "content_filter" else "length"
-    tokens = buckets(response.get("usage") or {}, "input", "output")
-    return Reply(text or refusal, calls, stop, detail or status, tokens, response.get("model") or "")
+    tokens = counted(buckets, response.get("usage"), "input", "output")
+    return Reply(text or refusal, calls, stop, detail or status, reported_model=response.get("model") or "", **tokens)
 
 
 def completion_reply(completion):
@@ -172,25 +186,26 @@ def completion_reply(completion):
     text, refusal = message.get("content") or "", message.get("refusal") or ""
     calls = tuple((call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ())
     stop = "refusal" if refusal and not text and finish == "stop" else stops[finish]
-    tokens = buckets(completion.get("usage") or {}, "prompt", "completion")
-    return Reply(text or refusal, calls, stop, finish, tokens, completion.get("model") or "")
+    tokens = counted(buckets, completion.get("usage"), "prompt", "completion")
+    return Reply(text or refusal, calls, stop, finish, reported_model=completion.get("model") or "", **tokens)
 
 
 def buckets(usage, into, out):
     """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters."""
-    if usage.get(f"{into}_tokens") is None or usage.get(f"{out}_tokens") is None:
+    given, made = (f"{into}_tokens", f"{out}_tokens")
+    if part(usage, given) is None or part(usage, made) is None:
         return None
-    details = usage.get(f"{into}_tokens_details") or {}
-    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    if read + written > usage[f"{into}_tokens"]:
-        raise ProviderError("malformed", f"more cached than input tokens: {usage}")
+    details, total = part(usage, f"{given}_details"), count(given, usage[given])
+    read, written = (count(name, part(details, name)) for name in ("cached_tokens", "cache_write_tokens"))
+    if read + written > total:
+        raise UsageFault(f"usage: more tokens in the cache ({read:,} and {written:,}) than of input ({total:,})")
     return {
-        "uncached_input_tokens": usage[f"{into}_tokens"] - read - written,
+        "uncached_input_tokens": total - read - written,
         "cache_read_tokens": read,
         "cache_write_5m_tokens": written,
         "cache_write_1h_tokens": 0,
-        "output_tokens": usage[f"{out}_tokens"],
-        "reasoning_tokens": (usage.get(f"{out}_tokens_details") or {}).get("reasoning_tokens") or 0,
+        "output_tokens": count(made, usage[made]),
+        "reasoning_tokens": count("reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens")),
     }
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from tierlab.buckets import TOKEN_COLUMNS
-from tierlab.providers import ANSWERED, ProviderError, Reply
+from tierlab.providers import ANSWERED, ProviderError, Reply, count, counted
 from tierlab.samples import SAMPLE_COLUMNS, load_samples
 
 
@@ -51,19 +51,19 @@ def _recorded(path):
 def _reply(row):
     stops = {"truncated": "length", "refused": "refusal", "content_filter": "content_filter"}
     known = all(np.isfinite(row[column]) for column in TOKEN_COLUMNS)
-    counted = [column for column in (*TOKEN_COLUMNS, "reasoning_tokens") if np.isfinite(row[column])]
-    tokens = {column: int(row[column]) for column in counted} if known else None
+    found = [column for column in (*TOKEN_COLUMNS, "reasoning_tokens") if np.isfinite(row[column])]
+    usd = row["cost_usd"]
     return Reply(
         text=_text(row["answer"]),
         tool_calls=tuple(tuple(call) for call in json.loads(row["tool_calls"] or "[]")),
         stop=stops.get(row["status"], "stop"),
         stop_reason=_text(row["stop_reason"]),
-        tokens=tokens,
+        **(counted(lambda: {column: count(column, row[column]) for column in found}) if known else {"tokens": None}),
         reported_model=_text(row["reported_model"]),
         ttft_s=row["ttft_s"],
         end_to_end_s=row["end_to_end_s"],
         source="recorded",
-        recorded_usd=row["cost_usd"],
+        recorded_usd=usd if 0 <= usd < float("inf") else float("nan"),
     )
 
 

@@ -1,8 +1,9 @@
-"""Scorer of code: run a reply's Python with the example's tests, in a process of its own and under limits.
+"""Scorer of code: the reply's code runs in one process, the example's tests judge it in another.
 
-The limits keep mistakes in bounds: endless loops, runaway memory, files, processes and sockets. They are no security
-boundary: code that means harm and knows Python can get round them, and nothing cuts the network off from below. Run
-replies of models you do not trust in a container or a virtual machine.
+What the code's process sends are values, never a verdict (`tierlab.scorers.code_harness`). Where bubblewrap works
+(`isolation`), that process has no network, no files but the standard library's, no processes and no environment but its own.
+Elsewhere only limits hold: they keep mistakes in bounds, and code that means harm can get round them. It can then read what
+the user can read, keys in the environment of running processes among them.
 """
 
 import ast
@@ -10,20 +11,30 @@ import builtins
 import json
 import os
 import re
-import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tierlab.core.untrusted import shown
 from tierlab.scorers.answers import Score, Unscored, clip, fenced
+from tierlab.scorers.code_harness import ending
 
 OUTPUT_BYTES = 1 << 20
+ISOLATIONS = {
+    "bubblewrap": "bubblewrap: no network, no files of yours, no other processes",
+    "limits": "limits alone: no bubblewrap works here, and code that means harm can read your files and keys",
+}
 _HARNESS = Path(__file__).with_name("code_harness.py")
 _PYTHON = ("", "python", "python3", "py", "pycon")
+_ALONE = ("-P", "-s", "-S", "-B", "-X", "utf8")  # the standard library alone
+_GRACE_S = 5  # beyond the code's own time, for the judge to say what happened
+_TMPFS_BYTES = 64 << 20
 
 
 class Run(NamedTuple):
@@ -51,22 +62,30 @@ def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, mem
     partial : bool
         Score the share of tests passed instead. All or nothing is what a user gets, and pass@1 of the literature.
     seconds : float
-        CPU time; three times as much passes on the clock before the process is stopped.
+        CPU time; six times as much passes on the clock before the process is stopped.
     memory_mb : int
         Address space.
 
     Notes
     -----
-    Pass@1: Chen et al., arXiv 2107.03374. The code has the standard library, an empty folder, an empty environment
-    and no input; what it prints is thrown away. It may not start processes or threads, connect, or touch files
-    outside its folder. Only results with a token drawn for this run count, so that nothing the code prints and no
-    early exit passes for success. Results depend on the machine only where a run comes near the limits. Memory,
-    CPU and file limits need a platform with the `resource` module; macOS does not enforce the memory limit.
+    Pass@1: Chen et al., arXiv 2107.03374. The tests run in a process of their own, in which the code never was: it gets
+    the arguments of calls and gives values back (8 MiB each), and is not told what they are compared with. Values of
+    builtin types and their subclasses, of decimal, fractions, datetime, pathlib and uuid are compared in the tests'
+    process. An object of the code's own class is equal to no such value, only to another object of the code, by its own
+    ``__eq__``; and what its methods say is its own word. Tests can call, iterate, index, compare and catch exceptions, and
+    hand over functions, generators and objects of their own classes. What cannot be judged from outside is set aside:
+    deriving a class from one of the code, operators between an object of the code's own class and a plain value,
+    asynchronous iteration, copying such an object.
+
+    The code has the standard library, an empty folder, an empty environment and no input; what it prints is thrown away.
+    Processes, threads, connections and files outside its folder are refused: by bubblewrap where `isolation` says
+    so, else by a hook that code which means harm can get round. Memory, CPU and file limits need a platform with the
+    `resource` module; macOS does not enforce the memory limit.
 
     Raises
     ------
     Unscored
-        If Python cannot be started.
+        If Python cannot be started, or the tests ask for what cannot be judged from outside the code's process.
 
     Examples
     --------
@@ -75,17 +94,55 @@ def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, mem
     >>> code("def double(x):\\n    return x ** 2", (), "assert double(2) == 4\\nassert double(3) == 6")
     Score(score=0.0, reason='1 of 2 tests pass; double(3) == 6 fails')
     """
-    names = _entries(reference, entry)
-    token = secrets.token_hex(16)
-    limits = {"cpu": seconds, "memory": memory_mb << 20, "file": OUTPUT_BYTES}
-    payload = {"code": extract_code(text, names), "tests": reference, "names": names, "token": token, "limits": limits}
-    run = run_python([str(_HARNESS)], json.dumps(payload), wall_s=3 * seconds)
-    passed, fault = _results(run, token)
+    names, wall_s = _entries(reference, entry), 6 * seconds
+    limits = {"cpu": seconds, "memory": memory_mb << 20, "file": OUTPUT_BYTES, "wall": wall_s}
+    answer = [*_isolated(shutil.which("bwrap")), *_python(), str(_HARNESS), "answer"]
+    payload = {"code": extract_code(text, names), "tests": reference, "names": names, "limits": limits, "answer": answer}
+    run = run_python([str(_HARNESS), "judge"], json.dumps(payload), wall_s=wall_s + _GRACE_S)
+    passed, fault = _results(run)
     total = sum(map(_is_test, ast.parse(reference).body))
     if len(passed) == total and not fault:
         return Score(1.0, f"all {total} tests pass" if total > 1 else "the test passes")
     fault = fault or (f"the code {run.ended}" if run.ended else "the code ended before the tests did")
-    return Score(len(passed) / total if partial else 0.0, f"{len(passed)} of {total} tests pass; {fault}")
+    return Score(len(passed) / total if partial else 0.0, f"{len(passed)} of {total} tests pass; {shown(fault, 300)}")
+
+
+def isolation():
+    """What holds the code of replies apart from this machine, found by a trial run: a key of `ISOLATIONS`."""
+    return "bubblewrap" if _isolated(shutil.which("bwrap")) else "limits"
+
+
+@lru_cache(maxsize=4)
+def _isolated(program):
+    """The start of a command line that isolates the rest, or nothing where bubblewrap is missing or does not work."""
+    if program is None:
+        return ()
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
+    command += ["--setenv", "PYTHONHASHSEED", "0", "--proc", "/proc", "--dev", "/dev"]
+    for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", sys.base_prefix):
+        command += ["--ro-bind-try", path, path]
+    command += [
+        "--ro-bind",
+        str(_HARNESS),
+        str(_HARNESS),
+        "--size",
+        str(_TMPFS_BYTES),
+        "--tmpfs",
+        "/answer",
+        "--chdir",
+        "/answer",
+    ]
+    trial = f"import os; print(os.getpid() < 9 and not os.path.exists({str(_HARNESS.with_name('code.py'))!r}))"
+    try:
+        tried = subprocess.run([*command, *_python(), "-c", trial], capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(command) if tried.stdout == b"True\n" else ()
+
+
+def _python():
+    """The interpreter itself and not the environment's link to it, which may stand in a folder that the code cannot see."""
+    return [os.path.realpath(sys.executable), *_ALONE]
 
 
 def check_code(reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
@@ -148,7 +205,7 @@ def run_python(arguments, payload, *, wall_s):
     >>> run_python(["-c", "print(input())"], "hello", wall_s=30)
     Run(output=b'hello\\n', ended='')
     """
-    command = [sys.executable, "-P", "-s", "-S", "-B", "-X", "utf8", *arguments]
+    command = [sys.executable, *_ALONE, *arguments]
     bare = {"PYTHONHASHSEED": "0"} | {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -164,7 +221,7 @@ def run_python(arguments, payload, *, wall_s):
             raise Unscored(f"Python could not be started to run it: {error}") from error
         try:
             status = process.wait(wall_s)
-            ended = "" if status == 0 else _ending(status)
+            ended = ending(status)
         except subprocess.TimeoutExpired:
             ended = f"ran longer than {wall_s:g} s"
         finally:
@@ -180,22 +237,15 @@ def _end(process):
     process.wait()
 
 
-def _ending(status):
-    if status >= 0:
-        return f"ended with exit code {status}"
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
-    return "ran out of CPU time" if name == "SIGXCPU" else f"was stopped by {name}"
-
-
-def _results(run, token):
-    """Tests passed (by number), and the first fault that the harness saw."""
+def _results(run):
+    """Tests passed (by number), and the first fault that the judge saw."""
     passed, fault = set(), ""
     for line in run.output.splitlines():
-        with suppress(ValueError, RecursionError):
-            report = json.loads(line)
-            if isinstance(report, dict) and report.get("token") == token:
-                passed |= {report["test"]} if report["right"] else set()
-                fault = fault or report["fault"]
+        report = json.loads(line)
+        if report.get("not_judged"):
+            raise Unscored(f"the tests ask for {report['not_judged']}, which cannot be judged from outside the code")
+        passed |= {report["test"]} if report["right"] else set()
+        fault = fault or report["fault"]
     return passed, fault
 
 
