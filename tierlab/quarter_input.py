@@ -19,6 +19,7 @@ from tierlab.outcomes import load_outcomes
 from tierlab.parameters import declared
 from tierlab.quarter import Quarter, analyse
 from tierlab.quarter_summary import SCHEMA
+from tierlab.readers.files import header_of
 from tierlab.synthetic import synthetic_quarters
 from tierlab.usage import FORMATS, Account, read_usage
 from tierlab.workload import TRACES, load_requests
@@ -213,7 +214,7 @@ def file_names(account):
 
 
 def _header(file):
-    return pq.read_schema(file).names if file.suffix == ".parquet" else list(pd.read_csv(file, nrows=0).columns)
+    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def as_quarter(trace, prices, quarter, *, provider="anthropic"):

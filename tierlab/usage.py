@@ -5,7 +5,6 @@ request or a line a block); each becomes the five disjoint buckets of the reques
 is set aside with its reason, and the account says how much of each source was kept.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -15,8 +14,8 @@ import pandas as pd
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.names import canonical, unknown
 from tierlab.readers import anthropic, focus, gateways, google, litellm, openai, otel, sessions
-from tierlab.readers.files import find
-from tierlab.readers.piece import Piece, content, copied, read_file
+from tierlab.readers.files import find, first_of_copies
+from tierlab.readers.piece import Piece, copied, read_file
 from tierlab.readers.plain import plain
 from tierlab.readers.repeats import covered, logged_and_reported, repeats
 
@@ -146,21 +145,19 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
         ZoneInfo(timezone)
     except (KeyError, OSError, ValueError, TypeError):
         raise ValueError(f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'") from None
-    files, pieces, contents = find(paths), [], {}
-    sizes = Counter(file.stat().st_size for file in files)
+    files = find(paths)
+    copies, pieces = first_of_copies(files), {}
     for file in files:
         try:
-            key = file if sizes[file.stat().st_size] == 1 else content(file)
-            again = contents.get(key)
-            pieces.append(
-                copied(file, again) if again else read_file(file, chosen, readers, timezone, own if columns else None)
+            first = pieces.get(copies.get(file))
+            pieces[file] = (
+                copied(file, first) if first else read_file(file, chosen, readers, timezone, own if columns else None)
             )
-            contents[key] = pieces[-1]
         except (ValueError, OSError) as error:
             if len(files) == 1:
                 raise ValueError(f"{file}: {error}") from None
-            pieces.append(Piece(file, "", problem=str(error)))
-    return _together(pieces, timezone)
+            pieces[file] = Piece(file, "", problem=str(error))
+    return _together(list(pieces.values()), timezone)
 
 
 def _together(pieces, timezone):
@@ -236,23 +233,23 @@ def _quarantine(pieces):
     parts = [pd.DataFrame(columns=["file", "line", "reason", "excerpt"])]
     for piece in pieces:
         rows = [(fault.line, fault.reason, fault.excerpt) for fault in piece.faults]
-        parts += [pd.DataFrame(rows, columns=["line", "reason", "excerpt"])] if rows else []
-        parts += [frame[["line", "reason", "excerpt"]] for frame in piece.aside if len(frame)]
-        parts = [part if "file" in part else part.assign(file=str(piece.file)) for part in parts]
+        own = [pd.DataFrame(rows, columns=["line", "reason", "excerpt"])] if rows else []
+        own += [frame[["line", "reason", "excerpt"]] for frame in piece.aside if len(frame)]
+        parts += [part.assign(file=str(piece.file)) for part in own]
     return pd.concat(parts[1:] or parts, ignore_index=True)[["file", "line", "reason", "excerpt"]]
 
 
 def _totals(pieces, kept):
     """The source's own totals beside ours, for each file that states one."""
+    aside = [frame.assign(file=number) for number, piece in enumerate(pieces) for frame in piece.aside if len(frame)]
+    told = pd.concat([kept, *aside]).reindex(columns=["file", "own_tokens", "own_money", "own_currency"])
+    tokens = told.assign(what="tokens", theirs=told["own_tokens"])
+    money = told.assign(what=told["own_currency"].astype(object).fillna("USD"), theirs=told["own_money"])
+    stated = pd.concat([part.groupby(["file", "what"])["theirs"].sum(min_count=1).dropna() for part in (tokens, money)])
+    counted = {"tokens": list(TOKEN_COLUMNS), "USD": ["billed_usd", "usd"]}
+    ours = {what: kept.reindex(columns=names).groupby(kept["file"]).sum().sum(axis=1) for what, names in counted.items()}
     rows = []
-    for number, piece in enumerate(pieces):
-        mine = kept[kept["file"] == number]
-        told = pd.concat([mine, *piece.aside]).reindex(columns=["own_tokens", "own_money", "own_currency"])
-        money = told["own_money"].groupby(told["own_currency"].astype(object).fillna("USD")).sum(min_count=1).dropna()
-        ours = {"tokens": mine.reindex(columns=list(TOKEN_COLUMNS)), "USD": mine.reindex(columns=["billed_usd", "usd"])}
-        theirs = {"tokens": told["own_tokens"].sum(min_count=1)} | money.to_dict()
-        for what, value in theirs.items():
-            if not np.isnan(value):
-                own = float(ours[what].sum().sum()) if what in ours else 0.0
-                rows.append((str(piece.file), what, float(value), own, float(value) - own))
+    for (number, what), theirs in stated.sort_index(level="file", sort_remaining=False, kind="stable").items():
+        own = float(ours[what].get(number, 0.0)) if what in ours else 0.0
+        rows.append((str(pieces[int(number)].file), what, float(theirs), own, float(theirs) - own))
     return pd.DataFrame(rows, columns=["file", "what", "theirs", "ours", "difference"])

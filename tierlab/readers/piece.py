@@ -2,14 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from hashlib import file_digest
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tierlab.readers.files import BLOCK, FAST_BLOCK, Fault, opened, records
+from tierlab.core.untrusted import LINE_BYTES, shown
+from tierlab.readers.files import BLOCK, FAST_BLOCK, Fault, block_of, opened, records, size
 from tierlab.readers.reader import nearest, recognised
 from tierlab.readers.sheet import Sheet
 
@@ -33,15 +33,11 @@ class Piece:
     assumed: Counter = field(default_factory=Counter)
 
 
-def content(file):
-    """A digest of what a file holds."""
-    with file.open("rb") as stream:
-        return file_digest(stream, "blake2b").digest()
-
-
 def copied(file, piece):
     """A file with the content of one that was read before: all its rows are duplicates."""
-    return Piece(file, piece.format, piece.kind, problem=piece.problem, rows_read=piece.rows_read, copied=piece.rows_read)
+    told = Counter({f"the same content as {piece.file.name}, which counts once": piece.rows_read})
+    read = piece.rows_read
+    return Piece(file, piece.format, piece.kind, problem=piece.problem, rows_read=read, copied=read, assumed=told)
 
 
 def read_file(file, reader, readers, timezone, otherwise=None):
@@ -55,21 +51,29 @@ def read_file(file, reader, readers, timezone, otherwise=None):
     kind, stream = opened(file)
     if kind == "empty":
         raise ValueError("the file is empty")
-    piece, head, probe = Piece(file, ""), [], []
-    for item in islice(stream, _PROBED):
+    piece, head, probe, room = Piece(file, ""), [], [], LINE_BYTES
+    for item in stream:
         head.append(item)
+        room -= size(item)
         if not isinstance(item, Fault):
-            table = kind == "table"
-            probe += [dict.fromkeys(map(str, item[1]))] if table else [one for _, one in records([item], [])][:_PROBED]
+            probe += (
+                [dict.fromkeys(map(str, item[1]))] if kind == "table" else [one for _, one in records([item], [])][:_PROBED]
+            )
         if probe and (reader or kind == "table" or recognised(probe[-1], readers)):
+            break
+        if kind != "table" and (len(head) == _PROBED or room <= 0):
             break
     reader = reader or next((found for record in reversed(probe) if (found := recognised(record, readers))), None)
     if reader is None and otherwise and probe:
         reader = otherwise
+    if not probe and head and isinstance(head[0], Fault):
+        raise ValueError(f"line {head[0].line}: {head[0].reason}")
     if reader is None:
         near = nearest(probe, readers)
         fields = list(dict.fromkeys(name for record in probe[:50] for name in record))[:12]
-        raise ValueError(f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {fields}")
+        raise ValueError(
+            f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {[shown(name, 40) for name in fields]}"
+        )
     piece.format, piece.kind, piece.provider = reader.name, reader.kind, reader.provider
     blocks = _frames if kind == "table" else _line_blocks if reader.fast and kind == "lines" else _record_blocks
     for lines, frame in blocks(chain(head, stream), reader, piece.faults):
@@ -88,16 +92,37 @@ def _frames(tables, reader, faults):
         elif reader.rows is None:
             yield item[0], item[1].rename(columns=str).reset_index(drop=True)
         else:
-            yield from _blocks(zip(item[0].tolist(), item[1].to_dict("records"), strict=True), reader, faults)
+            yield from _record_blocks(zip(item[0].tolist(), item[1].to_dict("records"), strict=True), reader, faults)
 
 
 def _record_blocks(stream, reader, faults):
-    return _blocks(records(stream, faults), reader, faults)
+    """Blocks of JSON records, which end where many rows or much text has been taken in."""
+    taken = 0
+
+    def counted():
+        nonlocal taken
+        for item in stream:
+            taken += size(item)
+            yield item
+
+    pairs = records(counted(), faults)
+    rows, block = reader.rows(pairs) if reader.rows else pairs, []
+    for line, row in rows:
+        if row is None:
+            faults.append(Fault(line, "not an object"))
+            continue
+        block.append((line, row))
+        if len(block) == BLOCK or taken > LINE_BYTES:
+            yield _framed(block)
+            block, taken = [], 0
+    yield _framed(block)
 
 
 def _line_blocks(stream, reader, faults):
     """Blocks of JSON lines through the reader's fast way, one by one where a line of the block does not fit it."""
-    while block := list(islice(stream, FAST_BLOCK)):
+    while block := block_of(stream, FAST_BLOCK):
+        faults.extend(item for item in block if isinstance(item, Fault))
+        block = [item for item in block if not isinstance(item, Fault)]
         frame = reader.fast([line for _, line in block])
         if frame is None:
             yield from _record_blocks(block, reader, faults)
@@ -105,13 +130,8 @@ def _line_blocks(stream, reader, faults):
             yield [number for number, _ in block], frame
 
 
-def _blocks(pairs, reader, faults):
-    """(lines, DataFrame of flat rows) of JSON records, a block at a time."""
-    rows = reader.rows(pairs) if reader.rows else pairs
-    while block := list(islice(rows, BLOCK)):
-        faults.extend(Fault(line, "not an object") for line, row in block if row is None)
-        block = [(line, row) for line, row in block if row is not None]
-        yield [line for line, _ in block], pd.DataFrame([row for _, row in block]).reset_index(drop=True)
+def _framed(block):
+    return [line for line, _ in block], pd.DataFrame([row for _, row in block]).reset_index(drop=True)
 
 
 def _sort_rows(piece, sheet, columns, lines):
