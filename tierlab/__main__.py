@@ -1,6 +1,7 @@
 """The command line: ``python -m tierlab``."""
 
 import argparse
+import contextlib
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ from datetime import date
 from importlib import metadata
 
 from tierlab import decision_commands
+from tierlab.core.untrusted import Printable, guarded
 
 EXAMPLES = """\
 examples:
@@ -37,7 +39,8 @@ def main(arguments=None):
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with contextlib.redirect_stdout(Printable(sys.stdout)):
+            return options.command(options) or 0
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
@@ -46,14 +49,14 @@ def main(arguments=None):
         print(f"tierlab: interrupted{kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
-        print("tierlab: " + "\n".join(line.rstrip() for line in str(error).splitlines()), file=sys.stderr)
+        print("tierlab: " + "\n".join(line.rstrip()[:2000] for line in str(error).splitlines()), file=Printable(sys.stderr))
         return 2
     except RuntimeError as error:
         from tierlab.report import NotebookError
 
         if not isinstance(error, NotebookError):
             raise
-        print(f"tierlab: {error}", file=sys.stderr)
+        print(f"tierlab: {error}", file=Printable(sys.stderr))
         return 1
 
 
@@ -323,7 +326,7 @@ def _prices(options):
             )
         about = f"prices in force on {prices.as_of:%Y-%m-%d}"
     if options.csv:
-        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        guarded(table).to_csv(sys.stdout, index=False, lineterminator="\n")
         return
     if not options.changes:
         shown = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
@@ -396,7 +399,7 @@ def _sample(options):
             samples = tl.sample(asked, chosen, **settings, concurrency=places, deadline_s=options.deadline)
     out = Path(options.out or Path(options.store).parent)
     out.mkdir(parents=True, exist_ok=True)
-    samples.to_csv(out / "samples.csv", index=False, lineterminator="\n")
+    guarded(samples).to_csv(out / "samples.csv", index=False, lineterminator="\n")
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
     for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 
+from tierlab.core.untrusted import REPLY_BYTES, shown
 from tierlab.names import unknown
 
 # provider -> room of its adapter, environment variables that may hold the key
@@ -54,6 +55,9 @@ _IN_STREAM = (
     *((re.compile("overload", re.IGNORECASE), "overloaded"), (re.compile("rate.?limit", re.IGNORECASE), "rate_limited")),
     *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
 )
+# Where the three services hand out the results of a batch, which hold many replies.
+_BATCH_RESULTS = re.compile(r"/batches/[^/]+/results$|/files/[^/]+/content$|/files/[^/]+:download$")
+_BATCH_BYTES = 2**30
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)", re.IGNORECASE
 )
@@ -326,8 +330,30 @@ def http_client(timeout_s, transport=None):
 
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
     return httpx2.AsyncClient(
-        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)), limits=limits, transport=transport
+        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+        limits=limits,
+        transport=transport,
+        headers={"accept-encoding": "gzip"},
+        event_hooks={"response": [_bounded]},
     )
+
+
+async def _bounded(response):
+    """Have a reply end with an error once it is above the limit, unpacked; the results of a batch hold many replies."""
+    packing, pieces = response.headers.get("content-encoding", ""), response.aiter_bytes
+    if packing.lower() not in ("", "identity", "gzip"):  # others unpack a few bytes to more than memory holds
+        raise ProviderError("malformed", f"the reply is packed as {packing!r}, which nobody asked for", retried=False)
+    most = _BATCH_BYTES if _BATCH_RESULTS.search(response.request.url.path) else REPLY_BYTES
+
+    async def counted(*arguments):
+        size = 0
+        async for piece in pieces(*arguments):
+            size += len(piece)
+            if size > most:
+                raise ProviderError("malformed", f"the reply is above the limit of {most >> 20:,} MiB", retried=False)
+            yield piece
+
+    response.aiter_bytes = counted
 
 
 def failure(error):
@@ -346,6 +372,8 @@ def failure(error):
     while link is not None and len(chain) < 10:
         chain.append(link)
         link = link.__cause__ or link.__context__
+    if own := next((link for link in chain if isinstance(link, ProviderError)), None):  # raised below the SDK
+        return own
     kinds = (
         ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout), "unavailable"),
         ((httpx2.TimeoutException, TimeoutError), "timeout"),
@@ -404,11 +432,11 @@ def _retry_after(error):
 
 def scrubbed(text):
     """A message without anything that looks like a key, and without the keys that are set; at most 500 characters."""
-    text = str(text)
+    text = str(text)[:10_000]
     for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
         if len(value := os.environ.get(name, "")) >= 6:
             text = text.replace(value, "[key]")
-    return _whole(" ".join(_KEY_LIKE.sub("[key]", text).split())[:500])
+    return shown(_whole(_KEY_LIKE.sub("[key]", text)), 500)
 
 
 def _whole(text):

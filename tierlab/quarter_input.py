@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tierlab import paths
 from tierlab.catalog import load_prices
+from tierlab.core.untrusted import read_text
 from tierlab.cube import Cube, build_cube
 from tierlab.engine import files_of
 from tierlab.names import TIERS, unknown
@@ -255,8 +256,8 @@ def _last(path):
     if not path:
         return None
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        found = json.loads(read_text(path))
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"last_summary_path = {path!r}: cannot be read as JSON ({error})") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("state") != "ok":
         raise InputError(f"last_summary_path = {path!r}: not the summary.json of a report that ended well ({SCHEMA})")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tierlab import paths
+from tierlab.core.untrusted import guarded
 from tierlab.frontier import cost_quality_curve, curve_band
 from tierlab.metrics import metric_intervals
 from tierlab.outcome_table import outcome_account, outcome_origin
@@ -222,8 +223,8 @@ def write(report, out=None):
 
     out = Path(out or paths.BUILD / "route")
     out.mkdir(parents=True, exist_ok=True)
-    report.curve.to_csv(out / "curve.csv", index=False, lineterminator="\n")
-    report.policies.to_csv(out / "policies.csv", lineterminator="\n")
+    guarded(report.curve).to_csv(out / "curve.csv", index=False, lineterminator="\n")
+    guarded(report.policies).to_csv(out / "policies.csv", lineterminator="\n")
     plots.use_style()
     axes, buffer = plots.routing_curve(report.curve, band=report.band), io.BytesIO()
     axes.figure.savefig(buffer, format="png")

@@ -148,6 +148,21 @@ def from_spreadsheet(value):
     return value[1:] if isinstance(value, str) and value[:1] == "'" and _is_formula(value.lstrip("'")) else value
 
 
+def guarded(table):
+    """A table for a CSV file that a spreadsheet may open: `spreadsheet` in each cell of text, and in its headings."""
+    texts = table.select_dtypes(["object", "str", "category"])
+    return table.assign(**{name: texts[name].astype(object).map(spreadsheet) for name in texts}).rename(
+        index=spreadsheet, columns=spreadsheet
+    )
+
+
+def unguarded(table):
+    """A table as it was before `guarded`."""
+    texts = table.select_dtypes(["object", "str"])
+    back = {name: texts[name].map(from_spreadsheet, na_action="ignore").astype(texts[name].dtype) for name in texts}
+    return table.assign(**back).rename(columns=from_spreadsheet)
+
+
 def _is_formula(text):
     if not text.lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")):
         return False

@@ -11,6 +11,7 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
+from tierlab.core import untrusted
 from tierlab.names import canonical
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
@@ -282,7 +283,7 @@ def _words(column):
     if column.dtype == object and not column.map(type).isin([str, type(None), float, int]).all():
         column = column.map(lambda cell: cell if isinstance(cell, (str, int, float)) else None)
     codes, values = pd.factorize(column)
-    words = ["" if pd.isna(value) else pseudonym(" ".join(str(value).split())[:200]) for value in values]
+    words = ["" if pd.isna(value) else pseudonym(untrusted.shown(str(value))) for value in values]
     return np.array([*(word or None for word in words), None], object)[codes]
 
 
