@@ -9,6 +9,7 @@ import yaml
 LINE_BYTES = 64 * 2**20  # one line of a log
 REPLY_BYTES = 16 * 2**20  # one reply of a server
 FILE_BYTES = 2**20  # a decision record, or a YAML file
+_DEPTH = 50  # levels of a YAML text: the time to read it grows with their square
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _STEERING = re.compile(_CONTROL.pattern[:-1].replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
@@ -61,15 +62,17 @@ def read_yaml(text, loader=yaml.SafeLoader):
     ValueError: line 1: anchors and aliases (&x, *x) are not read; write the value out
     """
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEPTH:
+                raise ValueError(f"line {event.start_mark.line + 1}: more than {_DEPTH} levels")
             if name := getattr(event, "anchor", None):
                 cut, line = shown(name, 40), event.start_mark.line + 1
                 raise ValueError(f"line {line}: anchors and aliases (&{cut}, *{cut}) are not read; write the value out")
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {shown(str(error), 300)}") from None
-    except RecursionError:
-        raise ValueError("not YAML: nested too deeply") from None
 
 
 _BOUNDED = reprlib.Repr()
