@@ -309,15 +309,15 @@ def test_files_and_frames_give_the_same(log, maintained, tmp_path):
 
 
 def test_a_broken_line_of_a_csv_file_never_loses_the_rest(maintained, tmp_path):
-    """Too many columns, a line that stops half-way, a quotation mark that swallows a good line: all are counted."""
+    """Too many columns, a line that stops half-way, a quote that does not close: each costs its own line."""
     head, good = "at,model_id,uncached_input_tokens,output_tokens", "2026-11-01T12:00:00Z,claude-opus-5-5,500,300"
     lines = [head, good, good + ",9", "2026-11-01T12:00:00+02:00,claude-opus-5-5,500,300.0", good[:40], "", 'x,"claude', good]
     (tmp_path / "log.csv").write_text("\n".join(lines))
     cube = build_cube(tmp_path / "log.csv", maintained)
-    assert (cube.account.rows_read, cube.account.rows_priced) == (6, 2)
-    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [["a line that is no row of its file", 4]]
+    assert (cube.account.rows_read, cube.account.rows_priced) == (6, 3)
+    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [["a line that is no row of its file", 3]]
     assert cube.account.first_at == pd.Timestamp("2026-11-01 10:00")
-    assert cube.daily["cost_usd"].sum() == pytest.approx(2 * (500 * 4e-6 + 300 * 20e-6))
+    assert cube.daily["cost_usd"].sum() == pytest.approx(3 * (500 * 4e-6 + 300 * 20e-6))
 
 
 def test_the_period_is_in_local_days_and_what_lies_outside_is_counted(maintained):

@@ -234,7 +234,7 @@ class TestRecord:
             (lambda head: head["candidates"][0].update(price_usd=-1.0), "price_usd = -1.0; a number from 0 up"),
             (lambda head: head["candidates"][0].update(seconds=float("inf")), "seconds = inf"),
             (lambda head: head["candidates"][0].update(price_basis="x"), "price_basis one of"),
-            (lambda head: head["candidates"].append(head["candidates"][0]), "is there 2 times"),
+            (lambda head: head["candidates"].append(dict(head["candidates"][0])), "is there 2 times"),
             (lambda head: [row.update(price_usd=None) for row in head["candidates"]], "no candidate has a price_usd"),
         ],
     )

@@ -1,6 +1,7 @@
 """The command line: ``python -m tierlab``."""
 
 import argparse
+import contextlib
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ from datetime import date
 from importlib import metadata
 
 from tierlab import decision_commands
+from tierlab.core.untrusted import Printable, guarded
 
 EXAMPLES = """\
 examples:
@@ -38,7 +40,8 @@ def main(arguments=None):
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        with contextlib.redirect_stdout(Printable(sys.stdout)):
+            return options.command(options) or 0
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
@@ -47,14 +50,14 @@ def main(arguments=None):
         print(f"tierlab: interrupted{kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
-        print("tierlab: " + "\n".join(line.rstrip() for line in str(error).splitlines()), file=sys.stderr)
+        print("tierlab: " + "\n".join(line.rstrip()[:2000] for line in str(error).splitlines()), file=Printable(sys.stderr))
         return 2
     except RuntimeError as error:
         from tierlab.report import NotebookError
 
         if not isinstance(error, NotebookError):
             raise
-        print(f"tierlab: {error}", file=sys.stderr)
+        print(f"tierlab: {error}", file=Printable(sys.stderr))
         return 1
 
 
@@ -365,7 +368,7 @@ def _prices(options):
             )
         about = f"prices in force on {prices.as_of:%Y-%m-%d}"
     if options.csv:
-        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        guarded(table).to_csv(sys.stdout, index=False, lineterminator="\n")
         return
     if not options.changes:
         shown = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
@@ -438,7 +441,7 @@ def _sample(options):
             samples = tl.batches.sample_batch(asked, chosen, **settings)
         else:
             samples = tl.sample(asked, chosen, **settings, concurrency=places, deadline_s=options.deadline)
-    written = out.write("samples.csv", samples.to_csv(index=False, lineterminator="\n"))
+    written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
     for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab import maintained
+from tierlab.core.untrusted import regular, unguarded
 from tierlab.money import usd
 from tierlab.names import BATCH_RATES, BUCKETS, COLUMNS, DATES, PROVIDERS, RATES, TIERS, canonical, known_models, unknown
 from tierlab.names import lineups as known_lineups
@@ -363,7 +364,9 @@ def _day(value, default=None):
 
 def _read(path):
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str, skip_blank_lines=False)
+        if regular(path).suffix == ".parquet":
+            return pd.read_parquet(path)
+        return unguarded(pd.read_csv(path, dtype=str, skip_blank_lines=False))
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as a prices table ({error})") from error
 

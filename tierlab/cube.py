@@ -152,10 +152,10 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
         priced = priced_rows(rows, rates)
         sums = summed(log.backend, priced)
         users, latency = users_table(log.backend, priced), latency_table(log.backend, rows, rates.ids)
-    set_aside, unpriced = _set_aside(survey, sums, rates, log.unreadable), _unpriced(lost, sums, log.unreadable)
+    set_aside, unpriced = _set_aside(survey, sums, rates, log.aside), _unpriced(lost, sums, log.aside.total())
     sums = sums[sums["gap"].isna()]
     account = Account(
-        rows_read=int(survey["rows"].sum()) + log.unreadable,
+        rows_read=int(survey["rows"].sum()) + log.aside.total(),
         rows_priced=int(sums["rows"].sum()),
         set_aside=set_aside,
         unpriced=unpriced,
@@ -172,13 +172,13 @@ def build_cube(usage, prices, *, timezone="UTC", start=None, end=None, engine=No
     return Cube(daily_table(sums, rates), users, latency, account, tuple(c for c in _OPTIONAL if c not in log.table.columns))
 
 
-def _set_aside(survey, sums, rates, unreadable):
+def _set_aside(survey, sums, rates, unread):
     """Rows without a price, by reason and model."""
     unknown_model = survey["fault"].isna() & ~survey["model_id"].isin(rates.ids)
     survey = survey.assign(reason=survey["fault"].mask(unknown_model, "unknown model"))
     gaps = sums[sums["gap"].notna()]
     gaps = gaps.assign(model_id=rates.frame["spelt"].take(gaps["rate"]).to_numpy(), reason=gaps["gap"])
-    lines = pd.DataFrame({"reason": ["a line that is no row of its file"], "model_id": [None], "rows": [unreadable]})
+    lines = pd.DataFrame({"reason": list(unread), "model_id": None, "rows": list(unread.values())})
     parts = [
         part[["reason", "model_id", "rows"]] for part in (survey[survey["reason"].notna()], gaps, lines[lines["rows"] > 0])
     ]

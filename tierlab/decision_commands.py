@@ -2,6 +2,8 @@
 
 import sys
 
+from tierlab.core.untrusted import shown
+
 _WORKLOAD = ("requests_per_day", "input_tokens", "output_tokens", "cache_hit_rate", "batch_share")
 
 
@@ -105,7 +107,7 @@ def _review(options):
         try:
             found = tl.review(path, prices=prices)
         except (ValueError, OSError) as error:  # the other records are judged all the same
-            bad, said = True, " ".join(str(error).split())
+            bad, said = True, shown(str(error), 2000)
             print("tierlab: " + (said if path in said else f"{path}: {said}"), file=sys.stderr)
             continue
         stand &= found.stands

@@ -3,20 +3,28 @@
 A log larger than memory is scanned where it lies; what a query cannot hold goes to a folder that is deleted after.
 """
 
-import csv
 import gzip
 import os
 import tempfile
+import zlib
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import duckdb
 import ibis
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tierlab.buckets import REQUEST_COLUMNS, check_columns
+from tierlab.core.untrusted import LINE_BYTES, regular
+from tierlab.readers.files import Fault, first_of_copies, header_of, lines_of, table
 
 _VIEW = "tierlab_requests"
+NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
 _KIND = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 
 
@@ -30,13 +38,13 @@ class Log:
         The requests table, columns as they were found.
     backend : ibis backend
         What runs the queries.
-    unreadable : int
-        Lines of CSV files that do not have the header's columns, and are in no row of the table.
+    aside : Counter
+        Rows of the files that are not in the table, by reason.
     """
 
     table: ibis.Table
     backend: object
-    unreadable: int = 0
+    aside: Counter = field(default_factory=Counter)
 
 
 @contextmanager
@@ -87,6 +95,7 @@ def files_of(usage):
     names = [Path(name) for name in ([usage] if isinstance(usage, str | os.PathLike) else usage)]
     found = set()
     for name in names:
+        regular(name)
         inside = Path(name.anchor).glob(str((name / "**" / "*" if name.is_dir() else name).relative_to(name.anchor)))
         found |= {path for path in inside if _kind(path) and path.is_file()}
         if name.is_file() and name not in found:
@@ -124,36 +133,70 @@ def _scanned(files, backend, folder):
         as_text = {"inferSchema": False} if (backend.name, kind) == ("pyspark", "csv") else {}
         tables = [getattr(backend, f"read_{kind}")(file, **as_text) for file in files]
         return _log(ibis.union(*tables) if len(tables) > 1 else tables[0], backend)
-    if kind == "parquet":
-        return _log(backend.read_parquet(files, union_by_name=True), backend)
-    lost = sum(_as_parquet(backend, file, folder / f"{place}.parquet") for place, file in enumerate(files))
-    return _log(backend.read_parquet(folder / "*.parquet", union_by_name=True), backend, lost)
+    copies = {str(file): str(first) for file, first in first_of_copies([Path(file) for file in files]).items()}
+    once, aside = [file for file in files if file not in copies], Counter()
+    rows = {file: pq.read_metadata(file).num_rows for file in files} if kind == "parquet" else {}
+    for place, file in enumerate(once if kind == "csv" else ()):
+        copy = folder / f"{place}.parquet"
+        try:
+            lost = _as_parquet(backend, file, copy)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+        rows[file] = pq.read_metadata(copy).num_rows + lost
+        aside[NO_ROW] += lost
+    for first in copies.values():
+        aside[COPY] += rows[first]
+    source = once if kind == "parquet" else folder / "*.parquet"
+    return _log(backend.read_parquet(source, union_by_name=True), backend, aside)
 
 
 def _as_parquet(backend, file, copy):
-    """Copy a CSV file, cell by cell as text, in a form that queries read by column; returns the lines that are no row.
+    """Copy a CSV file, cell by cell as text, in a form that queries read by column; returns the rows that are none.
 
-    A quotation mark that is never closed swallows the lines after it, so lines are counted, not what a parser reports.
+    DuckDB reads what it finds no fault in, a row a line; anything else is read as `tierlab.readers.files` does.
     """
+    header = header_of(Path(file))
+    if (lines := _plain_lines(file)) is not None:
+        columns = dict.fromkeys(header, "VARCHAR")
+        form = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', strict_mode = true"
+        try:
+            backend.raw_sql(f"COPY (FROM read_csv({file!r}, columns = {columns!r}, {form})) TO '{copy}' (FORMAT parquet)")
+            if pq.read_metadata(copy).num_rows == lines:
+                return 0
+        except duckdb.Error:
+            pass
+    lost, types = 0, pa.schema([(name, pa.string()) for name in header])
+    with pq.ParquetWriter(copy, types) as writer:
+        for item in table(lines_of(Path(file))):
+            if isinstance(item, Fault):
+                lost += 1
+            else:
+                frame = item[1].astype(object).where(item[1] != "", None)  # an empty cell is missing, as DuckDB has it
+                writer.write_table(pa.Table.from_pandas(frame, types, preserve_index=False))
+    return lost
+
+
+def _plain_lines(file):
+    """Lines below the header of a CSV file, where each may be a row: no line end but a newline, none too long."""
     opened = gzip.open if file.endswith(".gz") else open
-    with opened(file, "rb") as stream:
-        header = stream.readline().decode("utf-8-sig", "replace")
-        lines = sum(not line.isspace() for line in stream)
-    columns = dict.fromkeys(next(csv.reader([header]), []), "VARCHAR")
-    if not columns:
-        raise ValueError(f"{file}: the file is empty; a usage log has a header line")
-    form = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
-    backend.raw_sql(f"COPY (FROM read_csv({file!r}, columns = {columns!r}, {form})) TO '{copy}' (FORMAT parquet)")
-    (rows,) = backend.raw_sql(f"SELECT count(*) FROM '{copy}'").fetchone()
-    return lines - rows
+    lines = -1
+    try:
+        with opened(file, "rb") as stream:
+            for line in iter(partial(stream.readline, LINE_BYTES), b""):
+                if b"\r" in line[:-2] or len(line) == LINE_BYTES:
+                    return None
+                lines += not line.isspace()
+    except (EOFError, OSError, zlib.error):
+        return None
+    return lines
 
 
-def _log(table, backend, unreadable=0):
+def _log(table, backend, aside=None):
     _check(table.columns)
     midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')").cast("timestamp").hour()
     if backend.execute(midnight) != 0:
         raise ValueError(f"the session of {backend.name} has another time zone than UTC, which would move days and prices")
-    return Log(table, backend, int(unreadable))
+    return Log(table, backend, aside or Counter())
 
 
 def _check(columns):

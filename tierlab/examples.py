@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tierlab.core.untrusted import regular
 from tierlab.decision import load_tasks
 from tierlab.example_checks import problems_of
 from tierlab.names import unknown
@@ -281,7 +282,7 @@ def _once(pairs):
 
 def _text(path):
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return regular(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: not UTF-8 (byte {error.start:,}); save it as UTF-8, in a spreadsheet as 'CSV UTF-8'"

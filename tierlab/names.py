@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from tierlab.core.untrusted import cited, shown
 from tierlab.paths import DATA
 
 PROVIDERS = {"anthropic": ("claude",), "openai": ("",), "google": ("gemini", "gemma")}  # id starts of first-party models
@@ -35,11 +36,11 @@ def unknown(kind, value, allowed):
     >>> unknown("model", "gpt-4-o", ["gpt-4o", "gpt-5.5"])
     "unknown model 'gpt-4-o'; did you mean 'gpt-4o'?"
     """
-    allowed = [str(name) for name in allowed]
-    near = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.6)
+    allowed = [shown(str(name), 80) for name in allowed]
+    near = difflib.get_close_matches(str(value)[:80], allowed, n=1, cutoff=0.6)
     if near:
-        return f"unknown {kind} {value!r}; did you mean {near[0]!r}?"
-    return f"unknown {kind} {value!r}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
+        return f"unknown {kind} {cited(value)}; did you mean {near[0]!r}?"
+    return f"unknown {kind} {cited(value)}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
 
 
 @lru_cache

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tierlab import recorded
+from tierlab.core.untrusted import cited, regular, unguarded
 from tierlab.names import unknown
 from tierlab.outcome_table import check_outcomes, merge_flags, outcome_account, price_outcomes
 from tierlab.simulated import default_tasks, simulate_outcomes
@@ -100,14 +101,16 @@ def load_outcomes(
 def _own(path):
     """A file as a table whose index is the row of the file."""
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if regular(path).suffix == ".parquet" else unguarded(pd.read_csv(path))
     except Exception as error:
         raise ValueError(f"cannot be read as an outcomes table ({error})") from error
     frame.index = pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))
     if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
         at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
         if at.isna().any():
-            raise ValueError(f"row {at.isna().idxmax()}, column 'at': {frame['at'][at.isna().idxmax()]!r} is not an ISO time")
+            raise ValueError(
+                f"row {at.isna().idxmax()}, column 'at': {cited(frame['at'][at.isna().idxmax()])} is not an ISO time"
+            )
         frame["at"] = at.dt.tz_localize(None)
     source = frame.get("source", pd.Series("recorded", frame.index))
     if not source.isin(SOURCES).all():

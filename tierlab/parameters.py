@@ -29,6 +29,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from tierlab.core.untrusted import cited, read_text, read_yaml
 from tierlab.names import unknown
 
 _NUMBER = r"-?\d[\d_,]*(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -71,8 +72,8 @@ class Parameter:
         """
         try:
             return _parse(text, _annotation(self.type))
-        except (ValueError, TypeError, AttributeError, yaml.YAMLError):
-            raise ValueError(f"{self.name} = {text!r} is not of type {self.type}{self._hint()}") from None
+        except (ValueError, TypeError, AttributeError):
+            raise ValueError(f"{self.name} = {cited(text)} is not of type {self.type}{self._hint()}") from None
 
     def check(self, value):
         """The value, if it is allowed; a path is made absolute, because a notebook runs in its own folder.
@@ -91,7 +92,7 @@ class Parameter:
         ValueError: share = 80 is out of range: 0 to 1
         """
         if not _fits(value, _annotation(self.type)):
-            raise ValueError(f"{self.name} = {value!r} is not of type {self.type}{self._hint()}")
+            raise ValueError(f"{self.name} = {cited(value)} is not of type {self.type}{self._hint()}")
         if isinstance(value, list):
             return [self._check_item(item) for item in value]
         return value if value is None else self._check_item(value)
@@ -99,7 +100,7 @@ class Parameter:
     def _check_item(self, value):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and not (self.low <= value <= self.high and value > self.above):
-            raise ValueError(f"{self.name} = {value!r} is out of range: {self._range()}")
+            raise ValueError(f"{self.name} = {cited(value)} is out of range: {self._range()}")
         if self.iso_date:
             _check_date(self.name, value)
         if value in self.choices or not isinstance(value, str):
@@ -209,7 +210,7 @@ def _check_date(name, value):
     try:
         date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"{name} = {value!r} is no ISO date; write it as YYYY-MM-DD") from None
+        raise ValueError(f"{name} = {cited(value)} is no ISO date; write it as YYYY-MM-DD") from None
 
 
 def _annotation(type_):
@@ -275,7 +276,7 @@ def _parse(text, node):
 
 def _yaml(text):
     # Every scalar stays a text, so that the declared type alone decides: no `no` that turns false, no 1e6 that stays text.
-    return yaml.load(text, Loader=yaml.BaseLoader)
+    return read_yaml(text, yaml.BaseLoader)
 
 
 def read_file(path):
@@ -288,9 +289,9 @@ def read_file(path):
           trace: azure_conv
     """
     try:
-        content = _yaml(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        content = _yaml(read_text(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as YAML ({str(error).removeprefix(f'{path}: ')})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected lines of the form `name: value`")
     return content

@@ -545,7 +545,7 @@ def _retry_after(error):
 
 def scrubbed(text):
     """A message without anything that looks like a key, and without the keys that are set; at most 500 characters."""
-    text = str(text)
+    text = str(text)[:10_000]
     for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
         if len(value := os.environ.get(name, "")) >= 6:
             text = text.replace(value, "[key]")

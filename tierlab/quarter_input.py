@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tierlab import paths
 from tierlab.catalog import load_prices
+from tierlab.core.untrusted import read_text
 from tierlab.cube import Cube, build_cube
 from tierlab.decision import load_tasks
 from tierlab.engine import files_of
@@ -20,6 +21,7 @@ from tierlab.outcomes import load_outcomes
 from tierlab.parameters import declared
 from tierlab.quarter import Quarter, analyse
 from tierlab.quarter_summary import SCHEMA
+from tierlab.readers.files import header_of
 from tierlab.synthetic import synthetic_quarters
 from tierlab.usage import FORMATS, Account, read_usage
 from tierlab.workload import TRACES, load_requests
@@ -226,7 +228,7 @@ def file_names(account):
 
 
 def _header(file):
-    return pq.read_schema(file).names if file.suffix == ".parquet" else list(pd.read_csv(file, nrows=0).columns)
+    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def as_quarter(trace, prices, quarter, *, provider="anthropic"):
@@ -267,8 +269,8 @@ def _last(path):
     if not path:
         return None
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        found = json.loads(read_text(path))
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"last_summary_path = {path!r}: cannot be read as JSON ({error})") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("state") != "ok":
         raise InputError(f"last_summary_path = {path!r}: not the summary.json of a report that ended well ({SCHEMA})")

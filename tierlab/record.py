@@ -15,6 +15,7 @@ import yaml
 
 from tierlab.checklist import REVIEW_MONTHS
 from tierlab.core.files import write_whole
+from tierlab.core.untrusted import read_text, read_yaml
 from tierlab.record_head import CANDIDATE, KIND, SHAPE, Record, checked, workload_of
 from tierlab.record_text import body, flip_words
 from tierlab.scaling import daily_cost
@@ -97,9 +98,9 @@ def load_record(path):
     """
     path = Path(path)
     try:
-        return checked(_head(path.read_bytes().decode("utf-8-sig")))
+        return checked(_head(read_text(path)))
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def _head(text):
@@ -107,9 +108,9 @@ def _head(text):
     if not parts:
         raise ValueError("no YAML head between two lines of ---; is this a decision record?")
     try:
-        return yaml.safe_load(parts[1])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a day that does not exist
-        raise ValueError(f"the head is not YAML: {' '.join(str(error).split())}") from None
+        return read_yaml(parts[1])
+    except ValueError as error:  # also a day that does not exist
+        raise ValueError(f"the head cannot be read: {error}") from None
 
 
 def _record(found, title, owner, decided_on):

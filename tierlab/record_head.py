@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tierlab.core.untrusted import cited
 from tierlab.names import canonical, unknown
 from tierlab.workload import Workload
 
@@ -114,7 +115,7 @@ def checked(head):
     if not 0 <= record.error_cost_low <= record.error_cost_usd <= record.error_cost_high < np.inf:
         raise ValueError("error_cost_low, error_cost_usd and error_cost_high are numbers in that order, from 0 up")
     if not isinstance(record.prices.get("source"), str) or not _is_date(record.prices.get("as_of")):
-        raise ValueError(f"prices = {record.prices!r}; a source and a date as_of are needed")
+        raise ValueError(f"prices = {cited(record.prices)}; a source and a date as_of are needed")
     _check_lists(record)
     _check_workload(record.workload)
     _check_candidates(record)
@@ -123,13 +124,13 @@ def checked(head):
 
 def _of_kind(name, head, kind):
     if name not in head:
-        raise ValueError(f"field {name!r} is missing")
+        raise ValueError(f"field {cited(name)} is missing")
     value = head[name]
     if kind is float and type(value) is int:
         value = float(value)
     right = _is_date(value) if kind is datetime.date else isinstance(value, kind) and not isinstance(value, bool)
     if not right:
-        raise ValueError(f"{name} = {value!r}; {kind.__name__} is needed")
+        raise ValueError(f"{name} = {cited(value)}; {kind.__name__} is needed")
     return value
 
 
@@ -143,14 +144,16 @@ def _is_number(value):
 
 def _number(name, value, most=np.inf):
     if not _is_number(value) or not (0 <= value <= most and value < np.inf):
-        raise ValueError(f"{name} = {value!r}; a number from 0 " + ("up" if most == np.inf else f"to {most}") + " is needed")
+        raise ValueError(
+            f"{name} = {cited(value)}; a number from 0 " + ("up" if most == np.inf else f"to {most}") + " is needed"
+        )
 
 
 def _check_lists(record):
     for name, kind in {"flips": dict, "grounds": str, "stakes": int, "complexity": int}.items():
         for item in getattr(record, name):
             if not isinstance(item, kind):
-                raise ValueError(f"{name}: {item!r}; {kind.__name__} is needed")
+                raise ValueError(f"{name}: {cited(item)}; {kind.__name__} is needed")
 
 
 def _check_workload(filed):
@@ -159,7 +162,7 @@ def _check_workload(filed):
             raise ValueError("workload: " + unknown("field", name, SHAPE))
         ends = value if isinstance(value, list) and name != "turns" else [value]
         if name != "cache_ttl" and not (ends and all(_is_number(end) for end in ends)):
-            raise ValueError(f"workload: {name} = {value!r}; a number is needed, or a list of its low and high end")
+            raise ValueError(f"workload: {name} = {cited(value)}; a number is needed, or a list of its low and high end")
     if "requests_per_day" not in filed:
         raise ValueError("workload: field 'requests_per_day' is missing")
     try:
@@ -171,10 +174,10 @@ def _check_workload(filed):
 def _check_candidates(record):
     for row in record.candidates:
         if not isinstance(row, dict) or set(row) != set(CANDIDATE):
-            raise ValueError(f"each candidate has the fields {', '.join(CANDIDATE)}; got {row!r}")
+            raise ValueError(f"each candidate has the fields {', '.join(CANDIDATE)}; got {cited(row)}")
         if not all(isinstance(row[name], str) for name in ("model_id", "provider", "tier")) or row["price_basis"] not in _BASES:
             raise ValueError(
-                f"candidate {row['model_id']!r}: model_id, provider and tier are text, price_basis one of {_BASES}"
+                f"candidate {cited(row['model_id'])}: model_id, provider and tier are text, price_basis one of {_BASES}"
             )
         where = f"candidate {row['model_id']}: "
         for name in ("price_usd", "price_scale", "seconds", "expected_usd"):
@@ -189,11 +192,11 @@ def _check_candidates(record):
     names = [canonical(row["model_id"]) or row["model_id"] for row in record.candidates]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"the candidate {name!r} is there {names.count(name)} times")
+            raise ValueError(f"the candidate {cited(name)} is there {names.count(name)} times")
     if all(row["price_usd"] is None for row in record.candidates):
         raise ValueError("no candidate has a price_usd")
     choice = canonical(record.model_id) or record.model_id
     if choice not in names:
-        raise ValueError(f"the choice {record.model_id!r} is not among the candidates")
+        raise ValueError(f"the choice {cited(record.model_id)} is not among the candidates")
     if record.candidates[names.index(choice)]["price_usd"] is None:
-        raise ValueError(f"the choice {record.model_id!r} has no price_usd")
+        raise ValueError(f"the choice {cited(record.model_id)} has no price_usd")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tierlab import paths
 from tierlab.core.files import OutputFolder
+from tierlab.core.untrusted import guarded
 from tierlab.frontier import cost_quality_curve, curve_band
 from tierlab.metrics import metric_intervals
 from tierlab.outcome_table import outcome_account, outcome_origin
@@ -228,8 +229,8 @@ def write(report, folder):
 
     from tierlab import pages, plots
 
-    folder.write("curve.csv", report.curve.to_csv(index=False, lineterminator="\n"))
-    folder.write("policies.csv", report.policies.to_csv(lineterminator="\n"))
+    folder.write("curve.csv", guarded(report.curve).to_csv(index=False, lineterminator="\n"))
+    folder.write("policies.csv", guarded(report.policies).to_csv(lineterminator="\n"))
     plots.use_style()
     axes, buffer = plots.routing_curve(report.curve, band=report.band), io.BytesIO()
     axes.figure.savefig(buffer, format="png")

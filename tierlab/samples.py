@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tierlab.buckets import TOKEN_COLUMNS
-from tierlab.core.untrusted import shown
+from tierlab.core.untrusted import regular, shown, unguarded
 from tierlab.examples import Example
 from tierlab.names import unknown
 from tierlab.outcome_table import note
@@ -56,14 +55,14 @@ def load_samples(source):
         If there is no such file, or it lacks a column of a samples table.
     """
     own = {path.stem: path for path in sorted(SAMPLES.glob("*.csv"))}
-    path = Path(own.get(str(source), source))
+    path = regular(own.get(str(source), source))
     if not path.is_file():
         near = unknown("samples", str(source), own) if not path.suffix else f"{path}: no such file of samples"
         raise ValueError(f"{near} (or a path to a store, .csv or .parquet)" if not path.suffix else near)
     if path.suffix in (".csv", ".parquet"):
         texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
         read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
         for column in ("prompt_id", "model_id", "status"):
             if column not in table:
                 raise ValueError(f"{path}: column {column!r} is missing; a samples table has {', '.join(SAMPLE_COLUMNS)}")

@@ -5,7 +5,6 @@ request or a line a block); each becomes the five disjoint buckets of the reques
 is set aside with its reason, and the account says how much of each source was kept.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -13,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS, TOKEN_COLUMNS
+from tierlab.core.untrusted import LINE_BYTES
 from tierlab.names import canonical, unknown
 from tierlab.readers import anthropic, focus, gateways, google, litellm, openai, otel, sessions
-from tierlab.readers.files import find
-from tierlab.readers.piece import Piece, content, copied, read_file
+from tierlab.readers.files import find, first_of_copies
+from tierlab.readers.piece import Piece, Pool, copied, read_file
 from tierlab.readers.plain import plain
 from tierlab.readers.repeats import covered, logged_and_reported, repeats
 
@@ -146,27 +146,33 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
         ZoneInfo(timezone)
     except (KeyError, OSError, ValueError, TypeError):
         raise ValueError(f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'") from None
-    files, pieces, contents = find(paths), [], {}
-    sizes = Counter(file.stat().st_size for file in files)
-    for file in files:
+    files, pool, pieces = find(paths), Pool(timezone), {}
+    copies, waiting = first_of_copies(files), 0
+    for place, file in enumerate(files):
+        if file in copies:
+            continue
+        waiting += file.stat().st_size * (100 if file.suffix == ".gz" else 1)
+        if waiting > LINE_BYTES:  # what waits in the pool is bounded in bytes too
+            pool.finish()
+            waiting = 0
         try:
-            key = file if sizes[file.stat().st_size] == 1 else content(file)
-            again = contents.get(key)
-            pieces.append(
-                copied(file, again) if again else read_file(file, chosen, readers, timezone, own if columns else None)
-            )
-            contents[key] = pieces[-1]
+            pieces[file] = read_file(place, file, pool, chosen, readers, own if columns else None)
         except (ValueError, OSError) as error:
-            if len(files) == 1:
-                raise ValueError(f"{file}: {error}") from None
-            pieces.append(Piece(file, "", problem=str(error)))
-    return _together(pieces, timezone)
+            pieces[file] = Piece(file, "", problem=str(error))
+    pool.finish()
+    pieces |= {file: copied(file, pieces[first]) for file, first in copies.items()}
+    if len(files) == 1 and pieces[files[0]].problem:
+        raise ValueError(f"{files[0]}: {pieces[files[0]].problem}")
+    return _together([pieces[file] for file in files], pool, timezone)
 
 
-def _together(pieces, timezone):
+def _together(pieces, pool, timezone):
     """One Usage of all files: one table, repeated rows out, the account of each file."""
-    tables = [table.assign(file=number, kind=piece.kind) for number, piece in enumerate(pieces) for table in piece.kept]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"file": [], "kind": []})
+    failed = [place for place, piece in enumerate(pieces) if piece.problem]
+    for place in failed:
+        pieces[place] = Piece(pieces[place].file, "", problem=pieces[place].problem)
+    table, aside = (_in_order(parts, failed) for parts in (pool.kept, pool.aside))
+    table = table.assign(kind=np.array([piece.kind for piece in pieces], object)[table["file"].astype(int)])
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, "key", "money_only", "model_id", "provider", "at"])))
     table = table.assign(key=table["key"].fillna(0).astype("uint64"), money_only=table["money_only"].eq(True))
     table.loc[table["money_only"], "kind"] = "money"
@@ -179,14 +185,15 @@ def _together(pieces, timezone):
     kept = table[~twice]
     overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
     names = [str(piece.file) for piece in pieces]
-    quarantine = _quarantine(pieces)
+    quarantine = _quarantine(pieces, aside)
     files = pd.DataFrame(
         {
             "file": names,
             "format": [piece.format for piece in pieces],
             "rows_read": [piece.rows_read for piece in pieces],
             "kept": np.bincount(kept["file"].astype(int), minlength=len(pieces)),
-            "set_aside": [sum(map(len, piece.aside)) + len(piece.faults) for piece in pieces],
+            "set_aside": np.bincount(aside["file"].astype(int), minlength=len(pieces))
+            + [len(piece.faults) for piece in pieces],
             "duplicates": np.bincount(table["file"][twice].astype(int), minlength=len(pieces))
             + [piece.copied for piece in pieces],
             "assumed": ["; ".join(f"{what} ({n:,} rows)" for what, n in piece.assumed.items() if n) for piece in pieces],
@@ -198,8 +205,15 @@ def _together(pieces, timezone):
     unknown_rows = kept[kept["model_id"].isin(strange)]
     tokens = unknown_rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
     models = tokens.groupby(unknown_rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
-    aside = quarantine.groupby(["file", "reason"], sort=False).size().rename("rows").reset_index()
-    return Usage(requests, billed, Account(files, aside, models, _totals(pieces, kept), overlaps, timezone), quarantine)
+    reasons = quarantine.groupby(["file", "reason"], sort=False).size().rename("rows").reset_index()
+    totals = _totals(names, kept, aside)
+    return Usage(requests, billed, Account(files, reasons, models, totals, overlaps, timezone), quarantine)
+
+
+def _in_order(parts, failed):
+    """Rows of a pool in the order in which they were read, without those of files that could not be read to their end."""
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"file": [], "block": []})
+    return table[~table["file"].isin(failed)].sort_values("block", kind="stable", ignore_index=True)
 
 
 def _requests(kept):
@@ -232,27 +246,26 @@ def _billed(kept, names):
     return table[list(BILLED_COLUMNS)].reset_index(drop=True)
 
 
-def _quarantine(pieces):
-    parts = [pd.DataFrame(columns=["file", "line", "reason", "excerpt"])]
-    for piece in pieces:
-        rows = [(fault.line, fault.reason, fault.excerpt) for fault in piece.faults]
-        parts += [pd.DataFrame(rows, columns=["line", "reason", "excerpt"])] if rows else []
-        parts += [frame[["line", "reason", "excerpt"]] for frame in piece.aside if len(frame)]
-        parts = [part if "file" in part else part.assign(file=str(piece.file)) for part in parts]
-    return pd.concat(parts[1:] or parts, ignore_index=True)[["file", "line", "reason", "excerpt"]]
+def _quarantine(pieces, aside):
+    faults = [(n, fault.line, fault.reason, fault.excerpt) for n, piece in enumerate(pieces) for fault in piece.faults]
+    columns = ["file", "line", "reason", "excerpt"]
+    parts = [part for part in (pd.DataFrame(faults, columns=columns), aside.reindex(columns=columns)) if len(part)]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    table = pd.concat(parts).sort_values("file", kind="stable", ignore_index=True)
+    return table.assign(file=np.array([str(piece.file) for piece in pieces], object)[table["file"].astype(int)])
 
 
-def _totals(pieces, kept):
+def _totals(names, kept, aside):
     """The source's own totals beside ours, for each file that states one."""
+    told = pd.concat([kept, aside]).reindex(columns=["file", "own_tokens", "own_money", "own_currency"])
+    tokens = told.assign(what="tokens", theirs=told["own_tokens"])
+    money = told.assign(what=told["own_currency"].astype(object).fillna("USD"), theirs=told["own_money"])
+    stated = pd.concat([part.groupby(["file", "what"])["theirs"].sum(min_count=1).dropna() for part in (tokens, money)])
+    counted = {"tokens": list(TOKEN_COLUMNS), "USD": ["billed_usd", "usd"]}
+    ours = {what: kept.reindex(columns=buckets).groupby(kept["file"]).sum().sum(axis=1) for what, buckets in counted.items()}
     rows = []
-    for number, piece in enumerate(pieces):
-        mine = kept[kept["file"] == number]
-        told = pd.concat([mine, *piece.aside]).reindex(columns=["own_tokens", "own_money", "own_currency"])
-        money = told["own_money"].groupby(told["own_currency"].astype(object).fillna("USD")).sum(min_count=1).dropna()
-        ours = {"tokens": mine.reindex(columns=list(TOKEN_COLUMNS)), "USD": mine.reindex(columns=["billed_usd", "usd"])}
-        theirs = {"tokens": told["own_tokens"].sum(min_count=1)} | money.to_dict()
-        for what, value in theirs.items():
-            if not np.isnan(value):
-                own = float(ours[what].sum().sum()) if what in ours else 0.0
-                rows.append((str(piece.file), what, float(value), own, float(value) - own))
+    for (number, what), theirs in stated.sort_index(level="file", sort_remaining=False, kind="stable").items():
+        own = float(ours[what].get(number, 0.0)) if what in ours else 0.0
+        rows.append((names[int(number)], what, float(theirs), own, float(theirs) - own))
     return pd.DataFrame(rows, columns=["file", "what", "theirs", "ours", "difference"])

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tierlab import datasets
 from tierlab.buckets import check_columns, checked_tokens, one_of, sums, token_counts
+from tierlab.core.untrusted import regular
 from tierlab.names import BUCKETS, unknown
 
 CACHE_TTLS = {"5m": 300, "1h": 3600}  # seconds
@@ -294,7 +295,7 @@ def _own(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, index_col=False)
+            frame = pd.read_parquet(path) if regular(path).suffix == ".parquet" else pd.read_csv(path, index_col=False)
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as a requests table ({error})") from error
     frame.index = pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))

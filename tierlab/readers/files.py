@@ -1,6 +1,14 @@
 """Files of logs: find them, open them whatever their packing and encoding, and hand out their records.
 
-A record that cannot be read becomes a `Fault`; the rest of the file goes on.
+A record that cannot be read becomes a `Fault`; the rest of the file goes on. Nothing is held in memory but a
+block of rows, or of 64 MiB of text, whichever is less.
+
+A line ends at \\n, \\r\\n or \\r. A row of a CSV file is what Python's csv module reads of its lines: a quotation mark
+opens a cell only as its first character, anywhere else it is a character like any other. A row of more than one
+line is believed if csv reads it strictly, it has as many cells as the header, and it does not hold another row of
+the file whole. Otherwise the quote is a stray one: each of its lines stands alone (the last of them is read anew,
+and may begin a row of several lines). A line on its own in which a quote stays open is set aside. So every line is
+looked at twice at most, and the lines that went in are counted against those that came out.
 """
 
 import csv
@@ -8,28 +16,29 @@ import gzip
 import io
 import json
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from glob import glob, has_magic
-from itertools import chain, islice
+from hashlib import file_digest
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from tierlab.core.untrusted import LINE_BYTES, regular, shown
 from tierlab.names import unknown
 from tierlab.readers.mending import mended
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
-BLOCK = 1 << 16  # rows handled at a time: what bounds the memory
+BLOCK = 1 << 16  # rows handled at a time: with `LINE_BYTES`, what bounds the memory
 FAST_BLOCK = 1 << 14  # lines read at once the fast way: what one bad line sends the slow way
-_ENDS_EARLY = "\x00packed file ends early"  # stands for the line that is not there
+_MiB = LINE_BYTES >> 20
+_TOO_LONG = f"above the limit of {_MiB} MiB for one line"
+_ENDS_EARLY = "packed file ends early"
 _CELLS = "another number of cells than the header"
-_OPEN_QUOTE_LINES = 50  # lines that a quoted cell may span before its quote counts as stray
-csv.field_size_limit(1 << 30)
+csv.field_size_limit(2 * LINE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,13 @@ def find(paths):
     ValueError
         If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
     """
-    found = {}
+    found = []
     for given in [paths] if isinstance(paths, (str, Path)) else list(paths):
         path = Path(given).expanduser()
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_log(file))
+            files = _inside(path)
         elif path.exists():
-            files = [path]
+            files = [regular(path)]
         elif has_magic(str(given)):
             names = sorted(glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
             files = [file for name in names for file in _inside(Path(name))]
@@ -64,19 +73,34 @@ def find(paths):
             raise ValueError(f"{given}: no such file; " + unknown("name", path.name, beside or ["(the folder does not exist)"]))
         if not files:
             raise ValueError(f"{given}: leads to no file; readable are {', '.join(SUFFIXES)} and each with .gz")
-        found |= {file.resolve(): file for file in files}
+        found += files
     if not found:
         raise ValueError("paths is empty; give a file, a folder or a pattern")
-    return list(dict.fromkeys(found.values()))
+    return list({file.absolute(): file for file in found}.values())
+
+
+def first_of_copies(files):
+    """For each file whose content came before in the list, under another name or as a copy: the file it repeats."""
+    stats = {file: file.stat() for file in files}
+    sizes = Counter({(one.st_dev, one.st_ino): one.st_size for one in stats.values()}.values())
+    names, contents, found = {}, {}, {}
+    for file, one in stats.items():
+        first = names.setdefault((one.st_dev, one.st_ino), file)
+        if first is file and sizes[one.st_size] > 1:
+            with file.open("rb") as stream:
+                first = contents.setdefault(file_digest(stream, "blake2b").digest(), file)
+        if first is not file:
+            found[file] = found.get(first, first)
+    return found
 
 
 def _inside(path):
-    return sorted(file for file in path.rglob("*") if _is_log(file)) if path.is_dir() else [path]
+    return sorted(file for file in path.rglob("*") if _is_log(file)) if path.is_dir() else [regular(path)]
 
 
 def _is_log(file):
     name = file.name.lower().removesuffix(".gz")
-    return file.is_file() and not file.name.startswith(".") and name.endswith(SUFFIXES)
+    return name.endswith(SUFFIXES) and not name.startswith(".") and file.is_file()
 
 
 def opened(path):
@@ -85,39 +109,68 @@ def opened(path):
     The stream of a "table" (CSV, Parquet) yields (lines, DataFrame of a block of rows), that of "lines" (line, JSON
     text), that of a "document" (line, what it holds); each yields a Fault for what cannot be read. "empty" has none.
     """
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
         return "table", _parquet(path)
-    stream = _lines(path)
-    head = list(islice(stream, 50))
-    texts = [line for _, line in head if line.strip()]
-    if not texts:
-        return "empty", iter(())
+    stream = dropwhile(_is_blank, lines_of(path))
+    head = block_of(stream, 50)
+    texts = [item[1] for item in head if not isinstance(item, Fault) and not _is_blank(item)]
     stream = chain(head, stream)
+    if not texts:
+        return ("lines" if head else "empty"), stream
     if 2 * sum(isinstance(parsed(line), (dict, list)) for line in texts) >= len(texts):
-        return "lines", (item for item in stream if item[1].strip())
-    return ("document", _document(stream)) if texts[0].lstrip()[0] in "{[" else ("table", _table(stream))
+        return "lines", (item for item in stream if not _is_blank(item))
+    return ("document", _document(stream)) if texts[0].lstrip()[0] in "{[" else ("table", table(stream))
 
 
-def _lines(path):
-    """(number, text) of each line; UTF-8, UTF-16 or Latin-1, packed or not."""
+def _is_blank(item):
+    return not isinstance(item, Fault) and not item[1].strip()
+
+
+def block_of(stream, most):
+    """The next items of a stream in a list: so many at most, and few enough to hold little more than one long line."""
+    block, room = [], LINE_BYTES
+    for item in stream:
+        block.append(item)
+        room -= size(item)
+        if len(block) == most or room <= 0:
+            break
+    return block
+
+
+def size(item):
+    """Characters of the text in an item of a stream."""
+    return len(item[1]) if isinstance(item, tuple) and isinstance(item[1], str) else 0
+
+
+def lines_of(path):
+    """(number, text) of each line; UTF-8, UTF-16, UTF-32 or Latin-1, packed or not. A line above the limit is a Fault."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
+    number = 0
     with gzip.open(path, "rb") if packed else path.open("rb") as file:
         try:
-            head = file.read(4)
+            wide = _wide(file.read(4))
             file.seek(0)
-            wide = _wide(head)
-            source = io.TextIOWrapper(file, wide, errors="replace", newline="\n") if wide else file
-            for number, line in enumerate(source, 1):
-                text = line if wide else _text(line)
+            # Latin-1 gives each byte a character: enough to find the ends of lines, and to have the bytes back.
+            source = io.TextIOWrapper(file, wide or "latin-1", errors="replace", newline="")
+            while line := source.readline(LINE_BYTES + 1):
+                number += 1
+                if len(line) > LINE_BYTES:
+                    while line and line[-1] not in "\r\n":
+                        line = source.readline(1 << 20)
+                    yield Fault(number, _TOO_LONG)
+                    continue
+                text = line if wide or line.isascii() else _text(line.encode("latin-1"))
                 yield number, text.lstrip("\ufeff") if number == 1 else text
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            yield 0, _ENDS_EARLY
+            yield Fault(number + 1, _ENDS_EARLY)
 
 
 def _wide(head):
+    if head in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     zeros = [byte == 0 for byte in head]
@@ -131,16 +184,20 @@ def _text(line):
         return line.decode("latin-1")
 
 
-def _document(lines):
-    lines = list(lines)
-    document, faults = mended("".join(line for _, line in lines if line != _ENDS_EARLY))
+def _document(stream):
+    lines, faults, held = [], [], 0
+    for item in stream:
+        (faults if isinstance(item, Fault) else lines).append(item)
+        held += size(item)
+        if held > LINE_BYTES:
+            raise ValueError(f"a JSON document above the limit of {_MiB} MiB; write it as JSON lines, a record a line")
+    document, cuts = mended("".join(line for _, line in lines))
     if document is None:  # no document after all
         yield from (item for item in lines if item[1].strip())
-        return
-    yield 1, document
-    yield from (Fault(line, "broken JSON", f"{size:,} characters") for line, size in faults)
-    if lines[-1][1] == _ENDS_EARLY:
-        yield Fault(0, _ENDS_EARLY[1:])
+    else:
+        yield 1, document
+        yield from (Fault(line, "broken JSON", f"{length:,} characters") for line, length in cuts)
+    yield from faults
 
 
 def parsed(line):
@@ -161,10 +218,7 @@ def records(stream, faults):
         if isinstance(value, str):
             line, value = value, parsed(value)
             if value is None:
-                early = line == _ENDS_EARLY
-                faults.append(
-                    Fault(number, line[1:] if early else "broken JSON line", "" if early else f"{len(line):,} characters")
-                )
+                faults.append(Fault(number, "broken JSON line", f"{len(line):,} characters"))
                 continue
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict):
@@ -173,102 +227,133 @@ def records(stream, faults):
                 faults.append(Fault(number, "not an object"))
 
 
-def _table(lines):
-    """Blocks of rows of a CSV file; a row with another number of cells than the header is a fault."""
-    lines = ((number, line) for number, line in lines if line.strip())
-    header_line = next(lines)
-    delimiter = Counter({mark: header_line[1].count(mark) for mark in ",;\t"}).most_common(1)[0][0]
-    try:
-        header = [name.strip() for name in next(csv.reader([header_line[1].rstrip("\r\n")], delimiter=delimiter))]
-    except csv.Error:
-        raise ValueError("the header cannot be read") from None
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise ValueError(f"the header has {twice!r} twice")
-    while block := list(islice(lines, BLOCK)):
-        text = "".join(line for _, line in block)
-        if "\x00" not in text and text.count("\r") == text.count("\r\n") and not any(line.count('"') % 2 for _, line in block):
-            try:
-                yield from _clean_rows(block, header, delimiter)
-                continue
-            except pa.ArrowInvalid:
-                pass
-        while block and sum(line.count('"') for _, line in block) % 2 and (more := next(lines, None)):
-            block.append(more)  # a cell that goes on beyond the block
-        yield from _careful_rows(block, header, delimiter)
+def table(stream):
+    """(first lines, DataFrame) of blocks of rows of a CSV file, and a Fault for what is no row.
 
-
-def _clean_rows(block, header, delimiter):
-    """Rows of lines in which every quote closes, through Arrow."""
-    wrong = []
-
-    def refused(row):
-        wrong.append(row)
-        return "skip"
-
-    table = pa_csv.read_csv(
-        pa.py_buffer("".join(line if line.endswith("\n") else line + "\n" for _, line in block).encode("utf-8", "replace")),
-        read_options=pa_csv.ReadOptions(column_names=header, use_threads=False, block_size=1 << 28),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=refused),
-        convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False),
-    )
-    numbers = np.array([number for number, _ in block])
-    bad = np.array([row.number - 1 for row in wrong], int)
-    for at, row in zip(bad, wrong, strict=True):
-        yield Fault(int(numbers[at]), _CELLS, f"{row.actual_columns} cells, {row.expected_columns} in the header")
-    yield np.delete(numbers, bad), table.to_pandas()
-
-
-def _careful_rows(block, header, delimiter):
-    """Rows of lines with a quote that does not close on its line: a cell of several lines, or a stray quote."""
-    lines, rows = [], []
-    for number, text in _balanced(block):
-        if text is None or text == _ENDS_EARLY:
-            yield Fault(number, "a quote that does not close" if text is None else text[1:])
-            continue
-        try:
-            cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-        except (csv.Error, StopIteration):
-            yield Fault(number, "broken CSV row", f"{len(text):,} characters")
-            continue
-        if len(cells) == len(header):
+    Raises
+    ------
+    ValueError
+        If the header cannot be read, or names a column twice; and if a line is neither in a row nor in a fault.
+    """
+    tape = _Tape(stream)
+    header, delimiter = _header(tape)
+    lines, rows, room, accounted = [], [], LINE_BYTES, 1
+    for number, span, cells, why in _rows(tape, delimiter, len(header)):
+        accounted += span
+        if why:
+            yield Fault(number, why, "" if cells is None else f"{len(cells)} cells, {len(header)} in the header")
+        else:
             lines.append(number)
             rows.append(cells)
-        else:
-            yield Fault(number, _CELLS, f"{len(cells)} cells, {len(header)} in the header")
+            room -= sum(map(len, cells))
+        yield from tape.told()
+        if len(rows) == BLOCK or room <= 0:
+            yield np.array(lines, int), pd.DataFrame(rows, columns=header, dtype="str")
+            lines, rows, room = [], [], LINE_BYTES
+    yield from tape.told()
     yield np.array(lines, int), pd.DataFrame(rows, columns=header, dtype="str")
+    if accounted != tape.read:
+        raise ValueError(f"{tape.read:,} lines were read, and {accounted:,} are accounted for")
 
 
-def _balanced(lines):
-    """(first line number, text) of CSV records; a stray quote costs its own line, not the rest of the file."""
-    waiting = []
-    for number, line in lines:
-        waiting.append((number, line))
-        while waiting:
-            if len(waiting) == 1 and '"' not in waiting[0][1]:
-                yield waiting.pop()
-                break
-            end = _end_of_record(waiting)
-            if end:
-                yield waiting[0][0], "".join(text for _, text in waiting[:end])
-                del waiting[:end]
-            elif len(waiting) > _OPEN_QUOTE_LINES:
-                yield waiting.pop(0)[0], None
-            else:
-                break
-    while waiting:
-        end = _end_of_record(waiting)
-        yield (waiting[0][0], "".join(text for _, text in waiting[:end])) if end else (waiting[0][0], None)
-        del waiting[: end or 1]
+def header_of(path):
+    """Names of the columns of a CSV file."""
+    return _header(_Tape(dropwhile(_is_blank, lines_of(path))))[0]
 
 
-def _end_of_record(waiting):
-    quotes = 0
-    for count, (_, text) in enumerate(waiting, 1):
-        quotes += text.count('"')
-        if quotes % 2 == 0:
-            return count
-    return 0
+class _Tape:
+    """Lines for the csv module, which may be wound back. `taken`: those of the row that is being read."""
+
+    def __init__(self, stream):
+        self.taken, self.read, self._stream, self._back, self._faults, self._room = [], 0, stream, deque(), [], LINE_BYTES
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._room < 0:  # a row of many lines is bounded as a line is: no row goes on for ever
+            raise StopIteration
+        line = self._back.popleft() if self._back else self._next()
+        self.taken.append(line)
+        self._room -= len(line[1])
+        return line[1]
+
+    def _next(self):
+        for item in self._stream:
+            if isinstance(item, Fault):
+                self._faults.append(item)
+            elif item[1].rstrip("\r\n"):
+                self.read += 1
+                return item
+        raise StopIteration
+
+    def begin(self):
+        self.taken, self._room = [], LINE_BYTES
+
+    def back(self, lines):
+        self._back.extendleft(reversed(lines))
+
+    def told(self):
+        found, self._faults = self._faults, []
+        return found
+
+
+def _header(tape):
+    try:
+        first = next(tape)
+    except StopIteration:
+        raise ValueError("the file is empty") from None
+    delimiter = Counter({mark: first.count(mark) for mark in ",;\t"}).most_common(1)[0][0]
+    cells = _alone(first, delimiter)
+    if cells is None:
+        raise ValueError("the header has a quote that does not close")
+    header = [name.strip() for name in cells]
+    if len(set(header)) < len(header):
+        twice = next(name for name, times in Counter(header).items() if times > 1)
+        raise ValueError(f"the header has {shown(repr(twice))} twice")
+    return header, delimiter
+
+
+def _rows(tape, delimiter, width):
+    """(first line, lines, cells, why it is no row or "") of each row of a tape; see the module's words on the grammar."""
+    strict = csv.reader(tape, delimiter=delimiter, strict=True)
+    while True:
+        tape.begin()
+        try:
+            cells = next(strict)
+        except StopIteration:
+            return
+        except csv.Error:
+            cells = None
+        lines = tape.taken
+        if cells is not None and (len(lines) == 1 or (len(cells) == width and not _holds_a_row(lines, delimiter, width))):
+            yield lines[0][0], len(lines), cells, "" if len(cells) == width else _CELLS
+            continue
+        if len(lines) > 1:
+            tape.back([lines.pop()])
+        for number, line in lines:
+            cells = _alone(line, delimiter)
+            why = "a quote that does not close" if cells is None else "" if len(cells) == width else _CELLS
+            yield number, 1, cells, why
+
+
+def _alone(line, delimiter):
+    """The cells of one line, None where a quote stays open at its end."""
+    reader = csv.reader((line, ""), delimiter=delimiter)
+    cells = next(reader)
+    return cells if reader.line_num == 1 else None
+
+
+def _holds_a_row(lines, delimiter, width):
+    """Whether a row of several lines is two rows with a stray quote each: both its first line and a later one, with
+    their quotes as characters, have a row's number of cells, and numbers in the same of them."""
+    first, *later = (line.strip().split(delimiter) for _, line in lines)
+    numbers = [cell.replace(".", "", 1).isdecimal() for cell in first]
+    return (
+        len(first) == width
+        and any(numbers)
+        and any(len(cells) == width and [cell.replace(".", "", 1).isdecimal() for cell in cells] == numbers for cells in later)
+    )
 
 
 def _parquet(path):

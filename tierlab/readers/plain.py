@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.buckets import REQUEST_COLUMNS
+from tierlab.core.untrusted import cited, shown
 from tierlab.names import unknown
 from tierlab.readers.reader import Reader
 from tierlab.readers.sheet import buckets
@@ -49,16 +50,18 @@ def check_header(header, columns):
     for name in ours:
         near = unknown("column", name, [column for column in OURS if column not in ours])
         if name not in OURS and "did you mean" in near and str(name).endswith(("_tokens", "_usd", "_s", "_id", "_ids")):
-            raise ValueError(f"{near} (a map says so: columns={{{name!r}: ...}})")
+            raise ValueError(f"{near} (a map says so: columns={{{cited(name)}: ...}})")
     twice = [name for name in dict.fromkeys(ours) if ours.count(name) > 1 and name in OURS]
     if twice:
-        raise ValueError(f"column {twice[0]!r} comes twice once the map is applied; there are {ours}")
+        raise ValueError(f"column {twice[0]!r} comes twice once the map is applied; there are {shown(ours)}")
     for needed in ("model_id", "output_tokens"):
         if needed not in ours:
-            raise ValueError(f"column {needed!r} is missing; the file has {list(header)}: map one to it with columns={{...}}")
+            raise ValueError(
+                f"column {needed!r} is missing; the file has {shown(list(header))}: map one to it with columns={{...}}"
+            )
     if "uncached_input_tokens" not in ours and "input_tokens" not in ours:
         raise ValueError(
-            f"the file has neither 'uncached_input_tokens' nor 'input_tokens' but {list(header)}: map one with columns={{...}}"
+            f"the file has neither 'uncached_input_tokens' nor 'input_tokens' but {shown(list(header))}: map one with columns={{...}}"
         )
 
 

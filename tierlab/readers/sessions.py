@@ -85,7 +85,8 @@ def _claude(sheet):
 
 def _codex_rows(records):
     """A row per line; the counts of a request are those of last_token_usage, or what the total has grown by."""
-    records = sorted(records, key=lambda pair: str(pair[1].get("timestamp")))  # a running total has an order
+    # A running total has an order, and so all lines of a file are held at once: what was said in them is not kept.
+    records = sorted(((line, _counters(record)) for line, record in records), key=lambda pair: str(pair[1]["timestamp"]))
     models = [child(record, "payload").get("model") for _, record in records if record.get("type") == "turn_context"]
     model = next((name for name in models if name), None)
     seen, highest = set(), dict.fromkeys(_TOTAL, 0)
@@ -107,6 +108,12 @@ def _codex_rows(records):
         highest |= {name: total[name] for name in _TOTAL if _is_count(total.get(name)) and total[name] > highest[name]}
         row = {name: (last or grown).get(name) for name in _TOTAL}
         yield line, row | {"at": record.get("timestamp"), "model": model, "mark": "/".join(mark), "own": grown["total_tokens"]}
+
+
+def _counters(record):
+    payload = child(record, "payload")
+    kept = {name: payload.get(name) for name in ("type", "model", "info")}
+    return {"timestamp": record.get("timestamp"), "type": record.get("type"), "payload": kept}
 
 
 def _grown(value, before):

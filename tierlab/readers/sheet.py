@@ -5,12 +5,12 @@ shown of the cell is a number or a short word, never text that could be a prompt
 """
 
 import re
-from collections import Counter
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 
+from tierlab.core import untrusted
 from tierlab.names import canonical
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
@@ -45,15 +45,15 @@ class Sheet:
         The cell that was wrong, where it may be shown.
     money_only : ndarray of bool
         Rows that are dollars without tokens.
-    assumed : Counter
-        What was taken for granted, and in how many rows.
+    assumed : dict of str to ndarray of int
+        What was taken for granted, and how often in each row.
     """
 
     def __init__(self, raw, timezone="UTC"):
         self.raw, self.timezone = raw, timezone
         self.reason, self.excerpt = np.full(len(raw), "", object), np.full(len(raw), "", object)
         self.money_only = np.zeros(len(raw), bool)
-        self.assumed = Counter()
+        self.assumed = {}
         if "aside" in raw:
             rows = np.flatnonzero(raw["aside"].notna())
             self.reason[rows] = raw["aside"].iloc[rows]
@@ -73,7 +73,7 @@ class Sheet:
 
     def assume(self, where, what):
         """Count rows in which something was taken for granted."""
-        self.assumed[what] += int(np.sum(np.asarray(where, bool) & (self.reason == "")))
+        self.assumed[what] = self.assumed.get(what, 0) + (np.asarray(where, bool) & (self.reason == "")).astype(int)
 
     def assume_pages(self):
         """Count rows of a page after which the source has more, which must have been read too."""
@@ -282,7 +282,7 @@ def _words(column):
     if column.dtype == object and not column.map(type).isin([str, type(None), float, int]).all():
         column = column.map(lambda cell: cell if isinstance(cell, (str, int, float)) else None)
     codes, values = pd.factorize(column)
-    words = ["" if pd.isna(value) else pseudonym(" ".join(str(value).split())[:200]) for value in values]
+    words = ["" if pd.isna(value) else pseudonym(untrusted.shown(str(value))) for value in values]
     return np.array([*(word or None for word in words), None], object)[codes]
 
 

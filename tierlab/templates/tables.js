@@ -11,7 +11,7 @@ const order = (a, b) => {
 };
 const field = text => {
   // A spreadsheet runs a cell that starts like a formula.
-  const safe = /^[=+\-@\t\r]/.test(text) && isNaN(number(text)) ? "'" + text : text;
+  const safe = /^'*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(text) && isNaN(number(text)) ? "'" + text : text;
   return '"' + safe.replaceAll('"', '""') + '"';
 };
 for (const table of document.querySelectorAll(".output table")) {
