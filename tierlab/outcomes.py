@@ -32,6 +32,7 @@ def load_outcomes(
     contaminated=False,
     assumed_output_tokens=1,
     incomplete="raise",
+    models=None,
 ):
     """Recorded outcomes by name, or a file of one's own, as an outcomes table.
 
@@ -57,6 +58,8 @@ def load_outcomes(
         write one token (max_new_tokens=1 in routellm/evals/mmlu/generate_responses.py).
     incomplete : {"raise", "drop"}
         Prompts that some model has not answered.
+    models : sequence of str, optional
+        Only the rows of these are read and checked.
 
     Returns
     -------
@@ -87,14 +90,25 @@ def load_outcomes(
             raise ValueError(f"assumed_output_tokens={assumed_output_tokens!r}; a whole number from 0 up is needed")
         read = recorded.READERS[name_or_path]
         table = read(tokenizer=tokenizer, contaminated=contaminated, assumed_output_tokens=int(assumed_output_tokens))
-        return _costed(check_outcomes(table, incomplete=incomplete), prices, **rates)
+        return _costed(check_outcomes(_of(table, models), incomplete=incomplete), prices, **rates)
     path = Path(name_or_path)
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(unknown("data set", str(name_or_path), recorded.READERS) + " (or a path to a .csv or .parquet file)")
     try:
-        return _costed(check_outcomes(_own(path), incomplete=incomplete), prices, **rates).reset_index(drop=True)
+        return _costed(check_outcomes(_of(_own(path), models), incomplete=incomplete), prices, **rates).reset_index(drop=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _of(table, models):
+    """The rows of some models; what is wrong with the others does not matter then."""
+    if models is None or "model_id" not in table:
+        return table
+    known = table["model_id"].astype(str)
+    for name in models:
+        if name not in set(known):
+            raise ValueError(unknown("model", name, known.unique()))
+    return table[known.isin(models)]
 
 
 def _own(path):

@@ -12,7 +12,7 @@ import pandas as pd
 from tierlab.buckets import TOKEN_COLUMNS
 from tierlab.examples import Example
 from tierlab.names import unknown
-from tierlab.outcome_table import note
+from tierlab.outcome_table import NEEDED, note
 from tierlab.paths import DATA
 from tierlab.providers import ANSWERED
 from tierlab.scoring import ToolCall, Unscored, score_example
@@ -31,7 +31,7 @@ _TEXTS = (
 
 
 def load_samples(source):
-    """The samples table of a store, of a CSV or Parquet file that was written from one, or of the kit's own recording.
+    """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
 
     Parameters
     ----------
@@ -58,9 +58,10 @@ def load_samples(source):
         texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
         read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
         table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-        for column in ("prompt_id", "model_id", "status"):
+        for column in NEEDED:
             if column not in table:
-                raise ValueError(f"{path}: column {column!r} is missing; a samples table has {', '.join(SAMPLE_COLUMNS)}")
+                raise ValueError(f"{path}: column {column!r} is missing; needed are {', '.join(NEEDED)}")
+        table = table if "status" in table else table.assign(status="ok")
         return table.assign(source=table["source"].replace("measured", "recorded")) if "source" in table else table
     return samples_table(path, [key for (key,) in read(path, "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid")], {})
 
