@@ -103,7 +103,7 @@ def paired(rows, candidate, reference):
 def example_scores(rows, model):
     """Mean score, number of scored repeats and cluster of every example that a model answered, in the table's order."""
     groups = rows[(rows["model_id"] == model) & rows["score"].notna()].groupby("prompt_id", sort=False, observed=True)
-    return groups.agg(score=("score", "mean"), repeats=("score", "size"), cluster=("cluster", "first"))
+    return pd.DataFrame({"score": groups["score"].mean(), "repeats": groups.size(), "cluster": groups["cluster"].first()})
 
 
 def mostly_failing(rows):
