@@ -221,10 +221,14 @@ def _named(table, models):
 def _tie(found, close):
     if not close:
         return ""
-    shares = found.table.set_index("model_id")["best_share"]
-    each = ", ".join(f"{shares[model]:.0%}" for model in close)
+    rows = found.table.set_index("model_id").loc[list(close)]
+    shares = " and ".join(f"{share:.0%}" for share in rows["best_share"])
+    gap = usd(rows["expected_usd"].max() - rows["expected_usd"].min())
     how = "more examples" if found.rows is not None else "examples of your own"
-    return f"Too close to call: {_named(found.table, close)}, the cheapest in {each} of the draws; measure them on {how}. "
+    return (
+        f"Too close to call: {_named(found.table, close)} are within {gap} a request of each other, and the cheapest in {shares} "
+        f"of the draws; measure them on {how}. "
+    )
 
 
 def _lack(seen, margin):
