@@ -130,7 +130,7 @@ def _options(record, found):
         )
     )
     out = options.table[options.table["expected_usd"].isna()]
-    aside = [f"{len(table) - _ROWS} dearer models are in the head of this file only"] if len(table) > _ROWS else []
+    aside = [f"{len(table) - _ROWS} more expensive models are in the head of this file only"] if len(table) > _ROWS else []
     aside += [f"{row.model_id} is out of the running: {row.note}" for row in out.itertuples()]
     return lines + ["\n".join(f"- {escaped(line)}" for line in aside)] * bool(aside)
 

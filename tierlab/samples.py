@@ -15,6 +15,7 @@ from tierlab.names import unknown
 from tierlab.outcome_table import NEEDED, note
 from tierlab.paths import DATA
 from tierlab.providers import ANSWERED
+from tierlab.scored import scored_rows
 from tierlab.scoring import ToolCall, Unscored, score_example
 from tierlab.store import packed, read
 
@@ -98,10 +99,11 @@ def account(store):
 def as_outcomes(samples):
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
-    Rows without a score (a failure of the service, a truncated answer) are set aside and counted in `provenance`;
+    Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
+    `tierlab.scored.scored_rows`) are set aside and counted in `provenance`;
     `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
     """
-    scored = samples[samples["score"].notna()]
+    scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
     means = {c: "mean" for c in ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS) if c in scored}
     firsts = {c: "first" for c in ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance") if c in scored}
     table = scored.groupby(["prompt_id", "model_id"], sort=False, observed=True, dropna=False).agg(means | firsts).reset_index()
