@@ -425,6 +425,12 @@ class TestCommands:
         means = pd.read_csv(tmp_path / "out" / "curve.csv")["score"].iloc[[0, -1]].tolist()
         assert means == pytest.approx([301 / 364, 318 / 364])
 
+    def test_route_knows_tiers_where_the_table_does(self, outcomes, tmp_path, capsys):
+        tiers = outcomes["model_id"].map({CHEAP: "small", STRONG: "flagship"})
+        outcomes.assign(tier=tiers).to_csv(tmp_path / "own.csv", index=False)
+        text = said(capsys, "route", tmp_path / "own.csv", "--weak", "small", "--strong", "flagship", "--out", tmp_path)
+        assert "small (weak) and flagship (strong)" in text
+
     def test_route_advises_in_flags(self, outcomes, tmp_path, capsys):
         path = self.four_models(outcomes, tmp_path)
         error = said(capsys, "route", path, status=2)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tierlab import recorded
@@ -59,7 +60,7 @@ def load_outcomes(
     incomplete : {"raise", "drop"}
         Prompts that some model has not answered.
     models : sequence of str, optional
-        Only the rows of these are read and checked.
+        Only the rows of these models or tiers are read and checked.
 
     Returns
     -------
@@ -104,11 +105,11 @@ def _of(table, models):
     """The rows of some models; what is wrong with the others does not matter then."""
     if models is None or "model_id" not in table:
         return table
-    known = table["model_id"].astype(str)
+    named = [table[column].astype(str) for column in ("model_id", "tier") if column in table]
     for name in models:
-        if name not in set(known):
-            raise ValueError(unknown("model", name, known.unique()))
-    return table[known.isin(models)]
+        if not any(name in set(names) for names in named):
+            raise ValueError(unknown("model", name, named[0].unique()))
+    return table[np.logical_or.reduce([names.isin(models) for names in named])]
 
 
 def _own(path):
