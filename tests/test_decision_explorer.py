@@ -68,7 +68,7 @@ class TestTaskExplorer:
 class TestChecklist:
     @pytest.fixture
     def explorer(self, maintained, tmp_path):
-        return widgets.DecisionChecklist(maintained, folder=tmp_path)
+        return widgets.DecisionChecklist(maintained, folder=tmp_path, decided_on="2026-11-23")
 
     def test_it_has_the_articles_seven_steps_in_order(self, explorer):
         titles = [explorer.steps.get_title(i) for i in range(7)]

@@ -1,6 +1,7 @@
 """Decision records: what is filed is read back, is harmless, and is judged again by the same arithmetic."""
 
 import datetime
+import functools
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,13 @@ from markdown_it import MarkdownIt
 
 import tierlab as tl
 from tierlab.decision import load_assumptions
-from tierlab.record import Record, file_record, load_record, workload_of
+from tierlab.record import Record, load_record, workload_of
 from tierlab.record_text import escaped
 from tierlab.reviewing import review
 
 JUNE = tl.load_prices("maintained", as_of="2026-06-12")
 NOVEMBER = tl.load_prices("maintained", as_of="2026-11-23")
+file_record = functools.partial(tl.file_record, decided_on="2026-06-12")
 RATES = {"small": 0.10, "mid": 0.06, "flagship": 0.05}
 
 
@@ -70,7 +72,11 @@ class TestRecord:
     def test_the_first_lines_say_what_by_whom_and_until_when(self, filed):
         title, _, first = filed.read_text("utf-8").split("---\n\n", 1)[1].splitlines()[:3]
         assert title == "# Support chatbot"
-        for said in ("Use **claude-sonnet-4-6** (mid tier, anthropic)", "on 2026-06-12 by Ana", "again by **2026-12-12**"):
+        for said in (
+            "Use **claude-sonnet-4-6** (mid tier, anthropic)",
+            "decided on 2026-06-12 by Ana, at prices of 2026-06-12",
+            "again by **2026-12-12**",
+        ):
             assert said in first
 
     def test_ranges_and_bases_are_in_words(self, tmp_path):
@@ -290,7 +296,7 @@ class TestReview:
         assert "retires on 2027-01-14" in changes.set_index(["model_id", "kind"]).at[("gpt-4o", "retires"), "what"]
 
     def test_prices_before_the_decision_are_refused(self, filed):
-        with pytest.raises(ValueError, match="before the decision of 2026-06-12"):
+        with pytest.raises(ValueError, match="before those of the decision, 2026-06-12"):
             review(filed, prices=tl.load_prices("maintained", as_of="2026-06-11"))
 
     def test_a_record_in_memory_will_do(self, filed):
@@ -358,7 +364,7 @@ class TestJudgement:
         assert {"claude-haiku-5-5", "gpt-6.1-terra"} <= set(later.table["model_id"])
 
     def test_a_decision_before_the_first_lineup_knows_the_first(self, filed):
-        edit(filed, lambda head: head.update(decided_on=datetime.date(2026, 1, 5)))
+        edit(filed, lambda head: head["prices"].update(as_of=datetime.date(2026, 1, 5)))
         assert review(filed, prices=JUNE).changes.empty
         assert "claude-sonnet-5-5" in set(review(filed, prices=NOVEMBER).table["model_id"])
 

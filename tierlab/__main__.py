@@ -196,7 +196,8 @@ def _parser():
         "--error-cost-usd", type=float, default=0.0, metavar="USD", help="what a lost answer costs: shows what a policy nets"
     )
     route.add_argument("--weak", metavar="MODEL", help="by default the cheapest")
-    route.add_argument("--strong", metavar="MODEL", help="by default the dearest")
+    route.add_argument("--strong", metavar="MODEL", help="by default the most expensive")
+    route.add_argument("--drop-incomplete", action="store_true", help="leave out prompts that a model has not answered")
     route.add_argument("--score", metavar="COLUMN", help="the router's score; by default a text router trained out of fold")
     route.add_argument("--share", type=float, default=0.2, help="share of requests that may go to the strong model (0.2)")
     route.add_argument("--seed", type=int, default=0, help="seed of folds, splits and resamples (0)")
@@ -388,10 +389,13 @@ def _route(options):
     inputs = [given for given in (options.outcomes, options.prices) if given]
     folder = router_report.output(options.out, inputs=inputs, force=options.force)
     rates = {model: (float(into), float(out)) for model, into, out in options.usd_per_mtok}
-    report = router_report.router_report(
-        options.outcomes, prices=prices, usd_per_mtok=rates, error_cost_usd=options.error_cost_usd, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
-        seed=options.seed,
-    )  # fmt: skip
+    try:
+        report = router_report.router_report(
+            options.outcomes, prices=prices, usd_per_mtok=rates, error_cost_usd=options.error_cost_usd, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
+            incomplete="drop" if options.drop_incomplete else "raise", seed=options.seed,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(router_report.in_flags(str(error), both=bool(options.weak and options.strong))) from None
     print(f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}")
     for title, table in router_report.tables(report).items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")

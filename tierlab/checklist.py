@@ -1,9 +1,11 @@
 """The article's decision checklist: its seven steps, which of them are done, and what to do next."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
 
+from tierlab.comparison import examples_needed
 from tierlab.money import usd
 from tierlab.scaling import cost_curve
 
@@ -20,6 +22,7 @@ CHECKLIST = (
 REVIEW_MONTHS = 6
 LEAST_EXAMPLES = 50
 CACHEABLE_TOKENS = 1_024  # the shortest input that a provider caches; some ask for 4,096
+NEAR_USD, NEAR_SHARE = 0.01, 0.8  # a rival is as good as the choice within 1% of its cost, or in 4 draws for its 5
 WORTH_TRYING = 0.05  # share of the draws from which on a tier that was not tried is worth its examples
 
 
@@ -74,6 +77,43 @@ def _examples(running, found):
     return running["model_id"].map(found.counted).fillna(0)
 
 
+def near_ties(found):
+    """The choice and the models that are as good, as far as one can tell: model ids, none where the choice is clear."""
+    running = found.running()
+    best, rivals = running.iloc[0], running.iloc[1:]
+    near = rivals["expected_usd"] <= (1 + NEAR_USD) * best["expected_usd"]
+    near |= rivals["best_share"] >= NEAR_SHARE * best["best_share"]
+    return (best["model_id"], *rivals.loc[near, "model_id"]) if near.any() else ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How many examples the choice and the rival that is least well told from it have in common."""
+
+    rival: str
+    examples: int
+    needed: int  # for the margin: `tierlab.comparison.examples_needed`
+    usd: float  # of both models' answers to what is missing
+
+    @property
+    def more(self):
+        """Examples that are missing."""
+        return max(0, self.needed - self.examples)
+
+
+def evidence(found, margin):
+    """`Evidence` of what `weigh` found in samples, None without: against the runner-up and whoever has a real chance."""
+    running = found.running()
+    if found.rows is None or len(running) == 1:
+        return None
+    best, pairs = running.iloc[0], []
+    for place, rival in enumerate(running.iloc[1:].itertuples()):
+        if place == 0 or rival.best_share >= WORTH_TRYING:
+            pair = examples_needed(found.rows, best["model_id"], rival.model_id, margin)
+            pairs.append(Evidence(rival.model_id, *pair, max(0, pair[1] - pair[0]) * (best["price_usd"] + rival.price_usd)))
+    return max(pairs, key=lambda pair: pair.needed - pair.examples)
+
+
 def next_step(found, done, workload, prices):
     """(number, sentence) of what to do next.
 
@@ -111,7 +151,7 @@ def next_step(found, done, workload, prices):
     saves = "" if point.batch_share or point.cache_hit_rate else _savings(best, point, prices, found.second_usd)
     if saves:
         return 6, f"Cut the bill on {best['model_id']} further: {saves}."
-    return 7, f"File the decision and look again by {review_day(prices):%Y-%m-%d}."
+    return 7, f"File the decision, and look again {REVIEW_MONTHS} months later."
 
 
 def _savings(best, point, prices, second_usd):

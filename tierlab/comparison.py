@@ -10,7 +10,7 @@ from tierlab.intervals import clustered_se, one_sided_p, paired_interval
 from tierlab.names import unknown
 from tierlab.planning import required_examples
 from tierlab.scoreboard import costs_by_model, latency_by_model, quality_by_model
-from tierlab.scored import paired, scored_rows
+from tierlab.scored import levels, mostly_failing, paired, scored_rows
 
 POWER = 0.8  # of the run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
@@ -75,13 +75,14 @@ def compare(
         answers (rows with a score), set_aside (rows), set_aside_as, non_answers (refused, empty, filtered: scored
         0), score, low, high, method. **costs**, US dollars: per_request (all that was paid, failures included, per
         answer received), per_solved (the same per unit of score) with low and high (bootstrap over examples, all
-        models on the same resamples), solved_per_usd, expected (per_request plus the error cost), note (why a
-        number is missing or a lower bound). **latency**, by model and measure (ttft_s, end_to_end_s,
+        models on the same resamples), solved_per_usd, expected (what a request costs with its errors, on the examples in
+        common with the reference: `tierlab.scored.levels`), note (why a number is missing or a lower bound). **latency**, by model and measure (ttft_s, end_to_end_s,
         tokens_per_s), of complete answers: p50 and p95 with exact order-statistic intervals, answers, source, note.
         **pairs**, by candidate: examples (common), groups, better, worse (examples on which it scores higher and
         lower), difference, low, high, method, test, p, p_holm (of "no difference"), bound (one-sided), p_not_worse
         and p_worse (Holm-adjusted, of more and less than -margin), finding ("not worse", "worse", "cannot tell"),
-        more_examples and planned_difference (what would decide), saving (share of the reference's cost per request).
+        more_examples and planned_difference (what would decide), saving (share of the reference's cost per request, on
+        the common examples).
 
     Raises
     ------
@@ -141,8 +142,11 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", boots
     intervals = {m: interval for m, (_, interval) in found.items()}
     pairs = pd.DataFrame.from_dict({m: row for m, (row, _) in found.items()}, orient="index")
     pairs["p_holm"] = _holm(pairs["p"])
+    own = pd.DataFrame({"error_rate": 1 - tables["candidates"]["score"], "cost_usd": tables["costs"]["per_request"]})
+    common = levels(rows, models, reference).table.fillna(own)  # a model without common examples stands for itself
+    failed = mostly_failing(rows)
     rows = rows[["model_id", "prompt_id", "cost_usd"]]
-    return Prepared(rows, tables, pairs.rename_axis("model_id"), intervals, reference, confidence)
+    return Prepared(rows, tables, pairs.rename_axis("model_id"), intervals, reference, confidence, common, failed)
 
 
 def check_margin(margin, error_cost_usd=None):
@@ -163,19 +167,21 @@ class Prepared:
     intervals: dict
     reference: str
     confidence: float
+    common: pd.DataFrame  # error_rate and cost_usd of each model, on the examples in common with the reference
+    failing: dict  # model that mostly fails -> what counts as wrong
 
     def at(self, margin, *, error_cost_usd=None):
         """The `Comparison` at a margin and a cost of an error."""
         check_margin(margin, error_cost_usd)
         candidates, costs = self.tables["candidates"], self.tables["costs"].copy()
-        expected = costs["per_request"] + (error_cost_usd or 0.0) * (1 - candidates["score"])
+        paid = self.common["cost_usd"]
+        expected = paid + (error_cost_usd or 0.0) * self.common["error_rate"]
         costs.insert(costs.columns.get_loc("note"), "expected", expected)
         level = 1 - self.confidence
         pairs = _planned(_decided(self.pairs, self.intervals, margin, level), margin, level)
-        reference_cost = costs["per_request"].where(costs["per_request"] > 0)[self.reference]
-        pairs["saving"] = 1 - costs["per_request"].reindex(pairs.index) / reference_cost
+        pairs["saving"] = 1 - paid.reindex(pairs.index) / paid.where(paid > 0)[self.reference]
         choice, sentence = _verdict(self.rows, pairs, costs, self.reference, margin, self.confidence, error_cost_usd)
-        text = " ".join([sentence, *_warnings(candidates)])
+        text = " ".join([sentence, *_warnings(candidates, self.failing)])
         tables = self.tables | {"costs": costs, "pairs": pairs}
         return Comparison(text, choice, reference=self.reference, margin=margin, **tables)
 
@@ -225,14 +231,11 @@ def _planned(pairs, margin, level):
     for row in pairs.itertuples():
         chosen = (np.nan, np.nan)
         if row.finding == "cannot tell" and row.examples:
-            least = 1 / (row.examples + 2)  # no disagreement seen is not none to come
-            if math.isnan(row.variance):
-                spread = {"discordant": max(least, abs(row.difference), (row.better + row.worse) / row.examples)}
-            else:
-                spread = {"sd": math.sqrt(max(least, row.variance))}
             for difference in (0.0, row.difference):
                 if difference > -margin:
-                    n = required_examples(margin=margin, difference=difference, power=POWER, alpha=level / len(pairs), **spread)
+                    n = required_examples(
+                        margin=margin, difference=difference, power=POWER, alpha=level / len(pairs), **_spread(row)
+                    )
                     if n > row.examples:
                         chosen = (n - row.examples, difference)
                         break
@@ -243,9 +246,31 @@ def _planned(pairs, margin, level):
     return pairs[order].assign(more_examples=more, planned_difference=planned)
 
 
+def _spread(row):
+    """How much two models' scores differ from example to example, as `required_examples` takes it."""
+    least = 1 / (row.examples + 2)  # no disagreement seen is not none to come
+    if math.isnan(row.variance):
+        return {"discordant": max(least, abs(row.difference), (row.better + row.worse) / row.examples)}
+    return {"sd": math.sqrt(max(least, row.variance))}
+
+
+def examples_needed(rows, model, rival, margin):
+    """(common examples, those needed) to show that a model is not worse than its rival by more than the margin.
+
+    Planned for 80% power at the one-sided 5% level, at the observed disagreement: for no true difference, or for the one
+    that the 95% interval leaves at the least.
+    """
+    pair = paired(rows, model, rival)
+    row = pd.Series(_pair(pair, 0.95, False, 0)[0])
+    if not row.examples:
+        return 0, 1
+    sure = {"difference": max(0.0, row.low), "power": POWER, "alpha": 0.05}
+    return int(row.examples), required_examples(margin=margin, **sure, **_spread(row))
+
+
 def _verdict(rows, pairs, costs, reference, margin, confidence, error_cost_usd):
     """(model that the sentence names or None, sentence)."""
-    rank = costs["per_request" if error_cost_usd is None else "expected"]
+    rank = costs["expected"]
     unit = "per request" if error_cost_usd is None else f"per request with ${_usd(error_cost_usd)} per error"
     fine = list(pairs.index[pairs["finding"] == "not worse"])
     undecided = list(pairs.index[pairs["finding"] == "cannot tell"])
@@ -258,40 +283,67 @@ def _verdict(rows, pairs, costs, reference, margin, confidence, error_cost_usd):
     best = min((*fine, reference), key=lambda model: rank[model])
     everyone = blank or not pairs["examples"].any()
     cheaper = undecided if everyone else [m for m in undecided if rank[m] < rank[best]]
-    question = _question(rows, pairs.loc[cheaper], reference, claim, confidence, level) if cheaper else ""
+    question = _question(rows, pairs.loc[cheaper], reference, claim, margin, confidence, level) if cheaper else ""
     if best != reference:
         found = f"{_seen(pairs.loc[best], confidence)} ({level})"
         price = f"${_usd(rank[best])} {unit} against ${_usd(rank[reference])}"
-        rest = f"; for {_listed(cheaper)}, cheaper still, {question}" if cheaper else ""
+        rest = f"; cheaper still: {question}" if cheaper else ""
         return best, f"{best} is the cheapest model that is {claim}: {found}, at {price}{rest}."
     if cheaper:
-        return None, question[0].upper() + question[1:] + "."
+        return None, (question[0].upper() if question.startswith("cannot") else question[0]) + question[1:] + "."
     lower = list(pairs.index) if blank else [model for model in pairs.index if rank[model] < rank[reference]]
     worse = f"{_listed(lower)} {_are(lower)} worse by more than {100 * margin:.3g} points ({level})" if lower else ""
     return reference, f"Stay with {reference}: {worse or f'no model is cheaper {unit}'}."
 
 
-def _question(rows, open_pairs, reference, claim, confidence, level):
-    """What it takes to decide the undecided: n more examples, about $x."""
+def _question(rows, open_pairs, reference, claim, margin, confidence, level):
+    """What is known of the undecided; and what it takes to decide them: n more examples, about $x."""
     names = list(open_pairs.index)
+    gaps = {name: _gap(row, reference, confidence) for name, row in open_pairs.iterrows()}
+    if known := {name: gap for name, gap in gaps.items() if gap}:
+        rest = open_pairs.drop(index=list(known))
+        said = "; ".join(f"{name} is {gap}" for name, gap in known.items())
+        tail = f" ({_open(rows, open_pairs.loc[list(known)], reference, level)})"
+        text = f"{said}; whether by more than {100 * margin:.3g} points is open{tail}"
+        return text + (f"; {_question(rows, rest, reference, claim, margin, confidence, level)}" if len(rest) else "")
     seen = "; ".join(
         f"{name} so far {_seen(row, confidence) if row['examples'] else 'no example with a score of both'}"
         for name, row in open_pairs.iterrows()
     )
+    whether = f"whether {_listed(names)} {_are(names)} {claim}"
+    if math.isnan(open_pairs["more_examples"].max()):
+        beyond = ", and as far as can be seen more examples would not show it" if open_pairs["examples"].any() else ""
+        return f"cannot tell {whether}{beyond}: {seen}"
+    return f"cannot tell: {_open(rows, open_pairs, reference, level, whether)}; {seen}"
+
+
+def _gap(row, reference, confidence):
+    """What an interval without zero says of the difference; "" for one that holds it."""
+    if not row["examples"] or row["low"] <= 0 <= row["high"]:
+        return ""
+    word, ends = ("worse", (-row["high"], -row["low"])) if row["high"] < 0 else ("better", (row["low"], row["high"]))
+    return (
+        f"{word} than {reference} by {_points(ends[0])} to {_points(ends[1])} points "
+        f"({100 * confidence:.3g}% interval, {row['examples']:,} examples, {_chance(row['p'])})"
+    )
+
+
+def _chance(p):
+    return f"p = {np.format_float_positional(p, precision=1, fractional=False)}" if p >= 1e-5 else "p < 0.00001"
+
+
+def _open(rows, open_pairs, reference, level, whether="it"):
     more = open_pairs["more_examples"].max()
     if math.isnan(more):
-        beyond = ", and as far as can be seen more examples would not show it" if open_pairs["examples"].any() else ""
-        return f"cannot tell whether {_listed(names)} {_are(names)} {claim}{beyond}: {seen}"
-    own = rows[rows["model_id"].isin([*names, reference])]
+        return "as far as can be seen more examples would not show it"
+    own = rows[rows["model_id"].isin([*open_pairs.index, reference])]
     by_model = own.groupby("model_id")
     spend = (by_model["cost_usd"].agg(lambda cost: cost.sum(skipna=False)) / by_model["prompt_id"].nunique()).sum(skipna=False)
     money = "at an unknown cost" if math.isnan(spend) else f"about ${_usd(more * spend)}"
     planned = open_pairs["planned_difference"]
     real = "zero" if (planned.dropna() == 0).all() else "zero, or the observed one where zero needs no more"
-    return (
-        f"cannot tell: {int(more):,} more examples, {money}, would show whether {_listed(names)} {_are(names)} {claim} "
-        f"({POWER:.0%} power at the observed disagreement if the true difference is {real}; {level}); {seen}"
-    )
+    how = f"{POWER:.0%} power at the observed disagreement if the true difference is {real}; {level}"
+    return f"{int(more):,} more examples, {money}, would show {whether}" + (f", {how}" if whether == "it" else f" ({how})")
 
 
 def _seen(row, confidence):
@@ -300,9 +352,11 @@ def _seen(row, confidence):
     return f"difference {_points(row['difference'])} points, {ends}, on {examples}"
 
 
-def _warnings(candidates):
+def _warnings(candidates, failing):
     for name, row in candidates.iterrows():
         total = row["answers"] + row["set_aside"]
+        if name in failing:
+            yield f"Warning: {name} mostly fails: of {total:,} rows, {failing[name]} count as wrong."
         if row["set_aside"] > ASIDE_LIMIT * total:
             yield f"Warning: {row['set_aside']:,} of {total:,} rows of {name} are set aside ({row['set_aside_as']})."
         if row["absent"] > ASIDE_LIMIT * (row["absent"] + row["examples"]):

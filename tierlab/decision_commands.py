@@ -1,6 +1,7 @@
 """The commands `recommend` and `review`: decide, file the decision, and judge it again."""
 
 import sys
+from datetime import date
 
 from tierlab.core.untrusted import shown
 
@@ -17,6 +18,7 @@ def add(command):
             "recommend customer_support --error-cost-usd 0.5",
             "recommend 'contract triage' --stakes 2 --complexity 1 --error-cost-usd 5 --provider openai",
             "recommend code_review --error-cost-usd 2 --provider openai --count mid 6 80 --count small 11 80",
+            "recommend summarisation --error-cost-usd 0.15 --samples outcomes.csv --truncated wrong --margin 0.05 --file decisions",
             "recommend summarisation --error-cost-usd 1 --title 'Summaries of tickets' --owner Ana --file decisions",
         ],
     )
@@ -31,10 +33,31 @@ def add(command):
     )
     recommend.add_argument("--count", nargs=3, action="append", default=[], metavar=("TIER", "WRONG", "EXAMPLES"),
                            help="wrong answers that you counted, of a model, or of a tier of one provider; again for each")  # fmt: skip
-    recommend.add_argument("--samples", metavar="FILE", help="answers of a sample run: its store or samples.csv")
+    recommend.add_argument(
+        "--samples",
+        metavar="FILE",
+        help="answers to your examples: a run's store or samples.csv, or CSV or Parquet with prompt_id, model_id, score and "
+        "cost_usd (or tokens)",
+    )
+    recommend.add_argument(
+        "--truncated",
+        choices=("set_aside", "wrong"),
+        default="set_aside",
+        help="an answer cut off by its limit has no score (default), or 0",
+    )
+    recommend.add_argument(
+        "--margin",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="how much worse than a rival the choice may be, 0-1 (0.05): what it takes more examples than --samples has is not filed",
+    )
     recommend.add_argument("--provider", help="only its lineup (all providers)")
     recommend.add_argument(
-        "--model", action="append", metavar="MODEL", help="a candidate in place of the lineup; again for each"
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="a candidate in place of the lineup, or of all in --samples; again for each",
     )
     recommend.add_argument("--requests-per-day", type=float, metavar="N", help="requests a day (1,000)")
     recommend.add_argument("--input-tokens", type=float, metavar="N", help="whole input of a request (500)")
@@ -48,6 +71,7 @@ def add(command):
     recommend.add_argument("--title", help="what is decided about (the task)")
     recommend.add_argument("--owner", default="", help="who answers for it")
     recommend.add_argument("--notes", default="", help="words of your own, kept in the record")
+    recommend.add_argument("--decided-on", metavar="DATE", help="ISO date of the decision (today)")
     recommend.add_argument("--replace", action="store_true", help="write over a record that is there")
 
     review = command(
@@ -74,6 +98,7 @@ def _recommend(options):
         workload=workload, prices=tl.load_prices(options.prices, as_of=options.as_of), provider=options.provider,
         models=options.model, samples=tl.load_samples(options.samples) if options.samples else None,
         error_counts=_counts(options.count), second_usd=options.second_usd, tool_calls=options.tool_calls,
+        truncated=options.truncated, margin=options.margin,
     )  # fmt: skip
     columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd", "expected_usd", "low", "high", "best_share",
                "note"]  # fmt: skip
@@ -84,7 +109,7 @@ def _recommend(options):
     print("\n".join(f"  {line}" for line in flip_words(found.flips)) or "  nothing on its own")
     if options.file:
         path = tl.file_record(found, options.file, title=options.title or options.task.replace("_", " "), owner=options.owner,
-                              notes=options.notes, replace=options.replace)  # fmt: skip
+                              decided_on=options.decided_on or date.today(), notes=options.notes, replace=options.replace)  # fmt: skip
         print(f"\n{path}")
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tierlab.decision import assumed
 from tierlab.names import TIERS, unknown
-from tierlab.scored import scored_rows
+from tierlab.scored import levels, mostly_failing
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,62 +17,96 @@ class Errors:
     Attributes
     ----------
     table : DataFrame
-        value, low, high (share 0-1) by model.
-    draws : ndarray, shape (draws, models)
+        By model: value, low, high (share 0-1); worth, how many independent right-or-wrong examples the rate is worth (0 for
+        a range that nobody counted); shared, how far it moves with what all models have in common (-1 to 1; 0 is a rate
+        that is known by itself); like, where it is there, the model whose rate it borrows.
     basis : str
         "assumed", "counted", "given", or the source of the samples.
     counted : dict
         Model -> number of examples, for rates that were counted on whole tasks.
+    paid : Series or None
+        US dollars per request by model, as measured on the same examples.
     """
 
     table: pd.DataFrame
-    draws: np.ndarray
     basis: str
     counted: dict
+    paid: pd.Series | None = None
 
 
-def error_rates_of(names, tiers, *, task, tasks, samples, error_rates, error_counts, truncated, draws, rng, notes):
+def error_rates_of(names, tiers, *, task, tasks, rows, error_rates, error_counts, notes):
     """Error rates of the candidates from the one place that was given; parameters as for `tierlab.recommend`.
 
     Notes
     -----
     Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2): its mean is the value, so that 0 wrong
     of 10 is not "never", and its interval is close to Wilson's (Brown, Cai, DasGupta 2001,
-    doi:10.1214/ss/1009213286). Samples have the Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338) over
-    examples or their groups, the same weights for every model, with Jeffreys' half wrong and half right added to each
-    model: for right-or-wrong scores without groups each model's draws are exactly that Beta.
+    doi:10.1214/ss/1009213286). Samples (`rows`, of `tierlab.scored.scored_rows`) have the rates of `tierlab.scored.levels`,
+    which `compare` has as well, with a Beta of that mean: as wide as the errors clustered by group, and never narrower at 0
+    than Jeffreys'. Their correlations, by which examples that are hard for all models move all rates, are those of one
+    common factor.
     """
-    if sum(given is not None for given in (samples, error_rates, error_counts)) > 1:
+    if sum(given is not None for given in (rows, error_rates, error_counts)) > 1:
         raise ValueError("error rates come from one place: give samples, error_rates or error_counts")
     if error_rates is not None:
         table = ranged("error_rates", error_rates, names, tiers)
         notes.append("error rates are given by hand")
-        return Errors(table, spread(table, rng.random(draws)), "given", {})
-    if samples is not None:
-        return _sampled(names, samples, truncated, draws, rng, notes)
-    return _counted(names, tiers, task, tasks, error_counts or {}, draws, rng, notes)
+        return Errors(table.assign(worth=0.0, shared=1.0), "given", {})
+    if rows is not None:
+        return _sampled(names, rows, notes)
+    return _counted(names, tiers, task, tasks, error_counts or {}, notes)
 
 
-def _counted(names, tiers, task, tasks, error_counts, draws, rng, notes):
+def draw_errors(table, stream, draws):
+    """Draws of the error rates of an `Errors` table, shape (draws, models).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `Errors`; a decision record files the same five columns.
+    stream : callable
+        Name -> Generator. Each model has its own, so that its draws depend on no other candidate; a borrowed rate moves with
+        the one that it is borrowed from.
+    draws : int
+    """
+    from scipy.stats import beta, norm
+
+    common = stream("errors").standard_normal(draws)
+    drawn = np.empty((draws, len(table)))
+    for place, (name, row) in enumerate(table.iterrows()):
+        alone = np.sqrt(1 - row["shared"] ** 2)
+        own = stream(f"errors of {row.get('like', name)}").standard_normal(draws) if alone else 0.0
+        position = norm.cdf(row["shared"] * common + alone * own)
+        if row["worth"]:
+            drawn[:, place] = beta(*_beta(row["value"], row["worth"])).ppf(position)
+        else:
+            drawn[:, place] = spread(table.iloc[[place]], position)[:, 0]
+    return drawn
+
+
+def _beta(rate, worth):
+    """Parameters of the distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), and at 0 and 1."""
+    wrong = min(max(rate * (worth + 1), 0.5), worth + 0.5)
+    return wrong, worth + 1 - wrong
+
+
+def _counted(names, tiers, task, tasks, error_counts, notes):
     from scipy.stats import beta
 
     counts = _counts(error_counts, names, tiers)
     open_ = [name for name in names if name not in counts]
-    table = pd.DataFrame(np.nan, index=names, columns=["value", "low", "high"])
-    drawn = np.full((draws, len(names)), np.nan)
+    table = pd.DataFrame(np.nan, index=names, columns=["value", "low", "high"]).assign(worth=0.0, shared=1.0)
     if open_:
-        own = _assumed(open_, tiers[open_], task, tasks, notes)
-        table.loc[open_], drawn[:, [names.index(n) for n in open_]] = own, spread(own, rng.random(draws))
+        table.loc[open_, ["value", "low", "high"]] = _assumed(open_, tiers[open_], task, tasks, notes)
     for name, (wrong, examples) in counts.items():
-        posterior = beta(wrong + 0.5, examples - wrong + 0.5)
-        table.loc[name] = posterior.mean(), *posterior.ppf([0.025, 0.975])
-        drawn[:, names.index(name)] = posterior.rvs(draws, random_state=rng)
+        rate = (wrong + 0.5) / (examples + 1)
+        table.loc[name] = rate, *beta(*_beta(rate, examples)).ppf([0.025, 0.975]), examples, 0.0
     if counts:
         said = ", ".join(f"{name} {wrong} of {examples}" for name, (wrong, examples) in counts.items())
         notes.append(
             f"wrong answers counted on examples of yours: {said} (the rate is (wrong + 1/2) / (examples + 1), with its 95% interval)"
         )
-    return Errors(table, drawn, "counted" if counts else "assumed", {name: examples for name, (_, examples) in counts.items()})
+    return Errors(table, "counted" if counts else "assumed", {name: examples for name, (_, examples) in counts.items()})
 
 
 def _assumed(names, tiers, task, tasks, notes):
@@ -111,29 +145,48 @@ def _counts(error_counts, names, tiers):
     return counts
 
 
-def _sampled(names, samples, truncated, draws, rng, notes):
-    rows = scored_rows(samples, truncated=truncated)
-    score = rows.pivot_table(index="prompt_id", columns="model_id", values="score", aggfunc="mean").reindex(columns=names)
-    if missing := [name for name in names if score[name].isna().all()]:
-        known = ", ".join(rows["model_id"].unique())
-        raise ValueError(f"no scored answer of {', '.join(missing)} in the samples; models there: {known}")
-    both = score.dropna()
-    if both.empty:
-        raise ValueError("no example has a scored answer of every candidate: they cannot be compared on the same examples")
-    cluster = rows.drop_duplicates("prompt_id").set_index("prompt_id")["cluster"].reindex(both.index)
-    wrong = (1 - both).groupby(cluster.to_numpy()).sum()
-    sizes = cluster.value_counts().reindex(wrong.index).to_numpy(float)
-    weight = rng.gamma(1.0, size=(draws, len(sizes)))
-    half_wrong, half_right = rng.gamma(0.5, size=(2, draws, len(names)))
-    drawn = (weight @ wrong.to_numpy() + half_wrong) / ((weight @ sizes)[:, None] + half_wrong + half_right)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    value = (wrong.sum() + 0.5) / (len(both) + 1)
+def _sampled(names, rows, notes):
+    from scipy.stats import beta
+
+    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique().reindex(names).fillna(0)
+    anchor = scored.idxmax()
+    found = levels(rows, names, anchor)
+    rate, examples = found.table["error_rate"], found.table["examples"]
+    if not examples[anchor]:
+        raise ValueError("no example has a scored answer of two candidates: they cannot be compared on the same examples")
+    variance = (found.influence**2).sum(axis=0)
+    flat = (variance < 1e-15) | rate.isin((0, 1))  # no spread was seen: each group counts as one answer
+    worth = np.where(flat, np.minimum(examples, rows["cluster"].nunique()), rate * (1 - rate) / np.where(flat, 1.0, variance))
+    table = pd.DataFrame({"value": rate, "low": np.nan, "high": np.nan, "worth": worth}, index=names)
+    table["shared"] = _common_factor(found.influence)
+    for name, row in table[rate.notna()].iterrows():
+        ends = beta(*_beta(row["value"], row["worth"])).ppf([0.025, 0.975])
+        table.loc[name, ["low", "high"]] = min(ends[0], row["value"]), max(ends[1], row["value"])
     aside = int((rows["aside"] != "").sum())
-    notes.append(f"error rates come from the {len(both)} of {rows['prompt_id'].nunique()} examples that every candidate has a score on: "
-                 f"(wrong + 1/2) / (examples + 1), with its 95% interval; {aside} of {len(rows)} answers are set aside")  # fmt: skip
+    few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
+    notes.append(
+        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples"
+        + (f", each model on those that it has in common with {anchor} ({few})" if few else "")
+        + f"; {aside} of {len(rows)} answers are set aside"
+    )
+    notes += [f"{name} mostly fails: {lost} count as wrong" for name, lost in mostly_failing(rows).items()]
     source = "; ".join(dict.fromkeys(rows["source"].astype(str))) if "source" in rows else "samples"
-    table = pd.DataFrame({"value": value, "low": low, "high": high}, index=names)
-    return Errors(table, drawn, source, dict.fromkeys(names, len(both)))
+    return Errors(table, source, examples[examples > 0].astype(int).to_dict(), found.table["cost_usd"])
+
+
+def _common_factor(influence):
+    """How far each rate moves with what all have in common: the loadings of one factor, by principal axes (Harman 1976)."""
+    size = np.sqrt((influence**2).sum(axis=0))
+    unit = influence / np.where(size > 0, size, 1.0)
+    together = unit.T @ unit
+    np.fill_diagonal(together, 0.0)
+    loading = np.sqrt(np.abs(together).max(axis=0))
+    for _ in range(50):
+        np.fill_diagonal(together, np.minimum(loading**2, 1.0))
+        top, vectors = np.linalg.eigh(together)
+        loading = vectors[:, -1] * np.sqrt(max(top[-1], 0.0))
+    sign = np.sign(loading[np.abs(loading).round(6).argmax()]) or 1.0  # an axis has no direction of its own
+    return np.clip(sign * loading, -1.0, 1.0).round(6)
 
 
 def ranged(what, given, names, tiers, *, top=1.0):

@@ -165,7 +165,7 @@ def tier_frontier(outcomes, quality, *, models=None, expected_cost_usd=None):
     """Dollars against quality for any number of tiers, exact over every willingness to pay.
 
     Each request goes to the model with the highest ``usd_per_point x predicted score - expected cost``, as
-    `tierlab.policies.Utility` does it; as usd_per_point rises from 0, requests move one by one to dearer models.
+    `tierlab.policies.Utility` does it; as usd_per_point rises from 0, requests move one by one to more expensive models.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def tier_frontier(outcomes, quality, *, models=None, expected_cost_usd=None):
 
 
 def _upgrades(guess, expected):
-    """First model of each row, and every move to a dearer one: (worth at which it pays, row, from, to).
+    """First model of each row, and every move to a more expensive one: (worth at which it pays, row, from, to).
 
     Walks the upper hull of each row's (cost, predicted score) points: the steepest step up comes first.
     """

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from tierlab.decision import assumed, error_with_tools, expected_cost
-from tierlab.error_rates import Errors, error_rates_of, ranged, spread
+from tierlab.error_rates import draw_errors, error_rates_of, ranged
+from tierlab.error_rates import spread as between
 from tierlab.names import TIERS, unknown
+from tierlab.outcome_table import price_outcomes
 from tierlab.outcomes import as_tiers
+from tierlab.providers import ANSWERED
 from tierlab.request_prices import request_prices
 from tierlab.scored import scored_rows
 from tierlab.workload import Workload
@@ -41,6 +45,11 @@ class Options:
         Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
     grounds : tuple of str
         Where the numbers come from that the catalogue does not give, as sentences.
+    spread : DataFrame
+        By model_id, what the draws are made of besides the table: worth, shared (`tierlab.error_rates.Errors`),
+        seconds_low, seconds_high.
+    rows : DataFrame or None
+        The samples, scored.
     """
 
     table: pd.DataFrame
@@ -52,6 +61,8 @@ class Options:
     counted: dict
     basis: str
     grounds: tuple = field(repr=False)
+    spread: pd.DataFrame = field(repr=False)
+    rows: pd.DataFrame | None = field(repr=False, default=None)
 
     def running(self):
         """The rows that can be chosen."""
@@ -60,13 +71,15 @@ class Options:
 
 def weigh(*, prices, task=None, error_cost_usd=None, workload=None, provider=None, models=None, samples=None, error_counts=None,
           error_rates=None, second_usd=0.0, seconds=None, tool_calls=None, tool_error_rates=None, truncated="set_aside",
-          own_prices=None, tasks=None, seed=0):  # fmt: skip
+          own_prices=None, spread=None, tasks=None, seed=0):  # fmt: skip
     """Price, errors and time of a request on each model; parameters as for `tierlab.recommend`.
 
     Parameters
     ----------
     own_prices : mapping, optional
         USD per request of models that the catalogue does not have.
+    spread : DataFrame, optional
+        worth and shared by model, of rates given in `error_rates`: those of `Options.spread`, from a record.
     tasks : DataFrame, optional
         The task table.
 
@@ -78,42 +91,48 @@ def weigh(*, prices, task=None, error_cost_usd=None, workload=None, provider=Non
     -----
     Draws take the ends of the ranges for granted: half lie below the central value and half above, evenly to each
     end. What is uncertain about the errors of a task moves all tiers together (a task is harder or easier than
-    thought), and so does a workload that is a range: all models share one draw. Waiting counts for the requests that
-    are not in batch.
+    thought, and so are its tool calls), and so does a workload that is a range: all models share one draw. What was counted
+    is drawn for each model; in samples, as far as they show it, models err on the same examples. Waiting counts for the
+    requests that are not in batch. Every quantity has a stream of random numbers of its own, so that a record that is
+    reviewed draws what it drew when it was filed.
     """
-    rng, notes = np.random.default_rng(seed), []
+    notes = []
     workload = Workload(requests_per_day=1_000) if workload is None else workload
     _check(workload, second_usd, tool_calls, provider, models, samples)
-    samples = None if samples is None else _resolved(samples, prices)
-    names, tiers = _candidates(prices, provider, models, samples, own_prices or {})
+    names, tiers, rows = _candidates(prices, provider, models, samples, own_prices or {}, truncated, notes)
+    asked = {"task": task, "tasks": tasks, "rows": rows, "error_rates": _keyed(error_rates, prices, names),
+             "error_counts": _keyed(error_counts, prices, names)}  # fmt: skip
+    errors = error_rates_of(names, tiers, notes=notes, **asked)
+    ends = errors.table if spread is None else errors.table.assign(**spread)
+    ends, tool_calls = _with_tools(ends, errors, tiers, task, tool_calls, _keyed(tool_error_rates, prices, names), notes)
+
+    def stream(name):
+        return np.random.default_rng([seed, crc32(name.encode())])
+
     price, price_draws = request_prices(
-        names, tiers, workload, prices, samples=samples, own_prices=own_prices or {}, draws=DRAWS, rng=rng, notes=notes
+        names, tiers, workload, prices, paid=errors.paid, own_prices=own_prices or {}, draws=DRAWS, stream=stream, notes=notes
     )
-    asked = {"task": task, "tasks": tasks, "samples": samples, "error_rates": _keyed(error_rates, prices, names),
-             "error_counts": _keyed(error_counts, prices, names), "truncated": truncated}  # fmt: skip
-    errors = error_rates_of(names, tiers, draws=DRAWS, rng=rng, notes=notes, **asked)
-    errors, tool_calls = _with_tools(errors, tiers, task, tool_calls, _keyed(tool_error_rates, prices, names), rng, notes)
-    cost, cost_draws = _error_cost(error_cost_usd, task, tasks, rng, notes)
-    times, time_draws = _seconds(
-        names, tiers, price["provider"], workload, samples, _keyed(seconds, prices, names), second_usd, rng, notes
-    )
+    price.loc[ends["value"].isna() & price["note"].eq(""), "note"] = "no example with a scored answer in common with the others"
+    cost, cost_draws = _error_cost(error_cost_usd, task, tasks, stream, notes)
+    times = _seconds(names, tiers, price["provider"], workload, rows, _keyed(seconds, prices, names), second_usd, notes)
     waits = second_usd * (1 - workload.point().batch_share)
-    table = price.assign(
-        error_rate=errors.table["value"], error_low=errors.table["low"], error_high=errors.table["high"], seconds=times
-    )
+    table = price.assign(error_rate=ends["value"], error_low=ends["low"], error_high=ends["high"], seconds=times["value"])
     table["error_usd"], table["time_usd"] = table["error_rate"] * cost[0], table["seconds"] * waits if waits else 0.0
     table["expected_usd"] = expected_cost(table["price_usd"], table["error_rate"], cost[0]) + table["time_usd"]
-    draws = expected_cost(price_draws, errors.draws, cost_draws[:, None], time_draws if waits else 0.0, waits)
+    time_draws = between(times, stream("time").random(DRAWS)) if waits else 0.0
+    draws = expected_cost(price_draws, draw_errors(ends, stream, DRAWS), cost_draws[:, None], time_draws, waits)
     running = table["expected_usd"].notna().to_numpy()
     if not running.any():
         raise ValueError(
             "no model is left to choose from: " + "; ".join(f"{i}: {n or 'no number'}" for i, n in table["note"].items())
         )
-    table["low"], table["high"] = np.quantile(np.where(running, draws, 0.0), [0.05, 0.95], axis=0)
-    table.loc[~running, ["low", "high"]] = np.nan
+    low, high = np.quantile(np.where(running, draws, 0.0), [0.05, 0.95], axis=0)
+    table["low"] = np.minimum(low, table["expected_usd"]).where(running)
+    table["high"] = np.maximum(high, table["expected_usd"]).where(running)
     table["best_share"] = _cheapest_share(np.where(running, draws, np.inf))
     table = table.sort_values(["expected_usd", "price_usd"], kind="stable").reset_index()[_COLUMNS]
-    return Options(table, *cost, float(second_usd), tool_calls, errors.counted, errors.basis, tuple(notes))
+    filed = ends[["worth", "shared"]].assign(seconds_low=times["low"], seconds_high=times["high"])
+    return Options(table, *cost, float(second_usd), tool_calls, errors.counted, errors.basis, tuple(notes), filed, rows)
 
 
 def _cheapest_share(draws):
@@ -133,18 +152,42 @@ def _check(workload, second_usd, tool_calls, provider, models, samples):
         raise ValueError("provider picks from the lineup; with models or samples the candidates are named already")
 
 
-def _resolved(samples, prices):
-    """Samples whose models bear the catalogue's names, where it knows them."""
-    scored_rows(samples)  # says what is missing
-    names = {}
-    for name in samples["model_id"].astype(str).unique():
-        try:
-            names[name] = prices.resolve(name)
-        except ValueError:
-            names[name] = name
+def _resolved(name, prices):
+    """The catalogue's name of a model, or the name itself."""
+    try:
+        return prices.resolve(name)
+    except ValueError:
+        return name
+
+
+def _sampled(samples, models, prices, truncated, notes):
+    """The scored rows of the candidates, under the catalogue's names where it knows them, with a cost wherever one is known."""
+    rows = scored_rows(samples, truncated=truncated)  # says what is missing
+    names = {name: _resolved(name, prices) for name in rows["model_id"].unique()}
     if len(set(names.values())) < len(names):
         raise ValueError(f"two names of the samples are one model: {', '.join(names)}")
-    return samples.assign(model_id=samples["model_id"].astype(str).map(names))
+    rows["model_id"] = rows["model_id"].map(names)
+    if models is not None:
+        asked = [_resolved(name, prices) for name in models]
+        for name in asked:
+            if name not in names.values():
+                raise ValueError(f"{unknown('model', name, names.values())}; the samples hold no answer of it")
+        rows = rows[rows["model_id"].isin(asked)].reset_index(drop=True)
+    open_ = rows["cost_usd"].isna() & rows["status"].isin(ANSWERED)
+    tokens = ["uncached_input_tokens", "output_tokens"]
+    if open_.any() and set(tokens) <= set(rows) and (counted := open_ & rows[tokens].notna().all(axis=1)).any():
+        priced = price_outcomes(rows[counted], prices)
+        rows.loc[counted, "cost_usd"] = priced["cost_usd"]
+        for name, known in priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum().items():
+            notes += [
+                f"{known:,} answers of {name} are priced from their own tokens at the rates of {prices.as_of:%Y-%m-%d}"
+            ] * bool(known)
+    if not rows.loc[rows["status"].isin(ANSWERED), "cost_usd"].notna().any():
+        raise ValueError(
+            "what an answer cost is not known: the samples need a column cost_usd, or token counts (uncached_input_tokens, "
+            "output_tokens) of models that the catalogue prices; one length for every model would not be a measured cost"
+        )
+    return rows
 
 
 def _keyed(given, prices, names):
@@ -152,16 +195,14 @@ def _keyed(given, prices, names):
     if given is None:
         return None
     keys = {}
-    for key in given:
-        try:
-            keys[key] = key if key in TIERS or key in names else prices.resolve(key)
-        except ValueError:
-            keys[key] = key  # whoever reads the mapping names the nearest
+    for key in given:  # of a name that nobody knows, whoever reads the mapping names the nearest
+        keys[key] = key if key in TIERS or key in names else _resolved(key, prices)
     return {keys[key]: value for key, value in given.items()}
 
 
-def _candidates(prices, provider, models, samples, own_prices):
-    """Model ids, and the tier of each ("" for none)."""
+def _candidates(prices, provider, models, samples, own_prices, truncated, notes):
+    """Model ids, the tier of each ("" for none), and the scored samples of these models, if there are any."""
+    rows = None if samples is None else _sampled(samples, models, prices, truncated, notes)
     named = models is not None or samples is not None
     try:
         lineup = prices.lineup()
@@ -172,46 +213,44 @@ def _candidates(prices, provider, models, samples, own_prices):
     if provider is not None and provider not in lineup.index:
         raise ValueError(unknown("provider", provider, lineup.index))
     slots = {model: tier for tier in TIERS for model in lineup[tier].dropna()}
-    if models is not None:
+    if rows is not None:
+        names = list(dict.fromkeys(rows["model_id"]))
+    elif models is not None:
         names = list(dict.fromkeys(name if name in own_prices else prices.resolve(name) for name in models))
-    elif samples is not None:
-        names = list(dict.fromkeys(samples["model_id"]))
     else:
-        rows = lineup if provider is None else lineup.loc[[provider]]
-        names = [model for row in rows.to_numpy() for model in row if isinstance(model, str)]
+        own = lineup if provider is None else lineup.loc[[provider]]
+        names = [model for row in own.to_numpy() for model in row if isinstance(model, str)]
     if not names:
         raise ValueError("there is no model to choose from")
     own = prices.by_model["tier"]
     sampled = {}
-    if samples is not None and len(names) > 1 and "cost_usd" in samples:
-        sampled = as_tiers(samples).drop_duplicates("model_id").set_index("model_id")["tier"].to_dict()
+    if rows is not None and len(names) > 1:
+        sampled = as_tiers(rows).drop_duplicates("model_id").set_index("model_id")["tier"].to_dict()
     tiers = [slots.get(name) or (own[name] if isinstance(own.get(name), str) else sampled.get(name, "")) for name in names]
-    return names, pd.Series(tiers, index=names)
+    return names, pd.Series(tiers, index=names), rows
 
 
-def _with_tools(errors, tiers, task, tool_calls, tool_error_rates, rng, notes):
+def _with_tools(ends, errors, tiers, task, tool_calls, tool_error_rates, notes):
     """Errors with tool calls on top, where the rate does not hold them already: counted on whole tasks it does."""
-    bare = [name for name in errors.table.index if name not in errors.counted]
+    bare = [name for name in ends.index if name not in errors.counted]
     if errors.counted and not bare and tool_calls:
         raise ValueError("error rates counted on whole tasks hold their tool calls already: leave tool_calls out")
     if tool_calls is None:
         tool_calls = AGENT_CALLS if task == "agentic_tools" and errors.basis in ("assumed", "counted") and bare else 0
     if not tool_calls:
-        return errors, 0
+        return ends, 0
     if tool_error_rates is None:
         tools = assumed("tool_error_rate").reindex(tiers[bare]).set_axis(bare)
         notes.append(f"{tool_calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)")
     else:
         tools = ranged("tool_error_rates", tool_error_rates, bare, tiers)
-    table, draws = errors.table.copy(), errors.draws.copy()
-    for end in table:
-        table.loc[bare, end] = error_with_tools(table.loc[bare, end], tools[end], tool_calls)
-    at = [list(table.index).index(name) for name in bare]
-    draws[:, at] = error_with_tools(draws[:, at], spread(tools, rng.random(DRAWS)), tool_calls)
-    return Errors(table, draws, errors.basis, errors.counted), int(tool_calls)
+    ends = ends.copy()
+    for end in tools:
+        ends.loc[bare, end] = error_with_tools(ends.loc[bare, end], tools[end], tool_calls)
+    return ends, int(tool_calls)
 
 
-def _error_cost(error_cost_usd, task, tasks, rng, notes):
+def _error_cost(error_cost_usd, task, tasks, stream, notes):
     """(value, low, high) of the cost of an error, USD, and draws of it."""
     if error_cost_usd is not None:
         ends = np.atleast_1d(np.asarray(error_cost_usd, float))
@@ -231,19 +270,18 @@ def _error_cost(error_cost_usd, task, tasks, rng, notes):
     ends = pd.DataFrame({"value": [float(value)], "low": [float(low)], "high": [float(high)]})
     if low == high:
         return tuple(ends.iloc[0]), np.full(DRAWS, float(value))
-    position = rng.random(DRAWS)
+    position = stream("cost of an error").random(DRAWS)
     # It runs over powers of ten, which have no zero.
-    drawn = np.exp(spread(np.log(ends), position)) if low > 0 else spread(ends, position)
+    drawn = np.exp(between(np.log(ends), position)) if low > 0 else between(ends, position)
     return tuple(ends.iloc[0]), drawn[:, 0]
 
 
-def _seconds(names, tiers, providers, workload, samples, seconds, second_usd, rng, notes):
-    """Seconds per request by model, and draws of them; NaN where nobody knows and the time is worth nothing."""
+def _seconds(names, tiers, providers, workload, rows, seconds, second_usd, notes):
+    """Seconds per request by model, with their range; NaN where nobody knows and the time is worth nothing."""
     if seconds is not None:
-        table = ranged("seconds", seconds, names, tiers, top=np.inf)
-        return table["value"], spread(table, rng.random(DRAWS))
-    if samples is not None and "end_to_end_s" in samples and samples["end_to_end_s"].notna().any():
-        times = samples.groupby("model_id", observed=True)["end_to_end_s"].median().reindex(names)
+        return ranged("seconds", seconds, names, tiers, top=np.inf)
+    if rows is not None and rows["end_to_end_s"].notna().any():
+        times = rows.groupby("model_id", observed=True)["end_to_end_s"].median().reindex(names)
         table = pd.DataFrame({"value": times, "low": times, "high": times})
         notes += ["the time of a request is the median of the samples"] * bool(second_usd)
     else:
@@ -255,7 +293,7 @@ def _seconds(names, tiers, providers, workload, samples, seconds, second_usd, rn
         raise ValueError(
             f"no speed is known of {', '.join(table.index[table['value'].isna()])}; give seconds={{model: seconds}}"
         )
-    return table["value"], spread(table, rng.random(DRAWS))
+    return table
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tierlab import recorded
@@ -33,6 +34,7 @@ def load_outcomes(
     contaminated=False,
     assumed_output_tokens=1,
     incomplete="raise",
+    models=None,
 ):
     """Recorded outcomes by name, or a file of one's own, as an outcomes table.
 
@@ -58,6 +60,8 @@ def load_outcomes(
         write one token (max_new_tokens=1 in routellm/evals/mmlu/generate_responses.py).
     incomplete : {"raise", "drop"}
         Prompts that some model has not answered.
+    models : sequence of str, optional
+        Only the rows of these models or tiers are read and checked.
 
     Returns
     -------
@@ -88,14 +92,25 @@ def load_outcomes(
             raise ValueError(f"assumed_output_tokens={assumed_output_tokens!r}; a whole number from 0 up is needed")
         read = recorded.READERS[name_or_path]
         table = read(tokenizer=tokenizer, contaminated=contaminated, assumed_output_tokens=int(assumed_output_tokens))
-        return _costed(check_outcomes(table, incomplete=incomplete), prices, **rates)
+        return _costed(check_outcomes(_of(table, models), incomplete=incomplete), prices, **rates)
     path = Path(name_or_path)
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(unknown("data set", str(name_or_path), recorded.READERS) + " (or a path to a .csv or .parquet file)")
     try:
-        return _costed(check_outcomes(_own(path), incomplete=incomplete), prices, **rates).reset_index(drop=True)
+        return _costed(check_outcomes(_of(_own(path), models), incomplete=incomplete), prices, **rates).reset_index(drop=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _of(table, models):
+    """The rows of some models; what is wrong with the others does not matter then."""
+    if models is None or "model_id" not in table:
+        return table
+    named = [table[column].astype(str) for column in ("model_id", "tier") if column in table]
+    for name in models:
+        if not any(name in set(names) for names in named):
+            raise ValueError(unknown("model", name, named[0].unique()))
+    return table[np.logical_or.reduce([names.isin(models) for names in named])]
 
 
 def _own(path):

@@ -8,7 +8,8 @@ import pandas as pd
 from tierlab.catalog import load_prices
 from tierlab.checklist import CHECKLIST as CHECKLIST
 from tierlab.checklist import REVIEW_MONTHS as REVIEW_MONTHS
-from tierlab.checklist import next_step, review_day, scheduled_said, steps_done, until_review
+from tierlab.checklist import evidence, near_ties, next_step, review_day, scheduled_said, steps_done, until_review
+from tierlab.comparison import check_margin
 from tierlab.decision import load_tasks, task_tiers, tier_by_rule
 from tierlab.flips import error_cost_flip, find_flips
 from tierlab.money import usd
@@ -41,6 +42,8 @@ class Recommendation:
         Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
     grounds : tuple of str
         Where the numbers come from that the catalogue does not give: samples, assumptions.
+    close : tuple of str
+        The choice and the models that cannot be told from it; empty where the choice is clear.
     settings : dict
         What was asked, for a decision record.
     """
@@ -55,7 +58,16 @@ class Recommendation:
     rule: str
     basis: str
     grounds: tuple
+    close: tuple
     settings: dict = field(repr=False)
+
+    @property
+    def lack(self):
+        """What the samples lack to be filed as a decision, in words; "" where nothing does."""
+        seen = self.settings["evidence"]
+        if seen is None or not seen.more:
+            return ""
+        return f"{self.model_id} and {seen.rival} need {seen.more:,} more examples, {_lack(seen, self.settings['margin'])}"
 
     @cached_property
     def flips(self):
@@ -68,13 +80,18 @@ class Recommendation:
 
     def __repr__(self):
         """Plain text: what a terminal and a stored notebook show."""
-        lines = [f"{self.tier or 'no tier'}: {self.model_id}", self.reason, f"Next, step {self.step}: {self.next_step}"]
+        head = (
+            f"too close to call: {_named(self.table, self.close)}"
+            if self.close
+            else f"{self.tier or 'no tier'}: {self.model_id}"
+        )
+        lines = [head, self.reason, f"Next, step {self.step}: {self.next_step}"]
         return "\n".join([*lines, *(f"Note: {line}." for line in self.grounds)])
 
 
 def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, workload=None, prices=None, provider=None,
               models=None, samples=None, error_counts=None, error_rates=None, second_usd=0.0, seconds=None, tool_calls=None,
-              tool_error_rates=None, truncated="set_aside", seed=0):  # fmt: skip
+              tool_error_rates=None, truncated="set_aside", margin=0.05, seed=0):  # fmt: skip
     """Which tier does a task at the least cost, all in: price, plus errors, plus the time that somebody waits.
 
     Parameters
@@ -95,12 +112,16 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     provider : str, optional
         Only its lineup; not with `models` or `samples`. Assumed error rates do not tell providers apart, so across providers the price decides.
     models : sequence of str, optional
-        The candidates, in place of the lineup.
+        The candidates, in place of the lineup; with samples, those of its models that are meant.
     samples : DataFrame, optional
-        Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). Error rates are one minus
-        the mean score on the examples that every candidate has a score on, times the median.
+        Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). Errors and dollars per request
+        are measured, pair by pair on the examples that both have a score on (`tierlab.scored.levels`); where an answer has
+        no cost, its own tokens are priced at the rates of the day. Seconds are the median.
     truncated : {"set_aside", "wrong"}
         As for `tierlab.compare`: whether an answer cut off by its limit has no score or a score of 0.
+    margin : float
+        How much worse than a rival the choice may be, 0-1: samples of fewer examples than that takes are not filed as a
+        decision (`tierlab.file_record`).
     error_counts : mapping, optional
         By model, or by a tier that one candidate has: (wrong answers, examples) of your own. What is not counted is assumed.
     error_rates : mapping, optional
@@ -141,6 +162,7 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
     >>> found.tier, round(float(found.flips.set_index("what").at["cost of an error", "above"]), 6)
     ('small', 0.16)
     """
+    check_margin(margin)
     of_today = load_prices("maintained") if prices is None else prices
     prices = until_review(of_today)
     given = {"workload": workload is not None, "error_cost": error_cost_usd is not None}
@@ -155,7 +177,12 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
                   seconds=seconds, tool_calls=tool_calls, tool_error_rates=tool_error_rates, truncated=truncated, seed=seed)  # fmt: skip
     best = found.running().iloc[0]
     done = steps_done(found, task=task is not None, **given)
+    seen, close = evidence(found, margin), near_ties(found)
+    if seen is not None and seen.more:
+        done = [number for number in done if number not in (4, 5)]
     step, words = next_step(found, done, workload, prices)
+    if step == 4 and seen is not None:
+        words = f"Run {seen.more:,} more examples through {best['model_id']} and {seen.rival}, {_lack(seen, margin)}."
     rule = _rule(tasks, known)
     ratings = (
         None
@@ -163,12 +190,12 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
         else {name: [int(tasks.at[known, f"{name}_{end}"]) for end in ("low", "high")] for name in RATINGS}
     )
     settings = {"task": task, "ratings": ratings, "workload": workload, "prices": prices, "options": found, "checked": done,
-                "examples": max(found.counted.values(), default=0)}  # fmt: skip
-    reason = _reason(found, best, rule) + _leaving(best["model_id"], prices)
+                "examples": seen.examples if seen else max(found.counted.values(), default=0), "evidence": seen, "margin": margin}  # fmt: skip
+    reason = _tie(found, close) + _reason(found, best, rule) + _leaving(best["model_id"], prices)
     if later := scheduled_said(of_today, found.running()["model_id"].tolist()):
         reason += f" {later[0].upper()}{later[1:]}."
     return Recommendation(best["tier"], best["model_id"], best["provider"], reason, found.table, step, words, rule, found.basis,
-                          found.grounds, settings)  # fmt: skip
+                          found.grounds, close, settings)  # fmt: skip
 
 
 def _rated(tasks, task, stakes, complexity):
@@ -187,6 +214,32 @@ def _rule(tasks, task):
         return ""
     low, high = task_tiers(tasks.loc[[task]]).iloc[0]
     return TIERS[low - 1] if low == high else f"{TIERS[low - 1]} to {TIERS[high - 1]}"
+
+
+def _named(table, models):
+    tier = table.set_index("model_id")["tier"]
+    return " and ".join(f"{tier[model]} ({model})" if tier[model] else model for model in models)
+
+
+def _tie(found, close):
+    if not close:
+        return ""
+    rows = found.table.set_index("model_id").loc[list(close)]
+    shares = " and ".join(f"{share:.0%}" for share in rows["best_share"])
+    gap = usd(rows["expected_usd"].max() - rows["expected_usd"].min())
+    how = "more examples" if found.rows is not None else "examples of your own"
+    return (
+        f"Too close to call: {_named(found.table, close)} are within {gap} a request of each other, and the cheapest in {shares} "
+        f"of the draws; measure them on {how}. "
+    )
+
+
+def _lack(seen, margin):
+    """Why examples are missing, and what they cost."""
+    return (
+        f"about {usd(seen.usd)}: they have {seen.examples:,} in common, and a margin of {100 * margin:.3g} points takes "
+        f"{seen.needed:,}"
+    )
 
 
 def _reason(found, best, rule):

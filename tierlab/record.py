@@ -4,9 +4,10 @@ The form follows the architecture decision records of software teams (Nygard 201
 consequences. What the kit needs to judge the decision again stands in the head, in numbers.
 """
 
+import datetime
 import os
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,8 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
         What was decided about, in a few words.
     owner : str
         Who answers for it.
-    decided_on : str, optional
-        ISO date; by default the day of the prices.
+    decided_on : str or date, optional
+        The day on which it is filed; by default today.
     notes : str
         Words of your own, added below.
     replace : bool
@@ -50,13 +51,18 @@ def file_record(recommendation, path, *, title, owner="", decided_on=None, notes
     Raises
     ------
     ValueError
-        For an empty title, a file that does not end in .md, or one to replace that is no decision record.
+        For an empty title, a file that does not end in .md, one to replace that is no decision record, or samples of
+        fewer examples than the margin takes.
     FileExistsError
         If anything has the name already, and `replace` is not given.
     """
     title = " ".join(str(title).split())
     if not title:
         raise ValueError("a decision needs a title")
+    if recommendation.lack:
+        raise ValueError(
+            f"not filed: {recommendation.lack}. `python -m tierlab sample` runs them; a wider margin takes fewer (margin=, --margin)"
+        )
     path = Path(path)
     is_folder = path.is_dir() or not path.suffix
     if not is_folder and path.suffix.lower() != ".md":
@@ -116,8 +122,10 @@ def _head(text):
 def _record(found, title, owner, decided_on):
     settings = found.settings
     options, prices, workload = settings["options"], settings["prices"], settings["workload"]
-    decided, ratings = pd.Timestamp(decided_on or prices.as_of), settings["ratings"] or {}
-    grounds = list(found.grounds)
+    decided, ratings = pd.Timestamp(decided_on or datetime.date.today()), settings["ratings"] or {}
+    grounds, seen = list(found.grounds), settings["evidence"]
+    if options.rows is not None:  # its tokens price nothing, so that their ranges are no uncertainty
+        workload = replace(workload.point(), requests_per_day=workload.requests_per_day)
     shape = _shape(workload, grounds)
     flips = found.flips[found.flips[["below", "above"]].notna().any(axis=1) | found.flips["note"].ne("")]
     return Record(
@@ -139,15 +147,18 @@ def _record(found, title, owner, decided_on):
         second_usd=float(options.second_usd),
         basis=found.basis,
         examples=int(settings["examples"]),
+        examples_needed=seen.needed if seen else 0,
+        margin=float(settings["margin"]) if seen else 0.0,
         prices={"source": prices.source, "as_of": prices.as_of.date()},
-        candidates=_candidates(options.running(), shape, prices, grounds),
+        candidates=_candidates(options, shape, prices, grounds),
         flips=[_plain(row) for row in flips.to_dict("records")],
         next_step=int(found.step),
         grounds=grounds,
     )
 
 
-def _candidates(table, shape, prices, grounds):
+def _candidates(options, shape, prices, grounds):
+    table = options.running().join(options.spread, on="model_id")
     filed = workload_of(shape).point()
     scale = table["price_usd"] / table["model_id"].map(lambda model: _listed_price(model, filed, prices))
     table = table.assign(price_scale=scale.where((scale - 1).abs() > 1e-9, scale.round()))

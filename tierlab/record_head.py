@@ -9,11 +9,11 @@ from tierlab.core.untrusted import cited
 from tierlab.names import canonical, unknown
 from tierlab.workload import Workload
 
-KIND = "tierlab decision record, version 1"
+KIND = "tierlab decision record, version 2"
 SHAPE = ("requests_per_day", "input_tokens", "output_tokens", "input_spread", "output_spread", "turns", "cache_hit_rate",
          "cache_ttl", "batch_share", "reasoning_share", "monthly_growth")  # fmt: skip
 CANDIDATE = ("model_id", "provider", "tier", "price_usd", "price_basis", "price_scale", "error_rate", "error_low", "error_high",
-             "seconds", "expected_usd")  # fmt: skip
+             "worth", "shared", "seconds", "seconds_low", "seconds_high", "expected_usd")  # fmt: skip
 _BASES = ("catalogue", "samples", "given")
 
 
@@ -40,13 +40,16 @@ class Record:
     basis : str
         Where the error rates came from.
     examples : int
-        How many of your own examples stand behind them.
+        How many of your own examples stand behind them; of samples, those that the choice has in common with its rival.
+    examples_needed, margin : int, float
+        How many the margin takes (how much worse than a rival the choice may be, 0-1); 0 without samples.
     prices : dict
         source, as_of.
     candidates : list of dict
         The models that were compared, per request: price_usd, price_basis ("catalogue", "samples", "given"), price_scale
         (price_usd over the catalogue's price of `workload`: not 1 where a table of requests was filed as its mean, or the
-        price is that of samples; None for a model outside the catalogue), error_rate, error_low, error_high, seconds, expected_usd.
+        price is that of samples; None for a model outside the catalogue), error_rate, error_low, error_high, worth, shared
+        (what the draws are made of: `tierlab.error_rates.Errors`), seconds, seconds_low, seconds_high, expected_usd.
     flips : list of dict
         What would change the choice: what, unit, now, below, below_to, above, above_to, note.
     next_step : int
@@ -72,6 +75,8 @@ class Record:
     second_usd: float
     basis: str
     examples: int
+    examples_needed: int
+    margin: float
     prices: dict
     candidates: list
     flips: list
@@ -110,7 +115,7 @@ def checked(head):
             raise ValueError(unknown("field", name, kinds))
     values = {name: _of_kind(name, head, kind) for name, kind in kinds.items()}
     record = Record(**values)
-    for name in ("error_cost_usd", "second_usd", "tool_calls", "examples"):
+    for name in ("error_cost_usd", "second_usd", "tool_calls", "examples", "examples_needed", "margin"):
         _number(name, values[name])
     if not 0 <= record.error_cost_low <= record.error_cost_usd <= record.error_cost_high < np.inf:
         raise ValueError("error_cost_low, error_cost_usd and error_cost_high are numbers in that order, from 0 up")
@@ -180,11 +185,17 @@ def _check_candidates(record):
                 f"candidate {cited(row['model_id'])}: model_id, provider and tier are text, price_basis one of {_BASES}"
             )
         where = f"candidate {row['model_id']}: "
-        for name in ("price_usd", "price_scale", "seconds", "expected_usd"):
+        for name in ("price_usd", "price_scale", "seconds", "seconds_low", "seconds_high", "expected_usd"):
             if row[name] is not None:
                 _number(where + name, row[name])
         for name in ("error_rate", "error_low", "error_high"):
             _number(where + name, row[name], most=1)
+        _number(where + "worth", row["worth"])
+        if not _is_number(row["shared"]) or not -1 <= row["shared"] <= 1:
+            raise ValueError(f"{where}shared = {row['shared']!r}; a number from -1 to 1 is needed")
+        times = [row[name] for name in ("seconds_low", "seconds", "seconds_high")]
+        if (None in times and times != [None] * 3) or (None not in times and times != sorted(times)):
+            raise ValueError(f"{where}seconds_low, seconds and seconds_high are not in that order")
         if not row["error_low"] <= row["error_rate"] <= row["error_high"]:
             raise ValueError(f"{where}error_low, error_rate and error_high are not in that order")
         if record.second_usd and row["seconds"] is None:

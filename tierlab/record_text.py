@@ -65,7 +65,8 @@ def body(record, found, notes):
         f"# {escaped(record.title)}",
         f"Use **{escaped(record.model_id)}** ({tier}{provider}): decided on {record.decided_on}"
         + (f" by {escaped(record.owner)}" if record.owner else ", with no owner named")
-        + f", to be looked at again by **{record.review_on}** (`python -m tierlab review` with this file).",
+        + f", at prices of {record.prices['as_of']}, to be looked at again by **{record.review_on}** (`python -m tierlab review` with this file)."
+        + (f" It is too close to call against {escaped(' and '.join(found.close[1:]))}." if found.close else ""),
         "## Context", *_context(record),
         "## Options", *_options(record, found),
         "## Decision", escaped(found.reason),
@@ -91,6 +92,8 @@ def _context(record):
     about = f" ({low} to {high})" if low != high else ""
     waiting = f"a second of waiting {usd(record.second_usd)}" if record.second_usd else "waiting costs nothing"
     counted = f", from {record.examples} examples" if record.examples else ""
+    if record.examples_needed:
+        counted += f" (a margin of {100 * record.margin:.3g} points takes {record.examples_needed})"
     return [
         f"Task: {escaped(task)}{rated if record.stakes else ''}.",
         f"Workload: {escaped(work)}{tools}.",
@@ -127,7 +130,7 @@ def _options(record, found):
         )
     )
     out = options.table[options.table["expected_usd"].isna()]
-    aside = [f"{len(table) - _ROWS} dearer models are in the head of this file only"] if len(table) > _ROWS else []
+    aside = [f"{len(table) - _ROWS} more expensive models are in the head of this file only"] if len(table) > _ROWS else []
     aside += [f"{row.model_id} is out of the running: {row.note}" for row in out.itertuples()]
     return lines + ["\n".join(f"- {escaped(line)}" for line in aside)] * bool(aside)
 

@@ -8,10 +8,11 @@ import pandas as pd
 from tierlab.scaling import APPROXIMATE_BAND, daily_cost
 from tierlab.workload import NUMERIC
 
+NO_COST = "no price: the samples have no cost_usd of all its answers, nor tokens that the catalogue prices"
 _WORKLOADS = 16  # workloads drawn from a range: each prices every model
 
 
-def request_prices(names, tiers, workload, prices, *, samples, own_prices, draws, rng, notes):
+def request_prices(names, tiers, workload, prices, *, paid, own_prices, draws, stream, notes):
     """Price of a request on each candidate, at the workload's middle and over its ranges.
 
     Parameters
@@ -21,11 +22,13 @@ def request_prices(names, tiers, workload, prices, *, samples, own_prices, draws
     workload : Workload
         Its ranges are drawn together for all models; the volume cancels.
     prices : Prices
-    samples : DataFrame or None
+    paid : Series or None
+        USD per request by model, as measured in samples: then the workload's tokens price nothing.
     own_prices : mapping of str to float
         USD per request of models that the catalogue does not have.
     draws : int
-    rng : Generator
+    stream : callable
+        Name -> Generator.
     notes : list of str
         Takes what had to be assumed.
 
@@ -40,40 +43,38 @@ def request_prices(names, tiers, workload, prices, *, samples, own_prices, draws
     known = set(prices.frame["model_id"])
     table = pd.DataFrame({"provider": "", "tier": tiers, "note": "", "price_basis": "catalogue", "price_usd": np.nan},
                          index=pd.Index(names, name="model_id"))  # fmt: skip
-    paid = _paid(names, samples)
-    unlisted = [name for name in names if name not in known]
-    if unlisted and paid.notna().all():
-        table["price_basis"], table["price_usd"] = "samples", paid
-        notes.append("the price of a request is what the samples cost on average, for every model: not the workload's tokens")
-        return table, np.tile(paid.to_numpy(), (draws, 1))
-    for name in unlisted:
-        given = own_prices.get(name, paid[name])
-        basis = "given" if name in own_prices else "samples"
-        table.loc[name, ["price_usd", "price_basis"]] = given, basis
-        if np.isnan(given):
-            table.loc[name, "note"] = "no price in the catalogue and no cost in the samples"
-        else:
-            notes.append(
-                f"the price of {name} is {basis if basis == 'given' else 'what its samples cost on average'}, not the workload's tokens"
-            )
     listed = [name for name in names if name in known]
+    _place(listed, prices, table)
+    for name in names if paid is not None else [name for name in names if name not in known]:
+        given = own_prices[name] if name in own_prices else np.nan if paid is None else paid[name]
+        table.loc[name, ["price_usd", "price_basis"]] = given, "given" if paid is None else "samples"
+        if np.isnan(given):
+            table.loc[name, "note"] = NO_COST
+        elif paid is None:
+            notes.append(f"the price of {name} is given, not the workload's tokens")
+    if paid is not None:
+        notes.append("the price of a request is what the samples cost, of each model: not the workload's tokens")
+    table.loc[table["note"].ne(""), "price_usd"] = np.nan
     drawn = np.tile(table["price_usd"].to_numpy(float), (draws, 1))
-    if listed:
+    if listed and paid is None:
         at = [names.index(name) for name in listed]
-        per, flags = _listed_prices(listed, workload, prices, table, rng)
+        per, flags = _listed_prices(listed, workload, prices, table, stream("workload"))
         table.loc[listed, "price_usd"] = per[0]
-        drawn[:, at] = per[rng.integers(1, len(per), draws)] if len(per) > 1 else per[0]
-        rough = np.array(["approximate_price" in flags[name] for name in listed])
-        drawn[:, at] *= np.where(rough, 1 + APPROXIMATE_BAND * rng.uniform(-1, 1, (draws, len(at))), 1.0)
+        drawn[:, at] = per[stream("price").integers(1, len(per), draws)] if len(per) > 1 else per[0]
+        for place, name in zip(at, listed, strict=True):
+            if "approximate_price" in flags[name]:
+                drawn[:, place] *= 1 + APPROXIMATE_BAND * stream(f"price of {name}").uniform(-1, 1, draws)
         notes += _flag_words(flags)
     return table, drawn
 
 
-def _paid(names, samples):
-    """Mean cost of a model's answers in the samples, USD; NaN where it is not known."""
-    if samples is None or "cost_usd" not in samples:
-        return pd.Series(np.nan, index=names)
-    return samples.groupby("model_id", observed=True)["cost_usd"].mean().reindex(names)
+def _place(listed, prices, table):
+    """Provider of each listed model, and a note where it is not sold on the day."""
+    first = prices.by_model.reindex(listed)
+    table.loc[listed, "provider"] = first["provider"]
+    for column, words, out in (("launched_on", "not launched before", first["launched_on"] > prices.as_of),
+                               ("retires_on", "retired on", first["retires_on"] <= prices.as_of)):  # fmt: skip
+        table.loc[first.index[out], "note"] = [f"{words} {day:%Y-%m-%d}" for day in first.loc[out, column]]
 
 
 def _flag_words(flags):
@@ -99,11 +100,6 @@ def _listed_prices(listed, workload, prices, table, rng):
         over = day.index[day["over_window_share"] > 0]
         table.loc[over, "note"] = [f"{day.at[m, 'over_window_share']:.0%} of the requests do not fit its window" for m in over]
         flags = flags or day["flags"].to_dict()
-    first = prices.by_model.reindex(listed)
-    table.loc[listed, "provider"] = first["provider"]
-    for column, words, out in (("launched_on", "not launched before", first["launched_on"] > prices.as_of),
-                               ("retires_on", "retired on", first["retires_on"] <= prices.as_of)):  # fmt: skip
-        table.loc[first.index[out], "note"] = [f"{words} {day:%Y-%m-%d}" for day in first.loc[out, column]]
     per[:, table.loc[listed, "note"].ne("").to_numpy()] = np.nan
     return per, flags
 

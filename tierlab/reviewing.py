@@ -12,6 +12,7 @@ from tierlab.options import INTERVAL, weigh
 from tierlab.record import Record, load_record, workload_of
 
 _ERRORS = ["error_rate", "error_low", "error_high"]
+_TIMES = ["seconds", "seconds_low", "seconds_high"]
 _SAME = 1 + 1e-9  # amounts that differ by less are the same amount
 
 
@@ -77,28 +78,30 @@ def review(record, *, prices=None):
     record = record if isinstance(record, Record) else load_record(record)
     of_today = load_prices("maintained") if prices is None else prices
     prices = until_review(of_today)
-    if prices.as_of < pd.Timestamp(record.decided_on):
-        raise ValueError(f"the prices are of {prices.as_of:%Y-%m-%d}, before the decision of {record.decided_on}")
+    if prices.as_of < pd.Timestamp(record.prices["as_of"]):
+        raise ValueError(f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {record.prices['as_of']}")
     record = _named(record, prices)
     filed = pd.DataFrame(record.candidates).set_index("model_id")
-    filed = filed.astype(dict.fromkeys(["price_usd", "price_scale", *_ERRORS, "seconds", "expected_usd"], float))
+    floats = ["price_usd", "price_scale", *_ERRORS, "worth", "shared", *_TIMES, "expected_usd"]
+    filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
     known = filed.index.isin(prices.frame["model_id"])
     kept_price = filed[~known & (filed["price_basis"] != "catalogue")]["price_usd"].dropna()
     lost = [model for model in filed.index[~known] if model not in kept_price]
-    new = _new_models(filed, prices, record.decided_on)
+    new = _new_models(filed, prices, record.prices["as_of"])
     if len(lost) == len(filed) and not new:
         raise ValueError(f"none of the record's models has a price in {prices.source}: {', '.join(lost)}")
     notes = _notes(record, filed, known, kept_price, lost, prices)
     there = filed.drop(index=lost)
     numbers = pd.concat([there, *(_borrowed(filed, model, *slot, notes) for model, slot in new.items())])
     found = weigh(
-        prices=_scaled(prices, numbers["price_scale"].fillna(filed["price_scale"].mean()).fillna(1.0)),
+        prices=_scaled(prices, numbers["price_scale"].fillna(filed["price_scale"].mean()).fillna(1.0), numbers["price_basis"]),
         workload=workload_of(record),
         models=list(numbers.index),
         own_prices=kept_price.to_dict(),
         error_rates={model: tuple(row) for model, *row in numbers[_ERRORS].itertuples()},
+        spread=numbers[["worth", "shared", "like"]],
         second_usd=record.second_usd,
-        seconds=None if numbers["seconds"].isna().any() else numbers["seconds"].to_dict(),
+        seconds=None if numbers["seconds"].isna().any() else {m: tuple(row) for m, *row in numbers[_TIMES].itertuples()},
         error_cost_usd=(record.error_cost_usd, record.error_cost_low, record.error_cost_high),
     )
     table = found.table.set_index("model_id")
@@ -123,9 +126,9 @@ def _named(record, prices):
     return replace(record, model_id=own(record.model_id), candidates=rows)
 
 
-def _new_models(filed, prices, decided_on):
+def _new_models(filed, prices, as_of):
     """Models of today's lineup that were in none when it was decided, of its providers and tiers: model -> (provider, tier)."""
-    first = max(pd.Timestamp(decided_on), prices.lineups["as_of"].min())
+    first = max(pd.Timestamp(as_of), prices.lineups["as_of"].min())
     if prices.lineups.empty or first > prices.as_of:
         return {}
     old, slots = set(prices.models(first)), prices.lineup().stack().dropna()
@@ -143,17 +146,21 @@ def _borrowed(filed, model, provider, tier, notes):
     peers = peers if len(peers) else filed[filed["tier"] == tier]
     whose = f"those of {peers.index[0]}" if len(peers) == 1 else f"the mean of {', '.join(peers.index)}"
     notes.append(f"{model} is new: its error rate and time are {whose}, until you run examples of your own")
-    numbers = peers[[*_ERRORS, "seconds"]].mean(skipna=False)
+    numbers = peers[[*_ERRORS, "worth", "shared", *_TIMES]].mean(skipna=False)
     numbers["price_scale"] = peers["price_scale"].mean()
-    return pd.DataFrame([numbers], index=[model]).assign(provider=provider, tier=tier)
+    borrowed = {"provider": provider, "tier": tier, "like": peers.index[0], "price_basis": peers["price_basis"].iloc[0]}
+    return pd.DataFrame([numbers], index=[model]).assign(**borrowed)
 
 
-def _scaled(prices, scale):
+def _scaled(prices, scale, basis):
     """A catalogue in which the filed workload costs what was filed, times what the rates have moved (`Record.candidates`)."""
     if scale.eq(1).all():
         return prices
     factor = prices.frame["model_id"].map(scale).fillna(1.0)
-    return replace(prices, frame=prices.frame.assign(**{rate: prices.frame[rate] * factor for rate in RATES}))
+    rough = prices.frame["approximate"] & ~prices.frame["model_id"].isin(basis.index[basis != "catalogue"])
+    return replace(
+        prices, frame=prices.frame.assign(approximate=rough, **{rate: prices.frame[rate] * factor for rate in RATES})
+    )
 
 
 def _notes(record, filed, known, kept_price, lost, prices):

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def router_report(
     score=None,
     share=0.2,
     error_cost_usd=0.0,
+    incomplete="raise",
     folds=5,
     seed=0,
 ):
@@ -74,7 +76,7 @@ def router_report(
     usd_per_mtok : mapping of str to (float, float), optional
         Input and output rate of models that the catalogue lacks, USD per million tokens.
     weak, strong : str, optional
-        By default the cheapest and the dearest model by mean cost.
+        By default the cheapest and the most expensive model by mean cost. With both, the table is checked for these two.
     score : str, optional
         Column with the router's score, higher for the strong model. By default a text router trained out of fold
         where there are prompts, else the length of the prompt.
@@ -82,6 +84,8 @@ def router_report(
         Share 0-1 of requests that may go to the strong model.
     error_cost_usd : float
         What a lost answer costs, US dollars: above 0, what each policy nets is shown as well.
+    incomplete : {"raise", "drop"}
+        Prompts that one of the models has not answered.
     folds, seed : int
 
     Returns
@@ -93,7 +97,8 @@ def router_report(
     ValueError
         If the table cannot be used, a model is unknown, or nothing can rank the prompts.
     """
-    outcomes = load_outcomes(source, prices=prices, usd_per_mtok=usd_per_mtok)
+    named = [weak, strong] if weak and strong else None
+    outcomes = load_outcomes(source, prices=prices, usd_per_mtok=usd_per_mtok, incomplete=incomplete, models=named)
     cost = outcomes.groupby("model_id", observed=True)["cost_usd"].mean().sort_values()
     if (weak is None or strong is None) and cost.isna().any():
         raise ValueError(f"the cost of {cost.index[cost.isna()][0]!r} is not known, so name --weak and --strong yourself")
@@ -121,6 +126,24 @@ def router_report(
     return RouterReport(
         name, router, weak, strong, **tables, curve=curve, band=band, verdict=verdict, error_cost_usd=error_cost_usd
     )
+
+
+# What Python's errors advise, in the words of the command.
+_FLAGS = {
+    "incomplete='drop' leaves": "--drop-incomplete leaves",
+    "give prices= to work": "give --prices to work",
+    "give prices to load_outcomes": "give --prices or --usd-per-mtok",
+    "unknown model or tier": "unknown model",
+}
+
+
+def in_flags(text, *, both):
+    """An error of `router_report` in the words of the command `route`; `both` models were named or not."""
+    lacks = "lack an answer" in text
+    for python, flag in _FLAGS.items():
+        text = text.replace(python, flag)
+    text = re.sub(r"give usd_per_mtok=\{'(.*?)': \(input, output\)\}", r"give --usd-per-mtok '\1' IN OUT", text)
+    return text + ("; or name two models with --weak and --strong" if lacks and not both else "")
 
 
 def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):

@@ -12,9 +12,10 @@ from tierlab.buckets import TOKEN_COLUMNS
 from tierlab.core.untrusted import regular, shown, unguarded
 from tierlab.examples import Example
 from tierlab.names import unknown
-from tierlab.outcome_table import note
+from tierlab.outcome_table import NEEDED, note
 from tierlab.paths import DATA
 from tierlab.providers import ANSWERED
+from tierlab.scored import scored_rows
 from tierlab.scorers.code import ISOLATIONS, isolation
 from tierlab.scoring import ToolCall, Unscored, score_example
 from tierlab.store import packed, read
@@ -36,7 +37,7 @@ _TEXTS = (
 
 
 def load_samples(source):
-    """The samples table of a store, of a CSV or Parquet file that was written from one, or of the kit's own recording.
+    """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
 
     Parameters
     ----------
@@ -63,9 +64,10 @@ def load_samples(source):
         texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
         read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
         table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
-        for column in ("prompt_id", "model_id", "status"):
+        for column in NEEDED:
             if column not in table:
-                raise ValueError(f"{path}: column {column!r} is missing; a samples table has {', '.join(SAMPLE_COLUMNS)}")
+                raise ValueError(f"{path}: column {column!r} is missing; needed are {', '.join(NEEDED)}")
+        table = table if "status" in table else table.assign(status="ok")
         return table.assign(source=table["source"].replace("measured", "recorded")) if "source" in table else table
     return samples_table(path, [key for (key,) in read(path, "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid")], {})
 
@@ -105,10 +107,11 @@ def account(store):
 def as_outcomes(samples):
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
-    Rows without a score (a failure of the service, a truncated answer) are set aside and counted in `provenance`;
+    Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
+    `tierlab.scored.scored_rows`) are set aside and counted in `provenance`;
     `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
     """
-    scored = samples[samples["score"].notna()]
+    scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
     means = {c: "mean" for c in ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS) if c in scored}
     firsts = {c: "first" for c in ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance") if c in scored}
     table = scored.groupby(["prompt_id", "model_id"], sort=False, observed=True, dropna=False).agg(means | firsts).reset_index()

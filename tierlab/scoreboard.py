@@ -8,7 +8,7 @@ import pandas as pd
 from tierlab.evaluation import bootstrap
 from tierlab.intervals import mean_interval
 from tierlab.providers import ANSWERED, IN_DOUBT
-from tierlab.scored import NON_ANSWERS, NOT_SENT, example_scores, right_or_wrong, tally
+from tierlab.scored import NOT_SENT, example_scores, right_or_wrong, tally
 
 
 def quality_by_model(rows, models, confidence):
@@ -28,7 +28,7 @@ def _quality(rows, model, confidence):
         "answers": int((~aside).sum()),
         "set_aside": int(aside.sum()),
         "set_aside_as": tally(own["aside"][aside]),
-        "non_answers": tally(own["status"][own["status"].isin(NON_ANSWERS)]),
+        "non_answers": tally(own["status"][own["status"].ne("ok") & own["score"].notna()]),
         **{"score": examples["score"].mean(), "low": low, "high": high, "method": method},
     }
 

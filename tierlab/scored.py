@@ -7,10 +7,12 @@ import pandas as pd
 
 from tierlab.buckets import one_of, plain, refuse
 from tierlab.names import unknown
-from tierlab.providers import ANSWERED, FAILURES
+from tierlab.providers import ANSWERED, FAILURES, IN_BATCH
 
 NON_ANSWERS = ("refused", "empty", "content_filter")  # paid for, and the user got nothing: a score of 0
 NOT_SENT = ("over_budget", "not_recorded", "not_sent")  # cost nothing
+NOT_ASKED = (*NOT_SENT, IN_BATCH)
+MOSTLY = 0.5  # share of a model's calls above which those without a usable answer are its own wrong answers
 STATUSES = tuple(dict.fromkeys((*ANSWERED, *FAILURES, *NOT_SENT, "error")))  # "error": of an outcomes table
 
 
@@ -37,6 +39,12 @@ def scored_rows(samples, *, truncated="set_aside"):
     ValueError
         For a missing column, a status that is not known, a score that is no number from 0 to 1, an example in
         two groups, or two rows for one example, model and repeat.
+
+    Notes
+    -----
+    A model of which more than half of the calls brought no usable answer (cut off or failed) is judged as failing: those
+    calls score 0, whatever `truncated` says. Set aside, they would leave the few examples that it happened to manage.
+    Where every model fails like that, nothing is known about any, and all stay set aside.
     """
     one_of("truncated", truncated, ("set_aside", "wrong"))
     for column in ("prompt_id", "model_id", "score"):
@@ -61,6 +69,12 @@ def scored_rows(samples, *, truncated="set_aside"):
             f"{first['model_id']!r}, repeat {plain(first['repeat'])!r}; several answers need a column 'repeat' that counts them"
         )
     rows["score"], rows["aside"] = _scores(samples, rows["status"], truncated)
+    asked = ~rows["status"].isin(NOT_ASKED)
+    failed = asked & ~rows["aside"].isin(["", "unscored"])
+    failing = failed.astype(float).where(asked).groupby(rows["model_id"]).mean().dropna() > MOSTLY
+    if not failing.all():
+        wrong = failed & rows["model_id"].isin(failing.index[failing])
+        rows["score"], rows["aside"] = rows["score"].mask(wrong, 0.0), rows["aside"].mask(wrong, "")
     rows["cluster"] = _clusters(rows)
     for column in ("cost_usd", "ttft_s", "end_to_end_s", "tokens_per_s"):
         rows[column] = pd.to_numeric(rows[column]) if column in rows else np.nan
@@ -89,7 +103,82 @@ def paired(rows, candidate, reference):
 def example_scores(rows, model):
     """Mean score, number of scored repeats and cluster of every example that a model answered, in the table's order."""
     groups = rows[(rows["model_id"] == model) & rows["score"].notna()].groupby("prompt_id", sort=False, observed=True)
-    return groups.agg(score=("score", "mean"), repeats=("score", "size"), cluster=("cluster", "first"))
+    return pd.DataFrame({"score": groups["score"].mean(), "repeats": groups.size(), "cluster": groups["cluster"].first()})
+
+
+def mostly_failing(rows):
+    """Models of a `scored_rows` table of which most calls brought no answer and count as wrong: model -> their counts."""
+    lost = rows["status"].ne("ok") & rows["score"].notna()
+    share = lost.groupby(rows["model_id"], sort=False).mean()
+    return {model: tally(rows["status"][lost & (rows["model_id"] == model)]) for model in share.index[share > MOSTLY]}
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What each model got wrong and cost per request, measured against one of them, the anchor.
+
+    Attributes
+    ----------
+    table : DataFrame
+        By model: examples (that it and the anchor both have a score on; of the anchor, those that it shares with any
+        other), error_rate (0-1), cost_usd (US dollars per request); NaN where nothing is known.
+    influence : ndarray, shape (groups, models)
+        What each group of examples adds to a model's error rate: the sum of squares of a column is the variance of its
+        rate, and that of products of two columns their covariance.
+    """
+
+    table: pd.DataFrame
+    influence: np.ndarray
+
+
+def levels(rows, models, anchor):
+    """Error rate and cost of each model of a `scored_rows` table, pair by pair with the anchor.
+
+    A candidate's gap to the anchor in errors, and its ratio to it in cost, are those on the examples that both have a score
+    on; they are put on the anchor's own level. So a model with few answers takes no example away from the others, and of
+    two models, or where all have answered all, these are the plain means on the common examples.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+    models : sequence of str
+    anchor : str
+        One of them.
+
+    Returns
+    -------
+    Levels
+    """
+    answered = rows["status"].isin(ANSWERED)
+    spent = rows["cost_usd"].where(answered, rows["cost_usd"].fillna(0.0))  # a failed call may be free, an answer is not
+    parts = {"prompt": pd.factorize(rows["prompt_id"])[0], "cost": spent, "unknown": spent.isna(), "answers": answered}
+    sums = rows.assign(**parts).groupby(["prompt", "model_id"], observed=True)
+    sums = sums.agg({"cost": "sum", "unknown": "any", "answers": "sum", "score": "mean"})
+    cost = (
+        (sums["cost"] / sums["answers"].clip(lower=1)).mask(sums["unknown"]).unstack().reindex(columns=models).to_numpy(float)
+    )
+    wrong = 1 - sums["score"].unstack().reindex(columns=models).to_numpy(float)
+    cluster = rows.drop_duplicates("prompt_id")["cluster"].to_numpy()
+    at = list(models).index(anchor)
+    seen = np.isfinite(wrong) & np.isfinite(wrong[:, [at]])
+    if len(models) > 1:
+        seen[:, at] = np.delete(seen, at, axis=1).any(axis=1)
+    own, table, influence = seen[:, at], [], np.zeros((cluster.max() + 1, len(models)))
+    for place in range(len(models)):
+        both, n = seen[:, place], int(seen[:, place].sum())
+        if not n:
+            table.append((0, np.nan, np.nan))
+            continue
+        rate = wrong[both, place].mean() + (wrong[own, at].mean() - wrong[both, at].mean())
+        ratio = cost[own, at].mean() / cost[both, at].mean() if cost[both, at].sum() > 0 else np.nan
+        usd = cost[both, place].mean() * (ratio if np.isfinite(ratio) else 1.0)
+        table.append((n, min(1.0, max(0.0, rate)), usd))
+        gap = wrong[both, place] - wrong[both, at]
+        np.add.at(influence[:, place], cluster[own], (wrong[own, at] - wrong[own, at].mean()) / own.sum())
+        np.add.at(influence[:, place], cluster[both], (gap - gap.mean()) / n)
+    columns = ["examples", "error_rate", "cost_usd"]
+    return Levels(pd.DataFrame(table, columns=columns, index=pd.Index(models, name="model_id")), influence)
 
 
 def right_or_wrong(examples):

@@ -113,12 +113,14 @@ class DecisionChecklist(Explorer):
         By default the first of the lineup.
     folder : path
         Where records are filed; a relative one starts at the top of the repository.
+    decided_on : date, optional
+        The day on which they are filed; by default the day on which the button is pressed.
     """
 
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
 
-    def __init__(self, prices, *, provider=None, folder="decisions"):
-        self.prices, self._tasks = prices, load_tasks()
+    def __init__(self, prices, *, provider=None, folder="decisions", decided_on=None):
+        self.prices, self.decided_on, self._tasks = prices, decided_on, load_tasks()
         providers = list(prices.lineup().index)
         tasks = [(row["name"], name) for name, row in self._tasks.iterrows()]
         line, usual = {"continuous_update": False, **WIDE}, {"min": 0, "max": 100_000, **WIDE}
@@ -199,6 +201,7 @@ class DecisionChecklist(Explorer):
             best = self.found.table.iloc[0]
             day = best["expected_usd"] * self.controls["requests_per_day"].value
             said = f"{self.found.tier}: {self.found.model_id}, {usd(best['expected_usd'])} a request all in, {usd(day)} a day"
+            said += f"; too close to call against {' and '.join(self.found.close[1:])}" if self.found.close else ""
             self.headline.value = f"<strong>{html.escape(said)}</strong>"
 
     def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
@@ -252,7 +255,7 @@ class DecisionChecklist(Explorer):
                 raise ValueError(self.summary)
             folder = Path(self.folder.value)
             path = tl.file_record(self.found, folder if folder.is_absolute() else paths.ROOT / folder,
-                                  title=self.title.value, owner=self.owner.value, replace=self.replace.value)  # fmt: skip
+                                  title=self.title.value, owner=self.owner.value, decided_on=self.decided_on, replace=self.replace.value)  # fmt: skip
             text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
             said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
             self.filed.value = said + mistune.create_markdown(escape=True, plugins=["table", "task_lists"])(text)
