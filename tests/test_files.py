@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import nbformat
@@ -15,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import tierlab as tl
 from tests.servers import ROOT
+from tierlab import paths
 from tierlab.__main__ import main
 from tierlab.core.files import MANIFEST, write_whole
 from tierlab.workshop import build
@@ -376,23 +378,52 @@ class TestRecords:
 
     def test_of_many_at_once_exactly_one_is_filed(self, tmp_path):
         found = tl.recommend(task="customer_support", error_cost_usd=0.5)
-        barrier, filed = threading.Barrier(8), []
+        barrier, filed = threading.Barrier(8, timeout=60), []
 
         def file(n):
-            barrier.wait()
-            try:
-                tl.file_record(found, tmp_path / "a.md", title=f"number {n}")
-                filed.append(f"number {n}")
-            except FileExistsError:
-                pass
+            for turn in range(10):
+                barrier.wait()
+                with suppress(FileExistsError):
+                    filed.append(
+                        (turn, tl.load_record(tl.file_record(found, tmp_path / f"{turn}.md", title=f"number {n}")).title)
+                    )
 
         threads = [threading.Thread(target=file, args=(n,)) for n in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert filed == [tl.load_record(tmp_path / "a.md").title]
-        assert os.listdir(tmp_path) == ["a.md"]  # noqa: PTH208
+        assert sorted(filed) == [(turn, tl.load_record(tmp_path / f"{turn}.md").title) for turn in range(10)]
+        assert sorted(os.listdir(tmp_path)) == [f"{turn}.md" for turn in range(10)]  # noqa: PTH208
+
+
+class TestRun:
+    def test_a_clone_is_no_folder_for_its_own_report(self, tmp_path, monkeypatch, capsys):
+        """`run --out .` where the notebooks lie: the kit's, a person's own, and pages of another program."""
+        for name in ("01_kit", "my"):
+            notebook(tmp_path / "notebooks" / f"{name}.ipynb")
+        (tmp_path / "page.html").write_text("mine")
+        monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+        monkeypatch.chdir(tmp_path)
+        before = snapshot(tmp_path)
+        for words in (["run"], ["run", "notebooks/my.ipynb"], ["run", "01_kit"]):
+            for force in ([], ["--force"]):
+                assert main([*words, "--out", ".", *force]) == 2
+                assert "is an input of this command" in capsys.readouterr().err
+                assert snapshot(tmp_path) == before
+
+    def test_pages_of_an_earlier_run_go_and_those_of_others_stay(self, tmp_path, monkeypatch):
+        kit, out = tmp_path / "notebooks", tmp_path / "out"
+        for name in ("01_first", "02_second"):
+            notebook(kit / f"{name}.ipynb", "1")
+        monkeypatch.setattr(paths, "NOTEBOOKS", kit)
+        assert main(["run", "--out", str(out)]) == 0
+        (out / "mine.html").write_text("mine")
+        (out / "notebooks" / "mine.ipynb").write_text("mine")
+        (kit / "01_first.ipynb").unlink()
+        assert main(["run", "--out", str(out)]) == 0
+        kept = {"02_second.html", "index.html", "mine.html", "notebooks/02_second.ipynb", "notebooks/mine.ipynb", MANIFEST}
+        assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == kept
 
 
 class TestQuarter:
