@@ -145,7 +145,7 @@ def analyse(
     period = _period(quarter)
     start, end = period.start_time, period.end_time.normalize()
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
-        raise ValueError(f"the budget is {budget_usd!r}; US dollars above 0 are needed")
+        raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
     daily = cube.daily[cube.daily["day"].between(start, end)]
     if daily.empty or not daily["cost_usd"].sum() > 0:
         held = ", ".join(sorted(cube.daily["day"].dt.to_period("Q").astype(str).unique())) or "nothing"

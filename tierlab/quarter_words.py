@@ -71,7 +71,7 @@ def table(frame, columns=None, *, missing=""):
     ----------
     frame : DataFrame
     columns : mapping of str to str, optional
-        Which columns, in order, under which heading; those that are not there are left out.
+        Which columns, in order, under which heading; those that are not there, or hold nothing but "", are left out.
     missing : str
         What the section needs, shown where the table is empty.
     """
@@ -80,7 +80,7 @@ def table(frame, columns=None, *, missing=""):
         note = f'<p class="note">{_text(words)}</p>'
         return display({"text/html": note, "text/plain": words}, raw=True)
     columns = {name: name for name in frame} if columns is None else columns
-    names = [name for name in columns if name in frame]
+    names = [name for name in columns if name in frame and not frame[name].astype(object).eq("").all()]
     shown = pd.DataFrame({name: [_cell(name, value) for value in frame[name]] for name in names})
     shown.columns = [columns[name] for name in names]
     head = "".join(f"<th>{_text(name)}</th>" for name in shown)
