@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tierlab import paths
 from tierlab.catalog import load_prices
-from tierlab.core.untrusted import read_text
+from tierlab.core.untrusted import read_text, regular
 from tierlab.cube import Cube, build_cube
 from tierlab.engine import files_of
 from tierlab.names import TIERS, unknown
@@ -139,7 +139,7 @@ def _located(name, value, names):
     for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT):
         path = place / given
         if path.exists() or (has_magic(str(given)) and glob(str(path), recursive=True)):  # noqa: PTH207 - as `readers.files`
-            return str(path.absolute())
+            return str(regular(path).absolute())
     also = f" (nor one of {', '.join(names)})" if names else ""
     raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
 
