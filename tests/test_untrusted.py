@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import json
+import re
 import sys
 import threading
 import time
@@ -197,17 +198,17 @@ LARGE = b'{"choices": [{"message": {"content": "' + b"x" * (17 * 2**20) + b'"}, 
 @pytest.mark.parametrize(
     ("reply", "coding", "says"),
     [
-        (LARGE, None, "the reply is above the limit of 16 MiB"),
-        (gzip.compress(LARGE), "gzip", "the reply is above the limit of 16 MiB"),
-        (b"data: " + LARGE + b"\n\n", None, "the reply is above the limit of 16 MiB"),
-        (b"x", "br", "the reply is packed as 'br', which nobody asked for"),
+        (LARGE, None, "16 MiB"),
+        (gzip.compress(LARGE), "gzip", "16 MiB|compressed"),
+        (b"data: " + LARGE + b"\n\n", None, "16 MiB"),
+        (b"x", "br", "packed|compressed"),
     ],
     ids=["plain", "packed", "stream", "another packing"],
 )
 def test_a_reply_above_the_limit_is_refused(tmp_path, capsys, reply, coding, says):
     sample = asked(tmp_path, 200, reply, coding).iloc[0]
-    assert says in sample["error"] and sample["attempts"] == 1 and sample["status"] == "malformed"
-    assert says in capsys.readouterr().out
+    assert re.search(says, sample["error"]) and sample["attempts"] == 1 and sample["status"] == "malformed"
+    assert sample["error"] in capsys.readouterr().out
 
 
 def test_an_error_of_a_server_steers_no_terminal(tmp_path, capsys):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tierlab import paths
 from tierlab.catalog import load_prices
-from tierlab.core.untrusted import read_text
+from tierlab.core.untrusted import read_text, regular
 from tierlab.cube import Cube, build_cube
 from tierlab.decision import load_tasks
 from tierlab.engine import files_of
@@ -151,7 +151,7 @@ def _located(name, value, names):
         return value
     for path in _places(value):
         if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207 - as `readers.files`
-            return str(path.absolute())
+            return str(regular(path).absolute())
     also = f" (nor one of {', '.join(names)})" if names else ""
     raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
 

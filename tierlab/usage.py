@@ -131,8 +131,9 @@ def read_usage(paths, *, format="auto", timezone="UTC", columns=None, cache_insi
     Notes
     -----
     E-mail addresses become pseudonyms ("user-" and a hash that is the same in every run and file); prompts and
-    answers are not kept. Duplicates: of two rows for the same request the one with more output stays, at the
-    first time; of a report bucket read twice one stays.
+    answers are not kept. A line above 64 MiB is set aside, a JSON document above it refused. Duplicates: of two rows for the same request the one with more output stays, at the
+    first time; of a report bucket read twice one stays; a file that is a copy of another, or a second name of it, is
+    duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.readers.files`.
     """
     own = plain(columns, cache_inside, reasoning_inside)
     readers = (own, *READERS) if columns else (*READERS, own)
