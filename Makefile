@@ -66,7 +66,7 @@ refresh: $(READY)  ## rewrite the stored outputs of the notebooks and figures/
 	@$(BIN)/python -m tierlab refresh
 
 lint: $(READY)  ## check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 requirements: $(READY)  ## recompile requirements.txt from the ranges in pyproject.toml
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet "$(UV)"

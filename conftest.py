@@ -11,9 +11,13 @@ pytest_plugins = ["tests.servers"]
 collect_ignore_glob = ["notebooks/workshop/exercises/*"]
 
 # A shell's background job, `nohup` or a runner hands down ignored and blocked signals, which tests and their processes need.
-for number in signal.valid_signals() - {getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFSZ")}:  # Python's own
+for number in signal.valid_signals() - {
+    getattr(signal, name, None) for name in ("SIGPIPE", "SIGXFSZ")
+}:  # Python's own
     if signal.getsignal(number) == signal.SIG_IGN:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 if hasattr(signal, "pthread_sigmask"):
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

@@ -63,7 +63,10 @@ class Service:
             if isinstance(refused, Exception):
                 raise refused
             return refused
-        self.made.append({"id": f"batch_{len(self.made)}", "lines": lines, "looks": 0, "at": datetime.now(UTC)} | more)
+        self.made.append(
+            {"id": f"batch_{len(self.made)}", "lines": lines, "looks": 0, "at": datetime.now(UTC)}
+            | more
+        )
         return answer(self.shown(self.made[-1]))
 
     def batch(self, batch_id):
@@ -78,10 +81,14 @@ class Service:
         return batch["looks"] >= 2 and not self.stays
 
     def fate(self, line):
-        return next((fate for word, fate in self.fates.items() if word in json.dumps(line)), "succeeded")
+        return next(
+            (fate for word, fate in self.fates.items() if word in json.dumps(line)), "succeeded"
+        )
 
     def results(self, batch):
-        return [self.result(line) for line in reversed(batch["lines"]) if self.fate(line) != "missing"]
+        return [
+            self.result(line) for line in reversed(batch["lines"]) if self.fate(line) != "missing"
+        ]
 
 
 class Anthropic(Service):
@@ -95,13 +102,18 @@ class Anthropic(Service):
         if not batch_id:
             for batch in self.made:  # time goes on while one looks through the list
                 batch["looks"] += 1
-            return answer({"data": [self.shown(batch) for batch in reversed(self.made)], "has_more": False})
+            return answer(
+                {"data": [self.shown(batch) for batch in reversed(self.made)], "has_more": False}
+            )
         if batch_id.endswith("/results"):
             return jsonl(self.results(self.batch(batch_id.removesuffix("/results"))))
         return self.look(batch_id)
 
     def shown(self, batch):
-        ended, counts = self.ended(batch), dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+        ended, counts = (
+            self.ended(batch),
+            dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0),
+        )
         url = f"{self.site}/v1/messages/batches/{batch['id']}/results"
         at = batch["at"].isoformat()
         return {
@@ -126,30 +138,57 @@ class Anthropic(Service):
         result = {"type": "succeeded", "message": message}
         if fate in kinds:
             error = dict(zip(("type", "message"), kinds[fate], strict=True))
-            result = {"type": "errored", "error": {"type": "error", "request_id": "req_1", "error": error}}
+            result = {
+                "type": "errored",
+                "error": {"type": "error", "request_id": "req_1", "error": error},
+            }
         elif fate in stops:
             result["message"] = message | {"stop_reason": stops[fate]}
         elif fate in ("expired", "canceled"):
             result = {"type": fate}
-        return {"custom_id": "nobody" if fate == "stranger" else line["custom_id"], "result": result}
+        return {
+            "custom_id": "nobody" if fate == "stranger" else line["custom_id"],
+            "result": result,
+        }
 
 
 class OpenAI(Service):
-    model, key, asked_in, live, endpoint = "gpt-6-luna", "custom_id", "body", "/v1/responses", "/v1/responses"
+    model, key, asked_in, live, endpoint = (
+        "gpt-6-luna",
+        "custom_id",
+        "body",
+        "/v1/responses",
+        "/v1/responses",
+    )
     ends_as = "completed"
 
     def route(self, method, path, request):
         if (method, path) == ("POST", "/v1/files"):
             content = re.search(rb'(\{"custom_id".*\})\n', request.content, re.DOTALL)[1]
-            self.uploads[f"file-{len(self.uploads)}"] = [json.loads(line) for line in content.split(b"\n")]
-            shown = {"object": "file", "purpose": "batch", "bytes": 1, "created_at": 1, "filename": "x", "status": "processed"}
+            self.uploads[f"file-{len(self.uploads)}"] = [
+                json.loads(line) for line in content.split(b"\n")
+            ]
+            shown = {
+                "object": "file",
+                "purpose": "batch",
+                "bytes": 1,
+                "created_at": 1,
+                "filename": "x",
+                "status": "processed",
+            }
             return answer(shown | {"id": list(self.uploads)[-1]})
         if (method, path) == ("POST", "/v1/batches"):
             body = json.loads(request.content)
             assert body["endpoint"] == self.endpoint and body["completion_window"] == "24h"
             return self.make(self.uploads[body["input_file_id"]], metadata=body["metadata"])
         if path == "/v1/batches":
-            return answer({"object": "list", "data": [self.shown(b) for b in reversed(self.made)], "has_more": False})
+            return answer(
+                {
+                    "object": "list",
+                    "data": [self.shown(b) for b in reversed(self.made)],
+                    "has_more": False,
+                }
+            )
         if found := re.fullmatch("/v1/files/(.*)-(out|err)/content", path):
             results = self.results(self.batch(found[1]))
             return jsonl([one for one in results if bool(one["error"]) == (found[2] == "err")])
@@ -180,7 +219,10 @@ class OpenAI(Service):
             status, kind, text = refusals[fate]
             body = {"error": {"type": kind, "message": text, "code": None, "param": None}}
         if fate in ("expired", "canceled"):
-            error = {"code": {"expired": "batch_expired", "canceled": "batch_cancelled"}[fate], "message": fate}
+            error = {
+                "code": {"expired": "batch_expired", "canceled": "batch_cancelled"}[fate],
+                "message": fate,
+            }
         name = "nobody" if fate == "stranger" else line["custom_id"]
         response = None if error else {"status_code": status, "request_id": "req_1", "body": body}
         return {"id": "batch_req_1", "custom_id": name, "response": response, "error": error}
@@ -205,7 +247,11 @@ class OpenAIChat(OpenAI):
 
     def good(self, fate):
         stop = {"truncated": "length", "no_end": None}.get(fate, "stop")
-        said = {"content": None, "refusal": "I will not."} if fate == "refused" else {"content": "Paris"}
+        said = (
+            {"content": None, "refusal": "I will not."}
+            if fate == "refused"
+            else {"content": "Paris"}
+        )
         return {
             "id": "c", "object": "chat.completion", "created": 1, "model": self.model,
             "choices": [{"index": 0, "finish_reason": stop, "message": {"role": "assistant"} | said}],
@@ -220,14 +266,24 @@ class Google(Service):
     def route(self, method, path, request):
         if path.startswith("/upload/"):
             return answer(
-                {}, **{"x-goog-upload-url": "https://generativelanguage.googleapis.com/put", "x-goog-upload-status": "active"}
+                {},
+                **{
+                    "x-goog-upload-url": "https://generativelanguage.googleapis.com/put",
+                    "x-goog-upload-status": "active",
+                },
             )
         if path == "/put":
-            self.uploads[f"files/{len(self.uploads)}"] = [json.loads(line) for line in request.content.split(b"\n") if line]
-            return answer({"file": {"name": list(self.uploads)[-1]}}, **{"x-goog-upload-status": "final"})
+            self.uploads[f"files/{len(self.uploads)}"] = [
+                json.loads(line) for line in request.content.split(b"\n") if line
+            ]
+            return answer(
+                {"file": {"name": list(self.uploads)[-1]}}, **{"x-goog-upload-status": "final"}
+            )
         if path.endswith(":batchGenerateContent"):
             batch = json.loads(request.content)["batch"]
-            return self.make(self.uploads[batch["inputConfig"]["fileName"]], name=batch["displayName"])
+            return self.make(
+                self.uploads[batch["inputConfig"]["fileName"]], name=batch["displayName"]
+            )
         if found := re.search("/files/(batch_.*)-out:download", path):
             return jsonl(self.results(self.batch(found[1])))
         if path.endswith("/batches"):
@@ -236,7 +292,10 @@ class Google(Service):
 
     def shown(self, batch):
         ended = self.ended(batch)
-        about = {"displayName": batch["name"], "state": "BATCH_STATE_SUCCEEDED" if ended else "BATCH_STATE_RUNNING"}
+        about = {
+            "displayName": batch["name"],
+            "state": "BATCH_STATE_SUCCEEDED" if ended else "BATCH_STATE_RUNNING",
+        }
         if ended:
             about["output"] = {"responsesFile": f"files/{batch['id']}-out"}
         return {"name": f"batches/{batch['id']}", "metadata": about}
@@ -255,6 +314,13 @@ class Google(Service):
             return {"key": key, "error": {"code": code, "message": text}}
         finish = {"truncated": "MAX_TOKENS", "refused": "SAFETY"}.get(fate, "STOP")
         candidate = {"content": {"role": "model", "parts": [{"text": "Paris"}]}, "index": 0}
-        usage = {"promptTokenCount": INPUT, "candidatesTokenCount": OUTPUT, "totalTokenCount": INPUT + OUTPUT}
+        usage = {
+            "promptTokenCount": INPUT,
+            "candidatesTokenCount": OUTPUT,
+            "totalTokenCount": INPUT + OUTPUT,
+        }
         found = candidate | ({} if fate == "no_end" else {"finishReason": finish})
-        return {"key": key, "response": {"candidates": [found], "usageMetadata": usage, "modelVersion": self.model}}
+        return {
+            "key": key,
+            "response": {"candidates": [found], "usageMetadata": usage, "modelVersion": self.model},
+        }

@@ -23,17 +23,24 @@ from bs4 import BeautifulSoup
 from matplotlib.image import imread
 
 from tests.servers import _end, _free_port, _start, listening, tail
-from tierlab import paths
+from tierlab.core import paths
 
 APP = paths.NOTEBOOKS / "app"
 WAIT_S = 120  # for a busy machine; nothing waits this long where all is well
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "docmanager-extension/plugin": {"autosave": False},  # else a slow run is saved, and looks as if it wrote its notebook
+    "docmanager-extension/plugin": {
+        "autosave": False
+    },  # else a slow run is saved, and looks as if it wrote its notebook
 }
 ERRORS = "[data-mime-type='application/vnd.jupyter.error'], .jupyter-widgets-error-widget"
-BOXES = ".widget-vbox:has(> .widget-box > img.widget-image)"  # a control with all that belongs to it
-FIGURE, WORDS = "> .widget-box > img.widget-image", "> .widget-box > .widget-html .widget-html-content"
+BOXES = (
+    ".widget-vbox:has(> .widget-box > img.widget-image)"  # a control with all that belongs to it
+)
+FIGURE, WORDS = (
+    "> .widget-box > img.widget-image",
+    "> .widget-box > .widget-html .widget-html-content",
+)
 STATE = """box => Object.fromEntries([...box.querySelectorAll(".widget-inline-hbox")].map(part => [
     part.querySelector("label").textContent,
     [[...part.querySelectorAll("option:checked")].map(option => option.index),
@@ -48,11 +55,26 @@ BYTES = """async image => {
 @contextmanager
 def serving(*command, folder, **env):
     """Run a Jupyter server on a free port until the block ends; its address."""
-    own = {name: folder / name.lower() for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    own |= {name: os.environ[name] for name in os.environ if name.startswith(("IPY", "TIERLAB", "PYTHONHASH"))} | env
+    own = {
+        name: folder / name.lower()
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    own |= {
+        name: os.environ[name]
+        for name in os.environ
+        if name.startswith(("IPY", "TIERLAB", "PYTHONHASH"))
+    } | env
     for attempt in range(3):  # another process can take the port in between
         port, log = _free_port(), folder / f"{attempt}.log"
-        process = _start(["env", *(f"{name}={value}" for name, value in own.items()), *command, f"--port={port}"], log)
+        process = _start(
+            [
+                "env",
+                *(f"{name}={value}" for name, value in own.items()),
+                *command,
+                f"--port={port}",
+            ],
+            log,
+        )
         deadline = time.monotonic() + WAIT_S
         try:
             while process.poll() is None and time.monotonic() < deadline:
@@ -93,7 +115,10 @@ def serving_lab(notebooks):
             file = folder / "settings" / "@jupyterlab" / f"{key}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(value))
-        own = {"JUPYTERLAB_SETTINGS_DIR": folder / "settings", "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces"}
+        own = {
+            "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+        }
         options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
         options += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={notebooks}"]
         with serving(sys.executable, "-m", "jupyter", "lab", *options, folder=folder, **own) as url:
@@ -104,8 +129,17 @@ def serving_lab(notebooks):
 def serving_app():
     """The page of `make app`: its address."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "voila", APP / "tierlab.ipynb", "--no-browser", "--Voila.port_retries=0"]
-        with serving(*command, folder=Path(folder), JUPYTER_PATH=APP, JUPYTER_CONFIG_PATH=APP) as url:
+        command = [
+            sys.executable,
+            "-m",
+            "voila",
+            APP / "tierlab.ipynb",
+            "--no-browser",
+            "--Voila.port_retries=0",
+        ]
+        with serving(
+            *command, folder=Path(folder), JUPYTER_PATH=APP, JUPYTER_CONFIG_PATH=APP
+        ) as url:
             yield url
 
 
@@ -134,7 +168,9 @@ class Panel:
 
     def part(self, control):
         """The page's element of one of the twin's controls, found by its label."""
-        label = self.page.locator("label").filter(has_text=re.compile(f"^{re.escape(control.description)}$"))
+        label = self.page.locator("label").filter(
+            has_text=re.compile(f"^{re.escape(control.description)}$")
+        )
         return self.box.locator(".widget-inline-hbox").filter(has=label).first
 
     def shown(self, control):
@@ -167,13 +203,17 @@ class Panel:
         while True:  # the values as well: the kernel may move one control in answer to another
             for name, value in self.values().items():
                 self.twin.controls[name].value = value
-            expected = "".join(BeautifulSoup(self.twin.text.value, "html.parser").get_text().split())
+            expected = "".join(
+                BeautifulSoup(self.twin.text.value, "html.parser").get_text().split()
+            )
             said = "".join(self.text().split()) == expected
             if said and alike(self.picture(), bytes(self.twin.image.value)):
                 return
             if time.monotonic() > end:
                 text = " ".join(self.text().split())
-                raise AssertionError(f"{'another picture' if said else 'another text'}: {text}\nexpected: {self.twin!r}")
+                raise AssertionError(
+                    f"{'another picture' if said else 'another text'}: {text}\nexpected: {self.twin!r}"
+                )
             self.page.wait_for_timeout(50)
 
     def text(self):
@@ -187,7 +227,10 @@ class Panel:
         """The numbers beside the figure, as the page shows them; empty where there are none."""
         tables = self.box.locator(WORDS).last.locator("table")
         html = tables.first.evaluate("table => table.outerHTML") if tables.count() else ""
-        rows = [[cell.get_text(strip=True) for cell in row(["td", "th"])] for row in BeautifulSoup(html, "html.parser")("tr")]
+        rows = [
+            [cell.get_text(strip=True) for cell in row(["td", "th"])]
+            for row in BeautifulSoup(html, "html.parser")("tr")
+        ]
         return pd.DataFrame(rows[1:], columns=rows[0]) if rows else pd.DataFrame()
 
     def move(self, name, by):
@@ -206,13 +249,22 @@ class Panel:
             self.page.keyboard.type(str(control.value + 40))
             self.page.keyboard.press("Enter")
         elif isinstance(control, ipywidgets.Dropdown):
-            other = next(place for place, (_, value) in enumerate(options(control)) if value != self.shown(control))
-            part.locator("select").select_option(index=other)  # the open list is the system's: no page can click there
+            other = next(
+                place
+                for place, (_, value) in enumerate(options(control))
+                if value != self.shown(control)
+            )
+            part.locator("select").select_option(
+                index=other
+            )  # the open list is the system's: no page can click there
         elif isinstance(control, ipywidgets.SelectMultiple):
             part.locator("option").nth(len(control.options) // 2).click()
         else:
             part.scroll_into_view_if_needed()
-            handle, track = part.locator(".noUi-handle").bounding_box(), part.locator(".noUi-base").bounding_box()
+            handle, track = (
+                part.locator(".noUi-handle").bounding_box(),
+                part.locator(".noUi-base").bounding_box(),
+            )
             x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
             right = x > track["x"] + track["width"] / 2
             self.page.mouse.move(x, y)
@@ -223,7 +275,11 @@ class Panel:
     def _by_keyboard(self, control):
         part, value = self.part(control), self.shown(control)
         part.locator(".noUi-handle, select, input").first.focus()
-        every = [value for _, value in options(control)] if hasattr(control, "options") else [control.min, control.max]
+        every = (
+            [value for _, value in options(control)]
+            if hasattr(control, "options")
+            else [control.min, control.max]
+        )
         if isinstance(control, ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText):
             keys = ["ArrowUp", "Enter"]
         elif isinstance(control, ipywidgets.SelectMultiple):
@@ -247,4 +303,6 @@ def alike(shown, expected):
 
 def options(control):
     """Label and value of each choice."""
-    return [option if isinstance(option, tuple) else (str(option), option) for option in control.options]
+    return [
+        option if isinstance(option, tuple) else (str(option), option) for option in control.options
+    ]

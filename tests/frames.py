@@ -8,14 +8,16 @@ import json
 import httpx2
 
 from tests.servers import sse
-from tierlab.providers import Candidate
+from tierlab.sampling.providers import Candidate
 
 EVENTS, JSON = {"content-type": "text/event-stream"}, {"content-type": "application/json"}
 CANDIDATES = {
     "anthropic": Candidate("anthropic", "claude-opus-5-5"),
     "openai": Candidate("openai", "gpt-6-astra"),
     "openai-chat": Candidate("openai-chat", "gpt-6-astra"),
-    "compatible": Candidate("compatible", "llama3.2", base_url="http://own.test/v1", usd_per_mtok=(0, 0)),
+    "compatible": Candidate(
+        "compatible", "llama3.2", base_url="http://own.test/v1", usd_per_mtok=(0, 0)
+    ),
     "google": Candidate("google", "gemini-4-argon"),
 }
 # 100 uncached, 30 read from the cache and, where the API tells, 50 written; 40 of output with 12 of reasoning inside.
@@ -52,15 +54,40 @@ USAGE = {
 }
 USAGE["compatible"] = USAGE["openai-chat"]
 STOPS = {  # provider -> kind of stop -> its word
-    "anthropic": {"stop": "end_turn", "tool": "tool_use", "length": "max_tokens", "refusal": "refusal"},
-    "openai": {"stop": "completed", "tool": "completed", "length": "max_output_tokens", "filter": "content_filter"},
-    "openai-chat": {"stop": "stop", "tool": "tool_calls", "length": "length", "filter": "content_filter"},
+    "anthropic": {
+        "stop": "end_turn",
+        "tool": "tool_use",
+        "length": "max_tokens",
+        "refusal": "refusal",
+    },
+    "openai": {
+        "stop": "completed",
+        "tool": "completed",
+        "length": "max_output_tokens",
+        "filter": "content_filter",
+    },
+    "openai-chat": {
+        "stop": "stop",
+        "tool": "tool_calls",
+        "length": "length",
+        "filter": "content_filter",
+    },
     "google": {"stop": "STOP", "tool": "STOP", "length": "MAX_TOKENS", "filter": "SAFETY"},
 }
 STOPS["compatible"] = STOPS["openai-chat"]
 
 
-def frames(provider, pieces=("Par", "is."), *, calls=(), stop="stop", usage="given", refusal="", stream=True, model="model-7"):
+def frames(
+    provider,
+    pieces=("Par", "is."),
+    *,
+    calls=(),
+    stop="stop",
+    usage="given",
+    refusal="",
+    stream=True,
+    model="model-7",
+):
     """The body of a reply, as a list of frames (one, when it is not streamed).
 
     `calls` are (name, arguments as JSON text); `stop` is a kind of `STOPS` or None for a reply that says nothing.
@@ -74,7 +101,9 @@ def frames(provider, pieces=("Par", "is."), *, calls=(), stop="stop", usage="giv
 def response(body, status=200, headers=None):
     """An HTTP response: frames (or one JSON value), sent as a stream of pieces."""
     if not isinstance(body, list | tuple):
-        return httpx2.Response(status, headers=JSON | (headers or {}), content=json.dumps(body).encode())
+        return httpx2.Response(
+            status, headers=JSON | (headers or {}), content=json.dumps(body).encode()
+        )
     kind = JSON if len(body) == 1 and body[0].startswith("{") else EVENTS
     return httpx2.Response(status, headers=kind | (headers or {}), content=_Pieces(body))
 
@@ -107,38 +136,82 @@ def transport(answer, seen=None):
 def _anthropic(pieces, calls, stop, usage, refusal, stream, model):
     blocks = [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]
     blocks += [{"type": "text", "text": "".join(pieces)}] if pieces else []
-    blocks += [{"type": "tool_use", "id": f"t{n}", "name": name, "input": json.loads(a)} for n, (name, a) in enumerate(calls)]
-    about = {"id": "msg_1", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
+    blocks += [
+        {"type": "tool_use", "id": f"t{n}", "name": name, "input": json.loads(a)}
+        for n, (name, a) in enumerate(calls)
+    ]
+    about = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "stop_sequence": None,
+    }
     if not stream:
         return [json.dumps(about | {"content": blocks, "stop_reason": stop, "usage": usage})]
     first = {k: v for k, v in usage.items() if not k.startswith("output")} | {"output_tokens": 1}
-    events = [{"type": "message_start", "message": about | {"content": [], "stop_reason": None, "usage": first}}]
+    events = [
+        {
+            "type": "message_start",
+            "message": about | {"content": [], "stop_reason": None, "usage": first},
+        }
+    ]
     for n, block in enumerate(blocks):
-        empty = {"text": {"text": ""}, "tool_use": {"input": {}}, "thinking": {"thinking": "", "signature": ""}}[block["type"]]
+        empty = {
+            "text": {"text": ""},
+            "tool_use": {"input": {}},
+            "thinking": {"thinking": "", "signature": ""},
+        }[block["type"]]
         events.append({"type": "content_block_start", "index": n, "content_block": block | empty})
         parts = {
             "text": [{"type": "text_delta", "text": piece} for piece in pieces],
             "thinking": [{"type": "thinking_delta", "thinking": "Hm."}],
             "tool_use": [
-                {"type": "input_json_delta", "partial_json": half} for half in _halves(json.dumps(block.get("input")))
+                {"type": "input_json_delta", "partial_json": half}
+                for half in _halves(json.dumps(block.get("input")))
             ],
         }[block["type"]]
         events += [{"type": "content_block_delta", "index": n, "delta": part} for part in parts]
         events.append({"type": "content_block_stop", "index": n})
     last = {k: v for k, v in usage.items() if k.startswith("output")}
-    events.append({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": None}, "usage": last})
+    events.append(
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": stop, "stop_sequence": None},
+            "usage": last,
+        }
+    )
     return list(sse(*events, {"type": "message_stop"}))
 
 
 def _responses(pieces, calls, stop, usage, refusal, stream, model):
-    content = [{"type": "output_text", "text": "".join(pieces), "annotations": []}] if pieces else []
+    content = (
+        [{"type": "output_text", "text": "".join(pieces), "annotations": []}] if pieces else []
+    )
     content += [{"type": "refusal", "refusal": refusal}] if refusal else []
     output = [{"type": "reasoning", "id": "r1", "summary": []}]
     output += (
-        [{"type": "message", "id": "m1", "role": "assistant", "status": "completed", "content": content}] if content else []
+        [
+            {
+                "type": "message",
+                "id": "m1",
+                "role": "assistant",
+                "status": "completed",
+                "content": content,
+            }
+        ]
+        if content
+        else []
     )
     output += [
-        {"type": "function_call", "id": f"f{n}", "call_id": f"c{n}", "name": name, "arguments": given, "status": "completed"}
+        {
+            "type": "function_call",
+            "id": f"f{n}",
+            "call_id": f"c{n}",
+            "name": name,
+            "arguments": given,
+            "status": "completed",
+        }
         for n, (name, given) in enumerate(calls)
     ]
     whole = stop == "completed"
@@ -147,36 +220,74 @@ def _responses(pieces, calls, stop, usage, refusal, stream, model):
              "incomplete_details": None if whole else {"reason": stop}, "error": None}  # fmt: skip
     if not stream:
         return [json.dumps(about)]
-    events = [{"type": "response.created", "response": about | {"status": "in_progress", "output": [], "usage": None}}]
+    events = [
+        {
+            "type": "response.created",
+            "response": about | {"status": "in_progress", "output": [], "usage": None},
+        }
+    ]
     for n, piece in enumerate(pieces):
         place = {"item_id": "m1", "output_index": 1, "content_index": 0, "logprobs": []}
-        events.append({"type": "response.output_text.delta", "delta": piece, "sequence_number": n} | place)
+        events.append(
+            {"type": "response.output_text.delta", "delta": piece, "sequence_number": n} | place
+        )
     for n, (_, given) in enumerate(calls):
         place = {"item_id": f"f{n}", "output_index": n + 2}
-        events.append({"type": "response.function_call_arguments.delta", "delta": given, "sequence_number": 50 + n} | place)
-    events.append({"type": "response.completed" if whole else "response.incomplete", "response": about})
+        events.append(
+            {
+                "type": "response.function_call_arguments.delta",
+                "delta": given,
+                "sequence_number": 50 + n,
+            }
+            | place
+        )
+    events.append(
+        {"type": "response.completed" if whole else "response.incomplete", "response": about}
+    )
     return list(sse(*(event | {"sequence_number": n} for n, event in enumerate(events))))
 
 
 def _chat(pieces, calls, stop, usage, refusal, stream, model):
     called = [
-        {"id": f"c{n}", "type": "function", "function": {"name": name, "arguments": a}} for n, (name, a) in enumerate(calls)
+        {"id": f"c{n}", "type": "function", "function": {"name": name, "arguments": a}}
+        for n, (name, a) in enumerate(calls)
     ]
     about = {"id": "chatcmpl-1", "created": 1, "model": model}
     if not stream:
-        message = {"role": "assistant", "content": "".join(pieces) or None, "refusal": refusal or None}
+        message = {
+            "role": "assistant",
+            "content": "".join(pieces) or None,
+            "refusal": refusal or None,
+        }
         message |= {"tool_calls": called} if called else {}
         choices = [{"index": 0, "message": message, "finish_reason": stop}]
-        return [json.dumps(about | {"object": "chat.completion", "choices": choices, "usage": usage})]
+        return [
+            json.dumps(about | {"object": "chat.completion", "choices": choices, "usage": usage})
+        ]
     deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
     deltas += [{"refusal": refusal}] if refusal else []
     for n, call in enumerate(called):
         begin, end = _halves(call["function"]["arguments"])
-        deltas.append({"tool_calls": [call | {"index": n, "function": {"name": call["function"]["name"], "arguments": begin}}]})
+        deltas.append(
+            {
+                "tool_calls": [
+                    call
+                    | {
+                        "index": n,
+                        "function": {"name": call["function"]["name"], "arguments": begin},
+                    }
+                ]
+            }
+        )
         deltas.append({"tool_calls": [{"index": n, "function": {"arguments": end}}]})
     about["object"] = "chat.completion.chunk"
-    chunks = [about | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    chunks += [about | {"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]}] if stop else []
+    chunks = [
+        about | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        for delta in deltas
+    ]
+    chunks += (
+        [about | {"choices": [{"index": 0, "delta": {}, "finish_reason": stop}]}] if stop else []
+    )
     chunks += [about | {"choices": [], "usage": usage}] if usage else []
     return list(sse(*chunks, "[DONE]"))
 
@@ -187,7 +298,9 @@ def _google(pieces, calls, stop, usage, refusal, stream, model):
     about = {"modelVersion": model}
 
     def chunk(parts, finish):
-        return {"content": {"role": "model", "parts": parts}, "index": 0} | ({"finishReason": finish} if finish else {})
+        return {"content": {"role": "model", "parts": parts}, "index": 0} | (
+            {"finishReason": finish} if finish else {}
+        )
 
     end = {"usageMetadata": usage} if usage else {}
     if not stream:

@@ -16,7 +16,11 @@ def reveals(hint, figures):
     """Numbers in a hint that come within 1 % of an expected figure, as a number or as a percentage."""
     said = [float(text.replace(",", "")) for text in NUMBER.findall(QUOTED.sub("", hint))]
     wanted = [scale * figure for figure in figures for scale in (1, 100)]
-    return [number for number in said if any(math.isclose(number, figure, rel_tol=0.01) for figure in wanted if figure)]
+    return [
+        number
+        for number in said
+        if any(math.isclose(number, figure, rel_tol=0.01) for figure in wanted if figure)
+    ]
 
 
 def wrong(number, right, changes, kind, figures):

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tierlab import local
+from tierlab.sampling import local
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALLED = ROOT / ".servers"
@@ -68,13 +68,17 @@ class Server:
         """Call the server's own control API; returns its JSON, or None where it answers without any."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
         try:
-            connection.request(method, path, body and json.dumps(body), {"content-type": "application/json"})
+            connection.request(
+                method, path, body and json.dumps(body), {"content-type": "application/json"}
+            )
             response = connection.getresponse()
             text = response.read()
         finally:
             connection.close()
         if response.status >= 400:
-            raise RuntimeError(f"{method} {path}: {response.status} {text.decode(errors='replace')}")
+            raise RuntimeError(
+                f"{method} {path}: {response.status} {text.decode(errors='replace')}"
+            )
         return json.loads(text) if text else None
 
 
@@ -88,7 +92,9 @@ def serving_llmock(*options):
     if not program.exists():
         raise NotInstalled("llmock is not installed: make servers")
     paths = {"anthropic": "/anthropic", "openai": "/v1", "google": "/gemini"}
-    with _running([program, "serve", "--host", "127.0.0.1", "--log-level", "warning", *options], paths) as server:
+    with _running(
+        [program, "serve", "--host", "127.0.0.1", "--log-level", "warning", *options], paths
+    ) as server:
         yield server
 
 
@@ -101,7 +107,17 @@ def serving_aimock(*options, replies=AIMOCK_REPLIES):
     program = INSTALLED / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
     if not program.exists():
         raise NotInstalled("aimock is not installed: make servers (needs node and npm)")
-    command = ["node", program, "--host", "127.0.0.1", "-f", replies, "--strict", "--log-level", "warn"]
+    command = [
+        "node",
+        program,
+        "--host",
+        "127.0.0.1",
+        "-f",
+        replies,
+        "--strict",
+        "--log-level",
+        "warn",
+    ]
     with _running([*command, *options], Server("").paths) as server:
         yield server
 
@@ -120,7 +136,9 @@ def _running(command, paths):
                     return
             finally:
                 _end(process)
-        raise RuntimeError(f"{Path(command[0]).name} did not start; its log ends with:\n{tail(log)}")
+        raise RuntimeError(
+            f"{Path(command[0]).name} did not start; its log ends with:\n{tail(log)}"
+        )
 
 
 def _free_port():
@@ -131,7 +149,11 @@ def _free_port():
 
 def _start(command, log):
     # Servers look at no proxy, key or setting of the machine they are tested on.
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    env = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+        if name in os.environ
+    }
     with log.open("wb") as output:
         return subprocess.Popen(
             ["sh", "-c", _UNTIL_EOF, "sh", *map(str, command)],
@@ -160,7 +182,11 @@ def listening(pid):
     found = set()
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
         with suppress(psutil.Error):
-            found |= {connection.laddr for connection in process.net_connections() if connection.status == psutil.CONN_LISTEN}
+            found |= {
+                connection.laddr
+                for connection in process.net_connections()
+                if connection.status == psutil.CONN_LISTEN
+            }
     return found
 
 
@@ -222,7 +248,9 @@ class RawServer(Server):
 
     def __init__(self):
         self._loop = asyncio.new_event_loop()
-        self._serving = self._loop.run_until_complete(asyncio.start_server(self._connected, "127.0.0.1", 0))
+        self._serving = self._loop.run_until_complete(
+            asyncio.start_server(self._connected, "127.0.0.1", 0)
+        )
         super().__init__(f"http://127.0.0.1:{self._serving.sockets[0].getsockname()[1]}")
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -255,7 +283,9 @@ class RawServer(Server):
             return self.queue.popleft()
         if self.answer:
             return self.answer(request)
-        return Reply.of_json({"error": {"message": "no reply is scripted", "type": "invalid_request_error"}}, 400)
+        return Reply.of_json(
+            {"error": {"message": "no reply is scripted", "type": "invalid_request_error"}}, 400
+        )
 
     async def _connected(self, reader, writer):
         try:
@@ -270,7 +300,9 @@ class RawServer(Server):
 async def _read(reader):
     head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").rstrip().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     method, path, _ = first.split(" ")
     return Received(method, path, headers, json.loads(body) if body else None)

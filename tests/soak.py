@@ -18,7 +18,15 @@ def soak(runs=10):
     good = 0
     for number in range(1, runs + 1):
         start = time.monotonic()
-        line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_browser.py"]
+        line = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/test_browser.py",
+        ]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
         (OUT / f"{number:02d}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
         last = (done.stdout.strip().splitlines() or ["no output"])[-1]

@@ -13,19 +13,36 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab import pages, paths, printing, report, widgets
+from tierlab.article import control as article_control
+from tierlab.core import paths
+from tierlab.decide import control as decide_control
+from tierlab.pages import page as pages_page
+from tierlab.pages import run
+from tierlab.reasoning import control as reasoning_control
+from tierlab.routing import control as routing_control
+from tierlab.sampling import control as sampling_control
+from tierlab.scaling import control as scaling_control
+from tierlab.speed import control as speed_control
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: make setup"
+)
 
-from tests import browser  # noqa: E402  (it needs playwright)
+from tests import browser  # noqa: E402
 
-needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
+needs_browser = pytest.mark.skipif(
+    pages_page.find_browser() is None, reason=pages_page.HOW_TO_GET_IT
+)
 ARTICLE = {  # USD per million tokens, input and output; the article, "How the Tiers Work"
     "claude-opus-4-8": (5, 25), "claude-sonnet-4-6": (3, 15), "claude-haiku-4-5": (1, 5),
     "gpt-5.5": (5, 30), "gpt-4o": (2.5, 10), "gpt-4o-mini": (0.15, 0.6),
     "gemini-3.1-pro-preview": (2, 12), "gemini-3.5-flash": (0.3, 2.5), "gemini-2.5-flash-lite": (0.1, 0.4),
 }  # fmt: skip
-TIERS_USD = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o-mini", "google": "gemini-2.5-flash-lite"}
+TIERS_USD = {
+    "anthropic": "claude-haiku-4-5",
+    "openai": "gpt-4o-mini",
+    "google": "gemini-2.5-flash-lite",
+}
 
 
 @cache
@@ -37,17 +54,24 @@ def november():
 def recorded():
     answers = tl.load_samples("open_models")
     hour = answers["provenance"].str.contains("given price: 0 / 0 ", regex=False)
-    return answers.assign(cost_usd=answers["cost_usd"].mask(hour, answers["end_to_end_s"] * 0.05 / 3600))
+    return answers.assign(
+        cost_usd=answers["cost_usd"].mask(hour, answers["end_to_end_s"] * 0.05 / 3600)
+    )
 
 
 def distillation():
     """As notebook 07 makes it: messages as they were recorded, and a machine of 0.05 USD an hour."""
-    asked = tl.load_samples("intents").query("model_id == @tl.student.TEACHER")
+    asked = tl.load_samples("intents").query("model_id == @tl.reasoning.student.TEACHER")
     inputs = round((asked["uncached_input_tokens"] + asked["cache_read_tokens"]).mean())
     shape = {"input_tokens": inputs, "output_tokens": round(asked["output_tokens"].mean())}
-    student_usd = tl.student.EMBEDDING_S * 0.05 / 3600
-    return widgets.DistillationExplorer(
-        november(), student_usd=student_usd, hour_usd=60.0, requests_per_day=50_000, labels=2_000, **shape
+    student_usd = tl.reasoning.student.EMBEDDING_S * 0.05 / 3600
+    return reasoning_control.DistillationExplorer(
+        november(),
+        student_usd=student_usd,
+        hour_usd=60.0,
+        requests_per_day=50_000,
+        labels=2_000,
+        **shape,
     )
 
 
@@ -66,14 +90,25 @@ def usd(model, requests, inputs, outputs):
 
 def tier_facts(at, table):
     shape = at["requests_per_day"], at["input_tokens"], at["output_tokens"]
-    return [(number(row["cost (USD per day)"]), usd(row["model"], *shape)) for _, row in table.iterrows()]
+    return [
+        (number(row["cost (USD per day)"]), usd(row["model"], *shape))
+        for _, row in table.iterrows()
+    ]
 
 
 def cost_facts(at, table):
-    if at["cache_hit_rate"] or at["batch_share"] or "article" not in at["catalogue"] or at["misses"] != "plain input":
+    if (
+        at["cache_hit_rate"]
+        or at["batch_share"]
+        or "article" not in at["catalogue"]
+        or at["misses"] != "plain input"
+    ):
         return []
     shape = at["requests_per_day"], at["input_tokens"], at["output_tokens"]
-    return [(number(row["cost (USD per day)"]), usd(row["model"], *shape)) for _, row in table.iterrows()]
+    return [
+        (number(row["cost (USD per day)"]), usd(row["model"], *shape))
+        for _, row in table.iterrows()
+    ]
 
 
 def curve_facts(at, table):
@@ -81,7 +116,10 @@ def curve_facts(at, table):
     if at["over"] != "requests_per_day":
         return []
     rates = november().in_force().query("context_above == 0").set_index("model_id")
-    each = {model: (500 * rates.at[model, "uncached_input"] + 300 * rates.at[model, "output"]) / 1e6 for model in at["models"]}
+    each = {
+        model: (500 * rates.at[model, "uncached_input"] + 300 * rates.at[model, "output"]) / 1e6
+        for model in at["models"]
+    }
     requests = table["requests per day"].map(number)
     return [
         (number(shown), n * each[model])
@@ -94,7 +132,9 @@ def task_facts(at, table):
     """Errors: share times cost. All in: price, errors and waiting. Price: the article's, of a task without tool calls."""
     facts = []
     for _, row in table.iterrows():
-        parts = [number(row[name]) for name in ("price (USD per 1,000)", "errors (USD)", "time (USD)")]
+        parts = [
+            number(row[name]) for name in ("price (USD per 1,000)", "errors (USD)", "time (USD)")
+        ]
         facts.append((number(row["all in (USD)"]), sum(parts)))
         if at["task"] != "agentic_tools":
             facts.append((parts[0], usd(row["model"], 1_000, 500, at["output_tokens"])))
@@ -117,7 +157,8 @@ def router_facts(at, table):
     return [
         (
             number(row["with errors (USD per 1,000)"]),
-            number(row["cost (USD per 1,000)"]) + 1_000 * (1 - number(row["score (%)"]) / 100) * at["error_usd"],
+            number(row["cost (USD per 1,000)"])
+            + 1_000 * (1 - number(row["score (%)"]) / 100) * at["error_usd"],
         )
         for _, row in table.iterrows()
     ]
@@ -126,7 +167,10 @@ def router_facts(at, table):
 def sample_facts(at, table):
     """The mean score of the answers that finished and have one."""
     rows = recorded() if at["task"] == "all" else recorded().query("task == @at['task']")
-    means = 100 * rows[rows["status"] == "ok"].dropna(subset=["score"]).groupby("model_id")["score"].mean()
+    means = (
+        100
+        * rows[rows["status"] == "ok"].dropna(subset=["score"]).groupby("model_id")["score"].mean()
+    )
     return [(number(row["score (%)"]), means[row["model"]]) for _, row in table.iterrows()]
 
 
@@ -135,15 +179,24 @@ def speed_facts(at, table):
     low, high, mix = (table.iloc[place] for place in range(3))
     heads = ["within the limit (%)", "price (USD per 1,000)", "waiting (USD per 1,000)"]
     share = at["slow_share"]
-    mixed = [(number(mix[head]), number(low[head]) * (1 - share) + number(high[head]) * share) for head in heads]
-    prices = [(number(row["price (USD per 1,000)"]), usd(row["model"], 1_000, 500, at["output_tokens"])) for row in (low, high)]
+    mixed = [
+        (number(mix[head]), number(low[head]) * (1 - share) + number(high[head]) * share)
+        for head in heads
+    ]
+    prices = [
+        (number(row["price (USD per 1,000)"]), usd(row["model"], 1_000, 500, at["output_tokens"]))
+        for row in (low, high)
+    ]
     return mixed + prices
 
 
 def distillation_facts(at, table):
     """What a request saves, times the requests that repay it, is what it costs once; "middle" is of the ranges."""
     rows = table.set_index(table.columns[0])["middle"]
-    once, saved = number(rows["once, before the first request (USD)"]), number(rows["saved per 1,000 requests (USD)"])
+    once, saved = (
+        number(rows["once, before the first request (USD)"]),
+        number(rows["saved per 1,000 requests (USD)"]),
+    )
     repay = rows["requests that repay it"]
     return [] if repay == "never" else [(saved, 1_000 * once / number(repay))]
 
@@ -151,7 +204,11 @@ def distillation_facts(at, table):
 def claim_facts(at, table):
     claims = pd.read_csv(paths.DATA / "claims.csv")
     total = (claims["section"] == at["section"]).sum() if at["section"] != "all" else len(claims)
-    return [(len(table), total)] if at["verdict"] == "all" else [((table["verdict"] == at["verdict"]).sum(), len(table))]
+    return (
+        [(len(table), total)]
+        if at["verdict"] == "all"
+        else [((table["verdict"] == at["verdict"]).sum(), len(table))]
+    )
 
 
 def claims():
@@ -161,41 +218,69 @@ def claims():
 def simulated_router():
     outcomes = tl.simulate_outcomes(4_000, seed=7, prices=tl.load_prices("article"))
     score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
-    return widgets.RouterExplorer(outcomes, score, weak="claude-haiku-4-5", strong="claude-opus-4-8")
+    return routing_control.RouterExplorer(
+        outcomes, score, weak="claude-haiku-4-5", strong="claude-opus-4-8"
+    )
 
 
 def samples():
-    return widgets.SampleExplorer(recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002)
+    return sampling_control.SampleExplorer(
+        recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002
+    )
 
 
 # One line for each control: the twin, with the notebook's default parameters, and its facts. In the order of the pages.
 CONTROLS = {
-    "00_start_here": [(lambda: widgets.TierExplorer(tl.load_prices("article"), requests_per_day=10_000), tier_facts)],
-    "01_pricing": [
-        (lambda: widgets.CostExplorer({"article": tl.load_prices("article"), "maintained": november()}), cost_facts)
+    "00_start_here": [
+        (
+            lambda: scaling_control.TierExplorer(
+                tl.load_prices("article"), requests_per_day=10_000
+            ),
+            tier_facts,
+        )
     ],
-    "02_scaling_costs": [(lambda: widgets.CurveExplorer(november(), requests_per_day=100_000), curve_facts)],
+    "01_pricing": [
+        (
+            lambda: scaling_control.CostExplorer(
+                {"article": tl.load_prices("article"), "maintained": november()}
+            ),
+            cost_facts,
+        )
+    ],
+    "02_scaling_costs": [
+        (lambda: scaling_control.CurveExplorer(november(), requests_per_day=100_000), curve_facts)
+    ],
     "03_match_tasks_to_tiers": [
-        (lambda: widgets.TaskExplorer(tl.load_prices("article"), requests_per_day=10_000), task_facts),
-        (lambda: widgets.DecisionChecklist(november()), checklist_facts),
+        (
+            lambda: decide_control.TaskExplorer(tl.load_prices("article"), requests_per_day=10_000),
+            task_facts,
+        ),
+        (lambda: decide_control.DecisionChecklist(november()), checklist_facts),
     ],
     "04_routing": [(simulated_router, router_facts)],
     "05_live_sampling": [(samples, sample_facts)],
-    "06_speed_and_limits": [(lambda: widgets.LatencyExplorer(tl.load_prices("article"), hour_usd=20.0), speed_facts)],
+    "06_speed_and_limits": [
+        (
+            lambda: speed_control.LatencyExplorer(tl.load_prices("article"), hour_usd=20.0),
+            speed_facts,
+        )
+    ],
     "07_reasoning_and_distillation": [(distillation, distillation_facts)],
-    "08_article_claims": [(lambda: widgets.ClaimExplorer(claims()), claim_facts)],
+    "08_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }
 APP = [
     (
-        lambda: widgets.CostExplorer({"June (article)": tl.load_prices("article"), "November (maintained)": november()}),
+        lambda: scaling_control.CostExplorer(
+            {"June (article)": tl.load_prices("article"), "November (maintained)": november()}
+        ),
         cost_facts,
     ),
     *CONTROLS["02_scaling_costs"],
-    (lambda: widgets.TaskExplorer(tl.load_prices("article")), task_facts),
+    (lambda: decide_control.TaskExplorer(tl.load_prices("article")), task_facts),
     *CONTROLS["04_routing"],
     *CONTROLS["05_live_sampling"],
-    (lambda: widgets.LatencyExplorer(tl.load_prices("article")), speed_facts),
-    (lambda: widgets.DistillationExplorer(november()), distillation_facts),
+    (lambda: speed_control.LatencyExplorer(tl.load_prices("article")), speed_facts),
+    (lambda: reasoning_control.DistillationExplorer(november()), distillation_facts),
 ]
 WORKSHOP = [
     path.relative_to(paths.NOTEBOOKS)
@@ -208,8 +293,8 @@ WORKSHOP = [
 def chromium():
     # To the end of the module only: while Playwright runs, no other test could use asyncio.
     with sync_api.sync_playwright() as playwright:
-        flags = [flag for flag in printing.FLAGS if flag != "--headless"]
-        program = playwright.chromium.launch(executable_path=printing.find_browser(), args=flags)
+        flags = [flag for flag in pages_page.FLAGS if flag != "--headless"]
+        program = playwright.chromium.launch(executable_path=pages_page.find_browser(), args=flags)
         # One context: the twenty megabytes of JupyterLab's scripts are read once, not for every page.
         context = program.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(1000 * browser.WAIT_S)
@@ -219,7 +304,11 @@ def chromium():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A copy of the notebooks: a test that is stopped must leave none of ours changed."""
-    return shutil.copytree(paths.NOTEBOOKS, tmp_path_factory.mktemp("lab") / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    return shutil.copytree(
+        paths.NOTEBOOKS,
+        tmp_path_factory.mktemp("lab") / "notebooks",
+        ignore=shutil.ignore_patterns(".*"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -246,18 +335,28 @@ def page(chromium, request):
     yield page
     if request.session.testsfailed > failed:
         (paths.BUILD / "browser").mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=paths.BUILD / "browser" / f"{re.sub(r'[^a-z0-9_]+', '-', request.node.name)}.png")
+        page.screenshot(
+            path=paths.BUILD / "browser" / f"{re.sub(r'[^a-z0-9_]+', '-', request.node.name)}.png"
+        )
     page.close()
 
 
 def foreign(page):
     """Addresses beyond this machine that a page asked for."""
-    return [url for url in page.asked if not re.match(r"(data|blob|about):|http://127\.0\.0\.1:|file:", url)]
+    return [
+        url
+        for url in page.asked
+        if not re.match(r"(data|blob|about):|http://127\.0\.0\.1:|file:", url)
+    ]
 
 
 def files(folder):
     found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if ".ipynb_checkpoints" not in name.parts}  # Lab's own
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if ".ipynb_checkpoints" not in name.parts
+    }  # Lab's own
 
 
 def assert_facts(panel, facts):
@@ -292,14 +391,14 @@ def open_in_lab(lab, page, folder, notebook):
 
 @needs_browser
 class TestLab:
-    @pytest.mark.parametrize("stem", [path.stem for path in report.find_all()])
+    @pytest.mark.parametrize("stem", [path.stem for path in run.find_all()])
     def test_a_notebook_runs_and_its_controls_move(self, lab, page, folder, stem, tmp_path):
         open_in_lab(lab, page, folder, f"{stem}.ipynb")
         boxes = page.locator(browser.BOXES)
         assert boxes.count() == len(CONTROLS.get(stem, []))
         for place, (twin, facts) in enumerate(CONTROLS.get(stem, [])):
             panel = browser.Panel(page, boxes.nth(place), twin())
-            if isinstance(panel.twin, widgets.DecisionChecklist):
+            if isinstance(panel.twin, decide_control.DecisionChecklist):
                 walk_the_checklist(panel, facts, tmp_path)
             else:
                 assert_moves(panel, facts)
@@ -328,14 +427,20 @@ def walk_the_checklist(panel, facts, folder):
         if names:
             panel.box.get_by_text(panel.twin.controls[names[0]].description, exact=True).wait_for()
             assert_moves(panel, facts, names)
-    for label, text in {"title": "Tier of the chatbot", "owner": "platform", "folder": str(folder)}.items():
+    for label, text in {
+        "title": "Tier of the chatbot",
+        "owner": "platform",
+        "folder": str(folder),
+    }.items():
         panel.part(getattr(panel.twin, label)).locator("input").fill(text)
     panel.box.get_by_role("button", name="File the decision record").click()
     panel.box.get_by_text("Filed: ").wait_for()
     [file] = folder.glob("*.md")
     record = tl.load_record(file)
     assert (record.title, record.owner) == ("Tier of the chatbot", "platform")
-    assert {row["tier"] for row in record.candidates if row["model_id"] == record.model_id} == {panel.twin.found.tier}
+    assert {row["tier"] for row in record.candidates if row["model_id"] == record.model_id} == {
+        panel.twin.found.tier
+    }
     assert record.workload["requests_per_day"] == panel.twin.controls["requests_per_day"].value
 
 
@@ -346,7 +451,9 @@ class TestApp:
         boxes = page.locator(browser.BOXES)
         boxes.nth(len(APP) - 1).wait_for()
         assert page.title() == "Which model tier does the job?" and boxes.count() == len(APP)
-        assert page.locator(".jp-CodeCell .jp-InputArea, .cm-editor, .highlight").count() == 0  # no code
+        assert (
+            page.locator(".jp-CodeCell .jp-InputArea, .cm-editor, .highlight").count() == 0
+        )  # no code
         for place, (twin, facts) in enumerate(APP):
             panel = browser.Panel(page, boxes.nth(place), twin())
             assert_moves(panel, facts, names=list(panel.twin.controls)[:2])
@@ -374,13 +481,13 @@ def assert_differences_are_noticed(panel):
 @needs_browser
 class TestReport:
     def test_pages_of_stored_outputs_log_and_ask_nothing(self, page, tmp_path):
-        for notebook in report.find_all():
-            text, _ = pages.page(nbformat.read(notebook, as_version=4), stem=notebook.stem)
+        for notebook in run.find_all():
+            text, _ = pages_page.page(nbformat.read(notebook, as_version=4), stem=notebook.stem)
             (tmp_path / f"{notebook.stem}.html").write_text(text, encoding="utf-8")
         self.look(page, tmp_path)
 
     def test_a_report_that_was_run_has_its_control(self, page, tmp_path):
-        report.run(["00_start_here"], out=tmp_path)
+        run.run(["00_start_here"], out=tmp_path)
         self.look(page, tmp_path)
         page.goto((tmp_path / "00_start_here.html").as_uri())
         assert page.locator(".control").count() == 1
@@ -390,13 +497,21 @@ class TestReport:
         for file in sorted(folder.glob("*.html")):
             page.goto(file.as_uri())
             assert page.locator("h1").count() == 1
-            assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+            assert page.evaluate(
+                "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+            )
         assert foreign(page) == [] and page.logged == []
 
 
 def test_every_control_of_the_notebooks_is_moved():
-    for path in report.find_all():
-        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    for path in run.find_all():
+        source = "\n".join(
+            cell.source
+            for cell in nbformat.read(path, as_version=4).cells
+            if cell.cell_type == "code"
+        )
         named = re.findall(r"tl\.widgets\.(\w+)\(", source)
-        assert named == [type(twin()).__name__ for twin, _ in CONTROLS.get(path.stem, [])], path.stem
+        assert named == [type(twin()).__name__ for twin, _ in CONTROLS.get(path.stem, [])], (
+            path.stem
+        )
         assert named or not re.match(r"0[1-7]_", path.stem), f"{path.stem} has no control"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.catalog import COLUMNS
+from tierlab.prices.names import COLUMNS
 
 ARTICLE = {  # USD per million tokens, input and output, as the article states them
     "claude-opus-4-8": (5, 25), "claude-sonnet-4-6": (3, 15), "claude-haiku-4-5": (1, 5),
@@ -19,7 +19,9 @@ def test_article_prices_are_the_articles(article):
     base = article.in_force().query("context_above == 0").set_index("model_id")
     assert {m: (r.uncached_input, r.output) for m, r in base.iterrows()} == ARTICLE
     assert base.index[base["approximate"]].tolist() == ["gpt-5.5"]
-    steps = article.in_force().query("model_id == 'gemini-3.1-pro-preview'").set_index("context_above")
+    steps = (
+        article.in_force().query("model_id == 'gemini-3.1-pro-preview'").set_index("context_above")
+    )
     assert steps[["uncached_input", "output"]].to_numpy().tolist() == [[2, 12], [4, 18]]
 
 
@@ -30,11 +32,20 @@ def test_lineups(article, maintained):
         ["gemini-2.5-flash-lite", "gemini-3.5-flash", "gemini-3.1-pro-preview"],
     ]
     assert maintained.models() == [
-        *("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "gpt-6-luna", "gpt-6.1-terra", "gpt-6-astra"),
+        *(
+            "claude-haiku-5-5",
+            "claude-sonnet-5-5",
+            "claude-opus-5-5",
+            "gpt-6-luna",
+            "gpt-6.1-terra",
+            "gpt-6-astra",
+        ),
         *("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon"),
     ]
     assert maintained.models("2026-06-12", reasoning=True)[9:] == ["o3", "o4-mini"]
-    with pytest.raises(ValueError, match="no lineup is known on 2026-06-11; the first is 2026-06-12"):
+    with pytest.raises(
+        ValueError, match="no lineup is known on 2026-06-11; the first is 2026-06-12"
+    ):
         maintained.lineup("2026-06-11")
 
 
@@ -61,7 +72,9 @@ def test_names_resolve(maintained, name, model_id):
     assert maintained.resolve(name) == model_id
 
 
-@pytest.mark.parametrize("name", ["gpt-4-o", "gpt-4o-2099-01-01", "claude-opus-9", "claude-haiku-4-5-turbo", "", "4o"])
+@pytest.mark.parametrize(
+    "name", ["gpt-4-o", "gpt-4o-2099-01-01", "claude-opus-9", "claude-haiku-4-5-turbo", "", "4o"]
+)
 def test_unknown_names_raise_and_name_the_nearest(maintained, name):
     with pytest.raises(ValueError, match="unknown model"):
         maintained.resolve(name)
@@ -95,8 +108,13 @@ def test_history_in_force(maintained):
 
 
 def test_the_sources_disagree_about_one_model_and_one_step(article, maintained):
-    table = article.diff(tl.load_prices("maintained", as_of="2026-06-12")).set_index(["model_id", "context_above", "rate"])
-    assert table.loc[("gemini-3.5-flash", 0, "uncached_input"), ["here", "there"]].tolist() == [0.3, 1.5]
+    table = article.diff(tl.load_prices("maintained", as_of="2026-06-12")).set_index(
+        ["model_id", "context_above", "rate"]
+    )
+    assert table.loc[("gemini-3.5-flash", 0, "uncached_input"), ["here", "there"]].tolist() == [
+        0.3,
+        1.5,
+    ]
     assert table.loc[("gemini-3.5-flash", 0, "output"), ["here", "there"]].tolist() == [2.5, 9.0]
     assert table.loc[("gpt-5.5", 272_000, "output"), "there"] == 45
     assert len(table) == 4
@@ -105,31 +123,50 @@ def test_the_sources_disagree_about_one_model_and_one_step(article, maintained):
 
 def test_three_dated_changes_fall_within_six_weeks(maintained):
     table = maintained.changes("2026-11-23", "2027-01-04")
-    assert table["on"].dt.strftime("%Y-%m-%d").unique().tolist() == ["2026-11-30", "2026-12-01", "2027-01-01"]
+    assert table["on"].dt.strftime("%Y-%m-%d").unique().tolist() == [
+        "2026-11-30",
+        "2026-12-01",
+        "2027-01-01",
+    ]
     argon = table.query("model_id == 'gemini-4-argon' and rate == 'uncached_input'").iloc[0]
     assert (argon["before"], argon["after"], argon["on"].isoformat()[:10]) == (2, 4, "2026-12-01")
-    assert table.query("kind == 'end'")[["model_id", "rate"]].to_numpy().tolist() == [["claude-opus-4-8", "fast mode"]]
+    assert table.query("kind == 'end'")[["model_id", "rate"]].to_numpy().tolist() == [
+        ["claude-opus-4-8", "fast mode"]
+    ]
 
 
 def test_past_changes_include_a_step_that_went_away(maintained):
-    table = maintained.changes("2026-03-12", "2026-03-13").query("model_id == 'claude-sonnet-4-6' and rate == 'output'")
+    table = maintained.changes("2026-03-12", "2026-03-13").query(
+        "model_id == 'claude-sonnet-4-6' and rate == 'output'"
+    )
     assert table[["context_above", "before", "after"]].to_numpy().tolist() == [[200_000, 22.5, 15]]
     assert maintained.changes("2026-03-13", "2026-03-13").empty
-    assert maintained.changes("2026-10-13", "2026-10-15").empty  # a batch rate that became known is no change
+    assert maintained.changes(
+        "2026-10-13", "2026-10-15"
+    ).empty  # a batch rate that became known is no change
     with pytest.raises(ValueError, match="before the start"):
         maintained.changes("2026-03-13", "2026-03-12")
 
 
-days = st.dates(pd.Timestamp("2024-01-01").date(), pd.Timestamp("2027-06-30").date()).map(pd.Timestamp)
+days = st.dates(pd.Timestamp("2024-01-01").date(), pd.Timestamp("2027-06-30").date()).map(
+    pd.Timestamp
+)
 
 
 @settings(max_examples=25, deadline=None)
-@given(days, st.sampled_from(["gpt-5.6-luna", "claude-sonnet-4-6", "o3", "gemini-4-argon", "gpt-4o"]))
+@given(
+    days, st.sampled_from(["gpt-5.6-luna", "claude-sonnet-4-6", "o3", "gemini-4-argon", "gpt-4o"])
+)
 def test_in_force_is_a_models_newest_row_that_has_begun(day, model_id):
     prices = tl.load_prices("maintained")
-    begins = [pd.Timestamp(0) if pd.isna(on) else on for on in prices.frame.query("model_id == @model_id")["valid_from"]]
+    begins = [
+        pd.Timestamp(0) if pd.isna(on) else on
+        for on in prices.frame.query("model_id == @model_id")["valid_from"]
+    ]
     expected = max((on for on in begins if on <= day), default=min(begins))
-    found = prices.in_force(day).query("model_id == @model_id")["valid_from"].fillna(pd.Timestamp(0))
+    found = (
+        prices.in_force(day).query("model_id == @model_id")["valid_from"].fillna(pd.Timestamp(0))
+    )
     assert set(found) == {expected}
 
 
@@ -137,7 +174,11 @@ def test_retiring_within_a_horizon(maintained):
     """litellm 1.106.2: o3 2026-12-11, GPT-4o and 4o-mini 2027-01-14; o4-mini (2026-10-23) is past."""
     table = maintained.retiring("2027-01-14")
     dates = table.set_index("model_id")["retires_on"].dt.strftime("%Y-%m-%d")
-    assert dates[["o3", "gpt-4o", "gpt-4o-mini"]].tolist() == ["2026-12-11", "2027-01-14", "2027-01-14"]
+    assert dates[["o3", "gpt-4o", "gpt-4o-mini"]].tolist() == [
+        "2026-12-11",
+        "2027-01-14",
+        "2027-01-14",
+    ]
     assert "o4-mini" not in dates.index
     assert "gpt-4o" not in maintained.retiring("2027-01-13")["model_id"].tolist()
     assert table.set_index("model_id").loc["o3", "days"] == 18  # 2026-11-23 to 2026-12-11
@@ -182,23 +223,44 @@ def test_a_file_without_tiers_has_the_known_lineup_of_its_own_models_alone(tmp_p
     assert prices.models() == ["gpt-4o-mini", "gpt-4o"]
     assert len(tl.daily_cost(tl.Workload(requests_per_day=1), prices)) == 2
     strange = tl.load_prices(_file(tmp_path, GOOD.replace("gpt-4o,openai", "llama-70b,in-house")))
-    with pytest.raises(ValueError, match="no lineup is known on 2026-06-12; name the models, or give the file a column 'tier'"):
+    with pytest.raises(
+        ValueError,
+        match="no lineup is known on 2026-06-12; name the models, or give the file a column 'tier'",
+    ):
         strange.models()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model_id,provider,uncached_input\ngpt-4o,openai,2.5\n", "prices.csv: column 'output' is missing"),
+        (
+            "model_id,provider,uncached_input\ngpt-4o,openai,2.5\n",
+            "prices.csv: column 'output' is missing",
+        ),
         (GOOD.replace("output", "ouput"), "unknown column 'ouput'; did you mean 'output'"),
-        (GOOD + "gpt-4o-mini,openai,0,0.15,-0.6,\n", "row 3, column 'output': -0.6 is not a number from 0 up"),
-        (GOOD + "gpt-4o-mini,openai,0,0.15,cheap,\n", "row 3, column 'output': 'cheap' is not a number"),
+        (
+            GOOD + "gpt-4o-mini,openai,0,0.15,-0.6,\n",
+            "row 3, column 'output': -0.6 is not a number from 0 up",
+        ),
+        (
+            GOOD + "gpt-4o-mini,openai,0,0.15,cheap,\n",
+            "row 3, column 'output': 'cheap' is not a number",
+        ),
         (GOOD + "gpt-4o-mini,openai,0,0.15,inf,\n", "row 3, column 'output': inf is not a number"),
         (GOOD + "gpt-4o-mini,openai,0,,0.6,\n", "row 3, column 'uncached_input': empty"),
-        (GOOD + "gpt-4-o,openai,0,1,2,\n", "row 3, column 'model_id': unknown model 'gpt-4-o'; did you mean 'gpt-4o'"),
+        (
+            GOOD + "gpt-4-o,openai,0,1,2,\n",
+            "row 3, column 'model_id': unknown model 'gpt-4-o'; did you mean 'gpt-4o'",
+        ),
         (GOOD + "gpt-4o,openai,0,3,12,\n", "row 3, column 'model_id': a second row for 'gpt-4o'"),
-        (GOOD + "gpt-4o-mini,openai,0,0.15,0.6,soon\n", "row 3, column 'checked_on': 'soon' is not an ISO date"),
-        (GOOD + "gpt-4-o,OpenAI,0,1,2,\n", "row 3, column 'provider': 'OpenAI'; write it as one of anthropic, openai, google"),
+        (
+            GOOD + "gpt-4o-mini,openai,0,0.15,0.6,soon\n",
+            "row 3, column 'checked_on': 'soon' is not an ISO date",
+        ),
+        (
+            GOOD + "gpt-4-o,OpenAI,0,1,2,\n",
+            "row 3, column 'provider': 'OpenAI'; write it as one of anthropic, openai, google",
+        ),
         (GOOD.splitlines()[0] + "\n", "no row below the header"),
         ("", "cannot be read as a prices table"),
     ],
@@ -216,7 +278,9 @@ def test_unreadable_sources(tmp_path):
     (tmp_path / "noise.parquet").write_bytes(b"\x00\x01noise")
     with pytest.raises(ValueError, match=r"noise\.parquet: cannot be read"):
         tl.load_prices(tmp_path / "noise.parquet")
-    with pytest.raises(ValueError, match="unknown catalogue 'maintaned'; did you mean 'maintained'"):
+    with pytest.raises(
+        ValueError, match="unknown catalogue 'maintaned'; did you mean 'maintained'"
+    ):
         tl.load_prices("maintaned")
     with pytest.raises(ValueError, match="'soon' is not a date"):
         tl.load_prices("article", as_of="soon")

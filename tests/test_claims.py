@@ -10,31 +10,64 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab import student
-from tierlab.article import METRICS, load_measured, rates
-from tierlab.claims import VERDICTS, evaluate_claims, load_claims
-from tierlab.embeddings import recorded_embeddings
+from tierlab.article.basis import METRICS, rates
+from tierlab.article.claims import VERDICTS, evaluate_claims, load_claims
+from tierlab.article.evidence import load_measured
+from tierlab.reasoning import student
+from tierlab.reasoning.student import recorded_embeddings
 
 EXPECTED = Path(__file__).parent / "data" / "claims_expected.csv"
 NOTEBOOKS = {
-    *("01_pricing", "02_scaling_costs", "03_match_tasks_to_tiers", "04_routing", "05_live_sampling"),
+    *(
+        "01_pricing",
+        "02_scaling_costs",
+        "03_match_tasks_to_tiers",
+        "04_routing",
+        "05_live_sampling",
+    ),
     *("06_speed_and_limits", "07_reasoning_and_distillation"),
 }
 INSTRUCTION = "an instruction, a definition or a principle: no number can bear it out"
 # The independent reading looked at the article alone, and called instructions supported.
 DIFFERENT = {
-    "C024": ("contradicted", "RouteLLM's outcomes: some prompts are right on the weaker model only"),
+    "C024": (
+        "contradicted",
+        "RouteLLM's outcomes: some prompts are right on the weaker model only",
+    ),
     "C040": ("contradicted", "ZeroEval's three Claude tiers: the small one scores most per dollar"),
-    "C039": ("contradicted", "the maintained catalogue has 1.50/9.00; the article alone cannot tell"),
+    "C039": (
+        "contradicted",
+        "the maintained catalogue has 1.50/9.00; the article alone cannot tell",
+    ),
     "C060": ("supported", "the six input prices of the table equal the maintained catalogue's"),
-    "C065": ("supported", "ZeroEval: 1,296 of 1,319 replies of GPT-4o-mini are valid JSON with both fields"),
-    "C083": ("supported", "an embedding router of 77 ms at most beside published waits of 321 ms and more"),
-    "C086": ("contradicted", "the maintained catalogue has windows of 200,000 and 1,000,000 tokens"),
-    "C087": ("supported", "two of the three windows are below the article's own 900,000-token request"),
+    "C065": (
+        "supported",
+        "ZeroEval: 1,296 of 1,319 replies of GPT-4o-mini are valid JSON with both fields",
+    ),
+    "C083": (
+        "supported",
+        "an embedding router of 77 ms at most beside published waits of 321 ms and more",
+    ),
+    "C086": (
+        "contradicted",
+        "the maintained catalogue has windows of 200,000 and 1,000,000 tokens",
+    ),
+    "C087": (
+        "supported",
+        "two of the three windows are below the article's own 900,000-token request",
+    ),
     "C091": ("contradicted", "no page of Anthropic or Amazon offers tuning of Haiku 4.5"),
-    "C112": ("supported", "ZeroEval: the gap of Haiku to Opus is wider on problems of many calculations"),
-    "C117": ("supported", "every pair of published speeds has Gemini 3.1 Pro a third ahead at least"),
-    **dict.fromkeys(["C096", "C097", "C098", "C099", "C100", "C113", "C119"], ("not checkable", INSTRUCTION)),
+    "C112": (
+        "supported",
+        "ZeroEval: the gap of Haiku to Opus is wider on problems of many calculations",
+    ),
+    "C117": (
+        "supported",
+        "every pair of published speeds has Gemini 3.1 Pro a third ahead at least",
+    ),
+    **dict.fromkeys(
+        ["C096", "C097", "C098", "C099", "C100", "C113", "C119"], ("not checkable", INSTRUCTION)
+    ),
 }
 # (lowest, highest) computed value, from the formula and the article's prices.
 NUMBERS = {
@@ -49,7 +82,10 @@ NUMBERS = {
     "C015": (0.8 * 2_000 + 0.2 * 10_000,) * 2,
     "C016": (3_600 + 545 * 1 + 3 * 5,) * 2,
     "C017": (170, 11_500),
-    "C019": (33 / 90, 105.3 / 44),  # tokens/s of GPT-4o-mini over GPT-5.5, slowest over fastest page and the reverse
+    "C019": (
+        33 / 90,
+        105.3 / 44,
+    ),  # tokens/s of GPT-4o-mini over GPT-5.5, slowest over fastest page and the reverse
     "C020": (160, 191.9),
     "C021": (0.5 / (1.2 + 299 / 55), 0.5 / (0.5 + 299 / 312.5)),  # Opus, Flash-Lite
     "C022": (0.5, 0.5),
@@ -132,7 +168,9 @@ def test_the_verdict_equals_an_independent_reading(table, claim_id):
 
 
 def test_all_claims_are_there_and_no_verdict_is_stored(claims, table):
-    assert list(table.index) == [f"C{i:03d}" for i in range(1, len(table) + 1)] and len(table) >= 119
+    assert (
+        list(table.index) == [f"C{i:03d}" for i in range(1, len(table) + 1)] and len(table) >= 119
+    )
     assert list(pd.read_csv(EXPECTED)["id"]) == list(table.index)
     assert "verdict" not in claims.columns
     assert set(table["verdict"]) == set(VERDICTS)
@@ -140,7 +178,9 @@ def test_all_claims_are_there_and_no_verdict_is_stored(claims, table):
 
 @pytest.mark.parametrize("claim_id", NUMBERS)
 def test_the_number_is_the_formulas(table, claim_id):
-    assert tuple(table.loc[claim_id, ["computed_low", "computed_high"]]) == pytest.approx(NUMBERS[claim_id], rel=1e-12)
+    assert tuple(table.loc[claim_id, ["computed_low", "computed_high"]]) == pytest.approx(
+        NUMBERS[claim_id], rel=1e-12
+    )
 
 
 def test_every_row_has_a_rule_or_a_reason(claims):
@@ -152,7 +192,9 @@ def test_every_row_has_a_rule_or_a_reason(claims):
     bounds = claims[["low", "high"]].ne("").any(axis=1)
     assert claims.loc[~bounds, "note"].ne("").all()
     shown = claims["rule"].ne("") | claims["notebook"].ne("")
-    assert claims.loc[~shown, "note"].str.startswith("no notebook: ").all(), "what nothing checks says why"
+    assert claims.loc[~shown, "note"].str.startswith("no notebook: ").all(), (
+        "what nothing checks says why"
+    )
     assert not bounds[claims["rule"] == ""].any()
     assert not claims["claim"].str.contains(r"^same|^\.\.\.").any(), "each claim stands on its own"
 
@@ -166,7 +208,9 @@ def test_a_narrower_reading_than_the_article_is_called_one():
 
 def test_every_number_says_where_it_comes_from(claims, table):
     computed = claims["rule"].ne("")
-    assert table.loc[computed, "computed"].ne("").all() and table.loc[computed, "source"].ne("").all()
+    assert (
+        table.loc[computed, "computed"].ne("").all() and table.loc[computed, "source"].ne("").all()
+    )
     assert table.loc[~computed, ["computed", "source"]].eq("").all(axis=None)
 
 
@@ -177,7 +221,9 @@ def recorded():
     answers["score"] = answers["score"].where(answers["status"] != "truncated")
     scores = answers.pivot(index="prompt_id", columns="model_id", values="score")[[small, large]]
     facts = answers.drop_duplicates("prompt_id").set_index("prompt_id")[["task", "difficulty"]]
-    return facts.join((scores[small] - scores[large]).rename("gap"), how="left").dropna(subset="gap")
+    return facts.join((scores[small] - scores[large]).rename("gap"), how="left").dropna(
+        subset="gap"
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,13 +237,19 @@ def test_a_recorded_gap_is_the_mean_of_the_differences(table, recorded, claim_id
     gap, row = recorded.query(kept)["gap"], table.loc[claim_id]
     assert row["computed"].startswith(f"on {len(gap)} examples {100 * gap.mean():.1f}, interval ")
     assert row["computed_low"] < gap.mean() < row["computed_high"]
-    width = 2 * 1.96 * gap.std() / len(gap) ** 0.5  # for large samples: on twenty examples it has to be wider
+    width = (
+        2 * 1.96 * gap.std() / len(gap) ** 0.5
+    )  # for large samples: on twenty examples it has to be wider
     assert 1 < (row["computed_high"] - row["computed_low"]) / width < 1.35
 
 
 def test_right_tool_calls_are_counted_where_a_call_is_wanted(table):
     """None of the stand-ins makes one; the ten examples are those of the README's file whose reference names a tool."""
-    assert table.loc["C057", ["computed", "computed_low", "computed_high"]].tolist() == ["0.0%", 0.0, 0.0]
+    assert table.loc["C057", ["computed", "computed_low", "computed_high"]].tolist() == [
+        "0.0%",
+        0.0,
+        0.0,
+    ]
     assert METRICS["recorded_tool_calls"](None).index.tolist() == [
         *("small stand-in (of 7)", "middle stand-in (of 10)", "large stand-in (of 10)"),
     ]
@@ -206,9 +258,13 @@ def test_right_tool_calls_are_counted_where_a_call_is_wanted(table):
 def test_the_examples_that_a_margin_takes_give_the_power_they_promise(table):
     """Exact enumeration, where the rule has a formula; and the article's 100 examples have less than half of it."""
     shares = load_measured()["value"]
-    for n, name in zip(table.loc["C089", ["computed_low", "computed_high"]], ("mid", "small"), strict=True):
+    for n, name in zip(
+        table.loc["C089", ["computed_low", "computed_high"]], ("mid", "small"), strict=True
+    ):
         share = shares[f"disagree_{name}_flagship"]
-        assert tl.noninferiority_power(int(n), 0.05, discordant=share) == pytest.approx(0.8, abs=0.03)
+        assert tl.noninferiority_power(int(n), 0.05, discordant=share) == pytest.approx(
+            0.8, abs=0.03
+        )
         assert tl.noninferiority_power(100, 0.05, discordant=share) < 0.55
 
 
@@ -218,46 +274,123 @@ def test_the_student_beside_its_teacher():
     messages.index = [example.example_id for example in student.intent_examples(messages)]
     messages["teacher"] = student.teacher_labels(answers)
     test = messages[messages["split"] == "test"]
-    options = {"columns": ["teacher"], "sizes": (50,), "draws": 1, "vectorise": recorded_embeddings()}
+    options = {
+        "columns": ["teacher"],
+        "sizes": (50,),
+        "draws": 1,
+        "vectorise": recorded_embeddings(),
+    }
     curve = student.learning_curve(messages.drop(test.index), test, **options)
-    own = answers[answers["model_id"] == student.TEACHER].set_index("prompt_id")["score"][test.index]
+    own = answers[answers["model_id"] == student.TEACHER].set_index("prompt_id")["score"][
+        test.index
+    ]
     gap = METRICS["distilled_gap"](None)
-    assert gap[f"on {len(test)} examples"] == pytest.approx(curve["score"].iloc[-1] - own.mean(), abs=1e-12)
+    assert gap[f"on {len(test)} examples"] == pytest.approx(
+        curve["score"].iloc[-1] - own.mean(), abs=1e-12
+    )
     assert gap["interval from"] < gap.iloc[0] < gap["interval to"]
 
 
 def test_both_prices_of_gemini_3_5_flash_are_shown(table):
     price = table.loc["C039"]
-    assert (price["computed"], price["verdict"], price["basis"]) == ("input $1.50, output $9.00", "contradicted", "maintained")
-    assert (price["other_computed"], price["other_verdict"]) == ("input $0.30, output $2.50", "supported")
+    assert (price["computed"], price["verdict"], price["basis"]) == (
+        "input $1.50, output $9.00",
+        "contradicted",
+        "maintained",
+    )
+    assert (price["other_computed"], price["other_verdict"]) == (
+        "input $0.30, output $2.50",
+        "supported",
+    )
     saving = table.loc["C034"]
-    assert (saving["computed_low"], saving["other_computed"]) == (pytest.approx(1 - 2.5 / 12), "25.0%")
+    assert (saving["computed_low"], saving["other_computed"]) == (
+        pytest.approx(1 - 2.5 / 12),
+        "25.0%",
+    )
     assert table.loc["C017", "other_computed"].split(", gemini")[2] == "-3.5-flash $3,450"
 
 
 @pytest.mark.parametrize(
     ("claim_id", "catalogue", "model_id", "rates", "before", "after"),
     [
-        ("C002", "article", "claude-haiku-4-5", {"uncached_input": 3.0, "output": 15.0}, "supported", "contradicted"),
-        ("C007", "article", "claude-haiku-4-5", {"uncached_input": 0.125, "output": 0.625}, "contradicted", "supported"),
+        (
+            "C002",
+            "article",
+            "claude-haiku-4-5",
+            {"uncached_input": 3.0, "output": 15.0},
+            "supported",
+            "contradicted",
+        ),
+        (
+            "C007",
+            "article",
+            "claude-haiku-4-5",
+            {"uncached_input": 0.125, "output": 0.625},
+            "contradicted",
+            "supported",
+        ),
         ("C008", "article", "gpt-5.5", {"output": 30.01}, "supported", "contradicted"),
-        ("C032", "article", "claude-sonnet-4-6", {"uncached_input": 3.01}, "supported", "contradicted"),
-        ("C039", "maintained", "gemini-3.5-flash", {"uncached_input": 0.30, "output": 2.50}, "contradicted", "supported"),
-        ("C070", "article", "claude-haiku-4-5", {"uncached_input": 1.1}, "supported", "contradicted"),
-        ("C085", "article", "gemini-3.1-pro-preview", {"uncached_input": 2.00}, "contradicted", "supported"),
+        (
+            "C032",
+            "article",
+            "claude-sonnet-4-6",
+            {"uncached_input": 3.01},
+            "supported",
+            "contradicted",
+        ),
+        (
+            "C039",
+            "maintained",
+            "gemini-3.5-flash",
+            {"uncached_input": 0.30, "output": 2.50},
+            "contradicted",
+            "supported",
+        ),
+        (
+            "C070",
+            "article",
+            "claude-haiku-4-5",
+            {"uncached_input": 1.1},
+            "supported",
+            "contradicted",
+        ),
+        (
+            "C085",
+            "article",
+            "gemini-3.1-pro-preview",
+            {"uncached_input": 2.00},
+            "contradicted",
+            "supported",
+        ),
         ("C013", "article", "claude-opus-4-8", {"output": 30.0}, "supported", "contradicted"),
-        ("C060", "maintained", "claude-haiku-4-5", {"uncached_input": 1.01}, "supported", "contradicted"),
-        ("C118", "article", "gemini-2.5-flash-lite", {"uncached_input": 1.01}, "supported", "contradicted"),
+        (
+            "C060",
+            "maintained",
+            "claude-haiku-4-5",
+            {"uncached_input": 1.01},
+            "supported",
+            "contradicted",
+        ),
+        (
+            "C118",
+            "article",
+            "gemini-2.5-flash-lite",
+            {"uncached_input": 1.01},
+            "supported",
+            "contradicted",
+        ),
     ],
 )
-def test_a_changed_price_changes_the_verdict(june, claims, claim_id, catalogue, model_id, rates, before, after):
+def test_a_changed_price_changes_the_verdict(
+    june, claims, claim_id, catalogue, model_id, rates, before, after
+):
     assert judge(june, claims, claim_id)["verdict"] == before
     changed = with_price(june[catalogue], model_id, **rates)
     assert judge(june, claims, claim_id, **{catalogue: changed})["verdict"] == after
 
 
 def test_a_changed_rating_changes_the_verdict(june, claims):
-    tasks = tl.claims.load_tasks()
+    tasks = tl.load_tasks()
     assert judge(june, claims, "C051", tasks=tasks)["verdict"] == "supported"
     tasks.loc["summarisation", ["stakes_high", "complexity_high"]] = 3
     assert judge(june, claims, "C051", tasks=tasks)["verdict"] == "contradicted"
@@ -295,7 +428,11 @@ def test_on_a_later_day_the_slots_hold_that_days_lineup(june, claims):
     """Opus 5.5 at 4/20 over Haiku 5.5 at 0.10/0.50 is 40x on every mix: the 30 to 50 times have come true."""
     later = tl.load_prices("maintained", as_of="2026-11-23")
     row = judge(june, claims, "C007", maintained=later)
-    assert (row["verdict"], row["other_verdict"], row["other_computed"]) == ("contradicted", "supported", "40x")
+    assert (row["verdict"], row["other_verdict"], row["other_computed"]) == (
+        "contradicted",
+        "supported",
+        "40x",
+    )
 
 
 def test_a_length_over_the_window_has_no_price(june):
@@ -312,7 +449,10 @@ def test_an_approximate_price_is_named(table):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rule": "cost_ration"}, "claim C008: unknown rule 'cost_ration'; did you mean 'cost_ratio'"),
+        (
+            {"rule": "cost_ration"},
+            "claim C008: unknown rule 'cost_ration'; did you mean 'cost_ratio'",
+        ),
         ({"low": "30;30"}, "claim C008: 2 bounds .* for 3 computed values"),
     ],
 )
@@ -335,8 +475,14 @@ def test_figures_quoted_in_notes_are_right(claims):
     assert f"{10_000 / (30 * 0.008):,.0f} messages" in claims.loc["C110", "note"]
     assert f"${3_600 + 500 * 1 + 3 * 5:,}" in claims.loc["C016", "note"]
     assert f"{30 * 1.05 / 0.60:.1f}x" in claims.loc["C008", "note"]
-    assert f"{0.00056 / 0.01:.1%}" in claims.loc["C115", "note"] and f"{0.00056 / 0.002:.0%}" in claims.loc["C115", "note"]
-    assert f"{0.7 * (1 - 3_450 / 4_600):.1%} to {0.8 * (1 - 3_450 / 4_600):.0%}" in claims.loc["C075", "note"]
+    assert (
+        f"{0.00056 / 0.01:.1%}" in claims.loc["C115", "note"]
+        and f"{0.00056 / 0.002:.0%}" in claims.loc["C115", "note"]
+    )
+    assert (
+        f"{0.7 * (1 - 3_450 / 4_600):.1%} to {0.8 * (1 - 3_450 / 4_600):.0%}"
+        in claims.loc["C075", "note"]
+    )
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,11 +14,13 @@ import psutil
 import pytest
 
 import tierlab as tl
-from tierlab.__main__ import main
-from tierlab.examples import Example
-from tierlab.scorers.code import isolation
+from tierlab.cli import main
+from tierlab.evaluate.scorers.code import isolation
+from tierlab.sampling.examples import Example
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of the resource module")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs the limits of the resource module"
+)
 GUIDE = Path(__file__).parent.parent / "guides" / "samples.md"
 SECRET = ("Zq7-wellspring", "Kx2-larkspur")  # what only the tests know
 FORGE = f"assert f(1) == {SECRET[0]!r}\nassert f(2) == {SECRET[1]!r}"
@@ -43,7 +45,13 @@ LINES = '{"test": 0, "right": true, "fault": ""}\\n{"test": 1, "right": true, "f
 VALUE = '{"nodes": [["tuple", [1]], ["plain", true]], "raised": false}'
 
 # What the code tries; the code; the tests; what comes of it with bubblewrap, and with limits alone.
-FAILS, ASIDE, STOPPED, CAN, CANNOT = "fails its tests", "is set aside", "is stopped", "**can**", "cannot"
+FAILS, ASIDE, STOPPED, CAN, CANNOT = (
+    "fails its tests",
+    "is set aside",
+    "is stopped",
+    "**can**",
+    "cannot",
+)
 SNIPPETS = [
     ("returns an object that equals everything", EVIL.format("__eq__", True), FORGE, FAILS, FAILS),
     ("returns a text whose `__eq__` is always true", "class E(str):\n    def __eq__(self, o): return True\ndef f(x): return E('no')", FORGE, FAILS, FAILS),
@@ -128,14 +136,18 @@ def listener():
 @pytest.fixture(scope="module")
 def holder():
     """A process with a key in its first environment, as the kit itself is one."""
-    started = subprocess.Popen(["/bin/sleep", "600"], env={"TIERLAB_TEST_API_KEY": "not-to-be-seen"})
+    started = subprocess.Popen(
+        ["/bin/sleep", "600"], env={"TIERLAB_TEST_API_KEY": "not-to-be-seen"}
+    )
     yield started.pid
     started.kill()
     started.wait()
 
 
 def score(program, tests, **options):
-    example = Example("e", "own", "?", "code", tests, {"entry": "f", "seconds": 0.5, "memory_mb": 256} | options)
+    example = Example(
+        "e", "own", "?", "code", tests, {"entry": "f", "seconds": 0.5, "memory_mb": 256} | options
+    )
     return tl.score_example(example, program, allow_code=True)
 
 
@@ -150,7 +162,11 @@ def started_by(pid):
 
     def there():
         with contextlib.suppress(psutil.Error):
-            found[:] = [one for one in psutil.Process(pid).children(recursive=True) if "answer" in one.cmdline()]
+            found[:] = [
+                one
+                for one in psutil.Process(pid).children(recursive=True)
+                if "answer" in one.cmdline()
+            ]
         return found
 
     _until(there, 30)
@@ -160,29 +176,50 @@ def started_by(pid):
 def outcome(program, tests):
     try:
         found = score(program, tests)
-    except tl.scoring.Unscored as error:
+    except tl.evaluate.scorers.answers.Unscored as error:
         assert "cannot be judged from outside the code" in str(error)
         return ASIDE, str(error)
     if tests == DO:
         failed = FAILS if "MemoryError" in found.reason or "SIGKILL" in found.reason else CANNOT
         return CAN if found.score == 1 else failed, found.reason
     assert found.score == 0, found.reason
-    ended = any(words in found.reason for words in ("ran longer than", "ran out of CPU time", "was stopped by SIGKILL"))
+    ended = any(
+        words in found.reason
+        for words in ("ran longer than", "ran out of CPU time", "was stopped by SIGKILL")
+    )
     return STOPPED if ended else FAILS, found.reason
 
 
-@pytest.mark.parametrize(("tries", "program", "tests", "inside", "limited"), SNIPPETS, ids=[each[0] for each in SNIPPETS])
-def test_hostile_code(tries, program, tests, inside, limited, apart, listener, holder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("tries", "program", "tests", "inside", "limited"), SNIPPETS, ids=[each[0] for each in SNIPPETS]
+)
+def test_hostile_code(
+    tries, program, tests, inside, limited, apart, listener, holder, tmp_path, monkeypatch
+):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     monkeypatch.setenv("TIERLAB_TEST_API_KEY", "not-to-be-seen")
-    places = {"file": mine, "folder": tmp_path, "name": mine.name, "port": listener, "pid": os.getpid(), "keys": holder}
+    places = {
+        "file": mine,
+        "folder": tmp_path,
+        "name": mine.name,
+        "port": listener,
+        "pid": os.getpid(),
+        "keys": holder,
+    }
     for name, value in places.items():
         program = program.replace(f"<{name}>", str(value))
     expected = inside if apart == "bubblewrap" else limited
-    expected = CANNOT if expected == CAN and "/proc" in program and not Path("/proc").is_dir() else expected
+    expected = (
+        CANNOT
+        if expected == CAN and "/proc" in program and not Path("/proc").is_dir()
+        else expected
+    )
     found, reason = outcome(program, tests)
-    if expected in (FAILS, STOPPED):  # which of them, decide the machine's speed and the size of its stack
+    if expected in (
+        FAILS,
+        STOPPED,
+    ):  # which of them, decide the machine's speed and the size of its stack
         assert found in (FAILS, STOPPED), reason
     else:
         assert found == expected, reason
@@ -190,11 +227,16 @@ def test_hostile_code(tries, program, tests, inside, limited, apart, listener, h
 
 
 def test_there_are_forty_and_each_is_its_own():
-    assert len(SNIPPETS) >= 40 and len({each[0] for each in SNIPPETS}) == len({each[1] for each in SNIPPETS}) == len(SNIPPETS)
+    assert len(SNIPPETS) >= 40 and len({each[0] for each in SNIPPETS}) == len(
+        {each[1] for each in SNIPPETS}
+    ) == len(SNIPPETS)
 
 
 def test_the_table_of_the_guide_is_what_was_found():
-    table = [*HEAD, *(f"| {tries} | {inside} | {limited} |" for tries, _, _, inside, limited in SNIPPETS)]
+    table = [
+        *HEAD,
+        *(f"| {tries} | {inside} | {limited} |" for tries, _, _, inside, limited in SNIPPETS),
+    ]
     assert "\n".join(table) in GUIDE.read_text(encoding="utf-8")
 
 
@@ -225,7 +267,9 @@ def test_no_process_stays_that_has_left_its_group(apart):
 
 def test_no_process_stays_when_the_scorer_itself_is_killed(apart):
     program = f"from tests.test_code_isolation import score\nscore({SLEEP!r}, {DO!r}, seconds=60)"
-    scoring = subprocess.Popen([sys.executable, "-c", program], cwd=GUIDE.parent.parent, start_new_session=True)
+    scoring = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=GUIDE.parent.parent, start_new_session=True
+    )
     processes = started_by(scoring.pid)
     scoring.kill()
     scoring.wait()
@@ -241,12 +285,22 @@ def _until(true, seconds):
 
 
 def test_doctor_and_the_account_say_how_far_apart_the_code_is(apart, capsys, tmp_path):
-    words = {"bubblewrap": "bubblewrap: no network", "limits": "limits alone: no bubblewrap works here"}[apart]
+    words = {
+        "bubblewrap": "bubblewrap: no network",
+        "limits": "limits alone: no bubblewrap works here",
+    }[apart]
     main(["doctor"])
     assert words in capsys.readouterr().out
-    (tmp_path / "mine.csv").write_text("example_id,task,prompt,scorer,reference\na,own,ask,code,assert f(1) == 2\n")
+    (tmp_path / "mine.csv").write_text(
+        "example_id,task,prompt,scorer,reference\na,own,ask,code,assert f(1) == 2\n"
+    )
     recorded = Path(__file__).parent.parent / "data" / "samples" / "open_models.csv"
-    command = ["sample", str(tmp_path / "mine.csv"), "--candidate", f"replay:smollm2-135m-instruct,path={recorded}"]
+    command = [
+        "sample",
+        str(tmp_path / "mine.csv"),
+        "--candidate",
+        f"replay:smollm2-135m-instruct,path={recorded}",
+    ]
     command += ["--budget-usd", "0", "--store", str(tmp_path / "s.sqlite")]
     main([*command, "--allow-code"])
     assert words in capsys.readouterr().out

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tierlab.scorers.code import OUTPUT_BYTES, code, extract_code, run_python
+from tierlab.evaluate.scorers.code import OUTPUT_BYTES, code, extract_code, run_python
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of the resource module")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs the limits of the resource module"
+)
 TESTS = "assert add(1, 2) == 3\nassert add(-1, 1) == 0\nassert add('a', 'b') == 'ab'"
 ADD = "def add(a, b):\n    return a + b\n"
 
 
 def test_right_code_passes_and_wrong_code_says_where():
-    assert code(f"Here you go:\n```python\n{ADD}```\nHope it helps!", (), TESTS) == (1.0, "all 3 tests pass")
+    assert code(f"Here you go:\n```python\n{ADD}```\nHope it helps!", (), TESTS) == (
+        1.0,
+        "all 3 tests pass",
+    )
     wrong = "def add(a, b):\n    return a - b if isinstance(a, int) and a < 0 else a + b"
     assert code(wrong, (), TESTS) == (0.0, "2 of 3 tests pass; add(-1, 1) == 0 fails")
     assert code(wrong, (), TESTS, partial=True).score == pytest.approx(2 / 3)
@@ -38,7 +43,10 @@ def test_right_code_passes_and_wrong_code_says_where():
         (ADD + "import requests", "raises ModuleNotFoundError"),
         (ADD + "import tierlab", "raises ModuleNotFoundError"),
         ("import os\ndef add(a, b):\n    os._exit(0)", "ended before the tests did"),
-        ("def add(a, b):\n    exit()", "raises NameError"),  # `exit` comes with site packages, which are left out
+        (
+            "def add(a, b):\n    exit()",
+            "raises NameError",
+        ),  # `exit` comes with site packages, which are left out
         ("def add(a, b):\n    raise SystemExit(0)", "raises SystemExit"),
         ("def add(a, b):\n    return add(a, b)", "raises RecursionError"),
         ("x = " + "(" * 100_000, "the code"),
@@ -86,7 +94,9 @@ def test_tests_see_their_own_builtins_and_only_the_names_they_use():
     patched = "import builtins\nbuiltins.abs = lambda x: 0\ndef size(x):\n    return 4\n"
     assert code(patched, (), "assert abs(size('ab') - 2) == 0").score == 0
     helper = "from math import isclose\nclose = 1e-6\nassert isclose(half(1), 0.5, rel_tol=close)"
-    assert code("def half(x): return x / 2\ndef isclose(*a, **k): return False", (), helper).score == 1
+    assert (
+        code("def half(x): return x / 2\ndef isclose(*a, **k): return False", (), helper).score == 1
+    )
 
 
 def test_setup_loops_and_classes_work_like_a_module():
@@ -103,7 +113,10 @@ def test_setup_loops_and_classes_work_like_a_module():
         "assert Pair(1).a == 1\nassert wait(5) == 5\nassert save('ok') == 'ok'"
     )
     assert code(program, (), tests) == (1.0, "all 4 tests pass")
-    assert code(ADD, (), "x = missing\nassert add(1, 1) == 2").reason == "0 of 1 tests pass; the code does not define missing"
+    assert (
+        code(ADD, (), "x = missing\nassert add(1, 1) == 2").reason
+        == "0 of 1 tests pass; the code does not define missing"
+    )
     assert code(ADD, (), "x = add(1, 'a')\nassert add(1, 1) == 2").reason.startswith(
         "0 of 1 tests pass; x = add(1, 'a') raises TypeError"
     )
@@ -111,7 +124,9 @@ def test_setup_loops_and_classes_work_like_a_module():
 
 def test_sets_iterate_in_the_same_order_in_every_run():
     program = "def order():\n    return list({'a', 'b', 'c', 'd', 'e', 'f', 'g'})"
-    printed = {run_python(["-c", f"{program}\nprint(order())"], "", wall_s=30).output for _ in range(4)}
+    printed = {
+        run_python(["-c", f"{program}\nprint(order())"], "", wall_s=30).output for _ in range(4)
+    }
     assert len(printed) == 1
 
 
@@ -127,7 +142,10 @@ def test_endless_loops_are_stopped():
 
 
 def test_sleeping_is_stopped():
-    assert "ran longer than 1.5 s" in code("import time\ntime.sleep(1e6)", (), TESTS, seconds=0.25).reason
+    assert (
+        "ran longer than 1.5 s"
+        in code("import time\ntime.sleep(1e6)", (), TESTS, seconds=0.25).reason
+    )
 
 
 @posix
@@ -175,7 +193,11 @@ def test_processes_threads_and_connections_are_refused(attempt):
 def test_files_outside_are_neither_read_nor_changed(tmp_path):
     kept = tmp_path / "kept.txt"
     kept.write_text("secret")
-    for attempt in (f"open({str(kept)!r}).read()", f"open({str(kept)!r}, 'w')", f"import os; os.remove({str(kept)!r})"):
+    for attempt in (
+        f"open({str(kept)!r}).read()",
+        f"open({str(kept)!r}, 'w')",
+        f"import os; os.remove({str(kept)!r})",
+    ):
         assert "PermissionError" in code(f"{ADD}\n{attempt}", (), TESTS).reason
     link = f"import os\nos.symlink({str(kept)!r}, 'link')\nopen('link').read()"
     assert "PermissionError" in code(f"{ADD}\n{link}", (), TESTS).reason
@@ -190,26 +212,36 @@ def test_the_environment_is_empty_and_the_folder_too(monkeypatch):
 
 @posix
 def test_the_code_cannot_read_back_what_the_harness_was_given():
-    looking = "import os, sys\ndef given():\n    return os.pread(0, 1 << 20, 0) + sys.stdin.buffer.read()"
+    looking = (
+        "import os, sys\ndef given():\n    return os.pread(0, 1 << 20, 0) + sys.stdin.buffer.read()"
+    )
     assert code(looking, (), "assert given() == b''").score == 1
 
 
 def test_nothing_is_run_in_this_process(tmp_path):
     before = set(sys.modules)
     assert code("import colorsys\n" + ADD, (), TESTS).score == 1
-    assert "answer" not in sys.modules and set(sys.modules) - before <= {"colorsys"} - set(sys.modules)
+    assert "answer" not in sys.modules and set(sys.modules) - before <= {"colorsys"} - set(
+        sys.modules
+    )
 
 
 def test_the_block_that_defines_the_entry_is_the_code():
     text = f"```python\n{ADD}```\nUse:\n```python\nprint(add(1, 2))\n```\nRun:\n```bash\npython add.py\n```"
     assert extract_code(text, ["add"]).startswith("def add")
     assert extract_code("```\nx = 1\n```", ["add"]) == "x = 1"
-    assert extract_code("```python\n" + ADD, ["add"]).startswith("def add")  # the fence is not closed
-    assert extract_code("```py\nadd = lambda a, b: a + b\n```\n```py\nadd(1, 2)\n```", ["add"]).startswith("add = ")
+    assert extract_code("```python\n" + ADD, ["add"]).startswith(
+        "def add"
+    )  # the fence is not closed
+    assert extract_code(
+        "```py\nadd = lambda a, b: a + b\n```\n```py\nadd(1, 2)\n```", ["add"]
+    ).startswith("add = ")
     assert extract_code(ADD) == ADD
     assert code(text, (), TESTS).score == 1
 
 
 def test_the_harness_imports_nothing_of_the_kit():
-    source = (Path(__file__).parent.parent / "tierlab" / "scorers" / "code_harness.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / "tierlab" / "evaluate" / "scorers" / "code_harness.py").read_text(
+        encoding="utf-8"
+    )
     assert "import tierlab" not in source and "from tierlab" not in source

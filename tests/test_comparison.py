@@ -11,10 +11,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from tierlab.comparison import compare
-from tierlab.intervals import paired_interval, tango_interval
-from tierlab.outcomes import simulate_outcomes
-from tierlab.planning import required_examples
+from tierlab.evaluate.compare import compare
+from tierlab.evaluate.intervals import paired_interval, tango_interval
+from tierlab.evaluate.planning import required_examples
+from tierlab.routing.simulated import simulate_outcomes
 
 
 def samples(scores, *, repeats=1, cost=None, **columns):
@@ -22,14 +22,27 @@ def samples(scores, *, repeats=1, cost=None, **columns):
     rows = []
     for model, values in scores.items():
         for i, score in enumerate(values):
-            rows.append({"prompt_id": f"e{i // repeats}", "model_id": model, "repeat": i % repeats, "score": float(score)})
-            rows[-1] |= {"status": "ok", "cost_usd": (cost or {}).get(model, 0.01), "source": "simulated"}
+            rows.append(
+                {
+                    "prompt_id": f"e{i // repeats}",
+                    "model_id": model,
+                    "repeat": i % repeats,
+                    "score": float(score),
+                }
+            )
+            rows[-1] |= {
+                "status": "ok",
+                "cost_usd": (cost or {}).get(model, 0.01),
+                "source": "simulated",
+            }
     return pd.DataFrame(rows).assign(**columns)
 
 
 def two_by_two(both, only_candidate, only_reference, neither):
     """Scores of "small" and "flagship" with these counts."""
-    cells = [(1, 1)] * both + [(1, 0)] * only_candidate + [(0, 1)] * only_reference + [(0, 0)] * neither
+    cells = (
+        [(1, 1)] * both + [(1, 0)] * only_candidate + [(0, 1)] * only_reference + [(0, 0)] * neither
+    )
     return dict(zip(("small", "flagship"), zip(*cells, strict=True), strict=True))
 
 
@@ -41,21 +54,30 @@ def generated(n=100, seed=1, repeats=1):
     rng = np.random.default_rng(seed)
     hard = np.repeat(rng.random(n), repeats)
     draws = {
-        m: 0.7 * hard + 0.3 * rng.random(n * repeats) < r for m, r in {"small": 0.8, "mid": 0.86, "flagship": 0.88}.items()
+        m: 0.7 * hard + 0.3 * rng.random(n * repeats) < r
+        for m, r in {"small": 0.8, "mid": 0.86, "flagship": 0.88}.items()
     }
     table = samples(draws, repeats=repeats)
     table["cost_usd"] = table["model_id"].map(CHEAP) * rng.uniform(0.5, 1.5, len(table))
-    return table.assign(ttft_s=rng.gamma(4, 0.1, len(table)), end_to_end_s=rng.gamma(4, 0.5, len(table)), tokens_per_s=50.0)
+    return table.assign(
+        ttft_s=rng.gamma(4, 0.1, len(table)),
+        end_to_end_s=rng.gamma(4, 0.5, len(table)),
+        tokens_per_s=50.0,
+    )
 
 
 @pytest.mark.parametrize(
-    ("cells", "p"), [((794, 86, 150, 570), 3.716e-05), ((59, 6, 16, 80), 0.052479)], ids=["approval", "therapy"]
+    ("cells", "p"),
+    [((794, 86, 150, 570), 3.716e-05), ((59, 6, 16, 80), 0.052479)],
+    ids=["approval", "therapy"],
 )
 def test_mcnemar_as_published(cells, p):
     """Approval ratings, Agresti's textbook example (R package exact2x2); Cavo et al. 2012 (R package contingencytables)."""
     row = compare(samples(two_by_two(*cells)), reference="flagship", margin=0.05).pairs.loc["small"]
     assert row["p"] == pytest.approx(p, rel=1e-3)
-    assert row["p"] == pytest.approx(mcnemar([[cells[0], cells[1]], [cells[2], cells[3]]], exact=True).pvalue, rel=1e-9)
+    assert row["p"] == pytest.approx(
+        mcnemar([[cells[0], cells[1]], [cells[2], cells[3]]], exact=True).pvalue, rel=1e-9
+    )
     assert (row["examples"], row["better"], row["worse"]) == (sum(cells), cells[1], cells[2])
     assert row["difference"] == pytest.approx((cells[1] - cells[2]) / sum(cells))
 
@@ -65,21 +87,40 @@ def test_right_or_wrong_tables_equal_the_libraries():
     scores = generated().pivot(index="prompt_id", columns="model_id", values="score")
     for model, row in result.candidates.iterrows():
         k = int(scores[model].sum())
-        assert (row["low"], row["high"]) == pytest.approx(proportion_confint(k, 100, method="wilson"))
-        assert (row["examples"], row["answers"], row["set_aside"], row["method"]) == (100, 100, 0, "Wilson")
+        assert (row["low"], row["high"]) == pytest.approx(
+            proportion_confint(k, 100, method="wilson")
+        )
+        assert (row["examples"], row["answers"], row["set_aside"], row["method"]) == (
+            100,
+            100,
+            0,
+            "Wilson",
+        )
     p = []
     for model, row in result.pairs.iterrows():
-        better, worse = ((scores[model] > scores["flagship"]).sum(), (scores[model] < scores["flagship"]).sum())
-        assert (row["low"], row["high"]) == pytest.approx(tango_interval(int(better), int(worse), 100))
-        assert row["bound"] == pytest.approx(tango_interval(int(better), int(worse), 100, confidence=0.9)[0])
+        better, worse = (
+            (scores[model] > scores["flagship"]).sum(),
+            (scores[model] < scores["flagship"]).sum(),
+        )
+        assert (row["low"], row["high"]) == pytest.approx(
+            tango_interval(int(better), int(worse), 100)
+        )
+        assert row["bound"] == pytest.approx(
+            tango_interval(int(better), int(worse), 100, confidence=0.9)[0]
+        )
         p.append(stats.binomtest(int(better), int(better + worse)).pvalue)
-    assert result.pairs["p_holm"].tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    assert result.pairs["p_holm"].tolist() == pytest.approx(
+        multipletests(p, method="holm")[1].tolist()
+    )
 
 
 def test_repeats_are_averaged_and_groups_cluster_the_errors():
     """60 examples of three repeats in 12 groups, against statsmodels on the example means."""
     rng = np.random.default_rng(3)
-    scores = {model: rng.random(180) < rate for model, rate in {"small": 0.6, "mid": 0.7, "flagship": 0.8}.items()}
+    scores = {
+        model: rng.random(180) < rate
+        for model, rate in {"small": 0.6, "mid": 0.7, "flagship": 0.8}.items()
+    }
     table = samples(scores, repeats=3)
     table["group"] = table["prompt_id"].str[1:].astype(int) % 12
     result = compare(table, reference="flagship", margin=0.1)
@@ -100,7 +141,9 @@ def test_repeats_are_averaged_and_groups_cluster_the_errors():
 def test_graded_scores_may_be_bootstrapped():
     rng = np.random.default_rng(5)
     scores = {"small": rng.uniform(0, 0.9, 40), "flagship": rng.uniform(0.1, 1, 40)}
-    row = compare(samples(scores), reference="flagship", margin=0.3, bootstrap_scores=True, seed=4).pairs.loc["small"]
+    row = compare(
+        samples(scores), reference="flagship", margin=0.3, bootstrap_scores=True, seed=4
+    ).pairs.loc["small"]
     expected = stats.bootstrap(
         (scores["small"], scores["flagship"]),
         lambda a, b, axis=-1: (a - b).mean(axis),
@@ -117,12 +160,22 @@ def test_graded_scores_may_be_bootstrapped():
 def test_not_worse_worse_and_cannot_tell():
     """200 examples, margin 5 points. Score statistics at -0.05, one-sided 5% of two candidates by Holm."""
     same, far, near = [1] * 180 + [0] * 20, [1] * 150 + [0] * 50, [0] * 6 + [1] * 174 + [0] * 20
-    result = compare(samples({"same": same, "far": far, "near": near, "ref": same}), reference="ref", margin=0.05)
-    assert result.pairs["finding"].to_dict() == {"same": "not worse", "far": "worse", "near": "cannot tell"}
+    result = compare(
+        samples({"same": same, "far": far, "near": near, "ref": same}), reference="ref", margin=0.05
+    )
+    assert result.pairs["finding"].to_dict() == {
+        "same": "not worse",
+        "far": "worse",
+        "near": "cannot tell",
+    }
     p = [1 - stats.norm.cdf(tango_statistic(0, worse, 200, -0.05)) for worse in (0, 30, 6)]
-    assert result.pairs["p_not_worse"].tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist(), abs=1e-6)
+    assert result.pairs["p_not_worse"].tolist() == pytest.approx(
+        multipletests(p, method="holm")[1].tolist(), abs=1e-6
+    )
     p_worse = [1 - value for value in p]
-    assert result.pairs["p_worse"].tolist() == pytest.approx(multipletests(p_worse, method="holm")[1].tolist(), abs=1e-6)
+    assert result.pairs["p_worse"].tolist() == pytest.approx(
+        multipletests(p_worse, method="holm")[1].tolist(), abs=1e-6
+    )
 
 
 def tango_statistic(better, worse, n, delta):
@@ -139,16 +192,24 @@ def test_several_candidates_share_the_level():
     assert 0.025 < alone.pairs.loc["small", "p_not_worse"] < 0.05
     assert alone.pairs.loc["small", "finding"] == "not worse"
     scores = {"small": small, "twin": small, "ref": reference}
-    both = compare(samples(scores, cost={"small": 0.001, "twin": 0.001}), reference="ref", margin=0.041)
+    both = compare(
+        samples(scores, cost={"small": 0.001, "twin": 0.001}), reference="ref", margin=0.041
+    )
     assert (both.pairs["finding"] == "cannot tell").all()
     assert "one-sided 5%, Holm over 2 candidates" in both.verdict
 
 
 def test_the_cheapest_that_is_not_worse():
     right = [1] * 380 + [0] * 20
-    result = compare(samples({"small": right, "mid": right, "flagship": right}, cost=CHEAP), reference="flagship", margin=0.05)
+    result = compare(
+        samples({"small": right, "mid": right, "flagship": right}, cost=CHEAP),
+        reference="flagship",
+        margin=0.05,
+    )
     assert result.choice == "small"
-    assert result.verdict.startswith("small is the cheapest model that is not worse than flagship by more than 5 points")
+    assert result.verdict.startswith(
+        "small is the cheapest model that is not worse than flagship by more than 5 points"
+    )
     assert "$0.001 per request against $0.02" in result.verdict and "Warning" not in result.verdict
     assert result.pairs["saving"].to_dict() == pytest.approx({"small": 0.95, "mid": 0.8})
 
@@ -170,7 +231,9 @@ def test_stay_when_every_cheaper_model_is_worse():
     table = samples({"small": [1] * 60 + [0] * 40, "flagship": [1] * 95 + [0] * 5}, cost=CHEAP)
     result = compare(table, reference="flagship", margin=0.05)
     assert (result.choice, result.pairs.loc["small", "finding"]) == ("flagship", "worse")
-    assert result.verdict == "Stay with flagship: small is worse by more than 5 points (one-sided 5%)."
+    assert (
+        result.verdict == "Stay with flagship: small is worse by more than 5 points (one-sided 5%)."
+    )
 
 
 def test_stay_when_no_model_is_cheaper():
@@ -185,27 +248,40 @@ def test_cannot_tell_says_how_many_more_and_for_how_much():
     result = compare(table, reference="flagship", margin=0.05)
     more = required_examples(margin=0.05, discordant=0.1) - 100
     assert (result.choice, result.pairs.loc["small", "more_examples"]) == (None, more)
-    assert result.verdict.startswith(f"Cannot tell: {more} more examples, about ${more * 0.021:.3g}, would show")
+    assert result.verdict.startswith(
+        f"Cannot tell: {more} more examples, about ${more * 0.021:.3g}, would show"
+    )
     assert "80% power" in result.verdict and "if the true difference is zero" in result.verdict
 
 
 def test_planning_moves_to_the_observed_difference_when_zero_needs_no_more():
     """Seven points worse within ten: at a true difference of zero 100 examples were enough, and they were not."""
-    result = compare(samples(two_by_two(80, 0, 7, 13), cost=CHEAP), reference="flagship", margin=0.1)
+    result = compare(
+        samples(two_by_two(80, 0, 7, 13), cost=CHEAP), reference="flagship", margin=0.1
+    )
     row = result.pairs.loc["small"]
     assert row["finding"] == "cannot tell" and row["planned_difference"] == pytest.approx(-0.07)
-    assert row["more_examples"] == required_examples(margin=0.1, discordant=0.07, difference=row["difference"]) - 100
+    assert (
+        row["more_examples"]
+        == required_examples(margin=0.1, discordant=0.07, difference=row["difference"]) - 100
+    )
 
 
 def test_beyond_the_margin_no_number_is_named():
-    result = compare(samples(two_by_two(400, 0, 22, 78), cost=CHEAP), reference="flagship", margin=0.04)
+    result = compare(
+        samples(two_by_two(400, 0, 22, 78), cost=CHEAP), reference="flagship", margin=0.04
+    )
     assert result.pairs.loc["small", "finding"] == "cannot tell"
     assert math.isnan(result.pairs.loc["small", "more_examples"])
     assert "more examples would not show it" in result.verdict
 
 
 def test_a_cheaper_undecided_model_is_named_beside_the_choice():
-    scores = {"small": [0] * 9 + [1] * 171 + [0] * 20, "mid": [1] * 180 + [0] * 20, "flagship": [1] * 180 + [0] * 20}
+    scores = {
+        "small": [0] * 9 + [1] * 171 + [0] * 20,
+        "mid": [1] * 180 + [0] * 20,
+        "flagship": [1] * 180 + [0] * 20,
+    }
     result = compare(samples(scores, cost=CHEAP), reference="flagship", margin=0.05)
     known = "; cheaper still: small is worse than flagship by 2.4 to 8.3 points"  # Tango's interval of 0 better and 9 worse
     assert result.choice == "mid" and known in result.verdict
@@ -213,16 +289,25 @@ def test_a_cheaper_undecided_model_is_named_beside_the_choice():
 
 def test_costs_count_failures_and_what_was_set_aside():
     """Four answers at $1, one cut off at $1, one timeout at $0.5: 5.5 paid, 5 received, 3 solved."""
-    table = samples({"small": [1, 1, 1, 0, np.nan, np.nan], "flagship": [1] * 6}, cost={"small": 1.0, "flagship": 2.0})
+    table = samples(
+        {"small": [1, 1, 1, 0, np.nan, np.nan], "flagship": [1] * 6},
+        cost={"small": 1.0, "flagship": 2.0},
+    )
     small = table["model_id"] == "small"
     table.loc[small, "status"] = ["ok"] * 3 + ["refused", "truncated", "timeout"]
     table.loc[small, "cost_usd"] = [1.0] * 5 + [0.5]
     result = compare(table, reference="flagship", margin=0.1)
     row = result.costs.loc["small"]
-    assert (row["per_request"], row["per_solved"], row["solved_per_usd"]) == pytest.approx((5.5 / 5, 5.5 / 3, 3 / 5.5))
+    assert (row["per_request"], row["per_solved"], row["solved_per_usd"]) == pytest.approx(
+        (5.5 / 5, 5.5 / 3, 3 / 5.5)
+    )
     assert row["note"] == "a lower bound: failed requests may be billed (timeout 1)"
     row = result.candidates.loc["small"]
-    assert (row["answers"], row["set_aside"], row["set_aside_as"]) == (4, 2, "truncated 1, timeout 1")
+    assert (row["answers"], row["set_aside"], row["set_aside_as"]) == (
+        4,
+        2,
+        "truncated 1, timeout 1",
+    )
     assert row["non_answers"] == "refused 1" and row["score"] == 0.75
     assert result.pairs.loc["small", "examples"] == 4
     assert "Warning: 2 of 6 rows of small are set aside (truncated 1, timeout 1)." in result.verdict
@@ -252,18 +337,38 @@ def test_unknown_costs_are_said_and_not_guessed():
     table = samples({"small": [1] * 100, "flagship": [1] * 100}, cost=CHEAP)
     table.loc[3, "cost_usd"] = np.nan
     result = compare(table, reference="flagship", margin=0.05)
-    assert result.costs.loc["small", ["per_request", "per_solved", "low", "high", "solved_per_usd", "expected"]].isna().all()
+    assert (
+        result.costs.loc[
+            "small", ["per_request", "per_solved", "low", "high", "solved_per_usd", "expected"]
+        ]
+        .isna()
+        .all()
+    )
     assert result.costs.loc["small", "note"] == "the cost of 1 answers is unknown"
-    assert result.choice is None and "the cheapest cannot be named (small: the cost of 1 answers is unknown)" in result.verdict
+    assert (
+        result.choice is None
+        and "the cheapest cannot be named (small: the cost of 1 answers is unknown)"
+        in result.verdict
+    )
     without = compare(table.drop(columns="cost_usd"), reference="flagship", margin=0.05)
     assert (without.costs["note"] == "no cost is known").all()
-    undecided = compare(samples(two_by_two(80, 5, 5, 10)).drop(columns="cost_usd"), reference="flagship", margin=0.05)
+    undecided = compare(
+        samples(two_by_two(80, 5, 5, 10)).drop(columns="cost_usd"),
+        reference="flagship",
+        margin=0.05,
+    )
     assert "more examples, at an unknown cost, would show" in undecided.verdict
 
 
 def test_nothing_solved_has_no_cost_per_solved_task():
-    row = compare(samples({"small": [0] * 9, "flagship": [1] * 9}), reference="flagship", margin=0.1).costs.loc["small"]
-    assert math.isnan(row["per_solved"]) and row["note"] == "nothing solved" and row["solved_per_usd"] == 0
+    row = compare(
+        samples({"small": [0] * 9, "flagship": [1] * 9}), reference="flagship", margin=0.1
+    ).costs.loc["small"]
+    assert (
+        math.isnan(row["per_solved"])
+        and row["note"] == "nothing solved"
+        and row["solved_per_usd"] == 0
+    )
 
 
 def test_latency_quantiles_have_exact_intervals_and_an_open_end_says_so():
@@ -276,9 +381,13 @@ def test_latency_quantiles_have_exact_intervals_and_an_open_end_says_so():
         assert (row[f"p{percent}_low"], row[f"p{percent}_high"]) == pytest.approx(tuple(ends))
         assert row[f"p{percent}"] == pytest.approx(np.quantile(times, percent / 100))
     for n, open_end in ((71, True), (72, False)):
-        row = compare(generated(n), reference="flagship", margin=0.1).latency.loc[("mid", "end_to_end_s")]
+        row = compare(generated(n), reference="flagship", margin=0.1).latency.loc[
+            ("mid", "end_to_end_s")
+        ]
         assert math.isnan(row["p95_high"]) == open_end
-        assert row["note"] == ("p95 has no upper end: 71 timed answers, 72 are needed" if open_end else "")
+        assert row["note"] == (
+            "p95 has no upper end: 71 timed answers, 72 are needed" if open_end else ""
+        )
 
 
 def test_measured_and_recorded_times_are_not_mixed_in_silence():
@@ -292,7 +401,9 @@ def test_truncated_answers_are_set_aside_or_wrong():
     table = samples({"small": [1] * 45 + [np.nan] * 5, "flagship": [1] * 50})
     table.loc[table["score"].isna(), "status"] = "truncated"
     aside = compare(table, reference="flagship", margin=0.1)
-    assert aside.candidates.loc["small", "score"] == 1.0 and aside.pairs.loc["small", "examples"] == 45
+    assert (
+        aside.candidates.loc["small", "score"] == 1.0 and aside.pairs.loc["small", "examples"] == 45
+    )
     wrong = compare(table, reference="flagship", margin=0.1, truncated="wrong")
     assert wrong.candidates.loc["small", "score"] == 0.9 and wrong.pairs.loc["small", "worse"] == 5
     assert "Warning" in aside.verdict and "Warning" not in wrong.verdict
@@ -304,12 +415,18 @@ def test_a_model_that_only_fails_is_wrong_wherever_it_fails(model):
     table.loc[table["model_id"] == model, "status"] = "truncated"
     result = compare(table, reference="flagship", margin=0.1)
     assert result.candidates["score"].to_dict() == {"small": 1.0, "flagship": 1.0} | {model: 0.0}
-    assert result.pairs.loc["small", "examples"] == 40 and result.choice == ("flagship" if model == "small" else "small")
-    assert f"Warning: {model} mostly fails: of 40 rows, truncated 40 count as wrong." in result.verdict
+    assert result.pairs.loc["small", "examples"] == 40 and result.choice == (
+        "flagship" if model == "small" else "small"
+    )
+    assert (
+        f"Warning: {model} mostly fails: of 40 rows, truncated 40 count as wrong." in result.verdict
+    )
 
 
 def test_where_all_models_fail_nothing_is_known():
-    table = samples({"small": [1] * 10, "flagship": [1] * 10}, cost=CHEAP).assign(status="truncated")
+    table = samples({"small": [1] * 10, "flagship": [1] * 10}, cost=CHEAP).assign(
+        status="truncated"
+    )
     result = compare(table, reference="flagship", margin=0.1)
     assert result.choice is None and "no example with a score of both" in result.verdict
     assert "10 of 10 rows of flagship are set aside" in result.verdict
@@ -319,16 +436,25 @@ def test_where_all_models_fail_nothing_is_known():
 @pytest.mark.parametrize("graded", [False, True])
 def test_a_handful_of_examples_cannot_tell(n, graded):
     scores = np.linspace(0.4, 0.6, n) if graded else [1] * n
-    result = compare(samples({"small": scores, "flagship": [1] * n}, cost=CHEAP), reference="flagship", margin=0.05)
+    result = compare(
+        samples({"small": scores, "flagship": [1] * n}, cost=CHEAP),
+        reference="flagship",
+        margin=0.05,
+    )
     row = result.pairs.loc["small"]
     assert row["finding"] == "cannot tell" or graded
-    assert row["low"] < row["difference"] < row["high"] or row["difference"] in (row["low"], row["high"])
+    assert row["low"] < row["difference"] < row["high"] or row["difference"] in (
+        row["low"],
+        row["high"],
+    )
     assert result.candidates["high"].le(1).all() and result.candidates["low"].ge(0).all()
 
 
 def test_models_with_different_examples_are_paired_on_the_common_ones():
     table = samples({"small": [1] * 50, "flagship": [1] * 50})
-    table = table[~((table["model_id"] == "small") & table["prompt_id"].isin([f"e{i}" for i in range(10)]))]
+    table = table[
+        ~((table["model_id"] == "small") & table["prompt_id"].isin([f"e{i}" for i in range(10)]))
+    ]
     result = compare(table, reference="flagship", margin=0.2)
     assert result.candidates.loc["small", ["examples", "absent"]].tolist() == [40, 10]
     assert result.pairs.loc["small", "examples"] == 40
@@ -337,7 +463,10 @@ def test_models_with_different_examples_are_paired_on_the_common_ones():
 
 def test_an_answer_without_a_score_is_counted():
     table = samples({"small": [1, 1, np.nan], "flagship": [1] * 3})
-    assert compare(table, reference="flagship", margin=0.1).candidates.loc["small", "set_aside_as"] == "unscored 1"
+    assert (
+        compare(table, reference="flagship", margin=0.1).candidates.loc["small", "set_aside_as"]
+        == "unscored 1"
+    )
 
 
 def test_the_failed_calls_of_an_outcomes_table_are_set_aside():
@@ -357,7 +486,10 @@ def test_what_was_not_sent_costs_nothing_and_is_counted():
 
 def test_the_order_of_rows_does_not_matter():
     table = generated(60, repeats=2)
-    first, second = (compare(t, reference="flagship", margin=0.1) for t in (table, table.sample(frac=1, random_state=1)))
+    first, second = (
+        compare(t, reference="flagship", margin=0.1)
+        for t in (table, table.sample(frac=1, random_state=1))
+    )
     pd.testing.assert_frame_equal(first.pairs.sort_index(), second.pairs.sort_index())
     pd.testing.assert_frame_equal(first.candidates.sort_index(), second.candidates.sort_index())
 
@@ -395,8 +527,18 @@ def test_what_cannot_be_compared_is_refused(table, options, said):
 def test_groups_make_fewer_independent_examples():
     """The same scores, now in ten groups: no Wilson and no Tango interval, and t with nine degrees of freedom."""
     table = generated(50, seed=2)
-    grouped = compare(table.assign(group=table["prompt_id"].str[1:].astype(int) // 5), reference="flagship", margin=0.1)
-    assert (grouped.pairs["groups"] == 10).all() and not grouped.pairs["method"].eq("Tango score").any()
-    scores = table.pivot(index="prompt_id", columns="model_id", values="score").loc[[f"e{i}" for i in range(50)]]
+    grouped = compare(
+        table.assign(group=table["prompt_id"].str[1:].astype(int) // 5),
+        reference="flagship",
+        margin=0.1,
+    )
+    assert (grouped.pairs["groups"] == 10).all() and not grouped.pairs["method"].eq(
+        "Tango score"
+    ).any()
+    scores = table.pivot(index="prompt_id", columns="model_id", values="score").loc[
+        [f"e{i}" for i in range(50)]
+    ]
     _, interval = paired_interval(scores["small"] - scores["flagship"], np.repeat(range(10), 5))
-    assert grouped.pairs.loc["small", ["low", "high"]].tolist() == pytest.approx(list(interval(0.95)))
+    assert grouped.pairs.loc["small", ["low", "high"]].tolist() == pytest.approx(
+        list(interval(0.95))
+    )

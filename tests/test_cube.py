@@ -8,11 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.cube import build_cube
-from tierlab.cube_tables import DIMENSIONS
-from tierlab.names import BUCKETS
-from tierlab.priced_rows import local_clock, with_local
-from tierlab.pricing import COST_COLUMNS, FLAGS
+from tierlab.core.vocabulary import BUCKETS
+from tierlab.prices.pricing import COST_COLUMNS, FLAGS
+from tierlab.quarter.aggregate import DIMENSIONS, build_cube, local_clock, with_local
 
 TOKENS = [f"{bucket}_tokens" for bucket in BUCKETS]
 
@@ -40,11 +38,14 @@ def random_log(prices, n=600, seed=11):
     steps = prices.frame["context_above"].unique()
     exact = rng.random(n) < 0.2  # exactly at a step, or one above
     counts[exact] = np.column_stack(
-        [rng.choice(steps, exact.sum()) + rng.integers(0, 2, exact.sum()), np.zeros((exact.sum(), 3), int)]
+        [
+            rng.choice(steps, exact.sum()) + rng.integers(0, 2, exact.sum()),
+            np.zeros((exact.sum(), 3), int),
+        ]
     )
-    at = pd.DatetimeIndex(rng.choice(edges[edges >= np.datetime64("2025-01-01")], n)) + pd.to_timedelta(
-        rng.choice([-1, 0, 3600 * 9, 86400 * 40], n), unit="s"
-    )
+    at = pd.DatetimeIndex(
+        rng.choice(edges[edges >= np.datetime64("2025-01-01")], n)
+    ) + pd.to_timedelta(rng.choice([-1, 0, 3600 * 9, 86400 * 40], n), unit="s")
     aggregate = rng.random(n) < 0.1
     log = pd.DataFrame(
         {
@@ -56,8 +57,13 @@ def random_log(prices, n=600, seed=11):
             "region": rng.choice(["us", "eu"], n),
             "batch": rng.random(n) < 0.2,
             "requests": pd.array(np.where(aggregate, rng.integers(1, 90, n), 1), "Int64"),
-            "aggregate": aggregate & (rng.random(n) < 0.7),  # a row of several requests is a sum even where it does not say so
-            "context_above": np.where(aggregate & (rng.random(n) < 0.5), rng.choice(steps, n), np.nan),
+            "aggregate": aggregate
+            & (
+                rng.random(n) < 0.7
+            ),  # a row of several requests is a sum even where it does not say so
+            "context_above": np.where(
+                aggregate & (rng.random(n) < 0.5), rng.choice(steps, n), np.nan
+            ),
             "status": rng.choice(["ok", "ok", "error", "truncated"], n),
             "attempts": rng.choice([1, 1, 2], n),
             **dict(zip(TOKENS[:4], counts.T, strict=True)),
@@ -70,7 +76,10 @@ def random_log(prices, n=600, seed=11):
     log["requests"] = log["requests"].mask(log["aggregate"] & (rng.random(n) < 0.3))
     log["reasoning_tokens"] = log["output_tokens"] // 3 + (rng.random(n) < 0.02) * 5000
     log["uncached_input_tokens"] = (
-        log["uncached_input_tokens"].astype(float).mask(rng.random(n) < 0.02, np.nan).mask(rng.random(n) < 0.02, -1)
+        log["uncached_input_tokens"]
+        .astype(float)
+        .mask(rng.random(n) < 0.02, np.nan)
+        .mask(rng.random(n) < 0.02, -1)
     )
     log["output_tokens"] = log["output_tokens"].astype(float).mask(rng.random(n) < 0.02, 2.5)
     log["at"] = log["at"].astype("datetime64[us]").mask(rng.random(n) < 0.02)
@@ -92,10 +101,16 @@ def accepted(log, prices):
 def expected_daily(rows, prices, timezone="UTC"):
     """The daily table by pandas alone, from rows that `tierlab.price` has priced."""
     single = ~rows["aggregate"] if "aggregate" in rows else pd.Series(True, rows.index)
-    requests = rows["requests"].astype(float) if "requests" in rows else pd.Series(np.nan, rows.index)
+    requests = (
+        rows["requests"].astype(float) if "requests" in rows else pd.Series(np.nan, rows.index)
+    )
     requests = requests.mask(requests.isna() & single, 1)
     table = rows.assign(
-        day=rows["at"].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize(),
+        day=rows["at"]
+        .dt.tz_localize("UTC")
+        .dt.tz_convert(timezone)
+        .dt.tz_localize(None)
+        .dt.normalize(),
         model_id=[prices.resolve(name) for name in rows["model_id"]],
         rows=1,
         requests=requests,
@@ -103,17 +118,32 @@ def expected_daily(rows, prices, timezone="UTC"):
         **{flag: [flag in row.split(";") for row in rows["flags"]] for flag in FLAGS},
     )
     keys = ["day", "model_id", *(d for d in DIMENSIONS if d in rows)]
-    sums = ["rows", "requests", "uncounted_rows", *(c for c in TOKENS if c in rows), *COST_COLUMNS, *FLAGS]
+    sums = [
+        "rows",
+        "requests",
+        "uncounted_rows",
+        *(c for c in TOKENS if c in rows),
+        *COST_COLUMNS,
+        *FLAGS,
+    ]
     return table.groupby(keys, dropna=False)[sums].sum()
 
 
 def assert_equals(daily, expected):
     found = daily.set_index(expected.index.names)
     assert len(found) == len(expected)
-    ours = {tuple(map(str, key)): row for key, row in zip(found.index, found[list(expected)].to_numpy(float), strict=True)}
-    theirs = {tuple(map(str, key)): row for key, row in zip(expected.index, expected.to_numpy(float), strict=True)}
+    ours = {
+        tuple(map(str, key)): row
+        for key, row in zip(found.index, found[list(expected)].to_numpy(float), strict=True)
+    }
+    theirs = {
+        tuple(map(str, key)): row
+        for key, row in zip(expected.index, expected.to_numpy(float), strict=True)
+    }
     assert ours.keys() == theirs.keys()
-    np.testing.assert_allclose([ours[key] for key in theirs], list(theirs.values()), rtol=1e-9, atol=0)
+    np.testing.assert_allclose(
+        [ours[key] for key in theirs], list(theirs.values()), rtol=1e-9, atol=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +177,10 @@ def test_users_and_top_share_are_exact(log, priced, maintained):
     """Against pandas: distinct users, and what the dearest one in twenty (rounded up) cost of the whole."""
     users = build_cube(log, maintained, timezone="Asia/Kolkata").users
     local = priced["at"].dt.tz_localize("UTC").dt.tz_convert("Asia/Kolkata").dt.tz_localize(None)
-    found = {(row.period, row.over, None if row.over == "all" else row.team): row for row in users.itertuples()}
+    found = {
+        (row.period, row.over, None if row.over == "all" else row.team): row
+        for row in users.itertuples()
+    }
     seen = 0
     for unit in "QM":
         for period, of_period in priced.groupby(local.dt.to_period(unit).astype(str)):
@@ -162,17 +195,32 @@ def test_users_and_top_share_are_exact(log, priced, maintained):
                 assert (row.active_users, row.top_users) == (len(cost), top)
                 assert row.cost_usd == pytest.approx(cost.sum(), rel=1e-9)
                 if cost.sum() > 0:
-                    assert row.top_share == pytest.approx(cost.iloc[:top].sum() / cost.sum(), rel=1e-9)
+                    assert row.top_share == pytest.approx(
+                        cost.iloc[:top].sum() / cost.sum(), rel=1e-9
+                    )
     assert seen == len(users)
 
 
 def test_top_share_in_the_open(maintained):
     """21 users of 1 dollar and one of 79: two of 22 are the top 5 %, and hold 80 of 100 dollars."""
-    log = one(22, user=[f"u{i}" for i in range(22)], uncached_input_tokens=[250_000] * 21 + [79 * 250_000], output_tokens=0)
+    log = one(
+        22,
+        user=[f"u{i}" for i in range(22)],
+        uncached_input_tokens=[250_000] * 21 + [79 * 250_000],
+        output_tokens=0,
+    )
     log = log.assign(model_id="claude-sonnet-5-5", aggregate=True, context_above=0)
-    rate = maintained.in_force("2026-11-01").set_index("model_id").loc["claude-sonnet-5-5", "uncached_input"]
+    rate = (
+        maintained.in_force("2026-11-01")
+        .set_index("model_id")
+        .loc["claude-sonnet-5-5", "uncached_input"]
+    )
     row = build_cube(log, maintained).users.iloc[0]
-    assert (row["active_users"], row["top_users"], row["cost_usd"]) == (22, 2, pytest.approx(25 * rate))
+    assert (row["active_users"], row["top_users"], row["cost_usd"]) == (
+        22,
+        2,
+        pytest.approx(25 * rate),
+    )
     assert row["top_share"] == pytest.approx(0.8)
 
 
@@ -180,13 +228,24 @@ def test_latency_is_within_half_a_percent_of_the_nearest_rank(log, maintained):
     latency = build_cube(log, maintained).latency
     single = ~(log["aggregate"] | log["requests"].gt(1).fillna(False))
     log = log[log["status"].isin(["ok", "truncated"]) & single]
-    log = log[log["at"].notna() & log["model_id"].notna() & (log["model_id"] != "gpt-9") & log["uncached_input_tokens"].ge(0)]
-    log = log[log["output_tokens"].eq(log["output_tokens"].round()) & (log["reasoning_tokens"] <= log["output_tokens"])]
+    log = log[
+        log["at"].notna()
+        & log["model_id"].notna()
+        & (log["model_id"] != "gpt-9")
+        & log["uncached_input_tokens"].ge(0)
+    ]
+    log = log[
+        log["output_tokens"].eq(log["output_tokens"].round())
+        & (log["reasoning_tokens"] <= log["output_tokens"])
+    ]
     log = log.assign(
-        model_id=[maintained.resolve(name) for name in log["model_id"]], quarter=log["at"].dt.to_period("Q").astype(str)
+        model_id=[maintained.resolve(name) for name in log["model_id"]],
+        quarter=log["at"].dt.to_period("Q").astype(str),
     )
     for measure in ("ttft_s", "end_to_end_s"):
-        ours = latency[(latency["measure"] == measure) & (latency["over"] == "all")].set_index(["quarter", "model_id"])
+        ours = latency[(latency["measure"] == measure) & (latency["over"] == "all")].set_index(
+            ["quarter", "model_id"]
+        )
         groups = log.dropna(subset=measure).groupby(["quarter", "model_id"])[measure]
         assert ours["n"].to_dict() == groups.size().to_dict()
         for name, share in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items():
@@ -220,8 +279,16 @@ def test_a_latency_of_zero_is_zero_and_a_negative_one_is_none(maintained):
         ({"requests": -2}, "negative requests", "claude-opus-5-5"),
         ({"batch": None}, "batch is neither true nor false", "claude-opus-5-5"),
         ({"aggregate": "perhaps"}, "aggregate is neither true nor false", "claude-opus-5-5"),
-        ({"model_id": "gpt-5-mini", "cache_write_5m_tokens": 5}, "no rate for cache_write_5m", "gpt-5-mini"),
-        ({"model_id": "gemini-3.7-flash", "batch": True}, "no batch rate for uncached_input", "gemini-3.7-flash"),
+        (
+            {"model_id": "gpt-5-mini", "cache_write_5m_tokens": 5},
+            "no rate for cache_write_5m",
+            "gpt-5-mini",
+        ),
+        (
+            {"model_id": "gemini-3.7-flash", "batch": True},
+            "no batch rate for uncached_input",
+            "gemini-3.7-flash",
+        ),
     ],
 )
 def test_what_cannot_be_priced_is_set_aside_with_its_reason(maintained, wrong, reason, model):
@@ -235,14 +302,20 @@ def test_what_cannot_be_priced_is_set_aside_with_its_reason(maintained, wrong, r
         "cache_write_5m_tokens": 0,
     }
     good = one(**{column: fill[column] for column in wrong if column in fill})
-    log = pd.concat([good, good.astype(object).assign(**wrong)]).astype(dict.fromkeys(wrong, object)).infer_objects()
+    log = (
+        pd.concat([good, good.astype(object).assign(**wrong)])
+        .astype(dict.fromkeys(wrong, object))
+        .infer_objects()
+    )
     cube = build_cube(log, maintained)
-    assert cube.account.set_aside.astype(object).where(cube.account.set_aside.notna(), None).values.tolist() == [
-        [reason, model, 1]
-    ]
+    assert cube.account.set_aside.astype(object).where(
+        cube.account.set_aside.notna(), None
+    ).values.tolist() == [[reason, model, 1]]
     assert (cube.account.rows_read, cube.account.rows_priced) == (2, 1)
     assert cube.daily["cost_usd"].sum() == pytest.approx(500 * 4e-6 + 300 * 20e-6)
-    assert list(cube.account.unknown_models.items()) == ([(model, 1)] if reason == "unknown model" else [])
+    assert list(cube.account.unknown_models.items()) == (
+        [(model, 1)] if reason == "unknown model" else []
+    )
 
 
 def test_nothing_at_all_is_no_error(maintained):
@@ -254,7 +327,9 @@ def test_nothing_at_all_is_no_error(maintained):
 
 maybe = st.sampled_from([0, 1, 7, 150_000, -1, 0.5, np.nan])
 row = st.tuples(
-    st.sampled_from([pd.NaT, *pd.to_datetime(["2026-06-30 22:30", "2026-10-14 00:00", "2026-12-01 00:00"])]),
+    st.sampled_from(
+        [pd.NaT, *pd.to_datetime(["2026-06-30 22:30", "2026-10-14 00:00", "2026-12-01 00:00"])]
+    ),
     st.sampled_from(["gpt-5-mini", "claude-haiku-5-5", "gemini-3.7-flash", "gpt-9", None]),
     *([maybe] * 6),
     st.booleans(),
@@ -268,12 +343,34 @@ row = st.tuples(
 def test_every_row_is_priced_or_set_aside_as_price_does(rows):
     """`tierlab.price` asked row by row accepts exactly what the cube prices, for the same dollars."""
     prices = tl.load_prices("maintained")
-    log = pd.DataFrame(rows, columns=["at", "model_id", *TOKENS, "reasoning_tokens", "batch", "aggregate", "context_above"])
-    log = log.astype({"at": "datetime64[us]", **dict.fromkeys([*TOKENS, "reasoning_tokens", "context_above"], float)})
+    log = pd.DataFrame(
+        rows,
+        columns=[
+            "at",
+            "model_id",
+            *TOKENS,
+            "reasoning_tokens",
+            "batch",
+            "aggregate",
+            "context_above",
+        ],
+    )
+    log = log.astype(
+        {
+            "at": "datetime64[us]",
+            **dict.fromkeys([*TOKENS, "reasoning_tokens", "context_above"], float),
+        }
+    )
     log = log.astype({"batch": bool, "aggregate": bool})
-    log["reasoning_tokens"] = log["reasoning_tokens"].clip(lower=0).fillna(0).round()  # which decides no price
+    log["reasoning_tokens"] = (
+        log["reasoning_tokens"].clip(lower=0).fillna(0).round()
+    )  # which decides no price
     cube, rows = build_cube(log, prices), accepted(log, prices)
-    assert cube.account.rows_read == len(log) == cube.account.rows_priced + cube.account.set_aside["rows"].sum()
+    assert (
+        cube.account.rows_read
+        == len(log)
+        == cube.account.rows_priced + cube.account.set_aside["rows"].sum()
+    )
     assert cube.account.rows_priced == (0 if rows is None else len(rows))
     if rows is not None:
         assert_equals(cube.daily, expected_daily(rows, prices))
@@ -300,7 +397,9 @@ def test_files_and_frames_give_the_same(log, maintained, tmp_path):
     ):
         cube = build_cube(usage, maintained)
         pd.testing.assert_frame_equal(
-            cube.daily.drop(columns="billed_usd"), frame.daily.drop(columns="billed_usd"), check_exact=True
+            cube.daily.drop(columns="billed_usd"),
+            frame.daily.drop(columns="billed_usd"),
+            check_exact=True,
         )
         pd.testing.assert_frame_equal(cube.users, frame.users, rtol=1e-12)
         pd.testing.assert_frame_equal(cube.latency, frame.latency)
@@ -310,19 +409,37 @@ def test_files_and_frames_give_the_same(log, maintained, tmp_path):
 
 def test_a_broken_line_of_a_csv_file_never_loses_the_rest(maintained, tmp_path):
     """Too many columns, a line that stops half-way, a quote that does not close: each costs its own line."""
-    head, good = "at,model_id,uncached_input_tokens,output_tokens", "2026-11-01T12:00:00Z,claude-opus-5-5,500,300"
-    lines = [head, good, good + ",9", "2026-11-01T12:00:00+02:00,claude-opus-5-5,500,300.0", good[:40], "", 'x,"claude', good]
+    head, good = (
+        "at,model_id,uncached_input_tokens,output_tokens",
+        "2026-11-01T12:00:00Z,claude-opus-5-5,500,300",
+    )
+    lines = [
+        head,
+        good,
+        good + ",9",
+        "2026-11-01T12:00:00+02:00,claude-opus-5-5,500,300.0",
+        good[:40],
+        "",
+        'x,"claude',
+        good,
+    ]
     (tmp_path / "log.csv").write_text("\n".join(lines))
     cube = build_cube(tmp_path / "log.csv", maintained)
     assert (cube.account.rows_read, cube.account.rows_priced) == (6, 3)
-    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [["a line that is no row of its file", 3]]
+    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [
+        ["a line that is no row of its file", 3]
+    ]
     assert cube.account.first_at == pd.Timestamp("2026-11-01 10:00")
     assert cube.daily["cost_usd"].sum() == pytest.approx(3 * (500 * 4e-6 + 300 * 20e-6))
 
 
 def test_the_period_is_in_local_days_and_what_lies_outside_is_counted(maintained):
-    at = pd.to_datetime(["2026-06-30 21:59:59", "2026-06-30 22:00:00", "2026-09-30 21:59:59", "2026-09-30 22:00:00"])
-    cube = build_cube(one(4, at=at), maintained, timezone="Europe/Berlin", start="2026-07-01", end="2026-10-01")
+    at = pd.to_datetime(
+        ["2026-06-30 21:59:59", "2026-06-30 22:00:00", "2026-09-30 21:59:59", "2026-09-30 22:00:00"]
+    )
+    cube = build_cube(
+        one(4, at=at), maintained, timezone="Europe/Berlin", start="2026-07-01", end="2026-10-01"
+    )
     assert cube.daily["day"].astype(str).tolist() == ["2026-07-01", "2026-09-30"]
     assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [["outside the period", 2]]
     assert (cube.account.first_at, cube.account.last_at) == (at[1], at[2])
@@ -332,7 +449,13 @@ def test_rates_change_at_midnight_utc_whatever_the_day_is_called(maintained):
     """Gemini 4 Argon doubles on 2026-12-01 UTC, which in Berlin is one day of both rates."""
     at = pd.to_datetime(["2026-11-30 23:59:59", "2026-12-01 00:00:00"])
     log = one(
-        2, at=at, model_id="gemini-4-argon", uncached_input_tokens=10**6, output_tokens=0, aggregate=True, context_above=0
+        2,
+        at=at,
+        model_id="gemini-4-argon",
+        uncached_input_tokens=10**6,
+        output_tokens=0,
+        aggregate=True,
+        context_above=0,
     )
     assert build_cube(log, maintained).daily["cost_usd"].tolist() == [2, 4]
     berlin = build_cube(log, maintained, timezone="Europe/Berlin").daily
@@ -341,7 +464,11 @@ def test_rates_change_at_midnight_utc_whatever_the_day_is_called(maintained):
 
 def test_requests_attempts_and_bills_are_summed_and_what_is_unknown_is_counted(maintained):
     log = one(
-        3, requests=pd.array([None, 40, None], "Int64"), aggregate=[False, True, True], attempts=[2, 50, 1], context_above=0
+        3,
+        requests=pd.array([None, 40, None], "Int64"),
+        aggregate=[False, True, True],
+        attempts=[2, 50, 1],
+        context_above=0,
     )
     log = log.assign(billed_usd=[0.5, np.nan, 0.25], team=["a", "a", None])
     daily = build_cube(log, maintained).daily
@@ -352,12 +479,24 @@ def test_requests_attempts_and_bills_are_summed_and_what_is_unknown_is_counted(m
 
 def test_what_the_log_lacks_is_named_and_absent(maintained):
     cube = build_cube(one(task="chat"), maintained)
-    assert {"team", "user", "batch", "ttft_s", "billed_usd", "cache_read_tokens", "reasoning_tokens"} <= set(cube.missing)
+    assert {
+        "team",
+        "user",
+        "batch",
+        "ttft_s",
+        "billed_usd",
+        "cache_read_tokens",
+        "reasoning_tokens",
+    } <= set(cube.missing)
     assert "task" not in cube.missing
     assert not {"team", "batch", "billed_usd", "reasoning_tokens"} & set(cube.daily)
     assert cube.daily["cache_read_tokens"].tolist() == [0]
     account = cube.account
-    assert (account.engine, account.price_source, account.price_as_of) == ("duckdb", maintained.source, "2026-11-23")
+    assert (account.engine, account.price_source, account.price_as_of) == (
+        "duckdb",
+        maintained.source,
+        "2026-11-23",
+    )
     assert len(account.price_sha256) == 64
 
 
@@ -366,13 +505,18 @@ def test_wrong_questions_are_refused(maintained, tmp_path):
         ({"ouput_tokens": 1}, "unknown column 'ouput_tokens'; did you mean 'output_tokens'"),
         ({"input_tokens": 1}, "split_input"),
         ({"at": 1_793_000_000}, "column 'at' has type int64; turn it into times"),
-        ({"output_tokens": True}, "column 'output_tokens' has type boolean; counts are whole numbers"),
+        (
+            {"output_tokens": True},
+            "column 'output_tokens' has type boolean; counts are whole numbers",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             build_cube(one(**change), maintained)
     with pytest.raises(ValueError, match="column 'at' is missing"):
         build_cube(one().drop(columns="at"), maintained)
-    with pytest.raises(ValueError, match="unknown time zone 'Europe/Berlim'; did you mean 'Europe/Berlin'"):
+    with pytest.raises(
+        ValueError, match="unknown time zone 'Europe/Berlim'; did you mean 'Europe/Berlin'"
+    ):
         build_cube(one(), maintained, timezone="Europe/Berlim")
     with pytest.raises(ValueError, match=r"no \.parquet or \.csv file"):
         build_cube(tmp_path, maintained)
@@ -392,15 +536,28 @@ def test_wrong_questions_are_refused(maintained, tmp_path):
         build_cube(table, maintained)
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata", "UTC"])
+@pytest.mark.parametrize(
+    "zone", ["America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata", "UTC"]
+)
 def test_the_clock_is_that_of_the_time_zone_database(zone):
     """One second before, at and after every change of four years, against pandas."""
     span = pd.to_datetime(["2024-01-01", "2027-12-31"])
     clock = local_clock(zone, *span)
     edges = pd.DatetimeIndex([*span, *(edge for edge, _ in clock[1:])])
-    at = pd.Series((edges.to_numpy() + np.array([[-1], [0], [1]], "timedelta64[s]")).ravel()).astype("datetime64[us]")
+    at = pd.Series(
+        (edges.to_numpy() + np.array([[-1], [0], [1]], "timedelta64[s]")).ravel()
+    ).astype("datetime64[us]")
     rows = ibis.memtable(pd.DataFrame({"at": at}))
     ours = ibis.duckdb.connect().execute(with_local(rows, clock).order_by("at"))["local"]
-    theirs = at.sort_values(ignore_index=True).dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    theirs = (
+        at.sort_values(ignore_index=True)
+        .dt.tz_localize("UTC")
+        .dt.tz_convert(zone)
+        .dt.tz_localize(None)
+    )
     assert (ours == theirs).all()
-    assert len(clock) == {"America/New_York": 9, "Australia/Lord_Howe": 9, "Africa/Casablanca": 9}.get(zone, 1)
+    assert len(clock) == {
+        "America/New_York": 9,
+        "Australia/Lord_Howe": 9,
+        "Africa/Casablanca": 9,
+    }.get(zone, 1)

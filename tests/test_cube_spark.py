@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.test_cube import random_log
-from tierlab.cube import build_cube
+from tierlab.quarter.aggregate import build_cube
 
 pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: make spark")
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17")
@@ -36,16 +36,23 @@ def spark(tmp_path_factory):
     session = builder.getOrCreate()
     yield ibis.pyspark.connect(session)
     session.stop()
-    signal.signal(signal.SIGINT, interrupt)  # Spark takes it over, for every later test of this process
+    signal.signal(
+        signal.SIGINT, interrupt
+    )  # Spark takes it over, for every later test of this process
 
 
 def test_spark_gives_the_numbers_of_duckdb(spark, maintained, tmp_path):
     random_log(maintained).to_parquet(tmp_path / "log.parquet")
     ours = build_cube(tmp_path / "log.parquet", maintained, timezone="America/New_York")
-    theirs = build_cube(tmp_path / "log.parquet", maintained, timezone="America/New_York", engine=spark)
+    theirs = build_cube(
+        tmp_path / "log.parquet", maintained, timezone="America/New_York", engine=spark
+    )
     for name in ("daily", "users", "latency"):
         left, right = (getattr(cube, name) for cube in (ours, theirs))
         pd.testing.assert_frame_equal(left, right, rtol=1e-9, atol=0, check_dtype=False)
     pd.testing.assert_frame_equal(ours.account.set_aside, theirs.account.set_aside)
-    assert (theirs.account.engine, theirs.account.rows_priced) == ("pyspark", ours.account.rows_priced)
+    assert (theirs.account.engine, theirs.account.rows_priced) == (
+        "pyspark",
+        ours.account.rows_priced,
+    )
     assert np.isfinite(theirs.daily["cost_usd"]).all()

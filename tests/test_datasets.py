@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tierlab import datasets
+from tierlab.core import datasets
 
 
 @pytest.fixture
@@ -26,7 +26,11 @@ def test_a_changed_file_is_refused_and_the_published_one_is_taken(offline, monke
     file.write_bytes(b"something else")
     with pytest.raises(OSError, match="is not the published file"):
         datasets.path("azure_conv")
-    monkeypatch.setitem(datasets.REGISTRY, "azure_conv", row.assign(sha256=hashlib.sha256(b"something else").hexdigest()))
+    monkeypatch.setitem(
+        datasets.REGISTRY,
+        "azure_conv",
+        row.assign(sha256=hashlib.sha256(b"something else").hexdigest()),
+    )
     assert datasets.path("azure_conv") == file
 
 
@@ -45,7 +49,9 @@ def test_a_fetch_asks_for_the_pinned_commit_and_the_checksum(offline, monkeypatc
     import pooch
 
     asked = []
-    monkeypatch.setattr(pooch, "retrieve", lambda url, known_hash, **_: asked.append((url, known_hash)))
+    monkeypatch.setattr(
+        pooch, "retrieve", lambda url, known_hash, **_: asked.append((url, known_hash))
+    )
     datasets.path("azure_code")
     row = datasets.REGISTRY["azure_code"].iloc[0]
     assert row["commit"] in asked[0][0]

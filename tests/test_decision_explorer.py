@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab import plots, widgets
-from tierlab.checklist import CHECKLIST
-from tierlab.record import load_record
+from tierlab.decide import control
+from tierlab.decide import control as decide_control
+from tierlab.decide import figures as decide_figures
+from tierlab.decide.record import load_record
+from tierlab.decide.tasks import CHECKLIST
 
 
 def shown(explorer):
@@ -28,25 +30,47 @@ def move(explorer, **values):
 class TestTaskExplorer:
     @pytest.fixture
     def explorer(self, article):
-        return widgets.TaskExplorer(article)
+        return decide_control.TaskExplorer(article)
 
     def test_it_shows_price_errors_and_their_sum(self, explorer):
         move(explorer, task="customer_support", error_usd=0.1)
         # 1,000 requests: price 10, 5% errors at 10 cents.
-        assert shown(explorer)["claude-opus-4-8"] == ["flagship", "5.00", "10.00", "5.00", "0.00", "15.00"]
-        assert shown(explorer)["claude-sonnet-4-6"][-1] == "13.00" and "mid (claude-sonnet-4-6), $13.00" in explorer.summary
+        assert shown(explorer)["claude-opus-4-8"] == [
+            "flagship",
+            "5.00",
+            "10.00",
+            "5.00",
+            "0.00",
+            "15.00",
+        ]
+        assert (
+            shown(explorer)["claude-sonnet-4-6"][-1] == "13.00"
+            and "mid (claude-sonnet-4-6), $13.00" in explorer.summary
+        )
         before = explorer.image.value
         move(explorer, error_usd=1.0)
-        assert "flagship (claude-opus-4-8), $60.00" in explorer.summary and "The article says mid" in explorer.summary
+        assert (
+            "flagship (claude-opus-4-8), $60.00" in explorer.summary
+            and "The article says mid" in explorer.summary
+        )
         assert explorer.image.value != before
 
     def test_another_task_brings_the_error_cost_of_its_stakes(self, explorer):
         move(explorer, error_usd=0.001)
         move(explorer, task="legal_medical_analysis")
-        assert explorer.controls["error_usd"].value == 100 and "$100 an error: flagship" in explorer.summary
+        assert (
+            explorer.controls["error_usd"].value == 100
+            and "$100 an error: flagship" in explorer.summary
+        )
 
     def test_the_position_runs_through_the_stated_range(self, explorer):
-        ends = {0.0: "2.00", 0.25: "3.50", 0.5: "5.00", 0.75: "7.50", 1.0: "10.00"}  # flagship, complexity 2: 2% - 5% - 10%
+        ends = {
+            0.0: "2.00",
+            0.25: "3.50",
+            0.5: "5.00",
+            0.75: "7.50",
+            1.0: "10.00",
+        }  # flagship, complexity 2: 2% - 5% - 10%
         for position, errors in ends.items():
             move(explorer, position=position)
             assert shown(explorer)["claude-opus-4-8"][1] == errors
@@ -54,21 +78,27 @@ class TestTaskExplorer:
     def test_time_costs_what_a_second_is_worth(self, explorer):
         move(explorer, second_usd=0.001)
         # 1.2 s to the first token and 299 more at 55 a second: data/speeds.csv.
-        assert float(shown(explorer)["claude-opus-4-8"][4]) == pytest.approx(1000 * 0.001 * (1.2 + 299 / 55), abs=0.005)
+        assert float(shown(explorer)["claude-opus-4-8"][4]) == pytest.approx(
+            1000 * 0.001 * (1.2 + 299 / 55), abs=0.005
+        )
 
     def test_all_providers_stand_side_by_side(self, explorer):
         move(explorer, provider="all")
         assert len(shown(explorer)) == 9
 
     def test_it_has_a_picture_and_names(self, explorer):
-        assert bytes(explorer.image.value).startswith(b"\x89PNG") and explorer.summary in repr(explorer)
+        assert bytes(explorer.image.value).startswith(b"\x89PNG") and explorer.summary in repr(
+            explorer
+        )
         assert all(control.description for control in explorer.controls.values())
 
 
 class TestChecklist:
     @pytest.fixture
     def explorer(self, maintained, tmp_path):
-        return widgets.DecisionChecklist(maintained, folder=tmp_path, decided_on="2026-11-23")
+        return decide_control.DecisionChecklist(
+            maintained, folder=tmp_path, decided_on="2026-11-23"
+        )
 
     def test_it_has_the_articles_seven_steps_in_order(self, explorer):
         titles = [explorer.steps.get_title(i) for i in range(7)]
@@ -88,7 +118,7 @@ class TestChecklist:
     def test_it_says_what_recommend_says(self, explorer, maintained):
         move(
             explorer,
-            task=widgets.decision.OWN,
+            task=control.OWN,
             stakes=1,
             complexity=3,
             error_usd=0.05,
@@ -128,15 +158,24 @@ class TestChecklist:
     @pytest.mark.parametrize(
         ("moves", "says"),
         [
-            ({"provider": "all", "mid_examples": 80, "mid_wrong": 6}, "choose a provider in step 1"),
+            (
+                {"provider": "all", "mid_examples": 80, "mid_wrong": 6},
+                "choose a provider in step 1",
+            ),
             ({"mid_examples": 80, "mid_wrong": 90}, "mid: 90 wrong answers of 80 examples"),
         ],
     )
     def test_a_mistake_is_said_in_the_words_of_the_form(self, explorer, moves, says):
         move(explorer, **moves)
-        assert says in explorer.summary and "Error" not in explorer.summary and not explorer.headline.value
+        assert (
+            says in explorer.summary
+            and "Error" not in explorer.summary
+            and not explorer.headline.value
+        )
 
-    def test_nothing_is_filed_without_a_title_or_with_a_mistake_in_the_form(self, explorer, tmp_path):
+    def test_nothing_is_filed_without_a_title_or_with_a_mistake_in_the_form(
+        self, explorer, tmp_path
+    ):
         explorer.button.click()
         assert "needs a title" in explorer.filed.value
         explorer.title.value = "x"
@@ -153,22 +192,33 @@ class TestChecklist:
 
 class TestFigures:
     def test_bars_are_as_long_as_the_sum(self, article):
-        table = tl.recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
-        ax = plots.expected_costs(table)
+        table = tl.recommend(
+            task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic"
+        ).table
+        ax = decide_figures.expected_costs(table)
         ends = sorted({round(bar.get_x() + bar.get_width(), 6) for bar in ax.patches})
         assert {13.0, 14.0, 15.0} <= set(ends)
-        label = {row: text.get_text().split()[0] for row, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
-        whiskers = {label[y]: (low, high) for (low, y), (high, _) in ax.collections[0].get_segments()}
+        label = {
+            row: text.get_text().split()[0]
+            for row, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+        }
+        whiskers = {
+            label[y]: (low, high) for (low, y), (high, _) in ax.collections[0].get_segments()
+        }
         for model in table.itertuples():
             assert whiskers[model.model_id] == pytest.approx((1000 * model.low, 1000 * model.high))
-        assert "USD per 1,000 requests" in ax.get_xlabel() and "90% of 1,000 draws" in ax.get_xlabel()
+        assert (
+            "USD per 1,000 requests" in ax.get_xlabel() and "90% of 1,000 draws" in ax.get_xlabel()
+        )
         plt.close("all")
 
     def test_a_model_out_of_the_running_says_why(self, article):
-        table = tl.recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
+        table = tl.recommend(
+            task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic"
+        ).table
         table.loc[2, ["expected_usd", "low", "high"]] = np.nan
         table.loc[2, "note"] = "retired on 2026-10-23"
-        ax = plots.expected_costs(table)
+        ax = decide_figures.expected_costs(table)
         assert "retired on 2026-10-23" in [text.get_text() for text in ax.texts]
         plt.close("all")
 
@@ -176,14 +226,14 @@ class TestFigures:
         day = tl.daily_cost(tl.Workload(requests_per_day=1), article)
         lines = tl.indifference(day, [0.01, 0.05, 0.5])
         one = lines[(lines["cheap"] == "small") & (lines["dear"] == "flagship")]
-        ax = plots.indifference_map(one)
+        ax = decide_figures.indifference_map(one)
         drawn = [line.get_ydata()[1] for line in ax.lines[:3]]
         assert sorted(drawn) == pytest.approx(sorted(one.loc[one["gap"] == 0.05, "error_cost_usd"]))
         assert {"Anthropic", "OpenAI", "Google"} <= {text.get_text() for text in ax.texts}
         with pytest.raises(ValueError, match="one pair of tiers"):
-            plots.indifference_map(lines)
+            decide_figures.indifference_map(lines)
         plt.close("all")
 
     def test_a_missing_column_is_named(self):
         with pytest.raises(ValueError, match="expected_costs needs a column 'provider'"):
-            plots.expected_costs(pd.DataFrame({"tier": ["mid"]}))
+            decide_figures.expected_costs(pd.DataFrame({"tier": ["mid"]}))

@@ -14,7 +14,7 @@ import pytest
 
 import tierlab as tl
 from tests.proofs import runs
-from tierlab.__main__ import main
+from tierlab.cli import main
 
 CHEAP, STRONG = "claude-haiku-4-5", "claude-opus-4-8"
 # 1,437 tokens in; the cheap model writes 1,062 tokens an answer, the strong one 216. Article: 1 / 5 and 5 / 25 USD a million.
@@ -26,8 +26,18 @@ def answers(cells, *, models=(CHEAP, STRONG), usd=USD):
     """An outcomes table from (number of examples, score of each model) in turn."""
     scores = [score for count, *score in cells for _ in range(count)]
     rows = [
-        {"prompt_id": f"p{i}", "model_id": model, "score": float(row[place]), "cost_usd": usd[model]}
-        | {"uncached_input_tokens": 1_437, "output_tokens": OUTPUT.get(model, 100), "end_to_end_s": 3.0, "prompt_chars": i}
+        {
+            "prompt_id": f"p{i}",
+            "model_id": model,
+            "score": float(row[place]),
+            "cost_usd": usd[model],
+        }
+        | {
+            "uncached_input_tokens": 1_437,
+            "output_tokens": OUTPUT.get(model, 100),
+            "end_to_end_s": 3.0,
+            "prompt_chars": i,
+        }
         for place, model in enumerate(models)
         for i, row in enumerate(scores)
     ]
@@ -54,7 +64,17 @@ def said(capsys, *arguments, status=0):
 
 
 def advise(capsys, file, *arguments, status=0, cost=0.15):
-    asked = ["recommend", "mine", "--samples", file, "--error-cost-usd", cost, "--prices", "article", *arguments]
+    asked = [
+        "recommend",
+        "mine",
+        "--samples",
+        file,
+        "--error-cost-usd",
+        cost,
+        "--prices",
+        "article",
+        *arguments,
+    ]
     return said(capsys, *asked, status=status)
 
 
@@ -78,14 +98,21 @@ class TestMeasuredDollars:
                 {CHEAP: USD[CHEAP] + cost * 63 / 364, STRONG: USD[STRONG] + cost * 46 / 364}
             )
 
-    def test_so_does_the_command_from_a_file_with_three_columns_and_a_cost(self, outcomes, tmp_path, capsys):
+    def test_so_does_the_command_from_a_file_with_three_columns_and_a_cost(
+        self, outcomes, tmp_path, capsys
+    ):
         path = tmp_path / "own.csv"
         outcomes[["prompt_id", "model_id", "score", "cost_usd"]].to_csv(path, index=False)
         text = advise(capsys, path)
-        assert f"flagship: {STRONG}" in text and "Below $0.13 an error it would be claude-haiku-4-5" in text
+        assert (
+            f"flagship: {STRONG}" in text
+            and "Below $0.13 an error it would be claude-haiku-4-5" in text
+        )
 
     def test_own_tokens_are_priced_where_no_dollars_were_measured(self, article, outcomes):
-        found = tl.recommend(samples=outcomes.drop(columns="cost_usd"), error_cost_usd=0.15, prices=article)
+        found = tl.recommend(
+            samples=outcomes.drop(columns="cost_usd"), error_cost_usd=0.15, prices=article
+        )
         assert found.model_id == STRONG
         assert found.table.set_index("model_id")["price_usd"].to_dict() == pytest.approx(USD)
         assert any("own tokens at the rates of 2026-06-12" in line for line in found.grounds)
@@ -111,7 +138,9 @@ def random_table(rng):
     rows = []
     for model in models:
         skill, tokens = rng.uniform(0.3, 1.0), rng.uniform(100, 2_000)
-        cut, absent = (0.0, 0.0) if complete else (rng.choice([0.0, 0.1, 0.9]), rng.choice([0.0, 0.2]))
+        cut, absent = (
+            (0.0, 0.0) if complete else (rng.choice([0.0, 0.1, 0.9]), rng.choice([0.0, 0.2]))
+        )
         for prompt in range(n):
             if rng.random() < absent and prompt:
                 continue
@@ -119,7 +148,15 @@ def random_table(rng):
             score = round(rng.random(), 1) if graded else float(rng.random() < skill)
             score = score if status == "ok" else None
             usd = round(tokens * rng.uniform(0.5, 1.5)) * 1e-5
-            rows.append({"prompt_id": prompt, "model_id": model, "score": score, "status": status, "cost_usd": usd})
+            rows.append(
+                {
+                    "prompt_id": prompt,
+                    "model_id": model,
+                    "score": score,
+                    "status": status,
+                    "cost_usd": usd,
+                }
+            )
     if rng.random() < 0.2:  # two models that are alike in everything
         twin = [row | {"model_id": models[1]} for row in rows if row["model_id"] == models[0]]
         rows = [row for row in rows if row["model_id"] != models[1]] + twin
@@ -132,7 +169,9 @@ def scores_of(rows, truncated):
     own = {model: [row for row in rows if row["model_id"] == model] for model in models}
 
     def lost(row):
-        return row["status"] == "timeout" or (row["status"] == "truncated" and truncated == "set_aside")
+        return row["status"] == "timeout" or (
+            row["status"] == "truncated" and truncated == "set_aside"
+        )
 
     failing = [model for model in models if sum(map(lost, own[model])) > 0.5 * len(own[model])]
     failing = [] if len(failing) == len(models) else failing
@@ -146,26 +185,42 @@ def plain(scores, anchor):
     """model -> (error rate, USD per request), pair by pair with the anchor."""
     common = {m: sorted(scores[m].keys() & scores[anchor].keys()) for m in scores if m != anchor}
     own = sorted(set().union(*common.values()))
-    level = [fmean(1 - scores[anchor][p][0] for p in own), fmean(scores[anchor][p][1] for p in own)] if own else None
+    level = (
+        [fmean(1 - scores[anchor][p][0] for p in own), fmean(scores[anchor][p][1] for p in own)]
+        if own
+        else None
+    )
     result = {anchor: tuple(level)} if own else {}
     for model, shared in common.items():
         if shared:
-            error, usd = fmean(1 - scores[model][p][0] for p in shared), fmean(scores[model][p][1] for p in shared)
+            error, usd = (
+                fmean(1 - scores[model][p][0] for p in shared),
+                fmean(scores[model][p][1] for p in shared),
+            )
             error += level[0] - fmean(1 - scores[anchor][p][0] for p in shared)
-            result[model] = (min(1.0, max(0.0, error)), usd * level[1] / fmean(scores[anchor][p][1] for p in shared))
+            result[model] = (
+                min(1.0, max(0.0, error)),
+                usd * level[1] / fmean(scores[anchor][p][1] for p in shared),
+            )
     return result
 
 
 def compared_like_recommend(table, scores, cost, truncated, article):
     """Both functions on one table equal arithmetic; returns what it gives, and what `recommend` found."""
-    anchor = max(scores, key=lambda model: len(scores[model]))  # the first of those that have answered most
+    anchor = max(
+        scores, key=lambda model: len(scores[model])
+    )  # the first of those that have answered most
     wanted = plain(scores, anchor)
     found = tl.recommend(samples=table, error_cost_usd=cost, prices=article, truncated=truncated)
-    costs = tl.compare(table, reference=anchor, margin=0.05, error_cost_usd=cost, truncated=truncated).costs["expected"]
+    costs = tl.compare(
+        table, reference=anchor, margin=0.05, error_cost_usd=cost, truncated=truncated
+    ).costs["expected"]
     seen = found.table.set_index("model_id").dropna(subset="expected_usd")
     assert set(seen.index) == set(wanted)
     for model, (error, usd) in wanted.items():
-        assert (seen.at[model, "error_rate"], seen.at[model, "price_usd"]) == pytest.approx((error, usd))
+        assert (seen.at[model, "error_rate"], seen.at[model, "price_usd"]) == pytest.approx(
+            (error, usd)
+        )
         assert seen.at[model, "expected_usd"] == pytest.approx(usd + cost * error) == costs[model]
     least = min(usd + cost * error for error, usd in wanted.values())
     assert seen.at[found.model_id, "expected_usd"] == pytest.approx(least)
@@ -177,16 +232,28 @@ def test_recommend_compare_and_hull_agree_on_random_tables(article):
     seen = {"pairs": 0, "break-evens": 0, "complete": 0}
     for turn in range(runs(1_000)):
         rows, models = random_table(rng)
-        rows = [row for row in rows if row["model_id"] in models[:2] or turn % 2]  # every other time a pair
+        rows = [
+            row for row in rows if row["model_id"] in models[:2] or turn % 2
+        ]  # every other time a pair
         truncated, cost = str(rng.choice(["set_aside", "wrong"])), float(rng.uniform(0.001, 0.2))
         scores = scores_of(rows, truncated)
-        if sum(map(bool, scores.values())) < 2 or not plain(scores, max(scores, key=lambda model: len(scores[model]))):
+        if sum(map(bool, scores.values())) < 2 or not plain(
+            scores, max(scores, key=lambda model: len(scores[model]))
+        ):
             continue
-        wanted, found = compared_like_recommend(pd.DataFrame(rows), scores, cost, truncated, article)
-        if all(len(own) == len(scores[models[0]]) for own in scores.values()):  # then the hull may look at all of them
-            points = pd.DataFrame({m: {"cost_usd": usd, "score": 1 - error} for m, (error, usd) in wanted.items()}).T
+        wanted, found = compared_like_recommend(
+            pd.DataFrame(rows), scores, cost, truncated, article
+        )
+        if all(
+            len(own) == len(scores[models[0]]) for own in scores.values()
+        ):  # then the hull may look at all of them
+            points = pd.DataFrame(
+                {m: {"cost_usd": usd, "score": 1 - error} for m, (error, usd) in wanted.items()}
+            ).T
             best = points.loc[tl.hull(points).query("error_cost_usd <= @cost").index[-1]]
-            assert best["cost_usd"] + cost * (1 - best["score"]) == pytest.approx(found.table["expected_usd"].iloc[0])
+            assert best["cost_usd"] + cost * (1 - best["score"]) == pytest.approx(
+                found.table["expected_usd"].iloc[0]
+            )
             seen["complete"] += 1
         if len(scores) > 2:
             continue
@@ -197,7 +264,9 @@ def test_recommend_compare_and_hull_agree_on_random_tables(article):
         weak, strong = sorted(wanted, key=lambda model: wanted[model][1])
         curve = tl.cost_quality_curve(both, pd.Series(common, common), weak=weak, strong=strong)
         ends = [value for m in (weak, strong) for value in (1 - wanted[m][0], wanted[m][1])]
-        assert curve[["score", "cost_usd"]].iloc[[0, -1]].to_numpy().ravel().tolist() == pytest.approx(ends)
+        assert curve[["score", "cost_usd"]].iloc[
+            [0, -1]
+        ].to_numpy().ravel().tolist() == pytest.approx(ends)
         gap = wanted[weak][0] - wanted[strong][0]
         if gap > 1e-9 and wanted[strong][1] > wanted[weak][1]:
             even = (wanted[strong][1] - wanted[weak][1]) / gap
@@ -224,7 +293,9 @@ class TestEnoughExamples:
 
     def test_a_candidate_that_was_cut_off_57_times_of_60_turns_nothing(self, article):
         """The two have 18 and 12 of 60 wrong, with the third and without it."""
-        two = tl.recommend(samples=self.table(0).query("model_id != 'third'"), error_cost_usd=0.15, prices=article)
+        two = tl.recommend(
+            samples=self.table(0).query("model_id != 'third'"), error_cost_usd=0.15, prices=article
+        )
         three = tl.recommend(samples=self.table(57), error_cost_usd=0.15, prices=article)
         assert three.model_id == two.model_id == STRONG
         own = three.table.set_index("model_id")
@@ -233,13 +304,20 @@ class TestEnoughExamples:
         assert "third mostly fails: truncated 57 count as wrong" in three.grounds
         verdict = tl.compare(self.table(57), reference=STRONG, margin=0.05).verdict
         assert "third mostly fails: of 60 rows, truncated 57 count as wrong" in verdict
-        kept = tl.check_outcomes(tl.as_outcomes(self.table(57)), incomplete="drop")  # what a router and the hull look at
-        assert kept["prompt_id"].nunique() == 60 and kept.query("model_id == 'third'")["score"].mean() <= 3 / 60
+        kept = tl.check_outcomes(
+            tl.as_outcomes(self.table(57)), incomplete="drop"
+        )  # what a router and the hull look at
+        assert (
+            kept["prompt_id"].nunique() == 60
+            and kept.query("model_id == 'third'")["score"].mean() <= 3 / 60
+        )
 
     def test_a_few_cut_off_answers_take_no_example_from_the_others(self, article):
         found = tl.recommend(samples=self.table(20), error_cost_usd=0.15, prices=article)
         rate = found.table.set_index("model_id")["error_rate"]
-        assert rate[[CHEAP, STRONG]].tolist() == pytest.approx([18 / 60, 12 / 60])  # not those of the 40 that all have
+        assert rate[[CHEAP, STRONG]].tolist() == pytest.approx(
+            [18 / 60, 12 / 60]
+        )  # not those of the 40 that all have
 
     def test_nothing_is_filed_on_fewer_examples_than_the_margin_takes(self, tmp_path, capsys):
         self.table(0).query("model_id != 'third'").to_csv(tmp_path / "few.csv", index=False)
@@ -247,7 +325,10 @@ class TestEnoughExamples:
         error = advise(capsys, *asked, status=2)
         # Ten of 60 disagree, six points and more apart in favour of the choice: for no difference, n by Nam 1997
         need = tl.required_examples(margin=0.05, discordant=10 / 60)
-        assert f"{STRONG} and {CHEAP} need {need - 60} more examples" in error and not (tmp_path / "d.md").exists()
+        assert (
+            f"{STRONG} and {CHEAP} need {need - 60} more examples" in error
+            and not (tmp_path / "d.md").exists()
+        )
         assert f"60 in common, and a margin of 5 points takes {need}" in error
         money = (need - 60) * (USD[CHEAP] + USD[STRONG])
         assert f"about ${money:,.2f}" in error
@@ -257,7 +338,9 @@ class TestEnoughExamples:
         assert (record.examples, record.margin) == (60, 0.2) and 0 < record.examples_needed <= 60
 
     def test_a_rival_that_plainly_fails_needs_no_more_examples(self, article, tmp_path):
-        found = tl.recommend(samples=self.table(57), models=[STRONG, "third"], error_cost_usd=0.15, prices=article)
+        found = tl.recommend(
+            samples=self.table(57), models=[STRONG, "third"], error_cost_usd=0.15, prices=article
+        )
         assert set(found.table["model_id"]) == {STRONG, "third"} and found.model_id == STRONG
         tl.file_record(found, tmp_path / "d.md", title="x", decided_on="2026-11-29")
 
@@ -284,7 +367,9 @@ class TestEnoughExamples:
 
     def test_the_command_takes_the_names_that_the_samples_have(self, tmp_path, capsys):
         self.table(0).to_csv(tmp_path / "own.csv", index=False)
-        text = advise(capsys, tmp_path / "own.csv", "--model", "third", "--model", "Claude Opus 4.8")
+        text = advise(
+            capsys, tmp_path / "own.csv", "--model", "third", "--model", "Claude Opus 4.8"
+        )
         assert CHEAP not in text and "third" in text
         error = advise(capsys, tmp_path / "own.csv", "--model", "thrid", status=2)
         assert "unknown model 'thrid'; did you mean 'third'" in error
@@ -298,7 +383,10 @@ def test_what_is_known_is_said_before_what_is_open(outcomes):
     verdict = tl.compare(outcomes, reference=STRONG, margin=0.05).verdict
     assert f"p = {2 * 20 / 2**19:.5f}" in verdict
     assert verdict.startswith(f"{CHEAP} is worse than {STRONG} by 2.7 to 7.4 points")
-    assert "whether by more than 5 points is open (29,078 more examples" in verdict and "annot tell" not in verdict
+    assert (
+        "whether by more than 5 points is open (29,078 more examples" in verdict
+        and "annot tell" not in verdict
+    )
 
 
 # Near ties
@@ -322,7 +410,9 @@ class TestNearTies:
         found = tl.recommend(error_cost_usd=1, **asked)
         share = found.table.set_index("model_id")["best_share"]
         assert found.close == (CHEAP, STRONG) and share[STRONG] >= 0.8 * share[CHEAP]
-        record = tl.file_record(found, tmp_path / "d.md", title="x", decided_on="2026-11-29").read_text("utf-8")
+        record = tl.file_record(
+            found, tmp_path / "d.md", title="x", decided_on="2026-11-29"
+        ).read_text("utf-8")
         assert "too close to call against claude-opus-4-8" in record
 
     def test_a_clear_choice_has_no_rival(self, article, outcomes):
@@ -350,7 +440,10 @@ class TestReview:
         path = tl.file_record(found, tmp_path / "d.md", title="x", decided_on="2026-11-29")
         again = tl.review(path, prices=prices)
         columns = ["expected_usd", "low", "high", "best_share"]
-        tables = [table.set_index("model_id")[columns].dropna().sort_index() for table in (found.table, again.table)]
+        tables = [
+            table.set_index("model_id")[columns].dropna().sort_index()
+            for table in (found.table, again.table)
+        ]
         pd.testing.assert_frame_equal(*tables, rtol=1e-9)
         share = found.table["best_share"].iloc[0]
         assert again.stands and f"the cheapest in {share:.0%} of the draws" in again.verdict
@@ -365,7 +458,9 @@ class TestReview:
     def test_so_are_those_of_samples(self, article, outcomes, tmp_path):
         shares = [
             self.assert_same_shares(
-                tl.recommend(samples=outcomes, error_cost_usd=c, prices=article), article, tmp_path / str(c)
+                tl.recommend(samples=outcomes, error_cost_usd=c, prices=article),
+                article,
+                tmp_path / str(c),
             )
             for c in (0.13, 0.15, 0.3)
         ]
@@ -374,13 +469,18 @@ class TestReview:
     def test_counts_of_two_models_are_two_uncertainties(self, article):
         """By numerical integration: the chance that Beta(12.5, 68.5) less Beta(8.5, 72.5) is above 0.08 in price over 1 USD."""
         found = tl.recommend(
-            models=[CHEAP, STRONG], prices=article, error_cost_usd=0.16, error_counts={"small": (12, 80), "flagship": (8, 80)}
+            models=[CHEAP, STRONG],
+            prices=article,
+            error_cost_usd=0.16,
+            error_counts={"small": (12, 80), "flagship": (8, 80)},
         )
         from scipy import integrate, stats
 
         gap, one, two = 0.008 / 0.16, stats.beta(12.5, 68.5), stats.beta(8.5, 72.5)
         wanted = integrate.quad(lambda x: two.pdf(x) * one.sf(x + gap), 0, 1 - gap)[0]
-        assert found.table.set_index("model_id").at[STRONG, "best_share"] == pytest.approx(wanted, abs=0.04)
+        assert found.table.set_index("model_id").at[STRONG, "best_share"] == pytest.approx(
+            wanted, abs=0.04
+        )
 
     def test_the_same_hard_examples_are_one_uncertainty(self, article):
         """The gap of two models is as uncertain as their disagreement: its normal approximation, from the four cells."""
@@ -391,36 +491,53 @@ class TestReview:
         needed = (USD[STRONG] - USD[CHEAP]) / 0.2
         z = (gap - needed) / ((20 / n - gap**2) / n) ** 0.5
         wanted = 0.5 * (1 + math.erf(z / 2**0.5))
-        assert found.table.set_index("model_id").at[STRONG, "best_share"] == pytest.approx(wanted, abs=0.04)
+        assert found.table.set_index("model_id").at[STRONG, "best_share"] == pytest.approx(
+            wanted, abs=0.04
+        )
 
 
 # Files, dates, and the words of the command
 
 
 class TestCommands:
-    def test_a_decision_bears_the_day_on_which_it_was_filed_and_that_of_its_prices(self, file, tmp_path, capsys):
-        advise(capsys, file, "--file", tmp_path / "d.md", "--decided-on", "2026-12-05", "--margin", 0.1)
+    def test_a_decision_bears_the_day_on_which_it_was_filed_and_that_of_its_prices(
+        self, file, tmp_path, capsys
+    ):
+        advise(
+            capsys, file, "--file", tmp_path / "d.md", "--decided-on", "2026-12-05", "--margin", 0.1
+        )
         record, text = tl.load_record(tmp_path / "d.md"), (tmp_path / "d.md").read_text("utf-8")
-        assert record.decided_on == datetime.date(2026, 12, 5) and record.review_on == datetime.date(2027, 6, 5)
+        assert record.decided_on == datetime.date(
+            2026, 12, 5
+        ) and record.review_on == datetime.date(2027, 6, 5)
         assert "decided on 2026-12-05, with no owner named, at prices of 2026-06-12" in text
-        said(capsys, "review", tmp_path / "d.md", "--prices", "article")  # prices older than the decision are no fault
+        said(
+            capsys, "review", tmp_path / "d.md", "--prices", "article"
+        )  # prices older than the decision are no fault
 
     @pytest.mark.parametrize("column", ["prompt_id", "model_id", "score"])
     def test_a_file_of_samples_lacks_only_what_is_needed(self, outcomes, tmp_path, capsys, column):
         outcomes.drop(columns=column).to_csv(tmp_path / "own.csv", index=False)
         error = advise(capsys, tmp_path / "own.csv", status=2)
-        assert f"column '{column}' is missing; needed are prompt_id, model_id, score" in error and len(error) < 250
+        assert (
+            f"column '{column}' is missing; needed are prompt_id, model_id, score" in error
+            and len(error) < 250
+        )
 
     def four_models(self, outcomes, tmp_path):
         """Two more models, of which one has answered 7 prompts and one has a cost that is missing."""
-        few = outcomes[outcomes["model_id"] == CHEAP].head(7).assign(model_id="few", cost_usd=0.0001)
+        few = (
+            outcomes[outcomes["model_id"] == CHEAP].head(7).assign(model_id="few", cost_usd=0.0001)
+        )
         bare = outcomes[outcomes["model_id"] == CHEAP].assign(model_id="bare", cost_usd=None)
         pd.concat([outcomes, few, bare]).to_csv(tmp_path / "four.csv", index=False)
         return tmp_path / "four.csv"
 
     def test_route_looks_at_the_two_models_that_are_named(self, outcomes, tmp_path, capsys):
         path = self.four_models(outcomes, tmp_path)
-        text = said(capsys, "route", path, "--weak", CHEAP, "--strong", STRONG, "--out", tmp_path / "out")
+        text = said(
+            capsys, "route", path, "--weak", CHEAP, "--strong", STRONG, "--out", tmp_path / "out"
+        )
         assert f"{CHEAP} (weak) and {STRONG} (strong)" in text and "few" not in text
         means = pd.read_csv(tmp_path / "out" / "curve.csv")["score"].iloc[[0, -1]].tolist()
         assert means == pytest.approx([301 / 364, 318 / 364])
@@ -428,7 +545,17 @@ class TestCommands:
     def test_route_knows_tiers_where_the_table_does(self, outcomes, tmp_path, capsys):
         tiers = outcomes["model_id"].map({CHEAP: "small", STRONG: "flagship"})
         outcomes.assign(tier=tiers).to_csv(tmp_path / "own.csv", index=False)
-        text = said(capsys, "route", tmp_path / "own.csv", "--weak", "small", "--strong", "flagship", "--out", tmp_path)
+        text = said(
+            capsys,
+            "route",
+            tmp_path / "own.csv",
+            "--weak",
+            "small",
+            "--strong",
+            "flagship",
+            "--out",
+            tmp_path,
+        )
         assert "small (weak) and flagship (strong)" in text
 
     def test_route_advises_in_flags(self, outcomes, tmp_path, capsys):
@@ -439,8 +566,14 @@ class TestCommands:
         error = said(capsys, "route", path, "--weak", "few", "--strong", STRONG, status=2)
         assert "357 of 364 prompts lack an answer" in error and "--weak and" not in error
         error = said(capsys, "route", path, "--weak", "bare", "--strong", STRONG, status=2)
-        assert "a cost is missing in 364 rows" in error and "--prices" in error and "prices=" not in error
-        error = said(capsys, "route", path, "--weak", "claude-haiku-4.5", "--strong", STRONG, status=2)
+        assert (
+            "a cost is missing in 364 rows" in error
+            and "--prices" in error
+            and "prices=" not in error
+        )
+        error = said(
+            capsys, "route", path, "--weak", "claude-haiku-4.5", "--strong", STRONG, status=2
+        )
         assert "did you mean 'claude-haiku-4-5'" in error
 
     def test_route_drops_what_is_incomplete_when_it_is_told_to(self, outcomes, tmp_path, capsys):

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tierlab import plots, reasoning, tuning
-from tierlab.widgets import DistillationExplorer
-from tierlab.widgets.distillation import OWN
+from tierlab.reasoning import distillation, effort
+from tierlab.reasoning import figures as reasoning_figures
+from tierlab.reasoning.control import OWN, DistillationExplorer
 
 # Claude Opus 4.8 at the article's 5 / 25 USD per million, 1,000 and 200 tokens: a cent; Haiku 4.5 at 1 / 5: a fifth of it.
 SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000, "labels": 1_000}
@@ -17,7 +17,9 @@ SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000,
 
 @pytest.fixture
 def explorer(article):
-    control = DistillationExplorer(article, student_usd=0.0005, hour_usd=50, gap_room=0.0, relabel_share=1.0)
+    control = DistillationExplorer(
+        article, student_usd=0.0005, hour_usd=50, gap_room=0.0, relabel_share=1.0
+    )
     settings = {**SHAPE, "hours": 10, "relabel": 0, "drift": 0.0, "gap": 0.0, "error_usd": 0.10}
     for name, value in settings.items():
         control.controls[name].value = value
@@ -58,7 +60,9 @@ def test_errors_eat_the_saving(explorer):
     assert explorer.image.value != before
     explorer.controls["gap"].value = 0.10
     assert shown(explorer)["requests that repay it"][0] == "never"
-    assert explorer.summary.endswith("loses $0.50 per 1,000 requests: within 24 months it does not pay for good.")
+    assert explorer.summary.endswith(
+        "loses $0.50 per 1,000 requests: within 24 months it does not pay for good."
+    )
 
 
 def test_a_student_that_makes_fewer_errors_saves_more(explorer):
@@ -76,9 +80,13 @@ def test_a_student_that_nobody_tunes_is_said_to_be_one(explorer):
     """Haiku 4.5 is on no page of data/fine_tuning.csv; Flash-Lite is, at Vertex AI."""
     assert "tune" not in explorer.summary
     explorer.controls["student"].value = "claude-haiku-4-5"
-    assert explorer.summary.endswith("without a training fee; no offer to tune it is known on 2026-06-12.")
+    assert explorer.summary.endswith(
+        "without a training fee; no offer to tune it is known on 2026-06-12."
+    )
     explorer.controls["student"].value = "gemini-2.5-flash-lite"
-    assert explorer.summary.endswith("gemini-2.5-flash-lite is at its list price, without a training fee.")
+    assert explorer.summary.endswith(
+        "gemini-2.5-flash-lite is at its list price, without a training fee."
+    )
 
 
 def test_later_trainings_need_requests_of_their_own(explorer):
@@ -110,7 +118,11 @@ def test_the_room_of_the_gap_is_a_band(article):
 def test_every_setting_redraws_without_an_error(article):
     control = DistillationExplorer(article)
     for name, slider in control.controls.items():
-        for value in (slider.options[0], slider.options[-1]) if hasattr(slider, "options") else (slider.min, slider.max):
+        for value in (
+            (slider.options[0], slider.options[-1])
+            if hasattr(slider, "options")
+            else (slider.min, slider.max)
+        ):
             slider.value = value[1] if isinstance(value, tuple) else value
             assert 'role="alert"' not in control.text.value, (name, value)
         assert slider.description and getattr(slider, "continuous_update", False) is False
@@ -119,45 +131,74 @@ def test_every_setting_redraws_without_an_error(article):
 
 class TestFigures:
     def test_multiples_lie_on_the_curve(self):
-        figure = plots.reasoning_multiple(reasoning.load_efforts().loc[["low", "high"]], marks={"four": 4.0})
-        points = [line.get_xydata()[0].tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
+        figure = reasoning_figures.reasoning_multiple(
+            effort.load_efforts().loc[["low", "high"]], marks={"four": 4.0}
+        )
+        points = [
+            line.get_xydata()[0].tolist()
+            for line in figure.axes[0].lines
+            if line.get_marker() == "o"
+        ]
         assert points == [pytest.approx([0.2, 1.25]), pytest.approx([0.8, 5.0])]
         assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["low", "high"]
 
     def test_a_bar_is_as_long_as_the_request(self):
         times = pd.DataFrame(
-            {"ttft_s": 1.0, "first_visible_s": [1.0, 4.0], "seconds": [6.0, 9.0], "seconds_low": 5, "seconds_high": 12},
+            {
+                "ttft_s": 1.0,
+                "first_visible_s": [1.0, 4.0],
+                "seconds": [6.0, 9.0],
+                "seconds_low": 5,
+                "seconds_high": 12,
+            },
             index=["none", "high"],
         )
-        bars = plots.effort_times(times).patches
+        bars = reasoning_figures.effort_times(times).patches
         widths = np.array([bar.get_width() for bar in bars]).reshape(3, 2)
-        assert [bar.get_x() + bar.get_width() for bar in bars[4:]] == [6.0, 9.0]  # the answer ends where the request does
+        assert [bar.get_x() + bar.get_width() for bar in bars[4:]] == [
+            6.0,
+            9.0,
+        ]  # the answer ends where the request does
         assert widths.sum(axis=0).tolist() == [6.0, 9.0]
         assert widths[1].tolist() == [0.0, 3.0]
 
     def test_the_line_is_the_break_even(self):
         """2 cents: at a dollar an error two points must be saved; at 1 cent no gap is enough, so the line ends."""
-        ax = plots.thinking_map(0.02, 10, second_usd=(0.0,))
+        ax = reasoning_figures.thinking_map(0.02, 10, second_usd=(0.0,))
         costs, gaps = ax.lines[0].get_data()
         assert np.interp(1.0, costs, gaps) == pytest.approx(0.02, rel=0.01)
         assert costs.min() >= 0.02
 
     def test_lines_meet_where_the_student_has_paid(self):
-        plan = tuning.Distillation(requests_per_day=100, teacher_usd=0.01, student_usd=0.0, labels=10, label_usd=1.0)
-        costs = tuning.cumulative_cost(plan, months=1)
-        ax = plots.investment(costs, break_even=tuning.break_even(plan, start="2026-12-01").loc["days", "value"])
-        ring = next(line for line in ax.lines if line.get_marker() == "o" and not line.get_linestyle().strip("None"))
+        plan = distillation.Distillation(
+            requests_per_day=100, teacher_usd=0.01, student_usd=0.0, labels=10, label_usd=1.0
+        )
+        costs = distillation.cumulative_cost(plan, months=1)
+        ax = reasoning_figures.investment(
+            costs, break_even=distillation.break_even(plan, start="2026-12-01").loc["days", "value"]
+        )
+        ring = next(
+            line
+            for line in ax.lines
+            if line.get_marker() == "o" and not line.get_linestyle().strip("None")
+        )
         assert ring.get_xydata()[0].tolist() == [10, 10]  # ten dollars at a dollar a day
         assert "paid after 10 days" in [text.get_text() for text in ax.texts]
 
     def test_a_learning_curve_has_a_line_for_each_teacher_and_a_level_for_each_rival(self):
         table = pd.DataFrame(
-            {"labelled_by": ["person", "person", "model", "model"], "labels": [50, 100, 50, 100], "score": [0.5, 0.7, 0.4, 0.6]}
+            {
+                "labelled_by": ["person", "person", "model", "model"],
+                "labels": [50, 100, 50, 100],
+                "score": [0.5, 0.7, 0.4, 0.6],
+            }
         ).assign(low=lambda t: t["score"] - 0.1, high=lambda t: t["score"] + 0.1)
-        ax = plots.learning_curve(table, levels={"small": 0.65})
-        assert [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2][:1] == [[0.5, 0.7]]
+        ax = reasoning_figures.learning_curve(table, levels={"small": 0.65})
+        assert [list(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2][:1] == [
+            [0.5, 0.7]
+        ]
         assert {"person", "model", "small 65%"} <= {text.get_text() for text in ax.texts}
 
     def test_a_missing_column_is_named(self):
         with pytest.raises(ValueError, match="learning_curve needs a column 'low'"):
-            plots.learning_curve(pd.DataFrame({"labels": [1], "score": [1]}))
+            reasoning_figures.learning_curve(pd.DataFrame({"labels": [1], "score": [1]}))

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tierlab import paths
-from tierlab.__main__ import _parser
+from tierlab.cli import _parser
+from tierlab.core import paths
 
 GLOSSARY = (paths.ROOT / "GLOSSARY.md").read_text("utf-8")
 CONTRIBUTING = (paths.ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -37,7 +37,9 @@ def test_the_term_has_an_entry(term):
 
 
 def test_an_entry_is_one_to_three_sentences():
-    long = [entry["term"] for entry in entries() if len(re.findall(r"[.?](?= |$)", entry["words"])) > 3]
+    long = [
+        entry["term"] for entry in entries() if len(re.findall(r"[.?](?= |$)", entry["words"])) > 3
+    ]
     assert not long
 
 
@@ -55,7 +57,11 @@ def test_a_link_to_a_notebook_bears_its_name():
 
 def commands(text):
     """What stands in the code blocks of a text, without comments."""
-    blocks = [block for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S) if not language]
+    blocks = [
+        block
+        for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S)
+        if not language
+    ]
     return [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
 
 
@@ -68,7 +74,11 @@ def test_every_make_target_exists():
 
 
 def test_every_command_of_the_kit_is_one_that_it_has():
-    asked = [line.split(" -m tierlab ")[1].split() for line in commands(CONTRIBUTING) if " -m tierlab " in line]
+    asked = [
+        line.split(" -m tierlab ")[1].split()
+        for line in commands(CONTRIBUTING)
+        if " -m tierlab " in line
+    ]
     assert len(asked) > 3
     for arguments in asked:
         assert _parser().parse_args(arguments).command

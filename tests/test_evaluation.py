@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tierlab.evaluation import (
+from tierlab.evaluate.intervals import (
     bootstrap,
     bootstrap_weights,
-    numeric_answer,
     paired_power,
     paired_sample_size,
-    score_numeric,
     wilson_interval,
 )
+from tierlab.evaluate.scorers.numeric import numeric_answer, score_numeric
 
 ANSWERS = [
     ("She makes 16 - 7 = 9 eggs, so 9 * $2 = $18 every day.", 18),
@@ -58,7 +57,10 @@ def test_numbers_as_people_and_models_write_them(text, value):
     assert numeric_answer(text) == pytest.approx(value, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "cannot be determined", "x", None, math.nan, '{"answer": "unknown", "n": 3}', "gpt4o"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "cannot be determined", "x", None, math.nan, '{"answer": "unknown", "n": 3}', "gpt4o"],
+)
 def test_no_number_is_nan(text):
     assert math.isnan(numeric_answer(text))
 
@@ -72,11 +74,14 @@ def test_an_answer_field_wins_over_the_reasoning_and_gives_its_first_number():
 
 
 @given(
-    st.integers(-(10**9), 10**9), st.sampled_from(["{:,}", "${:,}", "{} miles", "It costs {:,} euros", "#### {}", "{:,}.00"])
+    st.integers(-(10**9), 10**9),
+    st.sampled_from(["{:,}", "${:,}", "{} miles", "It costs {:,} euros", "#### {}", "{:,}.00"]),
 )
 def test_any_whole_number_survives_any_spelling(number, form):
     assert numeric_answer(form.format(number)) == number
-    assert numeric_answer(json.dumps({"reasoning": "1 + 1", "answer": form.format(number)})) == number
+    assert (
+        numeric_answer(json.dumps({"reasoning": "1 + 1", "answer": form.format(number)})) == number
+    )
 
 
 @given(st.text(max_size=60))
@@ -115,7 +120,11 @@ def test_wilson_equals_the_formula_written_out(k, n, confidence):
 def test_bootstrap_weights_are_counts_of_n_draws(n, resamples, seed):
     weights = np.concatenate(list(bootstrap_weights(n, resamples=resamples, seed=seed)))
     assert weights.shape == (resamples, n)
-    assert (weights.sum(axis=1) == n).all() and (weights == np.floor(weights)).all() and weights.min() >= 0
+    assert (
+        (weights.sum(axis=1) == n).all()
+        and (weights == np.floor(weights)).all()
+        and weights.min() >= 0
+    )
 
 
 def test_bootstrap_weights_have_the_multinomial_mean_and_variance():
@@ -128,8 +137,12 @@ def test_bootstrap_weights_have_the_multinomial_mean_and_variance():
 def test_bootstrap_agrees_with_scipy_on_a_paired_difference():
     """scipy.stats.bootstrap(paired=True, method="percentile") on the same data, within resampling noise."""
     rng = np.random.default_rng(5)
-    table = pd.DataFrame({"small": rng.random(400) < 0.8, "flagship": rng.random(400) < 0.9}).astype(float)
-    ours = bootstrap(table, lambda m: pd.DataFrame({"gap": m["flagship"] - m["small"]}), resamples=20_000, seed=1).loc["gap"]
+    table = pd.DataFrame(
+        {"small": rng.random(400) < 0.8, "flagship": rng.random(400) < 0.9}
+    ).astype(float)
+    ours = bootstrap(
+        table, lambda m: pd.DataFrame({"gap": m["flagship"] - m["small"]}), resamples=20_000, seed=1
+    ).loc["gap"]
     theirs = stats.bootstrap(
         (table["flagship"].to_numpy(), table["small"].to_numpy()),
         lambda a, b, axis=-1: a.mean(axis) - b.mean(axis),
@@ -154,7 +167,9 @@ def test_bootstrap_covers_at_its_level():
     rng = np.random.default_rng(11)
     hits = 0
     for _ in range(300):
-        row = bootstrap(pd.DataFrame({"x": rng.standard_normal(200)}), confidence=0.9, resamples=400, seed=rng).loc["x"]
+        row = bootstrap(
+            pd.DataFrame({"x": rng.standard_normal(200)}), confidence=0.9, resamples=400, seed=rng
+        ).loc["x"]
         hits += row["low"] <= 0 <= row["high"]
     assert 0.85 <= hits / 300 <= 0.95
 
@@ -184,7 +199,9 @@ def test_exact_mcnemar_power_as_measured_elsewhere():
     draws = np.random.default_rng(3).multinomial(100, [0.15, 0.05, 0.80], size=2000)
     pvalue = {}
     for better, worse, _ in draws:
-        pvalue[better, worse] = stats.binomtest(int(better), int(better + worse)).pvalue if better + worse else 1.0
+        pvalue[better, worse] = (
+            stats.binomtest(int(better), int(better + worse)).pvalue if better + worse else 1.0
+        )
     found = np.mean([pvalue[better, worse] <= 0.05 for better, worse, _ in draws])
     assert paired_power(100, 0.10, discordant=0.20) == pytest.approx(found, abs=0.04)
 

@@ -9,20 +9,28 @@ import jsonschema
 import pandas as pd
 import pytest
 
-from tierlab.decision import load_tasks
-from tierlab.examples import Example, check_examples, load_examples, load_intents
-from tierlab.paths import DATA
-from tierlab.scoring import SCORERS, ToolCall, Unscored, score_example
+from tierlab.core.paths import DATA
+from tierlab.core.tables import load_tasks
+from tierlab.evaluate.scorers.answers import ToolCall, Unscored
+from tierlab.evaluate.scoring import SCORERS, score_example
+from tierlab.sampling.examples import Example, check_examples, load_examples, load_intents
 
 GOOD = {"example_id": "q1", "task": "own", "prompt": "2 + 2?", "scorer": "numeric", "reference": 4}
-TOOL = {"name": "add", "description": "Add.", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+TOOL = {
+    "name": "add",
+    "description": "Add.",
+    "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+}
 CALL = {"scorer": "tool_call", "tools": [TOOL]}
 KIT = {example.example_id: example for example in load_examples()}
 
 
 def jsonl(folder, *records):
     path = folder / "mine.jsonl"
-    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records), encoding="utf-8")
+    path.write_text(
+        "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -33,11 +41,24 @@ def table(folder, text, **how):
 
 
 def test_a_line_becomes_an_example(tmp_path):
-    full = GOOD | {"scorer_args": {"rel_tol": 0.01}, "system": "Be brief.", "difficulty": "hard", "group": "sums"}
-    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "2 + 2?"}]
-    first, second = load_examples(jsonl(tmp_path, full, "", GOOD | {"example_id": "q2", "prompt": talk, "tools": [TOOL]}))
+    full = GOOD | {
+        "scorer_args": {"rel_tol": 0.01},
+        "system": "Be brief.",
+        "difficulty": "hard",
+        "group": "sums",
+    }
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "2 + 2?"},
+    ]
+    first, second = load_examples(
+        jsonl(tmp_path, full, "", GOOD | {"example_id": "q2", "prompt": talk, "tools": [TOOL]})
+    )
     assert first == Example(**full)
-    assert second.prompt == tuple(talk) and second.tools == (TOOL,) and second.max_output_tokens == 512
+    assert (
+        second.prompt == tuple(talk) and second.tools == (TOOL,) and second.max_output_tokens == 512
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,9 +74,15 @@ def test_a_line_becomes_an_example(tmp_path):
         ({"prompt": 5}, "prompt: text or a list of messages is needed, got 5"),
         ({"prompt": []}, "prompt: text or a list of messages is needed, got []"),
         ({"prompt": [{"role": "usr", "content": "x"}]}, "unknown role 'usr'; did you mean 'user'?"),
-        ({"prompt": [{"role": "user", "text": "x"}]}, "message 1 needs role and content and nothing else"),
+        (
+            {"prompt": [{"role": "user", "text": "x"}]},
+            "message 1 needs role and content and nothing else",
+        ),
         ({"prompt": [{"role": "user", "content": ""}]}, "message 1 has no text"),
-        ({"prompt": [{"role": "assistant", "content": "x"}]}, "the last message must be the user's"),
+        (
+            {"prompt": [{"role": "assistant", "content": "x"}]},
+            "the last message must be the user's",
+        ),
         ({"reference": "four"}, "reference='four'"),
         ({"scorer_args": {"reltol": 0.1}}, "unknown option 'reltol'; did you mean 'rel_tol'?"),
         ({"scorer_args": 5}, "scorer_args: an object of options is needed, got 5"),
@@ -69,14 +96,29 @@ def test_a_line_becomes_an_example(tmp_path):
         ({"schema": 1}, "schema: a JSON schema is needed, got 1"),
         ({"tools": 3}, "tools: a list is needed"),
         ({"tools": [{"title": "add"}]}, "tool 1 needs name, description and parameters"),
-        ({"tools": [{"name": "add", "description": "Add."}]}, "'add' needs parameters, a JSON schema of type object; got None"),
+        (
+            {"tools": [{"name": "add", "description": "Add."}]},
+            "'add' needs parameters, a JSON schema of type object; got None",
+        ),
         ({"tools": [TOOL | {"description": None}]}, "'add' has no description"),
-        ({"tools": [TOOL | {"parameters": {"type": "object", "properties": 3}}]}, "'add': no JSON schema"),
+        (
+            {"tools": [TOOL | {"parameters": {"type": "object", "properties": 3}}]},
+            "'add': no JSON schema",
+        ),
         ({"tools": [TOOL, TOOL]}, "'add' comes twice"),
-        (CALL | {"reference": {"name": "ad", "arguments": {}}}, "unknown tool 'ad'; did you mean 'add'?"),
-        (CALL | {"reference": {"name": "add", "arguments": {"a": "x"}}}, "'add': 'x' is not of type 'integer'"),
+        (
+            CALL | {"reference": {"name": "ad", "arguments": {}}},
+            "unknown tool 'ad'; did you mean 'add'?",
+        ),
+        (
+            CALL | {"reference": {"name": "add", "arguments": {"a": "x"}}},
+            "'add': 'x' is not of type 'integer'",
+        ),
         (CALL | {"reference": {"title": "add"}}, "a call has a name and arguments"),
-        (CALL | {"tools": [], "reference": {"name": None}}, "tools: missing; the scorer tool_call needs them"),
+        (
+            CALL | {"tools": [], "reference": {"name": None}},
+            "tools: missing; the scorer tool_call needs them",
+        ),
     ],
 )
 def test_each_problem_names_line_field_and_value(tmp_path, change, said):
@@ -91,7 +133,10 @@ def test_each_problem_names_line_field_and_value(tmp_path, change, said):
     [
         ("{'example_id': 1}", "line 1, not JSON"),
         ("[1, 2]", "line 1, a JSON object is needed, got '[1, 2]'"),
-        (json.dumps(GOOD)[:-1] + ', "task": "two"}', "line 1, not JSON: the name 'task' comes twice"),
+        (
+            json.dumps(GOOD)[:-1] + ', "task": "two"}',
+            "line 1, not JSON: the name 'task' comes twice",
+        ),
     ],
 )
 def test_a_line_that_is_no_object(tmp_path, line, said):
@@ -101,7 +146,9 @@ def test_a_line_that_is_no_object(tmp_path, line, said):
 
 
 def test_all_problems_at_once_and_the_first_twenty_in_full(tmp_path):
-    bad = [GOOD | {"example_id": f"q{n}", "scorer": "exat", "max_output_tokens": -1} for n in range(13)]
+    bad = [
+        GOOD | {"example_id": f"q{n}", "scorer": "exat", "max_output_tokens": -1} for n in range(13)
+    ]
     with pytest.raises(ValueError) as error:
         load_examples(jsonl(tmp_path, *bad))
     lines = str(error.value).split("\n")
@@ -115,14 +162,23 @@ def test_ids_are_unique(tmp_path):
 
 
 def test_what_is_no_file_of_examples(tmp_path):
-    with pytest.raises(ValueError, match=r'unknown examples \'kitt\'; give "kit" or a path that ends in \.jsonl or \.csv'):
+    with pytest.raises(
+        ValueError,
+        match=r'unknown examples \'kitt\'; give "kit" or a path that ends in \.jsonl or \.csv',
+    ):
         load_examples("kitt")
     with pytest.raises(FileNotFoundError):
         load_examples(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match="no examples in it"):
         load_examples(jsonl(tmp_path, ""))
     with pytest.raises(ValueError, match="not UTF-8"):
-        load_examples(table(tmp_path, "example_id,task,prompt,scorer,reference\nq,t,ä,exact,ö\n", encoding="latin-1"))
+        load_examples(
+            table(
+                tmp_path,
+                "example_id,task,prompt,scorer,reference\nq,t,ä,exact,ö\n",
+                encoding="latin-1",
+            )
+        )
 
 
 def test_a_table_of_examples(tmp_path):
@@ -137,27 +193,50 @@ def test_a_table_of_examples(tmp_path):
         "n1,own,2 + 2?,numeric,4,,,,\n"
     )
     first, c1, c2, j1, t1, n1 = load_examples(table(tmp_path, text))
-    assert first == Example("007", "own", "Say\nyes, please", "exact", "yes", difficulty="easy", max_output_tokens=16)
-    assert c1.reference == ["30 days"] and c1.scorer_args == {"none_of": ["60 days"]} and c2.reference == ["30", "days"]
+    assert first == Example(
+        "007", "own", "Say\nyes, please", "exact", "yes", difficulty="easy", max_output_tokens=16
+    )
+    assert (
+        c1.reference == ["30 days"]
+        and c1.scorer_args == {"none_of": ["60 days"]}
+        and c2.reference == ["30", "days"]
+    )
     assert j1.reference == {"name": "Mo"} and t1.tools == (TOOL,) and n1.reference == "4"
 
 
 def test_a_table_with_semicolons(tmp_path):
-    (example,) = load_examples(table(tmp_path, "example_id;task;prompt;scorer;reference\nq1;own;Yes, or no?;exact;yes\n"))
+    (example,) = load_examples(
+        table(tmp_path, "example_id;task;prompt;scorer;reference\nq1;own;Yes, or no?;exact;yes\n")
+    )
     assert example.prompt == "Yes, or no?"
 
 
 @pytest.mark.parametrize(
     "rows, said",
     [
-        ("example_id,task,promt,scorer,reference\n", "row 1, unknown column 'promt'; did you mean 'prompt'?"),
+        (
+            "example_id,task,promt,scorer,reference\n",
+            "row 1, unknown column 'promt'; did you mean 'prompt'?",
+        ),
         ("example_id,task,prompt,scorer\nq1,own,x,exact\n", "row 1, column 'reference' is missing"),
         ("example_id,task,task,prompt,scorer,reference\n", "row 1, column 'task' comes twice"),
-        ("example_id,task,prompt,scorer,reference\nq1,own,a, b,exact,yes\n", "row 2, 6 cells under 5 columns"),
+        (
+            "example_id,task,prompt,scorer,reference\nq1,own,a, b,exact,yes\n",
+            "row 2, 6 cells under 5 columns",
+        ),
         ("example_id,task,prompt,scorer,reference\nq1,own,x,exact,\n", "row 2, reference: missing"),
-        ("example_id,task,prompt,scorer,reference\nq1,own,x,json_fields,name=Mo\n", "row 2, reference: not JSON"),
-        ("example_id,task,prompt,scorer,reference,max_output_tokens\nq1,own,x,exact,y,many\n", "needed, got 'many'"),
-        ("example_id,task,prompt,scorer,reference,scorer_args\nq1,own,x,choice,y,y|n\n", "row 2, scorer_args: not JSON"),
+        (
+            "example_id,task,prompt,scorer,reference\nq1,own,x,json_fields,name=Mo\n",
+            "row 2, reference: not JSON",
+        ),
+        (
+            "example_id,task,prompt,scorer,reference,max_output_tokens\nq1,own,x,exact,y,many\n",
+            "needed, got 'many'",
+        ),
+        (
+            "example_id,task,prompt,scorer,reference,scorer_args\nq1,own,x,choice,y,y|n\n",
+            "row 2, scorer_args: not JSON",
+        ),
     ],
 )
 def test_problems_of_a_table(tmp_path, rows, said):
@@ -173,16 +252,23 @@ def test_records_made_in_code():
 
 
 def test_judge_may_have_a_rubric_alone(tmp_path):
-    (example,) = load_examples(jsonl(tmp_path, {k: v for k, v in GOOD.items() if k != "reference"} | {"scorer": "judge"}))
+    (example,) = load_examples(
+        jsonl(tmp_path, {k: v for k, v in GOOD.items() if k != "reference"} | {"scorer": "judge"})
+    )
     assert example.reference is None
 
 
 def test_summary_of_a_file_names_tasks_that_the_kit_does_not_know(tmp_path):
-    path = jsonl(tmp_path, GOOD | {"task": "entity_extracton"}, GOOD | {"example_id": "q2", "task": "code_review"})
+    path = jsonl(
+        tmp_path,
+        GOOD | {"task": "entity_extracton"},
+        GOOD | {"example_id": "q2", "task": "code_review"},
+    )
     said = check_examples(path)
     assert said.startswith(f"{path}: 2 examples, no problems\n")
     assert (
-        "entity_extracton: 1  (a task of your own: unknown task 'entity_extracton'; did you mean 'entity_extraction'?)" in said
+        "entity_extracton: 1  (a task of your own: unknown task 'entity_extracton'; did you mean 'entity_extraction'?)"
+        in said
     )
     assert "  code_review: 1\n" in said and "numeric 2" in said and "not given 2" in said
 
@@ -265,7 +351,9 @@ def ideal(example):
             return json.dumps(reference), ()
         case "tool_call":
             calls = [reference] if isinstance(reference, dict) else reference
-            made = tuple(ToolCall(call["name"], dict(call["arguments"])) for call in calls if call["name"])
+            made = tuple(
+                ToolCall(call["name"], dict(call["arguments"])) for call in calls if call["name"]
+            )
             return "" if made else "You are welcome.", made
     return str(reference), ()
 
@@ -280,11 +368,15 @@ def wrong(example):
         case "numeric":
             return str(reference + 1), ()
         case "choice":
-            return next(option for option in example.scorer_args["options"] if option != reference), ()
+            return next(
+                option for option in example.scorer_args["options"] if option != reference
+            ), ()
         case "json_fields":
             return json.dumps(reference | {next(iter(reference)): "?"}), ()
         case "tool_call":
-            return text, calls[:-1] if len(calls) > 1 else () if calls else (ToolCall(example.tools[0]["name"], {}),)
+            return text, calls[:-1] if len(calls) > 1 else () if calls else (
+                ToolCall(example.tools[0]["name"], {}),
+            )
         case "overlap":
             return text.split()[0], ()
     return "I cannot say.", ()
@@ -297,7 +389,10 @@ def test_the_right_reply_scores_1_and_a_wrong_one_less(example):
         with pytest.raises(Unscored):
             score_example(example, example.reference)
         return
-    best, worse = (score_example(example, *reply, allow_code=True) for reply in (ideal(example), wrong(example)))
+    best, worse = (
+        score_example(example, *reply, allow_code=True)
+        for reply in (ideal(example), wrong(example))
+    )
     assert best.score == 1, best.reason
     assert worse.score < 1, worse.reason
 
@@ -309,9 +404,13 @@ def test_numbers_follow_from_the_prompts():
 
 def test_dates_follow_from_the_prompts():
     day = pd.Timestamp
-    assert KIT["entity-04"].reference["due_date"] == str((day("2026-04-15") + pd.Timedelta(days=30)).date())
+    assert KIT["entity-04"].reference["due_date"] == str(
+        (day("2026-04-15") + pd.Timedelta(days=30)).date()
+    )
     offer, today = KIT["entity-08"].reference, day("2026-11-03")
-    assert today.day_name() == "Tuesday" and offer["offer_by"] == str((today + pd.Timedelta(days=10)).date())
+    assert today.day_name() == "Tuesday" and offer["offer_by"] == str(
+        (today + pd.Timedelta(days=10)).date()
+    )
     assert day(offer["start"]).day_name() == "Monday" and day(offer["start"]).is_month_end
     assert day(offer["end"]) - day(offer["start"]) == pd.Timedelta(days=4)
     log = KIT["entity-11"].reference
@@ -345,18 +444,35 @@ def test_a_hundred_examples_over_the_nine_tasks():
 @pytest.mark.parametrize("example", KIT.values(), ids=KIT)
 def test_prompts_and_replies_are_short_enough_for_a_small_context(example):
     """At four characters a token for text (three for JSON and code), with room for a chat template."""
-    sent = len(json.dumps([example.prompt, example.system], ensure_ascii=False)) / 4 + len(json.dumps(example.tools)) / 3
+    sent = (
+        len(json.dumps([example.prompt, example.system], ensure_ascii=False)) / 4
+        + len(json.dumps(example.tools)) / 3
+    )
     assert sent < 450
     assert 16 <= example.max_output_tokens <= 400
     text, calls = ideal(example)
-    assert len(text + json.dumps([c.arguments for c in calls] or "")) / 3 <= example.max_output_tokens
+    assert (
+        len(text + json.dumps([c.arguments for c in calls] or "")) / 3 <= example.max_output_tokens
+    )
 
 
 def test_the_answer_does_not_stand_in_the_prompt_of_a_sum():
     """A sum whose result is printed in the prompt would be copying."""
-    worked = {"faq-04", "faq-06", "faq-09", "faq-11", "support-05", "legal-03", "legal-05", "legal-06", "legal-09"}
+    worked = {
+        "faq-04",
+        "faq-06",
+        "faq-09",
+        "faq-11",
+        "support-05",
+        "legal-03",
+        "legal-05",
+        "legal-06",
+        "legal-09",
+    }
     for name in worked:
-        assert f"{SUMS[name]:g}" not in re.findall(r"\d+(?:\.\d+)?", KIT[name].prompt.replace(",", "")), name
+        assert f"{SUMS[name]:g}" not in re.findall(
+            r"\d+(?:\.\d+)?", KIT[name].prompt.replace(",", "")
+        ), name
 
 
 def words(text):
@@ -389,7 +505,9 @@ def test_the_readme_counts_what_is_there():
         assert f"**{level}** ({count})" in said
     intents = load_intents()
     assert f"| {len(intents)} short" in said
-    assert set(re.findall(r"^\| (\w+) \| [a-z]", said.split("## intents.csv")[1], re.MULTILINE)) - {"intent"} == set(
-        intents["intent"]
-    )
-    assert set(re.findall(r"^\| `(\w+)` \|", said.split("## Scorers")[1].split("\n## ")[0], re.MULTILINE)) == set(SCORERS)
+    assert set(re.findall(r"^\| (\w+) \| [a-z]", said.split("## intents.csv")[1], re.MULTILINE)) - {
+        "intent"
+    } == set(intents["intent"])
+    assert set(
+        re.findall(r"^\| `(\w+)` \|", said.split("## Scorers")[1].split("\n## ")[0], re.MULTILINE)
+    ) == set(SCORERS)

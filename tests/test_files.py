@@ -16,8 +16,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import tierlab as tl
 from tests.servers import ROOT
-from tierlab import paths
-from tierlab.__main__ import main
+from tierlab.cli import main
+from tierlab.core import paths
 from tierlab.core.files import MANIFEST, write_whole
 from tierlab.workshop import build
 
@@ -25,13 +25,15 @@ FIGURE = """\
 import matplotlib.pyplot as plt
 import tierlab as tl
 figure, ax = plt.subplots(figsize=(1, 1))
-tl.plots.show(figure, alt="a square", caption="A square.", save_as="my")"""
+tl.show(figure, alt="a square", caption="A square.", save_as="my")"""
 
 
 def notebook(path, source=FIGURE):
     cells = [
         new_markdown_cell("# What is it?\n\nA square."),
-        new_code_cell('usage: str = "none"  # one of none, or a path', metadata={"tags": ["parameters"]}),
+        new_code_cell(
+            'usage: str = "none"  # one of none, or a path', metadata={"tags": ["parameters"]}
+        ),
         new_code_cell(source),
     ]
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -44,12 +46,20 @@ def table(rows, columns):
 
 
 def outcomes():
-    rows = [(n, model, float((n + cut) % 3 > 0), 0.001 * (1 + 9 * cut), n) for n in range(40) for cut, model in enumerate("ab")]
+    rows = [
+        (n, model, float((n + cut) % 3 > 0), 0.001 * (1 + 9 * cut), n)
+        for n in range(40)
+        for cut, model in enumerate("ab")
+    ]
     return table(rows, ["prompt_id", "model_id", "score", "cost_usd", "prompt_chars"])
 
 
 def examples():
-    return "".join((ROOT / "data" / "examples" / "examples.jsonl").read_text("utf-8").splitlines(keepends=True)[:3])
+    return "".join(
+        (ROOT / "data" / "examples" / "examples.jsonl")
+        .read_text("utf-8")
+        .splitlines(keepends=True)[:3]
+    )
 
 
 def recorded():
@@ -61,12 +71,16 @@ def recorded():
 def usage():
     days = pd.date_range("2026-04-01", "2026-09-30").strftime("%Y-%m-%d")
     return table(
-        [(day, "claude-haiku-4-5", 1000, 100) for day in days], ["at", "model_id", "uncached_input_tokens", "output_tokens"]
+        [(day, "claude-haiku-4-5", 1000, 100) for day in days],
+        ["at", "model_id", "uncached_input_tokens", "output_tokens"],
     )
 
 
 def summary():
-    known = {"forecast": {"2026Q3": {"usd": 1.0, "low": 0.5, "high": 2.0, "days": 92}}, "quarter": "2026Q2"}
+    known = {
+        "forecast": {"2026Q3": {"usd": 1.0, "low": 0.5, "high": 2.0, "days": 92}},
+        "quarter": "2026Q2",
+    }
     return json.dumps({"schema": "tierlab.quarter/1", "state": "ok"} | known)
 
 
@@ -99,8 +113,14 @@ COMMANDS = {
         {
             "usage": ("usage.csv", lambda path: path.write_text(usage())),
             "last": ("last.json", lambda path: path.write_text(summary())),
-            "scores": ("scores.csv", lambda path: path.write_text(outcomes().replace(",a,", ",claude-haiku-4-5,"))),
-            "prices": ("prices.csv", lambda path: shutil.copyfile(ROOT / "data" / "prices_article.csv", path)),
+            "scores": (
+                "scores.csv",
+                lambda path: path.write_text(outcomes().replace(",a,", ",claude-haiku-4-5,")),
+            ),
+            "prices": (
+                "prices.csv",
+                lambda path: shutil.copyfile(ROOT / "data" / "prices_article.csv", path),
+            ),
         },
         ("report.ipynb", "report.html", "report.pdf", "summary.json"),
         ("figures/90_days.png",),
@@ -118,7 +138,9 @@ COMMANDS = {
         },
         ("samples.csv", "samples.sqlite"),
     ),
-    "workshop": Command("workshop {out}", {}, ("01_cost_of_a_day.ipynb", "10_quarterly_waterfall.ipynb")),
+    "workshop": Command(
+        "workshop {out}", {}, ("01_cost_of_a_day.ipynb", "10_quarterly_waterfall.ipynb")
+    ),
 }
 CASES = [pytest.param(command, id=name) for name, command in COMMANDS.items()]
 
@@ -137,7 +159,11 @@ def snapshot(folder):
     for path in sorted(folder.rglob("*")):
         kind = "link" if path.is_symlink() else "file" if path.is_file() else "folder"
         found[path.relative_to(folder).as_posix()] = (
-            (kind, path.readlink()) if kind == "link" else (kind, path.read_bytes()) if kind == "file" else (kind, None)
+            (kind, path.readlink())
+            if kind == "link"
+            else (kind, path.read_bytes())
+            if kind == "file"
+            else (kind, None)
         )
     return found
 
@@ -153,7 +179,9 @@ WAYS = {
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_no_input_is_written_over(command, force, tmp_path, capsys):
     """Each input under each name that the command writes: itself, by links, and through a linked folder."""
-    for number, (name, output, way) in enumerate((n, o, w) for n in command.inputs for o in command.writes for w in WAYS):
+    for number, (name, output, way) in enumerate(
+        (n, o, w) for n in command.inputs for o in command.writes for w in WAYS
+    ):
         folder = tmp_path / str(number)
         paths, out = made(command, folder / "in"), folder / "out"
         place = out / output
@@ -201,7 +229,13 @@ def test_files_of_others_are_not_written_over(command, tmp_path, capsys):
 @pytest.mark.parametrize("command", CASES)
 def test_what_lies_beside_stays_and_the_second_run_works(command, tmp_path, capsys):
     paths, out = made(command, tmp_path / "in"), tmp_path / "out"
-    for name in ("mine.html", "notebooks/mine.ipynb", "figures/90_mine.png", "mine.csv", ".tierlab-notes"):
+    for name in (
+        "mine.html",
+        "notebooks/mine.ipynb",
+        "figures/90_mine.png",
+        "mine.csv",
+        ".tierlab-notes",
+    ):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("mine")
     before = snapshot(tmp_path)
@@ -210,7 +244,9 @@ def test_what_lies_beside_stays_and_the_second_run_works(command, tmp_path, caps
         assert command.run(paths, out) == 0, capsys.readouterr().err
         after = snapshot(tmp_path)
         assert {name: after[name] for name in before} == before
-        assert set(command.writes + command.late) - {"report.pdf"} <= {p.relative_to(out).as_posix() for p in out.rglob("*")}
+        assert set(command.writes + command.late) - {"report.pdf"} <= {
+            p.relative_to(out).as_posix() for p in out.rglob("*")
+        }
         assert not list(tmp_path.rglob("*.part"))
 
     changed = out / (command.writes if slow or not command.late else command.late)[0]
@@ -219,7 +255,10 @@ def test_what_lies_beside_stays_and_the_second_run_works(command, tmp_path, caps
         path.write_bytes(path.read_bytes().replace(b"A square.", b"A new square."))
     before = snapshot(tmp_path)
     assert command.run(paths, out) == 2
-    assert "was changed since tierlab wrote it; choose another folder, or have it replaced (--force" in capsys.readouterr().err
+    assert (
+        "was changed since tierlab wrote it; choose another folder, or have it replaced (--force"
+        in capsys.readouterr().err
+    )
     assert {k: v for k, v in snapshot(tmp_path).items() if k.startswith("out/")} == {
         k: v for k, v in before.items() if k.startswith("out/")
     }
@@ -257,7 +296,10 @@ def test_commands_that_only_read_write_nothing(words, tmp_path, monkeypatch, cap
     for command in COMMANDS.values():
         paths |= made(command, tmp_path)
     record = tmp_path / "decision.md"
-    assert main(["recommend", "customer_support", "--error-cost-usd", "0.5", "--file", str(record)]) == 0
+    assert (
+        main(["recommend", "customer_support", "--error-cost-usd", "0.5", "--file", str(record)])
+        == 0
+    )
     before = snapshot(tmp_path)
     main(words.format(**paths, record=record).split())
     assert snapshot(tmp_path) == before
@@ -279,11 +321,25 @@ class TestStores:
         subprocess.run([sys.executable, "-c", OPEN_DATABASE, tmp_path / "other.db"], check=True)
         before = snapshot(tmp_path)
         assert "other.db-wal" in before  # as another program leaves it that was cut off
-        for store in ("examples.jsonl", "recorded.csv", "hard", "soft", "text.txt", "folder", "other.db"):
+        for store in (
+            "examples.jsonl",
+            "recorded.csv",
+            "hard",
+            "soft",
+            "text.txt",
+            "folder",
+            "other.db",
+        ):
             assert main([*words, str(tmp_path / store), *force]) == 2, store
             assert snapshot(tmp_path) == before, store
-        again = self.WORDS.replace("{recorded}", str(tmp_path / "first.sqlite")).format(**paths, out=out).split()
-        assert main([*again, str(tmp_path / "first.sqlite"), *force]) == 2  # its own answers, replayed into themselves
+        again = (
+            self.WORDS.replace("{recorded}", str(tmp_path / "first.sqlite"))
+            .format(**paths, out=out)
+            .split()
+        )
+        assert (
+            main([*again, str(tmp_path / "first.sqlite"), *force]) == 2
+        )  # its own answers, replayed into themselves
         assert snapshot(tmp_path) == before
 
     def test_examples_are_not_written_over_with_their_answers(self, tmp_path, monkeypatch, capsys):
@@ -292,7 +348,14 @@ class TestStores:
         rows = [json.loads(line) for line in paths["examples"].read_text().splitlines()]
         pd.DataFrame(rows).to_csv("samples.csv", index=False)
         before = snapshot(tmp_path)
-        given = ["sample", "samples.csv", "--candidate", "replay:smollm2-135m-instruct,path=recorded.csv", "--budget-usd", "0"]
+        given = [
+            "sample",
+            "samples.csv",
+            "--candidate",
+            "replay:smollm2-135m-instruct,path=recorded.csv",
+            "--budget-usd",
+            "0",
+        ]
         assert main([*given, "--store", "a.sqlite"]) == 2
         assert "samples.csv is an input of this command" in capsys.readouterr().err
         assert snapshot(tmp_path) == before
@@ -306,38 +369,45 @@ class TestStores:
         paths = made(self.COMMAND, tmp_path / "in")
         words = self.WORDS.format(**paths, out=tmp_path / "out").split()
         assert main([*words, str(store)]) == 0
-        names = [tmp_path / "b" / "soft.sqlite", tmp_path / "b" / "hard.sqlite", tmp_path / "to_a" / "run.sqlite", store]
+        names = [
+            tmp_path / "b" / "soft.sqlite",
+            tmp_path / "b" / "hard.sqlite",
+            tmp_path / "to_a" / "run.sqlite",
+            store,
+        ]
         names[0].symlink_to(store)
         os.link(store, names[1])
-        holds = f"from tierlab.store import Store\nimport sys\ns = Store({str(store)!r})\nprint('open', flush=True)\nsys.stdin.read()"
-        with subprocess.Popen([sys.executable, "-c", holds], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        holds = f"from tierlab.sampling.store import Store\nimport sys\ns = Store({str(store)!r})\nprint('open', flush=True)\nsys.stdin.read()"
+        with subprocess.Popen(
+            [sys.executable, "-c", holds], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
             assert other.stdout.readline() == b"open\n"
             for name in names:
                 with pytest.raises(ValueError, match="in use by another run"):
-                    tl.store.Store(name)
-            with tl.store.Store(tmp_path / "b" / "another.sqlite"):
+                    tl.sampling.store.Store(name)
+            with tl.sampling.store.Store(tmp_path / "b" / "another.sqlite"):
                 pass
             other.stdin.close()
         for name in names:
-            tl.store.Store(name).close()
-        with tl.store.Store(store):
+            tl.sampling.store.Store(name).close()
+        with tl.sampling.store.Store(store):
             for name in names:  # in one process, where a lock of the system's own would let it pass
                 with pytest.raises(ValueError, match="in use by another run"):
-                    tl.store.Store(name)
+                    tl.sampling.store.Store(name)
 
     def test_what_a_cut_off_run_has_stored_is_not_missed_under_another_name(self, tmp_path):
         store, other = tmp_path / "run.sqlite", tmp_path / "other.sqlite"
         cut = (
-            "import os\nfrom tierlab.store import Store\n"
+            "import os\nfrom tierlab.sampling.store import Store\n"
             f"Store({str(store)!r}).write_now((\"INSERT INTO calls VALUES ('a', 'answer', '{{}}')\", ()))\nos._exit(0)"
         )
         subprocess.run([sys.executable, "-c", cut], cwd=ROOT, check=True)
         os.link(store, other)
         with pytest.raises(ValueError, match="under another name"):
-            tl.store.Store(other)
-        with tl.store.Store(store) as file:
+            tl.sampling.store.Store(other)
+        with tl.sampling.store.Store(store) as file:
             assert file.read("SELECT key FROM calls") == [("a",)]
-        with tl.store.Store(other) as file:
+        with tl.sampling.store.Store(other) as file:
             assert file.read("SELECT key FROM calls") == [("a",)]
 
 
@@ -385,7 +455,12 @@ class TestRecords:
                 barrier.wait()
                 with suppress(FileExistsError):
                     filed.append(
-                        (turn, tl.load_record(tl.file_record(found, tmp_path / f"{turn}.md", title=f"number {n}")).title)
+                        (
+                            turn,
+                            tl.load_record(
+                                tl.file_record(found, tmp_path / f"{turn}.md", title=f"number {n}")
+                            ).title,
+                        )
                     )
 
         threads = [threading.Thread(target=file, args=(n,)) for n in range(8)]
@@ -393,7 +468,9 @@ class TestRecords:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(filed) == [(turn, tl.load_record(tmp_path / f"{turn}.md").title) for turn in range(10)]
+        assert sorted(filed) == [
+            (turn, tl.load_record(tmp_path / f"{turn}.md").title) for turn in range(10)
+        ]
         assert sorted(os.listdir(tmp_path)) == [f"{turn}.md" for turn in range(10)]  # noqa: PTH208
 
 
@@ -422,7 +499,14 @@ class TestRun:
         (out / "notebooks" / "mine.ipynb").write_text("mine")
         (kit / "01_first.ipynb").unlink()
         assert main(["run", "--out", str(out)]) == 0
-        kept = {"02_second.html", "index.html", "mine.html", "notebooks/02_second.ipynb", "notebooks/mine.ipynb", MANIFEST}
+        kept = {
+            "02_second.html",
+            "index.html",
+            "mine.html",
+            "notebooks/02_second.ipynb",
+            "notebooks/mine.ipynb",
+            MANIFEST,
+        }
         assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == kept
 
 
@@ -440,14 +524,17 @@ class TestQuarter:
 
     def test_the_notebooks_own_summary_is_no_input_and_no_file_of_others(self, tmp_path):
         """As a person runs notebook 90, or an operator of papermill."""
-        from tierlab.quarter_input import InputError, prepare
-        from tierlab.quarter_report import write_summary
+        from tierlab.quarter.report import InputError, prepare, write_summary
 
         (tmp_path / "usage.csv").write_text(usage())
         (tmp_path / "last.json").write_text(summary())
         (tmp_path / "mine.json").write_text("{}")
         found = prepare(
-            {"quarter": "2026Q3", "usage_path": str(tmp_path / "usage.csv"), "last_summary_path": str(tmp_path / "last.json")}
+            {
+                "quarter": "2026Q3",
+                "usage_path": str(tmp_path / "usage.csv"),
+                "last_summary_path": str(tmp_path / "last.json"),
+            }
         )
         before = snapshot(tmp_path)
         for name in ("usage.csv", "last.json", "mine.json"):
@@ -466,7 +553,10 @@ class TestWorkshop:
         shutil.copytree(build.FOLDER, kit)
         monkeypatch.setattr(build, "FOLDER", kit)
         assert main(["workshop"]) == 0 and "every exercise is fresh" in capsys.readouterr().out
-        for words, folder in ((["workshop"], kit / "exercises"), (["workshop", str(tmp_path / "mine")], tmp_path / "mine")):
+        for words, folder in (
+            (["workshop"], kit / "exercises"),
+            (["workshop", str(tmp_path / "mine")], tmp_path / "mine"),
+        ):
             assert main(words) == 0
             answered = folder / "01_cost_of_a_day.ipynb"
             fresh = answered.read_bytes()
@@ -475,7 +565,10 @@ class TestWorkshop:
             (folder / "scratch.ipynb").write_text("{}")
             before = snapshot(tmp_path)
             assert main(words) == 2
-            assert "01_cost_of_a_day.ipynb was changed since tierlab wrote it" in capsys.readouterr().err
+            assert (
+                "01_cost_of_a_day.ipynb was changed since tierlab wrote it"
+                in capsys.readouterr().err
+            )
             assert snapshot(tmp_path) == before
             assert main([*words, "--force"]) == 0
             assert answered.read_bytes() == fresh and (folder / "scratch.ipynb").exists()
@@ -496,7 +589,10 @@ class TestGold:
             tl.export_gold(held, **given, out=tmp_path)
         assert snapshot(tmp_path) == before
         for _ in range(2):
-            assert tl.export_gold(held, **given, out=tmp_path / "out")["samples"].to_dict() == {"train": 1, "validation": 1}
+            assert tl.export_gold(held, **given, out=tmp_path / "out")["samples"].to_dict() == {
+                "train": 1,
+                "validation": 1,
+            }
 
 
 class TestWholeFiles:
@@ -509,17 +605,25 @@ class TestWholeFiles:
         return path, before, [sys.executable, "-m", "tierlab", *self.WORDS, str(path)]
 
     def test_a_limit_on_the_size_of_files_leaves_the_old_one(self, tmp_path):
-        resource = pytest.importorskip("resource", reason="Windows has no limit on the size of files")
+        resource = pytest.importorskip(
+            "resource", reason="Windows has no limit on the size of files"
+        )
         path, before, command = self.filed(tmp_path)
         limited = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=limited, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, preexec_fn=limited, check=False
+        )
         assert done.returncode == 2 and "File too large" in done.stderr
         assert snapshot(tmp_path) == {"a.md": ("file", before)} and path.exists()
 
     def test_a_full_disk_leaves_the_old_one(self, tmp_path):
         disk = tmp_path / "disk"
         disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+            capture_output=True,
+            check=False,
+        )
         if mounted.returncode:
             pytest.skip("a disk of 64 KiB cannot be mounted here (it needs root)")
         try:
@@ -547,7 +651,11 @@ class TestWholeFiles:
         target.chmod(0o640)
         link.symlink_to(target)
         write_whole(link, "new\r\n")
-        assert (target.read_bytes(), link.is_symlink(), target.stat().st_mode & 0o777) == (b"new\r\n", True, 0o640)
+        assert (target.read_bytes(), link.is_symlink(), target.stat().st_mode & 0o777) == (
+            b"new\r\n",
+            True,
+            0o640,
+        )
         if hasattr(os, "mkfifo"):
             os.mkfifo(tmp_path / "pipe")
             with pytest.raises(OSError, match="not a file that can be replaced"):
@@ -555,7 +663,9 @@ class TestWholeFiles:
             with pytest.raises(OSError, match="not a file that can be replaced"):
                 write_whole("/dev/null", "x")
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+    @pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+    )
     def test_what_may_not_be_written_stays(self, tmp_path):
         (tmp_path / "a").write_text("mine")
         (tmp_path / "a").chmod(0o400)

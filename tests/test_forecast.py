@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tierlab.forecast import forecast, forecast_error
+from tierlab.quarter.outlook import forecast, forecast_error
 
 WEEKDAYS = np.array([1.1, 1.15, 1.15, 1.1, 1.0, 0.55, 0.95])
 DAYS = pd.date_range("2026-04-01", "2026-12-31")
@@ -24,17 +24,24 @@ def simulated(kind, rng):
         return series(np.log(100) + growth, rng, 0.08)
     if kind == "wandering":
         return series(np.log(100) + growth + np.cumsum(rng.normal(0, 0.01, len(DAYS))), rng, 0.06)
-    return series(np.log(100) + growth + 0.5 * (DAYS >= "2026-08-17"), rng, 0.08)  # a step in the middle of August
+    return series(
+        np.log(100) + growth + 0.5 * (DAYS >= "2026-08-17"), rng, 0.08
+    )  # a step in the middle of August
 
 
-@pytest.mark.parametrize(("kind", "least", "most"), [("steady", 0.75, 1.0), ("wandering", 0.65, 0.92), ("step", 0.75, 1.0)])
+@pytest.mark.parametrize(
+    ("kind", "least", "most"),
+    [("steady", 0.75, 1.0), ("wandering", 0.65, 0.92), ("step", 0.75, 1.0)],
+)
 def test_the_band_covers_what_it_says(kind, least, most):
     """150 histories: three standard errors of a share of 0.8 are 0.1, and the docstring owns up to the rest."""
     rng, held = np.random.default_rng(3), []
     shifts = [pd.Timestamp("2026-08-17")] if kind == "step" else []
     for _ in range(150):
         spend = simulated(kind, rng)
-        found = forecast(spend.iloc[:HISTORY], "2026-12-31", seed=rng, paths=400, shifts=shifts).totals.loc["2026Q4"]
+        found = forecast(
+            spend.iloc[:HISTORY], "2026-12-31", seed=rng, paths=400, shifts=shifts
+        ).totals.loc["2026Q4"]
         held.append(found["low"] <= spend.loc[QUARTER].sum() <= found["high"])
     assert least <= np.mean(held) <= most
 
@@ -46,13 +53,17 @@ def test_exact_growth_is_continued():
     assert found.totals.loc["2026Q4", "usd"] == pytest.approx(spend.loc[QUARTER].sum(), rel=2e-3)
     assert found.totals.loc["2026-11", "days"] == 30
     by_day = spend.loc[QUARTER].to_numpy()
-    assert found.days["usd"].to_numpy() == pytest.approx(by_day, rel=0.02)  # the weekday's share, growth within the week aside
+    assert found.days["usd"].to_numpy() == pytest.approx(
+        by_day, rel=0.02
+    )  # the weekday's share, growth within the week aside
 
 
 def test_a_known_step_is_no_growth():
     spend = series(np.log(100) + 0.7 * (DAYS >= "2026-08-17"), np.random.default_rng(5), 0.03)
     truth = spend.loc[QUARTER].sum()
-    with_step = forecast(spend.iloc[:HISTORY], "2026-12-31", shifts=[pd.Timestamp("2026-08-17")]).totals.loc["2026Q4", "usd"]
+    with_step = forecast(
+        spend.iloc[:HISTORY], "2026-12-31", shifts=[pd.Timestamp("2026-08-17")]
+    ).totals.loc["2026Q4", "usd"]
     without = forecast(spend.iloc[:HISTORY], "2026-12-31").totals.loc["2026Q4", "usd"]
     assert with_step == pytest.approx(truth, rel=0.05)
     assert without > 1.1 * truth
@@ -68,7 +79,9 @@ def test_scheduled_changes_multiply_the_days_from_then_on():
 
 def test_the_same_seed_gives_the_same_forecast():
     spend = simulated("steady", np.random.default_rng(1)).iloc[:HISTORY]
-    assert forecast(spend, "2026-12-31", seed=4).totals.equals(forecast(spend, "2026-12-31", seed=4).totals)
+    assert forecast(spend, "2026-12-31", seed=4).totals.equals(
+        forecast(spend, "2026-12-31", seed=4).totals
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +89,10 @@ def test_the_same_seed_gives_the_same_forecast():
     [
         (lambda s: s.iloc[-55:], "at least 8 weeks"),
         (lambda s: s.drop(s.index[100]), "a day is missing"),
-        (lambda s: s.where((s.index < "2026-09-01") | (s.index > "2026-09-14"), 0.0), "a week without spend"),
+        (
+            lambda s: s.where((s.index < "2026-09-01") | (s.index > "2026-09-14"), 0.0),
+            "a week without spend",
+        ),
     ],
 )
 def test_refusals(change, message):
@@ -90,5 +106,7 @@ def test_the_end_must_lie_ahead():
 
 
 def test_error_of_an_earlier_forecast():
-    row = forecast_error(200.0, {"usd": 150.0, "low": 120.0, "high": 199.0, "source": "report of 2026Q2"}).iloc[0]
+    row = forecast_error(
+        200.0, {"usd": 150.0, "low": 120.0, "high": 199.0, "source": "report of 2026Q2"}
+    ).iloc[0]
     assert (row["error_usd"], row["error"], row["inside"]) == (-50.0, -0.25, False)

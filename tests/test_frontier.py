@@ -10,14 +10,27 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
 import tierlab as tl
-from tierlab.frontier import cost_quality_curve, curve_band, hull, paired_curve, tier_frontier
-from tierlab.metrics import Metric, aiq, apgr, cpt, metric_intervals, routerarena_score
-from tierlab.outcomes import load_outcomes, simulate_outcomes
-from tierlab.policies import Utility
-from tierlab.routing import route
+from tierlab.routing.curve import (
+    Metric,
+    aiq,
+    apgr,
+    cost_quality_curve,
+    cpt,
+    curve_band,
+    hull,
+    metric_intervals,
+    paired_curve,
+    routerarena_score,
+    tier_frontier,
+)
+from tierlab.routing.policies import Utility
+from tierlab.routing.route import route
+from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.sources import load_outcomes
 
 published = pytest.mark.skipif(
-    "TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository"
+    "TIERLAB_DATA_DIR" not in os.environ,
+    reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository",
 )
 MIXTRAL, GPT4 = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 
@@ -40,7 +53,10 @@ def cases(draw_, models=2):
     n = draw_(st.integers(1, 30))
     rng = np.random.default_rng(draw_(st.integers(0, 2**32 - 1)))
     levels = draw_(st.sampled_from([1, 2, 5, 1000]))
-    table = long_table(np.round(rng.random((n, models)), 1), rng.random((n, models)) * np.arange(1, models + 1) ** 2)
+    table = long_table(
+        np.round(rng.random((n, models)), 1),
+        rng.random((n, models)) * np.arange(1, models + 1) ** 2,
+    )
     return table, pd.Series(rng.integers(0, levels, n) / levels, index=range(n))
 
 
@@ -57,9 +73,15 @@ def test_curve_is_what_each_threshold_gives(case):
     wide = table.pivot(index="prompt_id", columns="model_id")
     for point in curve.itertuples():
         strong = (scores >= point.threshold).to_numpy()
-        assert point.strong_calls == strong.sum() and point.strong_share == pytest.approx(strong.mean())
-        assert point.score == pytest.approx(np.where(strong, wide["score", "s"], wide["score", "w"]).mean())
-        assert point.cost_usd == pytest.approx(np.where(strong, wide["cost_usd", "s"], wide["cost_usd", "w"]).mean())
+        assert point.strong_calls == strong.sum() and point.strong_share == pytest.approx(
+            strong.mean()
+        )
+        assert point.score == pytest.approx(
+            np.where(strong, wide["score", "s"], wide["score", "w"]).mean()
+        )
+        assert point.cost_usd == pytest.approx(
+            np.where(strong, wide["cost_usd", "s"], wide["cost_usd", "w"]).mean()
+        )
 
 
 @settings(max_examples=30, deadline=None)
@@ -67,7 +89,10 @@ def test_curve_is_what_each_threshold_gives(case):
 def test_order_of_rows_changes_nothing(case, seed):
     table, scores = case
     shuffled = cost_quality_curve(
-        table.sample(frac=1, random_state=seed), scores.sample(frac=1, random_state=seed), weak="w", strong="s"
+        table.sample(frac=1, random_state=seed),
+        scores.sample(frac=1, random_state=seed),
+        weak="w",
+        strong="s",
     )
     curve = cost_quality_curve(table, scores, weak="w", strong="s")
     np.testing.assert_allclose(shuffled.to_numpy(), curve.to_numpy(), rtol=1e-12, atol=1e-15)
@@ -76,18 +101,31 @@ def test_order_of_rows_changes_nothing(case, seed):
 def test_a_router_that_says_the_same_of_all_has_two_points():
     table = long_table([[0, 1], [0, 1], [1, 1]], [[1, 2]] * 3)
     curve = cost_quality_curve(table, pd.Series(0.5, index=range(3)), weak="w", strong="s")
-    assert curve[["strong_share", "score", "cost_usd"]].to_numpy().tolist() == [[0, pytest.approx(1 / 3), 1], [1, 1, 2]]
+    assert curve[["strong_share", "score", "cost_usd"]].to_numpy().tolist() == [
+        [0, pytest.approx(1 / 3), 1],
+        [1, 1, 2],
+    ]
     assert apgr(curve) == pytest.approx(0.5)
     assert apgr(curve, variant="paper") == pytest.approx(0.55)  # the mean of 0.1, 0.2, ... 1.0
-    assert np.isnan(apgr(curve, variant="as_coded")) and "not distinct" in apgr(curve, variant="as_coded").reason
+    assert (
+        np.isnan(apgr(curve, variant="as_coded"))
+        and "not distinct" in apgr(curve, variant="as_coded").reason
+    )
 
 
 def test_weights_equal_repeated_prompts():
     rng = np.random.default_rng(0)
-    scores, weak, strong, times = rng.random(50), rng.random(50) / 2, rng.random(50), rng.integers(1, 4, 50)
+    scores, weak, strong, times = (
+        rng.random(50),
+        rng.random(50) / 2,
+        rng.random(50),
+        rng.integers(1, 4, 50),
+    )
     weighted = paired_curve(scores, weak, strong, weights=times)
     repeated = paired_curve(*(np.repeat(part, times) for part in (scores, weak, strong)))
-    np.testing.assert_allclose(weighted[["strong_share", "score"]], repeated[["strong_share", "score"]], rtol=1e-12)
+    np.testing.assert_allclose(
+        weighted[["strong_share", "score"]], repeated[["strong_share", "score"]], rtol=1e-12
+    )
     assert apgr(weighted) == pytest.approx(apgr(repeated))
     assert "weights" in apgr(weighted, variant="as_coded").reason
 
@@ -136,7 +174,11 @@ def test_routellm_gsm8k_as_published_and_as_coded():
 def test_metrics_as_coded_equal_the_procedure_written_out():
     """The steps of RouteLLM's evaluation: pandas.qcut edges, strong from each edge on (above the last), trapezoid."""
     rng = np.random.default_rng(3)
-    scores, weak, strong = rng.random(500), (rng.random(500) < 0.6).astype(float), (rng.random(500) < 0.8).astype(float)
+    scores, weak, strong = (
+        rng.random(500),
+        (rng.random(500) < 0.6).astype(float),
+        (rng.random(500) < 0.8).astype(float),
+    )
     _, edges = pd.qcut(pd.Series(scores), 10, retbins=True)
     calls, accuracy = [], []
     for number, edge in enumerate(edges):
@@ -157,7 +199,10 @@ def test_metrics_as_coded_equal_the_procedure_written_out():
 def test_cpt_takes_the_first_crossing_of_a_curve_that_overshoots():
     """Scores rise past the strong model's 64 and fall back to it: it is reached first at 4% of the calls."""
     curve = pd.DataFrame(
-        {"strong_share": np.array([0, 10, 20, 30, 40, 60, 100]) / 100, "score": np.array([60, 70, 72, 71, 69, 66, 64]) / 100}
+        {
+            "strong_share": np.array([0, 10, 20, 30, 40, 60, 100]) / 100,
+            "score": np.array([60, 70, 72, 71, 69, 66, 64]) / 100,
+        }
     )
     level = 1.0
     assert cpt(curve, level) == pytest.approx(0.04)
@@ -181,12 +226,18 @@ def test_oracle_order_beats_one():
 def test_every_metric_is_a_number_or_nan_with_a_reason(case):
     table, scores = case
     quality = table.pivot(index="prompt_id", columns="model_id", values="score")
-    curves = [cost_quality_curve(table, scores, weak=a, strong=b) for a, b in ("ws", "ww", "sw", "wx")]
+    curves = [
+        cost_quality_curve(table, scores, weak=a, strong=b) for a, b in ("ws", "ww", "sw", "wx")
+    ]
     curves += [tier_frontier(table, quality[list(names)]) for names in ("w", "ws", "wsx")]
     points = pd.DataFrame({"cost_usd": [1.0, 2.0, 2.0][:1], "score": [0.5]})
     for curve in (*curves, points):
         found = [apgr(curve, variant=v) for v in ("exact", "paper", "as_coded")]
-        found += [cpt(curve, level, variant=v) for level in (0, 0.5, 1) for v in ("exact", "paper", "as_coded")]
+        found += [
+            cpt(curve, level, variant=v)
+            for level in (0, 0.5, 1)
+            for v in ("exact", "paper", "as_coded")
+        ]
         found += [aiq(curve, variant=v) for v in ("paper", "as_coded")]
         assert all(np.isfinite(value) if not value.reason else np.isnan(value) for value in found)
 
@@ -203,7 +254,8 @@ def test_metric_is_a_number_that_carries_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("arena", "accuracy", "cost"), [(66.89, 66.88, 0.15), (66.66, 68.09, 0.54), (66.12, 66.34, 0.21), (64.32, 73.96, 10.02)]
+    ("arena", "accuracy", "cost"),
+    [(66.89, 66.88, 0.15), (66.66, 68.09, 0.54), (66.12, 66.34, 0.21), (64.32, 73.96, 10.02)],
 )
 def test_routerarena_leaderboard(arena, accuracy, cost):
     """MIRT-BERT, Azure Model Router, NIRT-BERT, GPT-5; the leaderboard prints the cost in whole cents."""
@@ -218,7 +270,9 @@ def test_routerarena_score_off_its_scale():
 
 def test_aiq_by_hand():
     """Hull (1, 0.4), (2, 0.8), (5, 0.9): areas 0.6 and 2.55 over a range of 4; to a cost of 10 flat at 0.9."""
-    points = pd.DataFrame({"cost_usd": [5.0, 1.0, 2.0, 3.0, 2.0], "score": [0.9, 0.4, 0.8, 0.7, 0.1]})
+    points = pd.DataFrame(
+        {"cost_usd": [5.0, 1.0, 2.0, 3.0, 2.0], "score": [0.9, 0.4, 0.8, 0.7, 0.1]}
+    )
     assert aiq(points) == pytest.approx(3.15 / 4)
     assert aiq(points, variant="as_coded") == pytest.approx(3.15 / 5)
     assert aiq(points, variant="as_coded", max_cost_usd=10) == pytest.approx((3.15 + 4.5) / 10)
@@ -250,17 +304,27 @@ def test_band_holds_the_curve_and_narrows_with_prompts():
 
 def test_intervals_equal_curves_of_resampled_tables():
     """Metrics of each resample, computed again from a table in which prompts are repeated as drawn."""
-    from tierlab.evaluation import bootstrap_weights
+    from tierlab.evaluate.intervals import bootstrap_weights
 
     rng = np.random.default_rng(5)
     n = 60
     table = long_table((rng.random((n, 2)) < [0.5, 0.8]).astype(float), [[1, 2]] * n)
     scores = pd.Series(rng.integers(0, 6, n) / 6, index=range(n))
-    result = metric_intervals(table, scores, weak="w", strong="s", seed=9, resamples=40, confidence=0.5, levels=(0.5,))
+    result = metric_intervals(
+        table, scores, weak="w", strong="s", seed=9, resamples=40, confidence=0.5, levels=(0.5,)
+    )
     weights = np.concatenate(list(bootstrap_weights(n, resamples=40, seed=9)))
     wide = table.pivot(index="prompt_id", columns="model_id", values="score")
-    curves = [paired_curve(*(np.repeat(v.to_numpy(), w.astype(int)) for v in (scores, wide["w"], wide["s"]))) for w in weights]
-    for metric, values in (("apgr", [apgr(c) for c in curves]), ("cpt_0.5", [cpt(c, 0.5) for c in curves])):
+    curves = [
+        paired_curve(
+            *(np.repeat(v.to_numpy(), w.astype(int)) for v in (scores, wide["w"], wide["s"]))
+        )
+        for w in weights
+    ]
+    for metric, values in (
+        ("apgr", [apgr(c) for c in curves]),
+        ("cpt_0.5", [cpt(c, 0.5) for c in curves]),
+    ):
         assert result.loc[("router", metric), ["low", "high"]].tolist() == pytest.approx(
             np.quantile(values, [0.25, 0.75]).tolist()
         )
@@ -270,7 +334,12 @@ def test_a_router_against_itself_differs_by_nothing():
     table = long_table(np.random.default_rng(1).integers(0, 2, (80, 2)) | [0, 1], [[1, 2]] * 80)
     scores = pd.Series(np.arange(80.0))
     result = metric_intervals(
-        table, {"a": scores, "b": scores.sample(frac=1, random_state=0)}, weak="w", strong="s", seed=1, resamples=50
+        table,
+        {"a": scores, "b": scores.sample(frac=1, random_state=0)},
+        weak="w",
+        strong="s",
+        seed=1,
+        resamples=50,
     )
     assert result.loc["b - a", ["estimate", "low", "high"]].abs().max(axis=None) < 1e-12
 
@@ -283,7 +352,9 @@ def test_a_router_against_itself_differs_by_nothing():
 def test_tier_frontier_is_what_the_utility_policy_does(case, seed):
     """Between any two points of the frontier a policy with that willingness to pay has the cost and score stated."""
     table, _ = case
-    guess = pd.DataFrame(np.random.default_rng(seed).random((table["prompt_id"].nunique(), 3)), columns=list("wsx"))
+    guess = pd.DataFrame(
+        np.random.default_rng(seed).random((table["prompt_id"].nunique(), 3)), columns=list("wsx")
+    )
     frontier = tier_frontier(table, guess)
     expected = table.groupby("model_id")["cost_usd"].mean()
     worth = np.append(frontier["usd_per_point"], 2 * frontier["usd_per_point"].max() + 1)
@@ -305,7 +376,9 @@ def test_two_tiers_at_equal_costs_per_call_give_the_two_tier_curve():
     frontier = tier_frontier(table, pd.DataFrame({"w": 0.0, "s": gain}))
     curve = cost_quality_curve(table, gain, weak="w", strong="s")
     np.testing.assert_allclose(
-        frontier[["cost_usd", "score", "share:s"]], curve[["cost_usd", "score", "strong_share"]], rtol=1e-9
+        frontier[["cost_usd", "score", "share:s"]],
+        curve[["cost_usd", "score", "strong_share"]],
+        rtol=1e-9,
     )
     np.testing.assert_allclose(frontier["usd_per_point"][1:], 2 / curve["threshold"][1:])
 
@@ -337,7 +410,9 @@ def test_hull_is_the_upper_left_of_scipys_convex_hull(pairs):
 
 def test_error_cost_from_which_each_point_is_cheapest():
     """Cost plus error cost x (1 - score), minimised by brute force on a grid of error costs."""
-    points = pd.DataFrame({"cost_usd": [1.0, 2.0, 3.0, 8.0], "score": [0.5, 0.7, 0.72, 0.9]}, index=list("abcd"))
+    points = pd.DataFrame(
+        {"cost_usd": [1.0, 2.0, 3.0, 8.0], "score": [0.5, 0.7, 0.72, 0.9]}, index=list("abcd")
+    )
     found = hull(points)
     assert found.index.tolist() == ["a", "b", "d"]
     for error in (0.1, 4.9, 5.1, 29.9, 30.1, 100):

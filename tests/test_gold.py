@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.examples import Example
-from tierlab.gold import OUTCOMES, export_gold, normalised
+from tierlab.sampling.examples import Example
+from tierlab.sampling.gold import OUTCOMES, export_gold, normalised
 
 WEATHER = {
     "name": "get_weather",
@@ -21,16 +21,30 @@ WEATHER = {
         "properties": {
             "city": {"type": "string", "enum": ["Paris", "Rome"]},
             "days": {"type": ["integer", "null"], "minimum": 1},
-            "hours": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]}},
+            "hours": {
+                "type": "array",
+                "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+            },
         },
         "required": ["city"],
         "additionalProperties": False,
     },
 }
-TALK = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"})
+TALK = (
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": "Bye"},
+)
 EXAMPLES = [
     Example("plain", "own", "Which day follows Monday?", "exact", "Tuesday"),
-    Example("system", "own", "Which day follows Friday?", "exact", "Saturday", system="Answer in one word."),
+    Example(
+        "system",
+        "own",
+        "Which day follows Friday?",
+        "exact",
+        "Saturday",
+        system="Answer in one word.",
+    ),
     Example("talk", "own", TALK, "exact", "Bye!"),
     Example("tool", "own", "Weather in Paris for two days?", "tool_call", [], tools=(WEATHER,)),
     Example("said", "own", "Do you know the weather?", "exact", "Yes.", tools=(WEATHER,)),
@@ -55,7 +69,10 @@ def export(tmp_path, samples=SAMPLES, **options):
 
 
 def lines(report, part="train"):
-    return [json.loads(line) for line in Path(report.attrs["files"][part]).read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in Path(report.attrs["files"][part]).read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def counts(report):
@@ -69,19 +86,31 @@ def test_openai_lines_are_what_its_api_takes(tmp_path):
 
     report = export(tmp_path, examples=EXAMPLES)
     assert counts(report) == {"train": 5}
-    found = dict(zip(["plain", "said", "system", "talk", "tool"], lines(report), strict=True))  # by prompt_id
+    found = dict(
+        zip(["plain", "said", "system", "talk", "tool"], lines(report), strict=True)
+    )  # by prompt_id
     for line in found.values():
         assert set(line) <= {"messages", "tools", "parallel_tool_calls"}  # FineTuneChatRequestInput
         TypeAdapter(list[ChatCompletionMessageParam]).validate_python(line["messages"], strict=True)
-        TypeAdapter(list[ChatCompletionToolParam]).validate_python(line.get("tools", []), strict=True)
+        TypeAdapter(list[ChatCompletionToolParam]).validate_python(
+            line.get("tools", []), strict=True
+        )
         assert line["messages"][-1]["role"] == "assistant"
-    assert [message["role"] for message in found["talk"]["messages"]] == ["user", "assistant", "user", "assistant"]
+    assert [message["role"] for message in found["talk"]["messages"]] == [
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+    ]
     assert found["system"]["messages"][0] == {"role": "system", "content": "Answer in one word."}
     assert found["system"]["messages"][-1]["content"] == "Saturday, sûr"
     (call,) = found["tool"]["messages"][-1]["tool_calls"]
     assert json.loads(call["function"].pop("arguments")) == {"city": "Paris", "days": 2}
     assert call == {"id": "call_1", "type": "function", "function": {"name": "get_weather"}}
-    assert "content" not in found["tool"]["messages"][-1] and found["said"]["tools"][0]["function"] == WEATHER
+    assert (
+        "content" not in found["tool"]["messages"][-1]
+        and found["said"]["tools"][0]["function"] == WEATHER
+    )
 
 
 def test_google_lines_are_what_its_api_takes(tmp_path):
@@ -92,7 +121,10 @@ def test_google_lines_are_what_its_api_takes(tmp_path):
     found = dict(zip(["plain", "said", "system", "talk", "tool"], lines(report), strict=True))
     for line in found.values():
         assert set(line) <= {"systemInstruction", "contents", "tools"}
-        for content in [*line["contents"], *([line["systemInstruction"]] if "systemInstruction" in line else [])]:
+        for content in [
+            *line["contents"],
+            *([line["systemInstruction"]] if "systemInstruction" in line else []),
+        ]:
             types.Content.model_validate(content)  # refuses names that it does not know
         for tool in line.get("tools", []):
             types.Tool.model_validate(tool)
@@ -103,7 +135,10 @@ def test_google_lines_are_what_its_api_takes(tmp_path):
     parameters = found["tool"]["tools"][0]["functionDeclarations"][0]["parameters"]
     assert parameters["type"] == "OBJECT" and "additionalProperties" not in parameters
     assert parameters["properties"]["days"] == {"type": "INTEGER", "nullable": True, "minimum": 1}
-    assert parameters["properties"]["hours"] == {"type": "ARRAY", "items": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]}}
+    assert parameters["properties"]["hours"] == {
+        "type": "ARRAY",
+        "items": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]},
+    }
     assert found["system"]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
 
 
@@ -114,11 +149,19 @@ def test_bedrock_lines_follow_its_rules_and_it_has_no_place_for_tools(tmp_path):
     for line in lines(report):
         assert set(line) <= {"system", "messages"}  # no extraneous keys
         roles = [message["role"] for message in line["messages"]]
-        assert len(roles) >= 2 and roles == ["user", "assistant"] * (len(roles) // 2)  # first user, last assistant, in turn
-        assert all(set(message) == {"role", "content"} and message["content"] for message in line["messages"])
+        assert len(roles) >= 2 and roles == ["user", "assistant"] * (
+            len(roles) // 2
+        )  # first user, last assistant, in turn
+        assert all(
+            set(message) == {"role", "content"} and message["content"]
+            for message in line["messages"]
+        )
     twice = Example("talk", "own", (TALK[0], TALK[0], TALK[2]), "exact", "")
     others = [example for example in EXAMPLES if example.example_id != "talk"]
-    assert counts(export(tmp_path, examples=[*others, twice], provider="bedrock"))["not_expressible"] == 3
+    assert (
+        counts(export(tmp_path, examples=[*others, twice], provider="bedrock"))["not_expressible"]
+        == 3
+    )
 
 
 def test_a_table_for_a_classifier_of_ones_own(tmp_path):
@@ -127,7 +170,10 @@ def test_a_table_for_a_classifier_of_ones_own(tmp_path):
     assert counts(report) == {"train": 4, "not_expressible": 1}
     table = pd.read_csv(report.attrs["files"]["train"])
     assert table.columns.tolist() == ["prompt", "completion"]
-    assert dict(zip(table["completion"], table["prompt"], strict=True))["Tuesday"] == 'say "hi",\nplease'
+    assert (
+        dict(zip(table["completion"], table["prompt"], strict=True))["Tuesday"]
+        == 'say "hi",\nplease'
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*takes no fewer")
@@ -136,21 +182,43 @@ def test_a_table_for_a_classifier_of_ones_own(tmp_path):
     ['[["get_weather", "{city: Paris"]]', '[["get_weather", "[1]"]]', '[["get_wether", "{}"]]'],
 )
 def test_a_call_that_is_none_is_not_taught(tmp_path, calls):
-    report = export(tmp_path, SAMPLES.assign(tool_calls=["[]", "[]", "[]", calls, "[]"]), examples=EXAMPLES)
+    report = export(
+        tmp_path, SAMPLES.assign(tool_calls=["[]", "[]", "[]", calls, "[]"]), examples=EXAMPLES
+    )
     assert counts(report) == {"train": 4, "not_expressible": 1}
 
 
 def test_a_schema_outside_googles_subset_is_not_expressible(tmp_path):
-    for parameters in ({"type": "object", "$ref": "#/a"}, {"type": ["integer", "string"]}, {"type": "object", "oneOf": []}):
-        example = Example("tool", "own", "Weather?", "tool_call", [], tools=(WEATHER | {"parameters": parameters},))
+    for parameters in (
+        {"type": "object", "$ref": "#/a"},
+        {"type": ["integer", "string"]},
+        {"type": "object", "oneOf": []},
+    ):
+        example = Example(
+            "tool",
+            "own",
+            "Weather?",
+            "tool_call",
+            [],
+            tools=(WEATHER | {"parameters": parameters},),
+        )
         report = export(tmp_path, SAMPLES[3:4], examples=[example], provider="google")
         assert counts(report) == {"not_expressible": 1}
 
 
 def many(n=40, **columns):
     numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    texts = [f"{numbers[i % 10]} {numbers[i // 10]} apples of {numbers[(i * 7) % 10]} trees" for i in range(n)]
-    given = {"prompt_id": [f"q{i:02d}" for i in range(n)], "model_id": "big", "prompt": texts, "answer": "42", "score": 1.0}
+    texts = [
+        f"{numbers[i % 10]} {numbers[i // 10]} apples of {numbers[(i * 7) % 10]} trees"
+        for i in range(n)
+    ]
+    given = {
+        "prompt_id": [f"q{i:02d}" for i in range(n)],
+        "model_id": "big",
+        "prompt": texts,
+        "answer": "42",
+        "score": 1.0,
+    }
     return pd.DataFrame(given | {"status": "ok", "tool_calls": "[]", "group": None} | columns)
 
 
@@ -166,7 +234,15 @@ def test_every_sample_is_in_a_file_or_in_the_report_with_its_reason(tmp_path):
     table.loc[7, "answer"] = "long " * 500
     table.loc[9, "prompt"] = table.loc[8, "prompt"].upper().replace(" ", "  ") + "?!"
     report = export(tmp_path, table, max_tokens=400, validation_share=0.2, provider="bedrock")
-    left = {"other_model": 1, "no_answer": 3, "truncated": 1, "not_scored": 1, "score_below": 1, "too_long": 1, "duplicate": 1}
+    left = {
+        "other_model": 1,
+        "no_answer": 3,
+        "truncated": 1,
+        "not_scored": 1,
+        "score_below": 1,
+        "too_long": 1,
+        "duplicate": 1,
+    }
     rest = 40 - sum(left.values())
     assert counts(report) == left | {"train": rest - 6, "validation": 6}  # 0.2 x 31 = 6.2
     assert report["samples"].sum() == len(table) and set(report.index) <= set(OUTCOMES)
@@ -183,14 +259,23 @@ def test_near_duplicates_by_hand(tmp_path):
     near = {"provider": "csv"}
     assert counts(export(tmp_path, table, near_duplicate=0.96, **near)) == {"train": 3}
     # against the first, `both` shares 38 triples, against `changed` 39
-    assert counts(export(tmp_path, table, near_duplicate=0.95, **near)) == {"train": 2, "near_duplicate": 1}
-    assert counts(export(tmp_path, table, near_duplicate=0.9, **near)) == {"train": 1, "near_duplicate": 2}
+    assert counts(export(tmp_path, table, near_duplicate=0.95, **near)) == {
+        "train": 2,
+        "near_duplicate": 1,
+    }
+    assert counts(export(tmp_path, table, near_duplicate=0.9, **near)) == {
+        "train": 1,
+        "near_duplicate": 2,
+    }
     assert normalised("\uff21-B\tc, 'D'.") == "a - b c d"  # a full-width A
 
 
 def test_of_several_answers_the_best_is_kept(tmp_path):
     table = pd.concat(
-        [many(1, answer=answer, score=score, repeat=r) for r, (answer, score) in enumerate([("b", 0.8), ("a", 1.0)])]
+        [
+            many(1, answer=answer, score=score, repeat=r)
+            for r, (answer, score) in enumerate([("b", 0.8), ("a", 1.0)])
+        ]
     )
     report = export(tmp_path, table, provider="csv", min_score=0.5)
     assert counts(report) == {"train": 1, "duplicate": 1}
@@ -199,12 +284,21 @@ def test_of_several_answers_the_best_is_kept(tmp_path):
 
 def test_the_split_keeps_groups_together_and_follows_the_seed(tmp_path):
     table = many(group=[f"g{i // 4}" for i in range(40)])
-    reports = [export(tmp_path / str(seed), table, provider="bedrock", validation_share=0.3, seed=seed) for seed in (0, 1)]
+    reports = [
+        export(tmp_path / str(seed), table, provider="bedrock", validation_share=0.3, seed=seed)
+        for seed in (0, 1)
+    ]
     parts = []
     for report in reports:
-        asked = {part: {line["messages"][0]["content"] for line in lines(report, part)} for part in ("train", "validation")}
+        asked = {
+            part: {line["messages"][0]["content"] for line in lines(report, part)}
+            for part in ("train", "validation")
+        }
         assert not asked["train"] & asked["validation"] and len(asked["validation"]) == 12
-        groups = {part: set(table.loc[table["prompt"].isin(texts), "group"]) for part, texts in asked.items()}
+        groups = {
+            part: set(table.loc[table["prompt"].isin(texts), "group"])
+            for part, texts in asked.items()
+        }
         assert not groups["train"] & groups["validation"]
         parts.append(groups["validation"])
     assert parts[0] != parts[1]
@@ -214,7 +308,9 @@ def test_the_split_keeps_groups_together_and_follows_the_seed(tmp_path):
 @given(st.permutations(range(12)), st.integers(0, 3))
 def test_the_order_of_rows_changes_nothing(tmp_path_factory, order, seed):
     folder = tmp_path_factory.mktemp("gold")
-    table = many(12, score=[1.0, 0.9, 1.0, 0.8] * 3, prompt=["same text", "other text"] * 3 + list("abcdef"))
+    table = many(
+        12, score=[1.0, 0.9, 1.0, 0.8] * 3, prompt=["same text", "other text"] * 3 + list("abcdef")
+    )
     options = {"provider": "bedrock", "validation_share": 0.4, "seed": seed, "min_score": 0.5}
     first = export(folder / "a", table, **options)
     second = export(folder / "b", table.iloc[list(order)], **options)

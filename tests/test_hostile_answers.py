@@ -10,9 +10,9 @@ import pytest
 
 import tierlab as tl
 from tests.frames import frames, response, transport
-from tierlab.__main__ import main
-from tierlab.examples import Example
-from tierlab.providers import Candidate
+from tierlab.cli import main
+from tierlab.sampling.examples import Example
+from tierlab.sampling.providers import Candidate
 
 OWN = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -66,7 +66,16 @@ def answered_by(by_scorer):
         message = json.loads(request.content)["messages"][-1]["content"]
         given = by_scorer.get(message.removeprefix("ask ").removesuffix("?"), "Paris.")
         pieces, calls = ((given,), ()) if isinstance(given, str) else ((), (given,))
-        return response(frames("compatible", pieces, calls=calls, stop="tool" if calls else "stop", stream=False, model="own"))
+        return response(
+            frames(
+                "compatible",
+                pieces,
+                calls=calls,
+                stop="tool" if calls else "stop",
+                stream=False,
+                model="own",
+            )
+        )
 
     return transport(answer)
 
@@ -80,7 +89,9 @@ def run(by_scorer, store, examples, wire=None, **options):
         "progress": False,
         "allow_code": True,
     } | options
-    return tl.sample(examples, [OWN], store=store, transport=wire or answered_by(by_scorer), **options)
+    return tl.sample(
+        examples, [OWN], store=store, transport=wire or answered_by(by_scorer), **options
+    )
 
 
 def refused(request):
@@ -89,18 +100,28 @@ def refused(request):
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_text_that_would_break_a_scorer_is_a_row_and_the_run_ends(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("tierlab.scorers.text.REGEX_SECONDS", 1)
+    monkeypatch.setattr("tierlab.evaluate.scorers.text.REGEX_SECONDS", 1)
     asked = ["exact", "code"] if kind == "ten megabytes" else [*ASKED]
     examples = [*(ASKED[name] for name in asked), SAFE]
-    samples = run(dict.fromkeys(asked, TEXTS[kind]), tmp_path / "run.sqlite", examples).set_index("prompt_id")
+    samples = run(dict.fromkeys(asked, TEXTS[kind]), tmp_path / "run.sqlite", examples).set_index(
+        "prompt_id"
+    )
     assert list(samples.index) == [*asked, "safe"]
     assert samples.loc["safe", "score"] == 1
     assert samples["status"].isin(["ok", "empty"]).all()
     unscored = samples["score"].isna()
-    assert samples["score_reason"].ne("").all() and samples.loc[~unscored, "score"].between(0, 1).all()
+    assert (
+        samples["score_reason"].ne("").all() and samples.loc[~unscored, "score"].between(0, 1).all()
+    )
     # Too long for any scorer, or the pattern's own fault; each says so.
-    assert set(samples.index[unscored]) == set(asked) if kind == "ten megabytes" else set(samples.index[unscored]) <= {"regex"}
-    again = run({}, tmp_path / "run.sqlite", examples, httpx2.MockTransport(refused)).set_index("prompt_id")
+    assert (
+        set(samples.index[unscored]) == set(asked)
+        if kind == "ten megabytes"
+        else set(samples.index[unscored]) <= {"regex"}
+    )
+    again = run({}, tmp_path / "run.sqlite", examples, httpx2.MockTransport(refused)).set_index(
+        "prompt_id"
+    )
     assert again["score"].equals(samples["score"]) and again["cost_usd"].equals(samples["cost_usd"])
     back = tl.load_samples(tmp_path / "run.sqlite").set_index("prompt_id")
     assert back["answer"].equals(samples["answer"])
@@ -126,11 +147,15 @@ ARGUMENTS = {
 def test_arguments_of_a_tool_call_that_would_break_the_scorer(kind, tmp_path):
     examples = [ASKED["tool_call"], SAFE]
     store = tmp_path / "run.sqlite"
-    samples = run({"tool_call": ("weather", ARGUMENTS[kind])}, store, examples).set_index("prompt_id")
+    samples = run({"tool_call": ("weather", ARGUMENTS[kind])}, store, examples).set_index(
+        "prompt_id"
+    )
     assert samples.loc["safe", "score"] == 1 and samples.loc["tool_call", "status"] == "ok"
     assert samples.loc["tool_call", "score_reason"]
     wanted = {"the same name ten thousand times": 1, "ten megabytes": None}.get(kind, 0)
-    assert samples.loc["tool_call", "score"] == wanted or (wanted is None and np.isnan(samples.loc["tool_call", "score"]))
+    assert samples.loc["tool_call", "score"] == wanted or (
+        wanted is None and np.isnan(samples.loc["tool_call", "score"])
+    )
     assert json.loads(samples.loc["tool_call", "tool_calls"])[0][0] == "weather"
     run({}, store, examples, httpx2.MockTransport(refused))
 
@@ -142,22 +167,26 @@ def test_a_scorer_that_fails_leaves_its_answer_without_a_score_and_says_why(tmp_
         ZeroDivisionError("0"),
         UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x"),
     ]
-    examples = [Example(f"q{n}", "own", f"ask q{n}?", "exact", "Paris.") for n in range(len(failures) + 1)]
+    examples = [
+        Example(f"q{n}", "own", f"ask q{n}?", "exact", "Paris.") for n in range(len(failures) + 1)
+    ]
     waiting = iter(failures)
 
     def score(text, tool_calls, reference, **options):
         if (error := next(waiting, None)) is not None:
             raise error
-        return tl.scoring.Score(1.0, "right \ud800")
+        return tl.evaluate.scorers.answers.Score(1.0, "right \ud800")
 
-    monkeypatch.setitem(tl.scoring.SCORERS, "exact", score)
-    monkeypatch.setitem(tl.scoring._CHECKS, score, lambda reference, **options: None)
+    monkeypatch.setitem(tl.evaluate.scoring.SCORERS, "exact", score)
+    monkeypatch.setitem(tl.evaluate.scoring._CHECKS, score, lambda reference, **options: None)
     store = tmp_path / "run.sqlite"
     samples = run({}, store, examples)
     assert samples["score"].isna().tolist() == [True] * 4 + [False]
     for error, reason in zip(failures, samples["score_reason"], strict=False):
         assert f"the scorer failed on it ({type(error).__name__}" in reason
-    again = run({}, store, examples, httpx2.MockTransport(refused))  # scored anew, asked for nothing
+    again = run(
+        {}, store, examples, httpx2.MockTransport(refused)
+    )  # scored anew, asked for nothing
     assert again["score"].tolist() == [1.0] * 5
 
 

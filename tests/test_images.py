@@ -9,9 +9,9 @@ import pytest
 from matplotlib.image import imread
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tierlab import paths
-from tierlab.__main__ import main
-from tierlab.report import same_image
+from tierlab.cli import main
+from tierlab.core import paths
+from tierlab.pages.run import same_image
 
 SHADE = 46  # pixels that a logarithmic axis moved by one level on another processor
 
@@ -34,7 +34,9 @@ def saved(figure):
 def moved(png, levels, pixels=None):
     """The image with the first colour of some pixels (all by default) moved towards the middle."""
     image = np.round(255 * imread(io.BytesIO(png))).astype(int)
-    rows, columns = np.divmod(np.random.default_rng(0).permutation(image[..., 0].size)[:pixels], image.shape[1])
+    rows, columns = np.divmod(
+        np.random.default_rng(0).permutation(image[..., 0].size)[:pixels], image.shape[1]
+    )
     image[rows, columns, 0] += np.where(image[rows, columns, 0] > 127, -levels, levels)
     file = io.BytesIO()
     plt.imsave(file, image.astype("uint8"), format="png")
@@ -53,7 +55,14 @@ def test_the_shade_of_another_processor_passes(stored, levels, pixels):
 
 
 @pytest.mark.parametrize(
-    "change", [{"digit": 8}, {"label": "cost per request (EUR)"}, {"colour": "#0176B2"}, {"colour": "#DE8F05"}, {"width": 7.3}]
+    "change",
+    [
+        {"digit": 8},
+        {"label": "cost per request (EUR)"},
+        {"colour": "#0176B2"},
+        {"colour": "#DE8F05"},
+        {"width": 7.3},
+    ],
 )
 def test_a_changed_digit_label_colour_or_size_fails(stored, change):
     assert not same_image(stored, drawn(**change))
@@ -64,7 +73,9 @@ def test_one_pixel_three_levels_off_or_all_of_them_one_level_fails(stored):
 
 
 def test_what_is_no_image_is_not_the_same(stored):
-    assert not any(same_image(stored, other) for other in (b"", b"not an image", stored[:200], stored[:-400]))
+    assert not any(
+        same_image(stored, other) for other in (b"", b"not an image", stored[:200], stored[:-400])
+    )
 
 
 def test_refresh_check_takes_the_shade_and_no_other_digit(tmp_path, capfd, monkeypatch):
@@ -90,9 +101,14 @@ Image(data)"""
 
     shown.write_bytes(moved(drawn(), 1, SHADE))
     assert main(["refresh", str(path)]) == 0 and "everything is fresh" in capfd.readouterr().out
-    assert path.read_bytes() == before and figure.read_bytes() == drawn(), "a shade is no reason to rewrite"
+    assert path.read_bytes() == before and figure.read_bytes() == drawn(), (
+        "a shade is no reason to rewrite"
+    )
 
     shown.write_bytes(drawn(digit=8))
     assert main(["refresh", "--check", str(path)]) == 1
     said = "".join(capfd.readouterr())
-    assert "01_shown.ipynb: cell 1: outputs changed" in said and "figures/01_shown.png: differs" in said
+    assert (
+        "01_shown.ipynb: cell 1: outputs changed" in said
+        and "figures/01_shown.png: differs" in said
+    )

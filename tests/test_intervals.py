@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from tierlab.intervals import mean_interval, one_sided_p, paired_interval, tango_interval
+from tierlab.evaluate.intervals import mean_interval, one_sided_p, paired_interval, tango_interval
 
 
 def right(k, n):
@@ -13,14 +13,22 @@ def right(k, n):
 
 @pytest.mark.parametrize(
     ("k", "n", "ends"),
-    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)), (1, 29, (0.0061, 0.1718))],
+    [
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
 )
 def test_wilson_as_published(k, n, ends):
     """Newcombe, Statistics in Medicine 17 (1998) 857-872, Table I, method 3."""
     assert mean_interval(right(k, n), binary=True)[:2] == pytest.approx(ends, abs=5e-5)
 
 
-@pytest.mark.parametrize(("better", "worse", "n", "ends"), [(1, 7, 21, (-0.517, -0.026)), (6, 16, 161, (-0.1240, -0.0054))])
+@pytest.mark.parametrize(
+    ("better", "worse", "n", "ends"),
+    [(1, 7, 21, (-0.517, -0.026)), (6, 16, 161, (-0.1240, -0.0054))],
+)
 def test_tango_as_published(better, worse, n, ends):
     """Fagerland, Lydersen & Laake, Statistics in Medicine 33 (2014) 2850-2875, Table V; R package contingencytables."""
     assert tango_interval(better, worse, n) == pytest.approx(ends, abs=5e-4 if n == 21 else 5e-5)
@@ -40,8 +48,12 @@ def test_tango_solves_its_own_equation(n):
         for worse in range(n - better):
             low, high = tango_interval(better, worse, n)
             middle, tiny = (better - worse) / n, 1e-12
-            below = optimize.brentq(lambda d, b=better, w=worse: tango_score(b, w, n, d) - z, -1 + tiny, middle - tiny)
-            above = optimize.brentq(lambda d, b=better, w=worse: tango_score(b, w, n, d) + z, middle + tiny, 1 - tiny)
+            below = optimize.brentq(
+                lambda d, b=better, w=worse: tango_score(b, w, n, d) - z, -1 + tiny, middle - tiny
+            )
+            above = optimize.brentq(
+                lambda d, b=better, w=worse: tango_score(b, w, n, d) + z, middle + tiny, 1 - tiny
+            )
             assert (low, high) == pytest.approx((below, above), abs=1e-6)
 
 
@@ -57,7 +69,9 @@ def test_agreement_everywhere_is_not_certainty():
 def test_a_difference_that_is_the_same_everywhere_is_not_certain_either():
     low, high = paired_interval([0.3] * 8)[1](0.95)
     assert -1 <= low < 0.1 and 0.5 < high <= 1
-    assert mean_interval([0.7] * 8)[0] < 0.5 and mean_interval([1.0] * 8)[:2] == pytest.approx((8 / (8 + 1.959964**2), 1))
+    assert mean_interval([0.7] * 8)[0] < 0.5 and mean_interval([1.0] * 8)[:2] == pytest.approx(
+        (8 / (8 + 1.959964**2), 1)
+    )
 
 
 def test_clustered_t_equals_scipy_without_groups_and_the_formula_with():
@@ -66,16 +80,22 @@ def test_clustered_t_equals_scipy_without_groups_and_the_formula_with():
     d = rng.uniform(-1, 1, 60)
     method, interval = paired_interval(d)
     assert method == "clustered t"
-    assert interval(0.9) == pytest.approx(tuple(stats.ttest_1samp(d, 0).confidence_interval(0.9)), abs=1e-12)
+    assert interval(0.9) == pytest.approx(
+        tuple(stats.ttest_1samp(d, 0).confidence_interval(0.9)), abs=1e-12
+    )
     groups = rng.integers(0, 11, 60)
     totals = np.bincount(groups, weights=d - d.mean())
     half = stats.t.ppf(0.95, 10) * np.sqrt(11 / 10 * (totals**2).sum()) / 60
-    assert paired_interval(d, groups)[1](0.9) == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-12)
+    assert paired_interval(d, groups)[1](0.9) == pytest.approx(
+        (d.mean() - half, d.mean() + half), abs=1e-12
+    )
 
 
 def test_bootstrap_is_scipys_on_the_differences():
     d = np.random.default_rng(4).uniform(-0.5, 1, 40)
-    expected = stats.bootstrap((d,), np.mean, method="BCa", rng=np.random.default_rng(7)).confidence_interval
+    expected = stats.bootstrap(
+        (d,), np.mean, method="BCa", rng=np.random.default_rng(7)
+    ).confidence_interval
     method, interval = paired_interval(d, bootstrap=True, seed=7)
     assert method == "BCa bootstrap" and interval(0.95) == pytest.approx(tuple(expected), abs=1e-9)
 
@@ -83,7 +103,9 @@ def test_bootstrap_is_scipys_on_the_differences():
 def test_one_sided_p_is_the_score_test_and_the_t_test():
     interval = paired_interval([1] * 4 + [-1] * 6 + [0] * 90, binary=True)[1]
     for margin in (-0.2, -0.05, 0.0, 0.03):
-        assert one_sided_p(interval, margin) == pytest.approx(stats.norm.sf(tango_score(4, 6, 100, margin)), abs=1e-6)
+        assert one_sided_p(interval, margin) == pytest.approx(
+            stats.norm.sf(tango_score(4, 6, 100, margin)), abs=1e-6
+        )
     d = np.random.default_rng(5).normal(0.02, 0.2, 50)
     expected = stats.ttest_1samp(d, -0.05, alternative="greater").pvalue
     assert one_sided_p(paired_interval(d)[1], -0.05) == pytest.approx(expected, abs=1e-9)
@@ -109,7 +131,9 @@ def test_wilson_covers_a_pass_rate(n, least):
 def test_tango_covers_a_paired_difference(n, discordant, lean):
     """2,000 simulated data sets; `lean` is the share of the disagreement that goes one way, from none to all."""
     gain = discordant * (1 - lean) / 2
-    draws = np.random.default_rng(8).multinomial(n, [gain, discordant - gain, 1 - discordant], size=2000)
+    draws = np.random.default_rng(8).multinomial(
+        n, [gain, discordant - gain, 1 - discordant], size=2000
+    )
     ends = np.array([tango_interval(int(b), int(c), n) for b, c, _ in draws])  # cached by counts
     truth = 2 * gain - discordant
     assert np.mean((ends[:, 0] <= truth + 1e-12) & (truth - 1e-12 <= ends[:, 1])) >= 0.93
@@ -117,7 +141,9 @@ def test_tango_covers_a_paired_difference(n, discordant, lean):
 
 def graded(rng, n, gain, loss):
     """Differences of graded scores: none on most examples, up to one point on the others."""
-    return rng.choice([1, -1, 0], p=[gain, loss, 1 - gain - loss], size=n) * rng.random(n), (gain - loss) / 2
+    return rng.choice([1, -1, 0], p=[gain, loss, 1 - gain - loss], size=n) * rng.random(n), (
+        gain - loss
+    ) / 2
 
 
 def grouped(rng, n, spread):

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 import tierlab as tl
-from tierlab.examples import Example
-from tierlab.samples import account
+from tierlab.sampling.examples import Example
+from tierlab.sampling.samples import account
 
 EXAMPLES = [
     Example("q1", "own", "Greet me.", "judge", "Good day!", {"rubric": ["polite"]}),
@@ -38,7 +38,10 @@ def service(replies, asked=None):
 
 
 def writers(**more):
-    says = {"gpt-4o-mini": lambda user: "hi" if "Greet" in user else "Tuesday", "gpt-4o": lambda user: "Good day, dear reader!"}
+    says = {
+        "gpt-4o-mini": lambda user: "hi" if "Greet" in user else "Tuesday",
+        "gpt-4o": lambda user: "Good day, dear reader!",
+    }
     return says | more
 
 
@@ -46,7 +49,13 @@ def writers(**more):
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-secret")
     path = tmp_path / "store.sqlite"
-    options = {"budget_usd": 1.0, "store": path, "stream": False, "warm_up": False, "progress": False}
+    options = {
+        "budget_usd": 1.0,
+        "store": path,
+        "stream": False,
+        "warm_up": False,
+        "progress": False,
+    }
     tl.sample(EXAMPLES, WRITERS, transport=service(writers()), **options)
     return path
 
@@ -58,13 +67,18 @@ def run(function, store, says, asked=None, **options):
 
 def by_length(user):
     answer = re.search(r"<<<ANSWER (\w+)\n(.*)\nANSWER \1>>>", user, re.S)[2]
-    return json.dumps({"reason": "short" if len(answer) < 5 else "kind", "score": 2 if len(answer) < 5 else 5})
+    return json.dumps(
+        {"reason": "short" if len(answer) < 5 else "kind", "score": 2 if len(answer) < 5 else 5}
+    )
 
 
 def test_the_judge_scores_what_only_a_judge_can_and_the_store_keeps_it(store):
     assert tl.load_samples(store).set_index(["prompt_id", "model_id"])["score"].isna().sum() == 2
     found = run(tl.judge, store, by_length)
-    assert found.set_index("model_id")["judged"].to_dict() == {"gpt-4o-mini": 0.25, "gpt-4o": 1.0}  # 2 and 5 of 1 to 5
+    assert found.set_index("model_id")["judged"].to_dict() == {
+        "gpt-4o-mini": 0.25,
+        "gpt-4o": 1.0,
+    }  # 2 and 5 of 1 to 5
     assert found["cost_usd"].tolist() == pytest.approx([JUDGE_USD] * 2)
     kept = tl.load_samples(store).set_index(["prompt_id", "model_id"])
     assert kept.loc[("q1", "gpt-4o"), "score"] == 1.0
@@ -87,9 +101,14 @@ def test_every_answer_can_be_judged_beside_its_own_score(store):
     assert len(found) == 4
     own = found[found["prompt_id"] == "q2"].set_index("model_id")
     assert own["score"].to_dict() == {"gpt-4o-mini": 1.0, "gpt-4o": 0.0}
-    agreement = tl.judging.judge_agreement((own["judged"] > 0.5).tolist(), (own["score"] > 0.5).tolist())
+    agreement = tl.evaluate.scorers.judge.judge_agreement(
+        (own["judged"] > 0.5).tolist(), (own["score"] > 0.5).tolist()
+    )
     assert agreement.n == 2 and agreement.agreement == 0.5  # the judge likes both long answers
-    assert tl.load_samples(store).set_index(["prompt_id", "model_id"]).loc[("q2", "gpt-4o"), "score"] == 0.0
+    assert (
+        tl.load_samples(store).set_index(["prompt_id", "model_id"]).loc[("q2", "gpt-4o"), "score"]
+        == 0.0
+    )
 
 
 @pytest.mark.parametrize("reply", ["I would rather not.", '{"score": 9}', ""])
@@ -109,8 +128,15 @@ def test_what_the_budget_does_not_allow_is_not_asked(store):
 
 def test_pairs_are_judged_in_both_orders(store):
     def likes_long(user):
-        parts = re.findall(r"<<<(?:FIRST|SECOND) ANSWER (\w+)\n(.*?)\n(?:FIRST|SECOND) ANSWER \1>>>", user, re.S)
-        return json.dumps({"reason": "longer", "better": "first" if len(parts[0][1]) > len(parts[1][1]) else "second"})
+        parts = re.findall(
+            r"<<<(?:FIRST|SECOND) ANSWER (\w+)\n(.*?)\n(?:FIRST|SECOND) ANSWER \1>>>", user, re.S
+        )
+        return json.dumps(
+            {
+                "reason": "longer",
+                "better": "first" if len(parts[0][1]) > len(parts[1][1]) else "second",
+            }
+        )
 
     found = run(tl.prefer, store, likes_long, reference="gpt-4o").set_index("prompt_id")
     assert found["score"].to_dict() == {"q1": 0.0, "q2": 0.0}
@@ -127,10 +153,15 @@ def test_a_judge_that_always_likes_the_first_gives_ties_and_is_flagged(store):
 
 def test_a_judge_that_failed_is_asked_again_when_told_to(store):
     says, asked = {"gpt-4.1": by_length}, []
-    broken = httpx2.MockTransport(lambda request: httpx2.Response(401, json={"error": {"message": "no"}}))
+    broken = httpx2.MockTransport(
+        lambda request: httpx2.Response(401, json={"error": {"message": "no"}})
+    )
     options = {"budget_usd": 1.0, "progress": False}
     assert tl.judge(store, JUDGE, transport=broken, **options)["status"].tolist() == ["auth"] * 2
-    assert tl.judge(store, JUDGE, transport=service(says, asked), **options)["status"].tolist() == ["auth"] * 2
+    assert (
+        tl.judge(store, JUDGE, transport=service(says, asked), **options)["status"].tolist()
+        == ["auth"] * 2
+    )
     assert asked == []
     found = tl.judge(store, JUDGE, transport=service(says, asked), retry=True, **options)
     assert found["status"].tolist() == ["ok"] * 2 and len(asked) == 2
@@ -139,7 +170,11 @@ def test_a_judge_that_failed_is_asked_again_when_told_to(store):
 def test_a_judge_that_could_cost_more_than_a_dollar_wants_a_yes(store):
     asked = []
     dear = f"{JUDGE},usd_per_mtok=1000/1000"  # 200 tokens of output, four times: 0.8 USD and more for each answer
-    options = {"budget_usd": 100, "progress": False, "transport": service({"gpt-4.1": by_length}, asked)}
+    options = {
+        "budget_usd": 100,
+        "progress": False,
+        "transport": service({"gpt-4.1": by_length}, asked),
+    }
     with pytest.raises(ValueError, match="give yes=True"):
         tl.judge(store, dear, **options)
     assert asked == []

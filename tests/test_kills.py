@@ -23,15 +23,16 @@ from tests.servers import ROOT, RawServer, Reply
 from tests.test_files import notebook, outcomes
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="Windows neither forks nor has kill -9; the README says what differs"
+    not hasattr(os, "fork"),
+    reason="Windows neither forks nor has kill -9; the README says what differs",
 )
 KILLS = -(-runs(100) // 3)  # of each of the three commands
 SECONDS = 3  # in which every process is gone
 # Imports once and forks for each command: what is killed is the command and not its imports.
 DRIVER = """
 import json, os, sys
-import matplotlib.pyplot, nbformat, tierlab.pages, tierlab.plots, tierlab.router_report, tierlab.sampling
-from tierlab.__main__ import main
+import matplotlib.pyplot, nbformat, tierlab.pages.page, tierlab.plots, tierlab.routing.report, tierlab.sampling.run
+from tierlab.cli import main
 import httpx2, jsonschema, openai
 from openai.types.chat import ChatCompletionChunk
 for line in sys.stdin:
@@ -85,7 +86,10 @@ class Driver:
         found = []
         for process in psutil.process_iter():
             try:
-                if process.pid != self._process.pid and process.environ().get("TIERLAB_TEST_MARK") == self.mark:
+                if (
+                    process.pid != self._process.pid
+                    and process.environ().get("TIERLAB_TEST_MARK") == self.mark
+                ):
                     found.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
             except psutil.Error:
                 pass
@@ -94,7 +98,12 @@ class Driver:
 
 def assert_whole(folder):
     for path in folder.rglob("*"):
-        if path.is_dir() or path.suffix in (".lock", ".sqlite-wal", ".sqlite-shm", ".sqlite-journal"):
+        if path.is_dir() or path.suffix in (
+            ".lock",
+            ".sqlite-wal",
+            ".sqlite-shm",
+            ".sqlite-journal",
+        ):
             continue
         if path.suffix == ".html":
             assert path.read_text("utf-8").rstrip().endswith("</html>"), path
@@ -137,7 +146,10 @@ def killed(words, folder, seed, look=lambda again: None):
         assert driver.status() == 0
         assert not driver.left()
     assert_whole(folder)
-    names = [{p.relative_to(part).as_posix() for p in part.rglob("*")} for part in (folder / "reference", out)]
+    names = [
+        {p.relative_to(part).as_posix() for p in part.rglob("*")}
+        for part in (folder / "reference", out)
+    ]
     assert names[0] == names[1]
 
 
@@ -149,7 +161,9 @@ def test_route(tmp_path):
     killed(lambda out: ["route", own, "--out", out], tmp_path, 1)
     assert own.read_bytes() == before
     for name in ("curve.csv", "policies.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "reference" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (
+            tmp_path / "reference" / name
+        ).read_bytes()
 
 
 def test_run(tmp_path):
@@ -157,7 +171,7 @@ def test_run(tmp_path):
     source = (
         "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "import matplotlib.pyplot as plt\nimport tierlab as tl\nfigure, ax = plt.subplots(figsize=(1, 1))\n"
-        "tl.plots.show(figure, alt='a square', caption='A square.', save_as='{name}')\ntime.sleep(0.5)\nchild.kill()"
+        "tl.show(figure, alt='a square', caption='A square.', save_as='{name}')\ntime.sleep(0.5)\nchild.kill()"
     )
     mine = [tmp_path / "in" / f"{name}.ipynb" for name in ("a", "b")]
     for path in mine:
@@ -169,7 +183,11 @@ def test_run(tmp_path):
 
 def test_sample(tmp_path):
     server, finished, twice = RawServer(), set(), []
-    body = tuple(frames("compatible", usage={"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}))
+    body = tuple(
+        frames(
+            "compatible", usage={"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
+        )
+    )
 
     def answer(request):
         question = request.body["messages"][-1]["content"]
@@ -193,7 +211,14 @@ def test_sample(tmp_path):
     server.answer = answer
     own = f"compatible:own,base_url={server.base_url('openai')},usd_per_mtok=1/2"
     rows = [
-        {"example_id": f"q{n}", "task": "own", "prompt": f"{n}?", "scorer": "exact", "reference": "Paris."} for n in range(200)
+        {
+            "example_id": f"q{n}",
+            "task": "own",
+            "prompt": f"{n}?",
+            "scorer": "exact",
+            "reference": "Paris.",
+        }
+        for n in range(200)
     ]
     (tmp_path / "in").mkdir()
     examples = tmp_path / "in" / "mine.csv"

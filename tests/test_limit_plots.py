@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tierlab import limits, plots
+from tierlab.speed import figures as speed_figures
+from tierlab.speed import limits
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +22,20 @@ def texts(ax):
 def usage():
     at = pd.date_range("2026-01-01", periods=4, freq="min", name="at")
     return pd.DataFrame(
-        {"requests": [10, 20, 1500, 5], "uncached_tokens": [100, 200, 300, 0], "cache_read_tokens": 50, "output_tokens": 7}, at
+        {
+            "requests": [10, 20, 1500, 5],
+            "uncached_tokens": [100, 200, 300, 0],
+            "cache_read_tokens": 50,
+            "output_tokens": 7,
+        },
+        at,
     )
 
 
 def test_minutes_and_the_limits_next_to_the_busiest():
     """1,500 requests pass Start (1,000) and not Build (5,000); 300 uncached tokens pass nothing, so only Start is drawn."""
     table = limits.load_rate_limits().query("model_id == 'claude-haiku-5-5'")
-    figure = plots.minute_usage(usage(), limits=table)
+    figure = speed_figures.minute_usage(usage(), limits=table)
     requests, inputs, output = figure.axes
     assert requests.lines[0].get_ydata().tolist() == [10, 20, 1500, 5]
     assert texts(requests) == ["p99: 1,500", "Start: 1,000", "Build: 5,000"]
@@ -39,7 +46,7 @@ def test_minutes_and_the_limits_next_to_the_busiest():
 
 def test_where_all_tokens_count_cache_reads_and_output_do_too():
     table = limits.load_rate_limits().query("model_id == 'gpt-4o'")
-    requests, every = plots.minute_usage(usage(), limits=table).axes
+    requests, every = speed_figures.minute_usage(usage(), limits=table).axes
     assert every.get_title(loc="left") == "all tokens per minute"
     assert every.lines[0].get_ydata().tolist() == [157, 257, 357, 57]
     assert texts(every) == ["p99: 357", "Tier 1: 30,000"]
@@ -47,16 +54,32 @@ def test_where_all_tokens_count_cache_reads_and_output_do_too():
 
 
 def test_without_limits_the_three_quantities_are_shown():
-    figure = plots.minute_usage(usage(), quantile=0.5)
-    assert [ax.get_title(loc="left").split()[0] for ax in figure.axes] == ["requests", "uncached", "output"]
+    figure = speed_figures.minute_usage(usage(), quantile=0.5)
+    assert [ax.get_title(loc="left").split()[0] for ax in figure.axes] == [
+        "requests",
+        "uncached",
+        "output",
+    ]
     assert texts(figure.axes[0]) == ["p50: 10"]
 
 
 def test_bucket_lines_equal_the_table():
-    table = pd.DataFrame({"per_minute": [20, 10, 10, 20], "burst_s": [60, 60, 1, 1], "refused_share": [0.0, 0.2, 0.5, 0.1]})
-    ax = plots.bucket_curve(table)
-    assert [line.get_xydata().tolist() for line in ax.lines] == [[[10, 0.2], [20, 0.0]], [[10, 0.5], [20, 0.1]]]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["bucket of 60 s", "bucket of 1 s"]
+    table = pd.DataFrame(
+        {
+            "per_minute": [20, 10, 10, 20],
+            "burst_s": [60, 60, 1, 1],
+            "refused_share": [0.0, 0.2, 0.5, 0.1],
+        }
+    )
+    ax = speed_figures.bucket_curve(table)
+    assert [line.get_xydata().tolist() for line in ax.lines] == [
+        [[10, 0.2], [20, 0.0]],
+        [[10, 0.5], [20, 0.1]],
+    ]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "bucket of 60 s",
+        "bucket of 1 s",
+    ]
     assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
 
 
@@ -65,21 +88,36 @@ def test_a_window_that_is_not_known_has_words_and_no_bar():
         {"provider": "openai", "tier": ["mid", "small"], "model_id": ["a", "b"], "context_window": [128_000, np.nan],
          "fits_share": [0.89, np.nan]}
     )  # fmt: skip
-    ax = plots.window_fit(table)
+    ax = speed_figures.window_fit(table)
     assert [patch.get_width() for patch in ax.patches] == [0.89, 0]
     assert texts(ax) == ["89.0% fit 128,000 tokens", "window not known"]
 
 
 def test_ratios_stand_at_their_values_with_their_ends():
-    table = pd.DataFrame({"label": ["x / y", "z / y"], "ratio": [1.25, np.nan], "low": [1.0, 1.0], "high": [1.7, 1.35]})
-    ax = plots.token_ratios(table)
+    table = pd.DataFrame(
+        {
+            "label": ["x / y", "z / y"],
+            "ratio": [1.25, np.nan],
+            "low": [1.0, 1.0],
+            "high": [1.7, 1.35],
+        }
+    )
+    ax = speed_figures.token_ratios(table)
     assert ax.collections[0].get_segments()[0].tolist() == [[1.0, 0.0], [1.7, 0.0]]
     assert ax.lines[1].get_xdata()[0] == 1.25
     assert texts(ax) == ["1.250", "no middle given"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["x / y", "z / y"]
 
 
-@pytest.mark.parametrize("figure", [plots.minute_usage, plots.bucket_curve, plots.window_fit, plots.token_ratios])
+@pytest.mark.parametrize(
+    "figure",
+    [
+        speed_figures.minute_usage,
+        speed_figures.bucket_curve,
+        speed_figures.window_fit,
+        speed_figures.token_ratios,
+    ],
+)
 def test_a_missing_column_is_named(figure):
     with pytest.raises(ValueError, match=f"{figure.__name__} needs a column"):
         figure(pd.DataFrame({"other": [1]}))

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierlab import limits
+from tierlab.speed import limits
 
 START = pd.Timestamp("2026-01-01")
 
 
 def log(seconds, uncached, output=0, **more):
     at = START + pd.to_timedelta(seconds, unit="s")
-    return pd.DataFrame({"at": at, "uncached_input_tokens": uncached, "output_tokens": output, **more})
+    return pd.DataFrame(
+        {"at": at, "uncached_input_tokens": uncached, "output_tokens": output, **more}
+    )
 
 
 def own_limits(tmp_path, text):
@@ -26,14 +28,21 @@ def test_documented_figures_are_those_of_the_providers_pages():
     """Anthropic's page of 2026-10-08 and OpenAI's model pages of 2026-09-24, typed here anew."""
     table = limits.load_rate_limits().set_index(["model_id", "limit_tier"])
     for model in ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"):
-        for tier, row in {"Start": (1e3, 2e6, 4e5), "Build": (5e3, 5e6, 1e6), "Scale": (1e4, 1e7, 2e6)}.items():
+        for tier, row in {
+            "Start": (1e3, 2e6, 4e5),
+            "Build": (5e3, 5e6, 1e6),
+            "Scale": (1e4, 1e7, 2e6),
+        }.items():
             assert tuple(table.loc[(model, tier), ["rpm", "itpm", "otpm"]]) == row
     assert table.loc["gpt-4o-mini"][["rpm", "tpm"]].values.tolist() == [
         [500, 2e5], [5e3, 2e6], [5e3, 4e6], [1e4, 1e7], [3e4, 1.5e8],
     ]  # fmt: skip
     assert table.loc["gpt-4o", "tpm"].tolist() == [3e4, 4.5e5, 8e5, 2e6, 3e7]
     assert table.loc["gpt-6-astra", "tpm"].tolist() == [5e5, 1e6, 2e6, 4e6, 4e7]
-    assert set(table["source"].str.split("/").str[2]) == {"platform.claude.com", "developers.openai.com"}
+    assert set(table["source"].str.split("/").str[2]) == {
+        "platform.claude.com",
+        "developers.openai.com",
+    }
     assert "google" not in set(table["provider"])  # publishes none by model, and none is guessed
 
 
@@ -47,13 +56,19 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
     ("text", "words"),
     [
         ("provider,limit_tier,model_id\na,T1,m\n", "column 'cached_input' is missing"),
-        ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,-5\n", "row 2, rpm: -5; a limit is above 0"),
+        (
+            "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,-5\n",
+            "row 2, rpm: -5; a limit is above 0",
+        ),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,many\n", "row 2, rpm: 'many'"),
         (
             "provider,limit_tier,model_id,cached_input,rpm,tpm\na,T1,m,free,5,\na,T2,m,free,,\n",
             "row 3 .m, T2.: no limit at all",
         ),
-        ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,5\na,T1,m,free,6\n", "comes twice"),
+        (
+            "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,5\na,T1,m,free,6\n",
+            "comes twice",
+        ),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,fre,5\n", "did you mean 'free'"),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T2,m,free,9\na,T1,m,free,5\n",
@@ -72,7 +87,12 @@ def test_minutes_hold_what_falls_into_them_and_idle_ones_count():
                    cache_write_5m_tokens=[0, 0, 50, 0], cache_write_1h_tokens=[0, 0, 0, 7])  # fmt: skip
     usage = limits.usage_per_minute(requests.sample(frac=1, random_state=1))
     assert usage["requests"].tolist() == [2, 1, 0, 1]
-    assert usage["uncached_tokens"].tolist() == [300, 450, 0, 807]  # a written token counts, a read one does not
+    assert usage["uncached_tokens"].tolist() == [
+        300,
+        450,
+        0,
+        807,
+    ]  # a written token counts, a read one does not
     assert usage["cache_read_tokens"].tolist() == [10, 0, 0, 0]
     assert usage["output_tokens"].tolist() == [3, 4, 0, 8]
 
@@ -115,7 +135,12 @@ def test_a_row_that_stands_for_several_requests_is_refused():
 
 def minute(requests, uncached, read, output):
     return pd.DataFrame(
-        {"requests": [requests], "uncached_tokens": uncached, "cache_read_tokens": read, "output_tokens": output}
+        {
+            "requests": [requests],
+            "uncached_tokens": uncached,
+            "cache_read_tokens": read,
+            "output_tokens": output,
+        }
     )
 
 
@@ -138,7 +163,9 @@ def test_loads_are_shares_of_each_limit(tmp_path):
 
 
 def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(tmp_path):
-    table = limits.smallest_tier(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE)).set_index("model_id")
+    table = limits.smallest_tier(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE)).set_index(
+        "model_id"
+    )
     assert table["limit_tier"].to_dict() == {"m": "Build", "n": "Tier 2"}
     assert table["ruled_out_below"].to_dict() == {"m": "input tokens", "n": "all tokens"}
     assert table.loc["m", ["used", "headroom"]].tolist() == pytest.approx([0.75, 1 / 0.75 - 1])
@@ -148,8 +175,14 @@ def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(t
 
 
 def test_at_the_limit_it_fits():
-    assert limits.smallest_tier(minute(1000, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0] == "Start"
-    assert limits.smallest_tier(minute(1001, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0] == "Build"
+    assert (
+        limits.smallest_tier(minute(1000, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        == "Start"
+    )
+    assert (
+        limits.smallest_tier(minute(1001, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        == "Build"
+    )
 
 
 def test_requests_in_the_minutes_that_the_quantile_leaves_out_are_counted(tmp_path):
@@ -167,32 +200,52 @@ def test_requests_in_the_minutes_that_the_quantile_leaves_out_are_counted(tmp_pa
 def test_a_limit_per_day_is_held_against_the_busiest_day(tmp_path):
     """Six days of 1 a minute (1,440) and one of 8 (11,520): the mean is 2,880 a day, and 10,000 a day is passed."""
     rate = np.repeat([1, 1, 1, 8, 1, 1, 1], 1440)
-    usage = pd.DataFrame({"requests": rate, "uncached_tokens": 0, "cache_read_tokens": 0, "output_tokens": 0})
-    table = own_limits(tmp_path, "provider,limit_tier,model_id,cached_input,rpd\na,T,m,free,10000\n")
+    usage = pd.DataFrame(
+        {"requests": rate, "uncached_tokens": 0, "cache_read_tokens": 0, "output_tokens": 0}
+    )
+    table = own_limits(
+        tmp_path, "provider,limit_tier,model_id,cached_input,rpd\na,T,m,free,10000\n"
+    )
     assert limits.loads(usage, table)["rpd"].item() == pytest.approx(1.152)
 
 
 def test_a_limit_per_day_counts_the_mean_rate_over_a_day():
     """7 a minute are 10,080 a day: above the 10,000 of gpt-4o-mini's first tier, far below its 500 a minute."""
     table = limits.load_rate_limits().query("model_id == 'gpt-4o-mini'")
-    assert limits.smallest_tier(minute(7, 0, 0, 0), table)["ruled_out_below"].item() == "requests a day"
+    assert (
+        limits.smallest_tier(minute(7, 0, 0, 0), table)["ruled_out_below"].item()
+        == "requests a day"
+    )
     assert limits.smallest_tier(minute(6, 0, 0, 0), table)["limit_tier"].item() == "Tier 1"
 
 
 DOCUMENTED = limits.load_rate_limits().query("model_id in ['claude-haiku-5-5', 'gpt-4o-mini']")
 
 
-@given(st.integers(1, 20_000), st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**6), st.floats(1, 10))
+@given(
+    st.integers(1, 20_000),
+    st.integers(0, 10**7),
+    st.integers(0, 10**7),
+    st.integers(0, 10**6),
+    st.floats(1, 10),
+)
 def test_more_traffic_never_needs_a_smaller_limit_tier(requests, uncached, read, output, factor):
     table = DOCUMENTED
-    place = {key: i for i, key in enumerate(zip(table["model_id"], table["limit_tier"], strict=True))}
+    place = {
+        key: i for i, key in enumerate(zip(table["model_id"], table["limit_tier"], strict=True))
+    }
     use = minute(requests, uncached, read, output)
     small, large = (limits.smallest_tier(u, table) for u in (use, use * factor))
     for a, b in zip(small.itertuples(), large.itertuples(), strict=True):
-        assert pd.isna(b.limit_tier) or place[(a.model_id, a.limit_tier)] <= place[(b.model_id, b.limit_tier)]
+        assert (
+            pd.isna(b.limit_tier)
+            or place[(a.model_id, a.limit_tier)] <= place[(b.model_id, b.limit_tier)]
+        )
 
 
-arrivals = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), min_size=1, max_size=40)  # (gap in tenths, tokens)
+arrivals = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 60)), min_size=1, max_size=40
+)  # (gap in tenths, tokens)
 rates, sizes = st.integers(1, 1200), st.integers(1, 100)
 
 
@@ -225,11 +278,16 @@ def test_what_is_let_in_never_passes_capacity_and_refill(pairs, per_minute, capa
     at, tokens = as_arrays(pairs)
     got = limits.token_bucket(at, tokens, per_minute=per_minute, capacity=capacity)
     served = np.isfinite(got["delay_s"].to_numpy())
-    for times, kept in ((at, ~got["refused"].to_numpy()), (at + got["delay_s"].where(served, 0).to_numpy(), served)):
+    for times, kept in (
+        (at, ~got["refused"].to_numpy()),
+        (at + got["delay_s"].where(served, 0).to_numpy(), served),
+    ):
         times, let_in = times[kept], tokens[kept]
         for first in range(len(times)):
             total = np.cumsum(let_in[first:])
-            assert (total <= capacity + per_minute / 60 * (times[first:] - times[first]) + 1e-6).all()
+            assert (
+                total <= capacity + per_minute / 60 * (times[first:] - times[first]) + 1e-6
+            ).all()
 
 
 @given(arrivals, rates, sizes, st.floats(1, 5))
@@ -243,11 +301,21 @@ def test_more_refill_never_means_a_longer_wait(pairs, per_minute, capacity, fact
     assert (fast > 1e-6).mean() <= (slow > 1e-6).mean()
 
 
-@given(st.lists(st.integers(0, 400), min_size=1, max_size=60), rates, st.integers(1, 20), st.integers(1, 5), st.floats(1, 5))
-def test_more_refill_never_refuses_more_requests_of_one_size(gaps, per_minute, capacity, size, factor):
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=60),
+    rates,
+    st.integers(1, 20),
+    st.integers(1, 5),
+    st.floats(1, 5),
+)
+def test_more_refill_never_refuses_more_requests_of_one_size(
+    gaps, per_minute, capacity, size, factor
+):
     at = np.cumsum(gaps) / 10
     slow, fast = (
-        limits.token_bucket(at, np.full(len(at), size), per_minute=rate, capacity=capacity)["refused"].sum()
+        limits.token_bucket(at, np.full(len(at), size), per_minute=rate, capacity=capacity)[
+            "refused"
+        ].sum()
         for rate in (per_minute, per_minute * factor)
     )
     assert fast <= slow
@@ -257,7 +325,10 @@ def test_of_mixed_sizes_more_refill_can_refuse_more_requests():
     """At 54 a minute the large second request finds 9 of its 10 and is refused, and ten small ones find 9; at 60 it is let
     in and leaves nothing for them."""
     at, tokens = np.r_[0.0, np.full(11, 10.0)], np.r_[10.0, 10.0, np.ones(10)]
-    got = [limits.token_bucket(at, tokens, per_minute=rate, capacity=10)["refused"].sum() for rate in (54, 60)]
+    got = [
+        limits.token_bucket(at, tokens, per_minute=rate, capacity=10)["refused"].sum()
+        for rate in (54, 60)
+    ]
     assert got == [2, 10]
 
 
@@ -276,7 +347,10 @@ def test_the_bucket_by_hand():
     got = limits.token_bucket(at, [1, 1, 1, 1], per_minute=60, capacity=2)
     assert got["delay_s"].tolist() == pytest.approx([0, 0, 1, 0.5])
     assert got["refused"].tolist() == [False, False, True, False]
-    assert limits.token_bucket(at, [1, 1, 1, 3], per_minute=60, capacity=2)["delay_s"].iloc[3] == np.inf
+    assert (
+        limits.token_bucket(at, [1, 1, 1, 3], per_minute=60, capacity=2)["delay_s"].iloc[3]
+        == np.inf
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,7 +383,9 @@ def test_replay_takes_from_each_limit_what_it_counts(tmp_path):
             ("n", "all tokens"): 0.2,
         }
     )
-    assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(60)  # 2,000 at once: 1,000 lack, at 1,000 a minute
+    assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(
+        60
+    )  # 2,000 at once: 1,000 lack, at 1,000 a minute
     second = limits.replay(requests, table.iloc[[2]], burst_s=1).set_index("limit")
     assert second.loc["all tokens", ["refused_share", "too_large"]].tolist() == [1, 5]
 
@@ -325,17 +401,23 @@ def test_a_bucket_of_requests_holds_one_at_least(tmp_path):
 def test_arrivals_at_exactly_the_refill_are_never_refused(per_minute, number):
     """A bucket of one, full again when the next one comes: the limit is met and not passed, whatever the rounding."""
     spaced = np.arange(number) * (60 / per_minute)
-    assert not limits.token_bucket(spaced, np.ones(number), per_minute=per_minute, capacity=1)["refused"].any()
+    assert not limits.token_bucket(spaced, np.ones(number), per_minute=per_minute, capacity=1)[
+        "refused"
+    ].any()
 
 
 def test_simulated_arrivals_keep_rate_and_spread():
     """Counts per minute: mean 50, variance 50 + (0.4 x 50)^2 = 450, within sampling error of 4,000 minutes."""
     requests = log(np.zeros(200_000), 1).drop(columns="at")
-    usage = limits.usage_per_minute(limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0.4, seed=3))
+    usage = limits.usage_per_minute(
+        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0.4, seed=3)
+    )
     assert usage["requests"].sum() == 200_000
     assert len(usage) == 4_000
     assert usage["requests"].var() == pytest.approx(450, rel=0.08)
-    poisson = limits.usage_per_minute(limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0, seed=3))
+    poisson = limits.usage_per_minute(
+        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0, seed=3)
+    )
     assert poisson["requests"].var() == pytest.approx(50, rel=0.08)
     with pytest.raises(ValueError, match="above 0"):
         limits.with_arrivals(requests, requests_per_minute=0, seed=1)

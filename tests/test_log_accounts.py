@@ -15,7 +15,7 @@ import pytest
 
 import tierlab as tl
 from tests.proofs import runs
-from tierlab.__main__ import main
+from tierlab.cli import main
 
 HEAD = "at,model_id,uncached_input_tokens,output_tokens,task"
 OPUS = 4e-6, 20e-6  # US dollars per token of claude-opus-5-5 in November 2026
@@ -36,7 +36,9 @@ def log(tmp_path, tasks, name="log.csv", end="\n"):
 def counts(usage):
     """rows_read, kept, set_aside, duplicates over all files."""
     files = usage.account.files
-    return tuple(int(files[name].sum()) for name in ("rows_read", "kept", "set_aside", "duplicates"))
+    return tuple(
+        int(files[name].sum()) for name in ("rows_read", "kept", "set_aside", "duplicates")
+    )
 
 
 STRAY = {
@@ -61,7 +63,9 @@ def test_a_stray_quote_never_loses_the_rows_between(tmp_path, maintained, where,
     assert counts(usage) == (200, 200 - aside, aside, 0)
     cube = tl.build_cube(file, maintained)
     assert (cube.account.rows_read, cube.account.rows_priced) == (200, 200 - aside)
-    assert cube.daily["cost_usd"].sum() == pytest.approx((200 - aside) * (500 * OPUS[0] + 300 * OPUS[1]))
+    assert cube.daily["cost_usd"].sum() == pytest.approx(
+        (200 - aside) * (500 * OPUS[0] + 300 * OPUS[1])
+    )
 
 
 def rows_by_csv(lines, width):
@@ -75,7 +79,11 @@ def rows_by_csv(lines, width):
             cells = None
         read = reader.line_num
         whole = [text.strip().split(",") for text in lines[:read]]
-        shapes = [[cell.replace(".", "", 1).isdecimal() for cell in cells] for cells in whole if len(cells) == width]
+        shapes = [
+            [cell.replace(".", "", 1).isdecimal() for cell in cells]
+            for cells in whole
+            if len(cells) == width
+        ]
         swallowed = len(whole[0]) == width and any(shapes[0]) and shapes[0] in shapes[1:]
         if read > 1 and (cells is None or len(cells) != width or swallowed):
             read -= 1
@@ -86,7 +94,17 @@ def rows_by_csv(lines, width):
     return rows
 
 
-CELLS = ["chat", '27" screen', '"a, b"', '"two\nlines"', '"a ""b"""', "Zoë", '"x\r\ny,1\n\nz"', "", '""']
+CELLS = [
+    "chat",
+    '27" screen',
+    '"a, b"',
+    '"two\nlines"',
+    '"a ""b"""',
+    "Zoë",
+    '"x\r\ny,1\n\nz"',
+    "",
+    '""',
+]
 NAMED = HEAD + ",request_id"  # so that a row may come twice
 INSERTED = [
     '"',
@@ -134,7 +152,10 @@ def written(file, text, rng):
     data = text.encode(coding, "replace")
     if rng.randrange(5) == 0:  # two members, one after the other
         half = len(data) // 2
-        data, file = gzip.compress(data[:half]) + gzip.compress(data[half:]), file.with_name(file.name + ".gz")
+        data, file = (
+            gzip.compress(data[:half]) + gzip.compress(data[half:]),
+            file.with_name(file.name + ".gz"),
+        )
     file.write_bytes(data)
     return file, text.encode(coding, "replace").decode(coding)
 
@@ -147,7 +168,10 @@ def test_mutated_csv_logs_balance_with_pythons_csv(tmp_path):
         expected = {}
         for number in range(50):
             end = rng.choice(["\n", "\r\n", "\r"])
-            rows = [line(rng.choice(CELLS)) + f",r{rng.randrange(40)}" for _ in range(rng.randrange(1, 12))]
+            rows = [
+                line(rng.choice(CELLS)) + f",r{rng.randrange(40)}"
+                for _ in range(rng.randrange(1, 12))
+            ]
             text = changed(end.join([NAMED, *rows, ""]), rng, len(NAMED) + len(end))
             file, text = written(folder / f"{number}.csv", text, rng)
             lines = [text for text in io.StringIO(text, newline="") if text.rstrip("\r\n")]
@@ -158,12 +182,16 @@ def test_mutated_csv_logs_balance_with_pythons_csv(tmp_path):
             except csv.Error:
                 strays += 1
                 continue
-            if all(len(cells) == 6 and all(cell.count(",") < 5 for cell in cells) for cells in table):
+            if all(
+                len(cells) == 6 and all(cell.count(",") < 5 for cell in cells) for cells in table
+            ):
                 valid += 1
                 assert expected[str(file)] == len(table)
         files = tl.read_usage(folder).account.files.set_index("file")
         assert (files["problem"] == "").all()
-        assert (files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]).all()
+        assert (
+            files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]
+        ).all()
         assert files["rows_read"].to_dict() == expected
         read += files["rows_read"].sum()
     assert valid > runs(500) and strays > runs(500) and read > runs(5_000)  # both kinds were there
@@ -177,10 +205,17 @@ def test_mutated_json_logs_balance_with_the_decoder(tmp_path):
         folder.mkdir()
         expected = {}
         for number in range(50):
-            records = [record | {"request_id": f"r{rng.randrange(40)}", "user": rng.choice(CELLS)} for _ in range(12)]
+            records = [
+                record | {"request_id": f"r{rng.randrange(40)}", "user": rng.choice(CELLS)}
+                for _ in range(12)
+            ]
             end = rng.choice(["\n", "\r\n", "\r"])
-            first = end.join(map(json.dumps, records[:8])) + end  # whole, so that the format is known
-            more = end.join(json.dumps(rng.choice([one, [one, one]]), ensure_ascii=False) for one in records[8:])
+            first = (
+                end.join(map(json.dumps, records[:8])) + end
+            )  # whole, so that the format is known
+            more = end.join(
+                json.dumps(rng.choice([one, [one, one]]), ensure_ascii=False) for one in records[8:]
+            )
             text = changed(first + more, rng, len(first))
             file, text = written(folder / f"{number}.jsonl", text, rng)
             rows = 0
@@ -194,7 +229,9 @@ def test_mutated_json_logs_balance_with_the_decoder(tmp_path):
             expected[str(file)] = rows
         files = tl.read_usage(folder).account.files.set_index("file")
         assert (files["problem"] == "").all()
-        assert (files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]).all()
+        assert (
+            files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]
+        ).all()
         assert files["rows_read"].to_dict() == expected
         read += files["rows_read"].sum()
     assert broken > runs(1_000) and read > runs(50_000)
@@ -236,14 +273,20 @@ def test_a_packed_csv_that_ends_early(tmp_path, maintained):
     usage, cube = tl.read_usage(file), tl.build_cube(file, maintained)
     assert 4_000 < len(usage.requests) < 5_000
     assert usage.quarantine["reason"].tolist()[-1] == "packed file ends early"
-    assert cube.account.rows_priced == len(usage.requests) and cube.account.rows_read == counts(usage)[0]
+    assert (
+        cube.account.rows_priced == len(usage.requests)
+        and cube.account.rows_read == counts(usage)[0]
+    )
 
 
 def test_an_empty_file_in_a_folder_is_named(tmp_path):
     log(tmp_path, ["chat"])
     (tmp_path / "none.csv").touch()
     problems = tl.read_usage(tmp_path).account.files.set_index("file")["problem"]
-    assert problems[str(tmp_path / "none.csv")] == "the file is empty" and problems[str(tmp_path / "log.csv")] == ""
+    assert (
+        problems[str(tmp_path / "none.csv")] == "the file is empty"
+        and problems[str(tmp_path / "log.csv")] == ""
+    )
 
 
 @pytest.mark.parametrize("again", ["hard link", "link", "copy"])
@@ -251,17 +294,25 @@ def test_an_empty_file_in_a_folder_is_named(tmp_path):
 def test_a_file_with_two_names_counts_once_and_it_is_said(tmp_path, maintained, again, suffix):
     file, other = log(tmp_path, ["chat"] * 7), tmp_path / f"z-other{suffix}"
     if suffix == ".parquet":
-        pd.read_csv(file, parse_dates=["at"]).assign(at=pd.Timestamp("2026-11-01")).to_parquet(tmp_path / "log.parquet")
+        pd.read_csv(file, parse_dates=["at"]).assign(at=pd.Timestamp("2026-11-01")).to_parquet(
+            tmp_path / "log.parquet"
+        )
         file.unlink()
         file = tmp_path / "log.parquet"
-    {"hard link": os.link, "link": os.symlink, "copy": lambda a, b: other.write_bytes(file.read_bytes())}[again](file, other)
+    {
+        "hard link": os.link,
+        "link": os.symlink,
+        "copy": lambda a, b: other.write_bytes(file.read_bytes()),
+    }[again](file, other)
     usage, cube = tl.read_usage(tmp_path), tl.build_cube(tmp_path, maintained)
     assert counts(usage) == (14, 7, 0, 7)
     assert usage.account.files.set_index("file")["assumed"][str(other)] == (
         f"the same content as {file.name}, which counts once (7 rows)"
     )
     assert (cube.account.rows_read, cube.account.rows_priced) == (14, 7)
-    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [["a copy of another file, or a second name of it", 7]]
+    assert cube.account.set_aside[["reason", "rows"]].values.tolist() == [
+        ["a copy of another file, or a second name of it", 7]
+    ]
 
 
 MEASURED = """
@@ -276,7 +327,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 @pytest.mark.parametrize(
-    ("name", "before"), [("log.jsonl.gz", SPEND), ("log.csv.gz", HEAD + "\n" + line()), ("one.json.gz", "")]
+    ("name", "before"),
+    [("log.jsonl.gz", SPEND), ("log.csv.gz", HEAD + "\n" + line()), ("one.json.gz", "")],
 )
 def test_a_line_without_end_is_never_held(tmp_path, name, before):
     """300 MB on one line (3 GB in the long proof), packed to 1/1000 of it: memory stays below 1 GB."""
@@ -286,7 +338,9 @@ def test_a_line_without_end_is_never_held(tmp_path, name, before):
         for _ in range(runs(3_000)):
             packed.write(b"x" * 2**20)
         packed.write(b"\n" + before.splitlines()[-1].encode() if before else b"")
-    child = subprocess.run([sys.executable, "-c", MEASURED, file], capture_output=True, text=True, check=True)
+    child = subprocess.run(
+        [sys.executable, "-c", MEASURED, file], capture_output=True, text=True, check=True
+    )
     said, most = child.stdout.rsplit("\n", 2)[:2]
     if before:
         assert "2 kept" in said or "1 kept, 1 set aside, 1 duplicates" in said
@@ -299,7 +353,10 @@ def test_a_document_above_the_limit_is_refused(tmp_path):
     file = tmp_path / "report.json"
     file.write_text("[\n" + ('{"a": "' + "x" * 2**20 + '"},\n') * 66 + "{}]")
     file.write_text(file.read_text().replace('{"a"', '\n{\n"a"'))
-    with pytest.raises(ValueError, match=r"report\.json: a JSON document above the limit of 64 MiB; write it as JSON lines"):
+    with pytest.raises(
+        ValueError,
+        match=r"report\.json: a JSON document above the limit of 64 MiB; write it as JSON lines",
+    ):
         tl.read_usage(file)
 
 
@@ -323,7 +380,9 @@ def test_a_document_above_the_limit_is_refused(tmp_path):
 def test_a_named_pipe_is_refused_by_name(tmp_path, capsys, command):
     pipe = tmp_path / f"pipe{'.md' if command[0] == 'review' else '.csv'}"
     os.mkfifo(pipe)
-    rescue = threading.Timer(60, lambda: os.close(os.open(pipe, os.O_WRONLY)))  # lets go of whoever reads it, and fails below
+    rescue = threading.Timer(
+        60, lambda: os.close(os.open(pipe, os.O_WRONLY))
+    )  # lets go of whoever reads it, and fails below
     rescue.start()
     out = ["--out", str(tmp_path / "out")] if command[0] in ("quarter", "run") else []
     assert main([str(pipe) if word == "PIPE" else word for word in [*command, *out]]) == 2

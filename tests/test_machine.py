@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierlab.money import usd
+from tierlab.core.format import usd
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,9 @@ def test_a_run_started_with_blocked_and_ignored_signals_gets_them_back():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@given(st.integers(10, 99), st.integers(2, 6), st.integers(-3, 3))  # two digits are shown of each such amount
+@given(
+    st.integers(10, 99), st.integers(2, 6), st.integers(-3, 3)
+)  # two digits are shown of each such amount
 def test_money_in_the_middle_between_two_labels_does_not_hang_on_the_last_bit(number, places, bits):
     """Sums of the same dollars in another order differ in their last bits."""
     value = (number + 0.5) / 10**places

@@ -12,16 +12,27 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from tierlab import parameters, paths, report
+from tierlab.core import paths
+from tierlab.pages import parameters, run
 
 TINY = Path(__file__).parent / "data" / "tiny.ipynb"
-NOTEBOOKS = report.find_all()
+NOTEBOOKS = run.find_all()
 # One other value at least for every notebook; a small one where the default takes long.
 CHANGED = {
     "00_start_here": {"catalogue": "maintained", "requests_per_day": 250},
-    "01_pricing": {"input_tokens": 20_000, "cached_share": 0.0, "batch_share": 1.0, "today": "2026-10-20"},
+    "01_pricing": {
+        "input_tokens": 20_000,
+        "cached_share": 0.0,
+        "batch_share": 1.0,
+        "today": "2026-10-20",
+    },
     "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
-    "03_match_tasks_to_tiers": {"task": "agentic_tools", "provider": "google", "second_usd": 0.001, "later": "2026-10-20"},
+    "03_match_tasks_to_tiers": {
+        "task": "agentic_tools",
+        "provider": "google",
+        "second_usd": 0.001,
+        "later": "2026-10-20",
+    },
     "04_routing": {"prompts": 400, "error_cost_usd": 0.5, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
     "06_speed_and_limits": {
@@ -40,10 +51,23 @@ CHANGED = {
         "seed": 1,
     },
     "08_article_claims": {"section": "FAQ"},
-    "90_quarterly_report": {"budget_usd": 700.0, "as_of": "2026-10-01", "retire_days": 30, "seed": 1},
+    "90_quarterly_report": {
+        "budget_usd": 700.0,
+        "as_of": "2026-10-01",
+        "retire_days": 30,
+        "seed": 1,
+    },
 }
-IGNORED = ("nbval-ignore-output", "nbval-skip", "nbval-raises-exception", "raises-exception", "skip-execution")
-PRIVATE = re.compile(r"(?:/home/|/root/|/tmp/|/Users/|/work/|\b[A-Z]:\\)\S*|\bsk-[\w-]{16,}|\bAIza[\w-]{20,}")
+IGNORED = (
+    "nbval-ignore-output",
+    "nbval-skip",
+    "nbval-raises-exception",
+    "raises-exception",
+    "skip-execution",
+)
+PRIVATE = re.compile(
+    r"(?:/home/|/root/|/tmp/|/Users/|/work/|\b[A-Z]:\\)\S*|\bsk-[\w-]{16,}|\bAIza[\w-]{20,}"
+)
 
 
 @pytest.fixture(scope="module", params=[*NOTEBOOKS, TINY], ids=lambda path: path.stem)
@@ -77,7 +101,12 @@ class TestStructure:
             for o in c.outputs
             for k in o.get("data", {"": 0})
         ]
-        assert not [found for text in texts if not text.startswith('"iVBOR') for found in PRIVATE.findall(text)]
+        assert not [
+            found
+            for text in texts
+            if not text.startswith('"iVBOR')
+            for found in PRIVATE.findall(text)
+        ]
 
     def test_most_cells_are_compared(self, code):
         assert sum(not ignores(cell) for cell in code) >= 0.8 * len(code)
@@ -85,14 +114,20 @@ class TestStructure:
     def test_a_cell_that_is_not_compared_says_why(self, code):
         for cell in code:
             if ignores(cell):
-                assert re.search(r"^\s*#(?!\s*NBVAL_)\s*\S+ \S+ \S+", cell.source, re.M), cell.source
+                assert re.search(r"^\s*#(?!\s*NBVAL_)\s*\S+ \S+ \S+", cell.source, re.M), (
+                    cell.source
+                )
 
     def test_no_cell_ends_with_a_semicolon(self, code):
         assert not [cell.source for cell in code if cell.source.rstrip().endswith(";")]
 
     def test_logic_lives_in_the_module(self, code):
         nodes = [node for cell in code for node in ast.walk(ast.parse(cell.source))]
-        functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+        functions = [
+            node
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        ]
         assert not [node.name for node in functions if node.end_lineno - node.lineno >= 6]
 
     def test_one_cell_declares_the_parameters(self, notebook):
@@ -102,10 +137,14 @@ class TestStructure:
 
     def test_the_title_is_a_question(self, notebook):
         title = notebook.cells[0].source.splitlines()[0]
-        assert notebook.cells[0].cell_type == "markdown" and title.startswith("# ") and title.endswith("?")
+        assert (
+            notebook.cells[0].cell_type == "markdown"
+            and title.startswith("# ")
+            and title.endswith("?")
+        )
 
     def test_nothing_of_one_run_is_stored(self, notebook):
-        assert report.cleaned(copy.deepcopy(notebook)) == notebook
+        assert run.cleaned(copy.deepcopy(notebook)) == notebook
 
 
 class TestNbval:
@@ -114,7 +153,11 @@ class TestNbval:
     @staticmethod
     def nbval(path):
         (path.parent / "pytest.ini").write_text("[pytest]\n")
-        options = ["--nbval", "--nbval-current-env", f"--nbval-sanitize-with={Path(__file__).parent / 'nbval.cfg'}"]
+        options = [
+            "--nbval",
+            "--nbval-current-env",
+            f"--nbval-sanitize-with={Path(__file__).parent / 'nbval.cfg'}",
+        ]
         command = [
             sys.executable,
             "-m",
@@ -143,7 +186,7 @@ class TestNbval:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     out = tmp_path_factory.mktemp("changed")
-    report.run(NOTEBOOKS, parameters=CHANGED, out=out)
+    run.run(NOTEBOOKS, parameters=CHANGED, out=out)
     return out
 
 
@@ -156,12 +199,18 @@ class TestRuns:
         soup = BeautifulSoup((pages / f"{stem}.html").read_text("utf-8"), "html.parser")
         shown = soup.find(class_="changed").get_text()
         assert all(f"{name} = {value}" in shown for name, value in CHANGED[stem].items())
-        assert not [img for img in soup("img") if img["alt"].startswith(("No description", "the control at"))]
+        assert not [
+            img
+            for img in soup("img")
+            if img["alt"].startswith(("No description", "the control at"))
+        ]
         assert not soup.find(class_="output_stderr") and not soup.find(class_="output_error")
 
     def test_stored_outputs_and_figures_are_fresh(self):
-        assert report.refresh(check=True) == [], "run `make refresh`"
+        assert run.refresh(check=True) == [], "run `make refresh`"
 
 
 def test_the_tests_see_every_notebook():
-    assert {path.stem for path in paths.NOTEBOOKS.glob("*.ipynb")} == {path.stem for path in NOTEBOOKS}
+    assert {path.stem for path in paths.NOTEBOOKS.glob("*.ipynb")} == {
+        path.stem for path in NOTEBOOKS
+    }

@@ -11,20 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import tierlab as tl
-from tierlab.evaluation import paired_sample_size
-from tierlab.outcomes import (
-    as_tiers,
-    check_outcomes,
-    default_tasks,
-    load_outcomes,
-    outcome_account,
-    price_outcomes,
-    simulate_outcomes,
-)
-from tierlab.recorded import count_tokens
+from tierlab.evaluate.intervals import paired_sample_size
+from tierlab.routing.outcomes import check_outcomes, outcome_account, price_outcomes
+from tierlab.routing.simulated import default_tasks, simulate_outcomes
+from tierlab.routing.sources import as_tiers, count_tokens, load_outcomes
 
 published = pytest.mark.skipif(
-    "TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository"
+    "TIERLAB_DATA_DIR" not in os.environ,
+    reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository",
 )
 MIXTRAL = "mistralai/Mixtral-8x7B-Instruct-v0.1"
 ZEROEVAL = {  # accuracy in %, as ZeroEval publishes it
@@ -44,12 +38,20 @@ loaded = lru_cache(load_outcomes)
 
 def small(**columns):
     """Two prompts, two models."""
-    table = {"prompt_id": [1, 1, 2, 2], "model_id": ["a", "b"] * 2, "score": [0, 1, 1, 1], **columns}
+    table = {
+        "prompt_id": [1, 1, 2, 2],
+        "model_id": ["a", "b"] * 2,
+        "score": [0, 1, 1, 1],
+        **columns,
+    }
     return pd.DataFrame(table, index=[10, 11, 12, 13])
 
 
 def one_task(quality, **tiers):
-    return pd.DataFrame({"share": 1.0, "input_tokens": 500, "output_tokens": 300, **quality, **tiers}, index=["only"])
+    return pd.DataFrame(
+        {"share": 1.0, "input_tokens": 500, "output_tokens": 300, **quality, **tiers},
+        index=["only"],
+    )
 
 
 # --- simulation ---------------------------------------------------------------------------------------------
@@ -65,14 +67,20 @@ def test_simulated_quality_is_the_stated_one_per_task_and_tier():
     error = np.sqrt(stated * (1 - stated) / found["size"].reindex(stated.index))
     assert ((found["mean"].reindex(stated.index) - stated).abs() < 5 * error).all()
     share = table.groupby("task", observed=True).size() / len(table)
-    assert share.reindex(tasks.index).to_numpy() == pytest.approx(tasks["share"].to_numpy(), abs=0.005)
+    assert share.reindex(tasks.index).to_numpy() == pytest.approx(
+        tasks["share"].to_numpy(), abs=0.005
+    )
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.75])
 def test_simulated_errors_are_correlated_as_stated(correlation):
     """Both right has the probability of the bivariate normal with that correlation (scipy.stats.multivariate_normal)."""
     table = simulate_outcomes(
-        100_000, seed=2, tasks=one_task({"a": 0.7, "b": 0.9}), models={"a": "m-a", "b": "m-b"}, error_correlation=correlation
+        100_000,
+        seed=2,
+        tasks=one_task({"a": 0.7, "b": 0.9}),
+        models={"a": "m-a", "b": "m-b"},
+        error_correlation=correlation,
     )
     wide = table.pivot(index="prompt_id", columns="tier", values="score")
     cut = stats.norm.ppf([0.7, 0.9])
@@ -82,7 +90,9 @@ def test_simulated_errors_are_correlated_as_stated(correlation):
 
 def test_full_correlation_nests_the_tiers():
     """At correlation 1 a better tier is right wherever a worse one is."""
-    wide = simulate_outcomes(5000, seed=3, error_correlation=1.0).pivot(index="prompt_id", columns="tier", values="score")
+    wide = simulate_outcomes(5000, seed=3, error_correlation=1.0).pivot(
+        index="prompt_id", columns="tier", values="score"
+    )
     assert (wide["small"] <= wide["mid"]).all() and (wide["mid"] <= wide["flagship"]).all()
 
 
@@ -90,9 +100,13 @@ def test_the_router_signal_has_the_stated_skill():
     """Correlation of signal and difficulty, both put back on the normal scale, is signal_skill; 1 sees all."""
     for skill in (0.0, 0.4, 1.0):
         one = simulate_outcomes(50_000, seed=4, signal_skill=skill).drop_duplicates("prompt_id")
-        signal, difficulty = (stats.norm.ppf(one[c].clip(1e-12, 1 - 1e-12)) for c in ("router_signal", "difficulty"))
+        signal, difficulty = (
+            stats.norm.ppf(one[c].clip(1e-12, 1 - 1e-12)) for c in ("router_signal", "difficulty")
+        )
         assert np.corrcoef(signal, difficulty)[0, 1] == pytest.approx(skill, abs=0.02)
-    assert stats.kendalltau(one["score"].iloc[:2000], -one["difficulty"].iloc[:2000]).statistic > 0.2
+    assert (
+        stats.kendalltau(one["score"].iloc[:2000], -one["difficulty"].iloc[:2000]).statistic > 0.2
+    )
 
 
 def test_simulated_lengths_latency_and_cost_are_the_stated_ones():
@@ -108,16 +122,24 @@ def test_simulated_lengths_latency_and_cost_are_the_stated_ones():
         ttft_s=0.0,
         prices=article,
     )
-    by_tier = {tier: part.reset_index(drop=True) for tier, part in table.groupby("tier", observed=True)}
+    by_tier = {
+        tier: part.reset_index(drop=True) for tier, part in table.groupby("tier", observed=True)
+    }
     assert by_tier["small"]["uncached_input_tokens"].median() == pytest.approx(500, rel=0.02)
     assert by_tier["small"]["output_tokens"].median() == pytest.approx(600, rel=0.02)
     assert by_tier["flagship"]["output_tokens"].median() == pytest.approx(300, rel=0.02)
-    assert by_tier["small"]["end_to_end_s"].to_numpy() == pytest.approx(by_tier["small"]["output_tokens"].to_numpy() / 200)
+    assert by_tier["small"]["end_to_end_s"].to_numpy() == pytest.approx(
+        by_tier["small"]["output_tokens"].to_numpy() / 200
+    )
     for tier, (given_rate, written_rate) in {"small": (1, 5), "flagship": (5, 25)}.items():
         part = by_tier[tier]
-        expected = (part["uncached_input_tokens"] * given_rate + part["output_tokens"] * written_rate) / 1e6
+        expected = (
+            part["uncached_input_tokens"] * given_rate + part["output_tokens"] * written_rate
+        ) / 1e6
         assert part["cost_usd"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-12)
-    assert set(table["source"]) == {"simulated"} and table["cost_source"].iloc[0].startswith("article")
+    assert set(table["source"]) == {"simulated"} and table["cost_source"].iloc[0].startswith(
+        "article"
+    )
 
 
 def test_one_parameter_leaves_the_other_draws_alone():
@@ -131,7 +153,10 @@ def test_one_parameter_leaves_the_other_draws_alone():
 
 def test_failed_calls_score_and_cost_nothing():
     table = simulate_outcomes(
-        4000, seed=8, failure_rate={"small": 0.25, "mid": 0.0, "flagship": 0.0}, prices=tl.load_prices("article")
+        4000,
+        seed=8,
+        failure_rate={"small": 0.25, "mid": 0.0, "flagship": 0.0},
+        prices=tl.load_prices("article"),
     )
     failed = table[table["status"] == "error"]
     assert set(failed["tier"]) == {"small"} and len(failed) == pytest.approx(1000, abs=140)
@@ -139,7 +164,14 @@ def test_failed_calls_score_and_cost_nothing():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 60), st.integers(1, 4), st.integers(0, 2**31), st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
+@given(
+    st.integers(1, 60),
+    st.integers(1, 4),
+    st.integers(0, 2**31),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(-1, 1),
+)
 def test_any_simulation_is_a_sound_outcomes_table(n, k, seed, correlation, skill, length):
     quality = {f"t{i}": 0.5 + 0.1 * i for i in range(k)}
     table = simulate_outcomes(
@@ -152,7 +184,11 @@ def test_any_simulation_is_a_sound_outcomes_table(n, k, seed, correlation, skill
         length_correlation=length,
     )
     assert len(check_outcomes(table)) == n * k
-    assert table[["difficulty", "router_signal", "score"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+    assert (
+        table[["difficulty", "router_signal", "score"]]
+        .apply(lambda column: column.between(0, 1))
+        .all(axis=None)
+    )
     assert table["cost_usd"].isna().all() and (table["flags"] == "no_price").all()
     assert table.groupby("prompt_id")["uncached_input_tokens"].nunique().eq(1).all()
 
@@ -165,7 +201,10 @@ def test_any_simulation_is_a_sound_outcomes_table(n, k, seed, correlation, skill
         ({"failure_rate": 1.1}, "failure_rate of 'small' is 1.1"),
         ({"users": 0}, "users=0"),
         ({"tasks": default_tasks().assign(share=0.2)}, "add up to 1"),
-        ({"tasks": default_tasks().assign(small=1.2)}, "quality of 'small' in task 'intent_classification' is"),
+        (
+            {"tasks": default_tasks().assign(small=1.2)},
+            "quality of 'small' in task 'intent_classification' is",
+        ),
         ({"models": {"tiny": "x"}}, "no column 'tiny'"),
     ],
 )
@@ -180,15 +219,27 @@ def test_a_simulation_that_makes_no_sense_is_refused(options, said):
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (small(score=[0, 1, 1, 1.2]), "score outside 0-1 in 1 rows; first row 13, column 'score': 1.2"),
+        (
+            small(score=[0, 1, 1, 1.2]),
+            "score outside 0-1 in 1 rows; first row 13, column 'score': 1.2",
+        ),
         (small(score=[0, np.nan, 1, 1]), "missing score.*in 1 rows; first row 11"),
-        (small(score=[0, "right", 1, 1]), "a score that is no number in 1 rows; first row 11, column 'score': 'right'"),
+        (
+            small(score=[0, "right", 1, 1]),
+            "a score that is no number in 1 rows; first row 11, column 'score': 'right'",
+        ),
         (small(prompt_id=[1, 1, 1, 2]), r"1 pairs.*prompt 1 with model 'a', rows \[10, 12\]"),
         (small().iloc[:3], "1 of 2 prompts lack.*prompt 2 has none of 'b'"),
         (small(model_id=["a", None, "a", "b"]), "a missing model in 1 rows; first row 11"),
         (small(prompt_id=[1, 1, None, 2]), "a missing prompt in 1 rows; first row 12"),
-        (small(cost_usd=[0.1, -0.1, 0.1, 0.1]), "negative or infinite value in 1 rows; first row 11, column 'cost_usd'"),
-        (small().rename(columns={"score": "scores"}), "unknown column 'scores'; did you mean 'score'"),
+        (
+            small(cost_usd=[0.1, -0.1, 0.1, 0.1]),
+            "negative or infinite value in 1 rows; first row 11, column 'cost_usd'",
+        ),
+        (
+            small().rename(columns={"score": "scores"}),
+            "unknown column 'scores'; did you mean 'score'",
+        ),
         (small(end_to_end=1.0), "did you mean 'end_to_end_s'"),
         (small().drop(columns="model_id"), "column 'model_id' is missing"),
         (small().iloc[:0], "no rows"),
@@ -215,9 +266,9 @@ def test_own_columns_and_booleans_are_welcome():
 def test_check_accepts_complete_tables_and_nothing_else(pairs):
     """Against pandas: a table passes exactly when no pair repeats and the pivot has no gap."""
     table = pd.DataFrame(pairs, columns=["prompt_id", "model_id"]).assign(score=1.0)
-    sound = not table.duplicated(["prompt_id", "model_id"]).any() and not pd.crosstab(table["prompt_id"], table["model_id"]).eq(
-        0
-    ).any(axis=None)
+    sound = not table.duplicated(["prompt_id", "model_id"]).any() and not pd.crosstab(
+        table["prompt_id"], table["model_id"]
+    ).eq(0).any(axis=None)
     if sound:
         assert len(check_outcomes(table)) == len(table)
     else:
@@ -234,7 +285,9 @@ def test_costs_from_the_catalogue_and_from_given_rates(maintained):
         output_tokens=300,
     )
     priced = price_outcomes(table, maintained, usd_per_mtok={"own": (0.6, 1.2)})
-    assert priced["cost_usd"].tolist() == pytest.approx([0.002, 0.00066, np.nan, 0.00066], nan_ok=True)
+    assert priced["cost_usd"].tolist() == pytest.approx(
+        [0.002, 0.00066, np.nan, 0.00066], nan_ok=True
+    )
     assert priced["flags"].tolist() == ["", "", "no_price", ""]
     assert priced["cost_source"].tolist()[1:3] == [
         "given: 0.6 / 1.2 USD per million tokens",
@@ -278,23 +331,33 @@ def test_a_file_comes_back_as_it_was(tmp_path):
     table.to_csv(tmp_path / "own.csv", index=False)
     read = load_outcomes(tmp_path / "own.csv")
     assert read[["prompt_id", "model_id", "score", "cost_usd"]].equals(
-        table.astype({"score": float})[["prompt_id", "model_id", "score", "cost_usd"]].reset_index(drop=True)
+        table.astype({"score": float})[["prompt_id", "model_id", "score", "cost_usd"]].reset_index(
+            drop=True
+        )
     )
     assert read["at"].iloc[0] == pd.Timestamp("2026-05-01 10:00")
-    assert read[["source", "provenance", "cost_source"]].iloc[0].tolist() == ["recorded", "own.csv", "the file"]
+    assert read[["source", "provenance", "cost_source"]].iloc[0].tolist() == [
+        "recorded",
+        "own.csv",
+        "the file",
+    ]
     read.to_parquet(tmp_path / "own.parquet")
     again = load_outcomes(tmp_path / "own.parquet")
-    assert again["cost_usd"].tolist() == read["cost_usd"].tolist() and set(again["provenance"]) == {"own.csv"}
+    assert again["cost_usd"].tolist() == read["cost_usd"].tolist() and set(again["provenance"]) == {
+        "own.csv"
+    }
 
 
 def test_a_file_without_costs_is_flagged_or_priced(tmp_path, maintained):
     small().to_csv(tmp_path / "bare.csv", index=False)
     bare = load_outcomes(tmp_path / "bare.csv")
     assert bare["cost_usd"].isna().all() and set(bare["flags"]) == {"no_price"}
-    small(model_id=["gpt-4o", "gpt-4o-mini"] * 2, uncached_input_tokens=10**6, output_tokens=0).to_csv(
-        tmp_path / "t.csv", index=False
-    )
-    assert load_outcomes(tmp_path / "t.csv", prices=maintained)["cost_usd"].tolist() == pytest.approx([2.5, 0.15, 2.5, 0.15])
+    small(
+        model_id=["gpt-4o", "gpt-4o-mini"] * 2, uncached_input_tokens=10**6, output_tokens=0
+    ).to_csv(tmp_path / "t.csv", index=False)
+    assert load_outcomes(tmp_path / "t.csv", prices=maintained)[
+        "cost_usd"
+    ].tolist() == pytest.approx([2.5, 0.15, 2.5, 0.15])
     with pytest.raises(ValueError, match=r"bare.csv: column 'uncached_input_tokens' is missing"):
         load_outcomes(tmp_path / "bare.csv", prices=maintained)
 
@@ -303,8 +366,14 @@ def test_a_file_without_costs_is_flagged_or_priced(tmp_path, maintained):
     ("columns", "said"),
     [
         ({"score": [0, 1, 7, 1]}, r"own.csv: a score outside 0-1 in 1 rows; first row 4"),
-        ({"cost_usd": [0.1, None, 0.1, None]}, r"own.csv: a cost is missing in 2 rows, first row 3"),
-        ({"source": ["recorded", "measurd", "recorded", "recorded"]}, r"row 3, column 'source'.*did you mean 'measured'"),
+        (
+            {"cost_usd": [0.1, None, 0.1, None]},
+            r"own.csv: a cost is missing in 2 rows, first row 3",
+        ),
+        (
+            {"source": ["recorded", "measurd", "recorded", "recorded"]},
+            r"row 3, column 'source'.*did you mean 'measured'",
+        ),
         ({"at": ["2026-01-01", "soon", "2026-01-01", "2026-01-01"]}, r"row 3, column 'at': 'soon'"),
     ],
 )
@@ -315,7 +384,9 @@ def test_wrong_files_name_file_and_row(tmp_path, columns, said):
 
 
 def test_unknown_names_and_unreadable_files(tmp_path):
-    with pytest.raises(ValueError, match="unknown data set 'routellm_gsm'; did you mean 'routellm_gsm8k'"):
+    with pytest.raises(
+        ValueError, match="unknown data set 'routellm_gsm'; did you mean 'routellm_gsm8k'"
+    ):
         load_outcomes("routellm_gsm")
     (tmp_path / "broken.parquet").write_text("no")
     with pytest.raises(ValueError, match=r"broken.parquet: cannot be read"):
@@ -344,10 +415,14 @@ def test_routellm_gsm8k_has_the_published_accuracies(maintained):
     """Without the 12 contaminated prompts 1,307 are left: weak 63.7337%, strong 85.7689%."""
     table = price_outcomes(loaded("routellm_gsm8k"), maintained)
     account = outcome_account(table)
-    assert (100 * account["score"]).to_dict() == pytest.approx({MIXTRAL: 63.7337, "gpt-4-1106-preview": 85.7689}, abs=5e-5)
+    assert (100 * account["score"]).to_dict() == pytest.approx(
+        {MIXTRAL: 63.7337, "gpt-4-1106-preview": 85.7689}, abs=5e-5
+    )
     assert account["prompts"].tolist() == [1307, 1307]
     assert "12 of 1,319 prompts left out as contaminated" in account["provenance"].iloc[0]
-    assert account.loc[MIXTRAL, "without_cost"] == 1307 and np.isnan(account.loc[MIXTRAL, "usd_per_1000"])
+    assert account.loc[MIXTRAL, "without_cost"] == 1307 and np.isnan(
+        account.loc[MIXTRAL, "usd_per_1000"]
+    )
     assert table["tokenizer"].iloc[0] == "o200k_base, taken for every model (an assumption)"
     assert len(load_outcomes("routellm_gsm8k", contaminated=True)) == 2 * 1319
 
@@ -355,14 +430,23 @@ def test_routellm_gsm8k_has_the_published_accuracies(maintained):
 @published
 def test_routellm_mmlu_is_keyed_by_subject_and_row(maintained):
     """14,037 prompts after decontamination; a random 80/20 router loses 10.0 points (claims C076)."""
-    table = load_outcomes("routellm_mmlu", prices=maintained, usd_per_mtok={MIXTRAL: (0.6, 0.6)}, assumed_output_tokens=5)
+    table = load_outcomes(
+        "routellm_mmlu",
+        prices=maintained,
+        usd_per_mtok={MIXTRAL: (0.6, 0.6)},
+        assumed_output_tokens=5,
+    )
     account = outcome_account(table)
     assert account["prompts"].tolist() == [14_037, 14_037] and table["task"].nunique() == 57
-    assert 80 * (account["score"].iloc[1] - account["score"].iloc[0]) == pytest.approx(10.0, abs=0.05)
+    assert 80 * (account["score"].iloc[1] - account["score"].iloc[0]) == pytest.approx(
+        10.0, abs=0.05
+    )
     assert table["prompt_id"].iloc[0] == "abstract_algebra-0"
     assert table.drop_duplicates("prompt_id")["prompt"].duplicated().any()
     assert "5 output tokens taken for every answer" in account["provenance"].iloc[0]
-    assert (table["output_tokens"] == 5).all() and table["flags"].astype(str).str.contains("assumed_output_tokens").all()
+    assert (table["output_tokens"] == 5).all() and table["flags"].astype(str).str.contains(
+        "assumed_output_tokens"
+    ).all()
     assert account["without_cost"].tolist() == [0, 0]
 
 
@@ -391,17 +475,26 @@ def test_neighbouring_tiers_need_far_more_than_100_examples():
 def test_routerarena_costs_are_tokens_times_list_price(maintained):
     """The file's own costs equal its token counts at 0.25 / 1.25 and 0.10 / 0.40 USD per million, and ours equal both."""
     table = loaded("routerarena")
-    rates = table["model_id"].astype(str).map({"claude-3-haiku-20240307": (0.25, 1.25), "gemini-2.0-flash-001": (0.10, 0.40)})
-    expected = (table["uncached_input_tokens"] * rates.str[0] + table["output_tokens"] * rates.str[1]) / 1e6
+    rates = (
+        table["model_id"]
+        .astype(str)
+        .map({"claude-3-haiku-20240307": (0.25, 1.25), "gemini-2.0-flash-001": (0.10, 0.40)})
+    )
+    expected = (
+        table["uncached_input_tokens"] * rates.str[0] + table["output_tokens"] * rates.str[1]
+    ) / 1e6
     assert table["cost_usd"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-9)
     ours = load_outcomes("routerarena", prices=maintained)
     assert ours["cost_usd"].to_numpy() == pytest.approx(table["cost_usd"].to_numpy(), rel=1e-9)
     account = outcome_account(table)
-    assert account["prompts"].tolist() == [809, 809] and account["flags"].tolist() == ["score_clipped 1", ""]
-    assert set(table["tokenizer"]) == {"the provider's own count"}
-    assert table.loc[table["flags"] == "score_clipped", ["prompt_id", "score"]].to_numpy().tolist() == [
-        ["NarrativeQA_4102", 0.0]
+    assert account["prompts"].tolist() == [809, 809] and account["flags"].tolist() == [
+        "score_clipped 1",
+        "",
     ]
+    assert set(table["tokenizer"]) == {"the provider's own count"}
+    assert table.loc[
+        table["flags"] == "score_clipped", ["prompt_id", "score"]
+    ].to_numpy().tolist() == [["NarrativeQA_4102", 0.0]]
 
 
 @published
@@ -409,7 +502,9 @@ def test_every_public_set_is_a_sound_priced_table(maintained):
     for name in ("routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"):
         table = loaded(name)
         table = price_outcomes(
-            table, maintained, usd_per_mtok={MIXTRAL: (0.6, 0.6)} if MIXTRAL in set(table["model_id"]) else None
+            table,
+            maintained,
+            usd_per_mtok={MIXTRAL: (0.6, 0.6)} if MIXTRAL in set(table["model_id"]) else None,
         )
         assert table["cost_usd"].gt(0).all() and set(table["source"]) == {"recorded"}
         assert (table["prompt_chars"] == table["prompt"].str.len()).all()
@@ -421,14 +516,25 @@ def test_the_stated_error_of_the_tokenizer_holds():
     table = loaded("routerarena")
     ratio = table["uncached_input_tokens"] / count_tokens(table["prompt"])
     medians = ratio.groupby(table["model_id"], observed=True).median()
-    assert medians.to_dict() == pytest.approx({"claude-3-haiku-20240307": 1.165, "gemini-2.0-flash-001": 0.938}, abs=0.005)
+    assert medians.to_dict() == pytest.approx(
+        {"claude-3-haiku-20240307": 1.165, "gemini-2.0-flash-001": 0.938}, abs=0.005
+    )
 
 
 def test_models_without_tiers_are_ranked_by_their_cost():
-    table = pd.DataFrame({"prompt_id": [1] * 4, "model_id": list("abcd"), "score": 1.0, "cost_usd": [0.3, 0.1, 0.2, 0.4]})
+    table = pd.DataFrame(
+        {
+            "prompt_id": [1] * 4,
+            "model_id": list("abcd"),
+            "score": 1.0,
+            "cost_usd": [0.3, 0.1, 0.2, 0.4],
+        }
+    )
     named = as_tiers(table).set_index("tier")["model_id"]
     assert named[["small", "mid", "flagship"]].tolist() == ["b", "a", "d"]
-    unknown = as_tiers(table.assign(cost_usd=np.nan, score=[0.3, 0.1, 0.2, 0.4])).set_index("tier")["model_id"]
+    unknown = as_tiers(table.assign(cost_usd=np.nan, score=[0.3, 0.1, 0.2, 0.4])).set_index("tier")[
+        "model_id"
+    ]
     assert unknown["small"] == "b"
     with pytest.raises(ValueError, match="at least two models"):
         as_tiers(table.iloc[:1])

@@ -8,9 +8,14 @@ import pytest
 from scipy import special, stats
 
 from tests.test_intervals import tango_score
-from tierlab.evaluation import paired_sample_size
-from tierlab.planning import achievable_margin, interval_half_width, noninferiority_power, required_examples
-from tierlab.sequential import betting_evidence, sequential_test
+from tierlab.evaluate.compare import betting_evidence, sequential_test
+from tierlab.evaluate.intervals import paired_sample_size
+from tierlab.evaluate.planning import (
+    achievable_margin,
+    interval_half_width,
+    noninferiority_power,
+    required_examples,
+)
 
 
 def enumerated(n, margin, discordant, decides, difference=0.0):
@@ -20,7 +25,9 @@ def enumerated(n, margin, discordant, decides, difference=0.0):
         for losses in range(n + 1 - wins):
             if abs(wins + losses - n * discordant) < 8 * math.sqrt(n * discordant):
                 gain, loss = (discordant + difference) / 2, (discordant - difference) / 2
-                weight = stats.multinomial.pmf([wins, losses, n - wins - losses], n, [gain, loss, 1 - discordant])
+                weight = stats.multinomial.pmf(
+                    [wins, losses, n - wins - losses], n, [gain, loss, 1 - discordant]
+                )
                 total += weight * decides(wins, losses, n, margin)
     return total
 
@@ -32,7 +39,11 @@ def by_score(wins, losses, n, margin):
 def by_paired_t(wins, losses, n, margin):
     mean = (wins - losses) / n
     sd = math.sqrt(((wins + losses) / n - mean**2) * n / (n - 1))
-    return mean > -margin if sd == 0 else (mean + margin) / (sd / math.sqrt(n)) > stats.t.ppf(0.95, n - 1)
+    return (
+        mean > -margin
+        if sd == 0
+        else (mean + margin) / (sd / math.sqrt(n)) > stats.t.ppf(0.95, n - 1)
+    )
 
 
 @pytest.mark.parametrize(("n", "margin", "t_power"), [(50, 0.05, 0.33), (80, 0.05, 0.41), (100, 0.05, 0.48), (50, 0.1, 0.73), (80, 0.1, 0.88)])  # fmt: skip
@@ -49,17 +60,24 @@ def test_wrong_decisions_at_the_margin(n):
     """At a true difference of -margin: the score test near 5%, the paired t test up to 7.7%."""
     for discordant in (0.15, 0.2, 0.3):
         assert noninferiority_power(n, 0.1, discordant=discordant, difference=-0.1) <= 0.05
-    assert noninferiority_power(n, 0.1, discordant=0.1, difference=-0.1) <= 0.058  # every disagreement is a loss
+    assert (
+        noninferiority_power(n, 0.1, discordant=0.1, difference=-0.1) <= 0.058
+    )  # every disagreement is a loss
     assert 0.06 < enumerated(n, 0.1, 0.15, by_paired_t, difference=-0.1 + 1e-12) < 0.08
 
 
 @pytest.mark.parametrize(
-    ("margin", "discordant", "difference"), [(0.05, 0.1, 0.0), (0.1, 0.1, 0.0), (0.05, 0.04, 0.0), (0.1, 0.2, -0.03)]
+    ("margin", "discordant", "difference"),
+    [(0.05, 0.1, 0.0), (0.1, 0.1, 0.0), (0.05, 0.04, 0.0), (0.1, 0.2, -0.03)],
 )
 def test_required_examples_deliver_the_power(margin, discordant, difference):
     n = required_examples(margin=margin, discordant=discordant, difference=difference)
-    assert 0.79 < noninferiority_power(n, margin, discordant=discordant, difference=difference) < 0.85
-    assert achievable_margin(n, discordant=discordant, difference=difference) == pytest.approx(margin, abs=0.001)
+    assert (
+        0.79 < noninferiority_power(n, margin, discordant=discordant, difference=difference) < 0.85
+    )
+    assert achievable_margin(n, discordant=discordant, difference=difference) == pytest.approx(
+        margin, abs=0.001
+    )
     assert achievable_margin(n // 2, discordant=discordant, difference=difference) > margin
 
 
@@ -73,7 +91,11 @@ def test_required_examples_without_disagreement_is_wilsons_zero_of_n():
 def test_required_examples_for_other_scores_and_for_a_difference():
     z = stats.norm.ppf(0.95) + stats.norm.ppf(0.8)
     assert required_examples(margin=0.05, sd=0.2) == math.ceil((z * 0.2 / 0.05) ** 2) == 99
-    assert required_examples(difference=0.05, discordant=0.15) == paired_sample_size(0.05, discordant=0.15) == 469
+    assert (
+        required_examples(difference=0.05, discordant=0.15)
+        == paired_sample_size(0.05, discordant=0.15)
+        == 469
+    )
     assert achievable_margin(99, sd=0.2) == pytest.approx(z * 0.2 / math.sqrt(99), rel=0.01)
     assert math.isnan(achievable_margin(1, sd=0.9))
 
@@ -94,8 +116,14 @@ def test_half_widths():
         (lambda: required_examples(margin=5, discordant=0.1), "margin=5"),
         (lambda: required_examples(margin=0.05), "give one of"),
         (lambda: required_examples(margin=0.05, sd=0.0), "sd=0.0"),
-        (lambda: required_examples(margin=0.05, discordant=0.01, difference=0.02), "discordant=0.01"),
-        (lambda: required_examples(margin=0.05, discordant=0.1, difference=-0.05), "cannot be shown"),
+        (
+            lambda: required_examples(margin=0.05, discordant=0.01, difference=0.02),
+            "discordant=0.01",
+        ),
+        (
+            lambda: required_examples(margin=0.05, discordant=0.1, difference=-0.05),
+            "cannot be shown",
+        ),
         (lambda: achievable_margin(0, discordant=0.1), "n=0"),
         (lambda: interval_half_width(50), "give one of"),
         (lambda: interval_half_width(50, rate=80), "rate=80"),
@@ -137,7 +165,9 @@ def test_looking_often_for_not_worse_keeps_its_level(kind):
     """At a true difference of exactly the margin both findings are wrong; each at most 5% of the time."""
     rng = np.random.default_rng(3)
     gain = 0.05 if kind == "right or wrong" else 0.0
-    d = rng.choice([1, 0, -1], p=[gain, 0.85 - gain, 0.15] if gain else [0, 0.8, 0.2], size=(4000, 200)).astype(float)
+    d = rng.choice(
+        [1, 0, -1], p=[gain, 0.85 - gain, 0.15] if gain else [0, 0.8, 0.2], size=(4000, 200)
+    ).astype(float)
     d *= rng.random(d.shape) if kind == "graded" else 1
     for evidence in betting_evidence(d, margin=0.1).values():
         assert (evidence.max(axis=1) >= 20).mean() <= 0.05
@@ -146,7 +176,9 @@ def test_looking_often_for_not_worse_keeps_its_level(kind):
 def test_looking_finds_what_is_there():
     """Equal models, margin of 15 points: most of 500 runs of 200 examples end with "not worse", none with "worse"."""
     d = np.random.default_rng(4).choice([1, 0, -1], p=[0.05, 0.9, 0.05], size=(500, 200))
-    found = {name: (e.max(axis=1) >= 20).mean() for name, e in betting_evidence(d, margin=0.15).items()}
+    found = {
+        name: (e.max(axis=1) >= 20).mean() for name, e in betting_evidence(d, margin=0.15).items()
+    }
     assert found["not worse"] > 0.8 and found["worse"] < 0.05
 
 
@@ -154,23 +186,35 @@ def table(differences, **columns):
     n = len(differences)
     rows = {"prompt_id": [*range(n)] * 2, "model_id": ["small"] * n + ["flagship"] * n}
     scores = [0.5 + d / 2 for d in differences] + [0.5 - d / 2 for d in differences]
-    return pd.DataFrame(rows | {"score": scores} | {name: [*values] * 2 for name, values in columns.items()})
+    return pd.DataFrame(
+        rows | {"score": scores} | {name: [*values] * 2 for name, values in columns.items()}
+    )
 
 
 def test_sequential_test_goes_by_the_tables_order_and_its_groups():
     d = np.random.default_rng(5).choice([1.0, 0.0, -1.0], size=24)
     steps = sequential_test(table(d), candidate="small", reference="flagship", margin=0.1)
-    assert steps["evidence_worse"].tolist() == pytest.approx(betting_evidence(d, margin=0.1)["worse"].tolist())
+    assert steps["evidence_worse"].tolist() == pytest.approx(
+        betting_evidence(d, margin=0.1)["worse"].tolist()
+    )
     assert steps["difference"].iloc[-1] == pytest.approx(d.mean())
-    grouped = sequential_test(table(d, group=np.repeat(range(8), 3)), candidate="small", reference="flagship")
-    assert grouped["evidence"].tolist() == pytest.approx(betting_evidence(d.reshape(8, 3).mean(axis=1))["different"].tolist())
+    grouped = sequential_test(
+        table(d, group=np.repeat(range(8), 3)), candidate="small", reference="flagship"
+    )
+    assert grouped["evidence"].tolist() == pytest.approx(
+        betting_evidence(d.reshape(8, 3).mean(axis=1))["different"].tolist()
+    )
 
 
 def test_a_finding_stays():
-    steps = sequential_test(table([-1.0] * 15 + [1.0] * 60), candidate="small", reference="flagship", margin=0.1)
+    steps = sequential_test(
+        table([-1.0] * 15 + [1.0] * 60), candidate="small", reference="flagship", margin=0.1
+    )
     assert steps["evidence_worse"].iloc[-1] < 20 < steps["evidence_not_worse"].iloc[-1]
     first = int((steps["evidence_worse"] >= 20).idxmax())
-    assert (steps["finding"][: first - 1] == "cannot tell").all() and (steps["finding"][first - 1 :] == "worse").all()
+    assert (steps["finding"][: first - 1] == "cannot tell").all() and (
+        steps["finding"][first - 1 :] == "worse"
+    ).all()
 
 
 def test_sequential_test_names_the_nearest_model():

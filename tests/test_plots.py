@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tierlab import paths, plots, style
+from tierlab.article import figures as article_figures
+from tierlab.core import finding, format, paths, style
+from tierlab.prices import figures as prices_figures
+from tierlab.scaling import figures as scaling_figures
 
 # The article's lineup: provider, tier, model, USD per million tokens in and out.
 ARTICLE = [
@@ -27,17 +30,26 @@ ARTICLE = [
     ("google", "mid", "gemini-3.5-flash", 0.30, 2.50),
     ("google", "flagship", "gemini-3.1-pro-preview", 2.00, 12.00),
 ]
-TIER_LOOKS = {"small": ("#0173B2", "o", "-"), "mid": ("#DE8F05", "s", "--"), "flagship": ("#D55E00", "^", "-.")}
+TIER_LOOKS = {
+    "small": ("#0173B2", "o", "-"),
+    "mid": ("#DE8F05", "s", "--"),
+    "flagship": ("#D55E00", "^", "-."),
+}
 
 
 def models():
-    return pd.DataFrame(ARTICLE, columns=["provider", "tier", "model_id", "uncached_input", "output"])
+    return pd.DataFrame(
+        ARTICLE, columns=["provider", "tier", "model_id", "uncached_input", "output"]
+    )
 
 
 def price_rows():
     rows = models().assign(context_above=0, approximate=lambda t: t["model_id"] == "gpt-5.5")
     pro = rows[rows["model_id"] == "gemini-3.1-pro-preview"]
-    return pd.concat([rows, pro.assign(context_above=200_000, uncached_input=4.0, output=18.0)], ignore_index=True)
+    return pd.concat(
+        [rows, pro.assign(context_above=200_000, uncached_input=4.0, output=18.0)],
+        ignore_index=True,
+    )
 
 
 def daily():
@@ -45,16 +57,22 @@ def daily():
     table = models()
     cost = 500 * table["uncached_input"] + 300 * table["output"]
     rough = table["model_id"] == "gpt-5.5"
-    table = table.assign(cost_usd=cost, low=cost.where(~rough, cost * 0.9), high=cost.where(~rough, cost * 1.1))
+    table = table.assign(
+        cost_usd=cost, low=cost.where(~rough, cost * 0.9), high=cost.where(~rough, cost * 1.1)
+    )
     return table.assign(
-        interval=np.where(rough, "price a tenth either way", ""), flags=np.where(rough, "approximate_price", "")
+        interval=np.where(rough, "price a tenth either way", ""),
+        flags=np.where(rough, "approximate_price", ""),
     )
 
 
 def by_bucket():
     table = models()
     shares = {"uncached_input_usd": 100, "cache_read_usd": 20, "cache_write_usd": 250}
-    return table.assign(**{name: n * table["uncached_input"] for name, n in shares.items()}, output_usd=300 * table["output"])
+    return table.assign(
+        **{name: n * table["uncached_input"] for name, n in shares.items()},
+        output_usd=300 * table["output"],
+    )
 
 
 def curve():
@@ -80,7 +98,9 @@ def calendar():
     lineup = [("anthropic", "flagship", "claude-opus-5-5", 8000), ("google", "flagship", "gemini-4-argon", 4000),
               ("google", "mid", "gemini-3.8-flash", 1500), ("openai", "mid", "gpt-6.1-terra", 2000)]  # fmt: skip
     days = pd.DataFrame({"on": pd.date_range("2026-11-01", "2027-02-01")})
-    table = pd.DataFrame(lineup, columns=["provider", "tier", "model_id", "cost_usd"]).merge(days, how="cross")
+    table = pd.DataFrame(lineup, columns=["provider", "tier", "model_id", "cost_usd"]).merge(
+        days, how="cross"
+    )
     table["change"] = ""
     for model_id, on in (("gemini-4-argon", "2026-12-01"), ("gemini-3.8-flash", "2027-01-01")):
         this = table["model_id"] == model_id
@@ -99,7 +119,9 @@ def changes():
         ("2026-12-01", "gemini-4-argon", "rate", "output", 0, 10.0, 20.0),
         ("2026-12-01", "gemini-4-argon", "rate", "uncached_input", 0, 2.0, 4.0),
     ]
-    return pd.DataFrame(rows, columns=["on", "model_id", "kind", "rate", "context_above", "before", "after"])
+    return pd.DataFrame(
+        rows, columns=["on", "model_id", "kind", "rate", "context_above", "before", "after"]
+    )
 
 
 def write_multiples():
@@ -129,24 +151,30 @@ def trace():
 
 WINDOWS = pd.Series({"gpt-4o": 128_000, "gpt-4o-mini": 128_000, "claude-haiku-4-5": 200_000, "claude-opus-4-8": 1_000_000,
                      "gpt-5.5": 1_050_000, "gemini-3.5-flash": 1_048_576})  # fmt: skip
-HITS = pd.DataFrame({"ttl_s": [10, 60, 300, 3600, np.inf], "cache_hit_rate": [0.02, 0.1, 0.22, 0.368, 0.374]})
+HITS = pd.DataFrame(
+    {"ttl_s": [10, 60, 300, 3600, np.inf], "cache_hit_rate": [0.02, 0.1, 0.22, 0.368, 0.374]}
+)
 CLAIMS = pd.DataFrame({
     "section": ["Why It Matters"] * 3 + ["FAQ"] * 2,
     "verdict": ["supported", "contradicted", "supported", "not checkable", "contradicted"],
 })  # fmt: skip
 FIGURES = {
-    "lineup": lambda: plots.lineup(price_rows()),
-    "cost_bars": lambda: plots.cost_bars(daily()),
-    "cost_by_bucket": lambda: plots.cost_by_bucket(by_bucket()),
-    "cost_curve": lambda: plots.cost_curve(curve(), over="requests_per_day"),
-    "cost_curve_one": lambda: plots.cost_curve(curve(), over="requests_per_day", ax=plt.subplots()[1]),
-    "cost_curve_window": lambda: plots.cost_curve(curve_to_window(), over="input_tokens", log="xy"),
-    "calendar": lambda: plots.calendar(calendar()),
-    "price_changes": lambda: plots.price_changes(changes(), as_of="2026-11-23"),
-    "break_even": lambda: plots.break_even(write_multiples()),
-    "trace_lengths": lambda: plots.trace_lengths(trace(), windows=WINDOWS),
-    "cache_hit_curve": lambda: plots.cache_hit_curve(HITS),
-    "verdicts": lambda: plots.verdicts(CLAIMS),
+    "lineup": lambda: prices_figures.lineup(price_rows()),
+    "cost_bars": lambda: prices_figures.cost_bars(daily()),
+    "cost_by_bucket": lambda: prices_figures.cost_by_bucket(by_bucket()),
+    "cost_curve": lambda: scaling_figures.cost_curve(curve(), over="requests_per_day"),
+    "cost_curve_one": lambda: scaling_figures.cost_curve(
+        curve(), over="requests_per_day", ax=plt.subplots()[1]
+    ),
+    "cost_curve_window": lambda: scaling_figures.cost_curve(
+        curve_to_window(), over="input_tokens", log="xy"
+    ),
+    "calendar": lambda: scaling_figures.calendar(calendar()),
+    "price_changes": lambda: prices_figures.price_changes(changes(), as_of="2026-11-23"),
+    "break_even": lambda: scaling_figures.break_even(write_multiples()),
+    "trace_lengths": lambda: scaling_figures.trace_lengths(trace(), windows=WINDOWS),
+    "cache_hit_curve": lambda: scaling_figures.cache_hit_curve(HITS),
+    "verdicts": lambda: article_figures.verdicts(CLAIMS),
 }
 
 
@@ -154,7 +182,7 @@ FIGURES = {
 def house_style():
     with mpl.rc_context():
         mpl.use("agg")
-        plots.use_style()
+        finding.use_style()
         yield
         plt.close("all")
 
@@ -176,27 +204,46 @@ def lines(ax):
 class TestEveryFigure:
     def test_names_its_axes_in_lower_case_and_has_no_title(self, name):
         figure = figure_of(FIGURES[name]())
-        labels = [ax.get_xlabel() + ax.get_ylabel() for ax in figure.axes] + [figure.get_supxlabel(), figure.get_supylabel()]
+        labels = [ax.get_xlabel() + ax.get_ylabel() for ax in figure.axes] + [
+            figure.get_supxlabel(),
+            figure.get_supylabel(),
+        ]
         text = " ".join(labels)
         assert re.search(r"USD|tokens|share|claims|day|date|multiple", text)
         assert text.replace("USD", "") == text.replace("USD", "").lower()
         assert figure.get_suptitle() == ""
-        assert {ax.get_title(loc="left") for ax in figure.axes} <= {"", "Anthropic", "OpenAI", "Google"}
+        assert {ax.get_title(loc="left") for ax in figure.axes} <= {
+            "",
+            "Anthropic",
+            "OpenAI",
+            "Google",
+        }
 
     def test_labels_lie_inside_the_figure_and_apart(self, name):
         figure = figure_of(FIGURES[name]())
         figure.draw_without_rendering()
-        notes = [(text.get_text(), mpl.text.Text.get_window_extent(text)) for ax in figure.axes for text in ax.texts]
+        notes = [
+            (text.get_text(), mpl.text.Text.get_window_extent(text))
+            for ax in figure.axes
+            for text in ax.texts
+        ]
         assert notes or name == "verdicts"
         for text, box in notes:
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1, text
+            assert (
+                box.x0 >= 0
+                and box.y0 >= 0
+                and box.x1 <= figure.bbox.x1 + 1
+                and box.y1 <= figure.bbox.y1
+            ), text
         for (one, a), (other, b) in itertools.combinations(notes, 2):
             overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
             assert min(overlap) <= 1, (one, other)
 
     def test_same_bytes_twice(self, name, tmp_path):
         files = [
-            plots.save(FIGURES[name](), f"{run}.{kind}", alt="alt", folder=tmp_path) for kind in ("png", "svg") for run in "ab"
+            finding.save(FIGURES[name](), f"{run}.{kind}", alt="alt", folder=tmp_path)
+            for kind in ("png", "svg")
+            for run in "ab"
         ]
         contents = [file.read_bytes() for file in files]
         assert contents[0] == contents[1] and contents[2] == contents[3]
@@ -214,7 +261,9 @@ def test_tier_is_colour_and_marker_and_line():
 @pytest.mark.parametrize("ax", [False, True])
 def test_curve_lines_equal_the_table(ax):
     table = curve()
-    drawn = plots.cost_curve(table, over="requests_per_day", ax=plt.subplots()[1] if ax else None)
+    drawn = scaling_figures.cost_curve(
+        table, over="requests_per_day", ax=plt.subplots()[1] if ax else None
+    )
     found = {}
     for panel in figure_of(drawn).axes:
         found |= lines(panel)
@@ -228,7 +277,7 @@ def test_curve_lines_equal_the_table(ax):
 
 
 def test_curve_has_a_panel_per_provider_with_shared_cost():
-    figure = plots.cost_curve(curve(), over="requests_per_day")
+    figure = scaling_figures.cost_curve(curve(), over="requests_per_day")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["Anthropic", "OpenAI", "Google"]
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
     assert figure.axes[0].get_ylim()[1] > 25_300  # the upper end of the band of the dearest model
@@ -236,7 +285,7 @@ def test_curve_has_a_panel_per_provider_with_shared_cost():
 
 
 def test_curve_band_is_low_to_high_and_named():
-    figure = plots.cost_curve(curve(), over="requests_per_day")
+    figure = scaling_figures.cost_curve(curve(), over="requests_per_day")
     bands = [band for ax in figure.axes for band in ax.collections]
     assert len(bands) == 1
     top = bands[0].get_paths()[0].vertices
@@ -246,18 +295,21 @@ def test_curve_band_is_low_to_high_and_named():
 
 
 def test_curve_ends_where_the_model_no_longer_fits():
-    ax = plots.cost_curve(curve_to_window(), over="input_tokens", ax=plt.subplots()[1])
+    ax = scaling_figures.cost_curve(curve_to_window(), over="input_tokens", ax=plt.subplots()[1])
     crosses = sorted(line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "x")
     # (128,000 x 0.15 + 300 x 0.60) / 100 and (128,000 x 2.50 + 300 x 10) / 100
     np.testing.assert_allclose(crosses, [[128_000, 193.8], [128_000, 3230]])
     assert lines(ax)["gpt-4o"].get_xdata().max() == 128_000
-    assert sorted(text for text in words(ax) if "does not fit" in text) == ["gpt-4o\ndoes not fit", "gpt-4o-mini\ndoes not fit"]
+    assert sorted(text for text in words(ax) if "does not fit" in text) == [
+        "gpt-4o\ndoes not fit",
+        "gpt-4o-mini\ndoes not fit",
+    ]
 
 
 def test_a_model_that_never_fits_is_still_named():
     table = curve_to_window()
     table = table[table["input_tokens"] > 128_000]
-    ax = plots.cost_curve(table, over="input_tokens", ax=plt.subplots()[1])
+    ax = scaling_figures.cost_curve(table, over="input_tokens", ax=plt.subplots()[1])
     assert "gpt-4o\ndoes not fit" in words(ax)
 
 
@@ -269,22 +321,27 @@ def test_crossovers_are_ringed_where_both_lines_are_in_the_panel():
     table = pd.DataFrame(rows, columns=["provider", "tier", "model_id", "turns", "cost_usd"])
     meet = pd.DataFrame({"turns": [1.0, 1.0], "cost_usd": [1000.0, 1000.0], "cheaper_before": ["gpt-4o", "gpt-4o"],
                          "cheaper_after": ["gpt-5.5", "gemini-3.5-flash"]})  # fmt: skip
-    figure = plots.cost_curve(table, over="turns", crossovers=meet)
-    rings = [[line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 10] for ax in figure.axes]
+    figure = scaling_figures.cost_curve(table, over="turns", crossovers=meet)
+    rings = [
+        [line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 10]
+        for ax in figure.axes
+    ]
     assert rings == [[[1.0, 1000.0]], []]
     assert "1" in words(figure.axes[0])
 
 
 def test_curve_refuses_an_unknown_scale():
     with pytest.raises(ValueError, match="log is 'z'"):
-        plots.cost_curve(curve(), over="requests_per_day", log="z")
+        scaling_figures.cost_curve(curve(), over="requests_per_day", log="z")
 
 
 def test_bars_start_at_zero_and_end_at_the_cost():
-    ax = plots.cost_bars(daily())
+    ax = prices_figures.cost_bars(daily())
     assert ax.get_xlim()[0] == 0 and ax.get_xscale() == "linear"
     assert {bar.get_x() for bar in ax.patches} == {0}
-    assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(sorted(daily()["cost_usd"]))
+    assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(
+        sorted(daily()["cost_usd"])
+    )
     assert {"$10,000", "$2,000", "$11,500 (approximate price)"} <= set(words(ax))
     (whisker,) = ax.collections
     np.testing.assert_allclose(whisker.get_segments()[0][:, 0], [10_350, 12_650])
@@ -292,7 +349,12 @@ def test_bars_start_at_zero_and_end_at_the_cost():
 
 
 def test_bars_group_models_by_provider_and_tier():
-    labels = [tick.get_text() for tick in plots.cost_bars(daily().sample(frac=1, random_state=1)).get_yticklabels()]
+    labels = [
+        tick.get_text()
+        for tick in prices_figures.cost_bars(
+            daily().sample(frac=1, random_state=1)
+        ).get_yticklabels()
+    ]
     assert labels[:3] == [
         "claude-opus-4-8 \N{MIDDLE DOT} flagship",
         "claude-sonnet-4-6 \N{MIDDLE DOT} mid",
@@ -306,13 +368,15 @@ def test_a_missing_bar_says_why():
     table.loc[0, ["cost_usd", "low", "high"]] = np.nan
     table.loc[1, ["cost_usd", "low", "high"]] = np.nan
     table.loc[0, "flags"] = "over_window"
-    text = words(plots.cost_bars(table))
+    text = words(prices_figures.cost_bars(table))
     assert text.count("does not fit") == 1 and text.count("no figure") == 1
 
 
 def test_buckets_stack_to_the_cost():
-    ax = plots.cost_by_bucket(by_bucket())
-    bars = pd.DataFrame({"y": bar.get_y(), "left": bar.get_x(), "width": bar.get_width()} for bar in ax.patches)
+    ax = prices_figures.cost_by_bucket(by_bucket())
+    bars = pd.DataFrame(
+        {"y": bar.get_y(), "left": bar.get_x(), "width": bar.get_width()} for bar in ax.patches
+    )
     ends = (bars["left"] + bars["width"]).groupby(bars["y"]).max()
     # Claude Opus 4.8: 5 x (100 + 20 + 250) + 25 x 300.
     assert ends.iloc[0] == pytest.approx(5 * 370 + 25 * 300)
@@ -331,40 +395,63 @@ def test_buckets_stack_to_the_cost():
         if "\N{MIDDLE DOT}" in text.get_text()
     }
     marked = {
-        y: (line.get_color(), line.get_marker()) for line in ax.lines for y in line.get_ydata() if line.get_marker() != "None"
+        y: (line.get_color(), line.get_marker())
+        for line in ax.lines
+        for y in line.get_ydata()
+        if line.get_marker() != "None"
     }
     assert marked == {row: TIER_LOOKS[name][:2] for row, name in tier.items()}
 
 
 def test_lineup_dots_are_the_prices():
-    ax = plots.lineup(price_rows())
-    dots = {(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in ax.lines if line.get_marker() != "None"}
+    ax = prices_figures.lineup(price_rows())
+    dots = {
+        (line.get_xdata()[0], line.get_markerfacecolor() == "white")
+        for line in ax.lines
+        if line.get_marker() != "None"
+    }
     base = models()
-    assert dots == {(p, True) for p in base["uncached_input"]} | {(p, False) for p in base["output"]}
+    assert dots == {(p, True) for p in base["uncached_input"]} | {
+        (p, False) for p in base["output"]
+    }
     spans = {(round(bar.get_x(), 6), round(bar.get_x() + bar.get_width(), 6)) for bar in ax.patches}
     assert spans == {(2.0, 4.0), (12.0, 18.0)}
-    assert {"~5.00", "~30.00", "2.00\N{EN DASH}4.00", "12.00\N{EN DASH}18.00 (200,000)", "0.15"} <= set(words(ax))
+    assert {
+        "~5.00",
+        "~30.00",
+        "2.00\N{EN DASH}4.00",
+        "12.00\N{EN DASH}18.00 (200,000)",
+        "0.15",
+    } <= set(words(ax))
     assert "~ approximate" in ax.get_xlabel() and "USD per million tokens" in ax.get_xlabel()
 
 
 def test_lineup_refuses_prices_of_several_days():
     with pytest.raises(ValueError, match="'claude-haiku-4-5' has prices of several"):
-        plots.lineup(pd.concat([price_rows(), models().head(1).assign(context_above=0, approximate=False)]))
+        prices_figures.lineup(
+            pd.concat([price_rows(), models().head(1).assign(context_above=0, approximate=False)])
+        )
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match="cost_bars needs a column 'cost_usd'; the table has provider"):
-        plots.cost_bars(daily().drop(columns="cost_usd"))
+    with pytest.raises(
+        ValueError, match="cost_bars needs a column 'cost_usd'; the table has provider"
+    ):
+        prices_figures.cost_bars(daily().drop(columns="cost_usd"))
 
 
 def test_calendar_steps_on_the_day_of_the_change():
-    figure = plots.calendar(calendar())
+    figure = scaling_figures.calendar(calendar())
     line = lines(figure.axes[2])["gemini-4-argon"]
     assert line.get_drawstyle() == "steps-post"
     when = pd.to_datetime(line.get_xdata())
     first = when[line.get_ydata() == 8000].min()
     assert first == pd.Timestamp("2026-12-01")
-    (note,) = [text for text in figure.axes[2].texts if text.get_text().endswith("gemini-4-argon: $4,000 to $8,000")]
+    (note,) = [
+        text
+        for text in figure.axes[2].texts
+        if text.get_text().endswith("gemini-4-argon: $4,000 to $8,000")
+    ]
     assert not note.get_parse_math()  # two dollars are not a formula
 
 
@@ -372,32 +459,40 @@ def test_calendar_line_ends_on_the_day_of_retirement():
     days = pd.to_datetime(["2026-10-01", "2026-10-23", "2026-11-01"])
     table = pd.DataFrame({"on": days, "provider": "openai", "tier": None, "model_id": "o4-mini",
                           "cost_usd": [1870, np.nan, np.nan], "change": ["", "retires", ""]})  # fmt: skip
-    ax = plots.calendar(table, ax=plt.subplots()[1])
+    ax = scaling_figures.calendar(table, ax=plt.subplots()[1])
     (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
     assert pd.to_datetime(cross.get_xdata()[0]) == days[1] and cross.get_ydata()[0] == 1870
     assert words(ax) == ["2026-10-23 o4-mini: retires", "o4-mini"]
 
 
 def test_price_changes_rise_cut_and_end():
-    ax = plots.price_changes(changes(), as_of="2026-11-23")
-    marks = {line.get_ydata()[0]: line.get_marker() for line in ax.lines if line.get_marker() != "None"}
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["gpt-5.6-sol", "claude-opus-4-8", "gemini-4-argon"]
+    ax = prices_figures.price_changes(changes(), as_of="2026-11-23")
+    marks = {
+        line.get_ydata()[0]: line.get_marker() for line in ax.lines if line.get_marker() != "None"
+    }
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "gpt-5.6-sol",
+        "claude-opus-4-8",
+        "gemini-4-argon",
+    ]
     assert marks == {0: "v", 1: "D", 2: "^"}
     assert "2026-08-21  input 5 to 4, output 30 to 20, 1 more rate" in words(ax)
     assert "2026-11-30  fast mode ends" in words(ax) and "as of 2026-11-23" in words(ax)
     with pytest.raises(ValueError, match="no price change"):
-        plots.price_changes(changes().iloc[:0])
+        prices_figures.price_changes(changes().iloc[:0])
 
 
 def test_break_evens_are_ringed_where_the_formula_says():
-    ax = plots.break_even(write_multiples())
+    ax = scaling_figures.break_even(write_multiples())
     rings = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(rings, [[0.25 / 1.15, 1], [1 / 1.9, 1]])
-    assert {"pays above 21.7%", "pays above 52.6%"} <= set(words(ax))  # the two rates the providers' fees imply
+    assert {"pays above 21.7%", "pays above 52.6%"} <= set(
+        words(ax)
+    )  # the two rates the providers' fees imply
 
 
 def test_trace_curve_is_the_share_up_to_a_length():
-    ax = plots.trace_lengths(trace())
+    ax = scaling_figures.trace_lengths(trace())
     table = trace()
     whole = table["uncached_input_tokens"] + 512
     for line, tokens in zip(ax.lines, (whole, table["output_tokens"]), strict=True):
@@ -408,29 +503,33 @@ def test_trace_curve_is_the_share_up_to_a_length():
 
 
 def test_trace_windows_are_named_and_near_ones_together():
-    text = words(plots.trace_lengths(trace(), windows=WINDOWS))
-    assert {"128,000: gpt-4o, gpt-4o-mini", "200,000: claude-haiku-4-5", "1,000,000 to 1,050,000: 3 models"} <= set(text)
+    text = words(scaling_figures.trace_lengths(trace(), windows=WINDOWS))
+    assert {
+        "128,000: gpt-4o, gpt-4o-mini",
+        "200,000: claude-haiku-4-5",
+        "1,000,000 to 1,050,000: 3 models",
+    } <= set(text)
 
 
 def test_trace_refuses_aggregates():
     with pytest.raises(ValueError, match="1 rows are aggregates"):
-        plots.trace_lengths(trace().assign(aggregate=[True] + [False] * 500))
+        scaling_figures.trace_lengths(trace().assign(aggregate=[True] + [False] * 500))
 
 
 def test_cache_hits_over_time_to_live():
-    ax = plots.cache_hit_curve(HITS)
+    ax = scaling_figures.cache_hit_curve(HITS)
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), HITS.iloc[:4].to_numpy())
     assert {"37.4% if nothing expires", "36.8%", "5 minutes", "1 hour"} <= set(words(ax))
     assert ax.get_ylim()[0] == 0
 
 
 def test_verdict_counts():
-    ax = plots.verdicts(CLAIMS)
+    ax = article_figures.verdicts(CLAIMS)
     width = {bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers}
     assert width == {"supported": [2, 0], "contradicted": [1, 1], "not checkable": [0, 1]}
     assert ax.get_xlim()[0] == 0
     with pytest.raises(ValueError, match=r"unknown verdict 'suported'; did you mean 'supported'\?"):
-        plots.verdicts(CLAIMS.replace("not checkable", "suported"))
+        article_figures.verdicts(CLAIMS.replace("not checkable", "suported"))
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(1, 50)), min_size=1, max_size=12))
@@ -449,45 +548,54 @@ def test_spread_moves_no_more_than_needed():
 
 def test_money_labels():
     values = {10_000: "$10,000", 99.5: "$99.50", 0.15: "$0.15", 0.0055: "$0.0055", 0: "$0"}
-    assert {value: plots.usd(value) for value in values} == values
+    assert {value: format.usd(value) for value in values} == values
 
 
 @pytest.fixture
 def displayed(monkeypatch):
     calls = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw, metadata=None: calls.append((data, metadata)))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, raw, metadata=None: calls.append((data, metadata))
+    )
     return calls
 
 
 def test_show_displays_once_with_alt_and_caption_and_closes(displayed):
-    ax = plots.verdicts(CLAIMS)
-    assert plots.show(ax, alt="Five claims.", caption="From $1 to $2 <a day>.") is None
+    ax = article_figures.verdicts(CLAIMS)
+    assert finding.show(ax, alt="Five claims.", caption="From $1 to $2 <a day>.") is None
     (image, metadata), (caption, _) = displayed
     assert base64.b64decode(image["image/png"]).startswith(b"\x89PNG")
-    assert image["text/plain"] == "Five claims." and metadata == {"image/png": {"alt": "Five claims."}}
+    assert image["text/plain"] == "Five claims." and metadata == {
+        "image/png": {"alt": "Five claims."}
+    }
     assert caption["text/plain"] == "From $1 to $2 <a day>."
-    assert caption["text/html"] == '<p class="caption">From <span>$</span>1 to <span>$</span>2 &lt;a day&gt;.</p>'
+    assert (
+        caption["text/html"]
+        == '<p class="caption">From <span>$</span>1 to <span>$</span>2 &lt;a day&gt;.</p>'
+    )
     assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize("missing", ["alt", "caption"])
 def test_show_wants_words(displayed, missing):
     with pytest.raises(ValueError, match="alt text and a caption"):
-        plots.show(plots.verdicts(CLAIMS), **{"alt": "a", "caption": "c", missing: " "})
+        finding.show(article_figures.verdicts(CLAIMS), **{"alt": "a", "caption": "c", missing: " "})
 
 
 def test_show_saves_only_where_the_environment_says_so(displayed, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     monkeypatch.delenv("TIERLAB_FIGURES_DIR", raising=False)
-    plots.show(plots.verdicts(CLAIMS), alt="a", caption="c", save_as="verdicts")
+    finding.show(article_figures.verdicts(CLAIMS), alt="a", caption="c", save_as="verdicts")
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv("TIERLAB_FIGURES_DIR", str(tmp_path))
-    plots.show(plots.verdicts(CLAIMS), alt="a", caption="c", save_as="verdicts")
+    finding.show(article_figures.verdicts(CLAIMS), alt="a", caption="c", save_as="verdicts")
     assert [file.name for file in tmp_path.iterdir()] == ["verdicts.png"]
 
 
 def test_saved_file_carries_the_alt_text_and_no_version(tmp_path):
-    file = plots.save(plots.verdicts(CLAIMS), "figure", alt="Five claims.", folder=tmp_path)
+    file = finding.save(
+        article_figures.verdicts(CLAIMS), "figure", alt="Five claims.", folder=tmp_path
+    )
     assert file == tmp_path / "figure.png"
     with Image.open(file) as image:
         assert image.text == {"Description": "Five claims."}

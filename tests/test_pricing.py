@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.catalog import BUCKETS
-from tierlab.pricing import COST_COLUMNS, FLAGS, flag_names
+from tierlab.core.vocabulary import BUCKETS
+from tierlab.prices.pricing import COST_COLUMNS, FLAGS, flag_names
 
 
 def table(model="claude-opus-4-8", uncached=500, output=300, **columns):
@@ -27,17 +27,25 @@ def cost(requests, prices, **options):
 
 def test_the_articles_worked_examples(article):
     """One million messages of 500 in and 300 out: $10,000 on Opus, $2,000 on Haiku."""
-    per_million = [1e6 * c for c in cost(table(["claude-opus-4-8", "claude-haiku-4-5"], index=[0, 1]), article)]
+    per_million = [
+        1e6 * c for c in cost(table(["claude-opus-4-8", "claude-haiku-4-5"], index=[0, 1]), article)
+    ]
     assert per_million == pytest.approx([10_000, 2_000], rel=1e-12)
     assert 0.8 * per_million[1] + 0.2 * per_million[0] == pytest.approx(3_600, rel=1e-12)
 
 
 def test_every_bucket_at_its_own_rate(maintained):
     """Opus 5.5: 4 input, 0.20 read, 5 and 8 written, 20 out; batch halves all (genai-prices 0.2.3)."""
-    tokens = {"cache_read_tokens": 10**6, "cache_write_5m_tokens": 10**6, "cache_write_1h_tokens": 10**6}
+    tokens = {
+        "cache_read_tokens": 10**6,
+        "cache_write_5m_tokens": 10**6,
+        "cache_write_1h_tokens": 10**6,
+    }
     row = tl.price(table("claude-opus-5-5", 10**6, 10**6, **tokens), maintained).iloc[0]
     assert row[list(COST_COLUMNS)].tolist() == pytest.approx([4, 0.2, 13, 20, 37.2])
-    batch = tl.price(table("claude-opus-5-5", 10**6, 10**6, batch=True, **tokens), maintained).iloc[0]
+    batch = tl.price(table("claude-opus-5-5", 10**6, 10**6, batch=True, **tokens), maintained).iloc[
+        0
+    ]
     assert batch[list(COST_COLUMNS)].tolist() == pytest.approx([2, 0.1, 6.5, 10, 18.6])
 
 
@@ -51,21 +59,34 @@ def test_a_context_step_is_a_cliff_on_the_whole_input(maintained):
 
 
 def test_article_range_is_a_context_step(article):
-    assert cost(table("Gemini 3.1 Pro", [10**5, 3 * 10**5], 0, index=[0, 1]), article) == pytest.approx([0.2, 1.2])
+    assert cost(
+        table("Gemini 3.1 Pro", [10**5, 3 * 10**5], 0, index=[0, 1]), article
+    ) == pytest.approx([0.2, 1.2])
 
 
 def _random_requests(prices, models, rng, n):
     held = prices.in_force().drop_duplicates("model_id").set_index("model_id")
     names = rng.choice(models, n)
-    has = {b: held[b].reindex(names).notna().to_numpy() & ~held["write_assumed"].reindex(names).to_numpy() for b in BUCKETS}
+    has = {
+        b: held[b].reindex(names).notna().to_numpy()
+        & ~held["write_assumed"].reindex(names).to_numpy()
+        for b in BUCKETS
+    }
     has["cache_read"] = held["cache_read"].reindex(names).notna().to_numpy()
     size = rng.choice([300, 60_000, 200_000], n)
     columns = {f"{b}_tokens": np.where(has[b], rng.integers(0, size), 0) for b in BUCKETS[1:4]}
-    first = np.maximum(held["launched_on"].reindex(names).fillna(pd.Timestamp("2026-06-01")), pd.Timestamp("2025-01-01"))
+    first = np.maximum(
+        held["launched_on"].reindex(names).fillna(pd.Timestamp("2026-06-01")),
+        pd.Timestamp("2025-01-01"),
+    )
     days = (pd.Timestamp("2027-02-01") - pd.DatetimeIndex(first)).days.to_numpy()
-    requests = table(names, rng.integers(0, size), rng.integers(0, 5000, n), index=range(n), **columns)
+    requests = table(
+        names, rng.integers(0, size), rng.integers(0, 5000, n), index=range(n), **columns
+    )
     requests["at"] = pd.DatetimeIndex(first) + pd.to_timedelta(rng.integers(1, days), unit="D")
-    requests["batch"] = (rng.random(n) < 0.4) & (names != "gemini-3.5-flash")  # genai-prices has no batch rate there
+    requests["batch"] = (rng.random(n) < 0.4) & (
+        names != "gemini-3.5-flash"
+    )  # genai-prices has no batch rate there
     return requests
 
 
@@ -80,8 +101,16 @@ def test_equals_genai_prices_on_1000_random_requests(maintained):
         if "assumed_batch_rate" in ours.flags:
             continue  # genai-prices has no batch rate before 2026-10-14 and bills the standard one in silence
         compared += 1
-        reads, writes, hour = row.cache_read_tokens, row.cache_write_5m_tokens, row.cache_write_1h_tokens
-        usage = {"cache_read_tokens": reads, "cache_write_tokens": writes + hour, "cache_write_1h_tokens": hour}
+        reads, writes, hour = (
+            row.cache_read_tokens,
+            row.cache_write_5m_tokens,
+            row.cache_write_1h_tokens,
+        )
+        usage = {
+            "cache_read_tokens": reads,
+            "cache_write_tokens": writes + hour,
+            "cache_write_1h_tokens": hour,
+        }
         theirs = genai_prices.calc_price(
             genai_prices.Usage(
                 input_tokens=row.uncached_input_tokens + reads + writes + hour,
@@ -107,7 +136,9 @@ def test_price_on_at_uses_each_rows_own_utc_day(maintained):
     requests = table("gemini-4-argon", 10**6, 0, index=[0, 1]).assign(at=at)
     assert cost(requests, maintained, price_on="at") == pytest.approx([2, 4])
     assert cost(requests, maintained) == pytest.approx([2, 2])
-    zoned = requests.assign(at=pd.to_datetime(["2026-11-30 20:00:00-05:00", "2026-12-01 00:30:00+01:00"], utc=True))
+    zoned = requests.assign(
+        at=pd.to_datetime(["2026-11-30 20:00:00-05:00", "2026-12-01 00:30:00+01:00"], utc=True)
+    )
     assert cost(zoned, maintained, price_on="at") == pytest.approx([4, 2])
 
 
@@ -164,10 +195,25 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
         (table("gpt-4o", batch=True), june, {}, "assumed_batch_rate"),
         (table("gpt-4o", cache_write_5m_tokens=5), maintained, {}, "assumed_write_rate"),
         (table("gpt-4o", 128_001), maintained, {}, "over_window"),
-        (table("claude-opus-4-8", at=pd.Timestamp("2023-11-16")), maintained, {"price_on": "at"}, "before_launch"),
+        (
+            table("claude-opus-4-8", at=pd.Timestamp("2023-11-16")),
+            maintained,
+            {"price_on": "at"},
+            "before_launch",
+        ),
         (table("o4-mini"), maintained, {}, "after_retirement"),
-        (table("claude-opus-4-8"), tl.load_prices("article", as_of="2026-06-11"), {}, "before_first_price"),
-        (table("claude-opus-4-8"), tl.load_prices("article", as_of="2026-12-10"), {}, "stale_price"),
+        (
+            table("claude-opus-4-8"),
+            tl.load_prices("article", as_of="2026-06-11"),
+            {},
+            "before_first_price",
+        ),
+        (
+            table("claude-opus-4-8"),
+            tl.load_prices("article", as_of="2026-12-10"),
+            {},
+            "stale_price",
+        ),
         (table("gpt-5.5", aggregate=True, requests=9), maintained, {}, "aggregate_without_band"),
     ]
     for requests, prices, options, flag in cases:
@@ -175,39 +221,60 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
         with pytest.raises(ValueError, match=f"1 rows carry flags.*{flag}"):
             tl.price(requests, prices, strict=True, **options)
     assert flags(table("gpt-4o", 128_000, batch=True, cache_read_tokens=0), maintained) == [""]
-    assert flags(table("gpt-4o", cache_write_5m_tokens=[0, 5], index=[0, 1]), maintained) == ["", "assumed_write_rate"]
+    assert flags(table("gpt-4o", cache_write_5m_tokens=[0, 5], index=[0, 1]), maintained) == [
+        "",
+        "assumed_write_rate",
+    ]
     assert flags(table("gpt-5.5", aggregate=True, context_above=0), maintained) == [""]
 
 
 @given(st.lists(st.integers(0, 2 ** len(FLAGS) - 1) | st.sampled_from([0, 4]), max_size=6))
 def test_flag_names_spell_every_bit(bits):
     names = flag_names(np.array(bits, "uint16"))
-    assert names.tolist() == [";".join(flag for place, flag in enumerate(FLAGS) if row >> place & 1) for row in bits]
+    assert names.tolist() == [
+        ";".join(flag for place, flag in enumerate(FLAGS) if row >> place & 1) for row in bits
+    ]
     assert set(names.categories) == (set(names) or {""})
 
 
 def test_batch_before_it_was_verified_keeps_the_ratio():
     """Opus 4.8's batch rate is half on 2026-10-14; in June the same half is assumed, and said so."""
     june = tl.load_prices("maintained", as_of="2026-06-12")
-    assert cost(table("claude-opus-4-8", 10**6, 10**6, batch=True), june) == pytest.approx([2.5 + 12.5])
+    assert cost(table("claude-opus-4-8", 10**6, 10**6, batch=True), june) == pytest.approx(
+        [2.5 + 12.5]
+    )
     october = tl.load_prices("maintained", as_of="2026-10-14")
     assert flags(table("claude-opus-4-8", batch=True), october) == [""]
 
 
 def test_aggregate_rows_use_the_band_their_source_reports(maintained):
     """GPT-5.5: 5 up to 272k of input, 10 above; a day's total says nothing about one request."""
-    requests = table("gpt-5.5", 10**7, 0, index=[0, 1, 2], aggregate=True, context_above=[0, 272_000, np.nan])
+    requests = table(
+        "gpt-5.5", 10**7, 0, index=[0, 1, 2], aggregate=True, context_above=[0, 272_000, np.nan]
+    )
     assert cost(requests, maintained) == pytest.approx([50, 100, 50])
     assert cost(requests, maintained, aggregate_band="highest") == pytest.approx([50, 100, 100])
-    assert flags(requests, maintained, aggregate_band="highest") == ["", "", "aggregate_without_band"]
+    assert flags(requests, maintained, aggregate_band="highest") == [
+        "",
+        "",
+        "aggregate_without_band",
+    ]
 
 
 @pytest.mark.parametrize("several", [100, 100.0, 2])
 def test_a_row_of_several_requests_is_a_sum_whether_or_not_it_says_so(maintained, several):
     """A day's 100 requests of 10,000 input tokens are no request of a million: 5 dollars at GPT-5.5's base rate, not 10."""
     daily = table("gpt-5.5", 10**6, 0, requests=several)
-    assert cost(daily, maintained) == cost(daily.assign(aggregate=False), maintained) == pytest.approx([5])
-    assert flags(daily, maintained) == flags(daily.assign(aggregate=True), maintained) == ["aggregate_without_band"]
+    assert (
+        cost(daily, maintained)
+        == cost(daily.assign(aggregate=False), maintained)
+        == pytest.approx([5])
+    )
+    assert (
+        flags(daily, maintained)
+        == flags(daily.assign(aggregate=True), maintained)
+        == ["aggregate_without_band"]
+    )
     assert cost(daily, maintained, aggregate_band="highest") == pytest.approx([10])
     assert cost(daily.assign(context_above=272_000), maintained) == pytest.approx([10])
     single = daily.assign(requests=pd.array([None if several == 2 else 1], "Int64"))
@@ -221,7 +288,9 @@ def test_a_total_is_priced_at_the_base_rate_on_another_model_too(maintained):
 
 def test_residency_multiplies_by_region(article):
     requests = table(index=[0, 1], region=["us", "global"])
-    assert cost(requests, article, residency={"us": 1.1, "global": 1.0}) == pytest.approx([0.011, 0.01])
+    assert cost(requests, article, residency={"us": 1.1, "global": 1.0}) == pytest.approx(
+        [0.011, 0.01]
+    )
     with pytest.raises(ValueError, match="a region without a multiplier"):
         tl.price(requests, article, residency={"us": 1.1})
 
@@ -229,7 +298,10 @@ def test_residency_multiplies_by_region(article):
 def test_reprice_and_token_ratio(article):
     requests = table().drop(columns="model_id")
     result = tl.reprice(
-        requests, article, ["Claude Haiku 4.5", "gemini-2.5-flash-lite"], token_ratio={"gemini-2.5-flash-lite": 0.8}
+        requests,
+        article,
+        ["Claude Haiku 4.5", "gemini-2.5-flash-lite"],
+        token_ratio={"gemini-2.5-flash-lite": 0.8},
     )
     assert result.iloc[0].tolist() == pytest.approx([0.002, 0.8 * (500 * 0.1e-6 + 300 * 0.4e-6)])
     with pytest.raises(ValueError, match="not among the models"):
@@ -239,7 +311,9 @@ def test_reprice_and_token_ratio(article):
 
 
 def test_reprice_says_what_was_assumed_for_which_model(article, maintained):
-    requests = table(index=[0, 1], batch=[False, True], uncached=[500, 128_001]).drop(columns="model_id")
+    requests = table(index=[0, 1], batch=[False, True], uncached=[500, 128_001]).drop(
+        columns="model_id"
+    )
     june = tl.load_prices("maintained", as_of="2026-06-12")
     assert tl.reprice(requests, june, ["gpt-4o", "o3"], over_window="price").attrs["flags"] == {
         "gpt-4o": "assumed_batch_rate;over_window",
@@ -248,18 +322,18 @@ def test_reprice_says_what_was_assumed_for_which_model(article, maintained):
     assert tl.reprice(requests, maintained, ["gemini-3.5-flash", "o3"]).attrs["flags"] == {
         "gemini-3.5-flash": "after_retirement"
     }
-    assert tl.reprice(requests.drop(columns="batch"), article, ["gpt-5.5", "Claude Opus 4.8"]).attrs["flags"] == {
-        "gpt-5.5": "approximate_price"
-    }
+    assert tl.reprice(
+        requests.drop(columns="batch"), article, ["gpt-5.5", "Claude Opus 4.8"]
+    ).attrs["flags"] == {"gpt-5.5": "approximate_price"}
 
 
 def test_reprice_refuses_what_does_not_fit(maintained):
     requests = table(uncached=128_001)
     with pytest.raises(ValueError, match="input longer than the window of gpt-4o in 1 rows"):
         tl.reprice(requests, maintained, ["gpt-4o"])
-    assert tl.reprice(requests, maintained, ["gpt-4o"], over_window="price").iloc[0, 0] == pytest.approx(
-        128_001 * 2.5e-6 + 0.003
-    )
+    assert tl.reprice(requests, maintained, ["gpt-4o"], over_window="price").iloc[
+        0, 0
+    ] == pytest.approx(128_001 * 2.5e-6 + 0.003)
 
 
 def test_split_input_counts_cached_tokens_once():
@@ -286,7 +360,13 @@ def test_split_input_counts_cached_tokens_once():
 
 counts = st.integers(0, 90_000)
 requests_strategy = st.lists(
-    st.tuples(counts, counts, counts, st.booleans(), st.sampled_from(["gpt-6-luna", "claude-haiku-5-5", "gpt-4o", "o3"])),
+    st.tuples(
+        counts,
+        counts,
+        counts,
+        st.booleans(),
+        st.sampled_from(["gpt-6-luna", "claude-haiku-5-5", "gpt-4o", "o3"]),
+    ),
     min_size=1,
     max_size=8,
 )
@@ -305,7 +385,8 @@ def test_rows_are_priced_independently_of_their_neighbours(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
     pd.testing.assert_frame_equal(
-        whole.iloc[order].astype({"flags": str}), tl.price(requests.iloc[order], prices).astype({"flags": str})
+        whole.iloc[order].astype({"flags": str}),
+        tl.price(requests.iloc[order], prices).astype({"flags": str}),
     )
     categorical = tl.price(requests.astype({"model_id": "category"}), prices)
     pd.testing.assert_frame_equal(whole, categorical)
@@ -316,7 +397,9 @@ def test_parts_sum_to_the_cost_and_more_tokens_never_cost_less(rows):
     prices = tl.load_prices("maintained")
     requests = _frame(rows)
     result = tl.price(requests, prices)
-    parts = result[["uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd"]].sum(axis=1)
+    parts = result[["uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd"]].sum(
+        axis=1
+    )
     np.testing.assert_allclose(parts, result["cost_usd"], rtol=1e-12)
     assert (result["cost_usd"] >= 0).all()
     more = tl.price(requests.assign(output_tokens=requests["output_tokens"] + 1), prices)
@@ -329,20 +412,30 @@ def test_index_is_kept_and_an_empty_table_is_no_error(article):
 
 
 def test_many_blocks_give_the_same_as_one(maintained, monkeypatch):
-    import tierlab.pricing
+    import tierlab.prices.pricing
 
     requests = _random_requests(maintained, maintained.models(), np.random.default_rng(3), 500)
     whole = tl.price(requests, maintained, price_on="at")
-    monkeypatch.setattr(tierlab.pricing, "_BLOCK", 37)
+    monkeypatch.setattr(tierlab.prices.pricing, "_BLOCK", 37)
     pd.testing.assert_frame_equal(whole, tl.price(requests, maintained, price_on="at"))
     with pytest.raises(ValueError, match="first row 444"):
-        tl.price(requests.assign(output_tokens=requests["output_tokens"].where(requests.index != 444, -1)), maintained)
+        tl.price(
+            requests.assign(
+                output_tokens=requests["output_tokens"].where(requests.index != 444, -1)
+            ),
+            maintained,
+        )
 
 
 @pytest.mark.parametrize("dtype", ["Int64", float])
 def test_a_source_that_reports_no_reasoning_is_priced_all_the_same(article, dtype):
     """The memo decides no dollar; where it is told, it must fit."""
-    requests = table().iloc[[0, 0]].reset_index(drop=True).assign(reasoning_tokens=pd.Series([None, 60], dtype=dtype))
+    requests = (
+        table()
+        .iloc[[0, 0]]
+        .reset_index(drop=True)
+        .assign(reasoning_tokens=pd.Series([None, 60], dtype=dtype))
+    )
     assert tl.price(requests, article)["cost_usd"].nunique() == 1
     with pytest.raises(ValueError, match="more reasoning than output"):
         tl.price(requests.assign(reasoning_tokens=pd.Series([None, 10**6], dtype=dtype)), article)

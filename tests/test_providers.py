@@ -12,8 +12,15 @@ import pytest
 
 from tests.frames import CANDIDATES, EVENTS, STOPS, USAGE, frames, response, transport
 from tests.servers import DROP, KEY, ROOT, sse
-from tierlab import providers
-from tierlab.providers import ADAPTERS, Candidate, Prompt, ProviderError, candidate, connect
+from tierlab.sampling import providers
+from tierlab.sampling.providers import (
+    ADAPTERS,
+    Candidate,
+    Prompt,
+    ProviderError,
+    candidate,
+    connect,
+)
 
 QUESTION = Prompt(({"role": "user", "content": "What is the capital of France?"},))
 KEYS = {
@@ -53,12 +60,22 @@ def ask(chosen, answer, *, prompt=QUESTION, stream=True, timeout_s=5.0):
 
 def body(chosen, *, prompt=QUESTION, stream=False):
     """What is sent, as JSON."""
-    _, (request,) = ask(chosen, frames(chosen.provider, stream=stream), prompt=prompt, stream=stream)
+    _, (request,) = ask(
+        chosen, frames(chosen.provider, stream=stream), prompt=prompt, stream=stream
+    )
     return json.loads(request.content)
 
 
 def changed(provider, **settings):
-    return Candidate(**{**{f: getattr(CANDIDATES[provider], f) for f in CANDIDATES[provider].__dataclass_fields__}, **settings})
+    return Candidate(
+        **{
+            **{
+                f: getattr(CANDIDATES[provider], f)
+                for f in CANDIDATES[provider].__dataclass_fields__
+            },
+            **settings,
+        }
+    )
 
 
 # --- what is read ---------------------------------------------------------------------------------------------
@@ -97,11 +114,16 @@ def test_tool_calls_are_read(provider, stream):
 
 @every_provider
 @both_ways
-@pytest.mark.parametrize(("stop", "status"), [("length", "truncated"), ("filter", "content_filter"), ("refusal", "refused")])
+@pytest.mark.parametrize(
+    ("stop", "status"),
+    [("length", "truncated"), ("filter", "content_filter"), ("refusal", "refused")],
+)
 def test_stop_reasons(provider, stream, stop, status):
     if stop not in STOPS[provider]:
         pytest.skip(f"{provider} has no such stop reason")
-    reply, _ = ask(CANDIDATES[provider], frames(provider, ("Par",), stop=stop, stream=stream), stream=stream)
+    reply, _ = ask(
+        CANDIDATES[provider], frames(provider, ("Par",), stop=stop, stream=stream), stream=stream
+    )
     assert (reply.status, reply.stop_reason) == (status, STOPS[provider][stop])
     assert reply.tokens["output_tokens"] == 40  # it was paid for
 
@@ -109,7 +131,11 @@ def test_stop_reasons(provider, stream, stop, status):
 @pytest.mark.parametrize("provider", ["openai", "openai-chat"])
 @both_ways
 def test_a_refusal_of_openai_is_a_text_of_its_own(provider, stream):
-    reply, _ = ask(CANDIDATES[provider], frames(provider, (), refusal="I cannot help.", stream=stream), stream=stream)
+    reply, _ = ask(
+        CANDIDATES[provider],
+        frames(provider, (), refusal="I cannot help.", stream=stream),
+        stream=stream,
+    )
     assert (reply.status, reply.text) == ("refused", "I cannot help.")
 
 
@@ -120,14 +146,20 @@ def test_a_slip_of_gemini_is_an_answer_without_content(word):
 
 
 def test_a_prompt_that_gemini_blocks_is_a_content_filter():
-    reply, _ = ask(CANDIDATES["google"], [json.dumps({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})], stream=False)
+    reply, _ = ask(
+        CANDIDATES["google"],
+        [json.dumps({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})],
+        stream=False,
+    )
     assert (reply.status, reply.tokens) == ("content_filter", None)
 
 
 @every_provider
 @both_ways
 def test_white_space_is_no_answer(provider, stream):
-    reply, _ = ask(CANDIDATES[provider], frames(provider, (" ", "\n"), stream=stream), stream=stream)
+    reply, _ = ask(
+        CANDIDATES[provider], frames(provider, (" ", "\n"), stream=stream), stream=stream
+    )
     assert reply.status == "empty"
 
 
@@ -135,7 +167,9 @@ def test_white_space_is_no_answer(provider, stream):
 @both_ways
 @pytest.mark.parametrize("usage", [None, {}])
 def test_without_usage_the_tokens_are_unknown_and_not_zero(provider, stream, usage):
-    reply, _ = ask(CANDIDATES[provider], frames(provider, usage=usage, stream=stream), stream=stream)
+    reply, _ = ask(
+        CANDIDATES[provider], frames(provider, usage=usage, stream=stream), stream=stream
+    )
     assert (reply.text, reply.status) == ("Paris.", "ok")
     assert reply.tokens is None or (provider == "google" and usage == {} and reply.tokens is None)
 
@@ -150,7 +184,9 @@ def test_with_more_cached_than_input_tokens_the_tokens_are_unknown(provider):
 
 @every_provider
 def test_the_first_token_comes_before_the_end_and_after_the_thinking(provider):
-    first = 5 if provider == "anthropic" else 1  # before the text: start, thought (start, piece, end), start of the text
+    first = (
+        5 if provider == "anthropic" else 1
+    )  # before the text: start, thought (start, piece, end), start of the text
 
     def answer(request):
         return httpx2.Response(200, headers=EVENTS, content=slow(frames(provider), first))
@@ -172,7 +208,11 @@ async def slow(pieces, first):
 
 @every_provider
 def test_half_a_character_becomes_a_replacement_character(provider):
-    reply, _ = ask(CANDIDATES[provider], frames(provider, ("cut ", "\ud83d"), stop="length", stream=False), stream=False)
+    reply, _ = ask(
+        CANDIDATES[provider],
+        frames(provider, ("cut ", "\ud83d"), stop="length", stream=False),
+        stream=False,
+    )
     assert reply.text == "cut \N{REPLACEMENT CHARACTER}"
     reply.text.encode()
 
@@ -180,9 +220,18 @@ def test_half_a_character_becomes_a_replacement_character(provider):
 # --- what is sent ---------------------------------------------------------------------------------------------
 
 TOOL = {"name": "weather", "description": "Weather of a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}  # fmt: skip
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 FULL = Prompt(
-    ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}),
+    (
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ),
     system="Be brief.",
     tools=(TOOL,),
     schema=SCHEMA,
@@ -198,7 +247,13 @@ def test_request_of_messages():
         "max_tokens": 150,
         "messages": list(FULL.messages),
         "system": "Be brief.",
-        "tools": [{"name": "weather", "description": "Weather of a city", "input_schema": TOOL["parameters"]}],
+        "tools": [
+            {
+                "name": "weather",
+                "description": "Weather of a city",
+                "input_schema": TOOL["parameters"],
+            }
+        ],
         "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}, "effort": "high"},
         "thinking": {"type": "adaptive"},
         "temperature": 0.5,
@@ -214,7 +269,9 @@ def test_request_of_messages():
 
 
 def test_request_of_responses():
-    sent = body(changed("openai", effort="low", extra_body={"metadata": {"a": "b"}}, **ROOM), prompt=FULL)
+    sent = body(
+        changed("openai", effort="low", extra_body={"metadata": {"a": "b"}}, **ROOM), prompt=FULL
+    )
     assert sent == {
         "model": "gpt-6-astra",
         "max_output_tokens": 150,
@@ -229,15 +286,22 @@ def test_request_of_responses():
     }
 
 
-@pytest.mark.parametrize(("provider", "limit"), [("openai-chat", "max_completion_tokens"), ("compatible", "max_tokens")])
+@pytest.mark.parametrize(
+    ("provider", "limit"), [("openai-chat", "max_completion_tokens"), ("compatible", "max_tokens")]
+)
 def test_request_of_chat(provider, limit):
-    sent = body(changed(provider, effort="low", extra_body={"seed": 1}, **ROOM), prompt=FULL, stream=True)
+    sent = body(
+        changed(provider, effort="low", extra_body={"seed": 1}, **ROOM), prompt=FULL, stream=True
+    )
     assert sent == {
         "model": CANDIDATES[provider].model_id,
         limit: 150,
         "messages": [{"role": "system", "content": "Be brief."}, *FULL.messages],
         "tools": [{"type": "function", "function": TOOL}],
-        "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": SCHEMA}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "reply", "schema": SCHEMA},
+        },
         "reasoning_effort": "low",
         "temperature": 0.5,
         "stream": True,
@@ -247,20 +311,30 @@ def test_request_of_chat(provider, limit):
 
 
 def test_request_of_generate_content():
-    sent = body(changed("google", effort="high", extra_body={"labels": {"a": "b"}}, **ROOM), prompt=FULL)
+    sent = body(
+        changed("google", effort="high", extra_body={"labels": {"a": "b"}}, **ROOM), prompt=FULL
+    )
     turns = [("user", "a"), ("model", "b"), ("user", "c")]
     assert sent["contents"] == [{"role": role, "parts": [{"text": text}]} for role, text in turns]
     assert sent["systemInstruction"]["parts"] == [{"text": "Be brief."}]
     assert sent["labels"] == {"a": "b"}
     (declared,) = sent["tools"][0]["functionDeclarations"]
     assert (declared["name"], declared["description"]) == ("weather", "Weather of a city")
-    assert declared["parameters_json_schema"] == TOOL["parameters"]  # the API takes both spellings of a field
+    assert (
+        declared["parameters_json_schema"] == TOOL["parameters"]
+    )  # the API takes both spellings of a field
     made = sent["generationConfig"]
-    assert (made["maxOutputTokens"], made["temperature"], made["responseMimeType"]) == (150, 0.5, "application/json")
+    assert (made["maxOutputTokens"], made["temperature"], made["responseMimeType"]) == (
+        150,
+        0.5,
+        "application/json",
+    )
     assert made["responseJsonSchema"] == SCHEMA
     assert made["thinkingConfig"] == {"thinking_level": "HIGH"}
     for effort, budget in (("none", 0), ("2000", 2000)):
-        assert list(body(changed("google", effort=effort))["generationConfig"]["thinkingConfig"].values()) == [budget]
+        assert list(
+            body(changed("google", effort=effort))["generationConfig"]["thinkingConfig"].values()
+        ) == [budget]
 
 
 def test_an_effort_that_gemini_does_not_know_is_not_sent():
@@ -272,13 +346,24 @@ def test_the_limit_that_is_sent_is_the_limit_that_is_reserved():
     short = Prompt(({"role": "user", "content": "a"},), max_output_tokens=5)
     sent = body(CANDIDATES["openai"], prompt=short)["max_output_tokens"]
     assert sent == CANDIDATES["openai"].output_limit(short) == 16  # the API's least
-    assert body(CANDIDATES["anthropic"], prompt=short)["max_tokens"] == CANDIDATES["anthropic"].output_limit(short) == 5
+    assert (
+        body(CANDIDATES["anthropic"], prompt=short)["max_tokens"]
+        == CANDIDATES["anthropic"].output_limit(short)
+        == 5
+    )
 
 
 def test_the_bound_on_input_tokens_holds_for_tokenizers():
-    from tierlab.recorded import count_tokens
+    from tierlab.routing.sources import count_tokens
 
-    texts = ["word " * 50, "日本語のテキスト" * 20, "🤖👩‍🚀" * 30, "a\n\n\tb", json.dumps(SCHEMA), "0123456789" * 9]
+    texts = [
+        "word " * 50,
+        "日本語のテキスト" * 20,
+        "🤖👩‍🚀" * 30,
+        "a\n\n\tb",
+        json.dumps(SCHEMA),
+        "0123456789" * 9,
+    ]
     for text, counted in zip(texts, count_tokens(texts), strict=True):
         assert counted <= Prompt(({"role": "user", "content": text},)).most_input_tokens - 32
 
@@ -299,7 +384,9 @@ def test_candidates_are_checked_and_read():
     with pytest.raises(ValueError, match="extra_output_tokens is -1"):
         Candidate("openai", "gpt", extra_output_tokens=-1)
     assert candidate("compatible:llama3.2:1b,base_url=http://h/v1,label=own").name == "own"
-    assert candidate("google:gemini-4-argon,effort=low,temperature=0.5") == changed("google", effort="low", temperature=0.5)
+    assert candidate("google:gemini-4-argon,effort=low,temperature=0.5") == changed(
+        "google", effort="low", temperature=0.5
+    )
     for wrong, says in (("gpt-5", "no candidate"), ("openai:m,efort=low", "did you mean 'effort'"), ("openai:m,temperature=x", "no value of temperature")):  # fmt: skip
         with pytest.raises(ValueError, match=says):
             candidate(wrong)
@@ -336,7 +423,9 @@ def error_body(provider, message="no", kind="some_error", **more):
 @both_ways
 @pytest.mark.parametrize("status", ERRORS)
 def test_an_error_status(provider, stream, status):
-    answer = lambda request: response(error_body(provider, status=status), status, {"retry-after": "3"})  # noqa: E731
+    answer = lambda request: response(  # noqa: E731
+        error_body(provider, status=status), status, {"retry-after": "3"}
+    )
     error, seen = ask(CANDIDATES[provider], answer, stream=stream)
     assert (error.reason, error.retried, error.in_doubt) == ERRORS[status]
     assert len(seen) == 1  # the SDK itself does not try again
@@ -352,11 +441,15 @@ def test_an_error_without_json(provider, body):
 
 
 def test_retry_after_in_all_its_forms(monkeypatch):
-    monkeypatch.setattr(providers.time, "time", lambda: 784111770.0)  # seven seconds before the date below
+    monkeypatch.setattr(
+        providers.time, "time", lambda: 784111770.0
+    )  # seven seconds before the date below
     forms = (({"retry-after": "2.5"}, 2.5), ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5), ({"retry-after": "soon"}, None),
              ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 7.0), ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
     for headers, seconds in forms:
-        error, _ = ask(CANDIDATES["openai"], lambda request, h=headers: response(error_body("openai"), 429, h))
+        error, _ = ask(
+            CANDIDATES["openai"], lambda request, h=headers: response(error_body("openai"), 429, h)
+        )
         assert error.retry_after_s == seconds
     google = {"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [
         {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]}}  # fmt: skip
@@ -365,19 +458,45 @@ def test_retry_after_in_all_its_forms(monkeypatch):
 
 
 def test_a_spent_quota_is_not_tried_again():
-    answer = lambda request: response(error_body("openai", kind="insufficient_quota", code="insufficient_quota"), 429)  # noqa: E731
+    answer = lambda request: response(  # noqa: E731
+        error_body("openai", kind="insufficient_quota", code="insufficient_quota"), 429
+    )
     error, _ = ask(CANDIDATES["openai"], answer)
     assert (error.reason, error.retried) == ("rate_limited", False)
 
 
 OVERFLOWS = [  # messages of the services themselves
     ("anthropic", 400, "prompt is too long: 208310 tokens > 200000 maximum"),
-    ("anthropic", 400, "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000, decrease input length"),
-    ("openai", 400, "Your input exceeds the context window of this model. Please adjust your input and try again."),
-    ("openai-chat", 400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."),
-    ("google", 400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
-    ("compatible", 400, "the request exceeds the available context size, try increasing it"),  # llama.cpp
-    ("compatible", 400, "request (3009 tokens) exceeds the available context size (2048 tokens), try increasing it"),
+    (
+        "anthropic",
+        400,
+        "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000, decrease input length",
+    ),
+    (
+        "openai",
+        400,
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+    ),
+    (
+        "openai-chat",
+        400,
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
+    ),
+    (
+        "google",
+        400,
+        "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    ),
+    (
+        "compatible",
+        400,
+        "the request exceeds the available context size, try increasing it",
+    ),  # llama.cpp
+    (
+        "compatible",
+        400,
+        "request (3009 tokens) exceeds the available context size (2048 tokens), try increasing it",
+    ),
     ("compatible", 500, "Context size has been exceeded."),
     ("compatible", 400, "the input length exceeds the context length"),  # Ollama
 ]
@@ -385,20 +504,30 @@ OVERFLOWS = [  # messages of the services themselves
 
 @pytest.mark.parametrize(("provider", "status", "message"), OVERFLOWS)
 def test_a_context_that_is_too_long_is_told_from_other_mistakes(provider, status, message):
-    error, _ = ask(CANDIDATES[provider], lambda request: response(error_body(provider, message), status))
+    error, _ = ask(
+        CANDIDATES[provider], lambda request: response(error_body(provider, message), status)
+    )
     assert (error.reason, error.retried) == ("context_overflow", False)
 
 
 FILTERS = [
     ("anthropic", "Output blocked by content filtering policy"),
-    ("openai", "Invalid prompt: your prompt was flagged as potentially violating our usage policy."),
-    ("openai-chat", "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."),
+    (
+        "openai",
+        "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+    ),
+    (
+        "openai-chat",
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("provider", "message"), FILTERS)
 def test_a_content_filter_is_told_from_other_mistakes(provider, message):
-    error, _ = ask(CANDIDATES[provider], lambda request: response(error_body(provider, message), 400))
+    error, _ = ask(
+        CANDIDATES[provider], lambda request: response(error_body(provider, message), 400)
+    )
     assert (error.reason, error.retried) == ("content_filter", False)
 
 
@@ -406,14 +535,19 @@ def test_a_content_filter_is_told_from_other_mistakes(provider, message):
     ("message", "reason"),
     [
         ("Unsupported parameter: 'safety_identifier'", "bad_request"),
-        ("max_tokens is too large: 100000. This model supports at most 16384 completion tokens", "bad_request"),
+        (
+            "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+            "bad_request",
+        ),
         ("The model `gpt-7` does not exist", "bad_request"),
         ("API key not valid. Please pass a valid API key.", "auth"),  # Google says it with 400
         ("Your credit balance is too low to access the Anthropic API.", "auth"),
     ],
 )
 def test_mistakes_that_sound_like_others(message, reason):
-    error, _ = ask(CANDIDATES["google"], lambda request: response(error_body("google", message), 400))
+    error, _ = ask(
+        CANDIDATES["google"], lambda request: response(error_body("google", message), 400)
+    )
     assert error.reason == reason
 
 
@@ -422,7 +556,10 @@ def test_a_stream_that_ends_early(provider):
     sent = frames(provider)
     for cut in range(1, len(sent)):
         result, _ = ask(
-            CANDIDATES[provider], lambda request, cut=cut: httpx2.Response(200, headers=EVENTS, content="".join(sent[:cut]))
+            CANDIDATES[provider],
+            lambda request, cut=cut: httpx2.Response(
+                200, headers=EVENTS, content="".join(sent[:cut])
+            ),
         )
         if isinstance(result, ProviderError):
             assert (result.reason, result.retried, result.in_doubt) == ("early_end", True, True)
@@ -430,7 +567,9 @@ def test_a_stream_that_ends_early(provider):
             assert (result.text, result.status) == ("Paris.", "ok")
             assert cut >= len(sent) - 2
             assert result.tokens is None or cut == len(sent) - 1
-    error, _ = ask(CANDIDATES[provider], lambda request: httpx2.Response(200, headers=EVENTS, content=b""))
+    error, _ = ask(
+        CANDIDATES[provider], lambda request: httpx2.Response(200, headers=EVENTS, content=b"")
+    )
     assert error.reason in ("early_end", "malformed")
 
 
@@ -451,7 +590,10 @@ BREAKS = [
 @pytest.mark.parametrize(("error", "meaning"), BREAKS, ids=lambda value: type(value).__name__)
 def test_a_stream_that_breaks(provider, error, meaning):
     for cut in (0, 3):
-        found, _ = ask(CANDIDATES[provider], lambda request, cut=cut: response([*frames(provider)[:cut], error, ""]))
+        found, _ = ask(
+            CANDIDATES[provider],
+            lambda request, cut=cut: response([*frames(provider)[:cut], error, ""]),
+        )
         assert (found.reason, found.retried, found.in_doubt) == meaning
 
 
@@ -478,7 +620,11 @@ def test_malformed_json(provider, stream):
 @every_provider
 @both_ways
 def test_a_page_in_place_of_json(provider, stream):
-    error, _ = ask(CANDIDATES[provider], lambda request: httpx2.Response(200, html="<html>login</html>"), stream=stream)
+    error, _ = ask(
+        CANDIDATES[provider],
+        lambda request: httpx2.Response(200, html="<html>login</html>"),
+        stream=stream,
+    )
     assert (error.reason, error.retried, error.in_doubt) == ("wrong_address", False, False)
 
 
@@ -501,7 +647,10 @@ def test_an_error_in_mid_stream_may_be_billed(provider, event, reason):
 
 @pytest.mark.parametrize(("code", "reason"), [("server_error", "broken_stream"), ("context_length_exceeded", "context_overflow"), ("invalid_prompt", "content_filter")])  # fmt: skip
 def test_a_response_that_failed(code, reason):
-    failed = json.loads(frames("openai", stream=False)[0]) | {"status": "failed", "error": {"code": code, "message": "x"}}
+    failed = json.loads(frames("openai", stream=False)[0]) | {
+        "status": "failed",
+        "error": {"code": code, "message": "x"},
+    }
     error, _ = ask(CANDIDATES["openai"], [json.dumps(failed)], stream=False)
     assert (error.reason, error.in_doubt) == (reason, True)
     event = {"type": "response.failed", "response": failed, "sequence_number": 9}
@@ -510,14 +659,18 @@ def test_a_response_that_failed(code, reason):
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai-chat", "google"])
 def test_an_unknown_stop_reason_is_not_taken_for_an_end(provider):
-    error, _ = ask(CANDIDATES[provider], frames(provider, stop="SOMETHING_NEW", stream=False), stream=False)
+    error, _ = ask(
+        CANDIDATES[provider], frames(provider, stop="SOMETHING_NEW", stream=False), stream=False
+    )
     assert error.reason == "malformed"
     assert "SOMETHING_NEW" in str(error)
 
 
 @every_provider
 def test_connections_that_break_on_the_wire(provider, raw_server):
-    chosen = changed(provider, base_url=raw_server.url + ("/v1" if "openai" in ADAPTERS[provider][0] else ""))
+    chosen = changed(
+        provider, base_url=raw_server.url + ("/v1" if "openai" in ADAPTERS[provider][0] else "")
+    )
 
     async def attempt(timeout_s=5.0):
         adapter = connect(chosen, timeout_s=timeout_s)
@@ -547,7 +700,9 @@ def test_connections_that_break_on_the_wire(provider, raw_server):
 def test_a_missing_key_names_the_variable(provider, monkeypatch):
     for name in KEYS:
         monkeypatch.delenv(name)
-    with pytest.raises(ValueError, match=f"set the environment variable {ADAPTERS[provider][1][0]}"):
+    with pytest.raises(
+        ValueError, match=f"set the environment variable {ADAPTERS[provider][1][0]}"
+    ):
         connect(CANDIDATES[provider])
 
 
@@ -572,8 +727,15 @@ def test_a_key_is_in_no_error(provider, stream, monkeypatch):
     monkeypatch.setenv(providers.COMPATIBLE_KEY, "own-server-key-42")
     keys = [*KEYS.values(), "own-server-key-42"]
     other = "sk-live-9876543210abcdef"
-    message = f"wrong key {' '.join(keys)} and {other} (Bearer abc.def-ghi) at http://ann:pass-1@host " + "x" * 600
-    error, _ = ask(CANDIDATES[provider], lambda request: response(error_body(provider, message), 401), stream=stream)
+    message = (
+        f"wrong key {' '.join(keys)} and {other} (Bearer abc.def-ghi) at http://ann:pass-1@host "
+        + "x" * 600
+    )
+    error, _ = ask(
+        CANDIDATES[provider],
+        lambda request: response(error_body(provider, message), 401),
+        stream=stream,
+    )
     assert error.reason == "auth"
     assert "wrong key [key]" in str(error)
     assert len(str(error)) <= 500
@@ -595,7 +757,11 @@ def test_no_file_of_the_project_holds_a_key():
     for name in listed.stdout.decode().split("\0"):
         path = ROOT / name
         if name and path.is_file():
-            found += [(name, hit) for hit in like.findall(path.read_bytes()) if b"fake" not in hit.lower() and hit not in SHOWN]
+            found += [
+                (name, hit)
+                for hit in like.findall(path.read_bytes())
+                if b"fake" not in hit.lower() and hit not in SHOWN
+            ]
     assert not found
 
 
@@ -612,7 +778,10 @@ def answered(chosen, stream, question="What is the capital of France?"):
     async def attempt():
         adapter = connect(chosen, timeout_s=20.0)
         try:
-            prompt = Prompt(({"role": "user", "content": question},), tools=(TOOL,) if "weather" in question else ())
+            prompt = Prompt(
+                ({"role": "user", "content": question},),
+                tools=(TOOL,) if "weather" in question else (),
+            )
             return await adapter.answer(prompt, chosen, stream)
         except ProviderError as error:
             return error
@@ -656,7 +825,9 @@ def test_aimock_answers_every_provider(aimock, at, provider, stream):
 @every_provider
 @both_ways
 def test_llmock_answers_every_provider(llmock, at, provider, stream):
-    llmock.control("POST", "/_llmock/scenario", {"behaviors": [{"type": "reply", "text": "Paris."}]})
+    llmock.control(
+        "POST", "/_llmock/scenario", {"behaviors": [{"type": "reply", "text": "Paris."}]}
+    )
     reply = answered(at(llmock, provider), stream)
     assert (reply.text, reply.status) == ("Paris.", "ok")
     assert reply.tokens["output_tokens"] > 0
@@ -665,10 +836,20 @@ def test_llmock_answers_every_provider(llmock, at, provider, stream):
 @every_provider
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(429, "rate_limited"), (500, "unavailable"), (401, "auth"), (529, "overloaded"), (400, "bad_request")],
+    [
+        (429, "rate_limited"),
+        (500, "unavailable"),
+        (401, "auth"),
+        (529, "overloaded"),
+        (400, "bad_request"),
+    ],
 )
 def test_llmock_fails_every_provider(llmock, at, provider, status, reason):
-    llmock.control("POST", "/_llmock/scenario", {"behaviors": [{"type": "fail", "status": status, "retry_after": 7}]})
+    llmock.control(
+        "POST",
+        "/_llmock/scenario",
+        {"behaviors": [{"type": "fail", "status": status, "retry_after": 7}]},
+    )
     error = answered(at(llmock, provider), True)
     assert error.reason == reason
     if status == 429:
@@ -677,7 +858,9 @@ def test_llmock_fails_every_provider(llmock, at, provider, status, reason):
 
 @pytest.mark.parametrize("provider", ["compatible", "anthropic", "openai"])
 @both_ways
-def test_a_local_model_answers_through_each_api_that_it_speaks(local_model, monkeypatch, provider, stream):
+def test_a_local_model_answers_through_each_api_that_it_speaks(
+    local_model, monkeypatch, provider, stream
+):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     base = local_model.removesuffix("/v1") if provider == "anthropic" else local_model
@@ -690,8 +873,10 @@ def test_a_local_model_answers_through_each_api_that_it_speaks(local_model, monk
 
 
 def test_importing_the_module_loads_no_sdk():
-    code = "import sys, tierlab.providers; print([m for m in ('anthropic', 'openai', 'google.genai', 'httpx2') if m in sys.modules])"
+    code = "import sys, tierlab.sampling.providers; print([m for m in ('anthropic', 'openai', 'google.genai', 'httpx2') if m in sys.modules])"
     assert (
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "[]"
     )

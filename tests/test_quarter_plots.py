@@ -5,16 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tierlab import plots
-from tierlab.forecast import forecast
-from tierlab.style import tier_style
+from tierlab.core import finding
+from tierlab.core.style import tier_style
+from tierlab.quarter import figures as quarter_figures
+from tierlab.quarter.outlook import forecast
 
 EVIL = "<script>alert(1)</script> $x^2$"
 
 
 @pytest.fixture(autouse=True)
 def house_style():
-    plots.use_style()
+    finding.use_style()
     yield
     plt.close("all")
 
@@ -24,11 +25,13 @@ def texts(ax):
 
 
 def effects():
-    return pd.DataFrame({"effect": ["volume", "tier_mix", "cache_batch", "price"], "usd": [30.0, 0.0, 10.0, -20.0]})
+    return pd.DataFrame(
+        {"effect": ["volume", "tier_mix", "cache_batch", "price"], "usd": [30.0, 0.0, 10.0, -20.0]}
+    )
 
 
 def test_the_waterfall_leads_from_one_quarter_to_the_next():
-    ax = plots.waterfall(effects(), 100.0, 120.0)
+    ax = quarter_figures.waterfall(effects(), 100.0, 120.0)
     bars = [end for b in ax.patches for end in (b.get_x(), b.get_x() + b.get_width())]
     assert bars == pytest.approx([0, 100, 0, 120, 100, 130, 130, 140, 120, 140])
     assert ax.get_xlim()[0] == 0
@@ -38,13 +41,15 @@ def test_the_waterfall_leads_from_one_quarter_to_the_next():
 
 def test_a_waterfall_that_does_not_add_up_is_refused():
     with pytest.raises(ValueError, match="differ by -1 USD"):
-        plots.waterfall(effects(), 100.0, 121.0)
+        quarter_figures.waterfall(effects(), 100.0, 121.0)
 
 
 def days():
     spend = np.full(92, 10.0)
     spend[20] = 50.0
-    table = pd.DataFrame({"day": pd.date_range("2026-07-01", periods=92), "usd": spend, "expected": 10.0})
+    table = pd.DataFrame(
+        {"day": pd.date_range("2026-07-01", periods=92), "usd": spend, "expected": 10.0}
+    )
     return table.assign(flagged=table["usd"] > 20)
 
 
@@ -53,7 +58,7 @@ def test_days_mark_what_is_flagged_and_draw_the_budget():
         {"over": ["total"], "start": [pd.Timestamp("2026-07-21")], "end": [pd.Timestamp("2026-07-21")], "days": [1],
          "direction": ["above"], "excess_usd": [40.0]}
     )  # fmt: skip
-    ax = plots.spend_days(days(), events=events, budget_usd=920.0)
+    ax = quarter_figures.spend_days(days(), events=events, budget_usd=920.0)
     by_label = {line.get_label(): line for line in ax.lines}
     assert by_label["spend"].get_ydata().tolist() == days()["usd"].tolist()
     assert by_label["flagged"].get_ydata().tolist() == [50.0]
@@ -63,23 +68,34 @@ def test_days_mark_what_is_flagged_and_draw_the_budget():
 
 def test_months_stack_the_tiers():
     months = pd.DataFrame(
-        {"period": ["2026-07", "2026-07", "2026-08"], "tier": ["small", "flagship", "mid"], "cost_usd": [1.0, 3.0, 2.0]}
+        {
+            "period": ["2026-07", "2026-07", "2026-08"],
+            "tier": ["small", "flagship", "mid"],
+            "cost_usd": [1.0, 3.0, 2.0],
+        }
     )
-    ax = plots.tier_months(months)
+    ax = quarter_figures.tier_months(months)
     tops = {}
     for bar in ax.patches:
         place = round(bar.get_x() + bar.get_width() / 2)
         tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
     assert tops == pytest.approx({0: 4.0, 1: 2.0})
     assert {"25%", "75%", "100%"} <= set(texts(ax))
-    assert tier_style("flagship")["color"].lower() in {plt.matplotlib.colors.to_hex(b.get_facecolor()) for b in ax.patches}
+    assert tier_style("flagship")["color"].lower() in {
+        plt.matplotlib.colors.to_hex(b.get_facecolor()) for b in ax.patches
+    }
 
 
 def test_savings_are_ordered_bars_and_held_ones_are_white():
     table = pd.DataFrame(
-        {"kind": "move", "what": ["a", EVIL], "usd": [9.0, 4.0], "status": ["to test", "against the task table"]}
+        {
+            "kind": "move",
+            "what": ["a", EVIL],
+            "usd": [9.0, 4.0],
+            "status": ["to test", "against the task table"],
+        }
     )
-    ax = plots.savings_bars(table)
+    ax = quarter_figures.savings_bars(table)
     assert [b.get_width() for b in ax.patches] == [9.0, 4.0]
     assert ax.patches[1].get_facecolor() == (1, 1, 1, 1)
     assert any("$9.00  to test" in text for text in texts(ax))
@@ -88,31 +104,33 @@ def test_savings_are_ordered_bars_and_held_ones_are_white():
     assert not label.get_parse_math()
     ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="no saving to show"):
-        plots.savings_bars(table.head(0))
-    assert "1 smaller ones not shown" in plots.savings_bars(table, most=1).get_xlabel()
+        quarter_figures.savings_bars(table.head(0))
+    assert "1 smaller ones not shown" in quarter_figures.savings_bars(table, most=1).get_xlabel()
 
 
 def test_the_fan_shows_the_total_and_its_band():
     history = pd.Series(10.0, pd.date_range("2026-07-01", periods=91))
     found = forecast(history, "2026-12-31")
-    ax = plots.forecast_fan(history.rename_axis("day").rename("usd").reset_index(), found)
+    ax = quarter_figures.forecast_fan(history.rename_axis("day").rename("usd").reset_index(), found)
     assert any(text.startswith("2026Q4: $920 (") for text in texts(ax))
     dashed = next(line for line in ax.lines if line.get_label() == "forecast")
     assert dashed.get_ydata() == pytest.approx(found.days["usd"].rolling(7).mean().dropna())
 
 
 def test_unit_costs_say_what_is_not_known():
-    table = pd.DataFrame({"name": ["a", "b"], "share": [0.9, 0.1], "usd_per_request": [0.02, np.nan]})
-    ax = plots.unit_costs(table)
+    table = pd.DataFrame(
+        {"name": ["a", "b"], "share": [0.9, 0.1], "usd_per_request": [0.02, np.nan]}
+    )
+    ax = quarter_figures.unit_costs(table)
     assert {"$0.020  (90% of the spend)", "not known  (10% of the spend)"} <= set(texts(ax))
     assert ax.get_xlabel() == "USD per request"
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="spend_days needs a column 'flagged'"):
-        plots.spend_days(days().drop(columns="flagged"))
+        quarter_figures.spend_days(days().drop(columns="flagged"))
 
 
 def test_a_quarter_like_the_one_before_has_no_steps():
-    ax = plots.waterfall(effects().assign(usd=0.0), 100.0, 100.0)
+    ax = quarter_figures.waterfall(effects().assign(usd=0.0), 100.0, 100.0)
     assert [bar.get_width() for bar in ax.patches] == [100.0, 100.0]

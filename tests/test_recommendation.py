@@ -8,12 +8,23 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 import tierlab as tl
-from tierlab.checklist import CHECKLIST
-from tierlab.decision import assumed, error_with_tools, expected_cost, indifference, load_assumptions, load_tasks, task_places
-from tierlab.options import weigh
-from tierlab.recommendation import recommend
+from tierlab.core.tables import load_tasks
+from tierlab.decide.options import weigh
+from tierlab.decide.recommend import recommend
+from tierlab.decide.tasks import (
+    CHECKLIST,
+    assumed,
+    error_with_tools,
+    expected_cost,
+    indifference,
+    load_assumptions,
+    task_places,
+)
 
-PAIR = {"models": ["claude-haiku-4-5", "claude-opus-4-8"], "error_rates": {"small": 0.10, "flagship": 0.05}}
+PAIR = {
+    "models": ["claude-haiku-4-5", "claude-opus-4-8"],
+    "error_rates": {"small": 0.10, "flagship": 0.05},
+}
 shares = st.floats(0, 1)
 money = st.floats(0, 1_000)
 
@@ -26,7 +37,10 @@ class TestAssumptions:
     def test_every_row_has_a_range_and_a_reason(self):
         table = load_assumptions()
         assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
-        assert table["reason"].str.len().gt(20).all() and table["basis"].isin(["assumed", "article"]).all()
+        assert (
+            table["reason"].str.len().gt(20).all()
+            and table["basis"].isin(["assumed", "article"]).all()
+        )
 
     def test_better_tiers_make_no_more_errors_and_harder_tasks_no_fewer(self):
         rates = (
@@ -36,25 +50,38 @@ class TestAssumptions:
         )
         for end in ("low", "value", "high"):
             table = rates[end][["small", "mid", "flagship"]]
-            assert (np.diff(table.to_numpy(), axis=1) <= 0).all() and (np.diff(table.to_numpy(), axis=0) > 0).all()
+            assert (np.diff(table.to_numpy(), axis=1) <= 0).all() and (
+                np.diff(table.to_numpy(), axis=0) > 0
+            ).all()
 
     def test_mid_follows_the_articles_ten_to_twenty_percent(self):
         """10-20% below a flagship that is right in 85%, 92% at its best and 70% at its worst."""
-        row = load_assumptions().query("quantity == 'error_rate' and rating == 3 and tier == 'mid'").iloc[0]
-        assert row["value"] == pytest.approx(1 - 0.85 * 0.85, abs=0.005)
-        assert row["low"] == pytest.approx(1 - 0.92 * 0.90, abs=0.005) and row["high"] == pytest.approx(
-            1 - 0.70 * 0.80, abs=0.005
+        row = (
+            load_assumptions()
+            .query("quantity == 'error_rate' and rating == 3 and tier == 'mid'")
+            .iloc[0]
         )
+        assert row["value"] == pytest.approx(1 - 0.85 * 0.85, abs=0.005)
+        assert row["low"] == pytest.approx(1 - 0.92 * 0.90, abs=0.005) and row[
+            "high"
+        ] == pytest.approx(1 - 0.70 * 0.80, abs=0.005)
 
     def test_a_task_over_two_ratings_has_the_mean_and_the_outer_ends(self):
         one, two = (
-            load_assumptions().query("quantity == 'error_rate' and rating == @r and tier == 'small'").iloc[0] for r in (1, 2)
+            load_assumptions()
+            .query("quantity == 'error_rate' and rating == @r and tier == 'small'")
+            .iloc[0]
+            for r in (1, 2)
         )
         row = assumed("error_rate", "faq_answering").loc["small"]
-        assert row.tolist() == pytest.approx([(one["value"] + two["value"]) / 2, one["low"], two["high"]])
+        assert row.tolist() == pytest.approx(
+            [(one["value"] + two["value"]) / 2, one["low"], two["high"]]
+        )
 
     def test_an_error_cost_over_two_ratings_is_the_geometric_mean(self):
-        assert assumed("error_cost", "code_review")["value"].iloc[0] == pytest.approx(np.sqrt(1 * 100))
+        assert assumed("error_cost", "code_review")["value"].iloc[0] == pytest.approx(
+            np.sqrt(1 * 100)
+        )
 
     def test_an_unknown_task_names_the_nearest(self):
         with pytest.raises(ValueError, match="did you mean 'code_review'"):
@@ -64,12 +91,17 @@ class TestAssumptions:
 class TestFormulas:
     @given(money, shares, money, st.floats(0, 100), money)
     def test_expected_cost_is_the_sum_of_its_parts(self, price, error, cost, seconds, second):
-        assert expected_cost(price, error, cost, seconds, second) == pytest.approx(price + error * cost + seconds * second)
+        assert expected_cost(price, error, cost, seconds, second) == pytest.approx(
+            price + error * cost + seconds * second
+        )
 
     @given(shares, shares, st.integers(0, 30))
     def test_tool_calls_only_add_errors_and_stay_a_share(self, error, tool, calls):
         total = error_with_tools(error, tool, calls)
-        assert error - 1e-12 <= total <= 1 and total <= error_with_tools(error, tool, calls + 1) + 1e-12
+        assert (
+            error - 1e-12 <= total <= 1
+            and total <= error_with_tools(error, tool, calls + 1) + 1e-12
+        )
 
     def test_ten_calls_at_four_percent(self):
         assert error_with_tools(0.0, 0.04, 10) == pytest.approx(1 - 0.96**10)
@@ -78,8 +110,12 @@ class TestFormulas:
     def test_indifference_is_the_error_cost_break_even(self, article):
         day = tl.daily_cost(tl.Workload(requests_per_day=1), article)
         table = indifference(day, [0.05]).set_index(["provider", "cheap", "dear"])["error_cost_usd"]
-        assert table["anthropic", "small", "flagship"] == pytest.approx(0.16)  # (0.010 - 0.002) / 0.05
-        assert table["openai", "mid", "flagship"] == pytest.approx(tl.error_cost_break_even(0.0115, 0.00425, 0.0, 0.05))
+        assert table["anthropic", "small", "flagship"] == pytest.approx(
+            0.16
+        )  # (0.010 - 0.002) / 0.05
+        assert table["openai", "mid", "flagship"] == pytest.approx(
+            tl.error_cost_break_even(0.0115, 0.00425, 0.0, 0.05)
+        )
 
     def test_a_gap_of_zero_is_refused(self, article):
         with pytest.raises(ValueError, match="no break-even"):
@@ -87,7 +123,9 @@ class TestFormulas:
 
     def test_tasks_stand_where_their_ratings_say(self):
         places = task_places(load_tasks()).set_index("task")
-        assert places.loc["intent classification", ["gap", "error_cost_usd"]].tolist() == pytest.approx([0.01, 0.02])
+        assert places.loc[
+            "intent classification", ["gap", "error_cost_usd"]
+        ].tolist() == pytest.approx([0.01, 0.02])
 
 
 class TestRecommendation:
@@ -111,12 +149,18 @@ class TestRecommendation:
             error_rates={"mid": 0, "flagship": 0},
         )
         factor = flips(found).loc["price of claude-opus-4-8", "below"]
-        assert (1 - factor) / 0.5 == pytest.approx(2 * (1 - 0.6)) == pytest.approx(tl.batch_break_even(0.010, 0.006))
+        assert (
+            (1 - factor) / 0.5
+            == pytest.approx(2 * (1 - 0.6))
+            == pytest.approx(tl.batch_break_even(0.010, 0.006))
+        )
 
     def test_the_value_of_a_second_at_which_time_pays(self, article):
         found = recommend(error_cost_usd=0, prices=article, models=PAIR["models"], error_rates={"small": 0, "flagship": 0},
                           seconds={"small": 6, "flagship": 2})  # fmt: skip
-        assert flips(found).loc["value of a second", "above"] == pytest.approx((0.010 - 0.002) / (6 - 2))
+        assert flips(found).loc["value of a second", "above"] == pytest.approx(
+            (0.010 - 0.002) / (6 - 2)
+        )
 
     def test_a_night_batch_asks_for_no_speed(self, article):
         assert recommend(task="summarisation", prices=article).table["time_usd"].eq(0).all()
@@ -126,7 +170,11 @@ class TestRecommendation:
                           error_rates={"small": 0.10, "mid": 0.06, "flagship": 0.05}, seconds={"small": 2, "mid": 4, "flagship": 6})  # fmt: skip
         table = found.table.set_index("tier")["expected_usd"]
         assert table.to_dict() == pytest.approx(
-            {"small": 0.002 + 0.2 + 0.002, "mid": 0.006 + 0.12 + 0.004, "flagship": 0.010 + 0.10 + 0.006}
+            {
+                "small": 0.002 + 0.2 + 0.002,
+                "mid": 0.006 + 0.12 + 0.004,
+                "flagship": 0.010 + 0.10 + 0.006,
+            }
         )
         assert found.tier == "flagship" and found.provider == "anthropic"
 
@@ -144,57 +192,91 @@ class TestRecommendation:
         def total(tier, at_cost, at_second):
             return price[tier] + errors[tier] * at_cost + times[tier] * at_second
 
-        for what, at in (("cost of an error", lambda v: (v, second)), ("value of a second", lambda v: (cost, v))):
+        for what, at in (
+            ("cost of an error", lambda v: (v, second)),
+            ("value of a second", lambda v: (cost, v)),
+        ):
             row = flips(found).loc[what]
             for side in ("below", "above"):
                 if row[f"{side}_to"]:
-                    assert (row[side] <= row["now"] + 1e-9) if side == "below" else (row[side] >= row["now"] - 1e-9)
+                    assert (
+                        (row[side] <= row["now"] + 1e-9)
+                        if side == "below"
+                        else (row[side] >= row["now"] - 1e-9)
+                    )
                     other = tier_of[row[f"{side}_to"]]
-                    assert total(found.tier, *at(row[side])) == pytest.approx(total(other, *at(row[side])), rel=1e-6, abs=1e-9)
+                    assert total(found.tier, *at(row[side])) == pytest.approx(
+                        total(other, *at(row[side])), rel=1e-6, abs=1e-9
+                    )
 
     @settings(max_examples=30)
     @given(st.floats(0, 5), st.floats(0, 5))
     def test_a_dearer_error_never_calls_for_a_model_that_errs_more(self, one, other):
         article, low_to_high = tl.load_prices("article"), sorted((one, other))
         rates = [
-            recommend(error_cost_usd=c, task="summarisation", prices=article).table["error_rate"].iloc[0] for c in low_to_high
+            recommend(error_cost_usd=c, task="summarisation", prices=article)
+            .table["error_rate"]
+            .iloc[0]
+            for c in low_to_high
         ]
         assert rates[1] <= rates[0]
 
     def test_levers_flip_where_the_line_says(self, maintained):
         """Half of every price narrows the small model's lead until both cost the same."""
-        found = recommend(task="customer_support", error_cost_usd=0.04, prices=maintained, provider="anthropic")
+        found = recommend(
+            task="customer_support", error_cost_usd=0.04, prices=maintained, provider="anthropic"
+        )
         row = flips(found).loc["batch share"]
         assert row["above_to"]
-        asked = {"task": "customer_support", "error_cost_usd": 0.04, "prices": maintained, "provider": "anthropic"}
-        at = tl.recommend(workload=tl.Workload(requests_per_day=1_000, batch_share=row["above"]), **asked).table.set_index(
-            "model_id"
+        asked = {
+            "task": "customer_support",
+            "error_cost_usd": 0.04,
+            "prices": maintained,
+            "provider": "anthropic",
+        }
+        at = tl.recommend(
+            workload=tl.Workload(requests_per_day=1_000, batch_share=row["above"]), **asked
+        ).table.set_index("model_id")
+        assert at.at[found.model_id, "expected_usd"] == pytest.approx(
+            at.at[row["above_to"], "expected_usd"]
         )
-        assert at.at[found.model_id, "expected_usd"] == pytest.approx(at.at[row["above_to"], "expected_usd"])
 
     def test_agents_count_their_tool_calls(self, article):
-        found = recommend(task="agentic_tools", prices=article, tool_calls=10, error_cost_usd=1, provider="openai")
+        found = recommend(
+            task="agentic_tools", prices=article, tool_calls=10, error_cost_usd=1, provider="openai"
+        )
         small = found.table.set_index("tier")["error_rate"]["small"]
         assert small == pytest.approx(1 - (1 - 0.45) * (1 - 0.04) ** 10)
 
     def test_counts_have_jeffreys_interval(self, article):
         found = recommend(
-            task="customer_support", error_cost_usd=1, prices=article, provider="anthropic", error_counts={"mid": (6, 80)}
+            task="customer_support",
+            error_cost_usd=1,
+            prices=article,
+            provider="anthropic",
+            error_counts={"mid": (6, 80)},
         )
         row = found.table.set_index("tier").loc["mid"]
         assert row["error_rate"] == pytest.approx(6.5 / 81)  # the mean of Beta(6.5, 74.5)
-        assert row[["error_low", "error_high"]].tolist() == pytest.approx(beta(6.5, 74.5).ppf([0.025, 0.975]))
+        assert row[["error_low", "error_high"]].tolist() == pytest.approx(
+            beta(6.5, 74.5).ppf([0.025, 0.975])
+        )
 
     def test_samples_give_one_minus_the_mean_score(self, article):
         scores = {"claude-haiku-4-5": [1] * 80 + [0] * 20, "claude-opus-4-8": [1] * 95 + [0] * 5}
         samples = pd.concat(
-            pd.DataFrame({"prompt_id": range(100), "model_id": m, "score": s, "cost_usd": 0.001}) for m, s in scores.items()
+            pd.DataFrame({"prompt_id": range(100), "model_id": m, "score": s, "cost_usd": 0.001})
+            for m, s in scores.items()
         )
         found = recommend(error_cost_usd=1, prices=article, samples=samples)
         assert found.table.set_index("model_id")["error_rate"].to_dict() == pytest.approx(
             {"claude-opus-4-8": 0.05, "claude-haiku-4-5": 0.20}
         )
-        assert found.tier == "flagship" and found.basis == "samples" and found.table["best_share"].iloc[0] > 0.99
+        assert (
+            found.tier == "flagship"
+            and found.basis == "samples"
+            and found.table["best_share"].iloc[0] > 0.99
+        )
 
     def test_equal_models_share_the_draws_evenly(self, article):
         found = recommend(task="summarisation", error_cost_usd=1, prices=article, models=["claude-haiku-4-5", "claude-opus-4-8"],
@@ -204,7 +286,10 @@ class TestRecommendation:
     def test_a_model_that_has_retired_or_does_not_fit_is_out_and_says_why(self):
         late = tl.load_prices("maintained", as_of="2026-11-23")
         found = recommend(
-            error_cost_usd=1, prices=late, models=["o4-mini", "gpt-6-luna"], error_rates={"o4-mini": 0.0, "gpt-6-luna": 0.5}
+            error_cost_usd=1,
+            prices=late,
+            models=["o4-mini", "gpt-6-luna"],
+            error_rates={"o4-mini": 0.0, "gpt-6-luna": 0.5},
         )
         assert found.model_id == "gpt-6-luna"
         assert found.table.set_index("model_id").at["o4-mini", "note"] == "retired on 2026-10-23"
@@ -222,8 +307,14 @@ class TestRecommendation:
 def answers(**scores):
     """A samples table: model -> scores of prompts 0, 1, ...; None is no score."""
     names = {"haiku": "claude-haiku-4-5", "opus": "anthropic/claude-opus-4-8"}
-    rows = [(i, names[m], s, "ok" if s is not None else "truncated") for m, own in scores.items() for i, s in enumerate(own)]
-    return pd.DataFrame(rows, columns=["prompt_id", "model_id", "score", "status"]).assign(cost_usd=0.001)
+    rows = [
+        (i, names[m], s, "ok" if s is not None else "truncated")
+        for m, own in scores.items()
+        for i, s in enumerate(own)
+    ]
+    return pd.DataFrame(rows, columns=["prompt_id", "model_id", "score", "status"]).assign(
+        cost_usd=0.001
+    )
 
 
 class TestSamples:
@@ -235,7 +326,9 @@ class TestSamples:
 
     def test_models_are_compared_on_the_examples_that_both_have(self, article):
         """Haiku was asked the first 50, all right; Opus 100, of which the second half is hard."""
-        found, rate = self.rates(article, answers(haiku=[1] * 50, opus=[1] * 50 + [0] * 25 + [1] * 25))
+        found, rate = self.rates(
+            article, answers(haiku=[1] * 50, opus=[1] * 50 + [0] * 25 + [1] * 25)
+        )
         assert rate.tolist() == [0, 0]
         assert any("measured on 50 of 100 examples" in line for line in found.grounds)
 
@@ -243,15 +336,26 @@ class TestSamples:
         samples = answers(haiku=[1] * 80 + [None] * 20, opus=[1] * 80 + [0] * 20)
         _, aside = self.rates(article, samples)
         _, wrong = self.rates(article, samples, truncated="wrong")
-        assert aside["claude-haiku-4-5"] == 0 and wrong["claude-haiku-4-5"] == pytest.approx(20 / 100)
+        assert aside["claude-haiku-4-5"] == 0 and wrong["claude-haiku-4-5"] == pytest.approx(
+            20 / 100
+        )
 
     def test_groups_widen_the_interval_and_leave_the_mean(self, article):
         samples = answers(haiku=[1] * 80 + [0] * 20, opus=[1] * 100)
-        grouped = samples.assign(group=[f"g{min(i, 80)}" for i in samples["prompt_id"]])  # the twenty wrong ones are one group
+        grouped = samples.assign(
+            group=[f"g{min(i, 80)}" for i in samples["prompt_id"]]
+        )  # the twenty wrong ones are one group
         (one, flat), (two, clustered) = self.rates(article, samples), self.rates(article, grouped)
-        assert flat["claude-haiku-4-5"] == pytest.approx(clustered["claude-haiku-4-5"]) == pytest.approx(0.2)
+        assert (
+            flat["claude-haiku-4-5"]
+            == pytest.approx(clustered["claude-haiku-4-5"])
+            == pytest.approx(0.2)
+        )
         width = [
-            f.table.set_index("model_id").loc["claude-haiku-4-5", ["error_low", "error_high"]].diff().iloc[1]
+            f.table.set_index("model_id")
+            .loc["claude-haiku-4-5", ["error_low", "error_high"]]
+            .diff()
+            .iloc[1]
             for f in (one, two)
         ]
         assert width[1] > 2 * width[0]
@@ -262,7 +366,10 @@ class TestSamples:
         low, high = beta(0.5, 10.5).ppf([0.025, 0.975])
         assert rate["claude-haiku-4-5"] == 0 and row["error_low"] == 0 < low
         assert row["error_high"] == pytest.approx(high)
-        assert 0.3 < row["best_share"] < 0.7 and (found.table["low"] <= found.table["expected_usd"]).all()
+        assert (
+            0.3 < row["best_share"] < 0.7
+            and (found.table["low"] <= found.table["expected_usd"]).all()
+        )
 
     def test_without_groups_the_draws_are_jeffreys_beta(self, article):
         found, _ = self.rates(article, answers(haiku=[1] * 70 + [0] * 30, opus=[1] * 90 + [0] * 10))
@@ -275,17 +382,29 @@ class TestSamples:
     def test_what_was_paid_is_the_price_whatever_the_workload(self, article):
         samples = answers(haiku=[1, 0] * 30, opus=[1] * 60)
         samples.loc[samples["model_id"] == "claude-haiku-4-5", "cost_usd"] = 0.004
-        found, _ = self.rates(article, samples, workload=tl.Workload(requests_per_day=1, input_tokens=9_000))
-        assert found.table.set_index("model_id")["price_usd"].to_dict() == {"claude-haiku-4-5": 0.004, "claude-opus-4-8": 0.001}
+        found, _ = self.rates(
+            article, samples, workload=tl.Workload(requests_per_day=1, input_tokens=9_000)
+        )
+        assert found.table.set_index("model_id")["price_usd"].to_dict() == {
+            "claude-haiku-4-5": 0.004,
+            "claude-opus-4-8": 0.001,
+        }
         assert found.table["price_basis"].eq("samples").all()
 
     def test_without_costs_each_models_own_tokens_are_priced(self, article):
         samples = answers(haiku=[1, 0] * 30, opus=[1] * 60).drop(columns="cost_usd")
-        output = samples["model_id"].map({"claude-haiku-4-5": 1_062, "anthropic/claude-opus-4-8": 216})
-        found, _ = self.rates(article, samples.assign(uncached_input_tokens=500, output_tokens=output))
+        output = samples["model_id"].map(
+            {"claude-haiku-4-5": 1_062, "anthropic/claude-opus-4-8": 216}
+        )
+        found, _ = self.rates(
+            article, samples.assign(uncached_input_tokens=500, output_tokens=output)
+        )
         # 1 and 5 USD a million in, 5 and 25 out
         assert found.table.set_index("model_id")["price_usd"].to_dict() == pytest.approx(
-            {"claude-haiku-4-5": (500 * 1 + 1_062 * 5) / 1e6, "claude-opus-4-8": (500 * 5 + 216 * 25) / 1e6}
+            {
+                "claude-haiku-4-5": (500 * 1 + 1_062 * 5) / 1e6,
+                "claude-opus-4-8": (500 * 5 + 216 * 25) / 1e6,
+            }
         )
 
     def test_one_length_for_all_is_no_measured_cost(self, article):
@@ -293,15 +412,24 @@ class TestSamples:
             self.rates(article, answers(haiku=[1, 0] * 30, opus=[1] * 60).drop(columns="cost_usd"))
 
     def test_a_model_whose_cost_nobody_knows_stands_aside(self, article):
-        samples = answers(haiku=[1, 0] * 30, opus=[1] * 60).replace({"model_id": {"claude-haiku-4-5": "mine"}})
+        samples = answers(haiku=[1, 0] * 30, opus=[1] * 60).replace(
+            {"model_id": {"claude-haiku-4-5": "mine"}}
+        )
         samples.loc[samples.index[:1], "cost_usd"] = np.nan
         found, _ = self.rates(article, samples)
-        assert found.model_id == "claude-opus-4-8" and "no price" in found.table.set_index("model_id").at["mine", "note"]
+        assert (
+            found.model_id == "claude-opus-4-8"
+            and "no price" in found.table.set_index("model_id").at["mine", "note"]
+        )
 
     @pytest.mark.parametrize("column", ["model_id", "score", "prompt_id"])
     def test_a_missing_column_is_named(self, article, column):
         with pytest.raises(ValueError, match=column):
-            recommend(error_cost_usd=1, prices=article, samples=answers(haiku=[1], opus=[1]).drop(columns=column))
+            recommend(
+                error_cost_usd=1,
+                prices=article,
+                samples=answers(haiku=[1], opus=[1]).drop(columns=column),
+            )
 
 
 class TestWorkloads:
@@ -332,7 +460,10 @@ class TestWorkloads:
         june = tl.load_prices("maintained", as_of="2026-06-12")
         found = recommend(task="summarisation", error_cost_usd=9, prices=june, provider="openai",
                           workload=tl.Workload(requests_per_day=1, input_tokens=(100, 250_000)))  # fmt: skip
-        assert "do not fit" in found.table.set_index("model_id").at["gpt-4o", "note"] and found.model_id == "gpt-5.5"
+        assert (
+            "do not fit" in found.table.set_index("model_id").at["gpt-4o", "note"]
+            and found.model_id == "gpt-5.5"
+        )
 
     def test_nobody_waits_for_what_is_in_batch(self, maintained):
         asked = {
@@ -343,7 +474,9 @@ class TestWorkloads:
             "second_usd": 0.01,
         }
         full, half, none = (
-            recommend(workload=tl.Workload(requests_per_day=1, batch_share=b), **asked).table.set_index("tier")["time_usd"]
+            recommend(
+                workload=tl.Workload(requests_per_day=1, batch_share=b), **asked
+            ).table.set_index("tier")["time_usd"]
             for b in (1, 0.5, 0)
         )
         assert (full == 0).all() and np.allclose(half, none / 2) and (none > 0).all()
@@ -353,23 +486,43 @@ class TestCandidates:
     def test_a_model_that_is_not_launched_cannot_be_chosen(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")
         found = recommend(
-            task="customer_support", error_cost_usd=1, prices=june, models=["claude-opus-5-5", "claude-haiku-4-5"]
+            task="customer_support",
+            error_cost_usd=1,
+            prices=june,
+            models=["claude-opus-5-5", "claude-haiku-4-5"],
         )
-        assert found.model_id == "claude-haiku-4-5" and "not launched before" in found.table["note"].iloc[-1]
+        assert (
+            found.model_id == "claude-haiku-4-5"
+            and "not launched before" in found.table["note"].iloc[-1]
+        )
 
     def test_a_choice_that_retires_before_the_review_says_so(self, maintained):
-        found = recommend(task="customer_support", error_cost_usd=0.001, prices=maintained, models=["gpt-4o", "gpt-5.5"])
-        assert found.model_id == "gpt-4o" and "retires on 2027-01-14, before the next review" in found.reason
+        found = recommend(
+            task="customer_support",
+            error_cost_usd=0.001,
+            prices=maintained,
+            models=["gpt-4o", "gpt-5.5"],
+        )
+        assert (
+            found.model_id == "gpt-4o"
+            and "retires on 2027-01-14, before the next review" in found.reason
+        )
 
     def test_a_model_without_the_rate_stands_aside_and_the_others_are_weighed(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")
         found = recommend(task="customer_support", error_cost_usd=1, prices=june, provider="google",
                           workload=tl.Workload(requests_per_day=1, batch_share=0.5, cache_hit_rate=0.5))  # fmt: skip
         out = found.table[found.table["expected_usd"].isna()]
-        assert out["note"].str.startswith("no figure").all() and len(found.table) == 3 and len(out) == 1
+        assert (
+            out["note"].str.startswith("no figure").all()
+            and len(found.table) == 3
+            and len(out) == 1
+        )
 
     def test_one_candidate_is_no_comparison(self, article):
-        found = recommend(task="customer_support", error_cost_usd=1, prices=article, models=["claude-haiku-4-5"])
+        found = recommend(
+            task="customer_support", error_cost_usd=1, prices=article, models=["claude-haiku-4-5"]
+        )
         assert "nothing was compared" in found.reason and "say otherwise" not in found.reason
 
     def test_equal_candidates_share_the_draws(self, article):
@@ -389,22 +542,48 @@ class TestCandidates:
             "error_counts": {"mid": (6, 80)},
         }
         rate = recommend(**asked).table.set_index("tier")["error_rate"]
-        assert rate["mid"] == pytest.approx(6.5 / 81) and rate["small"] == pytest.approx(1 - (1 - 0.45) * (1 - 0.04) ** 5)
+        assert rate["mid"] == pytest.approx(6.5 / 81) and rate["small"] == pytest.approx(
+            1 - (1 - 0.45) * (1 - 0.04) ** 5
+        )
         with pytest.raises(ValueError, match="hold their tool calls already"):
-            recommend(**(asked | {"error_counts": dict.fromkeys(("small", "mid", "flagship"), (6, 80)), "tool_calls": 5}))
+            recommend(
+                **(
+                    asked
+                    | {
+                        "error_counts": dict.fromkeys(("small", "mid", "flagship"), (6, 80)),
+                        "tool_calls": 5,
+                    }
+                )
+            )
 
     def test_a_range_of_the_error_cost_may_begin_at_zero(self, article):
-        table = recommend(task="customer_support", error_cost_usd=(0.1, 0.0, 1.0), prices=article, provider="anthropic").table
-        point = recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic").table
+        table = recommend(
+            task="customer_support",
+            error_cost_usd=(0.1, 0.0, 1.0),
+            prices=article,
+            provider="anthropic",
+        ).table
+        point = recommend(
+            task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic"
+        ).table
         assert (table["low"] < point["low"]).all() and (table["high"] > point["high"]).all()
 
     def test_an_error_cost_may_be_a_range(self, article):
-        found = recommend(task="customer_support", error_cost_usd=(0.1, 0.01, 1.0), prices=article, provider="anthropic")
-        point = recommend(task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic")
-        assert found.table["expected_usd"].tolist() == pytest.approx(point.table["expected_usd"].tolist())
-        assert (found.table["high"] > point.table["high"]).all() and found.table["best_share"].iloc[0] < point.table[
-            "best_share"
-        ].iloc[0]
+        found = recommend(
+            task="customer_support",
+            error_cost_usd=(0.1, 0.01, 1.0),
+            prices=article,
+            provider="anthropic",
+        )
+        point = recommend(
+            task="customer_support", error_cost_usd=0.1, prices=article, provider="anthropic"
+        )
+        assert found.table["expected_usd"].tolist() == pytest.approx(
+            point.table["expected_usd"].tolist()
+        )
+        assert (found.table["high"] > point.table["high"]).all() and found.table["best_share"].iloc[
+            0
+        ] < point.table["best_share"].iloc[0]
 
 
 class TestFlipsAreComplete:
@@ -417,7 +596,12 @@ class TestFlipsAreComplete:
         errors = dict(zip(("small", "mid", "flagship"), rates, strict=True))
         times = {"small": 2.0, "mid": 4.0, "flagship": 6.0}
         found = recommend(
-            error_cost_usd=cost, second_usd=second, error_rates=errors, prices=article, provider="anthropic", seconds=times
+            error_cost_usd=cost,
+            second_usd=second,
+            error_rates=errors,
+            prices=article,
+            provider="anthropic",
+            seconds=times,
         )
         table = found.table.set_index("model_id")
         for row in found.flips[found.flips["note"] == ""].itertuples():
@@ -425,12 +609,19 @@ class TestFlipsAreComplete:
             for value in np.linspace(0, top, 41)[1:-1]:
                 own = table[["price_usd", "error_rate", "seconds"]].assign(C=cost, V=second)
                 if row.what.startswith(("price of", "error rate of")):
-                    model, column = row.what.rsplit(" ", 1)[1], "price_usd" if row.what.startswith("price") else "error_rate"
-                    own.loc[model, column] = value * (own.at[model, column] if column == "price_usd" else 1)
+                    model, column = (
+                        row.what.rsplit(" ", 1)[1],
+                        "price_usd" if row.what.startswith("price") else "error_rate",
+                    )
+                    own.loc[model, column] = value * (
+                        own.at[model, column] if column == "price_usd" else 1
+                    )
                 else:
                     own["C" if "error" in row.what else "V"] = value
                 total = own["price_usd"] + own["error_rate"] * own["C"] + own["seconds"] * own["V"]
-                inside = (np.isnan(row.below) or value > row.below) and (np.isnan(row.above) or value < row.above)
+                inside = (np.isnan(row.below) or value > row.below) and (
+                    np.isnan(row.above) or value < row.above
+                )
                 slack = 1e-9 * total.min()
                 assert (total[found.model_id] <= total.min() + slack) == inside or abs(
                     total.drop(found.model_id).min() - total[found.model_id]
@@ -446,7 +637,10 @@ class TestNextStep:
             ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "1 are few"),
             ({"error_cost_usd": 0.1, "error_counts": {"mid": (6, 80)}}, 5, "claude-haiku-4-5"),
             (
-                {"error_cost_usd": 0.1, "error_counts": {"mid": (1, 80), "small": (40, 80), "flagship": (1, 80)}},
+                {
+                    "error_cost_usd": 0.1,
+                    "error_counts": {"mid": (1, 80), "small": (40, 80), "flagship": (1, 80)},
+                },
                 6,
                 "batch saves 50%",
             ),
@@ -479,14 +673,23 @@ class TestNextStep:
         ({"task": "code_review", "error_cost_usd": float("nan")}, "from 0 up"),
         ({"task": "code_review", "second_usd": float("inf")}, "0 or more"),
         ({"task": "code_review", "tool_calls": -3}, "whole number"),
-        ({"task": "code_review", "workload": tl.Workload(requests_per_day=0)}, "requests_per_day is 0"),
+        (
+            {"task": "code_review", "workload": tl.Workload(requests_per_day=0)},
+            "requests_per_day is 0",
+        ),
         ({"task": "code_review", "models": ["gpt-4o"]}, "the candidates are named already"),
-        ({"task": "code_review", "provider": None, "error_counts": {"mid": (6, 80)}}, "the tier of 3 candidates"),
+        (
+            {"task": "code_review", "provider": None, "error_counts": {"mid": (6, 80)}},
+            "the tier of 3 candidates",
+        ),
         ({"error_cost_usd": 1, "error_rates": {"small": 2, "mid": 0, "flagship": 0}}, "shares 0-1"),
         ({"error_cost_usd": 1, "error_rates": {"small": 0.1}}, "nothing for claude-sonnet-4-6"),
         ({"error_cost_usd": 1, "error_rates": {"smal": 0.1}}, "did you mean 'small'"),
         ({"task": "code_review", "error_counts": {"mid": (9, 8)}}, "9 wrong answers of 8 examples"),
-        ({"task": "code_review", "error_counts": {"mid": (1, 8)}, "error_rates": {"mid": 0.1}}, "from one place"),
+        (
+            {"task": "code_review", "error_counts": {"mid": (1, 8)}, "error_rates": {"mid": 0.1}},
+            "from one place",
+        ),
     ],
 )
 def test_what_cannot_be_asked_says_why(article, asked, says):

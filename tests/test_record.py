@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import tierlab as tl
-from tierlab.decision import load_assumptions
-from tierlab.record import Record, load_record, workload_of
-from tierlab.record_text import escaped
-from tierlab.reviewing import review
+from tierlab.decide.record import Record, escaped, load_record, workload_of
+from tierlab.decide.review import review
+from tierlab.decide.tasks import load_assumptions
 
 JUNE = tl.load_prices("maintained", as_of="2026-06-12")
 NOVEMBER = tl.load_prices("maintained", as_of="2026-11-23")
@@ -27,7 +26,13 @@ RATES = {"small": 0.10, "mid": 0.06, "flagship": 0.05}
 
 
 def decide(**asked):
-    usual = {"task": "customer_support", "error_cost_usd": 0.2, "provider": "anthropic", "prices": JUNE, "error_rates": RATES}
+    usual = {
+        "task": "customer_support",
+        "error_cost_usd": 0.2,
+        "provider": "anthropic",
+        "prices": JUNE,
+        "error_rates": RATES,
+    }
     return tl.recommend(**(usual | {"workload": tl.Workload(requests_per_day=10_000)} | asked))
 
 
@@ -54,17 +59,29 @@ class TestRecord:
             "customer_support",
             "Ana",
         )
-        assert (record.decided_on, record.review_on) == (datetime.date(2026, 6, 12), datetime.date(2026, 12, 12))
+        assert (record.decided_on, record.review_on) == (
+            datetime.date(2026, 6, 12),
+            datetime.date(2026, 12, 12),
+        )
         assert record.error_cost_usd == 0.2 and record.basis == "given"
         rates = {row["tier"]: row["error_rate"] for row in record.candidates}
         assert rates == RATES
         # 500 x 3 + 300 x 15 over a million, and 6% of 20 cents
         sonnet = next(row for row in record.candidates if row["tier"] == "mid")
-        assert sonnet["price_usd"] == pytest.approx(0.006) and sonnet["expected_usd"] == pytest.approx(0.006 + 0.06 * 0.2)
+        assert sonnet["price_usd"] == pytest.approx(0.006) and sonnet[
+            "expected_usd"
+        ] == pytest.approx(0.006 + 0.06 * 0.2)
 
     def test_it_is_markdown_with_the_sections_of_a_decision_record(self, filed):
         text = filed.read_text("utf-8")
-        for head in ("# Support chatbot", "## Context", "## Options", "## Decision", "## What would change it", "## Checklist"):
+        for head in (
+            "# Support chatbot",
+            "## Context",
+            "## Options",
+            "## Decision",
+            "## What would change it",
+            "## Checklist",
+        ):
             assert f"\n{head}\n" in text
         assert "| claude-sonnet-4-6 | mid | \\$0.0060 |" in text
         assert "[x] Say what an error costs" in text and "[ ] Run 50" in text
@@ -81,7 +98,13 @@ class TestRecord:
 
     def test_ranges_and_bases_are_in_words(self, tmp_path):
         workload = tl.Workload(requests_per_day=(10, 20), batch_share=0.25)
-        found = decide(workload=workload, error_cost_usd=None, error_rates=None, error_counts={"mid": (6, 80)}, tool_calls=2)
+        found = decide(
+            workload=workload,
+            error_cost_usd=None,
+            error_rates=None,
+            error_counts={"mid": (6, 80)},
+            tool_calls=2,
+        )
         text = file_record(found, tmp_path / "a.md", title="x").read_text("utf-8")
         for said in ("Task: Customer support chatbot (stakes 2, complexity 2; 1 is low, 3 is high).", "as of 2026-06-12",
                      "requests per day 10 to 20; input tokens 500; output tokens 300; batch share 25%",
@@ -97,7 +120,9 @@ class TestRecord:
         row = load_assumptions().query("quantity == 'error_cost' and rating == 2").iloc[0]
         ends = [record.error_cost_usd, record.error_cost_low, record.error_cost_high]
         assert ends == pytest.approx(row[["value", "low", "high"]].tolist())
-        record = load_record(file_record(decide(task="agentic_tools", error_rates=None), tmp_path, title="y"))
+        record = load_record(
+            file_record(decide(task="agentic_tools", error_rates=None), tmp_path, title="y")
+        )
         assert record.tool_calls == 5 and (record.stakes, record.complexity) == ([2, 3], [3, 3])
 
     def test_boxes_are_ticked_for_what_is_done(self, tmp_path):
@@ -110,7 +135,12 @@ class TestRecord:
 
     @pytest.mark.parametrize(
         "shape",
-        [{}, {"cache_hit_rate": 0.5, "cache_ttl": "5m"}, {"input_tokens": (400, 600)}, {"turns": 3, "batch_share": 0.2}],
+        [
+            {},
+            {"cache_hit_rate": 0.5, "cache_ttl": "5m"},
+            {"input_tokens": (400, 600)},
+            {"turns": 3, "batch_share": 0.2},
+        ],
     )
     def test_the_workload_comes_back_as_it_was(self, tmp_path, shape):
         workload = tl.Workload(requests_per_day=50, **shape)
@@ -119,7 +149,11 @@ class TestRecord:
 
     def test_a_table_of_requests_is_filed_as_its_means_and_says_so(self, tmp_path):
         table = pd.DataFrame({"uncached_input_tokens": [100, 300], "output_tokens": [10, 30]})
-        record = load_record(file_record(decide(workload=tl.Workload(requests_per_day=5, table=table)), tmp_path, title="x"))
+        record = load_record(
+            file_record(
+                decide(workload=tl.Workload(requests_per_day=5, table=table)), tmp_path, title="x"
+            )
+        )
         assert record.workload["input_tokens"] == 200 and record.workload["output_tokens"] == 20
         assert any("mean of a table of 2 requests" in line for line in record.grounds)
 
@@ -128,15 +162,30 @@ class TestRecord:
         workload = tl.Workload(requests_per_day=10, table=pd.DataFrame(row), reasoning_share=0.5)
         path = file_record(decide(workload=workload), tmp_path, title="x")
         kept = load_record(path).workload
-        assert kept["input_tokens"] == 10_000 and kept["cache_hit_rate"] == 0.99 and kept["reasoning_share"] == 0.5
+        assert (
+            kept["input_tokens"] == 10_000
+            and kept["cache_hit_rate"] == 0.99
+            and kept["reasoning_share"] == 0.5
+        )
         assert kept["output_tokens"] == pytest.approx(100)  # visible; billed are 100 / (1 - 0.5)
         found = review(path, prices=JUNE)
         # Sonnet 4.6: 3 a million in, a tenth of it from the cache, 15 out
-        assert found.money.at["kept", "bill_usd"] == pytest.approx(10 * (100 * 3 + 9_900 * 0.3 + 200 * 15) / 1e6)
+        assert found.money.at["kept", "bill_usd"] == pytest.approx(
+            10 * (100 * 3 + 9_900 * 0.3 + 200 * 15) / 1e6
+        )
 
     def test_a_table_that_writes_its_cache(self, tmp_path):
-        row = {"uncached_input_tokens": [0], "cache_read_tokens": [300], "cache_write_1h_tokens": [100], "output_tokens": [9]}
-        path = file_record(decide(workload=tl.Workload(requests_per_day=10, table=pd.DataFrame(row))), tmp_path, title="x")
+        row = {
+            "uncached_input_tokens": [0],
+            "cache_read_tokens": [300],
+            "cache_write_1h_tokens": [100],
+            "output_tokens": [9],
+        }
+        path = file_record(
+            decide(workload=tl.Workload(requests_per_day=10, table=pd.DataFrame(row))),
+            tmp_path,
+            title="x",
+        )
         assert workload_of(load_record(path)).mean_tokens() == pytest.approx(
             {"uncached_input": 0, "cache_read": 300, "cache_write_1h": 100, "output": 9}
         )
@@ -148,13 +197,22 @@ class TestRecord:
             "cache_write_1h_tokens": [100],
             "output_tokens": [9],
         }
-        path = file_record(decide(workload=tl.Workload(requests_per_day=10, table=pd.DataFrame(row))), tmp_path, title="x")
+        path = file_record(
+            decide(workload=tl.Workload(requests_per_day=10, table=pd.DataFrame(row))),
+            tmp_path,
+            title="x",
+        )
         record = load_record(path)
         assert record.workload["cache_ttl"] == "5m"
-        assert any("50 plain, 300 written for 5m, 100 written for 1h" in line for line in record.grounds)
+        assert any(
+            "50 plain, 300 written for 5m, 100 written for 1h" in line for line in record.grounds
+        )
 
     def test_a_folder_takes_the_date_and_the_title(self, tmp_path):
-        assert file_record(decide(), tmp_path, title="Büro: what now?").name == "2026-06-12-b-ro-what-now.md"
+        assert (
+            file_record(decide(), tmp_path, title="Büro: what now?").name
+            == "2026-06-12-b-ro-what-now.md"
+        )
 
     def test_a_file_that_is_there_is_kept(self, filed):
         with pytest.raises(FileExistsError, match="is there already"):
@@ -165,18 +223,42 @@ class TestRecord:
 
     def test_words_of_others_are_data(self, tmp_path):
         nasty = "x\n---\nkind: other <script>alert(1)</script> | `rm`"
-        path = file_record(decide(), tmp_path / "a.md", title=nasty, owner="[a](javascript:1)", notes="# not a head\n<b>")
+        path = file_record(
+            decide(),
+            tmp_path / "a.md",
+            title=nasty,
+            owner="[a](javascript:1)",
+            notes="# not a head\n<b>",
+        )
         record, text = load_record(path), path.read_text("utf-8")
         assert record.title == " ".join(nasty.split())
         body = text.split("\n---\n", 1)[1]
-        assert "<script>" not in body and "\\<script\\>" in body and "\n# not a head" not in body and "[a](" not in body
+        assert (
+            "<script>" not in body
+            and "\\<script\\>" in body
+            and "\n# not a head" not in body
+            and "[a](" not in body
+        )
 
     def test_a_model_of_any_name_stays_text(self, tmp_path):
         name = "<b>|my*model*"
-        samples = pd.DataFrame({"prompt_id": range(50), "model_id": name, "score": [1.0] * 49 + [0.0], "cost_usd": 0.01})
+        samples = pd.DataFrame(
+            {
+                "prompt_id": range(50),
+                "model_id": name,
+                "score": [1.0] * 49 + [0.0],
+                "cost_usd": 0.01,
+            }
+        )
         found = tl.recommend(error_cost_usd=1, prices=JUNE, samples=samples)
-        body = file_record(found, tmp_path / "a.md", title="x").read_text("utf-8").split("---\n", 2)[2]
-        assert "<b>" not in body and "|my" not in body.replace("\\|my", "") and "\\<b\\>\\|my\\*model\\*" in body
+        body = (
+            file_record(found, tmp_path / "a.md", title="x").read_text("utf-8").split("---\n", 2)[2]
+        )
+        assert (
+            "<b>" not in body
+            and "|my" not in body.replace("\\|my", "")
+            and "\\<b\\>\\|my\\*model\\*" in body
+        )
 
     @given(st.text(st.sampled_from("\\`*_[]<>#|&$~^{}!-+=:.()\"';@%,/?01a \t\n"), min_size=1))
     @example("&amp; &#42; ~~a~~ <b>1</b> [a](b) ![a](b) `a` **a**")
@@ -186,7 +268,10 @@ class TestRecord:
         wanted = " ".join(words.split())
         if not wanted:
             return
-        markdown, line = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]), escaped(words)
+        markdown, line = (
+            MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]),
+            escaped(words),
+        )
         places = {line: [], f"# {line}": ["heading"], f"- {line}": ["bullet_list", "list_item"],
                   f"above\n{line}": [], f"| a |\n|---|\n| {line} |": ["table", "thead", "tbody", "tr", "th", "td"]}  # fmt: skip
         for text, kinds in places.items():
@@ -206,7 +291,9 @@ class TestRecord:
         filed.write_bytes(b"\xef\xbb\xbf" + filed.read_bytes().replace(b"\n", b"\r\n"))
         assert load_record(filed).title == "Support chatbot"
 
-    @pytest.mark.parametrize("text", [b"\xff\xfe", b"---\na: [\n---\n", b"---\na: 2026-13-45\n---\n", b"---\n- a\n---\n"])
+    @pytest.mark.parametrize(
+        "text", [b"\xff\xfe", b"---\na: [\n---\n", b"---\na: 2026-13-45\n---\n", b"---\n- a\n---\n"]
+    )
     def test_what_is_no_record_is_named(self, tmp_path, text):
         (tmp_path / "bad.md").write_bytes(text)
         with pytest.raises(ValueError, match=r"bad\.md"):
@@ -221,27 +308,60 @@ class TestRecord:
         [
             (lambda head: head.pop("error_cost_usd"), "'error_cost_usd' is missing"),
             (lambda head: head.update(error_cost="x"), "did you mean 'error_cost_usd'"),
-            (lambda head: head.update(error_cost_usd="much"), "error_cost_usd = 'much'; float is needed"),
+            (
+                lambda head: head.update(error_cost_usd="much"),
+                "error_cost_usd = 'much'; float is needed",
+            ),
             (lambda head: head.update(model_id="gpt-4o"), "'gpt-4o' is not among the candidates"),
-            (lambda head: head["workload"].update(reqests_per_day=1), "did you mean 'requests_per_day'"),
+            (
+                lambda head: head["workload"].update(reqests_per_day=1),
+                "did you mean 'requests_per_day'",
+            ),
             (lambda head: head["candidates"][0].pop("error_rate"), "each candidate has the fields"),
             (lambda head: head.update(kind="other"), "the head has no line 'kind"),
-            (lambda head: head.update(error_cost_low=1.0), "error_cost_low, error_cost_usd and error_cost_high"),
-            (lambda head: head.update(second_usd=float("nan")), "second_usd = nan; a number from 0 up is needed"),
+            (
+                lambda head: head.update(error_cost_low=1.0),
+                "error_cost_low, error_cost_usd and error_cost_high",
+            ),
+            (
+                lambda head: head.update(second_usd=float("nan")),
+                "second_usd = nan; a number from 0 up is needed",
+            ),
             (lambda head: head.update(examples=-1), "examples = -1"),
             (lambda head: head.update(examples=True), "examples = True; int is needed"),
             (lambda head: head.update(decided_on="soon"), "decided_on = 'soon'; date is needed"),
             (lambda head: head["prices"].pop("as_of"), "a date as_of"),
-            (lambda head: head["workload"].pop("requests_per_day"), "workload: field 'requests_per_day' is missing"),
-            (lambda head: head["workload"].update(batch_share=2), "workload: batch_share=2; allowed"),
-            (lambda head: head["workload"].update(input_tokens="many"), "workload: input_tokens = 'many'"),
+            (
+                lambda head: head["workload"].pop("requests_per_day"),
+                "workload: field 'requests_per_day' is missing",
+            ),
+            (
+                lambda head: head["workload"].update(batch_share=2),
+                "workload: batch_share=2; allowed",
+            ),
+            (
+                lambda head: head["workload"].update(input_tokens="many"),
+                "workload: input_tokens = 'many'",
+            ),
             (lambda head: head["candidates"][0].update(error_low=0.9), "not in that order"),
-            (lambda head: head["candidates"][0].update(error_rate=1.5), "a number from 0 to 1 is needed"),
-            (lambda head: head["candidates"][0].update(price_usd=-1.0), "price_usd = -1.0; a number from 0 up"),
+            (
+                lambda head: head["candidates"][0].update(error_rate=1.5),
+                "a number from 0 to 1 is needed",
+            ),
+            (
+                lambda head: head["candidates"][0].update(price_usd=-1.0),
+                "price_usd = -1.0; a number from 0 up",
+            ),
             (lambda head: head["candidates"][0].update(seconds=float("inf")), "seconds = inf"),
             (lambda head: head["candidates"][0].update(price_basis="x"), "price_basis one of"),
-            (lambda head: head["candidates"].append(dict(head["candidates"][0])), "is there 2 times"),
-            (lambda head: [row.update(price_usd=None) for row in head["candidates"]], "no candidate has a price_usd"),
+            (
+                lambda head: head["candidates"].append(dict(head["candidates"][0])),
+                "is there 2 times",
+            ),
+            (
+                lambda head: [row.update(price_usd=None) for row in head["candidates"]],
+                "no candidate has a price_usd",
+            ),
         ],
     )
     def test_a_broken_head_names_file_and_field(self, filed, change, says):
@@ -262,14 +382,23 @@ class TestReview:
         # Sonnet 4.6 costs 3 / 15, Sonnet 5.5 2 / 10: 0.006 and 0.004 a request; both err in 6%, at 20 cents.
         assert not found.stands and found.money.at["best", "model_id"] == "claude-sonnet-5-5"
         saved = 10_000 * (0.006 - 0.004)
-        assert found.money.at["kept", "expected_usd"] - found.money.at["best", "expected_usd"] == pytest.approx(saved)
+        assert found.money.at["kept", "expected_usd"] - found.money.at[
+            "best", "expected_usd"
+        ] == pytest.approx(saved)
         assert f"${saved:,.2f} a day" in found.verdict and set(found.changes["kind"]) == {"new"}
-        assert "claude-sonnet-5-5 is new: its error rate and time are those of claude-sonnet-4-6" in " ".join(found.grounds)
+        assert (
+            "claude-sonnet-5-5 is new: its error rate and time are those of claude-sonnet-4-6"
+            in " ".join(found.grounds)
+        )
 
     def test_on_the_same_day_nothing_changed(self, filed):
         found = review(filed, prices=JUNE)
-        assert found.stands and found.changes.empty and "as much as when it was filed" in found.verdict
-        assert found.money.loc["kept", "expected_usd"] == pytest.approx(found.money.loc["decided", "expected_usd"])
+        assert (
+            found.stands and found.changes.empty and "as much as when it was filed" in found.verdict
+        )
+        assert found.money.loc["kept", "expected_usd"] == pytest.approx(
+            found.money.loc["decided", "expected_usd"]
+        )
 
     def test_a_price_change_is_named_with_both_prices(self, filed, tmp_path):
         rows = pd.DataFrame({"model_id": ["claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-8"], "provider": "anthropic",
@@ -278,13 +407,19 @@ class TestReview:
         rows.to_csv(tmp_path / "p.csv", index=False)
         found = review(filed, prices=tl.load_prices(tmp_path / "p.csv", as_of="2026-07-02"))
         change = found.changes.query("kind == 'price'")
-        assert change["model_id"].tolist() == ["claude-sonnet-4-6"]  # twice as dear: 0.012 a request
+        assert change["model_id"].tolist() == [
+            "claude-sonnet-4-6"
+        ]  # twice as dear: 0.012 a request
         assert change[["before_usd", "after_usd"]].iloc[0].tolist() == pytest.approx([0.006, 0.012])
         # 0.012 + 6% of 20 cents is 0.024 now; Opus is 0.010 + 5% of it, 0.020.
         assert not found.stands and found.money.at["best", "model_id"] == "claude-opus-4-8"
 
     def test_a_model_that_retired_cannot_stand(self, tmp_path):
-        found = decide(provider=None, models=["o4-mini", "gpt-5.5"], error_rates={"o4-mini": 0.05, "gpt-5.5": 0.05})
+        found = decide(
+            provider=None,
+            models=["o4-mini", "gpt-5.5"],
+            error_rates={"o4-mini": 0.05, "gpt-5.5": 0.05},
+        )
         path = file_record(found, tmp_path, title="x")
         judged = review(path, prices=NOVEMBER)
         assert not judged.stands and "retired on 2026-10-23" in judged.verdict
@@ -293,14 +428,20 @@ class TestReview:
     def test_a_model_that_will_retire_is_named_with_its_day(self, tmp_path):
         path = file_record(decide(provider="openai"), tmp_path, title="x")
         changes = review(path, prices=NOVEMBER).changes
-        assert "retires on 2027-01-14" in changes.set_index(["model_id", "kind"]).at[("gpt-4o", "retires"), "what"]
+        assert (
+            "retires on 2027-01-14"
+            in changes.set_index(["model_id", "kind"]).at[("gpt-4o", "retires"), "what"]
+        )
 
     def test_prices_before_the_decision_are_refused(self, filed):
         with pytest.raises(ValueError, match="before those of the decision, 2026-06-12"):
             review(filed, prices=tl.load_prices("maintained", as_of="2026-06-11"))
 
     def test_a_record_in_memory_will_do(self, filed):
-        assert isinstance(load_record(filed), Record) and review(load_record(filed), prices=JUNE).stands
+        assert (
+            isinstance(load_record(filed), Record)
+            and review(load_record(filed), prices=JUNE).stands
+        )
 
 
 @st.composite
@@ -320,18 +461,36 @@ class TestSameDay:
         with tempfile.TemporaryDirectory() as folder:
             path = file_record(decide(**asked), Path(folder), title="x")
             found, record = review(path, prices=JUNE), load_record(path)
-        assert found.stands and set(found.changes["kind"]) <= {"retires"}, found  # a day to come is no change
-        assert found.money.at["kept", "expected_usd"] == pytest.approx(found.money.at["decided", "expected_usd"])
-        assert "as much as when it was filed" in found.verdict and not any("was it edited" in line for line in found.grounds)
+        assert found.stands and set(found.changes["kind"]) <= {"retires"}, (
+            found
+        )  # a day to come is no change
+        assert found.money.at["kept", "expected_usd"] == pytest.approx(
+            found.money.at["decided", "expected_usd"]
+        )
+        assert "as much as when it was filed" in found.verdict and not any(
+            "was it edited" in line for line in found.grounds
+        )
         assert set(found.table["model_id"]) == {row["model_id"] for row in record.candidates}
 
-    @given(tables(), st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 0.5]), st.sampled_from(["anthropic", "google", None]))
-    @settings(deadline=None, max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # shrinking takes minutes
+    @given(
+        tables(),
+        st.sampled_from([0.0, 0.3]),
+        st.sampled_from([0.0, 0.5]),
+        st.sampled_from(["anthropic", "google", None]),
+    )
+    @settings(
+        deadline=None, max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    )  # shrinking takes minutes
     def test_tables(self, table, reasoning, batch, provider):
         cached = (
             table.filter(like="cache").to_numpy().any() and provider != "anthropic"
         )  # the others have no batch rates for it
-        work = tl.Workload(requests_per_day=100, table=table, reasoning_share=reasoning, batch_share=0 if cached else batch)
+        work = tl.Workload(
+            requests_per_day=100,
+            table=table,
+            reasoning_share=reasoning,
+            batch_share=0 if cached else batch,
+        )
         self.assert_nothing_changed(workload=work, provider=provider)
 
     @pytest.mark.parametrize(
@@ -341,24 +500,36 @@ class TestSameDay:
     )  # fmt: skip
     @pytest.mark.parametrize("second_usd", [0.0, 0.001])
     def test_shapes(self, shape, second_usd):
-        self.assert_nothing_changed(workload=tl.Workload(**{"requests_per_day": 50} | shape), second_usd=second_usd)
+        self.assert_nothing_changed(
+            workload=tl.Workload(**{"requests_per_day": 50} | shape), second_usd=second_usd
+        )
 
     def test_a_table_past_a_context_step_keeps_its_bill(self, tmp_path):
         table = pd.DataFrame({"uncached_input_tokens": [100, 300_000], "output_tokens": [100, 100]})
         work = tl.Workload(requests_per_day=10, table=table)
-        path = file_record(decide(workload=work, models=["gemini-3.1-pro-preview"], provider=None), tmp_path, title="x")
+        path = file_record(
+            decide(workload=work, models=["gemini-3.1-pro-preview"], provider=None),
+            tmp_path,
+            title="x",
+        )
         found = review(path, prices=JUNE)
         # up to 200,000 tokens 2 and 12 a million, above 4 and 18
         bill = 10 * ((100 * 2 + 100 * 12) + (300_000 * 4 + 100 * 18)) / 2 / 1e6
-        assert found.stands and found.money.loc[["decided", "kept"], "bill_usd"].tolist() == pytest.approx([bill, bill])
+        assert found.stands and found.money.loc[
+            ["decided", "kept"], "bill_usd"
+        ].tolist() == pytest.approx([bill, bill])
         assert any("which a review keeps" in line for line in load_record(path).grounds)
 
 
 class TestJudgement:
     def test_a_model_left_out_on_purpose_stays_out(self, tmp_path):
         rates = {"claude-sonnet-4-6": 0.06, "gpt-4o-mini": 0.30}
-        path = file_record(decide(models=list(rates), provider=None, error_rates=rates), tmp_path, title="x")
-        assert set(review(path, prices=JUNE).table["model_id"]) == set(rates)  # not Haiku 4.5, not GPT-4o
+        path = file_record(
+            decide(models=list(rates), provider=None, error_rates=rates), tmp_path, title="x"
+        )
+        assert set(review(path, prices=JUNE).table["model_id"]) == set(
+            rates
+        )  # not Haiku 4.5, not GPT-4o
         later = review(path, prices=NOVEMBER)
         assert {"claude-haiku-4-5", "gpt-4o"}.isdisjoint(later.table["model_id"])
         assert {"claude-haiku-5-5", "gpt-6.1-terra"} <= set(later.table["model_id"])
@@ -369,61 +540,110 @@ class TestJudgement:
         assert "claude-sonnet-5-5" in set(review(filed, prices=NOVEMBER).table["model_id"])
 
     def test_a_choice_without_a_tier_says_what_was_not_compared(self, tmp_path):
-        path = file_record(decide(models=["o3"], provider=None, error_rates={"o3": 0.01}), tmp_path, title="x")
+        path = file_record(
+            decide(models=["o3"], provider=None, error_rates={"o3": 0.01}), tmp_path, title="x"
+        )
         found = review(path, prices=tl.load_prices("maintained", as_of="2026-06-20"))
-        assert "o3 has no tier: no model of today's lineup was compared in its place" in found.grounds
+        assert (
+            "o3 has no tier: no model of today's lineup was compared in its place" in found.grounds
+        )
 
     def test_a_new_model_borrows_from_its_own_place_else_from_the_tier(self, tmp_path):
         rates = {"claude-sonnet-4-6": 0.06, "gpt-4o": 0.10, "gemini-3.1-pro-preview": 0.05}
         seconds = {"claude-sonnet-4-6": 4.0, "gpt-4o": 2.0, "gemini-3.1-pro-preview": 9.0}
-        asked = {"models": list(rates), "provider": None, "error_rates": rates, "seconds": seconds, "second_usd": 1e-6}
+        asked = {
+            "models": list(rates),
+            "provider": None,
+            "error_rates": rates,
+            "seconds": seconds,
+            "second_usd": 1e-6,
+        }
         found = review(file_record(decide(**asked), tmp_path, title="x"), prices=NOVEMBER)
         own = found.table.set_index("model_id")
-        assert own.loc[["claude-sonnet-5-5", "gpt-6.1-terra"], "error_rate"].tolist() == [0.06, 0.10]
+        assert own.loc[["claude-sonnet-5-5", "gpt-6.1-terra"], "error_rate"].tolist() == [
+            0.06,
+            0.10,
+        ]
         assert own.loc[["claude-sonnet-5-5", "gpt-6.1-terra"], "seconds"].tolist() == [4.0, 2.0]
         # Google had no mid-tier candidate: the mean of the two others; Anthropic and OpenAI no flagship: Gemini's
-        assert own.loc["gemini-3.8-flash", ["error_rate", "seconds"]].tolist() == pytest.approx([0.08, 3.0])
+        assert own.loc["gemini-3.8-flash", ["error_rate", "seconds"]].tolist() == pytest.approx(
+            [0.08, 3.0]
+        )
         assert own.loc["gpt-6-astra", ["error_rate", "seconds"]].tolist() == [0.05, 9.0]
-        assert "those of gpt-4o" in next(line for line in found.grounds if line.startswith("gpt-6.1-terra"))
+        assert "those of gpt-4o" in next(
+            line for line in found.grounds if line.startswith("gpt-6.1-terra")
+        )
 
     def test_a_choice_that_stands_but_retires_says_when(self, tmp_path):
         rates = {"gpt-4o-mini": 0.3, "gpt-4o": 0.01}
-        path = file_record(decide(models=list(rates), provider=None, error_rates=rates), tmp_path, title="x")
-        found = review(path, prices=tl.load_prices("maintained", as_of="2026-11-22"))  # the next lineup is of the 23rd
+        path = file_record(
+            decide(models=list(rates), provider=None, error_rates=rates), tmp_path, title="x"
+        )
+        found = review(
+            path, prices=tl.load_prices("maintained", as_of="2026-11-22")
+        )  # the next lineup is of the 23rd
         assert found.stands and found.verdict.endswith("but it retires on 2027-01-14.")
-        early = review(path, prices=tl.load_prices("maintained", as_of="2026-07-13"))  # six months before are the 14th
+        early = review(
+            path, prices=tl.load_prices("maintained", as_of="2026-07-13")
+        )  # six months before are the 14th
         assert early.stands and "retires" not in early.verdict
 
     def test_what_was_decided_follows_from_the_numbers_in_the_head(self, filed):
-        edit(filed, lambda head: head.update(error_cost_usd=0.1, error_cost_low=0.1, error_cost_high=0.1))
+        edit(
+            filed,
+            lambda head: head.update(error_cost_usd=0.1, error_cost_low=0.1, error_cost_high=0.1),
+        )
         found = review(filed, prices=JUNE)
         # 10,000 requests at 0.006, and 6% of them wrong at ten cents, not at the twenty of expected_usd
         row = found.money.loc["decided", ["bill_usd", "errors_usd", "time_usd", "expected_usd"]]
-        assert row.tolist() == pytest.approx([60, 60, 0, 120]) and any("was it edited" in line for line in found.grounds)
+        assert row.tolist() == pytest.approx([60, 60, 0, 120]) and any(
+            "was it edited" in line for line in found.grounds
+        )
 
     @pytest.mark.parametrize(("batch", "waiting"), [(0.0, 20.0), (0.5, 10.0)])
-    def test_waiting_is_seconds_times_their_value_for_what_is_not_in_batch(self, tmp_path, batch, waiting):
+    def test_waiting_is_seconds_times_their_value_for_what_is_not_in_batch(
+        self, tmp_path, batch, waiting
+    ):
         work = tl.Workload(requests_per_day=10_000, batch_share=batch)
-        path = file_record(decide(workload=work, second_usd=0.001, seconds=dict.fromkeys(RATES, 2.0)), tmp_path, title="x")
+        path = file_record(
+            decide(workload=work, second_usd=0.001, seconds=dict.fromkeys(RATES, 2.0)),
+            tmp_path,
+            title="x",
+        )
         assert review(path, prices=JUNE).money["time_usd"].tolist() == pytest.approx([waiting] * 3)
 
     def test_the_range_of_an_error_is_in_the_verdict(self, tmp_path):
         rates = {"claude-haiku-4-5": 0.10, "claude-opus-4-8": 0.05}
-        asked = {"models": list(rates), "provider": None, "error_rates": rates, "error_cost_usd": None, "prices": JUNE}
+        asked = {
+            "models": list(rates),
+            "provider": None,
+            "error_rates": rates,
+            "error_cost_usd": None,
+            "prices": JUNE,
+        }
         path = file_record(decide(**asked), tmp_path, title="x")
         edit(path, lambda head: head.update(error_cost_low=0.1, error_cost_high=10.0))
         found = review(path, prices=JUNE)
         # Opus costs 0.008 more and errs 5 points less: it pays above 16 cents. The cost of an error is 1, from 0.1 to 10 evenly
         # in powers of ten: above 16 cents in (1 - log10 0.16) / 2 = 90% of cases.
         share = found.money.at["best", "best_share"]
-        assert share == pytest.approx(0.898, abs=0.03) and f"the cheapest in {share:.0%} of the draws" in found.verdict
+        assert (
+            share == pytest.approx(0.898, abs=0.03)
+            and f"the cheapest in {share:.0%} of the draws" in found.verdict
+        )
         # 5% of the draws lie below 10^-0.9, as many above 10^0.9
         ends = [10_000 * (0.010 + 0.05 * 10**power) for power in (-0.9, 0.9)]
-        assert found.money.loc["best", ["low_usd", "high_usd"]].tolist() == pytest.approx(ends, rel=0.15)
+        assert found.money.loc["best", ["low_usd", "high_usd"]].tolist() == pytest.approx(
+            ends, rel=0.15
+        )
         assert "in 90% of 1,000 draws" in found.verdict
 
     def test_growth_is_said_to_be_left_out(self, tmp_path):
-        path = file_record(decide(workload=tl.Workload(requests_per_day=10, monthly_growth=0.1)), tmp_path, title="x")
+        path = file_record(
+            decide(workload=tl.Workload(requests_per_day=10, monthly_growth=0.1)),
+            tmp_path,
+            title="x",
+        )
         assert any("volume on the first day" in line for line in review(path, prices=JUNE).grounds)
 
     def test_a_price_of_samples_stands(self, tmp_path):
@@ -439,8 +659,14 @@ class TestJudgement:
             {"mine": 0.001, "claude-opus-4-8": 0.004}
         )
         said = " ".join(found.grounds)
-        assert "mine is not in the catalogue: its price as filed stands, $0.0010 a request, from samples" in said
-        assert "the price of claude-opus-4-8 as filed, from samples, moves with the catalogue's rates" in said
+        assert (
+            "mine is not in the catalogue: its price as filed stands, $0.0010 a request, from samples"
+            in said
+        )
+        assert (
+            "the price of claude-opus-4-8 as filed, from samples, moves with the catalogue's rates"
+            in said
+        )
 
     def test_only_a_model_of_the_catalogue_can_leave_it(self, filed, tmp_path):
         rows = pd.DataFrame({"model_id": ["claude-sonnet-4-6"], "provider": "anthropic", "tier": "mid", "valid_from": "2026-07-01",
@@ -463,7 +689,12 @@ class TestJudgement:
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "tierlab", *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "tierlab", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class TestCommands:
@@ -481,12 +712,29 @@ class TestCommands:
             "--provider",
             "openai",
         ]
-        done = run(*asked, "--as-of", "2026-06-12", "--count", "mid", 2, 80, "--file", path, "--owner", "Ana")
+        done = run(
+            *asked,
+            "--as-of",
+            "2026-06-12",
+            "--count",
+            "mid",
+            2,
+            80,
+            "--file",
+            path,
+            "--owner",
+            "Ana",
+        )
         assert done.returncode == 0, done.stderr
         assert str(path) in done.stdout and "What would change it" in done.stdout
         assert "low and high of all_in_usd: 90% of 1,000 draws" in done.stdout
         record = load_record(path)
-        assert (record.task, record.owner, record.basis, record.examples) == ("contract triage", "Ana", "counted", 80)
+        assert (record.task, record.owner, record.basis, record.examples) == (
+            "contract triage",
+            "Ana",
+            "counted",
+            80,
+        )
         # 500 tokens in, 300 out, an error 5 USD. Error rates: 3% and 2% assumed at complexity 1, (2 + 1/2) / (80 + 1) counted.
         per = {"gpt-4o-mini": (500 * 0.15 + 300 * 0.6) / 1e6 + 5 * 0.03, "gpt-4o": (500 * 2.5 + 300 * 10) / 1e6 + 5 * 2.5 / 81,
                "gpt-5.5": (500 * 5 + 300 * 30) / 1e6 + 5 * 0.02}  # fmt: skip
@@ -496,25 +744,46 @@ class TestCommands:
                 "gpt-6-astra": (500 * 10 + 300 * 50) / 1e6 + 5 * 0.02}  # fmt: skip
         assert min(per, key=per.get) == "gpt-5.5"
         done = run("review", path, "--as-of", "2026-11-23")
-        assert done.returncode == 0 and f"gpt-5.5 is still the cheapest, ${1_000 * per['gpt-5.5']:,.0f} a day" in done.stdout
+        assert (
+            done.returncode == 0
+            and f"gpt-5.5 is still the cheapest, ${1_000 * per['gpt-5.5']:,.0f} a day"
+            in done.stdout
+        )
 
     def test_a_decision_that_flips_is_exit_status_1_and_a_bad_file_2(self, filed, tmp_path):
-        done = run("review", filed, "--as-of", "2026-11-23")  # Sonnet 5.5 costs a third less, see above
+        done = run(
+            "review", filed, "--as-of", "2026-11-23"
+        )  # Sonnet 5.5 costs a third less, see above
         assert done.returncode == 1 and "flips on 2026-11-23" in done.stdout
         (tmp_path / "bad.md").write_text("# no head\n", "utf-8")
         done = run("review", tmp_path / "bad.md", filed, "--as-of", "2026-11-23")
-        assert done.returncode == 2 and "bad.md: no YAML head" in done.stderr and "flips on 2026-11-23" in done.stdout
+        assert (
+            done.returncode == 2
+            and "bad.md: no YAML head" in done.stderr
+            and "flips on 2026-11-23" in done.stdout
+        )
 
     def test_counts_are_whole_numbers(self):
-        done = run("recommend", "code_review", "--provider", "openai", "--count", "mid", "six", "80")
-        assert done.returncode == 2 and "--count mid six 80: WRONG and EXAMPLES are whole numbers" in done.stderr
+        done = run(
+            "recommend", "code_review", "--provider", "openai", "--count", "mid", "six", "80"
+        )
+        assert (
+            done.returncode == 2
+            and "--count mid six 80: WRONG and EXAMPLES are whole numbers" in done.stderr
+        )
 
     def test_only_markdown_is_filed(self, tmp_path):
         done = run("recommend", "code_review", "--error-cost-usd", 1, "--file", tmp_path / "x.txt")
-        assert done.returncode == 2 and "ends in .md" in done.stderr and not list(tmp_path.iterdir())
+        assert (
+            done.returncode == 2 and "ends in .md" in done.stderr and not list(tmp_path.iterdir())
+        )
 
     def test_a_mistake_is_one_line_and_exit_status_2(self, tmp_path):
         done = run("recommend", "code_revew")
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "did you mean 'code_review'" in done.stderr
+        assert (
+            done.returncode == 2
+            and done.stderr.count("\n") == 1
+            and "did you mean 'code_review'" in done.stderr
+        )
         done = run("review", tmp_path / "nothing.md")
         assert done.returncode == 2 and "nothing.md" in done.stderr

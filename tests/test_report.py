@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tierlab import pages, parameters, paths, report
+from tierlab.core import paths
 from tierlab.core.files import MANIFEST, OutputFolder
+from tierlab.pages import page as pages_page
+from tierlab.pages import parameters, run
+from tierlab.pages import run as report
 
 TINY = Path(__file__).parent / "data" / "tiny.ipynb"
 DOT = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -42,20 +45,22 @@ def write(folder, name, *sources, parameters="n: int = 1  # 1..10"):
 
 
 def notebook_with(*outputs, markdown="# Is it safe?\n\nYes.", metadata=None):
-    cell = new_code_cell("show()", outputs=[new_output("display_data", data, metadata=m) for data, m in outputs])
+    cell = new_code_cell(
+        "show()", outputs=[new_output("display_data", data, metadata=m) for data, m in outputs]
+    )
     return new_notebook(cells=[new_markdown_cell(markdown), cell], metadata=metadata or {})
 
 
 def soup_of(notebook, **options):
-    return BeautifulSoup(pages.page(notebook, stem="page", **options)[0], "html.parser")
+    return BeautifulSoup(pages_page.page(notebook, stem="page", **options)[0], "html.parser")
 
 
 def assert_harmless(html):
     """Nothing is loaded, nothing runs but the page's own script."""
     soup = BeautifulSoup(html, "html.parser")
-    assert len(soup("script")) == 1 and soup.script.string == (Path(pages.__file__).parent / "templates/tables.js").read_text(
-        "utf-8"
-    )
+    assert len(soup("script")) == 1 and soup.script.string == (
+        Path(pages_page.__file__).parent / "templates/tables.js"
+    ).read_text("utf-8")
     assert not soup(["link", "iframe", "object", "embed", "base", "form", "video", "audio", "svg"])
     for element in soup(True):
         for name, value in element.attrs.items():
@@ -64,20 +69,26 @@ def assert_harmless(html):
                 assert value.startswith("data:image/"), (element.name, value[:80])
             if name == "href":
                 assert not value.lower().lstrip().startswith(("javascript:", "data:")), value
-    assert len(soup("style")) == 1 and "@import" not in soup.style.string and "url(" not in soup.style.string
+    assert (
+        len(soup("style")) == 1
+        and "@import" not in soup.style.string
+        and "url(" not in soup.style.string
+    )
     policy = soup.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
     assert policy.startswith("default-src 'none'; img-src data:;") and "unsafe" not in policy
 
 
 @pytest.fixture(scope="module")
 def declared():
-    return parameters.declared(new_notebook(cells=[new_code_cell(CELL, metadata={"tags": ["parameters"]})]))
+    return parameters.declared(
+        new_notebook(cells=[new_code_cell(CELL, metadata={"tags": ["parameters"]})])
+    )
 
 
 @pytest.fixture(scope="module")
 def tiny_report(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    report.run([TINY], parameters={"requests": 5, "label": ATTACK}, out=out)
+    run.run([TINY], parameters={"requests": 5, "label": ATTACK}, out=out)
     return out
 
 
@@ -136,7 +147,10 @@ class TestParameters:
         with pytest.raises(ValueError, match=message):
             parameters.checked({name: value}, declared)
 
-    @pytest.mark.parametrize(("name", "text"), [("requests", "many"), ("requests", "1.5"), ("verbose", "1"), ("models", "[")])
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("requests", "many"), ("requests", "1.5"), ("verbose", "1"), ("models", "[")],
+    )
     def test_a_text_of_another_type_is_refused(self, declared, name, text):
         with pytest.raises(ValueError, match="is not of type"):
             parameters.checked({name: text}, declared, text=True)
@@ -144,7 +158,9 @@ class TestParameters:
     def test_a_path_is_made_absolute(self, declared, tmp_path, monkeypatch):
         (tmp_path / "own.csv").write_text("x")
         monkeypatch.chdir(tmp_path)
-        assert parameters.checked({"trace": "own.csv"}, declared)["trace"] == str((tmp_path / "own.csv").resolve())
+        assert parameters.checked({"trace": "own.csv"}, declared)["trace"] == str(
+            (tmp_path / "own.csv").resolve()
+        )
 
     @pytest.mark.parametrize(
         ("cell", "message"),
@@ -157,12 +173,19 @@ class TestParameters:
     )
     def test_a_cell_that_cannot_be_read_is_refused(self, cell, message):
         with pytest.raises(ValueError, match=message):
-            parameters.declared(new_notebook(cells=[new_code_cell(cell, metadata={"tags": ["parameters"]})]))
+            parameters.declared(
+                new_notebook(cells=[new_code_cell(cell, metadata={"tags": ["parameters"]})])
+            )
 
     def test_a_file_keeps_texts_for_the_declared_type_to_read(self, tmp_path):
         file = tmp_path / "p.yaml"
         file.write_text("as_of: 2026-11-23\nrequests: 1e5\nverbose: no\nother:\n  seed: 1\n")
-        assert parameters.read_file(file) == {"as_of": "2026-11-23", "requests": "1e5", "verbose": "no", "other": {"seed": "1"}}
+        assert parameters.read_file(file) == {
+            "as_of": "2026-11-23",
+            "requests": "1e5",
+            "verbose": "no",
+            "other": {"seed": "1"},
+        }
 
     @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00"])
     def test_a_file_that_is_no_mapping_is_named(self, tmp_path, text):
@@ -178,12 +201,17 @@ class TestRun:
         first = write(tmp_path, "first", f"open({str(marker)!r}, 'w').close()")
         second = write(tmp_path, "second", parameters="share: float = 0.5  # 0..1")
         with pytest.raises(ValueError, match="second: share = 2 is out of range"):
-            report.run([first, second], parameters={"share": 2}, out=tmp_path / "out")
+            run.run([first, second], parameters={"share": 2}, out=tmp_path / "out")
         assert not marker.exists()
 
-    def test_a_value_goes_to_the_notebooks_that_declare_it_and_to_the_one_that_is_named(self, tmp_path):
-        first, second = write(tmp_path, "first"), write(tmp_path, "second", parameters="n: int = 1\nm: int = 1")
-        chosen = report.assign([first, second], {"m": 2, "n": 3, "second": {"n": 4}})
+    def test_a_value_goes_to_the_notebooks_that_declare_it_and_to_the_one_that_is_named(
+        self, tmp_path
+    ):
+        first, second = (
+            write(tmp_path, "first"),
+            write(tmp_path, "second", parameters="n: int = 1\nm: int = 1"),
+        )
+        chosen = run.assign([first, second], {"m": 2, "n": 3, "second": {"n": 4}})
         assert chosen == {first: {"n": 3}, second: {"m": 2, "n": 4}}
 
     def test_a_notebook_runs_again_when_an_input_changed_and_only_then(self, tmp_path, monkeypatch):
@@ -200,7 +228,7 @@ class TestRun:
 
         def runs(**options):
             ran.clear()
-            report.run([source], out=tmp_path / "out", **options)
+            run.run([source], out=tmp_path / "out", **options)
             return bool(ran)
 
         monkeypatch.setattr(report, "_execute_all", pretend)
@@ -208,7 +236,9 @@ class TestRun:
         (tmp_path / "data").mkdir()
         own = tmp_path / "own.csv"
         own.write_text("1")
-        source = write(tmp_path, "count", parameters='n: int = 1\ntrace: str = "a"  # one of a, or a path')
+        source = write(
+            tmp_path, "count", parameters='n: int = 1\ntrace: str = "a"  # one of a, or a path'
+        )
         assert runs() and not runs()
         assert runs(force=True)
         assert runs(parameters={"n": 2}) and not runs(parameters={"n": 2})
@@ -223,12 +253,23 @@ class TestRun:
     def test_a_failure_is_named_and_the_other_notebooks_are_finished(self, tmp_path):
         bad, good, slow = (
             write(tmp_path, name, source)
-            for name, source in (("bad", "1 / 0"), ("good", "n"), ("slow", "import time; time.sleep(60)"))
+            for name, source in (
+                ("bad", "1 / 0"),
+                ("good", "n"),
+                ("slow", "import time; time.sleep(60)"),
+            )
         )
-        with pytest.raises(report.NotebookError, match=r"bad\.ipynb: cell 2 failed with ZeroDivisionError") as failure:
-            report.run([bad, good, slow], out=tmp_path / "out", timeout=8)  # a busy machine's kernel answers late
+        with pytest.raises(
+            run.NotebookError, match=r"bad\.ipynb: cell 2 failed with ZeroDivisionError"
+        ) as failure:
+            run.run(
+                [bad, good, slow], out=tmp_path / "out", timeout=8
+            )  # a busy machine's kernel answers late
         assert "slow.ipynb: CellTimeoutError" in str(failure.value)
-        assert sorted(p.name for p in (tmp_path / "out").glob("*.html")) == ["good.html", "index.html"]
+        assert sorted(p.name for p in (tmp_path / "out").glob("*.html")) == [
+            "good.html",
+            "index.html",
+        ]
 
     def test_the_committed_figures_are_left_alone(self, tiny_report):
         assert (tiny_report / "figures" / "tiny.png").is_file()
@@ -243,21 +284,32 @@ class TestPages:
     def test_what_a_reader_needs_is_there_and_no_code(self, tiny_report):
         text = (tiny_report / "tiny.html").read_text("utf-8")
         soup = BeautifulSoup(text, "html.parser")
-        assert soup.html["lang"] == "en" and soup.title.string == "What does a thousand requests cost?"
-        assert [img["alt"] for img in soup("img")] == ["bars: a costs less than b", "bars at the chosen height"]
+        assert (
+            soup.html["lang"] == "en" and soup.title.string == "What does a thousand requests cost?"
+        )
+        assert [img["alt"] for img in soup("img")] == [
+            "bars: a costs less than b",
+            "bars at the chosen height",
+        ]
         assert "DataFrame" not in soup.get_text() and "savefig" not in soup.get_text()
         assert "Interactive in JupyterLab; here: height 1." in soup.get_text()
         assert soup.find("mfrac") and "5 requests, tier" in soup.get_text()
-        assert soup.find("th", string="model")["scope"] == "col" and soup.find("th", string="0")["scope"] == "row"
-        assert soup.find("td", string="0.05")["class"] == ["num"] and not soup.find("td", string="a").get("class")
+        assert (
+            soup.find("th", string="model")["scope"] == "col"
+            and soup.find("th", string="0")["scope"] == "row"
+        )
+        assert soup.find("td", string="0.05")["class"] == ["num"] and not soup.find(
+            "td", string="a"
+        ).get("class")
 
     @pytest.mark.parametrize(
-        ("columns_name", "rows"), [(None, [["provider", "small"]]), ("tier", [["tier", "small"], ["provider", ""]])]
+        ("columns_name", "rows"),
+        [(None, [["provider", "small"]]), ("tier", [["tier", "small"], ["provider", ""]])],
     )
     def test_the_name_of_an_index_needs_no_header_row_of_its_own(self, columns_name, rows):
-        table = pd.DataFrame({"small": ["a-1"]}, index=pd.Index(["anthropic"], name="provider")).rename_axis(
-            columns=columns_name
-        )
+        table = pd.DataFrame(
+            {"small": ["a-1"]}, index=pd.Index(["anthropic"], name="provider")
+        ).rename_axis(columns=columns_name)
         soup = soup_of(notebook_with(({"text/html": table.to_html()}, {})))
         assert [[th.get_text() for th in tr("th")] for tr in soup.select("thead tr")] == rows
         assert [cell.get_text() for cell in soup.select("tbody tr *")] == ["anthropic", "a-1"]
@@ -269,7 +321,9 @@ class TestPages:
 
     def test_the_index_shows_question_sentence_figure_and_changed_parameters(self, tiny_report):
         card = BeautifulSoup((tiny_report / "index.html").read_text("utf-8"), "html.parser").li
-        assert card.a["href"] == "tiny.html" and card.a.string == "What does a thousand requests cost?"
+        assert (
+            card.a["href"] == "tiny.html" and card.a.string == "What does a thousand requests cost?"
+        )
         assert card.p.string == "A small notebook for the tests of the report."
         assert card.img["alt"] == "bars: a costs less than b"
         assert card.find(class_="changed").get_text() == f"requests = 5, label = {ATTACK}"
@@ -277,14 +331,20 @@ class TestPages:
     @pytest.mark.parametrize("kind", ["text/html", "text/markdown", "text/plain", "image/svg+xml"])
     def test_markup_in_an_output_stays_data(self, kind):
         notebook = notebook_with(({kind: f"<svg onload='x()'>{ATTACK}</svg>"}, {}))
-        page, _ = pages.page(notebook, stem="page")
+        page, _ = pages_page.page(notebook, stem="page")
         assert_harmless(page)
 
     def test_markup_in_a_cell_or_a_control_stays_data(self):
         state = {"m": {"model_name": "HTMLModel", "state": {"value": ATTACK}}}
         widgets = {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": state}}}
-        view = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": "HTML()"}
-        page, _ = pages.page(notebook_with((view, {}), markdown=f"# Safe?\n\n{ATTACK}", metadata=widgets), stem="page")
+        view = {
+            "application/vnd.jupyter.widget-view+json": {"model_id": "m"},
+            "text/plain": "HTML()",
+        }
+        page, _ = pages_page.page(
+            notebook_with((view, {}), markdown=f"# Safe?\n\n{ATTACK}", metadata=widgets),
+            stem="page",
+        )
         assert_harmless(page)
 
     def test_a_network_image_becomes_its_alternative_text(self):
@@ -297,29 +357,45 @@ class TestPages:
         assert soup.img["alt"] == 'rises "fast" & <b>far</b>'
 
     def test_a_link_to_a_notebook_leads_to_its_page_if_there_is_one(self):
-        soup = soup_of(notebook_with(markdown="# Q?\n\n[a](01_x.ipynb#top) [b](02_y.ipynb)"), pages={"01_x"})
+        soup = soup_of(
+            notebook_with(markdown="# Q?\n\n[a](01_x.ipynb#top) [b](02_y.ipynb)"), pages={"01_x"}
+        )
         assert [a["href"] for a in soup.main("a", class_=None)] == ["01_x.html#top"]
 
     @pytest.mark.parametrize(
-        "formula", [r"h^* = \frac{m_w - 1}{m_w - m_r}", r"\sum_{i=1}^{n} c_i \times 10^{-6}", r"\text{cost} \le 5"]
+        "formula",
+        [
+            r"h^* = \frac{m_w - 1}{m_w - m_r}",
+            r"\sum_{i=1}^{n} c_i \times 10^{-6}",
+            r"\text{cost} \le 5",
+        ],
     )
     def test_a_formula_is_readable_without_a_script(self, formula):
         soup = soup_of(notebook_with(markdown=f"# Q?\n\n$${formula}$$"))
         assert soup.math["display"] == "block" and "\\" not in soup.math.get_text()
 
     def test_a_formula_that_cannot_be_converted_is_shown_as_it_is(self):
-        assert soup_of(notebook_with(markdown="# Q?\n\n" + r"$\beta^$")).find("code").string == r"\beta^"
+        assert (
+            soup_of(notebook_with(markdown="# Q?\n\n" + r"$\beta^$")).find("code").string
+            == r"\beta^"
+        )
 
     def test_dollar_amounts_are_no_formula(self):
         assert (
             "costs $10,000 or $2,000 a day"
-            in soup_of(notebook_with(markdown="# Q?\n\nIt costs \\$10,000 or \\$2,000 a day.")).get_text()
+            in soup_of(
+                notebook_with(markdown="# Q?\n\nIt costs \\$10,000 or \\$2,000 a day.")
+            ).get_text()
         )
 
     def test_a_progress_bar_is_no_result(self):
         bar = {"model_name": "FloatProgressModel", "state": {"description": "", "value": 3.0}}
         box = {"model_name": "HBoxModel", "state": {"children": ["IPY_MODEL_bar"]}}
-        widgets = {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"box": box, "bar": bar}}}}
+        widgets = {
+            "widgets": {
+                "application/vnd.jupyter.widget-state+json": {"state": {"box": box, "bar": bar}}
+            }
+        }
         view = {"application/vnd.jupyter.widget-view+json": {"model_id": "box"}}
         assert "Interactive" not in soup_of(notebook_with((view, {}), metadata=widgets)).get_text()
 
@@ -341,19 +417,30 @@ class TestRefresh:
         self.change(folder / names[2], "text/plain", lambda text: text.replace("10.0", "10.1"))
         monkeypatch.setattr(paths, "NOTEBOOKS", folder)
 
-        stale = report.refresh(check=True, figures=figures)
-        assert [line.split(":")[0] for line in stale] == [*names[1:], "figures/orphan.png", "figures/tiny.png"]
+        stale = run.refresh(check=True, figures=figures)
+        assert [line.split(":")[0] for line in stale] == [
+            *names[1:],
+            "figures/orphan.png",
+            "figures/tiny.png",
+        ]
         assert "outputs changed" in stale[0] and (figures / "orphan.png").exists()
 
-        assert report.refresh(figures=figures) == stale
+        assert run.refresh(figures=figures) == stale
         assert all((folder / name).read_bytes() == TINY.read_bytes() for name in names)
         assert {p.name for p in figures.iterdir()} == {"tiny.png", "mine.png", MANIFEST}
 
     @staticmethod
     def change(path, kind, edit):
         notebook = json.loads(path.read_text("utf-8"))
-        data = next(o["data"] for c in notebook["cells"] for o in c.get("outputs", []) if kind in o.get("data", {}))
+        data = next(
+            o["data"]
+            for c in notebook["cells"]
+            for o in c.get("outputs", [])
+            if kind in o.get("data", {})
+        )
         before = data[kind]
         data[kind] = [edit(line) for line in before] if isinstance(before, list) else edit(before)
         assert data[kind] != before
-        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+        path.write_text(
+            json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8"
+        )

@@ -5,14 +5,16 @@ import pytest
 from bs4 import BeautifulSoup
 
 import tierlab as tl
-from tierlab.__main__ import main
-from tierlab.router_report import output, router_report, write
+from tierlab.cli import main
+from tierlab.routing.report import output, router_report, write
 
 
 @pytest.fixture(scope="module")
 def outcomes():
     table = tl.simulate_outcomes(1500, seed=3, prices=tl.load_prices("article"), signal_skill=0.95)
-    return table[["prompt_id", "model_id", "task", "prompt_chars", "score", "cost_usd", "router_signal"]]
+    return table[
+        ["prompt_id", "model_id", "task", "prompt_chars", "score", "cost_usd", "router_signal"]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +24,14 @@ def path(outcomes, tmp_path_factory):
     return file
 
 
-def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(path, outcomes, tmp_path, capsys):
+def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(
+    path, outcomes, tmp_path, capsys
+):
     assert main(["route", str(path), "--score", "router_signal", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "claude-haiku-4-5 (weak) and claude-opus-4-8 (strong), router: column router_signal" in said
+    assert (
+        "claude-haiku-4-5 (weak) and claude-opus-4-8 (strong), router: column router_signal" in said
+    )
     assert "The router beats a random mix of the same cost" in said
     curve = pd.read_csv(tmp_path / "curve.csv")
     means = outcomes.groupby("model_id")[["score", "cost_usd"]].mean()
@@ -38,11 +44,35 @@ def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(path, outc
 
 def test_prices_can_be_given_and_an_error_has_its_cost(tmp_path, capsys):
     """100 input and 10 output tokens at 2 / 5 and 20 / 50 USD per million: 0.25 and 2.5 USD per 1,000."""
-    rows = [(i, m, float(m == "strong" or i % 2), 100, 10, i) for i in range(40) for m in ("weak", "strong")]
-    columns = ["prompt_id", "model_id", "score", "uncached_input_tokens", "output_tokens", "prompt_chars"]
+    rows = [
+        (i, m, float(m == "strong" or i % 2), 100, 10, i)
+        for i in range(40)
+        for m in ("weak", "strong")
+    ]
+    columns = [
+        "prompt_id",
+        "model_id",
+        "score",
+        "uncached_input_tokens",
+        "output_tokens",
+        "prompt_chars",
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "own.csv", index=False)
     given = ["--usd-per-mtok", "weak", "2", "5", "--usd-per-mtok", "strong", "20", "50"]
-    assert main(["route", str(tmp_path / "own.csv"), *given, "--error-cost-usd", "0.1", "--out", str(tmp_path)]) == 0
+    assert (
+        main(
+            [
+                "route",
+                str(tmp_path / "own.csv"),
+                *given,
+                "--error-cost-usd",
+                "0.1",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     table = pd.read_csv(tmp_path / "policies.csv", index_col=[0, 1])["estimate"]
     assert table["always weak", "usd_per_1000"] == pytest.approx(0.25)
     # against the strong model for all: 2.25 USD per 1,000 saved, half of the answers lost at 0.10 USD each
@@ -51,9 +81,15 @@ def test_prices_can_be_given_and_an_error_has_its_cost(tmp_path, capsys):
 
 
 def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
-    bad = outcomes.assign(model_id=outcomes["model_id"].astype(str).replace("claude-opus-4-8", "<script>alert(1)</script>"))
+    bad = outcomes.assign(
+        model_id=outcomes["model_id"]
+        .astype(str)
+        .replace("claude-opus-4-8", "<script>alert(1)</script>")
+    )
     bad.to_csv(tmp_path / "bad.csv", index=False)
-    page = write(router_report(tmp_path / "bad.csv", score="router_signal"), output(tmp_path / "out"))
+    page = write(
+        router_report(tmp_path / "bad.csv", score="router_signal"), output(tmp_path / "out")
+    )
     soup = BeautifulSoup(page.read_text(), "html.parser")
     assert "<script>alert(1)</script>" in soup.get_text()
     assert not [s for s in soup("script") if "alert(1)" in s.get_text()]
@@ -82,14 +118,18 @@ def test_bad_input_is_one_clear_line(outcomes, tmp_path, capsys, change, options
     assert len(said.strip().splitlines()) == 1
 
 
-def test_a_single_model_that_beats_the_router_is_named_and_prices_are_those_of_the_day(tmp_path, capsys):
+def test_a_single_model_that_beats_the_router_is_named_and_prices_are_those_of_the_day(
+    tmp_path, capsys
+):
     """500 prompts, two models at 100 tokens in and 10 out, the cheap one right on every prompt and the dear one on 3 of 5."""
     rows = [
         {"prompt_id": i, "model_id": model, "score": float(right), "prompt_chars": 400 + i}
         for i in range(500)
         for model, right in (("gpt-4o-mini", True), ("gpt-4o", i % 5 > 1))
     ]
-    pd.DataFrame(rows).assign(uncached_input_tokens=100, output_tokens=10).to_csv(tmp_path / "own.csv", index=False)
+    pd.DataFrame(rows).assign(uncached_input_tokens=100, output_tokens=10).to_csv(
+        tmp_path / "own.csv", index=False
+    )
     options = ["--prices", "maintained", "--as-of", "2026-11-23", "--out", str(tmp_path)]
     assert main(["route", str(tmp_path / "own.csv"), *options]) == 0
     said = capsys.readouterr().out
@@ -103,10 +143,28 @@ def test_a_single_model_that_beats_the_router_is_named_and_prices_are_those_of_t
 
 
 def test_what_an_assumption_made_is_printed(tmp_path, capsys):
-    rows = {"prompt_id": [*range(20)] * 2, "model_id": ["a"] * 20 + ["b"] * 20, "score": [0, 1] * 10 + [1] * 20}
+    rows = {
+        "prompt_id": [*range(20)] * 2,
+        "model_id": ["a"] * 20 + ["b"] * 20,
+        "score": [0, 1] * 10 + [1] * 20,
+    }
     table = pd.DataFrame(rows).assign(prompt_chars=lambda t: t["prompt_id"])
     table.to_csv(tmp_path / "own.csv", index=False)
-    assert main(["route", str(tmp_path / "own.csv"), "--weak", "a", "--strong", "b", "--out", str(tmp_path)]) == 0
+    assert (
+        main(
+            [
+                "route",
+                str(tmp_path / "own.csv"),
+                "--weak",
+                "a",
+                "--strong",
+                "b",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "none: no costs and no token counts" in said and "no_price 20" in said
     assert "Costs are not known" in said
@@ -122,7 +180,9 @@ def test_the_control_shows_the_numbers_of_its_point():
             "cost_usd": [0.002] * 2 + [0.01] * 2,
         }
     )
-    control = tl.widgets.RouterExplorer(table, pd.Series([0.1, 0.9], [1, 2]), weak="w", strong="s", router_usd=0.001)
+    control = tl.routing.control.RouterExplorer(
+        table, pd.Series([0.1, 0.9], [1, 2]), weak="w", strong="s", router_usd=0.001
+    )
     control.controls["share"].value = 0.5
     before = bytes(control.image.value)
     control.controls["factor"].value = 2.0

@@ -10,14 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.frontier import cost_quality_curve
-from tierlab.metrics import apgr, metric_intervals
-from tierlab.outcomes import load_outcomes, simulate_outcomes
-from tierlab.policies import Always, LLMClassifier, Oracle, RandomMix, Rules, Threshold, Utility, draw, read_label, task_rules
-from tierlab.routing import route
-from tierlab.stepwise import Budget, Cascade, Fallback, NoisyJudge
-from tierlab.text_router import out_of_fold_gain, train_text_router
-from tierlab.verdict import (
+from tierlab.routing.curve import apgr, cost_quality_curve, metric_intervals
+from tierlab.routing.policies import (
+    Always,
+    Budget,
+    Cascade,
+    Fallback,
+    LLMClassifier,
+    NoisyJudge,
+    Oracle,
+    RandomMix,
+    Rules,
+    Threshold,
+    Utility,
+    draw,
+    read_label,
+    task_rules,
+)
+from tierlab.routing.route import route
+from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.sources import load_outcomes
+from tierlab.routing.text_router import out_of_fold_gain, train_text_router
+from tierlab.routing.verdict import (
     break_even_factor,
     calibrate_threshold,
     classifier_cost,
@@ -30,7 +44,8 @@ from tierlab.verdict import (
 )
 
 published = pytest.mark.skipif(
-    "TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository"
+    "TIERLAB_DATA_DIR" not in os.environ,
+    reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository",
 )
 MIXTRAL, GPT4 = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
 TIERS = ["small", "mid", "flagship"]
@@ -85,10 +100,14 @@ def live_on(table, policy, seed):
     """The live loop over a table, one prompt at a time: model, score, cost of the answer, cost beside it."""
     rows = []
     for prompt, group in table.groupby("prompt_id", sort=False):
-        by_name = {row.tier: row for row in group.itertuples()} | {row.model_id: row for row in group.itertuples()}
-        features = {column: group[column].iloc[0] for column in ("prompt_id", "signal", "task") if column in group} | {
-            "seed": seed
+        by_name = {row.tier: row for row in group.itertuples()} | {
+            row.model_id: row for row in group.itertuples()
         }
+        features = {
+            column: group[column].iloc[0]
+            for column in ("prompt_id", "signal", "task")
+            if column in group
+        } | {"seed": seed}
         for name, row in by_name.items():
             features |= {f"score:{name}": row.score, f"cost_usd:{name}": row.cost_usd}
         features["models"] = list(dict.fromkeys(group["model_id"]))
@@ -98,12 +117,25 @@ def live_on(table, policy, seed):
             lambda name: by_name[name]._asdict() | {"model_id": by_name[name].model_id},  # noqa: B023
         )
         last = answers[-1]
-        rows.append((prompt, last["model_id"], last["score"], last["cost_usd"], own + sum(a["cost_usd"] for a in answers[:-1])))
-    return pd.DataFrame(rows, columns=["prompt_id", "model_id", "score", "cost_usd", "router_cost_usd"])
+        rows.append(
+            (
+                prompt,
+                last["model_id"],
+                last["score"],
+                last["cost_usd"],
+                own + sum(a["cost_usd"] for a in answers[:-1]),
+            )
+        )
+    return pd.DataFrame(
+        rows, columns=["prompt_id", "model_id", "score", "cost_usd", "router_cost_usd"]
+    )
 
 
 JUDGE = NoisyJudge(false_accept=0.3, false_reject=0.2)
-CONFUSION = {"easy": {"easy": 0.7, "hard": 0.2, "unreadable": 0.1}, "hard": {"easy": 0.3, "hard": 0.7}}
+CONFUSION = {
+    "easy": {"easy": 0.7, "hard": 0.2, "unreadable": 0.1},
+    "hard": {"easy": 0.3, "hard": 0.7},
+}
 POLICIES = {
     "always": Always("mid"),
     "mix": RandomMix({"small": 0.5, "mid": 0.2, "flagship": 0.3}),
@@ -113,7 +145,9 @@ POLICIES = {
     "classifier": LLMClassifier({"easy": "small", "hard": "flagship"}, CONFUSION, cost_usd=0.5),
     "cascade": Cascade(("small", "mid", "flagship"), JUDGE, judge_cost_usd=0.25),
     "utility": Utility(40.0, {"s": 0.5, "f": "signal"}, {"s": 1.0, "f": 10.0}),
-    "fallback": Fallback(Threshold("signal", 0.5, ("small", "flagship")), ("flagship", "mid", "small")),
+    "fallback": Fallback(
+        Threshold("signal", 0.5, ("small", "flagship")), ("flagship", "mid", "small")
+    ),
     "oracle": Oracle(),
 }
 
@@ -164,7 +198,9 @@ def test_replies_that_the_articles_code_takes_for_simple_go_to_the_safer_tier():
     for reply in ("simple", "Simple.", "**simple**\n", '"SIMPLE"'):
         assert policy.choose({"classifier_reply": reply}).name == "small", reply
     assert policy.choose({"classifier_reply": ""}).reason == "unreadable reply: safer tier"
-    replies = pd.Series(["simple", "", "complex.", None], index=range(4), name="classifier_reply").fillna("")
+    replies = pd.Series(
+        ["simple", "", "complex.", None], index=range(4), name="classifier_reply"
+    ).fillna("")
     assert chosen(route(FOUR, policy, features=replies)) == list("sfff")
     assert read_label("Entity_Extraction.", ["entity_extraction"]) == "entity_extraction"
 
@@ -176,27 +212,43 @@ def test_classifier_says_what_its_confusion_matrix_says():
     table = table_of(np.column_stack([small_right, np.ones(n), np.ones(n)]), [[1, 3, 10]] * n)
     routes = route(table, POLICIES["classifier"], seed=3)
     said = (
-        routes["reason"].astype(str).str.replace("unreadable reply: safer tier", "unreadable").str.removeprefix("classifier: ")
+        routes["reason"]
+        .astype(str)
+        .str.replace("unreadable reply: safer tier", "unreadable")
+        .str.removeprefix("classifier: ")
     )
     for true, right in (("easy", 1), ("hard", 0)):
         shares = said[small_right == right].value_counts(normalize=True)
         for label, share in CONFUSION[true].items():
-            assert shares.get(label, 0) == pytest.approx(share, abs=5 * np.sqrt(share * (1 - share) / (n / 2)))
+            assert shares.get(label, 0) == pytest.approx(
+                share, abs=5 * np.sqrt(share * (1 - share) / (n / 2))
+            )
     assert routes["router_cost_usd"].tolist() == [0.5] * n
 
 
 def test_cascade_pays_for_discarded_answers_and_for_the_judge():
     """A judge without error: prompt 0 stops at small, 1 at mid, 2 and 3 at flagship, each after the cheaper calls."""
-    routes = route(FOUR, Cascade(("small", "mid", "flagship"), NoisyJudge(0.0, 0.0), judge_cost_usd=0.25), seed=1)
+    routes = route(
+        FOUR,
+        Cascade(("small", "mid", "flagship"), NoisyJudge(0.0, 0.0), judge_cost_usd=0.25),
+        seed=1,
+    )
     assert chosen(routes) == list("smff")
     assert routes["cost_usd"].tolist() == [1, 3, 10, 10]
-    assert routes["router_cost_usd"].tolist() == [0.25, 1 + 0.5, 4 + 0.5, 4 + 0.5]  # the last answer is not judged
+    assert routes["router_cost_usd"].tolist() == [
+        0.25,
+        1 + 0.5,
+        4 + 0.5,
+        4 + 0.5,
+    ]  # the last answer is not judged
     assert routes["end_to_end_s"].tolist() == [1, 3, 7, 7]
     assert routes["calls"].tolist() == [1, 2, 3, 3]
 
 
 def test_cascade_never_accepts_a_failed_answer_and_does_not_pay_to_judge_it():
-    table = table_of([[1, 1, 1]] * 2, [[1, 3, 10]] * 2, status=[["error", "ok", "ok"], ["ok", "ok", "ok"]])
+    table = table_of(
+        [[1, 1, 1]] * 2, [[1, 3, 10]] * 2, status=[["error", "ok", "ok"], ["ok", "ok", "ok"]]
+    )
     gullible = Cascade(("small", "mid", "flagship"), NoisyJudge(1.0, 0.0), judge_cost_usd=0.25)
     routes = route(table, gullible, seed=1)
     assert chosen(routes) == ["m", "s"]
@@ -213,7 +265,12 @@ def test_judge_errs_both_ways_at_the_stated_shares():
 
 
 def test_fallback_on_error_rate_limit_and_context_overflow():
-    status = [["ok", "ok", "error"], ["ok", "ok", "ok"], ["ok", "error", "error"], ["ok", "ok", "ok"]]
+    status = [
+        ["ok", "ok", "error"],
+        ["ok", "ok", "ok"],
+        ["ok", "error", "error"],
+        ["ok", "ok", "ok"],
+    ]
     table = table_of([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 1]], [[1, 3, 0]] * 4, status=status, uncached_input_tokens=[10, 10, 10, 99],
                      at=FOUR["at"].to_numpy()[::3])  # fmt: skip
     policy = Fallback(Always("flagship"), ("flagship", "mid", "small"))
@@ -223,7 +280,9 @@ def test_fallback_on_error_rate_limit_and_context_overflow():
     assert chosen(over) == list("mfss")
     assert over["reason"].astype(str).tolist()[3] == "fallback: context_overflow"
     busy = route(table, policy, requests_per_minute={"flagship": 2})
-    assert chosen(busy) == list("mfsm")  # the first two calls of the minute go through, one of them to an error
+    assert chosen(busy) == list(
+        "mfsm"
+    )  # the first two calls of the minute go through, one of them to an error
     assert busy["reason"].astype(str).tolist()[3] == "fallback: rate_limited"
     failed = route(table, Always("flagship"), context_windows={"f": 50})
     assert failed["status"].astype(str).tolist() == ["error", "ok", "error", "context_overflow"]
@@ -233,19 +292,33 @@ def test_fallback_on_error_rate_limit_and_context_overflow():
 def test_budget_by_user_and_for_all():
     policy = Budget(Always("flagship"), 10.0, "small", by="user")
     assert chosen(route(FOUR, policy)) == list("ffss")  # ann has spent 10 before her second request
-    assert chosen(route(FOUR, Budget(policy, 15.0, None))) == ["f", "f", None, None]  # all together 20 before the third
+    assert chosen(route(FOUR, Budget(policy, 15.0, None))) == [
+        "f",
+        "f",
+        None,
+        None,
+    ]  # all together 20 before the third
     refused = route(FOUR, Budget(policy, 15.0, None)).iloc[2]
-    assert (refused["score"], refused["cost_usd"], refused["calls"], refused["reason"]) == (0, 0, 0, "budget spent: refused")
+    assert (refused["score"], refused["cost_usd"], refused["calls"], refused["reason"]) == (
+        0,
+        0,
+        0,
+        "budget spent: refused",
+    )
     days = FOUR.assign(at=np.repeat(pd.date_range("2026-06-12", periods=4, freq="D"), 3))
     assert chosen(route(days, policy)) == list("ffff")
-    assert chosen(route(days, Budget(Always("flagship"), 10.0, "small", by="user", period="month"))) == list("ffss")
+    assert chosen(
+        route(days, Budget(Always("flagship"), 10.0, "small", by="user", period="month"))
+    ) == list("ffss")
 
 
 def test_trained_router_is_a_policy_and_warns_below_300_examples():
     """Prompts with 'integral' need the strong model: 40 examples suffice for that, and are too few all the same."""
     n = 40
     hard = np.arange(n) % 2
-    prompts = [f"{'evaluate the integral' if h else 'say hello'} number {i}" for i, h in enumerate(hard)]
+    prompts = [
+        f"{'evaluate the integral' if h else 'say hello'} number {i}" for i, h in enumerate(hard)
+    ]
     table = table_of(np.column_stack([1 - hard, np.ones(n)]), [[1, 10]] * n, prompt=prompts)
     with pytest.warns(UserWarning, match="40 labelled examples"):
         router = train_text_router(table, weak="small", strong="mid")
@@ -260,7 +333,10 @@ def test_trained_router_is_a_policy_and_warns_below_300_examples():
     pd.testing.assert_series_equal(gains, again)
     with pytest.warns(UserWarning):
         own = train_text_router(
-            table, weak="small", strong="mid", vectorise=lambda texts: [["integral" in t, len(t)] for t in texts]
+            table,
+            weak="small",
+            strong="mid",
+            vectorise=lambda texts: [["integral" in t, len(t)] for t in texts],
         )
     assert own.choose({"prompt": "evaluate the integral number 5"}).name == "mid"
 
@@ -270,7 +346,9 @@ def test_out_of_fold_gain_never_sees_a_prompt_of_equal_text():
     rng = np.random.default_rng(0)
     texts = [f"{a} {b}" for a, b in rng.integers(0, 10**9, (200, 2))]
     hard = rng.integers(0, 2, 200)
-    table = table_of(np.tile(np.column_stack([1 - hard, hard]), (2, 1)), [[1, 10]] * 400, prompt=texts * 2)
+    table = table_of(
+        np.tile(np.column_stack([1 - hard, hard]), (2, 1)), [[1, 10]] * 400, prompt=texts * 2
+    )
     gains = out_of_fold_gain(table, weak="small", strong="mid", seed=1)
     assert abs(np.corrcoef(gains, np.tile(2 * hard - 1, 2))[0, 1]) < 0.3
     assert gains.to_numpy()[:200] == pytest.approx(gains.to_numpy()[200:])
@@ -306,7 +384,12 @@ def test_offline_equals_live(name, table, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(table=tables(), per_user=st.floats(0, 20), for_all=st.floats(0, 40), period=st.sampled_from(["hour", "day", "ever"]))
+@given(
+    table=tables(),
+    per_user=st.floats(0, 20),
+    for_all=st.floats(0, 40),
+    period=st.sampled_from(["hour", "day", "ever"]),
+)
 def test_budgets_equal_a_ledger_kept_request_by_request(table, per_user, for_all, period):
     """The simulation has no loop over requests; this is that loop."""
     inner = Budget(POLICIES["two tiers"], per_user, "mid", by="user", period=period)
@@ -316,9 +399,13 @@ def test_budgets_equal_a_ledger_kept_request_by_request(table, per_user, for_all
     for row in first.itertuples():
         span = {"hour": row.at.floor("h"), "day": row.at.floor("D"), "ever": None}[period]
         keys = {inner.ledger: ("user", row.user, span), policy.ledger: ("all", row.at.floor("D"))}
-        features = {"signal": row.signal} | {column: spent.get(key, 0.0) for column, key in keys.items()}
+        features = {"signal": row.signal} | {
+            column: spent.get(key, 0.0) for column, key in keys.items()
+        }
         name = policy.choose(features).name
-        cost = table.loc[(table["prompt_id"] == row.prompt_id) & (table["tier"] == name), "cost_usd"].item()
+        cost = table.loc[
+            (table["prompt_id"] == row.prompt_id) & (table["tier"] == name), "cost_usd"
+        ].item()
         for key in keys.values():
             spent[key] = spent.get(key, 0.0) + cost
         expected[row.prompt_id] = cost
@@ -330,11 +417,13 @@ def test_budgets_equal_a_ledger_kept_request_by_request(table, per_user, for_all
 @given(table=tables(), limit=st.integers(0, 4))
 def test_rate_limits_equal_a_count_kept_request_by_request(table, limit):
     table = table.assign(
-        at=table["at"].dt.floor("D") + pd.to_timedelta(np.repeat(np.arange(len(table) // 3) * 7, 3), "s"), status="ok"
+        at=table["at"].dt.floor("D")
+        + pd.to_timedelta(np.repeat(np.arange(len(table) // 3) * 7, 3), "s"),
+        status="ok",
     )
-    routes = route(table, Fallback(Always("flagship"), ("mid",)), requests_per_minute={"flagship": limit}).set_index(
-        "prompt_id"
-    )
+    routes = route(
+        table, Fallback(Always("flagship"), ("mid",)), requests_per_minute={"flagship": limit}
+    ).set_index("prompt_id")
     calls = {}
     for row in table.drop_duplicates("prompt_id").sort_values(["at", "prompt_id"]).itertuples():
         minute = row.at.floor("min")
@@ -354,7 +443,10 @@ def test_no_policy_beats_the_oracle_and_every_dollar_is_accounted_for(table, see
     for policy in POLICIES.values():
         routes = route(table, policy, seed=seed)
         assert (routes["score"].to_numpy() <= best + 1e-12).all()
-        kept = cost.to_numpy()[cost.index.get_indexer(routes["prompt_id"]), cost.columns.get_indexer(routes["model_id"])]
+        kept = cost.to_numpy()[
+            cost.index.get_indexer(routes["prompt_id"]),
+            cost.columns.get_indexer(routes["model_id"]),
+        ]
         assert routes["cost_usd"].to_numpy() == pytest.approx(kept)
         assert (routes["router_cost_usd"] >= 0).all()
     assert route(table, Oracle())["score"].to_numpy() == pytest.approx(best)
@@ -365,15 +457,22 @@ def test_no_policy_beats_the_oracle_and_every_dollar_is_accounted_for(table, see
 def test_order_of_rows_changes_nothing(table, seed):
     shuffled = table.sample(frac=1, random_state=seed)
     for policy in (*POLICIES.values(), Budget(Always("flagship"), 15.0, "small", by="user")):
-        one, other = (route(t, policy, seed=seed).sort_values("prompt_id") for t in (table, shuffled))
+        one, other = (
+            route(t, policy, seed=seed).sort_values("prompt_id") for t in (table, shuffled)
+        )
         columns = ["prompt_id", "score", "cost_usd", "router_cost_usd", "calls"]
-        np.testing.assert_allclose(one[columns].to_numpy(float), other[columns].to_numpy(float), rtol=1e-12)
+        np.testing.assert_allclose(
+            one[columns].to_numpy(float), other[columns].to_numpy(float), rtol=1e-12
+        )
         assert one["model_id"].astype(str).tolist() == other["model_id"].astype(str).tolist()
 
 
 def test_an_oracles_tie_goes_to_the_same_model_in_any_order():
     table = table_of([[0.9, 0.9]], [[0.5, 0.5]])
-    assert [route(t, Oracle())["model_id"].tolist() for t in (table, table.iloc[::-1])] == [["m"], ["m"]]
+    assert [route(t, Oracle())["model_id"].tolist() for t in (table, table.iloc[::-1])] == [
+        ["m"],
+        ["m"],
+    ]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
@@ -390,7 +489,9 @@ def test_random_mix_lies_on_the_line_between_its_models(share):
     routes = route(table, RandomMix({"small": 1 - share, "flagship": share}), seed=7)
     means = table.groupby("tier", observed=True)[["score", "cost_usd"]].mean()
     for column in ("score", "cost_usd"):
-        line = means.loc["small", column] + share * (means.loc["flagship", column] - means.loc["small", column])
+        line = means.loc["small", column] + share * (
+            means.loc["flagship", column] - means.loc["small", column]
+        )
         spread = table[column].std()
         assert routes[column].mean() == pytest.approx(line, abs=5 * spread / np.sqrt(n))
 
@@ -399,7 +500,9 @@ def test_draws_are_uniform_and_streams_unrelated():
     ids = np.arange(100_000)
     one, two = draw({"prompt_id": ids, "seed": 1}, "a"), draw({"prompt_id": ids, "seed": 1}, "b")
     counts = np.histogram(one, 20, (0, 1))[0]
-    assert ((counts - 5000) ** 2 / 5000).sum() < 45  # chi-square with 19 degrees of freedom, p = 0.0007
+    assert (
+        (counts - 5000) ** 2 / 5000
+    ).sum() < 45  # chi-square with 19 degrees of freedom, p = 0.0007
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.015
     assert abs(np.corrcoef(one, draw({"prompt_id": ids, "seed": 2}, "a"))[0, 1]) < 0.015
     texts = draw({"prompt_id": np.array([f"p{i}" for i in ids[:20_000]]), "seed": 1}, "a")
@@ -426,7 +529,9 @@ def test_comparison_against_reference_and_control():
     assert estimate["oracle", "usd_per_1000"] == pytest.approx(1000 * (1 + 3 + 10 + 1) / 4)
     assert estimate["oracle", "saving"] == pytest.approx(1 - 15 / 40)
     assert estimate["oracle", "score_change"] == 0
-    assert estimate["oracle", "over_control"] == pytest.approx(0.75 - (0.5 * 0.25 + 0.25 * 0.5 + 0.25 * 0.75))
+    assert estimate["oracle", "over_control"] == pytest.approx(
+        0.75 - (0.5 * 0.25 + 0.25 * 0.5 + 0.25 * 0.75)
+    )
     # at 3.75 dollars the models by themselves reach 0.5 + 0.25 x 0.75 / 7: between mid at 3 and flagship at 10
     assert estimate["oracle", "over_zero"] == pytest.approx(0.75 - (0.5 + 0.25 * 0.75 / 7))
     assert estimate["oracle", "net_usd_per_1000"] == pytest.approx(1000 * (10 - 3.75))
@@ -439,14 +544,23 @@ def test_comparison_against_reference_and_control():
 def test_an_error_is_worth_what_it_costs():
     """Small instead of flagship saves 9 dollars of 10 and loses half of a point, at 8 dollars a point: 5 net."""
     policies = {"flagship": Always("flagship"), "small": Always("small")}
-    result = compare_policies(FOUR, policies, reference="flagship", seed=1, resamples=50, error_cost_usd=8.0)
-    assert result.loc[("small", "net_usd_per_1000"), "estimate"] == pytest.approx(1000 * (9 - 0.5 * 8))
+    result = compare_policies(
+        FOUR, policies, reference="flagship", seed=1, resamples=50, error_cost_usd=8.0
+    )
+    assert result.loc[("small", "net_usd_per_1000"), "estimate"] == pytest.approx(
+        1000 * (9 - 0.5 * 8)
+    )
 
 
 def test_comparison_without_costs_says_so():
-    result = compare_policies(FOUR.drop(columns="cost_usd"), {"all": Always("mid")}, reference="all", seed=1, resamples=50)
+    result = compare_policies(
+        FOUR.drop(columns="cost_usd"), {"all": Always("mid")}, reference="all", seed=1, resamples=50
+    )
     assert result.loc[("all", "score"), "estimate"] == 0.5
-    assert np.isnan(result.loc[("all", "saving"), "estimate"]) and result.loc[("all", "saving"), "reason"]
+    assert (
+        np.isnan(result.loc[("all", "saving"), "estimate"])
+        and result.loc[("all", "saving"), "reason"]
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -458,7 +572,9 @@ def test_control_costs_what_the_policy_cost(table, seed):
         routes = route(table, policy, seed=seed)
         target = (routes["cost_usd"] + routes["router_cost_usd"]).mean()
         mix = pd.Series(shuffled_control(routes, table).shares)
-        assert (mix @ means.reindex(mix.index)) == pytest.approx(np.clip(target, means.min(), means.max()))
+        assert (mix @ means.reindex(mix.index)) == pytest.approx(
+            np.clip(target, means.min(), means.max())
+        )
 
 
 def test_zero_router_mixes_the_single_models_of_the_hull():
@@ -475,14 +591,25 @@ def test_price_at_which_routing_stops_paying():
     signal = np.arange(n) / n
     table = table_of(np.column_stack([signal >= 0.04, np.ones(n)]), [[1, 10]] * n, signal=signal)
     classifier = LLMClassifier({"easy": "s", "hard": "m"}, cost_usd=0.5)
-    replies = pd.Series(np.where(signal < 0.8, "easy", "hard"), index=range(n), name="classifier_reply")
+    replies = pd.Series(
+        np.where(signal < 0.8, "easy", "hard"), index=range(n), name="classifier_reply"
+    )
     for error, expected in ((0.0, 0.1625), (10.0, 0.2125)):
-        result = price_sensitivity(table, classifier, model="mid", factors=[0.1, 1, 3], error_cost_usd=error, features=replies)
+        result = price_sensitivity(
+            table,
+            classifier,
+            model="mid",
+            factors=[0.1, 1, 3],
+            error_cost_usd=error,
+            features=replies,
+        )
         found = break_even_factor(result, "m")
         assert found["policy_pays"].tolist() == ["above"]
         assert found["factor"].item() == pytest.approx(expected)
     points = operating_points(table, {"router": classifier}, features=replies)
-    assert points.loc["router", ["cost_usd", "score"]].tolist() == pytest.approx([0.8 + 2 + 0.5, 0.96])
+    assert points.loc["router", ["cost_usd", "score"]].tolist() == pytest.approx(
+        [0.8 + 2 + 0.5, 0.96]
+    )
 
 
 def test_threshold_is_chosen_on_one_part_and_judged_on_the_other():
@@ -492,7 +619,8 @@ def test_threshold_is_chosen_on_one_part_and_judged_on_the_other():
     result = calibrate_threshold(table, signal, strong_share=0.2, **kwargs)
     assert result["prompts"].sum() == 6000
     assert (
-        result.loc["calibration", "strong_share"] == pytest.approx(0.2, abs=1 / 2900) and result["strong_share"].iloc[0] <= 0.2
+        result.loc["calibration", "strong_share"] == pytest.approx(0.2, abs=1 / 2900)
+        and result["strong_share"].iloc[0] <= 0.2
     )
     held = result.loc["held out"]
     assert held["strong_share_low"] < 0.2 < held["strong_share_high"]
@@ -521,8 +649,12 @@ def test_another_task_mix_equals_a_table_with_that_mix():
 
 def test_classifier_call_is_the_articles():
     """545 tokens in and 3 out on Haiku 4.5 at 1 / 5 USD per million: $0.00056, so $560 for a million messages."""
-    table = pd.DataFrame({"prompt_id": [1, 1], "model_id": ["a", "b"], "score": [1, 1], "uncached_input_tokens": 500})
-    assert classifier_cost(table, tl.load_prices("article"), "claude-haiku-4-5").tolist() == pytest.approx([0.00056])
+    table = pd.DataFrame(
+        {"prompt_id": [1, 1], "model_id": ["a", "b"], "score": [1, 1], "uncached_input_tokens": 500}
+    )
+    assert classifier_cost(
+        table, tl.load_prices("article"), "claude-haiku-4-5"
+    ).tolist() == pytest.approx([0.00056])
 
 
 def test_the_articles_mix_with_and_without_the_classifier():
@@ -532,7 +664,9 @@ def test_the_articles_mix_with_and_without_the_classifier():
     own = classifier_cost(table, tl.load_prices("article"), "claude-haiku-4-5")
     replies = pd.Series(np.where(np.arange(n) % 5, "simple", "complex"), index=range(n))
     policy = LLMClassifier({"simple": "small", "complex": "flagship"}, cost_usd="router_call_usd")
-    routes = route(table, policy, features=pd.DataFrame({"classifier_reply": replies, "router_call_usd": own}))
+    routes = route(
+        table, policy, features=pd.DataFrame({"classifier_reply": replies, "router_call_usd": own})
+    )
     assert 1e6 * routes["cost_usd"].mean() == pytest.approx(3600)
     assert 1e6 * (routes["cost_usd"] + routes["router_cost_usd"]).mean() == pytest.approx(4160)
 
@@ -575,13 +709,19 @@ def test_missing_features_and_prices_are_refused():
     with pytest.raises(ValueError, match="1 prompts have no 'mine'"):
         route(FOUR, policy, features=pd.Series([0.1, 0.2, 0.3], index=[0, 1, 2], name="mine"))
     with pytest.raises(ValueError, match="'mine' is missing for 1 prompts, first 3"):
-        route(FOUR, policy, features=pd.Series([0.1, 0.2, 0.3, np.nan], index=range(4), name="mine"))
+        route(
+            FOUR, policy, features=pd.Series([0.1, 0.2, 0.3, np.nan], index=range(4), name="mine")
+        )
     with pytest.raises(ValueError, match="prompt 0 more than once"):
         route(FOUR, policy, features=pd.Series([0.1] * 4, index=[0, 0, 1, 2], name="mine"))
     with pytest.raises(ValueError, match="a budget needs costs"):
         route(FOUR.drop(columns="cost_usd"), Budget(Always("s"), 1.0, None))
     with pytest.raises(ValueError, match="model 's' has no price"):
-        route(FOUR.assign(uncached_input_tokens=1, output_tokens=1), Always("s"), tl.load_prices("article"))
+        route(
+            FOUR.assign(uncached_input_tokens=1, output_tokens=1),
+            Always("s"),
+            tl.load_prices("article"),
+        )
     assert route(FOUR.drop(columns="cost_usd"), Always("s"))["cost_usd"].isna().all()
     for make in (
         lambda: RandomMix({"s": 0.5}), lambda: Threshold("x", (0.5, 0.1), ("a", "b", "c")), lambda: Threshold("x", 0.5, ("a",)),
@@ -605,10 +745,16 @@ def test_default_trained_router_on_recorded_outcomes(name, at_least):
         warnings.simplefilter("error")
         gains = out_of_fold_gain(table, weak=MIXTRAL, strong=GPT4, seed=0)
     length = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt_chars"]
-    result = metric_intervals(table, {"length": length, "text": gains}, weak=MIXTRAL, strong=GPT4, seed=1, resamples=500)
+    result = metric_intervals(
+        table, {"length": length, "text": gains}, weak=MIXTRAL, strong=GPT4, seed=1, resamples=500
+    )
     estimate = result["estimate"]
     curve = cost_quality_curve(table, gains, weak=MIXTRAL, strong=GPT4)
     assert estimate["text", "apgr"] == pytest.approx(apgr(curve))
     assert estimate["text", "apgr"] > at_least
-    assert result.loc[("text", "apgr"), "low"] < estimate["text", "apgr"] < result.loc[("text", "apgr"), "high"]
+    assert (
+        result.loc[("text", "apgr"), "low"]
+        < estimate["text", "apgr"]
+        < result.loc[("text", "apgr"), "high"]
+    )
     assert result.loc[("text - length", "apgr"), "low"] > 0

@@ -13,7 +13,9 @@ import tierlab as tl
 
 VARIANTS = ("exact", "paper", "as_coded")
 here = Path(os.environ.get("TIERLAB_DATA_DIR", "/nowhere")).is_dir()
-real = pytest.mark.skipif(not here, reason="TIERLAB_DATA_DIR does not name a folder with the public data sets")
+real = pytest.mark.skipif(
+    not here, reason="TIERLAB_DATA_DIR does not name a folder with the public data sets"
+)
 
 
 def table(weak, strong, weak_usd=0.002, strong_usd=0.01):
@@ -30,7 +32,10 @@ def table(weak, strong, weak_usd=0.002, strong_usd=0.01):
 
 def curve(weak, strong, router, **costs):
     return tl.cost_quality_curve(
-        table(weak, strong, **costs), pd.Series(router, range(len(router)), dtype=float), weak="w", strong="s"
+        table(weak, strong, **costs),
+        pd.Series(router, range(len(router)), dtype=float),
+        weak="w",
+        strong="s",
     )
 
 
@@ -87,17 +92,23 @@ def test_routellm_gsm8k_has_the_published_figures():
     length = outcomes[outcomes["model_id"] == weak].set_index("prompt_id")["prompt"].str.len()
     result = tl.cost_quality_curve(outcomes, length, weak=weak, strong=strong)
     assert result["strong_calls"].iloc[-1] == 1307
-    assert (result["score"].iloc[[0, -1]] * 100).tolist() == pytest.approx([63.7337, 85.7689], abs=5e-5)
+    assert (result["score"].iloc[[0, -1]] * 100).tolist() == pytest.approx(
+        [63.7337, 85.7689], abs=5e-5
+    )
     assert tl.apgr(result, variant="as_coded") == pytest.approx(0.598655, abs=5e-7)
     assert tl.apgr(result, variant="exact") == pytest.approx(0.597784, abs=5e-7)
 
 
 def test_policies_are_compared_on_their_own_prompts_whatever_the_ids():
     """Three of four right on the weak model, all on the strong one; prompt ids are text."""
-    from tierlab.policies import Always
+    from tierlab.routing.policies import Always
 
-    outcomes = table([1, 1, 1, 0], [1, 1, 1, 1]).assign(prompt_id=lambda t: "q" + t["prompt_id"].astype(str))
-    result = tl.compare_policies(outcomes, {"weak": Always("w"), "strong": Always("s")}, reference="strong", seed=1)["estimate"]
+    outcomes = table([1, 1, 1, 0], [1, 1, 1, 1]).assign(
+        prompt_id=lambda t: "q" + t["prompt_id"].astype(str)
+    )
+    result = tl.compare_policies(
+        outcomes, {"weak": Always("w"), "strong": Always("s")}, reference="strong", seed=1
+    )["estimate"]
     assert result["weak", "score"] == 0.75
     assert result["weak", "usd_per_1000"] == pytest.approx(2.0)
     assert result["weak", "saving"] == pytest.approx(0.8)

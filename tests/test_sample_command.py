@@ -11,8 +11,8 @@ import pytest
 
 from tests.frames import frames
 from tests.servers import ROOT, Reply
-from tierlab.__main__ import main
-from tierlab.samples import SAMPLE_COLUMNS
+from tierlab.cli import main
+from tierlab.sampling.samples import SAMPLE_COLUMNS
 
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 JSON = {"content-type": "application/json"}
@@ -36,7 +36,13 @@ def environment(monkeypatch, tmp_path):
 def examples(tmp_path):
     path = tmp_path / "mine.jsonl"
     lines = [
-        {"example_id": f"q{i}", "task": "own", "prompt": f"question {i}?", "scorer": "exact", "reference": "Paris."}
+        {
+            "example_id": f"q{i}",
+            "task": "own",
+            "prompt": f"question {i}?",
+            "scorer": "exact",
+            "reference": "Paris.",
+        }
         for i in range(4)
     ]
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -62,16 +68,27 @@ def test_check_says_what_the_examples_are_and_sends_nothing(capsys, examples, ra
     assert "4" in out
     assert raw_server.requests == []
     with open(examples, "a") as file:  # noqa: PTH123
-        file.write('\n{"example_id": "bad", "task": "own", "prompt": "?", "scorer": "exakt", "reference": "x"}')
+        file.write(
+            '\n{"example_id": "bad", "task": "own", "prompt": "?", "scorer": "exakt", "reference": "x"}'
+        )
     status, out, err = command(capsys, examples, "--check")
     assert status == 2
     assert "line 5" in err
     assert "did you mean 'exact'" in err
 
 
-def test_a_run_shows_an_estimate_first_and_writes_the_samples(capsys, examples, own, raw_server, tmp_path):
+def test_a_run_shows_an_estimate_first_and_writes_the_samples(
+    capsys, examples, own, raw_server, tmp_path
+):
     status, out, err = command(
-        capsys, examples, "--candidate", f"{own},usd_per_mtok=1/2", "--budget-usd", "0.5", "--store", "runs/a.sqlite"
+        capsys,
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=1/2",
+        "--budget-usd",
+        "0.5",
+        "--store",
+        "runs/a.sqlite",
     )
     assert status == 0, err
     lines = out.splitlines()
@@ -82,20 +99,37 @@ def test_a_run_shows_an_estimate_first_and_writes_the_samples(capsys, examples, 
     assert float(lines[2].split()[3]) == pytest.approx(4 * 4 * (11 + 64 + 512 * 2) / 1e6, abs=5e-5)
     assert len(raw_server.requests) == 5  # and a warm-up
     assert re.search(r"^by_status +\{'ok': 4\}$", out, re.MULTILINE)
-    assert re.search(r"^spent_usd +0\.0001$", out, re.MULTILINE)  # 5 times 10 * 1 + 3 * 2 millionths
+    assert re.search(
+        r"^spent_usd +0\.0001$", out, re.MULTILINE
+    )  # 5 times 10 * 1 + 3 * 2 millionths
     assert out.splitlines()[-1] == "runs/samples.csv"
     table = pd.read_csv(tmp_path / "runs" / "samples.csv")
     assert tuple(table.columns) == SAMPLE_COLUMNS
     assert list(table["answer"]) == ["Paris."] * 4
     status, again, _ = command(
-        capsys, examples, "--candidate", f"{own},usd_per_mtok=1/2", "--budget-usd", "0.5", "--store", "runs/a.sqlite"
+        capsys,
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=1/2",
+        "--budget-usd",
+        "0.5",
+        "--store",
+        "runs/a.sqlite",
     )
     assert (status, again) == (0, out)  # nothing new was sent or spent
     assert len(raw_server.requests) == 5
 
 
 def test_a_run_that_could_cost_more_wants_a_yes(capsys, examples, own, raw_server):
-    arguments = (examples, "--candidate", f"{own},usd_per_mtok=100/200", "--budget-usd", "50", "--store", "a.sqlite")
+    arguments = (
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=100/200",
+        "--budget-usd",
+        "50",
+        "--store",
+        "a.sqlite",
+    )
     status, out, err = command(capsys, *arguments)
     worst = 4 * 4 * (11 + 64 + 512 * 2) * 100 / 1e6
     assert status == 2
@@ -112,7 +146,15 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
     answered = raw_server.answer
     no = lambda status: lambda request: Reply.of_json({"error": {"message": "no"}}, status)  # noqa: E731
     raw_server.answer = no(401)
-    arguments = (examples, "--candidate", f"{own},usd_per_mtok=0/0", "--budget-usd", "0", "--store", "a.sqlite")
+    arguments = (
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=0/0",
+        "--budget-usd",
+        "0",
+        "--store",
+        "a.sqlite",
+    )
     _, out, _ = command(capsys, *arguments)
     assert "{'auth': 4}" in out
     raw_server.answer = answered
@@ -131,8 +173,14 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
         (["--candidate", "anthropic:claude-opus-5-5"], "--budget-usd"),
         (["--budget-usd", "1"], "there are no candidates; one is written provider:model"),
         (["--budget-usd", "1", "--candidate", "antropic:claude"], "did you mean 'anthropic'"),
-        (["--budget-usd", "1", "--candidate", "anthropic:claude-opus-5-6"], "unknown model 'claude-opus-5-6'"),
-        (["--budget-usd", "1", "--candidate", "anthropic:claude-opus-5-5"], "set the environment variable ANTHROPIC_API_KEY"),
+        (
+            ["--budget-usd", "1", "--candidate", "anthropic:claude-opus-5-6"],
+            "unknown model 'claude-opus-5-6'",
+        ),
+        (
+            ["--budget-usd", "1", "--candidate", "anthropic:claude-opus-5-5"],
+            "set the environment variable ANTHROPIC_API_KEY",
+        ),
         (["--budget-usd", "-1", "--candidate", "replay:m,path=x.csv"], "budget_usd is -1"),
         (["--budget-usd", "1", "--candidate", "compatible:m"], "needs its base_url"),
         (
@@ -140,7 +188,16 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
             "--reference and --margin go together",
         ),
         (
-            ["--budget-usd", "1", "--candidate", "replay:m,path=x.csv", "--reference", "n", "--margin", "0.1"],
+            [
+                "--budget-usd",
+                "1",
+                "--candidate",
+                "replay:m,path=x.csv",
+                "--reference",
+                "n",
+                "--margin",
+                "0.1",
+            ],
             "--reference is one of two candidates or more: unknown candidate 'n'",
         ),
     ],
@@ -160,9 +217,20 @@ def test_a_mistake_ends_with_status_2_and_its_name(capsys, examples, arguments, 
         (["--limit", "-1"], "--limit is -1"),
     ],
 )
-def test_a_wrong_number_is_refused_before_anything_is_sent(capsys, examples, own, raw_server, arguments, message):
+def test_a_wrong_number_is_refused_before_anything_is_sent(
+    capsys, examples, own, raw_server, arguments, message
+):
     two = [f"{own},usd_per_mtok=0/0,label={name}" for name in "ab"]
-    given = ["--candidate", two[0], "--candidate", two[1], "--budget-usd", "0", "--store", "a.sqlite"]
+    given = [
+        "--candidate",
+        two[0],
+        "--candidate",
+        two[1],
+        "--budget-usd",
+        "0",
+        "--store",
+        "a.sqlite",
+    ]
     status, _, err = command(capsys, examples, *given, *arguments)
     assert status == 2
     assert message in err
@@ -170,8 +238,19 @@ def test_a_wrong_number_is_refused_before_anything_is_sent(capsys, examples, own
 
 
 def test_what_was_not_sent_is_said_with_its_reason(capsys, examples, own, raw_server):
-    _, out, _ = command(capsys, examples, "--candidate", f"{own},usd_per_mtok=1/2", "--budget-usd", "0", "--store", "a.sqlite")
-    assert "over_budget: 4, the first: could cost up to 0.0044 USD" in out  # 4 attempts of 11 + 64 bytes and 512 tokens
+    _, out, _ = command(
+        capsys,
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=1/2",
+        "--budget-usd",
+        "0",
+        "--store",
+        "a.sqlite",
+    )
+    assert (
+        "over_budget: 4, the first: could cost up to 0.0044 USD" in out
+    )  # 4 attempts of 11 + 64 bytes and 512 tokens
     assert raw_server.requests == []
 
 
@@ -179,9 +258,18 @@ def test_an_interrupted_run_ends_without_a_traceback(capsys, examples, own, monk
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tierlab.sampling.run_async", lambda work: work.close() or interrupted())
+    monkeypatch.setattr(
+        "tierlab.sampling.run.run_async", lambda work: work.close() or interrupted()
+    )
     status, _, err = command(
-        capsys, examples, "--candidate", f"{own},usd_per_mtok=0/0", "--budget-usd", "0", "--store", "a.sqlite"
+        capsys,
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=0/0",
+        "--budget-usd",
+        "0",
+        "--store",
+        "a.sqlite",
     )
     assert status == 130
     assert "the same command goes on" in err
@@ -190,7 +278,14 @@ def test_an_interrupted_run_ends_without_a_traceback(capsys, examples, own, monk
 def test_a_file_that_is_no_store_is_refused(capsys, examples, own, tmp_path):
     (tmp_path / "samples.csv").write_text("prompt_id\n" * 99)
     status, _, err = command(
-        capsys, examples, "--candidate", f"{own},usd_per_mtok=0/0", "--budget-usd", "0", "--store", "samples.csv"
+        capsys,
+        examples,
+        "--candidate",
+        f"{own},usd_per_mtok=0/0",
+        "--budget-usd",
+        "0",
+        "--store",
+        "samples.csv",
     )
     assert status == 2
     assert "no store of samples" in err
@@ -203,7 +298,9 @@ def test_no_key_gets_into_a_store_a_table_or_a_terminal(examples, raw_server, tm
     def echo(request):
         sent = f"wrong key: {request.headers} {request.path}"
         status = 401 if "question 0" in json.dumps(request.body) else 400
-        return Reply.of_json({"error": {"message": sent, "type": sent, "status": sent, "code": status}}, status)
+        return Reply.of_json(
+            {"error": {"message": sent, "type": sent, "status": sent, "code": status}}, status
+        )
 
     raw_server.answer = echo
     places = {
@@ -221,7 +318,9 @@ def test_no_key_gets_into_a_store_a_table_or_a_terminal(examples, raw_server, tm
     received = " ".join(f"{request.headers}" for request in raw_server.requests)
     assert all(key in received for key in KEYS.values())  # each server did get its own
     assert "[key]" in (tmp_path / "run" / "samples.csv").read_text()
-    held = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} | {"output": run.stdout.encode()}
+    held = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} | {
+        "output": run.stdout.encode()
+    }
     assert {"a.sqlite", "samples.csv"} <= set(held)
     held["errors"] = run.stderr.encode()
     for name, content in held.items():

@@ -6,13 +6,18 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.style import TIER_STYLE
+from tierlab.core.style import TIER_STYLE
 
 
 @pytest.fixture
 def pairs():
-    rows = {"a": (-0.2, -0.3, -0.1, "worse", "small"), "b": (-0.01, -0.05, 0.03, "not worse", "mid")}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high", "finding", "tier"])
+    rows = {
+        "a": (-0.2, -0.3, -0.1, "worse", "small"),
+        "b": (-0.01, -0.05, 0.03, "not worse", "mid"),
+    }
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=["difference", "low", "high", "finding", "tier"]
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -28,17 +33,19 @@ def texts(ax):
 def test_scores_stand_at_their_place_with_their_interval():
     table = pd.DataFrame({"score": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.4, 0.8], "answers": [60, 94], "tier": ["small", "flagship"]},
                          index=["a", "b"])  # fmt: skip
-    ax = tl.plots.pass_rates(table)
+    ax = tl.sampling.figures.pass_rates(table)
     bars, points = ax.lines[::2], ax.lines[1::2]
     assert [list(bar.get_xdata()) for bar in bars] == [[0.1, 0.4], [0.6, 0.8]]
     assert [point.get_xdata()[0] for point in points] == [0.2, 0.7]
-    assert [point.get_marker() for point in points] == [TIER_STYLE[tier]["marker"] for tier in ("small", "flagship")]
+    assert [point.get_marker() for point in points] == [
+        TIER_STYLE[tier]["marker"] for tier in ("small", "flagship")
+    ]
     assert texts(ax) == ["20%  (60 answers)", "70%  (94 answers)"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
 
 
 def test_differences_are_in_points_beside_margin_and_zero(pairs):
-    ax = tl.plots.differences(pairs, margin=0.05, reference="ref")
+    ax = tl.sampling.figures.differences(pairs, margin=0.05, reference="ref")
     zero, margin = ax.lines[:2]
     assert (zero.get_xdata()[0], margin.get_xdata()[0]) == (0, -5)
     assert [line.get_xdata()[0] for line in ax.lines[3::2]] == pytest.approx([-20, -1])
@@ -48,17 +55,19 @@ def test_differences_are_in_points_beside_margin_and_zero(pairs):
 
 def test_a_table_without_a_finding_is_refused(pairs):
     with pytest.raises(ValueError, match="'finding'"):
-        tl.plots.differences(pairs.drop(columns="finding"), margin=0.05, reference="ref")
+        tl.sampling.figures.differences(pairs.drop(columns="finding"), margin=0.05, reference="ref")
 
 
 def test_tasks_show_every_score():
     table = pd.DataFrame({"a": [0.25, 1.0], "b": [0.5, np.nan]}, index=["x", "y"])
-    assert texts(tl.plots.task_scores(table)) == ["25%", "50%", "100%"]
+    assert texts(tl.sampling.figures.task_scores(table)) == ["25%", "50%", "100%"]
 
 
 def test_each_margin_has_its_curve_and_name():
-    table = pd.DataFrame({"margin": [0.05, 0.05, 0.1, 0.1], "examples": [50, 100] * 2, "power": [0.2, 0.4, 0.6, 0.9]})
-    ax = tl.plots.power_curves(table)
+    table = pd.DataFrame(
+        {"margin": [0.05, 0.05, 0.1, 0.1], "examples": [50, 100] * 2, "power": [0.2, 0.4, 0.6, 0.9]}
+    )
+    ax = tl.sampling.figures.power_curves(table)
     curves = {tuple(line.get_ydata()) for line in ax.lines[1:]}
     assert curves == {(0.2, 0.4), (0.6, 0.9)}
     assert {"5 points", "10 points", "80%"} <= set(texts(ax))
@@ -73,7 +82,9 @@ def samples():
 
 
 def test_the_control_compares_anew_for_a_task_a_margin_and_an_error_cost(samples):
-    control = tl.widgets.SampleExplorer(samples, reference="dear", margin=0.1, error_cost_usd=0.0)
+    control = tl.sampling.control.SampleExplorer(
+        samples, reference="dear", margin=0.1, error_cost_usd=0.0
+    )
     assert "worse by more than 10 points" in control.summary
     before = bytes(control.image.value)
     control.controls["task"].value = "x"
@@ -88,7 +99,9 @@ def test_the_control_compares_anew_for_a_task_a_margin_and_an_error_cost(samples
 
 
 def test_the_control_gives_the_numbers_of_compare(samples):
-    control = tl.widgets.SampleExplorer(samples, reference="dear", margin=0.2, error_cost_usd=0.05)
+    control = tl.sampling.control.SampleExplorer(
+        samples, reference="dear", margin=0.2, error_cost_usd=0.05
+    )
     found = tl.compare(samples, reference="dear", margin=0.2, error_cost_usd=0.05)
     pd.testing.assert_frame_equal(control.found.pairs, found.pairs)
     assert control.found.verdict == found.verdict
@@ -97,6 +110,10 @@ def test_the_control_gives_the_numbers_of_compare(samples):
 def test_the_control_counts_cut_answers_as_it_is_told(samples):
     cut = samples.assign(status=["truncated" if n % 3 == 0 else "ok" for n in range(len(samples))])
     for truncated in ("set_aside", "wrong"):
-        control = tl.widgets.SampleExplorer(cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated)
-        found = tl.compare(cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated)
+        control = tl.sampling.control.SampleExplorer(
+            cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated
+        )
+        found = tl.compare(
+            cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated
+        )
         pd.testing.assert_frame_equal(control.found.candidates, found.candidates)

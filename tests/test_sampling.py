@@ -22,21 +22,30 @@ from hypothesis import strategies as st
 import tierlab as tl
 from tests.frames import CANDIDATES, EVENTS, frames, response, transport
 from tests.servers import KEY, ROOT, RawServer, Reply
-from tierlab import runner as runner_module
-from tierlab.examples import Example
-from tierlab.names import BATCH_RATES, BUCKETS
-from tierlab.pricing import Tariff, tariff
-from tierlab.providers import ANSWERED, FAILURES, Candidate, Prompt, ProviderError
-from tierlab.providers import Reply as Answer
-from tierlab.runner import Call, Ledger, Runner
-from tierlab.samples import SAMPLE_COLUMNS, account
-from tierlab.sampling import estimate
+from tierlab.core.vocabulary import ANSWERED, BATCH_RATES, BUCKETS, FAILURES
+from tierlab.prices.pricing import Tariff, tariff
+from tierlab.sampling import runner
+from tierlab.sampling import runner as runner_module
+from tierlab.sampling.examples import Example
+from tierlab.sampling.providers import Candidate, Prompt, ProviderError
+from tierlab.sampling.providers import Reply as Answer
+from tierlab.sampling.run import estimate
+from tierlab.sampling.runner import Call, Ledger, Runner
+from tierlab.sampling.samples import SAMPLE_COLUMNS, account
 
-OWN = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))  # 1 / 2 USD per million tokens
+OWN = Candidate(
+    "compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2)
+)  # 1 / 2 USD per million tokens
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 COST = (10 * 1 + 3 * 2) / 1e6
 OK = frames("compatible", usage=COUNTS, model="own")
-STATUS = {"rate_limited": 429, "overloaded": 529, "unavailable": 500, "auth": 401, "bad_request": 404}
+STATUS = {
+    "rate_limited": 429,
+    "overloaded": 529,
+    "unavailable": 500,
+    "auth": 401,
+    "bad_request": 404,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +61,11 @@ def environment(monkeypatch):
 def hurried(monkeypatch):
     """Waits between attempts a thousandth as long."""
     wait = Runner._wait
-    monkeypatch.setattr(Runner, "_wait", lambda *given: None if (seconds := wait(*given)) is None else seconds / 1000)
+    monkeypatch.setattr(
+        Runner,
+        "_wait",
+        lambda *given: None if (seconds := wait(*given)) is None else seconds / 1000,
+    )
 
 
 @pytest.fixture
@@ -67,7 +80,9 @@ def questions(n, **more):
 def run(examples, answer, store, candidates=(OWN,), **options):
     seen = []
     options = {"budget_usd": 1.0, "progress": False, "warm_up": False, "yes": True} | options
-    samples = tl.sample(examples, candidates, store=store, transport=transport(answer, seen), **options)
+    samples = tl.sample(
+        examples, candidates, store=store, transport=transport(answer, seen), **options
+    )
     return samples, seen
 
 
@@ -83,12 +98,24 @@ def asked(request):
 def test_a_run_is_a_table_with_answers_scores_and_costs(store):
     samples, seen = run(questions(3), OK, store, repeats=2, provenance="a laptop")
     assert tuple(samples.columns) == SAMPLE_COLUMNS
-    assert list(zip(samples["prompt_id"], samples["repeat"], strict=True)) == [(f"q{i}", r) for r in (0, 1) for i in range(3)]
+    assert list(zip(samples["prompt_id"], samples["repeat"], strict=True)) == [
+        (f"q{i}", r) for r in (0, 1) for i in range(3)
+    ]
     assert len(seen) == 6
     row = samples.iloc[0]
-    assert (row["model_id"], row["answer"], row["status"], row["score"], row["attempts"]) == ("own", "Paris.", "ok", 1.0, 1)
+    assert (row["model_id"], row["answer"], row["status"], row["score"], row["attempts"]) == (
+        "own",
+        "Paris.",
+        "ok",
+        1.0,
+        1,
+    )
     assert row["cost_usd"] == pytest.approx(COST, rel=1e-12)
-    assert (row["uncached_input_tokens"], row["output_tokens"], row["source"]) == (10, 3, "measured")
+    assert (row["uncached_input_tokens"], row["output_tokens"], row["source"]) == (
+        10,
+        3,
+        "measured",
+    )
     assert 0 < row["ttft_s"] <= row["end_to_end_s"]
     assert row["tokens_per_s"] == pytest.approx((3 - 1) / (row["end_to_end_s"] - row["ttft_s"]))
     assert "a laptop" in row["provenance"]
@@ -102,8 +129,13 @@ def test_a_run_is_a_table_with_answers_scores_and_costs(store):
 @pytest.mark.parametrize("provider", CANDIDATES)
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_reply_costs_what_its_buckets_cost(provider, stream, store, maintained):
-    samples, _ = run(questions(1), frames(provider, stream=stream), store, [CANDIDATES[provider]], stream=stream)
-    rates = {row["model_id"]: row for row in maintained.in_force().query("context_above == 0").to_dict("records")}
+    samples, _ = run(
+        questions(1), frames(provider, stream=stream), store, [CANDIDATES[provider]], stream=stream
+    )
+    rates = {
+        row["model_id"]: row
+        for row in maintained.in_force().query("context_above == 0").to_dict("records")
+    }
     if provider == "compatible":
         expected = 0.0
     else:
@@ -121,9 +153,13 @@ def test_a_reply_costs_what_its_buckets_cost(provider, stream, store, maintained
 
 
 def test_a_machine_by_the_hour_is_paid_for_its_time(store):
-    own = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(0, 0), usd_per_hour=36.0)
+    own = Candidate(
+        "compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(0, 0), usd_per_hour=36.0
+    )
     samples, _ = run(questions(1), OK, store, [own], budget_usd=10)
-    assert samples["cost_usd"].iloc[0] == pytest.approx(samples["end_to_end_s"].iloc[0] * 0.01, rel=1e-12)  # a cent a second
+    assert samples["cost_usd"].iloc[0] == pytest.approx(
+        samples["end_to_end_s"].iloc[0] * 0.01, rel=1e-12
+    )  # a cent a second
 
 
 def test_the_same_run_again_sends_nothing(store):
@@ -140,7 +176,12 @@ def test_more_examples_candidates_or_repeats_are_asked_and_the_rest_is_not(store
     assert [asked(request) for request in seen] == ["question 2"]
     _, seen = run(questions(3), OK, store, repeats=2)
     assert len(seen) == 3
-    _, seen = run(questions(3), OK, store, [OWN, Candidate(**vars(OWN) | {"temperature": 0.5, "label": "warm"})])
+    _, seen = run(
+        questions(3),
+        OK,
+        store,
+        [OWN, Candidate(**vars(OWN) | {"temperature": 0.5, "label": "warm"})],
+    )
     assert len(seen) == 3
     _, seen = run(questions(3, max_output_tokens=9), OK, store)
     assert len(seen) == 3
@@ -161,8 +202,17 @@ def test_an_answer_keeps_the_prices_it_was_paid_at(store):
 
 
 def test_a_warm_up_comes_first_and_is_counted(store):
-    samples, seen = run(questions(2), OK, store, [OWN, Candidate(**vars(OWN) | {"label": "other"})], warm_up=True)
-    assert ["ready" in request.content.decode() for request in seen] == [True, True, False, False, False, False]
+    samples, seen = run(
+        questions(2), OK, store, [OWN, Candidate(**vars(OWN) | {"label": "other"})], warm_up=True
+    )
+    assert ["ready" in request.content.decode() for request in seen] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     found = samples.attrs["account"]
     assert (found["warm_ups"], found["attempts"], found["calls"]) == (2, 6, 4)
     assert found["spent_usd"] == pytest.approx(6 * COST)
@@ -197,7 +247,7 @@ def test_an_interrupt_inside_a_running_loop_stops_the_sending(store, monkeypatch
     sent = len(seen)
     time.sleep(0.3)
     assert len(seen) == sent < 50
-    with tl.store.Store(store) as file:
+    with tl.sampling.store.Store(store) as file:
         assert 1 <= file.interrupted <= 3  # two under way, one more on disk before its turn
 
 
@@ -214,13 +264,19 @@ def test_an_interrupt_inside_a_running_loop_stops_the_sending(store, monkeypatch
         ({"attempts": 0}, "attempts is 0"),
         ({"repeats": 0}, "repeats is 0"),
         ({"deadline_s": 0}, "deadline_s is 0"),
-        ({"retry": ("rate_limitted",)}, "unknown status 'rate_limitted'; did you mean 'rate_limited'"),
+        (
+            {"retry": ("rate_limitted",)},
+            "unknown status 'rate_limitted'; did you mean 'rate_limited'",
+        ),
         ({"candidates": []}, "there are no candidates"),
         ({"candidates": [OWN, OWN]}, "two candidates are called 'own'"),
         ({"candidates": ["openai:gpt-7"]}, "unknown model 'gpt-7'.*usd_per_mtok"),
         ({"candidates": ["replay:m,path=gone.csv"]}, "gone.csv: no such file"),
         ({"examples": []}, "no examples"),
-        ({"examples": [Example("q", "own", "?", "exakt", "x")]}, "unknown scorer 'exakt'; did you mean 'exact'"),
+        (
+            {"examples": [Example("q", "own", "?", "exakt", "x")]},
+            "unknown scorer 'exakt'; did you mean 'exact'",
+        ),
         ({"examples": questions(1) * 2}, "q0"),
     ],
 )
@@ -228,13 +284,20 @@ def test_a_mistake_is_named_and_nothing_is_sent(store, options, message):
     options = {"examples": questions(1), "candidates": [OWN]} | options
     seen = []
     with pytest.raises(ValueError, match=message):
-        tl.sample(**{"budget_usd": 1, "store": store, "progress": False, "transport": transport(OK, seen)} | options)
+        tl.sample(
+            **{"budget_usd": 1, "store": store, "progress": False, "transport": transport(OK, seen)}
+            | options
+        )
     assert seen == []
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "google"])
 def test_a_missing_key_is_named(store, monkeypatch, provider):
-    name = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "google": "GEMINI_API_KEY"}[provider]
+    name = {
+        "anthropic": "ANTHROPIC_API_KEY",
+        "openai": "OPENAI_API_KEY",
+        "google": "GEMINI_API_KEY",
+    }[provider]
     monkeypatch.delenv(name)
     with pytest.raises(ValueError, match=name):
         run(questions(1), OK, store, [CANDIDATES[provider]])
@@ -242,7 +305,13 @@ def test_a_missing_key_is_named(store, monkeypatch, provider):
 
 def test_a_run_that_could_cost_more_than_a_dollar_wants_a_yes_and_loses_nothing(store):
     dear = Candidate(**vars(OWN) | {"usd_per_mtok": (1000, 1000)})
-    run(questions(2), lambda request: response({"error": {"message": "no"}}, 404), store, [dear], budget_usd=90)
+    run(
+        questions(2),
+        lambda request: response({"error": {"message": "no"}}, 404),
+        store,
+        [dear],
+        budget_usd=90,
+    )
     with pytest.raises(ValueError, match=r"2 calls could cost up to \d\.\d\d USD.*yes=True"):
         run(questions(2), OK, store, [dear], budget_usd=90, yes=False, retry=True)
     assert list(tl.load_samples(store)["status"]) == ["bad_request"] * 2
@@ -259,9 +328,19 @@ def fault(provider, kind):
     """A response of some kind, or an exception; and what it shows in the tokens of `USAGE`."""
     whole = frames(provider)
     if kind in STATUS:
-        return response({"error": {"message": kind, "type": kind}}, STATUS[kind], {"retry-after": "0.01"})
+        return response(
+            {"error": {"message": kind, "type": kind}}, STATUS[kind], {"retry-after": "0.01"}
+        )
     if kind == "context_overflow":
-        return response({"error": {"message": "prompt is too long: 300 tokens > 200 maximum", "type": "invalid"}}, 400)
+        return response(
+            {
+                "error": {
+                    "message": "prompt is too long: 300 tokens > 200 maximum",
+                    "type": "invalid",
+                }
+            },
+            400,
+        )
     if kind == "early_end":
         return response([*whole[:3], ""])
     if kind == "broken_stream":
@@ -274,7 +353,9 @@ def fault(provider, kind):
         "ok": {},
         "truncated": {"stop": "length"},
         "empty": {"pieces": ()},
-        "refused": {"stop": "refusal"} if provider == "anthropic" else {"pieces": (), "refusal": "No."},
+        "refused": {"stop": "refusal"}
+        if provider == "anthropic"
+        else {"pieces": (), "refusal": "No."},
         "content_filter": {"stop": "filter"},
     }
     return response(frames(provider, **shapes[kind]))
@@ -286,33 +367,57 @@ LACKING = {"anthropic": ("content_filter",), "google": ("refused",)}
 def test_fault_drill(store, hurried, maintained):
     """Every kind of fault at random on every provider: each call ends as its last attempt did, and the account adds up."""
     drawn, last = Counter(), defaultdict(list)
-    kinds = ["ok", "ok", "ok", *STATUS, "context_overflow", *BEGUN, "truncated", "empty", "refused", "content_filter"]
+    kinds = [
+        "ok",
+        "ok",
+        "ok",
+        *STATUS,
+        "context_overflow",
+        *BEGUN,
+        "truncated",
+        "empty",
+        "refused",
+        "content_filter",
+    ]
     hosts = {"anthropic": "anthropic", "own": "compatible", "googleapis": "google"}
 
     def answer(request):
-        provider = next((name for part, name in hosts.items() if part in request.url.host), "openai")
-        provider = "openai-chat" if provider == "openai" and "chat" in request.url.path else provider
-        chance = random.Random(f"{provider} {asked(request)} {len(last[provider, asked(request)])}")  # in whatever order
+        provider = next(
+            (name for part, name in hosts.items() if part in request.url.host), "openai"
+        )
+        provider = (
+            "openai-chat" if provider == "openai" and "chat" in request.url.path else provider
+        )
+        chance = random.Random(
+            f"{provider} {asked(request)} {len(last[provider, asked(request)])}"
+        )  # in whatever order
         kind = chance.choice([kind for kind in kinds if kind not in LACKING.get(provider, ())])
         drawn[provider, kind] += 1
         last[provider, asked(request)].append(kind)
         return fault(provider, kind)
 
-    chosen = [Candidate(**vars(one) | {"label": name, "usd_per_mtok": (1, 2)}) for name, one in CANDIDATES.items()]
-    samples, seen = run(questions(80), answer, store, chosen, concurrency=8, budget_usd=50, attempts=3)
+    chosen = [
+        Candidate(**vars(one) | {"label": name, "usd_per_mtok": (1, 2)})
+        for name, one in CANDIDATES.items()
+    ]
+    samples, seen = run(
+        questions(80), answer, store, chosen, concurrency=8, budget_usd=50, attempts=3
+    )
     assert len(samples) == 80 * len(chosen)
     assert set(samples["status"]) == set(kinds)  # the drill met them all
     for row in samples.itertuples():
         met = last[row.model_id, row.prompt[:-1]]
         assert (row.status, row.attempts) == (met[-1], len(met))
-        assert all(kind in tl.providers.RETRIED for kind in met[:-1])
-        assert row.attempts == 3 or row.status not in tl.providers.RETRIED
+        assert all(kind in tl.sampling.providers.RETRIED for kind in met[:-1])
+        assert row.attempts == 3 or row.status not in tl.sampling.providers.RETRIED
         if row.status in FAILURES:
             assert row.error
             assert np.isnan(row.score)
             assert np.isnan(row.cost_usd) if set(met) & set(BEGUN) else row.cost_usd == 0
         else:
-            assert row.score == {"ok": 1.0, "truncated": None}.get(row.status, 0.0) or np.isnan(row.score)
+            assert row.score == {"ok": 1.0, "truncated": None}.get(row.status, 0.0) or np.isnan(
+                row.score
+            )
         assert ("in_doubt" in row.flags) == bool(set(met) & set(BEGUN))
     assert np.isnan(samples["score"][samples["status"] == "truncated"]).all()
     found = samples.attrs["account"]
@@ -330,7 +435,11 @@ def test_the_server_is_given_the_time_it_asks_for(store):
 
     def answer(request):
         times.append(time.monotonic())
-        return response(OK) if len(times) == 2 else response({"error": {"message": "slow"}}, 429, {"retry-after": "0.9"})
+        return (
+            response(OK)
+            if len(times) == 2
+            else response({"error": {"message": "slow"}}, 429, {"retry-after": "0.9"})
+        )
 
     samples, _ = run(questions(1), answer, store)
     assert times[1] - times[0] >= 0.9  # the first wait of its own would be half a second at most
@@ -350,7 +459,10 @@ def test_the_deadline_holds_for_a_stream_that_trickles(store):
             await asyncio.sleep(0.05)
 
     samples, seen = run(
-        questions(1), lambda request: httpx2.Response(200, headers=EVENTS, content=trickle()), store, deadline_s=0.3
+        questions(1),
+        lambda request: httpx2.Response(200, headers=EVENTS, content=trickle()),
+        store,
+        deadline_s=0.3,
     )
     assert (samples["status"].iloc[0], samples["attempts"].iloc[0], len(seen)) == ("timeout", 1, 1)
     assert samples.attrs["account"]["in_doubt"] == 1
@@ -380,13 +492,20 @@ def test_concurrency_is_bounded_for_each_provider(store):
         return response(frames("anthropic")) if "anthropic" in host else response(OK)
 
     claude = CANDIDATES["anthropic"]
-    samples, _ = run(questions(40), answer, store, [OWN, claude], concurrency={"compatible": 3, "anthropic": 2})
+    samples, _ = run(
+        questions(40), answer, store, [OWN, claude], concurrency={"compatible": 3, "anthropic": 2}
+    )
     assert most == {"own.test": 3, "api.anthropic.com": 2}
     assert (samples["status"] == "ok").all()
 
 
 def test_failed_calls_alone_are_asked_again(store, hurried):
-    kinds = {"question 0": "rate_limited", "question 1": "auth", "question 2": "truncated", "question 3": "ok"}
+    kinds = {
+        "question 0": "rate_limited",
+        "question 1": "auth",
+        "question 2": "truncated",
+        "question 3": "ok",
+    }
     first, _ = run(questions(4), lambda request: fault("compatible", kinds[asked(request)]), store)
     assert list(first["status"]) == list(kinds.values())
     _, seen = run(questions(4), OK, store)
@@ -398,7 +517,9 @@ def test_failed_calls_alone_are_asked_again(store, hurried):
     assert [asked(request) for request in seen] == ["question 1"]
     samples, seen = run(questions(4), OK, store, retry=("truncated",))
     assert [asked(request) for request in seen] == ["question 2"]
-    assert samples.attrs["account"]["attempts"] == 4 + 1 + 1 + 1 + 3  # three more for the rate limit
+    assert (
+        samples.attrs["account"]["attempts"] == 4 + 1 + 1 + 1 + 3
+    )  # three more for the rate limit
     assert list(samples["status"]) == ["ok"] * 4
 
 
@@ -419,9 +540,13 @@ def test_an_answer_without_usage_costs_something_unknown(store):
     assert found["in_doubt_usd"] == pytest.approx(2 * (11 + 64 + 512 * 2) / 1e6, rel=1e-12)
 
 
-def test_tokens_without_a_rate_cost_something_unknown_and_the_run_goes_on(store, maintained, monkeypatch):
+def test_tokens_without_a_rate_cost_something_unknown_and_the_run_goes_on(
+    store, maintained, monkeypatch
+):
     rates = np.array([[1, 0.1, np.nan, np.nan, 2]]) / 1e6
-    monkeypatch.setattr(tl.sampling, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates))
+    monkeypatch.setattr(
+        tl.sampling, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates)
+    )
     samples, _ = run(questions(3), frames("compatible"), store)
     assert samples["cost_usd"].isna().all()
     assert (samples["status"] == "ok").all()
@@ -430,9 +555,13 @@ def test_tokens_without_a_rate_cost_something_unknown_and_the_run_goes_on(store,
 
 def test_more_tokens_than_were_allowed_are_paid_and_shown(store):
     usage = {"prompt_tokens": 10, "completion_tokens": 1_000_000, "total_tokens": 1_000_010}
-    samples, _ = run(questions(5), frames("compatible", usage=usage), store, concurrency=1, budget_usd=0.01)
+    samples, _ = run(
+        questions(5), frames("compatible", usage=usage), store, concurrency=1, budget_usd=0.01
+    )
     paid = (samples["status"] == "ok").sum()
-    assert 1 <= paid <= 2  # what was promised before the first answer came: one call on its way, one that waits for its place
+    assert (
+        1 <= paid <= 2
+    )  # what was promised before the first answer came: one call on its way, one that waits for its place
     assert (samples["status"] == "over_budget").sum() == 5 - paid
     found = samples.attrs["account"]
     assert found["spent_usd"] == pytest.approx(paid * 2.00001)
@@ -465,10 +594,12 @@ def test_a_full_disk_ends_the_run_with_its_name(store, monkeypatch):
         raise tl.store.sqlite3.OperationalError("database or disk is full")
 
     def answer(request):
-        monkeypatch.setattr(tl.store.Store, "_executed", broken)
+        monkeypatch.setattr(tl.sampling.store.Store, "_executed", broken)
         return response(OK)
 
-    with pytest.raises(OSError, match=r"run\.sqlite could not be written \(database or disk is full\)"):
+    with pytest.raises(
+        OSError, match=r"run\.sqlite could not be written \(database or disk is full\)"
+    ):
         run(questions(20), answer, store)
     monkeypatch.undo()
     for name in ("OPENAI_API_KEY",):
@@ -487,8 +618,15 @@ def test_answers_are_kept_in_any_script(store):
 
 
 def test_a_replay_gives_back_what_was_recorded(store, tmp_path, hurried):
-    kinds = {"question 0": "ok", "question 1": "truncated", "question 2": "timeout", "question 3": "refused"}
-    recorded, _ = run(questions(4), lambda request: fault("compatible", kinds[asked(request)]), store)
+    kinds = {
+        "question 0": "ok",
+        "question 1": "truncated",
+        "question 2": "timeout",
+        "question 3": "refused",
+    }
+    recorded, _ = run(
+        questions(4), lambda request: fault("compatible", kinds[asked(request)]), store
+    )
     path = tmp_path / "samples.csv"
     recorded.to_csv(path, index=False)
     again = Candidate("replay", "own", path=str(path))
@@ -496,26 +634,50 @@ def test_a_replay_gives_back_what_was_recorded(store, tmp_path, hurried):
     assert seen == []
     assert list(samples["status"]) == [*kinds.values(), "not_recorded"]
     assert list(samples["source"].dropna().unique()) == ["recorded"]
-    for column in ("answer", "ttft_s", "end_to_end_s", "output_tokens", "cost_usd", "score", "stop_reason"):
-        pd.testing.assert_series_equal(samples[column][[0, 1, 3]], recorded[column][[0, 1, 3]], check_dtype=False)
+    for column in (
+        "answer",
+        "ttft_s",
+        "end_to_end_s",
+        "output_tokens",
+        "cost_usd",
+        "score",
+        "stop_reason",
+    ):
+        pd.testing.assert_series_equal(
+            samples[column][[0, 1, 3]], recorded[column][[0, 1, 3]], check_dtype=False
+        )
     assert samples.attrs["account"]["spent_usd"] == 0
 
 
-def test_names_of_digits_stay_text_and_a_recording_may_lack_reasoning_tokens(store, tmp_path, hurried):
+def test_names_of_digits_stay_text_and_a_recording_may_lack_reasoning_tokens(
+    store, tmp_path, hurried
+):
     named = [replace(one, example_id=f"0{n}", group="007") for n, one in enumerate(questions(2))]
     recorded, _ = run(named, OK, store)
     path = tmp_path / "samples.csv"
     recorded.assign(reasoning_tokens=float("nan")).to_csv(path, index=False)
     loaded = tl.load_samples(path)
     assert (list(loaded["prompt_id"]), list(loaded["group"])) == (["00", "01"], ["007", "007"])
-    samples, _ = run(named, OK, tmp_path / "again.sqlite", [Candidate("replay", "own", path=str(path))], budget_usd=0)
+    samples, _ = run(
+        named,
+        OK,
+        tmp_path / "again.sqlite",
+        [Candidate("replay", "own", path=str(path))],
+        budget_usd=0,
+    )
     assert list(samples["status"]) == ["ok", "ok"]
     recorded.assign(answer="Rome.").to_csv(other := tmp_path / "other.csv", index=False)
     replayed, _ = run(
-        named, OK, tmp_path / "again.sqlite", [Candidate("replay", "own", path=str(other))], budget_usd=0
+        named,
+        OK,
+        tmp_path / "again.sqlite",
+        [Candidate("replay", "own", path=str(other))],
+        budget_usd=0,
     )  # one store
     assert list(replayed["answer"]) == ["Rome.", "Rome."]
-    assert samples["reasoning_tokens"].isna().all() and list(samples["output_tokens"]) == list(recorded["output_tokens"])
+    assert samples["reasoning_tokens"].isna().all() and list(samples["output_tokens"]) == list(
+        recorded["output_tokens"]
+    )
 
 
 def test_an_estimate_bounds_the_run(store):
@@ -527,7 +689,9 @@ def test_an_estimate_bounds_the_run(store):
     hourly = Candidate(**vars(OWN) | {"usd_per_hour": 36.0})
     more = estimate(questions(10), [hourly], repeats=2)
     assert np.isnan(more.loc["own", "likely_usd"])  # nobody knows how long its answers take
-    assert more.loc["own", "most_usd"] - table.loc["own", "most_usd"] == pytest.approx(20 * 4 * 120 * 0.01)
+    assert more.loc["own", "most_usd"] - table.loc["own", "most_usd"] == pytest.approx(
+        20 * 4 * 120 * 0.01
+    )
 
 
 # --- money ----------------------------------------------------------------------------------------------------
@@ -539,7 +703,10 @@ amounts = st.floats(0, 1e4, allow_nan=False)
 @given(
     budget=amounts,
     before=st.tuples(amounts, amounts),
-    calls=st.lists(st.tuples(amounts, st.floats(0, 1), st.floats(0, 1), st.integers(1, 4), st.integers(0, 3)), max_size=30),
+    calls=st.lists(
+        st.tuples(amounts, st.floats(0, 1), st.floats(0, 1), st.integers(1, 4), st.integers(0, 3)),
+        max_size=30,
+    ),
 )
 def test_a_ledger_never_promises_more_than_there_is(budget, before, calls):
     ledger = Ledger(budget, *before)
@@ -553,9 +720,13 @@ def test_a_ledger_never_promises_more_than_there_is(budget, before, calls):
         for part in range(parts):
             for _ in range(pauses):
                 await asyncio.sleep(0)
-            assert ledger.spent_usd + ledger.in_doubt_usd + ledger.reserved_usd <= start * (1 + 1e-12)
+            assert ledger.spent_usd + ledger.in_doubt_usd + ledger.reserved_usd <= start * (
+                1 + 1e-12
+            )
             last = part == parts - 1
-            await ledger.settle(usd, spent_usd=usd * spent * last, in_doubt_usd=usd * doubt * (not last))
+            await ledger.settle(
+                usd, spent_usd=usd * spent * last, in_doubt_usd=usd * doubt * (not last)
+            )
 
     async def all_calls():
         async with asyncio.timeout(10):  # everybody gets an answer
@@ -564,7 +735,9 @@ def test_a_ledger_never_promises_more_than_there_is(budget, before, calls):
     asyncio.run(all_calls())
     assert ledger.reserved_usd <= 1e-8
     assert ledger.spent_usd + ledger.in_doubt_usd <= start * (1 + 1e-12)
-    assert all(usd > ledger.left_usd - 1e-8 for usd in refused)  # nobody was sent away who could have been paid for
+    assert all(
+        usd > ledger.left_usd - 1e-8 for usd in refused
+    )  # nobody was sent away who could have been paid for
 
 
 class Memory:
@@ -576,9 +749,9 @@ class Memory:
     async def write(self, *statements):
         await asyncio.sleep(0)
         for sql, values in statements:
-            if sql == runner_module._START:
+            if sql == runner._START:
                 self.rows[len(self.rows)] = SimpleNamespace(most=values[2], known=0.0, doubt=None)
-            elif sql == runner_module.END:
+            elif sql == runner.END:
                 known, _, _, doubt, row = values
                 self.rows[row].known, self.rows[row].doubt = known, doubt
             else:
@@ -593,12 +766,21 @@ class Memory:
 
 def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
     """Random prices, lengths, budgets and faults; a provider that bills whatever it may; runs that are cut off and go on."""
-    monkeypatch.setattr(Runner, "_wait", lambda self, error, number, ends: 0.0 if error.retried else None)
-    chance, reasons = random.Random(7), [reason for reason in FAILURES if reason not in ("not_recorded", "over_budget")]
+    monkeypatch.setattr(
+        Runner, "_wait", lambda self, error, number, ends: 0.0 if error.retried else None
+    )
+    chance, reasons = (
+        random.Random(7),
+        [reason for reason in FAILURES if reason not in ("not_recorded", "over_budget")],
+    )
     refused = cut_off = 0
     for n in range(1000):
-        rates = np.array([[chance.expovariate(1) for _ in BUCKETS] for _ in range(2)]) * 10.0 ** -chance.randint(3, 7)
-        prices = {"own": Tariff(np.array([-1.0, 500.0]), rates, usd_per_hour=chance.choice([0.0, 3.0]))}
+        rates = np.array(
+            [[chance.expovariate(1) for _ in BUCKETS] for _ in range(2)]
+        ) * 10.0 ** -chance.randint(3, 7)
+        prices = {
+            "own": Tariff(np.array([-1.0, 500.0]), rates, usd_per_hour=chance.choice([0.0, 3.0]))
+        }
         billed = 0.0
 
         class Provider:
@@ -608,7 +790,11 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
                     await asyncio.sleep(0)
                 split = [chance.randint(0, prompt.most_input_tokens // 4) for _ in BUCKETS[:4]]
                 counts = dict(
-                    zip((f"{b}_tokens" for b in BUCKETS), (*split, chance.randint(0, prompt.max_output_tokens)), strict=True)
+                    zip(
+                        (f"{b}_tokens" for b in BUCKETS),
+                        (*split, chance.randint(0, prompt.max_output_tokens)),
+                        strict=True,
+                    )
                 )
                 seconds = chance.uniform(0, 2)
                 cost = prices["own"].cost(counts, seconds)
@@ -617,7 +803,16 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
                     billed += cost * (reason in BEGUN and chance.random() < 0.8)
                     raise ProviderError(reason)
                 billed += cost
-                return Answer("text", (), "stop", "stop", None if chance.random() < 0.1 else counts, "own", 0.1, seconds)
+                return Answer(
+                    "text",
+                    (),
+                    "stop",
+                    "stop",
+                    None if chance.random() < 0.1 else counts,
+                    "own",
+                    0.1,
+                    seconds,
+                )
 
             async def close(self):
                 pass
@@ -629,20 +824,31 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
         first = Runner(memory, prices, Ledger(0), chance.randint(1, 8), attempts, 2.0)
         budget = sum(first.most_usd(call) for call in calls) * chance.uniform(0, 1.5)
 
-        async def work(stop, memory=memory, calls=calls, prices=prices, budget=budget, attempts=attempts):
+        async def work(
+            stop, memory=memory, calls=calls, prices=prices, budget=budget, attempts=attempts
+        ):
             ledger = Ledger(budget, *memory.spend())
             maker = Runner(memory, prices, ledger, 3, attempts, 2.0)
-            tasks = [asyncio.create_task(maker.call(call)) for call in calls if call.key not in memory.results]
+            tasks = [
+                asyncio.create_task(maker.call(call))
+                for call in calls
+                if call.key not in memory.results
+            ]
             if stop:
                 for _ in range(chance.randint(0, 60)):
                     await asyncio.sleep(0)
-                    assert ledger.spent_usd + ledger.in_doubt_usd + ledger.reserved_usd <= budget * (1 + 1e-12)
+                    assert (
+                        ledger.spent_usd + ledger.in_doubt_usd + ledger.reserved_usd
+                        <= budget * (1 + 1e-12)
+                    )
                 for task in tasks:
                     task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=stop)
             assert ledger.reserved_usd <= 1e-9
             assert ledger.spent_usd + ledger.in_doubt_usd <= budget * (1 + 1e-12)
-            assert (ledger.spent_usd, ledger.in_doubt_usd) == pytest.approx(memory.spend(), rel=1e-9, abs=1e-12)
+            assert (ledger.spent_usd, ledger.in_doubt_usd) == pytest.approx(
+                memory.spend(), rel=1e-9, abs=1e-12
+            )
             return results
 
         if cut := chance.random() < 0.3:
@@ -707,10 +913,10 @@ def test_a_tariff_is_the_price_of_one_request(source, batch, request):
 # Imports once and forks for each run: the run itself starts as fast as it can be killed.
 RUNS = """
 import os, sys
-from tierlab.examples import Example
-from tierlab.providers import Candidate, connect
-from tierlab.catalog import load_prices
-from tierlab.sampling import sample
+from tierlab.sampling.examples import Example
+from tierlab.sampling.providers import Candidate, connect
+from tierlab.prices.catalog import load_prices
+from tierlab.sampling.run import sample
 import httpx2, jsonschema, openai
 from openai.types.chat import ChatCompletionChunk
 url, store, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -733,7 +939,9 @@ def stored(store):
     with sqlite3.connect(store, timeout=30) as file:
         if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'results'").fetchone():
             return set()
-        rows = file.execute("SELECT json_extract(c.request, '$.prompt') FROM calls c JOIN results USING (key)").fetchall()
+        rows = file.execute(
+            "SELECT json_extract(c.request, '$.prompt') FROM calls c JOIN results USING (key)"
+        ).fetchall()
     file.close()
     return {prompt for (prompt,) in rows}
 
@@ -753,13 +961,18 @@ def test_fifty_kills_lose_no_answer_and_pay_for_none_twice(tmp_path):
     again, kills = set(), 0
     server.answer = answer
     command = [sys.executable, "-c", RUNS, server.base_url("openai"), str(store), str(n)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as runs:
         status = None
         while status != 0:
             print("run", file=runs.stdin, flush=True)
             pid = int(runs.stdout.readline())
             if kills < KILLS:
-                before, patience = received.total(), chance.choice([0.05, 5, 5, 5])  # now and then before the first request
+                before, patience = (
+                    received.total(),
+                    chance.choice([0.05, 5, 5, 5]),
+                )  # now and then before the first request
                 while received.total() == before and (patience := patience - 0.002) > 0:
                     time.sleep(0.002)
                 time.sleep(chance.uniform(0, 0.12))
@@ -775,7 +988,7 @@ def test_fifty_kills_lose_no_answer_and_pay_for_none_twice(tmp_path):
     assert not again  # nothing that had been stored was asked again
     assert (found["calls"], found["by_status"]) == (n, {"ok": n})
     assert set(received) == set(samples["prompt"])
-    cut = Counter(dict(tl.store.read(store, "SELECT json_extract(c.request, '$.prompt'), COUNT(*) FROM attempts a JOIN calls c USING (key) "
+    cut = Counter(dict(tl.sampling.store.read(store, "SELECT json_extract(c.request, '$.prompt'), COUNT(*) FROM attempts a JOIN calls c USING (key) "
                                             "WHERE reason = 'interrupted' GROUP BY 1")))  # fmt: skip
     # What the server was asked: once for the answer that is kept, and at most once for each attempt that was cut off.
     for question, times in received.items():
@@ -798,16 +1011,22 @@ def test_all_providers_in_one_run_on_aimock(aimock, store, monkeypatch, stream):
         monkeypatch.setenv(name, value)
     chosen = [*list(CANDIDATES.values())[:2], Candidate("openai-chat", "gpt-6-luna"), CANDIDATES["google"],
               Candidate("compatible", "own", base_url=aimock.base_url("openai"), usd_per_mtok=(0, 0))]  # fmt: skip
-    samples = tl.sample(FRANCE, chosen, budget_usd=20, store=store, stream=stream, progress=False, yes=True)
+    samples = tl.sample(
+        FRANCE, chosen, budget_usd=20, store=store, stream=stream, progress=False, yes=True
+    )
     assert list(samples["status"]) == ["ok"] * 5 + ["truncated"] * 5
     assert list(samples["score"])[:5] == [1.0] * 5
     assert (samples["uncached_input_tokens"][:5] == 14).all()
     assert (samples["output_tokens"][:5] == 7).all()
-    assert samples.attrs["account"]["spent_usd"] == pytest.approx(samples["cost_usd"].sum() + warm_ups(store))
+    assert samples.attrs["account"]["spent_usd"] == pytest.approx(
+        samples["cost_usd"].sum() + warm_ups(store)
+    )
 
 
 def warm_ups(store):
-    return tl.store.read(store, "SELECT COALESCE(SUM(cost_usd), 0) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
+    return tl.sampling.store.read(
+        store, "SELECT COALESCE(SUM(cost_usd), 0) FROM attempts WHERE key LIKE 'warm-up:%'"
+    )[0][0]
 
 
 def test_llmock_under_random_faults(store):
@@ -815,25 +1034,52 @@ def test_llmock_under_random_faults(store):
 
     try:
         with serving_llmock("--error-rate", "429=0.2", "--error-rate", "500=0.1") as server:
-            own = Candidate("compatible", "own", base_url=server.base_url("openai"), usd_per_mtok=(1, 2))
-            samples = tl.sample(questions(60), [own], budget_usd=1, store=store, progress=False, warm_up=False)
+            own = Candidate(
+                "compatible", "own", base_url=server.base_url("openai"), usd_per_mtok=(1, 2)
+            )
+            samples = tl.sample(
+                questions(60), [own], budget_usd=1, store=store, progress=False, warm_up=False
+            )
             served = server.control("GET", "/_llmock/requests")["requests"]
     except NotInstalled as reason:
         pytest.skip(str(reason))
     assert set(samples["status"]) <= {"ok", "rate_limited", "unavailable"}
-    assert (samples["status"] == "ok").sum() > 45  # 0.3 to the power of four fail on each: about one in 123
+    assert (
+        samples["status"] == "ok"
+    ).sum() > 45  # 0.3 to the power of four fail on each: about one in 123
     assert samples["attempts"].sum() == samples.attrs["account"]["attempts"] == len(served)
     assert samples["attempts"].max() > 1
 
 
 def test_a_real_local_model(local_model, store, monkeypatch):
-    own = Candidate("compatible", "smollm2-135m-instruct", base_url=local_model, usd_per_mtok=(0, 0), temperature=0.0)
-    claude = Candidate("anthropic", "smollm2", base_url=local_model.removesuffix("/v1"), usd_per_mtok=(0, 0), temperature=0.0)
+    own = Candidate(
+        "compatible",
+        "smollm2-135m-instruct",
+        base_url=local_model,
+        usd_per_mtok=(0, 0),
+        temperature=0.0,
+    )
+    claude = Candidate(
+        "anthropic",
+        "smollm2",
+        base_url=local_model.removesuffix("/v1"),
+        usd_per_mtok=(0, 0),
+        temperature=0.0,
+    )
     examples = [Example("a", "own", "What is 2+3?", "contains", ["5"], max_output_tokens=40),
                 Example("b", "own", "word " * 5000, "contains", ["5"]),
                 Example("c", "own", "Count from 1 to 100.", "contains", ["5"], max_output_tokens=4)]  # fmt: skip
-    samples = tl.sample(examples, [own, claude], budget_usd=0, store=store, concurrency=1, progress=False)
-    assert list(samples["status"]) == ["ok", "ok", "context_overflow", "context_overflow", "truncated", "truncated"]
+    samples = tl.sample(
+        examples, [own, claude], budget_usd=0, store=store, concurrency=1, progress=False
+    )
+    assert list(samples["status"]) == [
+        "ok",
+        "ok",
+        "context_overflow",
+        "context_overflow",
+        "truncated",
+        "truncated",
+    ]
     assert list(samples["score"])[:2] == [1.0, 1.0]
     assert (samples["cost_usd"] == 0).all()
     assert (samples["output_tokens"][4:] == 4).all()

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import tierlab as tl
 from tests.test_workload import workloads as any_workloads
 
-workloads = any_workloads.filter(lambda work: work.cache_ttl != "1h")  # three of the nine models have no 1-hour write rate
+workloads = any_workloads.filter(
+    lambda work: work.cache_ttl != "1h"
+)  # three of the nine models have no 1-hour write rate
 
 # 1,000,000 requests of 500 input and 300 output tokens at the article's prices, in USD per day (claims C013 to C017).
 ARTICLE_DAY = {
@@ -32,22 +34,32 @@ def test_a_day_of_the_articles_workload(article):
 
 def test_a_range_of_lengths_becomes_a_band(article):
     """300 to 500 output tokens on Opus: 1e6 x (500 x 5 + 300..500 x 25) / 1e6."""
-    row = tl.daily_cost(tl.Workload(requests_per_day=1e6, output_tokens=(300, 500)), article, ["claude-opus-4-8"]).iloc[0]
+    row = tl.daily_cost(
+        tl.Workload(requests_per_day=1e6, output_tokens=(300, 500)), article, ["claude-opus-4-8"]
+    ).iloc[0]
     assert row[["cost_usd", "low", "high"]].tolist() == pytest.approx([12_500, 10_000, 15_000])
     assert row["interval"] == "ends of the given ranges"
 
 
 def test_two_ranges_of_opposite_effect_span_all_corners(maintained):
     """More hits cost less, more requests cost more: the ends of the band are corners, not the ends of one range."""
-    work = tl.Workload(requests_per_day=(1e6, 2e6), cache_hit_rate=(0.2, 0.8), input_tokens=1000, output_tokens=0)
+    work = tl.Workload(
+        requests_per_day=(1e6, 2e6), cache_hit_rate=(0.2, 0.8), input_tokens=1000, output_tokens=0
+    )
     row = tl.daily_cost(work, maintained, ["claude-opus-5-5"]).iloc[0]
-    assert row[["low", "high"]].tolist() == pytest.approx([1e3 * (0.2 * 4 + 0.8 * 0.2), 2e3 * (0.8 * 4 + 0.2 * 0.2)])
+    assert row[["low", "high"]].tolist() == pytest.approx(
+        [1e3 * (0.2 * 4 + 0.8 * 0.2), 2e3 * (0.8 * 4 + 0.2 * 0.2)]
+    )
 
 
 def test_recorded_requests_carry_the_interval_of_their_mean(article):
     """Two requests of 1 and 3 cents on Opus: mean 2, standard deviation 1, so 1.96 / sqrt(2) to either side."""
-    table = pd.DataFrame({"uncached_input_tokens": [2000, 6000], "output_tokens": 0, "source": "recorded"})
-    row = tl.daily_cost(tl.Workload(requests_per_day=100, table=table), article, ["claude-opus-4-8"]).iloc[0]
+    table = pd.DataFrame(
+        {"uncached_input_tokens": [2000, 6000], "output_tokens": 0, "source": "recorded"}
+    )
+    row = tl.daily_cost(
+        tl.Workload(requests_per_day=100, table=table), article, ["claude-opus-4-8"]
+    ).iloc[0]
     assert row["cost_usd"] == pytest.approx(2.0)
     assert row["high"] - row["cost_usd"] == pytest.approx(1.959964 / np.sqrt(2), rel=1e-6)
     assert "95% of the mean of 2 recorded requests" in row["interval"]
@@ -55,7 +67,11 @@ def test_recorded_requests_carry_the_interval_of_their_mean(article):
 
 def test_what_does_not_fit_has_no_cost(maintained):
     table = tl.cost_curve(
-        tl.Workload(requests_per_day=1), maintained, ["gpt-4o"], over="input_tokens", values=[128_000, 128_001]
+        tl.Workload(requests_per_day=1),
+        maintained,
+        ["gpt-4o"],
+        over="input_tokens",
+        values=[128_000, 128_001],
     )
     assert table["cost_usd"].notna().tolist() == [True, False]
     assert table["flags"].tolist() == ["", "over_window"]
@@ -65,7 +81,9 @@ def test_what_does_not_fit_has_no_cost(maintained):
 def test_part_of_a_spread_over_a_cliff_pays_the_higher_rate(maintained):
     """Half of the requests below 100,000 tokens at 0.10, half above at 0.50 USD per million."""
     table = pd.DataFrame({"uncached_input_tokens": [90_000, 110_000], "output_tokens": 0})
-    row = tl.daily_cost(tl.Workload(requests_per_day=2, table=table), maintained, ["claude-haiku-5-5"]).iloc[0]
+    row = tl.daily_cost(
+        tl.Workload(requests_per_day=2, table=table), maintained, ["claude-haiku-5-5"]
+    ).iloc[0]
     assert row["cost_usd"] == pytest.approx(0.09 * 0.1 + 0.11 * 0.5)
 
 
@@ -84,7 +102,12 @@ def test_daily_cost_equals_pricing_the_mean_where_nothing_is_stepped(work):
     row = tl.daily_cost(work, prices, ["claude-opus-5-5"]).iloc[0]
     mean = work.mean_tokens()
     rates = {"uncached_input": 4, "cache_read": 0.2, "cache_write_5m": 5, "output": 20}
-    expected = work.requests_per_day * (1 - work.batch_share / 2) * sum(rates[b] * v for b, v in mean.items()) / 1e6
+    expected = (
+        work.requests_per_day
+        * (1 - work.batch_share / 2)
+        * sum(rates[b] * v for b, v in mean.items())
+        / 1e6
+    )
     assert row["cost_usd"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -93,7 +116,9 @@ def test_daily_cost_equals_pricing_the_mean_where_nothing_is_stepped(work):
 def test_linear_in_volume_and_low_never_above_high(work, factor):
     prices = tl.load_prices("maintained")
     base = tl.daily_cost(work, prices)
-    more = tl.daily_cost(dataclasses.replace(work, requests_per_day=work.requests_per_day * factor), prices)
+    more = tl.daily_cost(
+        dataclasses.replace(work, requests_per_day=work.requests_per_day * factor), prices
+    )
     np.testing.assert_allclose(more["cost_usd"], base["cost_usd"] * factor, rtol=1e-9)
     fits = base.dropna(subset="cost_usd")
     assert (fits["low"] <= fits["cost_usd"] * (1 + 1e-12)).all()
@@ -103,7 +128,11 @@ def test_linear_in_volume_and_low_never_above_high(work, factor):
 @settings(max_examples=25, deadline=None)
 @given(workloads, st.sampled_from(["output_tokens", "turns", "reasoning_share"]))
 def test_more_of_what_costs_never_costs_less(work, over):
-    values = {"output_tokens": [10, 100, 1000], "turns": [1, 2, 5], "reasoning_share": [0, 0.4, 0.8]}[over]
+    values = {
+        "output_tokens": [10, 100, 1000],
+        "turns": [1, 2, 5],
+        "reasoning_share": [0, 0.4, 0.8],
+    }[over]
     work = dataclasses.replace(work, output_spread=0, input_tokens=min(work.input_tokens, 5_000))
     curve = tl.cost_curve(work, tl.load_prices("maintained"), over=over, values=values)
     for _, line in curve.groupby("model_id"):
@@ -112,15 +141,23 @@ def test_more_of_what_costs_never_costs_less(work, over):
 
 def test_growth_compounds_by_month(article):
     curve = tl.cost_curve(
-        tl.Workload(requests_per_day=1e6, monthly_growth=0.1), article, ["claude-opus-4-8"], over="months", values=[0, 1, 12]
+        tl.Workload(requests_per_day=1e6, monthly_growth=0.1),
+        article,
+        ["claude-opus-4-8"],
+        over="months",
+        values=[0, 1, 12],
     )
     assert curve["cost_usd"].tolist() == pytest.approx([10_000, 11_000, 10_000 * 1.1**12])
 
 
 def test_a_curve_over_what_has_no_order(maintained):
     """Opus 5.5: 4 input, 5 and 8 written (USD per million): half of 1,000 tokens is read at 0.20, half missed."""
-    work = tl.Workload(requests_per_day=1e6, input_tokens=1_000, output_tokens=0, cache_hit_rate=0.5)
-    curve = tl.cost_curve(work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "5m", "1h"])
+    work = tl.Workload(
+        requests_per_day=1e6, input_tokens=1_000, output_tokens=0, cache_hit_rate=0.5
+    )
+    curve = tl.cost_curve(
+        work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "5m", "1h"]
+    )
     assert curve["cost_usd"].tolist() == pytest.approx([2_100, 2_600, 4_100])
     assert curve["cache_ttl"].tolist() == [None, "5m", "1h"]
     with pytest.raises(ValueError, match="a crossing needs a curve over one of requests_per_day"):
@@ -130,7 +167,11 @@ def test_a_curve_over_what_has_no_order(maintained):
 def test_a_curve_over_the_task_mix(maintained):
     """Opus 5.5 at 4 USD per million: 100,000 or 300,000 input tokens, so 0.40 or 1.20 USD a request."""
     table = pd.DataFrame(
-        {"uncached_input_tokens": [10**5] * 8 + [3 * 10**5] * 2, "output_tokens": 0, "task": ["a"] * 8 + ["b"] * 2}
+        {
+            "uncached_input_tokens": [10**5] * 8 + [3 * 10**5] * 2,
+            "output_tokens": 0,
+            "task": ["a"] * 8 + ["b"] * 2,
+        }
     )
     work = tl.Workload(requests_per_day=10, table=table)
     mixes = [{"a": 0.8, "b": 0.2}, {"a": 0.5, "b": 0.5}, {"b": 1}]
@@ -143,20 +184,32 @@ def test_a_curve_over_the_task_mix(maintained):
 
 
 def test_a_misspelt_part_of_the_workload_is_named(article):
-    with pytest.raises(ValueError, match="unknown part of a workload 'output_token'; did you mean 'output_tokens'"):
+    with pytest.raises(
+        ValueError, match="unknown part of a workload 'output_token'; did you mean 'output_tokens'"
+    ):
         tl.cost_curve(tl.Workload(requests_per_day=1), article, over="output_token", values=[1])
 
 
 def test_crossover_of_two_straight_lines(article):
     """GPT-4o (2.50 / 10) and Gemini 3.1 Pro (2 / 12) at 500 input tokens: 1250 + 10 x = 1000 + 12 x at x = 125."""
     work = tl.Workload(requests_per_day=1e6)
-    curve = tl.cost_curve(work, article, ["gpt-4o", "gemini-3.1-pro-preview"], over="output_tokens", values=[0, 100, 200, 300])
+    curve = tl.cost_curve(
+        work,
+        article,
+        ["gpt-4o", "gemini-3.1-pro-preview"],
+        over="output_tokens",
+        values=[0, 100, 200, 300],
+    )
     row = tl.crossovers(curve).iloc[0]
     assert row["output_tokens"] == pytest.approx(125)
     assert row["cost_usd"] == pytest.approx(2_500)
     assert (row["cheaper_before"], row["cheaper_after"]) == ("gemini-3.1-pro-preview", "gpt-4o")
     on_a_grid_point = tl.cost_curve(
-        work, article, ["gpt-4o", "gemini-3.1-pro-preview"], over="output_tokens", values=[0, 125, 250]
+        work,
+        article,
+        ["gpt-4o", "gemini-3.1-pro-preview"],
+        over="output_tokens",
+        values=[0, 125, 250],
     )
     assert tl.crossovers(on_a_grid_point)["output_tokens"].tolist() == pytest.approx([125])
     assert tl.crossovers(curve[curve["model_id"] == "gpt-4o"]).empty
@@ -165,19 +218,25 @@ def test_crossover_of_two_straight_lines(article):
 @settings(max_examples=25, deadline=None)
 @given(workloads)
 def test_both_models_cost_the_same_at_a_crossover(work):
-    work = dataclasses.replace(work, output_spread=0, input_spread=0, turns=1, input_tokens=min(work.input_tokens, 90_000))
+    work = dataclasses.replace(
+        work, output_spread=0, input_spread=0, turns=1, input_tokens=min(work.input_tokens, 90_000)
+    )
     prices = tl.load_prices("maintained")
     found = tl.crossovers(tl.cost_curve(work, prices, over="output_tokens", values=[0, 500, 5_000]))
     for row in found.head(3).itertuples():
         at = tl.daily_cost(
-            dataclasses.replace(work, output_tokens=row.output_tokens), prices, [row.cheaper_before, row.cheaper_after]
+            dataclasses.replace(work, output_tokens=row.output_tokens),
+            prices,
+            [row.cheaper_before, row.cheaper_after],
         )
         np.testing.assert_allclose(at["cost_usd"], row.cost_usd, rtol=1e-6)
 
 
 def test_scheduled_changes_are_steps_in_the_calendar(maintained):
     """Gemini 4 Argon doubles on 2026-12-01, Gemini 3.8 Flash on 2027-01-01; nothing else moves without growth."""
-    table = tl.cost_calendar(tl.Workload(requests_per_day=1e5), maintained, start="2026-11-23", end="2027-01-15")
+    table = tl.cost_calendar(
+        tl.Workload(requests_per_day=1e5), maintained, start="2026-11-23", end="2027-01-15"
+    )
     steps = table[table["change"] != ""]
     assert steps[["on", "model_id"]].astype(str).to_numpy().tolist() == [
         ["2026-12-01", "gemini-4-argon"],
@@ -225,10 +284,16 @@ def test_at_the_cache_break_even_the_multiplier_is_one(write, read):
 def test_the_cache_break_even_comes_out_of_pricing(maintained):
     """At 21.7 % hits a 5-minute cache on Haiku 4.5 costs what no cache costs; below it more, above it less."""
     rate = tl.cache_break_even(1.25, 0.1)
-    plain = tl.daily_cost(tl.Workload(requests_per_day=1e6), maintained, ["claude-haiku-4-5"])["cost_usd"].iloc[0]
-    work = tl.Workload(requests_per_day=1e6, cache_ttl="5m")
-    curve = tl.cost_curve(work, maintained, ["claude-haiku-4-5"], over="cache_hit_rate", values=[rate - 0.1, rate, rate + 0.1])[
+    plain = tl.daily_cost(tl.Workload(requests_per_day=1e6), maintained, ["claude-haiku-4-5"])[
         "cost_usd"
-    ]
+    ].iloc[0]
+    work = tl.Workload(requests_per_day=1e6, cache_ttl="5m")
+    curve = tl.cost_curve(
+        work,
+        maintained,
+        ["claude-haiku-4-5"],
+        over="cache_hit_rate",
+        values=[rate - 0.1, rate, rate + 0.1],
+    )["cost_usd"]
     assert curve.iloc[1] == pytest.approx(plain)
     assert curve.iloc[0] > plain > curve.iloc[2]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tierlab import scoring
-from tierlab.scorers.answers import ToolCall, Unscored, fenced, json_values, same_value
-from tierlab.scoring import SCORERS, check_scorer, score_example
+from tierlab.evaluate.scorers import numeric
+from tierlab.evaluate.scorers.answers import ToolCall, Unscored, fenced, json_values, same_value
+from tierlab.evaluate.scoring import SCORERS, check_scorer, score_example
 
 LABELS = {"options": ["positive", "negative", "neutral"]}
 LETTERS = {"options": ["A", "B", "C", "D"]}
@@ -59,7 +59,13 @@ def test_exact(text, reference, args, expected):
         ("This isn't negative. I'd say neutral", "neutral", LABELS, 1, ""),
         ("Positive, though some would call it negative.", "positive", LABELS, 1, ""),
         ("It could be positive or negative. The answer is negative.", "negative", LABELS, 1, ""),
-        ("positive or negative", "positive", LABELS, 0, "names two options, 'positive' and 'negative'"),
+        (
+            "positive or negative",
+            "positive",
+            LABELS,
+            0,
+            "names two options, 'positive' and 'negative'",
+        ),
         ("positive, negative", "positive", LABELS, 0, "two options"),
         ("positive, negative, neutral", "positive", LABELS, 0, "names 3 options"),
         ("Answer: positive or negative", "positive", LABELS, 0, "two options"),
@@ -135,7 +141,11 @@ def test_numeric(text, reference, args, expected):
 @pytest.mark.parametrize(
     ("text", "expected", "reason"),
     [
-        ('{"name": "ann  lee", "total": 1250.5, "paid": true, "note": null, "tags": ["a", "b"]}', 1, "all 5 fields right"),
+        (
+            '{"name": "ann  lee", "total": 1250.5, "paid": true, "note": null, "tags": ["a", "b"]}',
+            1,
+            "all 5 fields right",
+        ),
         (
             'Here:\n```json\n{"name": "Ann Lee", "total": "$1,250.50", "paid": true, "note": null, "tags": ["A", "b"]}\n```',
             1,
@@ -151,9 +161,17 @@ def test_numeric(text, reference, args, expected):
             0.8,
             "paid is 'true', not True",
         ),
-        ('{"name": "Ann Lee", "total": 1250.5, "paid": 1, "note": "", "tags": ["b", "a"]}', 0.4, "2 of 5"),
+        (
+            '{"name": "Ann Lee", "total": 1250.5, "paid": 1, "note": "", "tags": ["b", "a"]}',
+            0.4,
+            "2 of 5",
+        ),
         ('{"name": "Ann Lee"}', 0.2, "total is missing"),
-        ('Schema {"type": "object"} gives {"name": "Ann Lee", "total": 1250.5} done', 0.4, "2 of 5"),
+        (
+            'Schema {"type": "object"} gives {"name": "Ann Lee", "total": 1250.5} done',
+            0.4,
+            "2 of 5",
+        ),
         ('{"name": "Ann Lee", "extra": 1} and {"x": 1}', 0.2, ""),
         ("{'name': 'Ann Lee'}", 0, "no JSON object"),
         ('{"name": "Ann', 0, "no JSON object"),
@@ -172,7 +190,9 @@ def test_json_fields_reach_into_objects_and_lists_in_any_order_if_asked():
     assert score("json_fields", text, {"c.d.7": 1, "c.d.x": 1}).score == 0
     assert score("json_fields", text, {"tags": ["p", "q"]}).score == 0
     assert score("json_fields", text, {"tags": ["p", "q"]}, unordered=True).score == 1
-    assert score("json_fields", 'Draft {"id": 1}, better {"id": 2}', {"id": 2}).score == 1  # the last one counts
+    assert (
+        score("json_fields", 'Draft {"id": 1}, better {"id": 2}', {"id": 2}).score == 1
+    )  # the last one counts
     assert score("json_fields", '[{"id": 1}]', {"0.id": 1}).score == 1
 
 
@@ -236,7 +256,7 @@ def test_regex(text, pattern, args, expected):
 
 
 def test_a_pattern_that_would_run_for_years_is_stopped_and_is_not_the_models_fault(monkeypatch):
-    monkeypatch.setattr("tierlab.scorers.text.REGEX_SECONDS", 1)
+    monkeypatch.setattr("tierlab.evaluate.scorers.text.REGEX_SECONDS", 1)
     with pytest.raises(Unscored, match=r"'\(a\+\)\+\$' ran longer than 1 s on this reply"):
         score("regex", "a" * 5_000 + "b", "(a+)+$")
 
@@ -276,7 +296,10 @@ def test_tool_calls_in_order_and_none_at_all():
     assert score("tool_call", None, two, [book, find]).score == 0
     assert score("tool_call", None, two, [find]) == (0.5, "1 call, where 2 are expected")
     assert score("tool_call", "It is sunny.", {"name": None}).score == 1
-    assert score("tool_call", "It is sunny.", {"name": None}, [find]) == (0, "calls 'find', where no call is right")
+    assert score("tool_call", "It is sunny.", {"name": None}, [find]) == (
+        0,
+        "calls 'find', where no call is right",
+    )
     assert score("tool_call", "", {"name": None}) == (0, "the reply is empty")
 
 
@@ -285,7 +308,11 @@ def test_overlap_is_rouge_1_on_content_words():
 
     Precision 2/4, recall 2/5, F1 = 2 * 0.5 * 0.4 / 0.9 = 4/9.
     """
-    found = score("overlap", "The cat, the cats: they sat on a sofa.", "The cat sat on the mat and did not move.")
+    found = score(
+        "overlap",
+        "The cat, the cats: they sat on a sofa.",
+        "The cat sat on the mat and did not move.",
+    )
     assert found.score == pytest.approx(4 / 9)
     assert found.reason == "shares 2 of 5 content words of the reference, and has 4"
 
@@ -295,11 +322,19 @@ def test_overlap_by_key_points_needs_their_numbers_and_most_of_their_words():
     reference = "Sales rose 12% in May, costs fell, and the shop in Bern closed."
     args = {"key_points": points, "max_words": 13}
     assert score("overlap", reference, reference, **args).score == 1
-    assert score("overlap", "In May sales rose by 12%.", reference, **args).score == pytest.approx(1 / 3)
-    assert score("overlap", "In May sales rose by 13%.", reference, **args).score == 0  # the number is wrong
-    assert score("overlap", "The Bern shop is closing.", reference, **args).score == pytest.approx(1 / 3)
+    assert score("overlap", "In May sales rose by 12%.", reference, **args).score == pytest.approx(
+        1 / 3
+    )
+    assert (
+        score("overlap", "In May sales rose by 13%.", reference, **args).score == 0
+    )  # the number is wrong
+    assert score("overlap", "The Bern shop is closing.", reference, **args).score == pytest.approx(
+        1 / 3
+    )
     assert score("overlap", "The shop thrives.", reference, **args).score == 0  # 1 of 3 words
-    longer = reference + " Nothing else of note was said in this whole long report."  # 13 + 11 words
+    longer = (
+        reference + " Nothing else of note was said in this whole long report."
+    )  # 13 + 11 words
     assert len(longer.split()) == 24
     assert score("overlap", longer, reference, **args).score == pytest.approx(13 / 24)
 
@@ -313,14 +348,40 @@ IDEAL = {
     "regex": ("AB-1", r"^[A-Z]+-\d$", {}, ()),
     "tool_call": ("", CALL, {}, (call(),)),
     "code": ("def f(x):\n    return x + 1", "assert f(1) == 2", {}, ()),
-    "overlap": ("Sales rose 12%.", "Sales rose 12%.", {"key_points": ["sales rose 12%"], "max_words": 3}, ()),
+    "overlap": (
+        "Sales rose 12%.",
+        "Sales rose 12%.",
+        {"key_points": ["sales rose 12%"], "max_words": 3},
+        (),
+    ),
 }
 NASTY = st.lists(
     st.sampled_from(
-        [*'{}[]()"\\`*_#$%.,:/-\n', "```", "```python\n", "answer is ", "Answer: ", "####", "\\boxed{", "\\frac{1}{"]
+        [
+            *'{}[]()"\\`*_#$%.,:/-\n',
+            "```",
+            "```python\n",
+            "answer is ",
+            "Answer: ",
+            "####",
+            "\\boxed{",
+            "\\frac{1}{",
+        ]
     )
     | st.sampled_from(
-        ["positive", "not ", "1,000", "9" * 30, "1e999", "\x00", "\ud800", "\ufdfa", "\u00bd", '{"answer": ', "null"]
+        [
+            "positive",
+            "not ",
+            "1,000",
+            "9" * 30,
+            "1e999",
+            "\x00",
+            "\ud800",
+            "\ufdfa",
+            "\u00bd",
+            '{"answer": ',
+            "null",
+        ]
     )
     | st.text(max_size=8),
     max_size=25,
@@ -404,7 +465,9 @@ HUGE = [
 def test_a_million_characters_are_scored_in_bounded_time(name):
     """Work that grows with the square of the length would take hours here; the alarm only ends a hang."""
     _, reference, args, _ = IDEAL[name]
-    million = ["a", "\n", "```x\n", "def f("] + (["{", "1 ", "A", "answer is "] if name not in ("code", "regex") else [])
+    million = ["a", "\n", "```x\n", "def f("] + (
+        ["{", "1 ", "A", "answer is "] if name not in ("code", "regex") else []
+    )
     texts = [piece * (1_000_000 // len(piece)) for piece in million]
     if name not in ("code", "regex"):
         texts += [piece * (100_000 // len(piece)) for piece in HUGE]
@@ -430,7 +493,9 @@ def test_an_empty_reply_scores_0(name, text):
 
 
 def test_the_judge_is_refused_with_what_to_do():
-    with pytest.raises(Unscored, match=r"ask it with judging\.rubric_prompt and read it with judging\.read_rubric"):
+    with pytest.raises(
+        Unscored, match=r"ask it with judging\.rubric_prompt and read it with judging\.read_rubric"
+    ):
         score("judge", "an answer", "a good answer", rubric="clear")
 
 
@@ -445,7 +510,12 @@ def test_code_is_run_only_where_that_is_allowed():
     ("name", "reference", "args", "message"),
     [
         ("exakt", "a", {}, "unknown scorer 'exakt'; did you mean 'exact'?"),
-        ("exact", "a", {"ignore_cas": True}, "unknown option 'ignore_cas'; did you mean 'ignore_case'?"),
+        (
+            "exact",
+            "a",
+            {"ignore_cas": True},
+            "unknown option 'ignore_cas'; did you mean 'ignore_case'?",
+        ),
         ("exact", " ", {}, "a text is needed"),
         ("exact", 5, {}, "a text is needed"),
         ("choice", "a", {}, "the option 'options' is needed"),
@@ -475,7 +545,12 @@ def test_code_is_run_only_where_that_is_allowed():
         ("code", "assert f(1)", {"entry": "f()"}, "name of a function"),
         ("code", "assert f(1)", {"seconds": 0}, "seconds=0"),
         ("overlap", "the", {}, "content words"),
-        ("overlap", "Sales rose.", {"key_points": ["costs fell"]}, "the reference itself scores 0.00"),
+        (
+            "overlap",
+            "Sales rose.",
+            {"key_points": ["costs fell"]},
+            "the reference itself scores 0.00",
+        ),
         ("overlap", "Sales rose a lot.", {"max_words": 2}, "the reference itself scores 0.50"),
         ("judge", 5, {}, "the text of a good answer"),
         ("judge", "a", {"rubric": 5}, "a text or a list of texts"),
@@ -497,5 +572,5 @@ def test_blocks_and_json_out_of_replies():
 
 
 def test_the_scoring_room_keeps_its_names():
-    assert scoring.numeric_answer("9 eggs, $18") == 18.0
-    assert scoring.score_numeric(["1"], ["1"]).tolist() == [1.0]
+    assert numeric.numeric_answer("9 eggs, $18") == 18.0
+    assert numeric.score_numeric(["1"], ["1"]).tolist() == [1.0]

@@ -16,7 +16,7 @@ from google import genai
 
 from tests import servers
 from tests.servers import DROP, NotInstalled, serving_aimock, serving_llmock, sse
-from tierlab import local
+from tierlab.sampling import local
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."  # tests/data/aimock, with its counts: 14 in, 7 out
@@ -27,7 +27,11 @@ def chat(base, question, stream, **options):
     messages = [{"role": "user", "content": question}]
     if not stream:
         reply = client.chat.completions.create(model="gpt-5-mini", messages=messages, **options)
-        return reply.choices[0].message.content, reply.usage.prompt_tokens, reply.usage.completion_tokens
+        return (
+            reply.choices[0].message.content,
+            reply.usage.prompt_tokens,
+            reply.usage.completion_tokens,
+        )
     options |= {"stream": True, "stream_options": {"include_usage": True}}
     chunks = list(client.chat.completions.create(model="gpt-5-mini", messages=messages, **options))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -36,10 +40,14 @@ def chat(base, question, stream, **options):
 
 def responses(base, question, stream, **options):
     client = openai.OpenAI(base_url=base, api_key=servers.KEY, max_retries=0)
-    reply = client.responses.create(model="gpt-5-mini", input=question, store=False, stream=stream, **options)
+    reply = client.responses.create(
+        model="gpt-5-mini", input=question, store=False, stream=stream, **options
+    )
     if stream:
         events = list(reply)
-        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        text = "".join(
+            event.delta for event in events if event.type == "response.output_text.delta"
+        )
         usage = next(event.response.usage for event in events if event.type == "response.completed")
         return text, usage.input_tokens, usage.output_tokens
     return reply.output_text, reply.usage.input_tokens, reply.usage.output_tokens
@@ -47,7 +55,11 @@ def responses(base, question, stream, **options):
 
 def messages(base, question, stream, **options):
     client = anthropic.Anthropic(base_url=base, api_key=servers.KEY, max_retries=0)
-    options = {"model": "claude-haiku-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": question}]} | options
+    options = {
+        "model": "claude-haiku-4-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": question}],
+    } | options
     if not stream:
         reply = client.messages.create(**options)
         return reply.content[0].text, reply.usage.input_tokens, reply.usage.output_tokens
@@ -58,18 +70,31 @@ def messages(base, question, stream, **options):
 
 
 def generate_content(base, question, stream):
-    client = genai.Client(api_key=servers.KEY, http_options={"base_url": base, "api_version": "v1beta"})
+    client = genai.Client(
+        api_key=servers.KEY, http_options={"base_url": base, "api_version": "v1beta"}
+    )
     arguments = {"model": "gemini-2.5-flash", "contents": question}
     if stream:
         chunks = list(client.models.generate_content_stream(**arguments))
     else:
         chunks = [client.models.generate_content(**arguments)]
     usage = chunks[-1].usage_metadata
-    return "".join(chunk.text or "" for chunk in chunks), usage.prompt_token_count, usage.candidates_token_count
+    return (
+        "".join(chunk.text or "" for chunk in chunks),
+        usage.prompt_token_count,
+        usage.candidates_token_count,
+    )
 
 
-CALLS = [(chat, "openai"), (responses, "openai"), (messages, "anthropic"), (generate_content, "google")]
-every_call = pytest.mark.parametrize(("call", "provider"), CALLS, ids=[call.__name__ for call, _ in CALLS])
+CALLS = [
+    (chat, "openai"),
+    (responses, "openai"),
+    (messages, "anthropic"),
+    (generate_content, "google"),
+]
+every_call = pytest.mark.parametrize(
+    ("call", "provider"), CALLS, ids=[call.__name__ for call, _ in CALLS]
+)
 both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 
@@ -140,14 +165,18 @@ def test_the_bench_server_waits_before_each_answer():
 LOCAL_CALLS = [(chat, ""), (responses, ""), (messages, "/v1")]
 
 
-@pytest.mark.parametrize(("call", "cut"), LOCAL_CALLS, ids=[call.__name__ for call, _ in LOCAL_CALLS])
+@pytest.mark.parametrize(
+    ("call", "cut"), LOCAL_CALLS, ids=[call.__name__ for call, _ in LOCAL_CALLS]
+)
 @both_ways
 def test_a_local_model_answers_the_sdks(local_model, call, cut, stream):
     base = local_model.removesuffix(cut) if cut else local_model
     options = {"extra_body": {"temperature": 0}} if call is messages else {"temperature": 0}
     text, input_tokens, output_tokens = call(base, "What is 2+3?", stream, **options)
     assert "5" in text
-    counter = anthropic.Anthropic(base_url=local_model.removesuffix("/v1"), api_key=servers.KEY).messages
+    counter = anthropic.Anthropic(
+        base_url=local_model.removesuffix("/v1"), api_key=servers.KEY
+    ).messages
     asked = {"model": "any", "messages": [{"role": "user", "content": "What is 2+3?"}]}
     assert input_tokens == counter.count_tokens(**asked).input_tokens
     assert 1 <= output_tokens <= 50
@@ -158,9 +187,15 @@ def test_a_local_model_reads_every_prompt_in_full_unless_told_otherwise(local_mo
 
     def read(**options):
         reply = client.chat.completions.create(
-            model="any", messages=[{"role": "user", "content": "What is 2+3?"}], max_tokens=1, **options
+            model="any",
+            messages=[{"role": "user", "content": "What is 2+3?"}],
+            max_tokens=1,
+            **options,
         )
-        return reply.usage.prompt_tokens - reply.usage.prompt_tokens_details.cached_tokens, reply.usage.prompt_tokens
+        return (
+            reply.usage.prompt_tokens - reply.usage.prompt_tokens_details.cached_tokens,
+            reply.usage.prompt_tokens,
+        )
 
     read(extra_body={"cache_prompt": True})
     fresh, whole = read()
@@ -197,7 +232,9 @@ def test_servers_listen_on_this_machine_alone(request, name):
 
 def test_a_taken_port_is_left_for_another(raw_server, monkeypatch):
     taken = raw_server.url.rsplit(":", 1)[1]
-    raw_server.answer = lambda request: servers.Reply.of_json({})  # as healthy as the server that wanted the port
+    raw_server.answer = lambda request: servers.Reply.of_json(
+        {}
+    )  # as healthy as the server that wanted the port
     offered = iter([int(taken), servers._free_port()])
     monkeypatch.setattr(servers, "_free_port", lambda: next(offered))
     try:
@@ -217,11 +254,17 @@ with {start}():
 """
 
 
-@pytest.mark.parametrize(("module", "start"), [("tests.servers", "serving_llmock"), ("tierlab.local", "serve")])
-def test_a_server_ends_with_the_process_that_started_it_even_when_that_is_killed(request, module, start):
+@pytest.mark.parametrize(
+    ("module", "start"), [("tests.servers", "serving_llmock"), ("tierlab.sampling.local", "serve")]
+)
+def test_a_server_ends_with_the_process_that_started_it_even_when_that_is_killed(
+    request, module, start
+):
     request.getfixturevalue("llmock" if start == "serving_llmock" else "local_model")
     code = KILLED.format(module=module, start=start)
-    starter = subprocess.Popen([sys.executable, "-c", code], cwd=servers.ROOT, stdout=subprocess.PIPE, text=True)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
+    )
     with starter:
         processes = [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
         assert processes
@@ -283,8 +326,12 @@ def test_the_raw_server_sends_counts_that_no_emulator_sends(raw_server):
         "prompt_tokens_details": {"cached_tokens": 64},
         "completion_tokens_details": {"reasoning_tokens": 12},
     }
-    raw_server.reply(*sse(part("Paris"), part("", "stop"), DELTA | {"choices": [], "usage": usage}, "[DONE]"))
-    client = openai.OpenAI(base_url=raw_server.base_url("openai"), api_key=servers.KEY, max_retries=0)
+    raw_server.reply(
+        *sse(part("Paris"), part("", "stop"), DELTA | {"choices": [], "usage": usage}, "[DONE]")
+    )
+    client = openai.OpenAI(
+        base_url=raw_server.base_url("openai"), api_key=servers.KEY, max_retries=0
+    )
     asked = {"model": "m", "messages": [{"role": "user", "content": QUESTION}]}
     *parts, last = client.chat.completions.create(stream=True, **asked)
     assert [chunk.choices[0].delta.content for chunk in parts] == ["Paris", ""]
@@ -312,10 +359,14 @@ def test_the_raw_server_ends_early_drops_and_stalls(raw_server):
             },
         }
     )
-    client = anthropic.Anthropic(base_url=raw_server.base_url("anthropic"), api_key=servers.KEY, max_retries=0, timeout=0.5)
+    client = anthropic.Anthropic(
+        base_url=raw_server.base_url("anthropic"), api_key=servers.KEY, max_retries=0, timeout=0.5
+    )
 
     def stop_reason():
-        with client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]) as reply:
+        with client.messages.stream(
+            model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]
+        ) as reply:
             return reply.get_final_message().stop_reason
 
     raw_server.reply(*start)
@@ -334,11 +385,21 @@ def test_the_raw_server_ends_early_drops_and_stalls(raw_server):
 def test_the_raw_server_answers_by_a_function_and_refuses_what_is_not_scripted(raw_server):
     with pytest.raises(openai.BadRequestError, match="no reply is scripted"):
         chat(raw_server.base_url("openai"), QUESTION, stream=False)
-    raw_server.reply_json({"error": {"message": "slow down", "type": "rate_limit_error"}}, status=429, retry_after=3)
-    raw_server.answer = lambda request: servers.Reply(sse(part(request.body["model"], "stop"), "[DONE]"))
+    raw_server.reply_json(
+        {"error": {"message": "slow down", "type": "rate_limit_error"}}, status=429, retry_after=3
+    )
+    raw_server.answer = lambda request: servers.Reply(
+        sse(part(request.body["model"], "stop"), "[DONE]")
+    )
     with pytest.raises(openai.RateLimitError) as failure:
         chat(raw_server.base_url("openai"), QUESTION, stream=False)
     assert failure.value.response.headers["retry-after"] == "3"
-    client = openai.OpenAI(base_url=raw_server.base_url("openai"), api_key=servers.KEY, max_retries=0)
-    chunks = list(client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "x"}], stream=True))
+    client = openai.OpenAI(
+        base_url=raw_server.base_url("openai"), api_key=servers.KEY, max_retries=0
+    )
+    chunks = list(
+        client.chat.completions.create(
+            model="echo", messages=[{"role": "user", "content": "x"}], stream=True
+        )
+    )
     assert chunks[0].choices[0].delta.content == "echo"

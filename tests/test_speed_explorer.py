@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab import latency, slo
-from tierlab.style import TIER_STYLE
-from tierlab.widgets.speed import ROUTERS, LatencyExplorer
+from tierlab.core.style import TIER_STYLE
+from tierlab.speed import latency
+from tierlab.speed import latency as speed_latency
+from tierlab.speed.control import ROUTERS, LatencyExplorer
 
 
 @pytest.fixture
@@ -56,7 +57,9 @@ class TestControl:
         set_to(explorer, router="one call of the small model")
         rows = shown(explorer)
         # one more call of Haiku: 500 tokens in, 3 out, 1,000 times
-        assert rows["mix"][3] - without["mix"][3] == pytest.approx((500 * 1 + 3 * 5) / 1e6 * 1000, abs=0.011)
+        assert rows["mix"][3] - without["mix"][3] == pytest.approx(
+            (500 * 1 + 3 * 5) / 1e6 * 1000, abs=0.011
+        )
         assert rows["mix"][0] < without["mix"][0]
 
     def test_an_unpriced_endpoint_is_said(self, explorer):
@@ -72,9 +75,13 @@ class TestControl:
             for option in explorer.controls[name].options:
                 before = explorer.image.value
                 explorer.controls[name].value = option
-                assert 'role="alert"' not in explorer.text.value and len(explorer.image.value) > 1000
-                assert explorer.image.value != before or option == explorer.controls[name].options[0]
-        assert set(ROUTERS.values()) == {"small_llm", *tl.speeds.load_routers().index}
+                assert (
+                    'role="alert"' not in explorer.text.value and len(explorer.image.value) > 1000
+                )
+                assert (
+                    explorer.image.value != before or option == explorer.controls[name].options[0]
+                )
+        assert set(ROUTERS.values()) == {"small_llm", *tl.speed.speeds.load_routers().index}
 
     def test_a_longer_limit_keeps_more_and_longer_answers_fewer(self, explorer):
         base = shown(explorer)["mix"][0]
@@ -86,7 +93,10 @@ class TestControl:
     def test_words_name_models_range_and_basis(self, explorer):
         mix = explorer.table(**explorer.values()).loc["mix"]
         assert "claude-haiku-4-5 and claude-opus-4-8, 80% and 20%" in explorer.summary
-        assert f"{mix['share']:.0%} of requests are within 6 s ({mix['low']:.0%} to {mix['high']:.0%}" in explorer.summary
+        assert (
+            f"{mix['share']:.0%} of requests are within 6 s ({mix['low']:.0%} to {mix['high']:.0%}"
+            in explorer.summary
+        )
         assert "basis: article, assumed" in explorer.summary
 
     def test_models_are_those_of_the_speeds_whatever_the_lineup(self, maintained):
@@ -96,52 +106,87 @@ class TestControl:
 
 class TestFigures:
     def test_published_and_claimed_ranges_stand_beside_each_other(self):
-        table = tl.speeds.against_published(tl.load_speeds(), tl.speeds.load_published())
-        ax = tl.plots.speed_ranges(table)
+        table = tl.speed.speeds.against_published(
+            tl.load_speeds(), tl.speed.speeds.load_published()
+        )
+        ax = tl.speed.figures.speed_ranges(table)
         lines = {tuple(np.round(line.get_xdata(), 1)) for line in ax.lines}
-        assert {(240, 390), (160.0, 191.9), (312.5,)} <= lines  # Flash-Lite: assumed range, pages, assumed value
-        assert sum("no page" in text.get_text() for text in ax.texts) == (table["pages"] == 0).sum() == 1
+        assert {
+            (240, 390),
+            (160.0, 191.9),
+            (312.5,),
+        } <= lines  # Flash-Lite: assumed range, pages, assumed value
+        assert (
+            sum("no page" in text.get_text() for text in ax.texts)
+            == (table["pages"] == 0).sum()
+            == 1
+        )
 
     def test_bars_are_wait_and_writing(self):
         speeds = tl.load_speeds().query("provider == 'google' and tier == 'small'")
-        ax = tl.plots.request_seconds(latency.seconds_range(speeds, 300).assign(first_token_s=speeds["ttft_s"]))
+        ax = tl.speed.figures.request_seconds(
+            latency.seconds_range(speeds, 300).assign(first_token_s=speeds["ttft_s"])
+        )
         assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.5, 299 / 312.5])
         assert [bar.get_x() for bar in ax.patches] == [0, 0.5]
-        assert ax.patches[0].get_facecolor()[:3] == pytest.approx(plt.matplotlib.colors.to_rgb(TIER_STYLE["small"]["color"]))
+        assert ax.patches[0].get_facecolor()[:3] == pytest.approx(
+            plt.matplotlib.colors.to_rgb(TIER_STYLE["small"]["color"])
+        )
 
     def test_percentiles_say_when_an_end_is_missing(self):
         rows = pd.DataFrame({"model_id": "a", "end_to_end_s": np.arange(1.0, 101)})
-        ax = tl.plots.percentiles(tl.latency_percentiles(rows, percentiles=(50, 99)))
-        assert [text.get_text() for text in ax.texts] == ["p50  50.5 s", "p99  99.0 s, no upper end"]
+        ax = tl.speed.figures.percentiles(tl.latency_percentiles(rows, percentiles=(50, 99)))
+        assert [text.get_text() for text in ax.texts] == [
+            "p50  50.5 s",
+            "p99  99.0 s, no upper end",
+        ]
 
     def test_the_mix_is_a_line_between_two_tiers_with_its_dot_on_it(self):
         table = pd.DataFrame(
-            {"slow_share": [0.0, 1.0], "attainment": [0.9, 0.5], "low": [0.8, 0.4], "high": [1.0, 0.6], "line": "x"}
+            {
+                "slow_share": [0.0, 1.0],
+                "attainment": [0.9, 0.5],
+                "low": [0.8, 0.4],
+                "high": [1.0, 0.6],
+                "line": "x",
+            }
         )
-        ax = tl.plots.slo_mix(table, target=0.8, at=0.25)
+        ax = tl.speed.figures.slo_mix(table, target=0.8, at=0.25)
         dot = next(line for line in ax.lines if line.get_marker() == "o")
         assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.25, pytest.approx(0.8))
         assert "target 80%" in [text.get_text() for text in ax.texts]
 
     def test_rings_stand_at_twice_the_price_difference(self, article):
-        costs = tl.waiting.request_costs(tl.load_speeds(), article, input_tokens=500, output_tokens=300)
-        premium = tl.waiting.premium(costs, [0.0, 40.0])
-        ax = tl.plots.second_value(premium)
-        rings = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"}
+        costs = tl.speed.waiting.request_costs(
+            tl.load_speeds(), article, input_tokens=500, output_tokens=300
+        )
+        premium = tl.speed.waiting.premium(costs, [0.0, 40.0])
+        ax = tl.speed.figures.second_value(premium)
+        rings = {
+            (line.get_xdata()[0], line.get_ydata()[0])
+            for line in ax.lines
+            if line.get_marker() == "o"
+        }
         known = premium.drop_duplicates("provider")
         expected = sorted(zip(known["equal_hour_usd"], 2000 * known["price_gap_usd"], strict=True))
         assert sorted(rings) == [pytest.approx(point) for point in expected]
 
-    @pytest.mark.parametrize("figure", ["speed_ranges", "request_seconds", "percentiles", "slo_mix", "second_value"])
+    @pytest.mark.parametrize(
+        "figure", ["speed_ranges", "request_seconds", "percentiles", "slo_mix", "second_value"]
+    )
     def test_a_table_without_its_columns_is_refused(self, figure):
         with pytest.raises(ValueError, match=f"{figure} needs a column"):
-            getattr(tl.plots, figure)(pd.DataFrame({"nothing": [1]}))
+            getattr(tl.speed.figures, figure)(pd.DataFrame({"nothing": [1]}))
 
 
 def test_static_figure_and_control_agree(explorer):
     values = explorer.values()
     own = tl.load_speeds().query("provider == 'anthropic' and tier in ('small', 'flagship')")
     call = latency.router_seconds(ROUTERS[values["router"]])
-    alone = slo.assumed_attainment(own, 6.0, output_tokens=300, router_s=call, seed=7).set_index("tier")
+    alone = speed_latency.assumed_attainment(
+        own, 6.0, output_tokens=300, router_s=call, seed=7
+    ).set_index("tier")
     share, low, high = tl.mix_attainment(alone, {"small": 0.8, "flagship": 0.2}, together=True)
-    assert shown(explorer)["mix"][:3] == pytest.approx([100 * share, 100 * low, 100 * high], abs=0.005)
+    assert shown(explorer)["mix"][:3] == pytest.approx(
+        [100 * share, 100 * low, 100 * high], abs=0.005
+    )

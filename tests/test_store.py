@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.servers import ROOT
-from tierlab.store import Store, packed, read
+from tierlab.sampling.store import Store, packed, read
 
 ATTEMPT = "INSERT INTO attempts (key, most_usd) VALUES (?, ?)"
 CALL = "INSERT INTO calls VALUES (?, 'answer', '{}')"
@@ -28,7 +28,10 @@ def test_what_was_written_is_read_by_the_next_run(path):
     with Store(path) as file:
         assert file.read("SELECT key FROM calls") == [("a",), ("b",)]
         assert (file.interrupted, file.spend()) == (0, (0, 0))
-    assert sorted(p.name for p in path.parent.iterdir()) == ["run.sqlite", "run.sqlite.lock"]  # at rest, one file and its lock
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "run.sqlite",
+        "run.sqlite.lock",
+    ]  # at rest, one file and its lock
     assert read(path, "SELECT COUNT(*) FROM calls") == [(2,)]
     assert sorted(p.name for p in path.parent.iterdir()) == ["run.sqlite", "run.sqlite.lock"]
 
@@ -52,18 +55,22 @@ def test_an_attempt_without_an_end_is_in_doubt_for_the_next_run(path):
 
 
 def test_a_second_run_on_the_same_file_is_refused_here_and_in_another_process(path):
-    code = f"from tierlab.store import Store\ntry: Store({str(path)!r})\nexcept ValueError as error: print(error)"
+    code = f"from tierlab.sampling.store import Store\ntry: Store({str(path)!r})\nexcept ValueError as error: print(error)"
     with Store(path):
         with pytest.raises(ValueError, match="in use by another run"):
             Store(path)
-        other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        other = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         assert "in use by another run" in other.stdout
     Store(path).close()
 
 
 def test_the_lock_ends_with_a_process_that_is_killed(path):
-    code = f"from tierlab.store import Store\nimport time\ns = Store({str(path)!r})\nprint('open', flush=True)\ntime.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+    code = f"from tierlab.sampling.store import Store\nimport time\ns = Store({str(path)!r})\nprint('open', flush=True)\ntime.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "open\n"
         with pytest.raises(ValueError, match="in use"):
             Store(path)
@@ -108,7 +115,9 @@ def test_a_store_of_another_version_is_refused(path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     if os.geteuid() == 0:
-        (tmp_path / "run.sqlite.lock").mkdir()  # root may write everywhere; a folder in the lock's place it may not
+        (
+            tmp_path / "run.sqlite.lock"
+        ).mkdir()  # root may write everywhere; a folder in the lock's place it may not
         with pytest.raises(OSError, match=r"run\.sqlite cannot be written"):
             Store(tmp_path / "run.sqlite")
     else:
@@ -120,14 +129,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_writes_at_the_same_time_share_commits(path):
     with Store(path) as file:
         commits = []
-        file._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        file._connection.set_trace_callback(
+            lambda sql: commits.append(sql) if sql == "COMMIT" else None
+        )
 
         async def many():
-            return await asyncio.gather(*(file.write((ATTEMPT, (str(n), 1.0))) for n in range(1000)))
+            return await asyncio.gather(
+                *(file.write((ATTEMPT, (str(n), 1.0))) for n in range(1000))
+            )
 
         rows = asyncio.run(many())
         assert sorted(rows) == list(range(1, 1001))
-        assert len(commits) <= 100  # at most 512 share one; a slow disk makes it fewer commits, not more
+        assert (
+            len(commits) <= 100
+        )  # at most 512 share one; a slow disk makes it fewer commits, not more
         assert file.read("SELECT COUNT(*) FROM attempts") == [(1000,)]
 
 
@@ -143,15 +158,19 @@ def test_a_reader_sees_each_answer_once_it_is_acknowledged(path):
 
 def test_what_was_acknowledged_survives_kill_9(path):
     code = (
-        "import sys\nfrom tierlab.store import Store\n"
+        "import sys\nfrom tierlab.sampling.store import Store\n"
         f"file, n = Store({str(path)!r}), 0\n"
         f"while True:\n    print(file.write_now(({ATTEMPT!r}, (str(n), 1.0))), flush=True)\n    n += 1"
     )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as other:
         for _ in range(100):
             acknowledged = int(other.stdout.readline())
         os.kill(other.pid, signal.SIGKILL)
-        acknowledged = max([acknowledged, *(int(line) for line in other.stdout if line.endswith("\n"))])
+        acknowledged = max(
+            [acknowledged, *(int(line) for line in other.stdout if line.endswith("\n"))]
+        )
     with Store(path) as file:
         assert acknowledged <= file.interrupted <= acknowledged + 1
         assert file.read("PRAGMA integrity_check") == [("ok",)]
@@ -166,7 +185,8 @@ def test_a_full_disk_reaches_everyone_who_waits_and_nothing_is_acknowledged(path
 
         async def many():
             return await asyncio.gather(
-                *(file.write((ATTEMPT, (big + str(n), 1.0))) for n in range(40)), return_exceptions=True
+                *(file.write((ATTEMPT, (big + str(n), 1.0))) for n in range(40)),
+                return_exceptions=True,
             )
 
         results = asyncio.run(many())
@@ -174,7 +194,10 @@ def test_a_full_disk_reaches_everyone_who_waits_and_nothing_is_acknowledged(path
         assert failed
         assert "could not be written" in str(failed[0])
         kept = {key for (key,) in file.read("SELECT key FROM attempts")}
-        assert kept == {"before", *(big + str(n) for n, result in enumerate(results) if isinstance(result, int))}
+        assert kept == {
+            "before",
+            *(big + str(n) for n, result in enumerate(results) if isinstance(result, int)),
+        }
         file._connection.execute("PRAGMA max_page_count = 1000000")
         assert isinstance(file.write_now((ATTEMPT, ("after", 1.0))), int)
 

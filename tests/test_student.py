@@ -14,8 +14,9 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.svm import LinearSVC
 
 import tierlab as tl
-from tierlab import embeddings, student
-from tierlab.judging import judge_agreement
+from tierlab.evaluate.scorers.judge import judge_agreement
+from tierlab.reasoning import student
+from tierlab.reasoning import student as reasoning_student
 
 # Of the system prompt that the recording's own store holds with each of its 1,038 calls.
 RECORDED_SYSTEM = "06450159508439e29337c76b6e77346799255e1fc7b77a76a86b2f9cb2943eca"
@@ -30,7 +31,9 @@ def samples():
 @pytest.fixture(scope="module")
 def intents(samples):
     table = tl.load_intents()
-    table.index = pd.Index([each.example_id for each in student.intent_examples()], name="prompt_id")
+    table.index = pd.Index(
+        [each.example_id for each in student.intent_examples()], name="prompt_id"
+    )
     table["teacher"] = student.teacher_labels(samples)
     return table
 
@@ -47,13 +50,16 @@ def test(intents):
 
 @pytest.fixture(scope="module")
 def vectorise():
-    return embeddings.recorded_embeddings()
+    return reasoning_student.recorded_embeddings()
 
 
 def reference_answers(texts, labels, asked, *, vectorise=None, seed=0):
     """The student's answers from counts, weights and blocks put together here."""
     blocks, asked_blocks = [], []
-    for kind in ({"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (3, 5)}):
+    for kind in (
+        {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)},
+        {"analyzer": "char_wb", "ngram_range": (3, 5)},
+    ):
         counts = CountVectorizer(**kind).fit(texts)
         weights = TfidfTransformer(sublinear_tf=True).fit(counts.transform(texts))
         blocks.append(weights.transform(counts.transform(texts)))
@@ -63,7 +69,9 @@ def reference_answers(texts, labels, asked, *, vectorise=None, seed=0):
         known, new = ((each - known.mean(0)) / known.std(0) for each in (known, new))
         blocks.append(known / np.linalg.norm(known, axis=1, keepdims=True))
         asked_blocks.append(new / np.linalg.norm(new, axis=1, keepdims=True))
-    machine = LinearSVC(class_weight="balanced", random_state=seed).fit(sparse.hstack(blocks).tocsr(), labels)
+    machine = LinearSVC(class_weight="balanced", random_state=seed).fit(
+        sparse.hstack(blocks).tocsr(), labels
+    )
     return machine.predict(sparse.hstack(asked_blocks).tocsr())
 
 
@@ -71,19 +79,30 @@ def test_the_examples_ask_what_was_recorded(samples):
     examples = {each.example_id: each for each in student.intent_examples()}
     asked = samples.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
     assert asked.to_dict() == {name: example.prompt for name, example in examples.items()}
-    assert {hashlib.sha256(each.system.encode()).hexdigest() for each in examples.values()} == {RECORDED_SYSTEM}
+    assert {hashlib.sha256(each.system.encode()).hexdigest() for each in examples.values()} == {
+        RECORDED_SYSTEM
+    }
     assert {each.max_output_tokens for each in examples.values()} == {16}
     answered = samples[samples["status"] == "ok"]
-    again = [tl.score_example(examples[row.prompt_id], row.answer).score for row in answered.itertuples()]
+    again = [
+        tl.score_example(examples[row.prompt_id], row.answer).score for row in answered.itertuples()
+    ]
     assert again == answered["score"].tolist() and 0 < np.mean(again) < 1
 
 
 def test_each_model_answered_the_part_that_the_readme_says(samples, intents, test):
     asked = samples.groupby("model_id")["prompt_id"].agg(list).map(sorted).to_dict()
     assert asked.pop(student.TEACHER) == sorted(intents.index)
-    assert asked == dict.fromkeys(["qwen2.5-coder-0.5b-instruct", "smollm2-135m-instruct"], sorted(test.index))
-    assert set(samples["source"]) == {"recorded"} and samples["provenance"].str.contains("prompt cache on.*upper bounds").all()
-    cost = samples["end_to_end_s"] * 0.05 / 3600  # the machine's price for the time that an answer took
+    assert asked == dict.fromkeys(
+        ["qwen2.5-coder-0.5b-instruct", "smollm2-135m-instruct"], sorted(test.index)
+    )
+    assert (
+        set(samples["source"]) == {"recorded"}
+        and samples["provenance"].str.contains("prompt cache on.*upper bounds").all()
+    )
+    cost = (
+        samples["end_to_end_s"] * 0.05 / 3600
+    )  # the machine's price for the time that an answer took
     assert np.allclose(samples["cost_usd"], cost, rtol=1e-3)
 
 
@@ -96,7 +115,9 @@ def test_a_part_of_the_messages_keeps_its_ids_and_the_whole_prompt(test):
 
 
 def test_an_intent_without_a_meaning_is_refused():
-    with pytest.raises(ValueError, match=r"unknown intent 'refund_state'; did you mean 'refund_status'\?"):
+    with pytest.raises(
+        ValueError, match=r"unknown intent 'refund_state'; did you mean 'refund_status'\?"
+    ):
         student.intent_examples(pd.DataFrame({"text": ["hm"], "intent": ["refund_state"]}))
 
 
@@ -110,15 +131,26 @@ def test_a_label_is_right_where_the_answer_is(samples, intents):
 
 
 def test_labels_of_no_model_or_of_several_answers_are_refused(samples):
-    with pytest.raises(ValueError, match=r"unknown model 'smollm2-135m-instruc'; did you mean 'smollm2-135m-instruct'\?"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown model 'smollm2-135m-instruc'; did you mean 'smollm2-135m-instruct'\?",
+    ):
         student.teacher_labels(samples, "smollm2-135m-instruc")
     with pytest.raises(ValueError, match="several answers to prompt 1"):
-        student.teacher_labels(pd.DataFrame({"prompt_id": [1, 1], "model_id": "m", "answer": ["a", "b"]}), "m")
+        student.teacher_labels(
+            pd.DataFrame({"prompt_id": [1, 1], "model_id": "m", "answer": ["a", "b"]}), "m"
+        )
 
 
 def test_a_missing_answer_gives_no_label():
-    samples = pd.DataFrame({"prompt_id": [1, 2, 3], "model_id": "m", "answer": [None, "refund_status.", "no idea"]})
-    assert student.teacher_labels(samples, "m").fillna("-").to_dict() == {1: "-", 2: "refund_status", 3: "-"}
+    samples = pd.DataFrame(
+        {"prompt_id": [1, 2, 3], "model_id": "m", "answer": [None, "refund_status.", "no idea"]}
+    )
+    assert student.teacher_labels(samples, "m").fillna("-").to_dict() == {
+        1: "-",
+        2: "refund_status",
+        3: "-",
+    }
 
 
 @pytest.mark.parametrize("sees", ["words", "words and embedding"])
@@ -126,7 +158,10 @@ def test_the_student_is_the_classifier_of_its_notes(train, test, vectorise, sees
     vectorise, kept = None if sees == "words" else vectorise, train.dropna(subset="teacher")
     texts, labels, asked = list(kept["text"]), list(kept["teacher"]), list(test["text"])
     own = student.train(texts, labels, vectorise=vectorise, seed=3).predict(asked)
-    assert own.tolist() == reference_answers(texts, labels, asked, vectorise=vectorise, seed=3).tolist()
+    assert (
+        own.tolist()
+        == reference_answers(texts, labels, asked, vectorise=vectorise, seed=3).tolist()
+    )
 
 
 def test_missing_labels_do_not_train():
@@ -137,27 +172,41 @@ def test_missing_labels_do_not_train():
 def test_a_student_is_scored_as_a_tier(train, test, samples):
     kept = train.dropna(subset="teacher")
     classifier = student.train(kept["text"], kept["teacher"])
-    table = student.evaluate(classifier, test, model_id="student", usd_per_hour=3.6, seconds_per_request=0.5)
+    table = student.evaluate(
+        classifier, test, model_id="student", usd_per_hour=3.6, seconds_per_request=0.5
+    )
     assert (table["score"] == (table["answer"].to_numpy() == test["intent"].to_numpy())).all()
-    assert set(table["cost_usd"]) == {0.0005} and set(table["end_to_end_s"]) == {0.5}  # 0.5 s at a thousandth of a dollar each
+    assert set(table["cost_usd"]) == {0.0005} and set(table["end_to_end_s"]) == {
+        0.5
+    }  # 0.5 s at a thousandth of a dollar each
     examples = student.intent_examples(tl.load_intents().query("split == 'test'"))
-    by_scorer = [tl.score_example(each, answer).score for each, answer in zip(examples, table["answer"], strict=True)]
+    by_scorer = [
+        tl.score_example(each, answer).score
+        for each, answer in zip(examples, table["answer"], strict=True)
+    ]
     assert table["score"].tolist() == by_scorer
     both = pd.concat([samples[samples["prompt_id"].isin(test.index)], table], ignore_index=True)
     found = tl.compare(both, reference=student.TEACHER, margin=0.1, truncated="wrong")
     assert found.candidates.loc["student", "score"] == np.mean(by_scorer)
-    assert found.pairs.loc["student", "examples"] == len(test) and found.costs.loc["student", "per_request"] == pytest.approx(
-        0.0005
-    )
+    assert found.pairs.loc["student", "examples"] == len(test) and found.costs.loc[
+        "student", "per_request"
+    ] == pytest.approx(0.0005)
 
 
 def test_sureness_is_the_lead_over_the_second_class(train, test):
     classifier = student.train(train["text"], train["intent"])
     table = student.evaluate(classifier, test, model_id="student")
     values = pd.DataFrame(classifier.decision_function(test["text"]), columns=classifier.classes_)
-    second = [row.drop(answer).max() for (_, row), answer in zip(values.iterrows(), table["answer"], strict=True)]
-    first = [row[answer] for (_, row), answer in zip(values.iterrows(), table["answer"], strict=True)]
-    assert np.allclose(table["sureness"], np.subtract(first, second)) and (table["sureness"] > 0).all()
+    second = [
+        row.drop(answer).max()
+        for (_, row), answer in zip(values.iterrows(), table["answer"], strict=True)
+    ]
+    first = [
+        row[answer] for (_, row), answer in zip(values.iterrows(), table["answer"], strict=True)
+    ]
+    assert (
+        np.allclose(table["sureness"], np.subtract(first, second)) and (table["sureness"] > 0).all()
+    )
 
 
 def test_agreement_with_the_teacher_is_scikit_learns_kappa(train, test):
@@ -179,17 +228,23 @@ def test_shuffled_labels_teach_nothing(train, test):
     rng = np.random.default_rng(5)
     most = stats.binom.ppf(0.9999, len(test), 1 / test["intent"].nunique()) / len(test)
     for _ in range(3):
-        answers = student.train(train["text"], rng.permutation(train["intent"])).predict(test["text"])
+        answers = student.train(train["text"], rng.permutation(train["intent"])).predict(
+            test["text"]
+        )
         assert (answers == test["intent"]).mean() <= most
     kept = train.dropna(subset="teacher")
-    assert (student.train(kept["text"], kept["teacher"]).predict(test["text"]) == test["intent"]).mean() > most
+    assert (
+        student.train(kept["text"], kept["teacher"]).predict(test["text"]) == test["intent"]
+    ).mean() > most
 
 
 def test_the_curve_ends_at_the_student_of_all_labels(train, test):
     curve = student.learning_curve(train, test, columns=("intent", "teacher"), sizes=(40,), draws=3)
     kept = train.dropna(subset="teacher")
     assert set(curve["set_aside"]) == {len(train) - len(kept)} and len(train) > len(kept)
-    assert curve["labels"].tolist() == [40, 40, len(kept), len(kept)] and curve["draws"].tolist() == [3, 3, 1, 1]
+    assert curve["labels"].tolist() == [40, 40, len(kept), len(kept)] and curve[
+        "draws"
+    ].tolist() == [3, 3, 1, 1]
     ends = curve[curve["labels"] == len(kept)].set_index("labelled_by")
     for column, row in ends.iterrows():
         table = student.evaluate(student.train(kept["text"], kept[column]), test, model_id=column)
@@ -201,14 +256,21 @@ def test_the_curve_ends_at_the_student_of_all_labels(train, test):
 
 def test_a_draw_takes_the_same_messages_for_every_column(train, test):
     twins = train.assign(again=train["intent"])
-    curve = student.learning_curve(twins, test, columns=("intent", "again"), sizes=(30, 60), draws=2, seed=8)
-    first, second = (curve[curve["labelled_by"] == name].drop(columns="labelled_by") for name in ("intent", "again"))
+    curve = student.learning_curve(
+        twins, test, columns=("intent", "again"), sizes=(30, 60), draws=2, seed=8
+    )
+    first, second = (
+        curve[curve["labelled_by"] == name].drop(columns="labelled_by")
+        for name in ("intent", "again")
+    )
     assert first.to_numpy().tolist() == second.to_numpy().tolist()
 
 
 def test_the_seed_makes_the_curve(train, test):
     def curve(seed):
-        return student.learning_curve(train.iloc[::4], test, columns=["intent"], sizes=(30,), draws=3, seed=seed)
+        return student.learning_curve(
+            train.iloc[::4], test, columns=["intent"], sizes=(30,), draws=3, seed=seed
+        )
 
     pd.testing.assert_frame_equal(curve(1), curve(1))
     assert curve(1)["score"].iloc[0] != curve(2)["score"].iloc[0]
@@ -221,7 +283,9 @@ def test_sizes_out_of_reach_are_refused(train, test, size):
 
 
 @given(
-    st.lists(st.sampled_from("abcd"), min_size=2, max_size=30).filter(lambda each: len(set(each)) > 1),
+    st.lists(st.sampled_from("abcd"), min_size=2, max_size=30).filter(
+        lambda each: len(set(each)) > 1
+    ),
     st.floats(0, 1),
     st.integers(0, 99),
 )
@@ -248,14 +312,16 @@ def test_embeddings_are_those_of_the_messages(vectorise):
     assert vectors.shape == (646, 576) and np.isfinite(vectors).all()
     assert len(np.unique(vectors, axis=0)) == len(texts)
     assert (vectorise(texts[::-1]) == vectors[::-1]).all()
-    with pytest.raises(ValueError, match=r"1 texts have no recorded embedding; first 'where is my cat'"):
+    with pytest.raises(
+        ValueError, match=r"1 texts have no recorded embedding; first 'where is my cat'"
+    ):
         vectorise([texts[0], "where is my cat"])
 
 
 @pytest.mark.skipif(not HAS_LOCAL, reason="the local model is not installed (make local)")
 def test_the_recorded_embeddings_are_what_the_model_makes(vectorise):
     texts = tl.load_intents()["text"].iloc[[0, 300, 645]].tolist()
-    live, recorded = embeddings.embed(texts), vectorise(texts)
+    live, recorded = reasoning_student.embed(texts), vectorise(texts)
     lengths = np.linalg.norm(live, axis=1) * np.linalg.norm(recorded, axis=1)
     cosine = live @ recorded.T / lengths[:, None]
     assert (np.diag(cosine) > 0.999).all()  # other processors round otherwise

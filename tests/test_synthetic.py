@@ -6,12 +6,13 @@ import pytest
 
 import tierlab as tl
 from tests.test_quarter import PRICES, daily
-from tierlab import synthetic
-from tierlab.anomalies import anomalies
-from tierlab.cube import build_cube
-from tierlab.quarter import analyse, headline
-from tierlab.savings import savings
-from tierlab.synthetic import FLOWS, LEAK, PLANTS, synthetic_quarters
+from tierlab.quarter import simulated
+from tierlab.quarter.aggregate import build_cube
+from tierlab.quarter.analyse import analyse
+from tierlab.quarter.outlook import anomalies
+from tierlab.quarter.savings import savings
+from tierlab.quarter.simulated import FLOWS, LEAK, PLANTS, synthetic_quarters
+from tierlab.quarter.words import headline
 
 START, END = pd.Timestamp("2026-07-01"), pd.Timestamp("2026-09-30")
 FLOW = {flow.task: flow for flow in FLOWS}
@@ -31,8 +32,8 @@ def usd_per_request(flow, input_rate=None):
 def requests_of(flow, start, end, growth=0.03):
     """Expected number of requests of a flow on some days."""
     days = pd.date_range(start, end)
-    elapsed = (days - pd.Timestamp(synthetic.START)).days.to_numpy()
-    weekday = np.array(synthetic.WEEKDAYS)[days.day_of_week]
+    elapsed = (days - pd.Timestamp(simulated.START)).days.to_numpy()
+    weekday = np.array(simulated.WEEKDAYS)[days.day_of_week]
     return float(300 * flow.share * ((1 + growth) ** (elapsed / (365.25 / 12)) * weekday).sum())
 
 
@@ -61,24 +62,32 @@ def test_the_table_is_what_it_says(default):
 def test_shares_and_growth_are_the_parameters(default):
     _, requests, _ = default
     chat = requests[requests["task"] == "customer_support"]
-    for start, end in ((synthetic.START, "2026-06-30"), (START, END)):
+    for start, end in ((simulated.START, "2026-06-30"), (START, END)):
         expected = requests_of(FLOW["customer_support"], start, end)
-        assert chat["at"].between(start, pd.Timestamp(end) + pd.Timedelta(days=1)).sum() == pytest.approx(
-            expected, abs=4 * expected**0.5
-        )
+        assert chat["at"].between(
+            start, pd.Timestamp(end) + pd.Timedelta(days=1)
+        ).sum() == pytest.approx(expected, abs=4 * expected**0.5)
     whole = requests[requests["status"] != "error"]
     assert (requests["status"] == "error").mean() == pytest.approx(0.01, abs=0.002)
     assert (whole["attempts"] > 1).mean() == pytest.approx(0.03, abs=0.003)
-    assert requests.loc[requests["task"] == "entity_extraction", "batch"].mean() == pytest.approx(0.4, abs=0.02)
+    assert requests.loc[requests["task"] == "entity_extraction", "batch"].mean() == pytest.approx(
+        0.4, abs=0.02
+    )
 
 
 def test_the_price_change_is_found(default):
     quarter, _, truths = default
     found = quarter.price_changes[~quarter.price_changes["scheduled"]].iloc[0]
-    assert (found["model_id"], found["on"]) == (truths.loc["price_change", "name"], truths.loc["price_change", "start"])
-    assert found["effect_usd"] / found["before_usd"] == pytest.approx(truths.loc["price_change", "size"])
+    assert (found["model_id"], found["on"]) == (
+        truths.loc["price_change", "name"],
+        truths.loc["price_change", "start"],
+    )
+    assert found["effect_usd"] / found["before_usd"] == pytest.approx(
+        truths.loc["price_change", "size"]
+    )
     assert found["after_usd"] == pytest.approx(
-        requests_of(FLOW["code_review"], "2026-07-30", END) * usd_per_request(FLOW["code_review"]), rel=0.06
+        requests_of(FLOW["code_review"], "2026-07-30", END) * usd_per_request(FLOW["code_review"]),
+        rel=0.06,
     )
     assert quarter.variance.set_index("effect").loc["price", "usd"] < 0
 
@@ -90,7 +99,9 @@ def test_the_leak_is_found(default):
     assert found["lasts"]
     assert found["days"] == 45
     per_day = truth["size"] * usd_per_request(LEAK)
-    assert found["excess_usd"] == pytest.approx(45 * per_day, rel=0.1)  # 1,080 requests: 3 % by number, 1 % by length
+    assert found["excess_usd"] == pytest.approx(
+        45 * per_day, rel=0.1
+    )  # 1,080 requests: 3 % by number, 1 % by length
     first = quarter.decisions.iloc[0]
     assert (first["kind"], first["team"]) == ("stop", "staging")
     assert first["usd"] == pytest.approx(92 * per_day, rel=0.1)
@@ -117,7 +128,9 @@ def test_the_one_day_anomaly_is_found(default):
     assert not found["lasts"]
     old_rates = usd_per_request(FLOW["code_review"]) / 0.8  # before 30 July
     usual = requests_of(FLOW["code_review"], truth["start"], truth["start"]) * old_rates
-    assert found["excess_usd"] == pytest.approx((truth["size"] - 1) * usual, rel=0.2)  # 300 requests: 6 %; the usual day: 16 %
+    assert found["excess_usd"] == pytest.approx(
+        (truth["size"] - 1) * usual, rel=0.2
+    )  # 300 requests: 6 %; the usual day: 16 %
     flagged = quarter.days.loc[quarter.days["flagged"], "day"]
     assert truth["start"] in set(flagged)
 
@@ -127,8 +140,10 @@ def test_the_forecast_holds_what_the_generator_would_do_next(default):
     quarter, _, _ = default
     after = ("2026-10-01", "2026-12-31")
     broken = 0.75 * 3.75 + 0.25 * 3  # the support chat's input: all of what was read is now written
-    expected = sum(requests_of(f, *after) * usd_per_request(f, broken if f.cached else None) for f in FLOWS)
-    expected += 92 * synthetic.LEAK_PER_DAY * usd_per_request(LEAK)
+    expected = sum(
+        requests_of(f, *after) * usd_per_request(f, broken if f.cached else None) for f in FLOWS
+    )
+    expected += 92 * simulated.LEAK_PER_DAY * usd_per_request(LEAK)
     found = quarter.forecast.totals.loc["2026Q4"]
     assert found["low"] <= expected <= found["high"]
     assert (found["high"] - found["low"]) / expected < 0.25
@@ -143,7 +158,11 @@ def test_without_plants_nothing_is_found():
         log = daily(requests)
         events = anomalies(log, START, END)
         now = log[log["day"] >= START]
-        assert not savings(now, PRICES, pd.Timestamp("2026-10-01"), events=events)["kind"].isin(["stop", "cache"]).any()
+        assert (
+            not savings(now, PRICES, pd.Timestamp("2026-10-01"), events=events)["kind"]
+            .isin(["stop", "cache"])
+            .any()
+        )
         assert not events["lasts"].any() or events["days"].max() < 3
         alarmed += len(events) > 0
     assert alarmed <= 3
@@ -155,7 +174,9 @@ def test_each_plant_alone_is_told_from_the_others(plant):
     requests, truths = synthetic_quarters(seed=11, plants=(plant,))
     events = anomalies(daily(requests), START, END)
     start = truths.loc[0, "start"]
-    assert (events["excess_usd"] * (events["start"] == start)).sum() > 0.9 * events["excess_usd"].sum()
+    assert (events["excess_usd"] * (events["start"] == start)).sum() > 0.9 * events[
+        "excess_usd"
+    ].sum()
     assert (
         set(events.loc[events["start"] == start, "over"])
         >= {"leak": {"team"}, "cache_break": {"cache"}, "spike": {"total"}}[plant]
@@ -171,6 +192,10 @@ def test_refusals():
 
 
 def test_rates_above_are_the_catalogue():
-    rates = PRICES.in_force("2026-09-30").query("context_above == 0").set_index("model_id")[["uncached_input", "output"]]
+    rates = (
+        PRICES.in_force("2026-09-30")
+        .query("context_above == 0")
+        .set_index("model_id")[["uncached_input", "output"]]
+    )
     assert {m: tuple(rates.loc[m]) for m in RATES} == RATES
     assert isinstance(PRICES, tl.Prices)

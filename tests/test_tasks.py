@@ -4,8 +4,9 @@ from itertools import pairwise, product
 
 import pytest
 
-from tierlab.catalog import TIERS
-from tierlab.decision import load_tasks, task_tiers, tier_by_rule
+from tierlab.core.tables import load_tasks
+from tierlab.core.vocabulary import TIERS
+from tierlab.decide.tasks import task_tiers, tier_by_rule
 
 # The article, Matching Tasks to Tiers, in its own order.
 ARTICLE = {
@@ -27,7 +28,10 @@ def tasks():
 
 
 def test_the_table_holds_the_articles_nine_tasks_and_tiers(tasks):
-    assert dict(zip(tasks.index, zip(tasks["tier_low"], tasks["tier_high"], strict=True), strict=True)) == ARTICLE
+    assert (
+        dict(zip(tasks.index, zip(tasks["tier_low"], tasks["tier_high"], strict=True), strict=True))
+        == ARTICLE
+    )
     assert list(tasks.index) == list(ARTICLE)
 
 
@@ -35,7 +39,9 @@ def test_the_table_holds_the_articles_nine_tasks_and_tiers(tasks):
 def test_the_rule_gives_the_articles_range(tasks, task):
     """Over every combination of the ratings, not only the ends."""
     row = tasks.loc[task]
-    stakes, complexity = (range(row[f"{kind}_low"], row[f"{kind}_high"] + 1) for kind in ("stakes", "complexity"))
+    stakes, complexity = (
+        range(row[f"{kind}_low"], row[f"{kind}_high"] + 1) for kind in ("stakes", "complexity")
+    )
     seen = {TIERS[tier_by_rule(s, c) - 1] for s, c in product(stakes, complexity)}
     low, high = (TIERS.index(tier) for tier in ARTICLE[task])
     assert seen == set(TIERS[low : high + 1])
@@ -44,7 +50,15 @@ def test_the_rule_gives_the_articles_range(tasks, task):
 
 @pytest.mark.parametrize(
     ("stakes", "complexity", "tier"),
-    [(1, 1, "small"), (1, 3, "mid"), (3, 1, "mid"), (3, 3, "flagship"), (2, 2, "mid"), (2, 3, "mid"), (1, 2, "mid")],
+    [
+        (1, 1, "small"),
+        (1, 3, "mid"),
+        (3, 1, "mid"),
+        (3, 3, "flagship"),
+        (2, 2, "mid"),
+        (2, 3, "mid"),
+        (1, 2, "mid"),
+    ],
 )
 def test_the_corners_and_what_lies_between(stakes, complexity, tier):
     assert TIERS[tier_by_rule(stakes, complexity) - 1] == tier

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab import tokenizers
+from tierlab.speed import tokenizers
 
 
 def test_counts_known_from_the_encoders_documentation():
@@ -52,7 +52,8 @@ def test_a_ratio_lies_between_those_of_its_texts_and_turns_round(pairs):
     table = pd.DataFrame(pairs, columns=["a", "b"])
     own = table["a"] / table["b"]
     there, back = (
-        tokenizers.ratios(table, of=x, relative_to=y, resamples=50, seed=1).loc["all", "ratio"] for x, y in ("ab", "ba")
+        tokenizers.ratios(table, of=x, relative_to=y, resamples=50, seed=1).loc["all", "ratio"]
+        for x, y in ("ab", "ba")
     )
     assert own.min() - 1e-9 <= there <= own.max() + 1e-9
     assert there * back == pytest.approx(1)
@@ -65,7 +66,9 @@ def test_a_column_that_is_not_there_is_named():
 
 def test_published_ratios_are_those_of_their_sources():
     table = tokenizers.load_ratios()
-    pair = table[(table["of"] == "claude-3-haiku") & (table["relative_to"] == "gemini-2.0-flash")].iloc[0]
+    pair = table[
+        (table["of"] == "claude-3-haiku") & (table["relative_to"] == "gemini-2.0-flash")
+    ].iloc[0]
     assert pair[["ratio", "low", "high"]].tolist() == [1.253, 1.06, 1.70]
     official = table[table["basis"] == "official"].iloc[0]
     assert official[["low", "high"]].tolist() == [1.0, 1.35]
@@ -76,10 +79,17 @@ def test_published_ratios_are_those_of_their_sources():
     assert table[["interval", "basis", "sample", "source"]].notna().all(axis=None)
 
 
-@pytest.mark.skipif("TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR does not name a folder with the public data")
+@pytest.mark.skipif(
+    "TIERLAB_DATA_DIR" not in os.environ,
+    reason="TIERLAB_DATA_DIR does not name a folder with the public data",
+)
 @pytest.mark.parametrize(
     ("of", "relative_to"),
-    [("claude-3-haiku", "gemini-2.0-flash"), ("claude-3-haiku", "o200k_base"), ("gemini-2.0-flash", "o200k_base")],
+    [
+        ("claude-3-haiku", "gemini-2.0-flash"),
+        ("claude-3-haiku", "o200k_base"),
+        ("gemini-2.0-flash", "o200k_base"),
+    ],
 )
 def test_measured_ratios_follow_from_the_public_data(of, relative_to):
     """RouterArena: input tokens by the providers' own counts, and o200k_base on the same prompts."""
@@ -87,7 +97,9 @@ def test_measured_ratios_follow_from_the_public_data(of, relative_to):
     counts = outcomes.pivot(index="prompt_id", columns="model_id", values="uncached_input_tokens")
     counts.columns = [name.rsplit("-", 1)[0] for name in counts.columns.astype(str)]
     prompts = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-    counts["o200k_base"] = tokenizers.counts(prompts, ["o200k_base"])["o200k_base"].reindex(counts.index)
+    counts["o200k_base"] = tokenizers.counts(prompts, ["o200k_base"])["o200k_base"].reindex(
+        counts.index
+    )
     row = tokenizers.load_ratios().set_index(["of", "relative_to"]).loc[(of, relative_to)]
     got = (counts[of] / counts[relative_to]).quantile([0.5, 0.05, 0.95])
     assert got.tolist() == pytest.approx(row[["ratio", "low", "high"]].tolist(), abs=0.01)
@@ -108,7 +120,9 @@ def test_the_same_text_at_its_own_count():
 def test_a_ratio_is_above_zero():
     costs = pd.DataFrame({"model_id": ["a"], "cost_usd": [1.0]})
     with pytest.raises(ValueError, match="above 0"):
-        tokenizers.corrected(costs, pd.DataFrame({"ratio": [0.0], "low": [0.0], "high": [1.0]}, index=["a"]))
+        tokenizers.corrected(
+            costs, pd.DataFrame({"ratio": [0.0], "low": [0.0], "high": [1.0]}, index=["a"])
+        )
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100))

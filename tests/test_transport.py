@@ -11,19 +11,28 @@ import pytest
 import tierlab as tl
 from tests.frames import CANDIDATES, frames, response, transport
 from tests.servers import KEY, Reply
-from tierlab.examples import Example
-from tierlab.providers import Candidate
+from tierlab.sampling.examples import Example
+from tierlab.sampling.providers import Candidate
 
 QUESTION = [Example("q1", "own", "What is the capital of France?", "exact", "Paris.")]
 every_provider = pytest.mark.parametrize("provider", CANDIDATES)
 both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "google": "GEMINI_API_KEY"}
+VARIABLES = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "google": "GEMINI_API_KEY",
+}
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     for name in list(os.environ):
-        if name.split("_")[0] in ("ANTHROPIC", "OPENAI", "GEMINI", "GOOGLE") or name.lower().endswith("_proxy"):
+        if name.split("_")[0] in (
+            "ANTHROPIC",
+            "OPENAI",
+            "GEMINI",
+            "GOOGLE",
+        ) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for name in VARIABLES.values():
         monkeypatch.setenv(name, KEY)
@@ -35,7 +44,9 @@ def sampled(tmp_path):
 
     def run(provider, address, stream, **options):
         path = {"openai": "/v1", "openai-chat": "/v1", "compatible": "/v1"}.get(provider, "")
-        chosen = Candidate(provider, CANDIDATES[provider].model_id, base_url=address + path, usd_per_mtok=(1, 2))
+        chosen = Candidate(
+            provider, CANDIDATES[provider].model_id, base_url=address + path, usd_per_mtok=(1, 2)
+        )
         samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", budget_usd=1, stream=stream, warm_up=False,
                             attempts=2, deadline_s=20, progress=False, **options)  # fmt: skip
         return samples.iloc[0], samples.attrs["account"]
@@ -124,7 +135,9 @@ def _note(server, reached):
 @both_ways
 def test_a_page_of_html(sampled, raw_server, provider, stream):
     raw_server.answer = lambda request: Reply(
-        ("<!doctype html><title>Please log in</title>",), 200, {"content-type": "text/html; charset=utf-8"}
+        ("<!doctype html><title>Please log in</title>",),
+        200,
+        {"content-type": "text/html; charset=utf-8"},
     )
     row, account = sampled(provider, raw_server.url, stream)
     assert (row["status"], row["attempts"]) == ("wrong_address", 1)
@@ -140,12 +153,16 @@ def test_a_reply_of_20_mib_is_not_read_to_its_end(sampled, raw_server, provider,
     head = "data: " if stream else '"'
     raw_server.answer = lambda request: Reply((head, *[piece] * 20), 200, kind)
     row, account = sampled(provider, raw_server.url, stream)
-    assert (row["status"], row["attempts"]) == ("malformed", 1) and "more than 16 MiB" in row["error"]
+    assert (row["status"], row["attempts"]) == ("malformed", 1) and "more than 16 MiB" in row[
+        "error"
+    ]
     assert account["in_doubt"] == 1  # a model may have written it
 
 
 def test_what_a_server_writes_cannot_drive_a_terminal(sampled, raw_server):
-    raw_server.answer = lambda request: Reply.of_json({"error": {"message": "\x1b[2Jgone \x9b31m\u202e", "type": "x"}}, 400)
+    raw_server.answer = lambda request: Reply.of_json(
+        {"error": {"message": "\x1b[2Jgone \x9b31m\u202e", "type": "x"}}, 400
+    )
     row, _ = sampled("compatible", raw_server.url, False)
     assert row["status"] == "bad_request" and row["error"].isprintable() and "gone" in row["error"]
 
@@ -171,16 +188,28 @@ def sent_with(provider, stream, value):
     name = COUNT[provider]
     sent = frames(provider, stream=stream, model=CANDIDATES[provider].model_id)
     marked = [
-        text.replace(f'"{name}": 40', f'"{name}": {value}').replace(f'"{name}": 28', f'"{name}": {value}') for text in sent
+        text.replace(f'"{name}": 40', f'"{name}": {value}').replace(
+            f'"{name}": 28', f'"{name}": {value}'
+        )
+        for text in sent
     ]
     assert marked != sent
     return marked
 
 
 def told(provider, stream, value, store, **more):
-    chosen = Candidate(provider, CANDIDATES[provider].model_id, base_url="http://own.test/v1", usd_per_mtok=(1, 2))
+    chosen = Candidate(
+        provider, CANDIDATES[provider].model_id, base_url="http://own.test/v1", usd_per_mtok=(1, 2)
+    )
     wire = transport(lambda request: response(sent_with(provider, stream, value)))
-    options = {"budget_usd": 1, "stream": stream, "warm_up": False, "attempts": 1, "progress": False, "transport": wire} | more
+    options = {
+        "budget_usd": 1,
+        "stream": stream,
+        "warm_up": False,
+        "attempts": 1,
+        "progress": False,
+        "transport": wire,
+    } | more
     samples = tl.sample(QUESTION, [chosen], store=store, **options)
     return samples.iloc[0], samples.attrs["account"]
 
@@ -215,7 +244,11 @@ def test_a_number_in_a_text_is_that_number_or_in_doubt(provider, stream, tmp_pat
 @every_provider
 def test_a_whole_number_written_as_a_decimal_is_one(provider, tmp_path):
     row, account = told(provider, False, "40.0", tmp_path / "run.sqlite")
-    assert row["status"] == "ok" and account["in_doubt"] == 0 and account["spent_usd"] == row["cost_usd"] > 0
+    assert (
+        row["status"] == "ok"
+        and account["in_doubt"] == 0
+        and account["spent_usd"] == row["cost_usd"] > 0
+    )
 
 
 @every_provider
@@ -228,11 +261,23 @@ def test_a_usage_that_is_no_object_puts_the_cost_in_doubt(provider, stream, usag
         sent = frames(provider, stream=stream)
         return response([_usage_replaced(text, name, usage) for text in sent])
 
-    chosen = Candidate(provider, CANDIDATES[provider].model_id, base_url="http://own.test/v1", usd_per_mtok=(1, 2))
-    options = {"budget_usd": 1, "stream": stream, "warm_up": False, "attempts": 1, "progress": False}
-    samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", transport=transport(answer), **options)
+    chosen = Candidate(
+        provider, CANDIDATES[provider].model_id, base_url="http://own.test/v1", usd_per_mtok=(1, 2)
+    )
+    options = {
+        "budget_usd": 1,
+        "stream": stream,
+        "warm_up": False,
+        "attempts": 1,
+        "progress": False,
+    }
+    samples = tl.sample(
+        QUESTION, [chosen], store=tmp_path / "run.sqlite", transport=transport(answer), **options
+    )
     account = samples.attrs["account"]
-    assert samples["cost_usd"].isna().all() and account["in_doubt"] == 1 and account["spent_usd"] == 0
+    assert (
+        samples["cost_usd"].isna().all() and account["in_doubt"] == 1 and account["spent_usd"] == 0
+    )
 
 
 def _usage_replaced(text, name, value):
@@ -267,7 +312,9 @@ def _usage_replaced(text, name, value):
 )
 def test_another_model_than_asked_for_is_flagged(asked, reported, flagged, tmp_path):
     wire = transport(frames("compatible", model=reported))
-    chosen = Candidate("compatible", asked, base_url="http://own.test/v1", usd_per_mtok=(1, 2), label="mine")
+    chosen = Candidate(
+        "compatible", asked, base_url="http://own.test/v1", usd_per_mtok=(1, 2), label="mine"
+    )
     options = {"budget_usd": 1, "warm_up": False, "progress": False, "transport": wire}
     samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", **options)
     assert ("other_model" in samples["flags"][0].split(";")) == flagged
@@ -280,9 +327,17 @@ def test_a_reply_that_is_compressed_all_the_same_is_refused(tmp_path):
 
     def answer(request):
         seen.append(request.headers["accept-encoding"])
-        return httpx2.Response(200, headers={"content-type": "application/json", "content-encoding": "gzip"}, content=b"")
+        return httpx2.Response(
+            200,
+            headers={"content-type": "application/json", "content-encoding": "gzip"},
+            content=b"",
+        )
 
     chosen = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))
     options = {"budget_usd": 1, "warm_up": False, "progress": False, "transport": transport(answer)}
     samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", **options)
-    assert seen == ["identity"] and samples["status"][0] == "malformed" and "compressed" in samples["error"][0]
+    assert (
+        seen == ["identity"]
+        and samples["status"][0] == "malformed"
+        and "compressed" in samples["error"][0]
+    )

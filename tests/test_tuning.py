@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from tierlab import tuning
-from tierlab.tuning import Distillation
+from tierlab.reasoning import distillation
+from tierlab.reasoning.distillation import Distillation
 
 # 1,000 labels at a cent, ten hours at 50 USD, 90 USD of training: 600 USD; a cent against a fifth of one: 0.008 saved.
 PLAN = Distillation(
@@ -42,56 +42,67 @@ plans = st.builds(
 
 
 def test_fixed_cost_saving_and_the_requests_that_repay_it():
-    assert tuning.fixed_usd(PLAN) == pytest.approx(600)
-    assert tuning.saving_usd(PLAN) == pytest.approx(0.008)
-    assert tuning.break_even_requests(PLAN) == pytest.approx(75_000)
+    assert distillation.fixed_usd(PLAN) == pytest.approx(600)
+    assert distillation.saving_usd(PLAN) == pytest.approx(0.008)
+    assert distillation.break_even_requests(PLAN) == pytest.approx(75_000)
 
 
 def test_the_articles_pair_repays_five_thousand_dollars():
     """Opus 4.8 to Haiku 4.5 at 500 and 300 tokens: 0.010 to 0.002 USD, so 5,000 / 0.008 requests."""
     plan = replace(PLAN, labels=0, curation_hours=0, training_usd=5_000)
-    assert tuning.break_even_requests(plan) == pytest.approx(625_000)
+    assert distillation.break_even_requests(plan) == pytest.approx(625_000)
 
 
 def test_errors_are_paid_for():
     """Three points more errors at ten cents each take 0.003 of the 0.008; at 30 cents they take more than all of it."""
     worse = replace(PLAN, teacher_error=0.02, student_error=0.05, error_cost_usd=0.10)
-    assert tuning.saving_usd(worse) == pytest.approx(0.005)
-    assert tuning.break_even_requests(worse) == pytest.approx(120_000)
-    assert tuning.break_even_requests(replace(worse, error_cost_usd=0.30)) == np.inf
+    assert distillation.saving_usd(worse) == pytest.approx(0.005)
+    assert distillation.break_even_requests(worse) == pytest.approx(120_000)
+    assert distillation.break_even_requests(replace(worse, error_cost_usd=0.30)) == np.inf
 
 
 def test_each_training_has_to_be_repaid_in_its_period():
     """Drift of a point a month for six months: three points on average at ten cents, 0.005 left; half of 600 USD again."""
     plan = replace(PLAN, drift=0.01, error_cost_usd=0.10, relabel_months=6, relabel_share=0.5)
-    assert tuning.requests_per_period(plan) == pytest.approx(300 / 0.005)
-    assert tuning.requests_per_period(replace(plan, error_cost_usd=0.30)) == np.inf
-    assert np.isnan(tuning.requests_per_period(PLAN))
+    assert distillation.requests_per_period(plan) == pytest.approx(300 / 0.005)
+    assert distillation.requests_per_period(replace(plan, error_cost_usd=0.30)) == np.inf
+    assert np.isnan(distillation.requests_per_period(PLAN))
 
 
 def test_an_error_that_has_reached_one_grows_no_more():
     """0.5 and a tenth a month: 1 after five of ten months, so 0.75 on average and then 1: 0.875, at a cent each."""
-    plan = replace(PLAN, student_error=0.5, drift=0.1, teacher_error=0.5, error_cost_usd=0.01, relabel_months=10)
+    plan = replace(
+        PLAN,
+        student_error=0.5,
+        drift=0.1,
+        teacher_error=0.5,
+        error_cost_usd=0.01,
+        relabel_months=10,
+    )
     months = (np.arange(100_000) + 0.5) / 10_000
-    assert tuning.saving_usd(plan, months).mean() == pytest.approx(0.008 - 0.375 * 0.01, rel=1e-6)
-    assert tuning.requests_per_period(plan) == pytest.approx(600 / (0.008 - 0.375 * 0.01))
+    assert distillation.saving_usd(plan, months).mean() == pytest.approx(
+        0.008 - 0.375 * 0.01, rel=1e-6
+    )
+    assert distillation.requests_per_period(plan) == pytest.approx(600 / (0.008 - 0.375 * 0.01))
 
 
 @given(plans)
 def test_at_the_break_even_both_have_cost_the_same(plan):
-    requests = tuning.break_even_requests(plan)
+    requests = distillation.break_even_requests(plan)
     teacher = plan.teacher_usd + plan.teacher_error * plan.error_cost_usd
     student = plan.student_usd + plan.student_error * plan.error_cost_usd
     if np.isfinite(requests):
-        assert tuning.fixed_usd(plan) + requests * student == pytest.approx(requests * teacher)
+        assert distillation.fixed_usd(plan) + requests * student == pytest.approx(
+            requests * teacher
+        )
     else:
         assert student >= teacher
 
 
 @given(plans)
 def test_the_date_is_the_first_day_from_which_the_balance_holds(plan):
-    days = tuning.break_even(plan, start="2026-12-01", months=24).loc["days", "value"]
-    balance = tuning.cumulative_cost(plan, months=24)["balance_usd"].to_numpy()
+    days = distillation.break_even(plan, start="2026-12-01", months=24).loc["days", "value"]
+    balance = distillation.cumulative_cost(plan, months=24)["balance_usd"].to_numpy()
     if np.isfinite(days):
         assert (balance[int(days) :] >= 0).all() and (days == 0 or balance[int(days) - 1] < 0)
     else:
@@ -100,84 +111,113 @@ def test_the_date_is_the_first_day_from_which_the_balance_holds(plan):
 
 def test_break_even_date_at_a_daily_volume():
     """75,000 requests at 1,000 a day: the 75th day, counted from 1 December, is 13 February."""
-    table = tuning.break_even(PLAN, start="2026-12-01")
+    table = distillation.break_even(PLAN, start="2026-12-01")
     assert table.loc["days"].tolist() == [75, 75, 75]
     assert table.loc["on", "value"] == pd.Timestamp("2027-02-13")
 
 
 def test_growth_brings_the_date_nearer_and_shrinking_traffic_may_never_repay():
     """Volume that halves each month: 1,000 x (1 + r + r^2 + ...) with r = 0.5 ** (12 / 365.25) is 44,414 requests in all."""
-    assert tuning.break_even(replace(PLAN, monthly_growth=0.2), start="2026-12-01").loc["days", "value"] < 75
-    never = tuning.break_even(replace(PLAN, monthly_growth=-0.5), start="2026-12-01")
+    assert (
+        distillation.break_even(replace(PLAN, monthly_growth=0.2), start="2026-12-01").loc[
+            "days", "value"
+        ]
+        < 75
+    )
+    never = distillation.break_even(replace(PLAN, monthly_growth=-0.5), start="2026-12-01")
     assert never.loc["days", "value"] == np.inf and pd.isna(never.loc["on", "value"])
-    sold = tuning.cumulative_cost(replace(PLAN, monthly_growth=-0.5), months=60)["teacher_usd"].iloc[-1] / 0.010
+    sold = (
+        distillation.cumulative_cost(replace(PLAN, monthly_growth=-0.5), months=60)[
+            "teacher_usd"
+        ].iloc[-1]
+        / 0.010
+    )
     assert sold == pytest.approx(1_000 / (1 - 0.5 ** (12 / 365.25)), rel=1e-6)
 
 
 def test_growth_compounds_to_the_factor_of_its_month():
-    daily = tuning.cumulative_cost(replace(PLAN, monthly_growth=0.1), months=24)["teacher_usd"].diff()
+    daily = distillation.cumulative_cost(replace(PLAN, monthly_growth=0.1), months=24)[
+        "teacher_usd"
+    ].diff()
     assert daily[366] / daily[1] == pytest.approx(1.1 ** (365 * 12 / 365.25))
 
 
 def test_a_second_training_is_paid_and_sets_the_error_back():
     """Every second month: 60.875 days, so the 62nd day pays another 600 USD and has no drift again."""
     plan = replace(PLAN, drift=0.01, error_cost_usd=0.10, relabel_months=2)
-    daily = tuning.cumulative_cost(plan, months=3)["student_usd"].diff()
+    daily = distillation.cumulative_cost(plan, months=3)["student_usd"].diff()
     a_day = 1_000 * 0.002
     assert daily[1] == pytest.approx(a_day)
     assert daily[61] == pytest.approx(a_day + 1_000 * 0.10 * 0.01 * 60 * 12 / 365.25)
     assert daily[62] == pytest.approx(600 + a_day + 1_000 * 0.10 * 0.01 * (61 * 12 / 365.25 - 2))
-    half = tuning.cumulative_cost(replace(plan, relabel_share=0.5), months=3)["student_usd"].diff()
+    half = distillation.cumulative_cost(replace(plan, relabel_share=0.5), months=3)[
+        "student_usd"
+    ].diff()
     assert daily[62] - half[62] == pytest.approx(300)
 
 
 def test_a_later_training_can_put_the_date_off():
     """600 repaid after 75 days, but a training in the third month takes the balance below zero again."""
-    assert tuning.break_even(replace(PLAN, relabel_months=3), start="2026-12-01").loc["days", "value"] > 92
+    assert (
+        distillation.break_even(replace(PLAN, relabel_months=3), start="2026-12-01").loc[
+            "days", "value"
+        ]
+        > 92
+    )
 
 
 def test_ranges_span_all_corners():
     """10 to 20 hours at 50 USD: 600 to 1,100 USD; 0.006 to 0.008 saved."""
     plan = replace(PLAN, curation_hours=(10, 20), student_usd=(0.002, 0.004))
-    table = tuning.break_even(plan, start="2026-12-01")
+    table = distillation.break_even(plan, start="2026-12-01")
     assert table.loc["fixed_usd"].tolist() == pytest.approx([850, 600, 1_100])
-    assert table.loc["requests"].tolist() == pytest.approx([850 / 0.007, 600 / 0.008, 1_100 / 0.006])
+    assert table.loc["requests"].tolist() == pytest.approx(
+        [850 / 0.007, 600 / 0.008, 1_100 / 0.006]
+    )
     assert table.loc["on", "low"] < table.loc["on", "value"] < table.loc["on", "high"]
 
 
 @given(plans, st.floats(1, 2))
 def test_a_band_holds_its_middle_and_more_saves_more(plan, factor):
-    wide = replace(plan, labels=(plan.labels, plan.labels * factor), student_usd=(plan.student_usd, plan.student_usd * factor))
-    table = tuning.cumulative_cost(wide, months=6)
+    wide = replace(
+        plan,
+        labels=(plan.labels, plan.labels * factor),
+        student_usd=(plan.student_usd, plan.student_usd * factor),
+    )
+    table = distillation.cumulative_cost(wide, months=6)
     for name in ("teacher_usd", "student_usd", "balance_usd"):
         room = 1e-6 * (1 + table[name].abs())
-        assert (table[f"{name}_low"] <= table[name] + room).all() and (table[name] <= table[f"{name}_high"] + room).all()
+        assert (table[f"{name}_low"] <= table[name] + room).all() and (
+            table[name] <= table[f"{name}_high"] + room
+        ).all()
 
 
 class TestRelabelling:
     def test_square_root_formula(self):
         """sqrt(2 x 1,800 / (300,000 x 0.002 x 0.10)) = sqrt(60)."""
-        assert tuning.best_relabel_months(1_800, 300_000, 0.002, 0.10) == pytest.approx(60**0.5)
-        assert tuning.best_relabel_months(1_800, 300_000, 0.0, 0.10) == np.inf
+        assert distillation.best_relabel_months(1_800, 300_000, 0.002, 0.10) == pytest.approx(
+            60**0.5
+        )
+        assert distillation.best_relabel_months(1_800, 300_000, 0.0, 0.10) == np.inf
 
     @given(st.floats(10, 1e5), st.floats(1e3, 1e7), st.floats(1e-4, 0.05), st.floats(0.01, 10))
     def test_no_other_interval_costs_less(self, relabel, requests, drift, error_cost):
-        best = tuning.best_relabel_months(relabel, requests, drift, error_cost)
-        cost = lambda log: relabel / np.exp(log) + requests * drift * error_cost * np.exp(log) / 2  # noqa: E731 - two terms
+        best = distillation.best_relabel_months(relabel, requests, drift, error_cost)
+        cost = lambda log: relabel / np.exp(log) + requests * drift * error_cost * np.exp(log) / 2  # noqa: E731
         found = minimize_scalar(cost, bounds=(np.log(best) - 3, np.log(best) + 3), method="bounded")
         assert cost(np.log(best)) <= found.fun * (1 + 1e-9)
 
 
 @given(st.floats(0.01, 1000), st.floats(0.01, 1000))
 def test_break_even_accuracy_pays_for_its_errors(saved, lost):
-    share = tuning.break_even_accuracy(saved, lost)
+    share = distillation.break_even_accuracy(saved, lost)
     assert share * saved == pytest.approx((1 - share) * lost)
 
 
 def test_openais_example_of_a_news_classifier():
     """50 USD saved, 300 USD lost: 300 / 350. The guide says 85.8%, which it is not."""
-    assert tuning.break_even_accuracy(50, 300) == pytest.approx(300 / 350)
-    assert round(tuning.break_even_accuracy(50, 300), 3) == 0.857
+    assert distillation.break_even_accuracy(50, 300) == pytest.approx(300 / 350)
+    assert round(distillation.break_even_accuracy(50, 300), 3) == 0.857
 
 
 @pytest.mark.parametrize(
@@ -199,12 +239,17 @@ def test_what_cannot_be_is_refused(wrong, says):
 class TestWhoOffers:
     @staticmethod
     def offered(as_of, provider, platform):
-        table = tuning.who_offers(as_of)
-        return table[(table["provider"] == provider) & table["platform"].str.startswith(platform)].iloc[-1]
+        table = distillation.who_offers(as_of)
+        return table[
+            (table["provider"] == provider) & table["platform"].str.startswith(platform)
+        ].iloc[-1]
 
     def test_every_row_has_a_source_and_the_day_it_was_read(self):
-        table = tuning.who_offers("2026-11-24")
-        assert table["source"].str.contains(r"\w\.\w+/").all() or table["source"].str.contains("docs").all()
+        table = distillation.who_offers("2026-11-24")
+        assert (
+            table["source"].str.contains(r"\w\.\w+/").all()
+            or table["source"].str.contains("docs").all()
+        )
         assert pd.to_datetime(table["checked_on"]).notna().all()
         assert set(table["offered"]) == {"yes", "ending", "no"}
 
@@ -213,7 +258,9 @@ class TestWhoOffers:
         assert self.offered("2026-05-06", "openai", "OpenAI")["offered"] == "yes"
         assert pd.isna(self.offered("2026-05-06", "openai", "OpenAI")["ends_on"])
         june = self.offered("2026-06-12", "openai", "OpenAI")
-        assert june["offered"] == "ending" and june["closed_to_new_on"] == pd.Timestamp("2026-05-07")
+        assert june["offered"] == "ending" and june["closed_to_new_on"] == pd.Timestamp(
+            "2026-05-07"
+        )
         assert self.offered("2027-01-05", "openai", "OpenAI")["offered"] == "ending"
         assert self.offered("2027-01-06", "openai", "OpenAI")["offered"] == "no"
 
@@ -225,10 +272,14 @@ class TestWhoOffers:
 
     def test_a_model_can_be_tuned_only_as_long_as_its_base_is_there(self):
         def nano(as_of):
-            table = tuning.who_offers(as_of)
+            table = distillation.who_offers(as_of)
             return table.loc[table["models"].str.contains("nano"), "offered"].tolist()
 
-        assert nano("2026-05-06") == ["yes"] and nano("2026-10-22") == ["ending"] and nano("2026-10-23") == ["no"]
+        assert (
+            nano("2026-05-06") == ["yes"]
+            and nano("2026-10-22") == ["ending"]
+            and nano("2026-10-23") == ["no"]
+        )
 
     def test_an_offer_that_is_over_was_one_before(self):
         assert self.offered("2025-09-14", "cohere", "Cohere")["offered"] == "yes"

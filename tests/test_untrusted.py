@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.__main__ import main
+from tierlab.cli import main
 
 STEERING = "\x1b[31mred\x07\x9b2J\u202e"
 HOSTILE = [
@@ -43,14 +43,20 @@ def bomb(levels=9):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (f"---\nkind: tierlab decision record, version 1\n{bomb()}\n---\n", "anchors and aliases (&a0, *a0) are not read"),
+        (
+            f"---\nkind: tierlab decision record, version 1\n{bomb()}\n---\n",
+            "anchors and aliases (&a0, *a0) are not read",
+        ),
         (f"---\n{'[' * 900_000}\n---\n", "line 1: more than 50 levels"),
         (f"---\ntitle: {'x' * 2**20}\n---\n", "above the limit of 1 MiB"),
         (
             f"---\nkind: tierlab decision record, version 1\ntitle: [{'1, ' * 5_000}1]\n---\n",
             "title = [1, 1, 1, 1, 1, 1, ...]",
         ),
-        (f"---\nkind: tierlab decision record, version 1\n{'z' * 900}: 1\n---\n", "unknown field 'zzz"),
+        (
+            f"---\nkind: tierlab decision record, version 1\n{'z' * 900}: 1\n---\n",
+            "unknown field 'zzz",
+        ),
     ],
     ids=["aliases", "depth", "size", "long value", "long name"],
 )
@@ -81,14 +87,33 @@ def test_a_hostile_file_of_parameters_is_refused_in_a_line(tmp_path, capsys, tex
 
 
 def test_a_long_parameter_of_the_command_line_is_cut(tmp_path, capsys):
-    assert main(["run", "01_pricing", "-p", "requests_per_day", "9" * 5000 + "x", "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(
+            [
+                "run",
+                "01_pricing",
+                "-p",
+                "requests_per_day",
+                "9" * 5000 + "x",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 2
+    )
     assert len(capsys.readouterr().err) < 1500
 
 
 def test_samples_are_guarded_on_the_way_out_and_exact_on_the_way_back(tmp_path, capsys):
     """A replay of hostile answers: no cell of samples.csv is a formula, and load_samples gives the answers as they were."""
     examples = [
-        {"example_id": f"e{n}", "task": "own", "prompt": f"={n}", "scorer": "exact", "reference": "x"}
+        {
+            "example_id": f"e{n}",
+            "task": "own",
+            "prompt": f"={n}",
+            "scorer": "exact",
+            "reference": "x",
+        }
         for n in range(len(HOSTILE))
     ]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, examples)))
@@ -103,19 +128,34 @@ def test_samples_are_guarded_on_the_way_out_and_exact_on_the_way_back(tmp_path, 
         tool_calls="[]",
     )
     recorded.to_parquet(tmp_path / "recorded.parquet")
-    arguments = ["sample", str(tmp_path / "mine.jsonl"), "--candidate", f"replay:=m,path={tmp_path / 'recorded.parquet'}"]
-    assert main([*arguments, "--budget-usd", "0", "--store", str(tmp_path / "s.sqlite"), "--yes"]) == 0
+    arguments = [
+        "sample",
+        str(tmp_path / "mine.jsonl"),
+        "--candidate",
+        f"replay:=m,path={tmp_path / 'recorded.parquet'}",
+    ]
+    assert (
+        main([*arguments, "--budget-usd", "0", "--store", str(tmp_path / "s.sqlite"), "--yes"]) == 0
+    )
     with (tmp_path / "samples.csv").open(newline="", encoding="utf-8") as file:
         cells = [cell for row in csv.reader(file) for cell in row]
     formulas = [
-        c for c in cells if c.lstrip().startswith(("=", "+", "@")) or (c[:1] in "\t\r" and c) or (c[:1] == "-" and c != "-3.5")
+        c
+        for c in cells
+        if c.lstrip().startswith(("=", "+", "@"))
+        or (c[:1] in "\t\r" and c)
+        or (c[:1] == "-" and c != "-3.5")
     ]
     assert formulas == [] and "'=cmd|' /C calc'!A0" in cells
     back = tl.load_samples(tmp_path / "samples.csv").set_index("prompt_id")
     stored = tl.load_samples(tmp_path / "s.sqlite").set_index("prompt_id")
     assert back["answer"].tolist() == stored["answer"].tolist()
-    assert [text.replace("\r\n", "\n") for text in stored["answer"]] == [text.replace("\r\n", "\n") for text in HOSTILE]
-    assert set(back["model_id"]) == {"=m"} and back["prompt"].tolist() == [f"={n}" for n in range(len(HOSTILE))]
+    assert [text.replace("\r\n", "\n") for text in stored["answer"]] == [
+        text.replace("\r\n", "\n") for text in HOSTILE
+    ]
+    assert set(back["model_id"]) == {"=m"} and back["prompt"].tolist() == [
+        f"={n}" for n in range(len(HOSTILE))
+    ]
     capsys.readouterr()
 
 
@@ -132,14 +172,17 @@ def test_the_tables_of_route_are_guarded(tmp_path, capsys):
     assert main(["route", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out")]) == 0
     for name in ("curve.csv", "policies.csv"):
         with (tmp_path / "out" / name).open(newline="") as file:
-            assert not [cell for row in csv.reader(file) for cell in row if cell.startswith(("=", "+", "@"))]
+            assert not [
+                cell for row in csv.reader(file) for cell in row if cell.startswith(("=", "+", "@"))
+            ]
     capsys.readouterr()
 
 
 def test_names_in_a_log_steer_no_terminal(tmp_path):
     head = "at,model_id,uncached_input_tokens,output_tokens,team"
     (tmp_path / "log.csv").write_text(
-        f"{head}\n2026-11-01,{STEERING}model,1,1,{STEERING}\n2026-11-01,m,x{STEERING},1,t\n", "utf-8"
+        f"{head}\n2026-11-01,{STEERING}model,1,1,{STEERING}\n2026-11-01,m,x{STEERING},1,t\n",
+        "utf-8",
     )
     usage = tl.read_usage(tmp_path / "log.csv")
     (tmp_path / "other.csv").write_text(f"{STEERING},{'b' * 9000}\n1,2\n", "utf-8")
@@ -179,12 +222,31 @@ def asked(tmp_path, status, reply, coding=None):
     thread.start()
     try:
         (tmp_path / "mine.jsonl").write_text(
-            json.dumps({"example_id": "e", "task": "own", "prompt": "p", "scorer": "exact", "reference": "x"})
+            json.dumps(
+                {
+                    "example_id": "e",
+                    "task": "own",
+                    "prompt": "p",
+                    "scorer": "exact",
+                    "reference": "x",
+                }
+            )
         )
         address = f"http://127.0.0.1:{server.server_address[1]}/v1"
         chosen = f"compatible:m,base_url={address},usd_per_mtok=0/0"
-        arguments = ["sample", str(tmp_path / "mine.jsonl"), "--candidate", chosen, "--budget-usd", "0", "--yes"]
-        assert main([*arguments, "--deadline", "30", "--store", str(tmp_path / "s.sqlite")]) in (0, 2)
+        arguments = [
+            "sample",
+            str(tmp_path / "mine.jsonl"),
+            "--candidate",
+            chosen,
+            "--budget-usd",
+            "0",
+            "--yes",
+        ]
+        assert main([*arguments, "--deadline", "30", "--store", str(tmp_path / "s.sqlite")]) in (
+            0,
+            2,
+        )
     finally:
         server.shutdown()
         server.server_close()
@@ -192,7 +254,11 @@ def asked(tmp_path, status, reply, coding=None):
     return tl.load_samples(tmp_path / "s.sqlite")
 
 
-LARGE = b'{"choices": [{"message": {"content": "' + b"x" * (17 * 2**20) + b'"}, "finish_reason": "stop"}]}'
+LARGE = (
+    b'{"choices": [{"message": {"content": "'
+    + b"x" * (17 * 2**20)
+    + b'"}, "finish_reason": "stop"}]}'
+)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +273,11 @@ LARGE = b'{"choices": [{"message": {"content": "' + b"x" * (17 * 2**20) + b'"}, 
 )
 def test_a_reply_above_the_limit_is_refused(tmp_path, capsys, reply, coding, says):
     sample = asked(tmp_path, 200, reply, coding).iloc[0]
-    assert re.search(says, sample["error"]) and sample["attempts"] == 1 and sample["status"] == "malformed"
+    assert (
+        re.search(says, sample["error"])
+        and sample["attempts"] == 1
+        and sample["status"] == "malformed"
+    )
     assert sample["error"] in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.buckets import TOKEN_COLUMNS
+from tierlab.core.tables import TOKEN_COLUMNS
 
 SAMPLES = Path(__file__).parent / "data" / "usage"
 
@@ -33,13 +33,25 @@ TOKENS = {
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     # input includes the cache: (4M - 1M) + (1M - 0.3M); 1M + 0.3M; 0.9M + 0.5M
-    "openai_usage_completions.json": ("openai_usage", (2, 2, 0, 0), (3_700_000, 1_300_000, 0, 0, 1_400_000)),
+    "openai_usage_completions.json": (
+        "openai_usage",
+        (2, 2, 0, 0),
+        (3_700_000, 1_300_000, 0, 0, 1_400_000),
+    ),
     # the same, and a blank row for an idle day
-    "openai_dashboard_completions_usage.csv": ("openai_dashboard_usage", (3, 2, 1, 0), (3_700_000, 1_300_000, 0, 0, 1_400_000)),
+    "openai_dashboard_completions_usage.csv": (
+        "openai_dashboard_usage",
+        (3, 2, 1, 0),
+        (3_700_000, 1_300_000, 0, 0, 1_400_000),
+    ),
     # (1000 - 800) + 400; 800; output = candidates + thoughts = (50 + 150) + 90
     "gemini_usage_metadata.jsonl": ("gemini", (2, 2, 0, 0), (600, 800, 0, 0, 290)),
     # 5M + 0.9M; 0.6M; 1.2M + 0.45M; the grounding row has no tokens and its money is in EUR
-    "gcp_billing_export.jsonl": ("gcp_billing", (6, 5, 1, 0), (5_900_000, 600_000, 0, 0, 1_650_000)),
+    "gcp_billing_export.jsonl": (
+        "gcp_billing",
+        (6, 5, 1, 0),
+        (5_900_000, 600_000, 0, 0, 1_650_000),
+    ),
     # prompt includes read and write: (1200 - 900 - 200) + 0 + 700; 900; 200; 50 + 100
     "litellm_spendlogs.jsonl": ("litellm", (3, 3, 0, 0), (800, 900, 200, 0, 150)),
     # disjoint keys: 200; 800; output 40 + 60 reasoning; the SPAN is the parent
@@ -74,7 +86,10 @@ MONEY = {
 
 
 def counted(usage, row=0):
-    return tuple(int(usage.account.files.loc[row, name]) for name in ("rows_read", "kept", "set_aside", "duplicates"))
+    return tuple(
+        int(usage.account.files.loc[row, name])
+        for name in ("rows_read", "kept", "set_aside", "duplicates")
+    )
 
 
 def summed(usage):
@@ -95,7 +110,9 @@ def balanced(usage):
     files = usage.account.files
     assert (files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]).all()
     assert files["kept"].sum() == len(usage.requests) + len(usage.billed)
-    assert len(usage.quarantine) == files["set_aside"].sum() == usage.account.set_aside["rows"].sum()
+    assert (
+        len(usage.quarantine) == files["set_aside"].sum() == usage.account.set_aside["rows"].sum()
+    )
 
 
 @pytest.mark.parametrize("name", TOKENS)
@@ -107,7 +124,10 @@ def test_sample_of_tokens(name):
     assert summed(usage) == tokens
     balanced(usage)
     totals = usage.account.totals.query("what == 'tokens'")
-    assert totals["theirs"].tolist() == totals["ours"].tolist() == [sum(tokens)] or form == "claude_code"
+    assert (
+        totals["theirs"].tolist() == totals["ours"].tolist() == [sum(tokens)]
+        or form == "claude_code"
+    )
 
 
 @pytest.mark.parametrize("name", MONEY)
@@ -118,7 +138,9 @@ def test_sample_of_money(name):
     assert counted(usage) == rows
     assert usage.billed["usd"].sum() == pytest.approx(dollars, abs=1e-9)
     assert usage.requests.empty
-    assert usage.account.totals[["what", "ours"]].values.tolist() == [["USD", pytest.approx(dollars, abs=1e-9)]]
+    assert usage.account.totals[["what", "ours"]].values.tolist() == [
+        ["USD", pytest.approx(dollars, abs=1e-9)]
+    ]
     balanced(usage)
 
 
@@ -132,9 +154,29 @@ def test_every_sample_is_tested():
         ("litellm_spendlogs.jsonl", 0.00069 + 0.0065),
         ("langfuse_observations.jsonl", 0.0044),
         ("helicone_requests.jsonl", 0.00069),
-        ("openrouter_activity.csv", 0.0044 + 0.000225),  # the second is on a key of one's own, beside cost_total
+        (
+            "openrouter_activity.csv",
+            0.0044 + 0.000225,
+        ),  # the second is on a key of one's own, beside cost_total
         ("openrouter_activity_daily.csv", 0.0044),
-        ("focus_ai.csv", 4.2 + 0.9 + 0.75 + 6.75 + 5.5 + 1.25 + 1.875 + 1 + 20.5 + 0.45 + 0.075 + 0.54 + 3.5 + 0.15 + 15),
+        (
+            "focus_ai.csv",
+            4.2
+            + 0.9
+            + 0.75
+            + 6.75
+            + 5.5
+            + 1.25
+            + 1.875
+            + 1
+            + 20.5
+            + 0.45
+            + 0.075
+            + 0.54
+            + 3.5
+            + 0.15
+            + 15,
+        ),
     ],
 )
 def test_money_beside_tokens_stays_with_them(name, dollars):
@@ -160,7 +202,10 @@ def test_models_have_one_name(name, models):
 
 def test_samples_priced_from_tokens_come_to_what_was_billed(maintained):
     """List prices of the sample's models, on the sample's day, times its tokens: the source's own dollars."""
-    for name, dollars in (("focus_ai.csv", 42.725), ("anthropic_usage_report_messages.json", 42.725)):
+    for name, dollars in (
+        ("focus_ai.csv", 42.725),
+        ("anthropic_usage_report_messages.json", 42.725),
+    ):
         requests = tl.read_usage(SAMPLES / name).requests
         anthropic = requests[requests["model_id"].str.startswith("claude")]
         priced = tl.price(anthropic, maintained, price_on="at")
@@ -172,25 +217,42 @@ def test_all_samples_at_once_count_each_usage_once():
     balanced(usage)
     reports = usage.requests[usage.requests["aggregate"]]
     # of three Anthropic reports and FOCUS one counts, of two OpenAI ones and FOCUS one
-    assert int(reports.loc[reports["model_id"] == "claude-opus-4-8", "output_tokens"].sum()) == 820_000
+    assert (
+        int(reports.loc[reports["model_id"] == "claude-opus-4-8", "output_tokens"].sum()) == 820_000
+    )
     assert int(reports.loc[reports["model_id"] == "gpt-4o-mini", "output_tokens"].sum()) == 900_000
-    assert usage.billed.groupby("provider")["usd"].sum().round(6).to_dict() == {"anthropic": 40.58875, "openai": 19.725}
+    assert usage.billed.groupby("provider")["usd"].sum().round(6).to_dict() == {
+        "anthropic": 40.58875,
+        "openai": 19.725,
+    }
     both = usage.account.overlaps.query("dropped == ''")
     assert set(both["provider"]) == {"anthropic", "openai", "google", "openrouter"}
     assert "single requests AND reports" in repr(usage)
 
 
 def test_requests_are_missing_where_a_report_does_not_count_them():
-    usage = tl.read_usage([SAMPLES / "anthropic_usage_report_messages.json", SAMPLES / "litellm_spendlogs.jsonl"])
+    usage = tl.read_usage(
+        [SAMPLES / "anthropic_usage_report_messages.json", SAMPLES / "litellm_spendlogs.jsonl"]
+    )
     counts = usage.requests.groupby("aggregate")["requests"]
     assert usage.requests["requests"].dtype == "Int64"
     assert counts.count().to_dict() == {False: 3, True: 0}
-    assert tl.read_usage(SAMPLES / "openai_usage_completions.json").requests["requests"].tolist() == [7000, 900]
+    assert tl.read_usage(SAMPLES / "openai_usage_completions.json").requests[
+        "requests"
+    ].tolist() == [7000, 900]
 
 
 def report(result, *, start="2026-09-01T00:00:00Z", end="2026-09-02T00:00:00Z"):
-    whole = {"model": "claude-opus-4-8", "uncached_input_tokens": 10, "cache_read_input_tokens": 0, "output_tokens": 1}
-    return {"data": [{"starting_at": start, "ending_at": end, "results": [whole | result]}], "has_more": False}
+    whole = {
+        "model": "claude-opus-4-8",
+        "uncached_input_tokens": 10,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 1,
+    }
+    return {
+        "data": [{"starting_at": start, "ending_at": end, "results": [whole | result]}],
+        "has_more": False,
+    }
 
 
 def test_anthropic_report_tier_band_and_region(tmp_path):
@@ -204,13 +266,27 @@ def test_anthropic_report_tier_band_and_region(tmp_path):
     assert requests["context_above"].tolist() == [200_000, 0, pd.NA]
     assert requests["region"].fillna("").tolist() == ["us", "global", ""]
     assumed = usage.account.files.loc[0, "assumed"]
-    assert "service_tier 'priority'" in assumed and "speed 'fast'" in assumed and "taken as no batch (1 rows)" in assumed
+    assert (
+        "service_tier 'priority'" in assumed
+        and "speed 'fast'" in assumed
+        and "taken as no batch (1 rows)" in assumed
+    )
 
 
 def test_anthropic_rows_of_overlapping_groups_are_set_aside(tmp_path):
     row = {"starting_at": "2026-09-01T00:00:00Z", "ending_at": "2026-09-02T00:00:00Z"}
     group = {"model": "claude-opus-4-8", "rbac_group_id": "g1"}
-    usage = read_json(tmp_path, [{"data": [row | {"group": group, "usage": {"uncached_input_tokens": 5, "output_tokens": 2}}]}])
+    usage = read_json(
+        tmp_path,
+        [
+            {
+                "data": [
+                    row
+                    | {"group": group, "usage": {"uncached_input_tokens": 5, "output_tokens": 2}}
+                ]
+            }
+        ],
+    )
     assert counted(usage) == (1, 0, 1, 0)
     assert "rbac_group_id" in usage.quarantine["reason"].item()
 
@@ -218,12 +294,17 @@ def test_anthropic_rows_of_overlapping_groups_are_set_aside(tmp_path):
 def test_anthropic_row_without_a_model_is_set_aside_not_priced_at_nothing(tmp_path):
     usage = read_json(tmp_path, [report({"model": None})])
     assert (counted(usage), usage.quarantine["reason"].item()) == ((1, 0, 1, 0), "no model")
-    assert usage.account.totals["difference"].tolist() == [11.0]  # 10 in and 1 out are in the source and not in ours
+    assert usage.account.totals["difference"].tolist() == [
+        11.0
+    ]  # 10 in and 1 out are in the source and not in ours
 
 
 def test_a_page_with_more_after_it_says_so(tmp_path):
     page = report({}) | {"has_more": True}
-    assert "more: are they here too? (1 rows)" in read_json(tmp_path, [page]).account.files.loc[0, "assumed"]
+    assert (
+        "more: are they here too? (1 rows)"
+        in read_json(tmp_path, [page]).account.files.loc[0, "assumed"]
+    )
     assert "more" not in read_json(tmp_path, [report({})]).account.files.loc[0, "assumed"]
 
 
@@ -245,7 +326,10 @@ def test_a_report_fetched_again_later_replaces_the_half_filled_one(tmp_path):
 def test_the_same_day_under_two_groupings_counts_once(tmp_path):
     by_model = report({"output_tokens": 7, "uncached_input_tokens": 20})
     (tmp_path / "model.json").write_text(json.dumps(by_model))
-    rows = [{"workspace_id": w, "output_tokens": o, "uncached_input_tokens": 10} for w, o in (("w1", 3), ("w2", 4))]
+    rows = [
+        {"workspace_id": w, "output_tokens": o, "uncached_input_tokens": 10}
+        for w, o in (("w1", 3), ("w2", 4))
+    ]
     parts = [report(row)["data"][0]["results"][0] for row in rows]
     by_model["data"][0]["results"] = parts
     (tmp_path / "workspace.json").write_text(json.dumps(by_model))
@@ -258,49 +342,92 @@ def test_the_same_day_under_two_groupings_counts_once(tmp_path):
 def test_all_results_of_an_openai_bucket_count(tmp_path):
     bucket = json.loads((SAMPLES / "openai_usage_completions.json").read_text())
     results = bucket["data"][0]["results"]
-    results.append(results[0] | {"batch": True, "input_tokens": 50, "input_cached_tokens": 20, "output_tokens": 5})
-    results.append(results[1] | {"input_cache_write_tokens": 100})  # the same dimensions, other counts
+    results.append(
+        results[0]
+        | {"batch": True, "input_tokens": 50, "input_cached_tokens": 20, "output_tokens": 5}
+    )
+    results.append(
+        results[1] | {"input_cache_write_tokens": 100}
+    )  # the same dimensions, other counts
     usage = read_json(tmp_path, [bucket])
     assert len(usage.requests) == 4
     assert usage.requests["batch"].tolist() == [False, False, True, False]
-    assert usage.requests.loc[3, list(TOKEN_COLUMNS)].tolist() == [1_000_000 - 300_000 - 100, 300_000, 100, 0, 500_000]
+    assert usage.requests.loc[3, list(TOKEN_COLUMNS)].tolist() == [
+        1_000_000 - 300_000 - 100,
+        300_000,
+        100,
+        0,
+        500_000,
+    ]
 
 
 def test_openai_line_items_name_their_model(tmp_path):
-    lines = ["evals | gpt-4o-mini-2024-07-18, input", "assistants api | file search", "ft-gpt-4o-2024-08-06, input", None]
-    results = [
-        {"amount": {"value": "0.5", "currency": "usd"}, "line_item": line, "project_id": str(i)} for i, line in enumerate(lines)
+    lines = [
+        "evals | gpt-4o-mini-2024-07-18, input",
+        "assistants api | file search",
+        "ft-gpt-4o-2024-08-06, input",
+        None,
     ]
-    usage = read_json(tmp_path, [{"data": [{"start_time": 1788220800, "end_time": 1788307200, "results": results}]}])
-    assert usage.billed["model_id"].fillna("").tolist() == ["gpt-4o-mini", "", "ft-gpt-4o-2024-08-06", ""]
+    results = [
+        {"amount": {"value": "0.5", "currency": "usd"}, "line_item": line, "project_id": str(i)}
+        for i, line in enumerate(lines)
+    ]
+    usage = read_json(
+        tmp_path,
+        [{"data": [{"start_time": 1788220800, "end_time": 1788307200, "results": results}]}],
+    )
+    assert usage.billed["model_id"].fillna("").tolist() == [
+        "gpt-4o-mini",
+        "",
+        "ft-gpt-4o-2024-08-06",
+        "",
+    ]
     assert usage.billed["usd"].sum() == 2.0
 
 
 def test_an_all_idle_openai_export_has_four_columns(tmp_path):
     file = tmp_path / "completions_usage.csv"
-    file.write_text("start_time,end_time,start_time_iso,end_time_iso\n1788134400,1788220800,2026-08-31,2026-09-01\n")
+    file.write_text(
+        "start_time,end_time,start_time_iso,end_time_iso\n1788134400,1788220800,2026-08-31,2026-09-01\n"
+    )
     usage = tl.read_usage(file)
-    assert (usage.account.files.loc[0, "format"], counted(usage)) == ("openai_dashboard_usage", (1, 0, 1, 0))
+    assert (usage.account.files.loc[0, "format"], counted(usage)) == (
+        "openai_dashboard_usage",
+        (1, 0, 1, 0),
+    )
 
 
 def test_no_email_address_is_kept(tmp_path):
     usage = tl.read_usage(SAMPLES)
-    everything = usage.billed.to_csv() + usage.requests.to_csv() + usage.quarantine.to_csv() + usage.account.files.to_csv()
+    everything = (
+        usage.billed.to_csv()
+        + usage.requests.to_csv()
+        + usage.quarantine.to_csv()
+        + usage.account.files.to_csv()
+    )
     assert "@" not in everything
     rows = [
         sample("litellm_spendlogs.jsonl")[0] | {"user": user, "request_id": user}
         for user in ("Jo@example.com", "jo@example.com", "u1")
     ]
     users = read_json(tmp_path, rows).requests["user"].tolist()
-    assert users[0] == users[1] and re.fullmatch(r"user-[0-9a-f]{10}", users[0]) and users[2] == "u1"
+    assert (
+        users[0] == users[1] and re.fullmatch(r"user-[0-9a-f]{10}", users[0]) and users[2] == "u1"
+    )
 
 
 def test_quarantine_shows_no_text(tmp_path):
     row = sample("litellm_spendlogs.jsonl")[0]
     secret = "Dear doctor, my secret is sk-ant-fake03-abcdefghijkl and jo@example.com"
-    rows = [row | {"prompt_tokens": secret}, row | {"prompt_tokens": -5, "messages": secret}, row | {"startTime": secret}]
+    rows = [
+        row | {"prompt_tokens": secret},
+        row | {"prompt_tokens": -5, "messages": secret},
+        row | {"startTime": secret},
+    ]
     rows += [row | {"prompt_tokens": "sk-ant-fake03-abcdefghijkl"}]
-    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"messages": "' + secret)
+    (tmp_path / "log.jsonl").write_text(
+        "\n".join(map(json.dumps, rows)) + '\n{"messages": "' + secret
+    )
     usage = tl.read_usage(tmp_path / "log.jsonl")
     shown = usage.quarantine.to_csv()
     assert len(usage.quarantine) == 5 and "prompt_tokens=-5" in shown
@@ -321,23 +448,48 @@ def test_litellm_status_attempts_and_times():
     assert requests["ttft_s"].round(6).tolist()[::2] == [0.45, 0.6]
     assert requests["end_to_end_s"].round(6).tolist() == [1.4, 30.0, 3.0]
     assert requests["reasoning_tokens"].tolist() == [0, 0, 60]
-    assert requests[["task", "team", "user"]].drop_duplicates().values.tolist() == [["triage", "team-a", "u1"]]
+    assert requests[["task", "team", "user"]].drop_duplicates().values.tolist() == [
+        ["triage", "team-a", "u1"]
+    ]
 
 
 def test_litellm_fast_way_and_careful_way_agree(tmp_path):
     rows = sample("litellm_spendlogs.jsonl")
     split = {"ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}
-    details = {"cached_tokens": 900, "cache_creation_tokens": 200, "cache_creation_token_details": split}
-    rows.append(rows[0] | {"request_id": "split", "metadata": json.dumps({"usage_object": {"prompt_tokens_details": details}})})
-    anthropic = {"cache_read_input_tokens": 900, "cache_creation_input_tokens": 200, "cache_creation": split}
-    rows.append(rows[0] | {"request_id": "own names", "metadata": json.dumps({"usage_object": anthropic})})
+    details = {
+        "cached_tokens": 900,
+        "cache_creation_tokens": 200,
+        "cache_creation_token_details": split,
+    }
+    rows.append(
+        rows[0]
+        | {
+            "request_id": "split",
+            "metadata": json.dumps({"usage_object": {"prompt_tokens_details": details}}),
+        }
+    )
+    anthropic = {
+        "cache_read_input_tokens": 900,
+        "cache_creation_input_tokens": 200,
+        "cache_creation": split,
+    }
+    rows.append(
+        rows[0] | {"request_id": "own names", "metadata": json.dumps({"usage_object": anthropic})}
+    )
     rows.append(rows[0] | {"request_id": "bare", "metadata": "{}", "completion_tokens": 9})
     fast = read_json(tmp_path, rows)
     slow = read_json(
-        tmp_path, [*rows, rows[0] | {"request_id": 5, "metadata": {"usage_object": {}}, "total_tokens": "1250"}], "slow.jsonl"
+        tmp_path,
+        [
+            *rows,
+            rows[0] | {"request_id": 5, "metadata": {"usage_object": {}}, "total_tokens": "1250"},
+        ],
+        "slow.jsonl",
     )
     pd.testing.assert_frame_equal(fast.requests, slow.requests[:-1])
-    assert "(1 rows)" in fast.account.files.loc[0, "assumed"]  # only the sample's own row says no time to live
+    assert (
+        "(1 rows)" in fast.account.files.loc[0, "assumed"]
+    )  # only the sample's own row says no time to live
     assert fast.requests["cache_write_1h_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
     assert fast.requests["cache_read_tokens"].tolist() == [900, 0, 0, 900, 900, 0]
     assert fast.requests["reasoning_tokens"].tolist() == [0, 0, 60, 0, 0, pd.NA]
@@ -345,25 +497,46 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
 
 def test_langfuse_details_must_add_up(tmp_path):
     row = sample("langfuse_observations.jsonl")[0]
-    whole = {"input": 1000, "input_cached_tokens": 800, "output": 100, "total": 1100}  # the cache inside: not Langfuse's way
-    usage = read_json(tmp_path, [row, row | {"id": "o2", "usageDetails": whole}, row | {"id": "o3", "totalCost": None}])
+    whole = {
+        "input": 1000,
+        "input_cached_tokens": 800,
+        "output": 100,
+        "total": 1100,
+    }  # the cache inside: not Langfuse's way
+    usage = read_json(
+        tmp_path,
+        [row, row | {"id": "o2", "usageDetails": whole}, row | {"id": "o3", "totalCost": None}],
+    )
     assert counted(usage) == (3, 2, 1, 0)
     assert "do not add up" in usage.quarantine["reason"].item()
-    assert usage.requests["billed_usd"].isna().tolist() == [False, True]  # a model that Langfuse does not know is not free
+    assert usage.requests["billed_usd"].isna().tolist() == [
+        False,
+        True,
+    ]  # a model that Langfuse does not know is not free
 
 
 def test_langfuse_csv_holds_its_maps_as_text(tmp_path):
     row = sample("langfuse_observations.jsonl")[0]
     with (tmp_path / "observations.csv").open("w", newline="") as file:
-        cells = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()}
+        cells = {
+            name: json.dumps(value) if isinstance(value, dict) else value
+            for name, value in row.items()
+        }
         writer = csv.DictWriter(file, cells)
         writer.writeheader()
         writer.writerow(cells)
-    assert summed(tl.read_usage(tmp_path / "observations.csv")) == TOKENS["langfuse_observations.jsonl"][2]
+    assert (
+        summed(tl.read_usage(tmp_path / "observations.csv"))
+        == TOKENS["langfuse_observations.jsonl"][2]
+    )
 
 
 def test_helicone_openai_prompt_holds_its_cache_writes(tmp_path):
-    row = sample("helicone_requests.jsonl")[0] | {"provider": "OPENAI", "response_model": "gpt-5.5", "prompt_tokens": 300}
+    row = sample("helicone_requests.jsonl")[0] | {
+        "provider": "OPENAI",
+        "response_model": "gpt-5.5",
+        "prompt_tokens": 300,
+    }
     usage = read_json(tmp_path, [row])
     assert summed(usage) == (100, 900, 200, 0, 50)  # 300 - 200 written; the 900 read stand beside
 
@@ -419,7 +592,9 @@ def test_focus_rows_of_other_services_are_set_aside(tmp_path):
     )
     usage = tl.read_usage(file)
     assert counted(usage) == (3, 2, 1, 0)
-    assert usage.billed[["provider", "usd"]].values.tolist() == [["anthropic", 4.2]]  # a credit is money, not tokens
+    assert usage.billed[["provider", "usd"]].values.tolist() == [
+        ["anthropic", 4.2]
+    ]  # a credit is money, not tokens
 
 
 def test_claude_code_compaction_is_beside_the_message(tmp_path):
@@ -433,7 +608,10 @@ def test_claude_code_compaction_is_beside_the_message(tmp_path):
 
 def test_claude_code_keeps_the_first_time_and_the_most_output():
     request = tl.read_usage(SAMPLES / "claude_code_session.jsonl").requests.iloc[0]
-    assert (request["at"], request["output_tokens"]) == (pd.Timestamp("2026-09-01 23:59:59.100"), 50)
+    assert (request["at"], request["output_tokens"]) == (
+        pd.Timestamp("2026-09-01 23:59:59.100"),
+        50,
+    )
 
 
 def test_codex_archived_copies_and_repeated_totals_count_once(tmp_path):
@@ -468,22 +646,36 @@ def test_gcp_in_dollars_is_net_of_credits(tmp_path):
     rows = [row | {"currency": "USD"} for row in sample("gcp_billing_export.jsonl")]
     usage = read_json(tmp_path, rows)
     assert usage.requests["billed_usd"].round(9).tolist() == [0.46, 0.3416, 1.242, 0.0828, 3.726]
-    assert usage.billed[["line", "usd"]].values.tolist() == [["Grounding with Google Search on Gemini 3", 0.1288]]
+    assert usage.billed[["line", "usd"]].values.tolist() == [
+        ["Grounding with Google Search on Gemini 3", 0.1288]
+    ]
 
 
 @pytest.mark.parametrize(
     ("sku", "model", "bucket"),
     [
-        ("Generate content input token count gemini 3.5 flash text", "gemini-3.5-flash", "uncached_input"),
-        ("Generate_content text cached input token count for gemini 3 pro short", "gemini-3-pro", "cache_read"),
+        (
+            "Generate content input token count gemini 3.5 flash text",
+            "gemini-3.5-flash",
+            "uncached_input",
+        ),
+        (
+            "Generate_content text cached input token count for gemini 3 pro short",
+            "gemini-3-pro",
+            "cache_read",
+        ),
         ("Gemini 3.5 Flash Global Text Input - Predictions", "gemini-3.5-flash", "uncached_input"),
-        ("Generate content output token count gemini 2.5 flash short input text", "gemini-2.5-flash", "output"),
+        (
+            "Generate content output token count gemini 2.5 flash short input text",
+            "gemini-2.5-flash",
+            "output",
+        ),
         ("Grounding with Google Search on Gemini 3", "gemini-3", None),
         ("Veo 3 Video Generation", None, None),
     ],
 )
 def test_sku_grammars(sku, model, bucket):
-    from tierlab.readers.skus import bucket_in, model_in
+    from tierlab.usage.formats.google import bucket_in, model_in
 
     assert (bucket_in(sku), model_in(sku) if bucket else model) == (bucket, model)
 
@@ -492,12 +684,18 @@ def test_two_sources_that_say_other_currencies(tmp_path):
     page = json.loads((SAMPLES / "openai_costs.json").read_text())
     page["data"][0]["results"][0]["amount"]["currency"] = "eur"
     usage = read_json(tmp_path, [page])
-    assert (counted(usage), usage.quarantine["reason"].item()) == ((7, 6, 1, 0), "a currency other than USD")
+    assert (counted(usage), usage.quarantine["reason"].item()) == (
+        (7, 6, 1, 0),
+        "a currency other than USD",
+    )
     assert usage.billed["usd"].sum() == pytest.approx(19.725 - 0.45)
 
 
 def test_unknown_models_keep_their_name_and_are_counted(tmp_path, maintained):
-    rows = [sample("litellm_spendlogs.jsonl")[0] | {"model": name, "request_id": name} for name in ("our-own-7b", "gpt-5.5")]
+    rows = [
+        sample("litellm_spendlogs.jsonl")[0] | {"model": name, "request_id": name}
+        for name in ("our-own-7b", "gpt-5.5")
+    ]
     usage = read_json(tmp_path, rows)
     assert usage.account.unknown_models.values.tolist() == [["our-own-7b", 1, 1250]]
     with pytest.raises(ValueError, match="unknown model 'our-own-7b'"):
@@ -512,7 +710,9 @@ def test_plain_table_says_whether_input_holds_the_cache(tmp_path, inside, uncach
     file = tmp_path / "log.csv"
     file.write_text(PLAIN + "2026-09-01T10:00:00Z,gpt-5.5,1000,800,50,u1\n")
     assert summed(tl.read_usage(file, cache_inside=inside)) == (uncached, 800, 0, 0, 50)
-    with pytest.raises(ValueError, match=r"log\.csv: 'input_tokens' is a provider's own counter: say cache_inside"):
+    with pytest.raises(
+        ValueError, match=r"log\.csv: 'input_tokens' is a provider's own counter: say cache_inside"
+    ):
         tl.read_usage(file)
 
 
@@ -543,14 +743,23 @@ def test_a_wrong_map_names_the_nearest_column(tmp_path, columns, message):
 
 def test_a_column_that_is_nearly_ours_is_not_passed_over(tmp_path):
     file = tmp_path / "log.csv"
-    file.write_text("model_id,uncached_input_tokens,cache_raed_tokens,output_tokens\ngpt-5.5,1,5,1\n")
-    with pytest.raises(ValueError, match=r"log\.csv: unknown column 'cache_raed_tokens'; did you mean 'cache_read_tokens'"):
+    file.write_text(
+        "model_id,uncached_input_tokens,cache_raed_tokens,output_tokens\ngpt-5.5,1,5,1\n"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"log\.csv: unknown column 'cache_raed_tokens'; did you mean 'cache_read_tokens'",
+    ):
         tl.read_usage(file)
 
 
 def test_parquet_and_csv_of_the_same_table_agree(tmp_path):
-    table = tl.Workload(requests_per_day=1000, input_tokens=500, output_tokens=300).requests(500, seed=1)
-    table = table.assign(model_id="gpt-5.5", at=pd.Timestamp("2026-09-01 10:00"), batch=table["batch"], ttft_s=0.5)
+    table = tl.Workload(requests_per_day=1000, input_tokens=500, output_tokens=300).requests(
+        500, seed=1
+    )
+    table = table.assign(
+        model_id="gpt-5.5", at=pd.Timestamp("2026-09-01 10:00"), batch=table["batch"], ttft_s=0.5
+    )
     table.to_parquet(tmp_path / "log.parquet")
     table.to_csv(tmp_path / "log.csv", index=False)
     left, right = (tl.read_usage(tmp_path / f"log.{kind}").requests for kind in ("parquet", "csv"))
@@ -589,7 +798,13 @@ def test_one_bad_row_and_a_half_written_last_line_lose_nothing_else(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text(
         "\n".join(
-            [lines[0], lines[1].replace('"prompt_tokens": 0', '"prompt_tokens": -3'), "not json", lines[2], lines[0][:300]]
+            [
+                lines[0],
+                lines[1].replace('"prompt_tokens": 0', '"prompt_tokens": -3'),
+                "not json",
+                lines[2],
+                lines[0][:300],
+            ]
         )
     )
     usage = tl.read_usage(file)
@@ -623,7 +838,11 @@ def test_a_truncated_report_keeps_its_whole_results(tmp_path):
 
 def test_a_broken_result_in_the_middle_costs_itself_alone(tmp_path):
     file = tmp_path / "report.json"
-    file.write_text((SAMPLES / "anthropic_cost_report.json").read_text().replace('"amount": "90.00000"', '"amount": "90.00000'))
+    file.write_text(
+        (SAMPLES / "anthropic_cost_report.json")
+        .read_text()
+        .replace('"amount": "90.00000"', '"amount": "90.00000')
+    )
     usage = tl.read_usage(file)
     assert counted(usage)[2] == 1
     assert usage.billed["usd"].sum() == pytest.approx(42.755 - 0.90)
@@ -639,11 +858,16 @@ def test_a_stray_quote_costs_its_own_row(tmp_path):
     usage = tl.read_usage(file, cache_inside=True)
     assert counted(usage) == (200, 198, 2, 0)
     assert summed(usage)[0] == 200 * 201 // 2 - 51 - 131
-    assert sorted(usage.quarantine["line"]) == [52, 133]  # one header line above, one more line from row 121 on
+    assert sorted(usage.quarantine["line"]) == [
+        52,
+        133,
+    ]  # one header line above, one more line from row 121 on
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
-@pytest.mark.parametrize("name", ["openrouter_activity.csv", "litellm_spendlogs.jsonl", "openai_costs.json"])
+@pytest.mark.parametrize(
+    "name", ["openrouter_activity.csv", "litellm_spendlogs.jsonl", "openai_costs.json"]
+)
 def test_encodings(tmp_path, name, encoding):
     text = (SAMPLES / name).read_text().replace("u1", "Zoë").replace("web search", "wéb search")
     plain, coded = tmp_path / "plain", tmp_path / "coded"
@@ -651,7 +875,9 @@ def test_encodings(tmp_path, name, encoding):
     coded.write_text(text, encoding=encoding)
     left, right = tl.read_usage(plain), tl.read_usage(coded)
     pd.testing.assert_frame_equal(left.requests, right.requests)
-    pd.testing.assert_frame_equal(left.billed.drop(columns="file"), right.billed.drop(columns="file"))
+    pd.testing.assert_frame_equal(
+        left.billed.drop(columns="file"), right.billed.drop(columns="file")
+    )
 
 
 def test_folders_patterns_and_packed_files(tmp_path):
@@ -665,7 +891,11 @@ def test_folders_patterns_and_packed_files(tmp_path):
 
 def test_a_packed_file_that_ends_early_keeps_what_it_has(tmp_path):
     rng = np.random.default_rng(1)
-    rows = [sample("litellm_spendlogs.jsonl")[0] | {"request_id": str(i), "api_base": rng.bytes(40).hex()} for i in range(500)]
+    rows = [
+        sample("litellm_spendlogs.jsonl")[0]
+        | {"request_id": str(i), "api_base": rng.bytes(40).hex()}
+        for i in range(500)
+    ]
     packed = gzip.compress("\n".join(map(json.dumps, rows)).encode())
     (tmp_path / "log.jsonl.gz").write_bytes(packed[: len(packed) * 3 // 4])
     usage = tl.read_usage(tmp_path / "log.jsonl.gz")
@@ -679,7 +909,10 @@ def test_a_packed_file_that_ends_early_keeps_what_it_has(tmp_path):
     [
         ("", r"log\.csv: the file is empty"),
         ("a,b\n1,2\n", r"log\.csv: the format is unknown; its fields are \['a', 'b'\]"),
-        ("usage_date_utc,cost\n2026-09-01,2\n", r"log\.csv: the format is unknown; nearest is 'anthropic_console_cost'"),
+        (
+            "usage_date_utc,cost\n2026-09-01,2\n",
+            r"log\.csv: the format is unknown; nearest is 'anthropic_console_cost'",
+        ),
         ("a,a\n1,2\n", r"log\.csv: the header has 'a' twice"),
     ],
 )
@@ -699,7 +932,10 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
     [
         ({"format": "litelm"}, r"unknown format 'litelm'; did you mean 'litellm'\?"),
         ({"timezone": "Europe/Berlim"}, "unknown timezone 'Europe/Berlim'"),
-        ({"paths": SAMPLES / "litellm_spendlog.jsonl"}, r"no such file; .* did you mean 'litellm_spendlogs.jsonl'\?"),
+        (
+            {"paths": SAMPLES / "litellm_spendlog.jsonl"},
+            r"no such file; .* did you mean 'litellm_spendlogs.jsonl'\?",
+        ),
         ({"paths": []}, "paths is empty"),
         ({"paths": SAMPLES.parent / "none" / "*.csv"}, "leads to no file"),
     ],

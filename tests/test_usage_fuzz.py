@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.buckets import TOKEN_COLUMNS
+from tierlab.core.tables import TOKEN_COLUMNS
 
 SAMPLES = Path(__file__).parent / "data" / "usage"
 PLAIN = """at,model_id,uncached_input_tokens,cache_read_tokens,output_tokens,reasoning_tokens,batch,ttft_s,status,billed_usd,requests,aggregate
@@ -44,7 +44,21 @@ ODD = [
         1e300,
         float("nan"),
     ),
-    *(float("inf"), 10**400, -(10**18), "1e400", "a@b.example", "\ud800", "\x00", " ", "9" * 30, [[[]]], "null", "<b>", 2**63),
+    *(
+        float("inf"),
+        10**400,
+        -(10**18),
+        "1e400",
+        "a@b.example",
+        "\ud800",
+        "\x00",
+        " ",
+        "9" * 30,
+        [[[]]],
+        "null",
+        "<b>",
+        2**63,
+    ),
 ]
 
 odd = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=8)
@@ -55,19 +69,33 @@ change = st.one_of(
     st.tuples(st.just("drop line"), place, st.none()),
     st.tuples(st.just("double line"), place, st.none()),
     st.tuples(st.just("shuffle"), place, st.randoms(use_true_random=False)),
-    st.tuples(st.just("insert"), place, st.sampled_from(['"', "{", "}", "]", ",", "\n", "\\", "\x00", "é", "[", "\r", ";"])),
+    st.tuples(
+        st.just("insert"),
+        place,
+        st.sampled_from(['"', "{", "}", "]", ",", "\n", "\\", "\x00", "é", "[", "\r", ";"]),
+    ),
     st.tuples(st.just("byte"), place, st.integers(0, 255)),
     st.tuples(
-        st.just("encoding"), place, st.sampled_from(["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "utf-32"])
+        st.just("encoding"),
+        place,
+        st.sampled_from(["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "utf-32"]),
     ),
 )
 
 
 def leaves(value, path=()):
     if isinstance(value, dict):
-        return [leaf for name, inner in value.items() for leaf in [(*path, name), *leaves(inner, (*path, name))]]
+        return [
+            leaf
+            for name, inner in value.items()
+            for leaf in [(*path, name), *leaves(inner, (*path, name))]
+        ]
     if isinstance(value, list):
-        return [leaf for number, inner in enumerate(value) for leaf in [(*path, number), *leaves(inner, (*path, number))]]
+        return [
+            leaf
+            for number, inner in enumerate(value)
+            for leaf in [(*path, number), *leaves(inner, (*path, number))]
+        ]
     return []
 
 
@@ -99,7 +127,9 @@ def with_value(text, where, value):
     for name in outer:
         record = record[name]
     record[last] = value
-    return "\n".join(json.dumps(document, indent=1 if len(documents) == 1 else None) for document in documents)
+    return "\n".join(
+        json.dumps(document, indent=1 if len(documents) == 1 else None) for document in documents
+    )
 
 
 def broken(text, changes):
@@ -151,7 +181,11 @@ def check(usage):
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(name=st.sampled_from(sorted(FILES)), changes=st.lists(change, min_size=1, max_size=4), beside=st.booleans())
+@given(
+    name=st.sampled_from(sorted(FILES)),
+    changes=st.lists(change, min_size=1, max_size=4),
+    beside=st.booleans(),
+)
 def test_broken_files(tmp_path_factory, name, changes, beside):
     folder = tmp_path_factory.getbasetemp() / "fuzz"
     folder.mkdir(exist_ok=True)
@@ -164,10 +198,18 @@ def test_broken_files(tmp_path_factory, name, changes, beside):
     else:
         check(usage)
         if beside:
-            assert usage.account.files.loc[0, "kept"] + usage.account.files.loc[0, "duplicates"] == 3
+            assert (
+                usage.account.files.loc[0, "kept"] + usage.account.files.loc[0, "duplicates"] == 3
+            )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(places=st.lists(st.tuples(place, st.integers(0, 255)), max_size=4), end=place, cell=odd)
 def test_broken_parquet(tmp_path_factory, places, end, cell):
     folder = tmp_path_factory.getbasetemp() / "fuzz"
@@ -201,7 +243,9 @@ def test_rows_written_twice_change_nothing(tmp_path, name):
         assert len(again.requests) == 2 * len(once.requests)
         return
     pd.testing.assert_frame_equal(again.requests, once.requests)
-    pd.testing.assert_frame_equal(again.billed.drop(columns="file"), once.billed.drop(columns="file"))
+    pd.testing.assert_frame_equal(
+        again.billed.drop(columns="file"), once.billed.drop(columns="file")
+    )
 
 
 def write(file, text):

@@ -11,8 +11,9 @@ import pytest
 from nbclient import NotebookClient
 
 import tierlab as tl
-from tierlab import widgets
-from tierlab.paths import ROOT
+from tierlab.article import control as article_control
+from tierlab.core.paths import ROOT
+from tierlab.scaling import control as scaling_control
 
 CLAIMS = pd.DataFrame(
     [
@@ -31,10 +32,10 @@ def june():
 
 def explorers(article, june):
     return {
-        "TierExplorer": widgets.TierExplorer(article),
-        "CostExplorer": widgets.CostExplorer({"article": article, "maintained": june}),
-        "CurveExplorer": widgets.CurveExplorer(article),
-        "ClaimExplorer": widgets.ClaimExplorer(CLAIMS),
+        "TierExplorer": scaling_control.TierExplorer(article),
+        "CostExplorer": scaling_control.CostExplorer({"article": article, "maintained": june}),
+        "CurveExplorer": scaling_control.CurveExplorer(article),
+        "ClaimExplorer": article_control.ClaimExplorer(CLAIMS),
     }
 
 
@@ -62,8 +63,11 @@ def test_every_control_has_a_name_and_waits_for_the_release(article, june):
 
 
 def test_tiers_cost_what_the_arithmetic_says(article):
-    explorer = widgets.TierExplorer(article)
-    assert shown(explorer)["flagship"] == ["claude-opus-4-8", "10,000.00"]  # the article's own example
+    explorer = scaling_control.TierExplorer(article)
+    assert shown(explorer)["flagship"] == [
+        "claude-opus-4-8",
+        "10,000.00",
+    ]  # the article's own example
     before = explorer.image.value
     explorer.controls["requests_per_day"].value = 2_000_000
     explorer.controls["provider"].value = "openai"
@@ -74,37 +78,49 @@ def test_tiers_cost_what_the_arithmetic_says(article):
 
 
 def test_buckets_cost_what_the_arithmetic_says(article, june):
-    explorer = widgets.CostExplorer({"article": article, "maintained": june})
-    settings = {"catalogue": "maintained", "input_tokens": 1_000, "cache_hit_rate": 0.5, "batch_share": 0.5}
+    explorer = scaling_control.CostExplorer({"article": article, "maintained": june})
+    settings = {
+        "catalogue": "maintained",
+        "input_tokens": 1_000,
+        "cache_hit_rate": 0.5,
+        "batch_share": 0.5,
+    }
     settings["misses"] = "written for 5 minutes"
     for name, value in settings.items():
         explorer.controls[name].value = value
     # Claude Opus 4.8, a million requests: 500 read at 0.50, 500 written at 6.25, 300 out at 25; batch halves half of them.
     parts = np.array([300 * 25, 0, 500 * 6.25, 500 * 0.50]) * 0.75
     cells = shown(explorer)["claude-opus-4-8"]
-    assert [float(cell.replace(",", "")) for cell in cells[:5]] == pytest.approx([parts.sum(), *parts], abs=0.005)
+    assert [float(cell.replace(",", "")) for cell in cells[:5]] == pytest.approx(
+        [parts.sum(), *parts], abs=0.005
+    )
 
 
 def test_a_model_without_a_rate_says_which_and_the_others_stay(article, june):
-    explorer = widgets.CostExplorer({"maintained": june})
+    explorer = scaling_control.CostExplorer({"maintained": june})
     explorer.controls["cache_hit_rate"].value = 0.5
     explorer.controls["batch_share"].value = 0.5
     rows = shown(explorer)
-    assert rows["gemini-3.5-flash"][0] == "no figure" and rows["gemini-3.5-flash"][-1] == "no batch rate for cache read"
+    assert (
+        rows["gemini-3.5-flash"][0] == "no figure"
+        and rows["gemini-3.5-flash"][-1] == "no batch rate for cache read"
+    )
     assert rows["claude-opus-4-8"][0] != "no figure"
     assert "1 of 9 models without a figure" in explorer.summary
-    bare = widgets.CostExplorer({"article": article})
+    bare = scaling_control.CostExplorer({"article": article})
     bare.controls["cache_hit_rate"].value = 0.5
     assert "no model has a figure" in bare.summary and bare.image.value
 
 
 def test_curve_ends_where_the_arithmetic_says(article):
-    explorer = widgets.CurveExplorer(article, models=["gpt-4o", "gemini-3.1-pro-preview"])
+    explorer = scaling_control.CurveExplorer(article, models=["gpt-4o", "gemini-3.1-pro-preview"])
     # 2 million requests a day x (500 x 2.50 + 300 x 10) / 1e6
     assert shown(explorer)["2,000,000"][0] == "8,500.00"
     before = explorer.image.value
     explorer.controls["over"].value = "cache_hit_rate"
-    assert "no rate" in explorer.summary or "cache_read" in explorer.summary  # the article has no cache prices
+    assert (
+        "no rate" in explorer.summary or "cache_read" in explorer.summary
+    )  # the article has no cache prices
     explorer.controls["over"].value = "input_tokens"
     explorer.controls["top"].value = 500_000
     assert explorer.image.value != before
@@ -113,7 +129,7 @@ def test_curve_ends_where_the_arithmetic_says(article):
 
 
 def test_curve_shows_both_sides_of_a_cliff(article):
-    explorer = widgets.CurveExplorer(article, models=["gemini-3.1-pro-preview"])
+    explorer = scaling_control.CurveExplorer(article, models=["gemini-3.1-pro-preview"])
     explorer.controls["over"].value = "input_tokens"
     explorer.controls["top"].value = 500_000
     values = set(explorer.table(**explorer.values())["input_tokens"])
@@ -121,7 +137,7 @@ def test_curve_shows_both_sides_of_a_cliff(article):
 
 
 def test_one_move_draws_once(article, monkeypatch):
-    explorer = widgets.CurveExplorer(article)
+    explorer = scaling_control.CurveExplorer(article)
     drawn = []
     monkeypatch.setattr(explorer, "draw", lambda ax, table, **values: drawn.append(values["over"]))
     explorer.controls["over"].value = "output_tokens"  # moves the range too
@@ -129,7 +145,7 @@ def test_one_move_draws_once(article, monkeypatch):
 
 
 def test_claims_are_filtered_and_escaped():
-    explorer = widgets.ClaimExplorer(CLAIMS)
+    explorer = article_control.ClaimExplorer(CLAIMS)
     assert list(shown(explorer)) == ["C1", "C2", "C3"]
     assert "&lt;b&gt;cheap&lt;/b&gt;" in explorer.text.value and "<b>" not in explorer.text.value
     assert ("no figure " * 20).strip() in explorer.text.value  # not cut short
@@ -140,7 +156,7 @@ def test_claims_are_filtered_and_escaped():
 
 
 def test_no_claim_left_is_said_in_words():
-    explorer = widgets.ClaimExplorer(CLAIMS)
+    explorer = article_control.ClaimExplorer(CLAIMS)
     explorer.controls["verdict"].value = "not checkable"
     explorer.controls["section"].value = "Why It Matters"
     assert explorer.summary == "0 of 3 claims: none."
@@ -148,7 +164,7 @@ def test_no_claim_left_is_said_in_words():
 
 
 def test_an_error_takes_the_place_of_the_picture(article):
-    explorer = widgets.CurveExplorer(article)
+    explorer = scaling_control.CurveExplorer(article)
     explorer.controls["models"].value = ()
     assert explorer.text.value == '<p role="alert"><strong>no model is chosen</strong></p>'
     assert explorer.image.value == b"" and explorer.image.layout.display == "none"
@@ -160,7 +176,7 @@ def test_an_error_takes_the_place_of_the_picture(article):
 
 
 def test_text_form_holds_settings_and_numbers_and_no_bytes(article):
-    explorer = widgets.TierExplorer(article)
+    explorer = scaling_control.TierExplorer(article)
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     first, second = bundle["text/plain"].split("\n")
@@ -168,7 +184,10 @@ def test_text_form_holds_settings_and_numbers_and_no_bytes(article):
         "TierExplorer (provider anthropic; requests per day 1,000,000; input tokens per request 500; "
         "output tokens per request 300)"
     )
-    assert second == f"Cost per day at the prices of {article.source}: flagship $10,000; mid $6,000; small $2,000."
+    assert (
+        second
+        == f"Cost per day at the prices of {article.source}: flagship $10,000; mid $6,000; small $2,000."
+    )
 
 
 NOTEBOOK = """
@@ -191,14 +210,37 @@ plots.show(ax, alt="Nine bars; Claude Opus 4.8 costs $10,000.", caption="Prices:
 
 
 def test_a_notebook_with_every_control_passes_strict_nbval(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in NOTEBOOK.split("---")])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source.strip()) for source in NOTEBOOK.split("---")]
+    )
     NotebookClient(notebook, kernel_name="python3", store_widget_state=False).execute()
     text = nbformat.writes(notebook)
     assert "$10,000" in text
-    for name, content in {"once": text, "again": text, "mutated": text.replace("flagship $10,000", "flagship $10,001")}.items():
+    for name, content in {
+        "once": text,
+        "again": text,
+        "mutated": text.replace("flagship $10,000", "flagship $10,001"),
+    }.items():
         (tmp_path / f"{name}.ipynb").write_text(content, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    command += ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", str(ROOT / "tests" / "nbval.cfg"), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        "/dev/null",
+        "--rootdir",
+        str(tmp_path),
+        "-p",
+        "no:cacheprovider",
+    ]
+    command += [
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-sanitize-with",
+        str(ROOT / "tests" / "nbval.cfg"),
+        str(tmp_path),
+    ]
     run = subprocess.run(command, capture_output=True, text=True)
     failed = re.findall(r"^FAILED (\S+?)::(.*?)(?: |$)", run.stdout, re.MULTILINE)
     assert len(failed) == 1 and failed[0][0].endswith("mutated.ipynb"), run.stdout[-3000:]

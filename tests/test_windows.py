@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab import windows
+from tierlab.speed import windows
 
 MAINTAINED = tl.load_prices("maintained")
 
@@ -20,7 +20,9 @@ def test_input_and_answer_share_the_window(maintained):
     """GPT-4o: 128,000 tokens. 127,000 + 1,000 fit, 127,000 + 1,001 do not; without room for the answer both do."""
     requests = log([127_000, 127_000], [1_000, 1_001])
     assert windows.fit(requests, maintained, ["gpt-4o"])["fits_share"].item() == 0.5
-    assert windows.fit(requests, maintained, ["gpt-4o"], output_room="none")["fits_share"].item() == 1
+    assert (
+        windows.fit(requests, maintained, ["gpt-4o"], output_room="none")["fits_share"].item() == 1
+    )
 
 
 def test_cached_input_fills_the_window_as_well(maintained):
@@ -47,7 +49,13 @@ def test_a_window_that_nobody_states_is_not_known_and_never_fits(article):
     """The article gives windows of five of its nine models, and no limit of the answer."""
     table = windows.fit(log([10], 10), article).set_index("model_id")
     unknown = table[table["context_window"].isna()]
-    assert set(unknown.index) == {"claude-haiku-4-5", "gpt-4o", "gpt-4o-mini", "gpt-5.5", "gemini-2.5-flash-lite"}
+    assert set(unknown.index) == {
+        "claude-haiku-4-5",
+        "gpt-4o",
+        "gpt-4o-mini",
+        "gpt-5.5",
+        "gemini-2.5-flash-lite",
+    }
     assert unknown[["fits_share", "fits_token_share", "too_long"]].isna().all(axis=None)
     assert set(unknown["reason"]) == {windows.NO_WINDOW}
     assert set(table.drop(unknown.index)["reason"]) == {windows.NO_OUTPUT_LIMIT}
@@ -66,7 +74,12 @@ def test_what_has_no_length_is_refused(maintained):
 
 @given(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=20), st.integers(0, 20_000))
 def test_a_larger_window_never_fits_fewer(inputs, output):
-    table = windows.fit(log(inputs, output), MAINTAINED, ["gpt-4o", "claude-haiku-4-5", "claude-opus-4-8"], output_room="none")
+    table = windows.fit(
+        log(inputs, output),
+        MAINTAINED,
+        ["gpt-4o", "claude-haiku-4-5", "claude-opus-4-8"],
+        output_room="none",
+    )
     assert table["fits_share"].is_monotonic_increasing
 
 
@@ -77,14 +90,18 @@ def test_the_step_doubles_every_token_of_a_long_request(article):
     table = windows.cliff_cost(requests, article, ["gemini-3.1-pro-preview", "claude-opus-4-8"])
     row = table.iloc[0]
     assert row[["context_above", "above_share"]].tolist() == [200_000, 0.5]
-    assert row[["cost_usd", "base_usd", "added_usd"]].tolist() == pytest.approx([0.212 + 1.218, 0.212 + 0.612, 0.606])
+    assert row[["cost_usd", "base_usd", "added_usd"]].tolist() == pytest.approx(
+        [0.212 + 1.218, 0.212 + 0.612, 0.606]
+    )
     assert row["added_share"] == pytest.approx(0.606 / 0.824)
     assert table.loc[1, ["above_share", "added_usd"]].tolist() == [0, 0]
     assert np.isnan(table.loc[1, "context_above"])
 
 
 def test_at_the_step_the_lower_rate_holds(article):
-    row = windows.cliff_cost(log([200_000, 200_001], 0), article, ["gemini-3.1-pro-preview"]).iloc[0]
+    row = windows.cliff_cost(log([200_000, 200_001], 0), article, ["gemini-3.1-pro-preview"]).iloc[
+        0
+    ]
     assert row["above_share"] == 0.5
     assert row["added_usd"] == pytest.approx(200_001 * 2 / 1e6)
 
@@ -92,7 +109,10 @@ def test_at_the_step_the_lower_rate_holds(article):
 def test_the_article_s_cliff_break_even_makes_the_bill_equal(article):
     """At the share that `cliff_break_even` names, Gemini 3.1 Pro's bill is that of a flat model at 3 USD per million."""
     step = "gemini-3.1-pro-preview"
-    below, above = 0.4 + 0.012, 0.800004 + 0.018  # 200,000 or 200,001 input tokens and 1,000 output tokens
+    below, above = (
+        0.4 + 0.012,
+        0.800004 + 0.018,
+    )  # 200,000 or 200,001 input tokens and 1,000 output tokens
     share = tl.cliff_break_even(below, above, 0.6)
     long = round(share * 10_000)
     requests = log(np.r_[np.full(10_000 - long, 200_000), np.full(long, 200_001)], 1_000)
@@ -105,7 +125,9 @@ def test_the_bill_with_steps_is_that_of_price(maintained):
     requests = log([50_000, 150_000, 300_000], [10, 20, 30])
     table = windows.cliff_cost(requests, maintained, ["claude-haiku-5-5", "gpt-6-luna"])
     for row in table.itertuples():
-        assert row.cost_usd == pytest.approx(tl.price(requests.assign(model_id=row.model_id), maintained)["cost_usd"].sum())
+        assert row.cost_usd == pytest.approx(
+            tl.price(requests.assign(model_id=row.model_id), maintained)["cost_usd"].sum()
+        )
 
 
 def test_over_the_window_is_flagged_and_priced(maintained):
@@ -116,6 +138,11 @@ def test_over_the_window_is_flagged_and_priced(maintained):
 def test_another_day_has_other_windows():
     """In June 2026 the small model of Anthropic's lineup held 200,000 tokens, in November a million."""
     requests = log([500_000], 100)
-    june, november = (tl.load_prices("maintained", as_of=day) for day in ("2026-06-12", "2026-11-23"))
-    shares = [windows.fit(requests, p, [p.lineup().loc["anthropic", "small"]])["fits_share"].item() for p in (june, november)]
+    june, november = (
+        tl.load_prices("maintained", as_of=day) for day in ("2026-06-12", "2026-11-23")
+    )
+    shares = [
+        windows.fit(requests, p, [p.lineup().loc["anthropic", "small"]])["fits_share"].item()
+        for p in (june, november)
+    ]
     assert shares == [0, 1]

@@ -30,8 +30,12 @@ def test_mean_tokens_follow_the_written_formula(work):
     means = work.mean_tokens()
     turns = work.turns
     whole = work.input_tokens * (turns + 1) / 2 + work.output_tokens * (turns - 1) / 2
-    assert sum(v for b, v in means.items() if b != "output") == pytest.approx(whole, rel=1e-6, abs=1e-6)
-    assert means["output"] == pytest.approx(work.output_tokens / (1 - work.reasoning_share), rel=1e-6, abs=1e-6)
+    assert sum(v for b, v in means.items() if b != "output") == pytest.approx(
+        whole, rel=1e-6, abs=1e-6
+    )
+    assert means["output"] == pytest.approx(
+        work.output_tokens / (1 - work.reasoning_share), rel=1e-6, abs=1e-6
+    )
     if "cache_read" in means:
         assert means["cache_read"] == pytest.approx(work.cache_hit_rate * whole, rel=1e-6, abs=1e-6)
     assert work.cells()[1].sum() == pytest.approx(1)
@@ -44,14 +48,19 @@ def test_a_sample_has_the_means_and_shares_of_its_workload():
     )  # fmt: skip
     table = work.requests(60_000, seed=3)
     means = table.mean(numeric_only=True)
-    assert means["cache_read_tokens"] + means["cache_write_1h_tokens"] == pytest.approx(1000 * 2 + 200, rel=0.01)
+    assert means["cache_read_tokens"] + means["cache_write_1h_tokens"] == pytest.approx(
+        1000 * 2 + 200, rel=0.01
+    )
     assert means["cache_read_tokens"] / (1000 * 2 + 200) == pytest.approx(0.4, rel=0.01)
     assert means["output_tokens"] == 400
     assert means["reasoning_tokens"] == 200
     assert means["batch"] == pytest.approx(0.3, abs=0.01)
     assert (table["task"] == "summarisation").mean() == pytest.approx(0.75, abs=0.01)
     assert set(table["source"]) == {"simulated"}
-    tl.price(table.drop(columns="cache_write_1h_tokens").assign(model_id="gpt-4o"), tl.load_prices("maintained"))
+    tl.price(
+        table.drop(columns="cache_write_1h_tokens").assign(model_id="gpt-4o"),
+        tl.load_prices("maintained"),
+    )
 
 
 def test_the_same_seed_gives_the_same_requests():
@@ -61,17 +70,23 @@ def test_the_same_seed_gives_the_same_requests():
 
 
 def test_a_conversation_resends_its_history():
-    table = tl.Workload(requests_per_day=1, input_tokens=100, output_tokens=40, turns=3).requests(3, seed=0)
+    table = tl.Workload(requests_per_day=1, input_tokens=100, output_tokens=40, turns=3).requests(
+        3, seed=0
+    )
     assert table["uncached_input_tokens"].tolist() == [100, 240, 380]
 
 
 def test_a_table_keeps_its_rows():
-    table = pd.DataFrame({"uncached_input_tokens": [100, 300], "output_tokens": [10, 30], "source": "recorded"})
+    table = pd.DataFrame(
+        {"uncached_input_tokens": [100, 300], "output_tokens": [10, 30], "source": "recorded"}
+    )
     work = tl.Workload(requests_per_day=5, table=table, cache_hit_rate=0.5)
     assert work.mean_tokens() == {"uncached_input": 100, "output": 20, "cache_read": 100}
     assert set(work.requests(100, seed=0)["source"]) == {"recorded"}
     with pytest.raises(ValueError, match="cache_hit_rate and the table contradict"):
-        tl.Workload(requests_per_day=5, table=table.assign(cache_read_tokens=[1, 0]), cache_hit_rate=0.5)
+        tl.Workload(
+            requests_per_day=5, table=table.assign(cache_read_tokens=[1, 0]), cache_hit_rate=0.5
+        )
     with pytest.raises(ValueError, match="turns and a table contradict"):
         tl.Workload(requests_per_day=5, table=table, turns=2)
     with pytest.raises(ValueError, match="has no rows"):
@@ -81,13 +96,19 @@ def test_a_table_keeps_its_rows():
 def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
     """Three short questions and one contract, sent half and half: (100 + 900) / 2 input tokens, not 300."""
     table = pd.DataFrame(
-        {"uncached_input_tokens": [100, 100, 100, 900], "output_tokens": 10, "task": [*["faq"] * 3, "contract"]}
+        {
+            "uncached_input_tokens": [100, 100, 100, 900],
+            "output_tokens": 10,
+            "task": [*["faq"] * 3, "contract"],
+        }
     )
     work = tl.Workload(requests_per_day=5, table=table, task_mix={"faq": 0.5, "contract": 0.5})
     assert tl.Workload(requests_per_day=5, table=table).mean_tokens()["uncached_input"] == 300
     assert work.mean_tokens()["uncached_input"] == pytest.approx(500)
     drawn = work.requests(4_000, seed=0)
-    assert (drawn["task"] == "contract").mean() == pytest.approx(0.5, abs=0.03)  # four standard errors
+    assert (drawn["task"] == "contract").mean() == pytest.approx(
+        0.5, abs=0.03
+    )  # four standard errors
     assert set(drawn.loc[drawn["task"] == "contract", "uncached_input_tokens"]) == {900}
     with pytest.raises(ValueError, match="task_mix: unknown task 'fqa'; did you mean 'faq'"):
         tl.Workload(requests_per_day=5, table=table, task_mix={"fqa": 1})
@@ -122,7 +143,9 @@ def arrivals(*rows):
     """Rows of (second, prefix ids); each block holds 10 tokens and each input is full."""
     table = pd.DataFrame(rows, columns=["second", "prefix_ids"])
     at = pd.Timestamp("2026-01-01") + pd.to_timedelta(table["second"], unit="s")
-    return table.assign(at=at, uncached_input_tokens=table["prefix_ids"].map(len) * 10).drop(columns="second")
+    return table.assign(at=at, uncached_input_tokens=table["prefix_ids"].map(len) * 10).drop(
+        columns="second"
+    )
 
 
 def test_a_block_hits_only_behind_a_prefix_that_hits():
@@ -157,7 +180,10 @@ def by_hand(table, ttl):
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.tuples(st.integers(0, 2000), st.lists(st.integers(0, 5), max_size=5, unique=True)), max_size=12),
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.lists(st.integers(0, 5), max_size=5, unique=True)),
+        max_size=12,
+    ),
     st.integers(1, 900),
 )
 def test_hits_equal_a_simulation_by_hand_and_grow_with_the_ttl(rows, ttl):
@@ -173,7 +199,9 @@ def test_cached_requests_keep_their_input():
     automatic = tl.with_cache(table, block_tokens=10)
     assert automatic["uncached_input_tokens"].tolist() == [20, 10]
     written = tl.with_cache(table, block_tokens=10, cache_ttl="5m")
-    assert written[["uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens"]].to_numpy().tolist() == [
+    assert written[
+        ["uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens"]
+    ].to_numpy().tolist() == [
         [0, 0, 20],
         [0, 20, 10],
     ]
@@ -195,13 +223,22 @@ def test_a_file_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (CSV.replace("output", "ouput"), "unknown column 'ouput_tokens'; did you mean 'output_tokens'"),
+        (
+            CSV.replace("output", "ouput"),
+            "unknown column 'ouput_tokens'; did you mean 'output_tokens'",
+        ),
         (CSV.replace(",output_tokens", ""), "requests.csv: "),
         (CSV.replace("400", "-4"), "row 3, column 'uncached_input_tokens': -4"),
         (CSV.replace("400", "4.5"), "row 3, column 'uncached_input_tokens': 4.5"),
-        (CSV.replace("400", "many"), "row 3, column 'uncached_input_tokens': 'many' is not a number"),
+        (
+            CSV.replace("400", "many"),
+            "row 3, column 'uncached_input_tokens': 'many' is not a number",
+        ),
         (CSV.replace("400", ""), "row 3, column 'uncached_input_tokens': nan"),
-        (CSV.replace("2026-01-01T00:00:01Z", "yesterday"), "row 3, column 'at': 'yesterday' is not an ISO time"),
+        (
+            CSV.replace("2026-01-01T00:00:01Z", "yesterday"),
+            "row 3, column 'at': 'yesterday' is not an ISO time",
+        ),
         ("", "cannot be read as a requests table"),
     ],
 )
@@ -224,10 +261,14 @@ def test_quantile_cells_meet_the_spread_they_promise():
     tokens, weight = tl.Workload(requests_per_day=1, input_tokens=1000, input_spread=0.5).cells()
     mean = tokens["uncached_input"] @ weight
     assert mean == pytest.approx(1000)
-    assert np.sqrt(((tokens["uncached_input"] - mean) ** 2) @ weight) / mean == pytest.approx(0.5, rel=0.05)
+    assert np.sqrt(((tokens["uncached_input"] - mean) ** 2) @ weight) / mean == pytest.approx(
+        0.5, rel=0.05
+    )
 
 
-@pytest.mark.parametrize("field", ["requests_per_day", "input_tokens", "reasoning_share", "cache_hit_rate"])
+@pytest.mark.parametrize(
+    "field", ["requests_per_day", "input_tokens", "reasoning_share", "cache_hit_rate"]
+)
 def test_a_range_without_width_is_its_number(field, maintained):
     value = 0.5 if field.endswith(("share", "rate")) else 400
     usual = {"requests_per_day": 1_000}
@@ -237,7 +278,12 @@ def test_a_range_without_width_is_its_number(field, maintained):
 
 
 def test_a_row_of_several_requests_has_no_length_of_a_request():
-    daily = pd.DataFrame({"uncached_input_tokens": [10**6], "output_tokens": [10**5], "requests": [100]})
-    with pytest.raises(ValueError, match="1 rows are sums of several requests; a workload needs one row per request"):
+    daily = pd.DataFrame(
+        {"uncached_input_tokens": [10**6], "output_tokens": [10**5], "requests": [100]}
+    )
+    with pytest.raises(
+        ValueError,
+        match="1 rows are sums of several requests; a workload needs one row per request",
+    ):
         tl.Workload(requests_per_day=100, table=daily)
     assert tl.Workload(requests_per_day=100, table=daily.assign(requests=1)).table is not None

@@ -23,8 +23,8 @@ from nbconvert import SlidesExporter
 
 import tierlab as tl
 from tests.hints import namespace, reveals, wrong
-from tierlab import __main__ as cli
-from tierlab import paths
+from tierlab import cli
+from tierlab.core import paths
 from tierlab.core.files import OutputFolder
 from tierlab.workshop import _CHECKS, build, values
 
@@ -55,8 +55,12 @@ class TestExercises:
 
     CELLS = (
         nbformat.v4.new_markdown_cell("# 1. Why?", id="a"),
-        nbformat.v4.new_code_cell("x = 1", id="b", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="1")]),
-        nbformat.v4.new_code_cell("# your turn\ny = 42", id="c", metadata={"tags": ["solution", "wide"]}),
+        nbformat.v4.new_code_cell(
+            "x = 1", id="b", execution_count=1, outputs=[nbformat.v4.new_output("stream", text="1")]
+        ),
+        nbformat.v4.new_code_cell(
+            "# your turn\ny = 42", id="c", metadata={"tags": ["solution", "wide"]}
+        ),
         nbformat.v4.new_code_cell("z = 43", id="d", metadata={"tags": ["solution"]}),
         nbformat.v4.new_markdown_cell("It is 42.", id="e", metadata={"tags": ["solution"]}),
         nbformat.v4.new_code_cell("tl.workshop.check(1, y=y)", id="f"),
@@ -68,14 +72,21 @@ class TestExercises:
         made = build.exercise(solution)
         assert json.dumps(solution) == before
         assert [cell.id for cell in made.cells] == ["a", "colab", "b", "c", "f"]
-        assert made.cells[3].metadata.tags == ["wide"] and made.cells[3].source == "# your turn\ny = ..."
+        assert (
+            made.cells[3].metadata.tags == ["wide"]
+            and made.cells[3].source == "# your turn\ny = ..."
+        )
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in made.cells)
         assert "42" not in json.dumps(made) and "43" not in json.dumps(made)
 
-    @pytest.mark.parametrize(("left_out", "named"), [("c", "leaves y to be"), ("f", "leaves anything to be")])
+    @pytest.mark.parametrize(
+        ("left_out", "named"), [("c", "leaves y to be"), ("f", "leaves anything to be")]
+    )
     def test_a_solution_that_leaves_nothing_to_be_filled_in_is_refused(self, left_out, named):
         with pytest.raises(ValueError, match=rf"1\. Why.*{named}"):
-            build.exercise(nbformat.v4.new_notebook(cells=[cell for cell in self.CELLS if cell.id != left_out]))
+            build.exercise(
+                nbformat.v4.new_notebook(cells=[cell for cell in self.CELLS if cell.id != left_out])
+            )
 
     @pytest.mark.parametrize(
         ("installed", "repository", "said", "run"),
@@ -95,14 +106,20 @@ class TestExercises:
     ):
         """As IPython would run it, with the shell and pip replaced by a list of what they were asked."""
         monkeypatch.setattr(build, "REPOSITORY", repository)
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: object() if installed else None
+        )
         monkeypatch.setattr(sys, "path", list(sys.path))
         asked = []
-        shell = SimpleNamespace(system=asked.append, run_line_magic=lambda magic, line: asked.append(f"%{magic} {line}"))
+        shell = SimpleNamespace(
+            system=asked.append, run_line_magic=lambda magic, line: asked.append(f"%{magic} {line}")
+        )
         cell = build.exercise(nbformat.v4.new_notebook(cells=list(self.CELLS))).cells[1]
         exec(TransformerManager().transform_cell(cell.source), {"get_ipython": lambda: shell})
         assert said in capsys.readouterr().out and bool(said) != installed
-        assert len(asked) == len(run) and all(part in line for part, line in zip(run, asked, strict=True))
+        assert len(asked) == len(run) and all(
+            part in line for part, line in zip(run, asked, strict=True)
+        )
 
     def test_the_exercises_are_fresh(self):
         assert build.generate(check=True) == [], "run `python -m tierlab workshop`"
@@ -117,21 +134,38 @@ class TestExercises:
         assert cli.main(["workshop", "--check"]) == 1
         assert capsys.readouterr().out.splitlines() == [f"stale: {name}", "stale: 99_gone.ipynb"]
         assert cli.main(["workshop"]) == 0
-        assert {path.name for path in (tmp_path / "exercises").glob("*.ipynb")} == {name, "98_mine.ipynb"}
+        assert {path.name for path in (tmp_path / "exercises").glob("*.ipynb")} == {
+            name,
+            "98_mine.ipynb",
+        }
         assert (tmp_path / "exercises" / name).read_bytes() == (EXERCISES / name).read_bytes()
-        assert cli.main(["workshop", "--check"]) == 0 and "fresh" in capsys.readouterr().out.splitlines()[-1]
+        assert (
+            cli.main(["workshop", "--check"]) == 0
+            and "fresh" in capsys.readouterr().out.splitlines()[-1]
+        )
 
 
 class TestValues:
     """Answers are read without a traceback, whatever they are."""
 
     @pytest.mark.parametrize(
-        "answer", [..., {"a": 1, "b": ...}, [1, ...], (1, (2, ...)), pd.Series([1, ...]), pd.DataFrame({"a": [1, ...]})]
+        "answer",
+        [
+            ...,
+            {"a": 1, "b": ...},
+            [1, ...],
+            (1, (2, ...)),
+            pd.Series([1, ...]),
+            pd.DataFrame({"a": [1, ...]}),
+        ],
     )
     def test_unfilled(self, answer):
         assert values.unfilled(answer)
 
-    @pytest.mark.parametrize("answer", [0, None, float("nan"), "", {}, [], np.arange(3), pd.DataFrame({"a": [1]}), "...", len])
+    @pytest.mark.parametrize(
+        "answer",
+        [0, None, float("nan"), "", {}, [], np.arange(3), pd.DataFrame({"a": [1]}), "...", len],
+    )
     def test_filled(self, answer):
         assert not values.unfilled(answer)
 
@@ -173,7 +207,9 @@ class TestValues:
         try:
             values.compare("x", found, right, rel=0.01)
         except values.Hint as hint:
-            assert abs(found - right) > 0.01 * right and not re.search(r"\d", re.sub(r"10 to the power of \d+", "", str(hint)))
+            assert abs(found - right) > 0.01 * right and not re.search(
+                r"\d", re.sub(r"10 to the power of \d+", "", str(hint))
+            )
         else:
             assert abs(found - right) <= 0.01 * max(abs(found), right) * (1 + 1e-9)
 
@@ -185,7 +221,11 @@ class TestValues:
 
     @pytest.mark.parametrize(
         ("answer", "said"),
-        [(3, "a dict or a Series"), ({"a": 1}, "no entry for 'b'"), ({"a": 1, "b": 2, "c": 3}, "not asked for: 'c'")],
+        [
+            (3, "a dict or a Series"),
+            ({"a": 1}, "no entry for 'b'"),
+            ({"a": 1, "b": 2, "c": 3}, "not asked for: 'c'"),
+        ],
     )
     def test_tables(self, answer, said):
         assert values.table("x", pd.Series({"b": 2, "a": 1}), ["a", "b"]) == {"a": 1, "b": 2}
@@ -226,7 +266,9 @@ def solved(request):
     """An exercise's number and its right answers, as the solution computes them."""
     path = next(path for path in SOLUTIONS if path.name.startswith(f"{request.param:02d}_"))
     names = namespace(request.param)
-    return request.param, {name: names[name] for name in build.asked_names(nbformat.read(path, as_version=4))}
+    return request.param, {
+        name: names[name] for name in build.asked_names(nbformat.read(path, as_version=4))
+    }
 
 
 class TestAnyAnswer:
@@ -265,14 +307,19 @@ class TestAnyAnswer:
     def test_every_answer_can_be_open(self, solved):
         number, answers = solved
         for name in answers:
-            assert tl.workshop.check(number, **answers | {name: ...}).words == f"{name} is still to be filled in."
+            assert (
+                tl.workshop.check(number, **answers | {name: ...}).words
+                == f"{name} is still to be filled in."
+            )
 
 
 class TestCheck:
     def test_an_unknown_exercise_and_wrong_names_are_refused(self):
         with pytest.raises(ValueError, match="unknown exercise 11"):
             tl.workshop.check(11)
-        with pytest.raises(ValueError, match="exercise 1 also asks for opus_usd, haiku_usd and routed_usd"):
+        with pytest.raises(
+            ValueError, match="exercise 1 also asks for opus_usd, haiku_usd and routed_usd"
+        ):
             tl.workshop.check(1, cost=...)
 
 
@@ -287,7 +334,11 @@ def solution(path):
 
 
 def checks(notebook):
-    return [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("tl.workshop.check(")]
+    return [
+        c
+        for c in notebook.cells
+        if c.cell_type == "code" and c.source.startswith("tl.workshop.check(")
+    ]
 
 
 class TestEverySolution:
@@ -306,10 +357,17 @@ class TestEverySolution:
     def test_it_was_executed_in_order_without_an_error(self, solution):
         code = [cell for cell in solution.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-        assert not [o for cell in code for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+        assert not [
+            o
+            for cell in code
+            for o in cell.outputs
+            if o.output_type == "error" or o.get("name") == "stderr"
+        ]
 
     def test_it_explains_a_common_mistake_and_goes_further(self, solution):
-        hidden = [cell.source for cell in solution.cells if build.TAG in cell.metadata.get("tags", [])]
+        hidden = [
+            cell.source for cell in solution.cells if build.TAG in cell.metadata.get("tags", [])
+        ]
         assert any("<details>" in source and "Common mistake" in source for source in hidden)
         assert any(cell.source.startswith("## For the fast") for cell in solution.cells)
 
@@ -319,7 +377,9 @@ class TestEverySolution:
         assert set(kinds) <= {"slide", "subslide", "fragment", "skip", "notes", "-"}
 
     def test_slides_are_made_of_it_without_the_network(self, solution, monkeypatch):
-        monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
+        monkeypatch.setattr(
+            socket.socket, "connect", lambda *_: pytest.fail("the network was asked")
+        )
         page, _ = SlidesExporter().from_notebook_node(solution)
         kinds = [cell.metadata["slideshow"]["slide_type"] for cell in solution.cells]
         inner = BeautifulSoup(page, "html.parser").select("section > section")
@@ -334,13 +394,25 @@ class TestEverySolution:
         assert not after or after[0] in links
 
     def test_its_functions_are_short(self, solution):
-        nodes = [n for c in solution.cells if c.cell_type == "code" for n in ast.walk(ast.parse(c.source))]
-        assert not [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 6]
+        nodes = [
+            n
+            for c in solution.cells
+            if c.cell_type == "code"
+            for n in ast.walk(ast.parse(c.source))
+        ]
+        assert not [
+            n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 6
+        ]
 
     def test_its_exercise_runs_unsolved_and_every_answer_is_open(self, path, tmp_path):
         """In a kernel of its own, as a learner would on opening it."""
         notebook = nbformat.read(EXERCISES / path.name, as_version=4)
-        NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+        NotebookClient(
+            notebook,
+            timeout=60,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(tmp_path)}},
+        ).execute()
         (cell,) = checks(notebook)
         (output,) = cell.outputs
         asked = ast.parse(cell.source).body[0].value.keywords
@@ -356,23 +428,44 @@ class TestEverySolution:
 
 def test_the_exercises_have_a_check_each_and_fill_two_hours_and_forty_minutes():
     assert [int(path.name[:2]) for path in SOLUTIONS] == sorted(_CHECKS)
-    minutes = [re.search(r"\*\*(\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1] for path in SOLUTIONS]
+    minutes = [
+        re.search(r"\*\*(\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1]
+        for path in SOLUTIONS
+    ]
     assert len(SOLUTIONS) < 10 or sum(map(int, minutes)) == 160
 
 
 def test_nbval_leaves_the_exercises_alone():
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--nbval", "notebooks/workshop"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "--nbval",
+        "notebooks/workshop",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT, check=False)
-    assert "solutions/01_" in done.stdout and "exercises/" not in done.stdout, done.stdout + done.stderr
+    assert "solutions/01_" in done.stdout and "exercises/" not in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 def test_binder_installs_the_pinned_packages_and_the_kit():
     folder = paths.ROOT / "binder"
     assert {path.name for path in folder.iterdir()} == {"requirements.txt", "runtime.txt"}
-    (line,) = [line for line in (folder / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    pinned = (folder / line.removeprefix("-r ")).resolve()  # pip reads it from where the line stands
+    (line,) = [
+        line
+        for line in (folder / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    pinned = (
+        folder / line.removeprefix("-r ")
+    ).resolve()  # pip reads it from where the line stands
     assert line.startswith("-r ") and pinned == paths.ROOT / "requirements.txt"
-    assert pinned.read_text().splitlines()[-1] == "-e ." and (paths.ROOT / "pyproject.toml").is_file()
+    assert (
+        pinned.read_text().splitlines()[-1] == "-e ." and (paths.ROOT / "pyproject.toml").is_file()
+    )
     version = re.fullmatch(r"python-3\.(\d+)\n", (folder / "runtime.txt").read_text())[1]
     assert 11 <= int(version) < 15  # requires-python
 
@@ -389,7 +482,9 @@ class TestInstructorPage:
             assert "**Goal.**" in section and "**Common mistakes.**" in section
 
     def test_its_table_has_the_minutes_and_the_hours(self):
-        rows = re.findall(r"^\| (\d+) \| \[[^]]+\]\(exercises/(\S+)\) \| (\d+) \| (\d):(\d\d) \|", self.TEXT, re.M)
+        rows = re.findall(
+            r"^\| (\d+) \| \[[^]]+\]\(exercises/(\S+)\) \| (\d+) \| (\d):(\d\d) \|", self.TEXT, re.M
+        )
         assert [name for _, name, *_ in rows] == [path.name for path in SOLUTIONS]
         start = 0
         for path, (number, _, minutes, hour, minute) in zip(SOLUTIONS, rows, strict=True):
@@ -398,8 +493,12 @@ class TestInstructorPage:
             start += int(minutes)
 
     def test_what_it_names_exists(self):
-        targets = [target for target in re.findall(r"\]\(([^)]+)\)", self.TEXT) if "://" not in target]
-        assert targets and all((paths.NOTEBOOKS / "workshop" / target).is_file() for target in targets)
+        targets = [
+            target for target in re.findall(r"\]\(([^)]+)\)", self.TEXT) if "://" not in target
+        ]
+        assert targets and all(
+            (paths.NOTEBOOKS / "workshop" / target).is_file() for target in targets
+        )
 
     @staticmethod
     def head(path):
@@ -412,7 +511,12 @@ class TestCostFunction:
     """Exercise 1. The figures are the article's: 5 / 25, 1 / 5 and 0.15 / 0.60 dollars per million tokens."""
 
     FIGURES = (10_000, 2_000, 3_600)
-    RATES = {"claude-opus-4-8": (5, 25), "claude-haiku-4-5": (1, 5), "gpt-4o-mini": (0.15, 0.6), "gpt-5.5": (5, 30)}  # noqa: RUF012
+    RATES = {  # noqa: RUF012
+        "claude-opus-4-8": (5, 25),
+        "claude-haiku-4-5": (1, 5),
+        "gpt-4o-mini": (0.15, 0.6),
+        "gpt-5.5": (5, 30),
+    }
 
     @classmethod
     def right(cls):
@@ -425,7 +529,9 @@ class TestCostFunction:
     def test_right(self):
         assert tl.workshop.check(1, **self.right()).words == "Right."
         solved = namespace(1)
-        assert [solved[name] for name in ("opus_usd", "haiku_usd", "routed_usd")] == pytest.approx([10_000, 2_000, 3_600])
+        assert [solved[name] for name in ("opus_usd", "haiku_usd", "routed_usd")] == pytest.approx(
+            [10_000, 2_000, 3_600]
+        )
 
     @pytest.mark.parametrize(
         ("change", "kind"),
@@ -434,9 +540,15 @@ class TestCostFunction:
             (lambda cost: lambda m, i, o, n=1: cost(m, o, i, n), "changed places"),
             (lambda cost: lambda m, i, o, n=1: cost(m, i + o, 0, n), "output is priced as input"),
             (lambda cost: lambda m, i, o, n=1: cost(m, 0, i + o, n), "input is priced as output"),
-            (lambda cost: lambda m, i, o, n=1: cost("claude-opus-4-8", i, o, n), "does cost use its model_id"),
+            (
+                lambda cost: lambda m, i, o, n=1: cost("claude-opus-4-8", i, o, n),
+                "does cost use its model_id",
+            ),
             (lambda cost: lambda m, i, o, n=1: cost(m, i, o), "in step with the requests"),
-            (lambda cost: lambda m, i, o, n=1: cost(m, i, o, n) + (n > 1), "in step with the requests"),
+            (
+                lambda cost: lambda m, i, o, n=1: cost(m, i, o, n) + (n > 1),
+                "in step with the requests",
+            ),
             (lambda cost: lambda m, i, o, n=1: None, "returns nothing"),
             (lambda cost: lambda m, i, o, n=1: f"{cost(m, i, o, n)} USD", "text"),
             (lambda cost: lambda m, i, o: cost(m, i, o), "TypeError"),
@@ -474,7 +586,11 @@ class TestRatioTable:
         },
         index=["anthropic", "openai", "google"],
     )
-    SAVINGS = {"anthropic": 1 - 6_000 / 10_000, "openai": 1 - 4_250 / 11_500, "google": 1 - 900 / 4_600}  # noqa: RUF012
+    SAVINGS = {  # noqa: RUF012
+        "anthropic": 1 - 6_000 / 10_000,
+        "openai": 1 - 4_250 / 11_500,
+        "google": 1 - 900 / 4_600,
+    }
     HOLDS = {"30-50x": {"openai"}, "5-30x": {"anthropic", "google"}, "40-60 %": {"anthropic"}}  # noqa: RUF012
     FIGURES = (*RATIOS.loc["openai"], *RATIOS.loc["google"], *SAVINGS.values())
 
@@ -487,7 +603,9 @@ class TestRatioTable:
         shuffled = {"ratios": self.RATIOS.iloc[::-1, ::-1], "mid_savings": pd.Series(self.SAVINGS)}
         assert tl.workshop.check(2, **self.right() | shuffled).right
         solved = namespace(2)
-        assert solved["holds"] == self.HOLDS and dict(solved["mid_savings"]) == pytest.approx(self.SAVINGS)
+        assert solved["holds"] == self.HOLDS and dict(solved["mid_savings"]) == pytest.approx(
+            self.SAVINGS
+        )
 
     @pytest.mark.parametrize(
         ("change", "kind"),
@@ -495,7 +613,10 @@ class TestRatioTable:
             (lambda r: 1 / r, "upside down"),
             (lambda r: r.T, "no row 'anthropic', 'openai', 'google'"),
             (lambda r: r.drop(columns="blended"), "no column 'blended'"),
-            (lambda r: r.assign(blended=r[["input", "output"]].mean(axis=1)), "average of two ratios"),
+            (
+                lambda r: r.assign(blended=r[["input", "output"]].mean(axis=1)),
+                "average of two ratios",
+            ),
             (lambda r: r.assign(blended=[5, 35 / 0.75, 14 / 0.5]), "weighs input and output alike"),
             (lambda r: r.assign(input=[5 / 3, 5 / 2.5, 2 / 0.3]), "with the mid tier"),
             (lambda r: r.to_dict(), "a DataFrame is asked for"),
@@ -508,7 +629,10 @@ class TestRatioTable:
         ("change", "kind"),
         [
             (lambda s: {name: 1 - value for name, value in s.items()}, "left to pay"),
-            (lambda s: {name: 100 * value for name, value in s.items()}, "a hundred times too large"),
+            (
+                lambda s: {name: 100 * value for name, value in s.items()},
+                "a hundred times too large",
+            ),
             (lambda s: s | {"openai": 0.5}, "input alone"),
             (lambda s: s | {"openai": 1 - 10 / 30}, "output alone"),
             (lambda s: {"anthropic": s["anthropic"]}, "no entry for 'openai', 'google'"),
@@ -541,7 +665,7 @@ class TestFiveBuckets:
 
     @staticmethod
     def table(sums):
-        return pd.DataFrame([sums, [0] * 5, [0] * 5], columns=list(tl.buckets.TOKEN_COLUMNS))
+        return pd.DataFrame([sums, [0] * 5, [0] * 5], columns=list(tl.core.tables.TOKEN_COLUMNS))
 
     @classmethod
     def right(cls):
@@ -551,21 +675,53 @@ class TestFiveBuckets:
         assert tl.workshop.check(3, **self.right()).right
         solved = namespace(3)
         for name, sums in (("anthropic", self.ANTHROPIC), ("openai", self.OPENAI)):
-            assert tuple(solved[name][list(tl.buckets.TOKEN_COLUMNS)].sum()) == sums
+            assert tuple(solved[name][list(tl.core.tables.TOKEN_COLUMNS)].sum()) == sums
 
     @pytest.mark.parametrize(
         ("name", "change", "kind"),
         [
-            ("openai", (10_200_000, 3_900_000, 0, 0, 1_650_000), "counted twice .* hold more tokens than the file"),
-            ("openai", (10_200_000, 0, 0, 0, 1_650_000), "counted twice .* as many tokens as the file"),
-            ("openai", (2_400_000, 3_900_000, 0, 0, 1_650_000), "taken off twice .* hold fewer tokens"),
+            (
+                "openai",
+                (10_200_000, 3_900_000, 0, 0, 1_650_000),
+                "counted twice .* hold more tokens than the file",
+            ),
+            (
+                "openai",
+                (10_200_000, 0, 0, 0, 1_650_000),
+                "counted twice .* as many tokens as the file",
+            ),
+            (
+                "openai",
+                (2_400_000, 3_900_000, 0, 0, 1_650_000),
+                "taken off twice .* hold fewer tokens",
+            ),
             ("openai", (6_300_000, 0, 0, 0, 1_650_000), "cached tokens are missing"),
-            ("openai", (6_300_000, 3_900_000, 1, 0, 1_650_000), "cache_write_5m_tokens'] is too large"),
-            ("anthropic", (-16_500_000, 22_000_000, 1_400_000, 300_000, 1_750_000), "leaves the cached tokens out already"),
-            ("anthropic", (29_200_000, 22_000_000, 1_400_000, 300_000, 1_750_000), "the whole input"),
-            ("anthropic", (5_500_000, 22_000_000, 1_700_000, 0, 1_750_000), "both times to live are in one"),
+            (
+                "openai",
+                (6_300_000, 3_900_000, 1, 0, 1_650_000),
+                "cache_write_5m_tokens'] is too large",
+            ),
+            (
+                "anthropic",
+                (-16_500_000, 22_000_000, 1_400_000, 300_000, 1_750_000),
+                "leaves the cached tokens out already",
+            ),
+            (
+                "anthropic",
+                (29_200_000, 22_000_000, 1_400_000, 300_000, 1_750_000),
+                "the whole input",
+            ),
+            (
+                "anthropic",
+                (5_500_000, 22_000_000, 1_700_000, 0, 1_750_000),
+                "both times to live are in one",
+            ),
             ("anthropic", (5_500_000, 22_000_000, 300_000, 1_400_000, 1_750_000), "changed places"),
-            ("anthropic", (5_500_000, 22_000_000, 0, 300_000, 1_750_000), "cache writes are missing"),
+            (
+                "anthropic",
+                (5_500_000, 22_000_000, 0, 300_000, 1_750_000),
+                "cache writes are missing",
+            ),
         ],
     )
     def test_wrong_sums(self, name, change, kind):
@@ -577,7 +733,10 @@ class TestFiveBuckets:
         [
             (lambda t: pd.concat([t, t.tail(1) * 0]), "rows that are no usage"),
             (lambda t: t.head(1), "has lost rows"),
-            (lambda t: t.drop(columns="cache_write_1h_tokens"), "no column 'cache_write_1h_tokens'"),
+            (
+                lambda t: t.drop(columns="cache_write_1h_tokens"),
+                "no column 'cache_write_1h_tokens'",
+            ),
             (lambda t: t.assign(cache_write_1h_tokens=np.nan), "missing counts"),
             (lambda t: t.astype(str), "something else than numbers"),
             (lambda t: t.to_dict(), "a DataFrame is asked for"),
@@ -590,11 +749,18 @@ class TestFiveBuckets:
 class TestOneResponse:
     """Exercise 4. The log's lines of one message: outputs 2, 50, 50 and, in a side chain, 50; written around midnight."""
 
-    RIGHT = {"responses": 1, "output_tokens": 50, "day": "2026-09-01", "over_count": (2 + 50 + 50 + 50) / 50}  # noqa: RUF012
+    RIGHT = {  # noqa: RUF012
+        "responses": 1,
+        "output_tokens": 50,
+        "day": "2026-09-01",
+        "over_count": (2 + 50 + 50 + 50) / 50,
+    }
 
     def test_right(self):
         assert tl.workshop.check(4, **self.RIGHT).right
-        assert tl.workshop.check(4, **self.RIGHT | {"day": pd.Timestamp("2026-09-01T23:59:59.1Z")}).right
+        assert tl.workshop.check(
+            4, **self.RIGHT | {"day": pd.Timestamp("2026-09-01T23:59:59.1Z")}
+        ).right
         solved = namespace(4)
         assert {name: solved[name] for name in self.RIGHT} == pytest.approx(self.RIGHT)
 
@@ -631,13 +797,19 @@ class TestShapeTable:
         "gpt-4o": (2.5, 10), "gpt-5.5": (5, 30), "gemini-2.5-flash-lite": (0.1, 0.4), "gemini-3.5-flash": (1.5, 9),
         "gemini-3.1-pro-preview": (2, 12), "o3": (2, 8), "o4-mini": (1.1, 4.4),
     }  # fmt: skip
-    TOKENS = {"conversation": (22_361_870 / 19_366, 4_088_665 / 19_366), "code": (18_059_974 / 8_819, 245_896 / 8_819)}  # noqa: RUF012
+    TOKENS = {  # noqa: RUF012
+        "conversation": (22_361_870 / 19_366, 4_088_665 / 19_366),
+        "code": (18_059_974 / 8_819, 245_896 / 8_819),
+    }
 
     @classmethod
     def usd(cls, swap=False):
         return pd.DataFrame(
             {
-                shape: {m: (i * tokens[swap] + o * tokens[not swap]) / 1e3 for m, (i, o) in cls.RATES.items()}
+                shape: {
+                    m: (i * tokens[swap] + o * tokens[not swap]) / 1e3
+                    for m, (i, o) in cls.RATES.items()
+                }
                 for shape, tokens in cls.TOKENS.items()
             }
         )
@@ -648,17 +820,31 @@ class TestShapeTable:
 
     def test_right(self):
         assert tl.workshop.check(5, **self.right()).right
-        assert tl.workshop.check(5, **self.right() | {"flipped": ["Claude Haiku 4.5", "openai/o4-mini"]}).right
+        assert tl.workshop.check(
+            5, **self.right() | {"flipped": ["Claude Haiku 4.5", "openai/o4-mini"]}
+        ).right
         solved = namespace(5)
-        pd.testing.assert_frame_equal(solved["per_1000"], self.usd(), check_like=True, check_names=False)
-        assert solved["flipped"] == self.right()["flipped"] and solved["break_even"] == pytest.approx(6)
+        pd.testing.assert_frame_equal(
+            solved["per_1000"], self.usd(), check_like=True, check_names=False
+        )
+        assert solved["flipped"] == self.right()["flipped"] and solved[
+            "break_even"
+        ] == pytest.approx(6)
 
     @pytest.mark.parametrize("source", ["article", "maintained"])
     def test_the_nine_of_the_article_do_not_change_places(self, source):
         prices = tl.load_prices(source, as_of="2026-06-12")
-        rates = prices.in_force().query("context_above == 0").set_index("model_id").loc[prices.models()]
-        usd = {shape: i * rates["uncached_input"] + o * rates["output"] for shape, (i, o) in self.TOKENS.items()}
-        assert list(usd["code"].sort_values().index) == list(usd["conversation"].sort_values().index) and len(rates) == 9
+        rates = (
+            prices.in_force().query("context_above == 0").set_index("model_id").loc[prices.models()]
+        )
+        usd = {
+            shape: i * rates["uncached_input"] + o * rates["output"]
+            for shape, (i, o) in self.TOKENS.items()
+        }
+        assert (
+            list(usd["code"].sort_values().index) == list(usd["conversation"].sort_values().index)
+            and len(rates) == 9
+        )
 
     @pytest.mark.parametrize(
         ("change", "kind"),
@@ -666,13 +852,18 @@ class TestShapeTable:
             (lambda usd: usd / 1e3, "a thousand times too small"),
             (lambda usd: usd * 19.366, "the whole trace"),
             (lambda usd: TestShapeTable.usd(swap=True), "changed places"),
-            (lambda usd: usd.rename(columns={"code": "conversation", "conversation": "code"}), "the other shape"),
+            (
+                lambda usd: usd.rename(columns={"code": "conversation", "conversation": "code"}),
+                "the other shape",
+            ),
             (lambda usd: usd.drop("o3"), "no row 'o3'"),
             (lambda usd: usd.T, "no row"),
         ],
     )
     def test_wrong_tables(self, change, kind):
-        wrong(5, self.right(), {"per_1000": change(self.usd())}, kind, self.usd().to_numpy().ravel())
+        wrong(
+            5, self.right(), {"per_1000": change(self.usd())}, kind, self.usd().to_numpy().ravel()
+        )
 
     @pytest.mark.parametrize(
         ("changes", "kind"),
@@ -689,13 +880,22 @@ class TestShapeTable:
     def test_wrong_answers(self, changes, kind):
         wrong(5, self.right(), changes, kind, (6,))
         words = tl.workshop.check(5, **self.right() | changes).words
-        assert "flipped" not in changes or not {"claude-haiku-4-5", "o4-mini"} & set(re.findall(r"[\w-]+", words))
+        assert "flipped" not in changes or not {"claude-haiku-4-5", "o4-mini"} & set(
+            re.findall(r"[\w-]+", words)
+        )
 
-    @pytest.mark.skipif("TIERLAB_DATA_DIR" not in os.environ, reason="TIERLAB_DATA_DIR names no folder with the public data")
+    @pytest.mark.skipif(
+        "TIERLAB_DATA_DIR" not in os.environ,
+        reason="TIERLAB_DATA_DIR names no folder with the public data",
+    )
     def test_the_sums_are_those_of_the_traces(self):
         shapes = pd.read_csv(paths.DATA / "workshop" / "shapes.csv", index_col="shape")
         for shape, name in shapes["dataset"].items():
             raw = pd.read_csv(tl.datasets.path(name))
             found = [len(raw), raw["ContextTokens"].sum(), raw["GeneratedTokens"].sum()]
-            assert found == shapes.loc[shape, ["requests", "input_tokens", "output_tokens"]].tolist()
-            assert raw["ContextTokens"].max() <= 200_000  # below every context step, so the mean prices exactly
+            assert (
+                found == shapes.loc[shape, ["requests", "input_tokens", "output_tokens"]].tolist()
+            )
+            assert (
+                raw["ContextTokens"].max() <= 200_000
+            )  # below every context step, so the mean prices exactly

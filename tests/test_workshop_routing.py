@@ -16,9 +16,9 @@ from scipy.stats import chi2, fisher_exact
 
 import tierlab as tl
 from tests.hints import namespace, wrong
-from tierlab import paths
-from tierlab.synthetic import PLANTS
-from tierlab.variance import EFFECTS, variance
+from tierlab.core import paths
+from tierlab.quarter.simulated import PLANTS
+from tierlab.quarter.variance import EFFECTS, variance
 from tierlab.workshop import _CHECKS, build
 from tierlab.workshop.caching import help_desk
 from tierlab.workshop.reporting import SEEN_IN
@@ -32,17 +32,21 @@ needs_data = pytest.mark.skipif(
 
 def asked(number):
     room, name = _CHECKS[number].split(".")
-    return list(inspect.signature(getattr(import_module(f"tierlab.workshop.{room}"), name)).parameters)
+    return list(
+        inspect.signature(getattr(import_module(f"tierlab.workshop.{room}"), name)).parameters
+    )
 
 
 def text_of(number):
-    return next(path for path in build.solutions() if path.name.startswith(f"{number:02d}_")).read_text(encoding="utf-8")
+    return next(
+        path for path in build.solutions() if path.name.startswith(f"{number:02d}_")
+    ).read_text(encoding="utf-8")
 
 
 class TestCaching:
     """Exercise 6, against a cache that is a plain dictionary of times."""
 
-    RATES = {"plain": 3.0, "read": 0.3, "5m": 3.75, "1h": 6.0}  # noqa: RUF012 - Claude Sonnet 4.6, USD per million tokens
+    RATES = {"plain": 3.0, "read": 0.3, "5m": 3.75, "1h": 6.0}  # noqa: RUF012
 
     @staticmethod
     def hits(desk, ttl_s):
@@ -61,7 +65,10 @@ class TestCaching:
     def right(cls):
         desk = help_desk()
         whole = int(desk["uncached_input_tokens"].sum())
-        hits = {name: cls.hits(desk, ttl) for name, ttl in {"5m": 300, "1h": 3600, "ideal": math.inf}.items()}
+        hits = {
+            name: cls.hits(desk, ttl)
+            for name, ttl in {"5m": 300, "1h": 3600, "ideal": math.inf}.items()
+        }
         paid = {t: (hits[t] * 0.3 + (whole - hits[t]) * cls.RATES[t]) / 1e6 for t in ("5m", "1h")}
         return {
             "h_star": {"5m": 0.2174, "1h": 0.5263},
@@ -78,7 +85,9 @@ class TestCaching:
         assert tl.workshop.check(6, **right).words == "Right."
         solved = namespace(6)
         for name, answer in right.items():
-            assert solved[name] == pytest.approx(answer, abs=1e-3 if name == "h_star" else None), name
+            assert solved[name] == pytest.approx(answer, abs=1e-3 if name == "h_star" else None), (
+                name
+            )
 
     def test_the_trace_tells_its_story(self, right):
         """Five minutes are hit less than they need, an hour more; a hit rate never exceeds the ideal one."""
@@ -92,7 +101,10 @@ class TestCaching:
         for _, talk in desk.groupby("session"):
             for before, after in pairwise(talk.itertuples()):
                 assert after.prefix_ids[: len(before.prefix_ids)] == before.prefix_ids
-                assert after.uncached_input_tokens >= before.uncached_input_tokens + before.output_tokens + 300
+                assert (
+                    after.uncached_input_tokens
+                    >= before.uncached_input_tokens + before.output_tokens + 300
+                )
 
     @pytest.mark.parametrize(
         ("ttl", "value", "kind"),
@@ -156,7 +168,10 @@ class TestPolicies:
         table = tl.simulate_outcomes(2_000, seed=7, prices=tl.load_prices("article"))
         found = {}
         for row in table.itertuples():
-            found.setdefault(row.prompt_id, {"chars": row.prompt_chars})[row.tier] = (row.score, row.cost_usd)
+            found.setdefault(row.prompt_id, {"chars": row.prompt_chars})[row.tier] = (
+                row.score,
+                row.cost_usd,
+            )
         return [(p["chars"], *p["small"], *p["flagship"]) for p in found.values()]
 
     @pytest.fixture(scope="class")
@@ -171,9 +186,14 @@ class TestPolicies:
             if cut in (0, n) or ranked[cut - 1][0] > ranked[cut][0]:
                 up, down = ranked[:cut], ranked[cut:]
                 points.append(
-                    (sum(p[4] for p in up) + sum(p[2] for p in down), sum(p[3] for p in up) + sum(p[1] for p in down))
+                    (
+                        sum(p[4] for p in up) + sum(p[2] for p in down),
+                        sum(p[3] for p in up) + sum(p[1] for p in down),
+                    )
                 )
-        best = [p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)]
+        best = [
+            p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)
+        ]
         return {
             "scores": {
                 "random": small + 0.3 * (flagship - small),
@@ -201,9 +221,15 @@ class TestPolicies:
         """What the exercise says, from sums over the prompts."""
         small_usd, flagship_usd = (sum(p[side] for p in prompts) for side in (2, 4))
         longest = sorted(prompts, key=lambda p: -p[0])
-        share = (sum(p[4] for p in longest[:600]) + sum(p[2] for p in longest[600:]) - small_usd) / (flagship_usd - small_usd)
+        share = (
+            sum(p[4] for p in longest[:600]) + sum(p[2] for p in longest[600:]) - small_usd
+        ) / (flagship_usd - small_usd)
         small, flagship = (sum(p[side] for p in prompts) / len(prompts) for side in (1, 3))
-        assert right["scores"]["random"] < right["scores"]["length"] < small + share * (flagship - small)
+        assert (
+            right["scores"]["random"]
+            < right["scores"]["length"]
+            < small + share * (flagship - small)
+        )
 
     @pytest.mark.parametrize("seed", range(5))
     def test_any_honest_draw_of_lots_is_right(self, prompts, right, seed):
@@ -218,8 +244,16 @@ class TestPolicies:
             ("random", small + 0.7 * (flagship - small), "changed places"),
             ("random", right["scores"]["oracle"], "knows the answers"),
             ("random", small, "too small"),
-            ("length", (sum(p[3] for p in ranked[:600]) + sum(p[1] for p in ranked[600:])) / n, "shortest prompts"),
-            ("length", (sum(p[3] for p in ranked[600:]) + sum(p[1] for p in ranked[:600])) / n, "too many to the flagship"),
+            (
+                "length",
+                (sum(p[3] for p in ranked[:600]) + sum(p[1] for p in ranked[600:])) / n,
+                "shortest prompts",
+            ),
+            (
+                "length",
+                (sum(p[3] for p in ranked[600:]) + sum(p[1] for p in ranked[:600])) / n,
+                "too many to the flagship",
+            ),
             ("length", right["scores"]["random"], "depend on the length"),
             ("oracle", flagship, "one tier for all"),
             ("oracle", sum(p[1] * p[3] for p in prompts) / n, "both are right"),
@@ -237,12 +271,21 @@ class TestPolicies:
     def test_wrong_frontiers(self, prompts, right, figures):
         table = tl.simulate_outcomes(2_000, seed=7, prices=tl.load_prices("article"))
         chars = table.groupby("prompt_id")["prompt_chars"].first()
-        curve = tl.cost_quality_curve(table, chars, weak="small", strong="flagship")[["cost_usd", "score"]]
+        curve = tl.cost_quality_curve(table, chars, weak="small", strong="flagship")[
+            ["cost_usd", "score"]
+        ]
         good = right["frontier"]
-        beaten = next(row for row in curve.iloc[1:].itertuples() if (curve["score"].loc[: row.Index - 1] >= row.score).any())
+        beaten = next(
+            row
+            for row in curve.iloc[1:].itertuples()
+            if (curve["score"].loc[: row.Index - 1] >= row.score).any()
+        )
         best = good[good["cost_usd"] < beaten.cost_usd].index[-1]
         swapped = pd.concat(
-            [good.drop(index=[i for i in good.index if good["cost_usd"][i] <= beaten.cost_usd]), curve.loc[[beaten.Index]]]
+            [
+                good.drop(index=[i for i in good.index if good["cost_usd"][i] <= beaten.cost_usd]),
+                curve.loc[[beaten.Index]],
+            ]
         )
         assert best is not None
         for value, kind in [
@@ -252,7 +295,10 @@ class TestPolicies:
             (good.assign(score=good["score"] + 0.01), "no cut of the length rule"),
             (swapped, "a cheaper one, which is left out"),
             (good.rename(columns={"score": "quality"}), "no column 'score'"),
-            (good.astype(object).replace(good["score"].iloc[0], "a"), "something else than numbers"),
+            (
+                good.astype(object).replace(good["score"].iloc[0], "a"),
+                "something else than numbers",
+            ),
             (good.head(0), "empty"),
             (good["score"], "a DataFrame is asked for"),
         ]:
@@ -260,11 +306,21 @@ class TestPolicies:
 
     @needs_data
     def test_the_oracle_of_routellm_is_the_one_the_exercise_names(self):
-        wide = tl.load_outcomes("routellm_gsm8k").pivot(index="prompt_id", columns="model_id", values="score")
+        wide = tl.load_outcomes("routellm_gsm8k").pivot(
+            index="prompt_id", columns="model_id", values="score"
+        )
         strong, weak = wide["gpt-4-1106-preview"], wide["mistralai/Mixtral-8x7B-Instruct-v0.1"]
         score, share = re.search(r"oracle scores ([\d.]+) with about (\d+) %", text_of(7)).groups()
-        assert np.maximum(strong, weak).mean() == pytest.approx(float(score), abs=0.005) == pytest.approx(0.929, abs=0.005)
-        assert (strong > weak).mean() == pytest.approx(float(share) / 100, abs=0.005) == pytest.approx(0.29, abs=0.005)
+        assert (
+            np.maximum(strong, weak).mean()
+            == pytest.approx(float(score), abs=0.005)
+            == pytest.approx(0.929, abs=0.005)
+        )
+        assert (
+            (strong > weak).mean()
+            == pytest.approx(float(share) / 100, abs=0.005)
+            == pytest.approx(0.29, abs=0.005)
+        )
 
 
 class TestFailSafe:
@@ -284,28 +340,57 @@ class TestFailSafe:
     def test_right(self):
         assert tl.workshop.check(8, **self.right()).words == "Right."
         solved = namespace(8)
-        assert solved["sent_down"] == 4 and [solved["router_usd"], solved["overhead"]] == pytest.approx(self.FIGURES)
+        assert solved["sent_down"] == 4 and [
+            solved["router_usd"],
+            solved["overhead"],
+        ] == pytest.approx(self.FIGURES)
 
     def test_the_eight_replies(self):
         """What each of the eight must become, by hand; the kit's own parser agrees."""
         expected = dict.fromkeys(["simple", "Simple.", " **simple**\n"], "small")
-        expected |= dict.fromkeys(["complex", "Complex.", "not simple", "I cannot tell.", ""], "flagship")
+        expected |= dict.fromkeys(
+            ["complex", "Complex.", "not simple", "I cannot tell.", ""], "flagship"
+        )
         solved = namespace(8)
         assert {reply: solved["tier"](reply) for reply in solved["replies"]} == expected
-        policy = tl.policies.LLMClassifier({"simple": "small", "complex": "flagship"})
-        assert {reply: policy.choose({"classifier_reply": reply}).name for reply in expected} == expected
-        assert sum(solved["sketch"](reply) == "small" != tier for reply, tier in expected.items()) == 4
+        policy = tl.routing.policies.LLMClassifier({"simple": "small", "complex": "flagship"})
+        assert {
+            reply: policy.choose({"classifier_reply": reply}).name for reply in expected
+        } == expected
+        assert (
+            sum(solved["sketch"](reply) == "small" != tier for reply, tier in expected.items()) == 4
+        )
 
     @pytest.mark.parametrize(
         ("tier", "kind"),
         [
-            (lambda r: "flagship" if r.strip().lower() == "complex" else "small", "'Complex.'.*says complex"),
-            (lambda r: "flagship" if "complex" in r.lower() else "small", "'not simple'.*not that one word"),
-            (lambda r: "small" if "simple" in r.lower() else "flagship", "'not simple'.*not that one word"),
+            (
+                lambda r: "flagship" if r.strip().lower() == "complex" else "small",
+                "'Complex.'.*says complex",
+            ),
+            (
+                lambda r: "flagship" if "complex" in r.lower() else "small",
+                "'not simple'.*not that one word",
+            ),
+            (
+                lambda r: "small" if "simple" in r.lower() else "flagship",
+                "'not simple'.*not that one word",
+            ),
             (lambda r: "small" if r == "simple" else "flagship", "'Simple.'.*case, punctuation"),
-            (lambda r: "small" if re.sub(r"\W", "", r.lower()) in ("simple", "") else "flagship", "''.*nobody can read"),
-            (lambda r: "small" if re.sub(r"[\W_]", "", r.lower()) == "simple" else "flagship", "stops with AttributeError"),
-            (lambda r: {"simple": "small", "Simple.": "small", " **simple**\n": "small"}.get(r, "flagship"), "'SIMPLE'.*case"),
+            (
+                lambda r: "small" if re.sub(r"\W", "", r.lower()) in ("simple", "") else "flagship",
+                "''.*nobody can read",
+            ),
+            (
+                lambda r: "small" if re.sub(r"[\W_]", "", r.lower()) == "simple" else "flagship",
+                "stops with AttributeError",
+            ),
+            (
+                lambda r: {"simple": "small", "Simple.": "small", " **simple**\n": "small"}.get(
+                    r, "flagship"
+                ),
+                "'SIMPLE'.*case",
+            ),
             (lambda r: "claude-haiku-4-5", "'small' or 'flagship' is asked for"),
             (lambda r: None, "returns nothing"),
             ("small", "not a function"),
@@ -337,7 +422,13 @@ class TestFailSafe:
         ],
     )
     def test_wrong_figures(self, changes, kind):
-        wrong(8, self.right(), changes, kind, (4, *self.FIGURES) if "sent_down" in changes else self.FIGURES)
+        wrong(
+            8,
+            self.right(),
+            changes,
+            kind,
+            (4, *self.FIGURES) if "sent_down" in changes else self.FIGURES,
+        )
 
 
 class TestHundredExamples:
@@ -350,17 +441,29 @@ class TestHundredExamples:
     def pairs(cls):
         """Of each example with both scores: (score, dollars) of the small and of the large model."""
         rows = {}
-        with (paths.DATA / "samples" / "open_models.csv").open(encoding="utf-8", newline="") as file:
+        with (paths.DATA / "samples" / "open_models.csv").open(
+            encoding="utf-8", newline=""
+        ) as file:
             for row in csv.DictReader(file):
                 if row["score"]:
-                    rows[row["prompt_id"], row["model_id"]] = float(row["score"]), float(row["cost_usd"])
+                    rows[row["prompt_id"], row["model_id"]] = (
+                        float(row["score"]),
+                        float(row["cost_usd"]),
+                    )
         names = {prompt for prompt, _ in rows}
-        return [(rows[p, cls.SMALL], rows[p, cls.LARGE]) for p in names if {(p, cls.SMALL), (p, cls.LARGE)} <= rows.keys()]
+        return [
+            (rows[p, cls.SMALL], rows[p, cls.LARGE])
+            for p in names
+            if {(p, cls.SMALL), (p, cls.LARGE)} <= rows.keys()
+        ]
 
     @staticmethod
     def wilson(k, n, z=1.959964):
         """Wilson 1927, equation of the interval."""
-        middle, half = (k / n + z * z / (2 * n)), z * math.sqrt(k / n * (1 - k / n) / n + z * z / (4 * n * n))
+        middle, half = (
+            (k / n + z * z / (2 * n)),
+            z * math.sqrt(k / n * (1 - k / n) / n + z * z / (4 * n * n)),
+        )
         return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
     @pytest.fixture(scope="class")
@@ -368,8 +471,16 @@ class TestHundredExamples:
     def counts(cls, pairs):
         """Examples; right ones of small and large; right on only one of them; mean dollars."""
         small, large = ([p[i][0] == 1 for p in pairs] for i in (0, 1))
-        only = [sum(a and not b for a, b in zip(*two, strict=True)) for two in ((small, large), (large, small))]
-        return len(pairs), (sum(small), sum(large)), only, [sum(p[i][1] for p in pairs) / len(pairs) for i in (0, 1)]
+        only = [
+            sum(a and not b for a, b in zip(*two, strict=True))
+            for two in ((small, large), (large, small))
+        ]
+        return (
+            len(pairs),
+            (sum(small), sum(large)),
+            only,
+            [sum(p[i][1] for p in pairs) / len(pairs) for i in (0, 1)],
+        )
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -380,16 +491,30 @@ class TestHundredExamples:
         dollars = (dear - cheap) / ((hits[1] - hits[0]) / n)
 
         def choose(error_cost_usd):
-            costs = [usd + (1 - k / n) * error_cost_usd for usd, k in zip((cheap, dear), hits, strict=True)]
+            costs = [
+                usd + (1 - k / n) * error_cost_usd
+                for usd, k in zip((cheap, dear), hits, strict=True)
+            ]
             return cls.SMALL if costs[0] <= costs[1] else cls.LARGE
 
-        interval = {model: cls.wilson(k, n) for model, k in zip((cls.SMALL, cls.LARGE), hits, strict=True)}
-        return {"interval": interval, "p_value": 2 * tail, "break_even_usd": dollars, "choose": choose}
+        interval = {
+            model: cls.wilson(k, n) for model, k in zip((cls.SMALL, cls.LARGE), hits, strict=True)
+        }
+        return {
+            "interval": interval,
+            "p_value": 2 * tail,
+            "break_even_usd": dollars,
+            "choose": choose,
+        }
 
     @pytest.fixture(scope="class")
     @classmethod
     def figures(cls, right):
-        return [*(end for pair in right["interval"].values() for end in pair), right["p_value"], right["break_even_usd"]]
+        return [
+            *(end for pair in right["interval"].values() for end in pair),
+            right["p_value"],
+            right["break_even_usd"],
+        ]
 
     def test_right(self, right):
         assert tl.workshop.check(9, **right).words == "Right."
@@ -398,16 +523,22 @@ class TestHundredExamples:
             [right[name] for name in ("p_value", "break_even_usd")]
         )
         for model, ends in right["interval"].items():
-            assert [float(end) for end in solved["interval"][model]] == pytest.approx(ends, abs=0.002)
+            assert [float(end) for end in solved["interval"][model]] == pytest.approx(
+                ends, abs=0.002
+            )
 
     def test_within_one_per_cent_is_near_enough(self, right):
         """The decision may flip anywhere within 1 % of the break-even, and the bounds may be off by 0.002."""
         dollars = right["break_even_usd"]
         for at in (0.992, 1.008):
             assert tl.workshop.check(
-                9, **right | {"choose": lambda usd, at=at: self.LARGE if usd > at * dollars else self.SMALL}
+                9,
+                **right
+                | {"choose": lambda usd, at=at: self.LARGE if usd > at * dollars else self.SMALL},
             ).right
-        shifted = {model: (low + 0.0015, high - 0.0015) for model, (low, high) in right["interval"].items()}
+        shifted = {
+            model: (low + 0.0015, high - 0.0015) for model, (low, high) in right["interval"].items()
+        }
         assert tl.workshop.check(9, **right | {"interval": shifted}).right
 
     def test_wrong_intervals(self, right, counts, figures):
@@ -455,10 +586,22 @@ class TestHundredExamples:
         ("choose", "kind"),
         [
             (lambda self, dollars: lambda usd: self.SMALL, "the same model"),
-            (lambda self, dollars: lambda usd: self.SMALL if usd > dollars else self.LARGE, "wrong way round"),
-            (lambda self, dollars: lambda usd: self.LARGE if usd > 0.9 * dollars else self.SMALL, "too early"),
-            (lambda self, dollars: lambda usd: self.LARGE if usd > 0.16 else self.SMALL, "too late"),
-            (lambda self, dollars: lambda usd: "large" if usd > dollars else "small", "two model ids"),
+            (
+                lambda self, dollars: lambda usd: self.SMALL if usd > dollars else self.LARGE,
+                "wrong way round",
+            ),
+            (
+                lambda self, dollars: lambda usd: self.LARGE if usd > 0.9 * dollars else self.SMALL,
+                "too early",
+            ),
+            (
+                lambda self, dollars: lambda usd: self.LARGE if usd > 0.16 else self.SMALL,
+                "too late",
+            ),
+            (
+                lambda self, dollars: lambda usd: "large" if usd > dollars else "small",
+                "two model ids",
+            ),
             (lambda self, dollars: lambda usd: 1 / (usd - usd), "ZeroDivisionError"),
             (lambda self, dollars: self.LARGE, "not a function"),
         ],
@@ -479,7 +622,9 @@ class TestQuarterly:
     @classmethod
     def right(cls, solved):
         log = solved["log"]
-        usd = tl.price(log[log["model_id"] != "house-model-7b"], solved["prices"], price_on="at")["cost_usd"]
+        usd = tl.price(log[log["model_id"] != "house-model-7b"], solved["prices"], price_on="at")[
+            "cost_usd"
+        ]
         spend = usd.groupby(log["at"].dt.quarter).sum()
         return {
             "report": solved["report"],
@@ -492,7 +637,11 @@ class TestQuarterly:
     @pytest.fixture(scope="class")
     @classmethod
     def figures(cls, right):
-        return [right["change_usd"], right["unpriced_share"], *(usd for usd in right["effects"] if abs(usd) > 0.01)]
+        return [
+            right["change_usd"],
+            right["unpriced_share"],
+            *(usd for usd in right["effects"] if abs(usd) > 0.01),
+        ]
 
     def test_right(self, right, solved):
         assert tl.workshop.check(10, **right).words == "Right."
@@ -518,12 +667,21 @@ class TestQuarterly:
             return variance(daily[late], daily[~late], maintained).set_index("effect")["usd"]
 
         whole = waterfall(PLANTS)
-        moved = {event: whole - waterfall([plant for plant in PLANTS if plant != event]) for event in SEEN_IN}
+        moved = {
+            event: whole - waterfall([plant for plant in PLANTS if plant != event])
+            for event in SEEN_IN
+        }
         assert {event: by.abs().idxmax() for event, by in moved.items()} == SEEN_IN
 
     def test_a_report_with_gaps(self, right, solved, figures):
         bare = tl.analyse(solved["cube"], solved["prices"], "2026Q3")
-        wrong(10, right, {"report": bare}, "quality needs scores.*reconciliation needs.*budget needs", figures)
+        wrong(
+            10,
+            right,
+            {"report": bare},
+            "quality needs scores.*reconciliation needs.*budget needs",
+            figures,
+        )
         wrong(10, right, {"report": solved["cube"]}, "not what tl.analyse returns", figures)
 
     def test_wrong_figures(self, right, figures):
@@ -574,7 +732,21 @@ def test_an_exercise_as_it_starts_is_open(number):
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize(
-    "answer", [None, "text", 3, -1.5, float("nan"), [], {}, {"a": 1}, pd.DataFrame({"a": [1]}), np.arange(3), len, object()]
+    "answer",
+    [
+        None,
+        "text",
+        3,
+        -1.5,
+        float("nan"),
+        [],
+        {},
+        {"a": 1},
+        pd.DataFrame({"a": [1]}),
+        np.arange(3),
+        len,
+        object(),
+    ],
 )
 def test_no_answer_breaks_a_check(number, answer):
     found = tl.workshop.check(number, **dict.fromkeys(asked(number), answer))

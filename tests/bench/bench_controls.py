@@ -10,7 +10,12 @@ import time
 import ipywidgets
 
 import tierlab as tl
-from tierlab import widgets
+from tierlab.article import control as article_control
+from tierlab.core import explorer as core_explorer
+from tierlab.decide import control as decide_control
+from tierlab.routing import control as routing_control
+from tierlab.sampling import control as sampling_control
+from tierlab.scaling import control as scaling_control
 
 MOVES = 10
 
@@ -18,22 +23,28 @@ MOVES = 10
 def controls():
     """Each control of the notebooks, as they start it."""
     article, maintained = tl.load_prices("article"), tl.load_prices("maintained")
-    yield widgets.TierExplorer(article)
-    yield widgets.CostExplorer({"article": article, "maintained": maintained})
-    yield widgets.CurveExplorer(article)
-    yield widgets.TaskExplorer(article)
-    checklist = widgets.DecisionChecklist(maintained)
+    yield scaling_control.TierExplorer(article)
+    yield scaling_control.CostExplorer({"article": article, "maintained": maintained})
+    yield scaling_control.CurveExplorer(article)
+    yield decide_control.TaskExplorer(article)
+    checklist = decide_control.DecisionChecklist(maintained)
     for tier in tl.TIERS:
-        checklist.controls[f"{tier}_examples"].value = 80  # wrong answers of no examples are a mistake
+        checklist.controls[
+            f"{tier}_examples"
+        ].value = 80  # wrong answers of no examples are a mistake
     yield checklist
     outcomes = tl.simulate_outcomes(2_000, seed=0, prices=article)
     score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
     tiers = outcomes.drop_duplicates("tier").set_index("tier")["model_id"]
-    yield widgets.RouterExplorer(outcomes, score, weak=tiers["small"], strong=tiers["flagship"])
-    yield widgets.SampleExplorer(tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct")
-    for name in ("LatencyExplorer", "DistillationExplorer"):
-        yield getattr(widgets, name)(article)
-    yield widgets.ClaimExplorer(tl.evaluate_claims())
+    yield routing_control.RouterExplorer(
+        outcomes, score, weak=tiers["small"], strong=tiers["flagship"]
+    )
+    yield sampling_control.SampleExplorer(
+        tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct"
+    )
+    yield tl.speed.control.LatencyExplorer(article)
+    yield tl.reasoning.control.DistillationExplorer(article)
+    yield article_control.ClaimExplorer(tl.evaluate_claims())
 
 
 def positions(control):
@@ -62,7 +73,7 @@ def milliseconds(explorer, name, pair):
     return statistics.median(times)
 
 
-class Empty(widgets.Explorer):
+class Empty(core_explorer.Explorer):
     """A figure with nothing in it."""
 
     def table(self, **_):
@@ -79,7 +90,7 @@ class Empty(widgets.Explorer):
 
 
 def main():
-    tl.plots.use_style()
+    tl.use_style()
     empty = Empty(x=ipywidgets.IntSlider(value=1, description="x"))
     print(f"{'an empty figure':<22} {milliseconds(empty, 'x', (2, 1)):>5.0f} ms")
     for explorer in controls():

@@ -45,7 +45,9 @@ def peer_loop(table, provider, day):
     for row in table.itertuples():
         genai_prices.calc_price(
             genai_prices.Usage(
-                input_tokens=row.uncached_input_tokens + row.cache_read_tokens + row.cache_write_5m_tokens,
+                input_tokens=row.uncached_input_tokens
+                + row.cache_read_tokens
+                + row.cache_write_5m_tokens,
                 cache_read_tokens=row.cache_read_tokens,
                 cache_write_tokens=row.cache_write_5m_tokens,
                 output_tokens=row.output_tokens,
@@ -77,7 +79,9 @@ def main():
             "rows": f"{n:,}", "rows per second": f"{n / ours:,.0f}", "times the genai-prices loop": f"{peer * n / ours:,.0f}",
             "times a plain copy": f"{ours / copy:.1f}", "peak memory / input table": f"{(size + peak) / size:.2f}",
         })  # fmt: skip
-    print(f"price: genai-prices row by row {1 / peer:,.0f} rows per second (measured on {PEER_ROWS:,})")
+    print(
+        f"price: genai-prices row by row {1 / peer:,.0f} rows per second (measured on {PEER_ROWS:,})"
+    )
     print(pd.DataFrame(lines).to_string(index=False))
 
 

@@ -11,12 +11,29 @@ import time
 import numpy as np
 import pandas as pd
 
-from tierlab.frontier import cost_quality_curve, curve_band, paired_curve, tier_frontier
-from tierlab.metrics import apgr, metric_intervals
-from tierlab.policies import Always, LLMClassifier, Oracle, RandomMix, Threshold, Utility, task_rules
-from tierlab.routing import route
-from tierlab.stepwise import Budget, Cascade, Fallback, NoisyJudge
-from tierlab.text_router import train_text_router
+from tierlab.routing.curve import (
+    apgr,
+    cost_quality_curve,
+    curve_band,
+    metric_intervals,
+    paired_curve,
+    tier_frontier,
+)
+from tierlab.routing.policies import (
+    Always,
+    Budget,
+    Cascade,
+    Fallback,
+    LLMClassifier,
+    NoisyJudge,
+    Oracle,
+    RandomMix,
+    Threshold,
+    Utility,
+    task_rules,
+)
+from tierlab.routing.route import route
+from tierlab.routing.text_router import train_text_router
 
 
 def best(function, repeats=5):
@@ -43,7 +60,9 @@ def long_table(arrays):
     table = pd.DataFrame(
         {
             "prompt_id": np.repeat(np.arange(n), 2),
-            "model_id": pd.Categorical.from_codes(np.tile(np.array([0, 1], "int8"), n), ["weak", "strong"]),
+            "model_id": pd.Categorical.from_codes(
+                np.tile(np.array([0, 1], "int8"), n), ["weak", "strong"]
+            ),
             "score": np.column_stack(columns[:2]).ravel(),
             "cost_usd": np.column_stack(columns[2:]).ravel(),
         }
@@ -59,8 +78,14 @@ def curves():
     whole = best(lambda: cost_quality_curve(table, scores, weak="weak", strong="strong"), 3)
     shuffled = table.sample(frac=1, random_state=0)
     mixed = best(lambda: cost_quality_curve(shuffled, scores, weak="weak", strong="strong"), 3)
-    print(f"exact curve of 1,000,000 requests, quality and cost (numpy.argsort of the scores: {sort:.3f} s)")
-    for name, seconds in (("from pairs", pairs), ("from the long table", whole), ("from the long table, rows shuffled", mixed)):
+    print(
+        f"exact curve of 1,000,000 requests, quality and cost (numpy.argsort of the scores: {sort:.3f} s)"
+    )
+    for name, seconds in (
+        ("from pairs", pairs),
+        ("from the long table", whole),
+        ("from the long table, rows shuffled", mixed),
+    ):
         print(f"  {name:<36} {seconds:.3f} s, {seconds / sort:.1f} times argsort")
     curve = paired_curve(*arrays)
     print(f"  exact APGR of it                     {best(lambda: apgr(curve)):.3f} s")
@@ -78,8 +103,12 @@ def bands():
     table, scores = long_table(paired(10**4))
     pair = {"weak": "weak", "strong": "strong", "seed": 1}
     print("1,000 resamples of 10,000 prompts")
-    print(f"  band of the curve, quality and cost  {best(lambda: curve_band(table, scores, **pair), 2):.2f} s")
-    print(f"  intervals of APGR and two CPTs       {best(lambda: metric_intervals(table, scores, **pair), 2):.2f} s")
+    print(
+        f"  band of the curve, quality and cost  {best(lambda: curve_band(table, scores, **pair), 2):.2f} s"
+    )
+    print(
+        f"  intervals of APGR and two CPTs       {best(lambda: metric_intervals(table, scores, **pair), 2):.2f} s"
+    )
 
 
 def three_tiers(n, seed=0):
@@ -89,17 +118,25 @@ def three_tiers(n, seed=0):
     return pd.DataFrame(
         {
             "prompt_id": np.repeat(np.arange(n), 3),
-            "model_id": pd.Categorical.from_codes(np.tile(np.arange(3, dtype="int8"), n), ["s", "m", "f"]),
-            "tier": pd.Categorical.from_codes(np.tile(np.arange(3, dtype="int8"), n), ["small", "mid", "flagship"]),
+            "model_id": pd.Categorical.from_codes(
+                np.tile(np.arange(3, dtype="int8"), n), ["s", "m", "f"]
+            ),
+            "tier": pd.Categorical.from_codes(
+                np.tile(np.arange(3, dtype="int8"), n), ["small", "mid", "flagship"]
+            ),
             "score": (rng.random(3 * n) < np.tile([0.6, 0.75, 0.85], n)).astype(float),
             "cost_usd": rng.random(3 * n) * np.tile([0.002, 0.006, 0.01], n),
             "end_to_end_s": rng.random(3 * n),
-            "status": pd.Categorical.from_codes((rng.random(3 * n) < 0.02).astype("int8"), ["ok", "error"]),
+            "status": pd.Categorical.from_codes(
+                (rng.random(3 * n) < 0.02).astype("int8"), ["ok", "error"]
+            ),
             "signal": np.repeat(rng.random(n), 3),
             "task": pd.Categorical.from_codes(np.repeat(rng.integers(0, 4, n, "int8"), 3), tasks),
             "user": np.repeat(rng.integers(0, 1000, n), 3),
             "at": np.repeat(
-                np.datetime64("2026-06-12", "us") + np.sort(rng.integers(0, 3 * 86_400, n)).astype("timedelta64[s]"), 3
+                np.datetime64("2026-06-12", "us")
+                + np.sort(rng.integers(0, 3 * 86_400, n)).astype("timedelta64[s]"),
+                3,
             ),
         }
     )
@@ -108,27 +145,41 @@ def three_tiers(n, seed=0):
 def policies():
     table = three_tiers(10**6)
     threshold = Threshold("signal", (0.6, 0.9), ("small", "mid", "flagship"))
-    confusion = {"easy": {"easy": 0.9, "hard": 0.1}, "hard": {"easy": 0.2, "hard": 0.75, "unreadable": 0.05}}
+    confusion = {
+        "easy": {"easy": 0.9, "hard": 0.1},
+        "hard": {"easy": 0.2, "hard": 0.75, "unreadable": 0.05},
+    }
     each = {
         "always one tier": Always("mid"),
         "random mix": RandomMix({"small": 0.8, "flagship": 0.2}),
         "threshold, three tiers": threshold,
         "category rules": task_rules(),
-        "classifier, confusion matrix": LLMClassifier({"easy": "small", "hard": "flagship"}, confusion, cost_usd=0.0005),
+        "classifier, confusion matrix": LLMClassifier(
+            {"easy": "small", "hard": "flagship"}, confusion, cost_usd=0.0005
+        ),
         "cascade, noisy judge": Cascade(("small", "mid", "flagship"), NoisyJudge(0.2, 0.1)),
         "utility": Utility(0.1, {"s": 0.6, "f": "signal"}, {"s": 0.002, "f": 0.01}),
         "fallback on 2% errors": Fallback(threshold, ("flagship", "mid", "small")),
         "budget per user and day": Budget(Always("flagship"), 1.0, "small", by="user"),
-        "budgets per user and for all": Budget(Budget(Always("flagship"), 1.0, "mid", by="user"), 900.0, "small"),
+        "budgets per user and for all": Budget(
+            Budget(Always("flagship"), 1.0, "mid", by="user"), 900.0, "small"
+        ),
         "oracle": Oracle(),
     }
     print("simulation of 1,000,000 requests x 3 tiers")
     for name, policy in each.items():
         print(f"  {name:<36} {best(lambda: route(table, policy, seed=1), 1):.2f} s")  # noqa: B023
-    limited = best(lambda: route(table, Fallback(Always("flagship"), ("mid",)), requests_per_minute={"flagship": 200}), 1)
+    limited = best(
+        lambda: route(
+            table, Fallback(Always("flagship"), ("mid",)), requests_per_minute={"flagship": 200}
+        ),
+        1,
+    )
     print(f"  {'fallback on a rate limit':<36} {limited:.2f} s")
     guess = pd.DataFrame(np.random.default_rng(1).random((10**6, 3)), columns=["s", "m", "f"])
-    print(f"  {'exact frontier of three tiers':<36} {best(lambda: tier_frontier(table, guess), 1):.2f} s")
+    print(
+        f"  {'exact frontier of three tiers':<36} {best(lambda: tier_frontier(table, guess), 1):.2f} s"
+    )
 
 
 def trained():
@@ -137,10 +188,14 @@ def trained():
     words = np.array([f"word{i}" for i in range(5_000)])
     n = 10_000
     table = three_tiers(n)
-    table["prompt"] = np.repeat([" ".join(text) for text in words[rng.integers(0, len(words), (n, 40))]], 3)
+    table["prompt"] = np.repeat(
+        [" ".join(text) for text in words[rng.integers(0, len(words), (n, 40))]], 3
+    )
     router = train_text_router(table[table["prompt_id"] < 2_000], weak="small", strong="flagship")
     seconds = best(lambda: route(table, router), 1)
-    print(f"  text router, {n:,} requests          {seconds:.2f} s, {1000 * seconds / n:.2f} ms each")
+    print(
+        f"  text router, {n:,} requests          {seconds:.2f} s, {1000 * seconds / n:.2f} ms each"
+    )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import openai
 
 import tierlab as tl
 from tests.servers import KEY, NotInstalled, bench_server
-from tierlab.examples import Example
-from tierlab.providers import Candidate
+from tierlab.sampling.examples import Example
+from tierlab.sampling.providers import Candidate
 
 LATENCY_S = 0.2
 CALLS = {1: 20, 8: 160, 64: 1280}  # by concurrency: four seconds at the bound
@@ -32,7 +32,9 @@ async def ask_all(url, prompts, concurrency):
         async def worker():
             for prompt in waiting:
                 messages = [{"role": "user", "content": prompt}]
-                reply = await client.chat.completions.create(model="own", messages=messages, max_tokens=16)
+                reply = await client.chat.completions.create(
+                    model="own", messages=messages, max_tokens=16
+                )
                 assert reply.choices[0].message.content == "ok"
 
         await asyncio.gather(*(worker() for _ in range(concurrency)))
@@ -47,9 +49,18 @@ def bare(url, prompts, concurrency):
 
 def sampled(url, prompts, concurrency):
     """Seconds of sending and of the whole of `tl.sample`, and median and 95th percentile of the latencies it measures."""
-    examples = [Example(f"q{n}", "own", prompt, "exact", "ok", max_output_tokens=16) for n, prompt in enumerate(prompts)]
+    examples = [
+        Example(f"q{n}", "own", prompt, "exact", "ok", max_output_tokens=16)
+        for n, prompt in enumerate(prompts)
+    ]
     own = Candidate("compatible", "own", base_url=url, usd_per_mtok=(1, 2))
-    options = {"budget_usd": 1000, "yes": True, "stream": False, "warm_up": False, "progress": False}
+    options = {
+        "budget_usd": 1000,
+        "yes": True,
+        "stream": False,
+        "warm_up": False,
+        "progress": False,
+    }
     sending = []
 
     def timed(coroutine):
@@ -60,7 +71,9 @@ def sampled(url, prompts, concurrency):
 
     with tempfile.TemporaryDirectory() as folder, patch.object(tl.sampling, "run_async", timed):
         started = time.perf_counter()
-        samples = tl.sample(examples, [own], store=Path(folder) / "run.sqlite", concurrency=concurrency, **options)
+        samples = tl.sample(
+            examples, [own], store=Path(folder) / "run.sqlite", concurrency=concurrency, **options
+        )
         took = time.perf_counter() - started
     assert (samples["score"] == 1).all()
     return sending[0], took, *samples["end_to_end_s"].quantile([0.5, 0.95])
@@ -72,7 +85,18 @@ def main():
             url = server.base_url("openai")
             prompts = [f"benchmark {n}" for n in range(max(CALLS.values()))]
             bare(url, prompts[:8], 8), sampled(url, prompts[:8], 8)  # imports and first connections
-            heads = ("concurrency", "calls", "bound/s", "SDK/s", "sending/s", "of SDK", "whole/s", "of SDK", "p50 ms", "p95 ms")
+            heads = (
+                "concurrency",
+                "calls",
+                "bound/s",
+                "SDK/s",
+                "sending/s",
+                "of SDK",
+                "whole/s",
+                "of SDK",
+                "p50 ms",
+                "p95 ms",
+            )
             print(" ".join(f"{head:>11}" for head in heads))
             for concurrency, calls in CALLS.items():
                 asked = url, prompts[:calls], concurrency

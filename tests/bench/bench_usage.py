@@ -52,7 +52,9 @@ def scan(path):
     """Seconds to read the columns of a log and do nothing with them: no engine can be faster."""
     columns = duckdb.sql(f"FROM '{path}'").columns
     start = time.perf_counter()
-    duckdb.sql("SELECT " + ", ".join(f'max("{column}")' for column in columns) + f" FROM '{path}'").fetchall()
+    duckdb.sql(
+        "SELECT " + ", ".join(f'max("{column}")' for column in columns) + f" FROM '{path}'"
+    ).fetchall()
     return time.perf_counter() - start
 
 
@@ -73,7 +75,12 @@ def main(sizes):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "log.parquet"
             make_log(path, int(float(size)))
-            child = subprocess.run([sys.executable, __file__, "measure", path], check=True, capture_output=True, text=True)
+            child = subprocess.run(
+                [sys.executable, __file__, "measure", path],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             wall, processor, peak, tables = map(float, child.stdout.split())
             lines.append({
                 "rows": f"{float(size):,.0f}", "file (MB)": f"{path.stat().st_size / 1e6:,.0f}",

@@ -1,27 +1,20 @@
-"""The article's figures, recomputed: one small function per figure, over any catalogue.
+"""The article's claims (notebook 08)."""
 
-Each function registered with `metric` can be named as a rule in data/claims.csv. It takes a `Basis` and the
-rule's arguments as text, and returns one number or a labelled Series of them; which unit they are in stands in
-the claims table. A model is written as "provider.tier" of the lineup, or by any name the catalogue knows;
-several are joined by "|".
-"""
+import lazy_loader
 
-from tierlab.article import choices, costs, evidence, prices, times
-from tierlab.article.basis import METRICS, Basis, NoFigure, approximate_models, rates
-from tierlab.article.choices import article_router
-from tierlab.article.evidence import load_measured
-
-__all__ = [
-    "METRICS",
-    "Basis",
-    "NoFigure",
-    "approximate_models",
-    "article_router",
-    "choices",
-    "costs",
-    "evidence",
-    "load_measured",
-    "prices",
-    "rates",
-    "times",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "basis",
+        "choices",
+        "claims",
+        "control",
+        "costs",
+        "evidence",
+        "faq",
+        "figures",
+        "prices",
+        "rules",
+        "times",
+    ),
+)

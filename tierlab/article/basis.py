@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from tierlab.catalog import TIERS, Prices
-from tierlab.pricing import reprice
+from tierlab.core.vocabulary import TIERS
+from tierlab.prices.catalog import Prices
+from tierlab.prices.pricing import reprice
 
 # The article's own example (Why It Matters), and its shares of routed traffic (Routing and Hybrid Strategies).
 REQUESTS_PER_DAY, INPUT_TOKENS, OUTPUT_TOKENS, DAYS_PER_MONTH = 1_000_000, 500, 300, 30
@@ -62,7 +63,9 @@ def find_models(prices, text):
     for name in text.split("|"):
         provider, _, tier = name.rpartition(".")
         try:
-            found.append(prices.resolve(lineup_on(prices).at[provider, tier] if tier in TIERS else name))
+            found.append(
+                prices.resolve(lineup_on(prices).at[provider, tier] if tier in TIERS else name)
+            )
         except (KeyError, ValueError) as error:
             raise NoFigure(f"no model {name} in {prices.source}") from error
     return found
@@ -82,13 +85,19 @@ def rates(prices, names, input_tokens=INPUT_TOKENS, *, on=None):
     NaN where the length exceeds the model's context window.
     """
     rows = in_force(prices, on)
-    rows = rows[rows["context_above"] < input_tokens].drop_duplicates("model_id", keep="last").set_index("model_id")
+    rows = (
+        rows[rows["context_above"] < input_tokens]
+        .drop_duplicates("model_id", keep="last")
+        .set_index("model_id")
+    )
     missing = [name for name in names if name not in rows.index]
     if missing:
         raise NoFigure(f"no price of {', '.join(missing)} in {prices.source}")
     rows = rows.loc[list(names)]
     table = rows[["uncached_input", "output"]].set_axis(["input", "output"], axis=1)
-    table["blended"] = table @ np.array([INPUT_TOKENS, OUTPUT_TOKENS]) / (INPUT_TOKENS + OUTPUT_TOKENS)
+    table["blended"] = (
+        table @ np.array([INPUT_TOKENS, OUTPUT_TOKENS]) / (INPUT_TOKENS + OUTPUT_TOKENS)
+    )
     return table.where(~(rows["context_window"] < input_tokens), np.nan)
 
 
@@ -114,7 +123,9 @@ def over_lengths(values_at, input_tokens):
 
 
 def labels_of(names, mixes):
-    return [f"{name} {kind}".strip() for name, kind in product(names, mixes if len(mixes) > 1 else [""])]
+    return [
+        f"{name} {kind}".strip() for name, kind in product(names, mixes if len(mixes) > 1 else [""])
+    ]
 
 
 def price_ratio(prices, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):

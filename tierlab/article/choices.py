@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from tierlab.article.basis import metric
-from tierlab.decision import task_tiers, tier_by_rule
-from tierlab.names import unknown
+from tierlab.core.vocabulary import unknown
+from tierlab.decide.tasks import task_tiers, tier_by_rule
 
 
 @metric(source="the article's two questions")

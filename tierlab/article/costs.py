@@ -17,11 +17,13 @@ from tierlab.article.basis import (
     metric,
     request_usd,
 )
-from tierlab.scaling import error_cost_break_even
+from tierlab.scaling.costs import error_cost_break_even
 
 
 def classifier_usd(prices, model):
-    return request_usd(prices, find_models(prices, model), CLASSIFIER_TOKENS).iloc[0] if model else 0.0
+    return (
+        request_usd(prices, find_models(prices, model), CLASSIFIER_TOKENS).iloc[0] if model else 0.0
+    )
 
 
 @metric
@@ -29,7 +31,9 @@ def day_cost(basis, mix, classifier=""):
     """US dollars a day of the article's volume, split over models by share."""
     slots, shares = zip(*(part.split(":") for part in mix.split("|")), strict=True)
     daily = REQUESTS_PER_DAY * request_usd(basis.prices, find_models(basis.prices, "|".join(slots)))
-    return daily @ np.array(shares, float) + REQUESTS_PER_DAY * classifier_usd(basis.prices, classifier)
+    return daily @ np.array(shares, float) + REQUESTS_PER_DAY * classifier_usd(
+        basis.prices, classifier
+    )
 
 
 @metric
@@ -53,7 +57,9 @@ def month_difference(basis, dear, cheap):
 def error_cost(basis, dear, cheap):
     """US dollars per error above which the dear model pays, if it makes ERROR_GAP fewer errors per request."""
     over, under = pair_usd(basis.prices, dear, cheap)
-    return pd.Series(error_cost_break_even(over, under, 0, ERROR_GAP), find_models(basis.prices, dear))
+    return pd.Series(
+        error_cost_break_even(over, under, 0, ERROR_GAP), find_models(basis.prices, dear)
+    )
 
 
 @metric
@@ -95,10 +101,17 @@ def routing_month_saving(basis, dear, cheap, requests_per_day):
 @metric
 def lever_saving(basis, levers="batch|cache"):
     """Share saved per lineup model: by the batch rate on the article's request, by a cache read on an input token."""
-    table = in_force(basis.prices).drop_duplicates("model_id").set_index("model_id").loc[basis.prices.models()]
+    table = (
+        in_force(basis.prices)
+        .drop_duplicates("model_id")
+        .set_index("model_id")
+        .loc[basis.prices.models()]
+    )
     tokens = np.array([INPUT_TOKENS, OUTPUT_TOKENS])
     paid = {
-        "batch": table[["batch_uncached_input", "batch_output"]] @ tokens / (table[["uncached_input", "output"]] @ tokens),
+        "batch": table[["batch_uncached_input", "batch_output"]]
+        @ tokens
+        / (table[["uncached_input", "output"]] @ tokens),
         "cache": table["cache_read"] / table["uncached_input"],
     }
     return pd.concat([(1 - paid[lever]).add_suffix(f" {lever}") for lever in levers.split("|")])

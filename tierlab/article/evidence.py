@@ -6,7 +6,7 @@ from functools import lru_cache
 import pandas as pd
 
 from tierlab.article.basis import find_models, metric
-from tierlab.paths import DATA
+from tierlab.core.paths import DATA
 
 # Stand-ins for a small, a middle and a large model (data/samples/README.md), not the providers' own.
 STAND_INS = {
@@ -41,10 +41,12 @@ def rank_per_usd(basis, tier):
 @metric(source=MEASURED)
 def examples_needed(basis, margin, disagreement):
     """Examples that show "not worse by more than the margin" of two equally good models that disagree as measured."""
-    from tierlab.planning import required_examples
+    from tierlab.evaluate.planning import required_examples
 
     shares = load_measured()["value"].loc[disagreement.split("|")]
-    return shares.map(lambda share: float(required_examples(margin=float(margin), discordant=share)))
+    return shares.map(
+        lambda share: float(required_examples(margin=float(margin), discordant=share))
+    )
 
 
 @metric(source=RECORDED)
@@ -55,7 +57,9 @@ def recorded_gap(basis, column, values):
     return _difference(answers, STAND_INS["small stand-in"], STAND_INS["large stand-in"])
 
 
-@metric(source="data/samples/intents.csv: recorded answers of the teacher; the student was trained on them")
+@metric(
+    source="data/samples/intents.csv: recorded answers of the teacher; the student was trained on them"
+)
 def distilled_gap(basis):
     """Score of a small classifier trained on the large stand-in's labels minus its teacher's own, on held-out messages."""
     return _distilled()
@@ -64,31 +68,55 @@ def distilled_gap(basis):
 @metric(source=RECORDED)
 def recorded_tool_calls(basis):
     """Share of right tool calls of each stand-in, on the recorded examples that want a call."""
-    examples = [json.loads(line) for line in (DATA / "examples" / "examples.jsonl").read_text("utf-8").splitlines()]
+    examples = [
+        json.loads(line)
+        for line in (DATA / "examples" / "examples.jsonl").read_text("utf-8").splitlines()
+    ]
     wanted = [
-        example["example_id"] for example in examples if example["scorer"] == "tool_call" and _calls(example["reference"])
+        example["example_id"]
+        for example in examples
+        if example["scorer"] == "tool_call" and _calls(example["reference"])
     ]
     rows = _recorded()
-    rows = rows[rows["prompt_id"].isin(wanted) & rows["score"].notna()].groupby("model_id")["score"].agg(["mean", "size"])
-    return pd.Series({f"{name} (of {rows['size'][model]})": rows["mean"][model] for name, model in STAND_INS.items()})
+    rows = (
+        rows[rows["prompt_id"].isin(wanted) & rows["score"].notna()]
+        .groupby("model_id")["score"]
+        .agg(["mean", "size"])
+    )
+    return pd.Series(
+        {
+            f"{name} (of {rows['size'][model]})": rows["mean"][model]
+            for name, model in STAND_INS.items()
+        }
+    )
 
 
 @metric(source="data/fine_tuning.csv: what the providers' pages say, dated")
 def tunable(basis, models, on):
     """1 for each model that its provider, or a platform for it, lets somebody tune on a day; else 0."""
-    from tierlab.tuning import who_offers
+    from tierlab.reasoning.distillation import who_offers
 
     offers = who_offers(on)
-    names = {name for models in offers.loc[offers["offered"] != "no", "models"] for name in models.split(", ")}
+    names = {
+        name
+        for models in offers.loc[offers["offered"] != "no", "models"]
+        for name in models.split(", ")
+    }
     return pd.Series({model: float(model in names) for model in find_models(basis.prices, models)})
 
 
 @lru_cache
 def _distilled():
-    from tierlab.embeddings import recorded_embeddings
-    from tierlab.examples import load_intents
-    from tierlab.samples import load_samples
-    from tierlab.student import TEACHER, evaluate, intent_examples, teacher_labels, train
+    from tierlab.reasoning.student import (
+        TEACHER,
+        evaluate,
+        intent_examples,
+        recorded_embeddings,
+        teacher_labels,
+        train,
+    )
+    from tierlab.sampling.examples import load_intents
+    from tierlab.sampling.samples import load_samples
 
     answers, messages = load_samples("intents"), load_intents()
     messages.index = [example.example_id for example in intent_examples(messages)]
@@ -102,8 +130,8 @@ def _distilled():
 
 def _difference(samples, model, reference):
     """Mean score of a model minus a reference's on the examples that both have a score on, with its 95% interval."""
-    from tierlab.intervals import paired_interval
-    from tierlab.scored import paired, scored_rows
+    from tierlab.evaluate.compare import paired, scored_rows
+    from tierlab.evaluate.intervals import paired_interval
 
     pair = paired(scored_rows(samples), model, reference)
     low, high = paired_interval(pair.differences, pair.clusters, binary=pair.binary)[1](CONFIDENCE)
@@ -113,11 +141,13 @@ def _difference(samples, model, reference):
 
 @lru_cache
 def _recorded():
-    from tierlab.samples import load_samples
+    from tierlab.sampling.samples import load_samples
 
     return load_samples("open_models")
 
 
 def _calls(reference):
     """Whether a reference asks for a call at all."""
-    return any(call.get("name") for call in (reference if isinstance(reference, list) else [reference]))
+    return any(
+        call.get("name") for call in (reference if isinstance(reference, list) else [reference])
+    )

@@ -15,7 +15,7 @@ from tierlab.article.basis import (
     price_ratio,
     rates,
 )
-from tierlab.catalog import TIERS
+from tierlab.core.vocabulary import TIERS
 
 
 @metric(source="the article's text")
@@ -34,7 +34,9 @@ def tokens_per_request(basis):
 def ordered_models(basis, on=None):
     """Lineup models whose provider's blended prices fall strictly from flagship to mid to small."""
     lineup = lineup_on(basis.prices, on)
-    falling = [(np.diff(rates(basis.prices, row, on=on)["blended"]) > 0).all() for row in lineup.to_numpy()]
+    falling = [
+        (np.diff(rates(basis.prices, row, on=on)["blended"]) > 0).all() for row in lineup.to_numpy()
+    ]
     return 3 * sum(falling)
 
 
@@ -109,7 +111,10 @@ def price_rank(basis, model, mix):
 @metric
 def lineup_price_change(basis, start, end):
     """Blended price of each provider's tier at the end over that at the start."""
-    now, then = (rates(basis.prices, basis.prices.models(day), on=day)["blended"].to_numpy() for day in (end, start))
+    now, then = (
+        rates(basis.prices, basis.prices.models(day), on=day)["blended"].to_numpy()
+        for day in (end, start)
+    )
     slots = lineup_on(basis.prices, start).stack().index.map(".".join)
     return pd.Series(now / then, slots)
 
@@ -120,7 +125,9 @@ def cheapest_changed(basis, start, end):
     best = []
     for day in (start, end):
         lineup = lineup_on(basis.prices, day)
-        best.append([rates(basis.prices, lineup[tier], on=day)["blended"].idxmin() for tier in TIERS])
+        best.append(
+            [rates(basis.prices, lineup[tier], on=day)["blended"].idxmin() for tier in TIERS]
+        )
     return sum(a != b for a, b in zip(*best, strict=True))
 
 
@@ -140,7 +147,9 @@ def context_window(basis, models):
 @metric
 def window_at_base_price(basis, models):
     """Tokens that fit at the lowest price: the window, or the first context step if that comes sooner."""
-    steps = in_force(basis.prices).query("context_above > 0").groupby("model_id")["context_above"].min()
+    steps = (
+        in_force(basis.prices).query("context_above > 0").groupby("model_id")["context_above"].min()
+    )
     windows = context_window(basis, models)
     return windows.combine(steps.reindex(windows.index), np.fmin).where(windows.notna())
 

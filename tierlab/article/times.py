@@ -3,9 +3,9 @@
 import pandas as pd
 
 from tierlab.article.basis import OUTPUT_TOKENS, find_models, metric
-from tierlab.latency import router_seconds, seconds_range
-from tierlab.reasoning import billed_output, load_efforts
-from tierlab.speeds import load_published, load_speeds, published_factors
+from tierlab.reasoning.effort import billed_output, load_efforts
+from tierlab.speed.latency import router_seconds, seconds_range
+from tierlab.speed.speeds import load_published, load_speeds, published_factors
 
 PUBLISHED = "data/published_speeds.csv: what public pages say, read on 2026-11-24"
 ASSUMED = "data/speeds.csv: speeds of the article, waits assumed"
@@ -61,5 +61,9 @@ def _ends(low, high, names):
     """The two ends for each name, one value where they are equal; missing where there is no page."""
     low, high, found = low.reindex(names), high.reindex(names), {}
     for name in names:
-        found |= {f"{name} from": low[name], f"{name} to": high[name]} if low[name] < high[name] else {name: low[name]}
+        found |= (
+            {f"{name} from": low[name], f"{name} to": high[name]}
+            if low[name] < high[name]
+            else {name: low[name]}
+        )
     return pd.Series(found)

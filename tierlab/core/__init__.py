@@ -1,1 +1,20 @@
 """What every other folder stands on."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "datasets",
+        "explorer",
+        "files",
+        "finding",
+        "format",
+        "paths",
+        "style",
+        "tables",
+        "untrusted",
+        "vocabulary",
+        "workers",
+    ),
+)

@@ -59,7 +59,12 @@ def write_whole(path, content, *, exclusive=False):
             file.flush()
             os.fsync(file.fileno())
             if not named:
-                os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno(), follow_symlinks=True)
+                os.link(
+                    f"/proc/self/fd/{file.fileno()}",
+                    temporary,
+                    src_dir_fd=file.fileno(),
+                    follow_symlinks=True,
+                )
         if there:
             temporary.chmod(target.stat().st_mode & 0o7777)
         if exclusive:
@@ -74,7 +79,9 @@ def write_whole(path, content, *, exclusive=False):
 def _opened(temporary):
     """A file to write, and whether it has its name already."""
     flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    with contextlib.suppress(AttributeError, OSError):  # not Linux, or a file system that has no files without a name
+    with contextlib.suppress(
+        AttributeError, OSError
+    ):  # not Linux, or a file system that has no files without a name
         if Path("/proc/self/fd").is_dir():
             return os.open(temporary.parent, flags | os.O_TMPFILE, 0o666), False
     return os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666), True
@@ -86,7 +93,9 @@ def _take(temporary, target):
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: an empty file takes the name, and is replaced
+    except (
+        OSError
+    ):  # a file system without hard links: an empty file takes the name, and is replaced
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         temporary.replace(target)
 
@@ -121,25 +130,40 @@ class OutputFolder:
         """
         manifest = self.path / MANIFEST
         if os.path.lexists(manifest) and self._made is None:
-            raise ValueError(f"{manifest} is not tierlab's list of the files that it made; choose another folder")
+            raise ValueError(
+                f"{manifest} is not tierlab's list of the files that it made; choose another folder"
+            )
         for name in names:
             target = self.path / name
             for folder in target.parents:
                 if os.path.lexists(folder) and not folder.is_dir():
                     raise ValueError(f"{folder} is not a folder; choose another one")
             if self._is_input(target) or self._is_input(manifest):
-                raise ValueError(f"{target} is an input of this command and is not written over; choose another folder")
+                raise ValueError(
+                    f"{target} is an input of this command and is not written over; choose another folder"
+                )
             if not os.path.lexists(target) or self._ours(name):
                 continue
-            if any(Path(os.path.realpath(target)).is_relative_to(folder) for folder in self._read_folders):
-                raise ValueError(f"{target} lies in a folder that this command reads; choose another folder")
+            if any(
+                Path(os.path.realpath(target)).is_relative_to(folder)
+                for folder in self._read_folders
+            ):
+                raise ValueError(
+                    f"{target} lies in a folder that this command reads; choose another folder"
+                )
             if target.is_symlink() or not target.is_file():
-                raise ValueError(f"{target} is {'a link' if target.is_symlink() else 'not a file'}; choose another folder")
+                raise ValueError(
+                    f"{target} is {'a link' if target.is_symlink() else 'not a file'}; choose another folder"
+                )
             if not self._force:
                 changed = (
-                    "was changed since tierlab wrote it" if name in self._made else "was not made by this version of tierlab"
+                    "was changed since tierlab wrote it"
+                    if name in self._made
+                    else "was not made by this version of tierlab"
                 )
-                raise ValueError(f"{target} {changed}; choose another folder, or have it replaced (--force, force=True)")
+                raise ValueError(
+                    f"{target} {changed}; choose another folder, or have it replaced (--force, force=True)"
+                )
 
     def write(self, name, content):
         """Write one file, after `claim`; returns its path."""
@@ -198,9 +222,16 @@ class OutputFolder:
             return None
 
     def _save(self):
-        others = {name: digests for name, digests in (self._read() or {}).items() if (self.path / name).exists()}
+        others = {
+            name: digests
+            for name, digests in (self._read() or {}).items()
+            if (self.path / name).exists()
+        }
         self._made = others | self._made  # another run may have written here meanwhile
-        write_whole(self.path / MANIFEST, json.dumps({"version": 1, "made": dict(sorted(self._made.items()))}, indent=1) + "\n")
+        write_whole(
+            self.path / MANIFEST,
+            json.dumps({"version": 1, "made": dict(sorted(self._made.items()))}, indent=1) + "\n",
+        )
 
 
 def same_file(one, other):
@@ -218,7 +249,7 @@ def _identities(path):
 
 
 def _matches(given):
-    return glob(str(given), recursive=True) if has_magic(str(given)) else []  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return glob(str(given), recursive=True) if has_magic(str(given)) else []  # noqa: PTH207
 
 
 def _sync_folder(folder):

@@ -11,7 +11,9 @@ REPLY_BYTES = 16 * 2**20  # one reply of a server
 FILE_BYTES = 2**20  # a decision record, or a YAML file
 _DEPTH = 50  # levels of a YAML text: the time to read it grows with their square
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
 _STEERING = re.compile(_CONTROL.pattern[:-1].replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
 
@@ -24,7 +26,9 @@ def regular(path):
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise ValueError(f"{path}: not a regular file but a pipe or a device; write what it holds to a file first")
+        raise ValueError(
+            f"{path}: not a regular file but a pipe or a device; write what it holds to a file first"
+        )
     return path
 
 
@@ -64,12 +68,16 @@ def read_yaml(text, loader=yaml.SafeLoader):
     try:
         depth = 0
         for event in yaml.parse(text, Loader=loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+                event, yaml.CollectionEndEvent
+            )
             if depth > _DEPTH:
                 raise ValueError(f"line {event.start_mark.line + 1}: more than {_DEPTH} levels")
             if name := getattr(event, "anchor", None):
                 cut, line = shown(name, 40), event.start_mark.line + 1
-                raise ValueError(f"line {line}: anchors and aliases (&{cut}, *{cut}) are not read; write the value out")
+                raise ValueError(
+                    f"line {line}: anchors and aliases (&{cut}, *{cut}) are not read; write the value out"
+                )
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {shown(str(error), 300)}") from None
@@ -148,26 +156,35 @@ def from_spreadsheet(value):
     >>> [from_spreadsheet(spreadsheet(text)) for text in ("=1", "'=1", "'tis", "-3.5", "'-3.5")]
     ['=1', "'=1", "'tis", '-3.5', "'-3.5"]
     """
-    return value[1:] if isinstance(value, str) and value[:1] == "'" and _is_formula(value.lstrip("'")) else value
+    return (
+        value[1:]
+        if isinstance(value, str) and value[:1] == "'" and _is_formula(value.lstrip("'"))
+        else value
+    )
 
 
 def guarded(table):
     """A table for a CSV file that a spreadsheet may open: `spreadsheet` in each cell of text, and in its headings."""
     texts = table.select_dtypes(["object", "str", "category"])
-    return table.assign(**{name: texts[name].astype(object).map(spreadsheet) for name in texts}).rename(
-        index=spreadsheet, columns=spreadsheet
-    )
+    return table.assign(
+        **{name: texts[name].astype(object).map(spreadsheet) for name in texts}
+    ).rename(index=spreadsheet, columns=spreadsheet)
 
 
 def unguarded(table):
     """A table as it was before `guarded`."""
     texts = table.select_dtypes(["object", "str"])
-    back = {name: texts[name].map(from_spreadsheet, na_action="ignore").astype(texts[name].dtype) for name in texts}
+    back = {
+        name: texts[name].map(from_spreadsheet, na_action="ignore").astype(texts[name].dtype)
+        for name in texts
+    }
     return table.assign(**back).rename(columns=from_spreadsheet)
 
 
 def _is_formula(text):
-    if not text.lstrip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")):
+    if not text.lstrip(" \ufeff").startswith(
+        ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+    ):
         return False
     try:
         float(text)

@@ -8,7 +8,7 @@ import inspect
 from dataclasses import dataclass
 from importlib import import_module
 
-from tierlab.names import unknown
+from tierlab.core.vocabulary import unknown
 from tierlab.workshop.values import Hint, Unfilled, unfilled
 
 _CHECKS = {
@@ -102,7 +102,11 @@ def check(number, **answers):
 
 
 def _open(number, names):
-    return Check(number, "open", f"{_listed(names)} {'is' if len(names) == 1 else 'are'} still to be filled in.")
+    return Check(
+        number,
+        "open",
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} still to be filled in.",
+    )
 
 
 def _listed(names):

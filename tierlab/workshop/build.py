@@ -15,7 +15,7 @@ import tokenize
 import nbformat
 
 from tierlab.core.files import OutputFolder
-from tierlab.paths import NOTEBOOKS
+from tierlab.core.paths import NOTEBOOKS
 
 FOLDER = NOTEBOOKS / "workshop"
 TAG, CHECK = "solution", "tl.workshop.check("
@@ -62,7 +62,11 @@ def starter(source, asked):
         return None
     below = source[marker.end() :]
     lines = io.StringIO(below).readline
-    comments = {token.start[0]: token.string for token in tokenize.generate_tokens(lines) if token.type == tokenize.COMMENT}
+    comments = {
+        token.start[0]: token.string
+        for token in tokenize.generate_tokens(lines)
+        if token.type == tokenize.COMMENT
+    }
     parts = [source[: marker.end()]]
     for node in ast.parse(below).body:
         if isinstance(node, ast.FunctionDef):
@@ -77,7 +81,13 @@ def starter(source, asked):
 
 def _assigned(node):
     """Names that a statement gives a value."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AnnAssign)
+        else []
+    )
     names = [item for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)]
     return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
@@ -107,7 +117,11 @@ def exercise(solution):
             kept = starter(cell.source, asked) if cell.cell_type == "code" else None
             if kept is None:
                 continue
-            open_names |= {name for name in asked if re.search(rf"^(?:{name} = \.\.\.|def {name}\()", kept, re.MULTILINE)}
+            open_names |= {
+                name
+                for name in asked
+                if re.search(rf"^(?:{name} = \.\.\.|def {name}\()", kept, re.MULTILINE)
+            }
             cell.source = kept
             cell.metadata.tags = [tag for tag in tags if tag != TAG]
             if not cell.metadata.tags:
@@ -126,8 +140,14 @@ def exercise(solution):
 
 def asked_names(notebook):
     """Names that the check of a notebook asks for: the keywords of `tl.workshop.check`."""
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source.startswith(CHECK)]
-    return [keyword.arg for source in sources for keyword in ast.parse(source).body[0].value.keywords]
+    sources = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.startswith(CHECK)
+    ]
+    return [
+        keyword.arg for source in sources for keyword in ast.parse(source).body[0].value.keywords
+    ]
 
 
 def generate(*, out=None, check=False, force=False):
@@ -153,7 +173,10 @@ def generate(*, out=None, check=False, force=False):
         If an exercise that somebody has changed would be written over; nothing is written then.
     """
     folder = OutputFolder(out or FOLDER / "exercises", inputs=solutions(), force=force)
-    fresh = {path.name: nbformat.writes(exercise(nbformat.read(path, as_version=4))) + "\n" for path in solutions()}
+    fresh = {
+        path.name: nbformat.writes(exercise(nbformat.read(path, as_version=4))) + "\n"
+        for path in solutions()
+    }
     same = [name for name, text in fresh.items() if _holds(folder.path / name, text)]
     gone = [name for name in folder.made() if name not in fresh]
     stale = [name for name in fresh if name not in same]

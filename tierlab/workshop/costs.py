@@ -5,10 +5,10 @@ from itertools import product
 
 import pandas as pd
 
-from tierlab.catalog import load_prices
-from tierlab.names import unknown
-from tierlab.paths import DATA
-from tierlab.pricing import reprice
+from tierlab.core.paths import DATA
+from tierlab.core.vocabulary import unknown
+from tierlab.prices.catalog import load_prices
+from tierlab.prices.pricing import reprice
 from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 
 # The article's own request and volume (Why It Matters).
@@ -25,18 +25,37 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
     """Exercise 1: a function of model, tokens and requests, and a day on Opus, on Haiku and on both."""
     prices = load_prices("article")
     opus, haiku = "claude-opus-4-8", "claude-haiku-4-5"
-    for model_id, tokens in ((opus, (500, 300)), (haiku, (500, 300)), ("gpt-4o-mini", (0, 1_000)), ("gpt-5.5", (2_000, 10))):
+    for model_id, tokens in (
+        (opus, (500, 300)),
+        (haiku, (500, 300)),
+        ("gpt-4o-mini", (0, 1_000)),
+        ("gpt-5.5", (2_000, 10)),
+    ):
         _one_request(cost, prices, model_id, *tokens)
     once = number("cost", ask("cost", cost, opus, INPUT_TOKENS, OUTPUT_TOKENS, 1))
     for requests in (0, 7, REQUESTS):
         found = number("cost", ask("cost", cost, opus, INPUT_TOKENS, OUTPUT_TOKENS, requests))
         if abs(found - requests * once) > 1e-9 * max(1, requests) * once:
-            raise Hint(f"cost does not grow in step with the requests: compare requests=1 with requests={requests:,}")
-    dear, cheap = (REQUESTS * _usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku))
+            raise Hint(
+                f"cost does not grow in step with the requests: compare requests=1 with requests={requests:,}"
+            )
+    dear, cheap = (
+        REQUESTS * _usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku)
+    )
     one_request = "this is a single request; a day has a million of them"
-    compare("opus_usd", opus_usd, dear, rel=1e-9, mistakes={dear / REQUESTS: one_request, cheap: "this is the price of Haiku"})
     compare(
-        "haiku_usd", haiku_usd, cheap, rel=1e-9, mistakes={cheap / REQUESTS: one_request, dear: "this is the price of Opus"}
+        "opus_usd",
+        opus_usd,
+        dear,
+        rel=1e-9,
+        mistakes={dear / REQUESTS: one_request, cheap: "this is the price of Haiku"},
+    )
+    compare(
+        "haiku_usd",
+        haiku_usd,
+        cheap,
+        rel=1e-9,
+        mistakes={cheap / REQUESTS: one_request, dear: "this is the price of Opus"},
     )
     compare(
         "routed_usd",
@@ -44,7 +63,9 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
         SMALL_SHARE * cheap + (1 - SMALL_SHARE) * dear,
         rel=1e-9,
         mistakes={
-            SMALL_SHARE * dear + (1 - SMALL_SHARE) * cheap: "the two shares have changed places: which model answers most?",
+            SMALL_SHARE * dear
+            + (1 - SMALL_SHARE)
+            * cheap: "the two shares have changed places: which model answers most?",
             (dear + cheap) / 2: "this weighs both models alike; the shares differ",
             dear + cheap: "this sends every request to both models",
         },
@@ -53,7 +74,9 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
 
 def _one_request(cost, prices, model_id, input_tokens, output_tokens):
     call = f"cost({model_id!r}, {input_tokens}, {output_tokens})"
-    into, out = (_usd(prices, model_id, *tokens) for tokens in ((1_000_000, 0), (0, 1_000_000)))  # USD per million
+    into, out = (
+        _usd(prices, model_id, *tokens) for tokens in ((1_000_000, 0), (0, 1_000_000))
+    )  # USD per million
     tokens = input_tokens + output_tokens
     compare(
         call,
@@ -61,12 +84,18 @@ def _one_request(cost, prices, model_id, input_tokens, output_tokens):
         _usd(prices, model_id, input_tokens, output_tokens),
         rel=1e-9,
         mistakes={
-            input_tokens * into + output_tokens * out: "a million times too large: the rates are per million tokens",
-            (input_tokens * out + output_tokens * into) / 1e6: "input and output have changed places",
+            input_tokens * into
+            + output_tokens * out: "a million times too large: the rates are per million tokens",
+            (input_tokens * out + output_tokens * into)
+            / 1e6: "input and output have changed places",
             tokens * into / 1e6: "the output is priced as input",
             tokens * out / 1e6: "the input is priced as output",
-            tokens * (into + out) / 1e6: "each token pays both rates; input pays one, output the other",
-            tokens * (into + out) / 2e6: "an average of the two rates; input and output are not the same number of tokens",
+            tokens
+            * (into + out)
+            / 1e6: "each token pays both rates; input pays one, output the other",
+            tokens
+            * (into + out)
+            / 2e6: "an average of the two rates; input and output are not the same number of tokens",
             _usd(
                 prices, "claude-opus-4-8", input_tokens, output_tokens
             ): "this is the price of Opus: does cost use its model_id?",
@@ -78,31 +107,60 @@ def ratio_table(ratios, mid_savings, holds):
     """Exercise 2: how many times the flagship costs the small model, what the mid tier saves, and which claims hold."""
     prices = load_prices("article")
     lineup, rates = prices.lineup(), _rates(prices)
-    rates["blended"] = (INPUT_TOKENS * rates["input"] + OUTPUT_TOKENS * rates["output"]) / (INPUT_TOKENS + OUTPUT_TOKENS)
+    rates["blended"] = (INPUT_TOKENS * rates["input"] + OUTPUT_TOKENS * rates["output"]) / (
+        INPUT_TOKENS + OUTPUT_TOKENS
+    )
     providers, mixes = list(lineup.index), ["input", "output", "blended"]
     frame("ratios", ratios, rows=providers, columns=mixes)
-    small, mid, flagship = (rates.loc[lineup[tier]].set_axis(providers) for tier in ("small", "mid", "flagship"))
-    right, alike = flagship / small, (flagship["input"] + flagship["output"]) / (small["input"] + small["output"])
+    small, mid, flagship = (
+        rates.loc[lineup[tier]].set_axis(providers) for tier in ("small", "mid", "flagship")
+    )
+    right, alike = (
+        flagship / small,
+        (flagship["input"] + flagship["output"]) / (small["input"] + small["output"]),
+    )
     for provider, mix in product(providers, mixes):
         mistakes = {
-            1 / right.at[provider, mix]: "upside down: how many times the small model's price is the flagship's?",
+            1
+            / right.at[
+                provider, mix
+            ]: "upside down: how many times the small model's price is the flagship's?",
             (flagship / mid).at[provider, mix]: "this compares the flagship with the mid tier",
         }
         if mix == "blended":
-            mistakes[right.loc[provider, ["input", "output"]].mean()] = "an average of two ratios; blend the prices first"
-            mistakes[alike[provider]] = "this weighs input and output alike; the request has more input than output"
+            mistakes[right.loc[provider, ["input", "output"]].mean()] = (
+                "an average of two ratios; blend the prices first"
+            )
+            mistakes[alike[provider]] = (
+                "this weighs input and output alike; the request has more input than output"
+            )
         compare(
-            f"ratios.at[{provider!r}, {mix!r}]", ratios.at[provider, mix], right.at[provider, mix], rel=1e-6, mistakes=mistakes
+            f"ratios.at[{provider!r}, {mix!r}]",
+            ratios.at[provider, mix],
+            right.at[provider, mix],
+            rel=1e-6,
+            mistakes=mistakes,
         )
     savings = 1 - mid / flagship
     for provider, value in table("mid_savings", mid_savings, providers).items():
         mistakes = {
-            1 - savings.at[provider, "blended"]: "this is the share that is left to pay; the saving is the rest",
-            (flagship / mid).at[provider, "blended"]: "this is a factor; a share of the flagship's price is asked for",
+            1
+            - savings.at[
+                provider, "blended"
+            ]: "this is the share that is left to pay; the saving is the rest",
+            (flagship / mid).at[
+                provider, "blended"
+            ]: "this is a factor; a share of the flagship's price is asked for",
             savings.at[provider, "input"]: "this looks at input alone",
             savings.at[provider, "output"]: "this looks at output alone",
         }
-        compare(f"mid_savings[{provider!r}]", value, savings.at[provider, "blended"], rel=1e-6, mistakes=mistakes)
+        compare(
+            f"mid_savings[{provider!r}]",
+            value,
+            savings.at[provider, "blended"],
+            rel=1e-6,
+            mistakes=mistakes,
+        )
     figures = {
         "30-50x": (right["blended"], 30, 50),
         "5-30x": (right["input"], 5, 30),
@@ -110,7 +168,12 @@ def ratio_table(ratios, mid_savings, holds):
     }
     for claim, answer in table("holds", holds, list(figures)).items():
         figure, low, high = figures[claim]
-        _is_set(f"holds[{claim!r}]", answer, set(figure.index[figure.round(9).between(low, high)]), providers)
+        _is_set(
+            f"holds[{claim!r}]",
+            answer,
+            set(figure.index[figure.round(9).between(low, high)]),
+            providers,
+        )
 
 
 def _is_set(name, answer, right, known):
@@ -121,7 +184,9 @@ def _is_set(name, answer, right, known):
     if set(answer) - right:
         raise Hint(f"{name} has a name whose figure lies outside the range")
     if right - set(answer):
-        raise Hint(f"{name} lacks a name whose figure lies inside the range; a figure on a bound is inside")
+        raise Hint(
+            f"{name} lacks a name whose figure lies inside the range; a figure on a bound is inside"
+        )
 
 
 def shape_table(per_1000, flipped, break_even):
@@ -132,13 +197,25 @@ def shape_table(per_1000, flipped, break_even):
     into, out = (shapes[f"{side}_tokens"] / shapes["requests"] for side in ("input", "output"))
     frame("per_1000", per_1000, rows=rates.index, columns=shapes.index)
     for (model_id, rate), shape in product(rates.iterrows(), shapes.index):
-        usd = {name: (into[name] * rate["input"] + out[name] * rate["output"]) / 1e3 for name in shapes.index}
+        usd = {
+            name: (into[name] * rate["input"] + out[name] * rate["output"]) / 1e3
+            for name in shapes.index
+        }
         mistakes = {
-            usd[shape] * shapes.at[shape, "requests"] / 1e3: "this is the whole trace; divide by its requests",
-            (into[shape] * rate["output"] + out[shape] * rate["input"]) / 1e3: "input and output have changed places",
+            usd[shape]
+            * shapes.at[shape, "requests"]
+            / 1e3: "this is the whole trace; divide by its requests",
+            (into[shape] * rate["output"] + out[shape] * rate["input"])
+            / 1e3: "input and output have changed places",
             **{value: "this is the other shape" for name, value in usd.items() if name != shape},
         }
-        compare(f"per_1000.at[{model_id!r}, {shape!r}]", per_1000.at[model_id, shape], usd[shape], rel=1e-6, mistakes=mistakes)
+        compare(
+            f"per_1000.at[{model_id!r}, {shape!r}]",
+            per_1000.at[model_id, shape],
+            usd[shape],
+            rel=1e-6,
+            mistakes=mistakes,
+        )
     pair = _pair(flipped, prices, per_1000)
     first, second = rates.loc[pair[0]], rates.loc[pair[1]]
     balance = (second["output"] - first["output"]) / (first["input"] - second["input"])

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import pandas as pd
 
-from tierlab.buckets import TOKEN_COLUMNS
-from tierlab.paths import DATA
-from tierlab.usage import read_usage
+from tierlab.core.paths import DATA
+from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.read import read_usage
 from tierlab.workshop.values import Hint, compare, frame
 
 FOLDER = DATA / "workshop"
@@ -16,17 +16,34 @@ _OUT = "message.usage.output_tokens"
 
 def five_buckets(anthropic, openai):
     """Exercise 3: one table for each of two logs, rows that are no request left out."""
-    for name, answer, file in (("anthropic", anthropic, "anthropic_usage.json"), ("openai", openai, "openai_usage.csv")):
+    for name, answer, file in (
+        ("anthropic", anthropic, "anthropic_usage.json"),
+        ("openai", openai, "openai_usage.csv"),
+    ):
         right = _requests(file)
         _is_table(name, answer, len(right))
-        theirs, ours = answer[list(TOKEN_COLUMNS)].sum(), right[list(TOKEN_COLUMNS)].sum().astype(float)
+        theirs, ours = (
+            answer[list(TOKEN_COLUMNS)].sum(),
+            right[list(TOKEN_COLUMNS)].sum().astype(float),
+        )
         for column in TOKEN_COLUMNS:
             try:
-                compare(f"the sum of {name}[{column!r}]", theirs[column], ours[column], mistakes=_misread(name, ours)[column])
+                compare(
+                    f"the sum of {name}[{column!r}]",
+                    theirs[column],
+                    ours[column],
+                    mistakes=_misread(name, ours)[column],
+                )
             except Hint as hint:
                 over = theirs.sum() - ours.sum()
-                found = "as many tokens as" if over == 0 else f"{'more' if over > 0 else 'fewer'} tokens than"
-                raise Hint(f"{hint} (the five buckets of {name} together hold {found} the file)") from None
+                found = (
+                    "as many tokens as"
+                    if over == 0
+                    else f"{'more' if over > 0 else 'fewer'} tokens than"
+                )
+                raise Hint(
+                    f"{hint} (the five buckets of {name} together hold {found} the file)"
+                ) from None
 
 
 @lru_cache
@@ -37,11 +54,15 @@ def _requests(file):
 def _is_table(name, answer, rows):
     frame(name, answer, columns=TOKEN_COLUMNS)
     if len(answer) > rows:
-        raise Hint(f"{name} has rows that are no usage: what does the file write for a day on which nobody asked anything?")
+        raise Hint(
+            f"{name} has rows that are no usage: what does the file write for a day on which nobody asked anything?"
+        )
     if len(answer) < rows:
         raise Hint(f"{name} has lost rows that hold tokens")
     columns = answer[list(TOKEN_COLUMNS)]
-    if wrong := [column for column in columns if not pd.api.types.is_numeric_dtype(columns[column])]:
+    if wrong := [
+        column for column in columns if not pd.api.types.is_numeric_dtype(columns[column])
+    ]:
         raise Hint(f"{name}[{wrong[0]!r}] holds something else than numbers")
     if columns.isna().any(axis=None):
         raise Hint(f"{name} has missing counts: a bucket that a provider does not have is zero")
@@ -53,20 +74,34 @@ def _misread(name, ours):
     mistakes = {column: {} for column in TOKEN_COLUMNS}
     if name == "openai":
         mistakes["uncached_input_tokens"] = {
-            plain + read: "OpenAI's input_tokens holds the cached tokens as well, so these are counted twice",
+            plain
+            + read: "OpenAI's input_tokens holds the cached tokens as well, so these are counted twice",
             plain - read: "the cached tokens are taken off twice",
         }
-        mistakes["cache_read_tokens"] = {0.0: "the cached tokens are missing: they are cheaper than the others, not free"}
+        mistakes["cache_read_tokens"] = {
+            0.0: "the cached tokens are missing: they are cheaper than the others, not free"
+        }
         return mistakes
-    excluded = "Anthropic's counter leaves the cached tokens out already; nothing is to be taken off"
-    whole = "this is the whole input; what was read from or written to the cache has buckets of its own"
-    added, swapped = "both times to live are in one bucket", "the two times to live have changed places"
+    excluded = (
+        "Anthropic's counter leaves the cached tokens out already; nothing is to be taken off"
+    )
+    whole = (
+        "this is the whole input; what was read from or written to the cache has buckets of its own"
+    )
+    added, swapped = (
+        "both times to live are in one bucket",
+        "the two times to live have changed places",
+    )
     return mistakes | {
         "uncached_input_tokens": {
             **{plain - read: excluded, plain - read - short - long: excluded},
             **{plain + read: whole, plain + read + short + long: whole},
         },
-        "cache_write_5m_tokens": {short + long: added, long: swapped, 0.0: "the cache writes are missing"},
+        "cache_write_5m_tokens": {
+            short + long: added,
+            long: swapped,
+            0.0: "the cache writes are missing",
+        },
         "cache_write_1h_tokens": {
             short + long: added,
             short: swapped,
@@ -79,7 +114,9 @@ def one_response(responses, output_tokens, day, over_count):
     """Exercise 4: what a session log of a coding agent really holds."""
     file = "claude_code_session.jsonl"
     right = _requests(file)
-    lines = pd.json_normalize([json.loads(line) for line in (FOLDER / file).read_text(encoding="utf-8").splitlines()])
+    lines = pd.json_normalize(
+        [json.loads(line) for line in (FOLDER / file).read_text(encoding="utf-8").splitlines()]
+    )
     told = lines[lines[_OUT].notna()]
     by_model = told[told["message.model"] != "<synthetic>"]
     once = by_model.drop_duplicates("message.id")
@@ -92,7 +129,9 @@ def one_response(responses, output_tokens, day, over_count):
         mistakes={
             len(twice): side,
             len(by_model): "these are lines; one response is written on several",
-            len(told): "one of these was written by the client itself, and all lines of a response are counted",
+            len(
+                told
+            ): "one of these was written by the client itself, and all lines of a response are counted",
             len(lines): "these are all lines of the file",
         },
     )
@@ -107,7 +146,9 @@ def one_response(responses, output_tokens, day, over_count):
                 _OUT
             ].sum(): "lines of one response are added up; each repeats what is already there",
             twice.sum(): side,
-            once[_OUT].sum(): "the first line of a response is written while it is still being answered: more follows",
+            once[
+                _OUT
+            ].sum(): "the first line of a response is written while it is still being answered: more follows",
         },
     )
     _is_day(day, right["at"].min(), by_model["timestamp"])
@@ -118,7 +159,8 @@ def one_response(responses, output_tokens, day, over_count):
         rel=1e-6,
         mistakes={
             billed / raw: "upside down: by which factor is the plain sum too large?",
-            (raw - billed) / billed: "this is the excess alone; the factor is the plain sum over what is right",
+            (raw - billed)
+            / billed: "this is the excess alone; the factor is the plain sum over what is right",
             len(by_model) / len(right): "this compares lines with responses; tokens are asked for",
         },
     )

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pandas as pd
 
-from tierlab.names import unknown
-from tierlab.quarter import Quarter
-from tierlab.variance import EFFECTS
+from tierlab.core.vocabulary import unknown
+from tierlab.quarter.analyse import Quarter
+from tierlab.quarter.variance import EFFECTS
 from tierlab.workshop.values import Hint, compare, number, table
 
 # Effect that moves most when an event is left out of the simulated quarters (tests/test_workshop_routing.py counts).
@@ -33,7 +33,8 @@ def quarterly(report, effects, change_usd, unpriced_share, seen_in):
         abs=1e-6,
         mistakes={
             report.spend_usd: "this is the spend of the quarter; by how much has it changed?",
-            report.spend_usd - report.budget_usd: "this is the distance to the budget; the quarter before is the measure",
+            report.spend_usd
+            - report.budget_usd: "this is the distance to the budget; the quarter before is the measure",
             change / report.before_usd: "this is the share; US dollars are asked for",
         },
     )
@@ -47,15 +48,23 @@ def quarterly(report, effects, change_usd, unpriced_share, seen_in):
             mistakes={shares[effect]: "this is the share; US dollars are asked for"},
         )
     if abs(sum(map(float, given.values())) - number("change_usd", change_usd)) > 1e-6:
-        raise Hint("the effects are rounded, and no longer add up to change_usd: round when you show, not before")
+        raise Hint(
+            "the effects are rounded, and no longer add up to change_usd: round when you show, not before"
+        )
     _unpriced(unpriced_share, report.coverage.set_index("what")["count"])
     _explained(seen_in)
 
 
 def _complete(report):
     """Every section holds something, and the budget is given."""
-    tables = [field.name for field in fields(report) if isinstance(getattr(report, field.name), pd.DataFrame)]
-    empty = [name for name in tables if getattr(report, name).empty] + ["forecast"] * (report.forecast is None)
+    tables = [
+        field.name
+        for field in fields(report)
+        if isinstance(getattr(report, field.name), pd.DataFrame)
+    ]
+    empty = [name for name in tables if getattr(report, name).empty] + ["forecast"] * (
+        report.forecast is None
+    )
     empty += ["budget"] if "budget" in report.missing else []
     if empty:
         said = "; ".join(f"{name} {report.missing.get(name, 'is empty')}" for name in empty)
@@ -75,7 +84,10 @@ def _unpriced(answer, count):
             aside: "this is a number of rows; what share of the rows read is it?",
             priced / read: "this is the share that is priced",
             aside / priced: "this divides by the rows that are priced; all rows read are asked for",
-            aside / count["rows of the quarter"]: "this divides by the rows of one quarter; the log holds two",
+            aside
+            / count[
+                "rows of the quarter"
+            ]: "this divides by the rows of one quarter; the log holds two",
         },
     )
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from tierlab.catalog import load_prices
-from tierlab.frontier import paired_curve
-from tierlab.simulated import simulate_outcomes
+from tierlab.prices.catalog import load_prices
+from tierlab.routing.curve import paired_curve
+from tierlab.routing.simulated import simulate_outcomes
 from tierlab.workshop.costs import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE
 from tierlab.workshop.values import Hint, ask, compare, frame, table
 
@@ -36,13 +36,19 @@ _UNSEEN = {
     "...": "flagship",
     None: "flagship",
 }
-PROMPT_TOKENS, REPLY_TOKENS = 45, 3  # of the article's two classifier prompts and its one-word reply: our estimate
+PROMPT_TOKENS, REPLY_TOKENS = (
+    45,
+    3,
+)  # of the article's two classifier prompts and its one-word reply: our estimate
 
 
 def policies(scores, oracle_share, frontier):
     """Exercise 7: a random router, a length rule and the oracle on simulated outcomes, and the frontier of the length rule."""
     outcomes = simulate_outcomes(PROMPTS, seed=SEED, prices=load_prices("article"))
-    sides = [outcomes[outcomes["tier"] == tier].sort_values("prompt_id") for tier in ("small", "flagship")]
+    sides = [
+        outcomes[outcomes["tier"] == tier].sort_values("prompt_id")
+        for tier in ("small", "flagship")
+    ]
     small, flagship = (side["score"].to_numpy() for side in sides)
     gain, chars = flagship - small, sides[0]["prompt_chars"].to_numpy()
 
@@ -59,7 +65,9 @@ def policies(scores, oracle_share, frontier):
         mistakes={
             at(1 - STRONG_SHARE): "the shares have changed places: which tier answers most?",
             at(0.5): "this gives both tiers the same number of requests",
-            np.maximum(small, flagship).mean(): "this knows the answers; a random router knows nothing",
+            np.maximum(
+                small, flagship
+            ).mean(): "this knows the answers; a random router knows nothing",
         },
     )
     rank = np.argsort(np.argsort(chars, kind="stable"), kind="stable")
@@ -71,14 +79,21 @@ def policies(scores, oracle_share, frontier):
         (small + long * gain).mean(),
         abs=1e-3,
         mistakes={
-            (small + longest_70 * gain).mean(): "this sends too many to the flagship: which side of the cut is the share on?",
+            (
+                small + longest_70 * gain
+            ).mean(): "this sends too many to the flagship: which side of the cut is the share on?",
             (small + short * gain).mean(): "this sends the shortest prompts to the flagship",
             at(STRONG_SHARE): "this is the random router: does the choice depend on the length?",
-            flagship[long].mean(): "this is the mean over the long prompts alone; the short ones are answered too",
+            flagship[
+                long
+            ].mean(): "this is the mean over the long prompts alone; the short ones are answered too",
         },
     )
     _oracle(scores["oracle"], oracle_share, small, flagship)
-    _frontier(frontier, paired_curve(chars, small, flagship, *(side["cost_usd"].to_numpy() for side in sides)))
+    _frontier(
+        frontier,
+        paired_curve(chars, small, flagship, *(side["cost_usd"].to_numpy() for side in sides)),
+    )
 
 
 def _oracle(score, share, small, flagship):
@@ -89,7 +104,9 @@ def _oracle(score, share, small, flagship):
         best,
         abs=1e-3,
         mistakes={
-            max(small.mean(), flagship.mean()): "this is one tier for all prompts; the oracle chooses for each prompt",
+            max(
+                small.mean(), flagship.mean()
+            ): "this is one tier for all prompts; the oracle chooses for each prompt",
             (small * flagship).mean(): "this is where both are right; one of them is enough",
         },
     )
@@ -101,7 +118,8 @@ def _oracle(score, share, small, flagship):
         mistakes={
             flagship.mean(): "the flagship is right on these, but on many the small tier is right as well, and cheaper",
             (flagship >= small).mean(): "where both do equally well the cheaper one answers",
-            1 - small.mean(): "where both are wrong, the flagship's answer costs more and brings nothing",
+            1
+            - small.mean(): "where both are wrong, the flagship's answer costs more and brings nothing",
             (flagship < small).mean(): "this is where the small tier does better",
             (small >= flagship).mean(): "this is the share of the small tier",
         },
@@ -120,16 +138,23 @@ def _frontier(answer, curve):
         raise Hint("frontier is not monotone: it holds a point that a cheaper one equals or beats")
     records = curve["score"] > curve["score"].cummax().shift(fill_value=-1)
     if not _all_in(points, curve):
-        raise Hint("frontier has a point that no cut of the length rule gives: the curve has a row for every cut")
+        raise Hint(
+            "frontier has a point that no cut of the length rule gives: the curve has a row for every cut"
+        )
     if not _all_in(points, curve[records]):
         raise Hint("frontier has a point that a cheaper one, which is left out, equals or beats")
     if len(points) < records.sum():
-        raise Hint("frontier lacks points: every point of the curve that no cheaper one equals or beats belongs to it")
+        raise Hint(
+            "frontier lacks points: every point of the curve that no cheaper one equals or beats belongs to it"
+        )
 
 
 def _all_in(points, curve):
     """Whether each point is one of the curve's."""
-    cost, score = (np.isclose(points[[name]], curve[name].to_numpy(), 1e-6, 0) for name in ("cost_usd", "score"))
+    cost, score = (
+        np.isclose(points[[name]], curve[name].to_numpy(), 1e-6, 0)
+        for name in ("cost_usd", "score")
+    )
     return (cost & score).any(axis=1).all()
 
 
@@ -138,14 +163,20 @@ def fail_safe(tier, sent_down, router_usd, overhead):
     for reply, right in (REPLIES | _UNSEEN).items():
         _one_reply(tier, reply, right)
     safe = list(REPLIES.values())
-    down = [right for reply, right in REPLIES.items() if reply.strip().lower() != "complex"]  # the article's comparison
+    down = [
+        right for reply, right in REPLIES.items() if reply.strip().lower() != "complex"
+    ]  # the article's comparison
     compare(
         "sent_down",
         sent_down,
         down.count("flagship"),
         mistakes={
-            len(down): "these are all that the sketch sends down; some of them do say simple, and rightly go there",
-            down.count("small"): "these rightly go down; how many go down though they do not say simple?",
+            len(
+                down
+            ): "these are all that the sketch sends down; some of them do say simple, and rightly go there",
+            down.count(
+                "small"
+            ): "these rightly go down; how many go down though they do not say simple?",
             len(safe) - len(down): "these go up; those that go down are asked for",
             safe.count("flagship"): "one of these does go up: does the sketch not read it?",
         },
@@ -155,7 +186,9 @@ def fail_safe(tier, sent_down, router_usd, overhead):
 
 def _classifier_bill(router_usd, overhead):
     prices = load_prices("article")
-    small, flagship = (partial(_day_usd, prices, name) for name in ("claude-haiku-4-5", "claude-opus-4-8"))
+    small, flagship = (
+        partial(_day_usd, prices, name) for name in ("claude-haiku-4-5", "claude-opus-4-8")
+    )
     asked = INPUT_TOKENS + PROMPT_TOKENS
     usd = small(asked, REPLY_TOKENS)
     cheap, dear = (model(INPUT_TOKENS, OUTPUT_TOKENS) for model in (small, flagship))
@@ -172,7 +205,8 @@ def _classifier_bill(router_usd, overhead):
             small(asked, OUTPUT_TOKENS): "the classifier answers with one word",
             small(asked, 0): "the reply is missing",
             flagship(asked, REPLY_TOKENS): "the small model classifies",
-            SMALL_SHARE * usd: "every message is classified, not only those that go to the small model",
+            SMALL_SHARE
+            * usd: "every message is classified, not only those that go to the small model",
             usd + routed: "this is the whole day; the classifier's calls alone are asked for",
         },
     )
@@ -182,10 +216,16 @@ def _classifier_bill(router_usd, overhead):
         usd / routed,
         rel=0.01,
         mistakes={
-            usd / (usd + routed): "this is the share of the whole bill; by how much does the bill without the call grow?",
+            usd
+            / (
+                usd + routed
+            ): "this is the share of the whole bill; by how much does the bill without the call grow?",
             usd / dear: "this is measured against Opus alone; the routed day is the measure",
             usd / cheap: "this is measured against Haiku alone; the routed day is the measure",
-            usd / (dear - routed): "this is the share of the saving; the share of the routed day is asked for",
+            usd
+            / (
+                dear - routed
+            ): "this is the share of the saving; the share of the routed day is asked for",
             routed / usd: "upside down",
         },
     )
@@ -194,7 +234,9 @@ def _classifier_bill(router_usd, overhead):
 def _day_usd(prices, model_id, input_tokens, output_tokens):
     """US dollars of the article's day of equal requests."""
     rates = prices.in_force().query("context_above == 0").set_index("model_id").loc[model_id]
-    return REQUESTS * (input_tokens * rates["uncached_input"] + output_tokens * rates["output"]) / 1e6
+    return (
+        REQUESTS * (input_tokens * rates["uncached_input"] + output_tokens * rates["output"]) / 1e6
+    )
 
 
 def _one_reply(tier, reply, right):
@@ -204,9 +246,17 @@ def _one_reply(tier, reply, right):
     if found == right:
         return
     if right == "small":
-        raise Hint(f"{call} goes up though it says simple: case, punctuation and mark-up around the word do not count")
+        raise Hint(
+            f"{call} goes up though it says simple: case, punctuation and mark-up around the word do not count"
+        )
     if reply and "complex" in reply.lower() and "simple" not in reply.lower():
-        raise Hint(f"{call} goes down though it says complex: which of the two words should the code look for?")
+        raise Hint(
+            f"{call} goes down though it says complex: which of the two words should the code look for?"
+        )
     if reply and "simpl" in reply.lower():
-        raise Hint(f"{call} goes down: the letters are in the reply, but the reply is not that one word")
-    raise Hint(f"{call} goes down though nobody can read it: which of the two mistakes is the dearer one?")
+        raise Hint(
+            f"{call} goes down: the letters are in the reply, but the reply is not that one word"
+        )
+    raise Hint(
+        f"{call} goes down though nobody can read it: which of the two mistakes is the dearer one?"
+    )

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-_TIMES = {1: "ten times", 2: "a hundred times", 3: "a thousand times", 6: "a million times", 9: "a billion times"}
+_TIMES = {
+    1: "ten times",
+    2: "a hundred times",
+    3: "a thousand times",
+    6: "a million times",
+    9: "a billion times",
+}
 
 
 class Hint(Exception):
@@ -97,7 +103,9 @@ def table(name, value, keys):
     if isinstance(value, pd.Series):
         value = value.to_dict()
     if not isinstance(value, Mapping):
-        raise Hint(f"{name} is {_kind(value)}; a dict or a Series with one entry for each of {_keys(keys)} is asked for")
+        raise Hint(
+            f"{name} is {_kind(value)}; a dict or a Series with one entry for each of {_keys(keys)} is asked for"
+        )
     if missing := [key for key in keys if key not in value]:
         raise Hint(f"{name} has no entry for {_keys(missing)}")
     if extra := [key for key in value if key not in keys]:
@@ -162,7 +170,9 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
     if found * right < 0:
         raise Hint(f"{name} has the wrong sign: what is taken from what?")
     if found and right:
-        power = math.log10(math.fabs(found)) - math.log10(math.fabs(right))  # a quotient could come out as zero
+        power = math.log10(math.fabs(found)) - math.log10(
+            math.fabs(right)
+        )  # a quotient could come out as zero
         digits = int(max(power, -power) + 0.5)
         if digits and math.isclose(max(power, -power), digits, abs_tol=1e-3):
             times = _TIMES.get(digits, f"10 to the power of {digits} times")
@@ -171,7 +181,13 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
 
 
 def _kind(value):
-    names = {"str": "text", "bool": "true or false", "NoneType": "nothing", "function": "a function", "DataFrame": "a table"}
+    names = {
+        "str": "text",
+        "bool": "true or false",
+        "NoneType": "nothing",
+        "function": "a function",
+        "DataFrame": "a table",
+    }
     kind = type(value).__name__
     return names.get(kind, f"a {kind}")
 

@@ -1,0 +1,217 @@
+"""The article's claims, each with a rule, and the verdict that follows from the number.
+
+A rule in data/claims.csv names a metric of `tierlab.article`; its bounds are the claim's own figures. A verdict is never
+stored: change a price and it changes. One convention holds for all rows: a metric may give several values (input,
+output, the mix of the article's own request), and the claim is supported only when every value lies within the
+bounds, inclusive; one value outside contradicts it.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from tierlab.article.basis import Basis, NoFigure, approximate_models
+from tierlab.article.rules import METRICS
+from tierlab.core.paths import DATA
+from tierlab.core.tables import load_tasks
+from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.prices.catalog import load_prices
+
+_END = re.compile(
+    r"(\S[^,]*) from ([^, ]+), \1 to "
+)  # "gpt-4o from 28, gpt-4o to 30" is "gpt-4o 28 to 30"
+VERDICTS = SUPPORTED, CONTRADICTED, NOT_CHECKABLE = "supported", "contradicted", "not checkable"
+COLUMNS = (
+    *(
+        "id",
+        "section",
+        "claim",
+        "claimed_by",
+        "figure",
+        "basis",
+        "computed",
+        "computed_low",
+        "computed_high",
+        "unit",
+    ),
+    *(
+        "bounds",
+        "verdict",
+        "why",
+        "other",
+        "other_computed",
+        "other_verdict",
+        "notebook",
+        "evidence",
+        "source",
+    ),
+)
+KEPT = ("id", "section", "claim", "claimed_by", "figure", "unit", "notebook", "evidence")
+
+
+def load_claims(path=DATA / "claims.csv"):
+    """The claims table as text: id, section, claim, claimed_by, figure, rule, args, prices, low, high, unit, notebook, note, evidence."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, section="all"):
+    """Recompute every claim and judge it by its number.
+
+    Parameters
+    ----------
+    article, maintained : Prices, optional
+        The article's catalogue, and the one it is compared with; by default both on 2026-06-12. Rules that
+        name a tier ("anthropic.small") take the lineup of each catalogue's own `as_of`.
+    tasks, claims : DataFrame, optional
+        By default data/tasks.csv and data/claims.csv.
+    section : str
+        One section of the article, or "all".
+
+    Returns
+    -------
+    DataFrame
+        One row per claim, index id: section, claim, claimed_by; basis (the catalogue that the verdict comes
+        from); computed (text), computed_low, computed_high (in `unit`); bounds (text); verdict: "supported",
+        "contradicted" or "not checkable" (there may be a number all the same, and `why` says what it does not decide);
+        why; other, other_computed, other_verdict (the same rule on the other catalogue, where it takes prices);
+        notebook; evidence; source (of the basis, or of the rule's own data).
+
+    Examples
+    --------
+    >>> table = evaluate_claims(section="Why It Matters")
+    >>> table.loc["C016", ["computed", "bounds", "verdict"]].tolist()
+    ['$4,160', '$3,420 to $3,780', 'contradicted']
+    """
+    claims = load_claims() if claims is None else claims
+    if section != "all":
+        if section not in set(claims["section"]):
+            raise ValueError(
+                unknown("section", section, ["all", *claims["section"].drop_duplicates()])
+            )
+        claims = claims[claims["section"] == section]
+    catalogues = {"article": article or load_prices("article", as_of="2026-06-12")}
+    catalogues["maintained"] = maintained or load_prices("maintained", as_of="2026-06-12")
+    tasks = load_tasks() if tasks is None else tasks
+    rows = []
+    bases = {name: Basis(prices, catalogues, tasks) for name, prices in catalogues.items()}
+    for row in claims.itertuples(index=False):
+        record = dict.fromkeys(COLUMNS, "") | {column: getattr(row, column) for column in KEPT}
+        record |= _judge(row, bases[row.prices or "article"]) | {
+            "basis": row.prices,
+            "bounds": _bounds_text(row),
+        }
+        if row.prices:
+            other = "maintained" if row.prices == "article" else "article"
+            seen = _judge(row, bases[other])
+            record |= {
+                "other": other,
+                "other_computed": seen["computed"],
+                "other_verdict": seen["verdict"],
+            }
+            record["source"] = catalogues[row.prices].source
+        elif row.rule:
+            record["source"] = METRICS[row.rule].source
+        rows.append(record)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("id")
+
+
+def _judge(row, basis):
+    """Verdict, reason and numbers of one claim on one catalogue."""
+    empty = {"computed": "", "computed_low": np.nan, "computed_high": np.nan}
+    if not row.rule:
+        return empty | {"verdict": NOT_CHECKABLE, "why": row.note}
+    if row.rule not in METRICS:
+        raise ValueError(f"claim {row.id}: " + unknown("rule", row.rule, METRICS))
+    args = dict(part.strip().split("=", 1) for part in row.args.split(";")) if row.args else {}
+    try:
+        values = METRICS[row.rule](basis, **args)
+        values = (values if isinstance(values, pd.Series) else pd.Series({"": values})).astype(
+            float
+        )
+        if values.isna().all():
+            raise NoFigure(f"no figure in {METRICS[row.rule].source or basis.prices.source}")
+    except NoFigure as error:
+        return empty | {"verdict": NOT_CHECKABLE, "why": f"{error}. {row.note}".rstrip(" .")}
+    missing, values = int(values.isna().sum()), values.dropna()
+    verdict, reason = _compare(row, values)
+    rough = ", ".join(approximate_models(basis.prices, row.args)) if row.prices else ""
+    notes = [reason, f"{missing} more without a figure in the catalogue" * (missing > 0), row.note]
+    notes.append(f"the price of {rough} is approximate" * (rough != ""))
+    numbers = {
+        "computed": _text(values, row.unit),
+        "computed_low": values.min(),
+        "computed_high": values.max(),
+    }
+    return numbers | {"verdict": verdict, "why": "; ".join(note for note in notes if note)}
+
+
+def _compare(row, values):
+    if not row.low and not row.high:
+        return NOT_CHECKABLE, ""
+    low, high = (
+        _bound(text, len(values), side, row.id)
+        for text, side in ((row.low, -np.inf), (row.high, np.inf))
+    )
+    # 30/0.6 is 50.000000000000007 in floating point; a bound is meant inclusive.
+    room = 1e-9 * np.maximum(1, np.abs(values.to_numpy()))
+    outside = values[(values < low - room) | (values > high + room)]
+    bounds = _bounds_text(row)
+    relation = (
+        bounds
+        if bounds.startswith("at ")
+        else f"within {bounds}"
+        if " to " in bounds
+        else f"equal to {bounds}"
+    )
+    many = len(values) > 1
+    if outside.empty:
+        return SUPPORTED, f"all {len(values)} values {relation}" if many else relation
+    named = _text(outside, row.unit, most=3)
+    return CONTRADICTED, (
+        f"{len(outside)} of {len(values)} values ({named})" if many else named
+    ) + f" not {relation}"
+
+
+def _bound(text, n, missing, claim_id):
+    numbers = [float(number) for number in text.split(";")] if text else [missing]
+    if len(numbers) not in (1, n):
+        raise ValueError(
+            f"claim {claim_id}: {len(numbers)} bounds ({text}) for {n} computed values"
+        )
+    return np.array(numbers)
+
+
+def _format(value, unit):
+    if unit == "tier":
+        return TIERS[int(value) - 1]
+    if unit.startswith("USD"):
+        return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
+    if unit == "points":
+        return f"{100 * value:.1f}"
+    return (
+        f"{value:,.3g}x" if unit == "x" else f"{value:.1%}" if unit == "share" else f"{value:,.0f}"
+    )
+
+
+def _text(values, unit, most=6):
+    if len(values) > max(1, most if values.nunique() > 1 else 1):
+        ends = [_format(values.min(), unit), _format(values.max(), unit)]
+        return " to ".join(dict.fromkeys(ends)) + (
+            f" ({len(values)} values)" if len(set(ends)) > 1 else ""
+        )
+    text = ", ".join(f"{label} {_format(value, unit)}".strip() for label, value in values.items())
+    return _END.sub(r"\1 \2 to ", text)
+
+
+def _bounds_text(row):
+    if not row.low and not row.high:
+        return ""
+    low, high = (
+        [_format(float(v), row.unit) for v in text.split(";")] if text else []
+        for text in (row.low, row.high)
+    )
+    if not low or not high:
+        return f"at least {', '.join(low)}" if low else f"at most {', '.join(high)}"
+    parts = [str(a) if a == b else f"{a} to {b}" for a, b in np.broadcast(low, high)]
+    return parts[0] if len(set(parts)) == 1 else ", ".join(parts)

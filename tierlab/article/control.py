@@ -1,0 +1,43 @@
+"""The control of the article's claims."""
+
+from tierlab.article import figures
+from tierlab.core.explorer import ALL, Explorer, choice
+
+
+class ClaimExplorer(Explorer):
+    """The article's claims with their verdicts, by section and verdict.
+
+    Parameters
+    ----------
+    claims : DataFrame
+        Table of `tierlab.evaluate_claims`.
+    """
+
+    size, margins = (7.2, 3.6), (2.1, 0.2, 0.5, 0.35)
+
+    def __init__(self, claims):
+        self.claims = claims
+        super().__init__(
+            section=choice("section", [ALL, *claims["section"].drop_duplicates()]),
+            verdict=choice("verdict", [ALL, *claims["verdict"].drop_duplicates()]),
+        )
+
+    def table(self, *, section, verdict):
+        keep = ((self.claims["section"] == section) | (section == ALL)) & (
+            (self.claims["verdict"] == verdict) | (verdict == ALL)
+        )
+        return self.claims[keep].reset_index()
+
+    def draw(self, ax, table, **_):
+        figures.verdicts(table, ax=ax)
+
+    def words(self, table, **_):
+        counts = table["verdict"].value_counts(sort=False)
+        return (
+            f"{len(table)} of {len(self.claims)} claims: "
+            + (", ".join(f"{n} {name}" for name, n in counts.items()) or "none")
+            + "."
+        )
+
+    def numbers(self, table, **_):
+        return table[["id", "claim", "computed", "bounds", "verdict", "why"]]

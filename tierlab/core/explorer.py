@@ -1,0 +1,170 @@
+"""What every control shares: a figure and its table, redrawn when a slider moves."""
+
+import html
+import io
+import re
+
+import ipywidgets
+import matplotlib as mpl
+import pandas as pd
+import traitlets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tierlab.core.format import usd
+from tierlab.core.style import STYLE_FILE
+
+NICE = [factor * 10**power for power in range(1, 9) for factor in (1, 2, 5)]
+WIDE = {"style": {"description_width": "22em"}, "layout": {"width": "43em"}}
+ALL = "all"
+_HOUSE_STYLE = mpl.rc_params_from_file(STYLE_FILE, use_default_template=False) | {
+    "figure.constrained_layout.use": False
+}
+
+
+class Explorer:
+    """A figure and its table, redrawn when a control changes.
+
+    A subclass passes its controls to `__init__` by name and says four things about their values: `table(**values)`,
+    the numbers; `draw(ax, table, **values)`, the figure; `words(table, **values)`, what it shows in one sentence;
+    `numbers(table, **values)`, the table as it is shown, headings with units.
+
+    Notes
+    -----
+    The figure is drawn on one canvas with fixed margins: sliders must not make the frame jump, and a layout engine
+    would take half the time of a redraw.
+    """
+
+    size = (7.2, 3.6)  # inches
+    margins = (2.1, 1.1, 0.65, 0.35)  # left, right, bottom, top; inches
+    _moving = False  # while one control sets another, so that one move draws once
+
+    def __init__(self, **controls):
+        self.controls = controls
+        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
+        self.image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+        self.text = ipywidgets.HTML()
+        self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
+        FigureCanvasAgg(self._figure)
+        both = ipywidgets.Box(
+            [self.image, self.text], layout={"flex_flow": "row wrap", "align_items": "flex-start"}
+        )
+        self.box = ipywidgets.VBox([*controls.values(), both])
+        for control in controls.values():
+            control.observe(self._changed, names="value")
+        self.redraw()
+
+    def values(self):
+        """What the controls say now."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _changed(self, _change):
+        if not self._moving:
+            self.redraw()
+
+    def redraw(self):
+        """Compute, draw and write; an error is shown in place of the figure, never an old figure beside new settings."""
+        try:
+            values = self.values()
+            table = self.table(**values)
+            self.summary = self.words(table, **values)
+            picture, self.text.value = (
+                self._picture(table, values) if len(table) else b"",
+                self._html(table, values),
+            )
+        except Exception as error:
+            # What a person did wrong is said in a sentence; a fault of ours keeps its class.
+            self.summary = (
+                str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            )
+            picture = b""
+            self.text.value = f'<p role="alert"><strong>{html.escape(self.summary)}</strong></p>'
+        self.image.tooltip = self.summary
+        self.image.value, self.image.layout.display = picture, None if picture else "none"
+
+    def _picture(self, table, values):
+        width, height = self.size
+        left, right, bottom, top = self.margins
+        with mpl.rc_context(_HOUSE_STYLE):
+            self._figure.clear()
+            self._figure.set_size_inches(width, height)
+            box = (
+                left / width,
+                bottom / height,
+                1 - (left + right) / width,
+                1 - (bottom + top) / height,
+            )
+            self.draw(self._figure.add_axes(box), table, **values)
+            buffer = io.BytesIO()
+            # A quick compression: the picture crosses to the browser once and is then thrown away.
+            self._figure.savefig(
+                buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1}
+            )
+        return buffer.getvalue()
+
+    def _html(self, table, values):
+        numbers = self.numbers(table, **values).rename_axis(
+            columns=None
+        )  # a name would become an empty column
+        with pd.option_context("display.max_colwidth", None):  # otherwise long text ends in dots
+            style = {"index": False, "border": 0, "justify": "left", "na_rep": "no figure"}
+            body = numbers.to_html(float_format=lambda value: f"{value:,.2f}", **style)
+        # JupyterLab leaves no gap between columns, and pandas' own tables on the page style every one of this class.
+        body = body.replace(' class="dataframe"', ' cellpadding="4"', 1)
+        return f'<div role="status"><p>{in_html(self.summary)}</p>{body}</div>'
+
+    def show(self):
+        """Display the control."""
+        from IPython.display import display
+
+        display(self)
+
+    def __repr__(self):
+        parts = (f"{control.description} {spoken(control)}" for control in self.controls.values())
+        return f"{type(self).__name__} ({'; '.join(parts)})\n{self.summary}"
+
+    def _repr_mimebundle_(self, **_):
+        # The box's own text form holds the bytes of the picture; ours is what nbval compares.
+        return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def in_html(words):
+    """Words as harmless HTML, what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
+
+
+def nice_slider(label, value, *, low=10, high=100_000_000):
+    """A slider over 1, 2, 5, 10, 20, ... and the value it starts at."""
+    steps = sorted({step for step in NICE if low <= step <= high} | {value})
+    options = [(f"{step:,}", step) for step in steps]
+    return ipywidgets.SelectionSlider(
+        description=label, options=options, value=value, continuous_update=False, **WIDE
+    )
+
+
+def share_slider(label, value=0.0):
+    """A slider from 0 to 100%; the value is a share, 0 to 1."""
+    options = [(f"{percent}%", percent / 100) for percent in range(0, 101, 5)]
+    return ipywidgets.SelectionSlider(
+        description=label, options=options, value=value, continuous_update=False, **WIDE
+    )
+
+
+def choice(label, options, value=None):
+    return ipywidgets.Dropdown(
+        description=label, options=options, value=value or options[0], **WIDE
+    )
+
+
+def spoken(control):
+    """What a control shows, as text."""
+    if isinstance(control, ipywidgets.widget_selection._Selection) and control.index is not None:
+        chosen = control.options[control.index]  # its own `label` is empty until it is moved
+        return str(chosen[0] if isinstance(chosen, tuple) else chosen)
+    label = getattr(control, "label", control.value)
+    return ", ".join(label) if isinstance(label, tuple) else str(label)
+
+
+def usd_or_not(value):
+    return "does not fit" if pd.isna(value) else usd(value)

@@ -1,0 +1,207 @@
+"""The columns of the three tables, and what checks them."""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.core.vocabulary import BUCKETS, unknown
+
+TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
+REQUEST_COLUMNS = (
+    *(
+        "at",
+        "model_id",
+        "task",
+        "user",
+        "team",
+        "region",
+        "batch",
+        "requests",
+        "aggregate",
+        "context_above",
+    ),
+    *(
+        "status",
+        "attempts",
+        *TOKEN_COLUMNS,
+        "reasoning_tokens",
+        "prefix_ids",
+        "ttft_s",
+        "end_to_end_s",
+    ),
+    *("billed_usd", "source"),
+)
+
+
+def split_input(frame, *, cache_inside, reasoning_inside=True):
+    """Turn a provider's own counters into the five disjoint buckets.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        input_tokens, output_tokens and, where they exist, cache_read_tokens, cache_write_5m_tokens,
+        cache_write_1h_tokens, reasoning_tokens.
+    cache_inside : bool
+        Whether input_tokens includes the cached ones: true for OpenAI, Gemini and OpenTelemetry, false for
+        Anthropic. Counting them twice is the commonest error of cost tools, so there is no default.
+    reasoning_inside : bool
+        Whether output_tokens includes reasoning_tokens: true for all but Gemini.
+
+    Returns
+    -------
+    DataFrame
+        A copy with uncached_input_tokens in place of input_tokens.
+
+    Raises
+    ------
+    ValueError
+        If a row has more cached than input tokens, or a count is negative, fractional or missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> log = pd.DataFrame({"input_tokens": [1000], "cache_read_tokens": [800], "output_tokens": [50]})
+    >>> split_input(log, cache_inside=True)["uncached_input_tokens"].tolist()
+    [200]
+    """
+    for column in ("input_tokens", "output_tokens"):
+        if column not in frame:
+            raise ValueError(f"column {column!r} is missing; there are {list(frame.columns)}")
+    given, output = counts(frame, "input_tokens"), counts(frame, "output_tokens")
+    cached = sum(counts(frame, f"{b}_tokens") for b in BUCKETS[1:4] if f"{b}_tokens" in frame)
+    uncached = given - cached if cache_inside else given
+    refuse(frame, "input_tokens", uncached < 0, "more cached than input tokens")
+    if "reasoning_tokens" in frame:
+        reasoning = counts(frame, "reasoning_tokens")
+        output = output if reasoning_inside else output + reasoning
+        refuse(frame, "reasoning_tokens", reasoning > output, "more reasoning than output tokens")
+    return frame.drop(columns="input_tokens").assign(
+        uncached_input_tokens=uncached, output_tokens=output
+    )
+
+
+def check_columns(requests, needed=("model_id", "uncached_input_tokens", "output_tokens")):
+    for column in requests.columns.difference(REQUEST_COLUMNS):
+        if column == "input_tokens":
+            raise ValueError(
+                "column 'input_tokens' is a provider's own counter, with the cache inside it or not: "
+                "turn it into buckets with tierlab.split_input(table, cache_inside=...)"
+            )
+        near = unknown("column", column, REQUEST_COLUMNS)
+        if "did you mean" in near or str(column).endswith(("_tokens", "_usd")):
+            raise ValueError(near)
+    for column in needed:
+        if column not in requests:
+            raise ValueError(
+                f"column {column!r} is missing; a requests table needs {', '.join(needed)}"
+            )
+
+
+def token_counts(requests):
+    """The bucket columns that are there, as whole numbers: bucket -> array of int, shape (rows,)."""
+    tokens = {
+        bucket: counts(requests, f"{bucket}_tokens")
+        for bucket in BUCKETS
+        if f"{bucket}_tokens" in requests
+    }
+    if (
+        "reasoning_tokens" in requests
+    ):  # a memo inside output: a source that does not report it says nothing of money
+        told = requests["reasoning_tokens"].notna().to_numpy()
+        part = requests if told.all() else requests[told]
+        memo = counts(part, "reasoning_tokens")
+        refuse(
+            part,
+            "reasoning_tokens",
+            memo > tokens["output"][told],
+            "more reasoning than output tokens",
+        )
+    return tokens
+
+
+def checked_tokens(requests):
+    """`token_counts` of a table that is not about to be priced (pricing checks signs as it goes): none is negative."""
+    tokens = token_counts(requests)
+    for bucket, column in tokens.items():
+        refuse(requests, f"{bucket}_tokens", column < 0, "a negative count")
+    return tokens
+
+
+def counts(frame, column):
+    """A column of token counts as a numpy array of whole numbers; floats are accepted when they are whole."""
+    series = frame[column]
+    if pd.api.types.is_bool_dtype(series) or not pd.api.types.is_numeric_dtype(series):
+        raise ValueError(f"column {column!r} has dtype {series.dtype}; counts are whole numbers")
+    refuse(frame, column, series.isna().to_numpy() if series.hasnans else None, "a missing count")
+    values = series.to_numpy()
+    if values.dtype.kind == "u":
+        return values.astype("int64", copy=False)
+    if values.dtype.kind != "i":
+        values = values.astype(float)
+        refuse(
+            frame,
+            column,
+            ~(np.isfinite(values) & (values == np.floor(values))),
+            "a fractional count",
+        )
+        values = values.astype("int64")
+    return values
+
+
+def refuse(frame, column, bad, why):
+    if bad is None or not bad.any():
+        return
+    row = int(np.flatnonzero(bad)[0])
+    value = plain(frame[column].iloc[row])
+    raise ValueError(
+        f"{why} in {int(np.sum(bad)):,} rows; first row {plain(frame.index[row])!r}, column {column!r}: {value!r}"
+    )
+
+
+def plain(value):
+    """A numpy scalar as the Python value a reader knows."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def booleans(requests, column):
+    if column not in requests:
+        return None
+    if not pd.api.types.is_bool_dtype(requests[column]) or requests[column].hasnans:
+        raise ValueError(
+            f"column {column!r} has dtype {requests[column].dtype}; it must be true or false in every row"
+        )
+    return requests[column].to_numpy(bool)
+
+
+def sums(requests):
+    """Which rows are sums of several requests, whether or not they say `aggregate`; None where none can be."""
+    aggregate = booleans(requests, "aggregate")
+    if "requests" in requests:
+        several = requests["requests"].to_numpy(float, na_value=np.nan) > 1
+        aggregate = several if aggregate is None else aggregate | several
+    return aggregate
+
+
+def times(requests):
+    if "at" not in requests:
+        raise ValueError(
+            "price_on='at' needs a column 'at'; use price_on='as_of' for a what-if question"
+        )
+    at = requests["at"]
+    if not pd.api.types.is_datetime64_any_dtype(at):
+        raise ValueError(
+            f"column 'at' has dtype {at.dtype}; turn it into times with pandas.to_datetime"
+        )
+    refuse(requests, "at", at.isna().to_numpy(), "a missing time")
+    at = at.dt.tz_convert("UTC").dt.tz_localize(None) if at.dt.tz is not None else at
+    return at.to_numpy("datetime64[us]").astype("int64")
+
+
+def one_of(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}: " + unknown("option", value, allowed))
+
+
+def load_tasks(path=DATA / "tasks.csv"):
+    """The nine task types with the article's tiers (a range) and our two ratings, 1 low to 3 high (ranges)."""
+    return pd.read_csv(path).set_index("task")

@@ -1,0 +1,50 @@
+"""Words that everything shares: tiers, token buckets, statuses, and the nearest known name."""
+
+import difflib
+
+from tierlab.core.untrusted import cited, shown
+
+TIERS = ("small", "mid", "flagship")
+BUCKETS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+BATCH_RATES = tuple(f"batch_{bucket}" for bucket in BUCKETS)
+RATES = BUCKETS + BATCH_RATES
+
+
+def unknown(kind, value, allowed):
+    """Say that a name is unknown and which known one is nearest.
+
+    Examples
+    --------
+    >>> unknown("model", "gpt-4-o", ["gpt-4o", "gpt-5.5"])
+    "unknown model 'gpt-4-o'; did you mean 'gpt-4o'?"
+    """
+    allowed = [shown(str(name), 80) for name in allowed]
+    near = difflib.get_close_matches(str(value)[:80], allowed, n=1, cutoff=0.6)
+    if near:
+        return f"unknown {kind} {cited(value)}; did you mean {near[0]!r}?"
+    return f"unknown {kind} {cited(value)}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
+
+
+STATUSES = ("ok", "error", "rate_limited", "context_overflow")
+
+
+ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
+IN_BATCH = "in_batch"  # in a batch whose results have not been collected
+FAILURES = (
+    *(
+        "auth",
+        "rate_limited",
+        "overloaded",
+        "unavailable",
+        "wrong_address",
+        "timeout",
+        "broken_stream",
+        "early_end",
+        "malformed",
+    ),
+    *("context_overflow", "bad_request", "not_recorded", "over_budget", IN_BATCH),
+)
+
+
+# The service began to work on these before it failed: nobody knows whether they are billed.
+IN_DOUBT = ("timeout", "broken_stream", "early_end", "malformed")

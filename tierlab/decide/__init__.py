@@ -1,0 +1,16 @@
+"""Which tier a task calls for, on file and reviewed (notebook 03)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "control",
+        "figures",
+        "options",
+        "recommend",
+        "record",
+        "review",
+        "tasks",
+    ),
+)

@@ -1,0 +1,312 @@
+"""Controls of the decision: which tier a task calls for, and the checklist that ends in a filed record."""
+
+import html
+from pathlib import Path
+
+import ipywidgets
+import mistune
+import pandas as pd
+
+import tierlab as tl
+from tierlab.core import paths
+from tierlab.core.explorer import ALL, WIDE, Explorer, choice, nice_slider, share_slider
+from tierlab.core.format import usd
+from tierlab.core.tables import load_tasks
+from tierlab.decide import figures
+from tierlab.decide.options import AGENT_CALLS, spread, weigh
+from tierlab.decide.tasks import CHECKLIST, assumed, until_review
+
+_MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
+_SECOND = [0.0, *(factor * 10.0**power for power in range(-5, -1) for factor in (1, 2, 5))]
+_RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
+OWN = "a task of my own"
+
+
+def money_slider(label, value, steps=tuple(_MONEY)):
+    """A slider over 0 and 1, 2, 5, 10, ... of a dollar, and the value it starts at."""
+    options = [(usd(step), step) for step in sorted({*steps, value})]
+    return ipywidgets.SelectionSlider(
+        description=label, options=options, value=value, continuous_update=False, **WIDE
+    )
+
+
+class TaskExplorer(Explorer):
+    """What a request costs all in on each tier, for a task: price, errors, time; and which tier that calls for.
+
+    Parameters
+    ----------
+    prices : Prices
+    task : str
+        Where the control starts.
+    provider : str, optional
+        By default the first of the lineup.
+    requests_per_day, input_tokens, output_tokens : int
+        The workload; the control moves the output.
+    """
+
+    size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
+
+    def __init__(
+        self,
+        prices,
+        *,
+        task="customer_support",
+        provider=None,
+        requests_per_day=1_000,
+        input_tokens=500,
+        output_tokens=300,
+    ):
+        self.prices, self.tasks = until_review(prices), load_tasks()
+        self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
+        providers = list(prices.lineup().index)
+        tasks = ipywidgets.Dropdown(description="task", options=[(row["name"], name) for name, row in self.tasks.iterrows()],
+                                    value=task, **WIDE)  # fmt: skip
+        error = money_slider("error cost (USD)", self._stakes(task))
+
+        def restake(change):
+            self._moving = True
+            error.options = money_slider("", self._stakes(change["new"])).options
+            error.value = self._stakes(change["new"])
+            self._moving = False
+
+        tasks.observe(
+            restake, names="value"
+        )  # registered before the redraw, so that it never sees the old cost
+        super().__init__(
+            task=tasks,
+            provider=choice("provider", [*providers, ALL], provider or providers[0]),
+            error_usd=error,
+            position=share_slider("errors in their range (0% low, 100% high)", 0.5),
+            second_usd=money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
+            output_tokens=nice_slider("output tokens per request", output_tokens, high=20_000),
+        )
+
+    def _stakes(self, task):
+        return float(assumed("error_cost", task, tasks=self.tasks)["value"].iloc[0])
+
+    def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
+        ends = assumed("error_rate", task, tasks=self.tasks)
+        rates = pd.Series(spread(ends, [position])[0], ends.index)
+        agent = {"tool_calls": AGENT_CALLS} if task == "agentic_tools" else {}
+        self.found = weigh(prices=self.prices, task=task, error_cost_usd=error_usd, provider=None if provider == ALL else provider,
+                           workload=tl.Workload(output_tokens=output_tokens, **self.workload), second_usd=second_usd,
+                           error_rates=rates.to_dict(), **agent)  # fmt: skip
+        self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
+        return self.found.table
+
+    def draw(self, ax, table, **_):
+        figures.expected_costs(table, interval="90% of draws over what is not set above", ax=ax)
+
+    def words(self, table, *, task, error_usd, **_):
+        best = self.found.running().iloc[0]
+        low, high = self.tasks.loc[task, ["tier_low", "tier_high"]]
+        article = low if low == high else f"{low} to {high}"
+        return (
+            f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {best['tier']} ({best['model_id']}), "
+            f"{usd(1000 * best['expected_usd'])} per 1,000 requests all in. The article says {article}."
+        )
+
+    def numbers(self, table, **_):
+        shown = table.assign(
+            errors=100 * table["error_rate"],
+            **{part: 1000 * table[part] for part in figures.EXPECTED_PARTS},
+        )
+        shown["all_in"] = 1000 * shown["expected_usd"]
+        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price_usd": "price (USD per 1,000)",
+                   "error_usd": "errors (USD)", "time_usd": "time (USD)", "all_in": "all in (USD)"}  # fmt: skip
+        return shown[list(columns)].rename(columns=columns)
+
+
+class DecisionChecklist(Explorer):
+    """The article's seven steps as a form: each step shows what it changes, the last one files a decision record.
+
+    Parameters
+    ----------
+    prices : Prices
+    provider : str, optional
+        By default the first of the lineup.
+    folder : path
+        Where records are filed; a relative one starts at the top of the repository.
+    decided_on : date, optional
+        The day on which they are filed; by default the day on which the button is pressed.
+    """
+
+    size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
+
+    def __init__(self, prices, *, provider=None, folder="decisions", decided_on=None):
+        self.prices, self.decided_on, self._tasks = prices, decided_on, load_tasks()
+        providers = list(prices.lineup().index)
+        tasks = [(row["name"], name) for name, row in self._tasks.iterrows()]
+        line, usual = {"continuous_update": False, **WIDE}, {"min": 0, "max": 100_000, **WIDE}
+        count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
+        controls = {
+            "task": ipywidgets.Dropdown(description="task", options=[*tasks, (OWN, OWN)], value="customer_support", **WIDE),
+            "stakes": ipywidgets.Dropdown(description="what can go wrong", options=_RATINGS, value=2, **WIDE),
+            "complexity": ipywidgets.Dropdown(description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE),
+            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
+            "requests_per_day": count(description="requests per day", value=1_000, min=1, max=1_000_000_000, **WIDE),
+            "input_tokens": count(description="input tokens per request", value=500, min=1, max=1_000_000, **WIDE),
+            "output_tokens": count(description="output tokens per request", value=300, min=1, max=200_000, **WIDE),
+            "error_usd": money(description="error cost (USD)", value=1.0, max=1e6, step=0.01, **WIDE),
+            "second_usd": money(description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE),
+            "mid_examples": count(description="mid-tier: examples", value=0, **usual),
+            "mid_wrong": count(description="mid-tier: wrong answers", value=0, **usual),
+            "small_examples": count(description="small: examples", value=0, **usual),
+            "small_wrong": count(description="small: wrong answers", value=0, **usual),
+            "flagship_examples": count(description="flagship: examples", value=0, **usual),
+            "flagship_wrong": count(description="flagship: wrong answers", value=0, **usual),
+            "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
+            "batch_share": share_slider("batch share (% of requests)"),
+        }  # fmt: skip
+        self.title = ipywidgets.Text(description="title", placeholder="what is decided", **line)
+        self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **line)
+        self.folder = ipywidgets.Text(description="folder", value=str(folder), **line)
+        self.name = ipywidgets.Text(
+            description="name of your task", placeholder="for a task of my own", **line
+        )
+        self.replace = ipywidgets.Checkbox(
+            description="replace a record of that name", value=False, **WIDE
+        )
+        self.button = ipywidgets.Button(
+            description="File the decision record", button_style="primary", layout={"width": "16em"}
+        )
+        self.filed = ipywidgets.HTML()
+        self.button.on_click(self._file)
+        self.headline = ipywidgets.HTML()
+        self.name.observe(self._changed, names="value")
+        super().__init__(**controls)
+        self._arrange(controls)
+
+    def _arrange(self, controls):
+        """The controls under the step that they belong to, a button to the next one, and the result below."""
+        steps = [
+            ["task", "stakes", "complexity", "provider"], ["requests_per_day", "input_tokens", "output_tokens"],
+            ["error_usd", "second_usd"], ["mid_examples", "mid_wrong"],
+            ["small_examples", "small_wrong", "flagship_examples", "flagship_wrong"], ["cache_hit_rate", "batch_share"], [],
+        ]  # fmt: skip
+        words = {
+            1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
+            "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
+            3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
+            4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
+            "rate is assumed.",
+            5: "The same examples. What you leave at 0 stays assumed.",
+        }
+        pages = []
+        for number, names in enumerate(steps, 1):
+            parts = [controls[name] for name in names]
+            parts += [self.name] * (number == 1)
+            if number in words:
+                parts.append(
+                    ipywidgets.HTML(
+                        f'<div style="max-width: 43em; line-height: 1.4">{words[number]}</div>'
+                    )
+                )
+            parts += [
+                self.title,
+                self.owner,
+                self.folder,
+                self.replace,
+                self.button,
+                self.filed,
+            ] * (number == len(steps))
+            pages.append(ipywidgets.VBox(parts))
+        self.steps = ipywidgets.Accordion(children=pages, selected_index=0)
+        titles = [
+            *CHECKLIST[:-1],
+            f"File the decision, and {CHECKLIST[-1][0].lower()}{CHECKLIST[-1][1:]}",
+        ]
+        for index, text in enumerate(titles):
+            self.steps.set_title(index, f"{index + 1}. {text}")
+        on = ipywidgets.Button(description="Next step", layout={"width": "10em"})
+        on.on_click(
+            lambda _: setattr(
+                self.steps,
+                "selected_index",
+                min((self.steps.selected_index or 0) + 1, len(CHECKLIST) - 1),
+            )
+        )
+        self.steps.observe(
+            lambda change: setattr(on, "disabled", change["new"] == len(CHECKLIST) - 1),
+            names="selected_index",
+        )
+        self.box.children = [self.steps, on, self.headline, *self.box.children[-1:]]
+
+    def redraw(self):
+        """Also the choice in one bold line, above the figure."""
+        super().redraw()
+        self.headline.value = ""
+        if self.found is not None:
+            best = self.found.table.iloc[0]
+            day = best["expected_usd"] * self.controls["requests_per_day"].value
+            said = f"{self.found.tier}: {self.found.model_id}, {usd(best['expected_usd'])} a request all in, {usd(day)} a day"
+            said += (
+                f"; too close to call against {' and '.join(self.found.close[1:])}"
+                if self.found.close
+                else ""
+            )
+            self.headline.value = f"<strong>{html.escape(said)}</strong>"
+
+    def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
+              cache_hit_rate, batch_share, **counts):  # fmt: skip
+        self.found = None  # an error below leaves nothing to file
+        tiers = ("mid", "small", "flagship")
+        for tier in tiers:
+            wrong, examples = counts[f"{tier}_wrong"], counts[f"{tier}_examples"]
+            if wrong > examples:
+                said = (
+                    f"of {examples} examples; there cannot be more wrong answers than examples"
+                    if examples
+                    else "of how many examples?"
+                )
+                raise ValueError(f"{tier}: {wrong} wrong answers {said}")
+            if examples and provider == ALL:
+                raise ValueError(
+                    "Counts belong to one provider's model: choose a provider in step 1, or set the examples back to 0."
+                )
+        given = {
+            tier: (counts[f"{tier}_wrong"], counts[f"{tier}_examples"])
+            for tier in tiers
+            if counts[f"{tier}_examples"]
+        }
+        own = (
+            {"stakes": stakes, "complexity": complexity, "task": self.name.value.strip() or OWN}
+            if task == OWN
+            else {"task": task}
+        )
+        workload = tl.Workload(requests_per_day=requests_per_day, input_tokens=input_tokens, output_tokens=output_tokens,
+                               cache_hit_rate=cache_hit_rate, batch_share=batch_share)  # fmt: skip
+        self.found = tl.recommend(error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
+                                  provider=None if provider == ALL else provider, error_counts=given or None, **own)  # fmt: skip
+        self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
+        return self.found.table
+
+    def draw(self, ax, table, **_):
+        figures.expected_costs(table, ax=ax)
+
+    def words(self, table, **_):
+        prices = f"Prices: {self.prices.source}, as of {self.prices.as_of:%Y-%m-%d}."
+        return f"{self.found.reason} Next, step {self.found.step}: {self.found.next_step} {prices}"
+
+    def numbers(self, table, **_):
+        shown = table.assign(errors=100 * table["error_rate"], price=1000 * table["price_usd"], all_in=1000 * table["expected_usd"],
+                             best=100 * table["best_share"])  # fmt: skip
+        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price": "price (USD per 1,000)",
+                   "all_in": "all in (USD per 1,000)", "best": "cheapest in (% of draws)"}  # fmt: skip
+        return shown[list(columns)].rename(columns=columns)
+
+    def _file(self, _button):
+        """File what stands on the screen; what went wrong is said beside the button."""
+        try:
+            if self.found is None:
+                raise ValueError(self.summary)
+            folder = Path(self.folder.value)
+            path = tl.file_record(self.found, folder if folder.is_absolute() else paths.ROOT / folder,
+                                  title=self.title.value, owner=self.owner.value, decided_on=self.decided_on, replace=self.replace.value)  # fmt: skip
+            text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
+            said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
+            self.filed.value = said + mistune.create_markdown(
+                escape=True, plugins=["table", "task_lists"]
+            )(text)
+        except (ValueError, OSError) as error:
+            self.filed.value = f'<p role="alert"><strong>{html.escape(str(error))}</strong></p>'

@@ -1,0 +1,199 @@
+"""What scorers share: tool calls, a score with its reason, and reading fenced blocks and JSON out of a reply."""
+
+import json
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import NamedTuple
+
+JSON_CHARS, JSON_STARTS = (
+    200_000,
+    2_000,
+)  # how much of a reply is searched for JSON, so that no reply takes long
+_FENCE = re.compile(r"(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$")
+_NUMBER = re.compile(
+    r"[$€£¥]?\s*([-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,3})?)\s*%?"
+)
+_STRAIGHT = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00b4": "'"}
+)
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model asked for.
+
+    Attributes
+    ----------
+    name : str
+    arguments : dict
+        Or ``{"": raw text}`` where the model's arguments were no JSON object.
+    """
+
+    name: str
+    arguments: dict
+
+
+class Score(NamedTuple):
+    """A score and why.
+
+    Attributes
+    ----------
+    score : float
+        0-1.
+    reason : str
+        One short sentence.
+    """
+
+    score: float
+    reason: str
+
+
+class Unscored(ValueError):
+    """The answer has no score, and that is not the model's doing; the message says why and what to do."""
+
+
+def tidy(text):
+    """Text in one spelling for comparison: NFKC, straight quotes, single spaces.
+
+    Examples
+    --------
+    >>> tidy("  It\u2019s\u00a0 fine ")
+    "It's fine"
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_STRAIGHT).split())
+
+
+def clip(value, width=40):
+    """A value as it stands in a reason: on one line, in quotes if it is text, and cut where it is long.
+
+    Examples
+    --------
+    >>> clip("a" * 100, 8), clip(3.5)
+    ("'aaaaaaaa...'", '3.5')
+    """
+    if not isinstance(value, str):
+        text = repr(value)
+        return text if len(text) <= width else text[:width] + "..."
+    text = " ".join(value[: 4 * width].split())
+    return repr(text if len(text) <= width else text[:width] + "...")
+
+
+def fenced(text):
+    """Language and content of each fenced block of a reply; one that is not closed runs to the end.
+
+    Examples
+    --------
+    >>> fenced("Here:\\n```python\\nx = 1\\n```\\nand\\n```\\ny")
+    [('python', 'x = 1'), ('', 'y')]
+    """
+    blocks, mark = [], None
+    for line in text.split("\n"):
+        bare = line.strip()
+        if mark is None:
+            found = _FENCE.match(bare)
+            if found:
+                mark, language, lines = found[1], found[2].lower(), []
+        elif bare.endswith(mark) and set(bare[bare.rfind(mark) :]) == {mark[0]}:
+            content = bare.rstrip(mark[0])
+            blocks.append(
+                (
+                    language,
+                    "\n".join(
+                        [*lines, line[: line.find(content) + len(content)]] if content else lines
+                    ),
+                )
+            )
+            mark = None
+        else:
+            lines.append(line)
+    return blocks if mark is None else [*blocks, (language, "\n".join(lines))]
+
+
+def json_values(text):
+    """The JSON objects and arrays of a reply, in order: those in fenced blocks, or else those in the text.
+
+    Reads the first 200,000 characters and tries at most 2,000 opening brackets.
+
+    Examples
+    --------
+    >>> json_values('Sure: {"city": "Bern"} and [1, 2]')
+    [{'city': 'Bern'}, [1, 2]]
+    """
+    text = text[:JSON_CHARS]
+    inside = [value for _, block in fenced(text) for value in _scan(block)]
+    return inside or _scan(text)
+
+
+def same_value(wanted, got, *, unordered=False):
+    """Whether two JSON values mean the same.
+
+    Numbers compare as numbers, also when one stands in text ("1,250" is 1250); text regardless of case, spacing
+    and typographic quotes; true, false and null only with themselves; lists item by item (in any order with
+    `unordered`); objects key by key, with no key missing or surplus.
+
+    Examples
+    --------
+    >>> same_value({"n": 1250, "city": "Bern"}, {"city": " bern", "n": "1,250"}), same_value("01234", 1234)
+    (True, False)
+    """
+    if wanted is None or isinstance(wanted, bool) or got is None or isinstance(got, bool):
+        return wanted is got
+    if isinstance(wanted, dict):
+        return (
+            isinstance(got, dict)
+            and wanted.keys() == got.keys()
+            and all(same_value(wanted[key], got[key], unordered=unordered) for key in wanted)
+        )
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(got, list | tuple)
+            and len(wanted) == len(got)
+            and _same_items(wanted, got, unordered)
+        )
+    if isinstance(wanted, int | float):
+        return _same_number(wanted, got)
+    if isinstance(got, int | float):
+        return wanted.strip() == str(got)
+    return isinstance(got, str) and tidy(wanted).casefold() == tidy(got).casefold()
+
+
+def _same_items(wanted, got, unordered):
+    if not unordered:
+        return all(map(same_value, wanted, got))
+    left = list(got)
+    for each in wanted:
+        found = next(
+            (n for n, other in enumerate(left) if same_value(each, other, unordered=True)), None
+        )
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _same_number(wanted, got):
+    if isinstance(got, str):
+        found = _NUMBER.fullmatch(tidy(got[:1_000]).replace("\u2212", "-"))
+        got = float(found[1].replace(",", "")) if found else None
+    try:
+        return isinstance(got, int | float) and (
+            wanted == got or math.isclose(wanted, got, rel_tol=1e-9)
+        )
+    except OverflowError:  # a whole number too large for a float
+        return False
+
+
+def _scan(text):
+    values, decoder, start = [], json.JSONDecoder(), 0
+    for _ in range(JSON_STARTS):
+        found = re.compile(r"[{\[]").search(text, start)
+        if found is None:
+            break
+        try:
+            value, start = decoder.raw_decode(text, found.start())
+            values.append(value)
+        except (ValueError, RecursionError):
+            start = found.end()
+    return values

@@ -1,0 +1,190 @@
+"""Numbers in replies: find the one that is the answer, and compare it with the truth."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+
+import numpy as np
+
+from tierlab.evaluate.scorers.answers import Score
+
+_FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
+_MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)
+_CORE = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+\b)?"
+_NUMBER = re.compile(
+    rf"(?<![^\W_])(?<!\.)(?P<minus>[-+]?)(?:[$€£¥₹]\s*)?(?P<inner>[-+]?)"
+    rf"(?:(?P<whole>\d+)\s+(?=\d+\s*/\s*\d))?(?P<top>{_CORE})(?:\s*/\s*(?P<bottom>{_CORE}))?"
+)
+
+
+def numeric_answer(text):
+    r"""The number that an answer gives, or NaN.
+
+    Where to look: the `answer` field of a JSON reply; else what follows the last ``####``, ``\boxed{`` or
+    "answer is" / "answer:"; else the whole text. Which number: the first one in an answer field or after such
+    a mark (units, reasons and a restated question come later), the last one in free text.
+
+    Parameters
+    ----------
+    text : str
+        A model's reply. Thousands separators (comma, thin space, apostrophe), currency signs, units, LaTeX,
+        fractions ("3/4", "1 1/2", "½") and a typographic minus are read. Per cent is a unit: "60%" is 60. A
+        comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words and sums
+        are not worked out.
+
+    Notes
+    -----
+    ZeroEval compares the first number of the answer field, with "$" and "," removed
+    (src/evaluation/gsm_eval.py of WildEval/ZeroEval); a reply without one counts as wrong.
+
+    Examples
+    --------
+    >>> [numeric_answer(t) for t in ("It is 9 eggs, so $18.", '{"answer": "1,128 minutes a day"}', r"\boxed{-\frac{3}{4}}")]
+    [18.0, 1128.0, -0.75]
+    """
+    found, _ = _answer(text)
+    return math.nan if found is None else _value(found)
+
+
+def score_numeric(answers, truths, *, rel_tol=1e-9):
+    """1 where the number in an answer equals the number in the truth, else 0; no number is a wrong answer.
+
+    Parameters
+    ----------
+    answers, truths : sequence of str
+        Replies and reference answers, paired by position.
+    rel_tol : float
+        Relative difference at which two numbers still count as equal.
+
+    Returns
+    -------
+    ndarray of float
+
+    Raises
+    ------
+    ValueError
+        If a truth holds no number, or the lengths differ.
+
+    Examples
+    --------
+    >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
+    [1.0, 0.0]
+    """
+    answers, truths = list(answers), list(truths)
+    if len(answers) != len(truths):
+        raise ValueError(f"{len(answers):,} answers for {len(truths):,} truths")
+    truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
+    for truth, value in truth_of.items():
+        if math.isnan(value):
+            raise ValueError(f"the truth {truth!r} (row {truths.index(truth)}) holds no number")
+    pairs = zip(answers, truths, strict=True)
+    return np.array(
+        [math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float
+    )
+
+
+def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
+    """1 if the number that the reply gives equals the reference.
+
+    Parameters
+    ----------
+    text : str
+        Read as by `numeric_answer`.
+    tool_calls : sequence of ToolCall
+        Not looked at.
+    reference : float or str
+        A number, or a text with one.
+    rel_tol : float
+        Relative difference at which two numbers still count as equal.
+    units : mapping of str to float, optional
+        Unit -> its size in the reference's unit, for instance ``{"km": 1, "m": 0.001}``. The unit is read right
+        after the number (a currency sign also before it), as written or else whatever the case; a number with
+        none of these units stands in the reference's.
+
+    Examples
+    --------
+    >>> numeric("The trail is 4,250 m long.", (), 4.25, units={"km": 1, "m": 0.001})
+    Score(score=1.0, reason='4.25 is right')
+    """
+    found, text = _answer(text)
+    if found is None:
+        return Score(0.0, "no number in the reply")
+    said, wanted = _value(found) * _factor(found, text, units or {}), _reference(reference)
+    if math.isclose(said, wanted, rel_tol=rel_tol):
+        return Score(1.0, f"{said:.10g} is right")
+    return Score(0.0, f"{said:.10g} is not {wanted:.10g}")
+
+
+def check_numeric(reference, *, rel_tol=1e-9, units=None):
+    if not math.isfinite(_reference(reference)):
+        raise ValueError(f"numeric: reference={reference!r}; a number or a text with one is needed")
+    if isinstance(rel_tol, bool) or not isinstance(rel_tol, int | float) or not 0 <= rel_tol < 1:
+        raise ValueError(f"numeric: rel_tol={rel_tol!r}; a number from 0 up and below 1 is needed")
+    if units is not None and not (
+        isinstance(units, Mapping) and all(isinstance(u, str) and u.strip() for u in units)
+    ):
+        raise ValueError(
+            f"numeric: units={units!r}; a mapping of unit to its size in the reference's unit is needed"
+        )
+    for unit, size in (units or {}).items():
+        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
+            raise ValueError(f"numeric: units: {unit!r} is {size!r}; a size above 0 is needed")
+
+
+def _reference(reference):
+    if isinstance(reference, bool) or not isinstance(reference, int | float | str):
+        return math.nan
+    return numeric_answer(reference) if isinstance(reference, str) else float(reference)
+
+
+def _factor(found, text, units):
+    after = text[found.end() : found.end() + 60].lstrip(" *_`\\{}~-").removeprefix("text{")
+    for fold in (str, str.casefold):
+        for unit in sorted(units, key=len, reverse=True):
+            if re.match(
+                re.escape(fold(unit)) + (r"(?![^\W\d_])" if unit[-1].isalpha() else ""), fold(after)
+            ) or (not unit[0].isalnum() and unit in found[0]):
+                return units[unit]
+    return 1
+
+
+def _plain_text(text):
+    """The text with LaTeX, typographic and grouping forms of numbers turned into plain ones."""
+    if not isinstance(text, str):
+        return ""
+    text = (
+        text.replace("{,}", ",")
+        .replace("\\,", ",")
+        .replace("\\!", "")
+        .replace("\\$", "$")
+        .replace("\u2212", "-")
+    )
+    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", ",", text)
+    text = re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)|(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])", " ", text)
+    text = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", text)
+    return unicodedata.normalize("NFKC", text).replace("\u2044", "/")
+
+
+def _answer(text):
+    """The number of an answer as a match, or None, and the text that it was found in."""
+    text = _plain_text(text)
+    fields = _FIELD.findall(text)
+    if fields:
+        field = fields[-1][0] or fields[-1][1]
+        return _NUMBER.search(field), field
+    marks = list(_MARKER.finditer(text))
+    found = _NUMBER.search(text, marks[-1].end()) if marks else None
+    if found is None:
+        for found in _NUMBER.finditer(text):  # noqa: B007
+            pass
+    return found, text
+
+
+def _value(found):
+    value = float(found["top"].replace(",", ""))
+    if found["bottom"]:
+        bottom = float(found["bottom"].replace(",", ""))
+        value = value / bottom if bottom else value
+    value += float(found["whole"] or 0)
+    return -value if "-" in (found["minus"], found["inner"]) else value

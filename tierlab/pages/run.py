@@ -1,0 +1,551 @@
+"""Run notebooks with checked parameters, write the HTML report, and keep the committed outputs fresh.
+
+Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from glob import glob
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from tierlab.core import paths
+from tierlab.core.files import OutputFolder, write_whole
+from tierlab.core.vocabulary import unknown
+from tierlab.core.workers import end_with
+from tierlab.pages.parameters import checked, declared
+
+_MODULE = Path(__file__).parents[1]
+KERNEL_START_SECONDS = 60
+_LEVELS_OFF, _RMS_OFF = (
+    2,
+    0.05,
+)  # how far two images that show the same may lie apart, in levels of 255
+
+
+class NotebookError(RuntimeError):
+    """One or more notebooks did not run to their end."""
+
+
+def run(
+    notebooks=None,
+    *,
+    parameters=None,
+    text=False,
+    out=None,
+    force=False,
+    timeout=120,
+    processes=2,
+    inputs=(),
+):
+    """Run notebooks and write one HTML page each, with an index.
+
+    Files in the folder that tierlab did not make, or that were changed since, are neither replaced nor deleted.
+
+    Parameters
+    ----------
+    notebooks : sequence of str or path, optional
+        Stems ("02_scaling_costs") or paths; by default every notebook of the kit, and pages of an earlier run
+        that are no longer part of it are deleted.
+    parameters : mapping, optional
+        Values by name, given to each of the notebooks that declares the name; or by a notebook's stem, a
+        mapping for that one alone.
+    text : bool
+        Values are texts, to be read as the type that the notebook declares (command line, YAML).
+    out : path, optional
+        Folder of the report; by default build/report.
+    force : bool
+        Run notebooks again whose inputs have not changed, and replace files of the folder that tierlab did not make.
+    timeout : int
+        Seconds that one cell may take.
+    processes : int
+        Notebooks that run at the same time.
+    inputs : sequence of path
+        Files that were read for the parameters; these, the notebooks and the files that parameters name are never
+        written over.
+
+    Returns
+    -------
+    Path
+        The index page.
+
+    Raises
+    ------
+    ValueError
+        Before anything runs: an unknown notebook or parameter, a value of the wrong type or out of range, a folder
+        whose files would be overwritten. After it: a figure that would be.
+    NotebookError
+        If a notebook fails; the others are finished first, and it has no page.
+    """
+    from tierlab.pages import page as pages_page
+
+    sources = [find(name) for name in notebooks] if notebooks else find_all()
+    stems = [source.stem for source in sources]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"{twice[0]} is named twice; a report has one page for each notebook")
+    chosen = assign(sources, parameters or {}, text=text)
+    out = Path(out or paths.BUILD / "report")
+    folder = OutputFolder(out, inputs=[*sources, *inputs, *_named_files(chosen)], force=force)
+    kept = [
+        name for name in folder.made() if name.startswith("notebooks/") and Path(name).stem in stems
+    ]
+    others = [
+        name
+        for name in folder.made()
+        if name.startswith("notebooks/") and Path(name).stem not in stems
+    ]
+    stale = [f"{Path(name).stem}.html" for name in others]
+    folder.claim(
+        "index.html", *(f"notebooks/{s.name}" for s in sources), *(f"{stem}.html" for stem in stems)
+    )
+    folder.claim(*([] if not notebooks else stale))
+    if not notebooks:
+        folder.remove(*others, *stale)
+    surroundings = _surroundings()
+    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
+    todo = [
+        source
+        for source in sources
+        if force
+        or f"notebooks/{source.name}" not in kept
+        or _stored_print(out / "notebooks" / source.name) != prints[source]
+    ]
+    failures = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        jobs = [
+            (source, Path(temporary, source.stem, source.name), chosen[source], prints[source])
+            for source in todo
+        ]
+        executed = {job[0]: job[1] for job in jobs}
+        for source, failure in _execute_all(jobs, timeout=timeout, processes=processes):
+            _place(
+                folder, executed[source]
+            )  # each as soon as it is done, so that a run that is ended goes on from there
+            if failure:
+                failures[source] = failure
+                folder.remove(f"{source.stem}.html")
+    complete = [
+        out / name
+        for name in folder.made()
+        if name.startswith("notebooks/") and _stored_print(out / name)
+    ]
+    cards = []
+    for path in complete:
+        page, card = pages_page.page(
+            nbformat.read(path, as_version=4), stem=path.stem, pages={p.stem for p in complete}
+        )
+        folder.write(f"{path.stem}.html", page)
+        cards.append(card)
+    folder.write("index.html", pages_page.index(cards))
+    if failures:
+        raise NotebookError(
+            f"{'; '.join(failures.values())} (as far as they came: {out / 'notebooks'})"
+        )
+    return out / "index.html"
+
+
+def _named_files(chosen):
+    """What the parameters' texts name, as seen from the notebook: files, folders, patterns, and much that is no file."""
+    for source, values in chosen.items():
+        for name, parameter in declared(source).items():
+            value = values.get(name, parameter.default)
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and text and "\0" not in text:
+                    yield source.parent / text
+
+
+def _place(folder, executed):
+    """Put an executed notebook and its figures into the folder: all of them or, where one may not be written, none."""
+    figures = sorted(path for path in (executed.parent / "figures").rglob("*") if path.is_file())
+    files = {path.relative_to(executed.parent).as_posix(): path for path in figures}
+    files |= (
+        {f"notebooks/{executed.name}": executed} if executed.is_file() else {}
+    )  # last: what it names is there
+    folder.claim(*files)
+    for name, path in files.items():  # papermill notes where it wrote
+        folder.write(
+            name,
+            path.read_bytes().replace(str(executed).encode(), str(folder.path / name).encode()),
+        )
+
+
+def find(name):
+    """Path of a notebook, by its stem or by a path to it.
+
+    Examples
+    --------
+    >>> find("99_nothing")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown notebook '99_nothing'...
+    """
+    path = Path(name)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.resolve()
+    known = {path.stem: path for path in find_all()}
+    if path.name.removesuffix(".ipynb") not in known or path.parent != Path():
+        raise ValueError(unknown("notebook", str(name), known))
+    return known[path.name.removesuffix(".ipynb")]
+
+
+def find_all():
+    """Paths of the kit's notebooks, in reading order."""
+    # The number in front sets the order and keeps drafts out.
+    return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
+
+
+def find_stored():
+    """Paths of all notebooks whose outputs are kept: those of the kit, of the app, and the workshop's solutions."""
+    return [
+        *find_all(),
+        *sorted(paths.NOTEBOOKS.glob("app/*.ipynb")),
+        *sorted(paths.NOTEBOOKS.glob("workshop/solutions/*.ipynb")),
+    ]
+
+
+def assign(sources, parameters, *, text=False):
+    """Which checked values each notebook gets.
+
+    Returns
+    -------
+    dict of Path to dict
+    """
+    declarations = {}
+    for source in sources:
+        try:
+            declarations[source] = declared(source)
+        except (ValueError, SyntaxError) as error:
+            raise ValueError(f"{source.name}: {error}") from None
+    by_stem = {source.stem: source for source in sources}
+    own = {name: values for name, values in parameters.items() if name in by_stem}
+    shared = {name: value for name, value in parameters.items() if name not in by_stem}
+    known = sorted({name for found in declarations.values() for name in found})
+    for name, value in shared.items():
+        if name not in known:
+            kind = "notebook" if isinstance(value, dict) and name[:1].isdigit() else "parameter"
+            raise ValueError(unknown(kind, name, known if kind == "parameter" else by_stem))
+    chosen = {}
+    for source, found in declarations.items():
+        values = {name: value for name, value in shared.items() if name in found} | dict(
+            own.get(source.stem) or {}
+        )
+        try:
+            chosen[source] = checked(values, found, text=text)
+        except ValueError as error:
+            raise ValueError(f"{source.stem}: {error}") from None
+    return chosen
+
+
+def refresh(*, check=False, notebooks=None, figures=None, timeout=120, force=False):
+    """Run every notebook afresh with its defaults and store its outputs and figures.
+
+    Parameters
+    ----------
+    check : bool
+        Write nothing; compare with what is stored, images as `same_image` does.
+    notebooks : sequence of path, optional
+        By default every one with stored outputs (`find_stored`).
+    figures : path, optional
+        Folder of the stored figures; by default figures/. What tierlab did not make there is left alone.
+    force : bool
+        Replace figures that tierlab did not make.
+
+    Returns
+    -------
+    list of str
+        What was stale, as sentences; empty if everything is fresh.
+
+    Raises
+    ------
+    NotebookError
+        If a notebook fails; nothing is written then.
+    ValueError
+        If a stored figure is not one that tierlab made.
+    """
+    whole = notebooks is None
+    notebooks = [Path(path) for path in (find_stored() if whole else notebooks)]
+    with tempfile.TemporaryDirectory() as folder:
+        fresh_figures = Path(folder, "figures")
+        jobs = [(source, Path(folder, source.name), {}, "") for source in notebooks]
+        stored = {source: source.read_text(encoding="utf-8") for source in notebooks}
+        if failures := [
+            failure for _, failure in _execute_all(jobs, timeout=timeout, processes=2) if failure
+        ]:
+            raise NotebookError("; ".join(failures))
+        stale = []
+        folder = OutputFolder(paths.ROOT / "figures" if figures is None else figures, force=force)
+        stale_figures = _compare_figures(fresh_figures, folder, whole=whole, check=check)
+        for source, executed, _, _ in jobs:
+            fresh = cleaned(nbformat.read(executed, as_version=4))
+            _keep_same_images(fresh, nbformat.reads(stored[source], as_version=4))
+            text = nbformat.writes(fresh) + "\n"
+            if text != stored[source]:
+                stale.append(f"{source.name}: {_first_difference(stored[source], text)}")
+                if not check and source.read_text(encoding="utf-8") != stored[source]:
+                    raise ValueError(
+                        f"{source} was changed while it ran and is left as it is; run the command again"
+                    )
+                if not check:
+                    write_whole(source, text)
+        return stale + stale_figures
+
+
+def cleaned(notebook):
+    """A notebook without what differs between two equal runs: times, paths, run parameters, widget ids and state."""
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    for key in ("papermill", "widgets", "tierlab"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        for output in cell.get("outputs", []):
+            # Without its state a view only says that its model is missing; the text beside it remains.
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def _execute_all(jobs, *, timeout, processes, progress=False):
+    """Run (source, target, parameters, fingerprint) jobs; yields each source, when it is done, with what failed or None.
+
+    Figures are written into a folder beside the target.
+    """
+    if not jobs:
+        return
+    # Processes, because papermill changes the working folder of the whole process; started afresh, because a
+    # copy of a process that already has threads can hang.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    started = {"mp_context": context, "initializer": end_with, "initargs": (receiver,)}
+    with sender, receiver, ProcessPoolExecutor(min(processes, len(jobs)), **started) as pool:
+        try:
+            futures = {
+                pool.submit(_execute, *job, timeout, progress=progress): job[0] for job in jobs
+            }
+            bar = tqdm(
+                as_completed(futures),
+                total=len(futures),
+                unit="notebook",
+                disable=len(jobs) == 1 or None,
+                leave=False,
+            )
+            for future in bar:
+                yield futures[future], future.result()
+        except (
+            BaseException
+        ):  # interrupted, or what came of one cannot be kept: nobody waits for the others
+            sender.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def execute(source, target, parameters, *, timeout=120):
+    """Run one notebook in a process of its own, with a bar that counts its cells on a terminal.
+
+    Parameters
+    ----------
+    source, target : path
+        The notebook, and where it is written as far as it came, its figures into a folder beside it.
+    parameters : mapping
+        Checked values.
+    timeout : int
+        Seconds that one cell may take.
+
+    Returns
+    -------
+    str or None
+        What went wrong: the cell, the class of the error and its text.
+    """
+    jobs = [(source, target, parameters, "")]
+    return next(
+        failure
+        for _, failure in _execute_all(
+            jobs, timeout=timeout, processes=1, progress=sys.stderr.isatty()
+        )
+    )
+
+
+def _execute(source, target, parameters, fingerprint, timeout, *, progress=False):
+    """Run one notebook; None, or what went wrong."""
+    target = Path(target).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.environ |= {
+        "IPYTHONDIR": str(paths.ROOT / ".ipython"),
+        "IPYKERNEL_CELL_NAME": "<cell>",  # otherwise a warning carries the number of the process
+        "PYTHONHASHSEED": "0",
+        "TIERLAB_FIGURES_DIR": str(target.parent / "figures"),
+    }
+    import papermill
+
+    try:
+        notebook = papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(Path(source).parent),
+            progress_bar=progress,
+            request_save_on_cell_execute=False,
+            execution_timeout=timeout,
+            start_timeout=KERNEL_START_SECONDS,
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}"
+    except (
+        Exception
+    ) as error:  # whatever stops one notebook is a line of the report, not the end of the others
+        return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
+    target.write_text(nbformat.writes(notebook), encoding="utf-8", newline="\n")
+    return None
+
+
+def _fingerprint(source, parameters, surroundings):
+    """What decides a notebook's outputs: its cells, the parameters, the module, the data and the installed packages."""
+    cells = [
+        [cell.cell_type, cell.source, cell.metadata.get("tags")]
+        for cell in nbformat.read(source, as_version=4).cells
+    ]
+    digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
+    for value in parameters.values():
+        if isinstance(value, str) and Path(value).is_absolute():
+            _add_files(digest, value)
+    return digest.hexdigest()
+
+
+def _add_files(digest, path):
+    """A file by its bytes; a folder's or pattern's files, which may be a large log, by name, size and time."""
+    if Path(path).is_file():
+        digest.update(Path(path).read_bytes())
+        return
+    found = Path(path).rglob("*") if Path(path).is_dir() else map(Path, glob(path, recursive=True))  # noqa: PTH207
+    for file in sorted(file for file in found if file.is_file()):
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+
+
+def _surroundings():
+    module = [*_MODULE.rglob("*.py"), *_MODULE.rglob("*.mplstyle")]
+    files = [
+        *module,
+        *(p for p in paths.DATA.rglob("*") if p.is_file()),
+        paths.ROOT / "requirements.txt",
+    ]
+    digests = [
+        [str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()]
+        for p in sorted(files)
+        if p.is_file()
+    ]
+    return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]
+
+
+def _stored_print(executed):
+    if not executed.is_file():
+        return None
+    try:
+        return (
+            json.loads(executed.read_text(encoding="utf-8"))["metadata"]
+            .get("tierlab", {})
+            .get("fingerprint")
+        )
+    except (ValueError, KeyError):
+        return None
+
+
+def _first_difference(before, after):
+    old, new = (json.loads(text)["cells"] for text in (before, after))
+    for number, (was, now) in enumerate(zip(old, new, strict=False)):
+        if was != now:
+            part = next(
+                (
+                    key
+                    for key in ("outputs", "execution_count", "metadata", "source")
+                    if was.get(key) != now.get(key)
+                ),
+                "id",
+            )
+            return f"cell {number}: {part} changed"
+    return "metadata or format changed"
+
+
+def same_image(one, other):
+    """Whether two PNG files show the same: equal size, no level off by more than 2, root mean square at most 0.05.
+
+    Processors with other vector instructions round otherwise, which moves a few pixels by one level of 255. A changed
+    digit, label or shade moves more.
+
+    Parameters
+    ----------
+    one, other : bytes
+
+    Examples
+    --------
+    >>> same_image(b"the same bytes", b"the same bytes"), same_image(b"no", b"PNG")
+    (True, False)
+    """
+    if one == other:
+        return True
+    from matplotlib.image import imread
+
+    try:
+        one, other = (255.0 * imread(io.BytesIO(data), format="png") for data in (one, other))
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a broken file
+        return False
+    if one.shape != other.shape:
+        return False
+    off = abs(one - other)
+    return bool(off.max() < _LEVELS_OFF + 0.5 and (off**2).mean() ** 0.5 <= _RMS_OFF)
+
+
+def _keep_same_images(fresh, stored):
+    """Put the stored bytes in place of each fresh image that shows the same, so that only real changes remain."""
+    for now, was in zip(fresh.cells, stored.cells, strict=False):
+        for output, before in zip(now.get("outputs", []), was.get("outputs", []), strict=False):
+            data, old = output.get("data", {}), before.get("data", {}).get("image/png", "")
+            if "image/png" in data and old and same_image(*map(_decoded, (data["image/png"], old))):
+                data["image/png"] = old
+
+
+def _decoded(text):
+    """Bytes of a base64 text; what is none is no image."""
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return b""
+
+
+def _compare_figures(fresh, stored, *, whole, check):
+    names = {p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()}
+    kept = set(stored.made()) if whole else set()
+    stale = []
+    if not check:  # all of them, or none
+        stored.claim(*(name for name in names if not _same(fresh / name, stored.path / name)))
+    for name in sorted(names | kept):
+        new, old = fresh / name, stored.path / name
+        if name not in names:
+            stale.append(f"figures/{name}: no notebook makes it")
+            if not check:
+                stored.remove(name)
+        elif not _same(new, old):
+            stale.append(f"figures/{name}: {'differs' if old.is_file() else 'missing'}")
+            if not check:
+                stored.write(name, new.read_bytes())
+        elif not check:
+            stored.adopt(name)  # the same, whoever wrote it
+    return stale
+
+
+def _same(new, old):
+    return old.is_file() and same_image(old.read_bytes(), new.read_bytes())

@@ -1,0 +1,14 @@
+"""What a token costs (notebook 01)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "catalog",
+        "figures",
+        "maintained",
+        "names",
+        "pricing",
+    ),
+)

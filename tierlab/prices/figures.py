@@ -1,0 +1,340 @@
+"""Figures of prices and of what a day costs on each model."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from tierlab.core.format import usd
+from tierlab.core.style import (
+    BASELINE,
+    INK,
+    axes,
+    dates,
+    from_zero,
+    in_order,
+    interval_note,
+    model_rows,
+    need,
+    note,
+    plain,
+    tier_style,
+)
+
+# Share of white mixed into the tier's colour: the parts of a bar differ in lightness, the tier keeps its hue.
+COST_PARTS = {
+    "output_usd": 0.0,
+    "uncached_input_usd": 0.35,
+    "cache_write_usd": 0.6,
+    "cache_read_usd": 0.82,
+}
+_UP, _DOWN = "\N{BLACK UP-POINTING TRIANGLE}", "\N{WHITE DOWN-POINTING TRIANGLE}"
+
+
+def lineup(prices, *, ax=None):
+    """Input and output price of each model.
+
+    Parameters
+    ----------
+    prices : DataFrame
+        Rows of the prices table that hold on one day (`Prices.in_force`): provider, tier, model_id, context_above,
+        uncached_input, output (USD per million tokens), approximate. Steps by context length become a range.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a model has prices of several days.
+    """
+    need(
+        "lineup",
+        prices,
+        "provider",
+        "tier",
+        "model_id",
+        "context_above",
+        "uncached_input",
+        "output",
+        "approximate",
+    )
+    twice = prices.loc[prices.duplicated(["model_id", "context_above"]), "model_id"]
+    if len(twice):
+        raise ValueError(
+            f"lineup shows one day, but {twice.iloc[0]!r} has prices of several; pass prices.in_force(day)"
+        )
+    models = in_order(
+        prices.sort_values("context_above", kind="stable").drop_duplicates("model_id")
+    )
+    ax, rows = model_rows(models, ax)
+    for row, model in zip(rows, models.itertuples(index=False), strict=True):
+        steps = prices[prices["model_id"] == model.model_id].sort_values("context_above")
+        _price_range(ax, row, steps["uncached_input"], steps, filled=False)
+        _price_range(ax, row, steps["output"], steps, filled=True)
+        style = tier_style(model.tier)
+        ax.plot(
+            [model.uncached_input, model.output],
+            [row, row],
+            lw=1,
+            color=style["color"],
+            ls=style["linestyle"],
+            zorder=1,
+        )
+    for rate, word in (("uncached_input", "input"), ("output", "output")):
+        note(ax, word, (models[rate].iloc[0], rows[0]), (0, 12), align="center", weight="bold")
+    ax.set_xscale("log")
+    ax.set_xlim(prices["uncached_input"].min() / 5, prices["output"].max() * 2)
+    notes = ["~ approximate"] * bool(prices["approximate"].any())
+    notes += ["bars: the price rises above the input tokens in brackets"] * bool(
+        prices["context_above"].gt(0).any()
+    )
+    ax.set_xlabel(
+        "price (USD per million tokens, logarithmic scale)" + "\n" * bool(notes) + "; ".join(notes)
+    )
+    plain(ax.xaxis, log=True)
+    return ax
+
+
+def _price_range(ax, row, rates, steps, *, filled):
+    style = tier_style(steps["tier"].iloc[0])
+    low, high = rates.min(), rates.max()
+    if low < high:
+        color = mpl.colors.to_rgba(style["color"], 0.3 if filled else 0)
+        ax.barh(
+            row, high - low, left=low, height=0.4, color=color, edgecolor=style["color"], lw=0.8
+        )
+    fill = style["color"] if filled else "white"
+    ax.plot(
+        [low], [row], ls="", marker=style["marker"], mec=style["color"], mfc=fill, mew=1.5, ms=7
+    )
+    text = "~" * bool(steps["approximate"].any()) + (
+        f"{low:,.2f}" if low == high else f"{low:,.2f}\N{EN DASH}{high:,.2f}"
+    )
+    if filled and len(steps) > 1:
+        text += f" ({', '.join(f'{above:,.0f}' for above in steps['context_above'].iloc[1:])})"
+    note(
+        ax,
+        text,
+        (high if filled else low, row),
+        (8 if filled else -8, 0),
+        align="left" if filled else "right",
+    )
+
+
+def cost_bars(daily, *, ax=None):
+    """Cost per day of each model, with whiskers where the cost is a range.
+
+    Parameters
+    ----------
+    daily : DataFrame
+        Table of `tierlab.daily_cost`: provider, tier, model_id, cost_usd, low, high (USD per day), interval (what low
+        and high are), flags (text). A missing cost is written as "does not fit" where the flags say over_window.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("cost_bars", daily, "provider", "tier", "model_id", "cost_usd")
+    daily = in_order(daily)
+    daily = daily.assign(
+        **{side: daily["cost_usd"] for side in ("low", "high") if side not in daily}
+    )
+    ax, rows = model_rows(daily, ax)
+    for row, model in zip(rows, daily.itertuples(index=False), strict=True):
+        style = tier_style(model.tier)
+        ax.barh(row, model.cost_usd, height=0.62, color=style["color"], alpha=0.5, lw=0)
+        ax.plot([model.cost_usd], [row], ls="", marker=style["marker"], color=style["color"], ms=7)
+        flags = getattr(model, "flags", "")
+        words = f" ({flags.replace('_', ' ').replace(';', ', ')})" if flags else ""
+        _bar_label(
+            ax,
+            row,
+            model.high,
+            usd(model.cost_usd) + words if model.high == model.high else _no_bar(flags),
+        )
+    wide = (daily["low"] < daily["high"]).to_numpy()
+    if wide.any():
+        error = np.vstack([daily["cost_usd"] - daily["low"], daily["high"] - daily["cost_usd"]])[
+            :, wide
+        ]
+        ax.errorbar(
+            daily["cost_usd"][wide], rows[wide], xerr=error, fmt="none", ecolor=INK, elinewidth=1.2
+        )
+    from_zero(ax, daily["high"].max(), "cost (USD per day)" + interval_note(daily, "whiskers"))
+    return ax
+
+
+def cost_by_bucket(costs, *, unit="USD per day", ax=None):
+    """What each model's cost is made of: output, uncached input, cache writes, cache reads.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd in `unit`; flags.
+    unit : str
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("cost_by_bucket", costs, "provider", "tier", "model_id", *COST_PARTS)
+    costs = in_order(costs)
+    ax, rows = model_rows(costs, ax)
+    styles = [tier_style(tier) for tier in costs["tier"]]
+    colors = np.array([mpl.colors.to_rgb(style["color"]) for style in styles])
+    grey = np.array(mpl.colors.to_rgb("#4a4a4a"))
+    handles, left = [], np.zeros(len(costs))
+    for part, white in COST_PARTS.items():
+        width = costs[part].fillna(0).to_numpy()
+        if width.any():
+            ax.barh(
+                rows,
+                width,
+                left=left,
+                height=0.62,
+                color=colors + (1 - colors) * white,
+                edgecolor=colors,
+                lw=0.6,
+            )
+            name = part.removesuffix("_usd").replace("_", " ")
+            handles.append(
+                mpl.patches.Patch(
+                    facecolor=grey + (1 - grey) * white, edgecolor=grey, lw=0.6, label=name
+                )
+            )
+        left = left + width
+    total = costs[list(COST_PARTS)].sum(axis=1, min_count=1)
+    flags = costs["flags"] if "flags" in costs else [""] * len(costs)
+    markers = np.array([style["marker"] for style in styles])
+    for marker, color in dict(
+        zip(markers, (style["color"] for style in styles), strict=True)
+    ).items():
+        own = rows[markers == marker]
+        ax.plot(
+            np.zeros_like(own),
+            own,
+            ls="",
+            marker=marker,
+            color=color,
+            mec="white",
+            ms=8,
+            clip_on=False,
+            zorder=5,
+        )
+    for row, value, flag in zip(rows, total, flags, strict=True):
+        _bar_label(ax, row, value, usd(value) if value == value else _no_bar(flag))
+    ax.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=4,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+    from_zero(ax, total.max(), f"cost ({unit})")
+    return ax
+
+
+def _bar_label(ax, row, value, text):
+    note(ax, text, (0 if pd.isna(value) else value, row), (9, 0))
+
+
+def _no_bar(flags):
+    return "does not fit" if "over_window" in flags else "no figure"
+
+
+def price_changes(changes, *, as_of=None, ax=None):
+    """Dated price changes: a row per model, a rise up, a cut down, anything else as a diamond.
+
+    Parameters
+    ----------
+    changes : DataFrame
+        Table of `Prices.changes`: on, model_id, kind, rate, context_above, before, after (USD per million tokens).
+    as_of : str or Timestamp, optional
+        The day on which one stands: what lies to its right is scheduled.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no change to show.
+    """
+    need(
+        "price_changes",
+        changes,
+        "on",
+        "model_id",
+        "kind",
+        "rate",
+        "context_above",
+        "before",
+        "after",
+    )
+    if changes.empty:
+        raise ValueError("there is no price change to show; say so in words")
+    events = changes.assign(on=pd.to_datetime(changes["on"])).sort_values("on", kind="stable")
+    models = list(events["model_id"].drop_duplicates())
+    ax = axes(ax, height=1 + 0.34 * len(models))
+    days = [
+        events["on"].min(),
+        events["on"].max(),
+        *([pd.Timestamp(as_of)] if as_of is not None else []),
+    ]
+    pad = max((max(days) - min(days)) * 0.06, pd.Timedelta(days=5))
+    for (on, model_id), event in events.groupby(["on", "model_id"], sort=False):
+        marker, text = _change(event)
+        late = on > min(days) + (max(days) - min(days)) / 2
+        row = models.index(model_id)
+        ax.plot(
+            [on], [row], ls="", marker=marker, mec=INK, mfc="white" if marker == "v" else INK, ms=8
+        )
+        note(
+            ax,
+            f"{on:%Y-%m-%d}  {text}",
+            (on, row),
+            (-10 if late else 10, 0),
+            align="right" if late else "left",
+            bbox={"fc": "white", "ec": "none", "pad": 1},
+        )
+    if as_of is not None:
+        ax.axvline(pd.Timestamp(as_of), color=BASELINE, lw=1, ls="--")
+        note(
+            ax,
+            f"as of {pd.Timestamp(as_of):%Y-%m-%d}",
+            (pd.Timestamp(as_of), -0.6),
+            (0, 8),
+            align="center",
+        )
+    ax.set_yticks(range(len(models)), models)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(models) - 0.4, -0.6)
+    ax.set_xlim(min(days) - pad, max(days) + pad)
+    ax.set_xlabel(f"date ({_UP} rise, {_DOWN} cut; prices in USD per million tokens)")
+    dates(ax.xaxis)
+    return ax
+
+
+def _change(event):
+    """Marker and words of one model's changes on one day: input and output first, the rest counted."""
+    if (event["kind"] != "rate").any():
+        return "D", "; ".join(f"{rate} ends" for rate in event.loc[event["kind"] != "rate", "rate"])
+    lowest = event[event["context_above"] == event["context_above"].min()]
+    named = lowest[lowest["rate"].isin(["uncached_input", "output"])]
+    named = named if len(named) else lowest.head(2)
+    # Alphabetical order would put output before input.
+    named = named.sort_values("rate", key=lambda rate: rate.eq("output"), kind="stable")
+    names = named["rate"].str.removeprefix("uncached_").str.replace("_", " ")
+    steps = zip(names, named["before"], named["after"], strict=True)
+    words = [f"{name} {before:,.10g} to {after:,.10g}" for name, before, after in steps]
+    more = len(event) - len(named)
+    words += [f"{more} more rate{'s' * (more > 1)}"] * (more > 0)
+    up, down = (named["after"] > named["before"]).all(), (named["after"] < named["before"]).all()
+    return "^" if up else "v" if down else "D", ", ".join(words)

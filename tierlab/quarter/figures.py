@@ -1,0 +1,361 @@
+"""Figures of the quarterly report: days, variance, tiers, savings, forecast, unit costs. `tierlab.plots` offers them."""
+
+from textwrap import wrap
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.format import usd
+from tierlab.core.style import (
+    BASELINE,
+    INK,
+    SMALL_PRINT,
+    TIER_STYLE,
+    axes,
+    dates,
+    from_zero,
+    name_rows,
+    need,
+    note,
+    plain,
+)
+from tierlab.prices.pricing import TIER_LABELS
+from tierlab.quarter.savings import HELD
+
+UP, DOWN, WHOLE = (
+    "#4a4a4a",
+    "#ffffff",
+    "#c4c4c4",
+)  # adds, saves, a quarter's total: greys, because tiers own the colours
+_OTHER = {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
+
+
+def spend_days(days, *, events=None, budget_usd=None, ax=None):
+    """Spend per day with flagged days marked, and what was expected.
+
+    Parameters
+    ----------
+    days : DataFrame
+        day, usd, expected (US dollars per day, NaN where not known), flagged.
+    events : DataFrame, optional
+        Rows of `tierlab.quarter.outlook`; the starts of events of the total are named with their excess.
+    budget_usd : float, optional
+        Of the quarter: drawn as an even share per day.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("spend_days", days, "day", "usd", "expected", "flagged")
+    ax = axes(ax)
+    ax.plot(
+        days["day"],
+        days["expected"],
+        color=BASELINE,
+        lw=1.2,
+        ls="--",
+        label="expected from 28 days before",
+    )
+    ax.plot(days["day"], days["usd"], color=INK, lw=1.2, label="spend")
+    odd = days[days["flagged"]]
+    ax.plot(
+        odd["day"],
+        odd["usd"],
+        ls="",
+        marker="o",
+        ms=4.5,
+        mfc="white",
+        mec=INK,
+        mew=1.3,
+        label="flagged",
+    )
+    if budget_usd is not None and np.isfinite(budget_usd):
+        first = days["day"].min().to_period("Q")
+        even = budget_usd / ((first.end_time.normalize() - first.start_time).days + 1)
+        ax.axhline(even, color=BASELINE, lw=1, ls=":")
+        note(ax, f"budget {usd(even)}", (days["day"].max(), even), (6, 0))
+    for event in () if events is None else events[events["over"] == "total"].itertuples():
+        at = days.loc[days["day"].between(event.start, event.end), ["day", "usd"]]
+        top = at.loc[at["usd"].idxmax()]
+        text = f"{event.start:%d %b}, {event.days} day{'s' * (event.days > 1)}: {usd(event.excess_usd)} over"
+        text = (
+            text
+            if event.direction == "above"
+            else text.replace(" over", " under").replace("$-", "$")
+        )
+        late = top["day"] > days["day"].min() + (days["day"].max() - days["day"].min()) / 2
+        note(
+            ax,
+            text,
+            (top["day"], top["usd"]),
+            (-7 if late else 7, 5),
+            align="right" if late else "left",
+        )
+    ax.set_ylim(0, days["usd"].max() * 1.12)
+    ax.set(xlabel="day", ylabel="spend (USD per day)")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    dates(ax.xaxis)
+    plain(ax.yaxis)
+    return ax
+
+
+def waterfall(variance, before_usd, now_usd, *, ax=None):
+    """From the spend of one quarter to the next, effect by effect.
+
+    Parameters
+    ----------
+    variance : DataFrame
+        Table of `tierlab.quarter.variance`: effect, usd. Effects of less than half a cent are left out.
+    before_usd, now_usd : float
+        US dollars; they differ by the sum of the effects.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the effects do not add up to the change.
+    """
+    need("waterfall", variance, "effect", "usd")
+    off = before_usd + variance["usd"].sum() - now_usd
+    if abs(off) > 1e-6 * max(abs(before_usd), abs(now_usd), 1):
+        raise ValueError(f"the effects and the change differ by {off:g} USD")
+    steps = variance[variance["usd"].abs() >= 0.005]
+    ends = before_usd + steps["usd"].cumsum().to_numpy()
+    starts = np.r_[before_usd, ends][:-1]
+    names = [
+        "quarter before",
+        *steps["effect"].replace("cache_batch", "cache and batch").str.replace("_", " "),
+        "this quarter",
+    ]
+    ax = axes(ax, height=1.1 + 0.34 * len(names))
+    ax.barh(
+        [0, len(names) - 1], [before_usd, now_usd], height=0.62, color=WHOLE, edgecolor=UP, lw=0.8
+    )
+    for row, (a, b) in enumerate(zip(starts, ends, strict=True), 1):
+        ax.barh(
+            row,
+            abs(b - a),
+            left=min(a, b),
+            height=0.62,
+            color=UP if b > a else DOWN,
+            edgecolor=UP,
+            lw=0.8,
+        )
+        ax.plot([a, a], [row - 1, row], color=BASELINE, lw=0.8, zorder=0)
+        note(ax, f"{'+' if b > a else '-'}{usd(abs(b - a))}", (max(a, b), row), (6, 0))
+    ax.plot([now_usd, now_usd], [len(names) - 2, len(names) - 1], color=BASELINE, lw=0.8, zorder=0)
+    for row, value in ((0, before_usd), (len(names) - 1, now_usd)):
+        note(ax, usd(value), (value, row), (6, 0))
+    name_rows(ax, names)
+    from_zero(
+        ax,
+        1.1 * max(before_usd, now_usd, *ends),
+        "spend (USD per quarter)\ndark: adds, white: saves",
+    )
+    return ax
+
+
+def tier_months(months, *, ax=None):
+    """Spend by month and tier, stacked.
+
+    Parameters
+    ----------
+    months : DataFrame
+        Table of months of `tierlab.quarter.analyse`: period, tier, cost_usd.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("tier_months", months, "period", "tier", "cost_usd")
+    table = months.assign(tier=months["tier"].astype(str)).pivot_table(
+        index="period", columns="tier", values="cost_usd", aggfunc="sum", fill_value=0.0
+    )
+    order = [tier for tier in (*reversed(TIER_LABELS[:3]), *TIER_LABELS[3:]) if tier in table]
+    ax, floor = axes(ax), np.zeros(len(table))
+    for tier, hatch in zip(order, _hatches(order), strict=True):
+        color = TIER_STYLE[tier]["color"] if tier in TIER_STYLE else _OTHER[tier]
+        bars = ax.bar(
+            table.index,
+            table[tier],
+            bottom=floor,
+            width=0.62,
+            color=color,
+            edgecolor="white",
+            hatch=hatch,
+            lw=0.8,
+            label=tier,
+        )
+        share = table[tier] / table.sum(axis=1)
+        texts = [f"{x:.0%}" if x >= 0.06 else "" for x in share]
+        labels = ax.bar_label(bars, texts, label_type="center", fontsize=SMALL_PRINT, color=INK)
+        for label in labels:
+            label.set_bbox(
+                {"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85}
+                if label.get_text()
+                else None
+            )
+        floor = floor + table[tier].to_numpy()
+    for place, total in enumerate(floor):
+        note(ax, usd(total), (place, total), (0, 8), align="center")
+    ax.set_ylim(0, floor.max() * 1.12)
+    ax.set(xlabel="month", ylabel="spend (USD per month)")
+    ax.grid(axis="x", visible=False)
+    handles, names = ax.get_legend_handles_labels()
+    ax.legend(
+        handles[::-1],
+        names[::-1],
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=5,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+    plain(ax.yaxis)
+    return ax
+
+
+def _hatches(tiers):
+    """A texture per tier, so that the parts can be told apart without colour."""
+    known = {
+        "small": "",
+        "mid": "///",
+        "flagship": "..",
+        "reasoning": "xx",
+        "outside the lineup": "",
+    }
+    return [known[tier] for tier in tiers]
+
+
+def savings_bars(savings, *, most=10, ax=None):
+    """Savings per quarter, the largest first; white bars are held back by the task table or by a test.
+
+    Parameters
+    ----------
+    savings : DataFrame
+        Table of `tierlab.quarter.savings`: kind, what, usd, status.
+    most : int
+        Rows to show; the axis label counts the rest.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("savings_bars", savings, "kind", "what", "usd", "status")
+    if savings.empty:
+        raise ValueError("there is no saving to show; say so in words")
+    table = savings.head(most)
+    held = table["status"].isin(HELD)
+    names = [_short(f"{row.kind}: {row.what}") for row in table.itertuples()]
+    ax = axes(ax, height=1.1 + 0.42 * len(table))
+    ax.barh(
+        range(len(table)),
+        table["usd"],
+        height=0.62,
+        color=np.where(held, DOWN, UP),
+        edgecolor=UP,
+        lw=0.8,
+    )
+    for row, item in enumerate(table.itertuples()):
+        note(
+            ax, usd(item.usd) + (f"  {item.status}" if item.status else ""), (item.usd, row), (6, 0)
+        )
+    name_rows(ax, names)
+    rest = f"; {len(savings) - most} smaller ones not shown" if len(savings) > most else ""
+    from_zero(
+        ax,
+        1.1 * table["usd"].max() * 1.3,
+        f"saving (USD per quarter, not additive)\nwhite: held back{rest}",
+    )
+    return ax
+
+
+def forecast_fan(days, forecast, *, ax=None):
+    """Weekly spend of the past and of the forecast with its band.
+
+    Parameters
+    ----------
+    days : DataFrame
+        day, usd: the past, US dollars per day.
+    forecast : Forecast
+        Of `tierlab.quarter.outlook`.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("forecast_fan", days, "day", "usd")
+    ax = axes(ax)
+    past = days.set_index("day")["usd"].rolling(7).mean()
+    ahead = forecast.days.set_index("day")
+    smooth = ahead[["usd", "low", "high"]].rolling(7, min_periods=7).mean().dropna()
+    ax.fill_between(
+        smooth.index,
+        smooth["low"],
+        smooth["high"],
+        color=BASELINE,
+        alpha=0.35,
+        lw=0,
+        label=f"{forecast.confidence:.0%} band per day",
+    )
+    ax.plot(smooth.index, smooth["usd"], color=INK, ls="--", label="forecast")
+    ax.plot(past.index, past, color=INK, label="spend")
+    quarter = forecast.totals.index[-1]
+    whole = forecast.totals.loc[quarter]
+    text = f"{quarter}: {usd(whole['usd'])} ({usd(whole['low'])} to {usd(whole['high'])})"
+    note(ax, text, (smooth.index[-1], smooth["low"].iloc[-1]), (0, -14), align="right")
+    ax.set_ylim(0, max(past.max(), smooth["high"].max()) * 1.1)
+    ax.set(xlabel="day", ylabel="spend (USD per day, mean of 7 days)")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    dates(ax.xaxis)
+    plain(ax.yaxis)
+    return ax
+
+
+def unit_costs(units, *, measure="usd_per_request", ax=None):
+    """Cost per request (or per active user, or per thousand tokens) of each team or task.
+
+    Parameters
+    ----------
+    units : DataFrame
+        Table `teams` or `tasks` of `tierlab.quarter.analyse`: name, share and the measure (US dollars).
+    measure : str
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("unit_costs", units, "name", "share", measure)
+    table = units.sort_values(measure, ascending=False, kind="stable")
+    ax = axes(ax, height=0.9 + 0.3 * len(table))
+    ax.barh(range(len(table)), table[measure].fillna(0), height=0.62, color=UP, lw=0)
+    for row, item in enumerate(table.itertuples()):
+        value = getattr(item, measure)
+        note(
+            ax,
+            f"{usd(value) if pd.notna(value) else 'not known'}  ({item.share:.0%} of the spend)",
+            (0 if pd.isna(value) else value, row),
+            (6, 0),
+        )
+    name_rows(ax, [_short(name) for name in table["name"]])
+    from_zero(
+        ax,
+        1.1 * table[measure].max() * 1.25,
+        measure.replace("usd_per_", "USD per ").replace("_", " "),
+    )
+    return ax
+
+
+def _short(text, width=40):
+    """A long name on two lines, and what does not fit there cut."""
+    lines = wrap(text, width)
+    return "\n".join(lines[:2]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 2)

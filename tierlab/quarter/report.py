@@ -1,0 +1,513 @@
+"""What the quarterly report reads: a usage log of any kind, prices, bills, scores and the last report, checked and priced.
+
+The quarterly report as files: executed notebook, one HTML page, PDF, figures, and a summary for a machine.
+"""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from glob import glob, has_magic
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pyarrow.parquet as pq
+
+from tierlab.core import paths
+from tierlab.core.files import OutputFolder, same_file, write_whole
+from tierlab.core.tables import load_tasks
+from tierlab.core.untrusted import read_text, regular
+from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.pages import run
+from tierlab.pages.page import print_pdf
+from tierlab.pages.parameters import declared
+from tierlab.prices.catalog import load_prices
+from tierlab.quarter.aggregate import Cube, build_cube
+from tierlab.quarter.analyse import Quarter, analyse
+from tierlab.quarter.engine import files_of
+from tierlab.quarter.simulated import synthetic_quarters
+from tierlab.quarter.words import SCHEMA, summary
+from tierlab.routing.sources import load_outcomes
+from tierlab.scaling.workload import TRACES, load_requests
+from tierlab.usage.files import header_of
+from tierlab.usage.read import FORMATS, Account, read_usage
+
+NOTEBOOK = "90_quarterly_report"
+SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
+LONG, LONGEST = (
+    0.6,
+    0.9,
+)  # shares of a trace's inputs above which a tier up answers; see `as_quarter`
+_OWN = ("at", "model_id", "uncached_input_tokens", "output_tokens")
+_YES = {"yes": True, "no": False}
+_PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
+
+
+class InputError(ValueError):
+    """An input of the report that is not there or cannot be read; its text says which and what is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the report is written from.
+
+    Attributes
+    ----------
+    quarter : Quarter
+        The analysis.
+    cube : Cube
+        The priced usage of this quarter and the one before.
+    read : Account or None
+        What the reader made of the files; None where an engine scanned them in place, or there was no file.
+    kind : str
+        "simulated", "trace" or "log".
+    values : dict
+        The checked parameters.
+    """
+
+    quarter: Quarter
+    cube: Cube
+    read: Account | None
+    kind: str
+    values: dict
+
+
+def prepare(values):
+    """Read and price everything that the parameters name, and analyse it.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        Parameters of notebook 90 by name, also as texts; what is missing keeps its default, other names are passed over.
+        Relative paths start in the working folder, else in the folder from which the shell started the command, else
+        in that of the kit.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    InputError
+        In one sentence: what is wrong, and what is allowed.
+    """
+    try:
+        values = checked_values(values)
+        return _prepared(values)
+    except InputError:
+        raise
+    except (ValueError, OSError) as error:
+        raise InputError(" ".join(str(error).split())) from error
+
+
+def checked_values(values):
+    """The parameters of notebook 90, each of its type, paths absolute; reads no log yet.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed, or a file is not there.
+
+    Examples
+    --------
+    >>> checked_values({"budget_usd": "50000"})["budget_usd"]
+    50000.0
+    >>> checked_values({"usage_format": "litelm"})
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown format 'litelm'; did you mean 'litellm'?...
+    """
+    found = {}
+    for name, parameter in declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb").items():
+        value = values.get(name, parameter.default)
+        value = parameter.parse(value) if isinstance(value, str) else value
+        value = _located(name, value, parameter.choices) if name in _PATHS else value
+        found[name] = parameter.check(value)
+    for ours in found["tasks"].values():
+        if ours not in (known := load_tasks().index):
+            raise ValueError(f"tasks = {found['tasks']!r}: {unknown('task', ours, known)}")
+    found["quarter"] = str(period_of(found["quarter"]))
+    if found["cache_inside"] not in ("", *_YES):
+        raise ValueError(
+            f"cache_inside = {found['cache_inside']!r}: {unknown('value', found['cache_inside'], _YES)}"
+        )
+    load_prices(found["catalogue"], as_of=found["as_of"] or None)
+    _last(found["last_summary_path"])
+    allowed = ("auto", "requests", *FORMATS)
+    if found["usage_format"] not in allowed:
+        raise ValueError(unknown("format", found["usage_format"], allowed))
+    return found
+
+
+def period_of(quarter):
+    """A quarter such as "2026Q3" as a Period."""
+    if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
+        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
+    return pd.Period(str(quarter).strip(), freq="Q")
+
+
+def _places(value):
+    given = Path(value).expanduser()
+    return [place / given for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT)]
+
+
+def possible_files(values):
+    """All that the parameters may lead to: files, folders and patterns, and places where nothing is."""
+    return [path for name in _PATHS if values.get(name) for path in _places(values[name])]
+
+
+def _located(name, value, names):
+    """A path made absolute, from the first of the places where it leads to something."""
+    if not value or value in names:
+        return value
+    for path in _places(value):
+        if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207
+            return str(regular(path).absolute())
+    also = f" (nor one of {', '.join(names)})" if names else ""
+    raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
+
+
+def _prepared(v):
+    prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
+    period = period_of(v["quarter"])
+    log, read, billed, kind = _log(v, prices, period)
+    missed = (
+        read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
+        if read
+        else 0.0
+    )
+    window = {"start": (period - 1).start_time, "end": (period + 1).start_time}
+    cube = build_cube(log, prices, timezone=v["timezone"], **window)
+    if not cube.daily["day"].ge(period.start_time).any() and cube.account.rows_read:
+        cube = build_cube(
+            log, prices, timezone=v["timezone"]
+        )  # so that the refusal names the quarters that are there
+    budget = v["budget_usd"] or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None)
+    outcomes = load_outcomes(v["outcomes_path"]) if v["outcomes_path"] else None
+    quarter = analyse(
+        cube, prices, v["quarter"], budget_usd=budget, billed=billed, outcomes=outcomes,
+        last_summary=_last(v["last_summary_path"]), margin=v["margin"] or None, may_wait=v["may_wait"] or None,
+        tasks=v["tasks"], retire_days=v["retire_days"], unread_usd=round(float(missed), 6), seed=v["seed"],
+    )  # fmt: skip
+    return Prepared(quarter, cube, read, kind, v)
+
+
+def _log(v, prices, period):
+    """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
+    path = v["usage_path"]
+    bills = (
+        read_usage(v["billed_path"], timezone=v["timezone"]).billed if v["billed_path"] else None
+    )
+    if path == "synthetic":
+        return synthetic_quarters()[0], None, bills, "simulated"
+    if path in TRACES:
+        return as_quarter(load_requests(path), prices, period), None, bills, "trace"
+    if v["usage_format"] == "requests" or (
+        v["usage_format"] == "auto" and not v["columns"] and is_requests_table(path)
+    ):
+        return path, None, bills, "log"
+    usage = read_usage(
+        path,
+        format=v["usage_format"],
+        timezone=v["timezone"],
+        columns=v["columns"] or None,
+        cache_inside=_YES.get(v["cache_inside"]),
+    )
+    if usage.requests.empty:
+        money = (
+            f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
+            if len(usage.billed)
+            else ""
+        )
+        raise InputError(f"{path}: not one row has tokens{money} ({usage!r})")
+    _refuse_twice(usage.account.overlaps, period)
+    return (
+        usage.requests,
+        usage.account,
+        pd.concat([usage.billed, *([] if bills is None else [bills])]),
+        "log",
+    )
+
+
+def _refuse_twice(overlaps, period):
+    """Single requests and reports of the same days would be added up."""
+    twice = overlaps[overlaps["dropped"].eq("")]
+    inside = (pd.to_datetime(twice["last_day"]) >= (period - 1).start_time) & (
+        pd.to_datetime(twice["first_day"]) <= period.end_time
+    )
+    if inside.any():
+        row = twice[inside].iloc[0]
+        raise InputError(
+            f"usage_path holds single requests and a report of the same days ({row['provider']}, "
+            f"{row['first_day']:%Y-%m-%d} to {row['last_day']:%Y-%m-%d}), which would count them twice; give one of them"
+        )
+
+
+def is_requests_table(path):
+    """Whether a path leads to Parquet or CSV files of the requests table alone, which an engine scans in place."""
+    try:
+        files = [Path(file) for file in files_of(path)]
+        return bool(files) and all(set(_OWN) <= set(_header(file)) for file in files)
+    except (ValueError, OSError):
+        return False
+
+
+def file_names(account):
+    """Names of the files that were read, without the folders they lie in."""
+    return [Path(file).name for file in account.files["file"]]
+
+
+def _header(file):
+    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
+
+
+def as_quarter(trace, prices, quarter, *, provider="anthropic"):
+    """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
+
+    Parameters
+    ----------
+    trace : DataFrame
+        From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
+    prices : Prices
+    quarter : str or Period
+    provider : str
+        Whose lineup of the quarter's last day answers.
+
+    Returns
+    -------
+    DataFrame
+        The requests, at and model_id filled in.
+
+    Notes
+    -----
+    An assumption, not a finding: the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
+    shorter 60 % of the inputs go to the small model, the next 30 % to the mid one, the longest 10 % to the flagship.
+    Users, teams, tasks and failures are not made up: the sections that need them say so.
+    """
+    period = pd.Period(quarter, freq="Q")
+    lineup = prices.lineup(max(period.end_time.normalize(), prices.lineups["as_of"].min())).loc[
+        provider
+    ]
+    rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
+    place = (rank > LONG).astype(int) + (rank > LONGEST)
+    offset = trace["at"] - trace["at"].min()
+    length = (period + 1).start_time - period.start_time - pd.Timedelta(seconds=1)
+    at = (period.start_time + offset / offset.max() * length).astype("datetime64[us]")
+    model = place.map(dict(enumerate(lineup[list(TIERS)])))
+    return trace.drop(columns="prefix_ids", errors="ignore").assign(at=at, model_id=model)
+
+
+def _last(path):
+    if not path:
+        return None
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(
+            f"last_summary_path = {path!r}: cannot be read as JSON ({error})"
+        ) from None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("state") != "ok":
+        raise InputError(
+            f"last_summary_path = {path!r}: not the summary.json of a report that ended well ({SCHEMA})"
+        )
+    return found
+
+
+SECTIONS = {
+    "spend against budget": "budget", "variance": "variance", "teams": "teams", "tasks": "tasks", "active users": "users", "cache": "cache",
+    "reasoning": "reasoning", "truncated answers": "truncated answers", "reliability": "reliability", "retries": "retries",
+    "latency": "latency", "quality": "quality", "anomalies": "anomalies", "forecast": "forecast", "last forecast": "last forecast",
+    "reconciliation": "reconciliation", "cost per request": "cost per request", "batch savings": "batch savings",
+}  # fmt: skip
+_MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
+CELL_SECONDS = 1800
+
+
+def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
+    """Write the report of a quarter into a folder.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        Parameters of notebook 90.
+    out : path, optional
+        By default build/<quarter>; what an earlier report left there is replaced.
+    pdf : bool
+        Whether to print a PDF, where there is a Chromium.
+    timeout : int
+        Seconds that one cell may take.
+    force : bool
+        Replace files of the folder that tierlab did not make.
+
+    Returns
+    -------
+    made : list of Path
+    note : str
+        Why there is no PDF, or "".
+
+    Raises
+    ------
+    ValueError
+        If an input is wrong or not there; or if a file of the folder would be replaced that is an input or that
+        tierlab did not make, and then nothing in the folder is touched.
+    NotebookError
+        If the notebook fails for another reason. Then, and where an input is wrong, summary.json says so.
+    """
+    given = dict(values)
+    out = Path(out) if out else paths.BUILD / str(period_of(given["quarter"]))
+    folder = OutputFolder(out, inputs=possible_files(given), force=force)
+    folder.claim(*_MADE)
+    begun = out.is_dir()
+    with tempfile.TemporaryDirectory() as temporary:
+        temporary = Path(temporary).resolve()
+        try:
+            values = checked_values(given)
+            begun = True
+            note = _report(values, given, temporary, out, pdf, timeout)
+        except (ValueError, run.NotebookError) as error:
+            if begun:
+                _fail(folder, given, error, temporary / "report.ipynb")
+            raise
+        names = [
+            path.relative_to(temporary).as_posix()
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        ]
+        folder.claim(*names)
+        folder.remove(*(name for name in _left(folder) if name not in names), "summary.json")
+        for name in sorted(
+            names, key="summary.json".__eq__
+        ):  # last: where it is there, the report is whole
+            folder.write(name, (temporary / name).read_bytes())
+    return [out / name for name in _MADE if name in names], note
+
+
+def _report(values, given, temporary, out, pdf, timeout):
+    """Write all files of the report into a folder of their own; returns why there is no PDF, or ""."""
+    source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
+    told = values | {"summary_path": (temporary / "summary.json").as_posix()}
+    failure = run.execute(source, target, told, timeout=timeout)
+    if target.is_file():  # it names the folder in which it will lie
+        text = target.read_text(encoding="utf-8").replace(
+            temporary.as_posix(), out.resolve().as_posix()
+        )
+        target.write_text(text, encoding="utf-8", newline="\n")
+    wrong_input = " failed with InputError: "
+    if failure and wrong_input in failure:
+        raise InputError(failure.split(wrong_input, 1)[1])
+    if failure:
+        raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
+    (temporary / "report.html").write_text(page(target, given), encoding="utf-8", newline="\n")
+    return print_pdf(temporary / "report.html", temporary / "report.pdf") if pdf else ""
+
+
+def page(executed, given):
+    """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
+    from tierlab.pages import page
+
+    notebook = nbformat.read(executed, as_version=4)
+    run = notebook.metadata["papermill"]["parameters"]
+    shown = {name: value for name, value in run.items() if name != "summary_path"}
+    notebook.metadata["papermill"]["parameters"] = shown | {
+        name: given[name] for name in shown if name in given
+    }
+    return page.page(notebook, stem="report", banner=False)[0]
+
+
+def summarise(prepared):
+    """The report for a machine, as a JSON-able dictionary.
+
+    Parameters
+    ----------
+    prepared : tierlab.quarter.report.Prepared
+
+    Returns
+    -------
+    dict
+        `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
+        the section needs), account (rows), files (what the reader made of each) and prices (source, as_of, sha256).
+    """
+    q, account = prepared.quarter, prepared.cube.account
+    result = summary(q) | {"state": "ok", "usage": prepared.kind}
+    result["sections"] = {name: q.missing.get(key, "shown") for name, key in SECTIONS.items()}
+    result["account"] = {
+        "rows_read": account.rows_read, "rows_priced": account.rows_priced,
+        "set_aside": json.loads(account.set_aside.to_json(orient="records")),
+        "unknown_models": {str(name): int(rows) for name, rows in account.unknown_models.items()},
+        "first_at": _iso(account.first_at), "last_at": _iso(account.last_at), "timezone": account.timezone, "engine": account.engine,
+    }  # fmt: skip
+    result["prices"] = {
+        "source": account.price_source,
+        "as_of": account.price_as_of,
+        "sha256": account.price_sha256,
+    }
+    files = (
+        None
+        if prepared.read is None
+        else prepared.read.files.assign(file=file_names(prepared.read))
+    )
+    result["files"] = [] if files is None else json.loads(files.to_json(orient="records"))
+    return result
+
+
+def write_summary(prepared, path):
+    """Write `summarise` to a file, if a path is given; returns None, as a notebook's cell likes it.
+
+    Raises
+    ------
+    InputError
+        If the file is an input of the report, or is there and is no summary.
+    """
+    if not path:
+        return
+    if any(same_file(path, file) for file in possible_files(prepared.values)):
+        raise InputError(
+            f"summary_path = {str(path)!r} is an input of the report and is not written over"
+        )
+    if os.path.lexists(path) and not _is_summary(path):
+        raise InputError(
+            f"summary_path = {str(path)!r} is a file that is no summary of tierlab and is not written over"
+        )
+    write_whole(path, _text(summarise(prepared)))
+
+
+def _is_summary(path):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8")).get("schema") == SCHEMA
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _fail(folder, given, error, executed):
+    """Say so in summary.json, and take away what an earlier run left, which must not pass for today's."""
+    folder.remove(*_left(folder))
+    if executed.is_file():
+        folder.write("report.ipynb", executed.read_bytes())
+    state = "bad input" if isinstance(error, ValueError) else "notebook failed"
+    values = {
+        name: str(value)
+        for name, value in given.items()
+        if name in ("quarter", "usage_path", "usage_format")
+    }
+    told = {"schema": SCHEMA, "state": state, "error": " ".join(str(error).split())}
+    folder.write("summary.json", _text(told | values))
+
+
+def _left(folder):
+    """What an earlier report left in the folder."""
+    return [name for name in folder.made() if name in _MADE or name.startswith("figures/90_")]
+
+
+def _text(content):
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+
+def _plain(value):
+    return value.isoformat() if isinstance(value, date) else value.item()
+
+
+def _iso(moment):
+    return None if moment is None or moment != moment else moment.isoformat()

@@ -1,0 +1,183 @@
+"""Two seeded synthetic quarters of a product's LLM usage, with known truths in them.
+
+The default input of the quarterly report, and the ground truth of its tests: no figure of it says anything about the
+world.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.vocabulary import unknown
+
+PLANTS = ("price_change", "leak", "cache_break", "spike")
+START, END = "2026-04-01", "2026-09-30"
+PRICE_CHANGE = "2026-07-30"  # gpt-5.6-terra: a fifth off, in the maintained catalogue
+LEAK_START, LEAK_PER_DAY = (
+    "2026-08-17",
+    24,
+)  # requests per day, every day, at 300 requests a day in all
+CACHE_BREAK = "2026-09-07"
+SPIKE, SPIKE_FACTOR = "2026-07-21", 8  # on that day the code reviews come so many times
+WEEKDAYS = (1.15, 1.2, 1.2, 1.15, 1.05, 0.65, 0.6)  # Monday first, mean 1
+HIT_RATE = 0.7  # share of the support chat's input that is read from a cache
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One stream of requests: who asks what of which model, how often and how long (medians, tokens)."""
+
+    task: str
+    team: str
+    model_id: str
+    share: float
+    input_tokens: int
+    output_tokens: int
+    batch: float = 0.0
+    reasoning: float = 0.0
+    cached: float = 0.0
+    tokens_per_s: float = 60.0
+
+
+FLOWS = (
+    Flow("intent_classification", "support", "claude-haiku-4-5", 0.25, 900, 30, tokens_per_s=110),
+    Flow("customer_support", "support", "claude-sonnet-4-6", 0.22, 9000, 400, cached=HIT_RATE),
+    Flow("entity_extraction", "growth", "gpt-4o-mini", 0.13, 1500, 150, batch=0.4, tokens_per_s=90),
+    Flow("faq_answering", "growth", "claude-sonnet-4-6", 0.08, 3000, 350),
+    Flow("summarisation", "data", "gpt-4o", 0.10, 6000, 500, batch=0.3),
+    Flow("code_review", "platform", "gpt-5.6-terra", 0.10, 8000, 1200, reasoning=0.4),
+    Flow("planning", "platform", "o4-mini", 0.05, 2500, 3000, reasoning=0.8),
+    Flow(
+        "legal_medical_analysis",
+        "legal",
+        "gemini-3.1-pro-preview",
+        0.07,
+        12000,
+        1500,
+        reasoning=0.3,
+    ),
+)
+LEAK = Flow("agentic_tools", "staging", "claude-opus-4-8", 0.0, 15000, 1500)
+_USERS = {"support": 60, "growth": 25, "data": 12, "platform": 40, "legal": 15, "staging": 1}
+
+
+def synthetic_quarters(*, seed=7, requests_per_day=300, monthly_growth=0.03, plants=PLANTS):
+    """Requests of 2026Q2 and 2026Q3, simulated.
+
+    Parameters
+    ----------
+    seed : int
+    requests_per_day : int
+        Mean number at the start, before growth.
+    monthly_growth : float
+        Share by which the volume grows in a month of 365.25 / 12 days, compounding daily.
+    plants : sequence of {"price_change", "leak", "cache_break", "spike"}
+        What happens in the second quarter. Without "price_change" the code reviews run on gpt-5.4, whose price stays.
+
+    Returns
+    -------
+    requests : DataFrame
+        The requests table (about 60,000 rows by default), source "simulated".
+    truths : DataFrame
+        plant, what, name (team, model or task), start, end, size, unit: what was put in, from the parameters alone.
+
+    Notes
+    -----
+    Numbers per day and flow are Poisson around share x volume x weekday factor x growth. Lengths are log-normal around
+    their medians (sigma 0.4). Users of a team are drawn with weights 1 / rank, so that a few do most. 1 % of the
+    requests fail without tokens, 3 % need a second attempt, 1 % of the answers are truncated. Times to the first token
+    are log-normal around 0.6 s (1.2 s with reasoning), then tokens come at the flow's rate. Requests come between 7 and
+    20 h UTC. A cached flow reads 70 % of its input and writes 5 % to the five-minute cache; when the cache breaks it
+    reads nothing and writes the 75 % anew. The leak is one user of the team "staging" that asks the flagship all day.
+
+    Examples
+    --------
+    >>> requests, truths = synthetic_quarters(requests_per_day=20)
+    >>> truths[["plant", "start"]].values.tolist()[0]
+    ['price_change', Timestamp('2026-07-30 00:00:00')]
+    """
+    for plant in plants:
+        if plant not in PLANTS:
+            raise ValueError(unknown("plant", plant, PLANTS))
+    if not (requests_per_day > 0 and monthly_growth > -1):
+        raise ValueError(
+            f"requests_per_day={requests_per_day!r} and monthly_growth={monthly_growth!r}: above 0 and above -1"
+        )
+    rng = np.random.default_rng(seed)
+    days = pd.date_range(START, END, unit="us")
+    trend = (1 + monthly_growth) ** (np.arange(len(days)) / (365.25 / 12)) * np.array(WEEKDAYS)[
+        days.day_of_week
+    ]
+    parts = []
+    for flow in FLOWS:
+        mean = requests_per_day * flow.share * trend
+        if flow.task == "code_review" and "spike" in plants:
+            mean = np.where(days == pd.Timestamp(SPIKE), mean * SPIKE_FACTOR, mean)
+        if flow.task == "code_review" and "price_change" not in plants:
+            flow = Flow(**{**flow.__dict__, "model_id": "gpt-5.4"})
+        parts.append(_requests(flow, days, rng.poisson(mean), rng))
+    if "leak" in plants:
+        mean = np.where(
+            days >= pd.Timestamp(LEAK_START), LEAK_PER_DAY * requests_per_day / 300, 0.0
+        )
+        parts.append(_requests(LEAK, days, rng.poisson(mean), rng))
+    requests = pd.concat(parts, ignore_index=True)
+    if "cache_break" in plants:
+        late = (requests["at"] >= pd.Timestamp(CACHE_BREAK)) & (requests["cache_read_tokens"] > 0)
+        requests.loc[late, "cache_write_5m_tokens"] += requests.loc[late, "cache_read_tokens"]
+        requests.loc[late, "cache_read_tokens"] = 0
+    return requests.sort_values("at", kind="stable").reset_index(drop=True), _truths(
+        plants, requests_per_day
+    )
+
+
+def _requests(flow, days, numbers, rng):
+    """The requests of one flow, `numbers` of them on each day."""
+    n = int(numbers.sum())
+    given = np.maximum(np.exp(rng.normal(np.log(flow.input_tokens), 0.4, n)).astype("int64"), 20)
+    output = np.maximum(np.exp(rng.normal(np.log(flow.output_tokens), 0.4, n)).astype("int64"), 1)
+    failed, cut = rng.random(n) < 0.01, rng.random(n) < 0.01
+    given, output = np.where(failed, 0, given), np.where(failed, 0, output)
+    read = (given * flow.cached).astype("int64")
+    written = (given * 0.05).astype("int64") if flow.cached else np.zeros(n, "int64")
+    ranks = np.arange(1, _USERS[flow.team] + 1)
+    user = rng.choice(ranks, n, p=(1 / ranks) / (1 / ranks).sum())
+    first = np.exp(rng.normal(np.log(1.2 if flow.reasoning else 0.6), 0.35, n))
+    batch = rng.random(n) < flow.batch
+    return pd.DataFrame(
+        {
+            "at": days.repeat(numbers)
+            + pd.to_timedelta(rng.integers(7 * 3600, 20 * 3600, n), unit="s"),
+            "model_id": flow.model_id,
+            "task": flow.task,
+            "team": flow.team,
+            "user": [f"{flow.team}-{rank:02d}" for rank in user],
+            "batch": batch,
+            "status": np.select([failed, cut], ["error", "truncated"], "ok"),
+            "attempts": np.where(failed | (rng.random(n) < 0.03), 2, 1),
+            "uncached_input_tokens": given - read - written,
+            "cache_read_tokens": read,
+            "cache_write_5m_tokens": written,
+            "output_tokens": output,
+            "reasoning_tokens": (output * flow.reasoning).astype("int64"),
+            "ttft_s": np.where(batch | failed, np.nan, first),
+            "end_to_end_s": np.where(batch | failed, np.nan, first + output / flow.tokens_per_s),
+            "source": "simulated",
+        }
+    )
+
+
+def _truths(plants, requests_per_day):
+    end = pd.Timestamp(END)
+    rows = {
+        "price_change": ("input and output of gpt-5.6-terra are a fifth cheaper", "gpt-5.6-terra", PRICE_CHANGE, end, -0.2, "share of the rates"),
+        "leak": ("a test environment calls the flagship", "staging", LEAK_START, end, LEAK_PER_DAY * requests_per_day / 300, "requests per day"),
+        "cache_break": ("customer support reads nothing from its cache", "claude-sonnet-4-6", CACHE_BREAK, end, -HIT_RATE, "share of the flow's input"),
+        "spike": ("one day of code reviews many times over", "platform", SPIKE, SPIKE, SPIKE_FACTOR, "times the usual requests"),
+    }  # fmt: skip
+    columns = ["plant", "what", "name", "start", "end", "size", "unit"]
+    table = pd.DataFrame(
+        [(plant, *row) for plant, row in rows.items() if plant in plants], columns=columns
+    )
+    return table.astype({"start": "datetime64[us]", "end": "datetime64[us]"})

@@ -1,0 +1,370 @@
+"""Fine-tuning and distillation as an investment: what it costs once, what it saves per request, when it has paid, who offers it."""
+
+from dataclasses import dataclass, fields, replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.scaling.costs import DAYS_PER_MONTH
+
+_SHARES = ("teacher_error", "student_error", "drift", "relabel_share")
+_ABOVE = {"monthly_growth": -1, "relabel_months": 0}  # that the number cannot be
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """A small model (the student) that takes over from a large one (the teacher) whose answers it was trained on.
+
+    Any number may be a (low, high) pair: a range that is not known better, and becomes a band of the result.
+
+    Attributes
+    ----------
+    requests_per_day : float
+    teacher_usd, student_usd : float
+        USD per request; of a student on a machine of your own, its machine time, idle hours too if it has one to itself.
+    labels : float
+        Examples that the teacher labels.
+    label_usd : float
+        USD per label, the teacher's price and any check of it.
+    curation_hours, hour_usd : float
+        Hours of people to choose, check and maintain the examples, and USD per hour.
+    training_usd : float
+        USD per training run, hosting set-up included.
+    teacher_error, student_error : float
+        Share 0-1 of requests answered wrongly, the student's right after training.
+    error_cost_usd : float
+        USD per wrong answer.
+    drift : float
+        How much the student's error grows per month since its last training (share 0-1): traffic changes, it does not.
+    relabel_months : float, optional
+        Months after which the student is trained on new labels, which sets its error back; None never does.
+    relabel_share : float
+        What that costs, as a share 0-1 of the first time.
+    monthly_growth : float
+        Growth of requests per month, 0.1 for 10%.
+
+    Raises
+    ------
+    ValueError
+        If a share lies outside 0-1, a number is negative or a (low, high) pair is out of order.
+
+    Examples
+    --------
+    >>> plan = Distillation(requests_per_day=10_000, teacher_usd=0.01, student_usd=0.002, labels=1_000, label_usd=0.01)
+    >>> round(fixed_usd(plan), 6), round(saving_usd(plan), 6), round(break_even_requests(plan), 6)
+    (10.0, 0.008, 1250.0)
+    """
+
+    requests_per_day: float | tuple
+    teacher_usd: float | tuple
+    student_usd: float | tuple
+    labels: float | tuple
+    label_usd: float | tuple
+    curation_hours: float | tuple = 0.0
+    hour_usd: float | tuple = 0.0
+    training_usd: float | tuple = 0.0
+    teacher_error: float | tuple = 0.0
+    student_error: float | tuple = 0.0
+    error_cost_usd: float | tuple = 0.0
+    drift: float | tuple = 0.0
+    relabel_months: float | tuple | None = None
+    relabel_share: float | tuple = 1.0
+    monthly_growth: float | tuple = 0.0
+
+    def __post_init__(self):
+        for name, (low, high) in self.ranges().items():
+            least, most = _ABOVE.get(name, 0), 1 if name in _SHARES else np.inf
+            short = low <= least if name in _ABOVE else low < least
+            if short or not (low <= high <= most and np.isfinite(high)):
+                bound = (
+                    "from 0 to 1"
+                    if most == 1
+                    else f"above {least}"
+                    if name in _ABOVE
+                    else "from 0 up"
+                )
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}; allowed: a number {bound}, or a (low, high) pair"
+                )
+
+    def ranges(self):
+        """(low, high) of every number, equal ends for a point."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        ends = {
+            name: np.atleast_1d(np.asarray(value, float))
+            for name, value in given.items()
+            if value is not None
+        }
+        return {name: (float(value[0]), float(value[-1])) for name, value in ends.items()}
+
+    def point(self):
+        """The same plan with every range at its middle."""
+        return replace(
+            self, **{name: (low + high) / 2 for name, (low, high) in self.ranges().items()}
+        )
+
+    def corners(self):
+        """Plans at every combination of the ends of the ranges; just the plan itself without ranges."""
+        ends = {
+            name: dict.fromkeys(pair) for name, pair in self.ranges().items()
+        }  # equal ends are one
+        return [
+            replace(self, **dict(zip(ends, corner, strict=True)))
+            for corner in product(*ends.values())
+        ]
+
+
+def fixed_usd(plan):
+    """What the first student costs before it answers a request (USD): labels, people, training."""
+    plan = plan.point()
+    return plan.labels * plan.label_usd + plan.curation_hours * plan.hour_usd + plan.training_usd
+
+
+def saving_usd(plan, months=0.0):
+    """What one request saves with the student, errors included (USD); negative where its errors cost more.
+
+    Parameters
+    ----------
+    plan : Distillation
+    months : array_like of float
+        Since the last training.
+
+    Notes
+    -----
+    (c_teacher + e_teacher C) - (c_student + e_student C), with e_student + drift x months, at most 1.
+    """
+    plan = plan.point()
+    error = np.minimum(plan.student_error + plan.drift * np.asarray(months, float), 1)
+    saving = (
+        plan.teacher_usd - plan.student_usd - (error - plan.teacher_error) * plan.error_cost_usd
+    )
+    return saving if saving.ndim else float(saving)
+
+
+def break_even_requests(plan):
+    """Requests after which the first student has repaid its fixed cost, before any drift; infinite if it never does.
+
+    Notes
+    -----
+    N = fixed / (c_teacher - c_student), with the errors of both in c.
+    """
+    saving = saving_usd(plan)
+    return fixed_usd(plan) / saving if saving > 0 else float("inf")
+
+
+def requests_per_period(plan):
+    """Requests that each period between two trainings needs to repay the second, drift included; infinite if none do.
+
+    Notes
+    -----
+    N = relabel share x fixed / mean saving over the period. The error rises in a straight line from training to
+    training, so the mean saving is the saving in the middle of the period; where the error would pass 1 it stays there,
+    and what the line has above 1, (e + drift x d - 1)^2 / (2 drift d) on average, is taken off. NaN for a plan that
+    never relabels.
+    """
+    plan = plan.point()
+    if plan.relabel_months is None:
+        return float("nan")
+    grown = plan.drift * plan.relabel_months
+    above = max(plan.student_error + grown - 1, 0) ** 2 / (2 * grown) if grown else 0.0
+    error = plan.student_error + grown / 2 - above
+    saving = saving_usd(replace(plan, student_error=error, drift=0.0))
+    return plan.relabel_share * fixed_usd(plan) / saving if saving > 0 else float("inf")
+
+
+def best_relabel_months(relabel_usd, requests_per_month, drift, error_cost_usd):
+    """Months between two trainings at which relabelling and drift together cost least.
+
+    Parameters
+    ----------
+    relabel_usd : float
+        USD per new set of labels and training.
+    requests_per_month : float
+    drift : float
+        Growth of the error per month, share 0-1.
+    error_cost_usd : float
+        USD per wrong answer.
+
+    Returns
+    -------
+    float
+        Months; infinite where nothing drifts or errors cost nothing.
+
+    Notes
+    -----
+    Cost per month: relabel / d + requests x drift x C x d / 2, least at d = sqrt(2 relabel / (requests x drift x C)).
+    It is the square-root formula of the economic order quantity (Harris 1913, Factory, The Magazine of Management 10).
+
+    Examples
+    --------
+    >>> best_relabel_months(1_800, 300_000, 0.002, 0.10)
+    7.745966692414834
+    """
+    monthly = requests_per_month * drift * error_cost_usd
+    return float(np.sqrt(2 * relabel_usd / monthly)) if monthly > 0 else float("inf")
+
+
+def break_even_accuracy(saved_usd, lost_usd):
+    """Share of right answers at which what right ones save pays for what wrong ones cost.
+
+    Parameters
+    ----------
+    saved_usd, lost_usd : float
+        USD per right and per wrong answer.
+
+    Returns
+    -------
+    float
+        Share 0-1.
+
+    Notes
+    -----
+    a S = (1 - a) L, so a = L / (L + S). OpenAI's model selection guide has the example below and says 85.8%.
+
+    Examples
+    --------
+    >>> round(break_even_accuracy(50, 300), 4)
+    0.8571
+    """
+    return lost_usd / (lost_usd + saved_usd)
+
+
+def cumulative_cost(plan, *, months=24):
+    """What has been spent by the end of each day, with the teacher and with the student.
+
+    Parameters
+    ----------
+    plan : Distillation
+    months : float
+        How far to look.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by day from 0, the day before the first: teacher_usd, student_usd and balance_usd (teacher less
+        student: what has been saved so far), each with _low and _high over the corners of the given ranges. Errors
+        cost money here, the first labels and training are paid on day 0, later ones on the first day that they serve,
+        and growth compounds daily.
+    """
+    runs = [_run(corner, months) for corner in (plan.point(), *plan.corners())]
+    names = ("teacher_usd", "student_usd", "balance_usd")
+    columns = {}
+    for name, values in zip(
+        names, (np.array(line) for line in zip(*runs, strict=True)), strict=True
+    ):
+        columns |= {
+            name: values[0],
+            f"{name}_low": values[1:].min(axis=0),
+            f"{name}_high": values[1:].max(axis=0),
+        }
+    return pd.DataFrame(columns).rename_axis("day")
+
+
+def _run(plan, months):
+    """Money spent by the end of each day of one plan without ranges: teacher, student, their difference."""
+    day = np.arange(round(months * DAYS_PER_MONTH))
+    requests = plan.requests_per_day * (1 + plan.monthly_growth) ** (day / DAYS_PER_MONTH)
+    period = np.inf if plan.relabel_months is None else plan.relabel_months * DAYS_PER_MONTH
+    since = day if np.isinf(period) else day % period
+    trained = (
+        np.concatenate([[0], np.diff(np.floor(day / period))])
+        if np.isfinite(period)
+        else np.zeros(len(day))
+    )
+    teacher = requests * (plan.teacher_usd + plan.teacher_error * plan.error_cost_usd)
+    student = teacher - requests * saving_usd(plan, since / DAYS_PER_MONTH)
+    student = student + trained * plan.relabel_share * fixed_usd(plan)
+    teacher, student = (
+        np.append(0, np.cumsum(teacher)),
+        fixed_usd(plan) + np.append(0, np.cumsum(student)),
+    )
+    return teacher, student, teacher - student
+
+
+def break_even(plan, *, start, months=60):
+    """When a distillation has paid for itself, with the range that its inputs leave.
+
+    Parameters
+    ----------
+    plan : Distillation
+    start : str
+        ISO date of the first day on which the student answers.
+    months : float
+        How far to look.
+
+    Returns
+    -------
+    DataFrame
+        value, low, high of fixed_usd, saving_usd (per request, fresh from training), requests (that repay the first
+        student), requests_per_period (that each later training needs), days and on (the date). Days are counted to
+        the day after which the balance stays at or above zero as far as one looks, so that a later training
+        cannot undo it; they are infinite, and the date is missing, where that does not come.
+    """
+    rows = {"fixed_usd": fixed_usd, "saving_usd": saving_usd, "requests": break_even_requests}
+    rows |= {
+        "requests_per_period": requests_per_period,
+        "days": lambda corner: _days(_run(corner, months)[2]),
+    }
+    table = {}
+    for name, measure in rows.items():
+        ends = [measure(corner) for corner in plan.corners()]
+        table[name] = [measure(plan.point()), min(ends), max(ends)]
+    table = pd.DataFrame(table, index=["value", "low", "high"]).T.astype(object)
+    table.loc["on"] = [_date(start, days) for days in table.loc["days"]]
+    return table
+
+
+def _days(balance):
+    """Day from which a balance stays at or above zero; infinite if it ends below."""
+    below = np.flatnonzero(balance < 0)
+    if len(below) and below[-1] == len(balance) - 1:
+        return float("inf")
+    return float(below[-1] + 1) if len(below) else 0.0
+
+
+def _date(start, days):
+    return pd.NaT if np.isinf(days) else pd.Timestamp(start) + pd.Timedelta(days=max(days - 1, 0))
+
+
+def who_offers(as_of, path=DATA / "fine_tuning.csv"):
+    """Who lets you tune which models on a day, as far as it was known then.
+
+    Parameters
+    ----------
+    as_of : str
+        ISO date.
+    path : path
+
+    Returns
+    -------
+    DataFrame
+        provider, platform, models, offered ("yes"; "ending", with an end that was announced by then; "no"),
+        closed_to_new_on (since when only earlier users may start), ends_on, how, note, source, checked_on. A row
+        without a beginning is taken to have begun before `as_of`; one that was over before 2026, without a day for its
+        end, says "no" on every day.
+    """
+    dates = ["offered_from", "closed_to_new_on", "announced_on", "ends_on"]
+    table = pd.read_csv(
+        path, parse_dates=dates, keep_default_na=False, na_values={name: [""] for name in dates}
+    )
+    day = pd.Timestamp(as_of)
+    over = table["offered"].eq("no") | table["ends_on"].le(day) | table["offered_from"].gt(day)
+    ending = table["ends_on"].notna() & ~table["announced_on"].gt(day)
+    table["offered"] = np.select([over, ending], ["no", "ending"], "yes")
+    for name in ("closed_to_new_on", "ends_on"):
+        table[name] = table[name].where(~table["announced_on"].gt(day))
+    columns = [
+        "provider",
+        "platform",
+        "models",
+        "offered",
+        "closed_to_new_on",
+        "ends_on",
+        "how",
+        "note",
+        "source",
+        "checked_on",
+    ]
+    return table[columns]

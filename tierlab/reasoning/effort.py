@@ -1,0 +1,311 @@
+"""Reasoning as an axis of its own: what thinking adds to the bill and to the wait, and which error gap repays it."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.core.vocabulary import unknown
+from tierlab.scaling.costs import cost_curve, daily_cost
+from tierlab.speed.latency import seconds_per_request
+
+_SHARES = ("share", "share_low", "share_high")
+
+
+@lru_cache
+def load_efforts(path=DATA / "efforts.csv"):
+    """Which share of the billed output each effort setting is taken to spend on reasoning: assumptions, with a range.
+
+    Providers publish the settings and not what they use, so measure your own: a usage report has the reasoning
+    tokens (`reasoning_tokens` of the requests table over `output_tokens`).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by effort, from none to max: share, share_low, share_high (of billed output, 0-1), providers (that
+        have the setting, November 2026), basis, reason.
+
+    Examples
+    --------
+    >>> load_efforts()["share"].to_dict()
+    {'none': 0.0, 'minimal': 0.1, 'low': 0.2, 'medium': 0.5, 'high': 0.8, 'xhigh': 0.95, 'max': 0.95}
+    """
+    table = pd.read_csv(path, keep_default_na=False).set_index(
+        "effort"
+    )  # "none" is a setting, not a gap
+    return table.astype(dict.fromkeys(_SHARES, float))
+
+
+def billed_output(visible_tokens, reasoning_share):
+    """Output tokens that are billed when only some of them are shown.
+
+    Parameters
+    ----------
+    visible_tokens : array_like of float
+        Output tokens of the answer, without the reasoning.
+    reasoning_share : array_like of float
+        Share of the billed output that is reasoning, 0 to below 1.
+
+    Returns
+    -------
+    float or ndarray
+        Tokens.
+
+    Raises
+    ------
+    ValueError
+        If a share lies outside 0-1, or is 1.
+
+    Notes
+    -----
+    billed = visible / (1 - share), as in `tierlab.Workload`: OpenAI and Anthropic count reasoning inside output,
+    Gemini beside it, and all three bill it at the rate of output.
+
+    Examples
+    --------
+    A share of 0.70 is 3.3 times the output:
+
+    >>> round(billed_output(300, 0.70), 6), round(billed_output(1, 0.70), 2)
+    (1000.0, 3.33)
+    """
+    share = np.asarray(reasoning_share, float)
+    if not ((share >= 0) & (share < 1)).all():
+        raise ValueError(
+            f"reasoning_share={reasoning_share!r}; a share from 0 to below 1 is needed"
+        )
+    billed = np.asarray(visible_tokens, float) / (1 - share)
+    return billed if billed.ndim else float(billed)
+
+
+def output_break_even(prices, model, against, *, input_tokens=0, output_tokens=1):
+    """How many times the other model's output a model must emit to cost as much per request.
+
+    Parameters
+    ----------
+    prices : Prices
+    model, against : str
+        For example a reasoning model, and a flagship whose `output_tokens` are all shown.
+    input_tokens, output_tokens : float
+        Of a request. Without input it is the ratio of the output prices.
+
+    Returns
+    -------
+    float
+        Times the output; with visible answers of equal length it is reached at a reasoning share of 1 - 1 / times.
+
+    Notes
+    -----
+    i p_in + k o p_out = c_other, solved for k.
+
+    Examples
+    --------
+    >>> import tierlab as tl
+    >>> june = tl.load_prices("maintained", as_of="2026-06-12")
+    >>> round(output_break_even(june, "o3", "gpt-5.5"), 6)
+    3.75
+    """
+    from tierlab.scaling.workload import Workload
+
+    shown = Workload(requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens)
+    silent = replace(shown, output_tokens=0)
+    other, whole = daily_cost(shown, prices, [against, model])["cost_usd"]
+    read = daily_cost(silent, prices, [model])["cost_usd"].iloc[0]
+    return float((other - read) / (whole - read))
+
+
+def first_visible_s(visible_tokens, reasoning_share, ttft_s, tokens_per_s):
+    """Time to the first token that a reader sees: the reasoning is written before it.
+
+    Parameters
+    ----------
+    visible_tokens, reasoning_share
+        As for `billed_output`.
+    ttft_s, tokens_per_s
+        As for `tierlab.speed.latency.seconds_per_request`.
+
+    Returns
+    -------
+    float or ndarray
+        Seconds.
+
+    Notes
+    -----
+    ttft + reasoning tokens / speed: the first visible token is number r + 1 of the output.
+
+    Examples
+    --------
+    700 tokens of reasoning before an answer of 300, at 50 tokens per second:
+
+    >>> round(first_visible_s(300, 0.70, 1.0, 50), 6)
+    15.0
+    """
+    reasoning = billed_output(visible_tokens, reasoning_share) - np.asarray(visible_tokens, float)
+    return seconds_per_request(1 + reasoning, ttft_s, tokens_per_s)
+
+
+def share_for_slowdown(times, visible_tokens, ttft_s, tokens_per_s):
+    """Reasoning share at which a request takes `times` as long, at the same speed.
+
+    Parameters
+    ----------
+    times : array_like of float
+        1 or more.
+    visible_tokens, ttft_s, tokens_per_s : float
+        As for `first_visible_s`.
+
+    Returns
+    -------
+    float or ndarray
+        Share 0-1 of billed output.
+
+    Notes
+    -----
+    ttft + (v / (1 - s) - 1) / speed = times x (ttft + (v - 1) / speed), solved for s.
+
+    Examples
+    --------
+    "2-5 times slower" for 300 visible tokens at 55 tokens per second:
+
+    >>> share_for_slowdown([2, 5], 300, 1.2, 55).round(2).tolist()
+    [0.55, 0.83]
+    """
+    times = np.asarray(times, float)
+    if not (times >= 1).all():
+        raise ValueError(
+            f"times={times.tolist()!r}; a factor from 1 up is needed: reasoning makes no request faster"
+        )
+    whole = times * seconds_per_request(visible_tokens, ttft_s, tokens_per_s)
+    share = np.maximum(1 - visible_tokens / ((whole - ttft_s) * tokens_per_s + 1), 0)
+    return share if share.ndim else float(share)
+
+
+def thinking_break_even(
+    extra_usd, extra_s, *, error_gap=None, error_cost_usd=None, second_usd=None
+):
+    """The one value at which thinking costs as much as it saves, given the other two.
+
+    Parameters
+    ----------
+    extra_usd : array_like of float
+        How much more a request costs with thinking (USD); below 0 if it costs less.
+    extra_s : array_like of float
+        How much longer it takes (seconds), 0 or more.
+    error_gap : array_like of float, optional
+        How many fewer requests are answered wrongly, share 0-1.
+    error_cost_usd : array_like of float, optional
+        USD per wrong answer.
+    second_usd : array_like of float, optional
+        What a second of waiting is worth (USD); 0 where nobody waits.
+
+    Returns
+    -------
+    float or ndarray
+        Whichever of the three is left out. Thinking pays above that error gap or error cost, and below that value of a
+        second. Infinite where no value is enough (a gap above 1, an error cost without a gap). Below 0, thinking pays
+        whatever errors cost; as a value of a second it says that thinking does not pay even where nobody waits.
+
+    Raises
+    ------
+    ValueError
+        Unless exactly one of the three is left out, and all else is in its range.
+
+    Notes
+    -----
+    Both choices cost the same, all in (`tierlab.decide.tasks.expected_cost`), where gap x C = extra_usd + extra_s x V.
+
+    Examples
+    --------
+    Thinking that costs two cents and twelve seconds more, an error that costs a dollar, a second worth a tenth of a cent:
+
+    >>> round(thinking_break_even(0.02, 12, error_cost_usd=1.0, second_usd=0.001), 6)
+    0.032
+    """
+    given = {"error_gap": error_gap, "error_cost_usd": error_cost_usd, "second_usd": second_usd}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) != 1:
+        raise ValueError(
+            f"leave out exactly one of {', '.join(given)}; {len(missing)} are left out"
+        )
+    if any(
+        (np.asarray(value, float) < 0).any()
+        for value in [extra_s, *given.values()]
+        if value is not None
+    ):
+        raise ValueError(f"extra_s={extra_s!r}, {given}; none of them can be below 0")
+    gap, cost, second = (
+        None if value is None else np.asarray(value, float) for value in given.values()
+    )
+    extra_usd, extra_s = np.asarray(extra_usd, float), np.asarray(extra_s, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if second is None:
+            value = (gap * cost - extra_usd) / extra_s
+        elif cost is None:
+            value = (extra_usd + extra_s * second) / gap
+        else:
+            value = (extra_usd + extra_s * second) / cost
+            value = np.where(value > 1, np.inf, value)
+    return value if value.ndim else float(value)
+
+
+def effort_costs(workload, prices, model, speed, *, efforts=None):
+    """What a request costs and how long it takes at each effort setting.
+
+    Parameters
+    ----------
+    workload : Workload
+        Its `reasoning_share` is set by the effort; `output_tokens` are the visible ones.
+    prices : Prices
+    model : str
+    speed : mapping
+        ttft_s and tokens_per_s, optionally with _low and _high ends: a row of `tierlab.load_speeds`.
+    efforts : sequence of str, optional
+        By default those that the model's provider has.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by effort: share, billed_tokens, cost_usd (USD per request), first_visible_s and seconds (to the last
+        token), each with _low and _high: the ends of the assumed shares, and of the speeds where they are given.
+
+    Raises
+    ------
+    ValueError
+        For an unknown effort.
+    """
+    table = load_efforts()
+    provider = prices.frame.set_index("model_id")["provider"].loc[[prices.resolve(model)]].iloc[0]
+    own = [
+        effort
+        for effort in table.index
+        if provider in table.at[effort, "providers"].split() or effort == "none"
+    ]
+    for effort in efforts or ():
+        if effort not in table.index:
+            raise ValueError(unknown("effort", effort, table.index))
+    table = table.loc[list(efforts or own)]
+    one = replace(workload, requests_per_day=1, reasoning_share=0)
+    visible = one.mean_tokens()["output"]
+    shares = sorted(set(table[list(_SHARES)].to_numpy().ravel()))
+    usd = cost_curve(one, prices, [model], over="reasoning_share", values=shares).set_index(
+        "reasoning_share"
+    )["cost_usd"]
+    columns = {}
+    for end in ("", "_low", "_high"):
+        share = table[f"share{end}"].to_numpy()
+        ttft = speed.get(f"ttft_s{end}", speed["ttft_s"])
+        pace = speed.get(
+            "tokens_per_s" + {"": "", "_low": "_high", "_high": "_low"}[end], speed["tokens_per_s"]
+        )
+        columns |= {
+            f"share{end}": share,
+            f"billed_tokens{end}": billed_output(visible, share),
+            f"cost_usd{end}": usd.loc[share].to_numpy(),
+            f"first_visible_s{end}": first_visible_s(visible, share, ttft, pace),
+            f"seconds{end}": seconds_per_request(billed_output(visible, share), ttft, pace),
+        }
+    names = ("share", "billed_tokens", "cost_usd", "first_visible_s", "seconds")
+    return pd.DataFrame(columns, index=table.index)[
+        [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    ]

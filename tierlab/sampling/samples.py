@@ -1,0 +1,338 @@
+"""The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
+
+import hashlib
+import json
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.core.untrusted import regular, shown, unguarded
+from tierlab.core.vocabulary import ANSWERED, unknown
+from tierlab.evaluate.compare import scored_rows
+from tierlab.evaluate.scorers.answers import ToolCall, Unscored
+from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
+from tierlab.evaluate.scoring import score_example
+from tierlab.routing.outcomes import NEEDED, note
+from tierlab.sampling.examples import Example
+from tierlab.sampling.store import packed, read
+
+SAMPLES = DATA / "samples"
+SAMPLE_COLUMNS = (
+    *(
+        "prompt_id",
+        "model_id",
+        "repeat",
+        "task",
+        "difficulty",
+        "group",
+        "prompt",
+        "prompt_chars",
+        "answer",
+        "tool_calls",
+    ),
+    *(
+        "score",
+        "score_reason",
+        "status",
+        "attempts",
+        *TOKEN_COLUMNS,
+        "reasoning_tokens",
+        "ttft_s",
+        "end_to_end_s",
+    ),
+    *(
+        "tokens_per_s",
+        "stop_reason",
+        "reported_model",
+        "cost_usd",
+        "flags",
+        "source",
+        "provenance",
+        "at",
+        "error",
+    ),
+)
+# Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
+_OTHER_MODEL = """
+SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
+"""
+_TEXTS = (
+    *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
+    *("stop_reason", "reported_model", "error"),
+)
+
+
+def load_samples(source):
+    """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
+
+    Parameters
+    ----------
+    source : path or {"open_models", "intents"}
+        The kit's own recordings of three open models: their answers to its examples, and to the messages of `load_intents`
+        (data/samples/README.md).
+
+    Returns
+    -------
+    DataFrame
+        As `tierlab.sample` returns it; what was measured when it was made is now "recorded".
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it lacks a column of a samples table.
+    """
+    own = {path.stem: path for path in sorted(SAMPLES.glob("*.csv"))}
+    path = regular(own.get(str(source), source))
+    if not path.is_file():
+        near = (
+            unknown("samples", str(source), own)
+            if not path.suffix
+            else f"{path}: no such file of samples"
+        )
+        raise ValueError(
+            f"{near} (or a path to a store, .csv or .parquet)" if not path.suffix else near
+        )
+    if path.suffix in (".csv", ".parquet"):
+        texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
+        read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
+        for column in NEEDED:
+            if column not in table:
+                raise ValueError(
+                    f"{path}: column {column!r} is missing; needed are {', '.join(NEEDED)}"
+                )
+        table = table if "status" in table else table.assign(status="ok")
+        return (
+            table.assign(source=table["source"].replace("measured", "recorded"))
+            if "source" in table
+            else table
+        )
+    return samples_table(
+        path,
+        [
+            key
+            for (key,) in read(path, "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid")
+        ],
+        {},
+    )
+
+
+def account(store):
+    """What a store holds and what it cost.
+
+    Returns
+    -------
+    dict
+        calls, by_status (those with a result) and unanswered (those without); other_model, answers of which the server
+        says that another model gave them; attempts, of which warm_ups;
+        spent_usd (known); in_doubt, attempts that the provider may bill though their cost is unknown, of which
+        interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
+        answers cost more than was reserved for them (a server that ignores the limit on output tokens).
+    """
+    kinds = Counter(
+        dict(
+            read(
+                store,
+                "SELECT status, COUNT(*) FROM results r JOIN calls c USING (key) WHERE kind = 'answer' GROUP BY 1",
+            )
+        )
+    )
+    total, spent, doubt, doubts, cut, overrun = read(
+        store,
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
+        "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0), "
+        "COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0) FROM attempts",
+    )[0]
+    warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
+    calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
+    other = read(store, _OTHER_MODEL)[0][0]
+    return {
+        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "other_model": other,
+        "attempts": total, "warm_ups": warm,
+        "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+        "overrun_usd": overrun,
+    }  # fmt: skip
+
+
+def as_outcomes(samples):
+    """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
+
+    Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
+    `tierlab.evaluate.compare.scored_rows`) are set aside and counted in `provenance`;
+    `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
+    """
+    scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
+    means = {
+        c: "mean"
+        for c in ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS)
+        if c in scored
+    }
+    firsts = {
+        c: "first"
+        for c in ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance")
+        if c in scored
+    }
+    table = (
+        scored.groupby(["prompt_id", "model_id"], sort=False, observed=True, dropna=False)
+        .agg(means | firsts)
+        .reset_index()
+    )
+    for column in TOKEN_COLUMNS:
+        if column in table:
+            table[column] = table[column].round()
+    aside = len(samples) - len(scored)
+    return (
+        note(table, f"{aside:,} of {len(samples):,} samples without a score set aside")
+        if aside
+        else table
+    )
+
+
+def score_answers(file, *, allow_code=False, progress=False):
+    """Score what has no score yet; a score is kept by what was compared with, so that a mended reference counts."""
+    from tqdm.auto import tqdm
+
+    known = set(file.read("SELECT key, scorer FROM scores WHERE score IS NOT NULL"))
+    rows = file.read(
+        "SELECT c.key, c.request, r.reply FROM calls c JOIN results r USING (key) WHERE c.kind = 'answer' AND r.status = 'ok'"
+    )
+    found = []
+    for key, request, reply in tqdm(
+        rows, unit="answer", desc="scoring", disable=not progress, leave=False
+    ):
+        example = example_of(json.loads(request)["example"])
+        scorer = scorer_key(example)
+        if example.scorer == "judge" or (key, scorer) in known:
+            continue
+        try:
+            answer = json.loads(reply)
+            score, reason = score_example(
+                example, answer["text"], _tool_calls(answer["tool_calls"]), allow_code=allow_code
+            )
+        except (
+            Exception
+        ) as error:  # one answer never ends the run: what went wrong stands beside it
+            said = (
+                str(error)
+                if isinstance(error, Unscored)
+                else f"the scorer failed on it ({type(error).__name__}: {error})"
+            )
+            score, reason = None, said
+        found.append(
+            (
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)",
+                (key, scorer, score, shown(reason, 500)),
+            )
+        )
+    if found:
+        file.write_now(*found)
+
+
+def code_run(examples, allow_code):
+    """For the account: how far apart from this machine the code of replies was run, if any was."""
+    wanted = allow_code and any(example.scorer == "code" for example in examples)
+    return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
+
+
+def _tool_calls(calls):
+    """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
+    read_calls = []
+    for name, text in calls:
+        try:
+            arguments = json.loads(text or "{}")
+        except (ValueError, RecursionError):
+            arguments = None
+        read_calls.append(ToolCall(name, arguments if isinstance(arguments, dict) else {"": text}))
+    return read_calls
+
+
+def example_of(stored):
+    """The Example that the store keeps with a call."""
+    return Example(**stored | {"tools": tuple(stored["tools"])})
+
+
+def scorer_key(example):
+    """What a score depends on beside the answer: scorer, reference and options."""
+    return hashlib.sha256(
+        packed([example.scorer, example.reference, example.scorer_args]).encode()
+    ).hexdigest()[:16]
+
+
+def samples_table(path, keys, unsent):
+    """Rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
+    stored = {
+        row[0]: row
+        for row in read(
+            path,
+            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply "
+            "FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
+        )
+    }
+    sent = {
+        key: rest
+        for key, *rest in read(
+            path, "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
+        )
+    }
+    scores = {
+        (key, scorer): (score, reason)
+        for key, scorer, score, reason in read(path, "SELECT * FROM scores")
+    }
+    rows = [
+        _row(stored[key], *sent.get(key, (None, 0)), scores, unsent.get(key))
+        for key in dict.fromkeys(keys)
+    ]
+    return pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
+
+
+def _row(stored, at, doubts, scores, unsent):
+    key, request, status, cost, attempts, reply = stored
+    about, reply = json.loads(request), json.loads(reply or "{}")
+    example = about["example"]
+    tokens = reply.get("tokens") or {}
+    score, reason = scores.get(
+        (key, scorer_key(example_of(example))),
+        (
+            np.nan,
+            ""
+            if status != "ok"
+            else "needs a judge: tierlab.judge"
+            if example["scorer"] == "judge"
+            else "not scored yet",
+        ),
+    )
+    if status in ANSWERED and status not in ("ok", "truncated"):
+        score, reason = 0.0, f"no answer: {status}"
+    elif status == "truncated":
+        score, reason = np.nan, "cut off by the limit on output tokens"
+    shown = tokens.get("output_tokens", 0) - tokens.get(
+        "reasoning_tokens", 0
+    )  # thoughts come before the first token
+    writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
+    answered = reply.get("text") is not None
+    unknown_cost = (
+        "" if tokens or not answered else "wrong_usage" if reply.get("usage_fault") else "no_usage"
+    )
+    flags = [about["flags"], unknown_cost, reply.get("flags", ""), "in_doubt" if doubts else ""]
+    if doubts and not answered:
+        cost = None  # nobody knows whether the failed attempts are billed
+    values = {
+        "prompt_id": example["example_id"], "model_id": about["model_id"], "repeat": about["repeat"], "task": example["task"],
+        "difficulty": example["difficulty"], "group": example["group"], "prompt": about["prompt"],
+        "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
+        "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
+        "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
+        "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
+        "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
+        "at": at, "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
+    }  # fmt: skip
+    kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
+    return (
+        values
+        | {name: tokens.get(name, np.nan) for name in (*TOKEN_COLUMNS, "reasoning_tokens")}
+        | {k: reply.get(k, np.nan if k.endswith("_s") else None) for k in kept}
+    )

@@ -1,0 +1,344 @@
+"""Figures of how cost grows: curves, calendar, break-evens, traces, cache hits."""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.style import (
+    BASELINE,
+    INK,
+    axes,
+    by_provider,
+    dates,
+    in_order,
+    interval_note,
+    label_ends,
+    need,
+    note,
+    plain,
+    tier_style,
+)
+from tierlab.core.tables import sums
+
+OVER_LABELS = {
+    "requests_per_day": "requests per day",
+    "input_tokens": "input tokens per request",
+    "output_tokens": "output tokens per request",
+    "cache_hit_rate": "cache hit rate (share of input tokens)",
+    "batch_share": "batch share (of requests)",
+    "reasoning_share": "reasoning share (of output tokens)",
+    "monthly_growth": "growth (share per month)",
+    "turns": "turns per session",
+    "months": "months from now",
+    "input_spread": "spread of the input length (coefficient of variation)",
+    "output_spread": "spread of the output length (coefficient of variation)",
+    "ttl_s": "time to live of the cache (seconds)",
+}
+
+
+def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
+    """Cost per day of each model over one variable; one panel per provider unless `ax` is given.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        Table of `tierlab.cost_curve`: provider, tier, model_id, cost_usd, low, high (USD per day), interval and the
+        column named by `over`. Where the cost is missing the model does not fit: its line ends with a cross.
+    over : str
+        Column on the horizontal axis.
+    crossovers : DataFrame, optional
+        Table of `tierlab.crossovers`. A crossing is ringed, with its value, where both lines are in one panel.
+    log : {"", "x", "y", "xy"}
+        Axes with a logarithmic scale.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Figure, or Axes if `ax` is given
+    """
+    need("cost_curve", curve, "provider", "tier", "model_id", "cost_usd", over)
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f"log is {log!r}; allowed: '', 'x', 'y', 'xy'")
+
+    def draw(ax, part):
+        ends = [
+            _curve_line(ax, line.sort_values(over), over)
+            for _, line in part.groupby("model_id", sort=False)
+        ]
+        ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
+        ax.margins(x=0.02)
+        plain(ax.xaxis, log="x" in log, share=share, ticks=ticks)
+        plain(ax.yaxis, log="y" in log)
+        if crossovers is not None:
+            both = (
+                crossovers[["cheaper_before", "cheaper_after"]]
+                .isin(set(part["model_id"]))
+                .all(axis=1)
+            )
+            for x, y in crossovers.loc[both, [over, "cost_usd"]].itertuples(index=False):
+                ax.plot([x], [y], ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=10, zorder=5)
+                note(
+                    ax,
+                    f"{x:.1%}" if share else f"{x:,.4g}" if x < 1000 else f"{x:,.0f}",
+                    (x, y),
+                    (0, 14),
+                    align="center",
+                )
+        return ends
+
+    ticks, share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
+    label = OVER_LABELS.get(over, over.replace("_", " ")) + interval_note(curve, "bands")
+    return by_provider(
+        in_order(curve), draw, label, "cost (USD per day)", ax, from_zero="y" not in log
+    )
+
+
+def _curve_line(ax, line, over):
+    """One model's line and band; returns where its label belongs."""
+    style, model_id = tier_style(line["tier"].iloc[0]), line["model_id"].iloc[0]
+    fits = line[line["cost_usd"].notna()]
+    if fits.empty:
+        return line[over].iloc[0], 0.0, f"{model_id}\ndoes not fit", style["color"]
+    marks = list(range(len(fits) - 1, -1, -max(1, len(fits) // 5)))
+    ax.plot(fits[over], fits["cost_usd"], **style, markevery=marks, label=model_id)
+    if {"low", "high"} <= set(fits) and (fits["low"] < fits["high"]).any():
+        ax.fill_between(
+            fits[over], fits["low"], fits["high"], color=style["color"], alpha=0.18, lw=0
+        )
+    x, y = fits[over].iloc[-1], fits["cost_usd"].iloc[-1]
+    if len(fits) == len(line):
+        return x, y, model_id, style["color"]
+    ax.plot([x], [y], ls="", marker="x", ms=10, mew=2, color=INK, zorder=5)
+    return x, y, f"{model_id}\ndoes not fit", style["color"]
+
+
+def calendar(costs, *, ax=None):
+    """Cost per day of each model over calendar time, with price changes as steps.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Table of `tierlab.cost_calendar`: on, provider, tier, model_id, cost_usd (USD per day; missing from the day
+        of retirement), change (text, empty where nothing changes).
+    ax : Axes, optional
+
+    Returns
+    -------
+    Figure with one panel per provider, or Axes if `ax` is given
+    """
+    need("calendar", costs, "on", "provider", "tier", "model_id", "cost_usd", "change")
+    costs = in_order(costs.assign(on=pd.to_datetime(costs["on"])))
+
+    row = 0.07 if ax is not None else 0.14  # height of a line of words, as a share of the panel's
+    start, length = (
+        costs["on"].min(),
+        max(costs["on"].max() - costs["on"].min(), pd.Timedelta(days=1)),
+    )
+    changes = costs[costs["change"].fillna("").ne("")].sort_values("on", kind="stable")
+
+    def draw(ax, part):
+        ends = [
+            _calendar_line(ax, line.sort_values("on"))
+            for _, line in part.groupby("model_id", sort=False)
+        ]
+        for place, change in enumerate(
+            changes[changes["model_id"].isin(part["model_id"])].itertuples()
+        ):
+            height, along = 1 - row * (place + 0.5), (change.on - start) / length
+            ax.axvline(change.on, 0, height - row / 2, color=BASELINE, lw=0.8, zorder=1)
+            text = f"{change.on:%Y-%m-%d} {change.model_id}: {change.change}"
+            align = "left" if along < 0.3 else "right" if along > 0.75 else "center"
+            note(
+                ax,
+                text,
+                (change.on, height),
+                (0, 0),
+                align=align,
+                xycoords=("data", "axes fraction"),
+            )
+        ax.margins(x=0.03)
+        plain(ax.yaxis, ticks=round(0.35 / row))
+        dates(ax.xaxis)
+        return ends
+
+    most = (
+        len(changes)
+        if ax is not None
+        else changes["provider"].value_counts().max()
+        if len(changes)
+        else 0
+    )
+    return by_provider(
+        costs, draw, "date", "cost (USD per day)", ax, stacked=True, headroom=min(row * most, 0.6)
+    )
+
+
+def _calendar_line(ax, line):
+    style = tier_style(line["tier"].iloc[0])
+    model_id = line["model_id"].iloc[0]
+    ax.step(
+        line["on"],
+        line["cost_usd"],
+        where="post",
+        color=style["color"],
+        ls=style["linestyle"],
+        label=model_id,
+    )
+    alive = line[line["cost_usd"].shift().notna() | line["cost_usd"].notna()]
+    alive = alive.assign(gone=alive["cost_usd"].isna(), cost_usd=alive["cost_usd"].ffill())
+    marks = pd.concat([alive[alive["change"].fillna("").ne("")], alive.iloc[[-1]]]).drop_duplicates(
+        "on"
+    )
+    for gone, part in marks.groupby("gone"):
+        tier_mark = {"marker": style["marker"], "color": style["color"]}
+        ax.plot(
+            part["on"],
+            part["cost_usd"],
+            ls="",
+            **({"marker": "x", "color": INK, "ms": 9, "mew": 2} if gone else tier_mark),
+        )
+    return alive["on"].iloc[-1], alive["cost_usd"].iloc[-1], model_id, style["color"]
+
+
+def break_even(table, *, ax=None):
+    """Cost of input through a cache over its cost without, against the hit rate; break-evens are ringed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        cache_hit_rate (0-1), write (text, one line each), cost_multiple (1 = no cache), break_even (hit rate, 0-1).
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("break_even", table, "cache_hit_rate", "write", "cost_multiple", "break_even")
+    ax = axes(ax)
+    ax.axhline(1, color=BASELINE, lw=1.2)
+    note(ax, "no cache", (1, 1), (0, 7), align="right")
+    for (write, line), dash in zip(
+        table.groupby("write", sort=False), ("-", "--", "-.", ":"), strict=False
+    ):
+        line = line.sort_values("cache_hit_rate")
+        ax.plot(line["cache_hit_rate"], line["cost_multiple"], color=INK, ls=dash, label=write)
+        point = line["break_even"].iloc[0]
+        ax.plot([point], [1], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5)
+        note(ax, f"pays above {point:.1%}", (point, 1), (8, 9))
+        note(ax, write, tuple(line[["cache_hit_rate", "cost_multiple"]].iloc[0]), (10, 3))
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0)
+    ax.set(
+        xlabel=OVER_LABELS["cache_hit_rate"],
+        ylabel="input cost (multiple of the cost without a cache)",
+    )
+    plain(ax.xaxis, share=True)
+    return ax
+
+
+def trace_lengths(requests, *, windows=None, ax=None):
+    """Share of requests up to a length, for the whole input and for the output.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        Requests table, one row per request.
+    windows : Series, optional
+        Context window in tokens, indexed by model id; nearly equal windows share one label.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    import seaborn as sns
+
+    need("trace_lengths", requests, "uncached_input_tokens", "output_tokens")
+    if (several := sums(requests)) is not None and several.any():
+        raise ValueError(
+            f"trace_lengths needs one row per request; {int(several.sum()):,} rows are aggregates"
+        )
+    ax = axes(ax)
+    inputs = [
+        "uncached_input_tokens",
+        "cache_read_tokens",
+        "cache_write_5m_tokens",
+        "cache_write_1h_tokens",
+    ]
+    lengths = {
+        "input": requests[[c for c in inputs if c in requests]].sum(axis=1),
+        "output": requests["output_tokens"],
+    }
+    longer = max(lengths, key=lambda name: lengths[name].median())
+    for (name, tokens), dash in zip(lengths.items(), ("-", "--"), strict=True):
+        sns.ecdfplot(x=tokens, ax=ax, color=INK, ls=dash, log_scale=True)
+        half, side = max(tokens.median(), 1), 1 if name == longer else -1
+        note(
+            ax,
+            f"{name}\nmedian {half:,.0f}",
+            (half, 0.5),
+            (10 * side, 0),
+            align="left" if side > 0 else "right",
+        )
+    for row, group in enumerate([] if windows is None else _near_windows(windows.dropna())):
+        height = 0.06 + 0.09 * row  # a longer window's words pass over the shorter windows' lines
+        ax.vlines(group, 0, height + 0.03, color=BASELINE, lw=1.2)
+        ends = dict.fromkeys(f"{tokens:,.0f}" for tokens in (group.min(), group.max()))
+        names = ", ".join(group.index) if len(group) < 3 else f"{len(group)} models"
+        note(ax, f"{' to '.join(ends)}: {names}", (group.min(), height), (-5, 0), align="right")
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel(
+        "tokens per request (logarithmic scale)"
+        + ("; grey lines: context windows" if windows is not None else "")
+    )
+    ax.set_ylabel("share of requests up to this length")
+    plain(ax.xaxis, log=True)
+    plain(ax.yaxis, share=True)
+    return ax
+
+
+def _near_windows(windows):
+    """Context windows from short to long, those within a tenth of one another together."""
+    windows = windows.sort_values()
+    starts = (windows > windows.shift() * 1.1).cumsum()
+    return [group for _, group in windows.groupby(starts)]
+
+
+def cache_hit_curve(table, *, ax=None):
+    """Cache hit rate against the time to live.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ttl_s (seconds; infinite = nothing expires), cache_hit_rate (share of input tokens, 0-1).
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("cache_hit_curve", table, "ttl_s", "cache_hit_rate")
+    ax = axes(ax)
+    expires = np.isfinite(table["ttl_s"].to_numpy(float))
+    finite, forever = table[expires].sort_values("ttl_s"), table.loc[~expires, "cache_hit_rate"]
+    ax.plot(finite["ttl_s"], finite["cache_hit_rate"], color=INK, marker="o", ms=4)
+    last = finite.iloc[-1]
+    ends = [(last["ttl_s"], last["cache_hit_rate"], f"{last['cache_hit_rate']:.1%}", INK)]
+    if len(forever):
+        ax.axhline(forever.iloc[0], color=BASELINE, ls="--", lw=1.2)
+        ends.append(
+            (last["ttl_s"], forever.iloc[0], f"{forever.iloc[0]:.1%} if nothing expires", BASELINE)
+        )
+    for ttl, name in ((300, "5 minutes"), (3600, "1 hour")):
+        if finite["ttl_s"].min() <= ttl <= finite["ttl_s"].max():
+            ax.axvline(ttl, color=BASELINE, lw=1, ls=":")
+            note(ax, name, (ttl, 0), (-4, 8), align="right")
+    ax.set(
+        xscale="log",
+        xlabel=OVER_LABELS["ttl_s"] + ", logarithmic scale",
+        ylabel=OVER_LABELS["cache_hit_rate"],
+    )
+    ax.set_ylim(0)
+    plain(ax.xaxis, log=True)
+    plain(ax.yaxis, share=True)
+    label_ends([(ax, ends)])
+    return ax

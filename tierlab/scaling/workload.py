@@ -1,0 +1,473 @@
+"""What will be sent: volumes, token lengths, turns, caching and batching -> requests; and recorded traces."""
+
+import warnings
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core import datasets
+from tierlab.core.tables import check_columns, checked_tokens, one_of, sums, token_counts
+from tierlab.core.untrusted import regular
+from tierlab.core.vocabulary import BUCKETS, unknown
+
+CACHE_TTLS = {"5m": 300, "1h": 3600}  # seconds
+TRACES = ("azure_conv", "azure_code", "mooncake_conv")
+TRACE_ORIGIN = pd.Timestamp(
+    "2000-01-01"
+)  # for a trace that gives offsets only: plainly not a real date
+_SHARES = ("cache_hit_rate", "batch_share", "reasoning_share")
+_SHAPE = ("input_tokens", "output_tokens", "input_spread", "output_spread", "turns")
+_QUANTILES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A workload, described by a few numbers or by a table of recorded requests.
+
+    Any number may be a (low, high) pair: a range that is not known better, and becomes a band of the cost.
+
+    Attributes
+    ----------
+    requests_per_day : float
+        Requests per day; each turn of a conversation is one request.
+    input_tokens : float
+        Whole input of a first turn, cached part included (tokens); later turns add as many new ones.
+    output_tokens : float
+        Visible output per request (tokens).
+    input_spread, output_spread : float
+        Coefficient of variation of a log-normal length, 0 for a fixed length.
+    table : DataFrame, optional
+        Recorded requests (buckets of the requests table) instead of the lengths above.
+    turns : int
+        Turns per session. Turn k resends what came before: its input is k x input + (k - 1) x output tokens.
+    cache_hit_rate : float
+        Share 0-1 of the whole input that is read from a cache.
+    cache_ttl : {None, "5m", "1h"}
+        None is automatic caching: what misses is plain input. Otherwise what misses is written, at that price.
+    batch_share : float
+        Share 0-1 of requests sent through a batch endpoint.
+    reasoning_share : float
+        Share 0-1 of billed output that is reasoning: billed = visible / (1 - share).
+    monthly_growth : float
+        Growth of requests per month, 0.1 for 10 %.
+    task_mix : dict, optional
+        Task -> share of requests; the shares sum to 1. A table with a column `task` is weighted so that each task
+        has its share of the cost; without one, tasks are labels of `requests` that do not depend on length.
+
+    Raises
+    ------
+    ValueError
+        If a share lies outside 0-1, a number is negative or a (low, high) pair is out of order.
+
+    Examples
+    --------
+    >>> Workload(requests_per_day=1_000_000).mean_tokens()
+    {'uncached_input': 500.0, 'output': 300.0}
+    """
+
+    requests_per_day: float | tuple
+    input_tokens: float | tuple = 500
+    output_tokens: float | tuple = 300
+    input_spread: float | tuple = 0.0
+    output_spread: float | tuple = 0.0
+    table: pd.DataFrame | None = None
+    turns: int = 1
+    cache_hit_rate: float | tuple = 0.0
+    cache_ttl: str | None = None
+    batch_share: float | tuple = 0.0
+    reasoning_share: float | tuple = 0.0
+    monthly_growth: float | tuple = 0.0
+    task_mix: dict | None = None
+
+    def __post_init__(self):
+        one_of("cache_ttl", self.cache_ttl, (None, *CACHE_TTLS))
+        for name in NUMERIC:
+            ends = np.atleast_1d(np.asarray(getattr(self, name), float))
+            lowest = -1 if name == "monthly_growth" else 0
+            highest = (
+                np.inf
+                if name not in _SHARES
+                else 1
+                if name != "reasoning_share"
+                else np.nextafter(1, 0)
+            )
+            if (
+                len(ends) > 2
+                or not np.isfinite(ends).all()
+                or (ends < lowest).any()
+                or (ends > highest).any()
+            ):
+                allowed = (
+                    f"a number from {lowest}"
+                    + (" to 1" if name in _SHARES else " up")
+                    + ", or a (low, high) pair"
+                )
+                raise ValueError(f"{name}={getattr(self, name)!r}; allowed: {allowed}")
+            if ends[0] > ends[-1]:
+                raise ValueError(f"{name}={getattr(self, name)!r}: the low end comes first")
+        if self.turns != int(self.turns) or self.turns < 1:
+            raise ValueError(f"turns={self.turns!r}; allowed: a whole number from 1 up")
+        if self.task_mix is not None:
+            shares = list(self.task_mix.values())
+            if not np.isclose(sum(shares), 1) or min(shares) < 0:
+                raise ValueError(
+                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: from 0 up, with the sum 1"
+                )
+        if self.table is not None:
+            self._check_table()
+
+    def _check_table(self):
+        check_columns(self.table, needed=("uncached_input_tokens", "output_tokens"))
+        if self.table.empty:
+            raise ValueError("the table of a workload has no rows")
+        checked_tokens(self.table)
+        if (several := sums(self.table)) is not None and several.any():
+            raise ValueError(
+                f"{int(several.sum()):,} rows are sums of several requests; a workload needs one row per request"
+            )
+        default = {field.name: field.default for field in fields(self)}
+        for name in _SHAPE:
+            if getattr(self, name) != default[name]:
+                raise ValueError(
+                    f"{name} and a table contradict each other: the table has its own lengths"
+                )
+        cached = [b for b in BUCKETS[1:4] if self.table.get(f"{b}_tokens", pd.Series([0])).any()]
+        if cached and self.ranges(["cache_hit_rate"])["cache_hit_rate"] != (0, 0):
+            raise ValueError(
+                f"cache_hit_rate and the table contradict each other: it has {cached[0]}_tokens of its own"
+            )
+
+        for task in self.task_mix or () if "task" in self.table else ():
+            if not (self.table["task"] == task).any():
+                raise ValueError(f"task_mix: {unknown('task', task, self.table['task'].unique())}")
+
+    def _table_weight(self):
+        """Share of requests that each row of the table stands for; sums to 1."""
+        if self.task_mix is None or "task" not in self.table:
+            return np.full(len(self.table), 1 / len(self.table))
+        rows = self.table["task"].value_counts()
+        return (
+            self.table["task"]
+            .map({task: share / rows[task] for task, share in self.task_mix.items()})
+            .fillna(0)
+            .to_numpy()
+        )
+
+    def ranges(self, names=None):
+        """(low, high) of every numeric field, equal ends for a point."""
+        values = {name: np.atleast_1d(getattr(self, name)) for name in names or NUMERIC}
+        return {name: (float(value[0]), float(value[-1])) for name, value in values.items()}
+
+    def point(self):
+        """The same workload with every range at its middle."""
+        given = [name for name in NUMERIC if np.ndim(getattr(self, name))]
+        return (
+            replace(
+                self, **{name: (low + high) / 2 for name, (low, high) in self.ranges(given).items()}
+            )
+            if given
+            else self
+        )
+
+    def corners(self):
+        """Workloads at every combination of the ends of the ranges; just the workload itself without ranges."""
+        open_ = {name: ends for name, ends in self.ranges().items() if ends[0] < ends[1]}
+        return [
+            replace(self.point(), **dict(zip(open_, ends, strict=True)))
+            for ends in product(*open_.values())
+        ]
+
+    def cells(self):
+        """Representative requests of a workload without ranges, for expectations.
+
+        Returns
+        -------
+        tokens : dict of str to ndarray
+            Bucket -> tokens (real numbers), shape (n,). Lengths lie on a grid of quantiles of their
+            distribution, scaled to its mean, so that equal workloads give equal numbers.
+        weight : ndarray, shape (n,)
+            Share of requests that each stands for; sums to 1.
+        """
+        if self.table is not None:
+            tokens = {
+                bucket: column.astype(float) for bucket, column in token_counts(self.table).items()
+            }
+            weight = self._table_weight()
+        else:
+            grid = (
+                (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+                if self.input_spread or self.output_spread
+                else np.array([0.5])
+            )
+            given = self.input_tokens * _log_normal(grid, self.input_spread)
+            visible = self.output_tokens * _log_normal(
+                (grid + _GOLDEN) % 1 if len(grid) > 1 else grid, self.output_spread
+            )
+            turn = np.arange(1, int(self.turns) + 1)[:, None]
+            tokens = {
+                "uncached_input": (turn * given + (turn - 1) * visible).ravel(),
+                "output": np.tile(visible, len(turn)),
+            }
+            weight = np.full(len(tokens["output"]), 1 / len(tokens["output"]))
+        tokens["output"] = tokens["output"] / (1 - self.reasoning_share)
+        return self._cached(tokens), weight
+
+    def mean_tokens(self):
+        """Mean tokens per request by bucket, ranges at their middle."""
+        tokens, weight = self.point().cells()
+        return {bucket: float(round(column @ weight, 9)) for bucket, column in tokens.items()}
+
+    def requests(self, n, *, seed):
+        """A random sample of requests.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        seed : int or Generator
+            Seed of `numpy.random.default_rng`.
+
+        Returns
+        -------
+        DataFrame
+            The requests table without a model: buckets, reasoning_tokens, batch, task, source "simulated" (or
+            the source of the table from which rows are drawn with replacement). Ranges are at their middle.
+        """
+        rng, work = np.random.default_rng(seed), self.point()
+        if self.table is not None:
+            drawn = (
+                rng.choice(len(self.table), n, p=self._table_weight())
+                if self.task_mix
+                else rng.integers(0, len(self.table), n)
+            )
+            frame = self.table.iloc[drawn].reset_index(drop=True)
+            tokens = {
+                bucket: column.astype(float) for bucket, column in token_counts(frame).items()
+            }
+        else:
+            frame, turns = pd.DataFrame({"source": "simulated"}, index=range(n)), int(work.turns)
+            sessions = -(-n // turns)
+            given = work.input_tokens * _log_normal(
+                rng.random((sessions, turns)), work.input_spread
+            )
+            visible = work.output_tokens * _log_normal(
+                rng.random((sessions, turns)), work.output_spread
+            )
+            given, visible = np.maximum(np.rint(given), 0), np.maximum(np.rint(visible), 0)
+            history = np.cumsum(given + visible, axis=1) - visible
+            tokens = {"uncached_input": history.ravel()[:n], "output": visible.ravel()[:n]}
+        billed = np.rint(tokens["output"] / (1 - work.reasoning_share))
+        reasoning, tokens["output"] = billed - tokens["output"], billed
+        whole = {
+            bucket: np.rint(column).astype("int64")
+            for bucket, column in work._cached(tokens, integers=True).items()
+        }
+        frame = frame.assign(**{f"{bucket}_tokens": column for bucket, column in whole.items()})
+        frame["reasoning_tokens"] = reasoning.astype("int64")
+        frame["batch"] = rng.random(n) < work.batch_share
+        if self.task_mix and "task" not in frame:
+            frame["task"] = rng.choice(list(self.task_mix), n, p=list(self.task_mix.values()))
+        return frame
+
+    def _cached(self, tokens, *, integers=False):
+        """Split the whole input by the hit rate: what hits is read, what misses is written or plain input."""
+        if not self.cache_hit_rate and self.cache_ttl is None:
+            return tokens
+        whole = tokens["uncached_input"]
+        read = self.cache_hit_rate * whole
+        read = np.rint(read) if integers else read
+        missed = whole - read
+        split = {"uncached_input": missed, "cache_read": read}
+        if self.cache_ttl is not None:
+            split = {
+                "uncached_input": np.zeros(len(whole)),
+                "cache_read": read,
+                f"cache_write_{self.cache_ttl}": missed,
+            }
+        return {**tokens, **split}
+
+
+NUMERIC = tuple(
+    f.name for f in fields(Workload) if f.name not in ("table", "turns", "cache_ttl", "task_mix")
+)
+_GOLDEN = (
+    5**0.5 - 1
+) / 2  # shifts the second grid so that long inputs meet short and long outputs alike
+
+
+def _log_normal(uniform, spread):
+    """Log-normal quantiles with mean 1 and a coefficient of variation."""
+    uniform = np.asarray(uniform, float)
+    if spread == 0:
+        return np.ones_like(uniform)
+    sigma = np.sqrt(np.log1p(spread**2))
+    normal = np.vectorize(NormalDist().inv_cdf, otypes=[float])(np.clip(uniform, 1e-12, 1 - 1e-12))
+    values = np.exp(sigma * normal - sigma**2 / 2)
+    return values / values.mean() if uniform.ndim == 1 else values
+
+
+def load_requests(name_or_path):
+    """A recorded trace, or a file of one's own, as a requests table.
+
+    Parameters
+    ----------
+    name_or_path : {"azure_conv", "azure_code", "mooncake_conv"} or path
+        A public trace, or a CSV or Parquet file with at least uncached_input_tokens and output_tokens.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the requests table. A trace has no model_id: it says what was sent, not to whom. Times of
+        the Mooncake trace are offsets and count from 2000-01-01.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a file has a missing, misspelt or wrong column; names file, row and column.
+
+    Notes
+    -----
+    Azure: Patel et al., Splitwise, ISCA 2024 (CC-BY-4.0), one hour of 2023-11-16. Mooncake: Qin et al.,
+    FAST 2025 (Apache-2.0), one hour; `prefix_ids` name the chained blocks of 512 tokens of each input.
+    """
+    if isinstance(name_or_path, str) and name_or_path in TRACES:
+        return _trace(name_or_path)
+    path = Path(name_or_path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(
+            unknown("trace", str(name_or_path), TRACES) + " (or a path to a .csv or .parquet file)"
+        )
+    return _own(path)
+
+
+def _trace(name):
+    file = datasets.path(name)
+    if name == "mooncake_conv":
+        raw = pd.read_json(file, lines=True)
+        at, given, output = (
+            TRACE_ORIGIN + pd.to_timedelta(raw["timestamp"], unit="ms"),
+            raw["input_length"],
+            raw["output_length"],
+        )
+    else:
+        raw = pd.read_csv(file, parse_dates=["TIMESTAMP"])
+        at, given, output = raw["TIMESTAMP"], raw["ContextTokens"], raw["GeneratedTokens"]
+    table = pd.DataFrame(
+        {"at": at, "uncached_input_tokens": given, "output_tokens": output, "source": "recorded"}
+    )
+    return table.assign(prefix_ids=raw["hash_ids"]) if "hash_ids" in raw else table
+
+
+def _own(path):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            frame = (
+                pd.read_parquet(path)
+                if regular(path).suffix == ".parquet"
+                else pd.read_csv(path, index_col=False)
+            )
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as a requests table ({error})") from error
+    frame.index = (
+        pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))
+    )
+    try:
+        check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
+        for column in [f"{bucket}_tokens" for bucket in BUCKETS if f"{bucket}_tokens" in frame]:
+            wrong = pd.to_numeric(frame[column], errors="coerce").isna() & frame[column].notna()
+            if wrong.any():
+                raise ValueError(
+                    f"row {wrong.idxmax()}, column {column!r}: {frame[column][wrong.idxmax()]!r} is not a number"
+                )
+        checked_tokens(frame)
+        if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
+            wrong = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601").isna()
+            if wrong.any():
+                raise ValueError(
+                    f"row {wrong.idxmax()}, column 'at': {frame['at'][wrong.idxmax()]!r} is not an ISO time"
+                )
+            frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601").dt.tz_localize(
+                None
+            )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    frame = frame.reset_index(drop=True)
+    return frame if "source" in frame else frame.assign(source="recorded")
+
+
+def cache_hits(requests, *, ttl_s=None, block_tokens=512):
+    """Input tokens of each request that a prefix cache would hold when it arrives.
+
+    A block hits when it was used, read or written, within the last `ttl_s` seconds (a read refreshes it) and
+    every block before it hits as well: only a prefix can be cached.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        With at, prefix_ids (lists of chained block ids) and the input buckets.
+    ttl_s : float, optional
+        Time to live in seconds; None never expires and bounds the hit rate from above.
+    block_tokens : int
+        Tokens per block.
+
+    Returns
+    -------
+    Series of int
+        Tokens, index of `requests`; never more than the request's input.
+
+    Notes
+    -----
+    Refresh on use: Anthropic, prompt caching documentation. Blocks of 512 chained hashes: Qin et al., FAST 2025.
+    """
+    for column in ("at", "prefix_ids", "uncached_input_tokens"):
+        if column not in requests:
+            raise ValueError(
+                f"column {column!r} is missing; cache hits need request times, prefix ids and input tokens"
+            )
+    order = np.argsort(requests["at"].to_numpy(), kind="stable")
+    lengths = requests["prefix_ids"].map(len).to_numpy()[order]
+    row = np.repeat(np.arange(len(order)), lengths)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    at = requests["at"].to_numpy("datetime64[us]").astype("int64")[order] / 1e6
+    use = pd.DataFrame(
+        {
+            "row": row,
+            "at": at[row],
+            "id": np.concatenate([*requests["prefix_ids"].to_numpy()[order], []]),
+        }
+    )
+    since = use["at"] - use.groupby("id")["at"].shift()
+    hit = since.notna() if ttl_s is None else since <= ttl_s
+    miss = np.where(hit, np.inf, place)
+    prefix = np.full(len(order), np.inf)
+    np.minimum.at(prefix, row, miss)
+    blocks = np.minimum(prefix, lengths)
+    whole = sum(
+        column
+        for bucket, column in token_counts(requests.assign(output_tokens=0)).items()
+        if bucket != "output"
+    )
+    hits = np.empty(len(order), "int64")
+    hits[order] = blocks * block_tokens
+    return pd.Series(np.minimum(hits, whole), index=requests.index, name="cache_read_tokens")
+
+
+def with_cache(requests, *, ttl_s=None, cache_ttl=None, block_tokens=512):
+    """The same requests with their simulated cache hits moved into cache_read_tokens.
+
+    What misses stays plain input (`cache_ttl` None, automatic caching) or is written at the "5m" or "1h" price.
+    """
+    one_of("cache_ttl", cache_ttl, (None, *CACHE_TTLS))
+    hits = cache_hits(requests, ttl_s=ttl_s, block_tokens=block_tokens)
+    missed = requests["uncached_input_tokens"] - hits
+    table = requests.assign(
+        cache_read_tokens=hits, uncached_input_tokens=missed if cache_ttl is None else 0
+    )
+    return (
+        table if cache_ttl is None else table.assign(**{f"cache_write_{cache_ttl}_tokens": missed})
+    )

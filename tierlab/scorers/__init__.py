@@ -1,1 +1,0 @@
-"""The scorers, one room each; `tierlab.scoring` offers them by name."""

@@ -1,0 +1,149 @@
+"""The control of speed: which share of requests a mix of two tiers answers in time, and what the waiting costs."""
+
+import ipywidgets
+import pandas as pd
+
+import tierlab as tl
+from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_slider
+from tierlab.core.format import usd
+from tierlab.speed import figures
+from tierlab.speed.latency import (
+    LLM_ROUTER_TOKENS,
+    assumed_attainment,
+    mix_attainment,
+    router_seconds,
+)
+from tierlab.speed.waiting import request_costs
+
+PAIRS = {
+    "small and flagship": ("small", "flagship"),
+    "small and mid": ("small", "mid"),
+    "mid and flagship": ("mid", "flagship"),
+}
+ROUTERS = {
+    "embedding on this machine": "embedding_local",
+    "embedding over the network": "embedding_hosted",
+    "one call of the small model": "small_llm",
+    "text features": "text_features",
+    "none": "none",
+}
+
+
+class LatencyExplorer(Explorer):
+    """Requests within a time limit for a mix of two tiers, and price and waiting per 1,000 requests.
+
+    Parameters
+    ----------
+    prices : Prices
+        Of the models of `speeds`.
+    speeds : DataFrame, optional
+        By default `tierlab.load_speeds()`.
+    provider : str, optional
+        By default the first of `speeds`.
+    input_tokens : int
+        Per request; its price counts, its time is inside the time to the first token.
+    output_tokens : int
+        Where the control starts.
+    slo_s : float
+        Limit at the start, seconds.
+    slow_share : float
+        Share of requests on the dearer tier at the start, 0-1; the slider has steps of 0.05.
+    hour_usd : float
+        Value of an hour of waiting at the start, USD.
+    seed : int
+    """
+
+    size, margins = (7.2, 3.4), (0.9, 1.0, 0.65, 0.2)
+
+    def __init__(self, prices, speeds=None, *, provider=None, input_tokens=500, output_tokens=300, slo_s=6.0, slow_share=0.2,
+                 hour_usd=20.0, seed=7):  # fmt: skip
+        self.prices, self.input_tokens, self.seed = prices, input_tokens, seed
+        self.speeds = tl.load_speeds() if speeds is None else speeds
+        providers = list(dict.fromkeys(self.speeds["provider"]))
+        super().__init__(
+            provider=choice("provider", providers, provider),
+            pair=choice("tiers", list(PAIRS)),
+            router=choice("router", list(ROUTERS)),
+            output_tokens=nice_slider("output tokens per request", output_tokens, high=10_000),
+            slo_s=ipywidgets.FloatSlider(description="limit (seconds)", value=slo_s, min=min(0.5, slo_s), max=max(30.0, slo_s), step=0.5, readout_format=".1f", continuous_update=False, **WIDE),
+            slow_share=share_slider("on the dearer tier (% of requests)", round(slow_share * 20) / 20),
+            hour_usd=ipywidgets.FloatSlider(description="value of an hour (USD)", value=hour_usd, min=0, max=max(200.0, hour_usd), step=5, continuous_update=False, **WIDE),
+        )  # fmt: skip
+
+    def table(self, *, provider, pair, router, output_tokens, slo_s, slow_share, hour_usd):
+        tiers, own = (
+            PAIRS[pair],
+            self.speeds[self.speeds["provider"] == provider].set_index("tier", drop=False),
+        )
+        own, call = (
+            own.loc[list(tiers)],
+            router_seconds(ROUTERS[router], self.speeds, provider=provider),
+        )
+        one = assumed_attainment(
+            own, slo_s, output_tokens=output_tokens, router_s=call, seed=self.seed
+        ).set_index("tier")
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": output_tokens}
+        costs = request_costs(own, self.prices, router_s=call[0], **tokens).set_index("tier")
+        one["model"] = costs["model_id"]
+        one["price_usd"] = 1000 * (costs["price_usd"] + self._router_usd(router, provider))
+        one["wait_usd"] = 1000 * costs["seconds"] * hour_usd / 3600
+        weights = dict(zip(tiers, (1 - slow_share, slow_share), strict=True))
+        mix = dict(
+            zip(("share", "low", "high"), mix_attainment(one, weights, together=True), strict=True)
+        )
+        mix |= {
+            name: sum(one.at[tier, name] * weight for tier, weight in weights.items())
+            for name in ("price_usd", "wait_usd")
+        }
+        mix |= {"model": f"{1 - slow_share:.0%} and {slow_share:.0%}"}
+        return pd.concat([one, pd.DataFrame(mix, index=["mix"])]).rename_axis("tier")
+
+    def _router_usd(self, router, provider):
+        """Price of the router's own call, USD per request; milliseconds of a machine of one's own round to nothing."""
+        if ROUTERS[router] != "small_llm":
+            return 0.0
+        small = self.speeds[
+            (self.speeds["provider"] == provider) & (self.speeds["tier"] == "small")
+        ]
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": LLM_ROUTER_TOKENS}
+        return float(request_costs(small, self.prices, **tokens)["price_usd"].iloc[0])
+
+    def draw(self, ax, table, *, slow_share, **_):
+        ends = table.iloc[:2].assign(
+            slow_share=[0.0, 1.0], attainment=lambda t: t["share"], line="this mix"
+        )
+        figures.slo_mix(ends, at=slow_share, ax=ax)
+        ax.set_xlabel(f"share of requests on {table['model'].iloc[1]}")
+
+    def words(self, table, *, router, slo_s, hour_usd, **_):
+        mix, rows = table.loc["mix"], self.speeds[self.speeds["model_id"].isin(table["model"])]
+        basis = ", ".join(dict.fromkeys([*rows["basis"], *rows["ttft_basis"]]))
+        unpriced = (
+            ", without the endpoint's price, which no catalogue here has"
+            if ROUTERS[router] == "embedding_hosted"
+            else ""
+        )
+        wait = (
+            f"the waiting at {usd(hour_usd)} an hour {usd(mix['wait_usd'])}"
+            if hour_usd
+            else "the waiting nothing, as for a nightly batch"
+        )
+        return (
+            f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {mix['share']:.0%} of requests are within "
+            f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%} over the ranges of the speeds, basis: {basis}), router: {router}. "
+            f"1,000 requests cost {usd(mix['price_usd'])}{unpriced}, {wait}."
+        )
+
+    def numbers(self, table, **_):
+        shown = table.reset_index()[
+            ["tier", "model", "share", "low", "high", "price_usd", "wait_usd"]
+        ]
+        shown[["share", "low", "high"]] *= 100
+        heads = [
+            "within the limit (%)",
+            "at the slow ends (%)",
+            "at the fast ends (%)",
+            "price (USD per 1,000)",
+            "waiting (USD per 1,000)",
+        ]
+        return shown.set_axis(["tier", "model", *heads], axis=1)

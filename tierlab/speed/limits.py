@@ -1,0 +1,471 @@
+"""Rate limits: the use per minute of a trace, the smallest limit tier that carries it, and a token bucket.
+
+A limit tier (Start, Tier 3) is what a provider grants an organisation; it has nothing to do with a model's tier.
+
+A token bucket: what happens to arrivals at a rate limit that refills continuously.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.core.tables import booleans, check_columns, checked_tokens, one_of, plain, times
+from tierlab.core.vocabulary import unknown
+from tierlab.scaling.workload import TRACE_ORIGIN
+
+QUANTILE = 0.99
+CACHED = ("free", "counted")
+LIMITS = {
+    "rpm": "requests",
+    "rpd": "requests a day",
+    "itpm": "input tokens",
+    "otpm": "output tokens",
+    "tpm": "all tokens",
+}
+_NEEDED = ("provider", "limit_tier", "model_id", "cached_input")
+_MINUTES_PER_DAY = 1440
+
+
+def load_rate_limits(path=DATA / "rate_limits.csv"):
+    """Documented rate limits by limit tier and model, or those of your own contract.
+
+    Parameters
+    ----------
+    path : path
+        CSV with provider, limit_tier, model_id, cached_input ("free" or "counted": whether cache reads use up input
+        tokens) and at least one of rpm, rpd, itpm, otpm, tpm (requests, requests a day, input, output and all tokens
+        per minute; empty for no such limit). Limit tiers of a model stand from small to large.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the file in their order, limits as float (NaN for no such limit).
+
+    Raises
+    ------
+    ValueError
+        For a missing column, a limit that is not above 0, a row without a limit, a limit tier that comes twice, or one
+        below the limit tier before it.
+
+    Examples
+    --------
+    >>> load_rate_limits().query("model_id == 'claude-haiku-5-5'")[["limit_tier", "rpm"]].to_dict("list")
+    {'limit_tier': ['Start', 'Build', 'Scale'], 'rpm': [1000.0, 5000.0, 10000.0]}
+    """
+    table = pd.read_csv(
+        path, dtype=dict.fromkeys((*_NEEDED, "pool", "source", "read_on", "note"), str)
+    )
+    for column in _NEEDED:
+        if column not in table:
+            raise ValueError(
+                f"{path}: column {column!r} is missing; rate limits need {', '.join(_NEEDED)}"
+            )
+    for column in table.columns.difference([*_NEEDED, *LIMITS]):
+        if "did you mean" in (near := unknown("column", column, (*_NEEDED, *LIMITS))):
+            raise ValueError(f"{path}: {near}")
+    table = table.reindex(columns=[*table.columns, *(name for name in LIMITS if name not in table)])
+    for name in LIMITS:
+        given = pd.to_numeric(table[name], errors="coerce")
+        wrong = table[name].notna() & ~(np.isfinite(given) & (given > 0))
+        if wrong.any():
+            raise ValueError(
+                f"{path}: row {wrong.idxmax() + 2}, {name}: {plain(table[name][wrong.idxmax()])!r}; a limit is above 0"
+            )
+        table[name] = given.astype(float)
+    for value in table["cached_input"].drop_duplicates():
+        one_of("cached_input", value, CACHED)
+    empty, twice = (
+        table[list(LIMITS)].isna().all(axis=1),
+        table.duplicated(["provider", "model_id", "limit_tier"]),
+    )
+    if empty.any() or twice.any():
+        row, what = (
+            (empty.idxmax(), "no limit at all")
+            if empty.any()
+            else (twice.idxmax(), "a limit tier that comes twice")
+        )
+        raise ValueError(
+            f"{path}: row {row + 2} ({table['model_id'][row]}, {table['limit_tier'][row]}): {what}"
+        )
+    _refuse_descending(table, path)
+    return table
+
+
+def _refuse_descending(table, path):
+    """The first limit tier that carries a trace is the smallest one only if they stand from small to large."""
+    keys = [table["provider"], table["model_id"]]
+    before = (
+        table[list(LIMITS)].fillna(np.inf).groupby(keys).shift()
+    )  # no limit is more than any limit
+    now = table[list(LIMITS)].fillna(np.inf)
+    smaller = (now < before).any(axis=1) & ~(now > before).any(axis=1)
+    if smaller.any():
+        row = smaller.idxmax()
+        name = f"{table['model_id'][row]}, {table['limit_tier'][row]}"
+        raise ValueError(
+            f"{path}: row {row + 2} ({name}) is below the row before; limit tiers stand from small to large"
+        )
+
+
+def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
+    """The same requests with simulated arrival times.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        One row per request.
+    requests_per_minute : float
+        Mean number per minute.
+    minute_spread : float
+        Coefficient of variation of the rate from minute to minute, beside chance; 0 is a Poisson process. One recorded
+        hour of Azure's conversations has 0.28 and one of its code completions 1.02.
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    DataFrame
+        A copy sorted by `at`, which counts from 2000-01-01.
+
+    Notes
+    -----
+    Poisson arrivals whose rate is drawn anew each minute from a gamma distribution with mean 1, so that counts per minute
+    are negative binomial: the usual model of overdispersed counts (Greenwood & Yule 1920).
+    """
+    if not (requests_per_minute > 0 and minute_spread >= 0):
+        raise ValueError(
+            f"{requests_per_minute=!r} is to be above 0 and {minute_spread=!r} not below it"
+        )
+    rng = np.random.default_rng(seed)
+    minutes = max(1, round(len(requests) / requests_per_minute))
+    rate = rng.gamma(minute_spread**-2, size=minutes) if minute_spread else np.ones(minutes)
+    numbers = rng.multinomial(len(requests), rate / rate.sum())
+    seconds = np.sort(60 * (np.repeat(np.arange(minutes), numbers) + rng.random(len(requests))))
+    return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
+
+
+def usage_per_minute(requests):
+    """What each minute of a trace uses up.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        The requests table, one row per request, with `at` (UTC).
+
+    Returns
+    -------
+    DataFrame
+        A row per minute from the first to the last request, idle ones included: requests, uncached_tokens (uncached input
+        and cache writes), cache_read_tokens, output_tokens. Batch requests have limits of their own: they are left out,
+        and ``attrs["batch_requests"]`` says how many.
+
+    Raises
+    ------
+    ValueError
+        If there are no times, or a row stands for several requests.
+
+    Examples
+    --------
+    >>> log = pd.DataFrame({"at": pd.to_datetime(["2026-01-01 00:00:59", "2026-01-01 00:02:00"]),
+    ...                     "uncached_input_tokens": [500, 700], "output_tokens": [30, 40]})
+    >>> usage_per_minute(log)["uncached_tokens"].tolist()
+    [500, 0, 700]
+    """
+    requests, left_out = _single(requests)
+    tokens, none = checked_tokens(requests), np.zeros(len(requests), "int64")
+    written = tokens.get("cache_write_5m", none) + tokens.get("cache_write_1h", none)
+    each = pd.DataFrame(
+        {
+            "requests": 1,
+            "uncached_tokens": tokens["uncached_input"] + written,
+            "cache_read_tokens": tokens.get("cache_read", none),
+            "output_tokens": tokens["output"],
+        },
+        index=pd.DatetimeIndex(times(requests).astype("datetime64[us]"), name="at"),
+    )
+    usage = each.resample("min").sum()
+    usage.attrs["batch_requests"] = left_out
+    return usage
+
+
+def _single(requests):
+    """Rows that are one request each and not in a batch, and how many were in a batch."""
+    check_columns(requests, needed=("at", "uncached_input_tokens", "output_tokens"))
+    aggregate = booleans(requests, "aggregate")
+    if aggregate is not None and aggregate.any():
+        raise ValueError(
+            f"{int(aggregate.sum()):,} rows are aggregates; minutes need one row per request"
+        )
+    if (
+        "requests" in requests
+        and (several := requests["requests"].ne(1) & requests["requests"].notna()).any()
+    ):
+        raise ValueError(
+            f"{int(several.sum()):,} rows have another number than 1 in 'requests'; minutes need one row per request"
+        )
+    batch = booleans(requests, "batch")
+    live = requests if batch is None else requests[~batch]
+    if live.empty:
+        raise ValueError("there is no request outside of a batch: batches have limits of their own")
+    return live, len(requests) - len(live)
+
+
+def usage_quantiles(usage, quantiles=(0.5, 0.95, QUANTILE)):
+    """Quantiles of the use per minute, as observed minutes: the least that this share of minutes does not pass.
+
+    Parameters
+    ----------
+    usage : DataFrame
+        From `usage_per_minute`.
+    quantiles : sequence of float
+        Shares 0-1.
+
+    Returns
+    -------
+    DataFrame
+        A row per column of `usage`: mean, p50, p95, p99, max. With 60 minutes the 99th percentile is the busiest.
+    """
+    columns = {f"p{q * 100:g}": _observed(usage, q) for q in quantiles}
+    return pd.DataFrame({"mean": usage.mean(), **columns, "max": usage.max()})
+
+
+def _observed(table, quantile):
+    """Quantile of each column that is one of its values."""
+    return pd.Series(np.quantile(table, quantile, axis=0, method="inverted_cdf"), table.columns)
+
+
+def loads(usage, limits, *, quantile=QUANTILE):
+    """How much of each limit the trace uses up, for every model and limit tier.
+
+    Parameters
+    ----------
+    usage : DataFrame
+        From `usage_per_minute`.
+    limits : DataFrame
+        From `load_rate_limits`.
+    quantile : float
+        Which minute must fit (share of minutes, 0-1); each quantity at its own. Requests a day are those of the busiest 24
+        hours, or of a shorter trace the mean rate over 24 hours.
+
+    Returns
+    -------
+    DataFrame
+        provider, model_id, limit_tier; one column per limit with the share used (above 1 does not fit, NaN for no such
+        limit); binding (the limit nearest to its end), used (its share), carries (bool), over_share (of the requests, 0-1:
+        those in minutes that pass a limit per minute). Idle minutes count, so that a trace which is mostly idle can have
+        nearly all its requests in the minutes that the quantile leaves out.
+    """
+    if not 0 < quantile <= 1:
+        raise ValueError(f"quantile={quantile!r}; a share of minutes above 0 and up to 1")
+    whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
+    inputs = pd.DataFrame({"free": usage["uncached_tokens"], "counted": whole})
+    busy, rule = _observed(usage, quantile), limits["cached_input"]
+    peak = {
+        "rpm": busy["requests"],
+        "rpd": _busiest_day(usage["requests"]),
+        "itpm": rule.map(_observed(inputs, quantile)),
+        "otpm": busy["output_tokens"],
+        "tpm": rule.map(_observed(inputs.add(usage["output_tokens"], axis=0), quantile)),
+    }
+    used = pd.DataFrame({name: value / limits[name] for name, value in peak.items()})
+    table = limits[["provider", "model_id", "limit_tier"]].join(used)
+    table["binding"], table["used"] = used.idxmax(axis=1).map(LIMITS), used.max(axis=1)
+    return table.assign(carries=table["used"] <= 1, over_share=_over_share(usage, inputs, limits))
+
+
+def _busiest_day(requests):
+    day = requests.rolling(_MINUTES_PER_DAY).sum().max()
+    return requests.mean() * _MINUTES_PER_DAY if np.isnan(day) else day
+
+
+def _over_share(usage, inputs, limits):
+    """Share of the requests in minutes that pass a limit, for each row of limits."""
+    shares = []
+    for row in limits.to_dict("records"):
+        given, output = inputs[row["cached_input"]], usage["output_tokens"]
+        over = (
+            (usage["requests"] > row["rpm"])
+            | (given > row["itpm"])
+            | (output > row["otpm"])
+            | (given + output > row["tpm"])
+        )
+        shares.append(usage["requests"][over].sum() / usage["requests"].sum())
+    return shares
+
+
+def smallest_tier(usage, limits, *, quantile=QUANTILE):
+    """The smallest limit tier of each model that carries the trace, and what binds there.
+
+    Parameters
+    ----------
+    usage, limits, quantile
+        As for `loads`.
+
+    Returns
+    -------
+    DataFrame
+        One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; the rest is
+        then of the largest), ruled_out_below (the limit that the next smaller limit tier lacks most, "" for the smallest),
+        binding, used (share of the binding limit), headroom (share by which all use can grow before it is reached; negative
+        if it is passed), over_share (of the requests, in minutes that pass a limit all the same).
+
+    Examples
+    --------
+    >>> usage = pd.DataFrame({"requests": [800], "uncached_tokens": [3_000_000], "cache_read_tokens": 0, "output_tokens": [9]})
+    >>> limits = load_rate_limits().query("model_id == 'claude-haiku-5-5'")
+    >>> smallest_tier(usage, limits)[["limit_tier", "ruled_out_below", "used"]].values.tolist()
+    [['Build', 'input tokens', 0.6]]
+    """
+    table = loads(usage, limits, quantile=quantile)
+    table["ruled_out_below"] = (
+        table.groupby(["provider", "model_id"], sort=False)["binding"].shift().fillna("")
+    )
+    rows = []
+    for _, tiers in table.groupby(["provider", "model_id"], sort=False):
+        fits = tiers["carries"].any()
+        row = tiers[tiers["carries"]].iloc[0] if fits else tiers.iloc[-1]
+        rows.append(row.to_dict() | ({} if fits else {"limit_tier": None}))
+    columns = [
+        "provider",
+        "model_id",
+        "limit_tier",
+        "ruled_out_below",
+        "binding",
+        "used",
+        "over_share",
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(len(columns) - 1, "headroom", 1 / table["used"] - 1)
+    return table
+
+
+def replay(requests, limits, *, burst_s=60.0):
+    """What the token buckets of a limit tier would do to a trace, each limit by itself.
+
+    Parameters
+    ----------
+    requests : DataFrame
+        As for `usage_per_minute`.
+    limits : DataFrame
+        Rows of `load_rate_limits`.
+    burst_s : float
+        Seconds of refill that a full bucket holds. 60 is a whole minute's allowance; it is not published. A bucket of
+        requests holds one at least: 50 a minute at one second are a request every 1.2 seconds, not none.
+
+    Returns
+    -------
+    DataFrame
+        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again), delayed_share,
+        delay_p99_s (seconds, all in one line), too_large (requests that take more than the bucket ever holds).
+    """
+    requests, _ = _single(requests)
+    requests = requests.iloc[np.argsort(times(requests), kind="stable")]
+    tokens, at = checked_tokens(requests), times(requests).astype("datetime64[us]")
+    given = sum(column for name, column in tokens.items() if name not in ("cache_read", "output"))
+    rows = []
+    for row in limits.to_dict("records"):
+        whole = given if row["cached_input"] == "free" else given + tokens.get("cache_read", 0)
+        takes = {
+            "rpm": np.ones(len(at)),
+            "itpm": whole,
+            "otpm": tokens["output"],
+            "tpm": whole + tokens["output"],
+        }
+        for name, column in takes.items():
+            if np.isfinite(row[name]):
+                capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
+                got = token_bucket(at, column, per_minute=row[name], capacity=capacity)
+                rows.append(
+                    {key: row[key] for key in ("provider", "model_id", "limit_tier")}
+                    | {
+                        "limit": LIMITS[name],
+                        "per_minute": row[name],
+                        "refused_share": got["refused"].mean(),
+                    }
+                    | {"delayed_share": (got["delay_s"] > 1e-9).mean()}
+                    | {"delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher")}
+                    | {"too_large": int((column > capacity).sum())}
+                )
+    return pd.DataFrame(rows)
+
+
+_ROUNDING = 1e-9  # of a full bucket: 0.3 s - 0.2 s is a little less than 0.1 s, and is not to refuse a request that fits
+
+
+def token_bucket(at, tokens, *, per_minute, capacity=None):
+    """Replay arrivals against a token bucket: which are refused, and how long they wait if they stand in line.
+
+    Parameters
+    ----------
+    at : array_like of datetime64, or of float (seconds)
+        Arrivals, in order.
+    tokens : array_like of float
+        What each takes: 1 for a limit on requests.
+    per_minute : float
+        Refill, above 0.
+    capacity : float, optional
+        What a full bucket holds; by default a minute's refill. The bucket is full at the start.
+
+    Returns
+    -------
+    DataFrame
+        In the order given: refused (bool: not enough in the bucket on arrival, and not sent again), delay_s (seconds to
+        wait if every request stands in line, first come first served; infinite if it takes more than the bucket holds).
+
+    Notes
+    -----
+    Bucket: RFC 2697, section 3 (without the second burst size); it refills continuously, as Anthropic says of its own
+    (rate limits page, read 2026-10-08). The size of a provider's bucket is not published: Anthropic warns that 60 requests
+    a minute may be enforced as one a second, which is a `capacity` of ``per_minute / 60``. Line: virtual scheduling, ITU-T
+    I.371, annex A (GCRA). With T the time at which the bucket would be full again and r the refill per second, request k
+    leaves at d = max(at, d before it, T + (tokens - capacity) / r), and T becomes max(at, T) + tokens / r, which is a sum
+    and a running maximum. More refill never means a longer wait; it can mean more refusals, when it lets a large request
+    in that empties the bucket for small ones. Output tokens are taken on arrival here; a provider counts them as they come.
+
+    Examples
+    --------
+    >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).values.tolist()
+    [[False, 0.0], [True, 1.0], [False, 1.0]]
+    """
+    seconds, tokens = _seconds(at), np.asarray(tokens, float)
+    capacity = per_minute if capacity is None else capacity
+    if not (per_minute > 0 and capacity > 0):
+        raise ValueError(
+            f"per_minute={plain(per_minute)!r} and capacity={plain(capacity)!r}: both are to be above 0"
+        )
+    if len(seconds) != len(tokens) or (np.diff(seconds) < 0).any() or not (tokens >= 0).all():
+        raise ValueError(
+            f"{len(seconds):,} arrivals in order and as many counts from 0 up are needed, got {len(tokens):,} counts"
+        )
+    rate, fits = per_minute / 60, tokens <= capacity * (1 + _ROUNDING)
+    delay = np.full(len(tokens), np.inf)
+    delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)
+    return pd.DataFrame({"refused": _refused(seconds, tokens, rate, capacity), "delay_s": delay})
+
+
+def _seconds(at):
+    values = np.asarray(at)
+    if values.dtype.kind == "M":
+        values = (values - values[:1]) / np.timedelta64(1, "s")
+    return values.astype(float)
+
+
+def _line(at, tokens, rate, capacity):
+    """Seconds that each request waits in a first-come line; none takes more than the bucket holds."""
+    spent = np.concatenate([[0.0], np.cumsum(tokens / rate)])
+    full = (
+        np.maximum.accumulate(np.concatenate([[-np.inf], at - spent[:-1]])) + spent
+    )  # T before each request, and at the end
+    leaves = np.maximum.accumulate(np.maximum(at, full[:-1] + (tokens - capacity) / rate))
+    return leaves - at
+
+
+def _refused(at, tokens, rate, capacity):
+    """Which requests find too little in the bucket; what is refused takes nothing, so each step needs the one before."""
+    refused, level, before = np.zeros(len(at), bool), capacity, at[0] if len(at) else 0.0
+    for place, (now, wanted) in enumerate(zip(at.tolist(), tokens.tolist(), strict=True)):
+        level, before = min(capacity, level + (now - before) * rate), now
+        if wanted > level + _ROUNDING * capacity:
+            refused[place] = True
+        else:
+            level -= wanted
+    return refused

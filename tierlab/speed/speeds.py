@@ -1,0 +1,249 @@
+"""How fast models are said to be, assumed to be and recorded to be, and whether the three agree."""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.paths import DATA
+from tierlab.core.vocabulary import TIERS, unknown
+
+BASES = ("article", "assumed", "recorded", "measured")
+_SPEED_COLUMNS = (
+    *(
+        "provider",
+        "tier",
+        "model_id",
+        "tokens_per_s",
+        "tokens_per_s_low",
+        "tokens_per_s_high",
+        "source",
+        "basis",
+        "where",
+    ),
+    *("ttft_s", "ttft_s_low", "ttft_s_high", "ttft_basis", "ttft_where"),
+)
+
+
+def load_speeds(path=DATA / "speeds.csv"):
+    """Speed of each provider's tiers, each figure with its range and with what it rests on.
+
+    The article's figures are claims to be tested, so they stand beside assumptions and are marked as what they are;
+    a file of your own with the same columns and basis "measured" takes their place.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    DataFrame
+        One row per provider and tier: provider, tier, model_id; tokens_per_s, tokens_per_s_low, tokens_per_s_high
+        (output tokens per second after the first); source, basis ("article", "assumed", "recorded" or "measured") and
+        where (the place or the reason) of that speed; ttft_s, ttft_s_low, ttft_s_high (seconds to the first token),
+        ttft_basis and ttft_where.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a tier or basis is unknown, a provider's tier stands there twice, or a figure is not
+        above zero and within its range.
+
+    Examples
+    --------
+    >>> speeds = load_speeds()
+    >>> speeds.groupby("basis").size().to_dict()
+    {'article': 3, 'assumed': 6}
+    """
+    table = pd.read_csv(path)
+    if missing := [column for column in _SPEED_COLUMNS if column not in table]:
+        raise ValueError(
+            f"{path}: column {missing[0]!r} is missing; a table of speeds has {', '.join(_SPEED_COLUMNS)}"
+        )
+    for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
+        for value in table.loc[~table[column].isin(allowed), column]:
+            raise ValueError(f"{path}: {unknown(column, value, allowed)}")
+    if (twice := table.duplicated(["provider", "tier"])).any():
+        raise ValueError(
+            f"{path}: {' '.join(table.loc[twice, ['provider', 'tier']].iloc[0])} stands there twice"
+        )
+    for figure in ("tokens_per_s", "ttft_s"):
+        value, low, high = (
+            pd.to_numeric(table[f"{figure}{end}"], errors="coerce") for end in ("", "_low", "_high")
+        )
+        for row in table[
+            ~((low > 0) & (low <= value) & (value <= high) & np.isfinite(high))
+        ].itertuples():
+            ends = [getattr(row, f"{figure}{end}") for end in ("_low", "", "_high")]
+            raise ValueError(
+                f"{path}: {row.provider} {row.tier}: {figure} needs 0 < low <= value <= high, got {ends}"
+            )
+    return table[list(_SPEED_COLUMNS)]
+
+
+def load_published(path=DATA / "published_speeds.csv"):
+    """What public pages say about the speed of the same models: one row per model and page, each with its method.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, tokens_per_s, ttft_s (seconds; missing where the page has none), answers (how many
+        were timed, where the page says), source (URL), how, checked_on.
+    """
+    return pd.read_csv(path)
+
+
+def load_routers(path=DATA / "router_speeds.csv"):
+    """Seconds that a router which calls no language model adds to a request, indexed by its kind, with their basis.
+
+    Returns
+    -------
+    DataFrame
+        seconds (median), low, high, basis ("recorded" or "assumed"), where (how, or the reason).
+
+    Examples
+    --------
+    >>> load_routers()["basis"].to_dict()["embedding_local"]
+    'recorded'
+    """
+    return pd.read_csv(path).set_index("router")
+
+
+def against_published(speeds, published):
+    """Each speed of a table beside what public pages say of the same model.
+
+    Parameters
+    ----------
+    speeds : DataFrame
+        Of `load_speeds`.
+    published : DataFrame
+        Of `load_published`.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, tokens_per_s, low, high, basis; published_low, published_high (tokens per second) and
+        pages; finding: "agrees" where every page lies within low to high, "slower" or "faster" where every page lies
+        to that side, "mixed" otherwise, "no page" without one.
+
+    Examples
+    --------
+    >>> table = against_published(load_speeds(), load_published()).set_index(["provider", "tier"])
+    >>> table.at[("google", "small"), "finding"]  # 240 to 390 assumed; the pages say 160 and 191.9
+    'slower'
+    """
+    ends = (
+        published.dropna(subset="tokens_per_s")
+        .groupby("model_id")["tokens_per_s"]
+        .agg(["min", "max", "size"])
+    )
+    table = speeds.rename(columns={"tokens_per_s_low": "low", "tokens_per_s_high": "high"})
+    table = table[["provider", "tier", "model_id", "tokens_per_s", "low", "high", "basis"]].join(
+        ends, on="model_id"
+    )
+    table = table.rename(columns={"min": "published_low", "max": "published_high", "size": "pages"})
+    table["pages"] = table["pages"].fillna(0).astype(int)
+    inside = (table["published_low"] >= table["low"]) & (table["published_high"] <= table["high"])
+    cases = [
+        table["pages"] == 0,
+        inside,
+        table["published_high"] < table["low"],
+        table["published_low"] > table["high"],
+    ]
+    table["finding"] = np.select(cases, ["no page", "agrees", "slower", "faster"], "mixed")
+    return table
+
+
+def published_factors(published):
+    """How many times faster than its provider's flagship a tier is, by every pair of published speeds.
+
+    Parameters
+    ----------
+    published : DataFrame
+        Of `load_published`.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, factor_low and factor_high (smallest and largest ratio of two pages), pairs. Most pairs come
+        from different pages, which differ in prompt, load and place: the range shows how little a ratio of them says.
+
+    Examples
+    --------
+    Gemini 2.5 Flash-Lite, 160 and 191.9 tokens per second, beside Gemini 3.1 Pro, 122.2 and 135:
+
+    >>> table = published_factors(load_published()).set_index(["provider", "tier"])
+    >>> table.loc[("google", "small"), ["factor_low", "factor_high"]].round(2).to_list()
+    [1.19, 1.57]
+    """
+    known = published.dropna(subset="tokens_per_s")[["provider", "tier", "tokens_per_s"]]
+    flagships = known[known["tier"] == "flagship"].drop(columns="tier")
+    pairs = known[known["tier"] != "flagship"].merge(
+        flagships, on="provider", suffixes=("", "_flagship")
+    )
+    pairs["factor"] = pairs["tokens_per_s"] / pairs["tokens_per_s_flagship"]
+    ends = pairs.groupby(["provider", "tier"], sort=False)["factor"].agg(["min", "max", "size"])
+    return ends.set_axis(["factor_low", "factor_high", "pairs"], axis=1).reset_index()
+
+
+def speed_ratio(samples, fast, slow, *, confidence=0.95, resamples=2000, seed):
+    """How many times faster one model writes than another, on the examples that both have answered.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        The samples table: prompt_id, model_id, tokens_per_s.
+    fast, slow : str
+        Model ids.
+    confidence : float
+        Level, 0-1.
+    resamples : int
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    dict
+        ratio (of the median speeds), low, high (bootstrap over examples, paired), examples, set_aside (examples on
+        which one of the two has no speed: answers of one token).
+
+    Raises
+    ------
+    ValueError
+        For a model that is not in the table, or fewer than two examples with both.
+
+    Notes
+    -----
+    Percentile bootstrap of the ratio of medians, both models on the same resampled examples (Efron & Tibshirani 1993,
+    chapter 13), by `scipy.stats.bootstrap`. The interval is over examples, on one machine at one time: it says
+    nothing about another machine, or about load.
+
+    Examples
+    --------
+    >>> rows = [(p, m, s) for p in range(9) for m, s in (("a", 60 + p), ("b", 30 + p / 2))]
+    >>> found = speed_ratio(pd.DataFrame(rows, columns=["prompt_id", "model_id", "tokens_per_s"]), "a", "b", seed=1)
+    >>> found["ratio"], found["low"], found["high"], found["examples"]
+    (2.0, 2.0, 2.0, 9)
+    """
+    from scipy.stats import bootstrap
+
+    known = list(dict.fromkeys(samples["model_id"]))
+    for name in (fast, slow):
+        if name not in known:
+            raise ValueError(unknown("model", name, known))
+    wide = samples.pivot_table(
+        index="prompt_id", columns="model_id", values="tokens_per_s", dropna=False
+    )[[fast, slow]]
+    both = wide.dropna()
+    if len(both) < 2:
+        raise ValueError(
+            f"{len(both)} examples have a speed of both {fast} and {slow}; an interval needs two at least"
+        )
+
+    def ratio(a, b, axis=-1):
+        return np.median(a, axis=axis) / np.median(b, axis=axis)
+
+    pair = (both[fast].to_numpy(), both[slow].to_numpy())
+    options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": resamples}
+    ends = bootstrap(
+        pair, ratio, confidence_level=confidence, rng=np.random.default_rng(seed), **options
+    ).confidence_interval
+    found = {"ratio": float(ratio(*pair)), "low": float(ends.low), "high": float(ends.high)}
+    return found | {"examples": len(both), "set_aside": len(wide) - len(both)}

@@ -1,0 +1,152 @@
+"""The same usage twice: requests written more than once, reports of the same days.
+
+Every row that stays says something that no other row says, as far as ids, buckets and totals can tell.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.prices.names import PROVIDERS
+
+OVERLAP_COLUMNS = ("provider", "what", "first_day", "last_day", "kept", "dropped", "rows")
+_NEARLY = (
+    0.9  # of two reports of a day that hold about as much, the better kind counts; else the fuller
+)
+
+
+def repeats(table):
+    """Which rows say again what another row says; of a request, the row that stays gets the first time of all copies.
+
+    Of a request the copy with the most output stays. Of a report bucket an exact copy is dropped, and where files
+    differ about a bucket the one that holds more of it stays (reports fill up for hours).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of all files with key (0: nothing names the row), kind, file and the columns of the readers; `at` is
+        changed in place.
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    twice = np.zeros(len(table), bool)
+    part = table[(table["key"] != 0) & table["key"].duplicated(keep=False)]
+    logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
+    if len(logs):
+        table.loc[logs.index, "at"] = logs.groupby("key")["at"].transform("min")
+        order = logs.sort_values("output_tokens", ascending=False, kind="stable")
+        twice[order.index[order.duplicated("key")]] = True
+    if len(reports):
+        values = [name for name in (*TOKEN_COLUMNS, "usd", "billed_usd") if name in reports]
+        exact = reports.duplicated(["key", *values])
+        twice[reports.index[exact]] = True
+        left = reports[~exact]
+        size = (
+            left[values]
+            .abs()
+            .sum(axis=1)
+            .groupby([left["key"], left["file"]])
+            .sum()
+            .reset_index(name="size")
+        )
+        best = (
+            size.sort_values("size", ascending=False, kind="stable")
+            .drop_duplicates("key")
+            .set_index("key")["file"]
+        )
+        twice[left.index[left["file"].to_numpy() != left["key"].map(best).to_numpy()]] = True
+    return twice
+
+
+def covered(table, twice, order):
+    """Mark the rows of reports whose provider and day another report covers, and list them.
+
+    Two files of one format that hold the same amount of a day under different groupings are the same usage: the
+    finer one counts. Of two formats the better kind counts (`order`), unless it holds less than nine tenths.
+
+    Parameters
+    ----------
+    table : DataFrame
+    twice : ndarray of bool
+        Changed in place.
+    order : list of str
+        Formats, the best first.
+
+    Returns
+    -------
+    DataFrame
+        `OVERLAP_COLUMNS`.
+    """
+    rows = table[(table["kind"] != "requests") & ~twice & table["at"].notna()]
+    if rows["file"].nunique() < 2:
+        return pd.DataFrame(columns=list(OVERLAP_COLUMNS))
+    money = rows["kind"].eq("money")
+    tokens = rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
+    rows = rows.assign(
+        day=rows["at"].dt.floor("D"),
+        size=tokens.where(~money, rows["usd"].abs() if "usd" in rows else 0.0),
+    )
+    scope = ["provider", "kind", "day"]
+    files = rows.groupby([*scope, "format", "file"])["size"].agg(["sum", "size"]).reset_index()
+    files["total"] = files["sum"].round(6)
+    finest = (
+        files.sort_values("size", ascending=False, kind="stable")
+        .duplicated([*scope, "format", "total"])
+        .sort_index()
+    )
+    same = files[finest & (files["total"] > 0)].assign(
+        kept=lambda found: found["format"] + " (finer grouping)"
+    )
+    rest = files.drop(same.index).groupby([*scope, "format"])["sum"].sum().reset_index()
+    rest["rank"] = rest["format"].map({name: rank for rank, name in enumerate(order)})
+    enough = rest["sum"] >= _NEARLY * rest.groupby(scope)["sum"].transform("max")
+    best = rest[enough].sort_values("rank").drop_duplicates(scope).set_index(scope)["format"]
+    rest["kept"] = pd.MultiIndex.from_frame(rest[scope]).map(best)
+    other = rest[rest["kept"] != rest["format"]]
+    found = []
+    for lost, on in ((same, [*scope, "format", "file"]), (other, [*scope, "format"])):
+        hit = rows.reset_index().merge(lost[[*on, "kept"]], on=on).drop_duplicates("index")
+        twice[hit["index"].to_numpy(int)] = True
+        found.append(hit)
+    return _listed(
+        pd.concat(found).assign(dropped=lambda hit: hit["format"], what=lambda hit: hit["kind"])
+    )
+
+
+def logged_and_reported(kept):
+    """Days on which a provider's usage is there as single requests and as a report; nothing is dropped."""
+    days = kept[kept["kind"].isin(["requests", "usage"]) & kept["at"].notna()]
+    through = days["format"].eq("openrouter")  # bought from OpenRouter, whoever made the model
+    maker = _makers(days["model_id"]).mask(through, "openrouter")
+    days = days.assign(
+        provider=days["provider"].where(days["kind"] == "usage", maker),
+        day=days["at"].dt.floor("D"),
+    )
+    both = days.groupby(["provider", "day"])["kind"].nunique()
+    hit = days.merge(both[both > 1].reset_index()[["provider", "day"]], on=["provider", "day"])
+    formats = hit.groupby("provider")["format"].agg(lambda names: ", ".join(sorted(set(names))))
+    return _listed(
+        hit.assign(
+            kept=hit["provider"].map(formats), dropped="", what="single requests and reports"
+        )
+    )
+
+
+def _makers(model_ids):
+    """The provider that makes a model, by the start of its id; "" for one of another maker."""
+    starts = [(start, provider) for provider, names in PROVIDERS.items() for start in (*names, "gpt", "o1", "o3", "o4")
+              if start and (start.startswith(("gpt", "o")) == (provider == "openai"))]  # fmt: skip
+    codes, names = pd.factorize(model_ids)
+    makers = [
+        next((provider for start, provider in starts if str(name).startswith(start)), "")
+        for name in names
+    ]
+    return pd.Series(np.array([*makers, ""], object)[codes], model_ids.index)
+
+
+def _listed(hit):
+    groups = hit.groupby(["provider", "what", "kept", "dropped"], sort=False)["day"]
+    listed = groups.agg(first_day="min", last_day="max", rows="size").reset_index()
+    return listed[list(OVERLAP_COLUMNS)]
