@@ -138,8 +138,14 @@ def _parser():
         "--margin", metavar="SHARE", help="how much worse a cheaper model may be, 0-1; settles moves with --outcomes"
     )
     quarter.add_argument("--may-wait", nargs="*", metavar="TASK", help="tasks whose answers may take a day")
-    quarter.add_argument("--task", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
-                         help="a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each")  # fmt: skip
+    quarter.add_argument(
+        "--task",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("THEIRS", "OURS"),
+        help="a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each",
+    )
     quarter.add_argument("--budget", metavar="USD", help="of the quarter")
     quarter.add_argument("--last", metavar="JSON", help="summary.json of the quarter before, for its forecast")
     quarter.add_argument("--prices", default="maintained", metavar="SOURCE", help="article, maintained (default) or a path")
