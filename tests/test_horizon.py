@@ -169,8 +169,14 @@ class TestDecision:
 
     def recommended(self, prices):
         workload = tl.Workload(requests_per_day=1, input_tokens=1_000_000, output_tokens=1)
-        return tl.recommend(error_cost_usd=1.0, workload=workload, prices=prices, models=["steady", "rising"], seconds={"mid": 1},
-                            error_rates={"steady": 0.01, "rising": 0.01})  # fmt: skip
+        return tl.recommend(
+            error_cost_usd=1.0,
+            workload=workload,
+            prices=prices,
+            models=["steady", "rising"],
+            seconds={"mid": 1},
+            error_rates={"steady": 0.01, "rising": 0.01},
+        )
 
     def test_recommend_pays_the_mean_until_the_review_and_names_the_day(self, prices):
         found = self.recommended(prices)

@@ -44,17 +44,17 @@ def bomb(levels=9):
     ("text", "says"),
     [
         (
-            f"---\nkind: tierlab decision record, version 1\n{bomb()}\n---\n",
+            f"---\nkind: tierlab decision record, version 2\n{bomb()}\n---\n",
             "anchors and aliases (&a0, *a0) are not read",
         ),
         (f"---\n{'[' * 900_000}\n---\n", "line 1: more than 50 levels"),
         (f"---\ntitle: {'x' * 2**20}\n---\n", "above the limit of 1 MiB"),
         (
-            f"---\nkind: tierlab decision record, version 1\ntitle: [{'1, ' * 5_000}1]\n---\n",
+            f"---\nkind: tierlab decision record, version 2\ntitle: [{'1, ' * 5_000}1]\n---\n",
             "title = [1, 1, 1, 1, 1, 1, ...]",
         ),
         (
-            f"---\nkind: tierlab decision record, version 1\n{'z' * 900}: 1\n---\n",
+            f"---\nkind: tierlab decision record, version 2\n{'z' * 900}: 1\n---\n",
             "unknown field 'zzz",
         ),
     ],

@@ -192,20 +192,21 @@ def test_text_form_holds_settings_and_numbers_and_no_bytes(article):
 
 NOTEBOOK = """
 import tierlab as tl
-from tierlab import plots, widgets
-plots.use_style()
+from tierlab.prices import figures
+from tierlab.scaling import control
+tl.use_style()
 article = tl.load_prices("article")
 ---
-widgets.TierExplorer(article).show()
+control.TierExplorer(article).show()
 ---
-widgets.CostExplorer({"article": article}).show()
+control.CostExplorer({"article": article}).show()
 ---
-widgets.CurveExplorer(article)
+control.CurveExplorer(article)
 ---
-widgets.ClaimExplorer(tl.evaluate_claims(section="FAQ")).show()
+tl.article.control.ClaimExplorer(tl.evaluate_claims(section="FAQ")).show()
 ---
-ax = plots.cost_bars(tl.daily_cost(tl.Workload(requests_per_day=1e6), article))
-plots.show(ax, alt="Nine bars; Claude Opus 4.8 costs $10,000.", caption="Prices: the article.")
+ax = figures.cost_bars(tl.daily_cost(tl.Workload(requests_per_day=1e6), article))
+tl.show(ax, alt="Nine bars; Claude Opus 4.8 costs $10,000.", caption="Prices: the article.")
 """
 
 

@@ -714,9 +714,8 @@ def _set_aside(survey, sums, rates, unread):
         part[["reason", "model_id", "rows"]]
         for part in (survey[survey["reason"].notna()], gaps, lines[lines["rows"] > 0])
     ]
-    return (
-        pd.concat(parts).groupby(["reason", "model_id"], dropna=False, as_index=False)["rows"].sum()
-    )
+    parts = pd.concat(parts).astype({"rows": "int64"})
+    return parts.groupby(["reason", "model_id"], dropna=False, as_index=False)["rows"].sum()
 
 
 def _lost(backend, rows, ids):
