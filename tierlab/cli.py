@@ -938,13 +938,23 @@ def _recommend(options):
     workload = (
         tl.Workload(**{"requests_per_day": 1_000} | given) if given else None
     )  # step 2 is done by who says how much
+    task = tl.Task(options.task, options.stakes, options.complexity, options.tool_calls)
+    evidence = tl.Evidence(
+        samples=tl.load_samples(options.samples) if options.samples else None,
+        error_counts=_counts(options.count),
+        truncated=options.truncated,
+        margin=options.margin,
+    )
     found = tl.recommend(
-        task=options.task, stakes=options.stakes, complexity=options.complexity, error_cost_usd=options.error_cost_usd,
-        workload=workload, prices=tl.load_prices(options.prices, as_of=options.as_of), provider=options.provider,
-        models=options.model, samples=tl.load_samples(options.samples) if options.samples else None,
-        error_counts=_counts(options.count), second_usd=options.second_usd, tool_calls=options.tool_calls,
-        truncated=options.truncated, margin=options.margin,
-    )  # fmt: skip
+        task=task,
+        error_cost_usd=options.error_cost_usd,
+        second_usd=options.second_usd,
+        workload=workload,
+        prices=tl.load_prices(options.prices, as_of=options.as_of),
+        provider=options.provider,
+        models=options.model,
+        evidence=evidence,
+    )
     columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd", "expected_usd", "low", "high", "best_share",
                "note"]  # fmt: skip
     table = found.table[columns].rename(columns={"expected_usd": "all_in_usd"})
