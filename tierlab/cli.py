@@ -930,7 +930,7 @@ def add(command):
 def _recommend(options):
     import tierlab as tl
     from tierlab.decide.options import INTERVAL
-    from tierlab.decide.record import flip_words
+    from tierlab.decide.recommend import flip_words
 
     given = {
         name: getattr(options, name) for name in _WORKLOAD if getattr(options, name) is not None

@@ -28,7 +28,7 @@ EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_us
 def expected_costs(
     options, *, requests=1_000, interval="90% of 1,000 draws over the stated ranges", ax=None
 ):
-    """Price, errors and time of each model, stacked, with what the whole could be.
+    """Price, errors and time of each model, stacked, with the range of their sum.
 
     Parameters
     ----------
@@ -134,19 +134,11 @@ def indifference_map(lines, *, tasks=None, ax=None):
         xlabel=f"error gap: how many more of 100 requests the {cheap} tier gets wrong (points, log scale)",
         ylabel="cost of an error (USD, log scale)",
     )
+    heights = [lines["error_cost_usd"]]
     if tasks is not None:
         _task_crosses(ax, tasks)
-    top = (
-        lines["error_cost_usd"].max()
-        if tasks is None
-        else max(lines["error_cost_usd"].max(), tasks["cost_high"].max())
-    )
-    bottom = (
-        lines["error_cost_usd"].min()
-        if tasks is None
-        else min(lines["error_cost_usd"].min(), tasks["cost_low"].min())
-    )
-    ax.set_ylim(bottom / 2, top * 2)
+        heights += [tasks["cost_low"], tasks["cost_high"]]
+    ax.set_ylim(min(each.min() for each in heights) / 2, max(each.max() for each in heights) * 2)
     ax.set(xscale="log", xlim=(100 * lines["gap"].min(), 100 * lines["gap"].max()))
     plain(ax.xaxis, log=True)
     plain(ax.yaxis, log=True, ticks=8)

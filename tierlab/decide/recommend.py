@@ -338,6 +338,25 @@ def find_flips(found, workload, prices):
     return pd.DataFrame(rows + _levers(table, workload, prices))
 
 
+def flip_words(flips):
+    """The table `flips` as sentences, in plain text: one per quantity that can change the choice."""
+    units = {"USD": usd, "share": "{:.1%}".format, "times": "{:.2f} times today's".format}
+    lines = []
+    for row in flips.to_dict("records"):
+        show = units[row["unit"]]
+        said = [
+            f"{side} {show(row[side])} then it is {row[f'{side}_to']}"
+            for side in ("below", "above")
+            if row[f"{side}_to"]
+        ]
+        if row["note"]:
+            said.append(row["note"])
+        now = "" if row["unit"] == "times" else f" (now {show(row['now'])})"
+        if said:
+            lines.append(f"{row['what']}{now}: {'; '.join(said)}")
+    return lines
+
+
 def error_cost_flip(found):
     """The row of `find_flips` on the cost of an error, as a mapping."""
     table = found.running()

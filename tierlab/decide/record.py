@@ -27,11 +27,11 @@ from tierlab.core.untrusted import cited, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS
 from tierlab.decide.options import INTERVAL, daily
+from tierlab.decide.recommend import flip_words
 from tierlab.prices.names import canonical
 from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
-_KINDS = ("tierlab decision record, version 1", KIND)
 _ROWS = 9  # of the options table; the head has them all
 _INTERVALS = {
     "counted": "95% interval of your counts",
@@ -39,6 +39,7 @@ _INTERVALS = {
     "given": "ends of the range that was given",
 }
 
+Kind = Literal["tierlab decision record, version 1", "tierlab decision record, version 2"]
 Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -120,7 +121,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    kind: Literal[_KINDS] = KIND
+    kind: Kind = KIND
     title: str
     owner: str
     decided_on: datetime.date
@@ -266,7 +267,7 @@ def load_record(path) -> Record:
         if not parts:
             raise ValueError("no YAML head between two lines of ---; is this a decision record?")
         head = read_yaml(parts[1])
-        if not isinstance(head, dict) or head.get("kind") not in _KINDS:
+        if not isinstance(head, dict) or head.get("kind") not in get_args(Kind):
             raise ValueError(f"the head has no line 'kind: {KIND}'")
         return Record.model_validate(head)
     except ValidationError as error:
@@ -428,25 +429,6 @@ def escaped(words):
     return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 
-def flip_words(flips):
-    """The table `flips` as sentences, in plain text: one per quantity that can change the choice."""
-    units = {"USD": usd, "share": "{:.1%}".format, "times": "{:.2f} times today's".format}
-    lines = []
-    for row in flips.to_dict("records"):
-        show = units[row["unit"]]
-        said = [
-            f"{side} {show(row[side])} then it is {row[f'{side}_to']}"
-            for side in ("below", "above")
-            if row[f"{side}_to"]
-        ]
-        if row["note"]:
-            said.append(row["note"])
-        now = "" if row["unit"] == "times" else f" (now {show(row['now'])})"
-        if said:
-            lines.append(f"{row['what']}{now}: {'; '.join(said)}")
-    return lines
-
-
 def _body(record, found, notes):
     """Everything below the head."""
     options, running = found.options, found.options.running()
@@ -459,54 +441,34 @@ def _body(record, found, notes):
         f"{row.model_id} is out of the running: {row.note}"
         for row in found.table[found.table["expected_usd"].isna()].itertuples()
     ]
-    is_last = record.next_step == len(CHECKLIST)
-    return (
-        _templates()
-        .get_template("record.md.jinja")
-        .render(
-            record=record,
-            found=found,
-            task=load_tasks()["name"].get(record.task, record.task) or "not named",
-            workload="; ".join(
-                f"{name.replace('_', ' ')} {_ends_said(value, name)}"
-                for name, value in record.workload.items()
-            ),
-            table=running.head(_ROWS),
-            basis={"catalogue": "", "samples": ", from samples", "given": ", given"},
-            errors=_INTERVALS.get(record.basis, "95% interval, your examples drawn again"),
-            uncounted=[model for model in running["model_id"] if model not in options.counted],
-            interval=INTERVAL,
-            aside=aside,
-            flips=flip_words(found.flips),
-            steps=CHECKLIST,
-            next_step=f"look again by {record.review_on}."
-            if is_last
-            else found.next_step.replace("`", ""),
-            notes=notes.strip().splitlines(),
-        )
+    following = found.next_step.replace("`", "")
+    if record.next_step == len(CHECKLIST):
+        following = f"look again by {record.review_on}."
+    return _TEMPLATES.get_template("record.md.jinja").render(
+        record=record,
+        found=found,
+        task=load_tasks()["name"].get(record.task, record.task) or "not named",
+        workload="; ".join(
+            f"{name.replace('_', ' ')} {_ends_said(value, name)}"
+            for name, value in record.workload.items()
+        ),
+        table=running.head(_ROWS),
+        basis={"catalogue": "", "samples": ", from samples", "given": ", given"},
+        errors=_INTERVALS.get(record.basis, "95% interval, your examples drawn again"),
+        uncounted=[model for model in running["model_id"] if model not in options.counted],
+        interval=INTERVAL,
+        aside=aside,
+        flips=flip_words(found.flips),
+        steps=CHECKLIST,
+        next_step=following,
+        notes=notes.strip().splitlines(),
     )
 
 
-def _templates():
-    def printed(value):
-        is_words = isinstance(value, str) and not isinstance(value, Markup)
-        return escaped(value) if is_words else value
-
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        finalize=printed,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    percent = "{:.1%}".format
-    templates.filters |= {
-        "usd": usd,
-        "ends": lambda value: Markup(_ends_said(value)),
-        "percent": lambda value: Markup(percent(value)),
-    }
-    return templates
+def _printed(value):
+    """What a template prints: words are escaped, unless they are marked as Markdown of ours; numbers are not."""
+    is_words = isinstance(value, str) and not isinstance(value, Markup)
+    return escaped(value) if is_words else value
 
 
 def _ends_said(value, name=""):
@@ -518,3 +480,18 @@ def _ends_said(value, name=""):
     if name.endswith(("_share", "_rate", "_growth")):
         return f"{100 * value:.4g}%"
     return f"{value:,.10g}"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    finalize=_printed,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters |= {
+    "usd": usd,
+    "ends": lambda value: Markup(_ends_said(value)),
+    "percent": lambda value: Markup(f"{value:.1%}"),
+}
