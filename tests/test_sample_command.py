@@ -214,7 +214,7 @@ def test_a_mistake_ends_with_status_2_and_its_name(capsys, examples, arguments, 
     [
         (["--reference", "a", "--margin", "5"], "margin=5.0; a share between 0 and 1"),
         (["--reference", "a", "--margin", "0.1", "--error-cost-usd", "-1"], "error_cost_usd=-1.0"),
-        (["--limit", "-1"], "--limit is -1"),
+        (["--limit", "-1"], '"-1" for --limit'),
     ],
 )
 def test_a_wrong_number_is_refused_before_anything_is_sent(

@@ -301,7 +301,7 @@ class DecisionChecklist(Explorer):
             if self.found is None:
                 raise ValueError(self.summary)
             folder = Path(self.folder.value)
-            path = tl.file_record(self.found, folder if folder.is_absolute() else paths.ROOT / folder,
+            path = tl.file_record(self.found, folder if folder.is_absolute() else paths.BUILD.parent / folder,
                                   title=self.title.value, owner=self.owner.value, decided_on=self.decided_on, replace=self.replace.value)  # fmt: skip
             text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
             said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
