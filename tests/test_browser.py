@@ -390,6 +390,7 @@ def open_in_lab(lab, page, folder, notebook):
 
 
 @needs_browser
+@pytest.mark.full
 class TestLab:
     @pytest.mark.parametrize("stem", [path.stem for path in run.find_all()])
     def test_a_notebook_runs_and_its_controls_move(self, lab, page, folder, stem, tmp_path):
@@ -445,6 +446,7 @@ def walk_the_checklist(panel, facts, folder):
 
 
 @needs_browser
+@pytest.mark.full
 class TestApp:
     def test_the_page_has_every_control_and_asks_for_nothing(self, app, page):
         page.goto(app)
@@ -486,6 +488,7 @@ class TestReport:
             (tmp_path / f"{notebook.stem}.html").write_text(text, encoding="utf-8")
         self.look(page, tmp_path)
 
+    @pytest.mark.full
     def test_a_report_that_was_run_has_its_control(self, page, tmp_path):
         run.run(["00_start_here"], out=tmp_path)
         self.look(page, tmp_path)

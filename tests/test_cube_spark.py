@@ -11,7 +11,10 @@ from tests.test_cube import random_log
 from tierlab.quarter.aggregate import build_cube
 
 pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: make spark")
-pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17"),
+]
 
 
 @pytest.fixture(scope="module")

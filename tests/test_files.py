@@ -636,10 +636,11 @@ class TestWholeFiles:
             subprocess.run(["umount", disk], check=True)
 
     def test_a_file_system_without_hard_links_files_exclusively_too(self, tmp_path, monkeypatch):
-        def refused(*_):
+        def refused(*_, **__):
             raise PermissionError("no hard links here")
 
         monkeypatch.setattr(os, "link", refused)
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
         write_whole(tmp_path / "a", "one", exclusive=True)
         with pytest.raises(FileExistsError):
             write_whole(tmp_path / "a", "two", exclusive=True)
