@@ -33,7 +33,7 @@ from tierlab.routing.policies import (
 from tierlab.routing.text_router import train_text_router
 from tierlab.sampling.examples import Example
 from tierlab.sampling.live import LiveRouter
-from tierlab.sampling.live_calls import classifier_prompt, load_log, recorded_judge
+from tierlab.sampling.live_calls import classifier_prompt, load_log
 from tierlab.sampling.samples import account
 
 MODELS = {
@@ -530,7 +530,12 @@ def test_the_lab_makes_the_same_choices_on_the_log(router, kind):
     ]
     keys = pd.MultiIndex.from_arrays([ok["prompt_id"], ok["tier"]])
     log = tl.check_outcomes(live.log(pd.Series(scored, keys)), incomplete="drop")
-    offline = replace(policy, judge=recorded_judge(log)) if kind == "cascade" else policy
+    judged = log.set_index(["prompt_id", "tier"])["judge_score"]
+
+    def judge(features, answer):
+        return judged.reindex(zip(features["prompt_id"], answer["name"], strict=True)).to_numpy()
+
+    offline = replace(policy, judge=judge) if kind == "cascade" else policy
     routes = tl.route(log, offline, seed=5).set_index("prompt_id")
     assert routes["model_id"].tolist() == [reply.model_id for reply in replies]
     assert routes["calls"].tolist() == [reply.calls for reply in replies]

@@ -355,7 +355,7 @@ def _parser():
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="for one call with all its attempts (120); not of --batch",
+        help="for one call with all its attempts (120)",
     )
     sample.add_argument(
         "--prices",
@@ -364,11 +364,6 @@ def _parser():
         help="article, maintained (default) or a path",
     )
     sample.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
-    sample.add_argument(
-        "--batch",
-        action="store_true",
-        help="through the providers' batch endpoints, at the batch rate",
-    )
     sample.add_argument(
         "--retry",
         nargs="*",
@@ -629,7 +624,8 @@ def _sample(options):
             raise ValueError(
                 f"--reference is one of two candidates or more: {unknown('candidate', options.reference, names)}"
             )
-        print(_estimated(asked, chosen, options, prices).to_string(float_format="{:,.4f}".format))
+        expected = tl.sampling.run.estimate(asked, chosen, prices=prices, repeats=options.repeats)
+        print(expected.to_string(float_format="{:,.4f}".format))
         settings = {
             "budget_usd": options.budget_usd,
             "store": options.store,
@@ -642,13 +638,10 @@ def _sample(options):
         places = {"compatible": 1} if own else {}
         places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
         settings |= {"retry": retry, "progress": sys.stderr.isatty()}
-        settings["yes"] = options.yes or _agreed(asked, chosen, options, prices)
-        if options.batch:
-            samples = tl.sampling.batches.sample_batch(asked, chosen, **settings)
-        else:
-            samples = tl.sample(
-                asked, chosen, **settings, concurrency=places, deadline_s=options.deadline
-            )
+        settings["yes"] = options.yes or _agreed(expected["most_usd"].sum(), options)
+        samples = tl.sample(
+            asked, chosen, **settings, concurrency=places, deadline_s=options.deadline
+        )
     written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
@@ -694,21 +687,10 @@ def _sample_folder(options, chosen):
     return out
 
 
-def _estimated(asked, chosen, options, prices):
-    """What the run would cost: live with its attempts, or in a batch with one at the batch rate."""
-    import tierlab as tl
-
-    settings = {"prices": prices, "repeats": options.repeats}
-    if options.batch:
-        settings |= {"attempts": 1, "tariffs": tl.sampling.batches.batch_tariffs(chosen, prices)}
-    return tl.sampling.run.estimate(asked, chosen, **settings)
-
-
-def _agreed(asked, chosen, options, prices):
+def _agreed(most, options):
     """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
     import tierlab as tl
 
-    most = _estimated(asked, chosen, options, prices)["most_usd"].sum()
     if min(most, options.budget_usd) <= tl.sampling.run.ASK_ABOVE_USD or not sys.stdin.isatty():
         return False
     return input(

@@ -276,24 +276,6 @@ def load_log(store):
     return log
 
 
-def recorded_judge(log):
-    """The judge's scores of a log as a judge for `tierlab.routing.policies.Cascade`, to run the same cascade offline.
-
-    Returns
-    -------
-    callable
-        ``judge(features, answer)`` -> the score that was given live, NaN (not accepted) where none was.
-    """
-    judged = log.set_index(["prompt_id", "tier"])["judge_score"]
-
-    def judge(features, answer):
-        ids, names = np.atleast_1d(features["prompt_id"]), np.atleast_1d(answer["name"])
-        scores = judged.reindex(pd.MultiIndex.from_arrays([ids, names])).to_numpy(float)
-        return scores if np.ndim(answer["name"]) else scores[0]
-
-    return judge
-
-
 def paid(store):
     """Features of each stored request and what it has cost at most (US dollars), explored answers left out."""
     requests, calls = _stored(store)

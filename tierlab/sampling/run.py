@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from tierlab.core.vocabulary import FAILURES, IN_BATCH, unknown
+from tierlab.core.vocabulary import FAILURES, unknown
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.pricing import tariff
 from tierlab.sampling.examples import load_examples
@@ -140,10 +140,8 @@ def sample(
     return table
 
 
-def estimate(
-    examples, candidates, *, prices=None, repeats=1, attempts=4, deadline_s=120.0, tariffs=None
-):
-    """What a run would cost, before anything is sent; `tariffs` by candidate in place of the live rates, as for a batch.
+def estimate(examples, candidates, *, prices=None, repeats=1, attempts=4, deadline_s=120.0):
+    """What a run would cost, before anything is sent.
 
     Returns
     -------
@@ -156,7 +154,7 @@ def estimate(
     from tierlab.routing.sources import count_tokens
 
     examples, chosen = read_examples(examples), read_candidates(candidates)
-    tariffs = tariffs or tariffs_of(chosen, load_prices("maintained") if prices is None else prices)
+    tariffs = tariffs_of(chosen, load_prices("maintained") if prices is None else prices)
     prompts = [_prompt(example) for example in examples]
     counted = count_tokens([packed([p.system, p.messages, p.tools, p.schema]) for p in prompts])
     rows = []
@@ -299,13 +297,10 @@ def _given_price(chosen):
 
 def asked_again(retry):
     """Statuses of calls that are made again although they have a result: of all failures (True), or as given."""
-    failed = [
-        status for status in FAILURES if status != IN_BATCH
-    ]  # a batch under way is no failure
-    statuses = failed if retry is True else retry or ()
+    statuses = FAILURES if retry is True else retry or ()
     for status in statuses:
-        if status not in (*failed, "truncated"):
-            raise ValueError(unknown("status", status, (*failed, "truncated")))
+        if status not in (*FAILURES, "truncated"):
+            raise ValueError(unknown("status", status, (*FAILURES, "truncated")))
     return statuses
 
 

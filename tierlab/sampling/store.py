@@ -23,9 +23,6 @@ CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, kind TEXT, request TEXT)
 CREATE TABLE IF NOT EXISTS attempts (
   id INTEGER PRIMARY KEY, key TEXT, sent_at TEXT, most_usd REAL, cost_usd REAL, reason TEXT, error TEXT, in_doubt INTEGER);
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, status TEXT, cost_usd REAL, attempts INTEGER, reply TEXT);
-CREATE TABLE IF NOT EXISTS batches (
-  name TEXT PRIMARY KEY, candidate TEXT, state TEXT, batch_id TEXT, made_at TEXT, strangers INTEGER DEFAULT 0);
-CREATE TABLE IF NOT EXISTS batch_attempts (attempt INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE IF NOT EXISTS scores (key TEXT, scorer TEXT, score REAL, reason TEXT, PRIMARY KEY (key, scorer));
 COMMIT;
 """

@@ -90,7 +90,7 @@ class Messages:
 
 
 def request(prompt, chosen):
-    """Arguments of `messages.create`; those of a batch request are the same."""
+    """Arguments of `messages.create`."""
     arguments = {
         "model": chosen.model_id,
         "max_tokens": chosen.output_limit(prompt),

@@ -73,7 +73,7 @@ class GenerateContent:
 
 
 def request(prompt, chosen):
-    """Arguments of `models.generate_content`; those of a batch request are the same."""
+    """Arguments of `models.generate_content`."""
     from google.genai import types
 
     config = {

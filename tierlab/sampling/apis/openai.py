@@ -72,7 +72,7 @@ class Responses(_Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `responses.create`; those of a batch request are the same."""
+        """Arguments of `responses.create`."""
         arguments = {
             "model": chosen.model_id,
             "input": [dict(message) for message in prompt.messages],
@@ -120,7 +120,7 @@ class Chat(_Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `chat.completions.create`; those of a batch request are the same."""
+        """Arguments of `chat.completions.create`."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         # Servers other than OpenAI know the limit under its older name.
         limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
