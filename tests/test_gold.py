@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tests.calls import together
 from tierlab.sampling.examples import Example
 from tierlab.sampling.gold import OUTCOMES, export_gold, normalised
 
@@ -335,7 +336,9 @@ def test_a_store_has_its_own_examples(tmp_path, monkeypatch):
         "progress": False,
         "transport": httpx2.MockTransport(handle),
     }
-    tl.sample(EXAMPLES[:2], ["openai-chat:gpt-4o"], store=tmp_path / "s.sqlite", **options)
+    tl.sample(
+        EXAMPLES[:2], ["openai-chat:gpt-4o"], **together(store=tmp_path / "s.sqlite", **options)
+    )
     report = export(tmp_path, tmp_path / "s.sqlite", model="gpt-4o", provider="bedrock")
     assert counts(report) == {"train": 1, "score_below": 1}  # Saturday follows Friday, not Monday
     assert lines(report)[0]["system"] == "Answer in one word."

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 import tierlab as tl
+from tests.calls import together
 from tierlab.sampling.examples import Example
 from tierlab.sampling.samples import account
 
@@ -56,13 +57,15 @@ def store(tmp_path, monkeypatch):
         "warm_up": False,
         "progress": False,
     }
-    tl.sample(EXAMPLES, WRITERS, transport=service(writers()), **options)
+    tl.sample(EXAMPLES, WRITERS, **together(transport=service(writers()), **options))
     return path
 
 
 def run(function, store, says, asked=None, **options):
     options = {"budget_usd": 1.0, "progress": False} | options
-    return function(store, JUDGE, transport=service({"gpt-4.1": says}, asked), **options)
+    return function(
+        store, JUDGE, **together(transport=service({"gpt-4.1": says}, asked), **options)
+    )
 
 
 def by_length(user):
@@ -132,13 +135,20 @@ def test_a_judge_that_failed_is_asked_again_when_told_to(store):
         lambda request: httpx2.Response(401, json={"error": {"message": "no"}})
     )
     options = {"budget_usd": 1.0, "progress": False}
-    assert tl.judge(store, JUDGE, transport=broken, **options)["status"].tolist() == ["auth"] * 2
     assert (
-        tl.judge(store, JUDGE, transport=service(says, asked), **options)["status"].tolist()
+        tl.judge(store, JUDGE, **together(transport=broken, **options))["status"].tolist()
+        == ["auth"] * 2
+    )
+    assert (
+        tl.judge(store, JUDGE, **together(transport=service(says, asked), **options))[
+            "status"
+        ].tolist()
         == ["auth"] * 2
     )
     assert asked == []
-    found = tl.judge(store, JUDGE, transport=service(says, asked), retry=True, **options)
+    found = tl.judge(
+        store, JUDGE, **together(transport=service(says, asked), retry=True, **options)
+    )
     assert found["status"].tolist() == ["ok"] * 2 and len(asked) == 2
 
 
@@ -151,6 +161,6 @@ def test_a_judge_that_could_cost_more_than_a_dollar_wants_a_yes(store):
         "transport": service({"gpt-4.1": by_length}, asked),
     }
     with pytest.raises(ValueError, match="give yes=True"):
-        tl.judge(store, dear, **options)
+        tl.judge(store, dear, **together(**options))
     assert asked == []
-    assert tl.judge(store, dear, yes=True, **options)["status"].tolist() == ["ok"] * 2
+    assert tl.judge(store, dear, **together(yes=True, **options))["status"].tolist() == ["ok"] * 2

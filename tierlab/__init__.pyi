@@ -78,6 +78,8 @@ from .sampling.gold import export_gold as export_gold
 from .sampling.judge import judge as judge
 from .sampling.live import LiveRouter as LiveRouter
 from .sampling.run import sample as sample
+from .sampling.runner import Limits as Limits
+from .sampling.runner import Setup as Setup
 from .sampling.samples import as_outcomes as as_outcomes
 from .sampling.samples import load_samples as load_samples
 from .scaling.costs import batch_break_even as batch_break_even

@@ -626,21 +626,20 @@ def _sample(options):
             )
         expected = tl.sampling.run.estimate(asked, chosen, prices=prices, repeats=options.repeats)
         print(expected.to_string(float_format="{:,.4f}".format))
-        settings = {
-            "budget_usd": options.budget_usd,
-            "store": options.store,
-            "prices": prices,
-            "repeats": options.repeats,
-        }
-        settings |= {"provenance": options.provenance, "allow_code": options.allow_code}
-        retry = options.retry is not None and (options.retry or True)
         # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
-        places = {"compatible": 1} if own else {}
-        places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
-        settings |= {"retry": retry, "progress": sys.stderr.isatty()}
-        settings["yes"] = options.yes or _agreed(expected["most_usd"].sum(), options)
+        places = dict.fromkeys(providers.ADAPTERS, options.concurrency)
+        places |= {"compatible": 1} if own else {}
         samples = tl.sample(
-            asked, chosen, **settings, concurrency=places, deadline_s=options.deadline
+            asked,
+            chosen,
+            limits=tl.Limits(options.budget_usd, places, deadline_s=options.deadline),
+            store=options.store,
+            prices=prices,
+            repeats=options.repeats,
+            retry=options.retry is not None and (options.retry or True),
+            yes=options.yes or _agreed(expected["most_usd"].sum(), options),
+            allow_code=options.allow_code,
+            setup=tl.Setup(progress=sys.stderr.isatty(), provenance=options.provenance),
         )
     written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
     for name, value in samples.attrs["account"].items():
@@ -691,7 +690,7 @@ def _agreed(most, options):
     """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
     import tierlab as tl
 
-    if min(most, options.budget_usd) <= tl.sampling.run.ASK_ABOVE_USD or not sys.stdin.isatty():
+    if min(most, options.budget_usd) <= tl.sampling.runner.ASK_ABOVE_USD or not sys.stdin.isatty():
         return False
     return input(
         f"This could cost up to {min(most, options.budget_usd):,.2f} USD. Start? [y/N] "

@@ -1,6 +1,5 @@
 """The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
 
-import hashlib
 import json
 from collections import Counter
 from functools import partial
@@ -18,7 +17,7 @@ from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
 from tierlab.evaluate.scoring import score_example
 from tierlab.routing.outcomes import NEEDED, note
 from tierlab.sampling.examples import Example
-from tierlab.sampling.store import packed, read
+from tierlab.sampling.store import digest, packed, read
 
 SAMPLES = DATA / "samples"
 SAMPLE_COLUMNS = (
@@ -229,7 +228,7 @@ def score_answers(file, *, allow_code=False, progress=False):
             )
         )
     if found:
-        file.write_now(*found)
+        file.write(*found)
 
 
 def code_run(examples, allow_code):
@@ -257,9 +256,7 @@ def example_of(stored):
 
 def scorer_key(example):
     """What a score depends on beside the answer: scorer, reference and options."""
-    return hashlib.sha256(
-        packed([example.scorer, example.reference, example.scorer_args]).encode()
-    ).hexdigest()[:16]
+    return digest(example.scorer, example.reference, example.scorer_args)[:16]
 
 
 def samples_table(path, keys, unsent):
