@@ -70,7 +70,10 @@ def sampled(url, prompts, concurrency):
         sending.append(time.perf_counter() - started)
         return result
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(tl.sampling.runner, "run_async", timed):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(tl.sampling.runner, "run_async", timed),
+    ):
         started = time.perf_counter()
         samples = tl.sample(
             examples,

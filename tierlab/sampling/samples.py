@@ -210,7 +210,7 @@ def score_answers(file, *, allow_code=False, progress=False):
         try:
             answer = json.loads(reply)
             score, reason = score_example(
-                example, answer["text"], _tool_calls(answer["tool_calls"]), allow_code=allow_code
+                example, answer["text"], tool_calls(answer["tool_calls"]), allow_code=allow_code
             )
         except (
             Exception
@@ -237,7 +237,7 @@ def code_run(examples, allow_code):
     return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
 
 
-def _tool_calls(calls):
+def tool_calls(calls):
     """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
     read_calls = []
     for name, text in calls:
