@@ -752,7 +752,7 @@ def test_misuse_is_refused_with_the_value(router, prices, tmp_path):
     with pytest.raises(ValueError, match="'q1' has been used"):
         live.answer("hi", classifier_reply="simple", prompt_id="q1")
     for call, message in (
-        (lambda: live.score("q2", 1.0), "no request 'q2'"),
+        (lambda: live.score("q2", 1.0), "request 'q2' has no answer"),
         (lambda: live.score("q1", 2.0), "is 2.0"),
         (lambda: live.score("q1", 1.0, name="mid"), "no answer of 'mid'"),
         (lambda: live.score("q1", 1.0, name="midd"), "unknown model 'midd'"),

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -170,6 +171,17 @@ class Asking(dict):
         return default
 
 
+class _Made(NamedTuple):
+    """A call that was made for a request, or a decision whose cost the policy states."""
+
+    kind: str
+    key: str
+    result: Result | None
+    cost_usd: float
+    most_usd: float  # known cost and what may be billed
+    seconds: float
+
+
 @dataclass(eq=False)
 class _Request:
     """One request under way."""
@@ -179,15 +191,16 @@ class _Request:
     prompt: Prompt
     features: Asking | None = None
     answers: list = field(default_factory=list)
+    made: list = field(default_factory=list)
     judged: dict = field(default_factory=dict)
-    own_usd: float = 0.0  # of the classifier and the judge, as measured
-    stated_usd: float = 0.0  # of decisions, as the policy states it
-    charged_usd: float = 0.0  # to users' budgets: in doubt at the most
-    seconds: float = 0.0
-    measured: bool = False  # whether the cost of the decision under way is in own_usd
     note: str = ""
     reason: str = ""
     status: str = "not_sent"
+
+    @property
+    def charged_usd(self):
+        """What it counts in users' budgets: what may be billed at the most."""
+        return sum(one.most_usd for one in self.made)
 
     @property
     def decision(self):
@@ -195,7 +208,7 @@ class _Request:
         return {
             "reason": self.reason,
             "status": self.status,
-            "stated_usd": self.stated_usd,
+            "stated_usd": sum(one.cost_usd for one in self.made if one.kind == "stated"),
             "judged": self.judged,
             "keys": [(answer["name"], answer["key"]) for answer in self.answers],
             "features": {n: v for n, v in dict(self.features).items() if n in _CLASSIFIED},
@@ -204,7 +217,7 @@ class _Request:
     @property
     def reply(self):
         last = self.answers[-1] if self.answers else {}
-        discarded = sum(answer["cost_usd"] for answer in self.answers[:-1])
+        others = sum(one.cost_usd for one in self.made if one.key != last.get("key"))
         return RoutedReply(
             text=last.get("text", ""),
             tool_calls=last.get("tool_calls", ()),
@@ -213,8 +226,8 @@ class _Request:
             reason=self.reason,
             status=self.status,
             cost_usd=last.get("cost_usd", 0.0),
-            router_cost_usd=self.own_usd + self.stated_usd + discarded,
-            end_to_end_s=self.seconds,
+            router_cost_usd=others,
+            end_to_end_s=sum(one.seconds for one in self.made),
             calls=len(self.answers),
             prompt_id=self.prompt_id,
         )
@@ -405,7 +418,7 @@ class LiveRouter:
             return request.reply
         finally:
             with self._changed:
-                self._spent.add(request.features, request.charged_usd + request.stated_usd)
+                self._spent.add(request.features, request.charged_usd)
                 self._under_way.discard(request.key)
                 self._changed.notify_all()
 
@@ -417,20 +430,15 @@ class LiveRouter:
             raise ValueError(
                 f"the score of {prompt_id!r} is {score!r}; a number from 0 to 1 is needed"
             )
-        sql = "SELECT decision FROM routed_requests WHERE prompt_id = ?"
+        sql = "SELECT decision FROM routed_requests WHERE prompt_id = ? AND decision IS NOT NULL"
         found = self.file.read(sql, (packed(prompt_id),))
-        if not found:
-            raise ValueError(f"no request {prompt_id!r} in {self.file.path}")
-        keys = json.loads(found[0][0] or '{"keys": []}')["keys"]
-        if name is None:
-            key = keys[-1][1] if keys else None
-        else:
-            key = dict(keys).get(name, _call_key(prompt_id, "explored", name, None))
-        if not self.file.read("SELECT 1 FROM results WHERE key = ?", (key,)):
-            raise ValueError(
-                f"request {prompt_id!r} has no answer" + (f" of {name!r}" if name else "")
-            )
-        self.file.write((_SCORE, (key, float(score))))
+        keys = json.loads(found[0][0])["keys"] if found else []
+        explored = (name, _call_key(prompt_id, "explored", name, None))
+        of_name = [key for one, key in [explored, *keys] if name in (None, one)]
+        if not self.file.read("SELECT 1 FROM results WHERE key = ?", (of_name[-1],)):
+            of = f" of {name!r}" if name else ""
+            raise ValueError(f"request {prompt_id!r} has no answer{of} in {self.file.path}")
+        self.file.write((_SCORE, (of_name[-1], float(score))))
 
     def log(self) -> pd.DataFrame:
         """The decision log as an outcomes table (`load_log`), after what explores in the background has ended."""
@@ -445,18 +453,13 @@ class LiveRouter:
         with self._changed:
             if self._closed:
                 raise ValueError("the router has been closed")
-            while prompt_id is None and (wanted is None or self._used(wanted)):
-                self._number += 1
-                wanted = f"live-{self._number:06d}"
-            if prompt_id is not None and self._used(wanted):
+            self._number += 1
+            wanted = f"live-{self._number:06d}" if wanted is None else wanted
+            key, sql = packed(wanted), "SELECT 1 FROM routed_requests WHERE prompt_id = ?"
+            if key in self._under_way or self.file.read(sql, (key,)):
                 raise ValueError(f"prompt_id {wanted!r} has been used in this log")
-            self._under_way.add(packed(wanted))
+            self._under_way.add(key)
         return wanted
-
-    def _used(self, prompt_id):
-        key = packed(prompt_id)
-        sql = "SELECT 1 FROM routed_requests WHERE prompt_id = ?"
-        return key in self._under_way or bool(self.file.read(sql, (key,)))
 
     def _route(self, request, kept):
         """Decide, between two entries on disk: what was asked, and what was decided."""
@@ -473,11 +476,11 @@ class LiveRouter:
         """Let the policy name models until it stops, and ask them."""
         answers = request.answers
         while True:
-            request.measured, request.note = False, ""
+            request.note, before = "", len(request.made)
             choice = self._policy.choose(request.features, answers)
-            if not request.measured:
-                request.stated_usd += float(choice.cost_usd)
-                request.seconds += float(choice.seconds)
+            if len(request.made) == before:  # a call of the router's own has its measured cost
+                stated, seconds = float(choice.cost_usd), float(choice.seconds)
+                request.made.append(_Made("stated", "", None, stated, stated, seconds))
             if choice.name is not None or not answers:
                 request.reason = str(choice.reason) + (f" ({request.note})" if request.note else "")
             if choice.name is None:
@@ -494,23 +497,23 @@ class LiveRouter:
 
     def _answered(self, request, name):
         """A model's answer, as policies see it."""
-        chosen, step = self._models[name], len(request.answers)
-        key, result, cost, seconds = self._ask(request, "routed", name, chosen, request.prompt)
-        status = result.status if result.status in STATUSES else "error"
+        chosen = self._models[name]
+        made = self._ask(request, "routed", name, chosen, request.prompt)
+        request.made.append(made)
+        request.status, reply = made.result.status, made.result.reply
         answer = {
             "name": name,
             "model_id": chosen.name,
-            "status": status,
-            "detail": result.status,
-            "key": key,
-            "text": result.reply.text if result.reply else "",
-            "tool_calls": result.reply.tool_calls if result.reply else (),
-            "cost_usd": cost,
-            "end_to_end_s": seconds,
-            "step": step,
+            "status": request.status if request.status in STATUSES else "error",
+            "detail": request.status,
+            "key": made.key,
+            "text": reply.text if reply else "",
+            "tool_calls": reply.tool_calls if reply else (),
+            "cost_usd": made.cost_usd,
+            "end_to_end_s": made.seconds,
+            "step": len(request.answers),
         }
-        answer |= {} if status == "ok" else {"judge_score": 0.0}
-        request.seconds, request.status = request.seconds + seconds, result.status
+        answer |= {} if request.status == "ok" else {"judge_score": 0.0}
         names = () if self._judge is None else ("judge_score",)
         return Asking(answer, names, lambda: self._judged(request, answer))
 
@@ -519,15 +522,10 @@ class LiveRouter:
         labels = self._labels or list(_MEANING)
         system, user = classifier_prompt(request.prompt.text, labels)
         prompt = Prompt.of(user, system, max_output_tokens=16)
-        _, result, cost, seconds = self._ask(
-            request, "router", "classifier", self._classifier, prompt
-        )
-        if result.status != "ok":
-            request.note = f"classifier: {result.status}"
-        self._count_own(request, cost, seconds)
+        made, said = self._ask_own(request, "classifier", self._classifier, prompt)
+        label = read_label(said, labels) if said else ""
         # What is not a label may repeat the request: it is not kept.
-        label = read_label(result.reply.text, labels) if result.status == "ok" else None
-        return dict(zip(_CLASSIFIED, (label or "", cost, seconds), strict=True))
+        return dict(zip(_CLASSIFIED, (label or "", made.cost_usd, made.seconds), strict=True))
 
     def _judged(self, request, answer):
         """The judge's score of an answer, 0-1; 0 where the judge fails."""
@@ -549,27 +547,28 @@ class LiveRouter:
                 system=request.prompt.system,
             )
             system, user = rubric_prompt(example, "\n".join([answer["text"], *calls]))
-            prompt, name = (
-                Prompt.of(user, system, max_output_tokens=200),
-                f"judge of {answer['name']}",
+            prompt = Prompt.of(user, system, max_output_tokens=200)
+            _, said = self._ask_own(
+                request, "judge", self._judge, prompt, f"judge of {answer['name']}"
             )
-            _, result, cost, seconds = self._ask(request, "router", name, self._judge, prompt)
-            found = read_rubric(result.reply.text) if result.status == "ok" else None
-            if found is None:
-                said = "unread" if result.status == "ok" else result.status
-                request.note = f"judge: {said}"
+            found = read_rubric(said) if said else None
+            if said and found is None:
+                request.note = "judge: unread"
             score = 0.0 if found is None else found.score
-            self._count_own(request, cost, seconds)
         request.judged[answer["key"]] = score
         return {"judge_score": score}
 
-    def _count_own(self, request, cost, seconds):
-        request.measured = True
-        request.own_usd += cost
-        request.seconds += seconds
+    def _ask_own(self, request, role, chosen, prompt, name=None):
+        """What the classifier or the judge was asked, and its complete answer or ""."""
+        made = self._ask(request, "router", name or role, chosen, prompt)
+        request.made.append(made)
+        if made.result.status == "ok":
+            return made, made.result.reply.text
+        request.note = f"{role}: {made.result.status}"
+        return made, ""
 
     def _ask(self, request, kind, name, chosen, prompt):
-        """One call, written down with the time it took: its key, `Result`, cost (US dollars) and seconds."""
+        """One call, written down with the time it took."""
         step = None if kind == "explored" else len(request.answers)
         key = _call_key(request.prompt_id, kind, name, step)
         about = {
@@ -594,8 +593,8 @@ class LiveRouter:
         self.file.write((_SECONDS, (seconds, key)), *unsent)
         doubts, most_usd = self.file.read(_DOUBT, (key,))[0]
         cost = float("nan") if doubts and result.reply is None else result.cost_usd
-        request.charged_usd += np.nan_to_num(cost) + most_usd
-        return key, result, cost, seconds
+        most_usd += float(np.nan_to_num(cost))
+        return _Made(kind, key, result, cost, most_usd, seconds)
 
     def _run(self, coroutine):
         """The result of a coroutine that runs on the router's own loop."""
