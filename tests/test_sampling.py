@@ -547,7 +547,7 @@ def test_tokens_without_a_rate_cost_something_unknown_and_the_run_goes_on(
 ):
     rates = np.array([[1, 0.1, np.nan, np.nan, 2]]) / 1e6
     monkeypatch.setattr(
-        tl.sampling, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates)
+        tl.sampling.run, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates)
     )
     samples, _ = run(questions(3), frames("compatible"), store)
     assert samples["cost_usd"].isna().all()
@@ -591,21 +591,21 @@ def test_a_free_model_runs_on_a_budget_that_is_spent(store):
     assert list(samples["status"]) == ["ok"]
 
 
-def test_a_full_disk_ends_the_run_with_its_name(store, monkeypatch):
-    def broken(self, statements):
-        raise tl.store.sqlite3.OperationalError("database or disk is full")
+def test_a_disk_that_cannot_be_written_ends_the_run_with_its_name(store, monkeypatch):
+    made, connect = [], sqlite3.connect
+
+    def watched(path, *given, **more):
+        connection = connect(path, *given, **more)
+        made.extend([connection] * (path == store))  # the one that writes
+        return connection
 
     def answer(request):
-        monkeypatch.setattr(tl.sampling.store.Store, "_executed", broken)
+        made[0].execute("PRAGMA query_only = 1")
         return response(OK)
 
-    with pytest.raises(
-        OSError, match=r"run\.sqlite could not be written \(database or disk is full\)"
-    ):
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    with pytest.raises(OSError, match=r"run\.sqlite could not be written \(attempt to write"):
         run(questions(20), answer, store)
-    monkeypatch.undo()
-    for name in ("OPENAI_API_KEY",):
-        monkeypatch.setenv(name, KEY)
     samples, _ = run(questions(20), OK, store)
     assert (samples["status"] == "ok").all()
     assert samples.attrs["account"]["interrupted"] >= 1  # sent, and its answer could not be kept

@@ -203,9 +203,15 @@ def candidate(text):
             f"{text!r} is not a candidate; write provider:model, with a provider of {', '.join(ADAPTERS)}"
         )
     readers = {
-        "effort": str, "base_url": str, "path": str, "label": str, "extra_output_tokens": int, "temperature": float,
-        "usd_per_hour": float, "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
-    }  # fmt: skip
+        "effort": str,
+        "base_url": str,
+        "path": str,
+        "label": str,
+        "extra_output_tokens": int,
+        "temperature": float,
+        "usd_per_hour": float,
+        "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
+    }
     values = {}
     for setting in settings:
         name, _, value = setting.partition("=")

@@ -21,47 +21,50 @@ from tierlab.sampling.store import digest, packed, read
 
 SAMPLES = DATA / "samples"
 SAMPLE_COLUMNS = (
-    *(
-        "prompt_id",
-        "model_id",
-        "repeat",
-        "task",
-        "difficulty",
-        "group",
-        "prompt",
-        "prompt_chars",
-        "answer",
-        "tool_calls",
-    ),
-    *(
-        "score",
-        "score_reason",
-        "status",
-        "attempts",
-        *TOKEN_COLUMNS,
-        "reasoning_tokens",
-        "ttft_s",
-        "end_to_end_s",
-    ),
-    *(
-        "tokens_per_s",
-        "stop_reason",
-        "reported_model",
-        "cost_usd",
-        "flags",
-        "source",
-        "provenance",
-        "at",
-        "error",
-    ),
+    "prompt_id",
+    "model_id",
+    "repeat",
+    "task",
+    "difficulty",
+    "group",
+    "prompt",
+    "prompt_chars",
+    "answer",
+    "tool_calls",
+    "score",
+    "score_reason",
+    "status",
+    "attempts",
+    *TOKEN_COLUMNS,
+    "reasoning_tokens",
+    "ttft_s",
+    "end_to_end_s",
+    "tokens_per_s",
+    "stop_reason",
+    "reported_model",
+    "cost_usd",
+    "flags",
+    "source",
+    "provenance",
+    "at",
+    "error",
 )
 # Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
 """
 _TEXTS = (
-    *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
-    *("stop_reason", "reported_model", "error"),
+    "prompt_id",
+    "model_id",
+    "task",
+    "group",
+    "prompt",
+    "answer",
+    "tool_calls",
+    "score_reason",
+    "stop_reason",
+    "reported_model",
+    "error",
 )
 
 
@@ -150,11 +153,18 @@ def account(store):
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
     other = read(store, _OTHER_MODEL)[0][0]
     return {
-        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "other_model": other,
-        "attempts": total, "warm_ups": warm,
-        "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+        "calls": calls,
+        "by_status": dict(kinds),
+        "unanswered": calls - sum(kinds.values()),
+        "other_model": other,
+        "attempts": total,
+        "warm_ups": warm,
+        "spent_usd": spent,
+        "in_doubt": doubts,
+        "in_doubt_usd": doubt,
+        "interrupted": cut,
         "overrun_usd": overrun,
-    }  # fmt: skip
+    }
 
 
 def as_outcomes(samples):
@@ -318,15 +328,27 @@ def _row(stored, at, doubts, scores, unsent):
     if doubts and not answered:
         cost = None  # nobody knows whether the failed attempts are billed
     values = {
-        "prompt_id": example["example_id"], "model_id": about["model_id"], "repeat": about["repeat"], "task": example["task"],
-        "difficulty": example["difficulty"], "group": example["group"], "prompt": about["prompt"],
-        "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
-        "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
-        "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
+        "prompt_id": example["example_id"],
+        "model_id": about["model_id"],
+        "repeat": about["repeat"],
+        "task": example["task"],
+        "difficulty": example["difficulty"],
+        "group": example["group"],
+        "prompt": about["prompt"],
+        "prompt_chars": len(about["prompt"]),
+        "answer": reply.get("text"),
+        "tool_calls": packed(reply.get("tool_calls") or []),
+        "score": score,
+        "score_reason": reason,
+        "status": status or ("over_budget" if unsent else "not_sent"),
+        "attempts": attempts or 0,
+        "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
         "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
-        "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
-        "at": at, "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
-    }  # fmt: skip
+        "flags": ";".join(flag for flag in flags if flag),
+        "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
+        "at": at,
+        "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
+    }
     kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
     return (
         values

@@ -16,9 +16,14 @@ from tierlab.sampling.providers import (
 )
 
 _STOPS = {
-    "end_turn": "stop", "stop_sequence": "stop", "tool_use": "stop", "max_tokens": "length", "pause_turn": "length",
-    "model_context_window_exceeded": "length", "refusal": "refusal",
-}  # fmt: skip
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "stop",
+    "max_tokens": "length",
+    "pause_turn": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
 
 
 def connect(chosen, *, timeout_s, transport=None):

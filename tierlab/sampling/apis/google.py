@@ -13,10 +13,15 @@ from tierlab.sampling.providers import (
 )
 
 _STOPS = {
-    "STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "TOO_MANY_TOOL_CALLS": "length",
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "TOO_MANY_TOOL_CALLS": "length",
     # The model's own slips: billed, and answers without content.
-    "MALFORMED_FUNCTION_CALL": "stop", "UNEXPECTED_TOOL_CALL": "stop", "MALFORMED_RESPONSE": "stop",
-}  # fmt: skip
+    "MALFORMED_FUNCTION_CALL": "stop",
+    "UNEXPECTED_TOOL_CALL": "stop",
+    "MALFORMED_RESPONSE": "stop",
+}
 _BLOCKED = (
     "SAFETY",
     "RECITATION",
