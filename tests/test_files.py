@@ -399,7 +399,7 @@ class TestStores:
         store, other = tmp_path / "run.sqlite", tmp_path / "other.sqlite"
         cut = (
             "import os\nfrom tierlab.sampling.store import Store\n"
-            f"Store({str(store)!r}).write_now((\"INSERT INTO calls VALUES ('a', 'answer', '{{}}')\", ()))\nos._exit(0)"
+            f"Store({str(store)!r}).write((\"INSERT INTO calls VALUES ('a', 'answer', '{{}}')\", ()))\nos._exit(0)"
         )
         subprocess.run([sys.executable, "-c", cut], cwd=ROOT, check=True)
         os.link(store, other)

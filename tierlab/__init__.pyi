@@ -76,9 +76,10 @@ from .sampling.examples import load_examples as load_examples
 from .sampling.examples import load_intents as load_intents
 from .sampling.gold import export_gold as export_gold
 from .sampling.judge import judge as judge
-from .sampling.judge import prefer as prefer
 from .sampling.live import LiveRouter as LiveRouter
 from .sampling.run import sample as sample
+from .sampling.runner import Limits as Limits
+from .sampling.runner import Setup as Setup
 from .sampling.samples import as_outcomes as as_outcomes
 from .sampling.samples import load_samples as load_samples
 from .scaling.costs import batch_break_even as batch_break_even

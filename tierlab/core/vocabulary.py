@@ -29,7 +29,6 @@ STATUSES = ("ok", "error", "rate_limited", "context_overflow")
 
 
 ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
-IN_BATCH = "in_batch"  # in a batch whose results have not been collected
 FAILURES = (
     *(
         "auth",
@@ -42,7 +41,7 @@ FAILURES = (
         "early_end",
         "malformed",
     ),
-    *("context_overflow", "bad_request", "not_recorded", "over_budget", IN_BATCH),
+    *("context_overflow", "bad_request", "not_recorded", "over_budget"),
 )
 
 

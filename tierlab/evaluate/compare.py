@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import one_of, plain, refuse
-from tierlab.core.vocabulary import ANSWERED, FAILURES, IN_BATCH, IN_DOUBT, unknown
+from tierlab.core.vocabulary import ANSWERED, FAILURES, IN_DOUBT, unknown
 from tierlab.evaluate.intervals import (
     bootstrap,
     clustered_se,
@@ -511,7 +511,6 @@ NON_ANSWERS = (
     "content_filter",
 )  # paid for, and the user got nothing: a score of 0
 NOT_SENT = ("over_budget", "not_recorded", "not_sent")  # cost nothing
-NOT_ASKED = (*NOT_SENT, IN_BATCH)
 MOSTLY = 0.5  # share of a model's calls above which those without a usable answer are its own wrong answers
 STATUSES = tuple(
     dict.fromkeys((*ANSWERED, *FAILURES, *NOT_SENT, "error"))
@@ -571,7 +570,7 @@ def scored_rows(samples, *, truncated="set_aside"):
             f"{first['model_id']!r}, repeat {plain(first['repeat'])!r}; several answers need a column 'repeat' that counts them"
         )
     rows["score"], rows["aside"] = _scores(samples, rows["status"], truncated)
-    asked = ~rows["status"].isin(NOT_ASKED)
+    asked = ~rows["status"].isin(NOT_SENT)
     failed = asked & ~rows["aside"].isin(["", "unscored"])
     failing = failed.astype(float).where(asked).groupby(rows["model_id"]).mean().dropna() > MOSTLY
     if not failing.all():

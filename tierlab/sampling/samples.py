@@ -1,6 +1,5 @@
 """The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
 
-import hashlib
 import json
 from collections import Counter
 from functools import partial
@@ -18,51 +17,54 @@ from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
 from tierlab.evaluate.scoring import score_example
 from tierlab.routing.outcomes import NEEDED, note
 from tierlab.sampling.examples import Example
-from tierlab.sampling.store import packed, read
+from tierlab.sampling.store import digest, packed, read
 
 SAMPLES = DATA / "samples"
 SAMPLE_COLUMNS = (
-    *(
-        "prompt_id",
-        "model_id",
-        "repeat",
-        "task",
-        "difficulty",
-        "group",
-        "prompt",
-        "prompt_chars",
-        "answer",
-        "tool_calls",
-    ),
-    *(
-        "score",
-        "score_reason",
-        "status",
-        "attempts",
-        *TOKEN_COLUMNS,
-        "reasoning_tokens",
-        "ttft_s",
-        "end_to_end_s",
-    ),
-    *(
-        "tokens_per_s",
-        "stop_reason",
-        "reported_model",
-        "cost_usd",
-        "flags",
-        "source",
-        "provenance",
-        "at",
-        "error",
-    ),
+    "prompt_id",
+    "model_id",
+    "repeat",
+    "task",
+    "difficulty",
+    "group",
+    "prompt",
+    "prompt_chars",
+    "answer",
+    "tool_calls",
+    "score",
+    "score_reason",
+    "status",
+    "attempts",
+    *TOKEN_COLUMNS,
+    "reasoning_tokens",
+    "ttft_s",
+    "end_to_end_s",
+    "tokens_per_s",
+    "stop_reason",
+    "reported_model",
+    "cost_usd",
+    "flags",
+    "source",
+    "provenance",
+    "at",
+    "error",
 )
 # Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
 """
 _TEXTS = (
-    *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
-    *("stop_reason", "reported_model", "error"),
+    "prompt_id",
+    "model_id",
+    "task",
+    "group",
+    "prompt",
+    "answer",
+    "tool_calls",
+    "score_reason",
+    "stop_reason",
+    "reported_model",
+    "error",
 )
 
 
@@ -151,11 +153,18 @@ def account(store):
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
     other = read(store, _OTHER_MODEL)[0][0]
     return {
-        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "other_model": other,
-        "attempts": total, "warm_ups": warm,
-        "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+        "calls": calls,
+        "by_status": dict(kinds),
+        "unanswered": calls - sum(kinds.values()),
+        "other_model": other,
+        "attempts": total,
+        "warm_ups": warm,
+        "spent_usd": spent,
+        "in_doubt": doubts,
+        "in_doubt_usd": doubt,
+        "interrupted": cut,
         "overrun_usd": overrun,
-    }  # fmt: skip
+    }
 
 
 def as_outcomes(samples):
@@ -211,7 +220,7 @@ def score_answers(file, *, allow_code=False, progress=False):
         try:
             answer = json.loads(reply)
             score, reason = score_example(
-                example, answer["text"], _tool_calls(answer["tool_calls"]), allow_code=allow_code
+                example, answer["text"], tool_calls(answer["tool_calls"]), allow_code=allow_code
             )
         except (
             Exception
@@ -229,7 +238,7 @@ def score_answers(file, *, allow_code=False, progress=False):
             )
         )
     if found:
-        file.write_now(*found)
+        file.write(*found)
 
 
 def code_run(examples, allow_code):
@@ -238,7 +247,7 @@ def code_run(examples, allow_code):
     return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
 
 
-def _tool_calls(calls):
+def tool_calls(calls):
     """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
     read_calls = []
     for name, text in calls:
@@ -257,9 +266,7 @@ def example_of(stored):
 
 def scorer_key(example):
     """What a score depends on beside the answer: scorer, reference and options."""
-    return hashlib.sha256(
-        packed([example.scorer, example.reference, example.scorer_args]).encode()
-    ).hexdigest()[:16]
+    return digest(example.scorer, example.reference, example.scorer_args)[:16]
 
 
 def samples_table(path, keys, unsent):
@@ -321,15 +328,27 @@ def _row(stored, at, doubts, scores, unsent):
     if doubts and not answered:
         cost = None  # nobody knows whether the failed attempts are billed
     values = {
-        "prompt_id": example["example_id"], "model_id": about["model_id"], "repeat": about["repeat"], "task": example["task"],
-        "difficulty": example["difficulty"], "group": example["group"], "prompt": about["prompt"],
-        "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
-        "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
-        "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
+        "prompt_id": example["example_id"],
+        "model_id": about["model_id"],
+        "repeat": about["repeat"],
+        "task": example["task"],
+        "difficulty": example["difficulty"],
+        "group": example["group"],
+        "prompt": about["prompt"],
+        "prompt_chars": len(about["prompt"]),
+        "answer": reply.get("text"),
+        "tool_calls": packed(reply.get("tool_calls") or []),
+        "score": score,
+        "score_reason": reason,
+        "status": status or ("over_budget" if unsent else "not_sent"),
+        "attempts": attempts or 0,
+        "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
         "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
-        "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
-        "at": at, "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
-    }  # fmt: skip
+        "flags": ";".join(flag for flag in flags if flag),
+        "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
+        "at": at,
+        "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
+    }
     kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
     return (
         values

@@ -9,7 +9,6 @@ import math
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,27 +27,6 @@ _RUBRIC = (
     "5: fully right and complete. 4: right, with a small flaw. 3: partly right. 2: mostly wrong. 1: wrong or no answer.\n"
     'Reply with one JSON object and nothing else: {{"reason": "one short sentence", "score": 1 to 5}}'
 )
-_PAIR = (
-    "Say which of the two answers does better what the user asked{criteria}.{reference} Their order means nothing.\n"
-    'Reply with one JSON object and nothing else: {{"reason": "one short sentence", "better": "first" or "second" or "tie"}}'
-)
-
-
-class Preference(NamedTuple):
-    """How one answer fares against another.
-
-    Attributes
-    ----------
-    score : float
-        1 won, 0.5 tie, 0 lost.
-    reason : str
-    flags : str
-        "position_inconsistent" where the judge's choice changed with the order, else empty.
-    """
-
-    score: float
-    reason: str
-    flags: str
 
 
 @dataclass(frozen=True)
@@ -128,25 +106,6 @@ def rubric_prompt(example, text):
     return _prompt(example, {"ANSWER": text}, _RUBRIC)
 
 
-def pairwise_prompts(example, a, b):
-    """Ask a judge which of two answers is better, twice: a first, then b first.
-
-    Parameters
-    ----------
-    example : Example
-        As for `rubric_prompt`.
-    a, b : str
-
-    Returns
-    -------
-    tuple of (system, user), tuple of (system, user)
-    """
-    return tuple(
-        _prompt(example, {"FIRST ANSWER": x, "SECOND ANSWER": y}, _PAIR)
-        for x, y in ((a, b), (b, a))
-    )
-
-
 def read_rubric(reply):
     """A judge's score as 0-1 (1 is 0, 5 is 1), or None where its reply gives no whole number from 1 to 5.
 
@@ -165,62 +124,6 @@ def read_rubric(reply):
         return None
     return Score(
         (level - LEVELS[0]) / (LEVELS[-1] - LEVELS[0]), reason or f"the judge gives {level:g} of 5"
-    )
-
-
-def read_preference(reply):
-    """A judge's choice as "first", "second" or "tie", or None where its reply names none of them.
-
-    Examples
-    --------
-    >>> read_preference('{"reason": "shorter and right", "better": "second"}')
-    'second'
-    """
-    found = _field(reply, "better", r"\W{0,4}(first|second|tie)\b")
-    choice = found[0].strip().lower() if found and isinstance(found[0], str) else None
-    return choice if choice in ("first", "second", "tie") else None
-
-
-def pairwise_score(first, swapped):
-    """How answer a fares, from the two replies of `pairwise_prompts` as `read_preference` gives them.
-
-    Parameters
-    ----------
-    first : {"first", "second", "tie"} or None
-        With a in the first place.
-    swapped : {"first", "second", "tie"} or None
-        With b in the first place.
-
-    Returns
-    -------
-    Preference or None
-        None where one of the replies could not be read. A choice that changes with the order is a tie, and flagged.
-
-    Notes
-    -----
-    A win counts only if it holds in both orders: Zheng et al., arXiv 2306.05685, section 3.4.
-
-    Examples
-    --------
-    >>> pairwise_score("first", "second").score, pairwise_score("first", "first").flags
-    (1.0, 'position_inconsistent')
-    """
-    known = ("first", "second", "tie", None)
-    for name, value in (("first", first), ("swapped", swapped)):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}; one of 'first', 'second', 'tie' or None is needed")
-    if first is None or swapped is None:
-        return None
-    in_order = {"first": 1.0, "tie": 0.5, "second": 0.0}[first]
-    in_swap = {"first": 0.0, "tie": 0.5, "second": 1.0}[swapped]
-    if in_order != in_swap:
-        return Preference(0.5, "the judge's choice changes with the order", "position_inconsistent")
-    return Preference(
-        in_order,
-        {1.0: "better in both orders", 0.5: "a tie in both orders", 0.0: "worse in both orders"}[
-            in_order
-        ],
-        "",
     )
 
 
