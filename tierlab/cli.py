@@ -493,7 +493,7 @@ def route(
     print(
         f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}"
     )
-    for title, table in routing_report.tables(report).items():
+    for title, table in report.tables.items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")
     print(f"\n{report.verdict}\n{routing_report.write(report, folder)}")
 
@@ -689,23 +689,21 @@ class Run:
         return tl.sample(
             self.asked,
             self.chosen,
-            budget_usd=bounds.budget_usd,
+            limits=tl.Limits(bounds.budget_usd, places, deadline_s=bounds.deadline),
             store=store,
             prices=self.prices,
             repeats=bounds.repeats,
-            provenance=provenance,
-            allow_code=allow_code,
             retry=bounds.retry is not None and (bounds.retry or True),
-            progress=sys.stderr.isatty(),
             yes=bounds.yes or _agreed(min(estimate["most_usd"].sum(), bounds.budget_usd)),
-            concurrency=places,
-            deadline_s=bounds.deadline,
+            allow_code=allow_code,
+            setup=tl.Setup(progress=sys.stderr.isatty(), provenance=provenance),
         )
 
 
 def _say_samples(samples, question, names):
     import tierlab as tl
-    from tierlab.evaluate.compare import quality_by_model, scored_rows
+    from tierlab.evaluate.by_model import quality_by_model
+    from tierlab.evaluate.rows import scored_rows
 
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
@@ -744,7 +742,7 @@ def _sample_folder(output, store, inputs):
 
 def _agreed(most_usd):
     """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
-    from tierlab.sampling.run import ASK_ABOVE_USD
+    from tierlab.sampling.runner import ASK_ABOVE_USD
 
     if most_usd <= ASK_ABOVE_USD or not sys.stdin.isatty():
         return False
@@ -899,16 +897,19 @@ def recommend(
 
     said = {name: value for name, value in vars(workload).items() if value is not None}
     found = tl.recommend(
-        task=task,
+        task=tl.Task(task, about.stakes, about.complexity, about.tool_calls),
+        error_cost_usd=about.error_cost_usd,
+        second_usd=about.second_usd,
         workload=tl.Workload(**{"requests_per_day": 1_000} | said) if said else None,
         prices=rates.load(),
         provider=evidence.provider,
         models=evidence.model,
-        samples=tl.load_samples(evidence.samples) if evidence.samples else None,
-        error_counts={name: counts for name, *counts in evidence.count or ()} or None,
-        truncated=evidence.truncated,
-        margin=evidence.margin,
-        **vars(about),
+        evidence=tl.Evidence(
+            samples=tl.load_samples(evidence.samples) if evidence.samples else None,
+            error_counts={name: tuple(counts) for name, *counts in evidence.count or ()} or None,
+            truncated=evidence.truncated,
+            margin=evidence.margin,
+        ),
     )
     columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd"]
     columns += ["expected_usd", "low", "high", "best_share", "note"]
