@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
-from tierlab.core.tables import check_columns, checked_tokens, one_of, sums, token_counts
+from tierlab.core.tables import booleans, check_columns, checked_tokens, one_of, token_counts
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import BUCKETS, unknown
 
@@ -22,6 +22,18 @@ TRACE_ORIGIN = pd.Timestamp(
 _SHARES = ("cache_hit_rate", "batch_share", "reasoning_share")
 _SHAPE = ("input_tokens", "output_tokens", "input_spread", "output_spread", "turns")
 _QUANTILES = 64
+
+
+def check_single(requests, needs):
+    """Refuse a table in which a row stands for several requests, or for none; `needs` begins the reason."""
+    many = booleans(requests, "aggregate")
+    many = np.zeros(len(requests), bool) if many is None else many
+    if "requests" in requests:
+        many = many | requests["requests"].fillna(1).ne(1).to_numpy()
+    if many.any():
+        raise ValueError(
+            f"{int(many.sum()):,} rows do not stand for one request; {needs} one row per request"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +137,7 @@ class Workload:
         if self.table.empty:
             raise ValueError("the table of a workload has no rows")
         checked_tokens(self.table)
-        if (several := sums(self.table)) is not None and several.any():
-            raise ValueError(
-                f"{int(several.sum()):,} rows are sums of several requests; a workload needs one row per request"
-            )
+        check_single(self.table, "a workload needs")
         default = {field.name: field.default for field in fields(self)}
         for name in _SHAPE:
             if getattr(self, name) != default[name]:
@@ -455,19 +464,3 @@ def cache_hits(requests, *, ttl_s=None, block_tokens=512):
     hits = np.empty(len(order), "int64")
     hits[order] = blocks * block_tokens
     return pd.Series(np.minimum(hits, whole), index=requests.index, name="cache_read_tokens")
-
-
-def with_cache(requests, *, ttl_s=None, cache_ttl=None, block_tokens=512):
-    """The same requests with their simulated cache hits moved into cache_read_tokens.
-
-    What misses stays plain input (`cache_ttl` None, automatic caching) or is written at the "5m" or "1h" price.
-    """
-    one_of("cache_ttl", cache_ttl, (None, *CACHE_TTLS))
-    hits = cache_hits(requests, ttl_s=ttl_s, block_tokens=block_tokens)
-    missed = requests["uncached_input_tokens"] - hits
-    table = requests.assign(
-        cache_read_tokens=hits, uncached_input_tokens=missed if cache_ttl is None else 0
-    )
-    return (
-        table if cache_ttl is None else table.assign(**{f"cache_write_{cache_ttl}_tokens": missed})
-    )

@@ -11,9 +11,9 @@ from tierlab.speed.latency import (
     LLM_ROUTER_TOKENS,
     assumed_attainment,
     mix_attainment,
+    request_costs,
     router_seconds,
 )
-from tierlab.speed.waiting import request_costs
 
 PAIRS = {
     "small and flagship": ("small", "flagship"),

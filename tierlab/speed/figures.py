@@ -233,7 +233,7 @@ def second_value(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.speed.waiting.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
+        Of `tierlab.speed.latency.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
         equal_hour_usd.
     ax : Axes, optional
 
