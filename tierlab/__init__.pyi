@@ -93,16 +93,14 @@ from .scaling.costs import error_cost_break_even as error_cost_break_even
 from .scaling.workload import Workload as Workload
 from .scaling.workload import cache_hits as cache_hits
 from .scaling.workload import load_requests as load_requests
-from .scaling.workload import with_cache as with_cache
 from .speed.latency import latency_percentiles as latency_percentiles
 from .speed.latency import mean_seconds as mean_seconds
 from .speed.latency import mix_attainment as mix_attainment
+from .speed.latency import second_break_even as second_break_even
 from .speed.latency import seconds_per_request as seconds_per_request
 from .speed.latency import simulate_latency as simulate_latency
 from .speed.latency import slo_attainment as slo_attainment
 from .speed.speeds import load_speeds as load_speeds
 from .speed.speeds import speed_ratio as speed_ratio
-from .speed.waiting import second_break_even as second_break_even
-from .speed.waiting import turn_value as turn_value
 from .usage.read import Usage as Usage
 from .usage.read import read_usage as read_usage

@@ -18,7 +18,7 @@ from tierlab.evaluate.compare import levels, mostly_failing, scored_rows
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.sources import as_tiers
 from tierlab.scaling.costs import APPROXIMATE_BAND, daily_cost
-from tierlab.scaling.workload import NUMERIC, Workload
+from tierlab.scaling.workload import Workload
 
 DRAWS = 1_000
 INTERVAL = f"90% of {DRAWS:,} draws over the stated ranges"
@@ -751,7 +751,7 @@ def _listed_prices(listed, workload, prices, table, rng):
     """USD per request (first at the workload's middle, then at workloads drawn from its ranges) and flags by model."""
     ranges = {
         name: ends
-        for name, ends in workload.ranges(NUMERIC).items()
+        for name, ends in workload.ranges().items()
         if ends[0] < ends[1] and name != "requests_per_day"
     }
     point = workload.point()

@@ -18,9 +18,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import bleach
+import nh3
 from bs4 import BeautifulSoup
-from bs4.formatter import HTMLFormatter
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
@@ -34,110 +33,49 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _MATHML = {
-    *(
-        "math",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "mtext",
-        "mspace",
-        "ms",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mstyle",
-        "mpadded",
-        "mphantom",
-    ),
-    *(
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mmultiscripts",
-        "mtable",
-        "mtr",
-        "mtd",
-        "menclose",
-    ),
+    "math",
+    "mrow",
+    "mi",
+    "mn",
+    "mo",
+    "mtext",
+    "mspace",
+    "ms",
+    "mfrac",
+    "msqrt",
+    "mroot",
+    "mstyle",
+    "mpadded",
+    "mphantom",
+    "msub",
+    "msup",
+    "msubsup",
+    "munder",
+    "mover",
+    "munderover",
+    "mmultiscripts",
+    "mtable",
+    "mtr",
+    "mtd",
+    "menclose",
 }
-_TAGS = _MATHML | {
-    *(
-        "a",
-        "abbr",
-        "b",
-        "blockquote",
-        "br",
-        "caption",
-        "code",
-        "dd",
-        "del",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "figcaption",
-    ),
-    *(
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "kbd",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "q",
-        "s",
-        "small",
-        "span",
-    ),
-    *(
-        "strong",
-        "sub",
-        "summary",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "u",
-        "ul",
-    ),
+_MATHML_ATTRIBUTES = {
+    "display",
+    "mathvariant",
+    "stretchy",
+    "columnalign",
+    "displaystyle",
+    "fence",
+    "form",
+    "width",
 }
 _ATTRIBUTES = {
-    "*": ["class", "id", "title", "role", "aria-label"],
-    "a": ["href"],
-    "img": ["src", "alt", "width", "height"],
-    "th": ["scope", "colspan", "rowspan"],
-    "td": ["colspan", "rowspan"],
-    **{
-        tag: [
-            "display",
-            "mathvariant",
-            "stretchy",
-            "columnalign",
-            "displaystyle",
-            "fence",
-            "form",
-            "width",
-        ]
-        for tag in _MATHML
-    },
+    "*": {"class", "id", "title", "role", "aria-label"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "th": {"scope", "colspan", "rowspan"},
+    "td": {"colspan", "rowspan"},
+    **dict.fromkeys(_MATHML, _MATHML_ATTRIBUTES),
 }
 _NUMBER = re.compile(
     r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE
@@ -212,18 +150,13 @@ def _body(notebook, pages):
     frozen = copy.deepcopy(notebook)
     _freeze_controls(frozen)
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
-    raw = BeautifulSoup(raw, "html.parser")
-    for element in raw(["script", "style"]):
-        element.decompose()
-    raw = raw.decode(
-        formatter=HTMLFormatter(html.escape)
-    )  # bleach escapes a second time what stands in single quotes
-    clean = bleach.clean(
+    clean = nh3.clean(
         raw,
-        tags=_TAGS,
+        tags=nh3.ALLOWED_TAGS | _MATHML | {"tfoot"},
+        clean_content_tags={"script", "style"},
         attributes=_ATTRIBUTES,
-        protocols={"http", "https", "mailto", "data"},
-        strip=True,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel=None,
     )
     soup = BeautifulSoup(clean, "html.parser")
     for image in soup("img"):
