@@ -25,11 +25,13 @@ TOKENS = {
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     "anthropic_analytics_usage.json": (
-        *("anthropic_analytics_usage", (2, 2, 0, 0)),
+        "anthropic_analytics_usage",
+        (2, 2, 0, 0),
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     "anthropic_console_tokens.csv": (
-        *("anthropic_console_tokens", (2, 2, 0, 0)),
+        "anthropic_console_tokens",
+        (2, 2, 0, 0),
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     # input includes the cache: (4M - 1M) + (1M - 0.3M); 1M + 0.3M; 0.9M + 0.5M
@@ -820,32 +822,29 @@ def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
     assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
 
 
-def test_a_report_on_one_line_that_is_cut_off(tmp_path):
-    text = json.dumps(json.loads((SAMPLES / "anthropic_cost_report.json").read_text()))
+def _cut_off(text):
+    return text[: text.index('"Web Search Usage"')]
+
+
+def _cut_off_on_one_line(text):
+    return _cut_off(json.dumps(json.loads(text)))
+
+
+def _quote_left_open(text):
+    return text.replace('"amount": "90.00000"', '"amount": "90.00000')
+
+
+@pytest.mark.parametrize("broken", [_cut_off, _cut_off_on_one_line, _quote_left_open])
+def test_a_report_that_is_no_whole_json_is_set_aside_with_its_line(tmp_path, broken):
+    """No part of it counts: a sum of what happens to be legible would pass for the bill."""
     file = tmp_path / "report.json"
-    file.write_text(text[: text.index('"Web Search Usage"')])
-    assert tl.read_usage(file).billed["usd"].sum() == pytest.approx(42.755 - 0.03)
-
-
-def test_a_truncated_report_keeps_its_whole_results(tmp_path):
-    text = (SAMPLES / "anthropic_cost_report.json").read_text()
-    file = tmp_path / "report.json"
-    file.write_text(text[: text.index('"Web Search Usage"')])
-    usage = tl.read_usage(file)
-    assert counted(usage) == (10, 9, 1, 0)
-    assert usage.billed["usd"].sum() == pytest.approx(42.755 - 0.03)
-
-
-def test_a_broken_result_in_the_middle_costs_itself_alone(tmp_path):
-    file = tmp_path / "report.json"
-    file.write_text(
-        (SAMPLES / "anthropic_cost_report.json")
-        .read_text()
-        .replace('"amount": "90.00000"', '"amount": "90.00000')
-    )
-    usage = tl.read_usage(file)
-    assert counted(usage)[2] == 1
-    assert usage.billed["usd"].sum() == pytest.approx(42.755 - 0.90)
+    file.write_text(broken((SAMPLES / "anthropic_cost_report.json").read_text()))
+    with pytest.raises(ValueError, match=r"report\.json: broken JSON at line \d+: mend the file"):
+        tl.read_usage(file)
+    (tmp_path / "good.jsonl").write_text((SAMPLES / "litellm_spendlogs.jsonl").read_text())
+    usage = tl.read_usage(tmp_path)
+    assert usage.account.files["problem"].str.startswith("broken JSON at line").sum() == 1
+    assert (len(usage.requests), len(usage.billed)) == (3, 0)
 
 
 def test_a_stray_quote_costs_its_own_row(tmp_path):
