@@ -586,7 +586,7 @@ def _route(options):
     print(
         f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}"
     )
-    for title, table in routing_report.tables(report).items():
+    for title, table in report.tables.items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")
     print(f"\n{report.verdict}\n{routing_report.write(report, folder)}")
 

@@ -42,7 +42,6 @@ _NAMED = {
     policies.Threshold: lambda part: part.models,
     policies.Rules: lambda part: [*part.table.values(), *([part.default] if part.default else [])],
     policies.LLMClassifier: lambda part: part.models.values(),
-    policies.Utility: lambda part: part.quality,
     routing_policies.Cascade: lambda part: part.models,
     routing_policies.Fallback: lambda part: part.order,
     TextRouter: lambda part: [part.weak, part.strong],
