@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.intervals import paired_interval, tango_interval
 from tierlab.evaluate.planning import required_examples
-from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.simulated import default_models, simulate_outcomes
 
 
 def samples(scores, *, repeats=1, cost=None, **columns):
@@ -470,7 +470,7 @@ def test_an_answer_without_a_score_is_counted():
 
 
 def test_the_failed_calls_of_an_outcomes_table_are_set_aside():
-    outcomes = simulate_outcomes(400, failure_rate=0.1, seed=1)
+    outcomes = simulate_outcomes(400, seed=1, models=default_models().assign(failure_rate=0.1))
     result = compare(outcomes, reference="claude-opus-4-8", margin=0.1)
     failed = (outcomes["status"] == "error").groupby(outcomes["model_id"].astype(str)).sum()
     assert result.candidates["set_aside"].to_dict() == failed.to_dict() and (failed > 20).all()

@@ -29,7 +29,6 @@ from tierlab.routing.policies import (
     RandomMix,
     Rules,
     Threshold,
-    Utility,
     task_rules,
 )
 from tierlab.routing.text_router import train_text_router
@@ -266,11 +265,6 @@ POLICIES = {
     "rules": (Rules({"faq": "small"}, default="flagship"), {"task": "poem"}, "flagship"),
     "task rules": (task_rules(), {"task": "legal_medical_analysis"}, None),
     "classifier": (TWO, {"classifier_reply": "simple"}, "small"),
-    "utility": (
-        Utility(0.1, {"small": "p_small", "mid": 0.9}, {"small": 0.0, "mid": 0.0}),
-        {"p_small": 0.95},
-        "small",
-    ),
     "cascade": (
         Cascade(("small", "flagship"), judge=lambda f, a: a["text"] == "from gpt-4o-mini"),
         {},

@@ -78,12 +78,6 @@ def test_aiq_by_arithmetic():
     assert "cost the same" in tl.aiq(table.iloc[:1]).reason
 
 
-def test_routerarena_score_by_its_formula():
-    cost = (np.log2(200) - np.log2(0.5)) / (np.log2(200) - np.log2(0.0044))
-    assert tl.routerarena_score(0.7, 0.5) == pytest.approx(1.1 * 0.7 * cost / (0.1 * 0.7 + cost))
-    assert "off the scale" in tl.routerarena_score(0.7, 0).reason
-
-
 @real
 def test_routellm_gsm8k_has_the_published_figures():
     """1,307 prompts; weak 63.7337 %, strong 85.7689 %; the prompt-length router's APGR, as coded and exact."""

@@ -62,8 +62,6 @@ from .routing.curve import cpt as cpt
 from .routing.curve import curve_band as curve_band
 from .routing.curve import hull as hull
 from .routing.curve import metric_intervals as metric_intervals
-from .routing.curve import routerarena_score as routerarena_score
-from .routing.curve import tier_frontier as tier_frontier
 from .routing.outcomes import check_outcomes as check_outcomes
 from .routing.outcomes import outcome_account as outcome_account
 from .routing.outcomes import price_outcomes as price_outcomes
