@@ -18,6 +18,7 @@ from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies, robust_z
 from tierlab.quarter.savings import (
+    Terms,
     decisions,
     price_changes,
     reconciliation,
@@ -217,13 +218,15 @@ def test_variance_needs_both_quarters():
         variance(now, now.iloc[:0], PRICES)
 
 
-def test_changes_by_team():
+def test_changes_by_team_and_model():
     before, now = (
         daily(rows(day, "gpt-4o", n, team=team))
         for day, n, team in (("2026-06-01", 2, "a"), ("2026-08-03", 3, "b"))
     )
-    table = changes_by(now, before, "team").set_index("team")["change_usd"]
-    assert table.to_dict() == pytest.approx({"b": 3 * 0.0035, "a": -2 * 0.0035})
+    table = changes_by(now, before).set_index(["by", "name"])["change_usd"]
+    assert table.to_dict() == pytest.approx(
+        {("team", "b"): 3 * 0.0035, ("team", "a"): -2 * 0.0035, ("model_id", "gpt-4o"): 0.0035}
+    )
 
 
 def test_repriced_equals_pricing_at_that_day_steps_included():
@@ -494,7 +497,10 @@ def test_savings_by_arithmetic():
     assert table.loc[("batch", "own_task"), "usd"] == pytest.approx(5 * 0.0035 / 2)
     assert len(table) == 3
     asked = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), may_wait=["faq_answering"]
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        terms=Terms(may_wait=["faq_answering"]),
     )
     assert asked.loc[asked["kind"] == "batch", "task"].tolist() == ["faq_answering"]
 
@@ -509,14 +515,22 @@ def test_outcomes_settle_a_move():
     )
     outcomes = outcomes.assign(task="faq_answering", source="measured")
     table = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), outcomes=outcomes, margin=0.05
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        outcomes=outcomes,
+        terms=Terms(margin=0.05),
     ).set_index("task")
     assert table.loc["faq_answering", "status"] == "not worse"
     outcomes.loc[
         (outcomes["model_id"] == "claude-haiku-4-5") & (outcomes["prompt_id"] < 60), "score"
     ] = 0
     table = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), outcomes=outcomes, margin=0.05
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        outcomes=outcomes,
+        terms=Terms(margin=0.05),
     )
     assert table.set_index("task").loc["faq_answering", "status"] == "worse"
     assert "faq_answering" not in set(decisions(table, daily(savings_log()))["task"])
@@ -524,7 +538,9 @@ def test_outcomes_settle_a_move():
 
 def test_decisions_do_not_take_the_same_tokens_twice():
     now = daily(savings_log())
-    table = savings(now, PRICES, pd.Timestamp("2026-10-01"), may_wait=["faq_answering"])
+    table = savings(
+        now, PRICES, pd.Timestamp("2026-10-01"), terms=Terms(may_wait=["faq_answering"])
+    )
     assert set(table["kind"]) == {"move", "batch"}
     assert decisions(table, now)[["kind", "task"]].values.tolist() == [["move", "faq_answering"]]
 
@@ -561,10 +577,10 @@ def test_a_section_without_its_input_says_what_it_needs(bare):
     assert "not complete" in headline(q)
 
 
-def test_budget_previous_and_last_forecast(bare):
-    before = build_cube(rows("2026-06-01", "gpt-4o", 2), PRICES)
+def test_budget_quarter_before_and_last_forecast():
+    log = pd.concat([rows("2026-06-01", "gpt-4o", 2), rows("2026-08-03", "gpt-4o", 3)])
     last = {"quarter": "2026Q2", "forecast": {"2026Q3": {"usd": 0.021, "low": 0.01, "high": 0.03}}}
-    q = analyse(bare, PRICES, previous=before, budget_usd=0.01, last_summary=last)
+    q = analyse(build_cube(log, PRICES), PRICES, budget_usd=0.01, last_summary=last)
     assert q.spend.set_index("what")["difference_usd"].to_dict() == pytest.approx(
         {"this quarter": 0, "budget": 0.0005, "quarter before": 0.0035}
     )
