@@ -262,7 +262,7 @@ class TestSentences:
         texts = [tl.headline(q), text_of(quarter_words.decisions_said(q))]
         texts += [
             text_of(found)
-            for name in quarter_words._SAID
+            for name in quarter_words.SENTENCES
             if (found := quarter_words.said(q, name)) is not None
         ]
         for text in texts:

@@ -1,5 +1,6 @@
 """The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -157,7 +158,7 @@ def analyse(
     ValueError
         If `quarter` is not a quarter or has no usage, or the budget is not above 0.
     """
-    period, terms = _period(quarter), terms or Terms()
+    period, terms = period_of(quarter), terms or Terms()
     start, end = period.start_time, period.end_time.normalize()
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
         raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
@@ -245,11 +246,11 @@ _HISTORY = f"needs {WINDOW} days of usage before the quarter to judge its first 
 _BILLS = "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
 
 
-def _period(quarter):
-    try:
-        return pd.Period(quarter, freq="Q")
-    except (ValueError, TypeError):
-        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'") from None
+def period_of(quarter):
+    """A quarter such as "2026Q3" as a Period."""
+    if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
+        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
+    return pd.Period(str(quarter).strip(), freq="Q")
 
 
 def _missing(cube, now, before):
