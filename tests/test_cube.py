@@ -501,6 +501,20 @@ def test_what_the_log_lacks_is_named_and_absent(maintained):
     assert len(account.price_sha256) == 64
 
 
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_log_that_changes_while_it_is_read_is_refused(maintained, more):
+    """A table whose second reading has a row less, or one more, than the first."""
+    connection = ibis.duckdb.connect()
+    connection.create_table("log", one(6).assign(place=range(6)))
+    connection.raw_sql("CREATE SEQUENCE readings; SET TimeZone = 'UTC'")
+    connection.raw_sql(
+        "CREATE VIEW moving AS SELECT log.* EXCLUDE (place) FROM log, "
+        f"(SELECT nextval('readings') AS n) WHERE place < 5 + (n - 1) * {more}"
+    )
+    with pytest.raises(ValueError, match="the log changed while it was read"):
+        build_cube(connection.table("moving"), maintained)
+
+
 def test_wrong_questions_are_refused(maintained, tmp_path):
     for change, message in (
         ({"ouput_tokens": 1}, "unknown column 'ouput_tokens'; did you mean 'output_tokens'"),

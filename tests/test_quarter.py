@@ -194,6 +194,22 @@ def test_a_price_change_within_the_quarter_is_weighted_by_the_tokens():
     assert found["price"] == pytest.approx(-2 * 0.2 * (1000 * 2.5 + 100 * 15) / 1e6)
 
 
+def test_a_bucket_that_one_quarter_lacks_is_priced_by_the_catalogue():
+    """Reads cost 0.25 before 30 July and 0.20 after, which only the second quarter makes: half of -800 and of -440."""
+    now = rows("2026-08-03", "gpt-5.6-terra", uncached_input_tokens=200, cache_read_tokens=800)
+    found = effects(rows("2026-06-01", "gpt-5.6-terra"), now)
+    assert found["price"] * 1e6 == pytest.approx((-800 - 440) / 2)
+
+
+def test_and_at_the_mean_rate_of_the_quarters_days():
+    """No reads between 20 July and 9 August: 10 days at 0.25 and 11 at 0.20; input 2.25 on average, output 13.50."""
+    then = rows("2026-06-01", "gpt-5.6-terra", 2, uncached_input_tokens=200, cache_read_tokens=800)
+    now = pd.concat([rows(day, "gpt-5.6-terra") for day in ("2026-07-20", "2026-08-09")])
+    reads = 800 * ((10 * 0.25 + 11 * 0.2) / 21 - 0.25)
+    old_mix, new_mix = 200 * -0.25 + reads + 100 * -1.5, 1000 * -0.25 + 100 * -1.5
+    assert effects(then, now)["price"] * 1e6 == pytest.approx(2 * (old_mix + new_mix) / 2)
+
+
 def test_a_new_model_is_mix_not_price():
     found = effects(rows("2026-06-01", "gpt-4o"), rows("2026-08-03", "claude-sonnet-4-6"))
     assert found["model_mix"] == pytest.approx((1000 * 0.5 + 100 * 5) / 1e6)
@@ -503,6 +519,34 @@ def test_savings_by_arithmetic():
         terms=Terms(may_wait=["faq_answering"]),
     )
     assert asked.loc[asked["kind"] == "batch", "task"].tolist() == ["faq_answering"]
+
+
+def event(**columns):
+    usual = {"over": "cache", "name": "claude-sonnet-4-6", "start": pd.Timestamp("2026-09-01")}
+    usual |= {"days": 30, "usual": 0.7, "seen": 0.0, "excess_usd": 3.0, "lasts": True}
+    return pd.DataFrame([usual | columns])
+
+
+def test_what_lasts_is_counted_for_every_day_of_the_quarter_ahead():
+    """3 dollars in 30 days are 9.20 in the 92 days of the fourth quarter, at prices that stay."""
+    now, on = daily(rows("2026-09-03", "gpt-4o", 9, team="staging")), pd.Timestamp("2026-10-01")
+    leak = event(over="team", name="staging", usual=0.0, seen=0.1)
+    table = savings(now, PRICES, on, events=leak).set_index("kind")
+    assert table.loc["stop", "usd"] == pytest.approx(92 * 3 / 30)
+    assert "stop" not in set(savings(now, PRICES, on, events=leak.assign(lasts=False))["kind"])
+
+
+@pytest.mark.parametrize(("other", "task"), [(0, "chat"), (700, "")])
+def test_the_task_of_a_broken_cache_is_named_if_it_is_the_only_one(other, task):
+    model, on = "claude-sonnet-4-6", pd.Timestamp("2026-10-01")
+    log = pd.concat(
+        [
+            rows("2026-09-03", model, task="chat", cache_read_tokens=700),
+            rows("2026-09-03", model, task="mail", cache_read_tokens=other),
+        ]
+    )
+    table = savings(daily(log), PRICES, on, events=event()).set_index("kind")
+    assert table.loc["cache", "task"] == task
 
 
 def test_outcomes_settle_a_move():

@@ -211,8 +211,8 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
     factor : Series, optional
         What scheduled price changes multiply spend with, indexed by day; 1 where it has none.
     shifts : sequence of Timestamp
-        Days on which the level is known to have moved for good, so that the step does not count as growth. One in
-        the first or the last two weeks is left to the random walk.
+        Days on which the level is known to have moved for good, so that the step does not count as growth. One
+        less than a week after another belongs to it; one in the first or the last two weeks is left to the random walk.
 
     Returns
     -------
@@ -294,11 +294,12 @@ def _line(days, weeks, ahead, shifts):
     """Regressors by week: one, time, and for each shift the share of the week that lies behind it."""
     first = days[-1] - pd.Timedelta(days=7 * weeks - 1)
     time = np.arange(weeks + ahead, dtype=float)
-    steps = []
-    for shift in sorted(set(shifts)):
-        passed = np.clip(time + 1 - (shift - first).days / 7, 0, 1)
-        if 2 <= passed[:weeks].sum() <= weeks - 2:
-            steps.append(passed)
+    steps, before = [], None
+    for shift in sorted(shifts):
+        if before is None or shift - before >= pd.Timedelta(days=7):
+            before, passed = shift, np.clip(time + 1 - (shift - first).days / 7, 0, 1)
+            if 2 <= passed[:weeks].sum() <= weeks - 2:
+                steps.append(passed)
     return np.column_stack([np.ones_like(time), time, *steps[: weeks - 6]])
 
 
@@ -385,7 +386,7 @@ def next_quarter(every, events, prices, last, end, seed):
         return None, f"needs more: {why}"
     lasting = events.loc[events["lasts"] & (events["days"] >= _SHORT), "start"]
     factor = _scheduled(every, prices, last, end)
-    return forecast(history, end, seed=seed, factor=factor, shifts=_apart(lasting)), ""
+    return forecast(history, end, seed=seed, factor=factor, shifts=lasting), ""
 
 
 def error_of_last(now, before, prices, period, last_summary, seed):
@@ -422,15 +423,6 @@ def _constant(every, prices, last):
 def _at_rates(daily, prices, on):
     """US dollars of each row at the rates of a day; where a rate is not known then, spend does not vanish."""
     return repriced(daily, prices, on).fillna(daily["cost_usd"])
-
-
-def _apart(dates):
-    """Dates without those that follow another within a week."""
-    kept = []
-    for date in sorted(dates):
-        if not kept or date - kept[-1] >= pd.Timedelta(days=_SHORT):
-            kept.append(date)
-    return kept
 
 
 def _scheduled(every, prices, last, end):
