@@ -183,22 +183,19 @@ def test_users_and_top_share_are_exact(log, priced, maintained):
         for row in users.itertuples()
     }
     seen = 0
-    for unit in "QM":
-        for period, of_period in priced.groupby(local.dt.to_period(unit).astype(str)):
-            for team in (None, "blue", "red"):
-                rows = of_period if team is None else of_period[of_period["team"] == team]
-                cost = rows.groupby("user")["cost_usd"].sum().sort_values(ascending=False)
-                if cost.empty:
-                    continue
-                row = found[period, "all" if team is None else "team", team]
-                top = -(-len(cost) // 20)
-                seen += 1
-                assert (row.active_users, row.top_users) == (len(cost), top)
-                assert row.cost_usd == pytest.approx(cost.sum(), rel=1e-9)
-                if cost.sum() > 0:
-                    assert row.top_share == pytest.approx(
-                        cost.iloc[:top].sum() / cost.sum(), rel=1e-9
-                    )
+    for period, of_period in priced.groupby(local.dt.to_period("Q").astype(str)):
+        for team in (None, "blue", "red"):
+            rows = of_period if team is None else of_period[of_period["team"] == team]
+            cost = rows.groupby("user")["cost_usd"].sum().sort_values(ascending=False)
+            if cost.empty:
+                continue
+            row = found[period, "all" if team is None else "team", team]
+            top = -(-len(cost) // 20)
+            seen += 1
+            assert (row.active_users, row.top_users) == (len(cost), top)
+            assert row.cost_usd == pytest.approx(cost.sum(), rel=1e-9)
+            if cost.sum() > 0:
+                assert row.top_share == pytest.approx(cost.iloc[:top].sum() / cost.sum(), rel=1e-9)
     assert seen == len(users)
 
 

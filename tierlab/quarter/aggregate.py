@@ -94,7 +94,7 @@ class Cube:
         buckets and reasoning_tokens, US dollars by bucket, cost_usd, billed_usd and billed_rows, and for each
         of `tierlab.prices.pricing.FLAGS` the rows that carry it.
     users : DataFrame
-        One row per quarter and month (`period`), for all teams and for each (`over`, team): active_users,
+        One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
         top_users (one in twenty, rounded up), top_share (their share 0-1 of the cost), requests and cost_usd of
         rows that name a user.
     latency : DataFrame
@@ -265,26 +265,22 @@ def _users(rows):
     have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
     cost = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in have)
     by = ["user", "team"] if "team" in rows.columns else ["user"]
-    month = rows.local.year().cast("int32") * 12 + rows.local.month() - 1
-    totals = rows.group_by(*by, month=month)
+    quarter = rows.local.year().cast("int32") * 4 + rows.local.quarter() - 1
+    totals = rows.group_by(*by, period=quarter)
     found = []
     with totals.agg(cost_usd=cost.sum(), requests=_requests(rows).sum()).cache() as users:
-        for unit, months in (("Q", 3), ("M", 1)):
-            for over in ("all", "team")[: len(by)]:
-                keys = ["period", "team"] if over == "team" else ["period"]
-                of_period = users.mutate(period=(users.month // months).cast("int32"))
-                table = _ranked(of_period, keys).execute().sort_values(keys)
-                found.append(table.assign(period=_period(table["period"], unit), over=over))
+        for over in ("all", "team")[: len(by)]:
+            keys = ["period", "team"] if over == "team" else ["period"]
+            found.append(_ranked(users, keys).execute().sort_values(keys).assign(over=over))
     table = pd.concat(found, ignore_index=True)
-    table["top_share"] = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
+    share = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
+    table = table.assign(period=_quarters(table["period"]), top_share=share)
     return table.reindex(columns=_USERS)
 
 
-def _period(number, unit):
-    """Names of quarters or months, counted from year 0."""
-    if unit == "Q":
-        return [f"{n // 4}Q{n % 4 + 1}" for n in number]
-    return [f"{n // 12}-{n % 12 + 1:02d}" for n in number]
+def _quarters(number):
+    """Names of quarters that are counted from year 0."""
+    return [f"{n // 4}Q{n % 4 + 1}" for n in number]
 
 
 def _ranked(users, by):
@@ -326,7 +322,7 @@ def _latency(rows, ids):
         return pd.DataFrame(columns=[*_LATENCY, "n", *_PERCENTILES])
     table = pd.concat(counts)
     table = table.assign(
-        model_id=table["model_id"].map(ids), quarter=_period(table["quarter"], "Q"), over="all"
+        model_id=table["model_id"].map(ids), quarter=_quarters(table["quarter"]), over="all"
     )
     table = table[table["model_id"].notna()]
     parts = [table.assign(task=None), table.assign(over="task")][: 1 + ("task" in have)]
