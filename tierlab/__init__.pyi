@@ -47,6 +47,7 @@ from .prices.pricing import reprice as reprice
 from .quarter.aggregate import build_cube as build_cube
 from .quarter.analyse import Quarter as Quarter
 from .quarter.analyse import analyse as analyse
+from .quarter.savings import Terms as Terms
 from .quarter.simulated import synthetic_quarters as synthetic_quarters
 from .quarter.words import headline as headline
 from .quarter.words import summary as summary
