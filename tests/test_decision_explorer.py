@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tests.decisions import recommend
 from tierlab.decide import control
 from tierlab.decide import control as decide_control
 from tierlab.decide import figures as decide_figures
+from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.record import load_record
-from tierlab.decide.tasks import CHECKLIST
 
 
 def shown(explorer):
@@ -128,7 +129,7 @@ class TestChecklist:
         )
         workload = tl.Workload(requests_per_day=1_000, batch_share=0.5)
         explorer.name.value = "contract triage"
-        wanted = tl.recommend(task="contract triage", stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
+        wanted = recommend(task="contract triage", stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
                               provider="anthropic", error_counts={"mid": (20, 80)})  # fmt: skip
         assert wanted.reason in explorer.summary and wanted.next_step in explorer.summary
         assert shown(explorer)[wanted.model_id][0] == wanted.tier

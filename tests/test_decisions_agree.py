@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tests.decisions import recommend
 from tests.proofs import runs
 from tierlab.cli import main
 
@@ -89,7 +90,7 @@ class TestMeasuredDollars:
         means = outcomes.groupby("model_id")[["cost_usd", "score"]].mean()
         assert tl.hull(means).loc[STRONG, "error_cost_usd"] == pytest.approx(BREAK_EVEN)
         for cost, choice in ((0.10, CHEAP), (0.15, STRONG)):
-            found = tl.recommend(samples=outcomes, error_cost_usd=cost, prices=article)
+            found = recommend(samples=outcomes, error_cost_usd=cost, prices=article)
             compared = tl.compare(outcomes, reference=STRONG, margin=0.05, error_cost_usd=cost)
             assert found.model_id == choice == compared.costs["expected"].idxmin()
             flip = found.flips.set_index("what").loc["cost of an error"]
@@ -110,7 +111,7 @@ class TestMeasuredDollars:
         )
 
     def test_own_tokens_are_priced_where_no_dollars_were_measured(self, article, outcomes):
-        found = tl.recommend(
+        found = recommend(
             samples=outcomes.drop(columns="cost_usd"), error_cost_usd=0.15, prices=article
         )
         assert found.model_id == STRONG
@@ -211,7 +212,7 @@ def compared_like_recommend(table, scores, cost, truncated, article):
         scores, key=lambda model: len(scores[model])
     )  # the first of those that have answered most
     wanted = plain(scores, anchor)
-    found = tl.recommend(samples=table, error_cost_usd=cost, prices=article, truncated=truncated)
+    found = recommend(samples=table, error_cost_usd=cost, prices=article, truncated=truncated)
     costs = tl.compare(
         table, reference=anchor, margin=0.05, error_cost_usd=cost, truncated=truncated
     ).costs["expected"]
@@ -293,10 +294,10 @@ class TestEnoughExamples:
 
     def test_a_candidate_that_was_cut_off_57_times_of_60_turns_nothing(self, article):
         """The two have 18 and 12 of 60 wrong, with the third and without it."""
-        two = tl.recommend(
+        two = recommend(
             samples=self.table(0).query("model_id != 'third'"), error_cost_usd=0.15, prices=article
         )
-        three = tl.recommend(samples=self.table(57), error_cost_usd=0.15, prices=article)
+        three = recommend(samples=self.table(57), error_cost_usd=0.15, prices=article)
         assert three.model_id == two.model_id == STRONG
         own = three.table.set_index("model_id")
         assert own.loc[[CHEAP, STRONG], "error_rate"].tolist() == pytest.approx([18 / 60, 12 / 60])
@@ -313,7 +314,7 @@ class TestEnoughExamples:
         )
 
     def test_a_few_cut_off_answers_take_no_example_from_the_others(self, article):
-        found = tl.recommend(samples=self.table(20), error_cost_usd=0.15, prices=article)
+        found = recommend(samples=self.table(20), error_cost_usd=0.15, prices=article)
         rate = found.table.set_index("model_id")["error_rate"]
         assert rate[[CHEAP, STRONG]].tolist() == pytest.approx(
             [18 / 60, 12 / 60]
@@ -338,14 +339,14 @@ class TestEnoughExamples:
         assert (record.examples, record.margin) == (60, 0.2) and 0 < record.examples_needed <= 60
 
     def test_a_rival_that_plainly_fails_needs_no_more_examples(self, article, tmp_path):
-        found = tl.recommend(
+        found = recommend(
             samples=self.table(57), models=[STRONG, "third"], error_cost_usd=0.15, prices=article
         )
         assert set(found.table["model_id"]) == {STRONG, "third"} and found.model_id == STRONG
         tl.file_record(found, tmp_path / "d.md", title="x", decided_on="2026-11-29")
 
     def test_python_refuses_as_well(self, article, tmp_path):
-        found = tl.recommend(samples=self.table(0), error_cost_usd=0.15, prices=article)
+        found = recommend(samples=self.table(0), error_cost_usd=0.15, prices=article)
         assert found.step == 4 and "more examples" in found.next_step
         with pytest.raises(ValueError, match="not filed"):
             tl.file_record(found, tmp_path / "d.md", title="x", decided_on="2026-11-29")
@@ -397,7 +398,7 @@ class TestNearTies:
         """One example apart at half a cent of a cent: who leads changes with the next example."""
         usd = {CHEAP: 0.001, STRONG: 0.001025}
         table = answers([(80, 1, 1), (10, 1, 0), (10, 0, 1)], usd=usd)
-        found = tl.recommend(samples=table, error_cost_usd=0.1, prices=article)
+        found = recommend(samples=table, error_cost_usd=0.1, prices=article)
         assert found.close == (CHEAP, STRONG)
         tie = f"Too close to call: small ({CHEAP}) and flagship ({STRONG})"
         assert found.reason.startswith(tie) and "measure them on more examples" in found.reason
@@ -407,7 +408,7 @@ class TestNearTies:
         """Equal all in at the middle of a lopsided range, and the second is the cheaper one in most of it."""
         rates = {CHEAP: (0.10, 0.10, 0.40), STRONG: 0.098}
         asked = {"models": list(rates), "error_rates": rates, "prices": article}
-        found = tl.recommend(error_cost_usd=1, **asked)
+        found = recommend(error_cost_usd=1, **asked)
         share = found.table.set_index("model_id")["best_share"]
         assert found.close == (CHEAP, STRONG) and share[STRONG] >= 0.8 * share[CHEAP]
         record = tl.file_record(
@@ -416,7 +417,7 @@ class TestNearTies:
         assert "too close to call against claude-opus-4-8" in record
 
     def test_a_clear_choice_has_no_rival(self, article, outcomes):
-        assert tl.recommend(samples=outcomes, error_cost_usd=1, prices=article).close == ()
+        assert recommend(samples=outcomes, error_cost_usd=1, prices=article).close == ()
 
 
 # The review draws what was drawn
@@ -452,13 +453,13 @@ class TestReview:
     @pytest.mark.parametrize("asked", FOUND.values(), ids=FOUND)
     def test_on_the_day_of_filing_every_share_is_the_one_that_was_filed(self, asked, tmp_path):
         prices = tl.load_prices("maintained", as_of="2026-06-12")
-        found = tl.recommend(**({"provider": "anthropic", "prices": prices} | asked))
+        found = recommend(**({"provider": "anthropic", "prices": prices} | asked))
         self.assert_same_shares(found, prices, tmp_path)
 
     def test_so_are_those_of_samples(self, article, outcomes, tmp_path):
         shares = [
             self.assert_same_shares(
-                tl.recommend(samples=outcomes, error_cost_usd=c, prices=article),
+                recommend(samples=outcomes, error_cost_usd=c, prices=article),
                 article,
                 tmp_path / str(c),
             )
@@ -468,7 +469,7 @@ class TestReview:
 
     def test_counts_of_two_models_are_two_uncertainties(self, article):
         """By numerical integration: the chance that Beta(12.5, 68.5) less Beta(8.5, 72.5) is above 0.08 in price over 1 USD."""
-        found = tl.recommend(
+        found = recommend(
             models=[CHEAP, STRONG],
             prices=article,
             error_cost_usd=0.16,
@@ -486,7 +487,7 @@ class TestReview:
         """The gap of two models is as uncertain as their disagreement: its normal approximation, from the four cells."""
         cells = [(150, 1, 1), (4, 1, 0), (16, 0, 1), (130, 0, 0)]
         table = answers(cells)
-        found = tl.recommend(samples=table, error_cost_usd=0.2, prices=article)
+        found = recommend(samples=table, error_cost_usd=0.2, prices=article)
         gap, n = 12 / 300, 300
         needed = (USD[STRONG] - USD[CHEAP]) / 0.2
         z = (gap - needed) / ((20 / n - gap**2) / n) ** 0.5

@@ -174,8 +174,7 @@ class TestDecision:
             workload=workload,
             prices=prices,
             models=["steady", "rising"],
-            seconds={"mid": 1},
-            error_rates={"steady": 0.01, "rising": 0.01},
+            evidence=tl.Evidence(seconds={"mid": 1}, error_rates={"steady": 0.01, "rising": 0.01}),
         )
 
     def test_recommend_pays_the_mean_until_the_review_and_names_the_day(self, prices):

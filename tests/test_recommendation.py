@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 import tierlab as tl
+from tests.decisions import recommend
 from tierlab.core.tables import load_tasks
-from tierlab.decide.options import weigh
-from tierlab.decide.recommend import recommend
+from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.tasks import (
-    CHECKLIST,
     assumed,
     error_with_tools,
     expected_cost,
@@ -234,7 +233,7 @@ class TestRecommendation:
             "prices": maintained,
             "provider": "anthropic",
         }
-        at = tl.recommend(
+        at = recommend(
             workload=tl.Workload(requests_per_day=1_000, batch_share=row["above"]), **asked
         ).table.set_index("model_id")
         assert at.at[found.model_id, "expected_usd"] == pytest.approx(
@@ -698,5 +697,5 @@ def test_what_cannot_be_asked_says_why(article, asked, says):
 
 
 def test_draws_are_repeatable(article):
-    one, two = (weigh(prices=article, task="code_review", seed=3).table for _ in range(2))
+    one, two = (tl.recommend(prices=article, task="code_review", seed=3).table for _ in range(2))
     pd.testing.assert_frame_equal(one, two)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import tierlab as tl
+from tests.decisions import recommend
 from tierlab.decide.record import Record, escaped, load_record, workload_of
 from tierlab.decide.review import review
 from tierlab.decide.tasks import load_assumptions
@@ -33,7 +34,7 @@ def decide(**asked):
         "prices": JUNE,
         "error_rates": RATES,
     }
-    return tl.recommend(**(usual | {"workload": tl.Workload(requests_per_day=10_000)} | asked))
+    return recommend(**(usual | {"workload": tl.Workload(requests_per_day=10_000)} | asked))
 
 
 def edit(path, change):
@@ -127,7 +128,7 @@ class TestRecord:
 
     def test_boxes_are_ticked_for_what_is_done(self, tmp_path):
         found = decide()
-        found.settings["checked"][:] = [1, 6]
+        found.done[:] = [1, 6]
         text = file_record(found, tmp_path / "a.md", title="x").read_text("utf-8")
         assert [line[:6] for line in text.splitlines() if line[1:5] in (". [x", ". [ ")] == [
             f"{n}. [{'x' if n in (1, 6) else ' '}]" for n in range(1, 8)
@@ -250,7 +251,7 @@ class TestRecord:
                 "cost_usd": 0.01,
             }
         )
-        found = tl.recommend(error_cost_usd=1, prices=JUNE, samples=samples)
+        found = recommend(error_cost_usd=1, prices=JUNE, samples=samples)
         body = (
             file_record(found, tmp_path / "a.md", title="x").read_text("utf-8").split("---\n", 2)[2]
         )
@@ -310,26 +311,35 @@ class TestRecord:
             (lambda head: head.update(error_cost="x"), "did you mean 'error_cost_usd'"),
             (
                 lambda head: head.update(error_cost_usd="much"),
-                "error_cost_usd = 'much'; float is needed",
+                "error_cost_usd = 'much'; input should be a valid number",
             ),
             (lambda head: head.update(model_id="gpt-4o"), "'gpt-4o' is not among the candidates"),
             (
                 lambda head: head["workload"].update(reqests_per_day=1),
                 "did you mean 'requests_per_day'",
             ),
-            (lambda head: head["candidates"][0].pop("error_rate"), "each candidate has the fields"),
+            (
+                lambda head: head["candidates"][0].pop("error_rate"),
+                "candidates: 0: field 'error_rate' is missing",
+            ),
             (lambda head: head.update(kind="other"), "the head has no line 'kind"),
             (
                 lambda head: head.update(error_cost_low=1.0),
-                "error_cost_low, error_cost_usd and error_cost_high",
+                "error_cost_low, error_cost_usd, error_cost_high are not in that order",
             ),
             (
                 lambda head: head.update(second_usd=float("nan")),
-                "second_usd = nan; a number from 0 up is needed",
+                "second_usd = nan; input should be a finite number",
             ),
             (lambda head: head.update(examples=-1), "examples = -1"),
-            (lambda head: head.update(examples=True), "examples = True; int is needed"),
-            (lambda head: head.update(decided_on="soon"), "decided_on = 'soon'; date is needed"),
+            (
+                lambda head: head.update(examples=True),
+                "examples = True; input should be a valid integer",
+            ),
+            (
+                lambda head: head.update(decided_on="soon"),
+                "decided_on = 'soon'; input should be a valid date",
+            ),
             (lambda head: head["prices"].pop("as_of"), "a date as_of"),
             (
                 lambda head: head["workload"].pop("requests_per_day"),
@@ -337,30 +347,33 @@ class TestRecord:
             ),
             (
                 lambda head: head["workload"].update(batch_share=2),
-                "workload: batch_share=2; allowed",
+                "batch_share=2; allowed",
             ),
             (
                 lambda head: head["workload"].update(input_tokens="many"),
-                "workload: input_tokens = 'many'",
+                "workload: input_tokens: int = 'many'",
             ),
             (lambda head: head["candidates"][0].update(error_low=0.9), "not in that order"),
             (
                 lambda head: head["candidates"][0].update(error_rate=1.5),
-                "a number from 0 to 1 is needed",
+                "error_rate = 1.5; input should be less than or equal to 1",
             ),
             (
                 lambda head: head["candidates"][0].update(price_usd=-1.0),
-                "price_usd = -1.0; a number from 0 up",
+                "price_usd = -1.0; input should be greater than or equal to 0",
             ),
             (lambda head: head["candidates"][0].update(seconds=float("inf")), "seconds = inf"),
-            (lambda head: head["candidates"][0].update(price_basis="x"), "price_basis one of"),
+            (
+                lambda head: head["candidates"][0].update(price_basis="x"),
+                "price_basis = 'x'; input should be 'catalogue'",
+            ),
             (
                 lambda head: head["candidates"].append(dict(head["candidates"][0])),
                 "is there 2 times",
             ),
             (
                 lambda head: [row.update(price_usd=None) for row in head["candidates"]],
-                "no candidate has a price_usd",
+                "the choice 'claude-sonnet-4-6' has no price_usd",
             ),
         ],
     )

@@ -23,10 +23,12 @@ from .core.tables import load_tasks as load_tasks
 from .core.tables import split_input as split_input
 from .core.vocabulary import BUCKETS as BUCKETS
 from .core.vocabulary import TIERS as TIERS
+from .decide.options import Evidence as Evidence
 from .decide.recommend import recommend as recommend
 from .decide.record import file_record as file_record
 from .decide.record import load_record as load_record
 from .decide.review import review as review
+from .decide.tasks import Task as Task
 from .decide.tasks import expected_cost as expected_cost
 from .decide.tasks import indifference as indifference
 from .evaluate.compare import compare as compare

@@ -15,7 +15,7 @@ from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS
 from tierlab.decide.recommend import recommend
-from tierlab.decide.tasks import assumed
+from tierlab.decide.tasks import Task, assumed
 from tierlab.evaluate.planning import achievable_margin
 from tierlab.prices.catalog import load_prices
 from tierlab.scaling.costs import error_cost_break_even
@@ -25,9 +25,9 @@ MEASURED = "data/measured.csv (recorded answers of public data sets)"
 FLAGSHIPS = "anthropic.flagship|openai.flagship|google.flagship"
 NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
 CHATBOTS = {  # the three cases of the article's answer
-    "chatbot": {"task": "customer_support"},
-    "sensitive": {"stakes": 3, "complexity": 2},
-    "lookups": {"task": "faq_answering"},
+    "chatbot": "customer_support",
+    "sensitive": Task(stakes=3, complexity=2),
+    "lookups": "faq_answering",
 }
 SPEEDS = "data/published_speeds.csv (public pages)"
 
@@ -52,8 +52,8 @@ def _chatbot(basis):
         span = f"{usd(max(0, mid))} to {usd(flagship)}" if mid < flagship else "nowhere"
         parts.append(f"{NAMES[provider]} {span}")
     said = {}
-    for name, asked in CHATBOTS.items():
-        said[name], found = _recommended(basis, **asked)
+    for name, task in CHATBOTS.items():
+        said[name], found = _recommended(basis, task)
         numbers |= {f"{name}_{key}": value for key, value in found.items()}
     ends = METRICS["task_tier"](basis, "customer_support")
     tiers = " to ".join(dict.fromkeys(TIERS[int(end) - 1] for end in ends))
@@ -67,11 +67,11 @@ def _chatbot(basis):
     return text, numbers
 
 
-def _recommended(basis, **asked):
+def _recommended(basis, task):
     """What `tierlab.recommend` says within each provider's lineup, as words and as numbers."""
-    found = [recommend(**asked, prices=basis.prices, provider=provider) for provider in NAMES]
+    found = [recommend(task=task, prices=basis.prices, provider=provider) for provider in NAMES]
     sure = [float(each.table["best_share"].iloc[0]) for each in found]
-    cost = found[0].settings["options"].error_cost_usd
+    cost = found[0].options.error_cost_usd
     ends = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(sure), max(sure))))
     tiers = [each.tier for each in found]
     chosen = ", ".join(f"{tier} ({name})" for tier, name in zip(tiers, NAMES.values(), strict=True))

@@ -1,7 +1,6 @@
 """Controls of the decision: which tier a task calls for, and the checklist that ends in a filed record."""
 
 import html
-from pathlib import Path
 
 import ipywidgets
 import mistune
@@ -13,12 +12,31 @@ from tierlab.core.explorer import ALL, WIDE, Explorer, choice, nice_slider, shar
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
-from tierlab.decide.options import AGENT_CALLS, spread, weigh
-from tierlab.decide.tasks import CHECKLIST, assumed, until_review
+from tierlab.decide.checklist import CHECKLIST, until_review
+from tierlab.decide.options import AGENT_CALLS, Evidence, spread, weigh
+from tierlab.decide.tasks import Task, assumed
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
 _SECOND = [0.0, *(factor * 10.0**power for power in range(-5, -1) for factor in (1, 2, 5))]
 _RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
+_STEPS = [  # the controls of each step of the checklist
+    ["task", "stakes", "complexity", "provider"],
+    ["requests_per_day", "input_tokens", "output_tokens"],
+    ["error_usd", "second_usd"],
+    ["mid_examples", "mid_wrong"],
+    ["small_examples", "small_wrong", "flagship_examples", "flagship_wrong"],
+    ["cache_hit_rate", "batch_share"],
+    [],
+]
+_HINTS = {
+    1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
+    "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
+    3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
+    4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
+    "rate is assumed.",
+    5: "The same examples. What you leave at 0 stays assumed.",
+}
+_USD = ["price_usd", "error_usd", "time_usd", "expected_usd"]
 OWN = "a task of my own"
 
 
@@ -31,7 +49,7 @@ def money_slider(label, value, steps=tuple(_MONEY)):
 
 
 class TaskExplorer(Explorer):
-    """What a request costs all in on each tier, for a task: price, errors, time; and which tier that calls for.
+    """What a request costs in all on each tier, for a task: price, errors, time; and which tier that calls for.
 
     Parameters
     ----------
@@ -58,39 +76,42 @@ class TaskExplorer(Explorer):
     ):
         self.prices, self.tasks = until_review(prices), load_tasks()
         self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
-        providers = list(prices.lineup().index)
-        tasks = ipywidgets.Dropdown(description="task", options=[(row["name"], name) for name, row in self.tasks.iterrows()],
-                                    value=task, **WIDE)  # fmt: skip
-        error = money_slider("error cost (USD)", self._stakes(task))
+        tasks = ipywidgets.Dropdown(
+            description="task", options=_named(self.tasks), value=task, **WIDE
+        )
+        error = money_slider("error cost (USD)", _stakes(task))
 
         def restake(change):
             self._moving = True
-            error.options = money_slider("", self._stakes(change["new"])).options
-            error.value = self._stakes(change["new"])
+            error.options = money_slider("", _stakes(change["new"])).options
+            error.value = _stakes(change["new"])
             self._moving = False
 
-        tasks.observe(
-            restake, names="value"
-        )  # registered before the redraw, so that it never sees the old cost
+        # Registered before the redraw, so that it never sees the old cost.
+        tasks.observe(restake, names="value")
         super().__init__(
             task=tasks,
-            provider=choice("provider", [*providers, ALL], provider or providers[0]),
+            provider=_providers(prices, provider),
             error_usd=error,
             position=share_slider("errors in their range (0% low, 100% high)", 0.5),
             second_usd=money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
             output_tokens=nice_slider("output tokens per request", output_tokens, high=20_000),
         )
 
-    def _stakes(self, task):
-        return float(assumed("error_cost", task, tasks=self.tasks)["value"].iloc[0])
-
     def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
-        ends = assumed("error_rate", task, tasks=self.tasks)
+        ends = assumed("error_rate", task)
         rates = pd.Series(spread(ends, [position])[0], ends.index)
-        agent = {"tool_calls": AGENT_CALLS} if task == "agentic_tools" else {}
-        self.found = weigh(prices=self.prices, task=task, error_cost_usd=error_usd, provider=None if provider == ALL else provider,
-                           workload=tl.Workload(output_tokens=output_tokens, **self.workload), second_usd=second_usd,
-                           error_rates=rates.to_dict(), **agent)  # fmt: skip
+        # Rates that are given hold no tool calls of their own accord: those of an agent are named.
+        calls = AGENT_CALLS if task == "agentic_tools" else None
+        self.found = weigh(
+            prices=self.prices,
+            task=Task(task, tool_calls=calls),
+            error_cost_usd=error_usd,
+            second_usd=second_usd,
+            workload=tl.Workload(output_tokens=output_tokens, **self.workload),
+            provider=None if provider == ALL else provider,
+            evidence=Evidence(error_rates=rates.to_dict()),
+        )
         self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
 
@@ -99,22 +120,39 @@ class TaskExplorer(Explorer):
 
     def words(self, table, *, task, error_usd, **_):
         best = self.found.running().iloc[0]
-        low, high = self.tasks.loc[task, ["tier_low", "tier_high"]]
-        article = low if low == high else f"{low} to {high}"
+        article = " to ".join(self.tasks.loc[task, ["tier_low", "tier_high"]].unique())
         return (
             f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {best['tier']} ({best['model_id']}), "
             f"{usd(1000 * best['expected_usd'])} per 1,000 requests all in. The article says {article}."
         )
 
     def numbers(self, table, **_):
-        shown = table.assign(
-            errors=100 * table["error_rate"],
-            **{part: 1000 * table[part] for part in figures.EXPECTED_PARTS},
-        )
-        shown["all_in"] = 1000 * shown["expected_usd"]
-        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price_usd": "price (USD per 1,000)",
-                   "error_usd": "errors (USD)", "time_usd": "time (USD)", "all_in": "all in (USD)"}  # fmt: skip
+        shown = table.assign(errors=100 * table["error_rate"])
+        shown[_USD] *= 1000
+        columns = {
+            "model_id": "model",
+            "tier": "tier",
+            "errors": "errors (%)",
+            "price_usd": "price (USD per 1,000)",
+            "error_usd": "errors (USD)",
+            "time_usd": "time (USD)",
+            "expected_usd": "all in (USD)",
+        }
         return shown[list(columns)].rename(columns=columns)
+
+
+def _stakes(task):
+    """What an error of a task is assumed to cost, USD."""
+    return float(assumed("error_cost", task)["value"].iloc[0])
+
+
+def _named(tasks):
+    return list(zip(tasks["name"], tasks.index, strict=True))
+
+
+def _providers(prices, provider):
+    providers = list(prices.lineup().index)
+    return choice("provider", [*providers, ALL], provider or providers[0])
 
 
 class DecisionChecklist(Explorer):
@@ -134,30 +172,45 @@ class DecisionChecklist(Explorer):
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
 
     def __init__(self, prices, *, provider=None, folder="decisions", decided_on=None):
-        self.prices, self.decided_on, self._tasks = prices, decided_on, load_tasks()
-        providers = list(prices.lineup().index)
-        tasks = [(row["name"], name) for name, row in self._tasks.iterrows()]
-        line, usual = {"continuous_update": False, **WIDE}, {"min": 0, "max": 100_000, **WIDE}
+        self.prices, self.decided_on = prices, decided_on
+        tasks, line = [*_named(load_tasks()), (OWN, OWN)], {"continuous_update": False, **WIDE}
         count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
+        few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
         controls = {
-            "task": ipywidgets.Dropdown(description="task", options=[*tasks, (OWN, OWN)], value="customer_support", **WIDE),
-            "stakes": ipywidgets.Dropdown(description="what can go wrong", options=_RATINGS, value=2, **WIDE),
-            "complexity": ipywidgets.Dropdown(description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE),
-            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
-            "requests_per_day": count(description="requests per day", value=1_000, min=1, max=1_000_000_000, **WIDE),
-            "input_tokens": count(description="input tokens per request", value=500, min=1, max=1_000_000, **WIDE),
-            "output_tokens": count(description="output tokens per request", value=300, min=1, max=200_000, **WIDE),
-            "error_usd": money(description="error cost (USD)", value=1.0, max=1e6, step=0.01, **WIDE),
-            "second_usd": money(description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE),
-            "mid_examples": count(description="mid-tier: examples", value=0, **usual),
-            "mid_wrong": count(description="mid-tier: wrong answers", value=0, **usual),
-            "small_examples": count(description="small: examples", value=0, **usual),
-            "small_wrong": count(description="small: wrong answers", value=0, **usual),
-            "flagship_examples": count(description="flagship: examples", value=0, **usual),
-            "flagship_wrong": count(description="flagship: wrong answers", value=0, **usual),
+            "task": ipywidgets.Dropdown(
+                description="task", options=tasks, value="customer_support", **WIDE
+            ),
+            "stakes": ipywidgets.Dropdown(
+                description="what can go wrong", options=_RATINGS, value=2, **WIDE
+            ),
+            "complexity": ipywidgets.Dropdown(
+                description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE
+            ),
+            "provider": _providers(prices, provider),
+            "requests_per_day": count(
+                description="requests per day", value=1_000, max=1_000_000_000, **few
+            ),
+            "input_tokens": count(
+                description="input tokens per request", value=500, max=1_000_000, **few
+            ),
+            "output_tokens": count(
+                description="output tokens per request", value=300, max=200_000, **few
+            ),
+            "error_usd": money(
+                description="error cost (USD)", value=1.0, max=1e6, step=0.01, **WIDE
+            ),
+            "second_usd": money(
+                description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE
+            ),
+            "mid_examples": count(description="mid-tier: examples", **usual),
+            "mid_wrong": count(description="mid-tier: wrong answers", **usual),
+            "small_examples": count(description="small: examples", **usual),
+            "small_wrong": count(description="small: wrong answers", **usual),
+            "flagship_examples": count(description="flagship: examples", **usual),
+            "flagship_wrong": count(description="flagship: wrong answers", **usual),
             "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
             "batch_share": share_slider("batch share (% of requests)"),
-        }  # fmt: skip
+        }
         self.title = ipywidgets.Text(description="title", placeholder="what is decided", **line)
         self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **line)
         self.folder = ipywidgets.Text(description="folder", value=str(folder), **line)
@@ -179,57 +232,29 @@ class DecisionChecklist(Explorer):
 
     def _arrange(self, controls):
         """The controls under the step that they belong to, a button to the next one, and the result below."""
-        steps = [
-            ["task", "stakes", "complexity", "provider"], ["requests_per_day", "input_tokens", "output_tokens"],
-            ["error_usd", "second_usd"], ["mid_examples", "mid_wrong"],
-            ["small_examples", "small_wrong", "flagship_examples", "flagship_wrong"], ["cache_hit_rate", "batch_share"], [],
-        ]  # fmt: skip
-        words = {
-            1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
-            "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
-            3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
-            4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
-            "rate is assumed.",
-            5: "The same examples. What you leave at 0 stays assumed.",
-        }
-        pages = []
-        for number, names in enumerate(steps, 1):
-            parts = [controls[name] for name in names]
-            parts += [self.name] * (number == 1)
-            if number in words:
-                parts.append(
-                    ipywidgets.HTML(
-                        f'<div style="max-width: 43em; line-height: 1.4">{words[number]}</div>'
-                    )
-                )
-            parts += [
-                self.title,
-                self.owner,
-                self.folder,
-                self.replace,
-                self.button,
-                self.filed,
-            ] * (number == len(steps))
-            pages.append(ipywidgets.VBox(parts))
-        self.steps = ipywidgets.Accordion(children=pages, selected_index=0)
-        titles = [
-            *CHECKLIST[:-1],
-            f"File the decision, and {CHECKLIST[-1][0].lower()}{CHECKLIST[-1][1:]}",
-        ]
-        for index, text in enumerate(titles):
+        parts = [[controls[name] for name in names] for names in _STEPS]
+        parts[0].append(self.name)
+        for number, words in _HINTS.items():
+            style = "max-width: 43em; line-height: 1.4"
+            parts[number - 1].append(ipywidgets.HTML(f'<div style="{style}">{words}</div>'))
+        parts[-1] += [self.title, self.owner, self.folder, self.replace, self.button, self.filed]
+        self.steps = ipywidgets.Accordion(
+            children=[ipywidgets.VBox(own) for own in parts], selected_index=0
+        )
+        last = len(CHECKLIST) - 1
+        for index, text in enumerate(CHECKLIST):
+            text = text if index < last else f"File the decision, and {text[0].lower()}{text[1:]}"
             self.steps.set_title(index, f"{index + 1}. {text}")
         on = ipywidgets.Button(description="Next step", layout={"width": "10em"})
-        on.on_click(
-            lambda _: setattr(
-                self.steps,
-                "selected_index",
-                min((self.steps.selected_index or 0) + 1, len(CHECKLIST) - 1),
-            )
-        )
-        self.steps.observe(
-            lambda change: setattr(on, "disabled", change["new"] == len(CHECKLIST) - 1),
-            names="selected_index",
-        )
+
+        def go_on(_):
+            self.steps.selected_index = min((self.steps.selected_index or 0) + 1, last)
+
+        def is_last(change):
+            on.disabled = change["new"] == last
+
+        on.on_click(go_on)
+        self.steps.observe(is_last, names="selected_index")
         self.box.children = [self.steps, on, self.headline, *self.box.children[-1:]]
 
     def redraw(self):
@@ -237,47 +262,49 @@ class DecisionChecklist(Explorer):
         super().redraw()
         self.headline.value = ""
         if self.found is not None:
-            best = self.found.table.iloc[0]
-            day = best["expected_usd"] * self.controls["requests_per_day"].value
-            said = f"{self.found.tier}: {self.found.model_id}, {usd(best['expected_usd'])} a request all in, {usd(day)} a day"
-            said += (
-                f"; too close to call against {' and '.join(self.found.close[1:])}"
-                if self.found.close
-                else ""
-            )
+            usd_each = self.found.table["expected_usd"].iloc[0]
+            day = usd(usd_each * self.controls["requests_per_day"].value)
+            said = f"{self.found.tier}: {self.found.model_id}, {usd(usd_each)} a request all in, {day} a day"
+            if self.found.close:
+                said += f"; too close to call against {' and '.join(self.found.close[1:])}"
             self.headline.value = f"<strong>{html.escape(said)}</strong>"
 
-    def table(self, *, task, stakes, complexity, provider, requests_per_day, input_tokens, output_tokens, error_usd, second_usd,
-              cache_hit_rate, batch_share, **counts):  # fmt: skip
+    def table(self, **form):
         self.found = None  # an error below leaves nothing to file
-        tiers = ("mid", "small", "flagship")
-        for tier in tiers:
-            wrong, examples = counts[f"{tier}_wrong"], counts[f"{tier}_examples"]
+        counts = {}
+        for tier in ("mid", "small", "flagship"):
+            wrong, examples = form[f"{tier}_wrong"], form[f"{tier}_examples"]
+            if wrong and not examples:
+                raise ValueError(f"{tier}: {wrong} wrong answers of how many examples?")
             if wrong > examples:
-                said = (
-                    f"of {examples} examples; there cannot be more wrong answers than examples"
-                    if examples
-                    else "of how many examples?"
-                )
-                raise ValueError(f"{tier}: {wrong} wrong answers {said}")
-            if examples and provider == ALL:
                 raise ValueError(
-                    "Counts belong to one provider's model: choose a provider in step 1, or set the examples back to 0."
+                    f"{tier}: {wrong} wrong answers of {examples} examples; there cannot be more wrong answers than examples"
                 )
-        given = {
-            tier: (counts[f"{tier}_wrong"], counts[f"{tier}_examples"])
-            for tier in tiers
-            if counts[f"{tier}_examples"]
-        }
-        own = (
-            {"stakes": stakes, "complexity": complexity, "task": self.name.value.strip() or OWN}
-            if task == OWN
-            else {"task": task}
+            if examples:
+                counts[tier] = (wrong, examples)
+        if counts and form["provider"] == ALL:
+            raise ValueError(
+                "Counts belong to one provider's model: choose a provider in step 1, or set the examples back to 0."
+            )
+        task = form["task"]
+        if task == OWN:
+            task = Task(self.name.value.strip() or OWN, form["stakes"], form["complexity"])
+        shape = (
+            "requests_per_day",
+            "input_tokens",
+            "output_tokens",
+            "cache_hit_rate",
+            "batch_share",
         )
-        workload = tl.Workload(requests_per_day=requests_per_day, input_tokens=input_tokens, output_tokens=output_tokens,
-                               cache_hit_rate=cache_hit_rate, batch_share=batch_share)  # fmt: skip
-        self.found = tl.recommend(error_cost_usd=error_usd, workload=workload, prices=self.prices, second_usd=second_usd,
-                                  provider=None if provider == ALL else provider, error_counts=given or None, **own)  # fmt: skip
+        self.found = tl.recommend(
+            task=task,
+            error_cost_usd=form["error_usd"],
+            second_usd=form["second_usd"],
+            workload=tl.Workload(**{name: form[name] for name in shape}),
+            prices=self.prices,
+            provider=None if form["provider"] == ALL else form["provider"],
+            evidence=Evidence(error_counts=counts or None),
+        )
         self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
 
@@ -289,10 +316,16 @@ class DecisionChecklist(Explorer):
         return f"{self.found.reason} Next, step {self.found.step}: {self.found.next_step} {prices}"
 
     def numbers(self, table, **_):
-        shown = table.assign(errors=100 * table["error_rate"], price=1000 * table["price_usd"], all_in=1000 * table["expected_usd"],
-                             best=100 * table["best_share"])  # fmt: skip
-        columns = {"model_id": "model", "tier": "tier", "errors": "errors (%)", "price": "price (USD per 1,000)",
-                   "all_in": "all in (USD per 1,000)", "best": "cheapest in (% of draws)"}  # fmt: skip
+        shown = table.assign(errors=100 * table["error_rate"], best=100 * table["best_share"])
+        shown[_USD] *= 1000
+        columns = {
+            "model_id": "model",
+            "tier": "tier",
+            "errors": "errors (%)",
+            "price_usd": "price (USD per 1,000)",
+            "expected_usd": "all in (USD per 1,000)",
+            "best": "cheapest in (% of draws)",
+        }
         return shown[list(columns)].rename(columns=columns)
 
     def _file(self, _button):
@@ -300,9 +333,14 @@ class DecisionChecklist(Explorer):
         try:
             if self.found is None:
                 raise ValueError(self.summary)
-            folder = Path(self.folder.value)
-            path = tl.file_record(self.found, folder if folder.is_absolute() else paths.BUILD.parent / folder,
-                                  title=self.title.value, owner=self.owner.value, decided_on=self.decided_on, replace=self.replace.value)  # fmt: skip
+            path = tl.file_record(
+                self.found,
+                paths.BUILD.parent / self.folder.value,  # an absolute folder stays what it is
+                title=self.title.value,
+                owner=self.owner.value,
+                decided_on=self.decided_on,
+                replace=self.replace.value,
+            )
             text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
             said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
             self.filed.value = said + mistune.create_markdown(

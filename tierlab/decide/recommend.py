@@ -1,8 +1,6 @@
-"""A recommendation: which tier, why, what would change it, and the next step of the checklist.
+"""A recommendation: which tier, why, what would change it, and the next step of the checklist."""
 
-What would change a choice: for each quantity alone, the value at which another model becomes the cheapest.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,25 +9,22 @@ import pandas as pd
 
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.decide.options import weigh
-from tierlab.decide.tasks import (
-    evidence,
+from tierlab.core.vocabulary import unknown
+from tierlab.decide.checklist import (
+    Overlap,
     near_ties,
     next_step,
+    overlap,
     review_day,
     scheduled_said,
     steps_done,
-    task_tiers,
-    tier_by_rule,
     until_review,
 )
-from tierlab.evaluate.compare import check_margin
-from tierlab.prices.catalog import load_prices
+from tierlab.decide.options import Evidence, Options, weigh
+from tierlab.decide.tasks import Task, rated
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.scaling.costs import cost_curve
 from tierlab.scaling.workload import Workload
-
-RATINGS = ("stakes", "complexity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,44 +37,59 @@ class Recommendation:
         The choice; tier is "" for a model without one.
     reason : str
         Why, in sentences.
-    table : DataFrame
-        Every candidate, cheapest all in first: see `tierlab.decide.options.Options`.
     step : int
         The next step of the article's checklist, 1 to 7.
     next_step : str
         What to do then.
-    rule : str
-        What the article's two questions say about the task, "" without a task.
-    basis : str
-        Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
-    grounds : tuple of str
-        Where the numbers come from that the catalogue does not give: samples, assumptions.
     close : tuple of str
         The choice and the models that cannot be told from it; empty where the choice is clear.
-    settings : dict
-        What was asked, for a decision record.
+    done : list of int
+        The steps that are done.
+    options : Options
+        What was compared.
+    common : Overlap or None
+        The examples that samples have for the choice and its rival.
+    task : Task or None
+    workload : Workload
+    prices : Prices
+        The mean until the next review.
     """
 
     tier: str
     model_id: str
     provider: str
     reason: str
-    table: pd.DataFrame = field(repr=False)
     step: int
     next_step: str
-    rule: str
-    basis: str
-    grounds: tuple
     close: tuple
-    settings: dict = field(repr=False)
+    done: list
+    options: Options = field(repr=False)
+    common: Overlap | None
+    task: Task | None
+    workload: Workload
+    prices: Prices
+
+    @property
+    def table(self):
+        """Every candidate, the lowest total cost first: see `tierlab.decide.options.Options`."""
+        return self.options.table
+
+    @property
+    def basis(self):
+        """Where the error rates come from: "assumed", "counted", "given", or the source of the samples."""
+        return self.options.basis
+
+    @property
+    def grounds(self):
+        """Where the numbers come from that the catalogue does not give: samples, assumptions."""
+        return self.options.grounds
 
     @property
     def lack(self):
         """What the samples lack to be filed as a decision, in words; "" where nothing does."""
-        seen = self.settings["evidence"]
-        if seen is None or not seen.more:
+        if self.common is None or not self.common.more:
             return ""
-        return f"{self.model_id} and {seen.rival} need {seen.more:,} more examples, {_lack(seen, self.settings['margin'])}"
+        return f"{self.model_id} and {self.common.rival} need {self.common.more:,} more examples, {self.common}"
 
     @cached_property
     def flips(self):
@@ -88,67 +98,52 @@ class Recommendation:
         Each quantity alone, everything else as it is. Found when it is first asked for, since it prices the workload
         again.
         """
-        return find_flips(
-            self.settings["options"], self.settings["workload"], self.settings["prices"]
-        )
+        return find_flips(self.options, self.workload, self.prices)
 
     def __repr__(self):
         """Plain text: what a terminal and a stored notebook show."""
-        head = (
-            f"too close to call: {_named(self.table, self.close)}"
-            if self.close
-            else f"{self.tier or 'no tier'}: {self.model_id}"
-        )
+        head = f"{self.tier or 'no tier'}: {self.model_id}"
+        if self.close:
+            head = f"too close to call: {_with_tiers(self.table, self.close)}"
         lines = [head, self.reason, f"Next, step {self.step}: {self.next_step}"]
         return "\n".join([*lines, *(f"Note: {line}." for line in self.grounds)])
 
 
-def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, workload=None, prices=None, provider=None,
-              models=None, samples=None, error_counts=None, error_rates=None, second_usd=0.0, seconds=None, tool_calls=None,
-              tool_error_rates=None, truncated="set_aside", margin=0.05, seed=0):  # fmt: skip
-    """Which tier does a task at the least cost, all in: price, plus errors, plus the time that somebody waits.
+def recommend(
+    *,
+    task: str | Task | None = None,
+    error_cost_usd: float | tuple | None = None,
+    second_usd: float = 0.0,
+    workload: Workload | None = None,
+    prices: Prices | None = None,
+    provider: str | None = None,
+    models: Sequence[str] | None = None,
+    evidence: Evidence | None = None,
+    seed: int = 0,
+) -> Recommendation:
+    """Which tier does a task at the least total cost: price, plus errors, plus the time that somebody waits.
 
     Parameters
     ----------
-    task : str, optional
-        One of data/tasks.csv. Without `samples` and `error_rates` its complexity stands for the error rates, and
-        without `error_cost_usd` its stakes stand for the cost of an error; both are assumptions with a range. A task
-        of your own needs `stakes` and `complexity`, or numbers in their place.
-    stakes, complexity : int, optional
-        The article's two questions about a task of your own: what can go wrong, and how complex is the reasoning? 1 low,
-        2 medium, 3 high.
+    task : str or Task, optional
+        One of data/tasks.csv, or a `tierlab.Task` of your own with two ratings. Without evidence its complexity stands
+        for the error rates, and without `error_cost_usd` its stakes stand for the cost of an error; both are
+        assumptions with a range.
     error_cost_usd : float or tuple, optional
-        USD per wrong answer; (value, low, high) where it is a range.
+        USD per wrong answer; (low, high) or (value, low, high) where it is a range.
+    second_usd : float
+        What a second of waiting is worth, USD: 0 for a nightly batch.
     workload : Workload, optional
         By default 1,000 requests a day of 500 input and 300 output tokens.
     prices : Prices, optional
         By default the maintained catalogue. Rates are the mean of those scheduled until the next review, in six months.
     provider : str, optional
-        Only its lineup; not with `models` or `samples`. Assumed error rates do not tell providers apart, so across providers the price decides.
+        Only its lineup; not with `models` or samples. Assumed error rates do not tell providers apart, so across
+        providers the price decides.
     models : sequence of str, optional
         The candidates, in place of the lineup; with samples, those of its models that are meant.
-    samples : DataFrame, optional
-        Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). Errors and dollars per request
-        are measured, pair by pair on the examples that both have a score on (`tierlab.evaluate.compare.levels`); where an answer has
-        no cost, its own tokens are priced at the rates of the day. Seconds are the median.
-    truncated : {"set_aside", "wrong"}
-        As for `tierlab.compare`: whether an answer cut off by its limit has no score or a score of 0.
-    margin : float
-        How much worse than a rival the choice may be, 0-1: samples of fewer examples than that takes are not filed as a
-        decision (`tierlab.file_record`).
-    error_counts : mapping, optional
-        By model, or by a tier that one candidate has: (wrong answers, examples) of your own. What is not counted is assumed.
-    error_rates : mapping, optional
-        By model or tier: a share 0-1, a (low, high) pair or a (value, low, high) triple; in place of both.
-    second_usd : float
-        What a second of waiting is worth, USD: 0 for a nightly batch.
-    seconds : mapping, optional
-        Seconds per request, in the form of `error_rates`; by default those of the samples or of data/speeds.csv.
-    tool_calls : int, optional
-        Tool calls per request, each of which can go wrong. By default 5 for the task "agentic_tools", else 0. They count
-        for assumed and given error rates; what was counted on whole tasks holds its tool calls already.
-    tool_error_rates : mapping, optional
-        Share of wrong tool calls, in the form of `error_rates`; by default assumed.
+    evidence : Evidence, optional
+        Samples, counts or rates of your own (`tierlab.Evidence`).
     seed : int
         Of the draws.
 
@@ -164,88 +159,72 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
 
     Notes
     -----
-    Expected cost: `tierlab.decide.tasks.expected_cost`, at the values shown. Flips: `tierlab.decide.recommend.find_flips`.
+    Expected cost: `tierlab.expected_cost`, at the values shown. Flips: `tierlab.decide.recommend.find_flips`.
 
     Examples
     --------
     Five points between Haiku and Opus at the article's prices: the flagship pays above 16 cents an error.
 
     >>> import tierlab as tl
-    >>> found = tl.recommend(error_cost_usd=0.10, prices=tl.load_prices("article"), error_rates={"small": 0.10, "flagship": 0.05},
-    ...                      models=["claude-haiku-4-5", "claude-opus-4-8"])
+    >>> rates = tl.Evidence(error_rates={"claude-haiku-4-5": 0.10, "claude-opus-4-8": 0.05})
+    >>> found = tl.recommend(error_cost_usd=0.10, prices=tl.load_prices("article"), evidence=rates, models=rates.error_rates)
     >>> found.tier, round(float(found.flips.set_index("what").at["cost of an error", "above"]), 6)
     ('small', 0.16)
     """
-    check_margin(margin)
-    of_today = load_prices("maintained") if prices is None else prices
+    evidence = evidence or Evidence()
+    of_today = prices or load_prices("maintained")
     prices = until_review(of_today)
-    given = {"workload": workload is not None, "error_cost": error_cost_usd is not None}
-    workload = Workload(requests_per_day=1_000) if workload is None else workload
-    tasks = _rated(load_tasks(), task, stakes, complexity)
-    if task is not None and task not in tasks.index and samples is None and error_rates is None:
-        raise ValueError(
-            f"{unknown('task', task, tasks.index)} (a task of your own needs stakes and complexity, 1 to 3 each)"
-        )
-    task = task or ("yours" if stakes else None)
-    known = task if task in tasks.index else None
-    found = weigh(prices=prices, task=known, tasks=tasks, error_cost_usd=error_cost_usd, workload=workload, provider=provider,
-                  models=models, samples=samples, error_counts=error_counts, error_rates=error_rates, second_usd=second_usd,
-                  seconds=seconds, tool_calls=tool_calls, tool_error_rates=tool_error_rates, truncated=truncated, seed=seed)  # fmt: skip
+    task = None if task is None else rated(task)
+    if task and not task.is_rated and evidence.samples is None and evidence.error_rates is None:
+        known = unknown("task", task.name, load_tasks().index)
+        raise ValueError(f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)")
+    found = weigh(
+        prices=prices,
+        task=task,
+        error_cost_usd=error_cost_usd,
+        second_usd=second_usd,
+        workload=workload,
+        provider=provider,
+        models=models,
+        evidence=evidence,
+        seed=seed,
+    )
     best = found.running().iloc[0]
-    done = steps_done(found, task=task is not None, **given)
-    seen, close = evidence(found, margin), near_ties(found)
-    if seen is not None and seen.more:
-        done = [number for number in done if number not in (4, 5)]
-    step, words = next_step(found, done, workload, prices)
-    if step == 4 and seen is not None:
-        words = f"Run {seen.more:,} more examples through {best['model_id']} and {seen.rival}, {_lack(seen, margin)}."
-    rule = _rule(tasks, known)
-    ratings = (
-        None
-        if known is None
-        else {
-            name: [int(tasks.at[known, f"{name}_{end}"]) for end in ("low", "high")]
-            for name in RATINGS
-        }
+    close, common = near_ties(found), overlap(found, evidence.margin)
+    done = steps_done(
+        found,
+        common,
+        task=task is not None,
+        workload=workload is not None,
+        error_cost=error_cost_usd is not None,
     )
-    settings = {"task": task, "ratings": ratings, "workload": workload, "prices": prices, "options": found, "checked": done,
-                "examples": seen.examples if seen else max(found.counted.values(), default=0), "evidence": seen, "margin": margin}  # fmt: skip
-    reason = _tie(found, close) + _reason(found, best, rule) + _leaving(best["model_id"], prices)
-    if later := scheduled_said(of_today, found.running()["model_id"].tolist()):
-        reason += f" {later[0].upper()}{later[1:]}."
-    return Recommendation(best["tier"], best["model_id"], best["provider"], reason, found.table, step, words, rule, found.basis,
-                          found.grounds, close, settings)  # fmt: skip
-
-
-def _rated(tasks, task, stakes, complexity):
-    """The task table, with a task of the user's own."""
-    if (stakes is None) != (complexity is None):
-        raise ValueError("give both ratings, stakes and complexity, or neither")
-    if stakes is None:
-        return tasks
-    tier_by_rule(stakes, complexity)  # refuses what is no rating
-    ratings = {
-        "stakes_low": stakes,
-        "stakes_high": stakes,
-        "complexity_low": complexity,
-        "complexity_high": complexity,
-    }
-    return pd.concat(
-        [
-            tasks.drop(index=task or "yours", errors="ignore"),
-            pd.DataFrame(ratings, index=[task or "yours"]),
-        ]
+    workload = workload or Workload(requests_per_day=1_000)
+    step, words = next_step(found, common, done, workload, prices)
+    parts = [
+        _tie(found, close),
+        _reason(found, best),
+        _hint(found, best, task),
+        _leaving(best["model_id"], prices),
+        _later(of_today, found),
+    ]
+    return Recommendation(
+        tier=best["tier"],
+        model_id=best["model_id"],
+        provider=best["provider"],
+        reason=" ".join(part for part in parts if part),
+        step=step,
+        next_step=words,
+        close=close,
+        done=done,
+        options=found,
+        common=common,
+        task=task,
+        workload=workload,
+        prices=prices,
     )
 
 
-def _rule(tasks, task):
-    if task is None:
-        return ""
-    low, high = task_tiers(tasks.loc[[task]]).iloc[0]
-    return TIERS[low - 1] if low == high else f"{TIERS[low - 1]} to {TIERS[high - 1]}"
-
-
-def _named(table, models):
+def _with_tiers(table, models):
     tier = table.set_index("model_id")["tier"]
     return " and ".join(f"{tier[model]} ({model})" if tier[model] else model for model in models)
 
@@ -256,60 +235,67 @@ def _tie(found, close):
     rows = found.table.set_index("model_id").loc[list(close)]
     shares = " and ".join(f"{share:.0%}" for share in rows["best_share"])
     gap = usd(rows["expected_usd"].max() - rows["expected_usd"].min())
-    how = "more examples" if found.rows is not None else "examples of your own"
+    how = "examples of your own" if found.rows is None else "more examples"
     return (
-        f"Too close to call: {_named(found.table, close)} are within {gap} a request of each other, and the cheapest in {shares} "
-        f"of the draws; measure them on {how}. "
+        f"Too close to call: {_with_tiers(found.table, close)} are within {gap} a request of each other, "
+        f"and the cheapest in {shares} of the draws; measure them on {how}."
     )
 
 
-def _lack(seen, margin):
-    """Why examples are missing, and what they cost."""
-    return (
-        f"about {usd(seen.usd)}: they have {seen.examples:,} in common, and a margin of {100 * margin:.3g} points takes "
-        f"{seen.needed:,}"
-    )
-
-
-def _reason(found, best, rule):
+def _reason(found, best):
     running, name = found.running(), best["model_id"]
     parts = [
         f"price {usd(best['price_usd'])}",
         f"errors {usd(best['error_usd'])} ({best['error_rate']:.1%} at {usd(found.error_cost_usd)} each)",
     ]
-    parts += [f"time {usd(best['time_usd'])}"] * bool(found.second_usd)
+    if found.second_usd:
+        parts.append(f"time {usd(best['time_usd'])}")
     text = f"{name} costs {usd(best['expected_usd'])} a request, all in: {', '.join(parts)}."
     if len(running) == 1:
         return f"{text} It is the only candidate: nothing was compared."
-    second = running.iloc[1]
-    text += f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in {best['best_share']:.0%} of the draws over the stated ranges."
-    row = error_cost_flip(found)
-    sides = [
-        f"{side} {usd(row[side])} an error it would be {row[f'{side}_to']}"
-        for side in ("below", "above")
-        if row[f"{side}_to"]
-    ]
+    second, flip = running.iloc[1], error_cost_flip(found)
     text += (
-        f" {sides[0][0].upper()}{'; '.join(sides)[1:]}."
-        if sides
-        else " No cost of an error changes that."
+        f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in "
+        f"{best['best_share']:.0%} of the draws over the stated ranges."
     )
+    sides = [
+        f"{side} {usd(flip[side])} an error it would be {flip[f'{side}_to']}"
+        for side in ("below", "above")
+        if flip[f"{side}_to"]
+    ]
+    if not sides:
+        return f"{text} No cost of an error changes that."
+    said = "; ".join(sides)
+    return f"{text} {said[0].upper()}{said[1:]}."
+
+
+def _hint(found, best, task):
+    """What to make of the numbers beside the article's rule, and across providers."""
+    running, hints = found.running(), []
+    if len(running) == 1:
+        return ""
     if found.basis == "assumed" and running["provider"].nunique() > 1:
-        text += (
-            " Error rates are assumed per tier, so between providers only price and speed decide."
+        hints.append(
+            "Error rates are assumed per tier, so between providers only price and speed decide."
         )
+    rule = task.rule if task else ""
     tiers = rule.split(" to ")
     if rule and best["tier"] not in tiers and set(tiers) & set(running["tier"]):
-        text += f" The article's two questions say {rule}: here the numbers say otherwise."
-    return text
+        hints.append(f"The article's two questions say {rule}: here the numbers say otherwise.")
+    return " ".join(hints)
 
 
 def _leaving(model, prices):
     """A warning where a model retires before the next review."""
-    leaves = prices.frame.loc[prices.frame["model_id"] == model, "retires_on"].dropna()
-    if leaves.empty or leaves.iloc[0] > review_day(prices):
+    leaves = prices.by_model["retires_on"].get(model)
+    if pd.isna(leaves) or leaves > review_day(prices):
         return ""
-    return f" It retires on {leaves.iloc[0]:%Y-%m-%d}, before the next review."
+    return f"It retires on {leaves:%Y-%m-%d}, before the next review."
+
+
+def _later(prices, found):
+    said = scheduled_said(prices, found.running()["model_id"].tolist())
+    return f"{said[0].upper()}{said[1:]}." if said else ""
 
 
 def find_flips(found, workload, prices):
@@ -335,83 +321,60 @@ def find_flips(found, workload, prices):
     """
     table = found.running().reset_index(drop=True)
     names, places = table["model_id"].tolist(), np.arange(len(table))
-    total, price, error, timed = (
-        table[c].to_numpy(float) for c in ("expected_usd", "price_usd", "error_rate", "time_usd")
-    )
-    waits = table["seconds"].to_numpy(float) * (1 - workload.point().batch_share)
-    rows = [("value of a second", "USD", found.second_usd, total - timed, waits, np.inf)]
-    for place in _rivals(table):
-        own = places == place
-        paid = own * error * found.error_cost_usd
+    total, error = table["expected_usd"].to_numpy(), table["error_rate"].to_numpy()
+    price, timed = table["price_usd"].to_numpy(), table["time_usd"].to_numpy()
+    waits = table["seconds"].to_numpy() * (1 - workload.point().batch_share)
+    rows = [
+        error_cost_flip(found),
+        _flip("value of a second", "USD", found.second_usd, total - timed, waits, names),
+    ]
+    # The choice, the runner-up and the best model of each other tier: whose numbers could turn it.
+    for place in sorted({*range(min(2, len(table))), *table.drop_duplicates("tier").index}):
+        own, name = places == place, names[place]
+        paid = own * found.error_cost_usd
         rows += [
-            (f"price of {names[place]}", "times", 1.0, total - own * price, own * price, np.inf),
-            (
-                f"error rate of {names[place]}",
-                "share",
-                error[place],
-                total - paid,
-                own * found.error_cost_usd,
-                1.0,
+            _flip(f"price of {name}", "times", 1.0, total - own * price, own * price, names),
+            _flip(
+                f"error rate of {name}", "share", error[place], total - paid * error, paid, names
             ),
         ]
-    flips = [
-        error_cost_flip(found),
-        *(_flip(*row, names) for row in rows),
-        *_levers(table, workload, prices, names),
-    ]
-    return pd.DataFrame(flips)
+    return pd.DataFrame(rows + _levers(table, workload, prices))
 
 
 def error_cost_flip(found):
     """The row of `find_flips` on the cost of an error, as a mapping."""
     table = found.running()
-    error, rest = (
-        table["error_rate"].to_numpy(float),
-        (table["expected_usd"] - table["error_usd"]).to_numpy(float),
-    )
-    return _flip(
-        "cost of an error",
-        "USD",
-        found.error_cost_usd,
-        rest,
-        error,
-        np.inf,
-        table["model_id"].tolist(),
-    )
+    rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"]
+    names = table["model_id"].tolist()
+    now = found.error_cost_usd
+    return _flip("cost of an error", "USD", now, rest.to_numpy(), error.to_numpy(), names)
 
 
-def _rivals(table):
-    """The choice, the runner-up, and the best model of each other tier: whose numbers could turn it."""
-    return sorted({*range(min(2, len(table))), *table.drop_duplicates("tier").index})
-
-
-def _levers(table, workload, prices, names):
+def _levers(table, workload, prices):
     """Batch share and cache hit rate: price and waiting are linear in them, so two points give the line."""
-    rows, point = [], workload.point()
-    timed, rest = (
-        table["time_usd"].to_numpy(float),
-        (table["expected_usd"] - table["price_usd"] - table["time_usd"]).to_numpy(float),
-    )
+    rows, point, names = [], workload.point(), table["model_id"].tolist()
+    timed = table["time_usd"].to_numpy()
+    rest = (table["expected_usd"] - table["price_usd"] - table["time_usd"]).to_numpy()
     for over, what in (("batch_share", "batch share"), ("cache_hit_rate", "cache hit rate")):
-        now = getattr(point, over)
-        if (over == "batch_share" and now == 1) or table["price_basis"].ne("catalogue").any():
-            why = "nothing waits" if now == 1 else "the price of a candidate is not the catalogue's"
-            rows.append(_blank(what, "share", now, f"not known: {why}"))
+        now, waiting, saved = getattr(point, over), timed, 0.0
+        if over == "batch_share" and now == 1:
+            rows.append(_blank(what, "share", now, "not known: nothing waits"))
             continue
+        if table["price_basis"].ne("catalogue").any():
+            why = "not known: the price of a candidate is not the catalogue's"
+            rows.append(_blank(what, "share", now, why))
+            continue
+        if over == "batch_share":  # what is in batch, nobody waits for
+            waiting = saved = timed / (1 - now)
         try:
             curve = cost_curve(point, prices, names, over=over, values=[0.0, 1.0])
         except ValueError as error:  # a rate is missing: nothing is known about this lever
             rows.append(_blank(what, "share", now, f"not known: {error}"))
             continue
-        ends = (
-            curve.pivot(index=over, columns="model_id", values="cost_usd")[names].to_numpy()
-            / point.requests_per_day
-        )
-        waiting = (
-            timed / (1 - now) if over == "batch_share" else timed
-        )  # what is in batch, nobody waits for
-        slope = ends[1] - ends[0] - (waiting if over == "batch_share" else 0.0)
-        rows.append(_flip(what, "share", now, rest + ends[0] + waiting, slope, 1.0, names))
+        usd = curve.pivot(index=over, columns="model_id", values="cost_usd")[names].to_numpy()
+        start, end = usd / point.requests_per_day
+        base, slope = rest + start + waiting, end - start - saved
+        rows.append(_flip(what, "share", now, base, slope, names))
     return rows
 
 
@@ -428,21 +391,23 @@ def _blank(what, unit, now, note=""):
     }
 
 
-def _flip(what, unit, now, base, slope, top, names):
+def _flip(what, unit, now, base, slope, names):
     """The nearest crossings, to either side of today's value, at which another line passes under the first one's.
 
-    Lines are base + slope x value; the first is the lowest today.
+    Lines are base + slope x value; the first is the lowest today. A share ends at 1.
     """
-    result = _blank(what, unit, now)
     if not np.isfinite(base + slope).all():
         return _blank(what, unit, now, "not known for every candidate")
+    result, top = _blank(what, unit, now), 1.0 if unit == "share" else np.inf
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = (base[1:] - base[0]) / (slope[0] - slope[1:])
-    for side, faster in (("below", slope[1:] > slope[0]), ("above", slope[1:] < slope[0])):
-        there = faster & np.isfinite(at) & (at > 0) & (at < top)
-        if there.any():
-            pick = np.flatnonzero(there)[
-                at[there].argmax() if side == "below" else at[there].argmin()
-            ]
-            result |= {side: float(at[pick]), f"{side}_to": names[pick + 1]}
+    inside = np.isfinite(at) & (at > 0) & (at < top)
+    # A line that rises faster than the first one's lies under it below the crossing.
+    below, above = inside & (slope[1:] > slope[0]), inside & (slope[1:] < slope[0])
+    if below.any():
+        pick = np.where(below, at, -np.inf).argmax()
+        result |= {"below": float(at[pick]), "below_to": names[pick + 1]}
+    if above.any():
+        pick = np.where(above, at, np.inf).argmin()
+        result |= {"above": float(at[pick]), "above_to": names[pick + 1]}
     return result

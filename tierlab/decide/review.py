@@ -1,19 +1,31 @@
 """The six-month review: what changed since a decision was filed, whether it still stands, and what keeping it costs."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
-from tierlab.decide.options import INTERVAL, weigh
-from tierlab.decide.record import Record, load_record, workload_of
-from tierlab.decide.tasks import REVIEW_MONTHS, scheduled_said, until_review
-from tierlab.prices.catalog import load_prices
+from tierlab.decide.checklist import review_day, scheduled_said, until_review
+from tierlab.decide.options import INTERVAL, Evidence, Filed, weigh
+from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
 _ERRORS = ["error_rate", "error_low", "error_high"]
 _TIMES = ["seconds", "seconds_low", "seconds_high"]
+_LENT = [*_ERRORS, "worth", "shared", *_TIMES]
+_SOURCES = {"samples": "from samples", "given": "given by hand"}
+_DOLLARS = {
+    "price_usd": "bill_usd",
+    "error_usd": "errors_usd",
+    "time_usd": "time_usd",
+    "expected_usd": "expected_usd",
+    "low": "low_usd",
+    "high": "high_usd",
+}
 _SAME = 1 + 1e-9  # amounts that differ by less are the same amount
 
 
@@ -24,7 +36,7 @@ class Review:
     Attributes
     ----------
     stands : bool
-        Whether the model that was chosen is still there and still the cheapest all in.
+        Whether the model that was chosen is still there and still has the lowest total cost.
     verdict : str
         The same in a sentence, with the dollars and how sure they are.
     changes : DataFrame
@@ -54,7 +66,7 @@ class Review:
         )
 
 
-def review(record, *, prices=None):
+def review(record: Record | str | Path, *, prices: Prices | None = None) -> Review:
     """Judge a filed decision again at other prices.
 
     Parameters
@@ -71,7 +83,7 @@ def review(record, *, prices=None):
     Raises
     ------
     ValueError
-        If the prices are older than the decision, or the file is no decision record.
+        If the prices are older than the decision, or the file is not a decision record.
 
     Notes
     -----
@@ -81,262 +93,249 @@ def review(record, *, prices=None):
     or from the mean of the tier; only your own examples can say better.
     """
     record = record if isinstance(record, Record) else load_record(record)
-    of_today = load_prices("maintained") if prices is None else prices
+    of_today = prices or load_prices("maintained")
     prices = until_review(of_today)
-    if prices.as_of < pd.Timestamp(record.prices["as_of"]):
+    decided_at = pd.Timestamp(record.prices["as_of"])
+    if prices.as_of < decided_at:
         raise ValueError(
-            f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {record.prices['as_of']}"
+            f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {decided_at:%Y-%m-%d}"
         )
-    record = _named(record, prices)
-    filed = pd.DataFrame(record.candidates).set_index("model_id")
-    floats = ["price_usd", "price_scale", *_ERRORS, "worth", "shared", *_TIMES, "expected_usd"]
-    filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
-    known = filed.index.isin(prices.frame["model_id"])
-    kept_price = filed[~known & (filed["price_basis"] != "catalogue")]["price_usd"].dropna()
-    lost = [model for model in filed.index[~known] if model not in kept_price]
-    new = _new_models(filed, prices, record.prices["as_of"])
+    filed, choice = _filed(record, prices), _own_name(record.model_id, prices)
+    known = filed.index.isin(prices.by_model.index)
+    own_prices = filed[~known & (filed["price_basis"] != "catalogue")]["price_usd"].dropna()
+    lost = [model for model in filed.index[~known] if model not in own_prices]
+    new = _new_models(filed, prices, decided_at)
     if len(lost) == len(filed) and not new:
         raise ValueError(
             f"none of the record's models has a price in {prices.source}: {', '.join(lost)}"
         )
-    notes = _notes(record, filed, known, kept_price, lost, prices)
-    there = filed.drop(index=lost)
-    numbers = pd.concat(
-        [there, *(_borrowed(filed, model, *slot, notes) for model, slot in new.items())]
-    )
+    grounds = _grounds(record, filed, known, prices)
+    numbers = filed.drop(index=lost)
+    for model, (provider, tier) in new.items():
+        lent, whose = _borrowed(filed, provider, tier)
+        numbers = pd.concat([numbers, lent.set_axis([model])])
+        grounds.append(
+            f"{model} is new: its error rate and time are {whose}, until you run examples of your own"
+        )
     found = weigh(
-        prices=_scaled(
-            prices,
-            numbers["price_scale"].fillna(filed["price_scale"].mean()).fillna(1.0),
-            numbers["price_basis"],
-        ),
+        prices=_scaled(prices, numbers, filed["price_scale"].mean()),
         workload=workload_of(record),
         models=list(numbers.index),
-        own_prices=kept_price.to_dict(),
-        error_rates={model: tuple(row) for model, *row in numbers[_ERRORS].itertuples()},
-        spread=numbers[["worth", "shared", "like"]],
+        evidence=Evidence(
+            error_rates=_triples(numbers, _ERRORS),
+            seconds=None if numbers["seconds"].isna().any() else _triples(numbers, _TIMES),
+        ),
+        filed=Filed(own_prices.to_dict(), numbers[["worth", "shared", "like"]]),
         second_usd=record.second_usd,
-        seconds=None
-        if numbers["seconds"].isna().any()
-        else {m: tuple(row) for m, *row in numbers[_TIMES].itertuples()},
         error_cost_usd=(record.error_cost_usd, record.error_cost_low, record.error_cost_high),
     )
     table = found.table.set_index("model_id")
-    money = _money(record, filed, table)
+    money = _money(record, choice, filed, table)
     changes = _changes(filed, table, prices, lost, new)
-    stands, verdict = _verdict(record, money, table, prices, changes)
+    stands, verdict = _verdict(money, table, prices, changes)
     if later := scheduled_said(of_today, list(numbers.index)):
-        notes.append(later)
-    return Review(stands, verdict, changes, money, found.table, tuple(notes))
+        grounds.append(later)
+    return Review(stands, verdict, changes, money, found.table, tuple(grounds))
 
 
-def _named(record, prices):
-    """The record with the catalogue's model ids, whatever spelling stands in its head."""
-
-    def own(name):
-        try:
-            return prices.resolve(name)
-        except ValueError:
-            return canonical(name) or name
-
-    rows = [row | {"model_id": own(row["model_id"])} for row in record.candidates]
-    return replace(record, model_id=own(record.model_id), candidates=rows)
+def _own_name(name, prices):
+    """The catalogue's name of a model, whatever spelling stands in the head."""
+    try:
+        return prices.resolve(name)
+    except ValueError:
+        return canonical(name) or name
 
 
-def _new_models(filed, prices, as_of):
+def _filed(record, prices):
+    """The record's candidates by model; each is like itself."""
+    filed = pd.DataFrame(record.candidates, columns=list(Candidate.__annotations__))
+    filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
+    floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
+    filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
+    # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
+    ends = dict.fromkeys(["seconds_low", "seconds_high"], filed["seconds"])
+    return filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
+
+
+def _triples(numbers, columns):
+    return {model: tuple(row) for model, *row in numbers[columns].itertuples()}
+
+
+def _new_models(filed, prices, decided_at):
     """Models of today's lineup that were in none when it was decided, of its providers and tiers: model -> (provider, tier)."""
-    first = max(pd.Timestamp(as_of), prices.lineups["as_of"].min())
+    first = max(decided_at, prices.lineups["as_of"].min())
     if prices.lineups.empty or first > prices.as_of:
         return {}
-    old, slots = set(prices.models(first)), prices.lineup().stack().dropna()
+    old, slots = {*prices.models(first), *filed.index}, prices.lineup().stack().dropna()
     providers, tiers = set(filed["provider"]), set(filed["tier"])
     return {
         model: (provider, tier)
         for (provider, tier), model in slots.items()
-        if model not in old and model not in filed.index and provider in providers and tier in tiers
+        if model not in old and provider in providers and tier in tiers
     }
 
 
-def _borrowed(filed, model, provider, tier, notes):
-    """Numbers of a new model: those of the record's candidate in its place, or the mean of its tier."""
-    peers = filed[(filed["provider"] == provider) & (filed["tier"] == tier)].head(1)
-    peers = peers if len(peers) else filed[filed["tier"] == tier]
-    whose = (
-        f"those of {peers.index[0]}" if len(peers) == 1 else f"the mean of {', '.join(peers.index)}"
-    )
-    notes.append(
-        f"{model} is new: its error rate and time are {whose}, until you run examples of your own"
-    )
-    numbers = peers[[*_ERRORS, "worth", "shared", *_TIMES]].mean(skipna=False)
-    numbers["price_scale"] = peers["price_scale"].mean()
-    borrowed = {
-        "provider": provider,
-        "tier": tier,
-        "like": peers.index[0],
-        "price_basis": peers["price_basis"].iloc[0],
-    }
-    return pd.DataFrame([numbers], index=[model]).assign(**borrowed)
+def _borrowed(filed, provider, tier):
+    """Numbers of a new model: those of the record's candidate in its place, or the mean of its tier; and whose they are."""
+    peers = filed[filed["tier"] == tier]
+    own = peers[peers["provider"] == provider].head(1)
+    peers = own if len(own) else peers
+    lent = peers.head(1).assign(provider=provider, tier=tier)
+    lent[_LENT] = peers[_LENT].mean(skipna=False).to_numpy()
+    lent["price_scale"] = peers["price_scale"].mean()
+    names = ", ".join(peers.index)
+    return lent, f"those of {names}" if len(peers) == 1 else f"the mean of {names}"
 
 
-def _scaled(prices, scale, basis):
-    """A catalogue in which the filed workload costs what was filed, times what the rates have moved (`Record.candidates`)."""
+def _scaled(prices, numbers, usual):
+    """A catalogue in which the filed workload costs what was filed, times what the rates have moved (`Candidate.price_scale`)."""
+    scale = numbers["price_scale"].fillna(usual).fillna(1.0)
     if scale.eq(1).all():
         return prices
-    factor = prices.frame["model_id"].map(scale).fillna(1.0)
-    rough = prices.frame["approximate"] & ~prices.frame["model_id"].isin(
-        basis.index[basis != "catalogue"]
-    )
-    return replace(
-        prices,
-        frame=prices.frame.assign(
-            approximate=rough, **{rate: prices.frame[rate] * factor for rate in RATES}
-        ),
-    )
+    frame = prices.frame
+    factor = frame["model_id"].map(scale).fillna(1.0)
+    measured = numbers.index[numbers["price_basis"] != "catalogue"]
+    rates = {rate: frame[rate] * factor for rate in RATES}
+    rough = frame["approximate"] & ~frame["model_id"].isin(measured)
+    return replace(prices, frame=frame.assign(approximate=rough, **rates))
 
 
-def _notes(record, filed, known, kept_price, lost, prices):
-    basis = filed["price_basis"]
-    from_where = {"samples": "from samples", "given": "given by hand"}
-    notes = [
-        f"{model} is not in the catalogue: its price as filed stands, {usd(price)} a request, {from_where[basis[model]]}"
-        for model, price in kept_price.items()
+def _grounds(record, filed, known, prices):
+    """What a reader of the review should know about the record's numbers."""
+    source, is_scaled = filed["price_basis"].map(_SOURCES), filed["price_scale"].notna()
+    kept = ~known & source.notna() & filed["price_usd"].notna()
+    grounds = [
+        f"{model} is not in the catalogue: its price as filed stands, {usd(filed.at[model, 'price_usd'])} a request, {said}"
+        for model, said in source[kept].items()
     ]
-    notes += [
-        f"the price of {model} as filed, {from_where[basis[model]]}, moves with the catalogue's rates"
-        for model in filed.index[known & (basis != "catalogue") & filed["price_scale"].notna()]
+    grounds += [
+        f"the price of {model} as filed, {said}, moves with the catalogue's rates"
+        for model, said in source[known & source.notna() & is_scaled].items()
     ]
-    notes += [
-        f"{model} is in the catalogue now, whose price replaces the one {from_where[basis[model]]}"
-        for model in filed.index[known & (basis != "catalogue") & filed["price_scale"].isna()]
+    grounds += [
+        f"{model} is in the catalogue now, whose price replaces the one {said}"
+        for model, said in source[known & source.notna() & ~is_scaled].items()
     ]
-    notes += [f"{model} has no price in {prices.source} and is left out" for model in lost]
-    sums = (
-        filed["price_usd"]
-        + filed["error_rate"] * record.error_cost_usd
-        + _time_usd(record, filed["seconds"])
-    )
+    grounds += [
+        f"{model} has no price in {prices.source} and is left out"
+        for model in filed.index[~known & ~kept]
+    ]
+    sums = filed["price_usd"] + _errors_usd(record, filed) + _time_usd(record, filed)
     off = filed.index[(filed["expected_usd"] - sums).abs() > 1e-6 * sums]
     if len(off):
-        notes.append(
+        grounds.append(
             f"the filed expected_usd of {', '.join(off)} does not follow from the head (was it edited?): the sum is used"
         )
+    if record.kind != KIND:
+        grounds.append(
+            "the record does not say how its error rates were counted: they are drawn over their ranges"
+        )
     if not record.tier:
-        notes.append(
-            f"{record.model_id} has no tier: no model of today's lineup was compared in its place"
+        grounds.append(
+            f"{_own_name(record.model_id, prices)} has no tier: no model of today's lineup was compared in its place"
         )
     if record.workload.get("monthly_growth"):
-        notes.append(
+        grounds.append(
             "dollars a day are those of the volume on the first day; the growth that was filed comes on top"
         )
-    return notes
+    return grounds
 
 
-def _time_usd(record, seconds):
+def _errors_usd(record, filed):
+    return filed["error_rate"] * record.error_cost_usd
+
+
+def _time_usd(record, filed):
     """What the waiting for a request costs: nobody waits for what is in batch."""
     waits = record.second_usd * (1 - workload_of(record).point().batch_share)
-    return seconds * waits if waits else 0.0
+    return filed["seconds"] * waits if waits else 0.0
 
 
 def _changes(filed, table, prices, lost, new):
-    retires = prices.by_model["retires_on"]
-    horizon = prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
-    rows = []
+    """What happened to each model: its price, its end, or that it is new."""
+    retires, horizon, rows = prices.by_model["retires_on"], review_day(prices), []
     for model in [*filed.index, *new]:
         tier = filed.at[model, "tier"] if model in filed.index else new[model][1]
-        before = filed["price_usd"].get(model, float("nan"))
-        after, leaves = table["price_usd"].get(model, float("nan")), retires.get(model)
-        said = []
+        before, after = filed["price_usd"].get(model, np.nan), table["price_usd"].get(model, np.nan)
+        leaves, said = retires.get(model), []
         if model in new:
-            said.append(
-                (
-                    "new",
-                    "new in the lineup, "
-                    + (f"at {usd(after)} a request" if after == after else "without a price"),
-                )
-            )
+            price = f"at {usd(after)} a request" if pd.notna(after) else "without a price"
+            said.append(("new", f"new in the lineup, {price}"))
         elif abs(after - before) > (_SAME - 1) * before:
             ratio = f" ({after / before - 1:+.0%})" if before else ""
             said.append(("price", f"a request costs {usd(after)} instead of {usd(before)}{ratio}"))
         if model in lost:
-            gone = filed.at[model, "price_basis"] == "catalogue"
-            said.append(("retired", "no longer in the catalogue" if gone else "no price was filed"))
+            was_listed = filed.at[model, "price_basis"] == "catalogue"
+            why = "no longer in the catalogue" if was_listed else "no price was filed"
+            said.append(("retired", why))
         elif pd.notna(leaves) and leaves <= prices.as_of:
             said.append(("retired", f"retired on {leaves:%Y-%m-%d}"))
         elif pd.notna(leaves) and leaves <= horizon:
             said.append(("retires", f"retires on {leaves:%Y-%m-%d}"))
-        elif after != after and model in table.index:
+        elif pd.isna(after):
             said.append(("out", f"out of the running: {table.at[model, 'note']}"))
         rows += [(model, tier, kind, what, before, after) for kind, what in said]
-    return pd.DataFrame(
-        rows, columns=["model_id", "tier", "kind", "what", "before_usd", "after_usd"]
-    )
+    columns = ["model_id", "tier", "kind", "what", "before_usd", "after_usd"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _money(record, filed, table):
+def _money(record, choice, filed, table):
     """US dollars per day: as filed, kept, and of the cheapest today; a choice that ties is the cheapest."""
-    own, running = filed.loc[record.model_id], table[table["expected_usd"].notna()]
-    kept = (
-        table.loc[record.model_id]
-        if record.model_id in table.index
-        else pd.Series({"tier": own["tier"]})
-    )
-    best = running.iloc[0]
-    if kept.get("expected_usd", float("inf")) <= best["expected_usd"] * _SAME:
-        best = running.loc[record.model_id]
-    errors, time = own["error_rate"] * record.error_cost_usd, _time_usd(record, own["seconds"])
-    decided = {"tier": own["tier"], "price_usd": own["price_usd"], "error_usd": errors, "time_usd": time,
-               "expected_usd": own["price_usd"] + errors + time}  # fmt: skip
-    columns = {"price_usd": "bill_usd", "error_usd": "errors_usd", "time_usd": "time_usd", "expected_usd": "expected_usd",
-               "low": "low_usd", "high": "high_usd"}  # fmt: skip
-    money = pd.DataFrame({"decided": decided, "kept": kept, "best": best}).T.rename_axis("what")
-    money = money.reindex(columns=["tier", *columns, "best_share"]).rename(columns=columns)
-    money.insert(0, "model_id", [record.model_id, record.model_id, best.name])
-    days = workload_of(record).point().requests_per_day
-    dollars = {name: money[name].astype(float) * days for name in columns.values()}
-    money = money.assign(**dollars, best_share=money["best_share"].astype(float))
+    own = filed.loc[choice]
+    errors, time = _errors_usd(record, own), _time_usd(record, own)
+    decided = {
+        "tier": own["tier"],
+        "price_usd": own["price_usd"],
+        "error_usd": errors,
+        "time_usd": time,
+        "expected_usd": own["price_usd"] + errors + time,
+    }
+    kept = table.loc[choice] if choice in table.index else pd.Series({"tier": own["tier"]})
+    best = table.iloc[0]
+    if kept.get("expected_usd", np.inf) <= best["expected_usd"] * _SAME:
+        best = kept
+    rows = pd.DataFrame({"decided": decided, "kept": kept, "best": best}).T
+    money = rows.reindex(columns=["tier", *_DOLLARS, "best_share"]).rename(columns=_DOLLARS)
+    money.insert(0, "model_id", [choice, choice, best.name])
+    amounts = list(_DOLLARS.values())
+    money = money.astype(dict.fromkeys([*amounts, "best_share"], float)).rename_axis("what")
+    money[amounts] *= workload_of(record).point().requests_per_day
     if pd.isna(money.at["kept", "expected_usd"]):  # out of the running: nothing of it is a cost
-        money.loc["kept", list(columns.values())] = float("nan")
+        money.loc["kept", amounts] = np.nan
     return money
 
 
-def _verdict(record, money, table, prices, changes):
+def _verdict(money, table, prices, changes):
     kept, best = money.loc["kept"], money.loc["best"]
-    when, total = f"{prices.as_of:%Y-%m-%d}", f"{usd(best['expected_usd'])} a day all in"
+    choice, rival = kept["model_id"], best["model_id"]
+    when = f"{prices.as_of:%Y-%m-%d}"
+    total = f"{usd(best['expected_usd'])} a day all in ({_sure(best)})"
     if pd.isna(kept["expected_usd"]):
-        why = (
-            table.at[record.model_id, "note"]
-            if record.model_id in table.index
-            else "it has no price any more"
+        why = table["note"].get(choice, "it has no price any more")
+        return False, (
+            f"The decision cannot stand on {when}: {choice}, {why}. The cheapest now is {rival}, {total}."
         )
-        return (
-            False,
-            f"The decision cannot stand on {when}: {record.model_id}, {why}. The cheapest now is {best['model_id']}, {total} ({_sure(best)}).",
-        )
-    if best["model_id"] == record.model_id:
+    if rival == choice:
         moved = kept["expected_usd"] - money.at["decided", "expected_usd"]
-        same = abs(moved) <= (_SAME - 1) * kept["expected_usd"]
-        since = (
-            "as much as" if same else f"{usd(abs(moved))} {'more' if moved > 0 else 'less'} than"
-        )
-        leaves = changes[(changes["model_id"] == record.model_id) & (changes["kind"] == "retires")][
-            "what"
-        ]
-        but = f", but it {leaves.iloc[0]}" if len(leaves) else ""
-        return (
-            True,
-            f"The decision stands on {when}: {record.model_id} is still the cheapest, {total} ({_sure(best)}), {since} when it was filed{but}.",
+        since = f"{usd(abs(moved))} {'more' if moved > 0 else 'less'} than"
+        if abs(moved) <= (_SAME - 1) * kept["expected_usd"]:
+            since = "as much as"
+        leaves = changes[(changes["model_id"] == choice) & (changes["kind"] == "retires")]["what"]
+        but = "".join(f", but it {said}" for said in leaves)
+        return True, (
+            f"The decision stands on {when}: {choice} is still the cheapest, {total}, {since} when it was filed{but}."
         )
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
     alone = f"{usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}" if bill else "the same"
     return False, (
-        f"The decision flips on {when}: {best['model_id']} in place of {record.model_id} saves {usd(saved)} a day all in "
-        f"({usd(365 * saved)} a year); the bill alone would be {alone}. {best['model_id']} costs {total} ({_sure(best)})."
+        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day all in "
+        f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )
 
 
 def _sure(row):
     """How sure an amount is, and that it is the least."""
-    span = f"{usd(row['low_usd'])} to {usd(row['high_usd'])} in {INTERVAL}; "
-    return (
-        span if row["low_usd"] * _SAME < row["high_usd"] else ""
-    ) + f"the cheapest in {row['best_share']:.0%} of the draws"
+    share = f"the cheapest in {row['best_share']:.0%} of the draws"
+    if row["low_usd"] * _SAME >= row["high_usd"]:
+        return share
+    return f"{usd(row['low_usd'])} to {usd(row['high_usd'])} in {INTERVAL}; {share}"

@@ -1,20 +1,91 @@
-"""Which tier a task calls for: the task table, the article's rule on its two questions, and the money behind both.
+"""Which tier a task calls for: its two ratings, the article's rule on them, and the money behind both."""
 
-The article's decision checklist: its seven steps, which of them are done, and what to do next.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.evaluate.compare import examples_needed
-from tierlab.scaling.costs import cost_curve
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of data/tasks.csv by its name, or one of your own with two ratings.
+
+    Attributes
+    ----------
+    name : str
+    stakes, complexity : int or (low, high), optional
+        The article's two questions: what can go wrong, and how complex is the reasoning? 1 low, 2 medium, 3 high.
+    tool_calls : int, optional
+        Tool calls per request, each of which can go wrong. By default 5 for "agentic_tools", else 0. They count
+        for assumed and given error rates; what was counted on whole tasks holds its tool calls already.
+
+    Raises
+    ------
+    ValueError
+        For one rating without the other, a rating other than 1, 2 and 3, or a number of calls that is not whole.
+
+    Examples
+    --------
+    >>> Task("contract triage", stakes=2, complexity=1).rule
+    'mid'
+    """
+
+    name: str = "yours"
+    stakes: int | tuple[int, int] | None = None
+    complexity: int | tuple[int, int] | None = None
+    tool_calls: int | None = None
+
+    def __post_init__(self):
+        if (self.stakes is None) != (self.complexity is None):
+            raise ValueError("give both ratings, stakes and complexity, or neither")
+        if self.is_rated:
+            tier_by_rule(self.stakes, self.complexity)  # refuses what is not a rating
+        calls = self.tool_calls or 0
+        if calls != int(calls) or calls < 0:
+            raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
+
+    @property
+    def is_rated(self):
+        return self.stakes is not None
+
+    def ends(self, question):
+        """Low and high end of a rating, "stakes" or "complexity"; empty without."""
+        rating = getattr(self, question)
+        if isinstance(rating, tuple):
+            return list(rating)
+        return [] if rating is None else [rating, rating]
+
+    @property
+    def rule(self):
+        """The tier or tiers that the article's rule gives; "" without ratings."""
+        if not self.is_rated:
+            return ""
+        ends = np.atleast_1d(tier_by_rule(self.stakes, self.complexity))
+        return " to ".join(dict.fromkeys(TIERS[tier - 1] for tier in ends))
+
+
+def rated(task):
+    """A `Task` with the ratings of data/tasks.csv where it has none of its own.
+
+    Parameters
+    ----------
+    task : str or Task
+    """
+    task = task if isinstance(task, Task) else Task(task)
+    tasks = load_tasks()
+    if task.is_rated or task.name not in tasks.index:
+        return task
+    row = tasks.loc[task.name]
+    ends = {
+        question: (int(row[f"{question}_low"]), int(row[f"{question}_high"]))
+        for question in ("stakes", "complexity")
+    }
+    return replace(task, **ends)
 
 
 def tier_by_rule(stakes, complexity):
@@ -68,7 +139,7 @@ def load_assumptions(path=DATA / "assumptions.csv"):
     return pd.read_csv(path)
 
 
-def assumed(quantity, task=None, *, tasks=None):
+def assumed(quantity, task=None):
     """Assumed value and range of a quantity for a task, over the range of its rating.
 
     Parameters
@@ -76,10 +147,8 @@ def assumed(quantity, task=None, *, tasks=None):
     quantity : {"error_cost", "error_rate", "tool_error_rate"}
         USD per error by the rating of the stakes; share 0-1 of requests by the rating of the complexity; share 0-1
         of tool calls.
-    task : str, optional
-        A task of `load_tasks`; not for tool calls.
-    tasks : DataFrame, optional
-        By default data/tasks.csv.
+    task : str or Task, optional
+        Not for tool calls.
 
     Returns
     -------
@@ -90,39 +159,30 @@ def assumed(quantity, task=None, *, tasks=None):
     Raises
     ------
     ValueError
-        For an unknown task.
+        For a task that nobody has rated.
 
     Examples
     --------
     >>> assumed("error_rate", "intent_classification")["value"].to_dict()
     {'small': 0.03, 'mid': 0.025, 'flagship': 0.02}
     """
-    if quantity == "tool_error_rate":
-        return _assumed(quantity).copy()
-    tasks = load_tasks() if tasks is None else tasks
-    if task not in tasks.index:
-        raise ValueError(unknown("task", task, tasks.index))
-    question = "stakes" if quantity == "error_cost" else "complexity"
-    return _assumed(
-        quantity, tasks.at[task, f"{question}_low"], tasks.at[task, f"{question}_high"]
-    ).copy()
-
-
-@lru_cache
-def _assumed(quantity, *ratings):
-    rows = load_assumptions()
-    rows = rows[rows["quantity"] == quantity]
-    if ratings:
+    rows = load_assumptions().query("quantity == @quantity")
+    if quantity != "tool_error_rate":
+        task = rated(task)
+        if not task.is_rated:
+            raise ValueError(unknown("task", task.name, load_tasks().index))
+        ratings = task.ends("stakes" if quantity == "error_cost" else "complexity")
         rows = rows[rows["rating"].between(*ratings)]
-    ends = rows.groupby("tier", dropna=False).agg(low=("low", "min"), high=("high", "max"))
-    values = np.log(rows["value"]) if quantity == "error_cost" else rows["value"]
+    is_cost = quantity == "error_cost"
+    values = np.log(rows["value"]) if is_cost else rows["value"]
     middle = values.groupby(rows["tier"], dropna=False).mean()
-    ends.insert(0, "value", np.exp(middle).round(10) if quantity == "error_cost" else middle)
-    return ends if quantity == "error_cost" else ends.reindex(TIERS)
+    ends = rows.groupby("tier", dropna=False).agg(low=("low", "min"), high=("high", "max"))
+    ends.insert(0, "value", np.exp(middle).round(10) if is_cost else middle)
+    return ends if is_cost else ends.reindex(TIERS)
 
 
 def expected_cost(price_usd, error_rate, error_cost_usd, seconds=0.0, second_usd=0.0):
-    """Cost of a request, all in: its price, the errors it leaves, and the time that somebody waits for it.
+    """Total cost of a request: its price, the errors it leaves, and the time that somebody waits for it.
 
     Parameters
     ----------
@@ -145,17 +205,16 @@ def expected_cost(price_usd, error_rate, error_cost_usd, seconds=0.0, second_usd
     Notes
     -----
     E = price + error rate x error cost + seconds x value of a second: the expected loss of decision theory with a
-    constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). The share of errors, not of right
-    answers, is what a price is traded against; "cost of pass" (arXiv 2504.13359) is the other convention: price
-    over success, for errors that are tried again until they are right.
+    constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). "Cost of pass" (arXiv 2504.13359) is
+    the other convention: price over success, for errors that are tried again until they are right.
 
     Examples
     --------
     >>> round(float(expected_cost(0.002, 0.10, 0.16)), 6) == round(float(expected_cost(0.010, 0.05, 0.16)), 6)
     True
     """
-    parts = (price_usd, np.asarray(error_rate) * error_cost_usd, np.asarray(seconds) * second_usd)
-    return parts[0] + parts[1] + parts[2]
+    errors, waiting = np.asarray(error_rate) * error_cost_usd, np.asarray(seconds) * second_usd
+    return price_usd + errors + waiting
 
 
 def error_with_tools(error_rate, tool_error_rate, tool_calls):
@@ -184,7 +243,7 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
 
 
 def indifference(costs, gaps):
-    """Error cost at which two tiers of a provider cost the same all in, over the gap between their error rates.
+    """Error cost at which two tiers of a provider cost the same, errors included, over the gap between their error rates.
 
     Parameters
     ----------
@@ -197,8 +256,8 @@ def indifference(costs, gaps):
     Returns
     -------
     DataFrame
-        provider, cheap, dear (tiers), gap, error_cost_usd: above it the dearer tier is the cheaper choice.
-        A pair whose dearer tier is not dearer has no row.
+        provider, cheap, dear (tiers), gap, error_cost_usd: above it the higher tier costs less, errors included.
+        Pairs in which the higher tier is not more expensive are left out.
 
     Raises
     ------
@@ -218,241 +277,39 @@ def indifference(costs, gaps):
     gaps, rows = np.asarray(gaps, float), []
     if (gaps <= 0).any():
         raise ValueError(
-            "a gap of zero or less has no break-even: there is nothing that the dearer tier saves"
+            "a gap of zero or less has no break-even: the higher tier saves no errors at all"
         )
-    if (twice := costs[costs.duplicated(["provider", "tier"])]).size:
-        raise ValueError(
-            f"{twice.iloc[0]['provider']} has two models of the tier {twice.iloc[0]['tier']}; one of each is needed"
-        )
+    twice = costs[costs.duplicated(["provider", "tier"])]
+    if len(twice):
+        provider, tier = twice.iloc[0][["provider", "tier"]]
+        raise ValueError(f"{provider} has two models of the tier {tier}; one of each is needed")
     for provider, own in costs.groupby("provider", sort=False):
-        price = own.set_index("tier")["cost_usd"]
+        price = own.set_index("tier")["cost_usd"].reindex(TIERS)
         for cheap, dear in (("small", "mid"), ("mid", "flagship"), ("small", "flagship")):
-            if {cheap, dear} <= set(price.index) and price[dear] > price[cheap]:
-                pair = {"provider": provider, "cheap": cheap, "dear": dear, "gap": gaps}
-                rows.append(
-                    pd.DataFrame(pair | {"error_cost_usd": (price[dear] - price[cheap]) / gaps})
-                )
-    columns = ["provider", "cheap", "dear", "gap", "error_cost_usd"]
-    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+            extra = price[dear] - price[cheap]
+            if extra > 0:
+                rows += [(provider, cheap, dear, gap, extra / gap) for gap in gaps]
+    return pd.DataFrame(rows, columns=["provider", "cheap", "dear", "gap", "error_cost_usd"])
 
 
-def task_places(tasks, *, cheap="small", dear="flagship"):
-    """Where each task stands on the map of `indifference`, by its assumed numbers.
+def task_places(tasks):
+    """Where each task stands on the map of `indifference` between small and flagship, by its assumed numbers.
 
     Parameters
     ----------
     tasks : DataFrame
         Of `load_tasks`.
-    cheap, dear : {"small", "mid", "flagship"}
 
     Returns
     -------
     DataFrame
-        task; gap, gap_low, gap_high (share 0-1: error rate of the cheap tier less that of the dear one, both at the same
-        end of their ranges); error_cost_usd, cost_low, cost_high (USD).
+        task; gap, gap_low, gap_high (share 0-1: error rate of small less that of the flagship, both at the same end
+        of their ranges); error_cost_usd, cost_low, cost_high (USD).
     """
     rows = []
     for task in tasks.index:
-        errors, cost = (
-            assumed("error_rate", task, tasks=tasks),
-            assumed("error_cost", task, tasks=tasks).iloc[0],
-        )
-        gap = errors.loc[cheap] - errors.loc[dear]
-        rows.append(
-            (
-                task.replace("_", " "),
-                *gap[["value", "low", "high"]],
-                *cost[["value", "low", "high"]],
-            )
-        )
+        errors, cost = assumed("error_rate", task), assumed("error_cost", task).iloc[0]
+        gap = errors.loc["small"] - errors.loc["flagship"]
+        rows.append([task.replace("_", " "), *gap, *cost])
     columns = ["task", "gap", "gap_low", "gap_high", "error_cost_usd", "cost_low", "cost_high"]
     return pd.DataFrame(rows, columns=columns).round(10)
-
-
-# The article, "A practical decision checklist", in words of ours.
-CHECKLIST = (
-    "Say what the task is",
-    "Say how much is sent: requests a day, tokens a request",
-    "Say what an error costs",
-    "Run 50 to 100 of your own examples, the mid-tier model first",
-    "If it is good enough, try the small model; if not, the flagship",
-    "Add caching and batch, whatever the tier",
-    "Look again after six months",
-)
-REVIEW_MONTHS = 6
-LEAST_EXAMPLES = 50
-CACHEABLE_TOKENS = 1_024  # the shortest input that a provider caches; some ask for 4,096
-NEAR_USD, NEAR_SHARE = (
-    0.01,
-    0.8,
-)  # a rival is as good as the choice within 1% of its cost, or in 4 draws for its 5
-WORTH_TRYING = (
-    0.05  # share of the draws from which on a tier that was not tried is worth its examples
-)
-
-
-def review_day(prices):
-    """The day of the next review."""
-    return prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
-
-
-@lru_cache(maxsize=16)  # a control asks at each move
-def until_review(prices):
-    """The catalogue with the mean of the rates that are scheduled until the next review: what a decision pays."""
-    return prices.over(prices.as_of, review_day(prices))
-
-
-@lru_cache(maxsize=16)
-def _scheduled(prices):
-    return prices.scheduled(list(prices.rows_of), review_day(prices))
-
-
-def scheduled_said(prices, models):
-    """Which rates of some models change until the next review, and when; "" for none."""
-    words = "; ".join(
-        f"{model} costs {said}" for model, said in _scheduled(prices).items() if model in models
-    )
-    if not words:
-        return ""
-    return f"prices are the mean until the review on {review_day(prices):%Y-%m-%d}: {words}"
-
-
-def steps_done(found, *, task, workload, error_cost):
-    """Numbers of the steps that are done.
-
-    Parameters
-    ----------
-    found : Options
-    task, workload, error_cost : bool
-        Whether each was given, rather than assumed.
-
-    Returns
-    -------
-    list of int
-        Fewer than 50 examples do not count as step 4. Step 5 is done when no tier that was not tried has a real chance.
-    """
-    running = found.running()
-    tried = set(running.loc[_examples(running, found) >= LEAST_EXAMPLES, "tier"])
-    first = tried & {"mid"} if "mid" in set(running["tier"]) else tried
-    open_ = running[~running["tier"].isin(tried)]
-    settled = bool(first) and not (open_["best_share"] >= WORTH_TRYING).any()
-    done = [task, workload, error_cost, bool(first), settled]
-    return [number for number, is_done in enumerate(done, 1) if is_done]
-
-
-def _examples(running, found):
-    return running["model_id"].map(found.counted).fillna(0)
-
-
-def near_ties(found):
-    """The choice and the models that are as good, as far as one can tell: model ids, none where the choice is clear."""
-    running = found.running()
-    best, rivals = running.iloc[0], running.iloc[1:]
-    near = rivals["expected_usd"] <= (1 + NEAR_USD) * best["expected_usd"]
-    near |= rivals["best_share"] >= NEAR_SHARE * best["best_share"]
-    return (best["model_id"], *rivals.loc[near, "model_id"]) if near.any() else ()
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How many examples the choice and the rival that is least well told from it have in common."""
-
-    rival: str
-    examples: int
-    needed: int  # for the margin: `tierlab.evaluate.compare.examples_needed`
-    usd: float  # of both models' answers to what is missing
-
-    @property
-    def more(self):
-        """Examples that are missing."""
-        return max(0, self.needed - self.examples)
-
-
-def evidence(found, margin):
-    """`Evidence` of what `weigh` found in samples, None without: against the runner-up and whoever has a real chance."""
-    running = found.running()
-    if found.rows is None or len(running) == 1:
-        return None
-    best, pairs = running.iloc[0], []
-    for place, rival in enumerate(running.iloc[1:].itertuples()):
-        if place == 0 or rival.best_share >= WORTH_TRYING:
-            pair = examples_needed(found.rows, best["model_id"], rival.model_id, margin)
-            pairs.append(
-                Evidence(
-                    rival.model_id,
-                    *pair,
-                    max(0, pair[1] - pair[0]) * (best["price_usd"] + rival.price_usd),
-                )
-            )
-    return max(pairs, key=lambda pair: pair.needed - pair.examples)
-
-
-def next_step(found, done, workload, prices):
-    """(number, sentence) of what to do next.
-
-    Parameters
-    ----------
-    found : Options
-    done : list of int
-        From `steps_done`.
-    workload : Workload
-    prices : Prices
-    """
-    running, best = found.running(), found.running().iloc[0]
-    if 3 not in done:
-        return (
-            3,
-            f"Put a figure on an error: {usd(found.error_cost_usd)} is an assumption. What would change the choice says how far it matters.",
-        )
-    if 4 not in done:
-        mid = running.loc[running["tier"] == "mid", "model_id"]
-        first = mid.iloc[0] if len(mid) else best["model_id"]
-        have = found.counted.get(first, 0)
-        why = f"{have} are few" if have else "its error rate is not counted on examples"
-        return (
-            4,
-            f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. `python -m tierlab sample --help`",
-        )
-    if 5 not in done:
-        untried = (
-            running[_examples(running, found) < LEAST_EXAMPLES]
-            .sort_values("best_share", ascending=False)
-            .iloc[0]
-        )
-        why = (
-            "it is the choice so far"
-            if untried["model_id"] == best["model_id"]
-            else "it may be the better choice"
-        )
-        return (
-            5,
-            f"Run the same examples through {untried['model_id']}: its error rate is not counted on 50, and {why} ({untried['best_share']:.0%} of the draws).",
-        )
-    point = workload.point()
-    saves = (
-        ""
-        if point.batch_share or point.cache_hit_rate
-        else _savings(best, point, prices, found.second_usd)
-    )
-    if saves:
-        return 6, f"Cut the bill on {best['model_id']} further: {saves}."
-    return 7, f"File the decision, and look again {REVIEW_MONTHS} months later."
-
-
-def _savings(best, point, prices, second_usd):
-    """What batch saves where nobody waits, and a cache where the input is long enough to be cached."""
-    levers = [("batch_share", 1.0, "everything in batch")] * (second_usd == 0)
-    levers += [("cache_hit_rate", 0.5, "half of the input from a cache")] * (
-        point.mean_tokens().get("uncached_input", 0) >= CACHEABLE_TOKENS
-    )
-    words = []
-    for over, value, what in levers:
-        try:
-            ends = cost_curve(point, prices, [best["model_id"]], over=over, values=[0.0, value])[
-                "cost_usd"
-            ]
-        except ValueError:  # a catalogue without such rates, or a model outside it
-            words.append(f"{what} (no rate here says what it saves)")
-            continue
-        words.append(f"{what} saves {1 - ends.iloc[1] / ends.iloc[0]:.0%}")
-    return "; ".join(words)
