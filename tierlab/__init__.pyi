@@ -32,12 +32,10 @@ from .decide.tasks import indifference as indifference
 from .evaluate.compare import compare as compare
 from .evaluate.compare import sequential_test as sequential_test
 from .evaluate.intervals import bootstrap as bootstrap
-from .evaluate.intervals import paired_power as paired_power
-from .evaluate.intervals import paired_sample_size as paired_sample_size
 from .evaluate.intervals import wilson_interval as wilson_interval
 from .evaluate.planning import achievable_margin as achievable_margin
-from .evaluate.planning import interval_half_width as interval_half_width
 from .evaluate.planning import noninferiority_power as noninferiority_power
+from .evaluate.planning import paired_sample_size as paired_sample_size
 from .evaluate.planning import required_examples as required_examples
 from .evaluate.scoring import score_example as score_example
 from .prices.catalog import Prices as Prices
