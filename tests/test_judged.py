@@ -126,31 +126,6 @@ def test_what_the_budget_does_not_allow_is_not_asked(store):
     assert not asked and set(found["status"]) == {"over_budget"}
 
 
-def test_pairs_are_judged_in_both_orders(store):
-    def likes_long(user):
-        parts = re.findall(
-            r"<<<(?:FIRST|SECOND) ANSWER (\w+)\n(.*?)\n(?:FIRST|SECOND) ANSWER \1>>>", user, re.S
-        )
-        return json.dumps(
-            {
-                "reason": "longer",
-                "better": "first" if len(parts[0][1]) > len(parts[1][1]) else "second",
-            }
-        )
-
-    found = run(tl.prefer, store, likes_long, reference="gpt-4o").set_index("prompt_id")
-    assert found["score"].to_dict() == {"q1": 0.0, "q2": 0.0}
-    assert found["cost_usd"].tolist() == pytest.approx([2 * JUDGE_USD] * 2)
-
-
-def test_a_judge_that_always_likes_the_first_gives_ties_and_is_flagged(store):
-    found = run(tl.prefer, store, lambda user: '{"better": "first"}', reference="gpt-4o")
-    assert set(found["score"]) == {0.5}
-    assert set(found["flags"]) == {"position_inconsistent"}
-    with pytest.raises(ValueError, match="did you mean 'gpt-4o'"):
-        run(tl.prefer, store, lambda user: "", reference="gpt-4oo")
-
-
 def test_a_judge_that_failed_is_asked_again_when_told_to(store):
     says, asked = {"gpt-4.1": by_length}, []
     broken = httpx2.MockTransport(

@@ -74,7 +74,6 @@ from .sampling.examples import load_examples as load_examples
 from .sampling.examples import load_intents as load_intents
 from .sampling.gold import export_gold as export_gold
 from .sampling.judge import judge as judge
-from .sampling.judge import prefer as prefer
 from .sampling.live import LiveRouter as LiveRouter
 from .sampling.run import sample as sample
 from .sampling.samples import as_outcomes as as_outcomes

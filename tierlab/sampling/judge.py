@@ -6,14 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.scorers.judge import (
-    pairwise_prompts,
-    pairwise_score,
-    read_preference,
-    read_rubric,
-    rubric_prompt,
-)
+from tierlab.evaluate.scorers.judge import read_rubric, rubric_prompt
 from tierlab.prices.catalog import load_prices
 from tierlab.sampling.examples import Example
 from tierlab.sampling.providers import Prompt, candidate
@@ -111,82 +104,6 @@ def judge(
         with Store(store) as file:
             file.write_now(*found)
     return pd.DataFrame(rows, columns=[*_SHOWN, "judged", "reason", "status", "cost_usd"])
-
-
-def prefer(
-    store,
-    judge,
-    *,
-    reference,
-    budget_usd,
-    prices=None,
-    concurrency=8,
-    attempts=4,
-    retry=False,
-    yes=False,
-    progress=True,
-    transport=None,
-):
-    """Have a model say whose answer is better, each candidate's or the reference's, in both orders.
-
-    Parameters
-    ----------
-    store, judge, budget_usd, prices, concurrency, attempts, retry, yes, progress, transport
-        As for `judge`.
-    reference : str
-        Model id that the others are held against.
-
-    Returns
-    -------
-    DataFrame
-        One row per example, repeat and candidate: prompt_id, model_id, repeat, score (1 better than the reference,
-        0.5 tie, 0 worse; NaN if a reply could not be read), reason, flags ("position_inconsistent": the choice
-        changed with the order, counted as a tie), cost_usd of both calls.
-    """
-    judge = candidate(judge) if isinstance(judge, str) else judge
-    answers = list(_answers(store))
-    theirs = {
-        (a.shown["prompt_id"], a.shown["repeat"]): a.text
-        for a in answers
-        if a.shown["model_id"] == reference
-    }
-    if not theirs:
-        raise ValueError(
-            unknown("reference", reference, sorted({a.shown["model_id"] for a in answers}))
-        )
-    compared = [
-        (a, theirs[place])
-        for a in answers
-        if a.shown["model_id"] != reference
-        and (place := (a.shown["prompt_id"], a.shown["repeat"])) in theirs
-    ]
-    prompts = [
-        prompt for a, other in compared for prompt in pairwise_prompts(a.example, a.text, other)
-    ]
-    told = _ask(
-        store,
-        judge,
-        prompts,
-        budget_usd,
-        prices,
-        concurrency,
-        attempts,
-        retry,
-        yes,
-        progress,
-        transport,
-    )
-    rows = []
-    for (answer, _), *pair in zip(compared, told[::2], told[1::2], strict=True):
-        found = pairwise_score(*(read_preference(reply["text"]) for reply in pair))
-        score, reason, flags = (
-            (float("nan"), "a reply could not be read", "") if found is None else found
-        )
-        cost = sum(reply["cost_usd"] for reply in pair)
-        rows.append(
-            answer.shown | {"score": score, "reason": reason, "flags": flags, "cost_usd": cost}
-        )
-    return pd.DataFrame(rows, columns=[*_SHOWN[:3], "score", "reason", "flags", "cost_usd"])
 
 
 class _Answer(NamedTuple):
