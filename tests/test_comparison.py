@@ -542,3 +542,23 @@ def test_groups_make_fewer_independent_examples():
     assert grouped.pairs.loc["small", ["low", "high"]].tolist() == pytest.approx(
         list(interval(0.95))
     )
+
+
+def test_more_examples_are_paid_for_with_every_repeat():
+    table = samples(
+        {"small": [1, 0, 1] * 10, "flagship": [1, 1, 0] * 10}, repeats=3, cost={"small": 0.001}
+    )
+    found = compare(table, reference="flagship", margin=0.05)
+    more = found.pairs.at["small", "more_examples"]
+    spend = more * 3 * (0.001 + 0.01)
+    said = f"{int(more):,} more examples, about ${float(f'{spend:.3g}'):g}"
+    assert more > 0 and said in found.verdict
+
+
+def test_an_example_without_a_group_is_a_group_of_its_own():
+    """Three examples share a group, two have none: three independent units."""
+    table = samples({"small": [1, 0, 1, 1, 0], "flagship": [1, 1, 1, 0, 1]})
+    names = {"e0": "a", "e1": "a", "e2": "a"}
+    table["group"] = table["prompt_id"].map(names)
+    pair = compare(table, reference="flagship", margin=0.2).pairs.loc["small"]
+    assert (pair["examples"], pair["groups"]) == (5, 3)

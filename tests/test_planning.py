@@ -8,13 +8,13 @@ import pytest
 from scipy import special, stats
 
 from tests.test_intervals import tango_score
-from tierlab.evaluate.compare import betting_evidence, sequential_test
 from tierlab.evaluate.planning import (
     achievable_margin,
     noninferiority_power,
     paired_sample_size,
     required_examples,
 )
+from tierlab.evaluate.sequential import betting_evidence, sequential_test
 
 
 def enumerated(n, margin, discordant, decides, difference=0.0):

@@ -30,7 +30,6 @@ from .decide.review import review as review
 from .decide.tasks import expected_cost as expected_cost
 from .decide.tasks import indifference as indifference
 from .evaluate.compare import compare as compare
-from .evaluate.compare import sequential_test as sequential_test
 from .evaluate.intervals import bootstrap as bootstrap
 from .evaluate.intervals import wilson_interval as wilson_interval
 from .evaluate.planning import achievable_margin as achievable_margin
@@ -38,6 +37,7 @@ from .evaluate.planning import noninferiority_power as noninferiority_power
 from .evaluate.planning import paired_sample_size as paired_sample_size
 from .evaluate.planning import required_examples as required_examples
 from .evaluate.scoring import score_example as score_example
+from .evaluate.sequential import sequential_test as sequential_test
 from .prices.catalog import Prices as Prices
 from .prices.catalog import load_prices as load_prices
 from .prices.pricing import price as price

@@ -596,7 +596,9 @@ def _sample(options):
 
     import tierlab as tl
     from tierlab.core.vocabulary import unknown
-    from tierlab.evaluate.compare import check_margin, quality_by_model, scored_rows
+    from tierlab.evaluate.by_model import quality_by_model
+    from tierlab.evaluate.compare import check_margin
+    from tierlab.evaluate.rows import scored_rows
     from tierlab.sampling import examples, local, providers
 
     if options.check:

@@ -129,7 +129,7 @@ def recommend(*, task=None, stakes=None, complexity=None, error_cost_usd=None, w
         The candidates, in place of the lineup; with samples, those of its models that are meant.
     samples : DataFrame, optional
         Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). Errors and dollars per request
-        are measured, pair by pair on the examples that both have a score on (`tierlab.evaluate.compare.levels`); where an answer has
+        are measured, pair by pair on the examples that both have a score on (`tierlab.evaluate.rows.levels`); where an answer has
         no cost, its own tokens are priced at the rates of the day. Seconds are the median.
     truncated : {"set_aside", "wrong"}
         As for `tierlab.compare`: whether an answer cut off by its limit has no score or a score of 0.
