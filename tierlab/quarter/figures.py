@@ -82,7 +82,7 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
         text = (
             text
             if event.direction == "above"
-            else text.replace(" over", " under").replace("$-", "$")
+            else text.replace(" over", " under").replace("-$", "$")
         )
         late = top["day"] > days["day"].min() + (days["day"].max() - days["day"].min()) / 2
         note(

@@ -448,10 +448,9 @@ def money(value):
     >>> money(1234.5), money(-0.5), money(0.00119)
     ('$1,234', '-$0.50', '$0.00119')
     """
-    size = abs(value)
-    text = usd(size) if size == 0 or size >= 0.1 else f"${size:.3g}"
-    text = f"${size:,.0f}" if size >= 100 else text
-    return f"-{text}" if value < 0 else text
+    if 0 < abs(value) < 0.1:  # three digits where `usd` has two
+        return f"{'-' if value < 0 else ''}${abs(value):.3g}"
+    return usd(value)
 
 
 def change(value):
