@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values
+from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values, needs
 
 LEVELS = (1, 2, 3, 4, 5)
 _SPOKEN = re.compile(
@@ -74,14 +74,12 @@ def judge(text, tool_calls, reference, *, rubric=()):
 
 
 def check_judge(reference, *, rubric=()):
-    if reference is not None and not isinstance(reference, str):
-        raise ValueError(
-            f"judge: reference={reference!r}; the text of a good answer, or none, is needed"
-        )
-    if not isinstance(rubric, str) and not (
-        isinstance(rubric, list | tuple) and all(isinstance(r, str) for r in rubric)
-    ):
-        raise ValueError(f"judge: rubric={rubric!r}; a text or a list of texts is needed")
+    shown = reference is None or isinstance(reference, str)
+    needs("judge: reference", reference, shown, "the text of a good answer, or none,")
+    told = isinstance(rubric, str) or (
+        isinstance(rubric, list | tuple) and all(isinstance(each, str) for each in rubric)
+    )
+    needs("judge: rubric", rubric, told, "a text or a list of texts")
 
 
 def rubric_prompt(example, text):

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import regex as patterns
 
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced, tidy
+from tierlab.evaluate.scorers.answers import Score, Unscored, are_texts, clip, fenced, needs, tidy
 
 REGEX_CHARS, REGEX_SECONDS = 20_000, 5
 
@@ -35,7 +35,7 @@ def exact(text, tool_calls, reference, *, ignore_case=True):
 
 
 def check_exact(reference, *, ignore_case=True):
-    _needs_text("exact", reference)
+    needs("exact: reference", reference, are_texts([reference]), "a text")
 
 
 def contains(text, tool_calls, reference, *, any_of=(), none_of=()):
@@ -68,10 +68,7 @@ def contains(text, tool_calls, reference, *, any_of=(), none_of=()):
 
 def check_contains(reference, *, any_of=(), none_of=()):
     for name, phrases in (("reference", reference), ("any_of", any_of), ("none_of", none_of)):
-        if not isinstance(phrases, list | tuple) or not all(
-            isinstance(p, str) and p.strip() for p in phrases
-        ):
-            raise ValueError(f"contains: {name}={phrases!r}; a list of texts is needed")
+        needs(f"contains: {name}", phrases, are_texts(phrases), "a list of texts")
     if not (reference or any_of or none_of):
         raise ValueError("contains: no phrase to look for in the reference, any_of or none_of")
 
@@ -104,18 +101,13 @@ def regex(text, tool_calls, reference, *, ignore_case=False):
 
 
 def check_regex(reference, *, ignore_case=False):
-    _needs_text("regex", reference)
+    needs("regex: reference", reference, are_texts([reference]), "a text")
     try:
         patterns.compile(reference, patterns.VERSION0)
     except (patterns.error, OverflowError, RecursionError) as error:
         raise ValueError(
             f"regex: the pattern {clip(reference)} does not compile: {error}"
         ) from None
-
-
-def _needs_text(scorer, reference):
-    if not isinstance(reference, str) or not reference.strip():
-        raise ValueError(f"{scorer}: reference={reference!r}; a text is needed")
 
 
 def _peeled(text):
