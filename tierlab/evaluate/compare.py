@@ -49,7 +49,6 @@ def compare(
     error_cost_usd=None,
     confidence=0.95,
     truncated="set_aside",
-    bootstrap_scores=False,
     seed=0,
 ):
     """Compare every model of a samples table with a reference, and name the cheapest that is not worse.
@@ -68,11 +67,8 @@ def compare(
         Level of the intervals; 1 minus it is the one-sided level of "not worse" and "worse".
     truncated : {"set_aside", "wrong"}
         Whether an answer cut off by length has no score or a score of 0.
-    bootstrap_scores : bool
-        For scores that are not right-or-wrong: the paired BCa bootstrap in place of the clustered t interval. On
-        50 examples it covers 0.84-0.93 of the time where few differ, and t with its fallback at least 0.93.
     seed : int
-        For the bootstraps.
+        For the bootstrap of costs.
 
     Returns
     -------
@@ -116,20 +112,17 @@ def compare(
         reference=reference,
         confidence=confidence,
         truncated=truncated,
-        bootstrap_scores=bootstrap_scores,
         seed=seed,
     )
     return prepared.at(margin, error_cost_usd=error_cost_usd)
 
 
-def prepare(
-    samples, *, reference, confidence=0.95, truncated="set_aside", bootstrap_scores=False, seed=0
-):
+def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=0):
     """All of `compare` that does not depend on the margin, so that another margin is quick.
 
     Parameters
     ----------
-    samples, reference, confidence, truncated, bootstrap_scores, seed
+    samples, reference, confidence, truncated, seed
         As for `compare`.
 
     Returns
@@ -151,9 +144,7 @@ def prepare(
         "costs": costs_by_model(rows, models, confidence, seed),
         "latency": latency_by_model(rows, models, confidence),
     }
-    found = {
-        m: _pair(paired(rows, m, reference), confidence, bootstrap_scores, seed) for m in others
-    }
+    found = {m: _pair(paired(rows, m, reference), confidence) for m in others}
     intervals = {m: interval for m, (_, interval) in found.items()}
     pairs = pd.DataFrame.from_dict({m: row for m, (row, _) in found.items()}, orient="index")
     pairs["p_holm"] = _holm(pairs["p"])
@@ -222,14 +213,12 @@ class Prepared:
         return Comparison(text, choice, reference=self.reference, margin=margin, **tables)
 
 
-def _pair(pair, confidence, bootstrap_scores, seed):
+def _pair(pair, confidence):
     """What two models' scores say before a margin is named, and the interval of their difference by level."""
     from scipy.stats import binomtest
 
     d, n = pair.differences, len(pair.differences)
-    method, interval = paired_interval(
-        d, pair.clusters, binary=pair.binary, bootstrap=bootstrap_scores, seed=seed
-    )
+    method, interval = paired_interval(d, pair.clusters, binary=pair.binary)
     low, high = interval(confidence)
     better, worse = int((d > 0).sum()), int((d < 0).sum())
     if pair.binary:
@@ -316,7 +305,7 @@ def examples_needed(rows, model, rival, margin):
     that the 95% interval leaves at the least.
     """
     pair = paired(rows, model, rival)
-    row = pd.Series(_pair(pair, 0.95, False, 0)[0])
+    row = pd.Series(_pair(pair, 0.95)[0])
     if not row.examples:
         return 0, 1
     sure = {"difference": max(0.0, row.low), "power": POWER, "alpha": 0.05}

@@ -204,7 +204,7 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
     return float(low), float(high), "clustered t"
 
 
-def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, seed=0):
+def paired_interval(differences, groups=None, *, binary=False):
     """Confidence interval of a mean paired difference, as a function of the level.
 
     Parameters
@@ -215,16 +215,11 @@ def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, 
         The independent unit that each example belongs to; by default each is its own.
     binary : bool
         Right-or-wrong answers, each example its own group: Tango's score interval.
-    bootstrap : bool
-        For other scores: `scipy.stats.bootstrap` (BCa) over groups in place of the t interval.
-    seed : int
-        For the bootstrap.
 
     Returns
     -------
     method : str
-        "Tango score"; "clustered t" (see `mean_interval`); "BCa bootstrap"; "Wilson square-and-add" when few groups
-        differ at all.
+        "Tango score"; "clustered t" (see `mean_interval`); "Wilson square-and-add" when few groups differ at all.
     interval : callable
         ``interval(confidence) -> (low, high)``.
 
@@ -253,8 +248,6 @@ def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, 
     error = clustered_se(differences, groups)
     if _few(len(np.unique(codes[differences != 0])), count, error):
         return "Wilson square-and-add", partial(_square_and_add, differences, count)
-    if bootstrap:
-        return "BCa bootstrap", lambda confidence: _bca(differences, codes, confidence, seed)
     mean = differences.mean()
     return "clustered t", lambda confidence: tuple(
         np.clip(_t_interval(mean, error, count, confidence), -1, 1).tolist()
@@ -364,18 +357,3 @@ def _square_and_add(differences, n, confidence):
     low = gain - loss - np.hypot(gain - lows[0], highs[1] - loss)
     high = gain - loss + np.hypot(highs[0] - gain, loss - lows[1])
     return max(-1.0, float(low)), min(1.0, float(high))
-
-
-def _bca(differences, codes, confidence, seed):
-    from scipy.stats import bootstrap
-
-    sums, sizes = np.bincount(codes, weights=differences), np.bincount(codes)
-    result = bootstrap(
-        (sums, sizes),
-        lambda total, size, axis=-1: total.sum(axis) / size.sum(axis),
-        paired=True,
-        method="BCa",
-        confidence_level=confidence,
-        rng=np.random.default_rng(seed),
-    )
-    return tuple(map(float, result.confidence_interval))

@@ -182,37 +182,18 @@ class Answered(Proxy):
         return type(contents[0]) if contents else Answered
 
 
-def _asks(name):
-    return lambda self, *more: self._link.ask(name, self, *more)
-
-
-def _combines(name, swapped=False):
+def _method(name, swapped=False):
     if swapped:
-        return lambda self, other: self._link.combine(name, other, self)
-    return lambda self, other: self._link.combine(name, self, other)
+        return lambda self, other: self._link.do(name, other, self)
+    return lambda self, *more: self._link.do(name, self, *more)
 
 
-def _refuses(name):
-    def method(self, *more):
-        raise NotJudged(name)
-
-    return method
-
-
-def _give_methods():
-    for name in _OFFERED:
-        setattr(Proxy, f"__{name}__", _asks(name))
-    for name in _UNARY:
-        setattr(Answered, f"__{name}__", _asks(name))
-    for name in _COMPARED + _BINARY:
-        setattr(Answered, f"__{name}__", _combines(name))
-    for name in _BINARY:
-        setattr(Answered, f"__r{name}__", _combines(name, swapped=True))
-    for name in _NOT_JUDGED:
-        setattr(Answered, f"__{name}__", _refuses(f"__{name}__"))
-
-
-_give_methods()
+for _name in _OFFERED:
+    setattr(Proxy, f"__{_name}__", _method(_name))
+for _name in _UNARY + _COMPARED + _BINARY + _NOT_JUDGED:
+    setattr(Answered, f"__{_name}__", _method(_name))
+for _name in _BINARY:
+    setattr(Answered, f"__r{_name}__", _method(_name, swapped=True))
 
 
 def _operation(name):
@@ -268,6 +249,10 @@ class Link:
         if message.get("raised"):
             raise result if isinstance(result, BaseException) else self._unreadable()
         return result
+
+    def do(self, name, *operands):
+        """What a special method of a proxy comes to."""
+        return self.ask(name, *operands)
 
     def serve(self):
         """Do what is asked until the other process ends."""
@@ -468,7 +453,14 @@ class JudgeLink(Link):
 
     proxy = Answered
 
-    def combine(self, name, left, right):
+    def do(self, name, *operands):
+        if name in _NOT_JUDGED:
+            raise NotJudged(f"__{name}__")
+        if name in _COMPARED + _BINARY:
+            return self._combine(name, *operands)
+        return self.ask(name, *operands)
+
+    def _combine(self, name, left, right):
         """Compare or combine plain values here, and two objects of the reply there; never tell one of them the other."""
         pair = [(x,) if type(x) is not Answered else self.ask("contents", x) for x in (left, right)]
         if all(pair):
@@ -540,15 +532,15 @@ def _judge(link, job, say):
         raise
     except BaseException as error:
         return say(None, False, f"the code raises {_described(error)}")
-    room = {"__name__": "tests"}
+    scope = {"__name__": "tests"}
     for name in job["names"]:
         if not link.ask("defines", name):
             return say(None, False, f"the code does not define {name}")
-        room[name] = link.ask("name", name)
+        scope[name] = link.ask("name", name)
     for number, statement in enumerate(ast.parse(job["tests"]).body):
         is_test = any(isinstance(node, ast.Assert) for node in ast.walk(statement))
         try:
-            exec(compile(ast.Module([statement], []), "<tests>", "exec"), room)
+            exec(compile(ast.Module([statement], []), "<tests>", "exec"), scope)
             if link.lost is not None:  # and the test has caught it
                 raise Gone(link.lost)
         except (Gone, NotJudged):
@@ -669,11 +661,15 @@ def guard():
 
 def _silence(module):
     """Refuse the functions of a module that raise no audit event in every supported version."""
-    for name in ("fork_exec", "start_new_thread", "start_new", "start_joinable_thread"):
+    for name in (
+        "fork_exec",
+        "start_new_thread",
+        "start_new",
+        "start_joinable_thread",
+        "pidfd_send_signal",
+    ):
         if hasattr(module, name):
             setattr(module, name, _refuse)
-    if hasattr(module, "pidfd_send_signal"):
-        module.pidfd_send_signal = _refuse
 
 
 def _refuse(*args, **kwargs):
