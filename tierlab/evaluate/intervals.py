@@ -156,7 +156,7 @@ def check_share(name, value):
 
 
 # Below this many groups that differ at all, and when they are the smaller half, a t interval of bounded scores is too
-# short: simulated coverage falls to 70-92% (tests/test_intervals.py), because the rare large difference is not yet seen.
+# short: simulated coverage falls to 70-92% (tests/evaluate/test_intervals.py), because the rare large difference is not yet seen.
 FEW = 20
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from tests.test_intervals import tango_score
+from tests.evaluate.test_intervals import tango_score
 from tierlab.evaluate.planning import (
     achievable_margin,
     noninferiority_power,
