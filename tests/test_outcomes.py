@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import tierlab as tl
-from tierlab.evaluate.intervals import paired_sample_size
+from tierlab.evaluate.planning import paired_sample_size
 from tierlab.routing.outcomes import check_outcomes, outcome_account, price_outcomes
 from tierlab.routing.simulated import default_models, default_tasks, simulate_outcomes
 from tierlab.routing.sources import as_tiers, count_tokens, load_outcomes

@@ -126,8 +126,8 @@ def _distilled():
 
 def _difference(samples, model, reference):
     """Mean score of a model minus a reference's on the examples that both have a score on, with its 95% interval."""
-    from tierlab.evaluate.compare import paired, scored_rows
     from tierlab.evaluate.intervals import paired_interval
+    from tierlab.evaluate.rows import paired, scored_rows
 
     pair = paired(scored_rows(samples), model, reference)
     low, high = paired_interval(pair.differences, pair.clusters, binary=pair.binary)[1](CONFIDENCE)

@@ -72,9 +72,9 @@ def money(value):
     >>> money(1234.5), money(-0.5), money(0.00119)
     ('$1,234', '-$0.50', '$0.00119')
     """
-    size = abs(value)
-    text = f"${size:.3g}" if 0 < size < 0.1 else usd(size)
-    return f"-{text}" if value < 0 else text
+    if 0 < abs(value) < 0.1:  # three digits where `usd` has two
+        return f"{'-' if value < 0 else ''}${abs(value):.3g}"
+    return usd(value)
 
 
 def change(value):

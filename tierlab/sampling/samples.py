@@ -11,7 +11,7 @@ from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import regular, shown, unguarded
 from tierlab.core.vocabulary import ANSWERED, unknown
-from tierlab.evaluate.compare import scored_rows
+from tierlab.evaluate.rows import scored_rows
 from tierlab.evaluate.scorers.answers import ToolCall, Unscored
 from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
 from tierlab.evaluate.scoring import score_example
@@ -171,7 +171,7 @@ def as_outcomes(samples):
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
     Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
-    `tierlab.evaluate.compare.scored_rows`) are set aside and counted in `provenance`;
+    `tierlab.evaluate.rows.scored_rows`) are set aside and counted in `provenance`;
     `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
     """
     scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
