@@ -53,7 +53,6 @@ _NAMED = {
     policies.Threshold: lambda part: part.models,
     policies.Rules: lambda part: [*part.table.values(), *([part.default] if part.default else [])],
     policies.LLMClassifier: lambda part: part.models.values(),
-    policies.Utility: lambda part: part.quality,
     policies.Cascade: lambda part: part.models,
     policies.Fallback: lambda part: part.order,
     TextRouter: lambda part: [part.weak, part.strong],
