@@ -1086,7 +1086,7 @@ def doctor():
     """
     import tierlab as tl
     from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
-    from tierlab.pages import page
+    from tierlab.pages.printing import find_browser
     from tierlab.sampling.providers import ADAPTERS
 
     print(f"python        {platform.python_version()} on {platform.system()}")
@@ -1108,7 +1108,7 @@ def doctor():
     ).days  # the one command whose answer may depend on the day
     print(f"prices        {known.source}, {max(age, 0)} days ago")
     print(f"code scorer   {ISOLATIONS[isolation()]}")
-    print(f"browser       {page.find_browser() or 'none found (needed for PDF only)'}")
+    print(f"browser       {find_browser() or 'none found (needed for PDF only)'}")
     list_datasets()
 
 

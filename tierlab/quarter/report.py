@@ -17,8 +17,7 @@ from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.pages import page as pages
-from tierlab.pages import run
+from tierlab.pages import printing, run
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.quarter.aggregate import Cube, build_cube
@@ -383,7 +382,7 @@ def _report(values, given, temporary, out, pdf, timeout):
         raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
     html = temporary / "report.html"
     html.write_text(page(target, given), encoding="utf-8", newline="\n")
-    return pages.print_pdf(html, temporary / "report.pdf") if pdf else ""
+    return printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
 
 
 def page(executed, given):
