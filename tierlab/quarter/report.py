@@ -17,6 +17,7 @@ from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.pages import page as pages
 from tierlab.pages import printing, run
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
