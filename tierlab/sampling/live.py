@@ -755,7 +755,8 @@ def load_log(store) -> pd.DataFrame:
     """
     requests, calls = _stored(store)
     own = {key: about["decision"]["stated_usd"] for key, about in requests.items()}
-    known, rows = Counter(), {}
+    rows: dict[str, dict] = {}
+    known: Counter = Counter()
     for call in calls:
         key = packed(call["prompt_id"])
         known[call["kind"]] += call["cost_usd"] or 0.0

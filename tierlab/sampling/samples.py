@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ _TEXTS = (
 )
 
 
-def load_samples(source):
+def load_samples(source: str | Path) -> pd.DataFrame:
     """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
 
     Parameters
@@ -166,7 +167,7 @@ def account(store):
     }
 
 
-def as_outcomes(samples):
+def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
     Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
