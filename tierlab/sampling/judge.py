@@ -1,15 +1,17 @@
 """A model as judge of the answers in a store: asked through the same runner, within the same budget, and resumable."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from tierlab.evaluate.scorers.judge import read_rubric, rubric_prompt
-from tierlab.prices.catalog import load_prices
-from tierlab.sampling.providers import Prompt, candidate
+from tierlab.prices.catalog import Prices, load_prices
+from tierlab.sampling.providers import Candidate, Prompt, candidate
 from tierlab.sampling.run import tariffs_of
-from tierlab.sampling.runner import SETUP, Call, make_calls
+from tierlab.sampling.runner import SETUP, Call, Limits, Setup, make_calls
 from tierlab.sampling.samples import example_of, scorer_key
 from tierlab.sampling.store import Store, digest, packed, read
 
@@ -31,15 +33,15 @@ _SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
 
 
 def judge(
-    store,
-    model,
+    store: str | Path,
+    model: Candidate | str,
     *,
-    limits,
-    prices=None,
-    every=False,
-    retry=False,
-    yes=False,
-    setup=SETUP,
+    limits: Limits,
+    prices: Prices | None = None,
+    every: bool = False,
+    retry: bool | Iterable[str] = False,
+    yes: bool = False,
+    setup: Setup = SETUP,
 ) -> pd.DataFrame:
     """Have a model score answers from 0 to 1 by the example's rubric and good answer.
 
@@ -64,18 +66,18 @@ def judge(
         judged (0-1, NaN where the judge's reply could not be read or did not come), reason, status, cost_usd.
         The scores of examples with the scorer "judge" are written to the store: `load_samples` has them.
     """
-    model, setup = candidate(model), replace(setup, stream=False, warm_up=False)
-    tariffs = tariffs_of([model], load_prices("maintained") if prices is None else prices)
+    by, setup = candidate(model), replace(setup, stream=False, warm_up=False)
+    tariffs = tariffs_of([by], load_prices("maintained") if prices is None else prices)
     wanted, calls = [], []
     for key, request, reply in read(store, _ANSWERS):
         about = json.loads(request)
         example = example_of(about["example"])
         if every or example.scorer == "judge":
             system, user = rubric_prompt(example, json.loads(reply)["text"])
-            asked = digest("judge", system, user, model.settings)
-            calls.append(Call(asked, Prompt.of(user, system, max_output_tokens=200), model))
+            asked = digest("judge", system, user, by.settings)
+            calls.append(Call(asked, Prompt.of(user, system, max_output_tokens=200), by))
             wanted.append((key, about, example))
-    entries = [(_ENTER, (call.key, packed({"model_id": model.name}))) for call in calls]
+    entries = [(_ENTER, (call.key, packed({"model_id": by.name}))) for call in calls]
     with Store(store) as file:
         unsent = make_calls(file, calls, entries, tariffs, limits, setup, retry=retry, yes=yes)
         told = {
@@ -93,7 +95,7 @@ def judge(
             reply, own = json.loads(reply), scores.get((key, scorer_key(example)))
             score = read_rubric(reply.get("text") or "")
             if score is not None and example.scorer == "judge":
-                values = (score.score, f"{model.name}: {score.reason}")
+                values = (score.score, f"{by.name}: {score.reason}")
                 found.append((_SCORE, (key, scorer_key(example), *values)))
             if score is None and status == "ok":
                 status = "unread"

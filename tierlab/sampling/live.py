@@ -33,8 +33,8 @@ from tierlab.routing.route import policy_parts
 from tierlab.routing.sources import count_tokens
 from tierlab.routing.text_router import TextRouter
 from tierlab.sampling.examples import Example
-from tierlab.sampling.providers import Prompt, candidate
-from tierlab.sampling.run import tariffs_of
+from tierlab.sampling.providers import Candidate, Prompt, candidate
+from tierlab.sampling.run import read_candidates, tariffs_of
 from tierlab.sampling.runner import SETUP, Call, Ledger, Result, Runner, result_row
 from tierlab.sampling.store import Store, digest, packed, read
 
@@ -311,7 +311,10 @@ class LiveRouter:
         self._classifier, self._judge = (named.pop(role, None) for role in _ROLES)
         self._models, self._labels = named, _checked(policy, named, self._judge)
         prices = load_prices("maintained") if prices is None else prices
-        asked = _distinct([*named.values(), self._classifier, self._judge])
+        every = [*named.values(), self._classifier, self._judge]
+        asked = [one for one in every if isinstance(one, Candidate)]
+        # A model may also classify or judge, but one name stands for one candidate.
+        asked = read_candidates(one for n, one in enumerate(asked) if one not in asked[:n])
         tariffs, self._windows = tariffs_of(asked, prices), _windows(named, prices)
         listed = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
         self._provenance = "; ".join(filter(None, (setup.provenance, listed)))
@@ -680,15 +683,6 @@ def _checked(policy, models, judge):
     return list(next(iter(labels), ()))
 
 
-def _distinct(asked):
-    """Every candidate once; a model may also classify or judge, but one name stands for one candidate."""
-    found = {}
-    for one in asked:
-        if one is not None and not callable(one) and found.setdefault(one.name, one) != one:
-            raise ValueError(f"two different candidates are called {one.name!r}; give one a label")
-    return list(found.values())
-
-
 def _windows(models, prices):
     """Input tokens that each model takes, by name, where that is known."""
     listed = prices.in_force().drop_duplicates("model_id").set_index("model_id")["context_window"]
@@ -760,7 +754,8 @@ def load_log(store) -> pd.DataFrame:
     """
     requests, calls = _stored(store)
     own = {key: about["decision"]["stated_usd"] for key, about in requests.items()}
-    known, rows = Counter(), {}
+    rows: dict[str, dict] = {}
+    known: Counter = Counter()
     for call in calls:
         key = packed(call["prompt_id"])
         known[call["kind"]] += call["cost_usd"] or 0.0

@@ -184,7 +184,7 @@ class Candidate:
         ]
 
 
-def candidate(text):
+def candidate(text: Candidate | str) -> Candidate:
     """A candidate from one line of text: ``provider:model``, then settings after commas; a `Candidate` stays itself.
 
     Examples

@@ -3,16 +3,17 @@
 The answers stay in a store; `tierlab.load_samples` reads the table from it again.
 """
 
-import os
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 
-from tierlab.prices.catalog import load_prices
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.pricing import tariff
 from tierlab.sampling.examples import load_examples
-from tierlab.sampling.providers import ADAPTERS, Prompt, candidate
-from tierlab.sampling.runner import SETUP, Call, check_count, make_calls
+from tierlab.sampling.providers import Candidate, Prompt, candidate
+from tierlab.sampling.runner import SETUP, Call, Limits, Setup, check_count, make_calls
 from tierlab.sampling.samples import account, code_run, samples_table, score_answers
 from tierlab.sampling.store import Store, digest, packed
 
@@ -26,17 +27,17 @@ INSERT INTO calls VALUES (?, 'answer', ?) ON CONFLICT (key) DO UPDATE SET reques
 
 
 def sample(
-    examples,
-    candidates,
+    examples: str | Path | Iterable,
+    candidates: Iterable[Candidate | str],
     *,
-    limits,
-    store,
-    prices=None,
-    repeats=1,
-    retry=False,
-    yes=False,
-    allow_code=False,
-    setup=SETUP,
+    limits: Limits,
+    store: str | Path,
+    prices: Prices | None = None,
+    repeats: int = 1,
+    retry: bool | Iterable[str] = False,
+    yes: bool = False,
+    allow_code: bool = False,
+    setup: Setup = SETUP,
 ) -> pd.DataFrame:
     """Run examples through candidates and score the answers.
 
@@ -80,13 +81,12 @@ def sample(
         If the store can no longer be written; what was answered until then is in it.
     """
     check_count("repeats", repeats)
-    examples, chosen = load_examples(examples), read_candidates(candidates)
+    asked, chosen = load_examples(examples), read_candidates(candidates)
     prices = load_prices("maintained") if prices is None else prices
     tariffs = tariffs_of(chosen, prices)
-    check_keys(chosen)
     listed, calls, entries = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}", [], []
     for repeat in range(repeats):
-        for example in examples:
+        for example in asked:
             prompt = _prompt(example)
             for one in chosen:
                 key = _key(example.example_id, prompt, one, repeat)
@@ -105,7 +105,7 @@ def sample(
         unsent = make_calls(file, calls, entries, tariffs, limits, setup, retry=retry, yes=yes)
         score_answers(file, allow_code=allow_code, progress=setup.progress)
         table = samples_table(file.path, [call.key for call in calls], unsent)
-    table.attrs["account"] = account(store) | code_run(examples, allow_code)
+    table.attrs["account"] = account(store) | code_run(asked, allow_code)
     return table
 
 
@@ -164,16 +164,6 @@ def tariffs_of(chosen, prices):
         )
         for one in chosen
     }
-
-
-def check_keys(chosen):
-    """Refuse a candidate whose key is not set."""
-    for one in chosen:
-        variables = ADAPTERS[one.provider][1]
-        if variables and not any(os.environ.get(name) for name in variables):
-            raise ValueError(
-                f"{one.name}: set the environment variable {' or '.join(variables)}, or choose a replay or a local model"
-            )
 
 
 def _prompt(example):

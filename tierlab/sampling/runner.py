@@ -376,6 +376,8 @@ def make_calls(file, calls, entries, tariffs, limits, setup, *, retry=False, yes
         raise ValueError(
             f"{len(todo):,} calls could cost up to {most:,.2f} USD (see tierlab.sampling.run.estimate); give yes=True (--yes) to start"
         )
+    for call in todo:  # what cannot be reached at all is said before anything is sent
+        runner.adapter(call.chosen)
     # A failed call that is made again is new: its result goes, what it cost stays.
     forgotten = [("DELETE FROM results WHERE key = ?", (call.key,)) for call in todo]
     file.write(*forgotten, *entries)
@@ -396,7 +398,6 @@ async def _work(runner, todo, setup):
 
     unsent, queues = {}, {}
     for call in todo:
-        runner.adapter(call.chosen)  # what cannot be reached at all is said before anything is sent
         queues.setdefault((call.chosen.provider, call.chosen.base_url), []).append(call)
     if setup.warm_up:
         chosen = {call.chosen.name: call.chosen for call in todo}.values()

@@ -1,8 +1,8 @@
 """The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
 
 import json
-from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,19 @@ SAMPLE_COLUMNS = (
     "at",
     "error",
 )
+_STATUSES = (
+    "SELECT status, COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' GROUP BY 1"
+)
+_ATTEMPTS = """
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
+       COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0),
+       COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0),
+       COALESCE(SUM(key LIKE 'warm-up:%'), 0) FROM attempts
+"""
+_CALLS = """
+SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply
+FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'
+"""
 # Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
@@ -68,7 +81,7 @@ _TEXTS = (
 )
 
 
-def load_samples(source):
+def load_samples(source: str | Path) -> pd.DataFrame:
     """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
 
     Parameters
@@ -135,26 +148,13 @@ def account(store):
         interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
         answers cost more than was reserved for them (a server that ignores the limit on output tokens).
     """
-    kinds = Counter(
-        dict(
-            read(
-                store,
-                "SELECT status, COUNT(*) FROM results r JOIN calls c USING (key) WHERE kind = 'answer' GROUP BY 1",
-            )
-        )
-    )
-    total, spent, doubt, doubts, cut, overrun = read(
-        store,
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
-        "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0), "
-        "COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0) FROM attempts",
-    )[0]
-    warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
+    kinds = dict(read(store, _STATUSES))
+    total, spent, doubt, doubts, cut, overrun, warm = read(store, _ATTEMPTS)[0]
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
     other = read(store, _OTHER_MODEL)[0][0]
     return {
         "calls": calls,
-        "by_status": dict(kinds),
+        "by_status": kinds,
         "unanswered": calls - sum(kinds.values()),
         "other_model": other,
         "attempts": total,
@@ -167,7 +167,7 @@ def account(store):
     }
 
 
-def as_outcomes(samples):
+def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
     Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
@@ -271,20 +271,9 @@ def scorer_key(example):
 
 def samples_table(path, keys, unsent):
     """Rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
-    stored = {
-        row[0]: row
-        for row in read(
-            path,
-            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply "
-            "FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
-        )
-    }
-    sent = {
-        key: rest
-        for key, *rest in read(
-            path, "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
-        )
-    }
+    stored = {row[0]: row for row in read(path, _CALLS)}
+    sql = "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
+    sent = {key: rest for key, *rest in read(path, sql)}
     scores = {
         (key, scorer): (score, reason)
         for key, scorer, score, reason in read(path, "SELECT * FROM scores")
@@ -301,31 +290,23 @@ def _row(stored, at, doubts, scores, unsent):
     about, reply = json.loads(request), json.loads(reply or "{}")
     example = about["example"]
     tokens = reply.get("tokens") or {}
-    score, reason = scores.get(
-        (key, scorer_key(example_of(example))),
-        (
-            np.nan,
-            ""
-            if status != "ok"
-            else "needs a judge: tierlab.judge"
-            if example["scorer"] == "judge"
-            else "not scored yet",
-        ),
-    )
+    unscored = {"judge": "needs a judge: tierlab.judge"}.get(example["scorer"], "not scored yet")
+    scorer = scorer_key(example_of(example))
+    score, reason = scores.get((key, scorer), (np.nan, unscored if status == "ok" else ""))
     if status in ANSWERED and status not in ("ok", "truncated"):
         score, reason = 0.0, f"no answer: {status}"
     elif status == "truncated":
         score, reason = np.nan, "cut off by the limit on output tokens"
-    shown = tokens.get("output_tokens", 0) - tokens.get(
-        "reasoning_tokens", 0
-    )  # thoughts come before the first token
+    # Thoughts come before the first token.
+    visible = tokens.get("output_tokens", 0) - tokens.get("reasoning_tokens", 0)
     writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
     answered = reply.get("text") is not None
-    unknown_cost = (
-        "" if tokens or not answered else "wrong_usage" if reply.get("usage_fault") else "no_usage"
-    )
-    flags = [about["flags"], unknown_cost, reply.get("flags", ""), "in_doubt" if doubts else ""]
-    if doubts and not answered:
+    flags = [about["flags"], reply.get("flags", ""), "in_doubt" if doubts else ""]
+    if answered and not tokens:
+        flags.insert(1, "wrong_usage" if reply.get("usage_fault") else "no_usage")
+    if status is None and not doubts:
+        cost = 0.0
+    elif doubts and not answered:
         cost = None  # nobody knows whether the failed attempts are billed
     values = {
         "prompt_id": example["example_id"],
@@ -342,8 +323,8 @@ def _row(stored, at, doubts, scores, unsent):
         "score_reason": reason,
         "status": status or ("over_budget" if unsent else "not_sent"),
         "attempts": attempts or 0,
-        "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
-        "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
+        "cost_usd": np.nan if cost is None else cost,
+        "tokens_per_s": (visible - 1) / writing if writing > 0 and visible > 1 else np.nan,
         "flags": ";".join(flag for flag in flags if flag),
         "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
         "at": at,

@@ -4,6 +4,7 @@ An attempt is on disk before it is sent, and its answer before the next step use
 """
 
 import asyncio
+import atexit
 import hashlib
 import json
 import os
@@ -66,6 +67,7 @@ class Store:
             except sqlite3.DatabaseError as error:
                 raise ValueError(f"{self.path} is not a store of samples ({error})") from None
             self._held = held.pop_all()
+        atexit.register(self.close)  # one file at rest, also where nobody closed it
 
     def __enter__(self):
         return self
@@ -82,6 +84,7 @@ class Store:
             with suppress(sqlite3.OperationalError):  # somebody reads
                 self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
             self._held.close()
+        atexit.unregister(self.close)
 
     def write(self, *statements):
         """Run (sql, values) statements together; returns, when they are on disk, the row id of the last.
