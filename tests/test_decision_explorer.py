@@ -181,9 +181,11 @@ class TestChecklist:
         assert "needs a title" in explorer.filed.value
         explorer.title.value = "x"
         move(explorer, mid_wrong=3)
-        assert "of how many examples" in explorer.summary and not explorer.image.value
+        assert "3 wrong answers of 0 examples" in explorer.summary and not explorer.image.value
         explorer.button.click()
-        assert "of how many examples" in explorer.filed.value and not list(tmp_path.iterdir())
+        assert "3 wrong answers of 0 examples" in explorer.filed.value and not list(
+            tmp_path.iterdir()
+        )
 
     def test_a_title_is_shown_as_text(self, explorer):
         explorer.title.value = "<script>alert(1)</script>"

@@ -15,11 +15,13 @@ from tierlab.reasoning.control import OWN, DistillationExplorer
 SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000, "labels": 1_000}
 
 
+class Certain(DistillationExplorer):
+    gap_room, relabel_share = 0.0, 1.0
+
+
 @pytest.fixture
 def explorer(article):
-    control = DistillationExplorer(
-        article, student_usd=0.0005, hour_usd=50, gap_room=0.0, relabel_share=1.0
-    )
+    control = Certain(article, student_usd=0.0005, hour_usd=50)
     settings = {**SHAPE, "hours": 10, "relabel": 0, "drift": 0.0, "gap": 0.0, "error_usd": 0.10}
     for name, value in settings.items():
         control.controls[name].value = value
@@ -108,7 +110,7 @@ def test_drift_is_paid_until_the_next_training(explorer):
 
 def test_the_room_of_the_gap_is_a_band(article):
     """Two points, give or take one, at half a cent: 10, 5 and 15 cents per 1,000 requests off the saving."""
-    control = DistillationExplorer(article, student_usd=0.0, gap_room=0.01)
+    control = DistillationExplorer(article, student_usd=0.0)
     saved = [float(cell) for cell in shown(control)["saved per 1,000 requests (USD)"]]
     assert saved[0] - saved[1] == pytest.approx(0.05) and saved[2] - saved[0] == pytest.approx(0.05)
     control.controls["gap"].value = -0.1

@@ -480,6 +480,45 @@ class TestWorkloads:
         )
         assert (full == 0).all() and np.allclose(half, none / 2) and (none > 0).all()
 
+    def test_a_slow_answer_is_the_high_end_of_the_time(self, article, tmp_path):
+        """By hand from data/speeds.csv: 300 tokens, the first after ttft_s, 299 more at tokens_per_s."""
+        found = recommend(
+            task="customer_support",
+            error_cost_usd=0.1,
+            second_usd=0.001,
+            prices=article,
+            provider="anthropic",
+        )
+        filed = tl.load_record(tl.file_record(found, tmp_path, title="x", decided_on="2026-11-29"))
+        speeds = tl.load_speeds().set_index(["provider", "tier"])
+        for row in filed.candidates:
+            speed = speeds.loc[row["provider"], row["tier"]]
+            for end, other in (("low", "high"), ("high", "low")):
+                seconds = speed[f"ttft_s_{end}"] + 299 / speed[f"tokens_per_s_{other}"]
+                assert row[f"seconds_{end}"] == pytest.approx(seconds)
+            assert row["seconds_low"] < row["seconds"] < row["seconds_high"]
+
+    def test_one_slow_answer_does_not_move_the_time(self, article):
+        samples = answers(haiku=[1] * 9, opus=[1] * 9)
+        samples["end_to_end_s"] = [2.0] * 8 + [500.0] + [3.0] * 9
+        found = recommend(error_cost_usd=1, second_usd=0.001, prices=article, samples=samples)
+        assert found.table.set_index("model_id")["seconds"].to_dict() == {
+            "claude-haiku-4-5": 2.0,
+            "claude-opus-4-8": 3.0,
+        }
+
+    @pytest.mark.parametrize("batch", [0.0, 0.5, 0.75])
+    def test_at_the_value_of_a_second_that_flips_it_both_cost_the_same(self, maintained, batch):
+        asked = {
+            "error_cost_usd": 0,
+            "prices": maintained,
+            "seconds": {"small": 6, "flagship": 2},
+            "workload": tl.Workload(requests_per_day=1, batch_share=batch),
+        } | PAIR
+        row = flips(recommend(**asked)).loc["value of a second"]
+        again = recommend(second_usd=row["above"], **asked).table["expected_usd"]
+        assert again.iloc[0] == pytest.approx(again.iloc[1])
+
 
 class TestCandidates:
     def test_a_model_that_is_not_launched_cannot_be_chosen(self):

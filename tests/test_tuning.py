@@ -208,18 +208,6 @@ class TestRelabelling:
         assert cost(np.log(best)) <= found.fun * (1 + 1e-9)
 
 
-@given(st.floats(0.01, 1000), st.floats(0.01, 1000))
-def test_break_even_accuracy_pays_for_its_errors(saved, lost):
-    share = distillation.break_even_accuracy(saved, lost)
-    assert share * saved == pytest.approx((1 - share) * lost)
-
-
-def test_openais_example_of_a_news_classifier():
-    """50 USD saved, 300 USD lost: 300 / 350. The guide says 85.8%, which it is not."""
-    assert distillation.break_even_accuracy(50, 300) == pytest.approx(300 / 350)
-    assert round(distillation.break_even_accuracy(50, 300), 3) == 0.857
-
-
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -45,12 +45,10 @@ def _scheduled(prices):
 
 def scheduled_said(prices, models):
     """Which rates of some models change until the next review, and when; "" for none."""
-    words = "; ".join(
-        f"{model} costs {said}" for model, said in _scheduled(prices).items() if model in models
-    )
-    if not words:
-        return ""
-    return f"prices are the mean until the review on {review_day(prices):%Y-%m-%d}: {words}"
+    changes = _scheduled(prices).items()
+    words = "; ".join(f"{model} costs {said}" for model, said in changes if model in models)
+    day = f"{review_day(prices):%Y-%m-%d}"
+    return f"prices are the mean until the review on {day}: {words}" if words else ""
 
 
 def near_ties(found):

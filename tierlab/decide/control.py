@@ -127,18 +127,23 @@ class TaskExplorer(Explorer):
         )
 
     def numbers(self, table, **_):
-        shown = table.assign(errors=100 * table["error_rate"])
-        shown[_USD] *= 1000
-        columns = {
-            "model_id": "model",
-            "tier": "tier",
-            "errors": "errors (%)",
-            "price_usd": "price (USD per 1,000)",
-            "error_usd": "errors (USD)",
-            "time_usd": "time (USD)",
-            "expected_usd": "all in (USD)",
-        }
-        return shown[list(columns)].rename(columns=columns)
+        return _per_thousand(
+            table, error_usd="errors (USD)", time_usd="time (USD)", expected_usd="all in (USD)"
+        )
+
+
+def _per_thousand(table, **more):
+    """The options as a reader sees them: shares in per cent, dollars for 1,000 requests."""
+    shown = table.assign(error_rate=100 * table["error_rate"], best_share=100 * table["best_share"])
+    shown[_USD] *= 1000
+    columns = {
+        "model_id": "model",
+        "tier": "tier",
+        "error_rate": "errors (%)",
+        "price_usd": "price (USD per 1,000)",
+        **more,
+    }
+    return shown[list(columns)].rename(columns=columns)
 
 
 def _stakes(task):
@@ -271,17 +276,11 @@ class DecisionChecklist(Explorer):
 
     def table(self, **form):
         self.found = None  # an error below leaves nothing to file
-        counts = {}
-        for tier in ("mid", "small", "flagship"):
-            wrong, examples = form[f"{tier}_wrong"], form[f"{tier}_examples"]
-            if wrong and not examples:
-                raise ValueError(f"{tier}: {wrong} wrong answers of how many examples?")
-            if wrong > examples:
-                raise ValueError(
-                    f"{tier}: {wrong} wrong answers of {examples} examples; there cannot be more wrong answers than examples"
-                )
-            if examples:
-                counts[tier] = (wrong, examples)
+        counts = {
+            tier: (form[f"{tier}_wrong"], form[f"{tier}_examples"])
+            for tier in ("mid", "small", "flagship")
+            if form[f"{tier}_wrong"] or form[f"{tier}_examples"]
+        }
         if counts and form["provider"] == ALL:
             raise ValueError(
                 "Counts belong to one provider's model: choose a provider in step 1, or set the examples back to 0."
@@ -303,7 +302,7 @@ class DecisionChecklist(Explorer):
             workload=tl.Workload(**{name: form[name] for name in shape}),
             prices=self.prices,
             provider=None if form["provider"] == ALL else form["provider"],
-            evidence=Evidence(error_counts=counts or None),
+            evidence=Evidence(error_counts=counts),
         )
         self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
@@ -316,17 +315,8 @@ class DecisionChecklist(Explorer):
         return f"{self.found.reason} Next, step {self.found.step}: {self.found.next_step} {prices}"
 
     def numbers(self, table, **_):
-        shown = table.assign(errors=100 * table["error_rate"], best=100 * table["best_share"])
-        shown[_USD] *= 1000
-        columns = {
-            "model_id": "model",
-            "tier": "tier",
-            "errors": "errors (%)",
-            "price_usd": "price (USD per 1,000)",
-            "expected_usd": "all in (USD per 1,000)",
-            "best": "cheapest in (% of draws)",
-        }
-        return shown[list(columns)].rename(columns=columns)
+        all_in, best = "all in (USD per 1,000)", "cheapest in (% of draws)"
+        return _per_thousand(table, expected_usd=all_in, best_share=best)
 
     def _file(self, _button):
         """File what stands on the screen; what went wrong is said beside the button."""

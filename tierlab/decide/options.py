@@ -98,8 +98,7 @@ class Evidence:
 
     def __post_init__(self):
         check_margin(self.margin)
-        places = (self.samples, self.error_rates, self.error_counts)
-        if sum(given is not None for given in places) > 1:
+        if (self.samples is not None) + bool(self.error_rates) + bool(self.error_counts) > 1:
             raise ValueError(
                 "error rates come from one place: give samples, error_rates or error_counts"
             )
@@ -236,7 +235,7 @@ def weigh(
     if evidence.samples is not None:
         rows, priced = _scored(evidence, models, prices)
     tiers = _candidates(prices, provider, models, rows, own_prices)
-    evidence = _named(evidence, prices, tiers)
+    evidence = _keyed(evidence, prices, tiers)
     errors = _errors(evidence, tiers, task, rows)
     ends = errors.table if filed is None else errors.table.assign(**filed.spread)
     ends, tool_calls, tooled = _with_tools(ends, errors, tiers, task, evidence.tool_error_rates)
@@ -317,7 +316,7 @@ def _cheapest_share(draws):
 # Who is compared
 
 
-def _resolved(name, prices):
+def resolved(name, prices):
     """The catalogue's name of a model, or the name itself."""
     try:
         return prices.resolve(name)
@@ -328,12 +327,12 @@ def _resolved(name, prices):
 def _scored(evidence, models, prices):
     """The scored rows of the candidates, under the catalogue's names, with a cost wherever one is known; and grounds."""
     rows = scored_rows(evidence.samples, truncated=evidence.truncated)
-    names = {name: _resolved(name, prices) for name in rows["model_id"].unique()}
+    names = {name: resolved(name, prices) for name in rows["model_id"].unique()}
     if len(set(names.values())) < len(names):
         raise ValueError(f"two names of the samples are one model: {', '.join(names)}")
     rows["model_id"] = rows["model_id"].map(names)
     if models is not None:
-        asked = [_resolved(name, prices) for name in models]
+        asked = [resolved(name, prices) for name in models]
         for name in asked:
             if name not in names.values():
                 raise ValueError(
@@ -389,17 +388,18 @@ def _candidates(prices, provider, models, rows, own_prices):
     return pd.Series({name: tiers.get(name, "") for name in names})
 
 
-def _named(evidence, prices, tiers):
-    """The evidence with the catalogue's names as keys; a name that nobody knows is refused where it is read."""
-
-    def own(key):
-        return key if key in TIERS or key in tiers else _resolved(key, prices)
-
+def _keyed(evidence, prices, tiers):
+    """The evidence with the catalogue's names as keys; a name that nobody knows is refused with the nearest."""
     keyed = {}
     for what in ("error_counts", "error_rates", "seconds", "tool_error_rates"):
-        given = getattr(evidence, what)
-        if given is not None:
-            keyed[what] = {own(key): value for key, value in given.items()}
+        given = getattr(evidence, what) or {}
+        known = {key for key in given if key in TIERS or key in tiers}
+        names = {key: key if key in known else resolved(key, prices) for key in given}
+        for name in names.values():
+            if name not in TIERS and name not in tiers:
+                known = [*TIERS, *tiers.index]
+                raise ValueError(f"{what}: " + unknown("model or tier", name, known))
+        keyed[what] = {names[key]: value for key, value in given.items()}
     return replace(evidence, **keyed)
 
 
@@ -420,12 +420,12 @@ def _errors(evidence, tiers, task, rows):
     """
     if rows is not None:
         return _sampled_errors(tiers, rows)
-    if evidence.error_rates is not None:
+    if evidence.error_rates:
         table = _ranged("error_rates", evidence.error_rates, tiers, top=1)
         return Errors(
             table.assign(worth=0.0, shared=1.0), "given", {}, ["error rates are given by hand"]
         )
-    counts = _counts(evidence.error_counts or {}, tiers)
+    counts = _counts(evidence.error_counts, tiers)
     uncounted, parts, grounds = tiers.drop(list(counts)), [], []
     if len(uncounted):
         table, ground = _assumed_errors(uncounted, task)
@@ -448,7 +448,7 @@ def _errors(evidence, tiers, task, rows):
 
 def _assumed_errors(tiers, task):
     """Assumed error rates, and their ground."""
-    if task is None or not task.is_rated:
+    if task is None or task.stakes is None:
         raise ValueError(
             "where do errors come from? Give a task (assumed rates), error_counts or samples (your own), or error_rates"
         )
@@ -467,13 +467,10 @@ def _counts(error_counts, tiers):
     counts = {}
     for key, (wrong, examples) in error_counts.items():
         models = [key] if key in tiers else list(tiers.index[tiers == key])
-        if not models:
-            known = [*dict.fromkeys(tiers), *tiers.index]
-            raise ValueError("error_counts: " + unknown("model or tier", key, known))
-        if len(models) > 1:
+        if len(models) != 1:
             raise ValueError(
                 f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
-                f"answered by one: name the model ({models[-1]!r}), or choose one provider"
+                "answered by one: name the model, or choose one provider"
             )
         if not (0 <= wrong <= examples and examples >= 1):
             raise ValueError(
@@ -547,7 +544,7 @@ def _with_tools(ends, errors, tiers, task, tool_error_rates):
         calls = AGENT_CALLS if errors.basis in ("assumed", "counted") else 0
     if not calls:
         return ends, 0, []
-    if tool_error_rates is None:
+    if not tool_error_rates:
         tools = assumed("tool_error_rate").reindex(tiers[bare]).set_axis(bare)
         grounds = [
             f"{calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)"
@@ -600,7 +597,7 @@ def _error_cost(error_cost_usd, task, seed):
     grounds = []
     if error_cost_usd is not None:
         cost = _ends("error_cost_usd", error_cost_usd, np.inf)
-    elif task is None or not task.is_rated:
+    elif task is None or task.stakes is None:
         raise ValueError(
             "what does an error cost? Give error_cost_usd, or a task whose stakes are rated"
         )
@@ -618,7 +615,7 @@ def _error_cost(error_cost_usd, task, seed):
 
 def _seconds(seconds, tiers, providers, workload, rows):
     """Seconds per request by model, with their range; NaN where nobody knows. And grounds."""
-    if seconds is not None:
+    if seconds:
         return _ranged("seconds", seconds, tiers, top=np.inf), []
     if rows is not None and rows["end_to_end_s"].notna().any():
         times = rows.groupby("model_id", observed=True)["end_to_end_s"].median()
@@ -654,9 +651,6 @@ def _ends(what, given, top):
 
 def _ranged(what, given, tiers, top):
     """`_ends` of each model, from a mapping by model or tier."""
-    for key in given:
-        if key not in tiers and key not in TIERS:
-            raise ValueError(f"{what}: " + unknown("model or tier", key, [*TIERS, *tiers.index]))
     rows = {}
     for name, tier in tiers.items():
         if name not in given and tier not in given:
@@ -775,7 +769,7 @@ def _listed_prices(listed, workload, prices, rng):
     for _ in range(_WORKLOADS if ranges else 0):
         drawn = {name: rng.uniform(*ends) for name, ends in ranges.items()}
         works.append(replace(point, **drawn))
-    days = [_daily(work, prices, listed) for work in works]
+    days = [daily(work, prices, listed) for work in works]
     per = np.array([day["cost_usd"] / point.requests_per_day for day in days])
     notes = pd.concat([day["note"] for day in days])
     notes = notes[notes != ""]
@@ -785,13 +779,13 @@ def _listed_prices(listed, workload, prices, rng):
     return per, notes[~notes.index.duplicated(keep="last")], flags
 
 
-def _daily(work, prices, listed):
+def daily(work, prices, listed):
     """`daily_cost` by model with a note; a model that lacks a rate stands aside, and the others are priced."""
     try:
         day = daily_cost(work, prices, list(listed)).set_index("model_id")
     except ValueError as error:
         if len(listed) > 1:
-            return pd.concat([_daily(work, prices, [name]) for name in listed])
+            return pd.concat([daily(work, prices, [name]) for name in listed])
         aside = {"cost_usd": np.nan, "flags": "", "note": f"no figure: {error}"}
         return pd.DataFrame(aside, index=listed)
     share = day["over_window_share"]

@@ -37,6 +37,12 @@ class Recommendation:
         The choice; tier is "" for a model without one.
     reason : str
         Why, in sentences.
+    table : DataFrame
+        Every candidate, the lowest total cost first: see `tierlab.decide.options.Options`.
+    basis : str
+        Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
+    grounds : tuple of str
+        Where the numbers come from that the catalogue does not give: samples, assumptions.
     step : int
         The next step of the article's checklist, 1 to 7.
     next_step : str
@@ -59,6 +65,9 @@ class Recommendation:
     model_id: str
     provider: str
     reason: str
+    table: pd.DataFrame = field(repr=False)
+    basis: str
+    grounds: tuple
     step: int
     next_step: str
     close: tuple
@@ -68,21 +77,6 @@ class Recommendation:
     task: Task | None
     workload: Workload
     prices: Prices
-
-    @property
-    def table(self):
-        """Every candidate, the lowest total cost first: see `tierlab.decide.options.Options`."""
-        return self.options.table
-
-    @property
-    def basis(self):
-        """Where the error rates come from: "assumed", "counted", "given", or the source of the samples."""
-        return self.options.basis
-
-    @property
-    def grounds(self):
-        """Where the numbers come from that the catalogue does not give: samples, assumptions."""
-        return self.options.grounds
 
     @property
     def lack(self):
@@ -175,7 +169,7 @@ def recommend(
     of_today = prices or load_prices("maintained")
     prices = until_review(of_today)
     task = None if task is None else rated(task)
-    if task and not task.is_rated and evidence.samples is None and evidence.error_rates is None:
+    if task and task.stakes is None and evidence.samples is None and not evidence.error_rates:
         known = unknown("task", task.name, load_tasks().index)
         raise ValueError(f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)")
     found = weigh(
@@ -212,6 +206,9 @@ def recommend(
         model_id=best["model_id"],
         provider=best["provider"],
         reason=" ".join(part for part in parts if part),
+        table=found.table,
+        basis=found.basis,
+        grounds=found.grounds,
         step=step,
         next_step=words,
         close=close,
@@ -356,21 +353,21 @@ def _levers(table, workload, prices):
     timed = table["time_usd"].to_numpy()
     rest = (table["expected_usd"] - table["price_usd"] - table["time_usd"]).to_numpy()
     for over, what in (("batch_share", "batch share"), ("cache_hit_rate", "cache hit rate")):
-        now, waiting, saved = getattr(point, over), timed, 0.0
-        if over == "batch_share" and now == 1:
-            rows.append(_blank(what, "share", now, "not known: nothing waits"))
-            continue
+        now, why = getattr(point, over), ""
         if table["price_basis"].ne("catalogue").any():
-            why = "not known: the price of a candidate is not the catalogue's"
-            rows.append(_blank(what, "share", now, why))
-            continue
-        if over == "batch_share":  # what is in batch, nobody waits for
-            waiting = saved = timed / (1 - now)
+            why = "the price of a candidate is not the catalogue's"
+        if over == "batch_share" and now == 1:
+            why = "nothing waits"
         try:
             curve = cost_curve(point, prices, names, over=over, values=[0.0, 1.0])
         except ValueError as error:  # a rate is missing: nothing is known about this lever
-            rows.append(_blank(what, "share", now, f"not known: {error}"))
+            why = why or error
+        if why:
+            rows.append(_blank(what, "share", now, f"not known: {why}"))
             continue
+        # What is in batch, nobody waits for.
+        waiting = timed / (1 - now) if over == "batch_share" else timed
+        saved = waiting if over == "batch_share" else 0.0
         usd = curve.pivot(index=over, columns="model_id", values="cost_usd")[names].to_numpy()
         start, end = usd / point.requests_per_day
         base, slope = rest + start + waiting, end - start - saved

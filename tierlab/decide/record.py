@@ -26,9 +26,8 @@ from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import cited, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS
-from tierlab.decide.options import INTERVAL
+from tierlab.decide.options import INTERVAL, daily
 from tierlab.prices.names import canonical
-from tierlab.scaling.costs import daily_cost
 from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
@@ -340,7 +339,7 @@ def _record(found, title, owner, decided_on):
         margin=common.margin if common else 0.0,
         prices={"source": prices.source, "as_of": prices.as_of.date()},
         candidates=candidates,
-        flips=[_plain(row) for row in flips.to_dict("records")],
+        flips=_rows(flips),
         next_step=found.step,
         grounds=[*found.grounds, *mean_grounds, *scale_grounds],
     )
@@ -350,8 +349,9 @@ def _candidates(options, shape, prices):
     """The models that run, and the ground of prices that are not the catalogue's for the workload as filed."""
     table = options.running().join(options.spread, on="model_id")
     filed = _workload(shape).point()
-    listed = table["model_id"].map(lambda model: _listed_price(model, filed, prices))
-    scale = table["price_usd"] / listed
+    listed = [model for model in table["model_id"] if model in prices.rows_of]
+    price = daily(filed, prices, listed)["cost_usd"] / filed.requests_per_day if listed else {}
+    scale = table["price_usd"] / table["model_id"].map(price).replace(0, np.nan)
     table["price_scale"] = scale.where((scale - 1).abs() > 1e-9, scale.round())
     off = table[table["price_scale"].notna() & (table["price_scale"] != 1)]
     grounds = []
@@ -360,19 +360,12 @@ def _candidates(options, shape, prices):
         grounds.append(
             f"the price of a request over the catalogue's for the workload as filed, which a review keeps: {said}"
         )
-    rows = table[list(Candidate.__annotations__)].to_dict("records")
-    return [_plain(row) for row in rows], grounds
+    return _rows(table[list(Candidate.__annotations__)]), grounds
 
 
-def _listed_price(model, filed, prices):
-    """USD per request of the filed workload; NaN where the catalogue cannot say."""
-    if model not in prices.rows_of:
-        return np.nan
-    try:
-        day = daily_cost(filed, prices, [model])["cost_usd"].iloc[0]
-    except ValueError:  # a rate is missing; the price came from samples
-        return np.nan
-    return day / filed.requests_per_day or np.nan
+def _rows(table):
+    """The rows of a table as YAML takes them: what is not known is None."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _shape(workload):
@@ -383,11 +376,11 @@ def _shape(workload):
         shape |= mean
     default = {field.name: field.default for field in fields(Workload)}
     kept = {
-        name: value
+        name: np.asarray(value).tolist()  # Python's own numbers, and a list for a range
         for name, value in shape.items()
         if value != default[name] or name.endswith("_tokens")
     }
-    return _plain(kept), grounds
+    return kept, grounds
 
 
 def _mean_request(workload):
@@ -414,18 +407,6 @@ def _mean_request(workload):
         )
     ttl = max(missed, key=missed.get)
     return shape | {"cache_hit_rate": read / whole if whole else 0.0, "cache_ttl": ttl}, grounds
-
-
-def _plain(row):
-    """Python's own numbers and lists, as YAML takes them; a number that is not known is None."""
-    plain = {}
-    for name, value in row.items():
-        if isinstance(value, tuple):
-            value = np.array(value).tolist()
-        if isinstance(value, np.generic):
-            value = value.item()
-        plain[name] = None if isinstance(value, float) and np.isnan(value) else value
-    return plain
 
 
 # The words below the head

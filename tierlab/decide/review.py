@@ -9,7 +9,7 @@ import pandas as pd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
-from tierlab.decide.options import INTERVAL, Evidence, Filed, weigh
+from tierlab.decide.options import INTERVAL, Evidence, Filed, resolved, weigh
 from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
@@ -140,21 +140,25 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
 
 def _own_name(name, prices):
     """The catalogue's name of a model, whatever spelling stands in the head."""
-    try:
-        return prices.resolve(name)
-    except ValueError:
-        return canonical(name) or name
+    name = resolved(name, prices)
+    return canonical(name) or name
 
 
 def _filed(record, prices):
-    """The record's candidates by model; each is like itself."""
+    """The record's candidates by model, with what they cost then (USD per request); each is like itself."""
     filed = pd.DataFrame(record.candidates, columns=list(Candidate.__annotations__))
     filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
     floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
     filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
     # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
     ends = dict.fromkeys(["seconds_low", "seconds_high"], filed["seconds"])
-    return filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
+    filed = filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
+    waits = record.second_usd * (1 - workload_of(record).point().batch_share)
+    error, time = filed["error_rate"] * record.error_cost_usd, filed["seconds"] * waits
+    time = time if waits else 0.0  # nobody waits for what is in batch
+    total = filed["price_usd"] + error + time
+    was_edited = (filed["expected_usd"] - total).abs() > 1e-6 * total
+    return filed.assign(error_usd=error, time_usd=time, expected_usd=total, was_edited=was_edited)
 
 
 def _triples(numbers, columns):
@@ -220,8 +224,7 @@ def _grounds(record, filed, known, prices):
         f"{model} has no price in {prices.source} and is left out"
         for model in filed.index[~known & ~kept]
     ]
-    sums = filed["price_usd"] + _errors_usd(record, filed) + _time_usd(record, filed)
-    off = filed.index[(filed["expected_usd"] - sums).abs() > 1e-6 * sums]
+    off = filed.index[filed["was_edited"]]
     if len(off):
         grounds.append(
             f"the filed expected_usd of {', '.join(off)} does not follow from the head (was it edited?): the sum is used"
@@ -239,16 +242,6 @@ def _grounds(record, filed, known, prices):
             "dollars a day are those of the volume on the first day; the growth that was filed comes on top"
         )
     return grounds
-
-
-def _errors_usd(record, filed):
-    return filed["error_rate"] * record.error_cost_usd
-
-
-def _time_usd(record, filed):
-    """What the waiting for a request costs: nobody waits for what is in batch."""
-    waits = record.second_usd * (1 - workload_of(record).point().batch_share)
-    return filed["seconds"] * waits if waits else 0.0
 
 
 def _changes(filed, table, prices, lost, new):
@@ -281,16 +274,8 @@ def _changes(filed, table, prices, lost, new):
 
 def _money(record, choice, filed, table):
     """US dollars per day: as filed, kept, and of the cheapest today; a choice that ties is the cheapest."""
-    own = filed.loc[choice]
-    errors, time = _errors_usd(record, own), _time_usd(record, own)
-    decided = {
-        "tier": own["tier"],
-        "price_usd": own["price_usd"],
-        "error_usd": errors,
-        "time_usd": time,
-        "expected_usd": own["price_usd"] + errors + time,
-    }
-    kept = table.loc[choice] if choice in table.index else pd.Series({"tier": own["tier"]})
+    decided = filed.loc[choice]
+    kept = table.loc[choice] if choice in table.index else decided[["tier"]]
     best = table.iloc[0]
     if kept.get("expected_usd", np.inf) <= best["expected_usd"] * _SAME:
         best = kept

@@ -43,27 +43,21 @@ class Task:
     def __post_init__(self):
         if (self.stakes is None) != (self.complexity is None):
             raise ValueError("give both ratings, stakes and complexity, or neither")
-        if self.is_rated:
+        if self.stakes is not None:
             tier_by_rule(self.stakes, self.complexity)  # refuses what is not a rating
         calls = self.tool_calls or 0
         if calls != int(calls) or calls < 0:
             raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
 
-    @property
-    def is_rated(self):
-        return self.stakes is not None
-
     def ends(self, question):
         """Low and high end of a rating, "stakes" or "complexity"; empty without."""
         rating = getattr(self, question)
-        if isinstance(rating, tuple):
-            return list(rating)
-        return [] if rating is None else [rating, rating]
+        return [] if rating is None else np.broadcast_to(rating, 2).tolist()
 
     @property
     def rule(self):
         """The tier or tiers that the article's rule gives; "" without ratings."""
-        if not self.is_rated:
+        if self.stakes is None:
             return ""
         ends = np.atleast_1d(tier_by_rule(self.stakes, self.complexity))
         return " to ".join(dict.fromkeys(TIERS[tier - 1] for tier in ends))
@@ -78,7 +72,7 @@ def rated(task):
     """
     task = task if isinstance(task, Task) else Task(task)
     tasks = load_tasks()
-    if task.is_rated or task.name not in tasks.index:
+    if task.stakes is not None or task.name not in tasks.index:
         return task
     row = tasks.loc[task.name]
     ends = {
@@ -169,7 +163,7 @@ def assumed(quantity, task=None):
     rows = load_assumptions().query("quantity == @quantity")
     if quantity != "tool_error_rate":
         task = rated(task)
-        if not task.is_rated:
+        if task.stakes is None:
             raise ValueError(unknown("task", task.name, load_tasks().index))
         ratings = task.ends("stakes" if quantity == "error_cost" else "complexity")
         rows = rows[rows["rating"].between(*ratings)]

@@ -40,18 +40,17 @@ class DistillationExplorer(Explorer):
         their list price, and the text says where nobody is known to tune them.
     hour_usd : float
         USD per hour of the people who choose and check the examples.
-    gap_room : float
-        How uncertain the difference in errors is, to either side (share 0-1): the band.
-    relabel_share : float
-        What later labels and trainings cost, as a share 0-1 of the first.
-    start : str, optional
-        ISO date of the first day; by default that of the prices.
     requests_per_day, input_tokens, output_tokens, labels : int
         Where the controls start.
+
+    Notes
+    -----
+    The student answers from the day of the prices on. `gap_room` is how uncertain the difference in errors is, to either
+    side (share 0-1); it is the band. `relabel_share` is what later labels and trainings cost, as a share of the first.
     """
 
     size, margins = (7.2, 3.6), (0.9, 1.5, 0.75, 0.2)
-    months = 24
+    months, gap_room, relabel_share = 24, 0.01, 0.5
 
     def __init__(
         self,
@@ -60,87 +59,89 @@ class DistillationExplorer(Explorer):
         teacher=None,
         student_usd=1e-6,
         hour_usd=60,
-        gap_room=0.01,
-        relabel_share=0.5,
-        start=None,
         requests_per_day=10_000,
         input_tokens=200,
         output_tokens=10,
         labels=1_000,
     ):
-        self.prices, self.start = prices, start or f"{prices.as_of:%Y-%m-%d}"
-        self.student_usd, self.hour_usd, self.gap_room, self.relabel_share = (
-            student_usd,
-            hour_usd,
-            gap_room,
-            relabel_share,
-        )
+        self.prices, self.start = prices, f"{prices.as_of:%Y-%m-%d}"
+        self.student_usd, self.hour_usd = student_usd, hour_usd
         offers = distillation.who_offers(self.start)
-        self.tunable = {
-            name
-            for names in offers.loc[offers["offered"] != "no", "models"]
-            for name in names.split(", ")
-        }
+        self.tunable = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
-        slider = ipywidgets.SelectionSlider
+        slider, line = ipywidgets.SelectionSlider, {"continuous_update": False, **WIDE}
         super().__init__(
             teacher=choice("teacher", models, teacher),
             student=choice("student", [OWN, *lineup["small"].dropna()]),
             requests_per_day=nice_slider("requests per day", requests_per_day),
             input_tokens=nice_slider("input tokens per request", input_tokens, high=50_000),
-            output_tokens=nice_slider("output tokens per request", output_tokens, low=1, high=5_000),
+            output_tokens=nice_slider(
+                "output tokens per request", output_tokens, low=1, high=5_000
+            ),
             labels=nice_slider("labels from the teacher", labels, high=1_000_000),
-            hours=slider(description=f"people (hours at {usd(hour_usd)})", options=[(f"{hours}", hours) for hours in _HOURS], value=20, continuous_update=False, **WIDE),
-            relabel=ipywidgets.Dropdown(description="new labels and training", options=_RELABEL, value=6, **WIDE),
-            drift=ipywidgets.FloatSlider(description="growth of its errors (share per month)", value=0.002, max=0.02, step=0.001, readout_format=".1%", continuous_update=False, **WIDE),
-            gap=ipywidgets.FloatSlider(description="more errors than the teacher (share)", value=0.02, min=-0.1, max=0.3, step=0.01, readout_format=".0%", continuous_update=False, **WIDE),
-            error_usd=slider(description="error cost (USD)", options=[(usd(value), value) for value in _ERROR_USD], value=0.005, continuous_update=False, **WIDE),
-        )  # fmt: skip
-
-    def plan(
-        self,
-        *,
-        teacher,
-        student,
-        requests_per_day,
-        input_tokens,
-        output_tokens,
-        labels,
-        hours,
-        relabel,
-        drift,
-        gap,
-        error_usd,
-    ):
-        """The distillation that the controls describe."""
-        one = tl.Workload(
-            requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens
+            hours=slider(
+                description=f"people (hours at {usd(hour_usd)})",
+                options=[(f"{hours}", hours) for hours in _HOURS],
+                value=20,
+                **line,
+            ),
+            relabel=ipywidgets.Dropdown(
+                description="new labels and training", options=_RELABEL, value=6, **WIDE
+            ),
+            drift=ipywidgets.FloatSlider(
+                description="growth of its errors (share per month)",
+                value=0.002,
+                max=0.02,
+                step=0.001,
+                readout_format=".1%",
+                **line,
+            ),
+            gap=ipywidgets.FloatSlider(
+                description="more errors than the teacher (share)",
+                value=0.02,
+                min=-0.1,
+                max=0.3,
+                step=0.01,
+                readout_format=".0%",
+                **line,
+            ),
+            error_usd=slider(
+                description="error cost (USD)",
+                options=[(usd(value), value) for value in _ERROR_USD],
+                value=0.005,
+                **line,
+            ),
         )
-        names = [teacher] if student == OWN else [teacher, student]
-        costs = tl.daily_cost(one, self.prices, names)["cost_usd"].tolist()
-        least = max(
-            -gap + self.gap_room, 0
-        )  # of the teacher's errors, so that no share falls below 0
+
+    def plan(self, said):
+        """The distillation that the values of the controls describe."""
+        shape = {name: said[name] for name in ("input_tokens", "output_tokens")}
+        names = [said[who] for who in ("teacher", "student") if said[who] != OWN]
+        day = tl.daily_cost(tl.Workload(requests_per_day=1, **shape), self.prices, names)
+        teacher_usd, *bought_usd = day["cost_usd"]
+        # Of the teacher's errors so many that no share falls below 0.
+        least = max(-said["gap"] + self.gap_room, 0)
+        low, high = least + said["gap"] - self.gap_room, least + said["gap"] + self.gap_room
         return distillation.Distillation(
-            requests_per_day=requests_per_day,
-            teacher_usd=costs[0],
-            student_usd=self.student_usd if student == OWN else costs[1],
-            labels=labels,
-            label_usd=costs[0],
-            curation_hours=hours,
+            requests_per_day=said["requests_per_day"],
+            teacher_usd=teacher_usd,
+            student_usd=bought_usd[0] if bought_usd else self.student_usd,
+            labels=said["labels"],
+            label_usd=teacher_usd,
+            curation_hours=said["hours"],
             hour_usd=self.hour_usd,
             teacher_error=least,
-            student_error=(max(least + gap - self.gap_room, 0), least + gap + self.gap_room),
-            error_cost_usd=error_usd,
-            drift=drift,
-            relabel_months=relabel
-            or None,  # no None in the list: a dropdown would show nothing as chosen
+            student_error=(max(low, 0), high),
+            error_cost_usd=said["error_usd"],
+            drift=said["drift"],
+            # A dropdown with None in its list would show nothing as chosen.
+            relabel_months=said["relabel"] or None,
             relabel_share=self.relabel_share,
         )
 
-    def table(self, **values):
-        plan = self.plan(**values)
+    def table(self, **said):
+        plan = self.plan(said)
         self.found = distillation.break_even(plan, start=self.start, months=self.months)
         return distillation.cumulative_cost(plan, months=self.months)
 
@@ -168,12 +169,7 @@ class DistillationExplorer(Explorer):
     def numbers(self, table, **_):
         rows = self.found.drop(index="on").astype(float)
         rows.loc["saving_usd"] *= 1000
-        rows = (
-            rows.rename(index=_ROWS)
-            .dropna()
-            .map(lambda value: "never" if value == float("inf") else f"{value:,.2f}")
-        )
-        rows.loc["on the day"] = [
-            f"{day:%Y-%m-%d}" if pd.notna(day) else "never" for day in self.found.loc["on"]
-        ]
+        rows = rows.rename(index=_ROWS).dropna().map("{:,.2f}".format).replace("inf", "never")
+        days = self.found.loc["on"]
+        rows.loc["on the day"] = ["never" if pd.isna(day) else f"{day:%Y-%m-%d}" for day in days]
         return rows.rename(columns={"value": "middle"}).rename_axis("").reset_index()

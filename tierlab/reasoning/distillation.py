@@ -206,31 +206,6 @@ def best_relabel_months(relabel_usd, requests_per_month, drift, error_cost_usd):
     return float(np.sqrt(2 * relabel_usd / monthly)) if monthly > 0 else float("inf")
 
 
-def break_even_accuracy(saved_usd, lost_usd):
-    """Share of right answers at which what right ones save pays for what wrong ones cost.
-
-    Parameters
-    ----------
-    saved_usd, lost_usd : float
-        USD per right and per wrong answer.
-
-    Returns
-    -------
-    float
-        Share 0-1.
-
-    Notes
-    -----
-    a S = (1 - a) L, so a = L / (L + S). OpenAI's model selection guide has the example below and says 85.8%.
-
-    Examples
-    --------
-    >>> round(break_even_accuracy(50, 300), 4)
-    0.8571
-    """
-    return lost_usd / (lost_usd + saved_usd)
-
-
 def cumulative_cost(plan, *, months=24):
     """What has been spent by the end of each day, with the teacher and with the student.
 
@@ -248,39 +223,32 @@ def cumulative_cost(plan, *, months=24):
         cost money here, the first labels and training are paid on day 0, later ones on the first day that they serve,
         and growth compounds daily.
     """
-    runs = [_run(corner, months) for corner in (plan.point(), *plan.corners())]
-    names = ("teacher_usd", "student_usd", "balance_usd")
+    middle, *ends = (pd.DataFrame(_run(each, months)) for each in (plan.point(), *plan.corners()))
     columns = {}
-    for name, values in zip(
-        names, (np.array(line) for line in zip(*runs, strict=True)), strict=True
-    ):
-        columns |= {
-            name: values[0],
-            f"{name}_low": values[1:].min(axis=0),
-            f"{name}_high": values[1:].max(axis=0),
-        }
+    for name in middle:
+        low, high = (
+            np.min([end[name] for end in ends], axis=0),
+            np.max([end[name] for end in ends], axis=0),
+        )
+        columns |= {name: middle[name], f"{name}_low": low, f"{name}_high": high}
     return pd.DataFrame(columns).rename_axis("day")
 
 
 def _run(plan, months):
-    """Money spent by the end of each day of one plan without ranges: teacher, student, their difference."""
+    """Money spent by the end of each day of one plan without ranges."""
     day = np.arange(round(months * DAYS_PER_MONTH))
     requests = plan.requests_per_day * (1 + plan.monthly_growth) ** (day / DAYS_PER_MONTH)
-    period = np.inf if plan.relabel_months is None else plan.relabel_months * DAYS_PER_MONTH
-    since = day if np.isinf(period) else day % period
-    trained = (
-        np.concatenate([[0], np.diff(np.floor(day / period))])
-        if np.isfinite(period)
-        else np.zeros(len(day))
-    )
+    since, trained = day, np.zeros(len(day))
+    if plan.relabel_months is not None:
+        period = plan.relabel_months * DAYS_PER_MONTH
+        since = day % period
+        trained[1:] = np.diff(np.floor(day / period))
     teacher = requests * (plan.teacher_usd + plan.teacher_error * plan.error_cost_usd)
     student = teacher - requests * saving_usd(plan, since / DAYS_PER_MONTH)
     student = student + trained * plan.relabel_share * fixed_usd(plan)
-    teacher, student = (
-        np.append(0, np.cumsum(teacher)),
-        fixed_usd(plan) + np.append(0, np.cumsum(student)),
-    )
-    return teacher, student, teacher - student
+    teacher, student = np.append(0, np.cumsum(teacher)), np.append(0, np.cumsum(student))
+    student = fixed_usd(plan) + student
+    return {"teacher_usd": teacher, "student_usd": student, "balance_usd": teacher - student}
 
 
 def break_even(plan, *, start, months=60):
@@ -302,30 +270,28 @@ def break_even(plan, *, start, months=60):
         the day after which the balance stays at or above zero as far as one looks, so that a later training
         cannot undo it; they are infinite, and the date is missing, where that does not come.
     """
-    rows = {"fixed_usd": fixed_usd, "saving_usd": saving_usd, "requests": break_even_requests}
-    rows |= {
+    measures = {
+        "fixed_usd": fixed_usd,
+        "saving_usd": saving_usd,
+        "requests": break_even_requests,
         "requests_per_period": requests_per_period,
-        "days": lambda corner: _days(_run(corner, months)[2]),
+        "days": lambda each: _days(_run(each, months)["balance_usd"]),
     }
     table = {}
-    for name, measure in rows.items():
+    for name, measure in measures.items():
         ends = [measure(corner) for corner in plan.corners()]
         table[name] = [measure(plan.point()), min(ends), max(ends)]
     table = pd.DataFrame(table, index=["value", "low", "high"]).T.astype(object)
-    table.loc["on"] = [_date(start, days) for days in table.loc["days"]]
+    # Day 1 is the first day; what has paid before it begins has paid on it.
+    days = table.loc["days"].astype(float).clip(lower=1) - 1
+    table.loc["on"] = pd.Timestamp(start) + pd.to_timedelta(days.replace(np.inf, np.nan), unit="D")
     return table
 
 
 def _days(balance):
     """Day from which a balance stays at or above zero; infinite if it ends below."""
-    below = np.flatnonzero(balance < 0)
-    if len(below) and below[-1] == len(balance) - 1:
-        return float("inf")
-    return float(below[-1] + 1) if len(below) else 0.0
-
-
-def _date(start, days):
-    return pd.NaT if np.isinf(days) else pd.Timestamp(start) + pd.Timedelta(days=max(days - 1, 0))
+    after = np.flatnonzero(balance < 0).max(initial=-1) + 1
+    return float(after) if after < len(balance) else float("inf")
 
 
 def who_offers(as_of, path=DATA / "fine_tuning.csv"):
@@ -355,16 +321,5 @@ def who_offers(as_of, path=DATA / "fine_tuning.csv"):
     table["offered"] = np.select([over, ending], ["no", "ending"], "yes")
     for name in ("closed_to_new_on", "ends_on"):
         table[name] = table[name].where(~table["announced_on"].gt(day))
-    columns = [
-        "provider",
-        "platform",
-        "models",
-        "offered",
-        "closed_to_new_on",
-        "ends_on",
-        "how",
-        "note",
-        "source",
-        "checked_on",
-    ]
-    return table[columns]
+    said = ["provider", "platform", "models", "offered", "closed_to_new_on", "ends_on"]
+    return table[[*said, "how", "note", "source", "checked_on"]]

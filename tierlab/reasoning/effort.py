@@ -9,6 +9,7 @@ import pandas as pd
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import unknown
 from tierlab.scaling.costs import cost_curve, daily_cost
+from tierlab.scaling.workload import Workload
 from tierlab.speed.latency import seconds_per_request
 
 _SHARES = ("share", "share_low", "share_high")
@@ -32,9 +33,8 @@ def load_efforts(path=DATA / "efforts.csv"):
     >>> load_efforts()["share"].to_dict()
     {'none': 0.0, 'minimal': 0.1, 'low': 0.2, 'medium': 0.5, 'high': 0.8, 'xhigh': 0.95, 'max': 0.95}
     """
-    table = pd.read_csv(path, keep_default_na=False).set_index(
-        "effort"
-    )  # "none" is a setting, not a gap
+    # "none" is a setting, not a gap.
+    table = pd.read_csv(path, keep_default_na=False).set_index("effort")
     return table.astype(dict.fromkeys(_SHARES, float))
 
 
@@ -106,8 +106,6 @@ def output_break_even(prices, model, against, *, input_tokens=0, output_tokens=1
     >>> round(output_break_even(june, "o3", "gpt-5.5"), 6)
     3.75
     """
-    from tierlab.scaling.workload import Workload
-
     shown = Workload(requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens)
     silent = replace(shown, output_tokens=0)
     other, whole = daily_cost(shown, prices, [against, model])["cost_usd"]
@@ -223,30 +221,23 @@ def thinking_break_even(
     0.032
     """
     given = {"error_gap": error_gap, "error_cost_usd": error_cost_usd, "second_usd": second_usd}
-    missing = [name for name, value in given.items() if value is None]
-    if len(missing) != 1:
+    known = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
+    if len(known) != 2:
         raise ValueError(
-            f"leave out exactly one of {', '.join(given)}; {len(missing)} are left out"
+            f"leave out exactly one of {', '.join(given)}; {3 - len(known)} are left out"
         )
-    if any(
-        (np.asarray(value, float) < 0).any()
-        for value in [extra_s, *given.values()]
-        if value is not None
-    ):
-        raise ValueError(f"extra_s={extra_s!r}, {given}; none of them can be below 0")
-    gap, cost, second = (
-        None if value is None else np.asarray(value, float) for value in given.values()
-    )
     extra_usd, extra_s = np.asarray(extra_usd, float), np.asarray(extra_s, float)
+    if any((value < 0).any() for value in (extra_s, *known.values())):
+        raise ValueError(f"extra_s={extra_s!r}, {given}; none of them can be below 0")
     with np.errstate(divide="ignore", invalid="ignore"):
-        if second is None:
-            value = (gap * cost - extra_usd) / extra_s
-        elif cost is None:
-            value = (extra_usd + extra_s * second) / gap
+        if second_usd is None:
+            value = (known["error_gap"] * known["error_cost_usd"] - extra_usd) / extra_s
         else:
-            value = (extra_usd + extra_s * second) / cost
-            value = np.where(value > 1, np.inf, value)
-    return value if value.ndim else float(value)
+            extra = extra_usd + extra_s * known["second_usd"]
+            value = extra / known["error_gap" if error_cost_usd is None else "error_cost_usd"]
+    if error_gap is None:
+        value = np.where(value > 1, np.inf, value)
+    return value if np.ndim(value) else float(value)
 
 
 def effort_costs(workload, prices, model, speed, *, efforts=None):
@@ -275,37 +266,30 @@ def effort_costs(workload, prices, model, speed, *, efforts=None):
         For an unknown effort.
     """
     table = load_efforts()
-    provider = prices.frame.set_index("model_id")["provider"].loc[[prices.resolve(model)]].iloc[0]
-    own = [
-        effort
-        for effort in table.index
-        if provider in table.at[effort, "providers"].split() or effort == "none"
-    ]
     for effort in efforts or ():
         if effort not in table.index:
             raise ValueError(unknown("effort", effort, table.index))
-    table = table.loc[list(efforts or own)]
+    provider = prices.by_model.at[prices.resolve(model), "provider"]
+    own = table["providers"].str.split().map(lambda names: provider in names)
+    table = table.loc[list(efforts or table.index[own | (table.index == "none")])]
     one = replace(workload, requests_per_day=1, reasoning_share=0)
     visible = one.mean_tokens()["output"]
-    shares = sorted(set(table[list(_SHARES)].to_numpy().ravel()))
-    usd = cost_curve(one, prices, [model], over="reasoning_share", values=shares).set_index(
-        "reasoning_share"
-    )["cost_usd"]
+    shares = np.unique(table[list(_SHARES)])
+    curve = cost_curve(one, prices, [model], over="reasoning_share", values=shares)
+    usd = curve.set_index("reasoning_share")["cost_usd"]
     columns = {}
-    for end in ("", "_low", "_high"):
+    for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
         share = table[f"share{end}"].to_numpy()
         ttft = speed.get(f"ttft_s{end}", speed["ttft_s"])
-        pace = speed.get(
-            "tokens_per_s" + {"": "", "_low": "_high", "_high": "_low"}[end], speed["tokens_per_s"]
-        )
+        pace = speed.get(f"tokens_per_s{other}", speed["tokens_per_s"])  # slow is long
+        billed = billed_output(visible, share)
         columns |= {
             f"share{end}": share,
-            f"billed_tokens{end}": billed_output(visible, share),
+            f"billed_tokens{end}": billed,
             f"cost_usd{end}": usd.loc[share].to_numpy(),
             f"first_visible_s{end}": first_visible_s(visible, share, ttft, pace),
-            f"seconds{end}": seconds_per_request(billed_output(visible, share), ttft, pace),
+            f"seconds{end}": seconds_per_request(billed, ttft, pace),
         }
     names = ("share", "billed_tokens", "cost_usd", "first_visible_s", "seconds")
-    return pd.DataFrame(columns, index=table.index)[
-        [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    ]
+    order = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    return pd.DataFrame(columns, index=table.index)[order]

@@ -1,8 +1,7 @@
 """A worked distillation: a recorded model labels messages, a small classifier learns from the labels, and both are measured.
 
-The task is the intent of a customer's message (data/examples/intents.csv). scikit-learn is imported when used.
-
-What a small open model makes of a text, as numbers: computed here, or from the kit's recording of the intent messages.
+The task is the intent of a customer's message (data/examples/intents.csv). What a small open model makes of a message,
+as numbers, is recorded beside it. scikit-learn is imported when used.
 """
 
 import numpy as np
@@ -13,7 +12,6 @@ from tierlab.core.tables import TOKEN_COLUMNS, plain
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scorers.choice import choice
 from tierlab.sampling.examples import Example, load_intents
-from tierlab.sampling.local import HOST, smollm2
 
 TEACHER = "qwen2.5-coder-1.5b-instruct"
 INTENTS = {
@@ -110,23 +108,20 @@ def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
     >>> teacher_labels(samples, "m", options=["refund", "bill"]).tolist()
     ['refund', nan]
     """
-    own = samples[samples["model_id"] == model]
+    own = samples[samples["model_id"] == model].set_index("prompt_id")
     if own.empty:
         raise ValueError(unknown("model", model, samples["model_id"].unique()))
-    if own["prompt_id"].duplicated().any():
-        first = own["prompt_id"][own["prompt_id"].duplicated()].iloc[0]
+    twice = own.index[own.index.duplicated()]
+    if len(twice):
         raise ValueError(
-            f"{model} has several answers to prompt {plain(first)!r}; a label needs one"
+            f"{model} has several answers to prompt {plain(twice[0])!r}; a label needs one"
         )
-    read = {
-        text: next(
-            (each for each in options if choice(text, (), each, options=options).score), np.nan
-        )
-        for text in own["answer"].dropna().unique()
-    }
-    return pd.Series(
-        own["answer"].map(read).to_numpy(object), own["prompt_id"].to_numpy(), name="label"
-    ).rename_axis("prompt_id")
+
+    def read(text):
+        named = (each for each in options if choice(text, (), each, options=options).score)
+        return next(named, np.nan)
+
+    return own["answer"].astype(object).map(read, na_action="ignore").rename("label")
 
 
 def random_errors(labels, rate, *, seed):
@@ -233,22 +228,31 @@ def evaluate(classifier, test, *, model_id, usd_per_hour=0.05, seconds_per_reque
     Notes
     -----
     `WORDS_S` is the median of 1,000 predictions of one message each by the student of all labels (95th percentile 0.007 s),
-    `EMBEDDING_S` adds that of `tierlab.reasoning.student.embed` on the 646 messages, one by one (0.47 s): one thread of a busy 2-core x86-64
+    `EMBEDDING_S` adds that of embedding each of the 646 messages (0.47 s): one thread of a busy 2-core x86-64
     machine, 2026-11-25. They are upper bounds, as the recorded models' times are.
     """
     answers = classifier.predict(test["text"])
     ahead = np.sort(classifier.decision_function(test["text"]), axis=1)
     tokens = dict.fromkeys((*TOKEN_COLUMNS, "reasoning_tokens"), 0)
-    return pd.DataFrame(
-        {
-            "prompt_id": test.index, "model_id": model_id, "repeat": 0, "task": "intent_classification",
-            "prompt": test["text"].to_numpy(), "prompt_chars": test["text"].str.len().to_numpy(), "answer": answers,
-            "score": (answers == test["intent"].to_numpy()).astype(float), "status": "ok", "attempts": 1, **tokens,
-            "end_to_end_s": seconds_per_request, "cost_usd": seconds_per_request * usd_per_hour / 3600, "source": "recorded",
-            "provenance": f"scikit-learn; {seconds_per_request} s a request at {usd_per_hour} USD per hour of the machine",
-            "sureness": ahead[:, -1] - ahead[:, -2],
-        }
-    )  # fmt: skip
+    columns = {
+        "prompt_id": test.index,
+        "model_id": model_id,
+        "repeat": 0,
+        "task": "intent_classification",
+        "prompt": test["text"].to_numpy(),
+        "prompt_chars": test["text"].str.len().to_numpy(),
+        "answer": answers,
+        "score": (answers == test["intent"].to_numpy()).astype(float),
+        "status": "ok",
+        "attempts": 1,
+        **tokens,
+        "end_to_end_s": seconds_per_request,
+        "cost_usd": seconds_per_request * usd_per_hour / 3600,
+        "source": "recorded",
+        "provenance": f"scikit-learn; {seconds_per_request} s a request at {usd_per_hour} USD per hour of the machine",
+        "sureness": ahead[:, -1] - ahead[:, -2],
+    }
+    return pd.DataFrame(columns)
 
 
 def learning_curve(
@@ -294,52 +298,28 @@ def learning_curve(
     for size in sizes:
         if not 2 <= size < len(rows):
             raise ValueError(f"size {size!r}; from 2 to {len(rows) - 1:,} labels are possible")
-    rng, found = np.random.default_rng(seed), []
+    rng, truth, found = np.random.default_rng(seed), test["intent"].to_numpy(), []
     for size in (*sorted(sizes), len(rows)):
         for _ in range(draws if size < len(rows) else 1):
             drawn = rows.iloc[np.sort(rng.permutation(len(rows))[:size])]
             for column in columns:
-                answers = train(
-                    drawn["text"], drawn[column], vectorise=vectorise, seed=seed
-                ).predict(test["text"])
-                found.append((column, size, np.mean(answers == test["intent"].to_numpy())))
-    scores = pd.DataFrame(found, columns=["labelled_by", "labels", "score"]).groupby(
-        ["labelled_by", "labels"], sort=False
+                classifier = train(drawn["text"], drawn[column], vectorise=vectorise, seed=seed)
+                right = np.mean(classifier.predict(test["text"]) == truth)
+                found.append((column, size, right))
+    scores = pd.DataFrame(found, columns=["labelled_by", "labels", "score"])
+    table = (
+        scores.groupby(["labelled_by", "labels"], sort=False)["score"]
+        .agg(score="mean", low="min", high="max", draws="size")
+        .reset_index()
     )
-    table = scores["score"].agg(score="mean", low="min", high="max", draws="size").reset_index()
     return table.assign(set_aside=len(training) - len(rows))
 
 
 EMBEDDINGS = DATA / "samples" / "intents_embeddings.npz"
 
 
-def embed(texts, path=None):
-    """What a model makes of each text: the mean of its last hidden states, as an array (texts x numbers).
-
-    Parameters
-    ----------
-    texts : iterable of str
-    path : path-like, optional
-        A GGUF file; by default the SmolLM2-135M-Instruct that `make local` installs.
-    """
-    import xllamacpp
-
-    settings = xllamacpp.CommonParams()
-    settings.model.path, settings.offline, settings.ui = str(path or smollm2()), True, False
-    settings.hostnames, settings.port, settings.n_ctx, settings.n_parallel = [HOST], 0, 512, 1
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-    settings.embedding, settings.pooling_type = (
-        True,
-        xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
-    )
-    server = xllamacpp.Server(settings)
-    return np.array(
-        [server.handle_embeddings({"input": text})["data"][0]["embedding"] for text in texts]
-    )
-
-
 def recorded_embeddings(path=EMBEDDINGS):
-    """`embed` of SmolLM2-135M-Instruct on the messages of `tierlab.load_intents`, from a recording.
+    """Mean of the last hidden states of SmolLM2-135M-Instruct on the messages of `tierlab.load_intents`, recorded.
 
     Returns
     -------
