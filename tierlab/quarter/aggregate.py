@@ -152,33 +152,28 @@ def build_cube(usage, prices: Prices, *, timezone: str = "UTC", start=None, end=
         ends = {"first_at": rows.at.min(), "last_at": rows.at.max()}
         survey = rows.group_by("fault", "model_id").agg(rows=rows.count(), **ends).execute()
         sound = survey[survey["fault"].isna()]
-        first, last = (
-            pd.to_datetime(sound["first_at"].min()),
-            pd.to_datetime(sound["last_at"].max()),
-        )
+        first, last = sound["first_at"].min(), sound["last_at"].max()
         span = (prices.as_of, prices.as_of) if sound.empty else (first, last)
         rates = rate_table(prices, sound["model_id"], *span)
-        survey["reason"] = survey["fault"].mask(
-            survey["fault"].isna() & ~survey["model_id"].isin(rates.ids), "unknown model"
-        )
-        local, lost = with_local(rows, local_clock(timezone, *span)), None
+        rows = with_local(rows, local_clock(timezone, *span))
+        known, aside = sound["model_id"].isin(rates.ids), [_unread(unread)]
         # A query that finds nothing, and a filter that no row needs, would still read every column.
-        if survey["reason"].ne("outside the period").mask(survey["reason"].isna(), False).any():
-            lost = _lost(local, rates.ids)
-        if len(sound) < len(survey):
-            local = local.filter(local.fault.isnull())
-        priced = priced_rows(local, rates)
+        if len(sound) < len(survey) or not known.all():
+            aside.append(_refused(rows, rates.ids))
+            rows = rows.filter(rows.fault.isnull())
+        priced = priced_rows(rows, rates)
         sums = _sums(priced)
-        users, latency = _users(priced), _latency(local, rates.ids)
+        users, latency = _users(priced), _latency(rows, rates.ids)
         columns, engine = log.columns, log.get_backend().name
-    aside = _set_aside(survey, sums, rates, unread)
-    unpriced = _unpriced(lost, sums, unread.total())
-    sums = sums[sums["gap"].isna()]
+    gaps = sums["gap"].notna()
+    aside = pd.concat([*aside, _unpriceable(sums[gaps], rates)]).astype({"rows": "int64"})
+    lost = aside[aside["reason"] != "outside the period"].groupby("quarter")
+    sums = sums[~gaps]
     account = Account(
         rows_read=int(survey["rows"].sum()) + unread.total(),
         rows_priced=int(sums["rows"].sum()),
-        set_aside=aside,
-        unpriced=unpriced,
+        set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
+        unpriced=lost[["rows", "billed_usd"]].sum(min_count=1).reset_index(),
         first_at=first,
         last_at=last,
         timezone=timezone,
@@ -342,35 +337,39 @@ def _percentiles(counts):
     return pd.DataFrame(found).reset_index()
 
 
-def _set_aside(survey, sums, rates, unread):
-    """Rows without a price, by reason and model."""
-    gaps = sums.assign(
-        model_id=rates.frame["spelt"].take(sums["rate"]).to_numpy(), reason=sums["gap"]
-    )
-    lines = pd.DataFrame({"reason": list(unread), "model_id": None, "rows": list(unread.values())})
-    parts = pd.concat([survey, gaps, lines[lines["rows"] > 0]]).dropna(subset="reason")
-    by = parts.astype({"rows": "int64"}).groupby(["reason", "model_id"], dropna=False)
-    return by["rows"].sum().reset_index()
+def _unread(unread):
+    """Rows of files that are not in the log, of no model and no quarter; all that is set aside has these columns."""
+    counts = {reason: rows for reason, rows in unread.items() if rows}
+    table = pd.DataFrame({"reason": list(counts), "rows": list(counts.values())})
+    return table.assign(model_id=None, quarter="", billed_usd=np.nan)
 
 
-def _lost(rows, ids):
-    """Rows and billed dollars of what has a fault or an unknown model, by quarter of the local time."""
+def _refused(rows, ids):
+    """Rows with a fault or of a model without a price, and what was billed for them, by quarter of the local time."""
     known = rows.model_id.isin(list(ids)) if ids else ibis.literal(False)
-    rows = rows.filter(rows.fault.isnull().ifelse(~known, rows.fault != "outside the period"))
+    rows = rows.filter(rows.fault.notnull() | ~known)
+    by = rows.group_by(
+        "model_id",
+        reason=ibis.coalesce(rows.fault, "unknown model"),
+        year=rows.local.year(),
+        number=rows.local.quarter(),
+    )
     sums = {"rows": rows.count()}
     if "billed_usd" in rows.columns:
         sums["billed_usd"] = rows.billed_usd.sum()
-    by = rows.group_by(year=rows.local.year(), number=rows.local.quarter())
     table = by.agg(**sums).execute().astype({"year": "Int64", "number": "Int64"})
     named = table["year"].astype(str) + "Q" + table["number"].astype(str)
     return table.assign(quarter=named.where(table["year"].between(2000, 2099), ""))
 
 
-def _unpriced(lost, sums, unread):
-    gaps = sums[sums["gap"].notna()]
-    gaps = gaps.assign(quarter=gaps["day"].dt.to_period("Q").astype(str))
-    lines = pd.DataFrame({"quarter": [""], "rows": [unread]})
-    table = pd.concat([lost, gaps, lines[lines["rows"] > 0]])
-    table = table.reindex(columns=["quarter", "rows", "billed_usd"])
-    by = table.astype({"quarter": str, "rows": "int64", "billed_usd": float}).groupby("quarter")
-    return by.sum(min_count=1).reset_index()
+def _unpriceable(sums, rates):
+    """Rows with tokens for which their model has no rate."""
+    return pd.DataFrame(
+        {
+            "reason": sums["gap"],
+            "model_id": rates.frame["spelt"].take(sums["rate"]).to_numpy(),
+            "quarter": sums["day"].dt.to_period("Q").astype(str),
+            "rows": sums["rows"],
+            "billed_usd": sums.get("billed_usd", np.nan),
+        }
+    )

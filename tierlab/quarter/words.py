@@ -334,17 +334,18 @@ def compared(q):
 
 def decisions(q):
     """The decisions as a table for a reader who signs: place, decision, usd, spend_usd, spend_share, first."""
-    said, first = [], []
-    for row in q.decisions.itertuples():
-        verb, step = _ACTS[row.kind]
-        dated = f" ({row.scheduled})" if row.scheduled else ""
-        text = f"{verb}{row.what}{dated}"
-        said.append(text[:1].upper() + text[1:])
-        first.append(step)
-    table = q.decisions[["usd", "spend_usd", "spend_share"]].assign(first=first)
-    table.insert(0, "decision", said)
-    table.insert(0, "place", range(1, len(table) + 1))
-    return table
+    rows = []
+    for place, row in enumerate(q.decisions.itertuples(), 1):
+        verb, first = _ACTS[row.kind]
+        said = verb + row.what + _dated(row)
+        said = said[:1].upper() + said[1:]
+        rows.append((place, said, row.usd, row.spend_usd, row.spend_share, first))
+    columns = ["place", "decision", "usd", "spend_usd", "spend_share", "first"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _dated(row):
+    return f" ({row.scheduled})" if row.scheduled else ""
 
 
 def events(q):
@@ -392,17 +393,16 @@ def _causes(q):
         return []
     least, words = 0.01 * q.before_usd, []
     large = q.variance[q.variance["usd"].abs() >= least]
-    large = large.sort_values("usd", key=abs, ascending=False)
-    if len(large):
-        effects = [
-            f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}"
-            for row in large.itertuples()
-        ]
+    effects = [
+        f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}"
+        for row in large.sort_values("usd", key=abs, ascending=False).itertuples()
+    ]
+    if effects:
         words.append(f"By cause: {', '.join(effects)}.")
     by = q.changes["by"].iloc[0]
     own = q.changes[(q.changes["by"] == by) & (q.changes["change_usd"].abs() >= least)].head(3)
-    if len(own):
-        names = [f"{escaped(row.name)} {change(row.change_usd)}" for row in own.itertuples(False)]
+    names = [f"{escaped(row.name)} {change(row.change_usd)}" for row in own.itertuples(False)]
+    if names:
         words.append(f"By {by.removesuffix('_id')}, the largest changes: {', '.join(names)}.")
     return words
 
@@ -456,13 +456,12 @@ def said(q, section):
     section : str
         One of `SENTENCES`.
     """
-    text = SENTENCES[section](q)
-    return say(f"**What this shows.** {text}") if text else None
+    if section in q.missing and (section != "events" or q.events.empty):
+        return None
+    return say(f"**What this shows.** {SENTENCES[section](q)}")
 
 
 def _variance(q):
-    if q.variance.empty:
-        return ""
     top = q.variance.loc[q.variance["usd"].abs().idxmax()]
     return (
         f"The effects add up to the change of {money(q.spend_usd - q.before_usd)}. "
@@ -493,15 +492,13 @@ def _tiers(q):
 
 
 def _cache(q):
-    if q.cache.empty:
-        return ""
     row = q.cache.iloc[-1]
     if not row["hit_rate"] > 0:
         return "Nothing was read from a cache."
-    net, cost = row["net_usd"], f"cost {money(-row['net_usd'])} more"
+    net = row["net_usd"]
     return (
         f"{row['hit_rate']:.0%} of all input was read from a cache. Against no cache at all it "
-        f"{f'saved {money(net)}' if net >= 0 else cost}, writes paid."
+        f"{f'saved {money(net)}' if net >= 0 else f'cost {money(-net)} more'}, writes paid."
     )
 
 
@@ -516,20 +513,20 @@ def _output(q):
 
 
 def _reliability(q):
-    if q.reliability.empty:
-        return ""
-    failed = q.reliability.loc[q.reliability["failed"], "share"].sum()
-    text = f"{failed:.1%} of the requests failed."
-    if "retry_usd" in q.reliability:
-        usd = money(q.reliability["retry_usd"].sum())
-        text += f" Second attempts may have cost {usd}, if all attempts of a request cost the same."
-    return text
+    text = (
+        f"{q.reliability.loc[q.reliability['failed'], 'share'].sum():.1%} of the requests failed."
+    )
+    if "retry_usd" not in q.reliability:
+        return text
+    return (
+        f"{text} Second attempts may have cost {money(q.reliability['retry_usd'].sum())}, "
+        "if all attempts of a request cost the same."
+    )
 
 
 def _events(q):
     if q.events.empty:
-        stands_out = "No day stands out from the four weeks before it."
-        return "" if "events" in q.missing else stands_out
+        return "No day stands out from the four weeks before it."
     own = q.events[q.events["over"].isin(["team", "cache"])]
     own = own.drop_duplicates(["over", "start"]).head(4) if len(own) else q.events.head(1)
     return " ".join(_event(row) for row in own.itertuples(index=False))
@@ -551,13 +548,10 @@ def _event(row):
 
 
 def _forecast(q):
-    if q.forecast is None:
-        return ""
     period, row = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
-    band = f"between {money(row['low'])} and {money(row['high'])}"
     text = (
-        f"{period}: about {money(row['usd'])}, with {q.forecast.confidence:.0%} {band}"
-        f"{_changes_in_it(q)}."
+        f"{period}: about {money(row['usd'])}, with {q.forecast.confidence:.0%} between "
+        f"{money(row['low'])} and {money(row['high'])}{_changes_in_it(q)}."
     )
     for last in q.forecast_error.itertuples():
         text += (
@@ -640,11 +634,11 @@ def than_before(q):
     """How the spend compares with the quarter before: the part of a sentence, "" without one."""
     if not q.before_usd > 0:
         return ""
-    more = q.spend_usd - q.before_usd
-    if money(abs(more)) == money(0):
+    gap, more = abs(q.spend_usd - q.before_usd), q.spend_usd > q.before_usd
+    if money(gap) == money(0):
         return "as much as the quarter before"
-    side = "more" if more > 0 else "less"
-    return f"{money(abs(more))} ({abs(more) / q.before_usd:.0%}) {side} than the quarter before"
+    share = f"{gap / q.before_usd:.0%}"
+    return f"{money(gap)} ({share}) {'more' if more else 'less'} than the quarter before"
 
 
 def nothing_found(q):
@@ -675,21 +669,19 @@ def _counted(number, thing):
 
 def headline(quarter: Quarter) -> str:
     """The verdict in plain text: spend, change, and the decisions with their dollars."""
-    q = quarter
-    text = f"{q.quarter} {spent(q)}"
+    q, parts = quarter, [f"{quarter.quarter} {spent(quarter)}"]
     if before := than_before(q):
-        text += f"; {'what has a price is ' * priced_only(q)}{before}"
+        parts.append(f"{'what has a price is ' * priced_only(q)}{before}")
     if len(q.variance):
-        largest = q.variance.loc[q.variance["usd"].abs().idxmax()]
-        text += f"; the largest effect is {_word(largest['effect'])}, {change(largest['usd'])}"
-    parts = [f"{text}.{_caveats(q)}"]
+        top = q.variance.loc[q.variance["usd"].abs().idxmax()]
+        parts.append(f"the largest effect is {_word(top['effect'])}, {change(top['usd'])}")
+    lines = [f"{'; '.join(parts)}.{_caveats(q)}"]
     for place, row in enumerate(q.decisions.itertuples(), 1):
-        dated = f" ({row.scheduled})" if row.scheduled else ""
-        saves = f"{money(row.usd)} a quarter{dated}"
-        parts.append(f"{place}. {row.kind.capitalize()}: {row.what}, {saves}; needs {row.needs}.")
+        saves = f"{money(row.usd)} a quarter{_dated(row)}"
+        lines.append(f"{place}. {row.kind.capitalize()}: {row.what}, {saves}; needs {row.needs}.")
     if q.savings.empty:
-        parts.append(nothing_found(q))
-    return "\n".join([*parts, held_for_stakes(q)]).strip()
+        lines.append(nothing_found(q))
+    return "\n".join([*lines, held_for_stakes(q)]).strip()
 
 
 def _caveats(q):
