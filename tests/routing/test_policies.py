@@ -524,6 +524,17 @@ def test_comparison_against_reference_and_control():
         compare_policies(FOUR, {"flagship": Always("flagship")}, reference="flagshp", seed=1)
 
 
+def test_policies_are_compared_on_their_own_prompts_whatever_the_ids():
+    """Three of four right on the weak model, all on the strong one; prompt ids are text, in another order."""
+    table = table_of([[1, 1]] * 3 + [[0, 1]], [[0.002, 0.01]] * 4)
+    table["prompt_id"] = "q" + (9 - table["prompt_id"]).astype(str)
+    policies = {"weak": Always("s"), "strong": Always("m")}
+    result = compare_policies(table, policies, reference="strong", seed=1)["estimate"]
+    assert result["weak", "score"] == 0.75
+    assert result["weak", "usd_per_1000"] == pytest.approx(2.0)
+    assert result["weak", "saving"] == pytest.approx(0.8)
+
+
 def test_an_error_is_worth_what_it_costs():
     """Small instead of flagship saves 9 dollars of 10 and loses half of a point, at 8 dollars a point: 5 net."""
     policies = {"flagship": Always("flagship"), "small": Always("small")}
