@@ -170,7 +170,6 @@ def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None):
     models = outcomes["model_id"].astype(object)
     cost = np.full(len(outcomes), np.nan)
     added = np.full(len(outcomes), "", object)
-    none = "none: no prices given" if prices is None else f"none: not in {prices.source}"
     origin, listed = {}, {}
     for name in models.unique():
         known = _listed(name, prices)
@@ -184,7 +183,9 @@ def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None):
             origin[name] = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
         else:
             added[rows] = "no_price"
-            origin[name] = none
+            origin[name] = (
+                f"none: {'no prices given' if prices is None else f'not in {prices.source}'}"
+            )
     for name in set(usd_per_mtok or {}).difference(origin):
         raise ValueError("usd_per_mtok: " + unknown("model", name, origin))
     if listed:

@@ -138,11 +138,11 @@ class Threshold(Policy):
             )
 
     def _first(self, features):
-        score = need(features, self.column, self)
-        missing = np.isnan(np.asarray(score, float))
-        if missing.any():
+        score = np.asarray(need(features, self.column, self), float)
+        if np.isnan(score).any():
             raise ValueError(
-                f"{self.column} is missing for {missing.sum():,} requests; a request without a score is never routed by guess"
+                f"{self.column} is missing for {np.isnan(score).sum():,} requests; "
+                "a request without a score is never routed by guess"
             )
         level = np.searchsorted(self.cuts, score, side="right")
         reasons = [f"below {self.cuts[0]:g}", *(f"from {cut:g}" for cut in self.cuts)]
@@ -350,10 +350,8 @@ def check_shares(what, shares):
 
 
 def pick(names, codes):
-    """`names[codes]`: a name for one code, an array of names for many."""
-    table = np.empty(len(names), object)
-    table[:] = list(names)
-    return table[codes]
+    """A name for one code, an array of names for many."""
+    return np.array([*names], object)[codes]
 
 
 def _value(features, value, policy):
@@ -385,9 +383,8 @@ class NoisyJudge:
     false_reject: float
 
     def __post_init__(self):
-        for name in ("false_accept", "false_reject"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}; a share from 0 to 1 is needed")
+        if not (0 <= self.false_accept <= 1 and 0 <= self.false_reject <= 1):
+            raise ValueError(f"{self}: shares from 0 to 1 are needed")
 
     def __call__(self, features, answer):
         noise = draw(features, f"judge {answer['step']}")
@@ -541,8 +538,9 @@ def _merge(where, one, other):
     """A choice that is `one` where the condition holds and `other` elsewhere, field by field."""
     if np.ndim(where) == 0:
         return one if where else other
-    kinds = (object, object, float, float)  # of name, reason, cost and seconds
-    parts = []
-    for kind, mine, theirs in zip(kinds, one, other, strict=True):
-        parts.append(np.where(where, np.asarray(mine, kind), np.asarray(theirs, kind)))
-    return Choice(*parts)
+    # as objects, because numpy would turn None into text beside text
+    pairs = [
+        (np.asarray(a, object), np.asarray(b, object)) for a, b in zip(one, other, strict=True)
+    ]
+    name, reason, cost, seconds = (np.where(where, *pair) for pair in pairs)
+    return Choice(name, reason, cost.astype(float), seconds.astype(float))

@@ -4,7 +4,7 @@ A router's own call, every answer it discards and the answer it keeps are paid f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -123,14 +123,13 @@ def pair_outcomes(outcomes, models=None):
         if len(known) > len(set(models)):
             outcomes = outcomes[outcomes["model_id"].isin(models)]
     outcomes, (prompt, prompts), (model, found) = checked_cells(outcomes)
-    rows = np.empty(len(outcomes), "intp")
-    rows[prompt * len(found) + model] = np.arange(len(outcomes))
-    rows, found = rows.reshape(-1, len(found)), list(found)
+    rows = np.empty((len(prompts), len(found)), "intp")
+    rows[prompt, model] = np.arange(len(outcomes))
     if models is not None:
-        rows, found = rows[:, [found.index(name) for name in models]], models
-    names = {name: found.index(name) for name in found}
+        rows, found = rows[:, pd.Index(found).get_indexer(models)], models
+    names = {name: column for column, name in enumerate(found)}
     names |= {tier: names[name] for tier, name in tiers.items() if name in names}
-    return Grid(outcomes, pd.Index(prompts, name="prompt_id"), found, rows, names)
+    return Grid(outcomes, pd.Index(prompts, name="prompt_id"), list(found), rows, names)
 
 
 def _tiers(outcomes):
@@ -330,9 +329,9 @@ def _routes(grid, done):
 def policy_parts(policy):
     """A policy and the policies inside it."""
     yield policy
-    for part in fields(policy) if hasattr(policy, "__dataclass_fields__") else ():
-        if isinstance(getattr(policy, part.name), Policy):
-            yield from policy_parts(getattr(policy, part.name))
+    for part in vars(policy).values():
+        if isinstance(part, Policy):
+            yield from policy_parts(part)
 
 
 def _spenders(grid, budget):

@@ -57,11 +57,13 @@ def load_outcomes(name_or_path, *, prices=None, usd_per_mtok=None, incomplete="r
     Notes
     -----
     Where the data has text and no token counts, tokens are counted by o200k_base for every model alike: an assumption,
-    whose measured error is in `count_tokens`. RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors, without
-    the prompts that they list as contaminated (12 of GSM8K, 5 of MMLU); the input is the question alone, without
-    the worked examples they sent along. Prompt ids of MMLU are subject and row, because some questions
-    repeat; its answers count as one token, all that the authors let the models write. ZeroEval: raw answers scored by `tierlab.evaluate.scorers.numeric.score_numeric`; the hidden reasoning of o1-mini
-    is billed and not in the data, so its cost is a lower bound. RouterArena: the providers' token counts and
+    whose measured error is in `count_tokens`.
+
+    RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors, without the prompts that they list as contaminated
+    (12 of GSM8K, 5 of MMLU); the input is the question alone, without the worked examples they sent along. Prompt ids
+    of MMLU are subject and row, because some questions repeat; its answers count as one token, all that the authors let the models write. ZeroEval: raw answers scored
+    by `tierlab.evaluate.scorers.numeric.score_numeric`; the hidden reasoning of o1-mini is billed and not in the data,
+    so its cost is a lower bound. RouterArena: the providers' token counts and
     the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
     """
     name = str(name_or_path)
@@ -81,11 +83,11 @@ def _of(table, models):
     """The rows of some models; what is wrong with the others does not matter then."""
     if models is None or "model_id" not in table:
         return table
-    named = [table[column].astype(str) for column in ("model_id", "tier") if column in table]
+    names = table[table.columns.intersection(["model_id", "tier"])].astype(str)
     for name in models:
-        if not any(name in set(names) for names in named):
-            raise ValueError(unknown("model", name, named[0].unique()))
-    return table[np.logical_or.reduce([names.isin(models) for names in named])]
+        if not (names == name).any(axis=None):
+            raise ValueError(unknown("model", name, names["model_id"].unique()))
+    return table[names.isin(models).any(axis=1)]
 
 
 def _own(path):
@@ -217,7 +219,7 @@ def routellm_gsm8k():
     """1,319 grade-school problems, Mixtral 8x7B (weak) and GPT-4 Turbo (strong), scored by RouteLLM."""
     folder = datasets.path("routellm_gsm8k")
     wide = pd.read_csv(folder / "gsm8k_responses.csv", keep_default_na=False).assign(task="gsm8k")
-    wide.insert(0, "prompt_id", [f"gsm8k-{row}" for row in range(len(wide))])
+    wide["prompt_id"] = "gsm8k-" + wide.index.astype(str)
     models = [column for column in wide if f"{column}_response" in wide]
     kept, left_out = _without_contaminated(wide, folder / "gsm8k_contaminated_prompts.jsonl")
     answers = kept[[f"{model}_response" for model in models]].to_numpy().ravel()
@@ -228,14 +230,13 @@ def routellm_gsm8k():
 def routellm_mmlu():
     """14,042 exam questions of 57 subjects, the same two models; no answer text is published."""
     folder = datasets.path("routellm_mmlu")
-    parts = []
+    parts = {}
     for file in sorted((folder / "mmlu").glob("mmlu_*.csv")):
-        subject = file.stem.removeprefix("mmlu_")
-        part = pd.read_csv(file, keep_default_na=False).assign(task=subject)
-        part.insert(0, "prompt_id", [f"{subject}-{row}" for row in range(len(part))])
-        parts.append(part)
-    wide = pd.concat(parts, ignore_index=True)
-    models = list(wide.columns.drop(["prompt_id", "prompt", "task"]))
+        parts[file.stem.removeprefix("mmlu_")] = pd.read_csv(file, keep_default_na=False)
+    wide = pd.concat(parts, names=["task", "row"])
+    models = list(wide.columns.drop("prompt"))
+    wide = wide.reset_index()
+    wide["prompt_id"] = wide["task"] + "-" + wide["row"].astype(str)
     kept, left_out = _without_contaminated(wide, folder / "mmlu_contaminated_prompts.jsonl")
     # the authors ran it with max_new_tokens=1 (routellm/evals/mmlu/generate_responses.py)
     table = _long(kept, models).assign(output_tokens=1)

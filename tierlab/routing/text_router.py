@@ -6,6 +6,7 @@ It predicts the gain, strong score minus weak score, and ranks requests by it. s
 import re
 import warnings
 from dataclasses import dataclass, field
+from operator import methodcaller
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from tierlab.routing.route import pair_outcomes
 
 FEWEST_EXAMPLES = 300
 _COUNTS_WEIGHT = 0.05
+_HASHED = 2**18  # columns of words, and of characters
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -41,14 +43,10 @@ class TextRouter(Policy):
     examples: int
     model: object = field(repr=False)
 
-    def gain(self, prompts):
-        """Predicted gain of the strong model for each text, in points of score."""
-        return self.model.predict(_encode(prompts))
-
     def _first(self, features):
         prompts = need(features, "prompt", self)
-        harder = (self.gain(np.atleast_1d(prompts)) >= self.threshold).astype(int)
-        harder = harder if np.ndim(prompts) else harder[0]
+        gains = self.model.predict(_encode(np.atleast_1d(prompts)))
+        harder = (gains >= self.threshold).astype(int).reshape(np.shape(prompts))[()]
         reasons = [f"predicted gain {side} {self.threshold:.4g}" for side in ("below", "from")]
         return Choice(pick((self.weak, self.strong), harder), pick(reasons, harder))
 
@@ -83,10 +81,11 @@ def train_text_router(outcomes, *, weak, strong, threshold=None):
     2406.18665), was trained on other prompts, which is the harder task.
     """
     examples = _examples(outcomes, weak, strong)
-    texts, gains = examples["text"].to_numpy(), examples["gain"].to_numpy()
-    _warn_few(len(texts))
+    gains = examples["gain"].to_numpy()
+    _warn_few(len(gains))
     cut = float(gains.mean()) if threshold is None else float(threshold)
-    return TextRouter(weak, strong, cut, len(texts), _GainModel(_encode(texts), gains))
+    model = _gain_model().fit(_encode(examples["text"]), gains)
+    return TextRouter(weak, strong, cut, len(gains), model)
 
 
 def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
@@ -112,16 +111,14 @@ def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
     UserWarning
         As `train_text_router`, by the prompts that train each fold.
     """
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
     examples = _examples(outcomes, weak, strong)
-    gains = examples["gain"].to_numpy()
-    fold = _folds(examples["text"], folds, seed)
-    _warn_few(int(len(gains) * (1 - 1 / folds)))
-    parts, result = _encode(examples["text"]), examples["gain"].rename("predicted_gain")
-    for number in range(folds):
-        held = fold == number
-        model = _GainModel([part[~held] for part in parts], gains[~held])
-        result[held] = model.predict([part[held] for part in parts])
-    return result
+    texts, gains = examples["text"], examples["gain"].to_numpy()
+    split = PredefinedSplit(_folds(texts, folds, seed))
+    _warn_few(int(len(texts) * (1 - 1 / folds)))
+    predicted = cross_val_predict(_gain_model(), _encode(texts), gains, cv=split)
+    return pd.Series(predicted, examples.index, name="predicted_gain")
 
 
 def _counts(text):
@@ -147,42 +144,36 @@ def _counts(text):
 
 
 def _encode(texts):
-    """Counts, hashed words and hashed characters of each text: three matrices with a row per text."""
+    """Counts, hashed words and hashed characters of each text, side by side; it needs no training."""
+    from scipy import sparse
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    hashing = {"n_features": 2**18, "alternate_sign": False, "norm": None}
+    hashing = {"n_features": _HASHED, "alternate_sign": False, "norm": None}
     # single digits are words of a sum, so the default pattern of two characters and more does not do
     words = HashingVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), **hashing)
     letters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **hashing)
     counts = np.array([_counts(text) for text in texts])
-    return [counts, words.transform(texts), letters.transform(texts)]
+    return sparse.hstack([counts, words.transform(texts), letters.transform(texts)], format="csr")
 
 
-class _GainModel:
-    """Ridge regression on encoded texts; hashing needs no training, so `_encode` runs once for all folds."""
+def _gain_model():
+    """Ridge regression on scaled counts, lightly weighted, and the tf-idf of words and of characters."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    def __init__(self, parts, gains):
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from sklearn.linear_model import Ridge
-        from sklearn.preprocessing import StandardScaler
-
-        scalers = (
-            StandardScaler(),
-            TfidfTransformer(sublinear_tf=True),
-            TfidfTransformer(sublinear_tf=True),
-        )
-        self.scalers = [scaler.fit(part) for scaler, part in zip(scalers, parts, strict=True)]
-        self.ridge = Ridge(alpha=10.0, solver="lsqr", tol=1e-4).fit(self._matrix(parts), gains)
-
-    def predict(self, parts):
-        return self.ridge.predict(self._matrix(parts))
-
-    def _matrix(self, parts):
-        from scipy import sparse
-
-        pairs = zip(self.scalers, parts, strict=True)
-        counts, *ngrams = (scaler.transform(part) for scaler, part in pairs)
-        return sparse.hstack([counts * _COUNTS_WEIGHT, *ngrams]).tocsr()
+    dense = FunctionTransformer(methodcaller("toarray"), accept_sparse=True)
+    tfidf = TfidfTransformer(sublinear_tf=True)
+    parts = [
+        ("counts", make_pipeline(dense, StandardScaler()), slice(0, -2 * _HASHED)),
+        ("words", tfidf, slice(-2 * _HASHED, -_HASHED)),
+        ("letters", tfidf, slice(-_HASHED, None)),
+    ]
+    weights = {"counts": _COUNTS_WEIGHT}
+    scaled = ColumnTransformer(parts, transformer_weights=weights, sparse_threshold=1)
+    return make_pipeline(scaled, Ridge(alpha=10.0, solver="lsqr", tol=1e-4))
 
 
 def _examples(outcomes, weak, strong):

@@ -250,6 +250,16 @@ def test_cascade_never_accepts_a_failed_answer_and_does_not_pay_to_judge_it():
     assert routes["router_cost_usd"].tolist() == [1 + 0.25, 0.25]
 
 
+def test_what_lies_exactly_on_a_threshold_is_accepted():
+    """A half counts as right, and a judge's score at the threshold accepts; just below, neither does."""
+    perfect = NoisyJudge(false_accept=0.0, false_reject=0.0)
+    table = table_of([[0.5, 1, 1], [0.49, 1, 1]], [[1, 3, 10]] * 2)
+    assert chosen(route(table, Cascade(("small", "mid"), perfect), seed=1)) == ["s", "m"]
+    cascade = Cascade(("small", "mid"), threshold=0.7)
+    for score, name in ((0.7, None), (0.69, "mid")):
+        assert cascade.choose({}, [{"status": "ok", "judge_score": score}]).name == name
+
+
 def test_judge_errs_both_ways_at_the_stated_shares():
     n = 40_000
     table = table_of(np.column_stack([np.arange(n) % 2, np.ones(n)]), [[1, 10]] * n)
@@ -337,12 +347,11 @@ def test_out_of_fold_gain_never_sees_a_prompt_of_equal_text():
     rng = np.random.default_rng(0)
     texts = [f"{a} {b}" for a, b in rng.integers(0, 10**9, (200, 2))]
     hard = rng.integers(0, 2, 200)
-    table = table_of(
-        np.tile(np.column_stack([1 - hard, hard]), (2, 1)), [[1, 10]] * 400, prompt=texts * 2
-    )
+    hard, texts = np.append(hard, hard[::-1]), [*texts, *texts[::-1]]
+    table = table_of(np.column_stack([1 - hard, hard]), [[1, 10]] * 400, prompt=texts)
     gains = out_of_fold_gain(table, weak="small", strong="mid", seed=1)
-    assert abs(np.corrcoef(gains, np.tile(2 * hard - 1, 2))[0, 1]) < 0.3
-    assert gains.to_numpy()[:200] == pytest.approx(gains.to_numpy()[200:])
+    assert abs(np.corrcoef(gains, 2 * hard - 1)[0, 1]) < 0.3
+    assert gains.to_numpy()[:200] == pytest.approx(gains.to_numpy()[:199:-1])
 
 
 # --- one object, offline and live ----------------------------------------------------------------------------
@@ -508,9 +517,22 @@ def test_comparison_against_reference_and_control():
     assert estimate["oracle", "over_zero"] == pytest.approx(0.75 - (0.5 + 0.25 * 0.75 / 7))
     assert estimate["oracle", "net_usd_per_1000"] == pytest.approx(1000 * (10 - 3.75))
     assert estimate["flagship", "p95_s"] == 4
+    # the oracle waits 1, 2, 4 and 1 seconds
+    assert estimate["oracle", "p50_s"] == 1.5 and estimate["oracle", "p95_s"] == pytest.approx(3.7)
     assert result.loc[("flagship", "saving"), ["low", "high"]].tolist() == [0, 0]
     with pytest.raises(ValueError, match="unknown policy 'flagshp'"):
         compare_policies(FOUR, {"flagship": Always("flagship")}, reference="flagshp", seed=1)
+
+
+def test_policies_are_compared_on_their_own_prompts_whatever_the_ids():
+    """Three of four right on the weak model, all on the strong one; prompt ids are text, in another order."""
+    table = table_of([[1, 1]] * 3 + [[0, 1]], [[0.002, 0.01]] * 4)
+    table["prompt_id"] = "q" + (9 - table["prompt_id"]).astype(str)
+    policies = {"weak": Always("s"), "strong": Always("m")}
+    result = compare_policies(table, policies, reference="strong", seed=1)["estimate"]
+    assert result["weak", "score"] == 0.75
+    assert result["weak", "usd_per_1000"] == pytest.approx(2.0)
+    assert result["weak", "saving"] == pytest.approx(0.8)
 
 
 def test_an_error_is_worth_what_it_costs():
@@ -592,6 +614,8 @@ def test_threshold_is_chosen_on_one_part_and_judged_on_the_other():
     gap = (held["score"] - means["small"]) / (means["flagship"] - means["small"])
     assert held["pgr"] == pytest.approx(gap, abs=0.1)
     assert held["pgr_low"] < held["pgr"] < held["pgr_high"]
+    whole = calibrate_threshold(table, signal, strong_share=1.0, **kwargs)
+    assert whole.loc["calibration", "strong_share"] == 1
     budget = calibrate_threshold(table, signal, cost_usd=0.01, **kwargs)
     assert budget.loc["calibration", "cost_usd"] <= 0.01
     with pytest.raises(ValueError, match="no threshold gives cost_usd=1e-06"):
@@ -662,11 +686,13 @@ def test_unusable_tables_are_refused(change, message):
         (Cascade(("s", "f")), "needs a judge"),
         (LLMClassifier({"easy": "s", "hard": "f"}), "needs the feature 'classifier_reply'"),
         (Threshold("difficulty", 0.5, ("s", "f")), "needs the feature 'difficulty'"),
+        (Threshold("output_tokens", 9, ("s", "f")), "needs the feature 'output_tokens'"),
+        (Threshold("hole", 0.5, ("s", "f")), "hole is missing for 4 requests"),
     ],
 )
-def test_what_a_policy_lacks_is_named(policy, message):
+def test_what_a_policy_lacks_or_must_not_see_is_named(policy, message):
     with pytest.raises(ValueError, match=message):
-        route(FOUR.assign(difficulty=0.5), policy)
+        route(FOUR.assign(difficulty=0.5, output_tokens=10, hole=np.nan), policy)
 
 
 def test_missing_features_and_prices_are_refused():

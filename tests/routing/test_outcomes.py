@@ -179,6 +179,7 @@ def test_failed_calls_score_and_cost_nothing():
     failed = table[table["status"] == "error"]
     assert set(failed["tier"]) == {"small"} and len(failed) == pytest.approx(1000, abs=140)
     assert failed[["score", "cost_usd", "output_tokens"]].to_numpy().sum() == 0
+    assert set(failed["end_to_end_s"]) == {0.4}  # the time to a first token, and none after it
 
 
 @settings(max_examples=25, deadline=None)
@@ -256,6 +257,7 @@ def test_a_simulation_that_makes_no_sense_is_refused(options, said):
             small(cost_usd=[0.1, -0.1, 0.1, 0.1]),
             "negative or infinite value in 1 rows; first row 11, column 'cost_usd'",
         ),
+        (small(end_to_end_s=[1, 1, np.inf, 1]), "infinite value in 1 rows; first row 12"),
         (
             small().rename(columns={"score": "scores"}),
             "unknown column 'scores'; did you mean 'score'",
@@ -325,6 +327,21 @@ def test_pricing_again_takes_back_what_the_first_pricing_flagged(maintained):
     again = price_outcomes(table, maintained)
     assert set(again["flags"]) == {"score_clipped"} and again["cost_usd"].notna().all()
     assert set(price_outcomes(again)["flags"]) == {"score_clipped;no_price"}
+
+
+def test_one_unknown_cost_leaves_the_mean_unknown_and_is_counted():
+    table = small(model_id=["a", "b", "a", "b"], cost_usd=[0.1, 0.2, np.nan, 0.4])
+    account = outcome_account(table)
+    assert account["usd_per_1000"].tolist() == pytest.approx([np.nan, 300], nan_ok=True)
+    assert account["without_cost"].tolist() == [1, 0]
+
+
+def test_a_flag_that_a_row_has_already_is_not_joined_twice(tmp_path):
+    flags = ["no_price", "mine;no_price", "", None]
+    small(flags=flags).to_csv(tmp_path / "own.csv", index=False)
+    read = load_outcomes(tmp_path / "own.csv")
+    assert read["flags"].tolist() == ["no_price", "mine;no_price", "no_price", "no_price"]
+    assert outcome_account(read)["flags"].tolist() == ["no_price 2", "no_price 2; mine 1"]
 
 
 def test_given_rates_are_checked():
