@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.usage.reader import Reader, added, loaded, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, statuses
+from tierlab.usage.sheet import UNTIMED, buckets, mapped, statuses
 
 # LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
 _USAGE = "metadata.usage_object"
@@ -72,7 +72,8 @@ def _litellm(sheet):
     )
     start, end = sheet.times("startTime"), sheet.times("endTime", missing=True)
     first = sheet.times("completionStartTime", missing=True)
-    sheet.raw["task"] = sheet.cells("request_tags").map(_task)
+    tags = sheet.cells("request_tags")
+    sheet.raw["task"] = mapped(tags, _task) if tags.dtype == "str" else tags.map(_task)
     return tokens | {
         "at": start,
         "model_id": sheet.models("model", "model_group"),
