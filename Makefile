@@ -25,7 +25,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers spark report test prove lab app soak bench refresh lint requirements clean
+.PHONY: help setup local servers spark report test prove wheel full lab app soak bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -65,13 +65,19 @@ bench: $(READY)  ## measure pricing speed (minutes; not part of the tests)
 refresh: $(READY)  ## rewrite the stored outputs of the notebooks and figures/
 	@$(BIN)/python -m tierlab refresh
 
-lint: $(READY)  ## check style
+wheel: $(READY)  ## build the package, install it into an empty environment and try its commands
+	@$(BIN)/python -m pytest -q -m wheel tests/test_wheel.py
+
+full: $(READY)  ## the browser tests of every notebook and control, and Spark
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m full tests
+
+lint: $(READY)  ## check style, and that imports run one way
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 requirements: $(READY)  ## recompile requirements.txt from the ranges in pyproject.toml
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet "$(UV)"
 	@$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-annotate --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command "make requirements" pyproject.toml -o requirements.txt
+		--no-emit-find-links --custom-compile-command "make requirements" --all-extras --group dev pyproject.toml -o requirements.txt
 	@echo "-e ." >> requirements.txt
 
 clean:  ## delete build output (not .venv)

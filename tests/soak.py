@@ -25,6 +25,8 @@ def soak(runs=10):
             "-q",
             "-p",
             "no:cacheprovider",
+            "-m",
+            "full or not full",
             "tests/test_browser.py",
         ]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from tierlab.article import control as article_control
 from tierlab.core import paths
 from tierlab.decide import control as decide_control
 from tierlab.pages import page as pages_page
-from tierlab.pages import run
+from tierlab.pages import printing, run
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
 from tierlab.sampling import control as sampling_control
@@ -30,9 +30,7 @@ sync_api = pytest.importorskip(
 
 from tests import browser  # noqa: E402
 
-needs_browser = pytest.mark.skipif(
-    pages_page.find_browser() is None, reason=pages_page.HOW_TO_GET_IT
-)
+needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
 ARTICLE = {  # USD per million tokens, input and output; the article, "How the Tiers Work"
     "claude-opus-4-8": (5, 25), "claude-sonnet-4-6": (3, 15), "claude-haiku-4-5": (1, 5),
     "gpt-5.5": (5, 30), "gpt-4o": (2.5, 10), "gpt-4o-mini": (0.15, 0.6),
@@ -293,8 +291,8 @@ WORKSHOP = [
 def chromium():
     # To the end of the module only: while Playwright runs, no other test could use asyncio.
     with sync_api.sync_playwright() as playwright:
-        flags = [flag for flag in pages_page.FLAGS if flag != "--headless"]
-        program = playwright.chromium.launch(executable_path=pages_page.find_browser(), args=flags)
+        flags = [flag for flag in printing.FLAGS if flag != "--headless"]
+        program = playwright.chromium.launch(executable_path=printing.find_browser(), args=flags)
         # One context: the twenty megabytes of JupyterLab's scripts are read once, not for every page.
         context = program.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(1000 * browser.WAIT_S)
@@ -390,6 +388,7 @@ def open_in_lab(lab, page, folder, notebook):
 
 
 @needs_browser
+@pytest.mark.full
 class TestLab:
     @pytest.mark.parametrize("stem", [path.stem for path in run.find_all()])
     def test_a_notebook_runs_and_its_controls_move(self, lab, page, folder, stem, tmp_path):
@@ -445,6 +444,7 @@ def walk_the_checklist(panel, facts, folder):
 
 
 @needs_browser
+@pytest.mark.full
 class TestApp:
     def test_the_page_has_every_control_and_asks_for_nothing(self, app, page):
         page.goto(app)
@@ -486,6 +486,7 @@ class TestReport:
             (tmp_path / f"{notebook.stem}.html").write_text(text, encoding="utf-8")
         self.look(page, tmp_path)
 
+    @pytest.mark.full
     def test_a_report_that_was_run_has_its_control(self, page, tmp_path):
         run.run(["00_start_here"], out=tmp_path)
         self.look(page, tmp_path)
@@ -510,7 +511,7 @@ def test_every_control_of_the_notebooks_is_moved():
             for cell in nbformat.read(path, as_version=4).cells
             if cell.cell_type == "code"
         )
-        named = re.findall(r"tl\.widgets\.(\w+)\(", source)
+        named = re.findall(r"tl\.\w+\.control\.(\w+)\(", source)
         assert named == [type(twin()).__name__ for twin, _ in CONTROLS.get(path.stem, [])], (
             path.stem
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tierlab.cli import main
+from tierlab.cli import app, main
 from tierlab.core import paths
 from tierlab.pages import run as report
 
@@ -87,23 +87,41 @@ class TestRefusals:
         assert done.returncode == 2 and "Traceback" not in done.stderr
 
     @pytest.mark.parametrize(
-        "arguments", [[], ["rum"], ["run", "--timeout", "0"], ["run", "-p", "share"]]
+        ("arguments", "message"),
+        [
+            (["rum"], 'Unknown command "rum". Did you mean "run"?'),
+            (["run", "--timeout", "0"], 'Invalid value "0" for --timeout. Must be >= 1.'),
+            (["run", "-p", "share"], "-p requires 2 positional arguments"),
+            (["prices", "--sorce", "article"], "Unknown option: --sorce. Did you mean --source?"),
+            (["recommend", "faq_answering", "--stakes", "4"], 'Invalid value "4" for --stakes.'),
+            (["review"], "name the records to review"),
+        ],
     )
-    def test_wrong_usage_is_status_2(self, capsys, arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(arguments)
-        assert stop.value.code == 2 and "usage: python -m tierlab" in capsys.readouterr().err
+    def test_wrong_usage_is_status_2_and_names_the_nearest_word(self, say, arguments, message):
+        status, out, error = say(*arguments)
+        assert status == 2 and out == "" and message in error and error.count("\n") == 1
+
+    def test_no_command_is_help_and_status_2(self, say):
+        status, out, _ = say()
+        assert status == 2 and "examples:\n  tierlab new my_tiers" in out
 
 
 class TestCommands:
-    def test_help_teaches_with_examples(self, capsys):
-        for arguments in (
-            ["--help"],
-            *([name, "--help"] for name in ("run", "prices", "refresh", "datasets", "doctor")),
-        ):
-            with pytest.raises(SystemExit):
-                main(arguments)
-            assert "examples:\n  python -m tierlab " in capsys.readouterr().out
+    @pytest.mark.parametrize("command", sorted(name for name in app if not name.startswith("-")))
+    def test_help_teaches_with_examples(self, say, command):
+        status, out, _ = say(command, "--help")
+        assert status == 0 and f"examples:\n  tierlab {command}" in out
+
+    def test_new_copies_the_notebooks_and_never_over_anything(self, say, tmp_path):
+        status, _, _ = say("new", tmp_path / "mine")
+        assert status == 0 and (tmp_path / "mine" / "00_start_here.ipynb").is_file()
+        (tmp_path / "mine" / "00_start_here.ipynb").write_text("my own work")
+        status, _, error = say("new", tmp_path / "mine")
+        assert (status, error) == (
+            2,
+            f"tierlab: {tmp_path / 'mine'} is not empty; name a new folder\n",
+        )
+        assert (tmp_path / "mine" / "00_start_here.ipynb").read_text() == "my own work"
 
     def test_run_takes_a_stem_and_a_file_of_parameters(self, say, notebooks, tmp_path):
         (tmp_path / "p.yaml").write_text("requests: 1e4\n01_tiny:\n  tier: mid\n")

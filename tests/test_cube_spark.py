@@ -11,7 +11,10 @@ from tests.test_cube import random_log
 from tierlab.quarter.aggregate import build_cube
 
 pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: make spark")
-pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java 17"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,8 @@ def spark(tmp_path_factory):
 def test_spark_gives_the_numbers_of_duckdb(spark, maintained, tmp_path):
     random_log(maintained).to_parquet(tmp_path / "log.parquet")
     ours = build_cube(tmp_path / "log.parquet", maintained, timezone="America/New_York")
-    theirs = build_cube(
-        tmp_path / "log.parquet", maintained, timezone="America/New_York", engine=spark
-    )
+    log = spark.read_parquet(tmp_path / "log.parquet")
+    theirs = build_cube(log, maintained, timezone="America/New_York")
     for name in ("daily", "users", "latency"):
         left, right = (getattr(cube, name) for cube in (ours, theirs))
         pd.testing.assert_frame_equal(left, right, rtol=1e-9, atol=0, check_dtype=False)

@@ -399,7 +399,7 @@ class TestStores:
         store, other = tmp_path / "run.sqlite", tmp_path / "other.sqlite"
         cut = (
             "import os\nfrom tierlab.sampling.store import Store\n"
-            f"Store({str(store)!r}).write_now((\"INSERT INTO calls VALUES ('a', 'answer', '{{}}')\", ()))\nos._exit(0)"
+            f"Store({str(store)!r}).write((\"INSERT INTO calls VALUES ('a', 'answer', '{{}}')\", ()))\nos._exit(0)"
         )
         subprocess.run([sys.executable, "-c", cut], cwd=ROOT, check=True)
         os.link(store, other)
@@ -636,10 +636,11 @@ class TestWholeFiles:
             subprocess.run(["umount", disk], check=True)
 
     def test_a_file_system_without_hard_links_files_exclusively_too(self, tmp_path, monkeypatch):
-        def refused(*_):
+        def refused(*_, **__):
             raise PermissionError("no hard links here")
 
         monkeypatch.setattr(os, "link", refused)
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
         write_whole(tmp_path / "a", "one", exclusive=True)
         with pytest.raises(FileExistsError):
             write_whole(tmp_path / "a", "two", exclusive=True)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import t
 
 from tierlab.quarter.outlook import forecast, forecast_error
 
@@ -49,7 +51,6 @@ def test_the_band_covers_what_it_says(kind, least, most):
 def test_exact_growth_is_continued():
     spend = series(np.log(100) + 0.002 * np.arange(len(DAYS)))
     found = forecast(spend.iloc[:HISTORY], "2026-12-31")
-    assert found.weekly_growth == pytest.approx(7 * 0.002, rel=1e-3)
     assert found.totals.loc["2026Q4", "usd"] == pytest.approx(spend.loc[QUARTER].sum(), rel=2e-3)
     assert found.totals.loc["2026-11", "days"] == 30
     by_day = spend.loc[QUARTER].to_numpy()
@@ -67,6 +68,56 @@ def test_a_known_step_is_no_growth():
     without = forecast(spend.iloc[:HISTORY], "2026-12-31").totals.loc["2026Q4", "usd"]
     assert with_step == pytest.approx(truth, rel=0.05)
     assert without > 1.1 * truth
+
+
+def test_a_shift_within_a_week_of_another_belongs_to_it():
+    spend = series(np.log(100) + 0.7 * (DAYS >= "2026-08-17"), np.random.default_rng(5), 0.03)
+    first = pd.Timestamp("2026-08-10")
+    one, six, seven = (
+        forecast(
+            spend.iloc[:HISTORY], "2026-12-31", shifts=[first, first + pd.Timedelta(days=gap)]
+        ).totals
+        for gap in (0, 6, 7)
+    )
+    assert six.equals(one)
+    assert not seven.equals(one)
+
+
+def test_a_week_is_shared_as_in_the_last_eight():
+    """Level throughout, but since eight weeks all of it falls on the first day of the forecast's weeks."""
+    spend = pd.Series(10.0, pd.date_range("2026-01-01", periods=26 * 7))
+    spend.iloc[-56:] = np.tile([70.0, 0, 0, 0, 0, 0, 0], 8)
+    found = forecast(spend, spend.index[-1] + pd.Timedelta(days=7)).days["usd"]
+    assert found.to_numpy() == pytest.approx([70.0, 0, 0, 0, 0, 0, 0], rel=1e-6)
+
+
+def test_the_band_is_that_of_students_t():
+    """By the textbook: given the ratio of variances the next week is t with n - p degrees of freedom, mixed over ratios."""
+    rng, n = np.random.default_rng(8), 9
+    weekly = np.log(700) + rng.normal(0, 0.1, n)
+    history = pd.Series(np.repeat(np.exp(weekly) / 7, 7), pd.date_range("2026-07-02", periods=63))
+    found = forecast(history, "2026-09-09", paths=200_000).totals.loc["2026-09"]
+    time = np.arange(n + 1.0)
+    line = np.column_stack([np.ones(n + 1), time])
+    parts = []
+    for ratio in [0, *np.geomspace(0.02, 20, 15)]:
+        cover = (np.eye(n + 1) + ratio * np.minimum.outer(time, time)) / (1 + ratio)
+        known, pull = np.linalg.inv(cover[:n, :n]), cover[n, :n] @ np.linalg.inv(cover[:n, :n])
+        normal = line[:n].T @ known @ line[:n]
+        slope = np.linalg.inv(normal) @ line[:n].T @ known @ weekly
+        off = weekly - line[:n] @ slope
+        rest, reach = off @ known @ off, line[n] - pull @ line[:n]
+        spread = cover[n, n] - pull @ cover[:n, n] + reach @ np.linalg.inv(normal) @ reach
+        likely = (np.linalg.det(cover[:n, :n]) * np.linalg.det(normal)) ** -0.5
+        likely *= rest ** (-(n - 2) / 2)
+        scale = np.sqrt(rest / (n - 2) * spread)
+        parts.append((likely, t(n - 2, line[n] @ slope + pull @ off, scale)))
+    whole = sum(likely for likely, _ in parts)
+    for name, share in (("low", 0.1), ("usd", 0.5), ("high", 0.9)):
+        exact = brentq(
+            lambda x, share=share: sum(w * d.cdf(x) for w, d in parts) / whole - share, 0, 20
+        )
+        assert np.log(found[name]) == pytest.approx(exact, abs=0.004)
 
 
 def test_scheduled_changes_multiply_the_days_from_then_on():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tests.calls import together
 from tierlab.sampling.examples import Example
 from tierlab.sampling.gold import OUTCOMES, export_gold, normalised
 
@@ -113,55 +114,19 @@ def test_openai_lines_are_what_its_api_takes(tmp_path):
     )
 
 
-def test_google_lines_are_what_its_api_takes(tmp_path):
+def test_google_lines_are_what_its_api_takes_and_have_no_place_for_tools(tmp_path):
     from google.genai import types
 
     report = export(tmp_path, examples=EXAMPLES, provider="google")
-    assert counts(report) == {"train": 5}
-    found = dict(zip(["plain", "said", "system", "talk", "tool"], lines(report), strict=True))
-    for line in found.values():
-        assert set(line) <= {"systemInstruction", "contents", "tools"}
-        for content in [
-            *line["contents"],
-            *([line["systemInstruction"]] if "systemInstruction" in line else []),
-        ]:
-            types.Content.model_validate(content)  # refuses names that it does not know
-        for tool in line.get("tools", []):
-            types.Tool.model_validate(tool)
-        assert [content["role"] for content in line["contents"]][-2:] == ["user", "model"]
-    assert found["tool"]["contents"][-1]["parts"] == [
-        {"functionCall": {"name": "get_weather", "args": {"city": "Paris", "days": 2}}}
-    ]
-    parameters = found["tool"]["tools"][0]["functionDeclarations"][0]["parameters"]
-    assert parameters["type"] == "OBJECT" and "additionalProperties" not in parameters
-    assert parameters["properties"]["days"] == {"type": "INTEGER", "nullable": True, "minimum": 1}
-    assert parameters["properties"]["hours"] == {
-        "type": "ARRAY",
-        "items": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]},
-    }
-    assert found["system"]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
-
-
-def test_bedrock_lines_follow_its_rules_and_it_has_no_place_for_tools(tmp_path):
-    report = export(tmp_path, examples=EXAMPLES, provider="bedrock")
     assert counts(report) == {"train": 3, "not_expressible": 2}
     assert report.loc["not_expressible", "prompt_ids"] == "said, tool"
-    for line in lines(report):
-        assert set(line) <= {"system", "messages"}  # no extraneous keys
-        roles = [message["role"] for message in line["messages"]]
-        assert len(roles) >= 2 and roles == ["user", "assistant"] * (
-            len(roles) // 2
-        )  # first user, last assistant, in turn
-        assert all(
-            set(message) == {"role", "content"} and message["content"]
-            for message in line["messages"]
-        )
-    twice = Example("talk", "own", (TALK[0], TALK[0], TALK[2]), "exact", "")
-    others = [example for example in EXAMPLES if example.example_id != "talk"]
-    assert (
-        counts(export(tmp_path, examples=[*others, twice], provider="bedrock"))["not_expressible"]
-        == 3
-    )
+    found = dict(zip(["plain", "system", "talk"], lines(report), strict=True))
+    for line in found.values():
+        assert set(line) <= {"systemInstruction", "contents"}
+        for content in [line.get("systemInstruction", {}), *line["contents"]]:
+            types.Content.model_validate(content)  # refuses names that it does not know
+        assert [content["role"] for content in line["contents"]][-2:] == ["user", "model"]
+    assert found["system"]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
 
 
 def test_a_table_for_a_classifier_of_ones_own(tmp_path):
@@ -186,24 +151,6 @@ def test_a_call_that_is_none_is_not_taught(tmp_path, calls):
         tmp_path, SAMPLES.assign(tool_calls=["[]", "[]", "[]", calls, "[]"]), examples=EXAMPLES
     )
     assert counts(report) == {"train": 4, "not_expressible": 1}
-
-
-def test_a_schema_outside_googles_subset_is_not_expressible(tmp_path):
-    for parameters in (
-        {"type": "object", "$ref": "#/a"},
-        {"type": ["integer", "string"]},
-        {"type": "object", "oneOf": []},
-    ):
-        example = Example(
-            "tool",
-            "own",
-            "Weather?",
-            "tool_call",
-            [],
-            tools=(WEATHER | {"parameters": parameters},),
-        )
-        report = export(tmp_path, SAMPLES[3:4], examples=[example], provider="google")
-        assert counts(report) == {"not_expressible": 1}
 
 
 def many(n=40, **columns):
@@ -231,9 +178,9 @@ def test_every_sample_is_in_a_file_or_in_the_report_with_its_reason(tmp_path):
     table.loc[4, ["status", "score"]] = "truncated", None
     table.loc[5, "score"] = None
     table.loc[6, "score"] = 0.9
-    table.loc[7, "answer"] = "long " * 500
+    table.loc[7, "answer"] = "long " * 140_000
     table.loc[9, "prompt"] = table.loc[8, "prompt"].upper().replace(" ", "  ") + "?!"
-    report = export(tmp_path, table, max_tokens=400, validation_share=0.2, provider="bedrock")
+    report = export(tmp_path, table, validation_share=0.2, provider="google")
     left = {
         "other_model": 1,
         "no_answer": 3,
@@ -285,13 +232,13 @@ def test_of_several_answers_the_best_is_kept(tmp_path):
 def test_the_split_keeps_groups_together_and_follows_the_seed(tmp_path):
     table = many(group=[f"g{i // 4}" for i in range(40)])
     reports = [
-        export(tmp_path / str(seed), table, provider="bedrock", validation_share=0.3, seed=seed)
+        export(tmp_path / str(seed), table, provider="google", validation_share=0.3, seed=seed)
         for seed in (0, 1)
     ]
     parts = []
     for report in reports:
         asked = {
-            part: {line["messages"][0]["content"] for line in lines(report, part)}
+            part: {line["contents"][0]["parts"][0]["text"] for line in lines(report, part)}
             for part in ("train", "validation")
         }
         assert not asked["train"] & asked["validation"] and len(asked["validation"]) == 12
@@ -311,7 +258,7 @@ def test_the_order_of_rows_changes_nothing(tmp_path_factory, order, seed):
     table = many(
         12, score=[1.0, 0.9, 1.0, 0.8] * 3, prompt=["same text", "other text"] * 3 + list("abcdef")
     )
-    options = {"provider": "bedrock", "validation_share": 0.4, "seed": seed, "min_score": 0.5}
+    options = {"provider": "google", "validation_share": 0.4, "seed": seed, "min_score": 0.5}
     first = export(folder / "a", table, **options)
     second = export(folder / "b", table.iloc[list(order)], **options)
     assert first.to_dict() == second.to_dict()
@@ -335,10 +282,12 @@ def test_a_store_has_its_own_examples(tmp_path, monkeypatch):
         "progress": False,
         "transport": httpx2.MockTransport(handle),
     }
-    tl.sample(EXAMPLES[:2], ["openai-chat:gpt-4o"], store=tmp_path / "s.sqlite", **options)
-    report = export(tmp_path, tmp_path / "s.sqlite", model="gpt-4o", provider="bedrock")
+    tl.sample(
+        EXAMPLES[:2], ["openai-chat:gpt-4o"], **together(store=tmp_path / "s.sqlite", **options)
+    )
+    report = export(tmp_path, tmp_path / "s.sqlite", model="gpt-4o", provider="google")
     assert counts(report) == {"train": 1, "score_below": 1}  # Saturday follows Friday, not Monday
-    assert lines(report)[0]["system"] == "Answer in one word."
+    assert lines(report)[0]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
 
 
 def test_misuse_is_refused_with_the_value(tmp_path):

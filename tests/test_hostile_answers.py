@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tierlab as tl
+from tests.calls import together
 from tests.frames import frames, response, transport
 from tierlab.cli import main
 from tierlab.sampling.examples import Example
@@ -90,7 +91,9 @@ def run(by_scorer, store, examples, wire=None, **options):
         "allow_code": True,
     } | options
     return tl.sample(
-        examples, [OWN], store=store, transport=wire or answered_by(by_scorer), **options
+        examples,
+        [OWN],
+        **together(store=store, transport=wire or answered_by(by_scorer), **options),
     )
 
 

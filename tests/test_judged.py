@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 import tierlab as tl
+from tests.calls import together
 from tierlab.sampling.examples import Example
 from tierlab.sampling.samples import account
 
@@ -56,13 +57,15 @@ def store(tmp_path, monkeypatch):
         "warm_up": False,
         "progress": False,
     }
-    tl.sample(EXAMPLES, WRITERS, transport=service(writers()), **options)
+    tl.sample(EXAMPLES, WRITERS, **together(transport=service(writers()), **options))
     return path
 
 
 def run(function, store, says, asked=None, **options):
     options = {"budget_usd": 1.0, "progress": False} | options
-    return function(store, JUDGE, transport=service({"gpt-4.1": says}, asked), **options)
+    return function(
+        store, JUDGE, **together(transport=service({"gpt-4.1": says}, asked), **options)
+    )
 
 
 def by_length(user):
@@ -126,44 +129,26 @@ def test_what_the_budget_does_not_allow_is_not_asked(store):
     assert not asked and set(found["status"]) == {"over_budget"}
 
 
-def test_pairs_are_judged_in_both_orders(store):
-    def likes_long(user):
-        parts = re.findall(
-            r"<<<(?:FIRST|SECOND) ANSWER (\w+)\n(.*?)\n(?:FIRST|SECOND) ANSWER \1>>>", user, re.S
-        )
-        return json.dumps(
-            {
-                "reason": "longer",
-                "better": "first" if len(parts[0][1]) > len(parts[1][1]) else "second",
-            }
-        )
-
-    found = run(tl.prefer, store, likes_long, reference="gpt-4o").set_index("prompt_id")
-    assert found["score"].to_dict() == {"q1": 0.0, "q2": 0.0}
-    assert found["cost_usd"].tolist() == pytest.approx([2 * JUDGE_USD] * 2)
-
-
-def test_a_judge_that_always_likes_the_first_gives_ties_and_is_flagged(store):
-    found = run(tl.prefer, store, lambda user: '{"better": "first"}', reference="gpt-4o")
-    assert set(found["score"]) == {0.5}
-    assert set(found["flags"]) == {"position_inconsistent"}
-    with pytest.raises(ValueError, match="did you mean 'gpt-4o'"):
-        run(tl.prefer, store, lambda user: "", reference="gpt-4oo")
-
-
 def test_a_judge_that_failed_is_asked_again_when_told_to(store):
     says, asked = {"gpt-4.1": by_length}, []
     broken = httpx2.MockTransport(
         lambda request: httpx2.Response(401, json={"error": {"message": "no"}})
     )
     options = {"budget_usd": 1.0, "progress": False}
-    assert tl.judge(store, JUDGE, transport=broken, **options)["status"].tolist() == ["auth"] * 2
     assert (
-        tl.judge(store, JUDGE, transport=service(says, asked), **options)["status"].tolist()
+        tl.judge(store, JUDGE, **together(transport=broken, **options))["status"].tolist()
+        == ["auth"] * 2
+    )
+    assert (
+        tl.judge(store, JUDGE, **together(transport=service(says, asked), **options))[
+            "status"
+        ].tolist()
         == ["auth"] * 2
     )
     assert asked == []
-    found = tl.judge(store, JUDGE, transport=service(says, asked), retry=True, **options)
+    found = tl.judge(
+        store, JUDGE, **together(transport=service(says, asked), retry=True, **options)
+    )
     assert found["status"].tolist() == ["ok"] * 2 and len(asked) == 2
 
 
@@ -176,6 +161,6 @@ def test_a_judge_that_could_cost_more_than_a_dollar_wants_a_yes(store):
         "transport": service({"gpt-4.1": by_length}, asked),
     }
     with pytest.raises(ValueError, match="give yes=True"):
-        tl.judge(store, dear, **options)
+        tl.judge(store, dear, **together(**options))
     assert asked == []
-    assert tl.judge(store, dear, yes=True, **options)["status"].tolist() == ["ok"] * 2
+    assert tl.judge(store, dear, **together(yes=True, **options))["status"].tolist() == ["ok"] * 2

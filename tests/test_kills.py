@@ -31,7 +31,7 @@ SECONDS = 3  # in which every process is gone
 # Imports once and forks for each command: what is killed is the command and not its imports.
 DRIVER = """
 import json, os, sys
-import matplotlib.pyplot, nbformat, tierlab.pages.page, tierlab.plots, tierlab.routing.report, tierlab.sampling.run
+import matplotlib.pyplot, nbformat, tierlab.pages.page, tierlab.routing.report, tierlab.sampling.run
 from tierlab.cli import main
 import httpx2, jsonschema, openai
 from openai.types.chat import ChatCompletionChunk

@@ -58,21 +58,24 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
         ("provider,limit_tier,model_id\na,T1,m\n", "column 'cached_input' is missing"),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,-5\n",
-            "row 2, rpm: -5; a limit is above 0",
+            "not above 0 in 1 rows; first row 2, column 'rpm': -5",
         ),
-        ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,many\n", "row 2, rpm: 'many'"),
+        (
+            "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,many\n",
+            "first row 2, column 'rpm': 'many'",
+        ),
         (
             "provider,limit_tier,model_id,cached_input,rpm,tpm\na,T1,m,free,5,\na,T2,m,free,,\n",
-            "row 3 .m, T2.: no limit at all",
+            "no limit at all in 1 rows; first row 3, column 'limit_tier': 'T2'",
         ),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,5\na,T1,m,free,6\n",
-            "comes twice",
+            "a limit tier twice in 1 rows; first row 3",
         ),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,fre,5\n", "did you mean 'free'"),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T2,m,free,9\na,T1,m,free,5\n",
-            "row 3 .m, T1. is below the row before",
+            "small to large.* first row 3, column 'limit_tier': 'T1'",
         ),
         ("provider,limit_tier,model_id,cached_input,rpmm\na,T1,m,free,5\n", "did you mean 'rpm'"),
     ],
@@ -108,7 +111,7 @@ def test_batch_requests_are_left_out_and_counted():
 def test_what_has_no_minute_is_refused():
     with pytest.raises(ValueError, match="'at' is missing"):
         limits.usage_per_minute(log([0], [5]).drop(columns="at"))
-    with pytest.raises(ValueError, match="1 rows are aggregates"):
+    with pytest.raises(ValueError, match="1 rows do not stand for one request"):
         limits.usage_per_minute(log([0, 1], [5, 6], aggregate=[True, False]))
     with pytest.raises(ValueError, match="a negative count"):
         limits.usage_per_minute(log([0], [-5]))
@@ -128,7 +131,9 @@ def test_a_quantile_is_a_minute_that_was_seen():
 
 
 def test_a_row_that_stands_for_several_requests_is_refused():
-    with pytest.raises(ValueError, match="1 rows have another number than 1"):
+    with pytest.raises(
+        ValueError, match="1 rows do not stand for one request; minutes need one row per request"
+    ):
         limits.usage_per_minute(log([0, 1], [5, 6], requests=[1, 25]))
     assert limits.usage_per_minute(log([0], [5], requests=[1]))["requests"].tolist() == [1]
 

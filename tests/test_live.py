@@ -6,6 +6,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import ClassVar
 
 import httpx2
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tests.calls import together
 from tierlab.evaluate.scoring import score_example
 from tierlab.routing.policies import (
     STOP,
@@ -27,13 +29,11 @@ from tierlab.routing.policies import (
     RandomMix,
     Rules,
     Threshold,
-    Utility,
     task_rules,
 )
 from tierlab.routing.text_router import train_text_router
 from tierlab.sampling.examples import Example
-from tierlab.sampling.live import LiveRouter
-from tierlab.sampling.live_calls import classifier_prompt, load_log, recorded_judge
+from tierlab.sampling.live import SEED, LiveRouter, classifier_prompt, load_log
 from tierlab.sampling.samples import account
 
 MODELS = {
@@ -146,9 +146,15 @@ def router(tmp_path, prices):
             "classifier": MODELS["small"],
             "store": tmp_path / "live.sqlite",
         } | options
+        roles = {role: options.pop(role, None) for role in ("classifier", "judge")}
+        models = models | {role: one for role, one in roles.items() if one is not None}
         made.append(
             LiveRouter(
-                policy, models, prices=prices, transport=(service or Service()).transport, **options
+                policy,
+                models,
+                **together(
+                    **{"prices": prices} | options, transport=(service or Service()).transport
+                ),
             )
         )
         return made[-1]
@@ -259,11 +265,6 @@ POLICIES = {
     "rules": (Rules({"faq": "small"}, default="flagship"), {"task": "poem"}, "flagship"),
     "task rules": (task_rules(), {"task": "legal_medical_analysis"}, None),
     "classifier": (TWO, {"classifier_reply": "simple"}, "small"),
-    "utility": (
-        Utility(0.1, {"small": "p_small", "mid": 0.9}, {"small": 0.0, "mid": 0.0}),
-        {"p_small": 0.95},
-        "small",
-    ),
     "cascade": (
         Cascade(("small", "flagship"), judge=lambda f, a: a["text"] == "from gpt-4o-mini"),
         {},
@@ -279,8 +280,8 @@ def test_every_policy_of_the_lab_runs_live_as_it_is(router, kind):
     policy, features, name = POLICIES[kind]
     if kind == "task rules":
         features = {"task": tl.load_tasks().index[-1]}
-    found = router(policy, classifier=None, seed=1).answer("hi", **features)
-    named = {"seed": 1, "classifier_reply": ""} | features
+    found = router(policy, classifier=None).answer("hi", **features)
+    named = {"seed": SEED, "classifier_reply": ""} | features
     assert found.name == (name or policy.choose(named).name) and found.status == "ok"
 
 
@@ -292,12 +293,11 @@ def test_a_trained_text_router_runs_live(router):
     )
 
 
-def test_features_are_worked_out_by_the_routers_own_functions(router):
-    live = router(Threshold("signal", 20, ("small", "flagship")), features={"signal": len})
-    assert [live.answer(text).name for text in ("short", "a text of more than twenty")] == [
-        "small",
-        "flagship",
-    ]
+def test_features_that_the_caller_works_out_are_in_the_log(router):
+    live = router(Threshold("signal", 20, ("small", "flagship")))
+    texts = ("short", "a text of more than twenty")
+    named = [live.answer(text, signal=np.int64(len(text))).name for text in texts]
+    assert named == ["small", "flagship"]
     assert live.log()["signal"].tolist() == [5, 26]
 
 
@@ -334,14 +334,15 @@ def test_a_failed_model_is_a_status_and_never_an_exception(router, kind):
     )
 
 
-def test_an_input_over_the_window_is_not_sent(router):
+def test_an_input_over_the_window_is_not_sent(router, prices, tmp_path):
+    """gpt-4o-mini takes 128,000 tokens; the service is never asked about more, and the tokenizer decides."""
     service = Service()
-    live = router(
-        Fallback(Always("small"), ("small", "flagship")), service, context_windows={"small": 50}
-    )
-    assert (
-        live.answer("hi " * 10).name == "small"
-    )  # 30 bytes and the mark-up could be 94 tokens; counted they are fewer
+    tall = replace(prices, frame=prices.frame.assign(
+        context_window=prices.frame["context_window"].mask(prices.frame["model_id"] == "gpt-4o-mini", 50)
+    ))  # fmt: skip
+    live = router(Fallback(Always("small"), ("small", "flagship")), service, prices=tall)
+    # 30 bytes and the mark-up could be 94 tokens; counted they are fewer
+    assert live.answer("hi " * 10).name == "small"
     found = live.answer("hello there " * 40)
     assert (found.name, found.reason, found.router_cost_usd) == (
         "flagship",
@@ -351,7 +352,6 @@ def test_an_input_over_the_window_is_not_sent(router):
     assert [model for model, _, _ in service.asked] == ["gpt-4o-mini", "gpt-4o"]
     over = live.log().query("status == 'context_overflow'")
     assert over["cost_usd"].tolist() == [0.0] and "the model takes 50" in over["error"].iloc[0]
-    assert live._caller.windows["flagship"] == 128_000  # from the prices table
 
 
 def test_a_judge_accepts_or_sends_up_and_is_paid(router):
@@ -417,20 +417,32 @@ def test_a_users_budget_survives_a_restart(router):
     assert len(load_log(again.file.path)) == 7 + 2 * 2
 
 
+class Watched(Budget):
+    """A budget that tells what it sees as spent."""
+
+    seen: ClassVar = []
+
+    def choose(self, features, answers=()):
+        self.seen.append(features[self.ledger])
+        return super().choose(features, answers)
+
+
 def test_a_budget_counts_the_classifier_and_every_discarded_answer_and_what_may_be_billed(router):
-    policy = Budget(Fallback(TWO, ("small", "flagship")), 1.0, "small")
+    policy = Watched(Fallback(TWO, ("small", "flagship")), 1.0, "small")
+    Watched.seen.clear()
     live = router(policy, Service(classifier="simple", small=FAILURES["refused"]))
     live.answer("hi", at=NOON)
-    spent = sum((USD["small"], USD["small"], USD["flagship"]))
-    at = {"at": NOON, "user": None}
-    assert live._spent.features(at) == pytest.approx({policy.ledger: spent})
     live = router(policy, Service(classifier="simple", small=FAILURES["timeout"]))
-    live.answer(
-        "hi", at=NOON, max_output_tokens=100_000
-    )  # could cost 0.06 USD and more: a timeout may be billed
-    assert live._spent.features(at)[policy.ledger] > spent + 0.06
-    before = live._spent.features(at)
-    assert router(policy)._spent.features(at) == pytest.approx(before)
+    # could cost 0.06 USD and more: a timeout may be billed
+    live.answer("hi", at=NOON, max_output_tokens=100_000)
+    live.answer("hi", at=NOON)
+    router(policy).answer("hi", at=NOON)
+    first, second, third, fourth = [
+        Watched.seen[n] for n in (0, 3, 6, 9)
+    ]  # of each request before its first call
+    assert (first, second) == pytest.approx((0, 2 * USD["small"] + USD["flagship"]))
+    assert third > second + 0.06
+    assert fourth > third
 
 
 def test_a_budget_can_refuse_a_request(router):
@@ -513,25 +525,34 @@ LAB = {
 def test_the_lab_makes_the_same_choices_on_the_log(router, kind):
     policy, service = LAB[kind], lab_service()
     options = {"judge": MODELS["mid"]} if kind == "cascade" else {}
-    live = router(policy, service, seed=5, explore=1.0, features={"signal": len}, **options)
+    live = router(policy, service, explore=1.0, **options)
     at = pd.date_range("2026-06-12 10:00", periods=len(QUESTIONS), freq="7min")
     users = ["ann", "bob", "cem"]
     replies = [
-        live.answer(q.prompt, user=users[n % 3], task=q.task, prompt_id=q.example_id, at=at[n])
+        live.answer(
+            q.prompt,
+            user=users[n % 3],
+            task=q.task,
+            prompt_id=q.example_id,
+            at=at[n],
+            signal=len(q.prompt),
+        )
         for n, q in enumerate(QUESTIONS)
     ]
     log = live.log()
     assert len(log) == 3 * len(QUESTIONS)
     examples = {q.example_id: q for q in QUESTIONS}
-    ok = log[log["status"] == "ok"]
-    scored = [
-        score_example(examples[p], text).score
-        for p, text in zip(ok["prompt_id"], ok["answer"], strict=True)
-    ]
-    keys = pd.MultiIndex.from_arrays([ok["prompt_id"], ok["tier"]])
-    log = tl.check_outcomes(live.log(pd.Series(scored, keys)), incomplete="drop")
-    offline = replace(policy, judge=recorded_judge(log)) if kind == "cascade" else policy
-    routes = tl.route(log, offline, seed=5).set_index("prompt_id")
+    for row in log[log["status"] == "ok"].itertuples():
+        score = score_example(examples[row.prompt_id], row.answer).score
+        live.score(row.prompt_id, score, name=row.tier)
+    log = tl.check_outcomes(live.log(), incomplete="drop")
+    judged = log.set_index(["prompt_id", "tier"])["judge_score"]
+
+    def judge(features, answer):
+        return judged.reindex(zip(features["prompt_id"], answer["name"], strict=True)).to_numpy()
+
+    offline = replace(policy, judge=judge) if kind == "cascade" else policy
+    routes = tl.route(log, offline, seed=SEED).set_index("prompt_id")
     assert routes["model_id"].tolist() == [reply.model_id for reply in replies]
     assert routes["calls"].tolist() == [reply.calls for reply in replies]
     assert routes["cost_usd"].tolist() == pytest.approx([reply.cost_usd for reply in replies])
@@ -552,7 +573,7 @@ def test_the_lab_makes_the_same_choices_on_the_log(router, kind):
 
 def test_the_account_adds_up(router):
     service = lab_service()
-    live = router(LAB["all of it"], service, explore=0.4, seed=2)
+    live = router(LAB["all of it"], service, explore=0.4)
     replies = [
         live.answer(q.prompt, user="ann", at=NOON + pd.Timedelta(minutes=n))
         for n, q in enumerate(QUESTIONS)
@@ -577,12 +598,12 @@ def test_the_account_adds_up(router):
 
 
 def test_exploring_shares_are_drawn_by_prompt_and_seed(router):
-    live = router(Always("small"), explore=0.3, seed=4)
+    live = router(Always("small"), explore=0.3)
     for number in range(200):
         live.answer("hi", prompt_id=number)
     asked = live.log().groupby("prompt_id").size()
     drawn = [
-        tl.routing.policies.draw({"prompt_id": number, "seed": 4}, "explore") < 0.3
+        tl.routing.policies.draw({"prompt_id": number, "seed": SEED}, "explore") < 0.3
         for number in range(200)
     ]
     assert asked.eq(3).tolist() == drawn and 40 <= sum(drawn) <= 80
@@ -594,7 +615,8 @@ def test_a_restart_goes_on_and_keeps_no_prompt_and_no_key(router, tmp_path):
     live.score(first.prompt_id, 0.5)
     again = router(TWO, Service(classifier="this is the secret of the house"), keep_prompts=False)
     second = again.answer("the secret of the house")
-    log = again.log(pd.Series({second.prompt_id: 1.0}))
+    again.score(second.prompt_id, 1.0)
+    log = again.log()
     assert (
         log["prompt_id"].tolist() == [first.prompt_id, second.prompt_id]
         and first.prompt_id != second.prompt_id
@@ -640,11 +662,11 @@ def test_what_was_cut_off_is_counted(router, tmp_path):
             "source": "measured",
         }
         about["provenance"] = ""
-        file.write_now(
+        file.write(
             ("INSERT INTO routed_requests VALUES (?, ?, NULL)", ('"cut"', json.dumps(about)))
         )
-        file.write_now(("INSERT INTO calls VALUES ('k', 'routed', ?)", (json.dumps(call),)))
-        file.write_now(
+        file.write(("INSERT INTO calls VALUES ('k', 'routed', ?)", (json.dumps(call),)))
+        file.write(
             ("INSERT INTO attempts (key, sent_at, most_usd) VALUES ('k', '2026-06-12', 0.25)", ())
         )
     again = router(policy)
@@ -670,7 +692,10 @@ def test_it_answers_inside_a_running_loop_and_many_at_once(router):
         return [
             plain,
             *await asyncio.gather(
-                *(live.aanswer(f"b{n}", user="ann", prompt_id=f"p{n}") for n in range(20))
+                *(
+                    asyncio.to_thread(live.answer, f"b{n}", user="ann", prompt_id=f"p{n}")
+                    for n in range(20)
+                )
             ),
         ]
 
@@ -701,11 +726,6 @@ def test_misuse_is_refused_with_the_value(router, prices, tmp_path):
         (Cascade(("small", "mid"), NoisyJudge(0.1, 0.1)), {}, "needs a judge"),
         (Always("small"), {"explore": 2}, "explore is 2"),
         (
-            Always("small"),
-            {"context_windows": {"smal": 1}},
-            "context_windows: unknown model 'smal'",
-        ),
-        (
             Fallback(TWO, ("small",)),
             {"models": MODELS | {"mid": "openai-chat:gpt-4o-mini,effort=low,label=gpt-4o-mini"}},
             "two",
@@ -726,7 +746,7 @@ def test_misuse_is_refused_with_the_value(router, prices, tmp_path):
     with pytest.raises(ValueError, match="'q1' has been used"):
         live.answer("hi", classifier_reply="simple", prompt_id="q1")
     for call, message in (
-        (lambda: live.score("q2", 1.0), "no request 'q2'"),
+        (lambda: live.score("q2", 1.0), "request 'q2' has no answer"),
         (lambda: live.score("q1", 2.0), "is 2.0"),
         (lambda: live.score("q1", 1.0, name="mid"), "no answer of 'mid'"),
         (lambda: live.score("q1", 1.0, name="midd"), "unknown model 'midd'"),
@@ -763,8 +783,8 @@ def test_a_recorded_run_can_stand_for_the_models(router, tmp_path):
         Example("q2", "own", "Say 2.", "exact", "2"),
     ]
     samples = tl.sample(
-        examples, [MODELS["small"], MODELS["flagship"]], store=tmp_path / "s.sqlite",
-        transport=Service(small="1", flagship=answering(lambda n: True)).transport, **options,
+        examples, [MODELS["small"], MODELS["flagship"]], **together(store=tmp_path / "s.sqlite",
+        transport=Service(small="1", flagship=answering(lambda n: True)).transport, **options),
     )  # fmt: skip
     samples.to_csv(tmp_path / "recorded.csv", index=False)
     replayed = {
@@ -791,18 +811,18 @@ def test_the_official_sdks_against_a_server(aimock, prices, tmp_path, monkeypatc
     for name, value in aimock.env().items():
         monkeypatch.setenv(name, value)
     models = {
+        "classifier": "openai:gpt-4o-mini",
         "small": "openai:gpt-4o-mini",
         "flagship": "anthropic:claude-opus-4-8",
         "flagship@google": "google:gemini-3.5-flash",
     }
     policy = Fallback(TWO, ("flagship", "flagship@google", "small"))
     options = {
-        "classifier": models["small"],
         "budget_usd": 5.0,
         "store": tmp_path / "live.sqlite",
         "prices": prices,
     }
-    with tl.LiveRouter(policy, models, attempts=1, explore=1.0, **options) as live:
+    with tl.LiveRouter(policy, models, **together(attempts=1, explore=1.0, **options)) as live:
         found = live.answer(
             "What is the capital of France?"
         )  # the classifier answers in its place: no label
@@ -826,11 +846,13 @@ def test_the_official_sdks_against_a_server(aimock, prices, tmp_path, monkeypatc
 def test_closing_waits_for_requests_under_way_and_later_ones_are_refused(router):
     begun, go = threading.Event(), threading.Event()
 
-    def slow(text):
-        begun.set()
-        return float(go.wait(10))
+    class Slow(Always):
+        def choose(self, features, answers=()):
+            begun.set()
+            go.wait(10)
+            return super().choose(features, answers)
 
-    made = router(Always("small"), Service(), features={"slow": slow})
+    made = router(Slow("small"), Service())
     with ThreadPoolExecutor(2) as threads:
         asked = threads.submit(made.answer, "hello")
         assert begun.wait(10)

@@ -512,7 +512,9 @@ def test_trace_windows_are_named_and_near_ones_together():
 
 
 def test_trace_refuses_aggregates():
-    with pytest.raises(ValueError, match="1 rows are aggregates"):
+    with pytest.raises(
+        ValueError, match="1 rows do not stand for one request; trace_lengths needs"
+    ):
         scaling_figures.trace_lengths(trace().assign(aggregate=[True] + [False] * 500))
 
 

@@ -387,7 +387,7 @@ def test_candidates_are_checked_and_read():
     assert candidate("google:gemini-4-argon,effort=low,temperature=0.5") == changed(
         "google", effort="low", temperature=0.5
     )
-    for wrong, says in (("gpt-5", "no candidate"), ("openai:m,efort=low", "did you mean 'effort'"), ("openai:m,temperature=x", "no value of temperature")):  # fmt: skip
+    for wrong, says in (("gpt-5", "not a candidate"), ("openai:m,efort=low", "did you mean 'effort'"), ("openai:m,temperature=x", "not a value of temperature")):  # fmt: skip
         with pytest.raises(ValueError, match=says):
             candidate(wrong)
 

@@ -18,6 +18,7 @@ from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies, robust_z
 from tierlab.quarter.savings import (
+    Terms,
     decisions,
     price_changes,
     reconciliation,
@@ -193,6 +194,22 @@ def test_a_price_change_within_the_quarter_is_weighted_by_the_tokens():
     assert found["price"] == pytest.approx(-2 * 0.2 * (1000 * 2.5 + 100 * 15) / 1e6)
 
 
+def test_a_bucket_that_one_quarter_lacks_is_priced_by_the_catalogue():
+    """Reads cost 0.25 before 30 July and 0.20 after, which only the second quarter makes: half of -800 and of -440."""
+    now = rows("2026-08-03", "gpt-5.6-terra", uncached_input_tokens=200, cache_read_tokens=800)
+    found = effects(rows("2026-06-01", "gpt-5.6-terra"), now)
+    assert found["price"] * 1e6 == pytest.approx((-800 - 440) / 2)
+
+
+def test_and_at_the_mean_rate_of_the_quarters_days():
+    """No reads between 20 July and 9 August: 10 days at 0.25 and 11 at 0.20; input 2.25 on average, output 13.50."""
+    then = rows("2026-06-01", "gpt-5.6-terra", 2, uncached_input_tokens=200, cache_read_tokens=800)
+    now = pd.concat([rows(day, "gpt-5.6-terra") for day in ("2026-07-20", "2026-08-09")])
+    reads = 800 * ((10 * 0.25 + 11 * 0.2) / 21 - 0.25)
+    old_mix, new_mix = 200 * -0.25 + reads + 100 * -1.5, 1000 * -0.25 + 100 * -1.5
+    assert effects(then, now)["price"] * 1e6 == pytest.approx(2 * (old_mix + new_mix) / 2)
+
+
 def test_a_new_model_is_mix_not_price():
     found = effects(rows("2026-06-01", "gpt-4o"), rows("2026-08-03", "claude-sonnet-4-6"))
     assert found["model_mix"] == pytest.approx((1000 * 0.5 + 100 * 5) / 1e6)
@@ -217,13 +234,15 @@ def test_variance_needs_both_quarters():
         variance(now, now.iloc[:0], PRICES)
 
 
-def test_changes_by_team():
+def test_changes_by_team_and_model():
     before, now = (
         daily(rows(day, "gpt-4o", n, team=team))
         for day, n, team in (("2026-06-01", 2, "a"), ("2026-08-03", 3, "b"))
     )
-    table = changes_by(now, before, "team").set_index("team")["change_usd"]
-    assert table.to_dict() == pytest.approx({"b": 3 * 0.0035, "a": -2 * 0.0035})
+    table = changes_by(now, before).set_index(["by", "name"])["change_usd"]
+    assert table.to_dict() == pytest.approx(
+        {("team", "b"): 3 * 0.0035, ("team", "a"): -2 * 0.0035, ("model_id", "gpt-4o"): 0.0035}
+    )
 
 
 def test_repriced_equals_pricing_at_that_day_steps_included():
@@ -494,9 +513,40 @@ def test_savings_by_arithmetic():
     assert table.loc[("batch", "own_task"), "usd"] == pytest.approx(5 * 0.0035 / 2)
     assert len(table) == 3
     asked = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), may_wait=["faq_answering"]
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        terms=Terms(may_wait=["faq_answering"]),
     )
     assert asked.loc[asked["kind"] == "batch", "task"].tolist() == ["faq_answering"]
+
+
+def event(**columns):
+    usual = {"over": "cache", "name": "claude-sonnet-4-6", "start": pd.Timestamp("2026-09-01")}
+    usual |= {"days": 30, "usual": 0.7, "seen": 0.0, "excess_usd": 3.0, "lasts": True}
+    return pd.DataFrame([usual | columns])
+
+
+def test_what_lasts_is_counted_for_every_day_of_the_quarter_ahead():
+    """3 dollars in 30 days are 9.20 in the 92 days of the fourth quarter, at prices that stay."""
+    now, on = daily(rows("2026-09-03", "gpt-4o", 9, team="staging")), pd.Timestamp("2026-10-01")
+    leak = event(over="team", name="staging", usual=0.0, seen=0.1)
+    table = savings(now, PRICES, on, events=leak).set_index("kind")
+    assert table.loc["stop", "usd"] == pytest.approx(92 * 3 / 30)
+    assert "stop" not in set(savings(now, PRICES, on, events=leak.assign(lasts=False))["kind"])
+
+
+@pytest.mark.parametrize(("other", "task"), [(0, "chat"), (700, "")])
+def test_the_task_of_a_broken_cache_is_named_if_it_is_the_only_one(other, task):
+    model, on = "claude-sonnet-4-6", pd.Timestamp("2026-10-01")
+    log = pd.concat(
+        [
+            rows("2026-09-03", model, task="chat", cache_read_tokens=700),
+            rows("2026-09-03", model, task="mail", cache_read_tokens=other),
+        ]
+    )
+    table = savings(daily(log), PRICES, on, events=event()).set_index("kind")
+    assert table.loc["cache", "task"] == task
 
 
 def test_outcomes_settle_a_move():
@@ -509,14 +559,22 @@ def test_outcomes_settle_a_move():
     )
     outcomes = outcomes.assign(task="faq_answering", source="measured")
     table = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), outcomes=outcomes, margin=0.05
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        outcomes=outcomes,
+        terms=Terms(margin=0.05),
     ).set_index("task")
     assert table.loc["faq_answering", "status"] == "not worse"
     outcomes.loc[
         (outcomes["model_id"] == "claude-haiku-4-5") & (outcomes["prompt_id"] < 60), "score"
     ] = 0
     table = savings(
-        daily(savings_log()), PRICES, pd.Timestamp("2026-10-01"), outcomes=outcomes, margin=0.05
+        daily(savings_log()),
+        PRICES,
+        pd.Timestamp("2026-10-01"),
+        outcomes=outcomes,
+        terms=Terms(margin=0.05),
     )
     assert table.set_index("task").loc["faq_answering", "status"] == "worse"
     assert "faq_answering" not in set(decisions(table, daily(savings_log()))["task"])
@@ -524,7 +582,9 @@ def test_outcomes_settle_a_move():
 
 def test_decisions_do_not_take_the_same_tokens_twice():
     now = daily(savings_log())
-    table = savings(now, PRICES, pd.Timestamp("2026-10-01"), may_wait=["faq_answering"])
+    table = savings(
+        now, PRICES, pd.Timestamp("2026-10-01"), terms=Terms(may_wait=["faq_answering"])
+    )
     assert set(table["kind"]) == {"move", "batch"}
     assert decisions(table, now)[["kind", "task"]].values.tolist() == [["move", "faq_answering"]]
 
@@ -561,10 +621,10 @@ def test_a_section_without_its_input_says_what_it_needs(bare):
     assert "not complete" in headline(q)
 
 
-def test_budget_previous_and_last_forecast(bare):
-    before = build_cube(rows("2026-06-01", "gpt-4o", 2), PRICES)
+def test_budget_quarter_before_and_last_forecast():
+    log = pd.concat([rows("2026-06-01", "gpt-4o", 2), rows("2026-08-03", "gpt-4o", 3)])
     last = {"quarter": "2026Q2", "forecast": {"2026Q3": {"usd": 0.021, "low": 0.01, "high": 0.03}}}
-    q = analyse(bare, PRICES, previous=before, budget_usd=0.01, last_summary=last)
+    q = analyse(build_cube(log, PRICES), PRICES, budget_usd=0.01, last_summary=last)
     assert q.spend.set_index("what")["difference_usd"].to_dict() == pytest.approx(
         {"this quarter": 0, "budget": 0.0005, "quarter before": 0.0035}
     )

@@ -105,7 +105,8 @@ def test_savings_are_ordered_bars_and_held_ones_are_white():
     ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="no saving to show"):
         quarter_figures.savings_bars(table.head(0))
-    assert "1 smaller ones not shown" in quarter_figures.savings_bars(table, most=1).get_xlabel()
+    many = pd.concat([table] * 6, ignore_index=True)
+    assert "2 smaller ones not shown" in quarter_figures.savings_bars(many).get_xlabel()
 
 
 def test_the_fan_shows_the_total_and_its_band():

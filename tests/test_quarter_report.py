@@ -20,7 +20,7 @@ from tierlab.cli import main
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder
 from tierlab.pages import page as pages_page
-from tierlab.pages import page as printing
+from tierlab.pages import printing
 from tierlab.pages.page import _Renderer
 from tierlab.quarter import report
 from tierlab.quarter import words as quarter_words
@@ -36,9 +36,7 @@ from tierlab.quarter.simulated import (
 ATTACK = "<script>alert(1)</script>"
 MARKUP = "<img src=x onerror=alert(2)> **bold** $x^2$ [l](http://evil.example) `c`"
 DATASETS_HERE = "TIERLAB_DATA_DIR" in os.environ
-needs_browser = pytest.mark.skipif(
-    pages_page.find_browser() is None, reason=pages_page.HOW_TO_GET_IT
-)
+needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
 DAYS = pd.date_range("2026-04-01", "2026-09-30")
 # Claude Haiku 4.5: 1 USD input, 0.10 cache read, 5 output per million tokens; 500 + 500 cached in, 100 out.
 EACH_USD = (500 * 1 + 500 * 0.1 + 100 * 5) / 1e6
@@ -145,7 +143,7 @@ class TestFiles:
     def test_the_command_writes_what_it_prints(self, synthetic):
         out, done = synthetic
         printed = [Path(line).name for line in done.stdout.split()]
-        pdf = ["report.pdf"] if pages_page.find_browser() else []
+        pdf = ["report.pdf"] if printing.find_browser() else []
         assert printed == ["report.ipynb", "report.html", *pdf, "summary.json"] and all(
             (out / name).is_file() for name in printed
         )
@@ -440,10 +438,7 @@ class TestRefusals:
 
     def test_without_chromium_the_report_is_there_and_says_how(self, tmp_path, monkeypatch):
         monkeypatch.setattr(printing, "BROWSERS", ("no-such-browser",))
-        assert (
-            pages_page.print_pdf(tmp_path / "x.html", tmp_path / "x.pdf")
-            == pages_page.HOW_TO_GET_IT
-        )
+        assert printing.print_pdf(tmp_path / "x.html", tmp_path / "x.pdf") == printing.HOW_TO_GET_IT
 
     def test_help_teaches(self, capsys):
         with pytest.raises(SystemExit):
@@ -558,7 +553,7 @@ class TestBrowser:
             "--enable-logging=stderr",
             "--dump-dom",
         ]
-        line = [pages_page.find_browser(), *pages_page.FLAGS, *own, page.resolve().as_uri()]
+        line = [printing.find_browser(), *printing.FLAGS, *own, page.resolve().as_uri()]
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
         text = log.read_text("utf-8")
         events = json.loads(

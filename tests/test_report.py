@@ -138,7 +138,7 @@ class TestParameters:
             ("error_cost_usd", 0, "error_cost_usd = 0 is out of range: above 0"),
             ("tier", "smal", "unknown value 'smal'; did you mean 'small'?"),
             ("trace", "azure_cov", r"did you mean 'azure_conv'\? \(nor a file\)"),
-            ("as_of", "12 June", "as_of = '12 June' is no ISO date"),
+            ("as_of", "12 June", "as_of = '12 June' is not an ISO date"),
             ("models", "o3", r"models = 'o3' is not of type list\[str\]"),
             ("models", ["o3", "o4"], "unknown value 'o4'"),
         ],
@@ -167,6 +167,7 @@ class TestParameters:
         [
             ("n = 1", "is not of the form"),
             ("n: int = 2 * 3", "is not of the form"),
+            ("n: integer = 2", "unknown type 'integer'; did you mean 'int'?"),
             ("n: int = 11  # 1..10", "the default contradicts its declaration"),
             ("n: int = 'one'", "the default contradicts its declaration"),
         ],

@@ -144,7 +144,7 @@ class TestTasks:
 
     def test_with_a_map_the_task_table_decides_and_the_names_stay_the_logs(self, maintained):
         tasks = {"contracts": "legal_medical_analysis", "mail sorting": "intent_classification"}
-        q = analysed(self.table(), maintained, tasks=tasks)
+        q = analysed(self.table(), maintained, terms=tl.Terms(tasks=tasks))
         moves = q.savings[q.savings["kind"] == "move"].set_index("task")
         assert moves["status"].to_dict() == {
             "contracts": "against the task table",
@@ -174,7 +174,7 @@ class TestTasks:
     )
     def test_a_name_that_is_not_there_is_named(self, maintained, tasks, message):
         with pytest.raises(ValueError, match=re.escape(message)):
-            analysed(self.table(), maintained, tasks=tasks)
+            analysed(self.table(), maintained, terms=tl.Terms(tasks=tasks))
 
     def test_the_command_reads_the_map(self, tmp_path, capsys):
         path = tmp_path / "log.csv"
@@ -262,7 +262,7 @@ class TestSentences:
         texts = [tl.headline(q), text_of(quarter_words.decisions_said(q))]
         texts += [
             text_of(found)
-            for name in quarter_words._SAID
+            for name in quarter_words.SENTENCES
             if (found := quarter_words.said(q, name)) is not None
         ]
         for text in texts:

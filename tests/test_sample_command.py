@@ -214,7 +214,7 @@ def test_a_mistake_ends_with_status_2_and_its_name(capsys, examples, arguments, 
     [
         (["--reference", "a", "--margin", "5"], "margin=5.0; a share between 0 and 1"),
         (["--reference", "a", "--margin", "0.1", "--error-cost-usd", "-1"], "error_cost_usd=-1.0"),
-        (["--limit", "-1"], "--limit is -1"),
+        (["--limit", "-1"], '"-1" for --limit'),
     ],
 )
 def test_a_wrong_number_is_refused_before_anything_is_sent(
@@ -259,7 +259,7 @@ def test_an_interrupted_run_ends_without_a_traceback(capsys, examples, own, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        "tierlab.sampling.run.run_async", lambda work: work.close() or interrupted()
+        "tierlab.sampling.runner.run_async", lambda work: work.close() or interrupted()
     )
     status, _, err = command(
         capsys,
@@ -288,7 +288,7 @@ def test_a_file_that_is_no_store_is_refused(capsys, examples, own, tmp_path):
         "samples.csv",
     )
     assert status == 2
-    assert "no store of samples" in err
+    assert "not a store of samples" in err
     assert (tmp_path / "samples.csv").read_text() == "prompt_id\n" * 99
 
 

@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tests.calls import together
 from tests.frames import CANDIDATES, EVENTS, frames, response, transport
 from tests.servers import KEY, ROOT, RawServer, Reply
 from tierlab.core.vocabulary import ANSWERED, BATCH_RATES, BUCKETS, FAILURES
 from tierlab.prices.pricing import Tariff, tariff
 from tierlab.sampling import runner
-from tierlab.sampling import runner as runner_module
 from tierlab.sampling.examples import Example
 from tierlab.sampling.providers import Candidate, Prompt, ProviderError
 from tierlab.sampling.providers import Reply as Answer
@@ -60,12 +60,7 @@ def environment(monkeypatch):
 @pytest.fixture
 def hurried(monkeypatch):
     """Waits between attempts a thousandth as long."""
-    wait = Runner._wait
-    monkeypatch.setattr(
-        Runner,
-        "_wait",
-        lambda *given: None if (seconds := wait(*given)) is None else seconds / 1000,
-    )
+    monkeypatch.setattr(runner, "FIRST_WAIT_S", runner.FIRST_WAIT_S / 1000)
 
 
 @pytest.fixture
@@ -81,7 +76,7 @@ def run(examples, answer, store, candidates=(OWN,), **options):
     seen = []
     options = {"budget_usd": 1.0, "progress": False, "warm_up": False, "yes": True} | options
     samples = tl.sample(
-        examples, candidates, store=store, transport=transport(answer, seen), **options
+        examples, candidates, **together(store=store, transport=transport(answer, seen), **options)
     )
     return samples, seen
 
@@ -285,8 +280,15 @@ def test_a_mistake_is_named_and_nothing_is_sent(store, options, message):
     seen = []
     with pytest.raises(ValueError, match=message):
         tl.sample(
-            **{"budget_usd": 1, "store": store, "progress": False, "transport": transport(OK, seen)}
-            | options
+            **together(
+                **{
+                    "budget_usd": 1,
+                    "store": store,
+                    "progress": False,
+                    "transport": transport(OK, seen),
+                }
+                | options
+            )
         )
     assert seen == []
 
@@ -545,7 +547,7 @@ def test_tokens_without_a_rate_cost_something_unknown_and_the_run_goes_on(
 ):
     rates = np.array([[1, 0.1, np.nan, np.nan, 2]]) / 1e6
     monkeypatch.setattr(
-        tl.sampling, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates)
+        tl.sampling.run, "tariff", lambda *given, **more: Tariff(np.array([-1.0]), rates)
     )
     samples, _ = run(questions(3), frames("compatible"), store)
     assert samples["cost_usd"].isna().all()
@@ -589,21 +591,21 @@ def test_a_free_model_runs_on_a_budget_that_is_spent(store):
     assert list(samples["status"]) == ["ok"]
 
 
-def test_a_full_disk_ends_the_run_with_its_name(store, monkeypatch):
-    def broken(self, statements):
-        raise tl.store.sqlite3.OperationalError("database or disk is full")
+def test_a_disk_that_cannot_be_written_ends_the_run_with_its_name(store, monkeypatch):
+    made, connect = [], sqlite3.connect
+
+    def watched(path, *given, **more):
+        connection = connect(path, *given, **more)
+        made.extend([connection] * (path == store))  # the one that writes
+        return connection
 
     def answer(request):
-        monkeypatch.setattr(tl.sampling.store.Store, "_executed", broken)
+        made[0].execute("PRAGMA query_only = 1")
         return response(OK)
 
-    with pytest.raises(
-        OSError, match=r"run\.sqlite could not be written \(database or disk is full\)"
-    ):
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    with pytest.raises(OSError, match=r"run\.sqlite could not be written \(attempt to write"):
         run(questions(20), answer, store)
-    monkeypatch.undo()
-    for name in ("OPENAI_API_KEY",):
-        monkeypatch.setenv(name, KEY)
     samples, _ = run(questions(20), OK, store)
     assert (samples["status"] == "ok").all()
     assert samples.attrs["account"]["interrupted"] >= 1  # sent, and its answer could not be kept
@@ -746,10 +748,10 @@ class Memory:
     def __init__(self):
         self.rows, self.results = {}, {}
 
-    async def write(self, *statements):
+    async def awrite(self, *statements):
         await asyncio.sleep(0)
         for sql, values in statements:
-            if sql == runner._START:
+            if sql == runner.START:
                 self.rows[len(self.rows)] = SimpleNamespace(most=values[2], known=0.0, doubt=None)
             elif sql == runner.END:
                 known, _, _, doubt, row = values
@@ -766,9 +768,7 @@ class Memory:
 
 def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
     """Random prices, lengths, budgets and faults; a provider that bills whatever it may; runs that are cut off and go on."""
-    monkeypatch.setattr(
-        Runner, "_wait", lambda self, error, number, ends: 0.0 if error.retried else None
-    )
+    monkeypatch.setattr(runner, "FIRST_WAIT_S", 0.0)
     chance, reasons = (
         random.Random(7),
         [reason for reason in FAILURES if reason not in ("not_recorded", "over_budget")],
@@ -817,18 +817,18 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
             async def close(self):
                 pass
 
-        monkeypatch.setattr(runner_module, "connect", lambda *given, **more: Provider())
+        monkeypatch.setattr(runner, "connect", lambda *given, **more: Provider())
         calls = [Call(str(i), Prompt(({"role": "user", "content": "x" * chance.randint(1, 900)},), max_output_tokens=chance.randint(1, 900)), OWN)
                  for i in range(chance.randint(1, 25))]  # fmt: skip
         memory, attempts = Memory(), chance.randint(1, 4)
-        first = Runner(memory, prices, Ledger(0), chance.randint(1, 8), attempts, 2.0)
+        first = Runner(memory, prices, Ledger(0), tl.Limits(0, chance.randint(1, 8), attempts, 2.0))
         budget = sum(first.most_usd(call) for call in calls) * chance.uniform(0, 1.5)
 
         async def work(
             stop, memory=memory, calls=calls, prices=prices, budget=budget, attempts=attempts
         ):
             ledger = Ledger(budget, *memory.spend())
-            maker = Runner(memory, prices, ledger, 3, attempts, 2.0)
+            maker = Runner(memory, prices, ledger, tl.Limits(budget, 3, attempts, 2.0))
             tasks = [
                 asyncio.create_task(maker.call(call))
                 for call in calls
@@ -917,6 +917,7 @@ from tierlab.sampling.examples import Example
 from tierlab.sampling.providers import Candidate, connect
 from tierlab.prices.catalog import load_prices
 from tierlab.sampling.run import sample
+from tierlab.sampling.runner import Limits, Setup
 import httpx2, jsonschema, openai
 from openai.types.chat import ChatCompletionChunk
 url, store, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -925,8 +926,8 @@ own, prices = Candidate("compatible", "own", base_url=url, usd_per_mtok=(1, 2)),
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
-        sample(examples, [own], budget_usd=50, store=store, prices=prices, concurrency=2, warm_up=False, progress=False, yes=True,
-               stream=False)
+        sample(examples, [own], limits=Limits(50, 2), store=store, prices=prices, yes=True,
+               setup=Setup(warm_up=False, progress=False, stream=False))
         os._exit(0)
     print(pid, flush=True)
     print(os.waitpid(pid, 0)[1], flush=True)
@@ -1012,7 +1013,9 @@ def test_all_providers_in_one_run_on_aimock(aimock, store, monkeypatch, stream):
     chosen = [*list(CANDIDATES.values())[:2], Candidate("openai-chat", "gpt-6-luna"), CANDIDATES["google"],
               Candidate("compatible", "own", base_url=aimock.base_url("openai"), usd_per_mtok=(0, 0))]  # fmt: skip
     samples = tl.sample(
-        FRANCE, chosen, budget_usd=20, store=store, stream=stream, progress=False, yes=True
+        FRANCE,
+        chosen,
+        **together(budget_usd=20, store=store, stream=stream, progress=False, yes=True),
     )
     assert list(samples["status"]) == ["ok"] * 5 + ["truncated"] * 5
     assert list(samples["score"])[:5] == [1.0] * 5
@@ -1038,7 +1041,9 @@ def test_llmock_under_random_faults(store):
                 "compatible", "own", base_url=server.base_url("openai"), usd_per_mtok=(1, 2)
             )
             samples = tl.sample(
-                questions(60), [own], budget_usd=1, store=store, progress=False, warm_up=False
+                questions(60),
+                [own],
+                **together(budget_usd=1, store=store, progress=False, warm_up=False),
             )
             served = server.control("GET", "/_llmock/requests")["requests"]
     except NotInstalled as reason:
@@ -1070,7 +1075,9 @@ def test_a_real_local_model(local_model, store, monkeypatch):
                 Example("b", "own", "word " * 5000, "contains", ["5"]),
                 Example("c", "own", "Count from 1 to 100.", "contains", ["5"], max_output_tokens=4)]  # fmt: skip
     samples = tl.sample(
-        examples, [own, claude], budget_usd=0, store=store, concurrency=1, progress=False
+        examples,
+        [own, claude],
+        **together(budget_usd=0, store=store, concurrency=1, progress=False),
     )
     assert list(samples["status"]) == [
         "ok",

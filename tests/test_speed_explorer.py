@@ -10,7 +10,6 @@ import pytest
 import tierlab as tl
 from tierlab.core.style import TIER_STYLE
 from tierlab.speed import latency
-from tierlab.speed import latency as speed_latency
 from tierlab.speed.control import ROUTERS, LatencyExplorer
 
 
@@ -157,10 +156,10 @@ class TestFigures:
         assert "target 80%" in [text.get_text() for text in ax.texts]
 
     def test_rings_stand_at_twice_the_price_difference(self, article):
-        costs = tl.speed.waiting.request_costs(
+        costs = tl.speed.latency.request_costs(
             tl.load_speeds(), article, input_tokens=500, output_tokens=300
         )
-        premium = tl.speed.waiting.premium(costs, [0.0, 40.0])
+        premium = tl.speed.latency.premium(costs, [0.0, 40.0])
         ax = tl.speed.figures.second_value(premium)
         rings = {
             (line.get_xdata()[0], line.get_ydata()[0])
@@ -183,7 +182,7 @@ def test_static_figure_and_control_agree(explorer):
     values = explorer.values()
     own = tl.load_speeds().query("provider == 'anthropic' and tier in ('small', 'flagship')")
     call = latency.router_seconds(ROUTERS[values["router"]])
-    alone = speed_latency.assumed_attainment(
+    alone = latency.assumed_attainment(
         own, 6.0, output_tokens=300, router_s=call, seed=7
     ).set_index("tier")
     share, low, high = tl.mix_attainment(alone, {"small": 0.8, "flagship": 0.2}, together=True)

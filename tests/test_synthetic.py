@@ -29,12 +29,16 @@ def usd_per_request(flow, input_rate=None):
     return ANSWERED * (1 - flow.batch / 2) * tokens / 1e6
 
 
-def requests_of(flow, start, end, growth=0.03):
+def requests_of(flow, start, end):
     """Expected number of requests of a flow on some days."""
     days = pd.date_range(start, end)
     elapsed = (days - pd.Timestamp(simulated.START)).days.to_numpy()
     weekday = np.array(simulated.WEEKDAYS)[days.day_of_week]
-    return float(300 * flow.share * ((1 + growth) ** (elapsed / (365.25 / 12)) * weekday).sum())
+    return float(
+        300
+        * flow.share
+        * ((1 + simulated.MONTHLY_GROWTH) ** (elapsed / (365.25 / 12)) * weekday).sum()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 import tierlab as tl
+from tests.calls import together
 from tests.frames import CANDIDATES, frames, response, transport
 from tests.servers import KEY, Reply
 from tierlab.sampling.examples import Example
@@ -47,8 +48,8 @@ def sampled(tmp_path):
         chosen = Candidate(
             provider, CANDIDATES[provider].model_id, base_url=address + path, usd_per_mtok=(1, 2)
         )
-        samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", budget_usd=1, stream=stream, warm_up=False,
-                            attempts=2, deadline_s=20, progress=False, **options)  # fmt: skip
+        samples = tl.sample(QUESTION, [chosen], **together(store=tmp_path / "run.sqlite", budget_usd=1, stream=stream, warm_up=False,
+                            attempts=2, deadline_s=20, progress=False, **options))  # fmt: skip
         return samples.iloc[0], samples.attrs["account"]
 
     return run
@@ -210,7 +211,7 @@ def told(provider, stream, value, store, **more):
         "progress": False,
         "transport": wire,
     } | more
-    samples = tl.sample(QUESTION, [chosen], store=store, **options)
+    samples = tl.sample(QUESTION, [chosen], **together(store=store, **options))
     return samples.iloc[0], samples.attrs["account"]
 
 
@@ -272,7 +273,9 @@ def test_a_usage_that_is_no_object_puts_the_cost_in_doubt(provider, stream, usag
         "progress": False,
     }
     samples = tl.sample(
-        QUESTION, [chosen], store=tmp_path / "run.sqlite", transport=transport(answer), **options
+        QUESTION,
+        [chosen],
+        **together(store=tmp_path / "run.sqlite", transport=transport(answer), **options),
     )
     account = samples.attrs["account"]
     assert (
@@ -316,7 +319,7 @@ def test_another_model_than_asked_for_is_flagged(asked, reported, flagged, tmp_p
         "compatible", asked, base_url="http://own.test/v1", usd_per_mtok=(1, 2), label="mine"
     )
     options = {"budget_usd": 1, "warm_up": False, "progress": False, "transport": wire}
-    samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", **options)
+    samples = tl.sample(QUESTION, [chosen], **together(store=tmp_path / "run.sqlite", **options))
     assert ("other_model" in samples["flags"][0].split(";")) == flagged
     assert samples.attrs["account"]["other_model"] == int(flagged)
     assert samples["reported_model"][0] == reported
@@ -335,7 +338,7 @@ def test_a_reply_that_is_compressed_all_the_same_is_refused(tmp_path):
 
     chosen = Candidate("compatible", "own", base_url="http://own.test/v1", usd_per_mtok=(1, 2))
     options = {"budget_usd": 1, "warm_up": False, "progress": False, "transport": transport(answer)}
-    samples = tl.sample(QUESTION, [chosen], store=tmp_path / "run.sqlite", **options)
+    samples = tl.sample(QUESTION, [chosen], **together(store=tmp_path / "run.sqlite", **options))
     assert (
         seen == ["identity"]
         and samples["status"][0] == "malformed"

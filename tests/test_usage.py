@@ -25,11 +25,13 @@ TOKENS = {
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     "anthropic_analytics_usage.json": (
-        *("anthropic_analytics_usage", (2, 2, 0, 0)),
+        "anthropic_analytics_usage",
+        (2, 2, 0, 0),
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     "anthropic_console_tokens.csv": (
-        *("anthropic_console_tokens", (2, 2, 0, 0)),
+        "anthropic_console_tokens",
+        (2, 2, 0, 0),
         (5_300_000, 11_500_000, 900_000, 100_000, 2_170_000),
     ),
     # input includes the cache: (4M - 1M) + (1M - 0.3M); 1M + 0.3M; 0.9M + 0.5M
@@ -820,32 +822,29 @@ def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
     assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
 
 
-def test_a_report_on_one_line_that_is_cut_off(tmp_path):
-    text = json.dumps(json.loads((SAMPLES / "anthropic_cost_report.json").read_text()))
+def _cut_off(text):
+    return text[: text.index('"Web Search Usage"')]
+
+
+def _cut_off_on_one_line(text):
+    return _cut_off(json.dumps(json.loads(text)))
+
+
+def _quote_left_open(text):
+    return text.replace('"amount": "90.00000"', '"amount": "90.00000')
+
+
+@pytest.mark.parametrize("broken", [_cut_off, _cut_off_on_one_line, _quote_left_open])
+def test_a_report_that_is_no_whole_json_is_set_aside_with_its_line(tmp_path, broken):
+    """No part of it counts: a sum of what happens to be legible would pass for the bill."""
     file = tmp_path / "report.json"
-    file.write_text(text[: text.index('"Web Search Usage"')])
-    assert tl.read_usage(file).billed["usd"].sum() == pytest.approx(42.755 - 0.03)
-
-
-def test_a_truncated_report_keeps_its_whole_results(tmp_path):
-    text = (SAMPLES / "anthropic_cost_report.json").read_text()
-    file = tmp_path / "report.json"
-    file.write_text(text[: text.index('"Web Search Usage"')])
-    usage = tl.read_usage(file)
-    assert counted(usage) == (10, 9, 1, 0)
-    assert usage.billed["usd"].sum() == pytest.approx(42.755 - 0.03)
-
-
-def test_a_broken_result_in_the_middle_costs_itself_alone(tmp_path):
-    file = tmp_path / "report.json"
-    file.write_text(
-        (SAMPLES / "anthropic_cost_report.json")
-        .read_text()
-        .replace('"amount": "90.00000"', '"amount": "90.00000')
-    )
-    usage = tl.read_usage(file)
-    assert counted(usage)[2] == 1
-    assert usage.billed["usd"].sum() == pytest.approx(42.755 - 0.90)
+    file.write_text(broken((SAMPLES / "anthropic_cost_report.json").read_text()))
+    with pytest.raises(ValueError, match=r"report\.json: broken JSON at line \d+: mend the file"):
+        tl.read_usage(file)
+    (tmp_path / "good.jsonl").write_text((SAMPLES / "litellm_spendlogs.jsonl").read_text())
+    usage = tl.read_usage(tmp_path)
+    assert usage.account.files["problem"].str.startswith("broken JSON at line").sum() == 1
+    assert (len(usage.requests), len(usage.billed)) == (3, 0)
 
 
 def test_a_stray_quote_costs_its_own_row(tmp_path):
@@ -943,3 +942,100 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
 def test_a_wrong_option_names_the_nearest(options, message):
     with pytest.raises(ValueError, match=message):
         tl.read_usage(**{"paths": SAMPLES / "litellm_spendlogs.jsonl"} | options)
+
+
+OPENAI_DIMENSIONS = {
+    "model": "gpt-5.5",
+    "project_id": "other",
+    "user_id": "other",
+    "api_key_id": "other",
+    "batch": True,
+    "service_tier": "flex",
+}
+
+
+@pytest.mark.parametrize("name", OPENAI_DIMENSIONS)
+def test_openai_results_that_differ_in_one_dimension_are_two(tmp_path, name):
+    page = json.loads((SAMPLES / "openai_usage_completions.json").read_text())
+    result = page["data"][0]["results"][0]
+    page["data"][0]["results"] = [result, result | {name: OPENAI_DIMENSIONS[name]}]
+    assert counted(read_json(tmp_path, [page])) == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["start_time", "end_time"])
+def test_openai_buckets_of_other_times_are_two(tmp_path, name):
+    page = json.loads((SAMPLES / "openai_usage_completions.json").read_text())
+    bucket = page["data"][0] | {"results": page["data"][0]["results"][:1]}
+    page["data"] = [bucket, bucket | {name: bucket[name] + 3600}]
+    assert counted(read_json(tmp_path, [page])) == (2, 2, 0, 0)
+
+
+ANTHROPIC_DIMENSIONS = {
+    "workspace_id": "other",
+    "api_key_id": "other",
+    "service_tier": "batch",
+    "context_window": "200k-1M",
+    "inference_geo": "us",
+    "speed": "fast",
+    "account_id": "other",
+}
+
+
+@pytest.mark.parametrize("name", ANTHROPIC_DIMENSIONS)
+def test_anthropic_results_that_differ_in_one_dimension_are_two(tmp_path, name):
+    page = report({})
+    page["data"][0]["results"] += report({name: ANTHROPIC_DIMENSIONS[name]})["data"][0]["results"]
+    assert counted(read_json(tmp_path, [page])) == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("counters", "rows"),
+    [
+        ({"input_audio_tokens": 7, "output_audio_tokens": 0}, True),
+        ({"input_audio_tokens": 0, "output_audio_tokens": 7}, True),
+        ({"input_audio_tokens": 0, "output_audio_tokens": 0}, False),
+    ],
+)
+def test_openai_audio_on_either_side_is_said(tmp_path, counters, rows):
+    page = json.loads((SAMPLES / "openai_usage_completions.json").read_text())
+    page["data"][0]["results"] = [page["data"][0]["results"][0] | counters]
+    assumed = read_json(tmp_path, [page]).account.files.loc[0, "assumed"]
+    assert ("audio tokens, which have a price of their own, are priced as text" in assumed) == rows
+
+
+def test_an_anthropic_actor_is_known_by_e_mail_before_id(tmp_path):
+    page = json.loads((SAMPLES / "anthropic_analytics_usage.json").read_text())
+    rows = page["data"]
+    rows[0]["group"]["actor"] = {"id": "user_1", "email_address": "jo@example.com", "name": "Jo"}
+    rows[1]["group"]["actor"] = {"id": "user_2", "email_address": None, "name": "Al"}
+    users = read_json(tmp_path, [page]).requests["user"].tolist()
+    assert re.fullmatch(r"user-[0-9a-f]{10}", users[0]) and users[1] == "user_2"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (200, "ok"),
+        (400, "bad_request"),
+        (429, "rate_limited"),
+        (499, "cancelled"),
+        (500, "unavailable"),
+        (501, "unavailable"),
+        (503, "overloaded"),
+    ],
+)
+def test_http_statuses_have_words(tmp_path, code, status):
+    row = sample("helicone_requests.jsonl")[0] | {"response_status": code}
+    assert read_json(tmp_path, [row]).requests["status"].item() == status
+
+
+def test_what_was_assumed_is_counted_in_kept_rows_alone(tmp_path):
+    """A row that is set aside has nothing assumed about it, whichever check comes first."""
+    whole = report({"speed": "fast"})
+    whole["data"][0]["results"] += report({"speed": "fast", "model": None})["data"][0]["results"]
+    usage = read_json(tmp_path, [whole])
+    assert counted(usage) == (2, 1, 1, 0)
+    assert (
+        "speed 'fast', which has a price of its own, is priced as standard (1 rows)"
+        in (usage.account.files.loc[0, "assumed"])
+    )

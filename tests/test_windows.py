@@ -62,9 +62,9 @@ def test_a_window_that_nobody_states_is_not_known_and_never_fits(article):
 
 
 def test_what_has_no_length_is_refused(maintained):
-    with pytest.raises(ValueError, match="aggregates"):
+    with pytest.raises(ValueError, match="1 rows do not stand for one request"):
         windows.fit(log([10], 10, aggregate=[True]), maintained)
-    with pytest.raises(ValueError, match="1 rows have another number than 1 in 'requests'"):
+    with pytest.raises(ValueError, match="1 rows do not stand for one request; lengths need"):
         windows.fit(log([10, 10], 10, requests=[1, 30]), maintained)
     with pytest.raises(ValueError, match="no requests"):
         windows.cliff_cost(log([], []), maintained)

@@ -158,6 +158,12 @@ def test_a_read_refreshes_the_time_to_live():
     assert tl.cache_hits(table, ttl_s=300, block_tokens=10).tolist() == [0, 10, 10, 0]
 
 
+def test_a_block_lives_to_the_end_of_its_last_second():
+    """Each use lies exactly 300 s after the one before, and the last one a second more."""
+    table = arrivals((0, [1]), (300, [1]), (600, [1]), (901, [1]))
+    assert tl.cache_hits(table, ttl_s=300, block_tokens=10).tolist() == [0, 10, 10, 0]
+
+
 def test_hits_do_not_depend_on_row_order_and_stay_inside_the_input():
     table = arrivals((5, [1, 2]), (0, [1, 2, 3])).assign(uncached_input_tokens=[15, 30])
     assert tl.cache_hits(table, block_tokens=10).tolist() == [15, 0]
@@ -194,19 +200,6 @@ def test_hits_equal_a_simulation_by_hand_and_grow_with_the_ttl(rows, ttl):
         assert (hits <= tl.cache_hits(table, ttl_s=ttl + 100, block_tokens=10)).all()
 
 
-def test_cached_requests_keep_their_input():
-    table = arrivals((0, [1, 2]), (1, [1, 2, 3])).assign(output_tokens=1)
-    automatic = tl.with_cache(table, block_tokens=10)
-    assert automatic["uncached_input_tokens"].tolist() == [20, 10]
-    written = tl.with_cache(table, block_tokens=10, cache_ttl="5m")
-    assert written[
-        ["uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens"]
-    ].to_numpy().tolist() == [
-        [0, 0, 20],
-        [0, 20, 10],
-    ]
-
-
 CSV = "at,uncached_input_tokens,output_tokens\n2026-01-01T00:00:00Z,500,300\n2026-01-01T00:00:01Z,400,200\n"
 
 
@@ -232,12 +225,12 @@ def test_a_file_of_ones_own(tmp_path):
         (CSV.replace("400", "4.5"), "row 3, column 'uncached_input_tokens': 4.5"),
         (
             CSV.replace("400", "many"),
-            "row 3, column 'uncached_input_tokens': 'many' is not a number",
+            "not a number in 1 rows; first row 3, column 'uncached_input_tokens': 'many'",
         ),
         (CSV.replace("400", ""), "row 3, column 'uncached_input_tokens': nan"),
         (
             CSV.replace("2026-01-01T00:00:01Z", "yesterday"),
-            "row 3, column 'at': 'yesterday' is not an ISO time",
+            "not an ISO time in 1 rows; first row 3, column 'at': 'yesterday'",
         ),
         ("", "cannot be read as a requests table"),
     ],
@@ -283,7 +276,7 @@ def test_a_row_of_several_requests_has_no_length_of_a_request():
     )
     with pytest.raises(
         ValueError,
-        match="1 rows are sums of several requests; a workload needs one row per request",
+        match="1 rows do not stand for one request; a workload needs one row per request",
     ):
         tl.Workload(requests_per_day=100, table=daily)
     assert tl.Workload(requests_per_day=100, table=daily.assign(requests=1)).table is not None

@@ -1,491 +1,271 @@
 """The command line: `tierlab`, or `python -m tierlab`."""
 
-import argparse
 import contextlib
 import os
 import platform
 import re
+import shutil
 import sys
+from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from tierlab.core.untrusted import Printable, guarded, shown
 
-EXAMPLES = """\
+app = App(
+    name="tierlab",
+    help="""Decide between flagship, mid-tier and small language models with numbers you can defend.
+
 examples:
-  python -m tierlab run                                        every notebook, as HTML pages in build/report
-  python -m tierlab run 02_scaling_costs -p trace azure_conv   one notebook, with one parameter changed
-  python -m tierlab run -f quarter.yaml --out build/2026q3     parameters from a file, into another folder
-  python -m tierlab prices --source article                    the nine prices of the article
-  python -m tierlab prices --changes 2026-11-23 2027-01-05     what changes, and when
-  python -m tierlab quarter 2026Q3 --usage logs/               what the quarter cost, and what should change
-  python -m tierlab datasets fetch azure_conv                  download one public data set, checked
-  python -m tierlab route my_outcomes.csv                      is a router worth building, on your own outcomes
-  python -m tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate openai:gpt-6-luna --budget-usd 2
-                                                               your own examples through real models
-  python -m tierlab recommend customer_support --error-cost-usd 0.5
-                                                               which tier, why, and what would change it
-  python -m tierlab review decisions/*.md                      do filed decisions still stand?
-  python -m tierlab workshop my_answers                        a copy of the workshop's exercises, to work in
-  python -m tierlab doctor                                     what is installed, which keys are set
-"""
-FORCE = "replace files in the folder that tierlab did not make (never an input)"
+  tierlab new my_tiers                 a copy of the notebooks, to work in
+  tierlab run                          every notebook as a page in build/report
+  tierlab prices                       the prices in force
+  tierlab recommend customer_support --error-cost-usd 0.5
+                                       which tier, why, what would change it
+  tierlab review decisions/*.md        do filed decisions still stand?
+  tierlab sample mine.jsonl --check    your own examples, for real models
+  tierlab route my_outcomes.csv        is a router worth building?
+  tierlab quarter 2026Q3 --usage logs/
+                                       what the quarter cost, what to change""",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+    help_epilogue="`tierlab COMMAND --help` has examples of each.",
+)
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Several = Parameter(consume_multiple=True)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Rates:
+    """Which prices, and of which day.
+
+    Parameters
+    ----------
+    prices : str
+        article, maintained, or a path to a .csv or .parquet file
+    as_of : str
+        ISO date on which you stand; by default the day of the catalogue
+    """
+
+    prices: str = "maintained"
+    as_of: str | None = None
+
+    def load(self):
+        """The prices table."""
+        import tierlab as tl
+
+        return tl.load_prices(self.prices, as_of=self.as_of)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Output:
+    """Where the files go.
+
+    Parameters
+    ----------
+    out : str
+        folder of the files; by default one in build/
+    force : bool
+        replace files in the folder that tierlab did not make (never an input)
+    """
+
+    out: str | None = None
+    force: bool = False
 
 
 def main(arguments=None):
     """Run one command.
 
-    The exit status: 0 done, 1 a notebook failed or is stale, 2 a mistake in the input, 130 interrupted.
+    The exit status: 0 done, 1 a notebook failed, is stale, or a decision no longer stands, 2 a mistake in the
+    input, 130 interrupted.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    how = {"exit_on_error": False, "print_error": False}
     try:
         with contextlib.redirect_stdout(Printable(sys.stdout)):
-            return options.command(options) or 0
+            if not given:
+                app.help_print([])
+                return 2
+            return app(given, result_action="return_value", **how) or 0
+    except CycloptsError as error:
+        command = next((name for name in given[:1] if name in app), "")
+        return _failed(f"{error} (tierlab {f'{command} ' if command else ''}--help says more)")
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
+        sampling = given[:1] == ["sample"]
         kept = (
             "; what was answered is kept, and the same command goes on from there"
-            if options.command is _sample
+            if sampling
             else ""
         )
-        print(f"tierlab: interrupted{kept}", file=sys.stderr)
-        return 130
+        return _failed(f"interrupted{kept}", status=130)
+    except ModuleNotFoundError as error:
+        from tierlab.core.extras import install_line
+
+        return _failed(install_line(error))
     except (ValueError, OSError, ImportError) as error:
-        print(
-            "tierlab: " + "\n".join(line.rstrip()[:2000] for line in str(error).splitlines()),
-            file=Printable(sys.stderr),
-        )
-        return 2
+        return _failed(str(error))
     except RuntimeError as error:
         from tierlab.pages.run import NotebookError
 
         if not isinstance(error, NotebookError):
             raise
-        print(f"tierlab: {error}", file=Printable(sys.stderr))
-        return 1
+        return _failed(str(error), status=1)
 
 
-def _parser():
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m tierlab",
-        description="Decide between flagship, mid-tier and small language models with numbers you can defend.",
-        epilog=EXAMPLES,
-        formatter_class=raw,
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+def _needs_checkout(what, instead):
+    from tierlab.core import paths
 
-    def command(name, function, summary, examples):
-        epilog = "examples:\n" + "\n".join(
-            line if line[0] == " " else f"  python -m tierlab {line}" for line in examples
-        )
-        sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=epilog, formatter_class=raw
-        )
-        sub.set_defaults(command=function)
-        return sub
-
-    run = command(
-        "run",
-        _run,
-        "Run notebooks with checked parameters and write HTML pages.",
-        [
-            "run",
-            "run 01_pricing 02_scaling_costs",
-            "run 02_scaling_costs -p trace azure_conv -p seed 7",
-            "run -f quarter.yaml --out build/2026q3",
-        ],
-    )
-    run.add_argument(
-        "notebooks", nargs="*", metavar="NOTEBOOK", help="name or path; without one, all of them"
-    )
-    run.add_argument(
-        *("-p", "--parameter"),
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="value of a parameter, for each notebook that declares it",
-    )
-    run.add_argument(
-        "-f",
-        "--file",
-        metavar="YAML",
-        help="parameters from a file: `name: value`, or under a notebook's name",
-    )
-    run.add_argument("--out", metavar="DIR", help="folder of the report (build/report)")
-    run.add_argument(
-        "--force",
-        action="store_true",
-        help="run notebooks again whose inputs have not changed, and replace files in the folder that tierlab did not make",
-    )
-    run.add_argument(
-        "--timeout", type=_seconds, default=120, metavar="SECONDS", help="limit for one cell (120)"
-    )
-
-    quarter = command(
-        "quarter",
-        _quarter,
-        "Write a quarter's report from your usage: page, PDF, figures, summary.json.",
-        [
-            "quarter 2026Q3                                    two simulated quarters, to see what comes out",
-            "quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3",
-            "quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json",
-            "quarter 2026Q3 --usage own.csv --column when at --column model model_id --column in input_tokens --column out output_tokens",
-            "quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis --task tickets customer_support",
-            "quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation",
-        ],
-    )
-    quarter.add_argument(
-        "quarter",
-        help="such as 2026Q3; the log should hold the quarter before as well, to compare with",
-    )
-    quarter.add_argument("--usage", default="synthetic", metavar="PATH",
-                         help="file, folder or pattern of usage logs; synthetic (default), or a public trace: azure_conv, azure_code, mooncake_conv")  # fmt: skip
-    quarter.add_argument(
-        "--format",
-        default="auto",
-        help="auto (default), requests (our own columns, scanned in place), or a format of tierlab.usage.read",
-    )
-    quarter.add_argument("--column", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
-                         help="a column of your own CSV or Parquet file, and what it is here; again for each")  # fmt: skip
-    quarter.add_argument(
-        "--cache-inside",
-        choices=["yes", "no"],
-        help="whether your own column input_tokens includes cached ones",
-    )
-    quarter.add_argument(
-        "--billed", metavar="PATH", help="the provider's cost reports, to reconcile with"
-    )
-    quarter.add_argument(
-        "--outcomes",
-        metavar="PATH",
-        help="scores of your own examples: prompt_id, model_id, score, task",
-    )
-    quarter.add_argument(
-        "--margin",
-        metavar="SHARE",
-        help="how much worse a cheaper model may be, 0-1; settles moves with --outcomes",
-    )
-    quarter.add_argument(
-        "--may-wait", nargs="*", metavar="TASK", help="tasks whose answers may take a day"
-    )
-    quarter.add_argument("--task", nargs=2, action="append", default=[], metavar=("THEIRS", "OURS"),
-                         help="a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each")  # fmt: skip
-    quarter.add_argument("--budget", metavar="USD", help="of the quarter")
-    quarter.add_argument(
-        "--last", metavar="JSON", help="summary.json of the quarter before, for its forecast"
-    )
-    quarter.add_argument(
-        "--prices",
-        default="maintained",
-        metavar="SOURCE",
-        help="article, maintained (default) or a path",
-    )
-    quarter.add_argument(
-        "--as-of",
-        metavar="DATE",
-        help="ISO date on which you stand; by default the day of the catalogue",
-    )
-    quarter.add_argument(
-        "--timezone", default="UTC", help="IANA name of the zone in which days begin (UTC)"
-    )
-    quarter.add_argument("--out", metavar="DIR", help="folder of the report (build/<quarter>)")
-    quarter.add_argument("--force", action="store_true", help=FORCE)
-    quarter.add_argument("--no-pdf", action="store_true", help="leave out the PDF")
-    quarter.add_argument(
-        "--timeout",
-        type=_seconds,
-        default=1800,
-        metavar="SECONDS",
-        help="limit for one cell (1800)",
-    )
-    quarter.epilog += (
-        "\n\nexit status: 0 done, 1 the notebook failed, 2 an input is wrong; summary.json in the folder says the same."
-        "\nSections that need a column your log lacks say which."
-    )
-
-    prices = command(
-        "prices",
-        _prices,
-        "Print prices in force on a day, in USD per million tokens, or how they change.",
-        [
-            "prices",
-            "prices --source article",
-            "prices --as-of 2026-12-01 --all",
-            "prices --changes 2026-11-23 2027-01-05",
-            "prices --csv > prices.csv",
-        ],
-    )
-    prices.add_argument(
-        "--source",
-        default="maintained",
-        help="article, maintained (default), or a path to a .csv or .parquet file",
-    )
-    prices.add_argument(
-        "--as-of",
-        metavar="DATE",
-        help="ISO date; by default the day on which the catalogue was checked",
-    )
-    prices.add_argument(
-        "--changes", nargs=2, metavar=("START", "END"), help="dated changes after START, up to END"
-    )
-    prices.add_argument(
-        "--all",
-        action="store_true",
-        help="every model of the catalogue, not the lineup of the day alone",
-    )
-    prices.add_argument("--csv", action="store_true", help="all columns, as CSV")
-
-    route = command(
-        "route",
-        _route,
-        "Judge a router between two models on outcomes: summary, curve, page.",
-        [
-            "route my_outcomes.csv",
-            "route my_outcomes.csv --prices maintained --as-of 2026-11-23 --share 0.3",
-            "route my_outcomes.csv --score my_router_score --out build/my_router",
-            "route zeroeval_gsm --prices maintained --weak claude-3-haiku-20240307 --strong claude-3-opus-20240229",
-        ],
-    )
-    route.add_argument(
-        "outcomes",
-        help="CSV or Parquet with prompt_id, model_id, score and cost_usd (or tokens), or a public data set",
-    )
-    route.add_argument(
-        "--prices",
-        metavar="SOURCE",
-        help="article, maintained or a path: price the answers from their tokens",
-    )
-    route.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
-    route.add_argument("--usd-per-mtok", nargs=3, action="append", default=[], metavar=("MODEL", "IN", "OUT"),
-                       help="price of a model that the catalogue lacks, USD per million tokens; again for each")  # fmt: skip
-    route.add_argument(
-        "--error-cost-usd",
-        type=float,
-        default=0.0,
-        metavar="USD",
-        help="what a lost answer costs: shows what a policy nets",
-    )
-    route.add_argument("--weak", metavar="MODEL", help="by default the cheapest")
-    route.add_argument("--strong", metavar="MODEL", help="by default the most expensive")
-    route.add_argument(
-        "--drop-incomplete",
-        action="store_true",
-        help="leave out prompts that a model has not answered",
-    )
-    route.add_argument(
-        "--score",
-        metavar="COLUMN",
-        help="the router's score; by default a text router trained out of fold",
-    )
-    route.add_argument(
-        "--share",
-        type=float,
-        default=0.2,
-        help="share of requests that may go to the strong model (0.2)",
-    )
-    route.add_argument(
-        "--seed", type=int, default=0, help="seed of folds, splits and resamples (0)"
-    )
-    route.add_argument(
-        "--out",
-        metavar="DIR",
-        help="folder for curve.csv, policies.csv and router.html (build/route)",
-    )
-    route.add_argument("--force", action="store_true", help=FORCE)
-
-    sample = command(
-        "sample",
-        _sample,
-        "Run your own examples through real models: estimate, answers, scores, verdict.",
-        [
-            "sample mine.jsonl --check",
-            "sample kit --local --budget-usd 0",
-            "sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --candidate anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000 \\",
-            "      --budget-usd 20 --reference 'claude-opus-4-8 (effort high)' --margin 0.1",
-            "sample mine.jsonl --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0 --budget-usd 0",
-            "sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else",
-        ],
-    )
-    sample.add_argument(
-        "examples",
-        help="JSONL or CSV file (form: data/examples/README.md), or 'kit' for the kit's own 100",
-    )
-    sample.add_argument("--candidate", action="append", default=[], metavar="PROVIDER:MODEL[,SETTING=VALUE...]",
-                        help="a model to try; again for each. Providers: anthropic, openai, openai-chat, google, compatible, replay")  # fmt: skip
-    sample.add_argument("--local", nargs="?", const="", metavar="GGUF",
-                        help="also a model served on this machine: the small open one of `make local`, or a GGUF file")  # fmt: skip
-    sample.add_argument(
-        "--usd-per-hour",
-        type=float,
-        default=0.0,
-        metavar="USD",
-        help="price of this machine, for the local model's time (0)",
-    )
-    sample.add_argument(
-        "--provenance",
-        default="",
-        metavar="TEXT",
-        help="machine, runtime, date: kept with every answer",
-    )
-    sample.add_argument(
-        "--budget-usd",
-        type=float,
-        metavar="USD",
-        help="the most that the store's runs may cost together",
-    )
-    sample.add_argument("--store", default="build/samples/samples.sqlite", metavar="FILE",
-                        help="where attempts and answers are kept; the same command goes on from there (build/samples/samples.sqlite)")  # fmt: skip
-    sample.add_argument(
-        "--repeats", type=int, default=1, metavar="N", help="answers to each example (1)"
-    )
-    sample.add_argument("--limit", type=int, metavar="N", help="the first N examples alone")
-    sample.add_argument(
-        "--concurrency",
-        type=int,
-        default=8,
-        metavar="N",
-        help="calls under way at once, per provider (8)",
-    )
-    sample.add_argument(
-        "--deadline",
-        type=float,
-        default=120.0,
-        metavar="SECONDS",
-        help="for one call with all its attempts (120); not of --batch",
-    )
-    sample.add_argument(
-        "--prices",
-        default="maintained",
-        metavar="SOURCE",
-        help="article, maintained (default) or a path",
-    )
-    sample.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
-    sample.add_argument(
-        "--batch",
-        action="store_true",
-        help="through the providers' batch endpoints, at the batch rate",
-    )
-    sample.add_argument(
-        "--retry",
-        nargs="*",
-        metavar="STATUS",
-        help="ask failed calls again: all, or those of these statuses",
-    )
-    sample.add_argument(
-        "--reference", metavar="MODEL", help="compare the others with this candidate"
-    )
-    sample.add_argument(
-        "--margin",
-        type=float,
-        help="how much worse is still good enough, 0-1 (0.05 is five points)",
-    )
-    sample.add_argument(
-        "--error-cost-usd", type=float, metavar="USD", help="what a wrong answer costs"
-    )
-    sample.add_argument(
-        "--check",
-        action="store_true",
-        help="check the examples and say what they are; send nothing",
-    )
-    sample.add_argument("--allow-code", action="store_true",
-                        help="run code that a model wrote (doctor says how far apart from this machine); without it such answers get no score")  # fmt: skip
-    sample.add_argument(
-        "--yes",
-        action="store_true",
-        help="start without asking, whatever it may cost within the budget",
-    )
-    sample.add_argument("--out", metavar="DIR", help="folder for samples.csv (that of the store)")
-    sample.add_argument("--force", action="store_true", help=FORCE)
-
-    add(command)
-
-    refresh = command(
-        "refresh",
-        _refresh,
-        "Rewrite the stored outputs of the notebooks and figures/.",
-        ["refresh", "refresh --check", "refresh 08_article_claims"],
-    )
-    refresh.add_argument(
-        "notebooks",
-        nargs="*",
-        metavar="NOTEBOOK",
-        help="name or path; without one, all that have stored outputs",
-    )
-    refresh.add_argument(
-        "--check", action="store_true", help="write nothing; fail and name what is stale"
-    )
-    refresh.add_argument(
-        "--force", action="store_true", help="replace figures that tierlab did not make"
-    )
-
-    workshop = command(
-        "workshop",
-        _workshop,
-        "Copy the workshop's exercises into a folder of your own, or write the kit's afresh from their solutions.",
-        ["workshop my_answers", "workshop", "workshop --check"],
-    )
-    workshop.add_argument(
-        "folder",
-        nargs="?",
-        metavar="DIR",
-        help="your copy to work in; without it, the kit's own exercises",
-    )
-    workshop.add_argument(
-        "--force",
-        action="store_true",
-        help="write over exercises that were changed, answers among them",
-    )
-    workshop.add_argument(
-        "--check", action="store_true", help="write nothing; fail and name what is stale"
-    )
-
-    datasets = command(
-        "datasets",
-        _datasets,
-        "List the public data sets, or download some.",
-        ["datasets", "datasets fetch azure_conv"],
-    )
-    datasets.add_argument(
-        "action", nargs="?", choices=["fetch"], help="download, unless they are cached"
-    )
-    datasets.add_argument("names", nargs="*", metavar="NAME", help="which ones")
-
-    command(
-        "doctor",
-        _doctor,
-        "Say what is installed, which keys are set, and which data sets are cached.",
-        ["doctor"],
-    )
-    return parser
+    if not paths.IN_CHECKOUT:
+        raise ValueError(f"{what}, in a checkout of the repository; here: {instead}")
 
 
-def _seconds(text):
-    if not re.fullmatch(r"[1-9]\d*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 up")
-    return int(text)
+def command():
+    """The entry point of the installed command: `main`, and its exit status."""
+    sys.exit(main())
 
 
-def _run(options):
-    from tierlab.pages import parameters, run
+def _failed(message, status=2):
+    lines = "\n".join(line.rstrip()[:2000] for line in message.splitlines())
+    print(f"tierlab: {lines}", file=Printable(sys.stderr))
+    return status
 
-    values = parameters.read_file(options.file) if options.file else {}
-    for name, value in options.parameter:
-        values[name] = value
+
+@app.command
+def new(folder: str):
+    """Copy the notebooks into a folder of your own, to work in.
+
+    examples:
+      tierlab new my_tiers
+
+    Parameters
+    ----------
+    folder : str
+        a folder that is not there yet, or is empty
+    """
+    from tierlab.core import paths
+
+    target = Path(folder)
+    if target.exists() and any(target.iterdir()):
+        raise ValueError(f"{folder} is not empty; name a new folder")
+    left_out = shutil.ignore_patterns("app", "ruff.toml", ".ipynb_checkpoints")
+    shutil.copytree(paths.NOTEBOOKS, target, ignore=left_out, dirs_exist_ok=True)
     print(
-        run.run(
-            options.notebooks,
+        f"{target}: {len(list(target.rglob('*.ipynb')))} notebooks; open it with: jupyter lab {target}"
+    )
+
+
+@app.command
+def run(
+    *notebooks: str,
+    parameter: Annotated[list[tuple[str, str]], Parameter(name=("--parameter", "-p"))] = (),
+    file: Annotated[str | None, Parameter(name=("--file", "-f"))] = None,
+    output: Output = Output(),
+    timeout: Positive = 120,
+):
+    """Run notebooks with checked parameters and write HTML pages.
+
+    examples:
+      tierlab run
+      tierlab run 01_pricing 02_scaling_costs
+      tierlab run 02_scaling_costs -p trace azure_conv -p seed 7
+      tierlab run -f quarter.yaml --out build/2026q3
+
+    Parameters
+    ----------
+    notebooks : str
+        names or paths; without one, all of them
+    parameter : list
+        NAME VALUE: value of a parameter, for each notebook that declares it; again for each
+    file : str
+        YAML file of parameters: `name: value`, or under a notebook's name
+    output : Output
+    timeout : int
+        seconds that one cell may take
+    """
+    from tierlab.pages import parameters
+    from tierlab.pages import run as pages
+
+    values = (parameters.read_file(file) if file else {}) | dict(parameter)
+    inputs = [file] if file else []
+    print(
+        pages.run(
+            notebooks,
             parameters=values,
             text=True,
-            out=options.out,
-            force=options.force,
-            timeout=options.timeout,
-            inputs=[options.file] if options.file else [],
+            out=output.out,
+            force=output.force,
+            timeout=timeout,
+            inputs=inputs,
         )
     )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Log:
+    """Your usage.
+
+    Parameters
+    ----------
+    usage : str
+        file, folder or pattern of usage logs; or synthetic, or a public trace: azure_conv, azure_code, mooncake_conv
+    format : str
+        auto, requests (our own columns, scanned in place), or a format of the usage guide
+    column : list
+        THEIRS OURS: a column of your own CSV or Parquet file, and what it is here; again for each
+    task : list
+        THEIRS OURS: a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each
+    cache_inside : str
+        whether your own column input_tokens includes cached ones
+    timezone : str
+        IANA name of the zone in which days begin
+    billed : str
+        the provider's cost reports, to reconcile with
+    """
+
+    usage: str = "synthetic"
+    format: str = "auto"
+    column: list[tuple[str, str]] | None = None
+    task: list[tuple[str, str]] | None = None
+    cache_inside: Literal["yes", "no"] | None = None
+    timezone: str = "UTC"
+    billed: str | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Aims:
+    """What the quarter is held against.
+
+    Parameters
+    ----------
+    budget : str
+        USD of the quarter
+    last : str
+        summary.json of the quarter before, for its forecast
+    outcomes : str
+        scores of your own examples: prompt_id, model_id, score, task
+    margin : str
+        how much worse a cheaper model may be, 0-1; settles moves with --outcomes
+    may_wait : list
+        tasks whose answers may take a day
+    """
+
+    budget: str | None = None
+    last: str | None = None
+    outcomes: str | None = None
+    margin: str | None = None
+    may_wait: Annotated[list[str] | None, Several] = None
 
 
 _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
@@ -506,21 +286,57 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
 }
 
 
-def _quarter(options):
+@app.command
+def quarter(
+    quarter: str,
+    /,
+    *,
+    log: Log = Log(),
+    aims: Aims = Aims(),
+    rates: Rates = Rates(),
+    output: Output = Output(),
+    no_pdf: bool = False,
+    timeout: Positive = 1800,
+):
+    """Write a quarter's report from your usage: page, PDF, figures, summary.json.
+
+    Sections that need a column your log lacks say which. Exit status: 0 done, 1 the notebook failed, 2 an input is
+    wrong; summary.json in the folder says the same.
+
+    examples:
+      tierlab quarter 2026Q3                 two simulated quarters, to see what comes out
+      tierlab quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3
+      tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json
+      tierlab quarter 2026Q3 --usage own.csv --column when at --column model model_id \\
+                             --column in input_tokens --column out output_tokens
+      tierlab quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis
+      tierlab quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation
+
+    Parameters
+    ----------
+    quarter : str
+        such as 2026Q3; the log should hold the quarter before as well, to compare with
+    log : Log
+    aims : Aims
+    rates : Rates
+    output : Output
+    no_pdf : bool
+        leave out the PDF
+    timeout : int
+        seconds that one cell may take
+    """
     from tierlab.quarter import report
 
-    given = {"quarter": options.quarter} | {
-        name: getattr(options, flag) for name, flag in _QUARTER.items()
-    }
-    given |= {name: dict(given[name]) for name in ("columns", "tasks")}
-    given = {name: value for name, value in given.items() if value not in (None, {})}
+    options = vars(log) | vars(aims) | vars(rates)
+    given = {name: options[flag] for name, flag in _QUARTER.items() if options[flag] is not None}
+    given |= {name: dict(given[name]) for name in ("columns", "tasks") if name in given}
     try:
         made, note = report.write(
-            given,
-            out=options.out,
-            pdf=not options.no_pdf,
-            timeout=options.timeout,
-            force=options.force,
+            {"quarter": quarter} | given,
+            out=output.out,
+            pdf=not no_pdf,
+            timeout=timeout,
+            force=output.force,
         )
     except ValueError as error:  # in the words of the command line
         name, equals, rest = str(error).partition(" = ")
@@ -532,464 +348,616 @@ def _quarter(options):
         print(f"no PDF: {note}", file=sys.stderr)
 
 
-def _prices(options):
+@app.command
+def prices(
+    *,
+    source: str = "maintained",
+    as_of: str | None = None,
+    changes: tuple[str, str] | None = None,
+    all: bool = False,
+    csv: bool = False,
+):
+    """Print prices in force on a day, in USD per million tokens, or how they change.
+
+    examples:
+      tierlab prices
+      tierlab prices --source article
+      tierlab prices --as-of 2026-12-01 --all
+      tierlab prices --changes 2026-11-23 2027-01-05
+      tierlab prices --csv > prices.csv
+
+    Parameters
+    ----------
+    source : str
+        article, maintained, or a path to a .csv or .parquet file
+    as_of : str
+        ISO date; by default the day on which the catalogue was checked
+    changes : tuple
+        START END: dated changes after START, up to END
+    all : bool
+        every model of the catalogue, not the lineup of the day alone
+    csv : bool
+        all columns, as CSV
+    """
     import tierlab as tl
 
-    prices = tl.load_prices(options.source, as_of=options.as_of)
-    if options.changes:
-        table = prices.changes(*options.changes)
-        about = f"changes after {options.changes[0]}, up to {options.changes[1]}"
+    known = tl.load_prices(source, as_of=as_of)
+    if changes:
+        table, about = known.changes(*changes), f"changes after {changes[0]}, up to {changes[1]}"
     else:
-        table = prices.in_force()
-        if not options.all:
-            models = prices.models()
-            table = table[table["model_id"].isin(models)].sort_values(
-                "model_id", key=lambda ids: ids.map(models.index), kind="stable"
-            )
-        about = f"prices in force on {prices.as_of:%Y-%m-%d}"
-    if options.csv:
+        table, about = known.in_force(), f"prices in force on {known.as_of:%Y-%m-%d}"
+        if not all:
+            order = {model: place for place, model in enumerate(known.models())}
+            table = table[table["model_id"].isin(order)]
+            table = table.sort_values("model_id", key=lambda ids: ids.map(order), kind="stable")
+    if csv:
         guarded(table).to_csv(sys.stdout, index=False, lineterminator="\n")
         return
-    if not options.changes:
-        shown = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
-        table = table[shown].assign(
-            approximate=table["approximate"].map({True: "about", False: ""})
-        )
-        table = table.rename(columns={"approximate": ""})
-    print(f"{about}, USD per million tokens ({prices.source})")
-    print(
-        table.to_string(index=False, na_rep="-", float_format="{:,.4g}".format)
-        if len(table)
-        else "none"
-    )
+    if not changes:
+        table = table.assign(approximate=table["approximate"].map({True: "about", False: ""}))
+        columns = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
+        table = table[columns].rename(columns={"approximate": ""})
+    print(f"{about}, USD per million tokens ({known.source})")
+    text = table.to_string(index=False, na_rep="-", float_format="{:,.4g}".format)
+    print(text if len(table) else "none")
 
 
-def _route(options):
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pair:
+    """The two models.
+
+    Parameters
+    ----------
+    weak : str
+        model or tier; by default the cheapest
+    strong : str
+        model or tier; by default the most expensive
+    drop_incomplete : bool
+        leave out prompts that a model has not answered
+    usd_per_mtok : list
+        MODEL IN OUT: price of a model that the catalogue lacks, USD per million tokens; again for each
+    """
+
+    weak: str | None = None
+    strong: str | None = None
+    drop_incomplete: bool = False
+    usd_per_mtok: list[tuple[str, float, float]] | None = None
+
+
+@app.command
+def route(
+    outcomes: str,
+    /,
+    *,
+    pair: Pair = Pair(),
+    prices: str | None = None,
+    as_of: str | None = None,
+    error_cost_usd: float = 0.0,
+    score: str | None = None,
+    share: float = 0.2,
+    seed: int = 0,
+    output: Output = Output(),
+):
+    """Judge a router between two models on outcomes: summary, curve, page.
+
+    examples:
+      tierlab route my_outcomes.csv
+      tierlab route my_outcomes.csv --prices maintained --as-of 2026-11-23 --share 0.3
+      tierlab route my_outcomes.csv --score my_router_score --out build/my_router
+      tierlab route zeroeval_gsm --prices maintained --weak claude-3-haiku-20240307 --strong claude-3-opus-20240229
+
+    Parameters
+    ----------
+    outcomes : str
+        CSV or Parquet with prompt_id, model_id, score and cost_usd (or tokens), or a public data set
+    pair : Pair
+    prices : str
+        article, maintained or a path: price the answers from their tokens
+    as_of : str
+        ISO date of the prices
+    error_cost_usd : float
+        what a lost answer costs: shows what a policy nets
+    score : str
+        column with the router's score; by default a text router trained out of fold
+    share : float
+        share of requests that may go to the strong model
+    seed : int
+        seed of folds, splits and resamples
+    output : Output
+    """
     import tierlab as tl
     from tierlab.routing import report as routing_report
 
-    if options.as_of and not options.prices:
+    if as_of and not prices:
         raise ValueError("--as-of goes with --prices")
-    prices = tl.load_prices(options.prices, as_of=options.as_of) if options.prices else None
-    inputs = [given for given in (options.outcomes, options.prices) if given]
-    folder = routing_report.output(options.out, inputs=inputs, force=options.force)
-    rates = {model: (float(into), float(out)) for model, into, out in options.usd_per_mtok}
+    rates = tl.load_prices(prices, as_of=as_of) if prices else None
+    inputs = [given for given in (outcomes, prices) if given]
+    folder = routing_report.output(output.out, inputs=inputs, force=output.force)
     try:
         report = routing_report.router_report(
-            options.outcomes, prices=prices, usd_per_mtok=rates, error_cost_usd=options.error_cost_usd, weak=options.weak, strong=options.strong, score=options.score, share=options.share,
-            incomplete="drop" if options.drop_incomplete else "raise", seed=options.seed,
-        )  # fmt: skip
+            outcomes,
+            prices=rates,
+            usd_per_mtok={model: (into, out) for model, into, out in pair.usd_per_mtok or ()},
+            error_cost_usd=error_cost_usd,
+            weak=pair.weak,
+            strong=pair.strong,
+            score=score,
+            share=share,
+            incomplete="drop" if pair.drop_incomplete else "raise",
+            seed=seed,
+        )
     except ValueError as error:
-        raise ValueError(
-            routing_report.in_flags(str(error), both=bool(options.weak and options.strong))
-        ) from None
+        both = bool(pair.weak and pair.strong)
+        raise ValueError(routing_report.in_flags(str(error), both=both)) from None
     print(
         f"{report.name}: {report.weak} (weak) and {report.strong} (strong), router: {report.router}"
     )
-    for title, table in routing_report.tables(report).items():
+    for title, table in report.tables.items():
         print(f"\n{title}\n{table.to_string(na_rep='-')}")
     print(f"\n{report.verdict}\n{routing_report.write(report, folder)}")
 
 
-def _sample(options):
-    from contextlib import nullcontext
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Candidates:
+    """The models to try.
 
+    Parameters
+    ----------
+    candidate : list
+        PROVIDER:MODEL[,SETTING=VALUE...]: a model to try; again for each. Providers: anthropic, openai,
+        openai-chat, google, compatible, replay
+    local : bool
+        also a model served on this machine: the small open one of `make local`, or that of --gguf
+    gguf : str
+        file of the local model, with --local
+    usd_per_hour : float
+        price of this machine, for the local model's time
+    provenance : str
+        machine, runtime, date: kept with every answer
+    """
+
+    candidate: list[str] | None = None
+    local: bool = False
+    gguf: str | None = None
+    usd_per_hour: float = 0.0
+    provenance: str = ""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Bounds:
+    """How far the run may go.
+
+    Parameters
+    ----------
+    budget_usd : float
+        the most that the store's runs may cost together
+    repeats : int
+        answers to each example
+    limit : int
+        the first N examples alone
+    concurrency : int
+        calls under way at once, per provider
+    deadline : float
+        seconds for one call with all its attempts
+    retry : list
+        ask failed calls again: all, or those of these statuses
+    yes : bool
+        start without asking, whatever it may cost within the budget
+    """
+
+    budget_usd: float | None = None
+    repeats: int = 1
+    limit: Positive | None = None
+    concurrency: int = 8
+    deadline: float = 120.0
+    retry: Annotated[list[str] | None, Several] = None
+    yes: bool = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Question:
+    """What the answers are to decide.
+
+    Parameters
+    ----------
+    reference : str
+        compare the others with this candidate
+    margin : float
+        how much worse is still good enough, 0-1 (0.05 is five points)
+    error_cost_usd : float
+        what a wrong answer costs
+    """
+
+    reference: str | None = None
+    margin: float | None = None
+    error_cost_usd: float | None = None
+
+
+@app.command
+def sample(
+    examples: str,
+    /,
+    *,
+    candidates: Candidates = Candidates(),
+    bounds: Bounds = Bounds(),
+    question: Question = Question(),
+    rates: Rates = Rates(),
+    store: str = "build/samples/samples.sqlite",
+    check: bool = False,
+    allow_code: bool = False,
+    output: Output = Output(),
+):
+    """Run your own examples through real models: estimate, answers, scores, verdict.
+
+    examples:
+      tierlab sample mine.jsonl --check
+      tierlab sample kit --local --budget-usd 0
+      tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --budget-usd 20 \\
+                     --candidate anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000 \\
+                     --reference 'claude-opus-4-8 (effort high)' --margin 0.1
+      tierlab sample mine.jsonl --budget-usd 0 \\
+                     --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0
+      tierlab sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else
+
+    Parameters
+    ----------
+    examples : str
+        JSONL or CSV file (form: data/examples/README.md), or 'kit' for the kit's own 100
+    candidates : Candidates
+    bounds : Bounds
+    question : Question
+    rates : Rates
+    store : str
+        file where attempts and answers are kept; the same command goes on from there
+    check : bool
+        check the examples and say what they are; send nothing
+    allow_code : bool
+        run code that a model wrote (doctor says how far apart from this machine); without it such answers get no score
+    output : Output
+    """
     import tierlab as tl
-    from tierlab.core.vocabulary import unknown
-    from tierlab.evaluate.compare import check_margin, quality_by_model, scored_rows
-    from tierlab.sampling import examples, local, providers
+    from tierlab.evaluate.compare import check_margin
+    from tierlab.sampling import examples as kit_examples
+    from tierlab.sampling import local
 
-    if options.check:
-        print(examples.check_examples(options.examples))
-        return None
-    if options.budget_usd is None:
+    if check:
+        print(kit_examples.check_examples(examples))
+        return
+    if bounds.budget_usd is None:
         raise ValueError(
             "say what the run may cost at most: --budget-usd (0 for a local model or a replay)"
         )
-    if (options.reference is None) != (options.margin is None):
+    if (question.reference is None) != (question.margin is None):
         raise ValueError("--reference and --margin go together")
-    if options.reference:  # before anything is paid
-        check_margin(options.margin, options.error_cost_usd)
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f"--limit is {options.limit}; a whole number from 1 up is needed")
-    out = _sample_folder(
-        options, tl.sampling.run.read_candidates(options.candidate) if options.candidate else []
-    )
-    asked = tl.load_examples(options.examples)[: options.limit]
-    prices = tl.load_prices(options.prices, as_of=options.as_of)
-    with nullcontext() if options.local is None else local.serve(options.local or None) as served:
-        own = (
-            []
-            if served is None
-            else [local.candidate(served, options.local, usd_per_hour=options.usd_per_hour)]
+    if question.reference:  # before anything is paid
+        check_margin(question.margin, question.error_cost_usd)
+    named = list(candidates.candidate or ())
+    chosen = tl.sampling.run.read_candidates(named) if named else []
+    inputs = [examples, rates.prices, candidates.gguf, *(one.path for one in chosen)]
+    out = _sample_folder(output, store, [given for given in inputs if given])
+    asked = tl.load_examples(examples)[: bounds.limit]
+    with local.serve(candidates.gguf) if candidates.local else contextlib.nullcontext() as served:
+        if served:
+            one = local.candidate(
+                served, candidates.gguf or "", usd_per_hour=candidates.usd_per_hour
+            )
+            named.append(one)
+        run = Run(asked, tl.sampling.run.read_candidates(named), rates.load(), bounds)
+        samples = run.answers(
+            store, question, candidates.provenance, allow_code, alone=bool(served)
         )
-        chosen = tl.sampling.run.read_candidates([*options.candidate, *own])
-        names = [one.name for one in chosen]
-        if options.reference and (options.reference not in names or len(names) < 2):
-            raise ValueError(
-                f"--reference is one of two candidates or more: {unknown('candidate', options.reference, names)}"
-            )
-        print(_estimated(asked, chosen, options, prices).to_string(float_format="{:,.4f}".format))
-        settings = {
-            "budget_usd": options.budget_usd,
-            "store": options.store,
-            "prices": prices,
-            "repeats": options.repeats,
-        }
-        settings |= {"provenance": options.provenance, "allow_code": options.allow_code}
-        retry = options.retry is not None and (options.retry or True)
-        # The local server answers one request at a time: a second would wait, and its times would be those of a queue.
-        places = {"compatible": 1} if own else {}
-        places = dict.fromkeys(providers.ADAPTERS, options.concurrency) | places
-        settings |= {"retry": retry, "progress": sys.stderr.isatty()}
-        settings["yes"] = options.yes or _agreed(asked, chosen, options, prices)
-        if options.batch:
-            samples = tl.sampling.batches.sample_batch(asked, chosen, **settings)
-        else:
-            samples = tl.sample(
-                asked, chosen, **settings, concurrency=places, deadline_s=options.deadline
-            )
     written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
+    _say_samples(samples, question, run.names)
+    print(written)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of `sample`: what is asked, of whom, at which prices, how far."""
+
+    asked: list
+    chosen: list
+    prices: object
+    bounds: Bounds
+
+    @property
+    def names(self):
+        """Names of the candidates."""
+        return [one.name for one in self.chosen]
+
+    def answers(self, store, question, provenance, allow_code, *, alone):
+        """The samples table; `alone`: the local server answers one request at a time, so that its times are its own."""
+        import tierlab as tl
+        from tierlab.core.vocabulary import unknown
+        from tierlab.sampling import providers
+
+        if question.reference and (question.reference not in self.names or len(self.names) < 2):
+            nearest = unknown("candidate", question.reference, self.names)
+            raise ValueError(f"--reference is one of two candidates or more: {nearest}")
+        bounds = self.bounds
+        estimate = tl.sampling.run.estimate(
+            self.asked, self.chosen, prices=self.prices, repeats=bounds.repeats
+        )
+        print(estimate.to_string(float_format="{:,.4f}".format))
+        places = dict.fromkeys(providers.ADAPTERS, bounds.concurrency) | (
+            {"compatible": 1} if alone else {}
+        )
+        return tl.sample(
+            self.asked,
+            self.chosen,
+            limits=tl.Limits(bounds.budget_usd, places, deadline_s=bounds.deadline),
+            store=store,
+            prices=self.prices,
+            repeats=bounds.repeats,
+            retry=bounds.retry is not None and (bounds.retry or True),
+            yes=bounds.yes or _agreed(min(estimate["most_usd"].sum(), bounds.budget_usd)),
+            allow_code=allow_code,
+            setup=tl.Setup(progress=sys.stderr.isatty(), provenance=provenance),
+        )
+
+
+def _say_samples(samples, question, names):
+    import tierlab as tl
+    from tierlab.evaluate.by_model import quality_by_model
+    from tierlab.evaluate.rows import scored_rows
+
     for name, value in samples.attrs["account"].items():
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
     for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):
         print(f"{status}: {len(rows):,}, the first: {rows['error'].iloc[0]}")
-    if options.reference:
-        found = tl.compare(
-            samples,
-            reference=options.reference,
-            margin=options.margin,
-            error_cost_usd=options.error_cost_usd,
-        )
+    if question.reference:
+        found = tl.compare(samples, **vars(question))
+        tables = (found.candidates, found.pairs)
         print(
-            f"\n{found.candidates.to_string(na_rep='-')}\n\n{found.pairs.to_string(na_rep='-')}\n\n{found.verdict}"
+            "\n"
+            + "\n\n".join(table.to_string(na_rep="-") for table in tables)
+            + f"\n\n{found.verdict}"
         )
     else:
         print(
             f"\n{quality_by_model(scored_rows(samples), names, 0.95).round(3).to_string(na_rep='-')}"
         )
-    print(written)
 
 
-def _sample_folder(options, chosen):
+def _sample_folder(output, store, inputs):
     """The folder of samples.csv; refused before anything is paid where it, or the store, would replace what is not ours."""
-    from pathlib import Path
-
     from tierlab.core.files import OutputFolder, same_file
     from tierlab.sampling.store import check
 
-    inputs = [options.examples, options.prices, options.local, *(one.path for one in chosen)]
-    inputs = [given for given in inputs if given]
-    if any(same_file(options.store, given) for given in inputs):
+    if any(same_file(store, given) for given in inputs):
         raise ValueError(
-            f"--store {options.store} is an input of this command and is not written over; choose another file"
+            f"--store {store} is an input of this command and is not written over; choose another file"
         )
-    check(Path(options.store))
+    check(Path(store))
     out = OutputFolder(
-        options.out or Path(options.store).parent,
-        inputs=[*inputs, options.store],
-        force=options.force,
+        output.out or Path(store).parent, inputs=[*inputs, store], force=output.force
     )
     out.claim("samples.csv")
     return out
 
 
-def _estimated(asked, chosen, options, prices):
-    """What the run would cost: live with its attempts, or in a batch with one at the batch rate."""
-    import tierlab as tl
-
-    settings = {"prices": prices, "repeats": options.repeats}
-    if options.batch:
-        settings |= {"attempts": 1, "tariffs": tl.sampling.batches.batch_tariffs(chosen, prices)}
-    return tl.sampling.run.estimate(asked, chosen, **settings)
-
-
-def _agreed(asked, chosen, options, prices):
+def _agreed(most_usd):
     """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
-    import tierlab as tl
+    from tierlab.sampling.runner import ASK_ABOVE_USD
 
-    most = _estimated(asked, chosen, options, prices)["most_usd"].sum()
-    if min(most, options.budget_usd) <= tl.sampling.run.ASK_ABOVE_USD or not sys.stdin.isatty():
+    if most_usd <= ASK_ABOVE_USD or not sys.stdin.isatty():
         return False
-    return input(
-        f"This could cost up to {min(most, options.budget_usd):,.2f} USD. Start? [y/N] "
-    ).strip().lower() in (
-        "y",
-        "yes",
-    )
+    answer = input(f"This could cost up to {most_usd:,.2f} USD. Start? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
 
 
-def _refresh(options):
-    from tierlab.pages import run
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TaskOptions:
+    """The task.
 
-    notebooks = [run.find(name) for name in options.notebooks] or None
-    stale = run.refresh(check=options.check, notebooks=notebooks, force=options.force)
-    for line in stale:
-        print(("stale: " if options.check else "rewritten: ") + line)
-    if not stale:
-        print("everything is fresh")
-    return int(options.check and bool(stale))
+    Parameters
+    ----------
+    stakes : int
+        what can go wrong: 1 low, 2 medium, 3 high
+    complexity : int
+        how complex the reasoning is: 1 to 3
+    error_cost_usd : float
+        what a wrong answer costs (assumed from the stakes)
+    second_usd : float
+        what a second of waiting is worth (0: nobody waits)
+    tool_calls : int
+        tool calls a request (agentic_tools: 5; else 0)
+    """
 
-
-def _workshop(options):
-    from tierlab.workshop import build
-
-    stale = build.generate(out=options.folder, check=options.check, force=options.force)
-    for name in stale:
-        print(
-            ("stale: " if options.check else "written: " if options.folder else "rewritten: ")
-            + name
-        )
-    if not stale:
-        print("every exercise is fresh")
-    return int(options.check and bool(stale))
-
-
-def _datasets(options):
-    from tierlab.core import datasets
-
-    if options.action == "fetch":
-        if not options.names:
-            raise ValueError(f"name the data sets to fetch: {', '.join(datasets.REGISTRY)}")
-        for name in options.names:
-            print(datasets.path(name))
-        return
-    print(datasets.overview().to_string(index=False))
+    stakes: Literal[1, 2, 3] | None = None
+    complexity: Literal[1, 2, 3] | None = None
+    error_cost_usd: float | None = None
+    second_usd: float = 0.0
+    tool_calls: int | None = None
 
 
-def _doctor(options):
-    import tierlab as tl
-    from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
-    from tierlab.pages import page
-    from tierlab.sampling.providers import ADAPTERS
+@Parameter(name="*")
+@dataclass(frozen=True)
+class WorkloadOptions:
+    """The workload.
 
-    print(f"python        {platform.python_version()} on {platform.system()}")
-    for line in metadata.requires("tierlab") or ():
-        name = re.match(r"[\w.-]+", line)[0]
-        print(f"{name:<13} {_version(name)}")
-    for provider, (room, names) in ADAPTERS.items():
-        if (
-            provider != room or not names
-        ):  # another API of the same provider, or none that asks for a key
-            continue
-        found = [name for name in names if os.environ.get(name)]
-        print(
-            f"{provider:<13} {f'{found[0]} is set' if found else f'no key ({chr(32).join(names)} not set)'}"
-        )
-    prices = tl.load_prices("maintained")
-    age = (
-        date.today() - prices.as_of.date()
-    ).days  # the one command whose answer may depend on the day
-    print(f"prices        {prices.source}, {max(age, 0)} days ago")
-    print(f"code scorer   {ISOLATIONS[isolation()]}")
-    print(f"browser       {page.find_browser() or 'none found (needed for PDF only)'}")
-    _datasets(argparse.Namespace(action=None))
+    Parameters
+    ----------
+    requests_per_day : float
+        requests a day (1,000)
+    input_tokens : float
+        whole input of a request (500)
+    output_tokens : float
+        visible output of a request (300)
+    cache_hit_rate : float
+        of the input, 0-1 (0)
+    batch_share : float
+        of the requests, 0-1 (0)
+    """
+
+    requests_per_day: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    cache_hit_rate: float | None = None
+    batch_share: float | None = None
 
 
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "MISSING"
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured.
+
+    Parameters
+    ----------
+    count : list
+        TIER WRONG EXAMPLES: wrong answers that you counted, of a model, or of a tier of one provider; again for each
+    samples : str
+        answers to your examples: a run's store or samples.csv, or CSV or Parquet with prompt_id, model_id, score and
+        cost_usd (or tokens)
+    truncated : str
+        an answer cut off by its limit has no score, or 0
+    margin : float
+        how much worse than a rival the choice may be, 0-1: what takes more examples than --samples has is not filed
+    provider : str
+        only its lineup (all providers)
+    model : list
+        a candidate in place of the lineup, or of all in --samples; again for each
+    """
+
+    count: list[tuple[str, int, int]] | None = None
+    samples: str | None = None
+    truncated: Literal["set_aside", "wrong"] = "set_aside"
+    margin: float = 0.05
+    provider: str | None = None
+    model: list[str] | None = None
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Filing:
+    """The record.
+
+    Parameters
+    ----------
+    file : str
+        file the decision: a file that ends in .md, or a folder
+    title : str
+        what is decided about (the task)
+    owner : str
+        who answers for it
+    notes : str
+        words of your own, kept in the record
+    decided_on : str
+        ISO date of the decision (today)
+    replace : bool
+        write over a record that is there
+    """
+
+    file: str | None = None
+    title: str | None = None
+    owner: str = ""
+    notes: str = ""
+    decided_on: str | None = None
+    replace: bool = False
 
 
-_WORKLOAD = ("requests_per_day", "input_tokens", "output_tokens", "cache_hit_rate", "batch_share")
+@app.command
+def recommend(
+    task: str,
+    /,
+    *,
+    about: TaskOptions = TaskOptions(),
+    workload: WorkloadOptions = WorkloadOptions(),
+    evidence: Evidence = Evidence(),
+    rates: Rates = Rates(),
+    filing: Filing = Filing(),
+):
+    """Which tier does a task at the least total cost (price, errors and waiting); and file the decision.
 
+    examples:
+      tierlab recommend customer_support --error-cost-usd 0.5
+      tierlab recommend 'contract triage' --stakes 2 --complexity 1 --error-cost-usd 5 --provider openai
+      tierlab recommend code_review --error-cost-usd 2 --provider openai --count mid 6 80 --count small 11 80
+      tierlab recommend summarisation --error-cost-usd 0.15 --samples outcomes.csv --truncated wrong --file decisions
+      tierlab recommend summarisation --error-cost-usd 1 --title 'Summaries of tickets' --owner Ana --file decisions
 
-def add(command):
-    """Add both commands; `command(name, function, summary, examples)` makes a parser."""
-    recommend = command(
-        "recommend",
-        _recommend,
-        "Which tier does a task at the least cost, all in; and file the decision.",
-        [
-            "recommend customer_support --error-cost-usd 0.5",
-            "recommend 'contract triage' --stakes 2 --complexity 1 --error-cost-usd 5 --provider openai",
-            "recommend code_review --error-cost-usd 2 --provider openai --count mid 6 80 --count small 11 80",
-            "recommend summarisation --error-cost-usd 0.15 --samples outcomes.csv --truncated wrong --margin 0.05 --file decisions",
-            "recommend summarisation --error-cost-usd 1 --title 'Summaries of tickets' --owner Ana --file decisions",
-        ],
-    )
-    recommend.add_argument(
-        "task", help="one of data/tasks.csv, or a task of your own with --stakes and --complexity"
-    )
-    recommend.add_argument(
-        "--stakes", type=int, choices=(1, 2, 3), help="what can go wrong: 1 low, 2 medium, 3 high"
-    )
-    recommend.add_argument(
-        "--complexity", type=int, choices=(1, 2, 3), help="how complex the reasoning is: 1 to 3"
-    )
-    recommend.add_argument(
-        "--error-cost-usd",
-        type=float,
-        metavar="USD",
-        help="what a wrong answer costs (assumed from the stakes)",
-    )
-    recommend.add_argument(
-        "--second-usd",
-        type=float,
-        default=0.0,
-        metavar="USD",
-        help="what a second of waiting is worth (0: nobody waits)",
-    )
-    recommend.add_argument("--count", nargs=3, action="append", default=[], metavar=("TIER", "WRONG", "EXAMPLES"),
-                           help="wrong answers that you counted, of a model, or of a tier of one provider; again for each")  # fmt: skip
-    recommend.add_argument(
-        "--samples",
-        metavar="FILE",
-        help="answers to your examples: a run's store or samples.csv, or CSV or Parquet with prompt_id, model_id, score and "
-        "cost_usd (or tokens)",
-    )
-    recommend.add_argument(
-        "--truncated",
-        choices=("set_aside", "wrong"),
-        default="set_aside",
-        help="an answer cut off by its limit has no score (default), or 0",
-    )
-    recommend.add_argument(
-        "--margin",
-        type=float,
-        default=0.05,
-        metavar="SHARE",
-        help="how much worse than a rival the choice may be, 0-1 (0.05): what it takes more examples than --samples has is not filed",
-    )
-    recommend.add_argument("--provider", help="only its lineup (all providers)")
-    recommend.add_argument(
-        "--model",
-        action="append",
-        metavar="MODEL",
-        help="a candidate in place of the lineup, or of all in --samples; again for each",
-    )
-    recommend.add_argument(
-        "--requests-per-day", type=float, metavar="N", help="requests a day (1,000)"
-    )
-    recommend.add_argument(
-        "--input-tokens", type=float, metavar="N", help="whole input of a request (500)"
-    )
-    recommend.add_argument(
-        "--output-tokens", type=float, metavar="N", help="visible output of a request (300)"
-    )
-    recommend.add_argument(
-        "--cache-hit-rate", type=float, metavar="SHARE", help="of the input, 0-1 (0)"
-    )
-    recommend.add_argument(
-        "--batch-share", type=float, metavar="SHARE", help="of the requests, 0-1 (0)"
-    )
-    recommend.add_argument(
-        "--tool-calls",
-        type=int,
-        metavar="N",
-        help="tool calls a request (agentic_tools: 5; else 0)",
-    )
-    recommend.add_argument(
-        "--prices",
-        default="maintained",
-        metavar="SOURCE",
-        help="article, maintained (default) or a path",
-    )
-    recommend.add_argument("--as-of", metavar="DATE", help="ISO date of the prices")
-    recommend.add_argument(
-        "--file", metavar="PATH", help="file the decision: a file that ends in .md, or a folder"
-    )
-    recommend.add_argument("--title", help="what is decided about (the task)")
-    recommend.add_argument("--owner", default="", help="who answers for it")
-    recommend.add_argument("--notes", default="", help="words of your own, kept in the record")
-    recommend.add_argument("--decided-on", metavar="DATE", help="ISO date of the decision (today)")
-    recommend.add_argument(
-        "--replace", action="store_true", help="write over a record that is there"
-    )
-
-    review = command(
-        "review",
-        _review,
-        "Judge filed decisions again: what changed since, does each still stand, and by how many dollars.",
-        ["review decisions/2026-06-12-support.md", "review decisions/*.md --as-of 2026-12-01"],
-    )
-    review.add_argument(
-        "records",
-        nargs="+",
-        metavar="RECORD",
-        help="decision records (Markdown, from recommend --file)",
-    )
-    review.add_argument(
-        "--prices",
-        default="maintained",
-        metavar="SOURCE",
-        help="article, maintained (default) or a path",
-    )
-    review.add_argument(
-        "--as-of", metavar="DATE", help="ISO date on which you stand (the day of the catalogue)"
-    )
-    review.epilog += "\n\nexit status: 0 every decision stands, 1 one flips or its model is gone, 2 an input is wrong"
-
-
-def _recommend(options):
+    Parameters
+    ----------
+    task : str
+        one of data/tasks.csv, or a task of your own with --stakes and --complexity
+    about : TaskOptions
+    workload : WorkloadOptions
+    evidence : Evidence
+    rates : Rates
+    filing : Filing
+    """
     import tierlab as tl
     from tierlab.decide.options import INTERVAL
     from tierlab.decide.recommend import flip_words
 
-    given = {
-        name: getattr(options, name) for name in _WORKLOAD if getattr(options, name) is not None
-    }
-    workload = (
-        tl.Workload(**{"requests_per_day": 1_000} | given) if given else None
-    )  # step 2 is done by who says how much
-    task = tl.Task(options.task, options.stakes, options.complexity, options.tool_calls)
-    evidence = tl.Evidence(
-        samples=tl.load_samples(options.samples) if options.samples else None,
-        error_counts=_counts(options.count),
-        truncated=options.truncated,
-        margin=options.margin,
-    )
+    said = {name: value for name, value in vars(workload).items() if value is not None}
     found = tl.recommend(
-        task=task,
-        error_cost_usd=options.error_cost_usd,
-        second_usd=options.second_usd,
-        workload=workload,
-        prices=tl.load_prices(options.prices, as_of=options.as_of),
-        provider=options.provider,
-        models=options.model,
-        evidence=evidence,
+        task=tl.Task(task, about.stakes, about.complexity, about.tool_calls),
+        error_cost_usd=about.error_cost_usd,
+        second_usd=about.second_usd,
+        workload=tl.Workload(**{"requests_per_day": 1_000} | said) if said else None,
+        prices=rates.load(),
+        provider=evidence.provider,
+        models=evidence.model,
+        evidence=tl.Evidence(
+            samples=tl.load_samples(evidence.samples) if evidence.samples else None,
+            error_counts={name: tuple(counts) for name, *counts in evidence.count or ()} or None,
+            truncated=evidence.truncated,
+            margin=evidence.margin,
+        ),
     )
-    columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd", "expected_usd", "low", "high", "best_share",
-               "note"]  # fmt: skip
-    table = found.table[columns].rename(columns={"expected_usd": "all_in_usd"})
+    columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd"]
+    columns += ["expected_usd", "low", "high", "best_share", "note"]
+    table = found.table[columns].rename(columns={"expected_usd": "total_usd"})
     print(f"{found}\n\n{table.to_string(index=False, na_rep='-', float_format='{:.4g}'.format)}")
     print(
-        f"low and high of all_in_usd: {INTERVAL}; best_share: share of the draws in which a model is the cheapest"
+        f"low and high of total_usd: {INTERVAL}; best_share: share of the draws in which a model is the cheapest"
     )
     print("\nWhat would change it:")
     print("\n".join(f"  {line}" for line in flip_words(found.flips)) or "  nothing on its own")
-    if options.file:
-        path = tl.file_record(found, options.file, title=options.title or options.task.replace("_", " "), owner=options.owner,
-                              decided_on=options.decided_on or date.today(), notes=options.notes, replace=options.replace)  # fmt: skip
+    if filing.file:
+        path = tl.file_record(
+            found,
+            filing.file,
+            title=filing.title or task.replace("_", " "),
+            owner=filing.owner,
+            decided_on=filing.decided_on or date.today(),
+            notes=filing.notes,
+            replace=filing.replace,
+        )
         print(f"\n{path}")
 
 
-def _counts(given):
-    """TIER WRONG EXAMPLES of the command line, as error_counts."""
-    counts = {}
-    for name, wrong, examples in given:
-        if not (wrong.isdecimal() and examples.isdecimal()):
-            raise ValueError(
-                f"--count {name} {wrong} {examples}: WRONG and EXAMPLES are whole numbers, as in --count mid 6 80"
-            )
-        counts[name] = (int(wrong), int(examples))
-    return counts or None
+@app.command
+def review(*records: str, rates: Rates = Rates()):
+    """Judge filed decisions again: what changed since, does each still stand, and by how many dollars.
 
+    Exit status: 0 every decision stands, 1 one flips or its model is gone, 2 an input is wrong.
 
-def _review(options):
+    examples:
+      tierlab review decisions/2026-06-12-support.md
+      tierlab review decisions/*.md --as-of 2026-12-01
+
+    Parameters
+    ----------
+    records : str
+        decision records (Markdown, from recommend --file)
+    rates : Rates
+    """
     import tierlab as tl
 
-    prices = tl.load_prices(options.prices, as_of=options.as_of)
+    if not records:
+        raise ValueError("name the records to review, as in `tierlab review decisions/*.md`")
+    known = rates.load()
     stand, bad = True, False
-    for path in options.records:
+    for path in records:
         try:
-            found = tl.review(path, prices=prices)
+            found = tl.review(path, prices=known)
         except (ValueError, OSError) as error:  # the other records are judged all the same
             bad, said = True, shown(str(error), 2000)
             print("tierlab: " + (said if path in said else f"{path}: {said}"), file=sys.stderr)
@@ -999,8 +967,153 @@ def _review(options):
             f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n"
         )
     if not stand:
-        print(
-            "A decision does not stand: decide again with `python -m tierlab recommend`.",
-            file=sys.stderr,
-        )
+        print("A decision does not stand: decide again with `tierlab recommend`.", file=sys.stderr)
     return 2 if bad else int(not stand)
+
+
+@app.command
+def refresh(*notebooks: str, check: bool = False, force: bool = False):
+    """Rewrite the stored outputs of the notebooks and figures/ (in a checkout of the repository).
+
+    examples:
+      tierlab refresh
+      tierlab refresh --check
+      tierlab refresh 08_article_claims
+
+    Parameters
+    ----------
+    notebooks : str
+        names or paths; without one, all that have stored outputs
+    check : bool
+        write nothing; fail and name what is stale
+    force : bool
+        replace figures that tierlab did not make
+    """
+    from tierlab.pages import run as pages
+
+    _needs_checkout("refresh rewrites what the kit itself stores", "tierlab run")
+    found = [pages.find(name) for name in notebooks] or None
+    stale = pages.refresh(check=check, notebooks=found, force=force)
+    for line in stale:
+        print(("stale: " if check else "rewritten: ") + line)
+    if not stale:
+        print("everything is fresh")
+    return int(check and bool(stale))
+
+
+@app.command
+def workshop(folder: str | None = None, /, *, check: bool = False, force: bool = False):
+    """Copy the workshop's exercises into a folder of your own, or write the kit's afresh from their solutions.
+
+    examples:
+      tierlab workshop my_answers
+      tierlab workshop --check
+
+    Parameters
+    ----------
+    folder : str
+        your copy to work in; without it, the kit's own exercises
+    check : bool
+        write nothing; fail and name what is stale
+    force : bool
+        write over exercises that were changed, answers among them
+    """
+    from tierlab.workshop import build
+
+    if folder is None:
+        _needs_checkout(
+            "without a folder, workshop rewrites the kit's own exercises", "tierlab workshop DIR"
+        )
+    stale = build.generate(out=folder, check=check, force=force)
+    done = "stale: " if check else "written: " if folder else "rewritten: "
+    for name in stale:
+        print(done + name)
+    if not stale:
+        print("every exercise is fresh")
+    return int(check and bool(stale))
+
+
+datasets = App(
+    name="datasets",
+    help="""List the public data sets, or download some.
+
+examples:
+  tierlab datasets
+  tierlab datasets fetch azure_conv""",
+)
+app.command(datasets)
+
+
+@datasets.default
+def list_datasets():
+    """List the public data sets.
+
+    examples:
+      tierlab datasets
+      tierlab datasets fetch azure_conv
+    """
+    from tierlab.core import datasets as kit
+
+    print(kit.overview().to_string(index=False))
+
+
+@datasets.command
+def fetch(*names: str):
+    """Download public data sets, unless they are cached.
+
+    examples:
+      tierlab datasets fetch azure_conv
+
+    Parameters
+    ----------
+    names : str
+        which ones
+    """
+    from tierlab.core import datasets as kit
+
+    if not names:
+        raise ValueError(f"name the data sets to fetch: {', '.join(kit.REGISTRY)}")
+    for name in names:
+        print(kit.path(name))
+
+
+@app.command
+def doctor():
+    """Say what is installed, which keys are set, and which data sets are cached.
+
+    examples:
+      tierlab doctor
+    """
+    import tierlab as tl
+    from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
+    from tierlab.pages.printing import find_browser
+    from tierlab.sampling.providers import ADAPTERS
+
+    print(f"python        {platform.python_version()} on {platform.system()}")
+    for line in metadata.requires("tierlab") or ():
+        name = re.match(r"[\w.-]+", line)[0]
+        extra = re.search(r"extra == ['\"](\w+)['\"]", line)
+        print(f"{name:<13} {_version(name, extra[1] if extra else None)}")
+    for provider, (module, names) in ADAPTERS.items():
+        if (
+            provider != module or not names
+        ):  # another API of the same provider, or none that asks for a key
+            continue
+        found = [name for name in names if os.environ.get(name)]
+        none = f"no key ({' '.join(names)} not set)"
+        print(f"{provider:<13} {f'{found[0]} is set' if found else none}")
+    known = tl.load_prices("maintained")
+    age = (
+        date.today() - known.as_of.date()
+    ).days  # the one command whose answer may depend on the day
+    print(f"prices        {known.source}, {max(age, 0)} days ago")
+    print(f"code scorer   {ISOLATIONS[isolation()]}")
+    print(f"browser       {find_browser() or 'none found (needed for PDF only)'}")
+    list_datasets()
+
+
+def _version(name, extra):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"missing: pip install 'tierlab[{extra}]'" if extra else "MISSING"

@@ -17,7 +17,6 @@ from tierlab.routing.curve import (
     curve_band,
     metric_intervals,
     paired_curve,
-    tier_frontier,
 )
 from tierlab.routing.policies import (
     Always,
@@ -29,7 +28,6 @@ from tierlab.routing.policies import (
     Oracle,
     RandomMix,
     Threshold,
-    Utility,
     task_rules,
 )
 from tierlab.routing.route import route
@@ -158,7 +156,6 @@ def policies():
             {"easy": "small", "hard": "flagship"}, confusion, cost_usd=0.0005
         ),
         "cascade, noisy judge": Cascade(("small", "mid", "flagship"), NoisyJudge(0.2, 0.1)),
-        "utility": Utility(0.1, {"s": 0.6, "f": "signal"}, {"s": 0.002, "f": 0.01}),
         "fallback on 2% errors": Fallback(threshold, ("flagship", "mid", "small")),
         "budget per user and day": Budget(Always("flagship"), 1.0, "small", by="user"),
         "budgets per user and for all": Budget(
@@ -169,17 +166,6 @@ def policies():
     print("simulation of 1,000,000 requests x 3 tiers")
     for name, policy in each.items():
         print(f"  {name:<36} {best(lambda: route(table, policy, seed=1), 1):.2f} s")  # noqa: B023
-    limited = best(
-        lambda: route(
-            table, Fallback(Always("flagship"), ("mid",)), requests_per_minute={"flagship": 200}
-        ),
-        1,
-    )
-    print(f"  {'fallback on a rate limit':<36} {limited:.2f} s")
-    guess = pd.DataFrame(np.random.default_rng(1).random((10**6, 3)), columns=["s", "m", "f"])
-    print(
-        f"  {'exact frontier of three tiers':<36} {best(lambda: tier_frontier(table, guess), 1):.2f} s"
-    )
 
 
 def trained():

@@ -15,6 +15,7 @@ from unittest.mock import patch
 import openai
 
 import tierlab as tl
+from tests.calls import together
 from tests.servers import KEY, NotInstalled, bench_server
 from tierlab.sampling.examples import Example
 from tierlab.sampling.providers import Candidate
@@ -69,10 +70,15 @@ def sampled(url, prompts, concurrency):
         sending.append(time.perf_counter() - started)
         return result
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(tl.sampling, "run_async", timed):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(tl.sampling.runner, "run_async", timed),
+    ):
         started = time.perf_counter()
         samples = tl.sample(
-            examples, [own], store=Path(folder) / "run.sqlite", concurrency=concurrency, **options
+            examples,
+            [own],
+            **together(store=Path(folder) / "run.sqlite", concurrency=concurrency, **options),
         )
         took = time.perf_counter() - started
     assert (samples["score"] == 1).all()

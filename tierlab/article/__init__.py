@@ -6,15 +6,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
         "basis",
-        "choices",
         "claims",
         "control",
-        "costs",
         "evidence",
         "faq",
         "figures",
         "prices",
-        "rules",
-        "times",
     ),
 )

@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.article.basis import Basis, NoFigure, approximate_models
-from tierlab.article.rules import METRICS
+from tierlab.article import evidence, prices  # noqa: F401 (their rules register themselves)
+from tierlab.article.basis import METRICS, Basis, NoFigure, approximate_models
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
@@ -22,32 +22,28 @@ _END = re.compile(
     r"(\S[^,]*) from ([^, ]+), \1 to "
 )  # "gpt-4o from 28, gpt-4o to 30" is "gpt-4o 28 to 30"
 VERDICTS = SUPPORTED, CONTRADICTED, NOT_CHECKABLE = "supported", "contradicted", "not checkable"
-COLUMNS = (
-    *(
-        "id",
-        "section",
-        "claim",
-        "claimed_by",
-        "figure",
-        "basis",
-        "computed",
-        "computed_low",
-        "computed_high",
-        "unit",
-    ),
-    *(
-        "bounds",
-        "verdict",
-        "why",
-        "other",
-        "other_computed",
-        "other_verdict",
-        "notebook",
-        "evidence",
-        "source",
-    ),
-)
-KEPT = ("id", "section", "claim", "claimed_by", "figure", "unit", "notebook", "evidence")
+COLUMNS = [
+    "id",
+    "section",
+    "claim",
+    "claimed_by",
+    "figure",
+    "basis",
+    "computed",
+    "computed_low",
+    "computed_high",
+    "unit",
+    "bounds",
+    "verdict",
+    "why",
+    "other",
+    "other_computed",
+    "other_verdict",
+    "notebook",
+    "evidence",
+    "source",
+]
+KEPT = ["id", "section", "claim", "claimed_by", "figure", "unit", "notebook", "evidence"]
 
 
 def load_claims(path=DATA / "claims.csv"):
@@ -93,27 +89,26 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
     catalogues = {"article": article or load_prices("article", as_of="2026-06-12")}
     catalogues["maintained"] = maintained or load_prices("maintained", as_of="2026-06-12")
     tasks = load_tasks() if tasks is None else tasks
+    bases = {name: Basis(own, catalogues, tasks) for name, own in catalogues.items()}
+    others = {"article": "maintained", "maintained": "article"}
     rows = []
-    bases = {name: Basis(prices, catalogues, tasks) for name, prices in catalogues.items()}
     for row in claims.itertuples(index=False):
         record = dict.fromkeys(COLUMNS, "") | {column: getattr(row, column) for column in KEPT}
-        record |= _judge(row, bases[row.prices or "article"]) | {
-            "basis": row.prices,
-            "bounds": _bounds_text(row),
-        }
+        record |= {"basis": row.prices, "bounds": _bounds_text(row)}
+        record |= _judge(row, bases[row.prices or "article"])
         if row.prices:
-            other = "maintained" if row.prices == "article" else "article"
+            other = others[row.prices]
             seen = _judge(row, bases[other])
             record |= {
                 "other": other,
                 "other_computed": seen["computed"],
                 "other_verdict": seen["verdict"],
+                "source": catalogues[row.prices].source,
             }
-            record["source"] = catalogues[row.prices].source
         elif row.rule:
             record["source"] = METRICS[row.rule].source
         rows.append(record)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).set_index("id")
+    return pd.DataFrame(rows, columns=COLUMNS).set_index("id")
 
 
 def _judge(row, basis):
@@ -125,10 +120,9 @@ def _judge(row, basis):
         raise ValueError(f"claim {row.id}: " + unknown("rule", row.rule, METRICS))
     args = dict(part.strip().split("=", 1) for part in row.args.split(";")) if row.args else {}
     try:
-        values = METRICS[row.rule](basis, **args)
-        values = (values if isinstance(values, pd.Series) else pd.Series({"": values})).astype(
-            float
-        )
+        found = METRICS[row.rule](basis, **args)
+        values = found if isinstance(found, pd.Series) else pd.Series({"": found})
+        values = values.astype(float)
         if values.isna().all():
             raise NoFigure(f"no figure in {METRICS[row.rule].source or basis.prices.source}")
     except NoFigure as error:
@@ -136,14 +130,19 @@ def _judge(row, basis):
     missing, values = int(values.isna().sum()), values.dropna()
     verdict, reason = _compare(row, values)
     rough = ", ".join(approximate_models(basis.prices, row.args)) if row.prices else ""
-    notes = [reason, f"{missing} more without a figure in the catalogue" * (missing > 0), row.note]
-    notes.append(f"the price of {rough} is approximate" * (rough != ""))
-    numbers = {
+    notes = [
+        reason,
+        f"{missing} more without a figure in the catalogue" if missing else "",
+        row.note,
+        f"the price of {rough} is approximate" if rough else "",
+    ]
+    return {
         "computed": _text(values, row.unit),
         "computed_low": values.min(),
         "computed_high": values.max(),
+        "verdict": verdict,
+        "why": "; ".join(filter(None, notes)),
     }
-    return numbers | {"verdict": verdict, "why": "; ".join(note for note in notes if note)}
 
 
 def _compare(row, values):

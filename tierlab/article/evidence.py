@@ -1,13 +1,22 @@
-"""Rules on evidence: scores of recorded answers, how many answers a decision takes, and who offers what."""
+"""Rules on what is not a price: choices, recorded answers, how many of them a decision takes, tuning offers, and time."""
 
 import json
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
-from tierlab.article.basis import find_models, metric
+from tierlab.article.basis import OUTPUT_TOKENS, find_models, metric
 from tierlab.core.paths import DATA
+from tierlab.core.vocabulary import unknown
+from tierlab.decide.tasks import task_tiers, tier_by_rule
+from tierlab.reasoning.effort import billed_output, load_efforts
+from tierlab.speed.latency import router_seconds, seconds_range
+from tierlab.speed.speeds import load_published, load_speeds, published_factors
 
+PUBLISHED = "data/published_speeds.csv: what public pages say, read on 2026-11-24"
+ASSUMED = "data/speeds.csv: speeds of the article, waits assumed"
+SKETCH = "the article's code, run against a stand-in client"
 # Stand-ins for a small, a middle and a large model (data/samples/README.md), not the providers' own.
 STAND_INS = {
     "small stand-in": "smollm2-135m-instruct",
@@ -68,26 +77,17 @@ def distilled_gap(basis):
 @metric(source=RECORDED)
 def recorded_tool_calls(basis):
     """Share of right tool calls of each stand-in, on the recorded examples that want a call."""
-    examples = [
-        json.loads(line)
-        for line in (DATA / "examples" / "examples.jsonl").read_text("utf-8").splitlines()
-    ]
+    lines = (DATA / "examples" / "examples.jsonl").read_text("utf-8").splitlines()
     wanted = [
         example["example_id"]
-        for example in examples
+        for example in map(json.loads, lines)
         if example["scorer"] == "tool_call" and _calls(example["reference"])
     ]
-    rows = _recorded()
-    rows = (
-        rows[rows["prompt_id"].isin(wanted) & rows["score"].notna()]
-        .groupby("model_id")["score"]
-        .agg(["mean", "size"])
-    )
-    return pd.Series(
-        {
-            f"{name} (of {rows['size'][model]})": rows["mean"][model]
-            for name, model in STAND_INS.items()
-        }
+    rows = _recorded().dropna(subset="score")
+    rows = rows[rows["prompt_id"].isin(wanted)].groupby("model_id")["score"].agg(["mean", "size"])
+    rows = rows.loc[list(STAND_INS.values())]
+    return rows["mean"].set_axis(
+        [f"{name} (of {n})" for name, n in zip(STAND_INS, rows["size"], strict=True)]
     )
 
 
@@ -97,11 +97,7 @@ def tunable(basis, models, on):
     from tierlab.reasoning.distillation import who_offers
 
     offers = who_offers(on)
-    names = {
-        name
-        for models in offers.loc[offers["offered"] != "no", "models"]
-        for name in models.split(", ")
-    }
+    names = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
     return pd.Series({model: float(model in names) for model in find_models(basis.prices, models)})
 
 
@@ -130,8 +126,8 @@ def _distilled():
 
 def _difference(samples, model, reference):
     """Mean score of a model minus a reference's on the examples that both have a score on, with its 95% interval."""
-    from tierlab.evaluate.compare import paired, scored_rows
     from tierlab.evaluate.intervals import paired_interval
+    from tierlab.evaluate.rows import paired, scored_rows
 
     pair = paired(scored_rows(samples), model, reference)
     low, high = paired_interval(pair.differences, pair.clusters, binary=pair.binary)[1](CONFIDENCE)
@@ -151,3 +147,104 @@ def _calls(reference):
     return any(
         call.get("name") for call in (reference if isinstance(reference, list) else [reference])
     )
+
+
+@metric(source="the article's two questions")
+def rule_tier(basis, cases):
+    """Tier that the article's rule gives each "stakes-complexity" case."""
+    ratings = np.array([case.split("-") for case in cases.split("|")], int).T
+    return pd.Series(tier_by_rule(*ratings), cases.split("|"))
+
+
+@metric(source="data/tasks.csv: our own ratings")
+def task_tier(basis, task):
+    """Lowest and highest tier that the article's rule gives a task at its ratings."""
+    if task not in basis.tasks.index:
+        raise ValueError(unknown("task", task, basis.tasks.index))
+    return task_tiers(basis.tasks.loc[[task]]).iloc[0].set_axis(["from", "to"])
+
+
+def article_router(message, ask):
+    """The article's two-tier router, line for line in what it does: `ask(model, text)` stands for the API."""
+    said = ask("small", message).strip().lower()
+    return ask("flagship" if said == "complex" else "small", message)
+
+
+@metric(source=SKETCH)
+def router_calls(basis, replies):
+    """Calls that the article's router makes for one message, by the classifier's reply."""
+    return pd.Series({reply: len(_asked(reply)) for reply in replies.split("|")})
+
+
+@metric(source=SKETCH)
+def router_tiers(basis, replies):
+    """Number of tiers that the article's router can answer with."""
+    return float(len({_asked(reply)[-1] for reply in replies.split("|")}))
+
+
+@metric(source=SKETCH)
+def router_unsafe(basis, replies):
+    """How many replies that do not say "simple" the article's router sends to the small model."""
+    return float(sum(_asked(reply)[-1] == "small" for reply in replies.split("|")))
+
+
+def _asked(reply):
+    calls = []
+    article_router("a message", lambda model, _: (calls.append(model), reply)[1])
+    return calls
+
+
+@metric(source=PUBLISHED)
+def published_speed(basis, models):
+    """Lowest and highest output tokens per second that public pages give each model."""
+    speeds = load_published().groupby("model_id")["tokens_per_s"]
+    return _ends(speeds.min(), speeds.max(), find_models(basis.prices, models))
+
+
+@metric(source=PUBLISHED)
+def published_factor(basis, tier):
+    """How many times faster than its provider's flagship a tier is: lowest and highest of every pair of pages."""
+    factors = published_factors(load_published())
+    factors = factors[factors["tier"] == tier].set_index("provider")
+    return _ends(factors["factor_low"], factors["factor_high"], factors.index)
+
+
+@metric(source=PUBLISHED)
+def published_lead(basis, fast, slow):
+    """How many times faster one model is than others: lowest and highest of every pair of pages."""
+    speeds = load_published().groupby("model_id")["tokens_per_s"]
+    (first,), others = find_models(basis.prices, fast), find_models(basis.prices, slow)
+    low, high = (ends.reindex([first, *others]) for ends in (speeds.min(), speeds.max()))
+    return _ends(low[first] / high[others], high[first] / low[others], others)
+
+
+@metric(source=f"data/router_speeds.csv: recorded on one machine; {PUBLISHED}")
+def embedding_wait(basis, models):
+    """Slow end of a local embedding router over the time to the first token of each model as a classifier."""
+    waits = load_published().groupby("model_id")["ttft_s"]
+    slow = router_seconds("embedding_local")[2]
+    return _ends(slow / waits.max(), slow / waits.min(), find_models(basis.prices, models))
+
+
+@metric(source=ASSUMED)
+def wait_share(basis, seconds, models):
+    """Share that some seconds are of one answer of the article's length."""
+    times = seconds_range(load_speeds(), OUTPUT_TOKENS).set_index("model_id")["seconds"]
+    return float(seconds) / times.reindex(find_models(basis.prices, models))
+
+
+@metric(source="data/efforts.csv: assumed")
+def reasoning_slowdown(basis, efforts):
+    """How many times the tokens, and at one speed the time, an answer takes with reasoning at each effort."""
+    shares = load_efforts()["share"][efforts.split("|")]
+    return pd.Series(billed_output(1, shares), shares.index)
+
+
+def _ends(low, high, names):
+    """The two ends for each name, one value where they are equal; missing where there is no page."""
+    found = {}
+    for name in names:
+        first, last = low.get(name, np.nan), high.get(name, np.nan)
+        one = {name: first}
+        found |= {f"{name} from": first, f"{name} to": last} if first < last else one
+    return pd.Series(found)

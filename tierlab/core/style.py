@@ -1,8 +1,4 @@
-"""How a figure of tierlab looks: tier styles, rows and panels, axes in plain numbers, labels that do not collide.
-
-`tierlab.plots` has the figures. A new figure takes its parts from here, so that a tier, an axis and a label look
-the same everywhere.
-"""
+"""How a figure of tierlab looks: tier styles, rows and panels, axes in plain numbers, labels that do not collide."""
 
 from pathlib import Path
 from textwrap import fill
@@ -170,10 +166,10 @@ def from_zero(ax, highest, label):
 
 
 def name_rows(ax, names, *, above=0.0):
-    """One row per name from the top, with room above the first."""
+    """One row per name from the top, with space above the first."""
     ax.set_yticks(range(len(names)), names)
     for label in ax.get_yticklabels():
-        label.set_parse_math(False)  # a name from a log is no formula
+        label.set_parse_math(False)  # a name from a log is not a formula
     ax.set_ylim(len(names) - 0.5, -0.5 - above)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
@@ -200,9 +196,20 @@ def interval_note(table, mark):
 
 
 def note(ax, text, xy, offset, *, align="left", size=SMALL_PRINT, **more):
-    """Words beside a point, legible over lines."""
-    return ax.annotate(text, xy, xytext=offset, textcoords="offset points", ha=align, va="center", fontsize=size,
-                       path_effects=HALO, annotation_clip=False, parse_math=False, **more)  # fmt: skip
+    """Words beside a point, legible over lines; `more` as `Axes.annotate` takes it."""
+    return ax.annotate(
+        text,
+        xy,
+        xytext=offset,
+        textcoords="offset points",
+        ha=align,
+        va="center",
+        fontsize=size,
+        path_effects=HALO,
+        annotation_clip=False,
+        parse_math=False,
+        **more,
+    )
 
 
 def spread(at, size, *, low=-np.inf, high=np.inf):
@@ -213,7 +220,7 @@ def spread(at, size, *, low=-np.inf, high=np.inf):
     at, size : array
         Wanted centre and extent of each label, in one unit.
     low, high : float
-        Room to stay within, as far as there is enough of it.
+        Space to stay within, as far as there is enough of it.
 
     Returns
     -------

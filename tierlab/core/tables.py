@@ -8,28 +8,25 @@ from tierlab.core.vocabulary import BUCKETS, unknown
 
 TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 REQUEST_COLUMNS = (
-    *(
-        "at",
-        "model_id",
-        "task",
-        "user",
-        "team",
-        "region",
-        "batch",
-        "requests",
-        "aggregate",
-        "context_above",
-    ),
-    *(
-        "status",
-        "attempts",
-        *TOKEN_COLUMNS,
-        "reasoning_tokens",
-        "prefix_ids",
-        "ttft_s",
-        "end_to_end_s",
-    ),
-    *("billed_usd", "source"),
+    "at",
+    "model_id",
+    "task",
+    "user",
+    "team",
+    "region",
+    "batch",
+    "requests",
+    "aggregate",
+    "context_above",
+    "status",
+    "attempts",
+    *TOKEN_COLUMNS,
+    "reasoning_tokens",
+    "prefix_ids",
+    "ttft_s",
+    "end_to_end_s",
+    "billed_usd",
+    "source",
 )
 
 

@@ -18,7 +18,7 @@ _STEERING = re.compile(_CONTROL.pattern[:-1].replace(r"\x00-\x1f", r"\x00-\x08\x
 
 
 def regular(path):
-    """A path, unless it leads to something that is no file (a named pipe, a terminal, a device): reading that may never end.
+    """A path, unless it leads to a named pipe, a terminal or a device: reading that may never end.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_text(path):
     Raises
     ------
     ValueError
-        Where it is larger, no file, or not UTF-8.
+        Where it is larger, not a file, or not UTF-8.
     """
     with regular(path).open("rb") as file:
         data = file.read(FILE_BYTES + 1)

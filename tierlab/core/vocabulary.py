@@ -25,26 +25,22 @@ def unknown(kind, value, allowed):
     return f"unknown {kind} {cited(value)}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
 
 
-STATUSES = ("ok", "error", "rate_limited", "context_overflow")
-
-
-ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")
-IN_BATCH = "in_batch"  # in a batch whose results have not been collected
+STATUSES = ("ok", "error", "rate_limited", "context_overflow")  # of a request in a log
+ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")  # of a call: it was answered
 FAILURES = (
-    *(
-        "auth",
-        "rate_limited",
-        "overloaded",
-        "unavailable",
-        "wrong_address",
-        "timeout",
-        "broken_stream",
-        "early_end",
-        "malformed",
-    ),
-    *("context_overflow", "bad_request", "not_recorded", "over_budget", IN_BATCH),
+    "auth",
+    "rate_limited",
+    "overloaded",
+    "unavailable",
+    "wrong_address",
+    "timeout",
+    "broken_stream",
+    "early_end",
+    "malformed",
+    "context_overflow",
+    "bad_request",
+    "not_recorded",
+    "over_budget",
 )
-
-
 # The service began to work on these before it failed: nobody knows whether they are billed.
 IN_DOUBT = ("timeout", "broken_stream", "early_end", "malformed")

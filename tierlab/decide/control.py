@@ -325,7 +325,7 @@ class DecisionChecklist(Explorer):
                 raise ValueError(self.summary)
             path = tl.file_record(
                 self.found,
-                paths.ROOT / self.folder.value,  # an absolute folder stays what it is
+                paths.BUILD.parent / self.folder.value,  # an absolute folder stays what it is
                 title=self.title.value,
                 owner=self.owner.value,
                 decided_on=self.decided_on,

@@ -13,7 +13,8 @@ import pandas as pd
 
 from tierlab.core.vocabulary import ANSWERED, TIERS, unknown
 from tierlab.decide.tasks import assumed, error_with_tools, expected_cost, rated
-from tierlab.evaluate.compare import check_margin, levels, mostly_failing, scored_rows
+from tierlab.evaluate.compare import check_margin
+from tierlab.evaluate.rows import levels, mostly_failing, scored_rows
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.sources import as_tiers
 from tierlab.scaling.costs import APPROXIMATE_BAND, daily_cost
@@ -412,7 +413,7 @@ def _errors(evidence, tiers, task, rows):
     -----
     Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2): its mean is the value, so that 0 wrong
     of 10 is not "never", and its interval is close to Wilson's (Brown, Cai, DasGupta 2001,
-    doi:10.1214/ss/1009213286). Samples (`rows`, of `tierlab.evaluate.compare.scored_rows`) have the rates of `tierlab.evaluate.compare.levels`,
+    doi:10.1214/ss/1009213286). Samples (`rows`, of `tierlab.evaluate.rows.scored_rows`) have the rates of `tierlab.evaluate.rows.levels`,
     which `compare` has as well, with a Beta of that mean: as wide as the errors clustered by group, and never narrower at 0
     than Jeffreys'. Their correlations, by which examples that are hard for all models move all rates, are those of one
     common factor.

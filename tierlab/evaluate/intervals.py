@@ -1,16 +1,12 @@
-"""What scores can tell: intervals over prompts, paired between policies, and how many prompts are enough.
+"""Intervals that hold on small samples: of a share, a mean score, a paired difference, and by the bootstrap.
 
-scipy.stats is imported when used: it takes longer to load than all the rest of the kit.
-
-Intervals that hold on small samples: of a mean score and of a paired difference, over independent groups.
-
-The heavy libraries (statsmodels, evalstats) are imported when used. Scores lie in 0-1 and differences in -1 to 1
-throughout; a group is what was drawn independently: an example, or several that belong together.
+Scores lie in 0-1 and differences in -1 to 1 throughout; a group is what was drawn independently: an example, or several
+that belong together. scipy and evalstats are imported when used: they take longer to load than the rest of the kit.
 """
 
-import math
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -19,7 +15,7 @@ from tierlab.core.tables import plain
 
 
 def wilson_interval(successes, trials, *, confidence=0.95):
-    """Wilson score interval of a share: `scipy.stats.binomtest(...).proportion_ci(method="wilson")`.
+    """Wilson score interval of a share.
 
     For a share of right answers on up to a few hundred prompts this stays near its level where the percentile
     bootstrap and the normal interval do not: at 50 prompts and a true share of 0.98 a nominal 95% interval
@@ -27,7 +23,8 @@ def wilson_interval(successes, trials, *, confidence=0.95):
 
     Parameters
     ----------
-    successes, trials : int or array_like of int
+    successes, trials : float or array_like of float
+        Successes may be a sum of scores.
     confidence : float
         Level, 0-1.
 
@@ -36,22 +33,28 @@ def wilson_interval(successes, trials, *, confidence=0.95):
     low, high : ndarray
         Shares, 0-1, of the broadcast shape.
 
+    Notes
+    -----
+    Wilson, JASA 22 (1927) 209-212. A fractional count is cautious for any score in 0-1, because none with the same mean
+    varies more than a right-or-wrong one (Bhatia & Davis 2000).
+
     Examples
     --------
     >>> low, high = wilson_interval(85, 100)
     >>> round(float(low), 3), round(float(high), 3)
     (0.767, 0.907)
     """
-    from scipy.stats import binomtest
-
-    _share("confidence", confidence)
-    pairs = np.broadcast_arrays(successes, trials)
-    ends = [
-        binomtest(int(k), int(n)).proportion_ci(confidence, method="wilson")
-        for k, n in zip(*map(np.ravel, pairs), strict=True)
-    ]
-    low, high = np.array(ends, float).reshape(-1, 2).T
-    return low.reshape(pairs[0].shape), high.reshape(pairs[0].shape)
+    check_share("confidence", confidence)
+    successes, trials = np.asarray(successes, float), np.asarray(trials, float)
+    share = successes / trials
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError("from 0 to all of at least one trial can be successes")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = (successes + z**2 / 2) / (trials + z**2)
+    half = z / (trials + z**2) * np.sqrt(successes * (1 - share) + z**2 / 4)
+    # Where all or none succeed one end is exact, and rounding must not move it.
+    low = np.where(share == 0, 0.0, centre - half)
+    return low, np.where(share == 1, 1.0, centre + half)
 
 
 def bootstrap_weights(n, *, resamples=1000, seed):
@@ -124,7 +127,7 @@ def bootstrap(table, statistic=None, *, confidence=0.95, resamples=1000, seed):
     >>> bootstrap(table, lambda m: m.assign(gap=m["flagship"] - m["small"]), seed=1)["estimate"].to_dict()
     {'small': 0.5, 'flagship': 0.75, 'gap': 0.25}
     """
-    _share("confidence", confidence)
+    check_share("confidence", confidence)
     values = table.to_numpy(float)
     if not np.isfinite(values).all():
         row, column = (found[0] for found in np.nonzero(~np.isfinite(values)))
@@ -146,107 +149,14 @@ def bootstrap(table, statistic=None, *, confidence=0.95, resamples=1000, seed):
     )
 
 
-def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha=0.05):
-    """How many prompts, each answered by both models, show a difference in mean score.
-
-    Parameters
-    ----------
-    difference : float
-        Difference in mean score to be shown, 0-1 (0.05 is five points).
-    discordant : float, optional
-        For right-or-wrong scores: share of prompts, 0-1, on which exactly one of the two is right.
-    sd : float, optional
-        For any score: standard deviation of the per-prompt differences. Give one of the two.
-    power : float
-        Probability of finding the difference when it is there.
-    alpha : float
-        Two-sided level of the test.
-
-    Returns
-    -------
-    int
-
-    Notes
-    -----
-    With `discordant`, Connor, Biometrics 43 (1987) 207-211 for McNemar's test:
-    n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2. With `sd`, n = ((z_a + z_b) sd / d)^2.
-
-    Examples
-    --------
-    Five points at 15% discordant prompts, the case behind "collect 50-100 examples":
-
-    >>> paired_sample_size(0.05, discordant=0.15)
-    469
-    """
-    from scipy.stats import norm
-
-    _share("power", power)
-    _share("alpha", alpha)
-    gap = abs(difference)
-    if not 0 < gap <= 1:
-        raise ValueError(
-            f"difference={difference!r}; a difference in mean score above 0 and up to 1 is needed"
-        )
-    if (discordant is None) == (sd is None):
-        raise ValueError("give one of discordant and sd")
-    level, reach = norm.ppf(1 - alpha / 2), norm.ppf(power)
-    if sd is not None:
-        if not (np.isfinite(sd) and sd > 0):
-            raise ValueError(f"sd={sd!r}; a standard deviation above 0 is needed")
-        return math.ceil(((level + reach) * sd / gap) ** 2)
-    _discordant(gap, discordant)
-    return math.ceil(
-        ((level * math.sqrt(discordant) + reach * math.sqrt(discordant - gap**2)) / gap) ** 2
-    )
-
-
-def paired_power(n, difference, *, discordant, alpha=0.05):
-    """Probability that McNemar's exact test finds a difference on `n` prompts, by enumeration.
-
-    Parameters
-    ----------
-    n : int
-        Prompts, each answered by both models.
-    difference, discordant, alpha : float
-        As for `paired_sample_size`.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    Ten points (15% one way, 5% the other) on 50 and on 100 examples:
-
-    >>> [round(paired_power(n, 0.10, discordant=0.20), 2) for n in (50, 100)]
-    [0.24, 0.54]
-    """
-    from scipy.stats import binom
-
-    _share("alpha", alpha)
-    _discordant(abs(difference), discordant)
-    m = np.arange(n + 1)
-    critical = binom.ppf(alpha / 2, m, 0.5)
-    critical -= binom.cdf(critical, m, 0.5) > alpha / 2
-    better = (1 + abs(difference) / discordant) / 2
-    found = binom.cdf(critical, m, better) + binom.sf(m - critical - 1, m, better)
-    return float(np.sum(binom.pmf(m, n, discordant) * found))
-
-
-def _share(name, value):
+def check_share(name, value):
+    """Refuse what is not a share between 0 and 1."""
     if not 0 < value < 1:
         raise ValueError(f"{name}={value!r}; a share between 0 and 1 is needed")
 
 
-def _discordant(gap, discordant):
-    if not gap <= discordant <= 1:
-        raise ValueError(
-            f"discordant={discordant!r}; a difference of {gap!r} needs at least that share of prompts on which one is right, and at most 1"
-        )
-
-
 # Below this many groups that differ at all, and when they are the smaller half, a t interval of bounded scores is too
-# short: simulated coverage falls to 70-92% (tests/test_intervals.py), because the rare large difference is not yet seen.
+# short: simulated coverage falls to 70-92% (tests/evaluate/test_intervals.py), because the rare large difference is not yet seen.
 FEW = 20
 
 
@@ -268,14 +178,12 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
     -------
     low, high : float
     method : str
-        "Wilson"; "clustered t": statsmodels' least squares with cluster-robust errors and t(groups - 1), which is
-        the ordinary t interval when every example is a group; "Wilson on groups" when few groups are off a perfect
-        or a zero score.
+        "Wilson"; "clustered t": cluster-robust errors and t(groups - 1), which is the ordinary t interval when every
+        example is a group; "Wilson on groups" when few groups are off a perfect or a zero score.
 
     Notes
     -----
-    Miller 2024 (arXiv 2411.00640) for clustered errors. Wilson with a fractional count is cautious for any score in
-    0-1, because none with the same mean varies more than a right-or-wrong one (Bhatia & Davis 2000).
+    Miller 2024 (arXiv 2411.00640) for clustered errors.
 
     Examples
     --------
@@ -286,20 +194,17 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
     scores = np.asarray(scores, float)
     if not len(scores):
         return np.nan, np.nan, "none: no scored answer"
-    if binary:
-        low, high = wilson_interval(int(scores.sum()), len(scores), confidence=confidence)
-        return float(low), float(high), "Wilson"
     codes, count = _codes(groups, len(scores))
-    touched = [len(np.unique(codes[off])) for off in (scores < 1, scores > 0)]
-    fit = _fit(scores, codes) if count > 1 else None
-    if fit is None or _few(min(touched), count) or fit.bse[0] < 1e-12:
-        low, high = _wilson_share(scores.mean(), count, confidence)
-        return low, high, "Wilson on groups"
-    low, high = fit.conf_int(1 - confidence)[0]
-    return max(0.0, float(low)), min(1.0, float(high)), "clustered t"
+    error = clustered_se(scores, groups)
+    touched = min(len(np.unique(codes[off])) for off in (scores < 1, scores > 0))
+    if binary or _few(touched, count, error):
+        low, high = wilson_interval(scores.mean() * count, count, confidence=confidence)
+        return float(low), float(high), "Wilson" if binary else "Wilson on groups"
+    low, high = np.clip(_t_interval(scores.mean(), error, count, confidence), 0, 1)
+    return float(low), float(high), "clustered t"
 
 
-def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, seed=0):
+def paired_interval(differences, groups=None, *, binary=False):
     """Confidence interval of a mean paired difference, as a function of the level.
 
     Parameters
@@ -310,16 +215,11 @@ def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, 
         The independent unit that each example belongs to; by default each is its own.
     binary : bool
         Right-or-wrong answers, each example its own group: Tango's score interval.
-    bootstrap : bool
-        For other scores: `scipy.stats.bootstrap` (BCa) over groups in place of the t interval.
-    seed : int
-        For the bootstrap.
 
     Returns
     -------
     method : str
-        "Tango score"; "clustered t" (see `mean_interval`); "BCa bootstrap"; "Wilson square-and-add" when few groups
-        differ at all.
+        "Tango score"; "clustered t" (see `mean_interval`); "Wilson square-and-add" when few groups differ at all.
     interval : callable
         ``interval(confidence) -> (low, high)``.
 
@@ -345,16 +245,12 @@ def paired_interval(differences, groups=None, *, binary=False, bootstrap=False, 
             better, worse, len(differences), confidence=confidence
         )
     codes, count = _codes(groups, len(differences))
-    fit = _fit(differences, codes) if count > 1 else None
-    if fit is None or _few(len(np.unique(codes[differences != 0])), count) or fit.bse[0] < 1e-12:
-        gain, loss = np.maximum(differences, 0).mean(), np.maximum(-differences, 0).mean()
-        return "Wilson square-and-add", lambda confidence: _square_and_add(
-            gain, loss, count, confidence
-        )
-    if bootstrap:
-        return "BCa bootstrap", lambda confidence: _bca(differences, codes, confidence, seed)
+    error = clustered_se(differences, groups)
+    if _few(len(np.unique(codes[differences != 0])), count, error):
+        return "Wilson square-and-add", partial(_square_and_add, differences, count)
+    mean = differences.mean()
     return "clustered t", lambda confidence: tuple(
-        np.clip(fit.conf_int(1 - confidence)[0], -1, 1).tolist()
+        np.clip(_t_interval(mean, error, count, confidence), -1, 1).tolist()
     )
 
 
@@ -435,51 +331,29 @@ def _codes(groups, n):
     return codes, len(found)
 
 
-def _few(touched, count):
-    return touched < FEW and 2 * touched < count
-
-
-def _fit(values, codes):
-    from statsmodels.regression.linear_model import OLS
-
-    return OLS(values, np.ones(len(values))).fit(
-        cov_type="cluster", cov_kwds={"groups": codes}, use_t=True
-    )
+def _few(touched, count, error):
+    return (touched < FEW and 2 * touched < count) or not error > 1e-12
 
 
 def clustered_se(values, groups=None):
-    """Standard error of a mean over groups (statsmodels, cluster-robust); NaN with fewer than two groups."""
+    """Standard error of a mean over groups, cluster-robust; NaN with fewer than two groups."""
     codes, count = _codes(groups, len(values))
-    return float(_fit(np.asarray(values, float), codes).bse[0]) if count > 1 else np.nan
+    if count < 2:
+        return np.nan
+    sums = np.bincount(codes, weights=np.asarray(values, float) - np.mean(values))
+    return float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(values))
 
 
-def _wilson_share(share, n, confidence):
-    from statsmodels.stats.proportion import proportion_confint
+def _t_interval(mean, error, groups, confidence):
+    from scipy.special import stdtrit
 
-    return tuple(
-        map(float, proportion_confint(share * n, n, alpha=1 - confidence, method="wilson"))
-    )
+    half = stdtrit(groups - 1, (1 + confidence) / 2) * error
+    return mean - half, mean + half
 
 
-def _square_and_add(gain, loss, n, confidence):
-    (gain_low, gain_high), (loss_low, loss_high) = (
-        _wilson_share(share, n, confidence) for share in (gain, loss)
-    )
-    low = gain - loss - np.hypot(gain - gain_low, loss_high - loss)
-    high = gain - loss + np.hypot(gain_high - gain, loss - loss_low)
+def _square_and_add(differences, n, confidence):
+    gain, loss = np.maximum(differences, 0).mean(), np.maximum(-differences, 0).mean()
+    lows, highs = wilson_interval(np.array([gain, loss]) * n, n, confidence=confidence)
+    low = gain - loss - np.hypot(gain - lows[0], highs[1] - loss)
+    high = gain - loss + np.hypot(highs[0] - gain, loss - lows[1])
     return max(-1.0, float(low)), min(1.0, float(high))
-
-
-def _bca(differences, codes, confidence, seed):
-    from scipy.stats import bootstrap
-
-    sums, sizes = np.bincount(codes, weights=differences), np.bincount(codes)
-    result = bootstrap(
-        (sums, sizes),
-        lambda total, size, axis=-1: total.sum(axis) / size.sum(axis),
-        paired=True,
-        method="BCa",
-        confidence_level=confidence,
-        rng=np.random.default_rng(seed),
-    )
-    return tuple(map(float, result.confidence_interval))

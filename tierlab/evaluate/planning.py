@@ -1,10 +1,11 @@
-"""How many examples before the run: for a margin, for a difference, for an interval of a given width."""
+"""How many examples before the run: for a margin and for a difference."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
-from tierlab.evaluate.intervals import paired_sample_size, tango_interval
+from tierlab.evaluate.intervals import check_share, tango_interval
 
 
 def required_examples(
@@ -45,24 +46,62 @@ def required_examples(
     >>> required_examples(margin=0.10, discordant=0.10), required_examples(margin=0.05, discordant=0.10)
     (81, 274)
     """
-    from scipy.stats import norm
-
     if margin is None:
         return paired_sample_size(
             difference, discordant=discordant, sd=sd, power=power, alpha=alpha
         )
-    _checked(margin=margin, power=power, alpha=alpha)
-    _one_spread(discordant, sd, difference)
+    check_share("margin", margin)
+    assumed = _assumed(discordant, sd, difference, power=power, alpha=alpha)
     if not difference > -margin:
         raise ValueError(
             f"difference={difference!r}: a model that is worse by the margin of {margin!r} or more cannot be shown not to be"
         )
-    level, reach = norm.ppf(1 - alpha), norm.ppf(power)
-    at_margin, assumed = (
-        (sd**2, sd**2) if sd is not None else _variances(margin, difference, discordant)
-    )
+    at_margin = assumed if sd is not None else _variance_at(margin, difference, discordant)
+    level, reach = _quantile(1 - alpha), _quantile(power)
     n = ((level * math.sqrt(at_margin) + reach * math.sqrt(assumed)) / (margin + difference)) ** 2
     return max(1, math.ceil(n))
+
+
+def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha=0.05):
+    """How many examples, each answered by both models, show a difference in mean score.
+
+    Parameters
+    ----------
+    difference : float
+        Difference in mean score to be shown, 0-1 (0.05 is five points).
+    discordant : float, optional
+        For right-or-wrong scores: share of examples, 0-1, on which exactly one of the two is right.
+    sd : float, optional
+        For any score: standard deviation of the per-prompt differences. Give one of the two.
+    power : float
+        Probability of finding the difference when it is there.
+    alpha : float
+        Two-sided level of the test.
+
+    Returns
+    -------
+    int
+
+    Notes
+    -----
+    With `discordant`, Connor, Biometrics 43 (1987) 207-211 for McNemar's test:
+    n = (z_a sqrt(p) + z_b sqrt(p - d^2))^2 / d^2. With `sd`, n = ((z_a + z_b) sd / d)^2.
+
+    Examples
+    --------
+    Five points at 15% discordant examples, the case behind "collect 50-100 examples":
+
+    >>> paired_sample_size(0.05, discordant=0.15)
+    469
+    """
+    gap = abs(difference)
+    if not 0 < gap <= 1:
+        raise ValueError(
+            f"difference={difference!r}; a difference in mean score above 0 and up to 1 is needed"
+        )
+    variance = _assumed(discordant, sd, difference, power=power, alpha=alpha)
+    reach = _quantile(1 - alpha / 2) * math.sqrt(discordant if sd is None else variance)
+    return math.ceil(((reach + _quantile(power) * math.sqrt(variance)) / gap) ** 2)
 
 
 def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8, alpha=0.05):
@@ -87,17 +126,18 @@ def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8,
     """
     from scipy.optimize import brentq
 
-    whole("n", n)
-    settings = {
-        "discordant": discordant,
-        "sd": sd,
-        "difference": difference,
-        "power": power,
-        "alpha": alpha,
-    }
+    _check_count(n)
 
     def missing(margin):
-        return required_examples(margin=margin, **settings) - n - 0.5
+        needed = required_examples(
+            margin=margin,
+            difference=difference,
+            discordant=discordant,
+            sd=sd,
+            power=power,
+            alpha=alpha,
+        )
+        return needed - n - 0.5
 
     low, high = max(0.0, -difference) + 1e-6, 1 - 1e-6
     if missing(high) > 0:
@@ -130,9 +170,9 @@ def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
     """
     from scipy.stats import binom
 
-    whole("n", n)
-    _checked(margin=margin, alpha=alpha)
-    _one_spread(discordant, None, difference)
+    _check_count(n)
+    check_share("margin", margin)
+    _assumed(discordant, None, difference, alpha=alpha)
     counts = np.arange(n + 1)
     weights = binom.pmf(counts, n, discordant)
     gain = (1 + difference / discordant) / 2 if discordant else 0.5
@@ -144,59 +184,36 @@ def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
     return float(found)
 
 
-def interval_half_width(n, *, rate=None, discordant=None, confidence=0.95):
-    """Half the width of the interval to be expected at `n` examples.
-
-    Parameters
-    ----------
-    n : int
-    rate : float, optional
-        Of one model's pass rate: the rate, 0-1 (Wilson).
-    discordant : float, optional
-        Of the difference of two equally good models: the share on which they differ, 0-1 (Tango, at the nearest
-        whole numbers). Give one of the two.
-    confidence : float
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> [round(100 * interval_half_width(n, rate=0.8), 1) for n in (50, 80, 100, 400)]
-    [10.9, 8.7, 7.8, 3.9]
-    """
-    from statsmodels.stats.proportion import proportion_confint
-
-    whole("n", n)
-    _checked(confidence=confidence)
-    if (rate is None) == (discordant is None):
-        raise ValueError("give one of rate and discordant")
-    share = rate if discordant is None else discordant
-    if not 0 <= share <= 1:
-        raise ValueError(
-            f"{'rate' if discordant is None else 'discordant'}={share!r}; a share from 0 to 1 is needed"
-        )
-    if rate is not None:
-        low, high = proportion_confint(rate * n, n, alpha=1 - confidence, method="wilson")
-    else:
-        pairs = round(discordant * n)
-        low, high = tango_interval(pairs - pairs // 2, pairs // 2, n, confidence=confidence)
-    return float(high - low) / 2
+def _check_count(n):
+    if n < 1 or n != int(n):
+        raise ValueError(f"n={n!r}; a whole number from 1 up is needed")
 
 
-def whole(name, value):
-    """Refuse what is no count from 1 up."""
-    if value < 1 or value != int(value):
-        raise ValueError(f"{name}={value!r}; a whole number from 1 up is needed")
-
-
-def _variances(margin, difference, discordant):
-    """Variance of one example's difference under the margin (restricted likelihood) and as assumed."""
+def _variance_at(margin, difference, discordant):
+    """Variance of one example's difference under the margin (restricted likelihood)."""
     loss = (discordant - difference) / 2
     slope = discordant + (2 - difference) * margin
     restricted = (slope + math.sqrt(max(0.0, slope**2 - 8 * loss * margin * (1 + margin)))) / 4
-    return 2 * restricted - margin * (1 + margin), discordant - difference**2
+    return 2 * restricted - margin * (1 + margin)
+
+
+def _assumed(discordant, sd, difference, **shares):
+    """Variance of one example's difference as assumed, once all that is assumed has been checked."""
+    for name, value in shares.items():
+        check_share(name, value)
+    if (discordant is None) == (sd is None):
+        raise ValueError("give one of discordant and sd")
+    if sd is not None and not 0 < sd < math.inf:
+        raise ValueError(f"sd={sd!r}; a standard deviation above 0 is needed")
+    if discordant is not None and not abs(difference) <= discordant <= 1:
+        raise ValueError(
+            f"discordant={discordant!r}; a share from {abs(difference)!r} (the difference) to 1 is needed"
+        )
+    return sd**2 if sd is not None else discordant - difference**2
+
+
+def _quantile(share):
+    return NormalDist().inv_cdf(share)
 
 
 def _needed_wins(pairs, n, margin, alpha):
@@ -207,20 +224,3 @@ def _needed_wins(pairs, n, margin, alpha):
         above = tango_interval(wins, pairs - wins, n, confidence=1 - 2 * alpha)[0] > -margin
         low, high = (low, wins) if above else (wins + 1, high)
     return low
-
-
-def _checked(**shares):
-    for name, value in shares.items():
-        if not 0 < value < 1:
-            raise ValueError(f"{name}={value!r}; a share between 0 and 1 is needed")
-
-
-def _one_spread(discordant, sd, difference):
-    if (discordant is None) == (sd is None):
-        raise ValueError("give one of discordant and sd")
-    if sd is not None and not (np.isfinite(sd) and sd > 0):
-        raise ValueError(f"sd={sd!r}; a standard deviation above 0 is needed")
-    if discordant is not None and not abs(difference) <= discordant <= 1:
-        raise ValueError(
-            f"discordant={discordant!r}; a share from {abs(difference)!r} (the difference) to 1 is needed"
-        )

@@ -70,7 +70,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
 
     Notes
     -----
-    `code` and `regex` start a process and wait for it: in an event loop, call this through `asyncio.to_thread`.
+    `code` starts a process and waits for it: in an event loop, call this through `asyncio.to_thread`.
 
     Examples
     --------

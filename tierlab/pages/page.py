@@ -12,132 +12,66 @@ import copy
 import hashlib
 import html
 import re
-import shutil
-import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
-import bleach
+import nh3
 from bs4 import BeautifulSoup
-from bs4.formatter import HTMLFormatter
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from tierlab.core.files import write_whole
 from tierlab.pages.parameters import declared
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 _MATHML = {
-    *(
-        "math",
-        "mrow",
-        "mi",
-        "mn",
-        "mo",
-        "mtext",
-        "mspace",
-        "ms",
-        "mfrac",
-        "msqrt",
-        "mroot",
-        "mstyle",
-        "mpadded",
-        "mphantom",
-    ),
-    *(
-        "msub",
-        "msup",
-        "msubsup",
-        "munder",
-        "mover",
-        "munderover",
-        "mmultiscripts",
-        "mtable",
-        "mtr",
-        "mtd",
-        "menclose",
-    ),
+    "math",
+    "mrow",
+    "mi",
+    "mn",
+    "mo",
+    "mtext",
+    "mspace",
+    "ms",
+    "mfrac",
+    "msqrt",
+    "mroot",
+    "mstyle",
+    "mpadded",
+    "mphantom",
+    "msub",
+    "msup",
+    "msubsup",
+    "munder",
+    "mover",
+    "munderover",
+    "mmultiscripts",
+    "mtable",
+    "mtr",
+    "mtd",
+    "menclose",
 }
-_TAGS = _MATHML | {
-    *(
-        "a",
-        "abbr",
-        "b",
-        "blockquote",
-        "br",
-        "caption",
-        "code",
-        "dd",
-        "del",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "figcaption",
-    ),
-    *(
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "kbd",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "q",
-        "s",
-        "small",
-        "span",
-    ),
-    *(
-        "strong",
-        "sub",
-        "summary",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "u",
-        "ul",
-    ),
+_MATHML_ATTRIBUTES = {
+    "display",
+    "mathvariant",
+    "stretchy",
+    "columnalign",
+    "displaystyle",
+    "fence",
+    "form",
+    "width",
 }
 _ATTRIBUTES = {
-    "*": ["class", "id", "title", "role", "aria-label"],
-    "a": ["href"],
-    "img": ["src", "alt", "width", "height"],
-    "th": ["scope", "colspan", "rowspan"],
-    "td": ["colspan", "rowspan"],
-    **{
-        tag: [
-            "display",
-            "mathvariant",
-            "stretchy",
-            "columnalign",
-            "displaystyle",
-            "fence",
-            "form",
-            "width",
-        ]
-        for tag in _MATHML
-    },
+    "*": {"class", "id", "title", "role", "aria-label"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "th": {"scope", "colspan", "rowspan"},
+    "td": {"colspan", "rowspan"},
+    **dict.fromkeys(_MATHML, _MATHML_ATTRIBUTES),
 }
 _NUMBER = re.compile(
     r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE
@@ -212,18 +146,13 @@ def _body(notebook, pages):
     frozen = copy.deepcopy(notebook)
     _freeze_controls(frozen)
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
-    raw = BeautifulSoup(raw, "html.parser")
-    for element in raw(["script", "style"]):
-        element.decompose()
-    raw = raw.decode(
-        formatter=HTMLFormatter(html.escape)
-    )  # bleach escapes a second time what stands in single quotes
-    clean = bleach.clean(
+    clean = nh3.clean(
         raw,
-        tags=_TAGS,
+        tags=nh3.ALLOWED_TAGS | _MATHML | {"tfoot"},
+        clean_content_tags={"script", "style"},
         attributes=_ATTRIBUTES,
-        protocols={"http", "https", "mailto", "data"},
-        strip=True,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel=None,
     )
     soup = BeautifulSoup(clean, "html.parser")
     for image in soup("img"):
@@ -396,60 +325,3 @@ def _frozen(state, model_id):
         yield "setting", f"{values['description']} {values['value']}"
     for child in values.get("children", []):
         yield from _frozen(state, child.removeprefix("IPY_MODEL_"))
-
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-HOW_TO_GET_IT = "no Chromium found; install one (Debian: apt-get install --no-install-recommends chromium) or print the page from a browser"
-# The page is our own, loads nothing and runs one known script, so it may do without the sandbox that a container lacks.
-FLAGS = (
-    *(
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-    ),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
-)
-SECONDS = 120
-
-
-def find_browser():
-    """Path of the first Chromium on the search path, or None."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
-
-
-def print_pdf(page, target):
-    """Print an HTML file to a tagged PDF.
-
-    Parameters
-    ----------
-    page, target : path
-
-    Returns
-    -------
-    str
-        "" if it is there; else why not. A report without its PDF is still a report.
-    """
-    browser = find_browser()
-    if browser is None:
-        return HOW_TO_GET_IT
-    with tempfile.TemporaryDirectory() as folder:
-        printed = Path(folder, "page.pdf")
-        own = [
-            f"--user-data-dir={folder}/profile",
-            "--no-pdf-header-footer",
-            f"--print-to-pdf={printed}",
-        ]
-        command = [browser, *FLAGS, *own, Path(page).resolve().as_uri()]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{browser} did not print ({' '.join(str(error).split())[:200]})"
-        if done.returncode or not printed.is_file():
-            return f"{browser} did not print (exit status {done.returncode})"
-        write_whole(target, printed.read_bytes())
-    return ""

@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from datetime import date
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Annotated
 
 import nbformat
 import yaml
+from pydantic import AllowInfNan, BeforeValidator, Strict, TypeAdapter
 
 from tierlab.core.untrusted import cited, read_text, read_yaml
 from tierlab.core.vocabulary import unknown
@@ -38,6 +40,29 @@ _ABOVE = re.compile(rf"\babove ({_NUMBER})", re.IGNORECASE)
 _CHOICES = re.compile(r"\bone of ([^;]+)")
 _OR_A_PATH = re.compile(r",?\s*or (?:a|the) path\b.*")
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def _whole(value):
+    """1e6 is a whole number too."""
+    return float(value) if isinstance(value, str) and "e" in value.lower() else value
+
+
+def _adapters():
+    """Every type that a parameter can have, by the annotation that declares it."""
+    plain = {
+        "int": Annotated[int, BeforeValidator(_whole)],
+        "float": Annotated[float, AllowInfNan(False)],
+        "bool": Annotated[bool, Strict()],
+        "str": str,
+    }
+    lists = {f"list[{name}]": list[kind] for name, kind in plain.items()}
+    dicts = {f"dict[str, {name}]": dict[str, kind] for name, kind in plain.items()}
+    types = plain | lists | dicts
+    types |= {f"{name} | None": kind | None for name, kind in types.items()}
+    return {name: TypeAdapter(kind, config={"defer_build": True}) for name, kind in types.items()}
+
+
+_TYPES = _adapters()
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ class Parameter:
         Raises
         ------
         ValueError
-            If the text is no value of the declared type.
+            If the text is not a value of the declared type.
 
         Examples
         --------
@@ -70,12 +95,19 @@ class Parameter:
         >>> Parameter("models", "list[str]", [], "").parse("gpt-4o, o3")
         ['gpt-4o', 'o3']
         """
+        if self.type.endswith("None") and str(text).lower() in ("none", "null", ""):
+            return None
+        value = text
         try:
-            return _parse(text, _annotation(self.type))
-        except (ValueError, TypeError, AttributeError):
-            raise ValueError(
-                f"{self.name} = {cited(text)} is not of type {self.type}{self._hint()}"
-            ) from None
+            if isinstance(text, str) and self.type.startswith("list"):
+                value = _yaml(text if text.lstrip().startswith("[") else f"[{text}]")
+            elif isinstance(text, str) and self.type.startswith("dict"):
+                value = _yaml(text)
+            elif self.type.startswith("bool"):
+                value = _BOOLEANS.get(str(text).lower())
+            return _TYPES[self.type].validate_python(value)
+        except ValueError:
+            raise self._wrong_type(text) from None
 
     def check(self, value):
         """The value, if it is allowed; a path is made absolute, because a notebook runs in its own folder.
@@ -93,20 +125,29 @@ class Parameter:
         Traceback (most recent call last):
         ValueError: share = 80 is out of range: 0 to 1
         """
-        if not _fits(value, _annotation(self.type)):
-            raise ValueError(
-                f"{self.name} = {cited(value)} is not of type {self.type}{self._hint()}"
-            )
+        try:
+            _TYPES[self.type].validate_python(value, strict=True)
+        except ValueError:
+            raise self._wrong_type(value) from None
         if isinstance(value, list):
             return [self._check_item(item) for item in value]
         return value if value is None else self._check_item(value)
+
+    def _wrong_type(self, value):
+        meaning = f" ({self.meaning})" if self.meaning else ""
+        return ValueError(f"{self.name} = {cited(value)} is not of type {self.type}{meaning}")
 
     def _check_item(self, value):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and not (self.low <= value <= self.high and value > self.above):
             raise ValueError(f"{self.name} = {cited(value)} is out of range: {self._range()}")
         if self.iso_date:
-            _check_date(self.name, value)
+            try:
+                date.fromisoformat(value)
+            except ValueError:
+                raise ValueError(
+                    f"{self.name} = {cited(value)} is not an ISO date; write it as YYYY-MM-DD"
+                ) from None
         if value in self.choices or not isinstance(value, str):
             return value
         if self.path and value and Path(value).exists():
@@ -129,9 +170,6 @@ class Parameter:
             else f"{self.low:,.15g} to {self.high:,.15g}"
         )
 
-    def _hint(self):
-        return f" ({self.meaning})" if self.meaning else ""
-
 
 def declared(notebook):
     """Parameters that a notebook declares.
@@ -148,7 +186,7 @@ def declared(notebook):
     Raises
     ------
     ValueError
-        If a line is no ``name: type = literal``, or a default contradicts its own declaration.
+        If a line is not ``name: type = literal``, or a default contradicts its own declaration.
     """
     nb = (
         notebook
@@ -209,107 +247,17 @@ def _read_cell(source):
 
 
 def _declare(name, type_, default, comment):
-    limits = {}
-    if found := next((m for m in _RANGE.finditer(comment) if any(m.groups())), None):
-        limits |= {
-            end: _number(text)
-            for end, text in zip(("low", "high"), found.groups(), strict=True)
-            if text
-        }
-    if found := _ABOVE.search(comment):
-        limits["above"] = _number(found[1])
+    if type_ not in _TYPES:
+        raise ValueError(f"parameters cell: {name}: {unknown('type', type_, _TYPES)}")
+    limits = {"path": bool(_OR_A_PATH.search(comment)), "iso_date": "ISO date" in comment}
+    ends = next((found.groups() for found in _RANGE.finditer(comment) if any(found.groups())), ())
+    above = _ABOVE.search(comment)
+    texts = dict(zip(("low", "high"), ends, strict=False)) | {"above": above and above[1]}
+    limits |= {end: float(text.replace(",", "")) for end, text in texts.items() if text}
     if found := _CHOICES.search(comment):
-        names = _OR_A_PATH.sub("", found[1])
-        limits["choices"] = tuple(
-            part.strip(" '\".") for part in re.split(r",|\bor\b", names) if part.strip(" '\".")
-        )
-    limits["path"] = bool(_OR_A_PATH.search(comment))
-    limits["iso_date"] = "ISO date" in comment
+        names = re.split(r",|\bor\b", _OR_A_PATH.sub("", found[1]))
+        limits["choices"] = tuple(filter(None, (name.strip(" '\".") for name in names)))
     return Parameter(name, type_, default, comment, **limits)
-
-
-def _number(text):
-    return float(text.replace(",", "").replace("_", ""))
-
-
-def _check_date(name, value):
-    try:
-        date.fromisoformat(value)
-    except ValueError:
-        raise ValueError(
-            f"{name} = {cited(value)} is no ISO date; write it as YYYY-MM-DD"
-        ) from None
-
-
-def _annotation(type_):
-    return ast.parse(type_, mode="eval").body
-
-
-def _fits(value, node):
-    match node:
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _fits(value, left) or _fits(value, right)
-        case ast.Constant(value=None):
-            return value is None
-        case ast.Name(id="float"):
-            return (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and math.isfinite(value)
-            )
-        case ast.Name(id="int"):
-            return isinstance(value, int) and not isinstance(value, bool)
-        case ast.Name(id=("str" | "bool" | "list" | "dict") as name):
-            return type(value).__name__ == name
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            return isinstance(value, list) and all(_fits(v, item) for v in value)
-        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
-            return isinstance(value, dict) and all(
-                _fits(k, key) and _fits(v, item) for k, v in value.items()
-            )
-    raise ValueError(f"type {ast.unparse(node)} is not one that a parameter can have")
-
-
-def _parse(text, node):
-    match node:
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            # None first: "none" is also a string
-            for side in sorted((left, right), key=lambda side: not isinstance(side, ast.Constant)):
-                try:
-                    return _parse(text, side)
-                except ValueError:
-                    pass
-            raise ValueError(text)
-        case ast.Constant(value=None):
-            if text.lower() in ("none", "null", ""):
-                return None
-            raise ValueError(text)
-        case ast.Name(id="float"):
-            return float(text.replace("_", ""))
-        case ast.Name(id="int"):
-            if re.fullmatch(r"[+-]?[\d_]+", text):
-                return int(text)
-            number = float(text.replace("_", ""))
-            if not number.is_integer():
-                raise ValueError(text)
-            return int(number)
-        case ast.Name(id="bool"):
-            if text.lower() not in _BOOLEANS:
-                raise ValueError(text)
-            return _BOOLEANS[text.lower()]
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            items = (
-                _yaml(text if text.lstrip().startswith("[") else f"[{text}]")
-                if isinstance(text, str)
-                else text
-            )
-            return [_parse(part, item) for part in items]
-        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
-            pairs = _yaml(text) if isinstance(text, str) else text
-            return {_parse(k, key): _parse(v, item) for k, v in pairs.items()}
-    if not isinstance(text, str):
-        raise ValueError(text)
-    return text
 
 
 def _yaml(text):

@@ -1,27 +1,28 @@
-"""The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log.
+"""The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log."""
 
-The sections of the quarterly report that are sums and shares: who spent what on which tier, and what came of it.
-"""
-
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import BUCKETS
 from tierlab.evaluate.intervals import mean_interval
+from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import FLAGS, TIER_LABELS, in_batch, labelled, rates_at, tiers_of
+from tierlab.quarter.aggregate import Cube
+from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
     CONFIDENCE,
     WINDOW,
     Forecast,
+    anomalies,
     error_of_last,
-    judged_days,
     next_quarter,
+    robust_z,
 )
 from tierlab.quarter.savings import (
-    RETIRE_DAYS,
     Ahead,
+    Terms,
     decisions,
     price_changes,
     reconciliation,
@@ -30,6 +31,21 @@ from tierlab.quarter.savings import (
     without_price,
 )
 from tierlab.quarter.variance import changes_by, variance
+
+INPUTS = list(TOKENS[:4])
+_ANSWERED = ("ok", "truncated")
+_COLUMNS = {  # what a log may lack -> the sections that need it
+    "team": ("teams",),
+    "task": ("tasks",),
+    "user": ("users",),
+    "status": ("reliability", "truncated answers"),
+    "attempts": ("retries",),
+    "reasoning_tokens": ("reasoning",),
+    "batch": ("batch savings",),
+    "cache_read_tokens": ("cache",),
+    "ttft_s": ("latency (ttft_s)",),
+    "end_to_end_s": ("latency (end_to_end_s)",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +62,8 @@ class Quarter:
     spend_usd, before_usd, budget_usd : float
         US dollars; NaN where not known.
     unpriced_rows, unpriced_usd : int, float
-        What was used or billed in the quarter and has no price (rows without a time count too), and what was billed for
-        it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
+        What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
+        for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
     ahead : str
         The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
@@ -100,34 +116,28 @@ class Quarter:
 
 
 def analyse(
-    cube,
-    prices,
-    quarter="2026Q3",
+    cube: Cube,
+    prices: Prices,
+    quarter: str = "2026Q3",
     *,
-    previous=None,
-    budget_usd=None,
-    billed=None,
-    outcomes=None,
-    last_summary=None,
-    margin=None,
-    may_wait=None,
-    tasks=None,
-    retire_days=RETIRE_DAYS,
-    unread_usd=0.0,
-    seed=0,
-):
+    budget_usd: float | None = None,
+    billed: pd.DataFrame | None = None,
+    outcomes: pd.DataFrame | None = None,
+    last_summary: dict | None = None,
+    terms: Terms | None = None,
+    unread_usd: float = 0.0,
+    seed: int = 0,
+) -> Quarter:
     """Everything that the quarterly report says, from a priced usage log.
 
     Parameters
     ----------
     cube : Cube
-        From `tierlab.build_cube`; may hold the quarter before as well.
+        From `tierlab.build_cube`; should hold the quarter before as well.
     prices : Prices
         The catalogue that priced it; its `as_of` is the day on which one stands.
     quarter : str
         Such as "2026Q3".
-    previous : Cube, optional
-        The quarter before, where `cube` does not hold it.
     budget_usd : float, optional
         Of the quarter, US dollars.
     billed : DataFrame, optional
@@ -136,196 +146,164 @@ def analyse(
         The outcomes table of the team's own evaluation.
     last_summary : mapping, optional
         `summary` of the quarter before, for its forecast.
-    margin : float, optional
-        How much worse a cheaper model may be (0-1); with `outcomes` it settles the moves.
-    may_wait : sequence of str, optional
-        Tasks whose answers may take a day.
-    tasks : mapping of str to str, optional
-        The log's names of tasks -> those of data/tasks.csv, where they differ.
-    retire_days : int
-        How far ahead to look for models that retire, days after the day on which one stands.
+    terms : Terms, optional
+        How far advice may go.
     unread_usd : float
         US dollars that the sources bill for rows that no reader could turn into tokens.
     seed : int
         Of the simulated futures.
 
-    Returns
-    -------
-    Quarter
-
     Raises
     ------
     ValueError
-        If the quarter is no quarter, has no usage, or the budget is not above 0.
+        If `quarter` is not a quarter or has no usage, or the budget is not above 0.
     """
-    period = _period(quarter)
+    period, terms = period_of(quarter), terms or Terms()
     start, end = period.start_time, period.end_time.normalize()
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
         raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
-    daily = cube.daily[cube.daily["day"].between(start, end)]
-    if daily.empty or not daily["cost_usd"].sum() > 0:
-        held = (
-            ", ".join(sorted(cube.daily["day"].dt.to_period("Q").astype(str).unique())) or "nothing"
-        )
-        raise ValueError(f"no spend in {period}; the log holds {held}")
-    history = (cube if previous is None else previous).daily
-    history = history[history["day"] < start]
-    before = history[history["day"] >= (period - 1).start_time]
-    last = daily["day"].max()
+    history = cube.daily[cube.daily["day"] <= end]
+    now = history[history["day"] >= start]
+    if not now["cost_usd"].sum() > 0:
+        held = sorted(cube.daily["day"].dt.to_period("Q").astype(str).unique())
+        raise ValueError(f"no spend in {period}; the log holds {', '.join(held) or 'nothing'}")
+    before = history[history["day"].between((period - 1).start_time, start, inclusive="left")]
+    last = now["day"].max()
     on = max(prices.as_of, last)
-    missing = _missing(cube, budget_usd, before, daily, outcomes)
-    found = _sections(cube, daily, before, prices, period, on, outcomes, missing)
-    every = pd.concat([history, daily], ignore_index=True)
-    days, events = judged_days(every, start, end, missing)
-    table = savings(
-        daily,
-        prices,
-        on,
-        events=events,
-        may_wait=may_wait,
-        outcomes=outcomes,
-        margin=margin,
-        tasks=tasks,
+    days = robust_z(history.groupby("day")["cost_usd"].sum())
+    judged = int((days.index < start).sum())
+    days = days.loc[start:end].rename_axis("day").reset_index().rename(columns={"value": "usd"})
+    events = anomalies(history, start, end)
+    proposals = savings(now, prices, on, events=events, outcomes=outcomes, terms=terms)
+    ahead, no_forecast = next_quarter(
+        history, events, prices, last, (period + 1).end_time.normalize(), seed
     )
-    future = Ahead(prices, on).period
-    ahead = next_quarter(
-        every, events, prices, last, (period + 1).end_time.normalize(), seed, missing
-    )
-    bills = reconciliation(daily, prices, billed)
-    if bills.empty:
-        missing["reconciliation"] = (
-            "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
-        )
+    error, no_error = error_of_last(now, before, prices, period, last_summary, seed)
+    bills = reconciliation(now, prices, billed)
     unpriced_rows, unpriced_usd = without_price(cube.account, bills, str(period), unread_usd)
+    missing = _missing(cube, now, before) | {
+        section: words
+        for section, lacks, words in (
+            ("budget", budget_usd is None, "needs the quarter's budget (`budget_usd`)"),
+            ("quality", outcomes is None, _SCORES),
+            ("events", judged < WINDOW, f"{_HISTORY}; there are {judged}"),
+            ("forecast", no_forecast, no_forecast),
+            ("forecast_error", no_error, no_error),
+            ("reconciliation", bills.empty, _BILLS),
+        )
+        if lacks
+    }
+    future, empty = Ahead(prices, on).period, pd.DataFrame()
+    compared = "variance" not in missing
+    users = cube.users[cube.users["period"] == str(period)]
+    latency = cube.latency[cube.latency["quarter"] == str(period)].drop(columns="quarter")
+    both = pd.concat([before, now], ignore_index=True)
     return Quarter(
-        quarter=str(period), start=start, end=end, last_day=last,
-        complete=daily["day"].nunique() == (end - start).days + 1,
-        spend_usd=float(daily["cost_usd"].sum()),
+        quarter=str(period),
+        start=start,
+        end=end,
+        last_day=last,
+        complete=now["day"].nunique() == (end - start).days + 1,
+        spend_usd=float(now["cost_usd"].sum()),
         before_usd=float(before["cost_usd"].sum()) if len(before) else float("nan"),
         budget_usd=float("nan") if budget_usd is None else float(budget_usd),
-        unpriced_rows=unpriced_rows, unpriced_usd=unpriced_usd, ahead=str(future),
-        spend=spend_table(daily, before, budget_usd=budget_usd),
-        days=days, events=events, savings=table, decisions=decisions(table, daily), forecast=ahead,
-        forecast_error=error_of_last(daily, before, prices, period, last_summary, seed, missing),
-        price_changes=price_changes(daily, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time),
-        retiring=retiring(daily, prices, on + pd.Timedelta(days=retire_days), on),
-        reconciliation=bills, missing=missing,
-        assumptions=_assumptions(cube, prices, on, margin), **found,
-    )  # fmt: skip
+        unpriced_rows=unpriced_rows,
+        unpriced_usd=unpriced_usd,
+        ahead=str(future),
+        spend=spend_table(now, before, budget_usd),
+        variance=variance(now, before, prices) if compared else empty,
+        changes=changes_by(now, before) if compared else empty,
+        units=units(now, users=users[users["over"] == "all"]),
+        teams=units(now, "team", users[users["over"] == "team"]) if "team" in now else empty,
+        tasks=units(now, "task") if "task" in now else empty,
+        tiers=tier_mix(both, prices),
+        months=tier_mix(both, prices, "M"),
+        cache=cache(now, prices) if "cache" not in missing else empty,
+        output=output(now),
+        reliability=reliability(now) if "reliability" not in missing else empty,
+        latency=latency,
+        quality=empty if outcomes is None else quality(outcomes, prices, on),
+        days=days.drop(columns="z"),
+        events=events,
+        forecast=ahead,
+        forecast_error=error,
+        savings=proposals,
+        decisions=decisions(proposals, now),
+        price_changes=price_changes(
+            now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
+        ),
+        retiring=retiring(now, prices, on + pd.Timedelta(days=terms.retire_days), on),
+        reconciliation=bills,
+        coverage=coverage(cube.account, now, before),
+        flags=flag_counts(now),
+        assumptions=_assumptions(cube, prices, on, terms.margin),
+        missing=missing,
+    )
 
 
-def _period(quarter):
-    try:
-        return pd.Period(quarter, freq="Q")
-    except (ValueError, TypeError):
-        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'") from None
+_SCORES = "needs scores of the team's own examples (`outcomes`: prompt_id, model_id, score, task)"
+_HISTORY = f"needs {WINDOW} days of usage before the quarter to judge its first days"
+_BILLS = "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
 
 
-def _missing(cube, budget_usd, before, now, outcomes):
-    """Section -> the sentence that says what it needs."""
-    gone, needs = set(cube.missing), {}
-    if budget_usd is None:
-        needs["budget"] = "needs the quarter's budget (`budget_usd`)"
-    if before.empty or not before["cost_usd"].sum() > 0:
-        needs["variance"] = needs["changes"] = (
-            "needs usage of the quarter before, in the same log or as `previous`"
-        )
-    for section, column in (("teams", "team"), ("tasks", "task"), ("users", "user"), ("reliability", "status"), ("retries", "attempts"),
-                            ("reasoning", "reasoning_tokens"), ("batch savings", "batch")):  # fmt: skip
-        if column in gone:
-            needs[section] = f"needs a column {column!r} in the log"
-    if "status" in gone:
-        needs["truncated answers"] = (
-            "needs a column 'status' in the log, with 'truncated' for answers cut off by length"
-        )
-    if "cache_read_tokens" in gone:
-        needs["cache"] = "needs a column 'cache_read_tokens' in the log"
-    for column in ("ttft_s", "end_to_end_s"):
-        if column in gone:
-            needs["latency" if {"ttft_s", "end_to_end_s"} <= gone else f"latency ({column})"] = (
-                f"needs a column {column!r} in the log"
-            )
-    if {"ttft_s", "end_to_end_s"} <= gone:
+def period_of(quarter):
+    """A quarter such as "2026Q3" as a Period."""
+    if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
+        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
+    return pd.Period(str(quarter).strip(), freq="Q")
+
+
+def _missing(cube, now, before):
+    """Section -> what it needs of the log."""
+    needs = {
+        section: f"needs a column {column!r} in the log"
+        for column, sections in _COLUMNS.items()
+        if column in cube.missing
+        for section in sections
+    }
+    if "truncated answers" in needs:
+        needs["truncated answers"] += ", with 'truncated' for answers cut off by length"
+    if {"ttft_s", "end_to_end_s"} <= set(cube.missing):
         needs["latency"] = "needs a column 'ttft_s' or 'end_to_end_s' in the log"
-    if outcomes is None:
-        needs["quality"] = (
-            "needs scores of the team's own examples (`outcomes`: prompt_id, model_id, score, task)"
-        )
-    uncounted = int(now["uncounted_rows"].sum())
-    if uncounted:
-        needs["cost per request"] = (
-            f"needs a number in the column 'requests' of {uncounted:,} aggregate rows"
-        )
+    if not before["cost_usd"].sum() > 0:
+        needs["variance"] = needs["changes"] = "needs usage of the quarter before in the log"
+    if uncounted := int(now["uncounted_rows"].sum()):
+        rows = f"{uncounted:,} aggregate rows"
+        needs["cost per request"] = f"needs a number in the column 'requests' of {rows}"
     return needs
 
 
-def _sections(cube, now, before, prices, period, on, outcomes, missing):
-    """The tables that are sums of the quarter's rows."""
-    users = cube.users[cube.users["period"] == str(period)]
-    by_team = users[users["over"] == "team"]
-    latency = (
-        cube.latency[cube.latency["quarter"] == str(period)].drop(columns="quarter")
-        if len(cube.latency)
-        else cube.latency
-    )
-    empty = pd.DataFrame()
-    both = pd.concat([before, now], ignore_index=True)
-    compared = "variance" not in missing
-    columns = (
-        [c for c in ("team", "task", "model_id") if c in now and c in before] if compared else []
-    )
-    changes = [changes_by(now, before, c).rename(columns={c: "name"}).assign(by=c) for c in columns]
-    return {
-        "variance": variance(now, before, prices) if compared else empty,
-        "changes": pd.concat(changes, ignore_index=True)[
-            ["by", "name", "before_usd", "now_usd", "change_usd"]
-        ]
-        if changes
-        else empty,
-        "units": units(now, users=users[users["over"] == "all"]),
-        "teams": units(now, "team", by_team) if "team" in now else empty,
-        "tasks": units(now, "task") if "task" in now else empty,
-        "tiers": tier_mix(both, prices),
-        "months": tier_mix(both, prices, "M"),
-        "cache": cache(now, prices) if "cache" not in missing else empty,
-        "output": output(now),
-        "reliability": reliability(now) if "reliability" not in missing else empty,
-        "latency": latency,
-        "quality": quality(outcomes, prices, on) if outcomes is not None else empty,
-        "coverage": coverage(cube.account, now, before),
-        "flags": flag_counts(now),
-    }
-
-
 def _assumptions(cube, prices, on, margin):
-    account = cube.account
+    account, lineups = cube.account, prices.lineups["as_of"].drop_duplicates()
+    future = Ahead(prices, on).period
     rows = {
-        "prices": account.price_source, "prices seen from": account.price_as_of, "prices, sha256": account.price_sha256,
-        "rates": "each row at the rates of its own day (UTC)", "days begin in": account.timezone, "engine": account.engine,
-        "lineups": ", ".join(f"{d:%Y-%m-%d}" for d in prices.lineups["as_of"].drop_duplicates()) or "none",
+        "prices": account.price_source,
+        "prices seen from": account.price_as_of,
+        "prices, sha256": account.price_sha256,
+        "rates": "each row at the rates of its own day (UTC)",
+        "days begin in": account.timezone,
+        "engine": account.engine,
+        "lineups": ", ".join(f"{day:%Y-%m-%d}" for day in lineups) or "none",
         "variance": "Shapley values of seven factors by task, tier and model (Albrecht et al. 2002)",
         "anomalies": f"robust z against {WINDOW} days, weekdays taken out (Iglewicz and Hoaglin 1993)",
-        "forecast": f"local level with drift on weekly spend at constant prices, {CONFIDENCE:.0%} band",
-        "savings": f"the quarter's own tokens so far at the mean of the rates scheduled for {Ahead(prices, on).period}, "
-        f"with the lineup of {on:%Y-%m-%d}; not additive",
+        "forecast": "local level with drift on weekly spend at constant prices, "
+        f"{CONFIDENCE:.0%} band",
+        "savings": "the quarter's own tokens so far at the mean of the rates scheduled for "
+        f"{future}, with the lineup of {on:%Y-%m-%d}; not additive",
         "margin of a move": "not given" if margin is None else f"{100 * margin:g} points",
-    }  # fmt: skip
+    }
     return pd.DataFrame(rows.items(), columns=["what", "value"])
 
 
-INPUT_TOKENS = tuple(f"{bucket}_tokens" for bucket in BUCKETS[:4])
-_FAILED_NOT = ("ok", "truncated")
-
-
-def spend_table(now, before, *, budget_usd=None):
+def spend_table(now, before, budget_usd=None):
     """Spend against the budget and the quarter before: a row each of spend, budget, quarter before."""
     spend = float(now["cost_usd"].sum())
-    rows = [("this quarter", spend)]
-    rows += [("budget", float(budget_usd))] if budget_usd is not None else []
-    rows += [("quarter before", float(before["cost_usd"].sum()))] if len(before) else []
-    table = pd.DataFrame(rows, columns=["what", "usd"])
-    ratio = table["usd"].where(table["usd"] > 0)
-    return table.assign(difference_usd=spend - table["usd"], ratio=spend / ratio)
+    usd = {"this quarter": spend, "budget": budget_usd}
+    usd["quarter before"] = before["cost_usd"].sum() if len(before) else None
+    table = pd.DataFrame(usd.items(), columns=["what", "usd"]).dropna(ignore_index=True)
+    table = table.astype({"usd": float})
+    ratio = spend / table["usd"].where(table["usd"] > 0)
+    return table.assign(difference_usd=spend - table["usd"], ratio=ratio)
 
 
 def units(now, column=None, users=None):
@@ -347,40 +325,33 @@ def units(now, column=None, users=None):
         tokens_per_request, usd_per_1k_tokens, and active_users, usd_per_active_user, top_users, top_share (the share
         of the cost that the top 5 % of users make).
     """
-    tokens = now[[f"{bucket}_tokens" for bucket in BUCKETS]].sum(axis=1)
     name = labelled(now[column]) if column else pd.Series("all", now.index)
-    table = (
-        now[["cost_usd", "requests", "uncounted_rows"]]
-        .assign(tokens=tokens)
-        .groupby(name)
-        .sum()
-        .rename_axis("name")
-    )
+    table = now[["cost_usd", "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
+    table = table.groupby(name).sum().rename_axis("name")
+    cost, tokens = table["cost_usd"], table["tokens"]
     counted = table["requests"].where((table["uncounted_rows"] == 0) & (table["requests"] > 0))
     table = pd.DataFrame(
         {
-            "cost_usd": table["cost_usd"],
-            "share": table["cost_usd"] / table["cost_usd"].sum(),
+            "cost_usd": cost,
+            "share": cost / cost.sum(),
             "requests": counted,
-            "usd_per_request": table["cost_usd"] / counted,
-            "tokens_per_request": table["tokens"] / counted,
-            "usd_per_1k_tokens": 1000
-            * table["cost_usd"]
-            / table["tokens"].where(table["tokens"] > 0),
+            "usd_per_request": cost / counted,
+            "tokens_per_request": tokens / counted,
+            "usd_per_1k_tokens": 1000 * cost / tokens.where(tokens > 0),
         }
     )
     if users is not None and len(users):
-        users = users.set_index(
-            labelled(users[column]) if column else pd.Index(["all"] * len(users))
-        )
-        table = table.join(users[["active_users", "top_users", "top_share"]])
+        users = users.set_index(labelled(users[column]) if column else users["over"])
         # Cost of rows that name a user over the users; rows without a user have nobody to divide by.
-        table.insert(
-            table.columns.get_loc("top_users"),
-            "usd_per_active_user",
-            users["cost_usd"] / users["active_users"],
-        )
+        per_user = users["cost_usd"] / users["active_users"]
+        users = users[["active_users", "top_users", "top_share"]]
+        users.insert(1, "usd_per_active_user", per_user)
+        table = table.join(users)
     return table.sort_values("cost_usd", ascending=False, kind="stable").reset_index()
+
+
+def _tokens(daily):
+    return daily[list(TOKENS)].sum(axis=1)
 
 
 def tier_mix(daily, prices, unit="Q"):
@@ -391,22 +362,19 @@ def tier_mix(daily, prices, unit="Q"):
     DataFrame
         period, tier, cost_usd, requests, tokens, spend_share, request_share, token_share, usd_per_mtok.
     """
-    tokens = daily[[f"{bucket}_tokens" for bucket in BUCKETS]].sum(axis=1)
-    tier = pd.Categorical(
-        tiers_of(prices, daily["model_id"], daily["day"]), TIER_LABELS, ordered=True
-    )
+    tier = tiers_of(prices, daily["model_id"], daily["day"])
     table = daily[["cost_usd", "requests"]].assign(
-        tokens=tokens, period=daily["day"].dt.to_period(unit).astype(str), tier=tier
+        tokens=_tokens(daily),
+        period=daily["day"].dt.to_period(unit).astype(str),
+        tier=pd.Categorical(tier, TIER_LABELS, ordered=True),
     )
     table = table.groupby(["period", "tier"], observed=True).sum().reset_index()
     whole = table.groupby("period")[["cost_usd", "requests", "tokens"]].transform("sum")
-    table["spend_share"], table["request_share"] = (
-        table["cost_usd"] / whole["cost_usd"],
-        table["requests"] / whole["requests"],
-    )
-    table["token_share"] = table["tokens"] / whole["tokens"]
     return table.assign(
-        usd_per_mtok=1e6 * table["cost_usd"] / table["tokens"].where(table["tokens"] > 0)
+        spend_share=table["cost_usd"] / whole["cost_usd"],
+        request_share=table["requests"] / whole["requests"],
+        token_share=table["tokens"] / whole["tokens"],
+        usd_per_mtok=1e6 * table["cost_usd"] / table["tokens"].where(table["tokens"] > 0),
     )
 
 
@@ -424,25 +392,27 @@ def cache(now, prices):
     Net saving = reads x (input rate - read rate) - writes x (write rate - input rate), each row at its own day's rates.
     """
     rates = rates_at(prices, now["model_id"], now["day"], in_batch(now))
-    tokens = now[[f"{bucket}_tokens" for bucket in BUCKETS]].to_numpy(float)
-    gap = np.where(tokens[:, :4] > 0, tokens[:, :4] * (rates[:, :1] - rates[:, :4]), 0.0)
-    table = pd.DataFrame(
-        {"model_id": now["model_id"].astype(object), "input_tokens": tokens[:, :4].sum(axis=1)}
+    tokens = now[INPUTS].to_numpy(float)
+    gap = np.where(tokens > 0, tokens * (rates[:, :1] - rates[:, :4]), 0.0)
+    table = _by_model(
+        now,
+        input_tokens=tokens.sum(axis=1),
+        read=tokens[:, 1],
+        saved_usd=gap[:, 1],
+        premium_usd=-(gap[:, 2] + gap[:, 3]),
     )
-    table = table.assign(
-        read=tokens[:, 1], saved_usd=gap[:, 1], premium_usd=-(gap[:, 2] + gap[:, 3])
-    )
-    table = (
-        table.groupby("model_id", as_index=False)
-        .sum()
-        .sort_values("input_tokens", ascending=False, kind="stable")
-    )
-    table = pd.concat(
-        [table, table.sum(numeric_only=True).to_frame().T.assign(model_id="all")], ignore_index=True
-    )
-    table["hit_rate"] = table["read"] / table["input_tokens"].where(table["input_tokens"] > 0)
-    table["net_usd"] = table["saved_usd"] - table["premium_usd"]
-    return table[["model_id", "input_tokens", "hit_rate", "saved_usd", "premium_usd", "net_usd"]]
+    hits = table["read"] / table["input_tokens"].where(table["input_tokens"] > 0)
+    table.insert(2, "hit_rate", hits)
+    return table.drop(columns="read").assign(net_usd=table["saved_usd"] - table["premium_usd"])
+
+
+def _by_model(now, **columns):
+    """Sums by model, the largest of the first column first, and a last row "all"."""
+    table = pd.DataFrame({"model_id": now["model_id"].astype(object), **columns})
+    table = table.groupby("model_id", as_index=False).sum()
+    table = table.sort_values(table.columns[1], ascending=False, kind="stable")
+    whole = table.sum(numeric_only=True).to_frame().T.assign(model_id="all")
+    return pd.concat([table, whole], ignore_index=True)
 
 
 def output(now):
@@ -454,32 +424,24 @@ def output(now):
         model_id, output_tokens, output_over_input, output_usd_share, and reasoning_share (of output tokens),
         truncated_share (of requests) where the log has reasoning_tokens and status.
     """
-    table = pd.DataFrame(
-        {"model_id": now["model_id"].astype(object), "input": now[list(INPUT_TOKENS)].sum(axis=1)}
+    sums = now[["output_tokens", "output_usd", "cost_usd", "requests"]].assign(
+        given=now[INPUTS].sum(axis=1)
     )
-    table = table.join(now[["output_tokens", "output_usd", "cost_usd", "requests"]])
     if "reasoning_tokens" in now:
-        table["reasoning"] = now["reasoning_tokens"]
+        sums["reasoning"] = now["reasoning_tokens"]
     if "status" in now:
-        table["cut"] = now["requests"].where(now["status"] == "truncated", 0)
-    table = (
-        table.groupby("model_id", as_index=False)
-        .sum()
-        .sort_values("output_tokens", ascending=False, kind="stable")
-    )
-    table = pd.concat(
-        [table, table.sum(numeric_only=True).to_frame().T.assign(model_id="all")], ignore_index=True
-    )
-    result = table[["model_id", "output_tokens"]].assign(
-        output_over_input=table["output_tokens"] / table["input"].where(table["input"] > 0),
-        output_usd_share=table["output_usd"] / table["cost_usd"].where(table["cost_usd"] > 0),
-    )
-    if "reasoning" in table:
-        result["reasoning_share"] = table["reasoning"] / table["output_tokens"].where(
-            table["output_tokens"] > 0
-        )
-    if "cut" in table:
-        result["truncated_share"] = table["cut"] / table["requests"].where(table["requests"] > 0)
+        sums["cut"] = now["requests"].where(now["status"] == "truncated", 0)
+    table = _by_model(now, **sums)
+    shares = {
+        "output_over_input": ("output_tokens", "given"),
+        "output_usd_share": ("output_usd", "cost_usd"),
+        "reasoning_share": ("reasoning", "output_tokens"),
+        "truncated_share": ("cut", "requests"),
+    }
+    result = table[["model_id", "output_tokens"]].copy()
+    for name, (part, whole) in shares.items():
+        if part in table:
+            result[name] = table[part] / table[whole].where(table[whole] > 0)
     return result
 
 
@@ -497,22 +459,19 @@ def reliability(now):
     A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts takes the
     attempts of a request as equally expensive and all of them as logged.
     """
-    status = labelled(now["status"]) if "status" in now else pd.Series("not recorded", now.index)
-    columns = {"requests": now["requests"], "cost_usd": now["cost_usd"]}
+    table = now[["requests", "cost_usd"]].copy()
     if "attempts" in now:
         extra = (now["attempts"] - now["requests"]).clip(lower=0)
-        columns |= {
-            "extra_attempts": extra,
-            "retry_usd": now["cost_usd"] * extra / now["attempts"].where(now["attempts"] > 0),
-        }
-    table = pd.DataFrame(columns).groupby(status).sum().rename_axis("status").reset_index()
-    table.insert(1, "failed", ~table["status"].isin((*_FAILED_NOT, "not recorded", "(none)")))
+        table["extra_attempts"] = extra
+        table["retry_usd"] = now["cost_usd"] * extra / now["attempts"].where(now["attempts"] > 0)
+    table = table.groupby(labelled(now["status"])).sum().rename_axis("status").reset_index()
+    table.insert(1, "failed", ~table["status"].isin((*_ANSWERED, "(none)")))
     table.insert(3, "share", table["requests"] / max(table["requests"].sum(), 1))
-    return table.sort_values("requests", ascending=False, kind="stable").reset_index(drop=True)
+    return table.sort_values("requests", ascending=False, kind="stable", ignore_index=True)
 
 
-def quality(outcomes, prices, on, *, confidence=0.95):
-    """Mean score per task and model with its interval.
+def quality(outcomes, prices, on):
+    """Mean score per task and model with its 95% interval.
 
     Parameters
     ----------
@@ -532,27 +491,21 @@ def quality(outcomes, prices, on, *, confidence=0.95):
     rows = []
     for (name, model_id), own in outcomes.groupby([task, outcomes["model_id"].astype(str)]):
         scores = own["score"].astype(float)
-        if scores.isna().any():
+        if unknown := int(scores.isna().sum()):
             raise ValueError(
-                f"{int(scores.isna().sum()):,} scores of {model_id!r} on {name!r} are missing; set those rows aside by name"
+                f"{unknown:,} scores of {model_id!r} on {name!r} are missing; "
+                "set those rows aside by name"
             )
         binary = scores.isin([0, 1]).all() and own["prompt_id"].is_unique
         low, high, method = mean_interval(
-            scores, own["prompt_id"].to_numpy(), binary=binary, confidence=confidence
+            scores, own["prompt_id"].to_numpy(), binary=binary, confidence=0.95
         )
-        row = {
-            "task": name,
-            "model_id": model_id,
-            "prompts": len(scores),
-            "score": scores.mean(),
-            "low": low,
-            "high": high,
-        }
-        row |= {"method": method} | ({"last_at": own["at"].max()} if "at" in own else {})
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    table.insert(1, "tier", tiers_of(prices, table["model_id"], [on] * len(table)))
-    return table
+        tier = tiers_of(prices, [model_id], [on])[0]
+        last = own["at"].max() if "at" in own else None
+        rows.append((name, tier, model_id, len(own), scores.mean(), low, high, method, last))
+    columns = ["task", "tier", "model_id", "prompts", "score", "low", "high", "method", "last_at"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table if "at" in outcomes else table.drop(columns="last_at")
 
 
 def coverage(account, now, before):
@@ -561,28 +514,23 @@ def coverage(account, now, before):
     for aside in account.set_aside.itertuples():
         who = f" ({aside.model_id})" if isinstance(aside.model_id, str) else ""
         rows.append((f"set aside: {aside.reason}{who}", aside.rows))
-    period = now["day"].iloc[0].to_period("Q")
-    rows += [
-        ("rows of the quarter", int(now["rows"].sum())),
-        ("days of the quarter without usage", _gaps(now, period)),
-    ]
-    rows += (
-        [("days of the quarter before without usage", _gaps(before, period - 1))]
-        if len(before)
-        else []
-    )
+    rows.append(("rows of the quarter", int(now["rows"].sum())))
+    rows.append(("days of the quarter without usage", _gaps(now)))
+    if len(before):
+        rows.append(("days of the quarter before without usage", _gaps(before)))
     return pd.DataFrame(rows, columns=["what", "count"])
 
 
-def _gaps(rows, period):
+def _gaps(rows):
+    period = rows["day"].iloc[0].to_period("Q")
     return (period.end_time.normalize() - period.start_time).days + 1 - rows["day"].nunique()
 
 
 def flag_counts(now):
     """What had to be assumed in pricing: flag, rows that carry it, models."""
-    rows = [
-        (flag, int(now[flag].sum()), ", ".join(sorted(now.loc[now[flag] > 0, "model_id"].unique())))
-        for flag in FLAGS
-        if flag in now and now[flag].sum() > 0
-    ]
+    rows = []
+    for flag in FLAGS:
+        if now[flag].sum() > 0:
+            models = sorted(now.loc[now[flag] > 0, "model_id"].unique())
+            rows.append((flag, int(now[flag].sum()), ", ".join(models)))
     return pd.DataFrame(rows, columns=["flag", "rows", "models"])

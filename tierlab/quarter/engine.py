@@ -1,87 +1,98 @@
-"""Where a usage log is read: an embedded DuckDB by default, or any backend that Ibis speaks to.
+"""A usage log as one Ibis expression: its rows checked, priced and on the local clock.
 
-A log larger than memory is scanned where it lies; what a query cannot hold goes to a folder that is deleted after.
+The log is scanned where it lies, by a DuckDB of this process or by the backend of an Ibis table; what a query cannot
+hold in memory goes to a folder that is deleted after. Dates and context steps are counted off against the few that
+the rate book knows, which leaves a plain equality join with a small table: the same expression runs on Spark.
 """
 
-import gzip
 import os
 import tempfile
-import zlib
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-import duckdb
 import ibis
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tierlab.core.tables import REQUEST_COLUMNS, check_columns
-from tierlab.core.untrusted import LINE_BYTES, regular
+from tierlab.core.untrusted import regular
+from tierlab.core.vocabulary import BUCKETS
+from tierlab.prices.pricing import rate_book
 from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, table
 
-_VIEW = "tierlab_requests"
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
-_KIND = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
+NEEDED = ("at", "model_id", "uncached_input_tokens", "output_tokens")
+MEMORY = "2GB"  # what DuckDB may hold before it spills
+_KINDS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 
-
-@dataclass(frozen=True)
-class Log:
-    """An opened usage log.
-
-    Attributes
-    ----------
-    table : ibis.Table
-        The requests table, columns as they were found.
-    backend : ibis backend
-        What runs the queries.
-    aside : Counter
-        Rows of the files that are not in the table, by reason.
-    """
-
-    table: ibis.Table
-    backend: object
-    aside: Counter = field(default_factory=Counter)
+TOKENS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
+# Missing in a row, these decide no price.
+OPTIONAL_COUNTS = ("reasoning_tokens", "requests", "attempts", "context_above")
+# A single request; an aggregate that reports its context band; one that does not.
+ONE, REPORTED, UNREPORTED = range(3)
+_TIMES = (pd.Timestamp("2000-01-01"), pd.Timestamp("2099-12-31 23:59:59.999999"))
+_WHOLE = 2**53  # up to here a float holds every whole number
 
 
 @contextmanager
-def open_log(usage, engine=None, memory_limit="2GB"):
-    """Open a requests table for queries and clean up after them.
+def open_log(usage):
+    """Open a requests table for queries, and clean up after them.
 
     Parameters
     ----------
     usage : DataFrame, ibis.Table, path, glob or list of paths
         A requests table, or Parquet or CSV files of its columns; a folder stands for all such files in it.
-    engine : ibis backend, optional
-        Where files and frames are read; by default a DuckDB of this process with `memory_limit`.
-    memory_limit : str
-        What that DuckDB may hold in memory before it spills.
 
     Yields
     ------
-    Log
+    table : ibis.Table
+        The requests table, columns as they were found.
+    aside : Counter
+        Rows of the files that are not in the table, by reason.
     """
     if isinstance(usage, ibis.Table):
-        if engine is not None:
-            raise ValueError("an Ibis table brings its own engine; leave engine out")
-        yield _log(usage, usage.get_backend())
+        _refuse_other_zones(usage.get_backend())
+        yield _checked(usage), Counter()
         return
     with tempfile.TemporaryDirectory(prefix="tierlab-", ignore_cleanup_errors=True) as folder:
-        backend = _duckdb(folder, memory_limit) if engine is None else engine
+        backend = ibis.duckdb.connect(
+            memory_limit=MEMORY, temp_directory=folder, preserve_insertion_order=False
+        )
         try:
+            backend.raw_sql("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             if isinstance(usage, pd.DataFrame):
-                _check(usage.columns)
-                view = backend.create_view(_VIEW, ibis.memtable(_columnar(usage)), overwrite=True)
-                yield _log(view, backend)
-                backend.drop_view(_VIEW)
+                _checked(usage)
+                yield backend.create_view("requests", ibis.memtable(_columnar(usage))), Counter()
             else:
                 yield _scanned(files_of(usage), backend, Path(folder))
         finally:
-            if engine is None:
-                backend.disconnect()
+            backend.disconnect()
+
+
+def _checked(log):
+    check_columns(pd.DataFrame(columns=list(log.columns)), needed=NEEDED)
+    return log
+
+
+def _refuse_other_zones(backend):
+    midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')")
+    if backend.execute(midnight.cast("timestamp").hour()) != 0:
+        raise ValueError(
+            f"the session of {backend.name} has another time zone than UTC, "
+            "which would move days and prices"
+        )
+
+
+def _columnar(frame):
+    """The columns of a frame that a query may need, each of one type."""
+    frame = frame[[c for c in frame if c in REQUEST_COLUMNS and c != "prefix_ids"]]
+    mixed = [column for column in frame if frame[column].dtype == object]
+    return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
 
 
 def files_of(usage):
@@ -95,134 +106,293 @@ def files_of(usage):
     names = [Path(name) for name in ([usage] if isinstance(usage, str | os.PathLike) else usage)]
     found = set()
     for name in names:
-        regular(name)
-        inside = Path(name.anchor).glob(
-            str((name / "**" / "*" if name.is_dir() else name).relative_to(name.anchor))
-        )
+        pattern = regular(name) / "**" / "*" if name.is_dir() else regular(name)
+        inside = Path(name.anchor).glob(str(pattern.relative_to(name.anchor)))
         found |= {path for path in inside if _kind(path) and path.is_file()}
         if name.is_file() and name not in found:
             raise ValueError(
-                f"{name}: a usage log is a .parquet or .csv file; tierlab.read_usage reads other formats"
+                f"{name}: a usage log is a .parquet or .csv file; "
+                "tierlab.read_usage reads other formats"
             )
-    kinds = {_kind(path) for path in found}
-    if len(kinds) != 1:
-        what = (
-            "both .parquet and .csv files; give one kind" if found else "no .parquet or .csv file"
+    if len({_kind(path) for path in found}) != 1:
+        both = "both .parquet and .csv files; give one kind"
+        raise ValueError(
+            f"{', '.join(map(str, names))}: {both if found else 'no .parquet or .csv file'}"
         )
-        raise ValueError(f"{', '.join(map(str, names))}: {what}")
-    return sorted(map(str, found))
+    return sorted(found)
 
 
 def _kind(path):
-    return next((kind for suffix, kind in _KIND.items() if str(path).endswith(suffix)), None)
-
-
-def _duckdb(folder, memory_limit):
-    backend = ibis.duckdb.connect(
-        memory_limit=memory_limit,
-        threads=os.cpu_count(),
-        temp_directory=folder,
-        preserve_insertion_order=False,
-    )
-    backend.raw_sql("SET TimeZone = 'UTC'")
-    backend.raw_sql("SET enable_progress_bar = false")
-    return backend
-
-
-def _columnar(frame):
-    """The columns of a frame that a query may need, each of one type."""
-    frame = frame[
-        [column for column in frame if column in REQUEST_COLUMNS and column != "prefix_ids"]
-    ]
-    mixed = [column for column in frame if frame[column].dtype == object]
-    return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
+    return next((kind for suffix, kind in _KINDS.items() if str(path).endswith(suffix)), None)
 
 
 def _scanned(files, backend, folder):
-    kind = _kind(files[0])
-    if backend.name != "duckdb":
-        as_text = {"inferSchema": False} if (backend.name, kind) == ("pyspark", "csv") else {}
-        tables = [getattr(backend, f"read_{kind}")(file, **as_text) for file in files]
-        return _log(ibis.union(*tables) if len(tables) > 1 else tables[0], backend)
-    copies = {
-        str(file): str(first)
-        for file, first in first_of_copies([Path(file) for file in files]).items()
-    }
-    once, aside = [file for file in files if file not in copies], Counter()
-    rows = {file: pq.read_metadata(file).num_rows for file in files} if kind == "parquet" else {}
-    for place, file in enumerate(once if kind == "csv" else ()):
-        copy = folder / f"{place}.parquet"
-        try:
-            lost = _as_parquet(backend, file, copy)
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
-        rows[file] = pq.read_metadata(copy).num_rows + lost
-        aside[NO_ROW] += lost
-    for first in copies.values():
-        aside[COPY] += rows[first]
-    source = once if kind == "parquet" else folder / "*.parquet"
-    return _log(backend.read_parquet(source, union_by_name=True), backend, aside)
+    copies, aside, scanned = first_of_copies(files), Counter(), []
+    for place, file in enumerate(file for file in files if file not in copies):
+        source, lost = file, 0
+        if _kind(file) == "csv":
+            source = folder / f"{place}.parquet"
+            lost = _as_parquet(file, source)
+        rows = pq.read_metadata(source).num_rows + lost
+        aside.update({NO_ROW: lost, COPY: rows * list(copies.values()).count(file)})
+        scanned.append(source)
+    return _checked(backend.read_parquet(scanned, union_by_name=True)), aside
 
 
-def _as_parquet(backend, file, copy):
-    """Copy a CSV file, cell by cell as text, in a form that queries read by column; returns the rows that are none.
-
-    DuckDB reads what it finds no fault in, a row a line; anything else is read as `tierlab.usage.files` does.
-    """
-    header = header_of(Path(file))
-    if (lines := _plain_lines(file)) is not None:
-        columns = dict.fromkeys(header, "VARCHAR")
-        form = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', strict_mode = true"
-        try:
-            backend.raw_sql(
-                f"COPY (FROM read_csv({file!r}, columns = {columns!r}, {form})) TO '{copy}' (FORMAT parquet)"
-            )
-            if pq.read_metadata(copy).num_rows == lines:
-                return 0
-        except duckdb.Error:
-            pass
-    lost, types = 0, pa.schema([(name, pa.string()) for name in header])
-    with pq.ParquetWriter(copy, types) as writer:
-        for item in table(lines_of(Path(file))):
-            if isinstance(item, Fault):
-                lost += 1
-            else:
-                frame = (
-                    item[1].astype(object).where(item[1] != "", None)
-                )  # an empty cell is missing, as DuckDB has it
-                writer.write_table(pa.Table.from_pandas(frame, types, preserve_index=False))
+def _as_parquet(file, copy):
+    """Write a CSV file, cell by cell as text, in a form that queries read by column; returns how many lines are no row."""
+    lost = 0
+    try:
+        types = pa.schema([(name, pa.string()) for name in header_of(file)])
+        with pq.ParquetWriter(copy, types) as writer:
+            for item in table(lines_of(file)):
+                if isinstance(item, Fault):
+                    lost += 1
+                else:
+                    cells = item[1].astype(object).where(item[1] != "", None)  # empty is missing
+                    writer.write_table(pa.Table.from_pandas(cells, types, preserve_index=False))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     return lost
 
 
-def _plain_lines(file):
-    """Lines below the header of a CSV file, where each may be a row: no line end but a newline, none too long."""
-    opened = gzip.open if file.endswith(".gz") else open
-    lines = -1
-    try:
-        with opened(file, "rb") as stream:
-            for line in iter(partial(stream.readline, LINE_BYTES), b""):
-                if b"\r" in line[:-2] or len(line) == LINE_BYTES:
-                    return None
-                lines += not line.isspace()
-    except (EOFError, OSError, zlib.error):
-        return None
-    return lines
+def checked_rows(log, start=None, end=None):
+    """A log's columns under one type each, and `fault`: why a row cannot be priced, missing where nothing is wrong.
+
+    Text, as a CSV file has it, is read as numbers, times and truth values.
+
+    Parameters
+    ----------
+    log : ibis.Table
+        Columns of the requests table, of any type.
+    start, end : Timestamp, optional
+        UTC; rows from the first on and before the second are in the period.
+    """
+    columns, faults = {}, []
+    for name in REQUEST_COLUMNS:  # in this order, the first fault of a row is its reason
+        if name in log.columns and name in _READERS:
+            columns[name], wrong = _READERS[name](log[name], name)
+            faults += wrong
+        if name == "at" and start is not None:
+            faults.append((columns["at"] < start, "outside the period"))
+        if name == "at" and end is not None:
+            faults.append((columns["at"] >= end, "outside the period"))
+    if "requests" in columns:  # a row of several requests is a sum, whether or not it says so
+        several = (columns["requests"] > 1).fill_null(False)
+        columns["aggregate"] = columns.get("aggregate", ibis.literal(False)) | several
+    if "reasoning_tokens" in columns:
+        more = columns["reasoning_tokens"] > columns["output_tokens"]
+        faults.append((more, "more reasoning than output tokens"))
+    return log.select(**columns, fault=ibis.cases(*faults, else_=ibis.null("string")))
 
 
-def _log(table, backend, aside=None):
-    _check(table.columns)
-    midnight = (
-        ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')").cast("timestamp").hour()
+def _text(column, name):
+    return column if column.type().is_string() else column.cast("string"), []
+
+
+def _model(column, name):
+    text, _ = _text(column, name)
+    return text, [(text.isnull(), f"missing {name}")]
+
+
+def _time(column, name):
+    kind = column.type()
+    if not (kind.is_timestamp() or kind.is_date() or kind.is_string() or kind.is_null()):
+        raise ValueError(f"column {name!r} has type {kind}; turn it into times")
+    if kind.is_string():
+        column = column.try_cast("timestamp('UTC')")
+    elif not kind.is_timestamp() or kind.timezone is not None:
+        column = column.cast("timestamp('UTC')")
+    at = column.cast("timestamp(6)")
+    return at, [(at.isnull(), f"missing {name}"), (~at.between(*_TIMES), "at outside 2000 to 2099")]
+
+
+def _truth(column, name):
+    if not column.type().is_boolean():
+        column = _text(column, name)[0].try_cast("boolean")
+    return column, [(column.isnull(), f"{name} is neither true nor false")]
+
+
+def _number(column, name):
+    """A column as numbers, missing where it holds none."""
+    if column.type().is_integer():
+        return column.cast("int64"), []
+    text = column.type().is_string()
+    number = column.try_cast("float64") if text else column.cast("float64")
+    return number.isnan().ifelse(ibis.null("float64"), number), []
+
+
+def _count(column, name):
+    """A column as whole numbers from 0 up."""
+    kind, faults = column.type(), []
+    if kind.is_boolean() or not (kind.is_string() or kind.is_null() or kind.is_numeric()):
+        raise ValueError(f"column {name!r} has type {kind}; counts are whole numbers")
+    number, _ = _number(column, name)
+    if kind.is_string():
+        faults.append((number.isnull() & (column.strip() != ""), f"no number in {name}"))
+    if name not in OPTIONAL_COUNTS:
+        faults.append((number.isnull(), f"missing {name}"))
+    if number.type().is_floating():
+        whole = (number.abs() <= _WHOLE) & (number % 1 == 0)
+        faults.append((~whole, f"fractional {name}"))
+        number = whole.ifelse(number, ibis.null("float64")).cast("int64")
+    return number, [*faults, (number < 0, f"negative {name}")]
+
+
+_READERS = {
+    "at": _time,
+    "model_id": _model,
+    **dict.fromkeys(("task", "user", "team", "region", "status"), _text),
+    **dict.fromkeys(("batch", "aggregate"), _truth),
+    **dict.fromkeys((*TOKENS, *OPTIONAL_COUNTS), _count),
+    **dict.fromkeys(("ttft_s", "end_to_end_s", "billed_usd"), _number),
+}
+
+
+@dataclass(frozen=True)
+class RateTable:
+    """The rates that a log can need, one row per spelling of a model, slot of time, context level and batch.
+
+    Attributes
+    ----------
+    ids : dict of str to str
+        Spelling -> model id.
+    frame : DataFrame
+        spelt, in_slot, in_level, in_batch; rate (position), model_id, usd_<bucket> (per token, 0 where there is none),
+        no_<bucket>, bits (flags of every request), write_bits (flags of one that writes to a cache), over
+        (whether the input is over the window), stepped (whether the model has a context step).
+    edges : ndarray of datetime64
+        Where a slot of time begins, after the first.
+    levels : ndarray of int
+        Inputs above which a context level begins, after the first.
+    """
+
+    ids: dict
+    frame: pd.DataFrame
+    edges: np.ndarray
+    levels: np.ndarray
+
+
+def rate_table(prices, spellings, first_at, last_at):
+    """The rates of some models between two times; a spelling that `prices` does not know is left out."""
+    ids = {}
+    for name in spellings:
+        try:
+            ids[name] = prices.resolve(name)
+        except ValueError:
+            continue  # whoever asks sees that its rows find no rate
+    names = list(dict.fromkeys(ids.values()))
+    book = rate_book(prices, names, True)
+    edges = book.slots.astype("datetime64[us]")
+    begun = int((edges <= np.datetime64(first_at, "us")).sum())
+    edges = edges[begun : int((edges <= np.datetime64(last_at, "us")).sum())]
+    lengths = np.append(book.steps, book.window)
+    levels = np.unique(lengths[np.isfinite(lengths)]).astype("int64")
+    index = pd.MultiIndex.from_product(
+        [list(ids), range(len(edges) + 1), range(len(levels) + 1), [False, True]],
+        names=["spelt", "in_slot", "in_level", "in_batch"],
     )
-    if backend.execute(midnight) != 0:
-        raise ValueError(
-            f"the session of {backend.name} has another time zone than UTC, which would move days and prices"
-        )
-    return Log(table, backend, aside or Counter())
-
-
-def _check(columns):
-    check_columns(
-        pd.DataFrame(columns=list(columns)),
-        needed=("at", "model_id", "uncached_input_tokens", "output_tokens"),
+    frame = index.to_frame(index=False).assign(rate=np.arange(len(index), dtype="int32"))
+    model_id = frame["spelt"].map(ids)
+    # The book is one row per model and slot of all time; `length` stands for every input of its level.
+    key = pd.Index(names).get_indexer(model_id) * (len(book.slots) + 1) + begun + frame["in_slot"]
+    key, length = key.to_numpy(), np.append(0, levels + 0.5)[frame["in_level"]]
+    row = book.first[key] + 2 * (length[:, None] > book.steps[key]).sum(axis=1) + frame["in_batch"]
+    frame = frame.assign(
+        model_id=model_id.astype(object),
+        **{f"usd_{bucket}": rates[row] for bucket, rates in zip(BUCKETS, book.rates, strict=True)},
+        **{f"no_{bucket}": none[row] for bucket, none in zip(BUCKETS, book.missing, strict=True)},
+        bits=book.flags[key] | book.row_flags[row],
+        write_bits=book.write_flag[row],
+        over=length > book.window[key],
+        stepped=np.isfinite(book.steps[key]).any(axis=1),
     )
+    frame = frame.astype({"in_slot": "int16", "in_level": "int16", "spelt": "str"})
+    return RateTable(ids, frame, edges, levels)
+
+
+def priced_rows(rows, rates):
+    """The rows of known models, each with its rate.
+
+    Parameters
+    ----------
+    rows : ibis.Table
+        From `checked_rows`, those without a fault.
+    rates : RateTable
+
+    Returns
+    -------
+    ibis.Table
+        With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (why there is no price, missing where
+        the row has one) and rate and usd_<bucket> of `rates.frame`.
+    """
+    have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
+    gaps = [bucket for bucket in have if rates.frame[f"no_{bucket}"].any()]
+    given, kind = sum(rows[f"{bucket}_tokens"] for bucket in have[:-1]), ibis.literal(ONE, "int8")
+    if "aggregate" in rows.columns:  # the cliff is not for a sum: its band decides, else the base
+        band = rows.context_above if "context_above" in rows.columns else ibis.null("int64")
+        summed = band.isnull().ifelse(UNREPORTED, REPORTED)
+        kind = rows["aggregate"].ifelse(summed, ONE).cast("int8")
+        given = rows["aggregate"].ifelse(ibis.coalesce(band + 1, 0), given)
+    rows = rows.mutate(
+        kind=kind,
+        slot=_count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
+        level=_count_off([given > level for level in rates.levels.tolist()]),
+        by_batch=rows.batch if "batch" in rows.columns else ibis.literal(False),
+    )
+    columns = ["spelt", "in_slot", "in_level", "in_batch", "rate"]
+    columns += [*(f"usd_{bucket}" for bucket in have), *(f"no_{bucket}" for bucket in gaps)]
+    book = ibis.memtable(rates.frame[columns])
+    same = [("model_id", "spelt"), ("slot", "in_slot"), ("level", "in_level")]
+    rows = rows.inner_join(book, [*same, ("by_batch", "in_batch")])
+    lacking = {bucket: rows[f"no_{bucket}"] & (rows[f"{bucket}_tokens"] > 0) for bucket in gaps}
+    reasons = [(bad & rows.by_batch, f"no batch rate for {b}") for b, bad in lacking.items()]
+    reasons += [(bad, f"no rate for {bucket}") for bucket, bad in lacking.items()]
+    if "billed_usd" in rows.columns:  # paid for what is not a token: nothing here has its price
+        tokens = sum(rows[f"{bucket}_tokens"] for bucket in have)
+        reasons.append(((rows.billed_usd > 0) & (tokens == 0), "billed, but without a token"))
+    # A case that never holds: an engine wants at least one.
+    never = (ibis.literal(False), "")
+    return rows.mutate(gap=ibis.cases(*reasons, never, else_=ibis.null("string")))
+
+
+def _count_off(passed):
+    """How many of some nested conditions hold."""
+    number = sum((condition.cast("int16") for condition in passed), ibis.literal(0, "int16"))
+    return number.cast("int16")
+
+
+def with_local(rows, clock):
+    """Rows with `local`, the time that a clock of `local_clock` shows."""
+    times = [rows.at + ibis.interval(seconds=more) if more else rows.at for _, more in clock]
+    later = [(rows.at >= edge, at) for (edge, _), at in zip(clock, times, strict=True)][:0:-1]
+    return rows.mutate(local=ibis.cases(*later, else_=times[0]) if later else times[0])
+
+
+def local_clock(timezone, first_at, last_at):
+    """What a time zone adds to UTC between two times: (from when, seconds) pairs, the first from ever.
+
+    Engines differ in their time zone functions; an addition they all do alike.
+
+    Examples
+    --------
+    >>> clock = local_clock("Europe/Berlin", pd.Timestamp("2026-10-01"), pd.Timestamp("2026-11-30"))
+    >>> [(str(edge), seconds) for edge, seconds in clock]
+    [('None', 7200), ('2026-10-25 01:00:00', 3600)]
+    """
+    zone, day = ZoneInfo(timezone), pd.Timedelta(days=1)
+
+    def ahead(times):
+        local = times.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+        return ((local - times) // pd.Timedelta(seconds=1)).to_numpy()
+
+    days = pd.date_range(
+        pd.Timestamp(first_at).floor("D"), pd.Timestamp(last_at).ceil("D") + day, unit="us"
+    )
+    seconds = ahead(days)
+    clock = [(None, int(seconds[0]))]
+    for place in np.flatnonzero(np.diff(seconds)):
+        minutes = pd.date_range(days[place], days[place + 1], freq="min", unit="us")
+        edge = minutes[np.flatnonzero(ahead(minutes) != clock[-1][1])[0]]
+        clock.append((edge, int(seconds[place + 1])))
+    return clock

@@ -1,4 +1,4 @@
-"""Figures of the quarterly report: days, variance, tiers, savings, forecast, unit costs. `tierlab.plots` offers them."""
+"""Figures of the quarterly report: days, variance, tiers, savings, forecast, unit costs."""
 
 from textwrap import wrap
 
@@ -22,12 +22,13 @@ from tierlab.core.style import (
 from tierlab.prices.pricing import TIER_LABELS
 from tierlab.quarter.savings import HELD
 
-UP, DOWN, WHOLE = (
-    "#4a4a4a",
-    "#ffffff",
-    "#c4c4c4",
-)  # adds, saves, a quarter's total: greys, because tiers own the colours
-_OTHER = {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
+# Adds, saves, a quarter's total: greys, because tiers own the colours.
+UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"
+MOST = 10  # savings that are drawn
+# What tells the parts of a stack apart, with and without colour.
+_COLORS = {tier: look["color"] for tier, look in TIER_STYLE.items()}
+_COLORS |= {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
+_HATCHES = {"mid": "///", "flagship": "..", "reasoning": "xx"}
 
 
 def spend_days(days, *, events=None, budget_usd=None, ax=None):
@@ -75,19 +76,14 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
         even = budget_usd / ((first.end_time.normalize() - first.start_time).days + 1)
         ax.axhline(even, color=BASELINE, lw=1, ls=":")
         note(ax, f"budget {usd(even)}", (days["day"].max(), even), (6, 0))
+    middle = days["day"].min() + (days["day"].max() - days["day"].min()) / 2
     for event in () if events is None else events[events["over"] == "total"].itertuples():
-        at = days.loc[days["day"].between(event.start, event.end), ["day", "usd"]]
-        top = at.loc[at["usd"].idxmax()]
-        text = f"{event.start:%d %b}, {event.days} day{'s' * (event.days > 1)}: {usd(event.excess_usd)} over"
-        text = (
-            text
-            if event.direction == "above"
-            else text.replace(" over", " under").replace("$-", "$")
-        )
-        late = top["day"] > days["day"].min() + (days["day"].max() - days["day"].min()) / 2
+        own = days[days["day"].between(event.start, event.end)]
+        top, lasted = own.loc[own["usd"].idxmax()], f"{event.days} day{'s' * (event.days > 1)}"
+        side, late = "over" if event.direction == "above" else "under", top["day"] > middle
         note(
             ax,
-            text,
+            f"{event.start:%d %b}, {lasted}: {usd(abs(event.excess_usd))} {side}",
             (top["day"], top["usd"]),
             (-7 if late else 7, 5),
             align="right" if late else "left",
@@ -179,28 +175,24 @@ def tier_months(months, *, ax=None):
     )
     order = [tier for tier in (*reversed(TIER_LABELS[:3]), *TIER_LABELS[3:]) if tier in table]
     ax, floor = axes(ax), np.zeros(len(table))
-    for tier, hatch in zip(order, _hatches(order), strict=True):
-        color = TIER_STYLE[tier]["color"] if tier in TIER_STYLE else _OTHER[tier]
+    for tier in order:
         bars = ax.bar(
             table.index,
             table[tier],
             bottom=floor,
             width=0.62,
-            color=color,
+            color=_COLORS[tier],
             edgecolor="white",
-            hatch=hatch,
+            hatch=_HATCHES.get(tier, ""),
             lw=0.8,
             label=tier,
         )
-        share = table[tier] / table.sum(axis=1)
-        texts = [f"{x:.0%}" if x >= 0.06 else "" for x in share]
-        labels = ax.bar_label(bars, texts, label_type="center", fontsize=SMALL_PRINT, color=INK)
-        for label in labels:
-            label.set_bbox(
-                {"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85}
-                if label.get_text()
-                else None
-            )
+        texts = [f"{x:.0%}" if x >= 0.06 else "" for x in table[tier] / table.sum(axis=1)]
+        for label in ax.bar_label(
+            bars, texts, label_type="center", fontsize=SMALL_PRINT, color=INK
+        ):
+            if label.get_text():
+                label.set_bbox({"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85})
         floor = floor + table[tier].to_numpy()
     for place, total in enumerate(floor):
         note(ax, usd(total), (place, total), (0, 8), align="center")
@@ -221,27 +213,13 @@ def tier_months(months, *, ax=None):
     return ax
 
 
-def _hatches(tiers):
-    """A texture per tier, so that the parts can be told apart without colour."""
-    known = {
-        "small": "",
-        "mid": "///",
-        "flagship": "..",
-        "reasoning": "xx",
-        "outside the lineup": "",
-    }
-    return [known[tier] for tier in tiers]
-
-
-def savings_bars(savings, *, most=10, ax=None):
+def savings_bars(savings, *, ax=None):
     """Savings per quarter, the largest first; white bars are held back by the task table or by a test.
 
     Parameters
     ----------
     savings : DataFrame
-        Table of `tierlab.quarter.savings`: kind, what, usd, status.
-    most : int
-        Rows to show; the axis label counts the rest.
+        Table of `tierlab.quarter.savings`: kind, what, usd, status. Ten are drawn; the axis label counts the rest.
     ax : Axes, optional
 
     Returns
@@ -251,24 +229,21 @@ def savings_bars(savings, *, most=10, ax=None):
     need("savings_bars", savings, "kind", "what", "usd", "status")
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
-    table = savings.head(most)
-    held = table["status"].isin(HELD)
-    names = [_short(f"{row.kind}: {row.what}") for row in table.itertuples()]
+    table = savings.head(MOST)
     ax = axes(ax, height=1.1 + 0.42 * len(table))
     ax.barh(
         range(len(table)),
         table["usd"],
         height=0.62,
-        color=np.where(held, DOWN, UP),
+        color=np.where(table["status"].isin(HELD), DOWN, UP),
         edgecolor=UP,
         lw=0.8,
     )
     for row, item in enumerate(table.itertuples()):
-        note(
-            ax, usd(item.usd) + (f"  {item.status}" if item.status else ""), (item.usd, row), (6, 0)
-        )
-    name_rows(ax, names)
-    rest = f"; {len(savings) - most} smaller ones not shown" if len(savings) > most else ""
+        status = f"  {item.status}" if item.status else ""
+        note(ax, usd(item.usd) + status, (item.usd, row), (6, 0))
+    name_rows(ax, [_short(f"{row.kind}: {row.what}") for row in table.itertuples()])
+    rest = f"; {len(savings) - MOST} smaller ones not shown" if len(savings) > MOST else ""
     from_zero(
         ax,
         1.1 * table["usd"].max() * 1.3,
@@ -320,38 +295,29 @@ def forecast_fan(days, forecast, *, ax=None):
     return ax
 
 
-def unit_costs(units, *, measure="usd_per_request", ax=None):
-    """Cost per request (or per active user, or per thousand tokens) of each team or task.
+def unit_costs(units, *, ax=None):
+    """Cost per request of each team or task.
 
     Parameters
     ----------
     units : DataFrame
-        Table `teams` or `tasks` of `tierlab.quarter.analyse`: name, share and the measure (US dollars).
-    measure : str
+        Table `teams` or `tasks` of `tierlab.quarter.analyse`: name, share, usd_per_request (US dollars).
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    need("unit_costs", units, "name", "share", measure)
-    table = units.sort_values(measure, ascending=False, kind="stable")
+    need("unit_costs", units, "name", "share", "usd_per_request")
+    table = units.sort_values("usd_per_request", ascending=False, kind="stable")
+    costs = table["usd_per_request"]
     ax = axes(ax, height=0.9 + 0.3 * len(table))
-    ax.barh(range(len(table)), table[measure].fillna(0), height=0.62, color=UP, lw=0)
-    for row, item in enumerate(table.itertuples()):
-        value = getattr(item, measure)
-        note(
-            ax,
-            f"{usd(value) if pd.notna(value) else 'not known'}  ({item.share:.0%} of the spend)",
-            (0 if pd.isna(value) else value, row),
-            (6, 0),
-        )
+    ax.barh(range(len(table)), costs.fillna(0), height=0.62, color=UP, lw=0)
+    for row, (cost, share) in enumerate(zip(costs, table["share"], strict=True)):
+        known = usd(cost) if pd.notna(cost) else "not known"
+        note(ax, f"{known}  ({share:.0%} of the spend)", (np.nan_to_num(cost), row), (6, 0))
     name_rows(ax, [_short(name) for name in table["name"]])
-    from_zero(
-        ax,
-        1.1 * table[measure].max() * 1.25,
-        measure.replace("usd_per_", "USD per ").replace("_", " "),
-    )
+    from_zero(ax, 1.1 * costs.max() * 1.25, "USD per request")
     return ax
 
 

@@ -1,12 +1,6 @@
-"""Days that do not look like the four weeks before them: in spend, and in what a cache gives back.
-
-What the next quarter will cost: a level that drifts and wanders, with a band, and how far the last forecast was off.
-
-Looking at a quarter's days: which stand out, what the next quarter will cost, how good the last forecast was.
-"""
+"""Looking at a quarter's days: which stand out, what the next quarter will cost, and how far the last forecast was off."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -17,35 +11,24 @@ from tierlab.prices.pricing import changes_of, labelled, repriced
 WINDOW = 28  # days of the baseline
 THRESHOLD = 6.0  # robust z; see `anomalies` for the false alarms
 FLOOR = 0.01  # of a usual day's total spend: smaller movements are no news
-_NORMAL = (
-    1.482602218505602  # standard deviation of a normal variable over its median absolute deviation
-)
+LEAST_WEEKS = 8
+CONFIDENCE = 0.8
+PATHS = 2000
+_NORMAL = 1.482602218505602  # standard deviation of a normal over its median absolute deviation
 _GAP = 3  # quiet days that do not end an event
-_COLUMNS = [
-    "over",
-    "name",
-    "measure",
-    "start",
-    "end",
-    "days",
-    "direction",
-    "peak_z",
-    "usual",
-    "seen",
-    "excess_usd",
-    "lasts",
-]
+_SHORT = 7  # days; a shorter event says nothing about the next quarter
+_RATIOS = np.r_[0, np.geomspace(0.02, 20, 15)]  # weekly variance of the level over the noise's
+_COLUMNS = ["over", "name", "measure", "start", "end", "days", "direction", "peak_z"]
+_COLUMNS += ["usual", "seen", "excess_usd", "lasts"]
 
 
-def robust_z(series, *, window=WINDOW, threshold=THRESHOLD, floor=0.0, seasonal=True):
+def robust_z(series, *, threshold=THRESHOLD, floor=0.0, seasonal=True):
     """How far each day lies from the days before it, in robust standard deviations.
 
     Parameters
     ----------
     series : Series
         A number per day, in order of days.
-    window : int
-        Days of the baseline; days that are flagged themselves do not enter it.
     threshold : float
         From which |z| on a day is flagged.
     floor : float
@@ -56,7 +39,7 @@ def robust_z(series, *, window=WINDOW, threshold=THRESHOLD, floor=0.0, seasonal=
     Returns
     -------
     DataFrame
-        Index of `series`; value, expected, z (NaN for the first `window` days), flagged.
+        Index of `series`; value, expected, z (NaN for the first 28 days), flagged.
 
     Notes
     -----
@@ -78,23 +61,18 @@ def robust_z(series, *, window=WINDOW, threshold=THRESHOLD, floor=0.0, seasonal=
     factor = weekday_factor(series)[days.day_of_week] if seasonal else np.ones(len(values))
     expected, z, kept = np.full(len(values), np.nan), np.full(len(values), np.nan), []
     for day, now in enumerate(values):
-        if len(kept) >= window:
-            base = kept[-window:]
+        if len(kept) >= WINDOW:
+            base = kept[-WINDOW:]
             level = np.median(values[base] / factor[base])
             off = values[base] - level * factor[base]
-            spread = max(
-                _NORMAL * np.median(np.abs(off - np.median(off))),
-                floor,
-                1e-12 * max(abs(level), 1.0),
-            )
+            spread = _NORMAL * np.median(np.abs(off - np.median(off)))
             expected[day] = level * factor[day]
-            z[day] = (now - expected[day]) / spread
+            z[day] = (now - expected[day]) / max(spread, floor, 1e-12 * max(abs(level), 1.0))
         if not abs(z[day]) >= threshold:
             kept.append(day)
-    return pd.DataFrame(
-        {"value": values, "expected": expected, "z": z, "flagged": np.abs(z) >= threshold},
-        index=series.index,
-    )
+    flagged = np.abs(z) >= threshold
+    columns = {"value": values, "expected": expected, "z": z, "flagged": flagged}
+    return pd.DataFrame(columns, index=series.index)
 
 
 def weekday_factor(series):
@@ -106,20 +84,15 @@ def weekday_factor(series):
     return np.maximum([np.median(r) if len(r) >= 3 else 1.0 for r in found], 0.05)
 
 
-def anomalies(daily, start, end, *, window=WINDOW, threshold=THRESHOLD, floor=FLOOR):
+def anomalies(daily, start, end):
     """Events of a quarter: total spend, each team's and each model's, and each model's cache hit rate.
 
     Parameters
     ----------
     daily : DataFrame
-        `Cube.daily`, with at least `window` days before `start` for the first days to be judged.
+        `Cube.daily`, with at least 28 days before `start` for the first days to be judged.
     start, end : Timestamp
         First and last day of the quarter.
-    window, threshold : int, float
-        As for `robust_z`.
-    floor : float
-        Least standard deviation of a day's spend, as a share of the median day's total; for a hit rate, in points
-        (0-1).
 
     Returns
     -------
@@ -130,35 +103,27 @@ def anomalies(daily, start, end, *, window=WINDOW, threshold=THRESHOLD, floor=FL
 
     Notes
     -----
-    With the defaults 6 of 40 simulated quarters without an event (`tierlab.quarter.simulated`, no plants: Poisson requests,
-    log-normal lengths, weekdays, growth) show any, over the total, five teams and seven models together; at a threshold
-    of 5 it is 24 of 40, because a median absolute deviation of 28 days is itself uncertain.
+    The least standard deviation is 1 % of the median day's total spend; for a hit rate, one point. So 6 of 40 simulated
+    quarters without an event (`tierlab.quarter.simulated`, no plants: Poisson requests, log-normal lengths, weekdays,
+    growth) show any, over the total, five teams and seven models together; at a threshold of 5 it is 24 of 40, because
+    a median absolute deviation of 28 days is itself uncertain.
     """
     found = []
     days = pd.DatetimeIndex(sorted(daily["day"].unique()))
     total = daily.groupby("day")["cost_usd"].sum().reindex(days)
-    least = floor * float(total.median())
+    least = FLOOR * float(total.median())
     for over, name, series in _spend_series(daily, total, days):
-        table = robust_z(series, window=window, threshold=threshold, floor=least)
-        for event in runs(table, start, end):
+        for event in runs(robust_z(series, floor=least), start, end):
             found.append({"over": over, "name": name, "measure": "cost_usd", **event})
     for name, rate, inputs in _hit_rates(daily, days):
-        table = robust_z(rate, window=window, threshold=threshold, floor=floor, seasonal=False)
+        table = robust_z(rate, floor=FLOOR, seasonal=False)
         for event in runs(table, start, end):
-            cost = _extra_input(inputs, table["flagged"], event, window)
-            if abs(cost) >= least * threshold:
-                found.append(
-                    {
-                        "over": "cache",
-                        "name": name,
-                        "measure": "cache_hit_rate",
-                        **event,
-                        "excess_usd": cost,
-                    }
-                )
+            event["excess_usd"] = _extra_input(inputs, table["flagged"], event)
+            if abs(event["excess_usd"]) >= least * THRESHOLD:
+                found.append({"over": "cache", "name": name, "measure": "cache_hit_rate", **event})
     table = pd.DataFrame(found, columns=_COLUMNS)
-    return table.sort_values("excess_usd", key=np.abs, ascending=False, kind="stable").reset_index(
-        drop=True
+    return table.sort_values(
+        "excess_usd", key=np.abs, ascending=False, kind="stable", ignore_index=True
     )
 
 
@@ -184,40 +149,32 @@ def _hit_rates(daily, days):
             yield name, own["read"] / own["tokens"], own[["tokens", "usd"]]
 
 
-def _extra_input(inputs, flagged, event, window):
+def _extra_input(inputs, flagged, event):
     """What the input of an event's days cost beyond the price per token of the quiet days before it (US dollars)."""
-    quiet = inputs[~flagged & (inputs.index < event["start"])].tail(window).sum()
-    during = inputs[
-        flagged & (inputs.index >= event["start"]) & (inputs.index <= event["end"])
-    ].sum()
+    quiet = inputs[~flagged & (inputs.index < event["start"])].tail(WINDOW).sum()
+    during = inputs[flagged].loc[event["start"] : event["end"]].sum()
     return float(during["usd"] - during["tokens"] * quiet["usd"] / quiet["tokens"])
 
 
 def runs(table, start, end):
     """Runs of flagged days in one direction, with at most a few quiet days between them."""
-    last = table.index.max()
     own = table.loc[start:end]
     for direction, sign in (("above", 1), ("below", -1)):
         days = own.index[own["flagged"] & (np.sign(own["z"]) == sign)]
         breaks = np.flatnonzero(np.diff(days) > pd.Timedelta(days=_GAP + 1)) + 1
-        for run in np.split(days, breaks):
-            if len(run):
-                rows = own.loc[run]
-                yield {
-                    "start": run[0], "end": run[-1], "days": len(run), "direction": direction,
-                    "peak_z": float(rows["z"].iloc[np.argmax(np.abs(rows["z"]))]),
-                    "usual": float(rows["expected"].median()), "seen": float(rows["value"].median()),
-                    "excess_usd": float((rows["value"] - rows["expected"]).sum()),
-                    "lasts": bool(last - run[-1] <= pd.Timedelta(days=_GAP)),
-                }  # fmt: skip
-
-
-LEAST_WEEKS = 8
-CONFIDENCE = 0.8
-PATHS = 2000
-_RATIOS = np.r_[
-    0, np.geomspace(0.02, 20, 15)
-]  # weekly variance of the level's wandering over that of the noise
+        for run in np.split(days, breaks) if len(days) else ():
+            rows = own.loc[run]
+            yield {
+                "start": run[0],
+                "end": run[-1],
+                "days": len(run),
+                "direction": direction,
+                "peak_z": float(rows["z"].iloc[np.argmax(np.abs(rows["z"]))]),
+                "usual": float(rows["expected"].median()),
+                "seen": float(rows["value"].median()),
+                "excess_usd": float((rows["value"] - rows["expected"]).sum()),
+                "lasts": bool(table.index.max() - run[-1] <= pd.Timedelta(days=_GAP)),
+            }
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,18 +189,15 @@ class Forecast:
         By period (months and quarters): usd, low, high, days.
     confidence : float
         Level of the bands, 0-1.
-    weekly_growth : float
-        Median of log growth per week.
     """
 
     days: pd.DataFrame
     totals: pd.DataFrame
-    confidence: float
-    weekly_growth: float
+    confidence: float = CONFIDENCE
 
 
-def forecast(spend, end, *, confidence=CONFIDENCE, paths=PATHS, seed=0, factor=None, shifts=()):
-    """Forecast daily spend from the day after the last one.
+def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
+    """Forecast daily spend from the day after the last one, with an 80% band.
 
     Parameters
     ----------
@@ -251,16 +205,14 @@ def forecast(spend, end, *, confidence=CONFIDENCE, paths=PATHS, seed=0, factor=N
         US dollars per day, indexed by every day of the history, at constant prices.
     end : str or Timestamp
         Last day of the forecast.
-    confidence : float
-        Level of the band, 0-1.
     paths : int
         Simulated futures.
     seed : int or numpy.random.Generator
     factor : Series, optional
         What scheduled price changes multiply spend with, indexed by day; 1 where it has none.
     shifts : sequence of Timestamp
-        Days on which the level is known to have moved for good, so that the step does not count as growth. One in
-        the first or the last two weeks is left to the random walk.
+        Days on which the level is known to have moved for good, so that the step does not count as growth. One
+        less than a week after another belongs to it; one in the first or the last two weeks is left to the random walk.
 
     Returns
     -------
@@ -269,7 +221,7 @@ def forecast(spend, end, *, confidence=CONFIDENCE, paths=PATHS, seed=0, factor=N
     Raises
     ------
     ValueError
-        With fewer than eight whole weeks, a day missing among them, or a week without spend.
+        As `unfit` says: with fewer than eight whole weeks, a day missing among them, or a week without spend.
 
     Notes
     -----
@@ -289,63 +241,65 @@ def forecast(spend, end, *, confidence=CONFIDENCE, paths=PATHS, seed=0, factor=N
     >>> forecast(history, "2026-12-31").totals.loc["2026Q4", "usd"].round(2)
     np.float64(9200.0)
     """
-    weeks = _weeks(spend)
+    if why := unfit(spend):
+        raise ValueError(why)
     horizon = pd.date_range(spend.index[-1] + pd.Timedelta(days=1), pd.Timestamp(end), unit="us")
     if len(horizon) == 0:
         raise ValueError(f"end={end!r} is not after the last day, {spend.index[-1]:%Y-%m-%d}")
-    ahead = -(-len(horizon) // 7)
-    rng = np.random.default_rng(seed)
-    line = _line(spend.index, len(weeks), ahead, shifts)
-    logs = _futures(np.log(weeks.sum(axis=1)), line, paths, rng)
+    weeks = _weeks(spend)
+    line = _line(spend.index, len(weeks), -(-len(horizon) // 7), shifts)
+    logs = _futures(np.log(weeks.sum(axis=1)), line, paths, np.random.default_rng(seed))
     share = weeks[-LEAST_WEEKS:].sum(axis=0) / weeks[-LEAST_WEEKS:].sum()
     daily = (np.exp(logs)[:, :, None] * share).reshape(paths, -1)[:, : len(horizon)]
     if factor is not None:
         daily = daily * factor.reindex(horizon).fillna(1.0).to_numpy()
-    tail = (1 - confidence) / 2
-    days = pd.DataFrame(
-        np.quantile(daily, [0.5, tail, 1 - tail], axis=0).T, columns=["usd", "low", "high"]
-    )
-    totals = {}
+    days = _band(daily)
+    days.insert(0, "day", horizon)
+    totals = []
     for unit in ("M", "Q"):
         periods = horizon.to_period(unit)
-        for period in periods.unique():
-            total = daily[:, periods == period].sum(axis=1)
-            ends = dict(
-                zip(("usd", "low", "high"), np.quantile(total, [0.5, tail, 1 - tail]), strict=True)
-            )
-            totals[str(period)] = ends | {"days": int((periods == period).sum())}
-    growth = float(np.median(logs[:, -1] - logs[:, 0]) / max(ahead - 1, 1))
-    totals = pd.DataFrame.from_dict(totals, orient="index").rename_axis("period")
-    return Forecast(
-        days.assign(day=horizon)[["day", "usd", "low", "high"]], totals, confidence, growth
-    )
+        names = periods.unique()
+        sums = [daily[:, periods == period].sum(axis=1) for period in names]
+        counts = [int((periods == period).sum()) for period in names]
+        totals.append(_band(np.column_stack(sums)).assign(days=counts, period=names.astype(str)))
+    return Forecast(days, pd.concat(totals).set_index("period"))
+
+
+def _band(futures):
+    """Median and band of each column."""
+    tail = (1 - CONFIDENCE) / 2
+    levels = np.quantile(futures, [0.5, tail, 1 - tail], axis=0)
+    return pd.DataFrame(levels.T, columns=["usd", "low", "high"])
+
+
+def unfit(spend):
+    """Why no forecast can be made from a history, "" if one can."""
+    days = pd.DatetimeIndex(spend.index)
+    if not days.equals(pd.date_range(days[0], days[-1], unit=days.unit)):
+        return "a day is missing in the history; a forecast needs every day"
+    if len(spend) // 7 < LEAST_WEEKS:
+        return f"{len(spend)} days of history; a forecast needs at least {LEAST_WEEKS} weeks"
+    if not (_weeks(spend).sum(axis=1) > 0).all():
+        return "a week without spend; a forecast of growth needs spend in each"
+    return ""
 
 
 def _weeks(spend):
     """Daily spend as whole weeks that end on the last day, shape (weeks, 7)."""
-    days = pd.DatetimeIndex(spend.index)
-    if not days.equals(pd.date_range(days[0], days[-1], unit=days.unit)):
-        raise ValueError("a day is missing in the history; a forecast needs every day")
     whole = len(spend) // 7
-    if whole < LEAST_WEEKS:
-        raise ValueError(
-            f"{len(spend)} days of history; a forecast needs at least {LEAST_WEEKS} weeks"
-        )
-    weeks = spend.to_numpy(float)[-7 * whole :].reshape(whole, 7)
-    if not (weeks.sum(axis=1) > 0).all():
-        raise ValueError("a week without spend; a forecast of growth needs spend in each")
-    return weeks
+    return spend.to_numpy(float)[-7 * whole :].reshape(whole, 7)
 
 
 def _line(days, weeks, ahead, shifts):
     """Regressors by week: one, time, and for each shift the share of the week that lies behind it."""
     first = days[-1] - pd.Timedelta(days=7 * weeks - 1)
     time = np.arange(weeks + ahead, dtype=float)
-    steps = []
-    for shift in sorted(set(shifts)):
-        passed = np.clip(time + 1 - (shift - first).days / 7, 0, 1)
-        if 2 <= passed[:weeks].sum() <= weeks - 2:
-            steps.append(passed)
+    steps, before = [], None
+    for shift in sorted(shifts):
+        if before is None or shift - before >= pd.Timedelta(days=7):
+            before, passed = shift, np.clip(time + 1 - (shift - first).days / 7, 0, 1)
+            if 2 <= passed[:weeks].sum() <= weeks - 2:
+                steps.append(passed)
     return np.column_stack([np.ones_like(time), time, *steps[: weeks - 6]])
 
 
@@ -408,85 +362,56 @@ def forecast_error(spend_usd, earlier):
     0.1
     """
     usd, low, high = (float(earlier[key]) for key in ("usd", "low", "high"))
-    error = usd - spend_usd
     row = {
         "source": earlier["source"],
         "forecast_usd": usd,
         "low": low,
         "high": high,
         "spend_usd": spend_usd,
-        "error_usd": error,
-    }
-    row |= {
-        "error": error / spend_usd if spend_usd else float("nan"),
+        "error_usd": usd - spend_usd,
+        "error": (usd - spend_usd) / spend_usd,
         "inside": bool(low <= spend_usd <= high),
     }
     return pd.DataFrame([row])
 
 
-_SHORT = 7  # days; a shorter event says nothing about the next quarter
-
-
-def judged_days(every, start, end, missing):
-    """Daily spend of the quarter with what was expected, and its events; says in `missing` if history is short."""
-    table = robust_z(every.groupby("day")["cost_usd"].sum())
-    judged = int((table.index < start).sum())
-    if judged < WINDOW:
-        missing["events"] = (
-            f"needs {WINDOW} days of usage before the quarter to judge its first days; there are {judged}"
-        )
-    days = table.loc[start:end].rename_axis("day").reset_index().rename(columns={"value": "usd"})
-    return days.drop(columns="z"), anomalies(every, start, end)
-
-
-def next_quarter(every, events, prices, last, end, seed, missing):
-    """Forecast from the day after `last` to `end`, or None and a sentence in `missing`.
+def next_quarter(every, events, prices, last, end, seed):
+    """Forecast from the day after `last` to `end`, or None; and what it needs, "" if it is there.
 
     History is taken at the rates of the last day, so that an old price change is no growth; scheduled changes come on
     top, on the last four weeks' tokens. Short events are replaced by what was expected, and lasting ones are steps.
     """
-    try:
-        history = _constant(every, prices, last)
-        lasting = events.loc[events["lasts"] & (events["days"] >= _SHORT), "start"]
-        return forecast(
-            history,
-            end,
-            seed=seed,
-            factor=_scheduled(every, prices, last, end),
-            shifts=_apart(lasting),
-        )
-    except ValueError as error:
-        missing["forecast"] = f"needs more: {error}"
-        return None
+    history = _constant(every, prices, last)
+    if why := unfit(history):
+        return None, f"needs more: {why}"
+    lasting = events.loc[events["lasts"] & (events["days"] >= _SHORT), "start"]
+    factor = _scheduled(every, prices, last, end)
+    return forecast(history, end, seed=seed, factor=factor, shifts=lasting), ""
 
 
-def error_of_last(now, before, prices, period, last_summary, seed, missing):
-    """Error of the last report's forecast; without one, of this method on the quarter before alone."""
-    spend = float(now["cost_usd"].sum())
+def error_of_last(now, before, prices, period, last_summary, seed):
+    """Error of the last report's forecast, or without one of this method on the quarter before; and what it needs."""
+    spend, end = float(now["cost_usd"].sum()), period.end_time.normalize()
     row = ((last_summary or {}).get("forecast") or {}).get(str(period))
     if row is not None:
-        return forecast_error(spend, row | {"source": f"report of {last_summary['quarter']}"})
-    missing["forecast_error"] = "needs the summary.json of the quarter before (`last_summary`)"
-    if before.empty or now["day"].max() < period.end_time.normalize():
-        return pd.DataFrame()
-    try:
-        earlier = forecast(
-            _constant(before, prices, before["day"].max()), period.end_time.normalize(), seed=seed
-        )
-    except ValueError:
-        return pd.DataFrame()
-    missing["forecast_error"] += (
-        "; shown is what this method says of the quarter from the quarter before alone"
-    )
-    return forecast_error(
-        spend,
-        earlier.totals.loc[str(period)].to_dict() | {"source": "this method on the quarter before"},
+        return forecast_error(spend, row | {"source": f"report of {last_summary['quarter']}"}), ""
+    needs = "needs the summary.json of the quarter before (`last_summary`)"
+    if before.empty or now["day"].max() < end:
+        return pd.DataFrame(), needs
+    history = _constant(before, prices, before["day"].max())
+    if unfit(history):
+        return pd.DataFrame(), needs
+    row = forecast(history, end, seed=seed).totals.loc[str(period)].to_dict()
+    table = forecast_error(spend, row | {"source": "this method on the quarter before"})
+    return (
+        table,
+        f"{needs}; shown is what this method says of the quarter from the quarter before alone",
     )
 
 
 def _constant(every, prices, last):
     """Daily spend at the rates of the last day, short events replaced by what was expected."""
-    total = repriced(every, prices, last).fillna(every["cost_usd"]).groupby(every["day"]).sum()
+    total = _at_rates(every, prices, last).groupby(every["day"]).sum()
     table = robust_z(total)
     for event in runs(table, total.index[0], last):
         if event["days"] < _SHORT and not event["lasts"]:
@@ -495,25 +420,17 @@ def _constant(every, prices, last):
     return total
 
 
-def _apart(dates):
-    """Dates without those that follow another within a week."""
-    kept = []
-    for date in sorted(dates):
-        if not kept or date - kept[-1] >= pd.Timedelta(days=7):
-            kept.append(date)
-    return kept
+def _at_rates(daily, prices, on):
+    """US dollars of each row at the rates of a day; where a rate is not known then, spend does not vanish."""
+    return repriced(daily, prices, on).fillna(daily["cost_usd"])
 
 
 def _scheduled(every, prices, last, end):
     """What price changes after the last day multiply spend with, on the last four weeks' tokens; by day."""
     recent = every[every["day"] > last - pd.Timedelta(days=WINDOW)]
     changes = changes_of(prices, recent["model_id"].unique(), last, end)
-    dates = sorted(changes.loc[changes["kind"] == "rate", "on"].unique())
     factor = pd.Series(1.0, pd.date_range(last, end, unit="us"))
-    base = repriced(recent, prices, last).fillna(recent["cost_usd"]).sum()
-    for on, until in pairwise([*dates, end + pd.Timedelta(days=1)]):
-        # Where a rate is not known, the tokens cost what they cost: spend does not vanish.
-        factor.loc[on : until - pd.Timedelta(days=1)] = (
-            repriced(recent, prices, on).fillna(recent["cost_usd"]).sum() / base
-        )
+    base = _at_rates(recent, prices, last).sum()
+    for on in sorted(changes.loc[changes["kind"] == "rate", "on"].unique()):
+        factor.loc[on:] = _at_rates(recent, prices, on).sum() / base
     return factor

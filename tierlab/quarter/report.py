@@ -1,11 +1,7 @@
-"""What the quarterly report reads: a usage log of any kind, prices, bills, scores and the last report, checked and priced.
-
-The quarterly report as files: executed notebook, one HTML page, PDF, figures, and a summary for a machine.
-"""
+"""The quarterly report: what it reads, checked and priced, and its files (notebook, page, PDF, figures, summary)."""
 
 import json
 import os
-import re
 import tempfile
 from dataclasses import dataclass
 from datetime import date
@@ -21,13 +17,14 @@ from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.pages import run
-from tierlab.pages.page import print_pdf
+from tierlab.pages import page as pages
+from tierlab.pages import printing, run
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.quarter.aggregate import Cube, build_cube
-from tierlab.quarter.analyse import Quarter, analyse
-from tierlab.quarter.engine import files_of
+from tierlab.quarter.analyse import Quarter, analyse, period_of
+from tierlab.quarter.engine import NEEDED, files_of
+from tierlab.quarter.savings import Terms
 from tierlab.quarter.simulated import synthetic_quarters
 from tierlab.quarter.words import SCHEMA, summary
 from tierlab.routing.sources import load_outcomes
@@ -37,13 +34,31 @@ from tierlab.usage.read import FORMATS, Account, read_usage
 
 NOTEBOOK = "90_quarterly_report"
 SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
-LONG, LONGEST = (
-    0.6,
-    0.9,
-)  # shares of a trace's inputs above which a tier up answers; see `as_quarter`
-_OWN = ("at", "model_id", "uncached_input_tokens", "output_tokens")
-_YES = {"yes": True, "no": False}
+LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
+CELL_SECONDS = 1800
+_YES = {"": None, "yes": True, "no": False}
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
+_MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
+_SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
+    "spend against budget": "budget",
+    "variance": "variance",
+    "teams": "teams",
+    "tasks": "tasks",
+    "active users": "users",
+    "cache": "cache",
+    "reasoning": "reasoning",
+    "truncated answers": "truncated answers",
+    "reliability": "reliability",
+    "retries": "retries",
+    "latency": "latency",
+    "quality": "quality",
+    "anomalies": "events",
+    "forecast": "forecast",
+    "last forecast": "forecast_error",
+    "reconciliation": "reconciliation",
+    "cost per request": "cost per request",
+    "batch savings": "batch savings",
+}
 
 
 class InputError(ValueError):
@@ -95,10 +110,7 @@ def prepare(values):
         In one sentence: what is wrong, and what is allowed.
     """
     try:
-        values = checked_values(values)
-        return _prepared(values)
-    except InputError:
-        raise
+        return _prepared(checked_values(values))
     except (ValueError, OSError) as error:
         raise InputError(" ".join(str(error).split())) from error
 
@@ -126,27 +138,20 @@ def checked_values(values):
         value = parameter.parse(value) if isinstance(value, str) else value
         value = _located(name, value, parameter.choices) if name in _PATHS else value
         found[name] = parameter.check(value)
+    known = load_tasks().index
     for ours in found["tasks"].values():
-        if ours not in (known := load_tasks().index):
+        if ours not in known:
             raise ValueError(f"tasks = {found['tasks']!r}: {unknown('task', ours, known)}")
     found["quarter"] = str(period_of(found["quarter"]))
-    if found["cache_inside"] not in ("", *_YES):
-        raise ValueError(
-            f"cache_inside = {found['cache_inside']!r}: {unknown('value', found['cache_inside'], _YES)}"
-        )
+    inside, form = found["cache_inside"], found["usage_format"]
+    if inside not in _YES:
+        raise ValueError(f"cache_inside = {inside!r}: {unknown('value', inside, ('yes', 'no'))}")
     load_prices(found["catalogue"], as_of=found["as_of"] or None)
     _last(found["last_summary_path"])
     allowed = ("auto", "requests", *FORMATS)
-    if found["usage_format"] not in allowed:
-        raise ValueError(unknown("format", found["usage_format"], allowed))
+    if form not in allowed:
+        raise ValueError(unknown("format", form, allowed))
     return found
-
-
-def period_of(quarter):
-    """A quarter such as "2026Q3" as a Period."""
-    if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
-        raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
-    return pd.Period(str(quarter).strip(), freq="Q")
 
 
 def _places(value):
@@ -172,96 +177,85 @@ def _located(name, value, names):
 
 def _prepared(v):
     prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
-    period = period_of(v["quarter"])
+    period, zone = period_of(v["quarter"]), v["timezone"]
     log, read, billed, kind = _log(v, prices, period)
-    missed = (
-        read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
-        if read
-        else 0.0
-    )
-    window = {"start": (period - 1).start_time, "end": (period + 1).start_time}
-    cube = build_cube(log, prices, timezone=v["timezone"], **window)
-    if not cube.daily["day"].ge(period.start_time).any() and cube.account.rows_read:
+    start, end = (period - 1).start_time, (period + 1).start_time
+    cube = build_cube(log, prices, timezone=zone, start=start, end=end)
+    if not cube.daily["day"].ge(period.start_time).any():
         cube = build_cube(
-            log, prices, timezone=v["timezone"]
-        )  # so that the refusal names the quarters that are there
+            log, prices, timezone=zone
+        )  # the refusal names the quarters that are there
     budget = v["budget_usd"] or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None)
-    outcomes = load_outcomes(v["outcomes_path"]) if v["outcomes_path"] else None
+    unread = 0.0
+    if read:
+        unread = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
     quarter = analyse(
-        cube, prices, v["quarter"], budget_usd=budget, billed=billed, outcomes=outcomes,
-        last_summary=_last(v["last_summary_path"]), margin=v["margin"] or None, may_wait=v["may_wait"] or None,
-        tasks=v["tasks"], retire_days=v["retire_days"], unread_usd=round(float(missed), 6), seed=v["seed"],
-    )  # fmt: skip
+        cube,
+        prices,
+        v["quarter"],
+        budget_usd=budget,
+        billed=billed,
+        outcomes=load_outcomes(v["outcomes_path"]) if v["outcomes_path"] else None,
+        last_summary=_last(v["last_summary_path"]),
+        terms=Terms(v["margin"] or None, v["may_wait"] or None, v["tasks"], v["retire_days"]),
+        unread_usd=round(float(unread), 6),
+        seed=v["seed"],
+    )
     return Prepared(quarter, cube, read, kind, v)
 
 
 def _log(v, prices, period):
     """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
-    path = v["usage_path"]
-    bills = (
-        read_usage(v["billed_path"], timezone=v["timezone"]).billed if v["billed_path"] else None
-    )
+    path, form, zone = v["usage_path"], v["usage_format"], v["timezone"]
+    bills = read_usage(v["billed_path"], timezone=zone).billed if v["billed_path"] else None
     if path == "synthetic":
         return synthetic_quarters()[0], None, bills, "simulated"
     if path in TRACES:
         return as_quarter(load_requests(path), prices, period), None, bills, "trace"
-    if v["usage_format"] == "requests" or (
-        v["usage_format"] == "auto" and not v["columns"] and is_requests_table(path)
-    ):
+    unsaid = form == "auto" and not v["columns"]
+    if form == "requests" or (unsaid and is_requests_table(path)):
         return path, None, bills, "log"
+    inside = _YES[v["cache_inside"]]
     usage = read_usage(
-        path,
-        format=v["usage_format"],
-        timezone=v["timezone"],
-        columns=v["columns"] or None,
-        cache_inside=_YES.get(v["cache_inside"]),
+        path, format=form, timezone=zone, columns=v["columns"] or None, cache_inside=inside
     )
     if usage.requests.empty:
-        money = (
-            f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
-            if len(usage.billed)
-            else ""
+        lines = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
+        raise ValueError(
+            f"{path}: not one row has tokens{lines if len(usage.billed) else ''} ({usage!r})"
         )
-        raise InputError(f"{path}: not one row has tokens{money} ({usage!r})")
     _refuse_twice(usage.account.overlaps, period)
-    return (
-        usage.requests,
-        usage.account,
-        pd.concat([usage.billed, *([] if bills is None else [bills])]),
-        "log",
-    )
+    return usage.requests, usage.account, pd.concat([usage.billed, bills]), "log"
 
 
 def _refuse_twice(overlaps, period):
     """Single requests and reports of the same days would be added up."""
     twice = overlaps[overlaps["dropped"].eq("")]
-    inside = (pd.to_datetime(twice["last_day"]) >= (period - 1).start_time) & (
-        pd.to_datetime(twice["first_day"]) <= period.end_time
-    )
-    if inside.any():
-        row = twice[inside].iloc[0]
-        raise InputError(
-            f"usage_path holds single requests and a report of the same days ({row['provider']}, "
-            f"{row['first_day']:%Y-%m-%d} to {row['last_day']:%Y-%m-%d}), which would count them twice; give one of them"
+    first, last = pd.to_datetime(twice["first_day"]), pd.to_datetime(twice["last_day"])
+    inside = twice[(last >= (period - 1).start_time) & (first <= period.end_time)]
+    for row in inside.itertuples():
+        raise ValueError(
+            f"usage_path holds single requests and a report of the same days ({row.provider}, "
+            f"{row.first_day:%Y-%m-%d} to {row.last_day:%Y-%m-%d}), which would count them twice; "
+            "give one of them"
         )
 
 
 def is_requests_table(path):
     """Whether a path leads to Parquet or CSV files of the requests table alone, which an engine scans in place."""
     try:
-        files = [Path(file) for file in files_of(path)]
-        return bool(files) and all(set(_OWN) <= set(_header(file)) for file in files)
+        return all(set(NEEDED) <= set(_header(file)) for file in files_of(path))
     except (ValueError, OSError):
         return False
+
+
+def _header(file):
+    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def file_names(account):
     """Names of the files that were read, without the folders they lie in."""
     return [Path(file).name for file in account.files["file"]]
-
-
-def _header(file):
-    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def as_quarter(trace, prices, quarter, *, provider="anthropic"):
@@ -288,9 +282,8 @@ def as_quarter(trace, prices, quarter, *, provider="anthropic"):
     Users, teams, tasks and failures are not made up: the sections that need them say so.
     """
     period = pd.Period(quarter, freq="Q")
-    lineup = prices.lineup(max(period.end_time.normalize(), prices.lineups["as_of"].min())).loc[
-        provider
-    ]
+    day = max(period.end_time.normalize(), prices.lineups["as_of"].min())
+    lineup = prices.lineup(day).loc[provider]
     rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
     place = (rank > LONG).astype(int) + (rank > LONGEST)
     offset = trace["at"] - trace["at"].min()
@@ -301,29 +294,22 @@ def as_quarter(trace, prices, quarter, *, provider="anthropic"):
 
 
 def _last(path):
+    """The summary of the quarter before, None without a path."""
     if not path:
         return None
     try:
         found = json.loads(read_text(path))
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(
-            f"last_summary_path = {path!r}: cannot be read as JSON ({error})"
-        ) from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or found.get("state") != "ok":
-        raise InputError(
-            f"last_summary_path = {path!r}: not the summary.json of a report that ended well ({SCHEMA})"
-        )
+        why = f"cannot be read as JSON ({error})"
+        raise ValueError(f"last_summary_path = {path!r}: {why}") from None
+    if not _is_summary(found) or found.get("state") != "ok":
+        why = f"not the summary.json of a report that ended well ({SCHEMA})"
+        raise ValueError(f"last_summary_path = {path!r}: {why}")
     return found
 
 
-SECTIONS = {
-    "spend against budget": "budget", "variance": "variance", "teams": "teams", "tasks": "tasks", "active users": "users", "cache": "cache",
-    "reasoning": "reasoning", "truncated answers": "truncated answers", "reliability": "reliability", "retries": "retries",
-    "latency": "latency", "quality": "quality", "anomalies": "anomalies", "forecast": "forecast", "last forecast": "last forecast",
-    "reconciliation": "reconciliation", "cost per request": "cost per request", "batch savings": "batch savings",
-}  # fmt: skip
-_MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
-CELL_SECONDS = 1800
+def _is_summary(found):
+    return isinstance(found, dict) and found.get("schema") == SCHEMA
 
 
 def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
@@ -364,23 +350,19 @@ def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
     with tempfile.TemporaryDirectory() as temporary:
         temporary = Path(temporary).resolve()
         try:
-            values = checked_values(given)
+            checked = checked_values(given)
             begun = True
-            note = _report(values, given, temporary, out, pdf, timeout)
+            note = _report(checked, given, temporary, out, pdf, timeout)
         except (ValueError, run.NotebookError) as error:
             if begun:
                 _fail(folder, given, error, temporary / "report.ipynb")
             raise
-        names = [
-            path.relative_to(temporary).as_posix()
-            for path in sorted(temporary.rglob("*"))
-            if path.is_file()
-        ]
+        files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
+        names = [path.relative_to(temporary).as_posix() for path in files]
         folder.claim(*names)
         folder.remove(*(name for name in _left(folder) if name not in names), "summary.json")
-        for name in sorted(
-            names, key="summary.json".__eq__
-        ):  # last: where it is there, the report is whole
+        # The summary comes last: where it is there, the report is whole.
+        for name in sorted(names, key="summary.json".__eq__):
             folder.write(name, (temporary / name).read_bytes())
     return [out / name for name in _MADE if name in names], note
 
@@ -389,32 +371,29 @@ def _report(values, given, temporary, out, pdf, timeout):
     """Write all files of the report into a folder of their own; returns why there is no PDF, or ""."""
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
     told = values | {"summary_path": (temporary / "summary.json").as_posix()}
-    failure = run.execute(source, target, told, timeout=timeout)
+    failure = run.execute(source, target, told, timeout=timeout) or ""
     if target.is_file():  # it names the folder in which it will lie
-        text = target.read_text(encoding="utf-8").replace(
-            temporary.as_posix(), out.resolve().as_posix()
-        )
+        text = target.read_text(encoding="utf-8")
+        text = text.replace(temporary.as_posix(), out.resolve().as_posix())
         target.write_text(text, encoding="utf-8", newline="\n")
-    wrong_input = " failed with InputError: "
-    if failure and wrong_input in failure:
-        raise InputError(failure.split(wrong_input, 1)[1])
+    _, wrong_input, why = failure.partition(" failed with InputError: ")
+    if wrong_input:
+        raise InputError(why)
     if failure:
         raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
-    (temporary / "report.html").write_text(page(target, given), encoding="utf-8", newline="\n")
-    return print_pdf(temporary / "report.html", temporary / "report.pdf") if pdf else ""
+    html = temporary / "report.html"
+    html.write_text(page(target, given), encoding="utf-8", newline="\n")
+    return printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
 
 
 def page(executed, given):
     """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
-    from tierlab.pages import page
-
     notebook = nbformat.read(executed, as_version=4)
-    run = notebook.metadata["papermill"]["parameters"]
-    shown = {name: value for name, value in run.items() if name != "summary_path"}
-    notebook.metadata["papermill"]["parameters"] = shown | {
-        name: given[name] for name in shown if name in given
-    }
-    return page.page(notebook, stem="report", banner=False)[0]
+    ran = notebook.metadata["papermill"]
+    shown = {name: given.get(name, value) for name, value in ran["parameters"].items()}
+    shown.pop("summary_path", None)
+    ran["parameters"] = shown
+    return pages.page(notebook, stem="report", banner=False)[0]
 
 
 def summarise(prepared):
@@ -430,27 +409,30 @@ def summarise(prepared):
         `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
         the section needs), account (rows), files (what the reader made of each) and prices (source, as_of, sha256).
     """
-    q, account = prepared.quarter, prepared.cube.account
-    result = summary(q) | {"state": "ok", "usage": prepared.kind}
-    result["sections"] = {name: q.missing.get(key, "shown") for name, key in SECTIONS.items()}
-    result["account"] = {
-        "rows_read": account.rows_read, "rows_priced": account.rows_priced,
-        "set_aside": json.loads(account.set_aside.to_json(orient="records")),
-        "unknown_models": {str(name): int(rows) for name, rows in account.unknown_models.items()},
-        "first_at": _iso(account.first_at), "last_at": _iso(account.last_at), "timezone": account.timezone, "engine": account.engine,
-    }  # fmt: skip
-    result["prices"] = {
-        "source": account.price_source,
-        "as_of": account.price_as_of,
-        "sha256": account.price_sha256,
+    q, account, files = prepared.quarter, prepared.cube.account, "[]"
+    if prepared.read is not None:
+        files = prepared.read.files.assign(file=file_names(prepared.read)).to_json(orient="records")
+    return summary(q) | {
+        "state": "ok",
+        "usage": prepared.kind,
+        "sections": {name: q.missing.get(key, "shown") for name, key in _SECTIONS.items()},
+        "account": {
+            "rows_read": account.rows_read,
+            "rows_priced": account.rows_priced,
+            "set_aside": json.loads(account.set_aside.to_json(orient="records")),
+            "unknown_models": {str(k): int(n) for k, n in account.unknown_models.items()},
+            "first_at": account.first_at.isoformat(),
+            "last_at": account.last_at.isoformat(),
+            "timezone": account.timezone,
+            "engine": account.engine,
+        },
+        "prices": {
+            "source": account.price_source,
+            "as_of": account.price_as_of,
+            "sha256": account.price_sha256,
+        },
+        "files": json.loads(files),
     }
-    files = (
-        None
-        if prepared.read is None
-        else prepared.read.files.assign(file=file_names(prepared.read))
-    )
-    result["files"] = [] if files is None else json.loads(files.to_json(orient="records"))
-    return result
 
 
 def write_summary(prepared, path):
@@ -459,25 +441,22 @@ def write_summary(prepared, path):
     Raises
     ------
     InputError
-        If the file is an input of the report, or is there and is no summary.
+        If the file is an input of the report, or is there and is not a summary.
     """
     if not path:
         return
+    given, why = f"summary_path = {str(path)!r}", "is not written over"
     if any(same_file(path, file) for file in possible_files(prepared.values)):
-        raise InputError(
-            f"summary_path = {str(path)!r} is an input of the report and is not written over"
-        )
-    if os.path.lexists(path) and not _is_summary(path):
-        raise InputError(
-            f"summary_path = {str(path)!r} is a file that is no summary of tierlab and is not written over"
-        )
+        raise InputError(f"{given} is an input of the report and {why}")
+    if os.path.lexists(path) and not _holds_summary(path):
+        raise InputError(f"{given} is a file that is not a summary of tierlab and {why}")
     write_whole(path, _text(summarise(prepared)))
 
 
-def _is_summary(path):
+def _holds_summary(path):
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8")).get("schema") == SCHEMA
-    except (OSError, ValueError, AttributeError):
+        return _is_summary(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return False
 
 
@@ -487,12 +466,9 @@ def _fail(folder, given, error, executed):
     if executed.is_file():
         folder.write("report.ipynb", executed.read_bytes())
     state = "bad input" if isinstance(error, ValueError) else "notebook failed"
-    values = {
-        name: str(value)
-        for name, value in given.items()
-        if name in ("quarter", "usage_path", "usage_format")
-    }
     told = {"schema": SCHEMA, "state": state, "error": " ".join(str(error).split())}
+    asked = ("quarter", "usage_path", "usage_format")
+    values = {name: str(given[name]) for name in asked if name in given}
     folder.write("summary.json", _text(told | values))
 
 
@@ -507,7 +483,3 @@ def _text(content):
 
 def _plain(value):
     return value.isoformat() if isinstance(value, date) else value.item()
-
-
-def _iso(moment):
-    return None if moment is None or moment != moment else moment.isoformat()

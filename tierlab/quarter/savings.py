@@ -1,9 +1,7 @@
-"""What could be saved next quarter, ranked: another tier, batch, the cache, a model's successor, spend nobody meant.
+"""What could be saved next quarter, ranked, and the team's own tokens against other prices: changes, retirements, bills."""
 
-The sections of the quarterly report that set own tokens against other prices: changes, retirements, bills.
-"""
-
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,16 +24,38 @@ from tierlab.prices.pricing import (
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team"]
-DISCORDANT = (
-    0.10  # share of examples on which two near-equal models disagree; plans the number of examples
-)
+# Share of examples on which two near-equal models disagree; plans the number of examples.
+DISCORDANT = 0.10
 UNKNOWN_STAKES = "stakes not said"
 HELD = ("worse", "against the task table", UNKNOWN_STAKES)
 SMALL = 0.005  # a saving of less than this part of the quarter's spend is not worth a decision
+RETIRE_DAYS = 180
 _HARDLY = 0.1  # a team that spent less than this share of what it spends now was not meant to
 
 
-def savings(now, prices, on, *, events=None, may_wait=None, outcomes=None, margin=None, tasks=None):
+@dataclass(frozen=True)
+class Terms:
+    """What a team says of its own work, which decides how far advice may go.
+
+    Attributes
+    ----------
+    margin : float, optional
+        How much worse a cheaper model may be (0-1); with outcomes it settles the moves.
+    may_wait : sequence of str, optional
+        Tasks whose answers may take a day; by default those of which some requests are in batch already.
+    tasks : mapping of str to str
+        The log's names of tasks -> those of data/tasks.csv, where they differ.
+    retire_days : int
+        How far ahead to look for models that retire, days after the day on which one stands.
+    """
+
+    margin: float | None = None
+    may_wait: Sequence[str] | None = None
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    retire_days: int = RETIRE_DAYS
+
+
+def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
 
     Parameters
@@ -48,14 +68,9 @@ def savings(now, prices, on, *, events=None, may_wait=None, outcomes=None, margi
         quarter from this day on.
     events : DataFrame, optional
         From `tierlab.quarter.outlook`: caches that broke, and teams that suddenly spend.
-    may_wait : sequence of str, optional
-        Tasks whose answers may take a day; by default those of which some requests are in batch already.
     outcomes : DataFrame, optional
-        Scores of both models settle the status of a move, by `tierlab.compare` with `margin`.
-    margin : float, optional
-        How much worse a cheaper model may be (0-1).
-    tasks : mapping of str to str, optional
-        The log's names of tasks -> those of data/tasks.csv, where they differ.
+        Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
+    terms : Terms, optional
 
     Returns
     -------
@@ -70,58 +85,47 @@ def savings(now, prices, on, *, events=None, may_wait=None, outcomes=None, margi
     Raises
     ------
     ValueError
-        If `tasks` names a task that the log or the task table does not have.
+        If `terms` names a task that the log or the task table does not have.
 
     Notes
     -----
     A move goes one tier down within the provider's lineup, tokens taken over as they are. The task table
     (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. Of a task that it does not
-    know nobody has said what a wrong answer costs: a move is held back until a test or `tasks` says more.
+    know nobody has said what a wrong answer costs: a move is held back until a test or `Terms.tasks` says more.
     """
-    ahead, known = Ahead(prices, pd.Timestamp(on)), _known_tasks(now, tasks or {})
-    rows = [
-        *_moves(now, ahead, outcomes, margin, known),
-        *_batches(now, ahead, may_wait),
-        *_replacements(now, ahead, margin),
-        *(_event_savings(now, ahead, events) if events is not None else ()),
+    ahead, terms = Ahead(prices, pd.Timestamp(on)), terms or Terms()
+    proposals = [
+        *_moves(now, ahead, outcomes, terms),
+        *_batches(now, ahead, terms.may_wait),
+        *_replacements(now, ahead, terms.margin),
+        *_event_savings(now, ahead, events),
         *_errors(now),
     ]
-    spend = now["cost_usd"].sum()
-    table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "spend_share"])
+    spend, blank = now["cost_usd"].sum(), dict.fromkeys(COLUMNS[5:], "")
+    table = pd.DataFrame([blank | proposal for proposal in proposals], columns=["rows", *COLUMNS])
+    table["spend_usd"] = [rows["cost_usd"].sum() for rows in table["rows"]]
     table["spend_share"] = table["spend_usd"] / spend
     dated = table["scheduled"] != ""
-    table.loc[dated, "assumes"] += (
-        f"; the mean rates of {ahead.period}: " + table.loc[dated, "scheduled"]
-    )
-    table = table[table["usd"] >= SMALL * spend]
-    return table.sort_values("usd", ascending=False, kind="stable")[COLUMNS].reset_index(drop=True)
+    means = f"; the mean rates of {ahead.period}: " + table.loc[dated, "scheduled"]
+    table.loc[dated, "assumes"] += means
+    table = table.loc[table["usd"] >= SMALL * spend, COLUMNS]
+    return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
 
 def decisions(table, now, count=3):
     """The largest savings that are not held back and do not concern the same tokens twice."""
-    taken, picked = set(), []
-    cells = _cells(now)
-    for place, row in table.iterrows():
-        mine = {
-            c
-            for c in cells
-            if all(row[key] in ("", c[i]) for i, key in enumerate(("task", "model_id", "team")))
-        }
-        if row["status"] not in HELD and not mine & taken and len(picked) < count:
+    keys = ["task", "model_id", "team"]
+    cells = now.reindex(columns=keys).apply(labelled).drop_duplicates()
+    taken, picked = pd.Series(False, cells.index), []
+    for place, row in table[~table["status"].isin(HELD)].iterrows():
+        mine = ((cells == row[keys]) | (row[keys] == "")).all(axis=1)
+        if not (mine & taken).any() and len(picked) < count:
             taken |= mine
             picked.append(place)
     return table.loc[picked].reset_index(drop=True)
 
 
-def _cells(now):
-    columns = [
-        labelled(now[c]) if c in now else pd.Series("", now.index)
-        for c in ("task", "model_id", "team")
-    ]
-    return set(zip(*columns, strict=True))
-
-
-def _known_tasks(now, tasks):
+def _lowest_tiers(now, tasks):
     """The log's names -> the lowest tier of the task that each stands for in the task table."""
     low = load_tasks()["tier_low"].to_dict()
     own = set(labelled(now["task"])) if "task" in now else set()
@@ -134,20 +138,10 @@ def _known_tasks(now, tasks):
 
 
 def _groups(now):
-    """Rows by task (or all together) and model."""
+    """(task or "", model, rows) of each task and model; all tasks together where the log has none."""
     task = labelled(now["task"]) if "task" in now else pd.Series("", now.index)
-    for (name, model_id), own in now.groupby([task, now["model_id"].astype(object)]):
-        yield name, model_id, own
-
-
-def _row(kind, what, usd, rows, **more):
-    row = {
-        "kind": kind,
-        "what": what,
-        "usd": float(usd),
-        "spend_usd": float(rows["cost_usd"].sum()),
-    }
-    return row | dict.fromkeys(("scheduled", "task", "model_id", "to", "team", "status"), "") | more
+    groups = now.groupby([task, now["model_id"].astype(object)])
+    return [(task, model_id, own) for (task, model_id), own in groups]
 
 
 def _on(task):
@@ -155,18 +149,18 @@ def _on(task):
 
 
 def _another(ahead, own, model_id, to):
-    """What holds of every change of model: its dollars, and the prices that are scheduled."""
-    usd = ahead.cost(own) - ahead.cost_on(own, to)
+    """What holds of every change of model: its tokens, its dollars, and the prices that are scheduled."""
     return {
-        "usd": usd,
         "rows": own,
+        "usd": ahead.cost(own) - ahead.cost_on(own, to),
         "model_id": model_id,
         "to": to,
         "scheduled": ahead.changes(model_id, to),
     }
 
 
-def _moves(now, ahead, outcomes, margin, low):
+def _moves(now, ahead, outcomes, terms):
+    low = _lowest_tiers(now, terms.tasks)
     for task, model_id, own in _groups(now):
         to = successor(ahead.prices, model_id, ahead.on, steps_down=1)
         if not to:
@@ -175,15 +169,14 @@ def _moves(now, ahead, outcomes, margin, low):
         status = "to test" if task in low else UNKNOWN_STAKES
         if task in low and TIERS.index(tier) < TIERS.index(low[task]):
             status = "against the task table"
-        yield _row(
-            "move",
-            f"{_on(task)}from {model_id} to {to} ({tier})",
-            **_another(ahead, own, model_id, to),
-            task=task,
-            status=_finding(outcomes, task, model_id, to, margin) or status,
-            assumes="as many tokens on the cheaper model, and no context step of its own",
-            needs=_test(model_id, margin),
-        )
+        yield _another(ahead, own, model_id, to) | {
+            "kind": "move",
+            "what": f"{_on(task)}from {model_id} to {to} ({tier})",
+            "task": task,
+            "status": _finding(outcomes, task, model_id, to, terms.margin) or status,
+            "assumes": "as many tokens on the cheaper model, and no context step of its own",
+            "needs": _test(model_id, terms.margin),
+        }
 
 
 def _finding(outcomes, task, model_id, to, margin):
@@ -207,99 +200,89 @@ def _test(model_id, margin):
 
 
 def _batches(now, ahead, may_wait):
-    if "batch" not in now:
-        return
-    for task, model_id, own in _groups(now):
+    for task, model_id, own in _groups(now) if "batch" in now else ():
         batch = in_batch(own)
-        wait = batch.any() if may_wait is None else task in may_wait
         left = own[~batch]
-        if not wait or left.empty:
+        if left.empty or not (batch.any() if may_wait is None else task in may_wait):
             continue
-        assumes = "its answers may wait a day" + (
-            ", as those in batch already do" if may_wait is None else ""
-        )
-        yield _row(
-            "batch",
-            f"{_on(task)}on {model_id} through the batch endpoint",
-            ahead.cost(left) - ahead.cost(left, batch=True),
-            left,
-            task=task,
-            model_id=model_id,
-            assumes=assumes,
-            scheduled=ahead.changes(model_id),
-            needs="no test of quality: the model stays; ask who reads the answers",
-        )
+        as_now = ", as those in batch already do" if may_wait is None else ""
+        yield {
+            "kind": "batch",
+            "what": f"{_on(task)}on {model_id} through the batch endpoint",
+            "rows": left,
+            "usd": ahead.cost(left) - ahead.cost(left, batch=True),
+            "task": task,
+            "model_id": model_id,
+            "assumes": "its answers may wait a day" + as_now,
+            "scheduled": ahead.changes(model_id),
+            "needs": "no test of quality: the model stays; ask who reads the answers",
+        }
 
 
 def _replacements(now, ahead, margin):
     for model_id, own in now.groupby(now["model_id"].astype(object)):
-        to = successor(ahead.prices, model_id, ahead.on)
-        if to:
-            yield _row(
-                "replace",
-                f"{model_id} by {to}, its tier's model in the lineup",
-                **_another(ahead, own, model_id, to),
-                status="to test",
-                assumes="as many tokens on the successor, and no context step of its own",
-                needs=_test(model_id, margin),
-            )
+        if to := successor(ahead.prices, model_id, ahead.on):
+            yield _another(ahead, own, model_id, to) | {
+                "kind": "replace",
+                "what": f"{model_id} by {to}, its tier's model in the lineup",
+                "status": "to test",
+                "assumes": "as many tokens on the successor, and no context step of its own",
+                "needs": _test(model_id, margin),
+            }
 
 
 def _event_savings(now, ahead, events):
+    """What a lasting event costs in a whole quarter, at the pace of its days and the prices of the quarter ahead."""
+    if events is None:
+        return
     days = (ahead.period.end_time.normalize() - ahead.period.start_time).days + 1
     lasting = events[events["lasts"] & (events["excess_usd"] > 0)]
-    for event in lasting.itertuples():
-        whose = "team" if event.over == "team" else "model_id"
-        rows = now[labelled(now[whose]) == event.name] if whose in now else now.iloc[:0]
-        moved = (
-            ahead.cost(rows) / rows["cost_usd"].sum() if rows["cost_usd"].sum() > 0 else 1.0
-        )  # what prices do to it
-        usd = event.excess_usd / event.days * days * (moved if moved == moved else 1.0)
+    for event in lasting[lasting["over"].isin(["team", "cache"])].itertuples():
+        rows = now[labelled(now["team" if event.over == "team" else "model_id"]) == event.name]
+        spent = rows["cost_usd"].sum()
+        moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what prices do to it
         since = f"since {event.start:%Y-%m-%d}"
-        if event.over == "team" and event.usual < _HARDLY * event.seen:
-            yield _row(
-                "stop",
-                f"{event.name}, which hardly spent before, {since}",
-                usd,
-                rows,
-                team=event.name,
-                assumes="nobody needs it",
-                needs="the owner of the key",
-            )
-        elif event.over == "cache":
-            yield _row(
-                "cache",
-                f"repair the cache of {event.name}, broken {since}",
-                usd,
-                rows,
-                model_id=event.name,
-                task=_cached_task(now, event.name),
-                assumes="the hit rate comes back to what it was",
-                needs="no test of quality: the same prompt in the same order",
-            )
+        found = {
+            "rows": rows,
+            "usd": event.excess_usd / event.days * days * (1.0 if np.isnan(moved) else moved),
+        }
+        if event.over == "cache":
+            yield found | {
+                "kind": "cache",
+                "what": f"repair the cache of {event.name}, broken {since}",
+                "model_id": event.name,
+                "task": _cached_task(rows),
+                "assumes": "the hit rate comes back to what it was",
+                "needs": "no test of quality: the same prompt in the same order",
+            }
+        elif event.usual < _HARDLY * event.seen:
+            yield found | {
+                "kind": "stop",
+                "what": f"{event.name}, which hardly spent before, {since}",
+                "team": event.name,
+                "assumes": "nobody needs it",
+                "needs": "the owner of the key",
+            }
 
 
-def _cached_task(now, model_id):
-    """The one task of a model that uses its cache, or "" for several or none."""
-    own = now[(now["model_id"] == model_id) & (now["cache_read_tokens"] > 0)]
-    tasks = labelled(own["task"]).unique() if "task" in own else []
+def _cached_task(rows):
+    """The one task among the rows that uses the cache, or "" for several or none."""
+    used = rows[rows["cache_read_tokens"] > 0]
+    tasks = labelled(used["task"]).unique() if "task" in used else []
     return tasks[0] if len(tasks) == 1 else ""
 
 
 def _errors(now):
     if "status" in now:
         failed = now[~now["status"].fillna("ok").isin(["ok", "truncated"])]
-        yield _row(
-            "errors",
-            "requests that fail",
-            failed["cost_usd"].sum(),
-            failed,
-            assumes="none of them fails",
-            needs="the reasons, by status",
-        )
-
-
-RETIRE_DAYS = 180
+        yield {
+            "kind": "errors",
+            "what": "requests that fail",
+            "rows": failed,
+            "usd": failed["cost_usd"].sum(),
+            "assumes": "none of them fails",
+            "needs": "the reasons, by status",
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,46 +354,28 @@ def price_changes(now, prices, start, end):
         change and of the day itself. A change in the quarter is priced on the tokens from that day on, a scheduled
         one on the whole quarter's. NaN where a mode ends that the log does not tell apart.
     """
-    columns = [
-        "on",
-        "model_id",
-        "change",
-        "scheduled",
-        "tokens_from",
-        "before_usd",
-        "after_usd",
-        "effect_usd",
-    ]
-    changes = changes_of(prices, now["model_id"].unique(), start, end)
-    rows, last = [], now["day"].max()
+    columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
+    changes, rows = changes_of(prices, now["model_id"].unique(), start, end), []
     for (on, model_id), part in changes.groupby(["on", "model_id"], sort=False):
-        own = now[now["model_id"] == model_id]
-        scheduled = bool(on > last)
+        own, scheduled = now[now["model_id"] == model_id], bool(on > now["day"].max())
         own = own if scheduled else own[own["day"] >= on]
-        base = part[(part["kind"] == "rate") & (part["context_above"] == 0)].sort_values(
-            "rate", ascending=False
-        )
-        words = [
-            f"{r.rate.replace('uncached_', '').replace('_', ' ')} {r.before:g} to {r.after:g}"
-            for r in base.itertuples()
-        ]
-        words += [f"{rate} ends" for rate in part.loc[part["kind"] == "end", "rate"]]
-        costs = [
-            repriced(own, prices, day).sum(skipna=False) for day in (on - pd.Timedelta(days=1), on)
-        ]
-        costs = costs if (part["kind"] == "rate").any() else [np.nan, np.nan]
-        rows.append(
-            (
-                on,
-                model_id,
-                ", ".join(words),
-                scheduled,
-                own["day"].min(),
-                *costs,
-                costs[1] - costs[0],
-            )
-        )
-    return pd.DataFrame(rows, columns=columns)
+        costs = [np.nan, np.nan]
+        if (part["kind"] == "rate").any():
+            days = (on - pd.Timedelta(days=1), on)
+            costs = [repriced(own, prices, day).sum(skipna=False) for day in days]
+        rows.append((on, model_id, _in_words(part), scheduled, own["day"].min(), *costs))
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(effect_usd=table["after_usd"] - table["before_usd"])
+
+
+def _in_words(changes):
+    base = changes[(changes["kind"] == "rate") & (changes["context_above"] == 0)]
+    words = [
+        f"{row.rate.replace('uncached_', '').replace('_', ' ')} {row.before:g} to {row.after:g}"
+        for row in base.sort_values("rate", ascending=False).itertuples()
+    ]
+    ends = changes.loc[changes["kind"] == "end", "rate"]
+    return ", ".join([*words, *(f"{mode} ends" for mode in ends)])
 
 
 def retiring(now, prices, by, on):
@@ -423,41 +388,19 @@ def retiring(now, prices, by, on):
         the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
         quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
     """
-    ahead = Ahead(prices, pd.Timestamp(on))
-    known = prices.by_model
-    own = known.loc[
-        known.index.isin(now["model_id"].unique()) & (known["retires_on"] <= pd.Timestamp(by)),
-        ["retires_on"],
-    ]
-    columns = [
-        "model_id",
-        "retires_on",
-        "spend_usd",
-        "share",
-        "last_used",
-        "successor",
-        "successor_usd",
-        "scheduled",
-    ]
-    rows = []
-    for model_id, when in own["retires_on"].items():
-        part = now[now["model_id"] == model_id]
-        after = successor(prices, model_id, on)
-        cost = ahead.cost_on(part, after) if after else np.nan
-        usd = part["cost_usd"].sum()
-        rows.append(
-            (
-                model_id,
-                when,
-                usd,
-                usd / now["cost_usd"].sum(),
-                part["day"].max(),
-                after,
-                cost,
-                ahead.changes(after),
-            )
-        )
-    return pd.DataFrame(rows, columns=columns).sort_values("retires_on").reset_index(drop=True)
+    columns = ["model_id", "retires_on", "spend_usd", "share", "last_used"]
+    columns += ["successor", "successor_usd", "scheduled"]
+    ahead, rows = Ahead(prices, pd.Timestamp(on)), []
+    for model_id, part in now.groupby(now["model_id"].astype(object)):
+        when = prices.by_model.at[model_id, "retires_on"]
+        if when <= pd.Timestamp(by):
+            after = successor(prices, model_id, on)
+            cost = ahead.cost_on(part, after) if after else np.nan
+            usd = part["cost_usd"].sum()
+            share = usd / now["cost_usd"].sum()
+            spent = (model_id, when, usd, share, part["day"].max())
+            rows.append((*spent, after, cost, ahead.changes(after)))
+    return pd.DataFrame(rows, columns=columns).sort_values("retires_on", ignore_index=True)
 
 
 def successor(prices, model_id, on, *, steps_down=0):
@@ -465,22 +408,17 @@ def successor(prices, model_id, on, *, steps_down=0):
 
     "" where the model has no tier, is that model itself, or the lineup's retires within 180 days.
     """
-    known = prices.by_model
-    ladder, on = list(TIER_LABELS[:3]), pd.Timestamp(on)
+    ladder, on = TIER_LABELS[:3], pd.Timestamp(on)
     tier = tiers_of(prices, [model_id], [on])[0]
-    place = ladder.index(tier) + steps_down if tier in ladder else len(ladder)
-    if place >= len(ladder) or len(prices.lineups) == 0:
+    below = ladder[ladder.index(tier) + steps_down :] if tier in ladder else ()
+    if not below or prices.lineups.empty:
         return ""
-    table = prices.lineup(max(on, prices.lineups["as_of"].min()))
-    provider = known.at[model_id, "provider"]
-    name = table.at[provider, ladder[place]] if provider in table.index else None
-    if (
-        pd.isna(name)
-        or name == model_id
-        or known.at[name, "retires_on"] <= on + pd.Timedelta(days=RETIRE_DAYS)
-    ):
+    known, lineup = prices.by_model, prices.lineup(max(on, prices.lineups["as_of"].min()))
+    name = lineup[below[0]].get(known.at[model_id, "provider"])
+    if pd.isna(name) or name == model_id:
         return ""
-    return name
+    soon = on + pd.Timedelta(days=RETIRE_DAYS)
+    return "" if known.at[name, "retires_on"] <= soon else name
 
 
 def without_price(account, bills, quarter, unread_usd=0.0):
@@ -503,12 +441,9 @@ def without_price(account, bills, quarter, unread_usd=0.0):
     """
     own = account.unpriced[account.unpriced["quarter"].isin([quarter, ""])]
     rows, usd = int(own["rows"].sum()), own["billed_usd"].sum(min_count=1)
-    others = (
-        bills.loc[(bills["against"] == "bills") & (bills["priced_usd"] == 0), "billed_usd"].sum()
-        + unread_usd
-    )
-    known = others + (usd if usd == usd else 0.0)
-    return rows, float("nan") if rows and usd != usd and not known else float(known)
+    unused = bills.loc[(bills["against"] == "bills") & (bills["priced_usd"] == 0), "billed_usd"]
+    known = float(unused.sum() + unread_usd + np.nan_to_num(usd))
+    return rows, float("nan") if rows and np.isnan(usd) and not known else known
 
 
 def reconciliation(now, prices, billed=None):
@@ -528,49 +463,35 @@ def reconciliation(now, prices, billed=None):
         (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of groups in which
         some row has no billed_usd).
     """
-    provider = now["model_id"].map(prices.by_model["provider"])
-    month = now["day"].dt.to_period("M").astype(str)
-    parts = []
+    columns = ["month", "provider", "against", "priced_usd", "billed_usd", "uncovered_usd"]
+    own = pd.DataFrame(
+        {
+            "month": now["day"].dt.to_period("M").astype(str),
+            "provider": now["model_id"].map(prices.by_model["provider"]),
+            "priced_usd": now["cost_usd"],
+        }
+    )
+    parts = [pd.DataFrame(columns=columns)]
     if "billed_usd" in now and now["billed_rows"].sum() > 0:
         whole = now["billed_rows"] == now["rows"]
-        table = pd.DataFrame({"month": month, "provider": provider, "priced_usd": now["cost_usd"].where(whole, 0.0),
-                              "billed_usd": now["billed_usd"].where(whole, 0.0), "uncovered_usd": now["cost_usd"].where(~whole, 0.0)})  # fmt: skip
-        parts.append(
-            table.groupby(["month", "provider"], as_index=False)
-            .sum()
-            .assign(against="billed_usd of the rows")
+        rows = own.assign(
+            priced_usd=now["cost_usd"].where(whole, 0.0),
+            billed_usd=now["billed_usd"].where(whole, 0.0),
+            uncovered_usd=now["cost_usd"].where(~whole, 0.0),
         )
+        parts.append(_monthly(rows).assign(against="billed_usd of the rows"))
     if billed is not None and len(billed):
-        day = pd.to_datetime(billed["day"])
-        inside = day.between(
-            now["day"].min().to_period("Q").start_time, now["day"].max().to_period("Q").end_time
-        )
-        bills = billed[inside].assign(month=day[inside].dt.to_period("M").astype(str))
-        sums = bills.groupby(["month", "provider"])["usd"].sum().rename("billed_usd")
-        priced = (
-            now["cost_usd"]
-            .groupby([month.rename("month"), provider.rename("provider")])
-            .sum()
-            .rename("priced_usd")
-        )
-        table = (
-            pd.concat([priced, sums], axis=1)
-            .fillna(0.0)
-            .rename_axis(["month", "provider"])
-            .reset_index()
-        )
-        parts.append(table.assign(against="bills", uncovered_usd=0.0))
-    columns = [
-        "month",
-        "provider",
-        "against",
-        "priced_usd",
-        "billed_usd",
-        "difference_usd",
-        "ratio",
-        "uncovered_usd",
-    ]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    table["difference_usd"] = table["priced_usd"] - table["billed_usd"]
-    table["ratio"] = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
-    return table[columns]
+        day, quarter = pd.to_datetime(billed["day"]), now["day"].max().to_period("Q")
+        bills = billed[day.between(quarter.start_time, quarter.end_time)]
+        bills = bills.assign(month=day.dt.to_period("M").astype(str), billed_usd=bills["usd"])
+        both = pd.concat([own, bills[["month", "provider", "billed_usd"]]])
+        parts.append(_monthly(both).assign(against="bills", uncovered_usd=0.0))
+    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)[columns]
+    ratio = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
+    table.insert(5, "difference_usd", table["priced_usd"] - table["billed_usd"])
+    table.insert(6, "ratio", ratio)
+    return table
+
+
+def _monthly(rows):
+    return rows.groupby(["month", "provider"], as_index=False).sum()

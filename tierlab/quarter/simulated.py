@@ -4,7 +4,7 @@ The default input of the quarterly report, and the ground truth of its tests: no
 world.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,10 @@ from tierlab.core.vocabulary import unknown
 PLANTS = ("price_change", "leak", "cache_break", "spike")
 START, END = "2026-04-01", "2026-09-30"
 PRICE_CHANGE = "2026-07-30"  # gpt-5.6-terra: a fifth off, in the maintained catalogue
-LEAK_START, LEAK_PER_DAY = (
-    "2026-08-17",
-    24,
-)  # requests per day, every day, at 300 requests a day in all
+LEAK_START, LEAK_PER_DAY = "2026-08-17", 24  # requests every day, at 300 requests a day in all
 CACHE_BREAK = "2026-09-07"
 SPIKE, SPIKE_FACTOR = "2026-07-21", 8  # on that day the code reviews come so many times
+MONTHLY_GROWTH = 0.03  # share by which the volume grows in a month of 365.25 / 12 days
 WEEKDAYS = (1.15, 1.2, 1.2, 1.15, 1.05, 0.65, 0.6)  # Monday first, mean 1
 HIT_RATE = 0.7  # share of the support chat's input that is read from a cache
 
@@ -62,7 +60,7 @@ LEAK = Flow("agentic_tools", "staging", "claude-opus-4-8", 0.0, 15000, 1500)
 _USERS = {"support": 60, "growth": 25, "data": 12, "platform": 40, "legal": 15, "staging": 1}
 
 
-def synthetic_quarters(*, seed=7, requests_per_day=300, monthly_growth=0.03, plants=PLANTS):
+def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=PLANTS):
     """Requests of 2026Q2 and 2026Q3, simulated.
 
     Parameters
@@ -70,8 +68,6 @@ def synthetic_quarters(*, seed=7, requests_per_day=300, monthly_growth=0.03, pla
     seed : int
     requests_per_day : int
         Mean number at the start, before growth.
-    monthly_growth : float
-        Share by which the volume grows in a month of 365.25 / 12 days, compounding daily.
     plants : sequence of {"price_change", "leak", "cache_break", "spike"}
         What happens in the second quarter. Without "price_change" the code reviews run on gpt-5.4, whose price stays.
 
@@ -100,36 +96,32 @@ def synthetic_quarters(*, seed=7, requests_per_day=300, monthly_growth=0.03, pla
     for plant in plants:
         if plant not in PLANTS:
             raise ValueError(unknown("plant", plant, PLANTS))
-    if not (requests_per_day > 0 and monthly_growth > -1):
-        raise ValueError(
-            f"requests_per_day={requests_per_day!r} and monthly_growth={monthly_growth!r}: above 0 and above -1"
-        )
+    if not requests_per_day > 0:
+        raise ValueError(f"requests_per_day={requests_per_day!r}; a number above 0 is needed")
     rng = np.random.default_rng(seed)
     days = pd.date_range(START, END, unit="us")
-    trend = (1 + monthly_growth) ** (np.arange(len(days)) / (365.25 / 12)) * np.array(WEEKDAYS)[
-        days.day_of_week
-    ]
+    trend = (1 + MONTHLY_GROWTH) ** (np.arange(len(days)) / (365.25 / 12))
+    trend *= np.array(WEEKDAYS)[days.day_of_week]
     parts = []
     for flow in FLOWS:
         mean = requests_per_day * flow.share * trend
         if flow.task == "code_review" and "spike" in plants:
             mean = np.where(days == pd.Timestamp(SPIKE), mean * SPIKE_FACTOR, mean)
         if flow.task == "code_review" and "price_change" not in plants:
-            flow = Flow(**{**flow.__dict__, "model_id": "gpt-5.4"})
+            flow = replace(flow, model_id="gpt-5.4")
         parts.append(_requests(flow, days, rng.poisson(mean), rng))
+    leaked = LEAK_PER_DAY * requests_per_day / 300
     if "leak" in plants:
-        mean = np.where(
-            days >= pd.Timestamp(LEAK_START), LEAK_PER_DAY * requests_per_day / 300, 0.0
-        )
+        mean = np.where(days >= pd.Timestamp(LEAK_START), leaked, 0.0)
         parts.append(_requests(LEAK, days, rng.poisson(mean), rng))
     requests = pd.concat(parts, ignore_index=True)
     if "cache_break" in plants:
         late = (requests["at"] >= pd.Timestamp(CACHE_BREAK)) & (requests["cache_read_tokens"] > 0)
         requests.loc[late, "cache_write_5m_tokens"] += requests.loc[late, "cache_read_tokens"]
         requests.loc[late, "cache_read_tokens"] = 0
-    return requests.sort_values("at", kind="stable").reset_index(drop=True), _truths(
-        plants, requests_per_day
-    )
+    truths = _truths(leaked)
+    truths = truths[truths["plant"].isin(plants)].reset_index(drop=True)
+    return requests.sort_values("at", kind="stable", ignore_index=True), truths
 
 
 def _requests(flow, days, numbers, rng):
@@ -168,16 +160,39 @@ def _requests(flow, days, numbers, rng):
     )
 
 
-def _truths(plants, requests_per_day):
-    end = pd.Timestamp(END)
-    rows = {
-        "price_change": ("input and output of gpt-5.6-terra are a fifth cheaper", "gpt-5.6-terra", PRICE_CHANGE, end, -0.2, "share of the rates"),
-        "leak": ("a test environment calls the flagship", "staging", LEAK_START, end, LEAK_PER_DAY * requests_per_day / 300, "requests per day"),
-        "cache_break": ("customer support reads nothing from its cache", "claude-sonnet-4-6", CACHE_BREAK, end, -HIT_RATE, "share of the flow's input"),
-        "spike": ("one day of code reviews many times over", "platform", SPIKE, SPIKE, SPIKE_FACTOR, "times the usual requests"),
-    }  # fmt: skip
+def _truths(leaked):
+    fifth = "input and output of gpt-5.6-terra are a fifth cheaper"
+    broken = "customer support reads nothing from its cache"
+    rows = [
+        ("price_change", fifth, "gpt-5.6-terra", PRICE_CHANGE, END, -0.2, "share of the rates"),
+        (
+            "leak",
+            "a test environment calls the flagship",
+            "staging",
+            LEAK_START,
+            END,
+            leaked,
+            "requests per day",
+        ),
+        (
+            "cache_break",
+            broken,
+            "claude-sonnet-4-6",
+            CACHE_BREAK,
+            END,
+            -HIT_RATE,
+            "share of the flow's input",
+        ),
+        (
+            "spike",
+            "one day of code reviews many times over",
+            "platform",
+            SPIKE,
+            SPIKE,
+            SPIKE_FACTOR,
+            "times the usual requests",
+        ),
+    ]
     columns = ["plant", "what", "name", "start", "end", "size", "unit"]
-    table = pd.DataFrame(
-        [(plant, *row) for plant, row in rows.items() if plant in plants], columns=columns
-    )
+    table = pd.DataFrame(rows, columns=columns)
     return table.astype({"start": "datetime64[us]", "end": "datetime64[us]"})

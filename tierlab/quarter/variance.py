@@ -1,13 +1,14 @@
 """Why spend changed: volume, task mix, tier mix, model mix, tokens per request, cache and batch, price; they add up."""
 
 from itertools import combinations
-from math import factorial
+from math import comb
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.pricing import at_base, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.pricing import PARTS, at_base, in_batch, labelled, rates_at, tiers_of
+from tierlab.quarter.engine import TOKENS
 
 EFFECTS = {
     "volume": "number of requests",
@@ -18,7 +19,12 @@ EFFECTS = {
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
 }
-_INPUTS = len(BUCKETS) - 1
+_IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
+_KINDS = ("count", "list", "usd")  # tokens, and their dollars at list rates and with context steps
+_WAYS = ("online", "batch")
+# Which buckets make one side of a request: the four of input, and output.
+_SIDES = np.zeros((len(BUCKETS), len(BUCKETS)))
+_SIDES[:4, :4] = _SIDES[4, 4] = 1
 
 
 def variance(now, before, prices):
@@ -57,176 +63,138 @@ def variance(now, before, prices):
     """
     if not (now["cost_usd"].sum() > 0 and before["cost_usd"].sum() > 0):
         raise ValueError("a variance needs spend in both quarters")
-    quarters = [_cells(table, prices) for table in (before, now)]
-    index = quarters[0].index.union(quarters[1].index)
-    activity = (
-        "tokens"
-        if any(
-            (q["cost"] > 0).mul(q["requests"] <= 0).any() or q["uncounted"].any() for q in quarters
-        )
-        else "requests"
-    )
+    cells = [_cells(daily, prices) for daily in (before, now)]
+    index = cells[0].index.union(cells[1].index)
+    uncounted = any(own["uncounted"].any() or (own["idle"] > 0).any() for own in cells)
+    activity = "tokens" if uncounted else "requests"
     old, new = (
-        _factors(q.reindex(index), activity, days, prices)
-        for q, days in zip(quarters, _days(before, now), strict=True)
+        _factors(own.reindex(index), activity, daily["day"], prices)
+        for own, daily in zip(cells, (before, now), strict=True)
     )
-    old, new = _filled(old, new, index), _filled(new, old, index)
+    old, new = _filled(old, new), _filled(new, old)
     names = list(EFFECTS)
     spend = {}
     for size in range(len(names) + 1):
         for moved in combinations(names, size):
-            spend[frozenset(moved)] = _spend(
-                {name: (new if name in moved else old)[name] for name in names}
-            )
-    usd = [_shapley(spend, name, names) for name in names]
-    table = pd.DataFrame({"effect": names, "what": list(EFFECTS.values()), "usd": usd})
-    if activity == "tokens":
-        table["what"] = table["what"].replace(
-            {
-                EFFECTS["volume"]: "number of tokens",
-                EFFECTS["tokens_per_request"]: "input against output",
-            }
-        )
+            mixed = {name: (new if name in moved else old)[name] for name in names}
+            spend[frozenset(moved)] = _spend(mixed)
+    usd = [_shapley(spend, name) for name in names]
+    what = EFFECTS | (_IN_TOKENS if uncounted else {})
+    table = pd.DataFrame({"effect": names, "what": what.values(), "usd": usd})
     return table.assign(share_of_before=table["usd"] / before["cost_usd"].sum())
 
 
-def _days(before, now):
-    return [pd.date_range(t["day"].min(), t["day"].max(), unit="us") for t in (before, now)]
-
-
 def _cells(daily, prices):
-    """By task, tier and model: requests, and tokens, dollars and dollars at list rates in 10 columns each."""
+    """By task, tier and model: requests and whole tokens, and per way (batch or not) and bucket `_KINDS`."""
     batch = in_batch(daily)
-    rates = rates_at(prices, daily["model_id"], daily["day"], batch)
-    tokens = daily[[f"{b}_tokens" for b in BUCKETS]].to_numpy(float)
-    listed = np.nan_to_num(np.where(tokens > 0, tokens * rates, 0.0))
-    base, paid = (
-        at_base(daily, np.nan_to_num(rates)),
-        daily[["uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd"]],
-    )
-    paid = paid.to_numpy(float)
+    rates = np.nan_to_num(rates_at(prices, daily["model_id"], daily["day"], batch))
+    tokens = daily[list(TOKENS)].to_numpy(float)
+    base, paid = at_base(daily, rates), daily[list(PARTS)].to_numpy(float)
+    # What a context step added is known per part; both kinds of cache writes share theirs.
     step = np.divide(paid, base, out=np.ones_like(paid), where=base > 0)[:, [0, 1, 2, 2, 3]]
-    columns = {}
-    for way, mask in (("", ~batch), ("batch_", batch)):
-        for j, bucket in enumerate(BUCKETS):
-            columns[f"tokens_{way}{bucket}"] = tokens[:, j] * mask
-            columns[f"list_{way}{bucket}"] = listed[:, j] * mask
-            columns[f"usd_{way}{bucket}"] = listed[:, j] * step[:, j] * mask
-    table = pd.DataFrame(columns, index=daily.index).assign(
-        task=labelled(daily["task"]) if "task" in daily else "", tier=tiers_of(prices, daily["model_id"], daily["day"]),
-        model_id=daily["model_id"].astype(object), requests=daily["requests"].astype(float), cost=daily["cost_usd"],
-        uncounted=daily["uncounted_rows"] > 0, tokens=tokens.sum(axis=1),
-    )  # fmt: skip
-    return table.groupby(["task", "tier", "model_id"]).sum()
+    blocks = np.stack([tokens, tokens * rates, tokens * rates * step], axis=1)[:, :, None]
+    blocks = blocks * np.column_stack([~batch, batch])[:, None, :, None]
+    columns = pd.MultiIndex.from_product([_KINDS, _WAYS, BUCKETS]).map("_".join)
+    table = pd.DataFrame(blocks.reshape(len(daily), -1), daily.index, columns).assign(
+        requests=daily["requests"].astype(float),
+        tokens=tokens.sum(axis=1),
+        uncounted=daily["uncounted_rows"] > 0,
+    )
+    task = labelled(daily["task"]) if "task" in daily else pd.Series("", daily.index)
+    tier = tiers_of(prices, daily["model_id"], daily["day"])
+    table = table.groupby([task, tier, daily["model_id"].astype(object)]).sum()
+    cost = daily["cost_usd"].groupby([task, tier, daily["model_id"].astype(object)]).sum()
+    return table.assign(idle=cost.where(table["requests"] <= 0, 0.0))
 
 
 def _block(cells, kind):
-    """The 10 columns of one kind, shape (cells, batch or not, buckets)."""
-    names = [f"{kind}_{way}{bucket}" for way in ("", "batch_") for bucket in BUCKETS]
-    return cells[names].to_numpy(float).reshape(-1, 2, len(BUCKETS))
+    """The columns of one kind, shape (cells, batch or not, buckets)."""
+    names = [f"{kind}_{way}_{bucket}" for way in _WAYS for bucket in BUCKETS]
+    return cells[names].to_numpy(float).reshape(-1, len(_WAYS), len(BUCKETS))
 
 
 def _factors(cells, activity, days, prices):
     """Each effect's factors in one quarter; NaN where the quarter does not have what it takes."""
     n = cells[activity].fillna(0)
     task, tier = (n.groupby(level=list(range(k))).transform("sum") for k in (1, 2))
-    tokens = np.nan_to_num(_block(cells, "tokens"))
-    given, answered = tokens[:, :, :_INPUTS].sum(axis=(1, 2)), tokens[:, :, _INPUTS].sum(axis=1)
+    tokens, listed, usd = (np.nan_to_num(_block(cells, kind)) for kind in _KINDS)
+    # Whole input and output of a cell, for each bucket the one that it is a share of.
+    of_side = tokens.sum(axis=1) @ _SIDES
     with np.errstate(divide="ignore", invalid="ignore"):
-        rates = _block(cells, "list") / np.where(tokens > 0, tokens, np.nan)
-        steps = _block(cells, "usd") / np.where(
-            _block(cells, "list") > 0, _block(cells, "list"), np.nan
-        )
-        total = np.concatenate([np.repeat(given[:, None], _INPUTS, 1), answered[:, None]], axis=1)[
-            :, None, :
-        ]
-        factors = {
+        return {
             "volume": np.full(len(cells), n.sum()),
             "task_mix": (task / n.sum()).to_numpy(),
             "tier_mix": (tier / task).to_numpy(),
             "model_mix": (n / tier).to_numpy(),
-            "tokens_per_request": (given / n.to_numpy(), answered / n.to_numpy(), steps),
-            "cache_batch": tokens / np.where(total > 0, total, np.nan),
-            "price": rates,
+            "tokens_per_request": of_side / n.to_numpy()[:, None],
+            "steps": usd / np.where(listed > 0, listed, np.nan),
+            "cache_batch": tokens / np.where(of_side > 0, of_side, np.nan)[:, None, :],
+            "price": listed / np.where(tokens > 0, tokens, np.nan),
+            "catalogue": _mean_rates(prices, cells.index.get_level_values(2), days),
         }
-    listed = np.stack(
-        [
-            _mean_rate(prices, cells.index.get_level_values("model_id"), days, batch)
-            for batch in (False, True)
-        ],
-        axis=1,
-    )
-    return factors | {"listed": listed}
 
 
-def _mean_rate(prices, models, days, batch):
-    unique = models.unique()
-    each = rates_at(prices, np.repeat(unique, len(days)), np.tile(days, len(unique)), batch)
-    mean = each.reshape(len(unique), len(days), -1).mean(axis=1)
-    return mean[unique.get_indexer(models)]
+def _mean_rates(prices, models, days):
+    """The catalogue's mean rates over a quarter's days, shape (models, batch or not, buckets)."""
+    days = pd.date_range(days.min(), days.max(), unit="us")
+    names, each = np.repeat(models, len(days)), np.tile(days, len(models))
+    rates = [rates_at(prices, names, each, batch) for batch in (False, True)]
+    return np.stack(rates, axis=1).reshape(len(models), len(days), 2, -1).mean(axis=1)
 
 
-def _filled(own, other, index):
+def _filled(own, other):
     """A quarter's factors with its gaps filled: shares, lengths and steps from the other quarter, rates from the catalogue."""
-
-    def first(*options):
-        result = options[0]
-        for option in options[1:]:
-            result = np.where(np.isfinite(result), result, option)
-        return np.where(np.isfinite(result), result, 0.0)
-
-    filled = {
-        name: first(own[name], other[name])
-        for name in ("volume", "task_mix", "tier_mix", "model_mix", "cache_batch")
-    }
-    filled["tokens_per_request"] = tuple(
-        first(mine, theirs, 1.0) if place == 2 else first(mine, theirs)
-        for place, (mine, theirs) in enumerate(
-            zip(own["tokens_per_request"], other["tokens_per_request"], strict=True)
-        )
-    )
-    filled["price"] = first(own["price"], own["listed"], other["price"], other["listed"])
+    filled = {name: _first(own[name], other[name], 0.0) for name in own}
+    filled["steps"] = _first(own["steps"], other["steps"], 1.0)
+    rates = (own["price"], own["catalogue"], other["price"], other["catalogue"])
+    filled["price"] = _first(*rates, 0.0)
+    # Context steps belong to the length of requests: they move with it.
+    filled["tokens_per_request"] = filled["tokens_per_request"][:, None, :] * filled["steps"]
     return filled
 
 
-def _spend(f):
-    given, answered, steps = f["tokens_per_request"]
-    length = np.concatenate([np.repeat(given[:, None], _INPUTS, 1), answered[:, None]], axis=1)[
-        :, None, :
-    ]
-    per_request = (length * f["cache_batch"] * steps * f["price"]).sum(axis=(1, 2))
-    return float((f["volume"] * f["task_mix"] * f["tier_mix"] * f["model_mix"] * per_request).sum())
+def _first(*options):
+    """The first of some arrays that is known, place by place."""
+    result = options[0]
+    for option in options[1:]:
+        result = np.where(np.isfinite(result), result, option)
+    return result
 
 
-def _shapley(spend, name, names):
-    total = 0.0
-    for moved, value in spend.items():
+def _spend(factors):
+    per_request = factors["tokens_per_request"] * factors["cache_batch"] * factors["price"]
+    requests = [factors[name] for name in ("volume", "task_mix", "tier_mix", "model_mix")]
+    return float((np.prod(requests, axis=0) * per_request.sum(axis=(1, 2))).sum())
+
+
+def _shapley(spend, name):
+    """Mean of what spend changes when a factor moves, over all orders; `spend` by the set of those that have moved."""
+    n, total = len(EFFECTS), 0.0
+    for moved, usd in spend.items():
         if name not in moved:
-            weight = (
-                factorial(len(moved))
-                * factorial(len(names) - len(moved) - 1)
-                / factorial(len(names))
-            )
-            total += weight * (spend[moved | {name}] - value)
+            weight = 1 / (n * comb(n - 1, len(moved)))
+            total += weight * (spend[moved | {name}] - usd)
     return total
 
 
-def changes_by(now, before, column):
-    """Spend of each team, task, model or tier in both quarters, the largest change first.
+def changes_by(now, before):
+    """Spend of each team, task and model in both quarters, the largest change of each first.
 
     Returns
     -------
     DataFrame
-        The column, before_usd, now_usd, change_usd.
+        by ("team", "task", "model_id"), name, before_usd, now_usd, change_usd.
     """
-    sums = [t["cost_usd"].groupby(labelled(t[column])).sum() for t in (before, now)]
-    table = (
-        pd.concat(sums, axis=1, keys=["before_usd", "now_usd"])
-        .fillna(0.0)
-        .rename_axis(column)
-        .reset_index()
-    )
-    table = table.assign(change_usd=table["now_usd"] - table["before_usd"])
-    return table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable").reset_index(
-        drop=True
-    )
+    parts = []
+    for column in ("team", "task", "model_id"):
+        if column in now and column in before:
+            sums = [
+                daily["cost_usd"].groupby(labelled(daily[column])).sum() for daily in (before, now)
+            ]
+            table = pd.concat(sums, axis=1, keys=["before_usd", "now_usd"]).fillna(0.0)
+            table = table.assign(change_usd=table["now_usd"] - table["before_usd"])
+            table = table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable")
+            table = table.rename_axis("name").reset_index()
+            table.insert(0, "by", column)
+            parts.append(table)
+    return pd.concat(parts, ignore_index=True)

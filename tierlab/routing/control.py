@@ -29,39 +29,38 @@ class RouterExplorer(Explorer):
 
     def __init__(self, outcomes, router_score, *, weak, strong, router_usd=0.0):
         self.curve = tl.cost_quality_curve(outcomes, router_score, weak=weak, strong=strong)
-        self.router_usd, self.names = router_usd, (weak, strong)
-        ends = self.curve.iloc[[0, -1]]
-        self._usd, self._score = ends["cost_usd"].to_numpy(), ends["score"].to_numpy()
+        self.router_usd = router_usd
+        self.names = [f"always {weak}", "router", f"always {strong}"]
+        # what the strong model's answers alone cost at each point of the curve, per request
         cost = outcomes.loc[outcomes["model_id"] == strong].set_index("prompt_id")["cost_usd"]
-        ranked = cost.reindex(
-            router_score.sort_values(ascending=False, kind="stable").index
-        ).to_numpy()
+        ranked = cost.loc[router_score.sort_values(ascending=False, kind="stable").index]
         calls = self.curve["strong_calls"].to_numpy()
-        self._strong_usd = np.append(0.0, np.cumsum(ranked))[calls] / len(
-            ranked
-        )  # what the strong answers alone cost
-        slider = ipywidgets.FloatSlider
-        super().__init__(
-            share=slider(description="strong calls (share)", value=0.2, max=1, step=0.01, readout_format=".0%", continuous_update=False, **WIDE),
-            factor=slider(description="strong price (times today's)", value=1, min=0.1, max=3, step=0.1, continuous_update=False, **WIDE),
-            error_usd=slider(description="error cost (USD)", value=0.05, max=1, step=0.01, readout_format=".2f", continuous_update=False, **WIDE),
-        )  # fmt: skip
+        self.strong_usd = np.append(0.0, np.cumsum(ranked))[calls] / len(ranked)
+        ranges = {
+            "share": ("strong calls (share)", 0.2, 0, 1, 0.01, ".0%"),
+            "factor": ("strong price (times today's)", 1, 0.1, 3, 0.1, ".2f"),
+            "error_usd": ("error cost (USD)", 0.05, 0, 1, 0.01, ".2f"),
+        }
+        sliders = {}
+        for name, (label, value, low, high, step, shown) in ranges.items():
+            sliders[name] = ipywidgets.FloatSlider(
+                description=label,
+                value=value,
+                min=low,
+                max=high,
+                step=step,
+                readout_format=shown,
+                continuous_update=False,
+                **WIDE,
+            )
+        super().__init__(**sliders)
 
     def table(self, *, share, factor, error_usd):
-        at = int((self.curve["strong_share"] - share).abs().to_numpy().argmin())
-        routed = (
-            self.curve["cost_usd"].iloc[at] + (factor - 1) * self._strong_usd[at] + self.router_usd
-        )
-        usd_ = [self._usd[0], routed, self._usd[1] * factor]
-        score = [self._score[0], self.curve["score"].iloc[at], self._score[1]]
-        share_ = [0.0, self.curve["strong_share"].iloc[at], 1.0]
-        rows = {
-            "choice": [f"always {self.names[0]}", "router", f"always {self.names[1]}"],
-            "strong_share": share_,
-            "score": score,
-            "cost_usd": usd_,
-        }
-        table = pd.DataFrame(rows)
+        at = (self.curve["strong_share"] - share).abs().argmin()
+        rows = self.curve[["strong_share", "score", "cost_usd"]].iloc[[0, at, -1]]
+        more = (factor - 1) * self.strong_usd[[0, at, -1]] + [0.0, self.router_usd, 0.0]
+        table = rows.assign(cost_usd=rows["cost_usd"] + more)
+        table.insert(0, "choice", self.names)
         return table.assign(all_in_usd=table["cost_usd"] + (1 - table["score"]) * error_usd)
 
     def draw(self, ax, table, **_):
@@ -69,27 +68,23 @@ class RouterExplorer(Explorer):
         figures.routing_curve(self.curve, marks=marks, ax=ax)
 
     def words(self, table, *, error_usd, **_):
-        best = table.loc[table["all_in_usd"].idxmin(), "choice"]
-        saving = 1 - table["cost_usd"].iloc[1] / table["cost_usd"].iloc[2]
-        money = (
-            f"saves {saving:.0%} of the strong model's cost"
-            if saving >= 0
-            else f"costs {-saving:.0%} more than the strong model"
-        )
+        best = table["choice"].iloc[table["all_in_usd"].argmin()]
+        row, strong = table.iloc[1], table.iloc[2]
+        saving = 1 - row["cost_usd"] / strong["cost_usd"]
+        money = f"saves {saving:.0%} of the strong model's cost"
+        if saving < 0:
+            money = f"costs {-saving:.0%} more than the strong model"
         return (
-            f"At {table['strong_share'].iloc[1]:.0%} strong calls the router scores {table['score'].iloc[1]:.1%} and {money}; "
+            f"At {row['strong_share']:.0%} strong calls the router scores {row['score']:.1%} and {money}; "
             f"with {usd(error_usd)} an error the cheapest choice is: {best}."
         )
 
     def numbers(self, table, **_):
-        thousand = table.assign(
-            cost=1000 * table["cost_usd"],
-            all_in=1000 * table["all_in_usd"],
-            score=100 * table["score"],
+        return pd.DataFrame(
+            {
+                "choice": table["choice"],
+                "score (%)": 100 * table["score"],
+                "cost (USD per 1,000)": 1000 * table["cost_usd"],
+                "with errors (USD per 1,000)": 1000 * table["all_in_usd"],
+            }
         )
-        names = {
-            "score": "score (%)",
-            "cost": "cost (USD per 1,000)",
-            "all_in": "with errors (USD per 1,000)",
-        }
-        return thousand[["choice", "score", "cost", "all_in"]].rename(columns=names)

@@ -1,13 +1,11 @@
-"""Cost against quality: exact curves over every threshold, their bands, the frontier of many tiers, and hulls.
+"""Cost against quality between two models: exact curves over every threshold, their bands, hulls and metrics.
 
-A curve is a table with a point per threshold: `threshold`, `strong_calls`, `strong_share` (0-1), `score` (mean,
-0-1) and `cost_usd` (mean per request). Requests with equal scores move together, so a router that says the same
-of every request has two points, not an error.
-
-Numbers that the literature takes from a cost-quality curve, each as published and as coded.
-
-Where a metric does not apply it is NaN, and says why: ``apgr(curve).reason``.
+A curve is a table with one point per threshold: `threshold`, `strong_calls`, `strong_share` (0-1), `score` (mean,
+0-1) and `cost_usd` (mean per request). Requests with equal scores move together, so a router that gives every
+request the same score has two points. A metric that does not apply is NaN and says why: ``apgr(curve).reason``.
 """
+
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -50,17 +48,10 @@ def cost_quality_curve(outcomes, router_score, *, weak, strong, weights=None):
     >>> curve[["strong_share", "score"]].to_numpy().tolist()
     [[0.0, 0.5], [0.5, 1.0], [1.0, 1.0]]
     """
-    grid = pair_outcomes(outcomes, [weak, strong])
-    scores = align(router_score.rename(router_score.name or "router_score"), grid.prompts).to_numpy(
-        float
-    )
-    columns = [
-        grid.values(column, model) for column in ("score", "cost_usd") for model in (weak, strong)
-    ]
-    weights = (
-        None if weights is None else align(weights.rename("weight"), grid.prompts).to_numpy(float)
-    )
-    return paired_curve(scores, *columns, weights=weights)
+    pairs = lined_up(outcomes, router_score, weak=weak, strong=strong)
+    if weights is not None:
+        weights = align(weights.rename("weight"), pairs.index).to_numpy(float)
+    return paired_curve(*(column for _, column in pairs.items()), weights=weights)
 
 
 def paired_curve(
@@ -80,28 +71,27 @@ def paired_curve(
     [[0.0, 0.5], [1.0, 1.0]]
     """
     scores = np.asarray(router_score, float)
-    if not len(scores) or not np.isfinite(scores).all():
-        raise ValueError(
-            f"{int((~np.isfinite(scores)).sum()):,} of {len(scores):,} router scores are missing or infinite"
-        )
+    lost = ~np.isfinite(scores)
+    if lost.any() or not len(scores):
+        raise ValueError(f"{lost.sum():,} of {len(scores):,} router scores are missing or infinite")
     order, ends = ranked_runs(scores)
-    n, w = len(scores), None
-    if weights is not None:
-        w = np.asarray(weights, float)
-        if not (np.isfinite(w) & (w >= 0)).all() or not w.sum() > 0:
-            raise ValueError("weights are numbers from 0 up, and not all 0")
-        w = w[order] / w.mean()
     calls = np.append(0, ends + 1)
+    share = calls / len(scores)
+    if weights is not None:
+        weights = np.asarray(weights, float)
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
+            raise ValueError("weights are numbers from 0 up, and not all 0")
+        weights = weights[order] / weights.mean()
+        share = np.append(0, np.cumsum(weights)[ends]) / len(scores)
     curve = {
         "threshold": np.append(np.inf, scores[order[ends]]),
         "strong_calls": calls,
-        "strong_share": calls / n if w is None else np.append(0, np.cumsum(w)[ends]) / n,
+        "strong_share": share,
+        "score": _path(weak_score, strong_score, order, ends, weights),
+        "cost_usd": np.full(len(calls), np.nan),
     }
-    pairs = {"score": (weak_score, strong_score), "cost_usd": (weak_cost_usd, strong_cost_usd)}
-    for name, (weak, strong) in pairs.items():
-        curve[name] = (
-            np.full(len(calls), np.nan) if weak is None else _path(weak, strong, order, ends, w)
-        )
+    if weak_cost_usd is not None:
+        curve["cost_usd"] = _path(weak_cost_usd, strong_cost_usd, order, ends, weights)
     return pd.DataFrame(curve, copy=False)
 
 
@@ -113,20 +103,24 @@ def ranked_runs(scores):
 
 
 def _path(weak, strong, order, ends, weights):
-    """Mean over all prompts while the first ones in `order` move from the weak model to the strong, shape (m + 1,)."""
+    """Mean of all prompts while the first ones in `order` move from weak to strong, shape (m + 1,)."""
     weak, strong = np.asarray(weak, float), np.asarray(strong, float)
     change = np.subtract(strong, weak)[order]
-    base = weak.mean() if weights is None else (weak[order] * weights).mean()
-    total = np.cumsum(change if weights is None else change * weights, out=change)
+    base = weak.mean()
+    if weights is not None:
+        base = (weak[order] * weights).mean()
+        change *= weights
+    total = np.cumsum(change, out=change)
     path = np.empty(len(ends) + 1)
     path[0] = base
+    # without ties every position is an end: no copy of ten million sums then
     np.divide(total if len(ends) == len(total) else total[ends], len(order), out=path[1:])
     path[1:] += base
     return path
 
 
 def curve_band(
-    outcomes, router_score, *, weak, strong, seed, shares=101, confidence=0.95, resamples=1000
+    outcomes, router_score, *, weak, strong, seed, shares=None, confidence=0.95, resamples=1000
 ):
     """Confidence band of a curve: bootstrap over prompts, at fixed shares of strong calls.
 
@@ -135,8 +129,8 @@ def curve_band(
     outcomes, router_score, weak, strong
         As for `cost_quality_curve`.
     seed : int or numpy.random.Generator
-    shares : int or sequence of float
-        Shares of strong calls, 0-1, at which to give it; a number stands for that many from 0 to 1.
+    shares : sequence of float, optional
+        Shares of strong calls, 0-1, at which to give it; by default 0, 0.01, ... 1.
     confidence, resamples
         As for `tierlab.evaluate.intervals.bootstrap`.
 
@@ -145,157 +139,57 @@ def curve_band(
     DataFrame
         strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. Pointwise, and for
         the router as it is: how another training set would change it is not in the band.
-
-    Notes
-    -----
-    One sort; a resample changes only the weights of the sorted prompts.
     """
-    shares = np.linspace(0, 1, shares) if isinstance(shares, int) else np.asarray(shares, float)
-    scores, columns = lined_up(outcomes, router_score, weak, strong)
-    order, ends = ranked_runs(scores)
-    curve = paired_curve(scores, *columns.values())
-    tail = (1 - confidence) / 2
-    names = {"score": columns["weak"], "cost_usd": columns["weak_cost"]}
-    changes = {
-        "score": columns["strong"] - columns["weak"],
-        "cost_usd": columns["strong_cost"] - columns["weak_cost"],
-    }
-    drawn = {name: [] for name in names}
-    for block in bootstrap_weights(len(scores), resamples=resamples, seed=seed):
+    shares = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
+    pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
+    curve = paired_curve(*(column for _, column in pairs.items()))
+    order, ends = ranked_runs(pairs["router_score"].to_numpy())
+    lines = {"score": [], "cost_usd": []}
+    base = {name: pairs[f"weak_{name}"].to_numpy() for name in lines}
+    change = {name: pairs[f"strong_{name}"].to_numpy()[order] - base[name][order] for name in lines}
+    for block in bootstrap_weights(len(pairs), resamples=resamples, seed=seed):
         ranked = block[:, order]
-        share = running_sums(ranked, ends) / len(scores)
-        for name, base in names.items():
-            path = (
-                running_sums(ranked * changes[name][order], ends) + (block @ base)[:, None]
-            ) / len(scores)
-            drawn[name] += [np.interp(shares, x, y) for x, y in zip(share, path, strict=True)]
-    band = {"strong_share": shares}
-    for name, lines in drawn.items():
-        low, high = np.quantile(lines, [tail, 1 - tail], axis=0)
-        band |= {
-            name: np.interp(shares, curve["strong_share"], curve[name]),
-            f"{name}_low": low,
-            f"{name}_high": high,
-        }
+        share = running_sums(ranked, ends) / len(pairs)
+        for name, drawn in lines.items():
+            gained = running_sums(ranked * change[name], ends)
+            path = (gained + (block @ base[name])[:, None]) / len(pairs)
+            drawn += [np.interp(shares, x, y) for x, y in zip(share, path, strict=True)]
+    band, tail = {"strong_share": shares}, (1 - confidence) / 2
+    for name, drawn in lines.items():
+        band[name] = np.interp(shares, curve["strong_share"], curve[name])
+        band[f"{name}_low"], band[f"{name}_high"] = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return pd.DataFrame(band)
 
 
-def lined_up(outcomes, router_score, weak, strong):
-    """Scores and the four columns of a pair, the prompts in the order of their ids: so that resamples pair."""
+def lined_up(outcomes, router_score, *, weak, strong):
+    """Both models' answers to each prompt beside the router's score.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by prompt_id, columns in the order of the arguments of `paired_curve`. Sort it by prompt_id before
+        resampling, so that every router meets the same resamples.
+    """
     grid = pair_outcomes(outcomes, [weak, strong])
-    scores = align(router_score.rename(router_score.name or "router_score"), grid.prompts).to_numpy(
-        float
-    )
-    by_id = np.argsort(grid.prompts.to_numpy())
-    parts = [
-        grid.values(column, model)[by_id]
-        for column in ("score", "cost_usd")
-        for model in (weak, strong)
-    ]
-    return scores[by_id], dict(
-        zip(("weak", "strong", "weak_cost", "strong_cost"), parts, strict=True)
+    named = router_score.rename(router_score.name or "router_score")
+    scores = align(named, grid.prompts).to_numpy(float)
+    return pd.DataFrame(
+        {
+            "router_score": scores,
+            "weak_score": grid.values("score", weak),
+            "strong_score": grid.values("score", strong),
+            "weak_cost_usd": grid.values("cost_usd", weak),
+            "strong_cost_usd": grid.values("cost_usd", strong),
+        },
+        index=grid.prompts,
+        copy=False,
     )
 
 
 def running_sums(values, ends):
     """Running sums of each row at the ends of the runs, with a first column of 0."""
-    total = np.cumsum(values, axis=1)
-    return np.concatenate(
-        [np.zeros((len(values), 1)), total if len(ends) == values.shape[1] else total[:, ends]],
-        axis=1,
-    )
-
-
-def tier_frontier(outcomes, quality, *, models=None, expected_cost_usd=None):
-    """Dollars against quality for any number of tiers, exact over every willingness to pay.
-
-    Each request goes to the model with the highest ``usd_per_point x predicted score - expected cost``, as
-    `tierlab.routing.policies.Utility` does it; as usd_per_point rises from 0, requests move one by one to more expensive models.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        The outcomes table with costs.
-    quality : DataFrame
-        Predicted score of every model (a column per model id or tier), indexed by prompt_id. The true scores
-        give the oracle's frontier.
-    models : sequence of str, optional
-        By default the columns of `quality`.
-    expected_cost_usd : mapping of str to float, optional
-        What a request to each model is expected to cost; by default the mean in the table.
-
-    Returns
-    -------
-    DataFrame
-        usd_per_point (from this worth of a whole point of score on), cost_usd and score (mean per request, as
-        they turned out), and the share of requests per model.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"prompt_id": [1, 1, 2, 2], "model_id": ["a", "b"] * 2,
-    ...                       "score": [1, 1, 0, 1], "cost_usd": [1.0, 3.0] * 2})
-    >>> guess = pd.DataFrame({"a": [0.9, 0.5], "b": [0.9, 0.9]}, index=[1, 2])
-    >>> tier_frontier(table, guess)[["usd_per_point", "cost_usd", "score"]].round(6).to_numpy().tolist()
-    [[0.0, 1.0, 0.5], [5.0, 2.0, 1.0]]
-    """
-    grid = pair_outcomes(outcomes, list(models or quality.columns))
-    names = list(models or quality.columns)
-    guess = np.column_stack([align(quality[name], grid.prompts).to_numpy(float) for name in names])
-    score, cost = grid.values("score"), grid.values("cost_usd")
-    if np.isnan(cost).any():
-        raise ValueError(
-            f"{int(np.isnan(cost).any(axis=1).sum()):,} prompts have an answer without a cost; give prices to load_outcomes"
-        )
-    expected = (
-        cost.mean(axis=0)
-        if expected_cost_usd is None
-        else np.array([expected_cost_usd[name] for name in names], float)
-    )
-    start, moves = _upgrades(guess, expected)
-    n = len(score)
-    worth, row, old, new = moves
-    order = np.argsort(worth, kind="stable")
-    worth, row, old, new = (part[order] for part in (worth, row, old, new))
-    ends = (
-        np.append(np.flatnonzero(np.diff(worth)), len(worth) - 1)
-        if len(worth)
-        else np.array([], int)
-    )
-    every = np.arange(n)
-    path = {"usd_per_point": np.append(0.0, worth[ends])}
-    for name, values in (("cost_usd", cost), ("score", score)):
-        path[name] = (
-            values[every, start].sum()
-            + np.append(0.0, np.cumsum(values[row, new] - values[row, old])[ends])
-        ) / n
-    for column, name in enumerate(names):
-        change = np.append(0, np.cumsum((new == column).astype(int) - (old == column))[ends])
-        path[f"share:{name}"] = ((start == column).sum() + change) / n
-    return pd.DataFrame(path)
-
-
-def _upgrades(guess, expected):
-    """First model of each row, and every move to a more expensive one: (worth at which it pays, row, from, to).
-
-    Walks the upper hull of each row's (cost, predicted score) points: the steepest step up comes first.
-    """
-    n, k = guess.shape
-    cheapest = expected == expected.min()
-    at = np.where(cheapest, guess, -np.inf).argmax(axis=1)
-    start, rows, moves = at, np.arange(n), []
-    for _ in range(k - 1):
-        rise = guess[rows] - guess[rows, at][:, None]
-        run = expected - expected[at][:, None]
-        slope = np.where((run > 0) & (rise > 0), rise / np.where(run > 0, run, 1.0), 0.0)
-        best = slope.max(axis=1, initial=0.0)
-        # of equal steps the longest, so that a request moves once
-        to = np.where((slope == best[:, None]) & (slope > 0), run, -1.0).argmax(axis=1)
-        go = best > 0
-        moves.append((1 / best[go], rows[go], at[go], to[go]))
-        rows, at = rows[go], to[go]
-    return start, [np.concatenate(parts) for parts in zip(*moves, strict=True)] if moves else [
-        np.array([], int)
-    ] * 4
+    total = np.cumsum(values, axis=1)[:, ends]
+    return np.concatenate([np.zeros((len(values), 1)), total], axis=1)
 
 
 def hull(points):
@@ -323,15 +217,15 @@ def hull(points):
     s       1.0    0.5             0.0
     f       3.0    0.9             5.0
     """
-    table = points.iloc[np.lexsort((-points["score"].to_numpy(), points["cost_usd"].to_numpy()))]
+    table = points.sort_values(["cost_usd", "score"], ascending=[True, False], kind="stable")
     x, y = table["cost_usd"].to_numpy(float), table["score"].to_numpy(float)
-    if not len(x) or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError(
-            f"{int((~(np.isfinite(x) & np.isfinite(y))).sum()):,} of {len(x):,} points have no cost or score"
-        )
-    rising = np.flatnonzero(np.append(True, y[1:] > np.maximum.accumulate(y)[:-1]))
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.all() or not len(x):
+        raise ValueError(f"{(~known).sum():,} of {len(x):,} points have no cost or score")
     kept = []
-    for i in rising:
+    # a point that scores no more than a cheaper one cannot be on the hull
+    for i in np.flatnonzero(np.append(True, y[1:] > np.maximum.accumulate(y)[:-1])):
+        # drop the last point while the line from the one before it to the new point passes above it
         while len(kept) > 1 and (y[kept[-1]] - y[kept[-2]]) * (x[i] - x[kept[-2]]) <= (
             y[i] - y[kept[-2]]
         ) * (x[kept[-1]] - x[kept[-2]]):
@@ -362,9 +256,6 @@ class Metric(float):
 
     __str__ = __repr__
 
-    def __reduce__(self):
-        return Metric, (float(self), self.reason)
-
 
 def apgr(curve, *, variant="exact"):
     """Average performance gap recovered: the mean over all shares of strong calls of how much of the gap is closed.
@@ -392,17 +283,12 @@ def apgr(curve, *, variant="exact"):
     0.75
     """
     one_of("variant", variant, ("exact", "paper", "as_coded"))
-    share, gain, why = _gap(curve)
+    share, gain, why = _deciles(curve) if variant == "as_coded" else _gap(curve)
     if why:
         return Metric(reason=why)
     if variant == "paper":
         return Metric(np.interp(np.arange(1, 11) / 10, share, gain).mean())
-    if variant == "as_coded":
-        share, gain, why = _deciles(curve)
-        if why:
-            return Metric(reason=why)
-        return Metric(np.trapezoid(gain, share) / (share[-1] - share[0]))
-    return Metric(np.trapezoid(gain, share))
+    return Metric(np.trapezoid(gain, share) / (share[-1] - share[0]))
 
 
 def cpt(curve, level, *, variant="exact"):
@@ -439,8 +325,7 @@ def cpt(curve, level, *, variant="exact"):
     if variant == "as_coded":
         return Metric(np.interp(level, gain, share))
     if variant == "paper":
-        reached = np.flatnonzero(gain >= level - 1e-12)
-        return Metric(share[reached[0]])
+        return Metric(share[(gain >= level - 1e-12).argmax()])
     return Metric(_crossing(share[None], gain[None], level)[0])
 
 
@@ -468,11 +353,8 @@ def _deciles(curve):
     # scores ascending, as often as they occur: what pandas.qcut would see
     edges = np.quantile(np.repeat(values[:0:-1], np.diff(calls)[::-1]), np.arange(11) / 10)
     if len(np.unique(edges)) < 11:
-        return (
-            None,
-            None,
-            "equal scores: the deciles are not distinct, and the published code stops there",
-        )
+        why = "equal scores: the deciles are not distinct, and the published code stops there"
+        return None, None, why
     at = np.searchsorted(-values[1:], -edges, side="right")
     at[-1] = 0  # at the last edge the code takes only what is above it
     return share[at][::-1], gain[at][::-1], ""
@@ -522,41 +404,29 @@ def metric_intervals(
     """
     if isinstance(router_scores, pd.Series):
         router_scores = {router_scores.name or "router": router_scores}
-    names = ["apgr", *(f"cpt_{level:g}" for level in levels)]
-    points, draws = {}, {}
+    draws = {}
     for router, scores in dict(router_scores).items():
-        values, columns = lined_up(outcomes, scores, weak, strong)
-        order, ends = ranked_runs(values)
-        change = (columns["strong"] - columns["weak"])[order]
-        whole = np.ones((1, len(values)))
-        points[router] = _metrics(whole, change, ends, levels)[0]
-        # the same seed, and prompts in the order of their ids: every router meets the same resamples
-        blocks = bootstrap_weights(len(values), resamples=resamples, seed=seed)
+        pairs = lined_up(outcomes, scores, weak=weak, strong=strong).sort_index()
+        order, ends = ranked_runs(pairs["router_score"].to_numpy())
+        change = (pairs["strong_score"] - pairs["weak_score"]).to_numpy()[order]
+        # the table as it is, then its resamples: the same ones for every router
+        blocks = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
+        blocks = chain([np.ones((1, len(pairs)))], blocks)
         draws[router] = np.concatenate(
-            [_metrics(block[:, order], change, ends, levels) for block in blocks]
+            [_metrics(b[:, order], change, ends, levels) for b in blocks]
         )
-    first, *others = points
-    for other in others:
-        points[f"{other} - {first}"] = points[other] - points[first]
-        draws[f"{other} - {first}"] = draws[other] - draws[first]
-    tail = (1 - confidence) / 2
-    index = pd.MultiIndex.from_product([points, names], names=["router", "metric"])
-    low, high = np.quantile(np.stack(list(draws.values())), [tail, 1 - tail], axis=1)
-    ends = {
-        "estimate": np.concatenate(list(points.values())),
-        "low": low.ravel(),
-        "high": high.ravel(),
-    }
-    table = pd.DataFrame(ends, index=index).assign(
-        prompts=len(values), resamples=resamples, confidence=confidence
+    first, *others = draws
+    draws |= {f"{other} - {first}": draws[other] - draws[first] for other in others}
+    tables, tail = {}, (1 - confidence) / 2
+    for router, values in draws.items():
+        low, high = np.quantile(values[1:], [tail, 1 - tail], axis=0)
+        names = pd.Index(["apgr", *(f"cpt_{level:g}" for level in levels)])
+        tables[router] = pd.DataFrame({"estimate": values[0], "low": low, "high": high}, names)
+    table = pd.concat(tables, names=["router", "metric"]).assign(
+        prompts=len(pairs), resamples=resamples, confidence=confidence
     )
-    return table.assign(
-        reason=np.where(
-            table["low"].isna(),
-            "without a gap between the models, in the table or in a resample",
-            "",
-        )
-    )
+    why = "without a gap between the models, in the table or in a resample"
+    return table.assign(reason=np.where(table["low"].isna(), why, ""))
 
 
 def _metrics(weights, change, ends, levels):
@@ -594,57 +464,15 @@ def aiq(points, *, variant="paper", max_cost_usd=None):
     (0.7, 0.4667)
     """
     one_of("variant", variant, ("paper", "as_coded"))
-    if (
-        not {"cost_usd", "score"} <= set(points)
-        or not np.isfinite(points[["cost_usd", "score"]].to_numpy(float)).all()
-    ):
+    known = points.reindex(columns=["cost_usd", "score"]).to_numpy(float)
+    if not np.isfinite(known).all():
         return Metric(reason="a point without a cost or a score")
+    highest = points["cost_usd"].max()
+    last = highest if max_cost_usd is None else max_cost_usd
+    if last < highest:
+        raise ValueError(f"max_cost_usd={last!r} lies below the most expensive point, {highest!r}")
     best = hull(points)
     x, y = best["cost_usd"].to_numpy(float), best["score"].to_numpy(float)
-    last = float(points["cost_usd"].max()) if max_cost_usd is None else float(max_cost_usd)
-    if last < points["cost_usd"].max():
-        raise ValueError(
-            f"max_cost_usd={max_cost_usd!r} lies below the dearest point, {points['cost_usd'].max()!r}"
-        )
-    area, width = (
-        np.trapezoid(np.append(y, y[-1]), np.append(x, last)),
-        last - (x[0] if variant == "paper" else 0.0),
-    )
+    area = np.trapezoid(np.append(y, y[-1]), np.append(x, last))
+    width = last - x[0] if variant == "paper" else last
     return Metric(area / width) if width > 0 else Metric(reason="all points cost the same")
-
-
-def routerarena_score(accuracy, usd_per_1000, *, beta=0.1):
-    """RouterArena's score: a weighted harmonic mean of accuracy and of cheapness on a log scale.
-
-    Parameters
-    ----------
-    accuracy : float
-        0-1.
-    usd_per_1000 : float
-        Cost per thousand queries, US dollars.
-    beta : float
-        Weight.
-
-    Returns
-    -------
-    Metric
-        0-1.
-
-    Notes
-    -----
-    C = (log2 200 - log2 c) / (log2 200 - log2 0.0044); S = (1 + beta) A C / (beta A + C). Lu et al., arXiv
-    2510.00202; RouteWorks/RouterArena 4714a9a, compute_scores.py.
-
-    Examples
-    --------
-    >>> round(100 * routerarena_score(0.7396, 10.02), 1)
-    64.3
-    """
-    if not 0 <= accuracy <= 1:
-        raise ValueError(f"accuracy={accuracy!r}; a share from 0 to 1 is needed")
-    if not 0 < usd_per_1000 < 200:
-        return Metric(
-            reason=f"a cost of {usd_per_1000:g} USD per thousand is off the scale, above 0 and below 200"
-        )
-    cheap = np.log2(200 / usd_per_1000) / np.log2(200 / 0.0044)
-    return Metric((1 + beta) * accuracy * cheap / (beta * accuracy + cheap))

@@ -1,5 +1,6 @@
 """The outcomes table: its columns, the checks that stop a wrong score, and what each answer costs."""
 
+from collections import Counter
 from difflib import get_close_matches
 
 import numpy as np
@@ -11,30 +12,24 @@ from tierlab.prices.pricing import FLAGS, price
 
 NEEDED = ("prompt_id", "model_id", "score")
 OUTCOME_COLUMNS = (
-    *(
-        "prompt_id",
-        "model_id",
-        "tier",
-        "task",
-        "user",
-        "at",
-        "prompt",
-        "prompt_chars",
-        "score",
-        "cost_usd",
-        "end_to_end_s",
-    ),
-    *(
-        "status",
-        "source",
-        "provenance",
-        "cost_source",
-        "tokenizer",
-        "flags",
-        "difficulty",
-        "router_signal",
-        *TOKEN_COLUMNS,
-    ),
+    *NEEDED,
+    "tier",
+    "task",
+    "user",
+    "at",
+    "prompt",
+    "prompt_chars",
+    "cost_usd",
+    "end_to_end_s",
+    "status",
+    "source",
+    "provenance",
+    "cost_source",
+    "tokenizer",
+    "flags",
+    "difficulty",
+    "router_signal",
+    *TOKEN_COLUMNS,
 )
 # Retired names that the maintained catalogue holds under another one, at the same price.
 _LISTED_AS = {"claude-3-opus-20240229": "claude-3-opus-latest"}
@@ -60,7 +55,7 @@ def check_outcomes(outcomes, *, incomplete="raise"):
     ------
     ValueError
         For a missing or misspelt column, an empty table, a missing prompt or model, two rows for one prompt
-        and model, a score that is no number from 0 to 1, a negative or infinite cost or latency, and (by
+        and model, a score that is not a number from 0 to 1, a negative or infinite cost or latency, and (by
         default) a model missing for some prompts. The message names the rows.
 
     Examples
@@ -109,21 +104,12 @@ def checked_cells(outcomes, *, complete=True):
             f"{int((times > 1).sum()):,} pairs of prompt and model come more than once; first: prompt {plain(prompt)!r} "
             f"with model {model!r}, rows {rows}; repeated answers of one model need prompt ids of their own, or their mean"
         )
-    outcomes = outcomes.assign(score=_scores(outcomes))
+    score = _numbers(outcomes, "score", 1, "a score outside 0-1")
+    why = "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)"
+    refuse(outcomes, "score", np.isnan(score), why)
     for column in ("cost_usd", "end_to_end_s"):
         if column in outcomes:
-            values = pd.to_numeric(outcomes[column], errors="coerce").to_numpy(float)
-            if ((values >= 0) & (values < np.inf)).all():
-                continue
-            refuse(
-                outcomes,
-                column,
-                np.isnan(values) & outcomes[column].notna().to_numpy(),
-                "not a number",
-            )
-            refuse(
-                outcomes, column, (values < 0) | np.isinf(values), "a negative or infinite value"
-            )
+            _numbers(outcomes, column, np.finfo(float).max, "a negative or infinite value")
     if complete and len(outcomes) < len(times):
         lacking = (times == 0).reshape(len(prompt_names), -1)
         first, model = (int(found[0]) for found in np.nonzero(lacking))
@@ -131,10 +117,19 @@ def checked_cells(outcomes, *, complete=True):
             f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer of some model; first: prompt "
             f"{plain(prompt_names[first])!r} has none of {model_names[model]!r}; incomplete='drop' leaves such prompts out"
         )
-    return outcomes, (prompts, prompt_names), (models, model_names)
+    return outcomes.assign(score=score), (prompts, prompt_names), (models, model_names)
 
 
-def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None, missing_price="flag"):
+def _numbers(outcomes, column, highest, outside):
+    """A column as float, NaN where it has no value; what is not a number from 0 to the highest is refused."""
+    values = pd.to_numeric(outcomes[column], errors="coerce").to_numpy(float, na_value=np.nan)
+    given = outcomes[column].notna().to_numpy()
+    refuse(outcomes, column, given & np.isnan(values), "not a number")
+    refuse(outcomes, column, (values < 0) | (values > highest), outside)
+    return values
+
+
+def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None):
     """Cost of every answer, from its token counts.
 
     Parameters
@@ -145,14 +140,12 @@ def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None, missing_price="f
         From `tierlab.load_prices`; the rates of its `as_of` day.
     usd_per_mtok : mapping of str to (float, float), optional
         Input and output rate, USD per million tokens, of models that the catalogue lacks; wins over `prices`.
-    missing_price : {"flag", "raise"}
-        A model without a price: NaN cost and the flag `no_price` on all its rows, or an error. Never $0.
 
     Returns
     -------
     DataFrame
-        The table with cost_usd (US dollars), cost_source (whose rates, as of when) and flags: its own, those
-        of `tierlab.price`, and `no_price`.
+        The table with cost_usd (US dollars; NaN for a model without a price, never 0), cost_source (whose rates,
+        as of when) and flags: its own, those of `tierlab.price`, and `no_price`.
 
     Raises
     ------
@@ -167,59 +160,57 @@ def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None, missing_price="f
     >>> price_outcomes(table, usd_per_mtok={"mixtral": (0.6, 0.6)})["cost_usd"].round(6).tolist()
     [0.00048]
     """
-    one_of("missing_price", missing_price, ("flag", "raise"))
-    charged = (TOKEN_COLUMNS[0], TOKEN_COLUMNS[-1])
+    charged = [TOKEN_COLUMNS[0], TOKEN_COLUMNS[-1]]
     for column in charged:
         if column not in outcomes:
             raise ValueError(
                 f"column {column!r} is missing; a cost needs token counts, or a column cost_usd"
             )
-    columns = [column for column in TOKEN_COLUMNS if column in outcomes]
-    codes, names = pd.factorize(outcomes["model_id"])
-    rates = _checked_rates(usd_per_mtok or {}, names)
-    cost, added, origin = np.full(len(outcomes), np.nan), np.full(len(outcomes), "", object), []
-    for code, name in enumerate(names):
-        rows = np.flatnonzero(codes == code)
-        tokens = outcomes[columns].take(rows)
-        listed = _listed(name, prices)
-        if name in rates:
-            for column in set(columns).difference(charged):
-                refuse(
-                    tokens,
-                    column,
-                    counts(tokens, column) > 0,
-                    f"cached tokens of {name!r}, whose two rates were given,",
-                )
-            for column in charged:
-                refuse(tokens, column, counts(tokens, column) < 0, "a negative count")
-            cost[rows] = tokens[list(charged)].to_numpy(float) @ rates[name] / 1e6
-            origin.append(f"given: {rates[name][0]:g} / {rates[name][1]:g} USD per million tokens")
-        elif listed is not None:
-            priced = price(
-                tokens.assign(
-                    model_id=pd.Categorical.from_codes(np.zeros(len(rows), "int8"), [listed])
-                ),
-                prices,
-            )
-            cost[rows], added[rows] = priced["cost_usd"], priced["flags"].astype(object)
-            origin.append(f"{prices.source}, as of {prices.as_of:%Y-%m-%d}")
-        elif missing_price == "raise":
-            raise ValueError(
-                f"model {name!r} has no price ({len(rows):,} rows, first row {plain(outcomes.index[rows[0]])!r}); "
-                f"give usd_per_mtok={{{name!r}: (input, output)}}"
-            )
+    tokens = outcomes[[column for column in TOKEN_COLUMNS if column in outcomes]]
+    models = outcomes["model_id"].astype(object)
+    cost = np.full(len(outcomes), np.nan)
+    added = np.full(len(outcomes), "", object)
+    origin, listed = {}, {}
+    for name in models.unique():
+        known = _listed(name, prices)
+        rate = (usd_per_mtok or {}).get(name)
+        rows = (models == name).to_numpy()
+        if rate is not None:
+            cost[rows] = _given_cost(tokens[rows], name, rate)
+            origin[name] = f"given: {rate[0]:g} / {rate[1]:g} USD per million tokens"
+        elif known is not None:
+            listed[name] = known
+            origin[name] = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
         else:
             added[rows] = "no_price"
-            origin.append(
-                "none: no prices given" if prices is None else f"none: not in {prices.source}"
+            origin[name] = (
+                f"none: {'no prices given' if prices is None else f'not in {prices.source}'}"
             )
-    sources = list(dict.fromkeys(origin))
-    source = pd.Categorical.from_codes(
-        np.array([sources.index(text) for text in origin], "int16")[codes], sources
-    )
-    return outcomes.assign(
-        cost_usd=cost, cost_source=source, flags=merge_flags(_without_price_flags(outcomes), added)
-    )
+    for name in set(usd_per_mtok or {}).difference(origin):
+        raise ValueError("usd_per_mtok: " + unknown("model", name, origin))
+    if listed:
+        rows = models.isin(listed).to_numpy()
+        priced = price(tokens[rows].assign(model_id=models[rows].map(listed)), prices)
+        cost[rows], added[rows] = priced["cost_usd"], priced["flags"].astype(object)
+    source = models.map(origin).astype("category")
+    # what an earlier pricing flagged is no longer true
+    flags = merge_flags(outcomes, added, without=(*FLAGS, "no_price"))
+    return outcomes.assign(cost_usd=cost, cost_source=source, flags=flags)
+
+
+def _given_cost(tokens, name, rate):
+    """Cost of the answers of one model from an input and an output rate (US dollars)."""
+    if np.shape(rate) != (2,) or not (np.isfinite(rate).all() and min(rate) >= 0):
+        raise ValueError(
+            f"usd_per_mtok of {name!r} is {rate!r}; give (input, output) in USD per million tokens"
+        )
+    charged = [TOKEN_COLUMNS[0], TOKEN_COLUMNS[-1]]
+    for column in tokens.columns.difference(charged):
+        why = f"cached tokens of {name!r}, whose two rates were given,"
+        refuse(tokens, column, counts(tokens, column) > 0, why)
+    for column in charged:
+        refuse(tokens, column, counts(tokens, column) < 0, "a negative count")
+    return tokens[charged].to_numpy(float) @ np.array(rate, float) / 1e6
 
 
 def outcome_account(outcomes):
@@ -235,17 +226,15 @@ def outcome_account(outcomes):
     groups = outcomes.groupby("model_id", sort=False, observed=True)
     account = groups["score"].agg(prompts="size", score="mean")
     if "cost_usd" in outcomes:
-        account["usd_per_1000"] = 1000 * groups["cost_usd"].agg(
-            lambda cost: cost.mean(skipna=False)
-        )
-        account["without_cost"] = groups["cost_usd"].agg(lambda cost: int(cost.isna().sum()))
+        cost = groups["cost_usd"]
+        lacking = account["prompts"] - cost.count()
+        account["usd_per_1000"] = 1000 * cost.mean().where(lacking == 0)
+        account["without_cost"] = lacking
     if "flags" in outcomes:
         account["flags"] = groups["flags"].agg(_flag_counts)
     for column in ("source", "provenance", "cost_source", "tokenizer"):
         if column in outcomes:
-            account[column] = groups[column].agg(
-                lambda texts: "; ".join(dict.fromkeys(texts.dropna()))
-            )
+            account[column] = groups[column].agg(lambda texts: "; ".join(texts.dropna().unique()))
     return account
 
 
@@ -267,19 +256,18 @@ def outcome_origin(outcomes):
     """
     account, rows = outcome_account(outcomes), {}
     for column in ("source", "provenance", "cost_source", "tokenizer", "flags"):
-        if column in account:
-            texts = account[column].astype(object).replace("", "none")
-            groups = {text: texts.index[texts == text] for text in texts.unique()}
-            who = [
-                ", ".join(models) if len(models) < 4 else f"{len(models)} models"
-                for models in groups.values()
-            ]
-            each = "; ".join(f"{text} ({models})" for text, models in zip(groups, who, strict=True))
-            rows[column] = each if len(groups) > 1 else texts.iloc[0]
+        if column not in account:
+            continue
+        texts, parts = account[column].astype(object).replace("", "none"), []
+        for text in texts.unique():
+            models = texts.index[texts == text]
+            who = ", ".join(models) if len(models) < 4 else f"{len(models)} models"
+            parts.append(f"{text} ({who})")
+        rows[column] = "; ".join(parts) if len(parts) > 1 else text
     return pd.DataFrame({"": rows})
 
 
-def merge_flags(table, flags, where=True):
+def merge_flags(table, flags, *, without=()):
     """The `flags` column of a table with more flags joined to it.
 
     Parameters
@@ -287,32 +275,22 @@ def merge_flags(table, flags, where=True):
     table : DataFrame
     flags : str or array of str
         A flag, or a ";"-joined list of them per row.
-    where : bool or array of bool
-        Rows that get it.
+    without : collection of str
+        Flags that the table has so far and is to lose.
 
     Returns
     -------
     Categorical
         ";"-joined names, "" for none.
     """
-    old, earlier = pd.factorize(
-        table["flags"].astype(object).fillna("")
-        if "flags" in table
-        else np.full(len(table), "", object)
-    )
-    new, later = pd.factorize(
-        np.where(np.broadcast_to(where, len(table)), flags, "").astype(object)
-    )
-    joined = [
-        ";".join(dict.fromkeys(f for f in f"{a};{b}".split(";") if f))
-        for a in earlier
-        for b in later
-    ]
-    names = list(dict.fromkeys(joined))
-    lookup = np.array([names.index(text) for text in joined], "int16")
-    return pd.Categorical.from_codes(
-        lookup[old * len(later) + new], names
-    ).remove_unused_categories()
+    old = table["flags"].astype(object).fillna("") if "flags" in table else ""
+    codes, pairs = pd.factorize(pd.Series(old, table.index, object) + "|" + flags)
+    texts = []
+    for pair in pairs:
+        before, new = pair.split("|")
+        kept = [flag for flag in before.split(";") if flag not in without]
+        texts.append(";".join(dict.fromkeys(filter(None, [*kept, *new.split(";")]))))
+    return pd.Categorical(np.array(texts, object)[codes], list(dict.fromkeys(texts)))
 
 
 def note(table, text):
@@ -321,59 +299,16 @@ def note(table, text):
     return table.assign(provenance=pd.Categorical(np.broadcast_to(texts, len(table))))
 
 
-def _without_price_flags(table):
-    """The table without the flags of an earlier pricing, which a new one makes untrue."""
-    if "flags" not in table:
-        return table
-    codes, texts = pd.factorize(table["flags"].astype(object).fillna(""))
-    kept = [
-        ";".join(flag for flag in text.split(";") if flag not in (*FLAGS, "no_price"))
-        for text in texts
-    ]
-    return table.assign(flags=np.array(kept, object)[codes])
-
-
 def _listed(name, prices):
+    """What the catalogue calls a model; None where it has no price for it."""
     try:
         return None if prices is None else prices.resolve(_LISTED_AS.get(name, name))
     except ValueError:
         return None
 
 
-def _checked_rates(usd_per_mtok, names):
-    for name, rates in usd_per_mtok.items():
-        if name not in names:
-            raise ValueError("usd_per_mtok: " + unknown("model", name, names))
-        if np.shape(rates) != (2,) or not (np.isfinite(rates).all() and min(rates) >= 0):
-            raise ValueError(
-                f"usd_per_mtok of {name!r} is {rates!r}; give (input, output) in USD per million tokens"
-            )
-    return {name: np.array(rates, float) for name, rates in usd_per_mtok.items()}
-
-
 def _flag_counts(flags):
-    counts = {}
+    counts = Counter()
     for text, times in flags.value_counts().items():
-        for flag in text.split(";") if times else ():
-            counts[flag] = counts.get(flag, 0) + times
-    counts.pop("", None)
-    return "; ".join(f"{flag} {times:,}" for flag, times in counts.items())
-
-
-def _scores(outcomes):
-    """The scores as float, or an error that names the rows."""
-    column = outcomes["score"]
-    scores = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
-    if ((scores >= 0) & (scores <= 1)).all():
-        return scores
-    refuse(
-        outcomes, "score", np.isnan(scores) & column.notna().to_numpy(), "a score that is no number"
-    )
-    refuse(
-        outcomes,
-        "score",
-        np.isnan(scores),
-        "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)",
-    )
-    refuse(outcomes, "score", (scores < 0) | (scores > 1), "a score outside 0-1")
-    return scores
+        counts.update(dict.fromkeys(filter(None, text.split(";")), times))
+    return "; ".join(f"{flag} {times:,}" for flag, times in counts.items() if times)

@@ -4,20 +4,18 @@ Every policy has one method, ``choose(features, answers=())``. `features` maps n
 or to arrays of many: the same object decides one live request (a plain dict in, a name out) and a whole table
 in `tierlab.routing.route`. `answers` are the answers so far, for policies that look at them. The result is a
 `Choice`; its `name` is a tier or a model id, or None to stop with the last answer.
-
-Policies that look at what came before: the answers so far, or the money spent so far.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import load_tasks
+from tierlab.core.tables import load_tasks, one_of
 from tierlab.core.vocabulary import unknown
 
 
@@ -40,6 +38,7 @@ class Choice(NamedTuple):
 
 
 STOP = Choice(None, "")
+PERIODS = {"hour": "h", "day": "D", "month": "M", "ever": None}
 
 
 class Policy:
@@ -98,16 +97,12 @@ class RandomMix(Policy):
     shares: Mapping
 
     def __post_init__(self):
-        values = np.array(list(self.shares.values()), float)
-        if not (values >= 0).all() or not np.isclose(values.sum(), 1):
-            raise ValueError(f"the shares are {dict(self.shares)}; they are 0-1 and add up to 1")
+        check_shares("the mix", self.shares)
 
     def _first(self, features):
         edges = np.cumsum(list(self.shares.values()))[:-1]
-        return Choice(
-            pick(list(self.shares), np.searchsorted(edges, draw(features, "mix"), side="right")),
-            "drawn at random",
-        )
+        drawn = np.searchsorted(edges, draw(features, "mix"), side="right")
+        return Choice(pick(self.shares, drawn), "drawn at random")
 
 
 @dataclass(frozen=True)
@@ -136,23 +131,22 @@ class Threshold(Policy):
 
     def __post_init__(self):
         object.__setattr__(self, "cuts", tuple(np.atleast_1d(self.cuts).astype(float).tolist()))
-        if (
-            np.isnan(self.cuts).any()
-            or list(self.cuts) != sorted(self.cuts)
-            or len(self.models) != len(self.cuts) + 1
-        ):
+        ascending = not np.isnan(self.cuts).any() and list(self.cuts) == sorted(self.cuts)
+        if not ascending or len(self.models) != len(self.cuts) + 1:
             raise ValueError(
                 f"cuts {self.cuts} and models {self.models}: ascending cuts and one more model are needed"
             )
 
     def _first(self, features):
-        score = need(features, self.column, self)
-        refuse_missing(score, self.column)
+        score = np.asarray(need(features, self.column, self), float)
+        if np.isnan(score).any():
+            raise ValueError(
+                f"{self.column} is missing for {np.isnan(score).sum():,} requests; "
+                "a request without a score is never routed by guess"
+            )
         level = np.searchsorted(self.cuts, score, side="right")
-        reasons = [
-            f"{self.column} below {self.cuts[0]:g}",
-            *(f"{self.column} from {cut:g}" for cut in self.cuts),
-        ]
+        reasons = [f"below {self.cuts[0]:g}", *(f"from {cut:g}" for cut in self.cuts)]
+        reasons = [f"{self.column} {reason}" for reason in reasons]
         return Choice(pick(self.models, level), pick(reasons, level))
 
 
@@ -179,23 +173,18 @@ class Rules(Policy):
 
     def _first(self, features):
         values = need(features, self.column, self)
-        one = np.ndim(values) == 0
-        codes, found = pd.factorize(
-            np.array([values], object) if one else values, use_na_sentinel=False
-        )
+        many = values if np.ndim(values) else np.array([values], object)
+        codes, found = pd.factorize(many, use_na_sentinel=False)
+        models, reasons = [], []
         for value in found:
             if value not in self.table and self.default is None:
                 raise ValueError(
                     f"no rule and no default: {unknown(self.column, value, self.table)}"
                 )
-        codes = codes[0] if one else codes
-        reasons = [
-            f"rule: {value}" if value in self.table else "no rule: default" for value in found
-        ]
-        return Choice(
-            pick([self.table.get(value, self.default) for value in found], codes),
-            pick(reasons, codes),
-        )
+            models.append(self.table.get(value, self.default))
+            reasons.append(f"rule: {value}" if value in self.table else "no rule: default")
+        codes = codes if np.ndim(values) else codes[0]
+        return Choice(pick(models, codes), pick(reasons, codes))
 
 
 def task_rules(*, end="high", default=None):
@@ -213,8 +202,7 @@ def task_rules(*, end="high", default=None):
     >>> [task_rules(end=end).choose({"task": "code_review"}).name for end in ("low", "high")]
     ['mid', 'flagship']
     """
-    if end not in ("low", "high"):
-        raise ValueError(unknown("end", end, ("low", "high")))
+    one_of("end", end, ("low", "high"))
     return Rules(load_tasks()[f"tier_{end}"].to_dict(), default=default)
 
 
@@ -222,8 +210,9 @@ def task_rules(*, end="high", default=None):
 class LLMClassifier(Policy):
     """A small model says how hard the request is.
 
-    Live, the feature `classifier_reply` holds its reply, read by `read_label`. Offline, without replies, one is
-    drawn for each request from a confusion matrix.
+    Live, the feature `classifier_reply` holds its reply, read by `read_label`; a reply that is none of the labels
+    counts as the last one, the safer tier. Offline, without replies, one is drawn for each request from a confusion
+    matrix: the true label is the first one whose model does as well as any of them.
 
     Parameters
     ----------
@@ -231,12 +220,8 @@ class LLMClassifier(Policy):
         Label -> model, cheapest first: ``{"simple": "small", "complex": "flagship"}``.
     confusion : mapping of str to mapping, optional
         True label -> label said -> share, each row adding up to 1. "unreadable" may be said.
-    safer : str, optional
-        Label assumed for a reply that is none of the labels; by default the last.
-    truth : str, optional
-        Feature with the true label. By default it is the first label whose model does as well as any of them.
     cost_usd, seconds : float or str
-        The classifier's own call per request, or the feature that holds it (`tierlab.routing.route.classifier_cost`).
+        The classifier's own call per request, or the feature that holds it (`tierlab.routing.verdict.classifier_cost`).
 
     Examples
     --------
@@ -247,66 +232,44 @@ class LLMClassifier(Policy):
 
     models: Mapping
     confusion: Mapping | None = None
-    safer: str | None = None
-    truth: str | None = None
     cost_usd: float | str = 0.0
     seconds: float | str = 0.0
 
     def __post_init__(self):
         labels = [*self.models, "unreadable"]
-        if self.safer is not None and self.safer not in self.models:
-            raise ValueError(unknown("label", self.safer, self.models))
-        if self.confusion is None:
-            return
-        for true in self.models:
-            row = self.confusion.get(true, {})
-            values = np.array(list(row.values()), float)
-            if (
-                not set(row) <= set(labels)
-                or not (values >= 0).all()
-                or not np.isclose(values.sum(), 1)
-            ):
-                raise ValueError(
-                    f"confusion of {true!r} is {dict(row)}; shares 0-1 of {labels} that add up to 1 are needed"
-                )
+        for true in self.models if self.confusion is not None else ():
+            said = self.confusion.get(true, {})
+            for label in said:
+                if label not in labels:
+                    raise ValueError(f"confusion of {true!r}: {unknown('label', label, labels)}")
+            check_shares(f"confusion of {true!r}", said)
 
     def _first(self, features):
         labels = list(self.models)
-        safer = labels.index(self.safer) if self.safer else len(labels) - 1
         if "classifier_reply" in features:
-            replies = np.atleast_1d(np.asarray(features["classifier_reply"], object))
-            said = np.array([_position(labels, read_label(reply, labels)) for reply in replies])
-            said = said if np.ndim(features["classifier_reply"]) else said[0]
+            replies = np.asarray(features["classifier_reply"], object)
+            read = [read_label(reply, labels) for reply in replies.ravel()]
+            said = np.array([[*labels, None].index(label) for label in read])
+            said = said.reshape(replies.shape)[()]
         else:
             said = self._drawn(features, labels)
+        models = list(self.models.values())
         reasons = [*(f"classifier: {label}" for label in labels), "unreadable reply: safer tier"]
-        model = pick(list(self.models.values()), np.where(said == len(labels), safer, said)[()])
-        own = (
-            features[value] if isinstance(value, str) else value
-            for value in (self.cost_usd, self.seconds)
-        )
-        return Choice(model, pick(reasons, said), *own)
+        cost, seconds = (_value(features, own, self) for own in (self.cost_usd, self.seconds))
+        return Choice(pick([*models, models[-1]], said), pick(reasons, said), cost, seconds)
 
     def _drawn(self, features, labels):
+        """Position of the label that the confusion matrix makes the classifier say; the last is unreadable."""
         if self.confusion is None:
             raise ValueError(
                 "LLMClassifier needs the feature 'classifier_reply', or a confusion matrix to draw from"
             )
-        if self.truth is None:
-            scores = np.stack(
-                [need(features, f"score:{model}", self) for model in self.models.values()]
-            )
-            true = (scores >= scores.max(axis=0)).argmax(axis=0)
-        else:
-            names = np.atleast_1d(np.asarray(need(features, self.truth, self), object))
-            true = np.array([labels.index(name) for name in names]).reshape(
-                np.shape(features[self.truth])
-            )
-        rows = [
-            [self.confusion[label].get(said, 0.0) for said in [*labels, "unreadable"]]
-            for label in labels
-        ]
-        edges = np.cumsum(rows, axis=1)[:, :-1]
+        scores = [need(features, f"score:{model}", self) for model in self.models.values()]
+        true = (scores == np.max(scores, axis=0)).argmax(axis=0)
+        table = pd.DataFrame(self.confusion).T.reindex(
+            index=labels, columns=[*labels, "unreadable"]
+        )
+        edges = np.cumsum(table.fillna(0).to_numpy(float), axis=1)[:, :-1]
         return (draw(features, "classifier")[..., None] >= edges[true]).sum(axis=-1)
 
 
@@ -326,54 +289,6 @@ def read_label(reply, labels):
 
 
 @dataclass(frozen=True)
-class Utility(Policy):
-    """The model with the highest expected worth: willingness to pay x expected score - expected cost.
-
-    Parameters
-    ----------
-    usd_per_point : float
-        What a score of 1 instead of 0 is worth on one request, in US dollars.
-    quality : mapping of str to float or str
-        Model -> expected score (0-1), or the feature that holds it for each request.
-    cost_usd : mapping of str to float or str
-        Model -> expected cost per request in US dollars, or the feature that holds it.
-
-    Examples
-    --------
-    >>> policy = Utility(0.1, {"small": 0.8, "flagship": 0.9}, {"small": 0.002, "flagship": 0.010})
-    >>> policy.choose({}).name
-    'flagship'
-    """
-
-    usd_per_point: float
-    quality: Mapping
-    cost_usd: Mapping
-
-    def __post_init__(self):
-        if set(self.quality) != set(self.cost_usd):
-            raise ValueError(
-                f"quality is for {sorted(self.quality)} and cost_usd for {sorted(self.cost_usd)}"
-            )
-
-    def _first(self, features):
-        models = list(self.quality)
-        quality, cost = (
-            [_value(features, table[model], self) for model in models]
-            for table in (self.quality, self.cost_usd)
-        )
-        worth = np.stack(
-            np.broadcast_arrays(
-                *(self.usd_per_point * q - c for q, c in zip(quality, cost, strict=True))
-            )
-        )
-        refuse_missing(worth, "expected worth")
-        return Choice(
-            pick(models, worth.argmax(axis=0)),
-            f"highest worth at {self.usd_per_point:g} USD per point",
-        )
-
-
-@dataclass(frozen=True)
 class Oracle(Policy):
     """The cheapest of the models that score best on the request: the bound, which no router can see.
 
@@ -385,16 +300,13 @@ class Oracle(Policy):
         By default all in the table.
     """
 
-    models: tuple = field(default=())
+    models: tuple = ()
 
     def _first(self, features):
-        models = list(
-            self.models or sorted(features["models"])
-        )  # a tie must not hang on the order of a table's rows
-        scores, costs = (
-            np.stack([need(features, f"{kind}:{m}", self) for m in models])
-            for kind in ("score", "cost_usd")
-        )
+        # sorted: a tie must not hang on the order of a table's rows
+        models = self.models or sorted(features["models"])
+        scores = np.stack([need(features, f"score:{model}", self) for model in models])
+        costs = np.stack([need(features, f"cost_usd:{model}", self) for model in models])
         cheapest = np.where(scores == scores.max(axis=0), costs, np.inf).argmin(axis=0)
         return Choice(pick(models, cheapest), "best score, then cheapest")
 
@@ -420,34 +332,26 @@ def draw(features, stream):
 def request_key(prompt_id):
     """A 64-bit key per prompt id: a whole number as it is, any other through its text."""
     ids = np.asarray(prompt_id)
+    flat = ids.reshape(-1)
     if ids.dtype.kind in "iu":
-        return (
-            ids.astype("uint64") * np.uint64(0x9E3779B97F4A7C15)
-            if ids.ndim
-            else request_key(ids[None])[0]
-        )
-    texts = np.atleast_1d(ids).astype(object)
-    keys = [int.from_bytes(blake2b(str(text).encode(), digest_size=8).digest()) for text in texts]
-    return np.array(keys, "uint64") if ids.ndim else np.uint64(keys[0])
+        keys = flat.astype("uint64") * np.uint64(0x9E3779B97F4A7C15)
+    else:
+        texts = flat.astype(object)
+        keys = [blake2b(str(text).encode(), digest_size=8).digest() for text in texts]
+        keys = np.array([int.from_bytes(key) for key in keys], "uint64")
+    return keys.reshape(ids.shape)[()]
 
 
-def refuse_missing(values, what):
-    bad = np.isnan(np.asarray(values, float))
-    if bad.any():
-        raise ValueError(
-            f"{what} is missing for {int(bad.sum()):,} requests; a request without a score is never routed by guess"
-        )
+def check_shares(what, shares):
+    """Refuse a mapping whose values are not shares from 0 to 1 that add up to 1."""
+    values = np.array(list(shares.values()), float)
+    if not (values >= 0).all() or not np.isclose(values.sum(), 1):
+        raise ValueError(f"{what} is {dict(shares)}; shares 0-1 that add up to 1 are needed")
 
 
 def pick(names, codes):
-    """`names[codes]`: a name for one code, an array of names for many."""
-    table = np.empty(len(names), object)
-    table[:] = list(names)
-    return table[codes]
-
-
-def _position(labels, label):
-    return len(labels) if label is None else labels.index(label)
+    """A name for one code, an array of names for many."""
+    return np.array([*names], object)[codes]
 
 
 def _value(features, value, policy):
@@ -463,9 +367,6 @@ def need(features, column, policy):
         ) from None
 
 
-PERIODS = {"hour": "h", "day": "D", "month": "M", "ever": None}
-
-
 @dataclass(frozen=True)
 class NoisyJudge:
     """A judge that errs both ways, for simulation: it sees whether an answer is right, through stated errors.
@@ -475,27 +376,20 @@ class NoisyJudge:
     false_accept : float
         Share of wrong answers that it accepts, 0-1.
     false_reject : float
-        Share of right answers that it rejects, 0-1.
-    right_from : float
-        Score from which an answer counts as right.
+        Share of right answers, those that score at least 0.5, that it rejects, 0-1.
     """
 
     false_accept: float
     false_reject: float
-    right_from: float = 0.5
 
     def __post_init__(self):
-        for name in ("false_accept", "false_reject"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}; a share from 0 to 1 is needed")
+        if not (0 <= self.false_accept <= 1 and 0 <= self.false_reject <= 1):
+            raise ValueError(f"{self}: shares from 0 to 1 are needed")
 
     def __call__(self, features, answer):
         noise = draw(features, f"judge {answer['step']}")
-        return np.where(
-            np.asarray(answer["score"]) >= self.right_from,
-            noise >= self.false_reject,
-            noise < self.false_accept,
-        )
+        right = np.asarray(answer["score"]) >= 0.5
+        return np.where(right, noise >= self.false_reject, noise < self.false_accept)
 
 
 @dataclass(frozen=True)
@@ -579,8 +473,7 @@ class Budget(Policy):
     period: str = "day"
 
     def __post_init__(self):
-        if self.period not in PERIODS:
-            raise ValueError(unknown("period", self.period, PERIODS))
+        one_of("period", self.period, PERIODS)
         if not self.limit_usd >= 0:
             raise ValueError(f"limit_usd={self.limit_usd!r}; an amount from 0 up is needed")
         if isinstance(self.downgrade, str):
@@ -594,14 +487,14 @@ class Budget(Policy):
     def choose(self, features, answers=()):
         # sums of many small amounts differ in the last digits with the order in which they are added
         over = np.asarray(need(features, self.ledger, self)) >= self.limit_usd * (1 - 1e-9)
+        # neither policy is asked in vain: live, its classifier would be called and paid for
         within = STOP if over.all() else self.policy.choose(features, answers)
         if not over.any():
             return within
-        if self.downgrade is None:
-            return _merge(over, Choice(None, "budget spent: refused"), within)
-        return _merge(
-            over, self.downgrade.choose(features, answers)._replace(reason="budget spent"), within
-        )
+        instead = Choice(None, "budget spent: refused")
+        if self.downgrade is not None:
+            instead = self.downgrade.choose(features, answers)._replace(reason="budget spent")
+        return _merge(over, instead, within)
 
 
 @dataclass(frozen=True)
@@ -634,16 +527,10 @@ class Fallback(Policy):
             return planned
         name = np.full(np.shape(failed), None, object)
         for model in reversed(self.order):
-            tried = np.logical_or.reduce(
-                [np.equal(np.asarray(answer["name"], object), model) for answer in answers]
-            )
-            name = np.where(tried, name, model)
-        reasons = {kind: f"fallback: {kind}" for kind in np.unique(status[failed].astype(str))}
-        reason = np.array(
-            [reasons.get(kind, "") for kind in np.atleast_1d(status)], object
-        ).reshape(status.shape)
+            asked = [np.equal(np.asarray(answer["name"], object), model) for answer in answers]
+            name = np.where(np.logical_or.reduce(asked), name, model)
         return _merge(
-            failed, Choice(name[()], reason[()], planned.cost_usd, planned.seconds), planned
+            failed, planned._replace(name=name[()], reason="fallback: " + status), planned
         )
 
 
@@ -651,10 +538,9 @@ def _merge(where, one, other):
     """A choice that is `one` where the condition holds and `other` elsewhere, field by field."""
     if np.ndim(where) == 0:
         return one if where else other
-    pairs = zip(one, other, strict=True)
-    return Choice(
-        *(
-            np.where(where, *(np.asarray(v, object if i < 2 else float) for v in p))
-            for i, p in enumerate(pairs)
-        )
-    )
+    # as objects, because numpy would turn None into text beside text
+    pairs = [
+        (np.asarray(a, object), np.asarray(b, object)) for a, b in zip(one, other, strict=True)
+    ]
+    name, reason, cost, seconds = (np.where(where, *pair) for pair in pairs)
+    return Choice(name, reason, cost.astype(float), seconds.astype(float))

@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +25,12 @@ class RouterReport:
 
     Attributes
     ----------
-    name : str
-        The outcomes table, and `router` what ranks its prompts.
-    account, origin, policies, metrics, held_out, curve, band : DataFrame
-        Prompts per model; where they and their costs come from; policies with paired intervals; APGR and CPT; the
-        threshold chosen on one half and judged on the other; the exact curve and its bootstrap band.
+    name, router, weak, strong : str
+        The outcomes table, what ranks its prompts, and the two models.
+    tables : dict of str to DataFrame
+        Title -> table as it is printed and shown.
+    policies, curve, band : DataFrame
+        Policies with paired intervals; the exact curve and its bootstrap band.
     verdict : str
         What the numbers say.
     """
@@ -39,15 +39,11 @@ class RouterReport:
     router: str
     weak: str
     strong: str
-    account: pd.DataFrame
-    origin: pd.DataFrame
+    tables: dict
     policies: pd.DataFrame
-    metrics: pd.DataFrame
-    held_out: pd.DataFrame
     curve: pd.DataFrame
     band: pd.DataFrame
     verdict: str
-    error_cost_usd: float
 
 
 def router_report(
@@ -61,7 +57,6 @@ def router_report(
     share=0.2,
     error_cost_usd=0.0,
     incomplete="raise",
-    folds=5,
     seed=0,
 ):
     """Judge a router between two models of an outcomes table.
@@ -85,7 +80,7 @@ def router_report(
         What a lost answer costs, US dollars: above 0, what each policy nets is shown as well.
     incomplete : {"raise", "drop"}
         Prompts that one of the models has not answered.
-    folds, seed : int
+    seed : int
 
     Returns
     -------
@@ -106,52 +101,49 @@ def router_report(
             f"the cost of {cost.index[cost.isna()][0]!r} is not known, so name --weak and --strong yourself"
         )
     weak, strong = weak or cost.index[0], strong or cost.index[-1]
-    ranks, router = rank_prompts(
-        outcomes, weak=weak, strong=strong, score=score, folds=folds, seed=seed
-    )
-    choice = {"weak": weak, "strong": strong, "seed": seed}
-    curve, band = (
-        cost_quality_curve(outcomes, ranks, weak=weak, strong=strong),
-        curve_band(outcomes, ranks, **choice),
-    )
-    held_out = calibrate_threshold(outcomes, ranks, strong_share=share, **choice)
-    cut = held_out["threshold"].iloc[0]
+    ranks, router = rank_prompts(outcomes, weak=weak, strong=strong, score=score, seed=seed)
+    pair = {"weak": weak, "strong": strong}
+    held_out = calibrate_threshold(outcomes, ranks, **pair, strong_share=share, seed=seed)
     called = held_out.loc["held out", "strong_share"]
-    policies = {
-        f"always {weak}": Always(weak),
-        f"always {strong}": Always(strong),
-        "random, same share": RandomMix({weak: 1 - called, strong: called}),
-        "router": Threshold("router_rank", (cut,), (weak, strong)),
-        "oracle": Oracle((weak, strong)),
-    }
-    table = compare_policies(
+    policies = compare_policies(
         outcomes,
-        policies,
+        {
+            f"always {weak}": Always(weak),
+            f"always {strong}": Always(strong),
+            "random, same share": RandomMix({weak: 1 - called, strong: called}),
+            "router": Threshold("router_rank", held_out["threshold"].iloc[0], (weak, strong)),
+            "oracle": Oracle((weak, strong)),
+        },
         reference=f"always {strong}",
         seed=seed,
         features=ranks,
         error_cost_usd=error_cost_usd,
     )
-    metrics = metric_intervals(outcomes, ranks, **choice)
-    account, origin = outcome_account(outcomes), outcome_origin(outcomes)
+    account = outcome_account(outcomes)
+    columns = ["prompts", "score", "usd_per_1000", "without_cost", "source"]
+    origin = outcome_origin(outcomes).apply(lambda texts: texts.str.ljust(texts.str.len().max()))
+    metrics = metric_intervals(outcomes, ranks, **pair, seed=seed).round(4)
+    reason = ["reason"] if metrics["reason"].any() else []
     tables = {
-        "account": account,
-        "origin": origin,
-        "policies": table,
-        "metrics": metrics,
-        "held_out": held_out,
+        "Outcomes": account[columns].round(4),
+        "Where they come from": origin,
+        "Policies (in brackets: 95% of 1,000 paired bootstrap resamples)": _side_by_side(
+            policies, error_cost_usd
+        ),
+        "Metrics of the router": metrics[["estimate", "low", "high", *reason]],
+        "Threshold chosen on one half, judged on the other": held_out[
+            ["prompts", "threshold", "strong_share", "score"]
+        ].round(4),
     }
-    name, verdict = Path(str(source)).name, _verdict(table, strong)
     return RouterReport(
-        name,
-        router,
-        weak,
-        strong,
-        **tables,
-        curve=curve,
-        band=band,
-        verdict=verdict,
-        error_cost_usd=error_cost_usd,
+        name=Path(str(source)).name,
+        router=router,
+        **pair,
+        tables=tables,
+        policies=policies,
+        curve=cost_quality_curve(outcomes, ranks, **pair),
+        band=curve_band(outcomes, ranks, **pair, seed=seed),
+        verdict=_verdict(policies, strong),
     )
 
 
@@ -159,25 +151,19 @@ def router_report(
 _FLAGS = {
     "incomplete='drop' leaves": "--drop-incomplete leaves",
     "give prices= to work": "give --prices to work",
-    "give prices to load_outcomes": "give --prices or --usd-per-mtok",
     "unknown model or tier": "unknown model",
 }
 
 
 def in_flags(text, *, both):
     """An error of `router_report` in the words of the command `route`; `both` models were named or not."""
-    lacks = "lack an answer" in text
     for python, flag in _FLAGS.items():
         text = text.replace(python, flag)
-    text = re.sub(
-        r"give usd_per_mtok=\{'(.*?)': \(input, output\)\}",
-        r"give --usd-per-mtok '\1' IN OUT",
-        text,
-    )
-    return text + ("; or name two models with --weak and --strong" if lacks and not both else "")
+    named = both or "lack an answer" not in text
+    return text if named else f"{text}; or name two models with --weak and --strong"
 
 
-def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
+def rank_prompts(outcomes, *, weak, strong, score=None, seed=0):
     """A router's score for every prompt, from the best source that the table has.
 
     Parameters
@@ -187,7 +173,7 @@ def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
     score : str, optional
         Column with the score. By default a text router trained out of fold where there are prompts, else the length
         of the prompt.
-    folds, seed : int
+    seed : int
         As for `tierlab.routing.text_router.out_of_fold_gain`.
 
     Returns
@@ -208,8 +194,8 @@ def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
             )
         return first[score].astype(float).rename("router_rank"), f"column {score}"
     if "prompt" in outcomes and first["prompt"].notna().all():
-        gain = out_of_fold_gain(outcomes, weak=weak, strong=strong, folds=folds, seed=seed)
-        return gain.rename("router_rank"), f"text router, trained out of fold ({folds} folds)"
+        gain = out_of_fold_gain(outcomes, weak=weak, strong=strong, seed=seed)
+        return gain.rename("router_rank"), "text router, trained out of fold (5 folds)"
     if "prompt_chars" in outcomes:
         return first["prompt_chars"].astype(float).rename("router_rank"), "length of the prompt"
     raise ValueError(
@@ -219,77 +205,43 @@ def rank_prompts(outcomes, *, weak, strong, score=None, folds=5, seed=0):
 
 def _verdict(table, strong):
     """What the numbers say; an interval that holds 0 decides nothing."""
-    row = table.loc["router"]
-    over, zero, saving, change = (
-        row.loc[name] for name in ("over_control", "over_zero", "saving", "score_change")
+    estimate, low, high = (table[column]["router"] for column in ("estimate", "low", "high"))
+    change = estimate["score_change"]
+    if pd.isna(estimate["saving"]):
+        return f"Costs are not known, so the saving against always {strong} is not either; quality changes by {_points(change)} points."
+    learnt = "cannot be told from a random mix of the same cost on these prompts"
+    if low["over_control"] > 0:
+        learnt = "beats a random mix of the same cost"
+    if high["over_control"] < 0:
+        learnt = "does worse than a random mix of the same cost"
+    said = (
+        f"The router {learnt} ({_points(estimate['over_control'])} points, 95% {_points(low['over_control'])} to "
+        f"{_points(high['over_control'])}); against always {strong} it saves {estimate['saving']:.1%} and changes "
+        f"quality by {_points(change)} points"
     )
-    if pd.isna(saving["estimate"]):
-        return f"Costs are not known, so the saving against always {strong} is not either; quality changes by {_points(change['estimate'])} points."
-    usd = (
-        table.loc[(f"always {strong}", "usd_per_1000"), "estimate"]
-        - row.loc["usd_per_1000", "estimate"]
-    ) / 1000
-    limit = (
-        f", which pays while an error costs less than {usd / -change['estimate']:,.4f} USD"
-        if change["estimate"] < 0 < usd
-        else ""
-    )
-    learnt = (
-        "beats a random mix of the same cost" if over["low"] > 0
-        else "does worse than a random mix of the same cost" if over["high"] < 0
-        else "cannot be told from a random mix of the same cost on these prompts"
-    )  # fmt: skip
-    dominated = (
-        f" The best mix of single models at its cost scores {-100 * zero['estimate']:.2f} points more "
-        f"(95% {-100 * zero['high']:.2f} to {-100 * zero['low']:.2f}), so it is not worth building."
-        if zero["high"] < 0
-        else ""
-    )
-    return (
-        f"The router {learnt} ({_points(over['estimate'])} points, 95% {_points(over['low'])} to {_points(over['high'])}); against always {strong} "
-        f"it saves {saving['estimate']:.1%} and changes quality by {_points(change['estimate'])} points{limit}.{dominated}"
-    )
+    usd = table.loc[(f"always {strong}", "usd_per_1000"), "estimate"] - estimate["usd_per_1000"]
+    if change < 0 < usd:
+        said += f", which pays while an error costs less than {usd / 1000 / -change:,.4f} USD"
+    if high["over_zero"] < 0:
+        said += (
+            f". The best mix of single models at its cost scores {-100 * estimate['over_zero']:.2f} points more (95% "
+            f"{-100 * high['over_zero']:.2f} to {-100 * low['over_zero']:.2f}), so it is not worth building"
+        )
+    return f"{said}."
 
 
 def _points(score):
     return f"{100 * score:+.2f}"
 
 
-def tables(report):
-    """The tables that are printed and shown: title -> DataFrame with rounded numbers."""
+def _side_by_side(policies, error_cost_usd):
+    """A row per policy and a column per measure, each number with its interval."""
     measures = ["score", "usd_per_1000", "saving", "score_change", "over_control", "over_zero"]
-    measures += ["net_usd_per_1000"] if report.error_cost_usd else []
-    policies = (
-        report.policies.loc[(slice(None), measures), :]
-        .apply(_with_interval, axis=1)
-        .unstack("measure")
-    )
-    metrics = report.metrics[["estimate", "low", "high", "reason"]].round(4)
-    return {
-        "Outcomes": report.account[
-            ["prompts", "score", "usd_per_1000", "without_cost", "source"]
-        ].round(4),
-        "Where they come from": report.origin.apply(
-            lambda texts: texts.str.ljust(texts.str.len().max())
-        ),
-        "Policies (in brackets: 95% of 1,000 paired bootstrap resamples)": policies.loc[
-            report.policies.index.unique("policy"), measures
-        ],
-        "Metrics of the router": metrics
-        if metrics["reason"].any()
-        else metrics.drop(columns="reason"),
-        "Threshold chosen on one half, judged on the other": report.held_out[
-            ["prompts", "threshold", "strong_share", "score"]
-        ].round(4),
-    }
-
-
-def _with_interval(row):
-    return (
-        "-"
-        if pd.isna(row["estimate"])
-        else f"{row['estimate']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-    )
+    if error_cost_usd:
+        measures.append("net_usd_per_1000")
+    cells = policies.apply("{estimate:.4f} [{low:.4f}, {high:.4f}]".format_map, axis=1)
+    cells = cells.where(policies["estimate"].notna(), "-").unstack("measure")
+    return cells.loc[policies.index.unique("policy"), measures]
 
 
 def output(out=None, *, inputs=(), force=False):
@@ -302,7 +254,7 @@ def output(out=None, *, inputs=(), force=False):
 def write(report, folder):
     """Write curve.csv, policies.csv and router.html; returns the page's path."""
     import matplotlib.pyplot as plt
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+    from nbformat.v4 import new_markdown_cell, new_notebook
 
     from tierlab.core import finding
     from tierlab.pages import page
@@ -315,30 +267,28 @@ def write(report, folder):
     axes.figure.savefig(buffer, format="png")
     plt.close(axes.figure)
     alt = f"Quality of routing between {report.weak} and {report.strong} against the share of strong calls, with the random line."
-    image = new_output(
-        "display_data",
-        {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt},
-        metadata={"image/png": {"alt": alt}},
-    )
+    picture = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
     cells = [
         new_markdown_cell("# Is this router worth building?"),
         _words(f"Outcomes: {report.name}. Router: {report.router}."),
         _words(report.verdict),
+        _shown(picture, {"image/png": {"alt": alt}}),
     ]
-    cells.append(new_code_cell("", outputs=[image]))
-    for title, table in tables(report).items():
-        cells.append(_words(title))
+    for title, table in report.tables.items():
         with pd.option_context("display.max_colwidth", None):
-            shown = table.to_html(border=0)
-        cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": shown})]))
+            cells += [_words(title), _shown({"text/html": table.to_html(border=0)})]
     text, _ = page.page(new_notebook(cells=cells), stem="router")
     return folder.write("router.html", text)
 
 
 def _words(text):
     """A paragraph of the page; names from files are text, never markup."""
+    return _shown({"text/html": f"<p>{html.escape(text)}</p>"})
+
+
+def _shown(data, metadata=None):
+    """A cell of the page without code."""
     from nbformat.v4 import new_code_cell, new_output
 
-    return new_code_cell(
-        "", outputs=[new_output("display_data", {"text/html": f"<p>{html.escape(text)}</p>"})]
-    )
+    output = new_output("display_data", data, metadata=metadata or {})
+    return new_code_cell("", outputs=[output])

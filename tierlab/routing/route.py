@@ -1,38 +1,39 @@
-"""Outcomes lined up: one row per prompt, one column per model, and what a router may see of each prompt.
-
-Routing policies on recorded or simulated outcomes: what each request would have cost and scored.
+"""What a policy would have cost and scored on an outcomes table, request by request.
 
 A router's own call, every answer it discards and the answer it keeps are paid for and waited for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import TOKEN_COLUMNS, plain
+from tierlab.core.tables import plain
 from tierlab.core.vocabulary import STATUSES, unknown
-from tierlab.routing.outcomes import checked_cells, price_outcomes
-from tierlab.routing.policies import PERIODS, STOP, Budget, Policy, request_key
+from tierlab.routing.outcomes import checked_cells
+from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
 
-# What differs between the answers to one prompt; difficulty is what no router sees.
-_OF_ANSWERS = {
-    *(
-        "model_id",
-        "tier",
-        "score",
-        "cost_usd",
-        "cost_source",
-        "end_to_end_s",
-        "ttft_s",
-        "status",
-        "answer",
-        "flags",
-    ),
-    *("difficulty", "output_tokens", "reasoning_tokens", "provenance"),
+# What differs between the answers to one prompt, and difficulty, which no router can see.
+_HIDDEN = {
+    "answer",
+    "cost_source",
+    "cost_usd",
+    "difficulty",
+    "end_to_end_s",
+    "flags",
+    "model_id",
+    "output_tokens",
+    "provenance",
+    "reasoning_tokens",
+    "score",
+    "status",
+    "tier",
+    "ttft_s",
 }
+_NUMBERS = ("score", "cost_usd", "end_to_end_s")  # of an answer
+_ROUNDS = 1000
 
 
 @dataclass(eq=False)
@@ -64,11 +65,13 @@ class Grid:
     def values(self, column, model=None):
         """A numeric column as an array of shape (n, k), or (n,) for one model; NaN where the table has none."""
         rows = self.rows if model is None else self.rows[:, self.column(model)]
-        return (
-            self.table[column].to_numpy(float)[rows]
-            if column in self.table
-            else np.full(rows.shape, np.nan)
-        )
+        return self.numbers(column)[rows]
+
+    def numbers(self, column):
+        """A numeric column of the table as it is; NaN where the table has none."""
+        if column not in self.table:
+            return np.full(len(self.table), np.nan)
+        return self.table[column].to_numpy(float)
 
     def column(self, name):
         """Number of the column of a model, by model id or tier."""
@@ -77,19 +80,21 @@ class Grid:
         return self.names[name]
 
     @cached_property
-    def times(self):
-        """Time of each prompt, datetime64[us]."""
-        if "at" not in self.table:
-            raise ValueError("a budget or rate limit needs the time of each request, column 'at'")
-        return self.table["at"].to_numpy("datetime64[us]")[self.rows[:, 0]]
+    def status(self):
+        """Position in STATUSES of each row of the table: 0 ("ok") where none is told, 1 ("error") for any other."""
+        if "status" not in self.table:
+            return np.zeros(len(self.table), "int8")
+        told = self.table["status"]
+        codes = told.map({kind: code for code, kind in enumerate(STATUSES)}).astype(float)
+        return codes.fillna(1).where(told.notna(), 0).to_numpy("int8")
 
     @cached_property
-    def in_time(self):
-        """Positions of the prompts in order of time; those of one moment by their id."""
-        return np.lexsort((self.prompts.to_numpy(), self.times))
+    def keys(self):
+        """A 64-bit key of each prompt, for draws."""
+        return request_key(self.prompts.to_numpy())
 
 
-def pair_outcomes(outcomes, models=None, *, tiers=None):
+def pair_outcomes(outcomes, models=None):
     """Line the answers up: one row per prompt, one column per model.
 
     Parameters
@@ -98,8 +103,6 @@ def pair_outcomes(outcomes, models=None, *, tiers=None):
         The outcomes table.
     models : sequence of str, optional
         Model ids or tiers to keep, in this order; by default all.
-    tiers : mapping of str to str, optional
-        Tier, or any name a policy uses, -> model id; by default from the column `tier`.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def pair_outcomes(outcomes, models=None, *, tiers=None):
     ValueError
         As `tierlab.routing.outcomes.check_outcomes`, and for an unknown model or tier.
     """
-    tiers = _tiers(outcomes) if tiers is None else dict(tiers)
+    tiers = _tiers(outcomes)
     if models is not None:
         known = list(pd.unique(outcomes["model_id"]))
         models = [tiers.get(name, name) for name in models]
@@ -120,75 +123,54 @@ def pair_outcomes(outcomes, models=None, *, tiers=None):
         if len(known) > len(set(models)):
             outcomes = outcomes[outcomes["model_id"].isin(models)]
     outcomes, (prompt, prompts), (model, found) = checked_cells(outcomes)
-    rows = np.empty(len(outcomes), "intp")
-    rows[prompt * len(found) + model] = np.arange(len(outcomes))
-    rows, found = rows.reshape(-1, len(found)), list(found)
+    rows = np.empty((len(prompts), len(found)), "intp")
+    rows[prompt, model] = np.arange(len(outcomes))
     if models is not None:
-        rows, found = rows[:, [found.index(name) for name in models]], models
-    names = {name: found.index(name) for name in found}
+        rows, found = rows[:, pd.Index(found).get_indexer(models)], models
+    names = {name: column for column, name in enumerate(found)}
     names |= {tier: names[name] for tier, name in tiers.items() if name in names}
-    return Grid(outcomes, pd.Index(prompts, name="prompt_id"), found, rows, names)
+    return Grid(outcomes, pd.Index(prompts, name="prompt_id"), list(found), rows, names)
+
+
+def _tiers(outcomes):
+    """Tier -> model id, where each tier of the table is one model."""
+    if "tier" not in outcomes:
+        return {}
+    pairs = outcomes[["tier", "model_id"]].drop_duplicates().dropna().astype(object)
+    return dict(pairs.drop_duplicates("tier", keep=False).itertuples(index=False))
 
 
 class View(Mapping):
     """Features of some rows of a grid, each fetched when a policy asks for it."""
 
-    def __init__(self, grid, rows=None):
+    def __init__(self, grid, rows=slice(None)):
         self.grid, self.rows = grid, rows
 
     def __getitem__(self, name):
         grid = self.grid
+        if name == "models":
+            return grid.models
         if name in grid.extra:
             values = grid.extra[name]
-            return values if np.ndim(values) == 0 or self.rows is None else values[self.rows]
-        if name in ("models", "prompt_id", "prompt_key"):
-            if name == "prompt_key":
-                grid.extra[name] = request_key(grid.prompts.to_numpy())
-                return self[name]
-            return grid.models if name == "models" else self._take(grid.prompts)
+            return values if np.ndim(values) == 0 else values[self.rows]
+        if name in ("prompt_id", "prompt_key"):
+            return (grid.prompts if name == "prompt_id" else grid.keys)[self.rows]
         kind, _, model = name.partition(":")
-        if model in grid.names and kind in ("score", "cost_usd", "end_to_end_s"):
-            return self._take(grid.values(kind, model))
-        if name in _OF_ANSWERS or name not in grid.table:
+        if model in grid.names and kind in _NUMBERS:
+            return grid.values(kind, model)[self.rows]
+        if name in _HIDDEN or name not in grid.table:
             raise KeyError(name)
-        return _array(grid.table[name].array[self._take(grid.rows[:, 0])])
-
-    def _take(self, values):
-        return values if self.rows is None else values[self.rows]
-
-    def __contains__(self, name):
-        try:
-            self[name]
-        except KeyError:
-            return False
-        return True
+        return _array(grid.table[name].array[grid.rows[self.rows, 0]])
 
     def __iter__(self):
-        named = (
-            "prompt_id",
-            "models",
-            *(f"{kind}:{m}" for kind in ("score", "cost_usd") for m in self.grid.models),
-        )
-        return iter(
-            dict.fromkeys(
-                [*named, *self.grid.extra, *(c for c in self.grid.table if c not in _OF_ANSWERS)]
-            )
-        )
+        kinds = ("score", "cost_usd")
+        models = [f"{kind}:{model}" for kind in kinds for model in self.grid.models]
+        columns = [column for column in self.grid.table if column not in _HIDDEN]
+        names = ["prompt_id", "models", *models, *self.grid.extra, *columns]
+        return iter(dict.fromkeys(names))
 
     def __len__(self):
         return sum(1 for _ in self)
-
-
-def aligned(features, prompts):
-    """Features indexed by prompt_id as arrays in the order of the prompts; a prompt without one is refused."""
-    if features is None:
-        return {}
-    frame = (
-        features.to_frame(features.name or "router_score")
-        if isinstance(features, pd.Series)
-        else features
-    )
-    return {str(column): _array(align(frame[column], prompts).array) for column in frame}
 
 
 def align(series, prompts):
@@ -197,35 +179,21 @@ def align(series, prompts):
     Raises
     ------
     ValueError
-        If a prompt is in it twice or not at all, or without a value.
+        If a prompt is in it twice, not at all, or without a value.
     """
-    if not series.index.is_unique:
-        twice = series.index[series.index.duplicated()][0]
+    if series.index.has_duplicates:
+        twice = plain(series.index[series.index.duplicated()][0])
         raise ValueError(
-            f"{series.name!r} has prompt {plain(twice)!r} more than once; its index must be prompt_id, once each"
+            f"{series.name!r} has prompt {twice!r} more than once; its index must be prompt_id, once each"
         )
-    if not series.index.equals(prompts):
-        where = series.index.get_indexer(prompts)
-        if (where < 0).any():
-            first = plain(prompts[np.flatnonzero(where < 0)[0]])
-            raise ValueError(
-                f"{int((where < 0).sum()):,} prompts have no {series.name!r}; first {first!r}; its index must be prompt_id"
-            )
-        series = series.take(where)
-    if series.isna().any():
-        bad = series.isna().to_numpy()
+    found = series if series.index.equals(prompts) else series.reindex(prompts)
+    missing = found.isna().to_numpy()
+    if missing.any():
+        first = plain(prompts[missing.argmax()])
         raise ValueError(
-            f"{series.name!r} is missing for {int(bad.sum()):,} prompts, first {plain(prompts[bad.argmax()])!r}"
+            f"{series.name!r} is missing for {missing.sum():,} prompts, first {first!r}; its index must be prompt_id"
         )
-    return series
-
-
-def _tiers(outcomes):
-    """Tier -> model id, where each tier of the table is one model."""
-    if "tier" not in outcomes:
-        return {}
-    pairs = outcomes[["tier", "model_id"]].drop_duplicates().dropna()
-    return dict(pairs[~pairs["tier"].duplicated(keep=False)].astype(object).itertuples(index=False))
+    return found
 
 
 def _array(values):
@@ -233,40 +201,19 @@ def _array(values):
     return values if isinstance(values, pd.Categorical) else values.to_numpy()
 
 
-_ROUNDS = 1000
-
-
-def route(
-    outcomes,
-    policy,
-    prices=None,
-    *,
-    seed=None,
-    features=None,
-    tiers=None,
-    requests_per_minute=None,
-    context_windows=None,
-):
+def route(outcomes, policy, *, seed=None, features=None):
     """What a policy would have done with every prompt of an outcomes table.
 
     Parameters
     ----------
     outcomes : DataFrame
-        The outcomes table: every prompt answered by every model.
+        The outcomes table: every prompt answered by every model. `tierlab.price_outcomes` prices it anew.
     policy : Policy
         From `tierlab.routing.policies`, or any object with their method.
-    prices : Prices, optional
-        Prices every answer anew, from its tokens; by default the table's own cost_usd.
     seed : int, optional
         Needed by policies that draw.
     features : Series or DataFrame, optional
         More features, indexed by prompt_id, such as a trained router's scores.
-    tiers : mapping of str to str, optional
-        Name that the policy uses -> model id; by default the column `tier`.
-    requests_per_minute : mapping of str to int, optional
-        Model -> calls it takes per calendar minute; further ones come back as "rate_limited". Needs `at`.
-    context_windows : mapping of str to int, optional
-        Model -> input tokens it takes; a longer input comes back as "context_overflow".
 
     Returns
     -------
@@ -282,243 +229,142 @@ def route(
 
     Notes
     -----
-    A refused or failed call costs nothing and takes no time, unless the table says otherwise. Costs that the
-    table does not have stay NaN. Budgets and rate limits depend on earlier requests only, so repeating the
-    simulation with the spend and load of the last round settles on the one consistent result.
+    A failed call costs and takes what the table says. Costs that the table does not have stay NaN. A budget depends
+    on earlier requests only, so repeating the simulation with the spend of the last round settles on the one
+    consistent result.
 
     Examples
     --------
     >>> import tierlab as tl
-    >>> from tierlab.routing.simulated import simulate_outcomes
     >>> from tierlab.routing.policies import Threshold
-    >>> table = simulate_outcomes(1000, seed=1, prices=tl.load_prices("article"))
+    >>> table = tl.simulate_outcomes(1000, seed=1, prices=tl.load_prices("article"))
     >>> routes = route(table, Threshold("router_signal", 0.8, ("small", "flagship")))
     >>> routes["model_id"].value_counts().to_dict()
     {'claude-haiku-4-5': 792, 'claude-opus-4-8': 208, 'claude-sonnet-4-6': 0}
     """
-    if prices is not None:
-        outcomes = price_outcomes(outcomes, prices, missing_price="raise")
-    grid = pair_outcomes(outcomes, tiers=tiers)
-    grid.extra = aligned(features, grid.prompts)
+    grid = pair_outcomes(outcomes)
+    if isinstance(features, pd.Series):
+        features = features.to_frame(features.name or "router_score")
+    for column in () if features is None else features:
+        grid.extra[str(column)] = _array(align(features[column], grid.prompts).array)
     if seed is not None:
         grid.extra["seed"] = seed
-    denied = _overflows(grid, context_windows or {})
-    limits = {grid.column(name): limit for name, limit in (requests_per_minute or {}).items()}
     budgets = [part for part in policy_parts(policy) if isinstance(part, Budget)]
-    if not budgets and not limits:
-        return _table(grid, _walk(policy, grid, denied))
-    spent = {budget.ledger: np.zeros(len(grid.prompts)) for budget in budgets}
-    limited = _limited(grid, limits, [], denied)
+    groups = {budget.ledger: _spenders(grid, budget) for budget in budgets}
+    spent = {ledger: np.zeros(len(grid.prompts)) for ledger in groups}
     for _ in range(_ROUNDS):
         grid.extra |= spent
-        walk = _walk(policy, grid, limited)
-        spent_next = {
-            budget.ledger: _spent(grid, budget, walk.cost + walk.own) for budget in budgets
+        done = _walk(policy, grid)
+        cost = done["cost_usd"] + done["router_cost_usd"]
+        found = {
+            ledger: _before(*order_and_group, cost) for ledger, order_and_group in groups.items()
         }
-        limited_next = _limited(grid, limits, walk.attempts, denied)
-        if _same(spent, spent_next) and (not limits or np.array_equal(limited, limited_next)):
-            return _table(grid, walk)
-        spent, limited = spent_next, limited_next
+        if all(np.array_equal(spent[ledger], found[ledger]) for ledger in groups):
+            return _routes(grid, done)
+        spent = found
     raise RuntimeError(
-        f"budgets and rate limits did not settle in {_ROUNDS:,} rounds; route a shorter stretch of time"
+        f"the budgets did not settle in {_ROUNDS:,} rounds; route a shorter stretch of time"
     )
 
 
-@dataclass(eq=False)
-class _Walk:
-    """What happened to each of n requests, and the calls that were made, in steps of (rows, columns)."""
-
-    model: np.ndarray
-    score: np.ndarray
-    cost: np.ndarray
-    own: np.ndarray
-    seconds: np.ndarray
-    status: np.ndarray
-    calls: np.ndarray
-    reason: np.ndarray
-    attempts: list
-
-
-def _walk(policy, grid, denied):
+def _walk(policy, grid):
     """Let a policy decide, answer from the table, and let it decide again, until it stops for every request."""
     n = len(grid.prompts)
-    done = _Walk(
-        *(
-            np.full(n, -1, "int16"),
-            np.zeros(n),
-            np.zeros(n),
-            np.zeros(n),
-            np.zeros(n),
-            np.zeros(n, "int8"),
-        ),
-        *(np.zeros(n, "int16"), np.full(n, "", object), []),
-    )
-    active, answers = None, []
-    while active is None or len(active):
-        choice = policy.choose(View(grid, active), answers)
-        if choice is STOP and answers:
-            break
-        where = slice(None) if active is None else active
-        done.own[where] += choice.cost_usd
-        done.seconds[where] += choice.seconds
-        size = n if active is None else len(active)
-        codes = _codes(choice.name, grid, size)
+    done = {
+        "model_id": np.full(n, -1, "int16"),
+        "score": np.zeros(n),
+        "cost_usd": np.zeros(n),
+        "router_cost_usd": np.zeros(n),
+        "end_to_end_s": np.zeros(n),
+        "reason": np.full(n, "", object),
+        "calls": np.zeros(n, "int16"),
+        "status": np.zeros(n, "int8"),
+    }
+    active, answers = np.arange(n), []
+    while len(active):
+        choice = policy.choose(View(grid, active if answers else slice(None)), answers)
+        done["router_cost_usd"][active] += choice.cost_usd
+        done["end_to_end_s"][active] += choice.seconds
+        names = np.broadcast_to(np.asarray(choice.name, object), len(active))
+        codes, found = pd.factorize(names)
+        codes = np.array([*(grid.column(name) for name in found), -1], "int16")[codes]
         going = codes >= 0
-        told = (
-            going if answers else np.ones(size, bool)
-        )  # a refusal is the reason of a request without an answer
-        rows = np.arange(n) if active is None else active
-        done.reason[rows[told]] = (
-            choice.reason if np.ndim(choice.reason) == 0 else choice.reason[told]
-        )
-        active, codes = rows[going], codes[going]
-        answers = [
-            {key: value if key == "step" else value[going] for key, value in a.items()}
-            for a in answers
-        ]
-        if len(active):
-            names = choice.name if np.ndim(choice.name) else np.full(size, choice.name, object)
-            answers.append(
-                _answer(done, grid, denied, active, codes)
-                | {"name": names[going], "step": len(answers)}
-            )
+        # a refusal is the reason of a request without an answer; a stop leaves the reason of its last answer
+        told = going if answers else np.ones(len(active), bool)
+        reasons = np.broadcast_to(np.asarray(choice.reason, object), len(active))
+        done["reason"][active[told]] = reasons[told]
+        active, codes = active[going], codes[going]
+        for answer in answers:
+            answer |= {key: part[going] for key, part in answer.items() if key != "step"}
+        at = grid.rows[active, codes]
+        answer = {
+            "name": names[going],
+            "model_id": np.array(grid.models, object)[codes],
+            "status": np.array(STATUSES, object)[grid.status[at]],
+            "step": len(answers),
+        }
+        answer |= {column: grid.numbers(column)[at] for column in _NUMBERS}
+        answers.append(answer)
+        # the answer before this one is discarded, and was paid for
+        done["router_cost_usd"][active] += done["cost_usd"][active]
+        done["model_id"][active] = codes
+        done["status"][active] = grid.status[at]
+        done["score"][active] = answer["score"]
+        done["cost_usd"][active] = answer["cost_usd"]
+        done["end_to_end_s"][active] += answer["end_to_end_s"]
+        done["calls"][active] += 1
     return done
 
 
-def _answer(done, grid, denied, rows, codes):
-    """Answers of the models in `codes` to the prompts in `rows`, entered into `done`."""
-    at, table = grid.rows[rows, codes], grid.table
-    score, cost, seconds = (
-        table[column].to_numpy(float)[at] if column in table else np.full(len(at), np.nan)
-        for column in ("score", "cost_usd", "end_to_end_s")
-    )
-    status = np.zeros(len(at), "int8")
-    if "status" in table:
-        kinds, found = pd.factorize(table["status"].array[at])
-        status = np.array(
-            [STATUSES.index(kind) if kind in STATUSES else 1 for kind in found] + [0], "int8"
-        )[kinds]
-    if denied is not None:
-        refused = denied[rows, codes]
-        status = np.where(refused > 0, refused, status)
-        score, cost, seconds = (np.where(refused > 0, 0.0, v) for v in (score, cost, seconds))
-    done.own[rows] += done.cost[rows]  # the answer before this one is discarded, and was paid for
-    done.model[rows], done.score[rows], done.cost[rows] = codes, score, cost
-    done.seconds[rows] += seconds
-    done.status[rows] = status
-    done.calls[rows] += 1
-    done.attempts.append((rows, codes))
-    return {
-        "model_id": _objects(grid.models)[codes], "status": _objects(STATUSES)[status], "score": score, "cost_usd": cost,
-        "end_to_end_s": seconds,
-    }  # fmt: skip
-
-
-def _codes(names, grid, size):
-    """Column of each named model; -1 for None."""
-    if np.ndim(names) == 0:
-        return np.full(size, -1 if names is None else grid.column(names), "int16")
-    codes, found = pd.factorize(names)
-    return np.array([*(grid.column(name) for name in found), -1], "int16")[codes]
-
-
-def _table(grid, walk):
-    frame = pd.DataFrame(
-        {
-            "prompt_id": grid.prompts,
-            "model_id": pd.Categorical.from_codes(walk.model, grid.models),
-            "score": walk.score,
-            "cost_usd": walk.cost,
-            "router_cost_usd": walk.own,
-            "end_to_end_s": walk.seconds,
-            "reason": pd.Categorical(walk.reason),
-            "calls": walk.calls,
-            "status": pd.Categorical.from_codes(walk.status, list(STATUSES)),
-        },
-        copy=False,
-    )
-    return (
-        frame.assign(source=grid.table["source"].array[grid.rows[:, 0]])
-        if "source" in grid.table
-        else frame
-    )
+def _routes(grid, done):
+    routes = pd.DataFrame({"prompt_id": grid.prompts, **done}, copy=False)
+    routes["model_id"] = pd.Categorical.from_codes(done["model_id"], grid.models)
+    routes["reason"] = routes["reason"].astype("category")
+    routes["status"] = pd.Categorical.from_codes(done["status"], list(STATUSES))
+    if "source" in grid.table:
+        routes["source"] = grid.table["source"].array[grid.rows[:, 0]]
+    return routes
 
 
 def policy_parts(policy):
     """A policy and the policies inside it."""
     yield policy
-    for part in fields(policy) if hasattr(policy, "__dataclass_fields__") else ():
-        if isinstance(getattr(policy, part.name), Policy):
-            yield from policy_parts(getattr(policy, part.name))
+    for part in vars(policy).values():
+        if isinstance(part, Policy):
+            yield from policy_parts(part)
 
 
-def _spent(grid, budget, cost):
-    """Spend of the same budget before each request, in order of time (US dollars)."""
-    if np.isnan(cost).any():
-        raise ValueError(
-            f"a budget needs costs, and {int(np.isnan(cost).sum()):,} requests have none; give prices="
-        )
-    group, view = np.zeros(len(cost), "int64"), View(grid)
+def _spenders(grid, budget):
+    """Requests in order of time, and who spends which budget at each of them, as numbers."""
+    view = View(grid)
+    group = np.zeros(len(grid.prompts), "int64")
     if budget.by is not None:
         if budget.by not in view:
             raise ValueError(
                 f"a budget by {budget.by!r} needs that column; there are {sorted(view)}"
             )
         group = pd.factorize(view[budget.by], use_na_sentinel=False)[0]
+    if "at" not in view:
+        raise ValueError("a budget needs the time of each request, column 'at'")
+    times = view["at"].astype("datetime64[us]")
     if PERIODS[budget.period] is not None:
-        span = pd.factorize(grid.times.astype(f"datetime64[{PERIODS[budget.period]}]"))[0]
+        span = pd.factorize(times.astype(f"datetime64[{PERIODS[budget.period]}]"))[0]
         group = group * (span.max() + 1) + span
-    return _before(grid, group, cost)
+    # requests of one moment by their id; then each spender's own together
+    in_time = np.lexsort((grid.prompts.to_numpy(), times, group))
+    return in_time, group
 
 
-def _before(grid, group, amount):
-    """Sum of `amount` over earlier requests of the same group."""
-    order = grid.in_time[np.argsort(group[grid.in_time], kind="stable")]
-    total = np.cumsum(amount[order]) - amount[order]
+def _before(order, group, cost):
+    """Spend over earlier requests of the same group (US dollars)."""
+    if np.isnan(cost).any():
+        raise ValueError(
+            f"a budget needs costs, and {np.isnan(cost).sum():,} requests have none; "
+            "tierlab.price_outcomes works them out from tokens"
+        )
+    total = np.cumsum(cost[order]) - cost[order]
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     total -= np.repeat(total[starts], np.diff(np.append(starts, len(order))))
     result = np.empty(len(order))
     result[order] = total
     return result
-
-
-def _limited(grid, limits, attempts, denied):
-    """Which calls a model would refuse at each request: codes of `STATUSES`, shape (n, k), or None."""
-    if not limits:
-        return denied
-    result = np.zeros(grid.rows.shape, "int8") if denied is None else denied.copy()
-    minute = pd.factorize(grid.times.astype("datetime64[m]"))[0]
-    for column, limit in limits.items():
-        called = np.zeros(len(minute))
-        for rows, codes in attempts:
-            called[rows[codes == column]] = 1
-        fits = result[:, column] == 0
-        # counting the refused calls too changes nothing: they come after the limit is reached
-        result[fits & (_before(grid, minute, called * fits) >= limit), column] = 2
-    return result
-
-
-def _overflows(grid, windows):
-    if not windows:
-        return None
-    columns = [column for column in TOKEN_COLUMNS[:-1] if column in grid.table]
-    if not columns:
-        raise ValueError(
-            "context_windows needs token counts, and the table has no column 'uncached_input_tokens'"
-        )
-    whole = sum(grid.values(column) for column in columns)
-    result = np.zeros(whole.shape, "int8")
-    for name, window in windows.items():
-        column = grid.column(name)
-        result[whole[:, column] > window, column] = 3
-    return result
-
-
-def _same(one, other):
-    return all(np.array_equal(one[key], other[key]) for key in one)
-
-
-def _objects(names):
-    table = np.empty(len(names), object)
-    table[:] = names
-    return table

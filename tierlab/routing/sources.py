@@ -1,9 +1,7 @@
-"""Outcomes: prompts answered by models, from simulation, public data or your own file, scored and priced.
+"""Recorded outcomes: public data sets, or a file of one's own, as an outcomes table, scored and priced.
 
-Public recorded outcomes as outcomes tables without costs: RouteLLM, ZeroEval, RouterArena.
-
-Answers were given by models of 2023-2024 and scored by the named projects, or by our scorer where the raw
-answers are published. None of these data sets is kept in this repository; `tierlab.datasets` fetches them.
+The public answers were given by models of 2023-2024 and scored by the named projects, or by our scorer where the raw
+answers are published. `tierlab.core.datasets` fetches them: none of them is kept in this repository.
 """
 
 import json
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.tables import one_of
 from tierlab.core.untrusted import cited, regular, unguarded
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scorers.numeric import score_numeric
@@ -22,18 +21,7 @@ from tierlab.routing.outcomes import check_outcomes, merge_flags, price_outcomes
 SOURCES = ("simulated", "recorded", "measured")
 
 
-def load_outcomes(
-    name_or_path,
-    *,
-    prices=None,
-    usd_per_mtok=None,
-    missing_price="flag",
-    tokenizer="o200k_base",
-    contaminated=False,
-    assumed_output_tokens=1,
-    incomplete="raise",
-    models=None,
-):
+def load_outcomes(name_or_path, *, prices=None, usd_per_mtok=None, incomplete="raise", models=None):
     """Recorded outcomes by name, or a file of one's own, as an outcomes table.
 
     Parameters
@@ -46,16 +34,6 @@ def load_outcomes(
     usd_per_mtok : mapping of str to (float, float), optional
         Input and output rate, USD per million tokens, of models that `prices` lacks. No catalogue of the kit
         prices RouteLLM's weak model, mistralai/Mixtral-8x7B-Instruct-v0.1.
-    missing_price : {"flag", "raise"}
-        A model without a price: NaN cost and the flag `no_price`, or an error.
-    tokenizer : {"o200k_base", "cl100k_base", "utf8_bytes/4"}
-        Counts tokens where the data has text and no counts, for every model alike: an assumption, because
-        each provider has a tokenizer of its own (`tierlab.routing.sources.count_tokens` has the measured error).
-    contaminated : bool
-        RouteLLM: keep the prompts that its authors list as contaminated (12 of GSM8K, 5 of MMLU).
-    assumed_output_tokens : int
-        RouteLLM MMLU, which has no answer text: output tokens of every answer. Its authors let the models
-        write one token (max_new_tokens=1 in routellm/evals/mmlu/generate_responses.py).
     incomplete : {"raise", "drop"}
         Prompts that some model has not answered.
     models : sequence of str, optional
@@ -78,48 +56,38 @@ def load_outcomes(
 
     Notes
     -----
-    RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors; the input is the question alone, without
-    the worked examples they sent along. Prompt ids of MMLU are subject and row, because some questions
-    repeat. ZeroEval: raw answers scored by `tierlab.evaluate.scorers.numeric.score_numeric`; the hidden reasoning of o1-mini
-    is billed and not in the data, so its cost is a lower bound. RouterArena: the providers' token counts and
+    Where the data has text and no token counts, tokens are counted by o200k_base for every model alike: an assumption,
+    whose measured error is in `count_tokens`.
+
+    RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors, without the prompts that they list as contaminated
+    (12 of GSM8K, 5 of MMLU); the input is the question alone, without the worked examples they sent along. Prompt ids
+    of MMLU are subject and row, because some questions repeat; its answers count as one token, all that the authors let the models write. ZeroEval: raw answers scored
+    by `tierlab.evaluate.scorers.numeric.score_numeric`; the hidden reasoning of o1-mini is billed and not in the data,
+    so its cost is a lower bound. RouterArena: the providers' token counts and
     the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
     """
-    rates = {"usd_per_mtok": usd_per_mtok, "missing_price": missing_price}
-    if isinstance(name_or_path, str) and name_or_path in READERS:
-        if assumed_output_tokens < 0 or assumed_output_tokens != int(assumed_output_tokens):
-            raise ValueError(
-                f"assumed_output_tokens={assumed_output_tokens!r}; a whole number from 0 up is needed"
-            )
-        read = READERS[name_or_path]
-        table = read(
-            tokenizer=tokenizer,
-            contaminated=contaminated,
-            assumed_output_tokens=int(assumed_output_tokens),
-        )
-        return _costed(check_outcomes(_of(table, models), incomplete=incomplete), prices, **rates)
-    path = Path(name_or_path)
-    if path.suffix not in (".csv", ".parquet"):
+    name = str(name_or_path)
+    if name not in READERS and Path(name).suffix not in (".csv", ".parquet"):
         raise ValueError(
-            unknown("data set", str(name_or_path), READERS)
-            + " (or a path to a .csv or .parquet file)"
+            unknown("data set", name, READERS) + " (or a path to a .csv or .parquet file)"
         )
     try:
-        return _costed(
-            check_outcomes(_of(_own(path), models), incomplete=incomplete), prices, **rates
-        ).reset_index(drop=True)
+        table = READERS[name]() if name in READERS else _own(Path(name))
+        table = check_outcomes(_of(table, models), incomplete=incomplete)
+        return _costed(table, prices, usd_per_mtok).reset_index(drop=True)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _of(table, models):
     """The rows of some models; what is wrong with the others does not matter then."""
     if models is None or "model_id" not in table:
         return table
-    named = [table[column].astype(str) for column in ("model_id", "tier") if column in table]
+    names = table[table.columns.intersection(["model_id", "tier"])].astype(str)
     for name in models:
-        if not any(name in set(names) for names in named):
-            raise ValueError(unknown("model", name, named[0].unique()))
-    return table[np.logical_or.reduce([names.isin(models) for names in named])]
+        if not (names == name).any(axis=None):
+            raise ValueError(unknown("model", name, names["model_id"].unique()))
+    return table[names.isin(models).any(axis=1)]
 
 
 def _own(path):
@@ -132,49 +100,42 @@ def _own(path):
         )
     except Exception as error:
         raise ValueError(f"cannot be read as an outcomes table ({error})") from error
-    frame.index = (
-        pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))
-    )
+    frame.index += 2 if path.suffix == ".csv" else 0  # the line of the file, below its heading
     if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
         at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
         if at.isna().any():
+            row = at.isna().idxmax()
             raise ValueError(
-                f"row {at.isna().idxmax()}, column 'at': {cited(frame['at'][at.isna().idxmax()])} is not an ISO time"
+                f"row {row}, column 'at': {cited(frame['at'][row])} is not an ISO time"
             )
         frame["at"] = at.dt.tz_localize(None)
-    source = frame.get("source", pd.Series("recorded", frame.index))
-    if not source.isin(SOURCES).all():
-        row = (~source.isin(SOURCES)).idxmax()
-        raise ValueError(f"row {row}, column 'source': " + unknown("source", source[row], SOURCES))
-    return frame.assign(
-        source=source.astype("category"), provenance=frame.get("provenance", path.name)
-    )
+    frame = frame.assign(**{"source": "recorded", "provenance": path.name} | dict(frame.items()))
+    bad = ~frame["source"].isin(SOURCES)
+    if bad.any():
+        source = unknown("source", frame["source"][bad.idxmax()], SOURCES)
+        raise ValueError(f"row {bad.idxmax()}, column 'source': {source}")
+    return frame.astype({"source": "category"})
 
 
-def _costed(table, prices, **rates):
-    """The table with a cost per answer: worked out where there are prices, else the file's own, else NaN and flagged."""
+def _costed(table, prices, usd_per_mtok):
+    """The table with costs: worked out where there are prices, else the file's own, else NaN and flagged."""
     counted = {"uncached_input_tokens", "output_tokens"} <= set(table.columns)
-    if prices is not None or rates["usd_per_mtok"]:
-        return price_outcomes(table, prices, **rates)
-    if "cost_usd" in table:
-        missing = table["cost_usd"].isna()
-        if missing.any():
-            raise ValueError(
-                f"a cost is missing in {int(missing.sum()):,} rows, first row {missing.idxmax()}, column 'cost_usd'; "
-                "give prices= to work costs out from tokens, or leave the column out"
-            )
-        return table if "cost_source" in table else table.assign(cost_source="the file")
-    if counted or rates["missing_price"] == "raise":
-        return price_outcomes(table, **rates)
-    return table.assign(
-        cost_usd=float("nan"),
-        cost_source="none: no costs and no token counts",
-        flags=merge_flags(table, "no_price"),
-    )
+    if prices is not None or usd_per_mtok or (counted and "cost_usd" not in table):
+        return price_outcomes(table, prices, usd_per_mtok=usd_per_mtok)
+    if "cost_usd" not in table:
+        nothing = {"cost_usd": np.nan, "cost_source": "none: no costs and no token counts"}
+        return table.assign(**nothing, flags=merge_flags(table, "no_price"))
+    missing = table["cost_usd"].isna()
+    if missing.any():
+        raise ValueError(
+            f"a cost is missing in {missing.sum():,} rows, first row {missing.idxmax()}, column 'cost_usd'; "
+            "give prices= to work costs out from tokens, or leave the column out"
+        )
+    return table if "cost_source" in table else table.assign(cost_source="the file")
 
 
 def as_tiers(outcomes):
-    """The cheapest, a middle and the dearest model of a table as small, mid and flagship, where it names no tiers.
+    """The cheapest, a middle and the most expensive model of a table as small, mid and flagship, where it names no tiers.
 
     Parameters
     ----------
@@ -196,18 +157,13 @@ def as_tiers(outcomes):
     if "tier" in outcomes:
         return outcomes
     means = outcomes.groupby("model_id", observed=True)[["cost_usd", "score"]].mean()
-    order = means.sort_values(
-        "score" if means["cost_usd"].isna().any() else "cost_usd", kind="stable"
-    ).index
+    by = "score" if means["cost_usd"].isna().any() else "cost_usd"
+    order = means.sort_values(by, kind="stable").index.astype(str)
     if len(order) < 2:
         raise ValueError("tiers need at least two models")
-    named = {order[0]: "small", order[-1]: "flagship"}
-    if len(order) > 2:
-        named[order[len(order) // 2]] = "mid"
-    kept = outcomes[outcomes["model_id"].isin(named)]
-    return kept.assign(
-        model_id=kept["model_id"].astype(str), tier=kept["model_id"].astype(str).map(named)
-    )
+    named = {order[len(order) // 2]: "mid", order[0]: "small", order[-1]: "flagship"}
+    names = outcomes["model_id"].astype(str)
+    return outcomes.assign(model_id=names, tier=names.map(named))[names.isin(named)]
 
 
 TOKENIZERS = ("o200k_base", "cl100k_base", "utf8_bytes/4")
@@ -240,15 +196,13 @@ def count_tokens(texts, tokenizer="o200k_base"):
     >>> count_tokens(["tiktoken is great!", ""]).tolist()
     [6, 0]
     """
-    if tokenizer not in TOKENIZERS:
-        raise ValueError(unknown("tokenizer", tokenizer, TOKENIZERS))
+    one_of("tokenizer", tokenizer, TOKENIZERS)
     different = list(dict.fromkeys(texts))
     if tokenizer == "utf8_bytes/4":
         counted = [-(-len(text.encode()) // 4) for text in different]
     else:
-        with (
-            warnings.catch_warnings()
-        ):  # on import it calls a function that Python 3.11 and 3.12 deprecate
+        with warnings.catch_warnings():
+            # on import it calls a function that Python 3.11 and 3.12 deprecate
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 from bpe_openai import get_encoding
@@ -256,93 +210,69 @@ def count_tokens(texts, tokenizer="o200k_base"):
                 raise ImportError(
                     f"tokenizer {tokenizer!r} needs the package bpe-openai; 'utf8_bytes/4' needs none"
                 ) from None
-        counted = [
-            len(tokens) for tokens in get_encoding(tokenizer).encode_ordinary_batch(different)
-        ]
+        counted = map(len, get_encoding(tokenizer).encode_ordinary_batch(different))
     lookup = dict(zip(different, counted, strict=True))
     return np.fromiter((lookup[text] for text in texts), "int64")
 
 
-def routellm_gsm8k(*, tokenizer, contaminated, assumed_output_tokens):
+def routellm_gsm8k():
     """1,319 grade-school problems, Mixtral 8x7B (weak) and GPT-4 Turbo (strong), scored by RouteLLM."""
     folder = datasets.path("routellm_gsm8k")
-    wide = _read_routellm(folder / "gsm8k_responses.csv")
-    wide.insert(0, "prompt_id", [f"gsm8k-{row}" for row in range(len(wide))])
-    kept, left_out = _clean(
-        wide.assign(task="gsm8k"), folder / "gsm8k_contaminated_prompts.jsonl", contaminated
-    )
-    table = _long(kept, [c for c in wide if f"{c}_response" in wide])
-    answers = (
-        kept[[f"{model}_response" for model in table["model_id"].cat.categories]]
-        .fillna("")
-        .to_numpy()
-        .ravel()
-    )
-    table["uncached_input_tokens"] = count_tokens(table["prompt"], tokenizer)
-    table["output_tokens"] = count_tokens(answers, tokenizer)
-    return _described(table, "routellm_gsm8k", tokenizer, left_out)
+    wide = pd.read_csv(folder / "gsm8k_responses.csv", keep_default_na=False).assign(task="gsm8k")
+    wide["prompt_id"] = "gsm8k-" + wide.index.astype(str)
+    models = [column for column in wide if f"{column}_response" in wide]
+    kept, left_out = _without_contaminated(wide, folder / "gsm8k_contaminated_prompts.jsonl")
+    answers = kept[[f"{model}_response" for model in models]].to_numpy().ravel()
+    table = _long(kept, models).assign(output_tokens=count_tokens(answers))
+    return _described(table, "routellm_gsm8k", left_out)
 
 
-def routellm_mmlu(*, tokenizer, contaminated, assumed_output_tokens):
+def routellm_mmlu():
     """14,042 exam questions of 57 subjects, the same two models; no answer text is published."""
     folder = datasets.path("routellm_mmlu")
-    parts = []
+    parts = {}
     for file in sorted((folder / "mmlu").glob("mmlu_*.csv")):
-        subject = file.stem.removeprefix("mmlu_")
-        part = _read_routellm(file)
-        part.insert(0, "prompt_id", [f"{subject}-{row}" for row in range(len(part))])
-        parts.append(part.assign(task=subject))
-    wide = pd.concat(parts, ignore_index=True)
-    models = [c for c in wide if c not in ("prompt_id", "prompt", "task")]
-    kept, left_out = _clean(wide, folder / "mmlu_contaminated_prompts.jsonl", contaminated)
-    table = _long(kept, models)
-    table["uncached_input_tokens"] = count_tokens(table["prompt"], tokenizer)
-    table["output_tokens"] = assumed_output_tokens
+        parts[file.stem.removeprefix("mmlu_")] = pd.read_csv(file, keep_default_na=False)
+    wide = pd.concat(parts, names=["task", "row"])
+    models = list(wide.columns.drop("prompt"))
+    wide = wide.reset_index()
+    wide["prompt_id"] = wide["task"] + "-" + wide["row"].astype(str)
+    kept, left_out = _without_contaminated(wide, folder / "mmlu_contaminated_prompts.jsonl")
+    # the authors ran it with max_new_tokens=1 (routellm/evals/mmlu/generate_responses.py)
+    table = _long(kept, models).assign(output_tokens=1)
     table["flags"] = merge_flags(table, "assumed_output_tokens")
-    written = f"{assumed_output_tokens} output tokens taken for every answer, whose text is not published (an assumption)"
-    return _described(table, "routellm_mmlu", tokenizer, f"{left_out}; {written}")
+    written = "1 output tokens taken for every answer, whose text is not published (an assumption)"
+    return _described(table, "routellm_mmlu", f"{left_out}; {written}")
 
 
-def zeroeval_gsm(*, tokenizer, contaminated, assumed_output_tokens):
+def zeroeval_gsm():
     """1,319 grade-school problems answered by eight models of 2024, raw answers scored by `score_numeric`."""
-    runs = {
-        file.stem: json.loads(file.read_text())
-        for file in sorted(datasets.path("zeroeval_gsm").glob("*.json"))
-    }
-    rows = [
+    runs = []
+    for file in sorted(datasets.path("zeroeval_gsm").glob("*.json")):
+        runs.append(pd.DataFrame(json.loads(file.read_text())).assign(model_id=file.stem))
+    raw = pd.concat(runs, ignore_index=True)
+    replies = raw["output"].str[0]
+    table = pd.DataFrame(
         {
-            "prompt_id": answer["id"],
-            "model_id": model,
-            "task": answer["dataset"],
-            "prompt": answer["question"],
-            "sent": answer["chat_history"][0],
-            "reply": answer["output"][0],
-            "truth": answer["answer"],
+            "prompt_id": raw["id"],
+            "model_id": raw["model_id"].astype("category"),
+            "task": raw["dataset"],
+            "prompt": raw["question"],
+            "score": score_numeric(replies, raw["answer"]),
+            "uncached_input_tokens": count_tokens(raw["chat_history"].str[0]),
+            "output_tokens": count_tokens(replies),
         }
-        for model, answers in runs.items()
-        for answer in answers
-    ]
-    table = pd.DataFrame(rows).astype({"model_id": "category"})
-    table["score"] = score_numeric(table["reply"], table["truth"])
-    table["uncached_input_tokens"] = count_tokens(table["sent"], tokenizer)
-    table["output_tokens"] = count_tokens(table["reply"], tokenizer)
-    table["flags"] = merge_flags(
-        table, "reasoning_not_counted", table["model_id"].eq("o1-mini-2024-09-12")
     )
-    return _described(table.drop(columns=["sent", "reply", "truth"]), "zeroeval_gsm", tokenizer)
+    hidden = np.where(table["model_id"] == "o1-mini-2024-09-12", "reasoning_not_counted", "")
+    return _described(table.assign(flags=merge_flags(table, hidden)), "zeroeval_gsm")
 
 
-def routerarena(*, tokenizer, contaminated, assumed_output_tokens):
+def routerarena():
     """809 prompts of many benchmarks, Claude 3 Haiku and Gemini 2.0 Flash, with the providers' token counts and costs."""
-    folder = datasets.path("routerarena")
-    raw = pd.concat(
-        [pd.read_json(file, lines=True) for file in sorted(folder.glob("*.jsonl"))],
-        ignore_index=True,
-    )
-    result, usage = (
-        pd.json_normalize(raw["evaluation_result"]),
-        pd.json_normalize(raw["token_usage"]),
-    )
+    files = sorted(datasets.path("routerarena").glob("*.jsonl"))
+    raw = pd.concat([pd.read_json(file, lines=True) for file in files], ignore_index=True)
+    result = pd.json_normalize(raw["evaluation_result"])
+    usage = pd.json_normalize(raw["token_usage"])
     table = pd.DataFrame(
         {
             "prompt_id": raw["global_index"],
@@ -354,13 +284,12 @@ def routerarena(*, tokenizer, contaminated, assumed_output_tokens):
             "status": np.where(raw["success"], "ok", "error"),
             "uncached_input_tokens": usage["input_tokens"],
             "output_tokens": usage["output_tokens"],
+            "cost_source": "the file: list prices at the time of the run",
+            "tokenizer": "the provider's own count",
         }
     )
-    table["flags"] = merge_flags(table, "score_clipped", table["score"].ne(result["score"]))
-    table["cost_source"] = pd.Categorical(
-        ["the file: list prices at the time of the run"] * len(table)
-    )
-    return _described(table, "routerarena", "the provider's own count")
+    clipped = np.where(table["score"] != result["score"], "score_clipped", "")
+    return _described(table.assign(flags=merge_flags(table, clipped)), "routerarena")
 
 
 READERS = {
@@ -368,45 +297,30 @@ READERS = {
 }
 
 
-def _read_routellm(file):
-    return pd.read_csv(file, keep_default_na=False)
-
-
-def _clean(wide, listed, contaminated):
+def _without_contaminated(wide, listed):
     """The table without the prompts that RouteLLM lists as contaminated, and a remark that says how many."""
-    if contaminated:
-        return wide, "contaminated prompts included"
     bad = wide["prompt"].isin(pd.read_json(listed, lines=True)["eval_prompt"])
-    return wide[~bad].reset_index(
-        drop=True
-    ), f"{int(bad.sum())} of {len(wide):,} prompts left out as contaminated"
+    left_out = f"{bad.sum()} of {len(wide):,} prompts left out as contaminated"
+    return wide[~bad].reset_index(drop=True), left_out
 
 
 def _long(wide, models):
     """One row per prompt and model from one row per prompt."""
-    scores = wide[models].astype(str).apply(lambda column: column.map({"True": 1.0, "False": 0.0}))
-    table = (
-        wide[["prompt_id", "task", "prompt"]]
-        .loc[wide.index.repeat(len(models))]
-        .reset_index(drop=True)
-    )
-    table.insert(
-        1, "model_id", pd.Categorical.from_codes(np.tile(np.arange(len(models)), len(wide)), models)
-    )
-    return table.assign(score=scores.to_numpy().ravel())
+    table = wide.loc[wide.index.repeat(len(models)), ["prompt_id", "task", "prompt"]]
+    model_id = pd.Categorical.from_codes(np.tile(np.arange(len(models)), len(wide)), models)
+    scores = wide[models].astype(str).eq("True").astype(float).to_numpy().ravel()
+    table = table.reset_index(drop=True).assign(model_id=model_id, score=scores)
+    return table.assign(uncached_input_tokens=count_tokens(table["prompt"]))
 
 
-def _described(table, name, tokenizer, remark=None):
+def _described(table, name, remark=None):
     """The table with what it is and where it comes from, in columns."""
     origin = datasets.REGISTRY[name].iloc[0]
-    text = f"{origin['repository']} at {origin['commit'][:7]}, {origin['licence']}" + (
-        f"; {remark}" if remark else ""
-    )
-    estimated = tokenizer in TOKENIZERS
-    label = f"{tokenizer}, taken for every model (an assumption)" if estimated else tokenizer
-    table = table.astype({"task": "category"})
-    table["prompt_chars"] = table["prompt"].str.len()
-    table["source"] = pd.Categorical(["recorded"] * len(table))
-    table["provenance"] = pd.Categorical([text] * len(table))
-    table["tokenizer"] = pd.Categorical([label] * len(table))
-    return table.assign(flags=merge_flags(table, "estimated_tokens")) if estimated else table
+    text = f"{origin['repository']} at {origin['commit'][:7]}, {origin['licence']}"
+    columns = {"source": "recorded", "provenance": f"{text}; {remark}" if remark else text}
+    if "tokenizer" not in table:
+        columns["tokenizer"] = "o200k_base, taken for every model (an assumption)"
+        columns["flags"] = merge_flags(table, "estimated_tokens")
+    table = table.assign(prompt_chars=table["prompt"].str.len(), **columns)
+    words = ["task", "source", "provenance", "tokenizer", "cost_source"]
+    return table.astype({column: "category" for column in words if column in table})

@@ -6,15 +6,18 @@ It predicts the gain, strong score minus weak score, and ranks requests by it. s
 import re
 import warnings
 from dataclasses import dataclass, field
+from operator import methodcaller
 
 import numpy as np
 import pandas as pd
 
+from tierlab.core.tables import plain
 from tierlab.routing.policies import Choice, Policy, need, pick, request_key
 from tierlab.routing.route import pair_outcomes
 
 FEWEST_EXAMPLES = 300
 _COUNTS_WEIGHT = 0.05
+_HASHED = 2**18  # columns of words, and of characters
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*")
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -40,22 +43,15 @@ class TextRouter(Policy):
     examples: int
     model: object = field(repr=False)
 
-    def gain(self, prompts):
-        """Predicted gain of the strong model for each text, in points of score."""
-        return self.model.predict(self.model.encode(prompts))
-
     def _first(self, features):
         prompts = need(features, "prompt", self)
-        one = np.ndim(prompts) == 0
-        harder = self.gain([prompts] if one else prompts) >= self.threshold
-        harder = harder[0] if one else harder
+        gains = self.model.predict(_encode(np.atleast_1d(prompts)))
+        harder = (gains >= self.threshold).astype(int).reshape(np.shape(prompts))[()]
         reasons = [f"predicted gain {side} {self.threshold:.4g}" for side in ("below", "from")]
-        return Choice(
-            pick((self.weak, self.strong), harder.astype(int)), pick(reasons, harder.astype(int))
-        )
+        return Choice(pick((self.weak, self.strong), harder), pick(reasons, harder))
 
 
-def train_text_router(outcomes, *, weak, strong, threshold=None, vectorise=None):
+def train_text_router(outcomes, *, weak, strong, threshold=None):
     """Train a router on outcomes of both models.
 
     Parameters
@@ -66,8 +62,6 @@ def train_text_router(outcomes, *, weak, strong, threshold=None, vectorise=None)
         Model ids or tiers.
     threshold : float, optional
         Predicted gain from which the strong model is asked; by default the mean gain of the training prompts.
-    vectorise : callable, optional
-        Texts -> array (prompts x numbers) in place of the default features, such as sentence embeddings.
 
     Returns
     -------
@@ -86,21 +80,22 @@ def train_text_router(outcomes, *, weak, strong, threshold=None, vectorise=None)
     of fold it has an APGR near 0.66 on their GSM8K; the best published for that pair, 0.622 as coded (Ong et al., arXiv
     2406.18665), was trained on other prompts, which is the harder task.
     """
-    texts, gains = _examples(outcomes, weak, strong)
-    _warn_few(len(texts))
+    examples = _examples(outcomes, weak, strong)
+    gains = examples["gain"].to_numpy()
+    _warn_few(len(gains))
     cut = float(gains.mean()) if threshold is None else float(threshold)
-    model = _GainModel(vectorise)
-    return TextRouter(weak, strong, cut, len(texts), model.fit(model.encode(texts), gains))
+    model = _gain_model().fit(_encode(examples["text"]), gains)
+    return TextRouter(weak, strong, cut, len(gains), model)
 
 
-def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5, vectorise=None):
+def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
     """Predicted gain of every prompt by a router that was trained without it.
 
     Prompts of equal text are in one fold, so that a repeated question cannot give itself away.
 
     Parameters
     ----------
-    outcomes, weak, strong, vectorise
+    outcomes, weak, strong
         As for `train_text_router`.
     seed : int
         Deals the prompts to the folds; which prompts are dealt together depends on their text and the seed alone.
@@ -116,122 +111,94 @@ def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5, vectorise=None):
     UserWarning
         As `train_text_router`, by the prompts that train each fold.
     """
-    texts, gains, ids = _examples(outcomes, weak, strong, with_ids=True)
-    fold = _folds(texts, folds, seed)
-    _warn_few(int(np.floor(len(texts) * (1 - 1 / folds))))
-    model, result = _GainModel(vectorise), np.empty(len(texts))
-    parts = model.encode(texts)
-    for number in range(folds):
-        held = fold == number
-        model.fit([part[~held] for part in parts], gains[~held])
-        result[held] = model.predict([part[held] for part in parts])
-    return pd.Series(result, index=ids, name="predicted_gain")
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-
-def text_counts(texts):
-    """Fourteen counts of each text: logarithms of lengths and of how often marks and numbers occur.
-
-    Examples
-    --------
-    >>> text_counts(["What is 2 + 2?"]).shape
-    (1, 14)
-    """
-    return np.array([_counts(text) for text in texts])
+    examples = _examples(outcomes, weak, strong)
+    texts, gains = examples["text"], examples["gain"].to_numpy()
+    split = PredefinedSplit(_folds(texts, folds, seed))
+    _warn_few(int(len(texts) * (1 - 1 / folds)))
+    predicted = cross_val_predict(_gain_model(), _encode(texts), gains, cv=split)
+    return pd.Series(predicted, examples.index, name="predicted_gain")
 
 
 def _counts(text):
+    """Fourteen numbers of a text: logarithms of lengths and of how often marks and numbers occur."""
     words = _WORD.findall(text)
     numbers = [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
-    marks = sum(not c.isalnum() and not c.isspace() for c in text)
-    sizes = (
-        *(len(text), len(words), len(numbers), len(set(numbers)), max(numbers, default=0.0), marks),
-        *(
-            sum(c in ".?!" for c in text),
-            text.count("\n"),
-            text.count(","),
-            sum(c.isupper() for c in text),
-        ),
-        *(sum(value % 1 != 0 for value in numbers), text.count("?"), sum(map(text.count, "%$/"))),
-    )
+    sizes = [
+        len(text),
+        len(words),
+        len(numbers),
+        len(set(numbers)),
+        max(numbers, default=0.0),
+        sum(not letter.isalnum() and not letter.isspace() for letter in text),
+        sum(letter in ".?!" for letter in text),
+        text.count("\n"),
+        text.count(","),
+        sum(letter.isupper() for letter in text),
+        sum(value % 1 != 0 for value in numbers),
+        text.count("?"),
+        sum(letter in "%$/" for letter in text),
+    ]
     return [*np.log1p(sizes), len({word.lower() for word in words}) / max(1, len(words))]
 
 
-class _GainModel:
-    """Ridge regression on the features of texts; hashing needs no training, so it is done once for all folds."""
+def _encode(texts):
+    """Counts, hashed words and hashed characters of each text, side by side; it needs no training."""
+    from scipy import sparse
+    from sklearn.feature_extraction.text import HashingVectorizer
 
-    def __init__(self, vectorise=None):
-        self.vectorise = vectorise
-
-    def encode(self, texts):
-        if self.vectorise is not None:
-            return [np.asarray(self.vectorise(list(texts)), float)]
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        # single digits are words of a sum, so the default pattern of two characters and more does not do
-        kinds = (
-            {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)},
-            {"analyzer": "char_wb", "ngram_range": (3, 5)},
-        )
-        hashed = (
-            HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None, **kind)
-            for kind in kinds
-        )
-        return [text_counts(texts), *(hasher.transform(texts) for hasher in hashed)]
-
-    def fit(self, parts, gains):
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from sklearn.linear_model import Ridge
-        from sklearn.preprocessing import StandardScaler
-
-        numbers, *ngrams = parts
-        self.steps = [
-            StandardScaler().fit(numbers),
-            *(TfidfTransformer(sublinear_tf=True).fit(part) for part in ngrams),
-        ]
-        self.ridge = Ridge(alpha=10.0, solver="lsqr" if ngrams else "auto", tol=1e-4).fit(
-            self._matrix(parts), gains
-        )
-        return self
-
-    def predict(self, parts):
-        return self.ridge.predict(self._matrix(parts))
-
-    def _matrix(self, parts):
-        from scipy import sparse
-
-        numbers, *ngrams = (
-            step.transform(part) for step, part in zip(self.steps, parts, strict=True)
-        )
-        return sparse.hstack([numbers * _COUNTS_WEIGHT, *ngrams]).tocsr() if ngrams else numbers
+    hashing = {"n_features": _HASHED, "alternate_sign": False, "norm": None}
+    # single digits are words of a sum, so the default pattern of two characters and more does not do
+    words = HashingVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), **hashing)
+    letters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **hashing)
+    counts = np.array([_counts(text) for text in texts])
+    return sparse.hstack([counts, words.transform(texts), letters.transform(texts)], format="csr")
 
 
-def _examples(outcomes, weak, strong, *, with_ids=False):
-    """Texts and gains of the prompts in the order of their ids, so that the order of rows changes nothing."""
+def _gain_model():
+    """Ridge regression on scaled counts, lightly weighted, and the tf-idf of words and of characters."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    dense = FunctionTransformer(methodcaller("toarray"), accept_sparse=True)
+    tfidf = TfidfTransformer(sublinear_tf=True)
+    parts = [
+        ("counts", make_pipeline(dense, StandardScaler()), slice(0, -2 * _HASHED)),
+        ("words", tfidf, slice(-2 * _HASHED, -_HASHED)),
+        ("letters", tfidf, slice(-_HASHED, None)),
+    ]
+    weights = {"counts": _COUNTS_WEIGHT}
+    scaled = ColumnTransformer(parts, transformer_weights=weights, sparse_threshold=1)
+    return make_pipeline(scaled, Ridge(alpha=10.0, solver="lsqr", tol=1e-4))
+
+
+def _examples(outcomes, weak, strong):
+    """Text and gain of the prompts in the order of their ids, so that the order of rows changes nothing."""
     if "prompt" not in outcomes:
         raise ValueError("training needs the text of each prompt, column 'prompt'")
     grid = pair_outcomes(outcomes, [weak, strong])
-    order = np.argsort(grid.prompts.to_numpy())
-    texts = grid.table["prompt"].to_numpy(object)[grid.rows[order, 0]]
-    missing = pd.isna(texts)
-    if missing.any():
-        raise ValueError(
-            f"{int(missing.sum()):,} prompts have no text; first {grid.prompts[order][missing][0]!r}"
-        )
-    gains = np.subtract(*grid.values("score")[order].T[::-1])
-    return (texts, gains, grid.prompts[order]) if with_ids else (texts, gains)
+    texts = grid.table["prompt"].to_numpy(object)[grid.rows[:, 0]]
+    gains = grid.values("score", strong) - grid.values("score", weak)
+    examples = pd.DataFrame({"text": texts, "gain": gains}, grid.prompts).sort_index()
+    missing = examples.index[examples["text"].isna()]
+    if len(missing):
+        raise ValueError(f"{len(missing):,} prompts have no text; first {plain(missing[0])!r}")
+    return examples
 
 
 def _folds(texts, folds, seed):
-    different, where = np.unique(texts.astype(str), return_inverse=True)
+    """Number of the fold of each text: dealt out in the order of a key of text and seed."""
+    codes, different = pd.factorize(texts.astype(str))
     if not 2 <= folds <= len(different):
         raise ValueError(
             f"folds={folds!r}; from 2 to the number of different prompts ({len(different):,}) are possible"
         )
-    rank = np.empty(len(different), int)
-    rank[np.argsort(request_key([f"{seed}:{text}" for text in different]))] = np.arange(
-        len(different)
-    )
-    return (rank % folds)[where]
+    keys = request_key([f"{seed}:{text}" for text in different])
+    return (keys.argsort().argsort() % folds)[codes]
 
 
 def _warn_few(examples):

@@ -5,31 +5,29 @@ import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.intervals import bootstrap, bootstrap_weights
+from tierlab.evaluate.intervals import bootstrap
 from tierlab.prices.pricing import price
 from tierlab.routing.curve import hull, lined_up, paired_curve
-from tierlab.routing.outcomes import price_outcomes
-from tierlab.routing.policies import Always, RandomMix, draw
+from tierlab.routing.policies import check_shares, draw
 from tierlab.routing.route import pair_outcomes, route
 
 
 def compare_policies(
     outcomes,
     policies,
-    prices=None,
     *,
     reference,
     seed,
+    features=None,
     error_cost_usd=0.0,
     confidence=0.95,
     resamples=1000,
-    **world,
 ):
     """Quality and cost of several policies on the same prompts, with paired intervals.
 
     Parameters
     ----------
-    outcomes, prices
+    outcomes, features
         As for `route`.
     policies : mapping of str to Policy
     reference : str
@@ -40,8 +38,6 @@ def compare_policies(
         What a wrong answer (score 0 instead of 1) costs, US dollars.
     confidence, resamples
         As for `tierlab.evaluate.intervals.bootstrap`: every policy meets the same resampled prompts.
-    **world
-        Passed on to `route`: features, tiers, requests_per_minute, context_windows.
 
     Returns
     -------
@@ -51,83 +47,67 @@ def compare_policies(
         router_usd_per_1000 (own calls and discarded answers); saving (share of the reference's cost);
         score_change (against the reference); net_usd_per_1000 (cost saved against the reference, less what the
         lost score is worth at error_cost_usd); over_control (score minus that of a random mix of the same cost,
-        `shuffled_control`) and over_zero (the same against the best such mix, `zero_router`); p50_s and p95_s
-        (latency, without interval).
+        `same_cost_mix`) and over_zero (the same against the best random mix of single models at that cost,
+        RouterBench's zero router); p50_s and p95_s (latency, without interval).
     """
     if reference not in policies:
         raise ValueError(unknown("policy", reference, policies))
-    if prices is not None:
-        outcomes = price_outcomes(outcomes, prices, missing_price="raise")
     grid, columns, waits = pair_outcomes(outcomes), {}, {}
-    singles = _singles(grid)
-    best = hull(singles) if singles["cost_usd"].notna().all() else None
+    scores, singles = grid.values("score"), _singles(grid)
     for name, policy in policies.items():
-        routes = route(outcomes, policy, seed=seed, **world)
-        spent = (routes["cost_usd"] + routes["router_cost_usd"]).mean(skipna=False)
-        mixes = {
-            "control": shuffled_control(routes, outcomes),
-            "zero": None if best is None else _mix_at(best, spent),
-        }
+        routes = route(outcomes, policy, seed=seed, features=features)
+        cost = routes["cost_usd"] + routes["router_cost_usd"]
         columns[name, "score"] = routes["score"].to_numpy()
-        columns[name, "cost"] = 1000 * (routes["cost_usd"] + routes["router_cost_usd"]).to_numpy()
+        columns[name, "cost"] = 1000 * cost.to_numpy()
         columns[name, "own"] = 1000 * routes["router_cost_usd"].to_numpy()
-        for kind, mix in mixes.items():
-            columns[name, kind] = (
-                np.nan
-                if mix is None
-                else grid.values("score") @ [mix.shares.get(m, 0) for m in grid.models]
-            )
+        columns[name, "control"] = scores @ same_cost_mix(routes, outcomes)
+        columns[name, "zero"] = scores @ _best_mix(singles, cost.mean(skipna=False))
         waits[name] = routes["end_to_end_s"]
-    table = pd.DataFrame(columns, index=routes["prompt_id"])
-    known = table.columns[table.notna().all()]
+    # a cost that is not known makes every number that needs it NaN
+    table = pd.DataFrame(columns, index=grid.prompts).dropna(axis=1)
     result = bootstrap(
-        table[known].sort_index(),
+        table.sort_index(),
         lambda means: _measures(
-            means.reindex(columns=table.columns), policies, reference, error_cost_usd
+            means.reindex(columns=list(columns)), policies, reference, error_cost_usd
         ),
-        **{"confidence": confidence, "resamples": resamples, "seed": seed},
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
     )
-    result.index = pd.MultiIndex.from_tuples(result.index, names=["policy", "measure"])
+    seconds = pd.DataFrame(waits).quantile([0.5, 0.95]).set_axis(["p50_s", "p95_s"])
+    result = pd.concat([result, seconds.unstack().to_frame("estimate")])
     settings = {"prompts": len(table), "resamples": resamples, "confidence": confidence}
-    rows = {
-        (p, f"p{q}_s"): {"estimate": w.quantile(q / 100), **settings}
-        for p, w in waits.items()
-        for q in (50, 95)
-    }
-    result = pd.concat(
-        [result, pd.DataFrame.from_dict(rows, orient="index").rename_axis(["policy", "measure"])]
-    )
-    result["reason"] = np.where(
-        result["estimate"].isna(),
-        "a cost or latency that it needs is not in the table, or the reference costs nothing",
-        "",
-    )
-    return result.loc[list(policies)]
+    why = "a cost or latency that it needs is not in the table, or the reference costs nothing"
+    missing = result["estimate"].isna()
+    result = result.assign(**settings, reason=np.where(missing, why, "")).loc[list(policies)]
+    return result.rename_axis(["policy", "measure"])
 
 
 def _measures(means, policies, reference, error_cost_usd):
-    base = means[reference]
-    parts = {}
+    base, parts = means[reference], {}
     for name in policies:
         own = means[name]
-        parts[name, "score"] = own["score"]
-        parts[name, "usd_per_1000"] = own["cost"]
-        parts[name, "router_usd_per_1000"] = own["own"]
-        parts[name, "saving"] = 1 - own["cost"] / base["cost"].where(base["cost"] > 0)
-        parts[name, "score_change"] = own["score"] - base["score"]
-        parts[name, "net_usd_per_1000"] = (
-            base["cost"] - own["cost"] + 1000 * error_cost_usd * parts[name, "score_change"]
+        change = own["score"] - base["score"]
+        parts[name] = pd.DataFrame(
+            {
+                "score": own["score"],
+                "usd_per_1000": own["cost"],
+                "router_usd_per_1000": own["own"],
+                "saving": 1 - own["cost"] / base["cost"].where(base["cost"] > 0),
+                "score_change": change,
+                "net_usd_per_1000": base["cost"] - own["cost"] + 1000 * error_cost_usd * change,
+                "over_control": own["score"] - own["control"],
+                "over_zero": own["score"] - own["zero"],
+            }
         )
-        parts[name, "over_control"] = own["score"] - own["control"]
-        parts[name, "over_zero"] = own["score"] - own["zero"]
-    return pd.DataFrame(parts)
+    return pd.concat(parts, axis=1)
 
 
-def shuffled_control(routes, outcomes):
-    """A random mix that costs what a policy cost: what its money buys without its knowledge.
+def same_cost_mix(routes, outcomes):
+    """The random mix that costs what a policy cost: what its money buys without its knowledge.
 
     The policy's own shares, which are its choices dealt out to other prompts; moved towards the cheapest or the
-    dearest model until the expected cost equals all that the policy spent, its own calls included.
+    most expensive model until the expected cost equals all that the policy spent, its own calls included.
 
     Parameters
     ----------
@@ -138,30 +118,23 @@ def shuffled_control(routes, outcomes):
 
     Returns
     -------
-    RandomMix or None
-        None where a cost is unknown or no request was answered.
+    Series
+        Share of the requests, 0-1, by model_id in the order of the table; NaN where a cost is unknown or no request
+        was answered.
     """
-    models = outcomes["model_id"].astype(object)
-    cost = (
-        outcomes["cost_usd"].groupby(models, sort=False).mean()
-        if "cost_usd" in outcomes
-        else pd.Series(dtype=float)
-    )
-    shares = (
-        routes["model_id"]
-        .astype(object)
-        .value_counts(normalize=True)
-        .reindex(cost.index, fill_value=0.0)
-    )
+    grid = pair_outcomes(outcomes)
+    cost = _singles(grid)["cost_usd"]
+    shares = routes["model_id"].astype(object).value_counts(normalize=True)
+    shares = shares.reindex(grid.models, fill_value=0.0)
     target = (routes["cost_usd"] + routes["router_cost_usd"]).mean()
     if not (np.isfinite(target) and np.isfinite(cost).all() and shares.sum() > 0):
-        return None
+        return shares * np.nan
     now = shares @ cost
     end = cost.idxmax() if target > now else cost.idxmin()
     gap = cost[end] - now
     step = min(1.0, (target - now) / gap) if gap else 0.0
     mix = (1 - step) * shares + step * (shares.index == end)
-    return RandomMix((mix / mix.sum()).to_dict())
+    return mix / mix.sum()
 
 
 def classifier_cost(outcomes, prices, model, *, overhead_tokens=45, output_tokens=3):
@@ -190,63 +163,24 @@ def classifier_cost(outcomes, prices, model, *, overhead_tokens=45, output_token
     return pd.Series(cost, index=pd.Index(first["prompt_id"]), name="router_call_usd")
 
 
-def operating_points(outcomes, policies, prices=None, *, seed=None, **world):
-    """Cost and quality of each single model and each policy: points for `tierlab.routing.curve.hull`.
-
-    Returns
-    -------
-    DataFrame
-        By name: cost_usd (mean per request, everything included), score (mean, 0-1), kind ("model", "policy").
-    """
-    if prices is not None:
-        outcomes = price_outcomes(outcomes, prices, missing_price="raise")
-    singles = {name: Always(name) for name in pd.unique(outcomes["model_id"])}
-    rows = {}
-    for name, policy in {**singles, **policies}.items():
-        routes = route(outcomes, policy, seed=seed, **world)
-        cost = (routes["cost_usd"] + routes["router_cost_usd"]).mean(skipna=False)
-        rows[name] = {
-            "cost_usd": cost,
-            "score": routes["score"].mean(),
-            "kind": "policy" if name in policies else "model",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def zero_router(outcomes, cost_usd):
-    """The best random mix of single models at a given cost: RouterBench's zero router, as a policy.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        The outcomes table with costs.
-    cost_usd : float
-        Mean cost per request to spend, US dollars; beyond the ends of the hull, the model at that end.
-
-    Returns
-    -------
-    RandomMix
-    """
-    return _mix_at(hull(_singles(pair_outcomes(outcomes))), cost_usd)
-
-
 def _singles(grid):
     """Mean cost and score of each model by itself."""
-    return pd.DataFrame(
-        {name: grid.values(name).mean(axis=0) for name in ("cost_usd", "score")}, index=grid.models
-    )
+    means = {name: grid.values(name).mean(axis=0) for name in ("cost_usd", "score")}
+    return pd.DataFrame(means, index=grid.models)
 
 
-def _mix_at(best, cost_usd):
-    """The mix of the two models of a hull that costs so much; beyond its ends the model there, None without a cost."""
-    if not np.isfinite(cost_usd):
-        return None
-    place = np.interp(cost_usd, best["cost_usd"], np.arange(len(best)))
-    low = int(place)
-    shares = {best.index[low]: 1 - (place - low)} | (
-        {best.index[low + 1]: place - low} if place > low else {}
-    )
-    return RandomMix({name: float(share) for name, share in shares.items()})
+def _best_mix(singles, cost_usd):
+    """Share of each model in the best random mix at a cost; NaN where a cost is unknown.
+
+    It mixes two neighbours on the hull of the models; beyond its ends it is the model there.
+    """
+    if singles["cost_usd"].isna().any() or not np.isfinite(cost_usd):
+        return pd.Series(np.nan, singles.index)
+    best = hull(singles)
+    places = np.arange(len(best))
+    apart = np.abs(places - np.interp(cost_usd, best["cost_usd"], places))
+    shares = pd.Series(np.maximum(1 - apart, 0), best.index)
+    return shares.reindex(singles.index, fill_value=0.0)
 
 
 def mix_weights(outcomes, mix, *, by="task"):
@@ -281,21 +215,15 @@ def mix_weights(outcomes, mix, *, by="task"):
     for name, share in mix.items():
         if name not in present and share:
             raise ValueError(unknown(by, name, present.index))
-    values = np.array(list(mix.values()), float)
-    if not (values >= 0).all() or not np.isclose(values.sum(), 1):
-        raise ValueError(f"the mix is {dict(mix)}; shares are 0-1 and add up to 1")
-    return (
-        task.map(pd.Series(mix, dtype=float).reindex(present.index, fill_value=0.0) / present)
-        .astype(float)
-        .rename("weight")
-    )
+    check_shares("the mix", mix)
+    weight = pd.Series(mix, dtype=float).reindex(present.index, fill_value=0.0) / present
+    return task.map(weight).astype(float).rename("weight")
 
 
 def calibrate_threshold(
-    outcomes, router_score, *, weak, strong, seed, strong_share=None, cost_usd=None, pgr=None,
-    split=0.5, confidence=0.95, resamples=1000,
-):  # fmt: skip
-    """Choose a threshold on one part of the prompts and see what it does on the other.
+    outcomes, router_score, *, weak, strong, seed, strong_share=None, cost_usd=None, resamples=1000
+):
+    """Choose a threshold on one half of the prompts and see what it does on the other.
 
     Parameters
     ----------
@@ -303,88 +231,66 @@ def calibrate_threshold(
         As for `tierlab.routing.curve.cost_quality_curve`.
     seed : int
         Splits the prompts (by id) and draws the resamples.
-    strong_share, cost_usd, pgr : float, optional
-        Give one: the largest share of strong calls (0-1), the largest mean cost per request (US dollars), or
-        the smallest part of the performance gap to close (0-1) on the calibration part.
-    split : float
-        Share of the prompts to calibrate on, 0-1.
-    confidence, resamples
+    strong_share, cost_usd : float, optional
+        Give one: the largest share of strong calls (0-1) or the largest mean cost per request (US dollars) on the
+        calibration part.
+    resamples : int
         As for `tierlab.evaluate.intervals.bootstrap`.
 
     Returns
     -------
     DataFrame
         By part ("calibration", "held out"): prompts, threshold (the strong model from here on), and
-        strong_share, score, cost_usd, pgr, each with _low and _high. The interval of the held-out part is the
-        one to quote; the calibration part was looked at.
+        strong_share, score, cost_usd, pgr (performance gap recovered), each with _low and _high (95%). The interval
+        of the held-out part is the one to quote; the calibration part was looked at.
     """
-    wanted = {
-        name: value
-        for name, value in (("strong_share", strong_share), ("cost_usd", cost_usd), ("pgr", pgr))
-        if value is not None
-    }
-    if len(wanted) != 1 or not 0 < split < 1:
-        raise ValueError(
-            f"give one of strong_share, cost_usd and pgr, and a split between 0 and 1; got {wanted}, split={split!r}"
-        )
-    ((target, value),) = wanted.items()
-    scores, pair = lined_up(outcomes, router_score, weak, strong)
-    ids = np.sort(pair_outcomes(outcomes, [weak, strong]).prompts.to_numpy())
-    fit = draw({"prompt_id": ids, "seed": seed}, "calibration") < split
+    if (strong_share is None) == (cost_usd is None):
+        raise ValueError(f"give one of strong_share={strong_share!r} and cost_usd={cost_usd!r}")
+    target = "cost_usd" if strong_share is None else "strong_share"
+    most = cost_usd if strong_share is None else strong_share
+    pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
+    fit = draw({"prompt_id": pairs.index.to_numpy(), "seed": seed}, "calibration") < 0.5
     if fit.all() or not fit.any():
-        raise ValueError(f"{len(ids):,} prompts are too few to split at {split!r}")
-    curve = paired_curve(scores[fit], *(column[fit] for column in pair.values()))
-    gap = curve["score"].iloc[-1] - curve["score"].iloc[0]
-    reached = (curve["score"] - curve["score"].iloc[0]) >= (
-        value * gap if target == "pgr" and gap > 0 else np.inf
-    )
-    fine = reached if target == "pgr" else curve[target] <= value * (1 + 1e-12)
+        raise ValueError(f"{len(pairs):,} prompts are too few to split")
+    curve = paired_curve(*(column for _, column in pairs[fit].items()))
+    fine = curve[target] <= most * (1 + 1e-12)
     if not fine.any():
         raise ValueError(
-            f"no threshold gives {target}={value!r} on the calibration part; its range is {curve[target].min() if target in curve else 0:.6g} to {curve[target].max() if target in curve else 1:.6g}"
+            f"no threshold gives {target}={most!r} on the calibration part; its range is "
+            f"{curve[target].min():.6g} to {curve[target].max():.6g}"
         )
-    threshold = curve["threshold"][np.flatnonzero(fine)[0 if target == "pgr" else -1]]
+    threshold = curve.loc[fine, "threshold"].iloc[-1]
     rows = {}
     for part, keep in (("calibration", fit), ("held out", ~fit)):
-        rows[part] = _at_threshold(
-            scores[keep] >= threshold,
-            {name: c[keep] for name, c in pair.items()},
-            seed,
-            confidence,
-            resamples,
+        found = bootstrap(
+            _at_threshold(pairs[keep], threshold), _with_pgr, resamples=resamples, seed=seed
         )
-    return (
-        pd.DataFrame.from_dict(rows, orient="index").assign(threshold=threshold).rename_axis("part")
-    )
+        rows[part] = {"prompts": keep.sum(), "threshold": threshold}
+        for name in ("strong_share", "score", "cost_usd", "pgr"):
+            ends = found.loc[name, ["estimate", "low", "high"]]
+            rows[part] |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
 
 
-def _at_threshold(harder, pair, seed, confidence, resamples):
-    """Share, score, cost and PGR of a fixed routing with bootstrap intervals."""
-    columns = {
-        "strong_share": harder.astype(float),
-        "score": np.where(harder, pair["strong"], pair["weak"]),
-        "cost_usd": np.where(harder, pair["strong_cost"], pair["weak_cost"]),
-        **{name: pair[name] for name in ("weak", "strong")},
-    }
-    table = np.column_stack(list(columns.values()))
-    means = np.concatenate(
-        [w @ table for w in bootstrap_weights(len(harder), resamples=resamples, seed=seed)]
-    ) / len(harder)
-    means = np.vstack([table.mean(axis=0), means])
-    gap = means[:, 4] - means[:, 3]
-    recovered = np.divide(
-        means[:, 1] - means[:, 3], gap, out=np.full(len(gap), np.nan), where=gap > 0
-    )
-    tail, row = (1 - confidence) / 2, {"prompts": len(harder)}
-    for name, values in zip(
-        ("strong_share", "score", "cost_usd", "pgr"), (*means[:, :3].T, recovered), strict=True
-    ):
-        low, high = np.quantile(values[1:], [tail, 1 - tail])
-        row |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
-    return row
+def _at_threshold(pairs, threshold):
+    """What a fixed threshold does with each prompt, beside both models by themselves."""
+    harder = pairs["router_score"] >= threshold
+    table = pairs[["weak_score", "strong_score"]].assign(strong_share=harder.astype(float))
+    for name in ("score", "cost_usd"):
+        table[name] = pairs[f"strong_{name}"].where(harder, pairs[f"weak_{name}"])
+    return table.dropna(axis=1)
 
 
-def price_sensitivity(outcomes, policy, *, model, factors, error_cost_usd=0.0, seed=None, **world):
+def _with_pgr(means):
+    """Means with the performance gap recovered; a cost that is not known is NaN."""
+    gap = means["strong_score"] - means["weak_score"]
+    pgr = (means["score"] - means["weak_score"]) / gap.where(gap > 0)
+    return means.assign(pgr=pgr).reindex(columns=["strong_share", "score", "cost_usd", "pgr"])
+
+
+def price_sensitivity(
+    outcomes, policy, *, model, factors, error_cost_usd=0.0, seed=None, features=None
+):
     """What routing and each single model would cost in all, at other prices of one model.
 
     Parameters
@@ -399,6 +305,8 @@ def price_sensitivity(outcomes, policy, *, model, factors, error_cost_usd=0.0, s
         Its price against today's.
     error_cost_usd : float
         What a wrong answer (score 0 instead of 1) costs, US dollars.
+    seed, features
+        As for `route`.
 
     Returns
     -------
@@ -411,21 +319,21 @@ def price_sensitivity(outcomes, policy, *, model, factors, error_cost_usd=0.0, s
     """
     grid = pair_outcomes(outcomes)
     name = grid.models[grid.column(model)]
-    chosen = (outcomes["model_id"] == name).to_numpy()
-    rows = {}
+    chosen, rows = outcomes["model_id"] == name, {}
     for factor in factors:
         if not factor >= 0:
             raise ValueError(f"factor={factor!r}; a price against today's, from 0 up, is needed")
-        table = outcomes.assign(
-            cost_usd=outcomes["cost_usd"].where(~chosen, outcomes["cost_usd"] * factor)
+        cost = outcomes["cost_usd"].where(~chosen, outcomes["cost_usd"] * factor)
+        routes = route(outcomes.assign(cost_usd=cost), policy, seed=seed, features=features)
+        own = (
+            routes["cost_usd"] + routes["router_cost_usd"] + error_cost_usd * (1 - routes["score"])
         )
-        points = operating_points(table, {"policy": policy}, seed=seed, **world)
-        rows[factor] = points["cost_usd"] + error_cost_usd * (1 - points["score"])
+        singles = _singles(pair_outcomes(outcomes.assign(cost_usd=cost)))
+        singles = singles["cost_usd"] + error_cost_usd * (1 - singles["score"])
+        rows[factor] = {"policy": own.mean(skipna=False), **singles}
     result = pd.DataFrame.from_dict(rows, orient="index").rename_axis("factor")
-    result = result[["policy", *grid.models]]
-    return result.assign(
-        cheapest=result.idxmin(axis=1, skipna=True) if result.notna().all(axis=None) else np.nan
-    )
+    known = result.notna().all(axis=None)
+    return result.assign(cheapest=result.idxmin(axis=1) if known else np.nan)
 
 
 def break_even_factor(sensitivity, against):
@@ -450,11 +358,7 @@ def break_even_factor(sensitivity, against):
     [{'factor': 1.3333, 'policy_pays': 'above'}]
     """
     if against not in sensitivity:
-        raise ValueError(
-            unknown(
-                "model", against, sensitivity.columns.drop(["policy", "cheapest"], errors="ignore")
-            )
-        )
+        raise ValueError(unknown("model", against, sensitivity))
     table = sensitivity.sort_index()
     factor, gain = table.index.to_numpy(float), (table[against] - table["policy"]).to_numpy(float)
     at = np.flatnonzero(gain[:-1] * gain[1:] < 0)

@@ -43,9 +43,24 @@ class SampleExplorer(Explorer):
         )
         super().__init__(
             task=choice("task", [ALL, *sorted(samples["task"].dropna().unique())]),
-            margin=ipywidgets.FloatSlider(description="margin (share of the score)", value=margin, min=0.01, max=0.5, step=0.01, readout_format=".0%", continuous_update=False, **WIDE),
-            error_usd=ipywidgets.SelectionSlider(description="error cost (USD)", options=[(usd(d), d) for d in dollars], value=error_cost_usd, continuous_update=False, **WIDE),
-        )  # fmt: skip
+            margin=ipywidgets.FloatSlider(
+                description="margin (share of the score)",
+                value=margin,
+                min=0.01,
+                max=0.5,
+                step=0.01,
+                readout_format=".0%",
+                continuous_update=False,
+                **WIDE,
+            ),
+            error_usd=ipywidgets.SelectionSlider(
+                description="error cost (USD)",
+                options=[(usd(d), d) for d in dollars],
+                value=error_cost_usd,
+                continuous_update=False,
+                **WIDE,
+            ),
+        )
 
     def table(self, *, task, margin, error_usd):
         if task not in self._prepared:

@@ -8,7 +8,7 @@ What is wrong with one example: its prompt, its tools and schemas, and whether t
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from io import StringIO
 from pathlib import Path
@@ -82,7 +82,7 @@ _NEEDED = tuple(
 )
 
 
-def load_examples(source="kit"):
+def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
     """Examples of the kit or of your own, checked.
 
     Parameters
@@ -188,7 +188,7 @@ def check_examples(path):
     return "\n".join(lines)
 
 
-def load_intents(path=DATA / "examples" / "intents.csv"):
+def load_intents(path: str | Path = DATA / "examples" / "intents.csv") -> pd.DataFrame:
     """Short customer-support messages with their intent, for classifiers and distillation.
 
     Returns

@@ -106,8 +106,18 @@ def task_scores(table, *, ax=None):
     Axes
     """
     ax = axes(ax, height=1.1 + 0.36 * len(table))
-    sns.heatmap(table, annot=True, fmt=".0%", cmap="Greys", vmin=0, vmax=1.15, cbar=False, linewidths=0.5, ax=ax,
-                annot_kws={"fontsize": SMALL_PRINT})  # fmt: skip
+    sns.heatmap(
+        table,
+        annot=True,
+        fmt=".0%",
+        cmap="Greys",
+        vmin=0,
+        vmax=1.15,
+        cbar=False,
+        linewidths=0.5,
+        ax=ax,
+        annot_kws={"fontsize": SMALL_PRINT},
+    )
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="both", length=0, rotation=0)
     return ax

@@ -1,8 +1,6 @@
 """Gold set: a reference model's good answers as files to fine-tune a smaller model with.
 
 Every sample is either in a file or in the report, with the reason.
-
-Fine-tuning examples as the providers spell them: what was asked, and the answer to be learnt, as one line of a file.
 """
 
 import csv
@@ -22,7 +20,8 @@ from tierlab.core.tables import one_of, plain
 from tierlab.core.vocabulary import unknown
 from tierlab.routing.sources import count_tokens
 from tierlab.sampling.examples import Example
-from tierlab.sampling.samples import example_of, load_samples
+from tierlab.sampling.providers import Prompt
+from tierlab.sampling.samples import example_of, load_samples, tool_calls
 from tierlab.sampling.store import read
 
 OUTCOMES = {
@@ -33,17 +32,16 @@ OUTCOMES = {
     "truncated": "cut off by the limit on output tokens",
     "not_scored": "without a score",
     "score_below": "scored below min_score",
-    "not_expressible": "tools, or a conversation, for which the format has no place",
-    "too_long": "more tokens than max_tokens",
+    "not_expressible": "tools, or calls that none of them declares, for which the format has no place",
+    "too_long": "more tokens than the provider takes",
     "duplicate": "its input is in the set already",
     "near_duplicate": "its input is almost one that is in the set already",
 }
 _PARTS = ("train", "validation")
 FEWEST = {"openai": 10}  # examples in the training file
-_LINE_ENDS = re.compile(
-    "[\x85\u2028\u2029]"
-)  # JSON lets them stand in a text; some readers end a line there
 LONGEST = {"google": 131_072}  # tokens of one example
+# JSON lets these stand in a text; some readers end a line there.
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def export_gold(
@@ -57,9 +55,8 @@ def export_gold(
     validation_share=0.2,
     seed=0,
     near_duplicate=0.9,
-    max_tokens=None,
     force=False,
-):
+) -> pd.DataFrame:
     """Write the good answers of a model as fine-tuning files, split into training and validation.
 
     Parameters
@@ -71,9 +68,9 @@ def export_gold(
     out : path
         Folder for the two files, `train` and `validation`; made if it does not exist. Neither the samples nor a file
         that tierlab did not make there is written over.
-    provider : {"openai", "google", "bedrock", "csv"}
-        OpenAI's chat format; Google's for Vertex AI; that of Anthropic's models on Amazon Bedrock, which knows no
-        tools; or a table of prompt and completion, without system prompts, for a classifier of your own.
+    provider : {"openai", "google", "csv"}
+        OpenAI's chat format, with tools; Google's for Vertex AI, without; or a table of prompt and completion,
+        without system prompts and tools, for a classifier of your own.
     examples : sequence of Example, optional
         What was asked: system prompts, tools and turns of a conversation are not in a samples table. By default the
         prompt's text is one user message. A store has its examples in it.
@@ -85,9 +82,6 @@ def export_gold(
         Deals the groups to the two files.
     near_duplicate : float
         Similarity of two inputs, 0-1, from which the second is left out.
-    max_tokens : int, optional
-        The most tokens of one example, by OpenAI's o200k_base tokenizer (an assumption for other providers). By
-        default 131,072 for Google, and no limit where none is known.
     force : bool
         Replace files of `out` that tierlab did not make.
 
@@ -111,15 +105,13 @@ def export_gold(
     -----
     Two inputs (system prompt and messages) are duplicates if they are equal after Unicode NFKC, case folding, and
     dropping white space and the marks .,;:!?'" between words; near duplicates if the Jaccard similarity of their sets
-    of three successive words (or other marks, such as + and -) is at least `near_duplicate`. The best-scored is kept, then the first by prompt_id. Examples of one group
-    (`Example.group`) are in one file. Order of rows changes nothing.
+    of three successive words (or other marks, such as + and -) is at least `near_duplicate`. The best-scored is kept,
+    then the first by prompt_id. Examples of one group (`Example.group`) are in one file. Order of rows changes nothing.
 
     Formats, read 2026-11-24. OpenAI: the object FineTuneChatRequestInput of its API description, and at least 10
     examples (developers.openai.com/docs/guides/distillation). Google: "Prepare supervised fine-tuning data for Gemini
-    models" and "Tune function calling" (docs.cloud.google.com), 131,072 tokens per example ("About supervised
-    fine-tuning", Gemini 2.5 Flash). Bedrock: "Finetuning Claude 3 Haiku on Bedrock" (platform.claude.com/cookbook) and
-    docs.aws.amazon.com/bedrock/latest/userguide/preparing-text-data.html; the one Claude model that these name, Claude
-    3 Haiku, ended there on 2026-09-10: ask which follows it before you plan on this format.
+    models" (docs.cloud.google.com), 131,072 tokens per example ("About supervised fine-tuning", Gemini 2.5 Flash), counted
+    by OpenAI's o200k_base tokenizer, an assumption.
 
     Examples
     --------
@@ -131,11 +123,12 @@ def export_gold(
     {'train': 1, 'validation': 1, 'score_below': 1}
     """
     one_of("provider", provider, FORMATS)
-    for name, share in (
-        ("min_score", min_score),
-        ("near_duplicate", near_duplicate),
-        ("validation_share", validation_share),
-    ):
+    shares = {
+        "min_score": min_score,
+        "near_duplicate": near_duplicate,
+        "validation_share": validation_share,
+    }
+    for name, share in shares.items():
         if not 0 <= share <= 1:
             raise ValueError(f"{name} is {share!r}; a number from 0 to 1 is needed")
     names = {part: f"{part}.{'csv' if provider == 'csv' else 'jsonl'}" for part in _PARTS}
@@ -147,138 +140,127 @@ def export_gold(
     if model not in set(table["model_id"]):
         raise ValueError(unknown("model", model, dict.fromkeys(table["model_id"])))
     outcome = _set_aside(table, model, min_score)
-    lines = _lines(table, outcome, asked, provider, max_tokens or LONGEST.get(provider))
-    _drop_duplicates(table, outcome, lines, near_duplicate)
+    lines = {}
+    for n in np.flatnonzero(outcome == ""):
+        lines[n] = _line(table.loc[n], asked[n], FORMATS[provider])
+        outcome[n] = "" if lines[n] else "not_expressible"
+    if most := LONGEST.get(provider):
+        held = np.flatnonzero(outcome == "")
+        counted = count_tokens([json.dumps(lines[n], ensure_ascii=False) for n in held])
+        outcome[held[np.asarray(counted) > most]] = "too_long"
+    words = {n: _words(asked[n], provider) for n in np.flatnonzero(outcome == "")}
+    outcome[list(words)] = _duplicates(words, near_duplicate)
     _split(table, outcome, validation_share, seed)
-    texts = {
-        part: _text(provider, [lines[n] for n in _chosen(table, outcome, part)]) for part in _PARTS
-    }
-    report = _report(table, outcome)
-    report.attrs["files"] = {
-        part: str(folder.write(names[part], text)) for part, text in texts.items()
-    }
+    files = {}
+    for part in _PARTS:
+        chosen = sorted(np.flatnonzero(outcome == part), key=table["prompt_id"].astype(str).get)
+        text = _text(provider, [lines[n] for n in chosen])
+        files[part] = str(folder.write(names[part], text))
     written = int((outcome == "train").sum())
     if written < FEWEST.get(provider, 0):
         warnings.warn(
             f"{written} training examples; {provider} takes no fewer than {FEWEST[provider]}",
             stacklevel=2,
         )
+    report = _report(table, outcome)
+    report.attrs["files"] = files
     return report
 
 
 def _read(samples, examples):
-    """The samples in an order of their own, and the example of each."""
+    """The samples, best first, and the example of each."""
     if not isinstance(samples, pd.DataFrame):
         if examples is None:
             requests = read(samples, "SELECT request FROM calls WHERE kind = 'answer'")
-            stored = {
-                (e := example_of(json.loads(text)["example"])).example_id: e for (text,) in requests
-            }
-            examples = stored.values()
+            examples = [example_of(json.loads(text)["example"]) for (text,) in requests]
         samples = load_samples(samples)
     for column in ("prompt_id", "model_id", "prompt", "answer", "score"):
         if column not in samples:
             raise ValueError(f"column {column!r} is missing; there are {list(samples.columns)}")
     defaults = {"status": "ok", "tool_calls": "[]", "repeat": 0, "group": None}
-    table = samples.assign(
-        **{name: value for name, value in defaults.items() if name not in samples}
+    table = samples.assign(**{n: v for n, v in defaults.items() if n not in samples})
+    best = -pd.to_numeric(table["score"])
+    keys = table.assign(score=best, prompt_id=table["prompt_id"].astype(str))
+    ranked = keys.reset_index(drop=True).sort_values(
+        ["score", "prompt_id", "repeat"], kind="stable"
     )
-    keys = table.assign(
-        prompt_id=table["prompt_id"].astype(str), score=-pd.to_numeric(table["score"])
-    )
-    order = (
-        keys.reset_index(drop=True)
-        .sort_values(["score", "prompt_id", "repeat"], kind="stable")
-        .index
-    )
-    table = table.iloc[order].reset_index(drop=True)
+    table = table.iloc[ranked.index].reset_index(drop=True)
     if examples is None:
-        return table, [
-            Example(str(row.prompt_id), "", row.prompt, "judge", None) for row in table.itertuples()
-        ]
+        rows = table[["prompt_id", "prompt"]].itertuples(index=False)
+        return table, [Example(str(row.prompt_id), "", row.prompt, "judge", None) for row in rows]
     known = {example.example_id: example for example in examples}
-    for prompt_id in table["prompt_id"]:
-        if prompt_id not in known:
-            raise ValueError(
-                f"sample {plain(prompt_id)!r} has no example: "
-                + unknown("example", prompt_id, known)
-            )
-    return table, [known[prompt_id] for prompt_id in table["prompt_id"]]
+    if strange := [prompt_id for prompt_id in table["prompt_id"] if prompt_id not in known]:
+        near = unknown("example", strange[0], known)
+        raise ValueError(f"sample {plain(strange[0])!r} has no example: {near}")
+    return table, table["prompt_id"].map(known).tolist()
 
 
 def _set_aside(table, model, min_score):
     """Outcome of the samples that are no good answers of the model; "" for the others."""
     status = table["status"].astype(str)
     score = pd.to_numeric(table["score"]).to_numpy(float)
-    empty = table["answer"].fillna("").astype(str).str.strip().eq("") & table["tool_calls"].fillna(
-        "[]"
-    ).eq("[]")
+    no_text = table["answer"].fillna("").astype(str).str.strip().eq("")
     rules = {
         "other_model": table["model_id"].ne(model),
         "truncated": status.eq("truncated"),
-        "no_answer": status.ne("ok") | empty,
+        "no_answer": status.ne("ok") | (no_text & table["tool_calls"].fillna("[]").eq("[]")),
         "not_scored": np.isnan(score),
         "score_below": score < min_score,
     }
-    return pd.Series(
-        np.select([np.asarray(rule) for rule in rules.values()], list(rules), ""), dtype=object
-    )
+    first = np.select([np.asarray(rule) for rule in rules.values()], list(rules), "")
+    return pd.Series(first, dtype=object)
 
 
-def _lines(table, outcome, asked, provider, max_tokens):
-    """What the file holds of every sample that it can hold."""
-    lines = {}
-    for n in np.flatnonzero(outcome == ""):
-        row, example = table.loc[n], asked[n]
-        try:
-            calls = [declared_call(call, example) for call in json.loads(row["tool_calls"] or "[]")]
-            text = row["answer"] if isinstance(row["answer"], str) else ""
-            lines[n] = FORMATS[provider](example, turns_of(example), text, calls)
-        except NoPlace:
-            outcome[n] = "not_expressible"
-    if max_tokens is not None and lines:
-        counted = count_tokens([json.dumps(line, ensure_ascii=False) for line in lines.values()])
-        outcome[[n for n, tokens in zip(lines, counted, strict=True) if tokens > max_tokens]] = (
-            "too_long"
-        )
-    return lines
+def _line(row, example, form):
+    """What the file holds of a sample, or None if the format has no place for it."""
+    calls = tool_calls(json.loads(row["tool_calls"] or "[]"))
+    declared = [tool["name"] for tool in example.tools]
+    if any(call.name not in declared or "" in call.arguments for call in calls):
+        return None
+    return form(example, row["answer"] if isinstance(row["answer"], str) else "", calls)
 
 
-def _drop_duplicates(table, outcome, lines, near_duplicate):
-    """Mark samples whose input is, or is almost, that of one before."""
-    seen, holders, sizes = set(), defaultdict(list), {}
-    for n, line in lines.items():
-        if outcome[n]:
-            continue
-        words = normalised(_input(line)).split()
-        text = " ".join(words)
-        shingles = {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
-        shared = Counter(other for shingle in shingles for other in holders[shingle])
-        if text in seen:
-            outcome[n] = "duplicate"
-        elif any(
-            both / (len(shingles) + sizes[other] - both) >= near_duplicate
-            for other, both in shared.items()
-        ):
-            outcome[n] = "near_duplicate"
-        else:
-            seen.add(text)
-            sizes[n] = len(shingles)
-            for shingle in shingles:
-                holders[shingle].append(n)
+def _openai(example, text, calls):
+    asked = [{"role": "system", "content": example.system}] if example.system else []
+    asked += Prompt.of(example.prompt).messages
+    answer = {"role": "assistant"} | ({"content": text} if text or not calls else {})
+    if calls:
+        answer["tool_calls"] = [
+            {
+                "id": f"call_{n}",
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": json.dumps(call.arguments, ensure_ascii=False),
+                },
+            }
+            for n, call in enumerate(calls, 1)
+        ]
+    tools = [
+        {"type": "function", "function": {"description": "", **tool}} for tool in example.tools
+    ]
+    return {"messages": [*asked, answer]} | ({"tools": tools} if tools else {})
 
 
-def _input(line):
-    """All that is asked in a line, without the answer and the tools."""
-    if "prompt" in line:
-        return line["prompt"]
-    turns = (line.get("messages") or line["contents"])[:-1]
-    said = [turn["content"] if "content" in turn else turn["parts"][0]["text"] for turn in turns]
-    system = (
-        line.get("system")
-        or line.get("systemInstruction", {}).get("parts", [{"text": ""}])[0]["text"]
-    )
-    return "\n".join([system, *said])
+def _google(example, text, calls):
+    if calls or example.tools:
+        return None
+    turns = [*Prompt.of(example.prompt).messages, {"role": "assistant", "content": text}]
+    roles = {"assistant": "model", "user": "user"}
+    contents = [{"role": roles[t["role"]], "parts": [{"text": t["content"]}]} for t in turns]
+    if not example.system:
+        return {"contents": contents}
+    system = {"role": "system", "parts": [{"text": example.system}]}
+    return {"systemInstruction": system, "contents": contents}
+
+
+def _table(example, text, calls):
+    if calls or example.tools:
+        return None
+    return {"prompt": Prompt.of(example.prompt).text, "completion": text}
+
+
+FORMATS = {"openai": _openai, "google": _google, "csv": _table}
 
 
 def normalised(text):
@@ -289,34 +271,50 @@ def normalised(text):
     >>> normalised("  Which  Day follows\\nMonday?! "), normalised("2+2?"), normalised("2 - 2?")
     ('which day follows monday', '2 + 2', '2 - 2')
     """
-    return " ".join(
-        re.findall(r"""\w+|[^\w\s.,;:!?'"]""", unicodedata.normalize("NFKC", text).casefold())
-    )
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(re.findall(r"""\w+|[^\w\s.,;:!?'"]""", folded))
+
+
+def _words(example, provider):
+    """All that a line asks, word by word, without the answer and the tools."""
+    system = "" if provider == "csv" else example.system or ""
+    said = [turn["content"] for turn in Prompt.of(example.prompt).messages]
+    return normalised("\n".join([system, *said])).split()
+
+
+def _duplicates(words, near_duplicate):
+    """Of each input, by its words, whether it is one of those before, or almost; "" where it is neither."""
+    seen, holders, sizes, found = set(), defaultdict(list), {}, []
+    for n, said in words.items():
+        shingles = {tuple(said[i : i + 3]) for i in range(max(1, len(said) - 2))}
+        shared = Counter(other for shingle in shingles for other in holders[shingle])
+        near = (both / (len(shingles) + sizes[other] - both) for other, both in shared.items())
+        if tuple(said) in seen:
+            found.append("duplicate")
+        elif max(near, default=-1.0) >= near_duplicate:
+            found.append("near_duplicate")
+        else:
+            found.append("")
+            seen.add(tuple(said))
+            sizes[n] = len(shingles)
+            for shingle in shingles:
+                holders[shingle].append(n)
+    return found
 
 
 def _split(table, outcome, share, seed):
     """Deal the groups: those whose turn comes first, by a keyed hash, to validation until its share is reached."""
     left = np.flatnonzero(outcome == "")
-    groups = (
-        table["group"]
-        .where(table["group"].notna(), "prompt " + table["prompt_id"].astype(str))[left]
-        .astype(str)
-    )
-    order = sorted(
-        set(groups), key=lambda group: blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
-    )
+    own = "prompt " + table["prompt_id"].astype(str)
+    groups = table["group"].where(table["group"].notna(), own)[left].astype(str)
     size, room, held = Counter(groups), round(share * len(left)), set()
-    for group in order:
+    for group in sorted(
+        size, key=lambda group: blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
+    ):
         if size[group] <= room:
             held.add(group)
             room -= size[group]
     outcome[left] = np.where(groups.isin(held), "validation", "train")
-
-
-def _chosen(table, outcome, part):
-    """Rows of one file, by prompt_id."""
-    rows = np.flatnonzero(outcome == part)
-    return rows[np.argsort(table["prompt_id"].astype(str).to_numpy()[rows], kind="stable")]
 
 
 def _text(provider, lines):
@@ -326,173 +324,14 @@ def _text(provider, lines):
         writer.writeheader()
         writer.writerows(lines)
         return file.getvalue()
-    texts = (json.dumps(line, ensure_ascii=False) for line in lines)
-    return "".join(
-        _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", text) + "\n" for text in texts
-    )
+    texts = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines]
+    return _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", "".join(texts))
 
 
 def _report(table, outcome):
     ids = table["prompt_id"].astype(str).groupby(outcome)
-    counts, firsts = ids.size(), ids.agg(lambda texts: ", ".join(list(dict.fromkeys(texts))[:10]))
-    names = [name for name in OUTCOMES if name in counts or name in _PARTS]
-    report = pd.DataFrame(
-        {"samples": counts, "why": pd.Series(OUTCOMES), "prompt_ids": firsts}
-    ).loc[names]
-    report["samples"] = report["samples"].fillna(0).astype(int)
-    return report.fillna({"prompt_ids": ""}).rename_axis("outcome")
-
-
-_SCHEMA_KEYS = {
-    *(
-        "anyOf",
-        "default",
-        "description",
-        "enum",
-        "example",
-        "format",
-        "items",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-    ),
-    *(
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "nullable",
-        "pattern",
-        "properties",
-    ),
-    *("propertyOrdering", "required", "title", "type"),
-}
-
-
-class NoPlace(Exception):
-    """The format has no place for it."""
-
-
-def declared_call(call, example):
-    """Name and arguments of a tool call that the example declares."""
-    name, arguments = call
-    try:
-        arguments = json.loads(arguments or "{}")
-    except ValueError:
-        raise NoPlace from None
-    if not isinstance(arguments, dict) or name not in [tool["name"] for tool in example.tools]:
-        raise NoPlace
-    return name, arguments
-
-
-def turns_of(example):
-    turns = (
-        [{"role": "user", "content": example.prompt}]
-        if isinstance(example.prompt, str)
-        else list(example.prompt)
-    )
-    return [(turn["role"], turn["content"]) for turn in turns]
-
-
-def openai(example, turns, text, calls):
-    system = [{"role": "system", "content": example.system}] if example.system else []
-    answer = {"role": "assistant"} | ({"content": text} if text or not calls else {})
-    if calls:
-        functions = [
-            {"name": name, "arguments": json.dumps(given, ensure_ascii=False)}
-            for name, given in calls
-        ]
-        answer["tool_calls"] = [
-            {"id": f"call_{n}", "type": "function", "function": f}
-            for n, f in enumerate(functions, 1)
-        ]
-    line = {
-        "messages": [*system, *({"role": role, "content": said} for role, said in turns), answer]
-    }
-    return line | (
-        {"tools": [{"type": "function", "function": _declared(tool)} for tool in example.tools]}
-        if example.tools
-        else {}
-    )
-
-
-def google(example, turns, text, calls):
-    system = (
-        {"systemInstruction": {"role": "system", "parts": [{"text": example.system}]}}
-        if example.system
-        else {}
-    )
-    contents = [
-        {"role": "model" if role == "assistant" else "user", "parts": [{"text": said}]}
-        for role, said in turns
-    ]
-    parts = [{"functionCall": {"name": name, "args": given}} for name, given in calls]
-    contents.append(
-        {"role": "model", "parts": [*([{"text": text}] if text or not calls else []), *parts]}
-    )
-    tools = [
-        _declared(tool) | {"parameters": _openapi(tool["parameters"])} for tool in example.tools
-    ]
-    return (
-        system
-        | {"contents": contents}
-        | ({"tools": [{"functionDeclarations": tools}]} if tools else {})
-    )
-
-
-def bedrock(example, turns, text, calls):
-    roles = [role for role, _ in turns]
-    if calls or example.tools or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
-        raise NoPlace
-    system = {"system": example.system} if example.system else {}
-    messages = [
-        *({"role": role, "content": said} for role, said in turns),
-        {"role": "assistant", "content": text},
-    ]
-    return system | {"messages": messages}
-
-
-def table(example, turns, text, calls):
-    if calls or example.tools:
-        raise NoPlace
-    prompt = (
-        turns[0][1] if len(turns) == 1 else "\n\n".join(f"{role}: {said}" for role, said in turns)
-    )
-    return {"prompt": prompt, "completion": text}
-
-
-def _declared(tool):
-    return {
-        "name": tool["name"],
-        "description": tool.get("description", ""),
-        "parameters": dict(tool["parameters"]),
-    }
-
-
-def _openapi(schema):
-    """A JSON schema in the OpenAPI subset of Google's API: types in capitals, null as `nullable`."""
-    found = {
-        key: value
-        for key, value in schema.items()
-        if not (key == "additionalProperties" and value is False)
-    }
-    if not found.keys() <= _SCHEMA_KEYS:
-        raise NoPlace
-    if isinstance(found.get("type"), list):
-        types = [kind for kind in found["type"] if kind != "null"]
-        if len(types) != 1:
-            raise NoPlace
-        found |= {"type": types[0]} | ({"nullable": True} if "null" in schema["type"] else {})
-    if "type" in found:
-        found["type"] = found["type"].upper()
-    if "properties" in found:
-        found["properties"] = {name: _openapi(part) for name, part in found["properties"].items()}
-    if "items" in found:
-        found["items"] = _openapi(found["items"])
-    if "anyOf" in found:
-        found["anyOf"] = [_openapi(part) for part in found["anyOf"]]
-    return found
-
-
-FORMATS = {"openai": openai, "google": google, "bedrock": bedrock, "csv": table}
+    firsts = ids.agg(lambda texts: ", ".join(list(dict.fromkeys(texts))[:10]))
+    columns = {"samples": ids.size(), "why": pd.Series(OUTCOMES), "prompt_ids": firsts}
+    names = [name for name in OUTCOMES if name in firsts or name in _PARTS]
+    report = pd.DataFrame(columns).loc[names].fillna({"samples": 0, "prompt_ids": ""})
+    return report.astype({"samples": int}).rename_axis("outcome")

@@ -4,64 +4,45 @@ The server is llama.cpp, bound by xllamacpp, in a process of its own: it takes n
 measured with, and it ends with it. It also answers the Messages API of Anthropic's SDK (base URL without `/v1`).
 """
 
-import argparse
 import hashlib
 import http.client
+import json
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from tierlab.sampling.providers import Candidate
+
 HOST = "127.0.0.1"
 START_S = 120  # a file of gigabytes from a cold disk
+CONTEXT_TOKENS = 2048
 _LISTENING = re.compile(r"^tierlab\.local: listening on (http://\S+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Gguf:
-    """A published model file: who made it, how its weights are stored, and what its bytes hash to."""
-
-    model_id: str
-    quantisation: str
-    licence: str
-    file: str
-    sha256: str
-
-
-KNOWN = (
-    Gguf(
+# Published files: name -> model id, sha256 (quantisation and licence: data/samples/README.md)
+PUBLISHED = {
+    "SmolLM2-135M-Instruct.Q4_1.gguf": (
         "smollm2-135m-instruct",
-        "Q4_1",
-        "Apache-2.0",
-        "SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),
-    Gguf(
+    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf": (
         "qwen2.5-coder-0.5b-instruct",
-        "Q4_K_M",
-        "Apache-2.0",
-        "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     ),
-    Gguf(
+    "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf": (
         "qwen2.5-coder-1.5b-instruct",
-        "Q4_K_M",
-        "Apache-2.0",
-        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
         "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
     ),
-)
+}
 
 
 @contextmanager
-def serve(path=None, *, model_id=None, n_ctx=2048, port=0, threads=1, cache_prompt=False, log=None):
-    """Serve a model file on this machine for as long as the `with` block runs.
+def serve(path=None, *, model_id=None, cache_prompt=False, log=None):
+    """Serve a model file on a free port of this machine for as long as the `with` block runs.
 
     Parameters
     ----------
@@ -69,12 +50,6 @@ def serve(path=None, *, model_id=None, n_ctx=2048, port=0, threads=1, cache_prom
         A GGUF file; by default the SmolLM2 that `make local` installs.
     model_id : str, optional
         Name under which the server answers; by default that of the published file, else the name of the file.
-    n_ctx : int
-        Context window, in tokens.
-    port : int
-        Port on 127.0.0.1; 0 takes a free one.
-    threads : int
-        Threads that compute. Threads wait by spinning, so more of them than idle cores are slower than one.
     cache_prompt : bool
         Whether a prompt that starts like the one before it is read only from where they differ. Off, so that a time
         to first token is that of the whole prompt; a request may ask for it with `cache_prompt`.
@@ -84,8 +59,9 @@ def serve(path=None, *, model_id=None, n_ctx=2048, port=0, threads=1, cache_prom
     Yields
     ------
     str
-        Base URL for an OpenAI client, such as `http://127.0.0.1:8080/v1`. One request is answered at a time; others
-        wait. No key is asked for.
+        Base URL for an OpenAI client, such as `http://127.0.0.1:8080/v1`. One request is answered at a time, by one
+        thread (threads wait by spinning: more of them than idle cores are slower than one); others wait. No key is
+        asked for.
 
     Raises
     ------
@@ -105,17 +81,8 @@ def serve(path=None, *, model_id=None, n_ctx=2048, port=0, threads=1, cache_prom
         )
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
-    command = [
-        sys.executable,
-        "-m",
-        "tierlab.sampling.local",
-        str(path),
-        "--model-id",
-        model_id or _name(path),
-        "--until-eof",
-    ]
-    command += ["--n-ctx", str(n_ctx), "--port", str(port), "--threads", str(threads)]
-    command += ["--cache-prompt"] if cache_prompt else []
+    settings = json.dumps([str(path), model_id or _name(path), cache_prompt])
+    command = [sys.executable, "-m", "tierlab.sampling.local", settings]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(log or f"{folder}/server.log")
         with log.open("wb") as output, _child(command, output) as server:
@@ -138,12 +105,9 @@ def candidate(base_url, path=None, *, usd_per_hour=0.0):
     -------
     tierlab.sampling.providers.Candidate
     """
-    from tierlab.sampling.providers import Candidate
-
-    name = _name(Path(path) if path else smollm2())
     return Candidate(
         "compatible",
-        name,
+        _name(Path(path) if path else smollm2()),
         base_url=base_url,
         temperature=0.0,
         usd_per_mtok=(0.0, 0.0),
@@ -186,11 +150,11 @@ def smollm2():
         raise ImportError(
             "the local model (SmolLM2-135M-Instruct, 93 MB) is not installed; run: make local"
         )
-    return Path(package.submodule_search_locations[0]) / KNOWN[0].file
+    return Path(package.submodule_search_locations[0]) / next(iter(PUBLISHED))
 
 
 def identify(path):
-    """Which published model a GGUF file is, by its sha256, or None.
+    """The model id of a published GGUF file, by its sha256, or None.
 
     Raises
     ------
@@ -199,12 +163,12 @@ def identify(path):
     """
     path = Path(path)
     digest = _sha256(path, path.stat().st_mtime_ns)
-    for known in KNOWN:
-        if known.sha256 == digest:
-            return known
-        if known.file.lower() == path.name.lower():
+    for file, (model_id, sha256) in PUBLISHED.items():
+        if sha256 == digest:
+            return model_id
+        if file.lower() == path.name.lower():
             raise OSError(
-                f"{path} is not the published {known.model_id}: its sha256 is {digest}, not {known.sha256}"
+                f"{path} is not the published {model_id}: its sha256 is {digest}, not {sha256}"
             )
     return None
 
@@ -216,8 +180,7 @@ def _sha256(path, _modified):
 
 
 def _name(path):
-    known = identify(path)
-    return known.model_id if known else Path(path).stem
+    return identify(path) or path.stem
 
 
 def _when_ready(server, log):
@@ -245,55 +208,22 @@ def _healthy(address):
         connection.close()
 
 
-def _run(path, *, model_id, n_ctx, port, threads, cache_prompt):
-    """Start the server in this process; it lives as long as what is returned."""
+def main(path, model_id, cache_prompt):
+    """Serve in this process, until standard input ends."""
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
-    settings.model.path = str(path)
-    settings.model_alias = {model_id}
-    settings.hostnames, settings.port = [HOST], port
-    settings.n_ctx, settings.n_parallel = n_ctx, 1
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+    settings.model.path, settings.model_alias = path, {model_id}
+    settings.hostnames, settings.port = [HOST], 0
+    settings.n_ctx, settings.n_parallel = CONTEXT_TOKENS, 1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
     settings.use_jinja = True  # the model's own chat template, tools included
     settings.cache_prompt, settings.cache_ram_mib = cache_prompt, 0
     settings.offline, settings.ui = True, False
-    return xllamacpp.Server(settings)
-
-
-def main(arguments=None):
-    """`python -m tierlab.sampling.local [PATH]`: serve a model until interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tierlab.sampling.local", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "path", nargs="?", type=Path, help="GGUF file; default: the SmolLM2 of `make local`"
-    )
-    parser.add_argument("--model-id", help="name under which it answers")
-    parser.add_argument("--n-ctx", type=int, default=2048, help="context window (tokens)")
-    parser.add_argument(
-        "--port", type=int, default=8080, help="port on 127.0.0.1; 0 takes a free one"
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--cache-prompt", action="store_true", help="keep what two prompts share at their start"
-    )
-    parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends")
-    options = vars(parser.parse_args(arguments))
-    until_eof = options.pop("until_eof")
-    options["path"] = options["path"] or smollm2()
-    options["model_id"] = options["model_id"] or _name(options["path"])
-    server = _run(**options)
+    server = xllamacpp.Server(settings)  # it lives as long as this name
     print(f"\ntierlab.local: listening on {server.listening_address}", flush=True)
-    try:
-        if until_eof:
-            sys.stdin.read()
-        else:
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        pass
+    sys.stdin.read()
 
 
 if __name__ == "__main__":
-    main()
+    main(*json.loads(sys.argv[1]))

@@ -1,11 +1,12 @@
 """Models of any provider behind one protocol: what is asked, what comes back, and what can go wrong.
 
-An adapter (a room of `tierlab.apis`) turns a `Prompt` into its SDK's call and the
-answer into a `Reply`. It never retries: the runner owns the loop, so that every attempt is counted and paid for once.
-SDKs are imported when a candidate is connected.
+An adapter (a module of `tierlab.sampling.apis`) turns a `Prompt` into its SDK's call and the answer into a `Reply`. It
+never retries: the runner owns the loop, so that every attempt is counted and paid for once. SDKs are imported when a
+candidate is connected.
 """
 
 import json
+import math
 import os
 import re
 import socket
@@ -18,8 +19,9 @@ from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
 from tierlab.core.vocabulary import IN_DOUBT, unknown
+from tierlab.sampling.store import packed
 
-# provider -> room of its adapter, environment variables that may hold the key
+# provider -> module of its adapter, environment variables that may hold the key
 ADAPTERS = {
     "anthropic": ("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
     "openai": ("openai", ("OPENAI_API_KEY",)),
@@ -44,16 +46,16 @@ RETRIED = (
 
 # Fields that decide what is paid for: the runner's bound and the prices table know nothing of another value.
 _NOT_EXTRA = (
-    *(
-        "model",
-        "stream",
-        "n",
-        "candidate_count",
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-    ),
-    *("service_tier", "speed", "inference_geo"),
+    "model",
+    "stream",
+    "n",
+    "candidate_count",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "service_tier",
+    "speed",
+    "inference_geo",
 )
 _OVERFLOW = re.compile(
     r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
@@ -66,11 +68,10 @@ _FILTERED = re.compile(
     re.IGNORECASE,
 )
 _IN_STREAM = (
-    *(
-        (re.compile("overload", re.IGNORECASE), "overloaded"),
-        (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
-    ),
-    *((_OVERFLOW, "context_overflow"), (_FILTERED, "content_filter")),
+    (re.compile("overload", re.IGNORECASE), "overloaded"),
+    (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
+    (_OVERFLOW, "context_overflow"),
+    (_FILTERED, "content_filter"),
 )
 _TRUTH_AS_COUNT = re.compile(
     rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
@@ -131,28 +132,31 @@ class Candidate:
     def __post_init__(self):
         if self.provider not in ADAPTERS:
             raise ValueError(unknown("provider", self.provider, ADAPTERS))
-        if self.provider == "compatible" and not self.base_url:
-            raise ValueError(
-                f"{self.model_id}: a compatible server needs its base_url, such as http://127.0.0.1:11434/v1"
-            )
-        if self.provider == "replay" and not self.path:
-            raise ValueError(f"{self.model_id}: a replay needs the path of the recorded samples")
-        if self.extra_output_tokens < 0:
-            raise ValueError(
-                f"{self.model_id}: extra_output_tokens is {self.extra_output_tokens}; a number from 0 up is needed"
-            )
-        if (
-            self.provider == "anthropic"
-            and (self.effort or "").isdecimal()
-            and self.extra_output_tokens < int(self.effort)
-        ):
-            raise ValueError(
-                f"{self.model_id}: {self.effort} tokens of thinking count as output; give extra_output_tokens of at least that"
-            )
-        if priced := [name for name in self.extra_body if name in _NOT_EXTRA]:
-            raise ValueError(
-                f"{self.model_id}: extra_body sets {priced[0]!r}, which changes what is paid; nothing here prices it"
-            )
+        room = self.extra_output_tokens
+        thinking = int(self.effort) if (self.effort or "").isdecimal() else 0
+        priced = next((name for name in self.extra_body if name in _NOT_EXTRA), None)
+        rules = (
+            (
+                self.provider == "compatible" and not self.base_url,
+                "a compatible server needs its base_url, such as http://127.0.0.1:11434/v1",
+            ),
+            (
+                self.provider == "replay" and not self.path,
+                "a replay needs the path of the recorded samples",
+            ),
+            (room < 0, f"extra_output_tokens is {room}; a number from 0 up is needed"),
+            (
+                self.provider == "anthropic" and room < thinking,
+                f"{thinking} tokens of thinking count as output; give extra_output_tokens of at least that",
+            ),
+            (
+                priced is not None,
+                f"extra_body sets {priced!r}, which changes what is paid; nothing here prices it",
+            ),
+        )
+        for broken, says in rules:
+            if broken:
+                raise ValueError(f"{self.model_id}: {says}")
 
     @property
     def name(self):
@@ -162,9 +166,8 @@ class Candidate:
     def output_limit(self, prompt):
         """The limit on output tokens that is sent with a prompt: its own and the room for reasoning."""
         limit = prompt.max_output_tokens + self.extra_output_tokens
-        return (
-            max(16, limit) if self.provider == "openai" else limit
-        )  # the least that the Responses API takes
+        # 16 is the least that the Responses API takes.
+        return max(16, limit) if self.provider == "openai" else limit
 
     @property
     def settings(self):
@@ -181,8 +184,8 @@ class Candidate:
         ]
 
 
-def candidate(text):
-    """A candidate from one line of text: ``provider:model``, then settings after commas.
+def candidate(text: Candidate | str) -> Candidate:
+    """A candidate from one line of text: ``provider:model``, then settings after commas; a `Candidate` stays itself.
 
     Examples
     --------
@@ -191,16 +194,24 @@ def candidate(text):
     >>> candidate("compatible:smollm2,base_url=http://127.0.0.1:8080/v1,usd_per_mtok=0/0").usd_per_mtok
     (0.0, 0.0)
     """
+    if isinstance(text, Candidate):
+        return text
     head, *settings = text.split(",")
     provider, colon, model_id = head.partition(":")
     if not colon or not model_id:
         raise ValueError(
-            f"{text!r} is no candidate; write provider:model, with a provider of {', '.join(ADAPTERS)}"
+            f"{text!r} is not a candidate; write provider:model, with a provider of {', '.join(ADAPTERS)}"
         )
     readers = {
-        "effort": str, "base_url": str, "path": str, "label": str, "extra_output_tokens": int, "temperature": float,
-        "usd_per_hour": float, "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
-    }  # fmt: skip
+        "effort": str,
+        "base_url": str,
+        "path": str,
+        "label": str,
+        "extra_output_tokens": int,
+        "temperature": float,
+        "usd_per_hour": float,
+        "usd_per_mtok": lambda pair: tuple(float(part) for part in pair.split("/")),
+    }
     values = {}
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -209,7 +220,7 @@ def candidate(text):
         try:
             values[name] = readers[name](value)
         except ValueError:
-            raise ValueError(f"{text!r}: {value!r} is no value of {name}") from None
+            raise ValueError(f"{text!r}: {value!r} is not a value of {name}") from None
     return Candidate(provider, model_id, **values)
 
 
@@ -234,6 +245,19 @@ class Prompt:
     schema: Mapping | None = None
     max_output_tokens: int = 512
 
+    @classmethod
+    def of(cls, message, *more, **named):
+        """The prompt of a user's message, or of a conversation; further fields as they are named above."""
+        one = isinstance(message, str)
+        return cls(
+            ({"role": "user", "content": message},) if one else tuple(message), *more, **named
+        )
+
+    @property
+    def sent(self):
+        """All that a model reads of it, as one text whose tokens can be counted."""
+        return packed([self.system, self.messages, self.tools, self.schema])
+
     @property
     def text(self):
         """The prompt as one text: the only message, or all of them with their roles."""
@@ -248,10 +272,8 @@ class Prompt:
         Chat mark-up adds a few tokens per message, and a provider's own instructions for tools some hundred.
         """
         texts = [self.system or "", *(message["content"] for message in self.messages)]
-        extras = [
-            json.dumps(part, ensure_ascii=False)
-            for part in (*self.tools, *([self.schema] if self.schema else []))
-        ]
+        given = [*self.tools, *([self.schema] if self.schema else [])]
+        extras = [json.dumps(part, ensure_ascii=False) for part in given]
         size = sum(len(text.encode()) for text in (*texts, *extras))
         return size + 32 * (len(self.messages) + 1) + (1000 if extras else 0)
 
@@ -294,14 +316,15 @@ class Reply:
 
     def __post_init__(self):
         # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
-        object.__setattr__(self, "text", _whole(self.text))
-        object.__setattr__(
-            self,
-            "tool_calls",
-            tuple((_whole(name), _whole(given)) for name, given in self.tool_calls),
-        )
-        object.__setattr__(self, "reported_model", shown(self.reported_model or ""))
-        object.__setattr__(self, "stop_reason", shown(self.stop_reason or ""))
+        calls = tuple((_whole(name), _whole(given)) for name, given in self.tool_calls)
+        cleaned = {
+            "text": _whole(self.text),
+            "tool_calls": calls,
+            "reported_model": shown(self.reported_model or ""),
+            "stop_reason": shown(self.stop_reason or ""),
+        }
+        for name, value in cleaned.items():
+            object.__setattr__(self, name, value)
 
     @property
     def status(self):
@@ -391,48 +414,72 @@ class Stopwatch:
     """Times of one attempt: started when made, `first` at the first non-empty piece of the answer."""
 
     def __init__(self):
-        self.started = time.perf_counter()
-        self._first = None
+        self.started, self.begun, self._first = time.perf_counter(), False, math.nan
 
     def first(self, piece):
-        if self._first is None and piece:
-            self._first = time.perf_counter()
+        """Note the time of a piece of the answer, if it is the first that is not empty."""
+        self.begun = True
+        if piece and math.isnan(self._first):
+            self._first = time.perf_counter() - self.started
 
-    def times(self):
-        """ttft_s, end_to_end_s."""
+    def timed(self, reply):
+        """The reply with its times; the end is now."""
         end = time.perf_counter() - self.started
-        return (float("nan") if self._first is None else self._first - self.started), end
+        return replace(reply, ttft_s=self._first, end_to_end_s=end)
+
+
+class Adapter:
+    """What the adapters share: one attempt, timed, with every failure as a `ProviderError`."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def answer(self, prompt, chosen, stream=True):
+        """One attempt; a `Reply`, or a `ProviderError`."""
+        watch = Stopwatch()
+        try:
+            arguments = self.request(prompt, chosen)
+            answered = self.streamed(arguments, watch) if stream else self.whole(arguments)
+            return watch.timed(await answered)
+        except Exception as error:
+            found = failure(error)
+            found.in_doubt |= watch.begun  # it had begun to answer
+            raise found from None
+
+    async def close(self):
+        """Close the connections."""
+        await self.client.close()
 
 
 def connect(chosen, *, timeout_s=120.0, transport=None):
-    """The adapter that answers for a candidate: an object with `answer(prompt, candidate, stream)` and `close()`.
+    """The adapter that answers for a candidate: an `Adapter`, or an object with its two methods.
 
     Raises
     ------
     ValueError
         If the key is missing; names the environment variable.
     """
-    room, variables = ADAPTERS[chosen.provider]
+    module, variables = ADAPTERS[chosen.provider]
     if variables and not any(os.environ.get(name) for name in variables):
         raise ValueError(
-            f"{chosen.provider} needs a key: set the environment variable {' or '.join(variables)}"
+            f"{chosen.name}: set the environment variable {' or '.join(variables)}, or choose a replay or a local model"
         )
-    return import_module(f"tierlab.sampling.apis.{room}").connect(
-        chosen, timeout_s=timeout_s, transport=transport
-    )
+    api = import_module(f"tierlab.sampling.apis.{module}")
+    return api.connect(chosen, timeout_s=timeout_s, transport=transport)
 
 
 def http_client(timeout_s, transport=None):
     """One transport for all SDKs, so that a broken connection is the same error everywhere."""
     import httpx2
 
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
-    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0))
-    settings = {"event_hooks": {"response": [_looked_at]}, "follow_redirects": False}
-    settings["headers"] = {
-        "accept-encoding": "identity"
-    }  # so that the bound on bytes is one on what they unpack to
-    return httpx2.AsyncClient(timeout=timeout, limits=limits, transport=transport, **settings)
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
+        transport=transport,
+        event_hooks={"response": [_looked_at]},
+        follow_redirects=False,
+        headers={"accept-encoding": "identity"},  # the bound on bytes is one on what they unpack to
+    )
 
 
 async def _looked_at(response):
@@ -451,8 +498,6 @@ async def _looked_at(response):
             f"{response.request.url.host} answers with a page of HTML (status {response.status_code}), not as a model: a proxy or "
             "a log-in page in between, or base_url lacks its path (often /v1)",
         )
-    if response.request.method != "POST":  # the results of a batch are a file, and may be large
-        return
     if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise ProviderError(
             "malformed", "the reply is compressed, which was not asked for", retried=False
@@ -615,9 +660,3 @@ def scrubbed(text):
 
 def _whole(text):
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def timed(reply, watch):
-    """The reply with the stopwatch's times."""
-    ttft_s, end_to_end_s = watch.times()
-    return replace(reply, ttft_s=ttft_s, end_to_end_s=end_to_end_s)

@@ -6,19 +6,117 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from tierlab.core.vocabulary import FAILURES, unknown
 from tierlab.prices.names import canonical
 from tierlab.sampling.providers import Candidate, Prompt, ProviderError, Reply, connect
 from tierlab.sampling.store import packed
 
-_START = "INSERT INTO attempts (key, sent_at, most_usd) VALUES (?, ?, ?)"
+ASK_ABOVE_USD = 1.0
+FIRST_WAIT_S = 0.5  # before a second attempt; doubled before each further one, up to 8 seconds
+START = "INSERT INTO attempts (key, sent_at, most_usd) VALUES (?, ?, ?)"
 END = "UPDATE attempts SET cost_usd = ?, reason = ?, error = ?, in_doubt = ? WHERE id = ?"
+_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
+_KEPT = (
+    "text",
+    "tool_calls",
+    "stop_reason",
+    "tokens",
+    "reported_model",
+    "ttft_s",
+    "end_to_end_s",
+    "source",
+    "usage_fault",
+)
 # What a provider may add to the name of a model and take away: a date, a version, "latest".
 _UNDATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4}|latest|default)$")
-_RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
+_WARM_UP = Prompt.of("Reply with the word ready.", max_output_tokens=16)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the calls of a run may take.
+
+    Parameters
+    ----------
+    budget_usd : float
+        The most that everything in the store may cost together. What could cost more is not sent.
+    concurrency : int or mapping of str to int
+        Calls under way at once for each provider. Latency is measured well at 8 or less.
+    attempts : int
+        The most for one call; rate limits, overload, timeouts and broken answers are tried again, after the time
+        that the server asks for.
+    deadline_s : float
+        Seconds for one call with all its attempts.
+
+    Raises
+    ------
+    ValueError
+        For a setting that is not an amount, a count or a time.
+    """
+
+    budget_usd: float
+    concurrency: int | Mapping = 8
+    attempts: int = 4
+    deadline_s: float = 120.0
+
+    def __post_init__(self):
+        if not 0 <= self.budget_usd < float("inf"):
+            raise ValueError(
+                f"budget_usd is {self.budget_usd!r}; an amount from 0 up is needed (0 for a local model or a replay)"
+            )
+        places = self.concurrency
+        for value in places.values() if isinstance(places, Mapping) else [places]:
+            check_count("concurrency", value)
+        check_count("attempts", self.attempts)
+        if not self.deadline_s > 0:
+            raise ValueError(
+                f"deadline_s is {self.deadline_s!r}; a number of seconds above 0 is needed"
+            )
+
+    def places(self, chosen):
+        """How many calls to a candidate's provider may be under way at once."""
+        if isinstance(self.concurrency, Mapping):
+            return self.concurrency.get(chosen.provider, 8)
+        return self.concurrency
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How calls are made, and what is kept with them.
+
+    Parameters
+    ----------
+    stream : bool
+        Without it there is no time to the first token. A judge and a live router never stream.
+    warm_up : bool
+        One short call to each candidate of `tierlab.sample` before its times count.
+    progress : bool
+        A bar with the spend so far.
+    provenance : str
+        Machine, runtime, date: kept with every row.
+    transport : optional
+        Transport of the SDKs' client, for tests.
+    """
+
+    stream: bool = True
+    warm_up: bool = True
+    progress: bool = True
+    provenance: str = ""
+    transport: object = None
+
+
+SETUP = Setup()
+
+
+def check_count(name, value):
+    """Refuse what is not a whole number from 1 up."""
+    if not (isinstance(value, int) and value >= 1):
+        raise ValueError(f"{name} is {value!r}; a whole number from 1 up is needed")
 
 
 @dataclass(frozen=True)
@@ -29,13 +127,11 @@ class Call:
     ----------
     key : str
         The same question to the same candidate has the same key: it is asked and paid once.
-    kind : {"answer", "judge", "classifier", "warm_up"}
     """
 
     key: str
     prompt: Prompt
     chosen: Candidate
-    kind: str = "answer"
 
 
 @dataclass(frozen=True)
@@ -76,25 +172,22 @@ class Ledger:
     def __init__(self, budget_usd, spent_usd=0.0, in_doubt_usd=0.0):
         self.budget_usd, self.spent_usd, self.in_doubt_usd = budget_usd, spent_usd, in_doubt_usd
         self.reserved_usd = 0.0
-        self.overrun_usd = 0.0
         self._changed = asyncio.Condition()
 
     @property
     def left_usd(self):
-        """What may still be promised."""
-        return self.budget_usd - self.spent_usd - self.in_doubt_usd - self.reserved_usd
+        """What may still be promised, from 0 up."""
+        taken = self.spent_usd + self.in_doubt_usd + self.reserved_usd
+        return max(0.0, self.budget_usd - taken)
 
     async def reserve(self, usd):
         """Set money aside; waits for others to settle, and is False when even then it would not be enough."""
         async with self._changed:
-            # What nobody holds any more may differ from zero by rounding; one token costs more than that.
-            await self._changed.wait_for(
-                lambda: usd <= max(0.0, self.left_usd) or self.reserved_usd <= 1e-9
-            )
-            if usd > max(0.0, self.left_usd):
-                return False
-            self.reserved_usd += usd
-            return True
+            # Rounding can leave a tiny residual reservation; one token costs more than that.
+            await self._changed.wait_for(lambda: usd <= self.left_usd or self.reserved_usd <= 1e-9)
+            enough = usd <= self.left_usd
+            self.reserved_usd += usd * enough
+            return enough
 
     async def settle(self, reserved_usd, *, spent_usd=0.0, in_doubt_usd=0.0):
         """Give a reservation back, less what it became."""
@@ -102,7 +195,6 @@ class Ledger:
             self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd)
             self.spent_usd += spent_usd
             self.in_doubt_usd += in_doubt_usd
-            self.overrun_usd += max(0.0, spent_usd + in_doubt_usd - reserved_usd)
             self._changed.notify_all()
 
 
@@ -116,11 +208,7 @@ class Runner:
     tariffs : mapping of str to Tariff
         By candidate's name.
     ledger : Ledger
-    concurrency : int or mapping of str to int
-        Calls under way at once, for each provider.
-    most_attempts : int
-    deadline_s : float
-        Seconds for one call with all its attempts and waits.
+    limits : Limits
     stream : bool
     transport : optional
         Transport of the SDKs' client, for tests.
@@ -129,85 +217,52 @@ class Runner:
     store: object
     tariffs: Mapping
     ledger: Ledger
-    concurrency: int | Mapping = 8
-    most_attempts: int = 4
-    deadline_s: float = 120.0
-    stream: bool = True
-    seed: int | None = None
+    limits: Limits
+    stream: bool = False
     transport: object = None
     _adapters: dict = field(default_factory=dict)
     _slots: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        self._random = random.Random(self.seed)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def most_usd(self, call):
         """The most that one attempt can cost."""
         chosen, prompt = call.chosen, call.prompt
         return self.tariffs[chosen.name].most(
-            prompt.most_input_tokens, chosen.output_limit(prompt), self.deadline_s
+            prompt.most_input_tokens, chosen.output_limit(prompt), self.limits.deadline_s
         )
-
-    def places(self, chosen):
-        """How many calls to a candidate's provider may be under way at once."""
-        if isinstance(self.concurrency, Mapping):
-            return self.concurrency.get(chosen.provider, 8)
-        return self.concurrency
 
     async def call(self, call):
         """Make a call; a `Result`, always. What was asked must be in the store's `calls` already."""
-        most = self.most_usd(call)
-        attempts, reserved = self.most_attempts, most * self.most_attempts
+        most, attempts = self.most_usd(call), self.limits.attempts
+        reserved = most * attempts
         if not await self.ledger.reserve(reserved):
-            left = max(0.0, self.ledger.left_usd)
-            return Result(
-                "over_budget",
-                error=f"could cost up to {reserved:,.4f} USD, and {left:,.4f} USD are left",
-            )
+            left = self.ledger.left_usd
+            error = f"could cost up to {reserved:,.4f} USD, and {left:,.4f} USD are left"
+            return Result("over_budget", error=error)
         ends, under_way = None, False
         try:
             for number in range(1, attempts + 1):
-                row = await self.store.write(
-                    (_START, (call.key, datetime.now(UTC).isoformat(), most))
-                )
+                sent_at = datetime.now(UTC).isoformat()
+                row = await self.store.awrite((START, (call.key, sent_at, most)))
                 under_way = True
                 async with self._slot(call.chosen):
-                    ends = ends or time.monotonic() + self.deadline_s
-                    reply, error = await self._attempt(call, ends)
-                if error is None:
-                    cost = cost_usd(self.tariffs[call.chosen.name], reply, reply.end_to_end_s)
-                    known, doubt = (0.0, most) if cost is None else (cost, 0.0)
-                    cost = cost if reply.recorded_usd is None else reply.recorded_usd
-                    flags = model_flag(call.chosen, reply.reported_model)
-                    result = Result(
-                        reply.status,
-                        reply,
-                        float("nan") if cost is None else cost,
-                        number,
-                        flags=flags,
-                    )
-                    reason = reply.status
-                else:
-                    known, doubt = 0.0, most if error.in_doubt else 0.0
-                    result, reason = (
-                        Result(error.reason, None, 0.0, number, str(error)),
-                        error.reason,
-                    )
-                wait = None if error is None else self._wait(error, number, ends)
-                final = error is None or wait is None or number == attempts
-                end = (END, (known, reason, result.error, int(doubt > 0), row))
-                await self.store.write(*([end, result_row(call.key, result)] if final else [end]))
-                given = reserved if final else most
+                    ends = ends or time.monotonic() + self.limits.deadline_s
+                    got = await self._attempt(call, ends)
+                result, known, doubt = self._outcome(call, got, number, most)
+                wait = self._wait(got, number, ends)
+                end = (END, (known, result.status, result.error, int(doubt > 0), row))
+                last = [] if wait is not None else [result_row(call.key, result)]
+                await self.store.awrite(end, *last)
+                given = most if wait is not None else reserved
                 reserved -= given
                 under_way = False
                 await self.ledger.settle(given, spent_usd=known, in_doubt_usd=doubt)
-                if final:
+                if wait is None:
                     return result
                 await asyncio.sleep(wait)
         finally:
             if reserved > 0:  # cancelled, or the disk failed: what was sent may be billed
                 await asyncio.shield(self.ledger.settle(reserved, in_doubt_usd=most * under_way))
-        raise AssertionError("the last attempt is final")
 
     async def close(self):
         """Close the connections."""
@@ -215,54 +270,52 @@ class Runner:
             await adapter.close()
         self._adapters.clear()
 
-    @asynccontextmanager
-    async def _slot(self, chosen):
-        slot = self._slots.setdefault(
-            (chosen.provider, chosen.base_url), asyncio.Semaphore(self.places(chosen))
-        )
-        async with slot:
-            yield
-
-    async def _attempt(self, call, ends):
-        """A reply, or the error in its place."""
-        left = ends - time.monotonic()
-        over = f"no answer within {self.deadline_s:g} s in all"
-        if left <= 0:  # the wait for a place took the rest: nothing is sent
-            return None, ProviderError("timeout", over, retried=False, in_doubt=False)
-        try:
-            async with asyncio.timeout(left):
-                return await self.adapter(call.chosen).answer(
-                    call.prompt, call.chosen, self.stream
-                ), None
-        except TimeoutError:
-            return None, ProviderError("timeout", over, retried=False)
-        except ProviderError as error:
-            return None, error
-
     def adapter(self, chosen):
         """The connection to a candidate's provider, made when first asked for."""
         address = (chosen.provider, chosen.base_url, chosen.path)
         if address not in self._adapters:
             self._adapters[address] = connect(
-                chosen, timeout_s=self.deadline_s, transport=self.transport
+                chosen, timeout_s=self.limits.deadline_s, transport=self.transport
             )
         return self._adapters[address]
 
-    def _wait(self, error, number, ends):
+    def _slot(self, chosen):
+        place = (chosen.provider, chosen.base_url)
+        return self._slots.setdefault(place, asyncio.Semaphore(self.limits.places(chosen)))
+
+    async def _attempt(self, call, ends):
+        """A `Reply`, or the `ProviderError` in its place."""
+        left = ends - time.monotonic()
+        over = f"no answer within {self.limits.deadline_s:g} s in all"
+        if left <= 0:  # the wait for a place took the rest: nothing is sent
+            return ProviderError("timeout", over, retried=False, in_doubt=False)
+        try:
+            async with asyncio.timeout(left):
+                return await self.adapter(call.chosen).answer(call.prompt, call.chosen, self.stream)
+        except TimeoutError:
+            return ProviderError("timeout", over, retried=False)
+        except ProviderError as error:
+            return error
+
+    def _outcome(self, call, got, number, most):
+        """How an attempt ended, what it cost for certain, and what it may have cost (US dollars)."""
+        if isinstance(got, ProviderError):
+            return Result(got.reason, None, 0.0, number, str(got)), 0.0, most * got.in_doubt
+        tariff, cost = self.tariffs[call.chosen.name], math.nan
+        if got.tokens is not None or not tariff.rates.any():
+            cost = tariff.cost(got.tokens or {}, got.end_to_end_s)
+        told = cost if got.recorded_usd is None else got.recorded_usd
+        flags = model_flag(call.chosen, got.reported_model)
+        result = Result(got.status, got, told, number, flags=flags)
+        return (result, 0.0, most) if math.isnan(cost) else (result, cost, 0.0)
+
+    def _wait(self, got, number, ends):
         """Seconds before the next attempt, or None if there is to be none."""
-        if not error.retried:
+        if not getattr(got, "retried", False) or number == self.limits.attempts:
             return None
-        wait = min(8.0, 0.5 * 2 ** (number - 1)) * self._random.uniform(0.75, 1.0)
-        wait = max(wait, error.retry_after_s or 0.0)
+        wait = min(8.0, FIRST_WAIT_S * 2 ** (number - 1)) * self._random.uniform(0.75, 1.0)
+        wait = max(wait, got.retry_after_s or 0.0)
         return None if time.monotonic() + wait >= ends else wait
-
-
-def cost_usd(tariff, reply, seconds=0.0):
-    """US dollars for an answer; None without usage, or with tokens in a bucket for which there is no rate."""
-    if reply.tokens is None and tariff.rates.any():
-        return None
-    cost = tariff.cost(reply.tokens or {}, seconds)
-    return None if math.isnan(cost) else cost
 
 
 def model_flag(chosen, reported):
@@ -276,25 +329,122 @@ def model_flag(chosen, reported):
     """
     if not reported or chosen.provider == "replay":
         return ""
-    bare, told = (
-        _UNDATED.sub("", name.rsplit("/", 1)[-1].lower()) for name in (chosen.model_id, reported)
-    )
+    names = (chosen.model_id, reported)
+    bare, told = (_UNDATED.sub("", name.rsplit("/", 1)[-1].lower()) for name in names)
     known = canonical(chosen.model_id)
-    return (
-        ""
-        if bare == told or (known is not None and known == canonical(reported))
-        else "other_model"
-    )
+    same = bare == told or (known is not None and known == canonical(reported))
+    return "" if same else "other_model"
 
 
 def result_row(key, result):
     """The statement that keeps how a call ended."""
-    reply = result.reply
     about = {"error": result.error}
-    if reply is not None:
-        about |= {
-            "text": reply.text, "tool_calls": reply.tool_calls, "stop_reason": reply.stop_reason, "tokens": reply.tokens,
-            "reported_model": reply.reported_model, "ttft_s": reply.ttft_s, "end_to_end_s": reply.end_to_end_s,
-            "source": reply.source, "usage_fault": reply.usage_fault, "flags": result.flags,
-        }  # fmt: skip
+    if result.reply is not None:
+        about |= {name: getattr(result.reply, name) for name in _KEPT} | {"flags": result.flags}
     return _RESULT, (key, result.status, result.cost_usd, result.attempts, packed(about))
+
+
+def make_calls(file, calls, entries, tariffs, limits, setup, *, retry=False, yes=False):
+    """Make the calls that the store has no result of, within the limits.
+
+    Parameters
+    ----------
+    file : Store
+    calls : sequence of Call
+        In an order in which a slow hour of a service meets all candidates alike.
+    entries : sequence of (sql, values)
+        What is written of the calls before any is sent.
+    tariffs : mapping of str to Tariff
+    limits, setup
+        As for `tierlab.sample`.
+    retry, yes
+        As for `tierlab.sample`.
+
+    Returns
+    -------
+    dict
+        Why a call was not made, by key.
+    """
+    again = asked_again(retry)
+    results = file.read("SELECT key, status FROM results")
+    done = {key for key, status in results if status not in again}
+    todo = [call for call in {call.key: call for call in calls}.values() if call.key not in done]
+    ledger = Ledger(limits.budget_usd, *file.spend())
+    runner = Runner(file, tariffs, ledger, limits, setup.stream, setup.transport)
+    most = min(sum(map(runner.most_usd, todo)) * limits.attempts, ledger.left_usd)
+    if most > ASK_ABOVE_USD and not yes:
+        raise ValueError(
+            f"{len(todo):,} calls could cost up to {most:,.2f} USD (see tierlab.sampling.run.estimate); give yes=True (--yes) to start"
+        )
+    for call in todo:  # what cannot be reached at all is said before anything is sent
+        runner.adapter(call.chosen)
+    # A failed call that is made again is new: its result goes, what it cost stays.
+    forgotten = [("DELETE FROM results WHERE key = ?", (call.key,)) for call in todo]
+    file.write(*forgotten, *entries)
+    return run_async(_work(runner, todo, setup)) if todo else {}
+
+
+def asked_again(retry):
+    """Statuses of calls that are made again although they have a result: of all failures (True), or as given."""
+    statuses = FAILURES if retry is True else retry or ()
+    for status in statuses:
+        if status not in (*FAILURES, "truncated"):
+            raise ValueError(unknown("status", status, (*FAILURES, "truncated")))
+    return statuses
+
+
+async def _work(runner, todo, setup):
+    from tqdm.auto import tqdm
+
+    unsent, queues = {}, {}
+    for call in todo:
+        queues.setdefault((call.chosen.provider, call.chosen.base_url), []).append(call)
+    if setup.warm_up:
+        chosen = {call.chosen.name: call.chosen for call in todo}.values()
+        firsts = [Call(f"warm-up:{c.name}", _WARM_UP, c) for c in chosen if c.provider != "replay"]
+        await asyncio.gather(*map(runner.call, firsts))
+    with tqdm(total=len(todo), unit="call", disable=not setup.progress, leave=False) as bar:
+
+        async def worker(waiting):
+            for call in waiting:  # one iterator, shared by the workers of a provider
+                result = await runner.call(call)
+                if result.status == "over_budget":
+                    unsent[call.key] = result.error
+                bar.update()
+                bar.set_postfix_str(f"{runner.ledger.spent_usd:,.4f} USD", refresh=False)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for calls in queues.values():
+                    # More workers than places: while one waits for the disk, another's call is under way.
+                    places, waiting = runner.limits.places(calls[0].chosen), iter(calls)
+                    for _ in range(min(len(calls), places + max(1, places // 2))):
+                        group.create_task(worker(waiting))
+        except ExceptionGroup as errors:  # a full disk, for one; the other workers have been ended
+            raise errors.exceptions[0] from None
+        finally:
+            await runner.close()
+    return unsent
+
+
+def run_async(coroutine):
+    """Run a coroutine from plain code, also inside a notebook, whose own loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    begun = Future()
+
+    async def elsewhere():
+        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        return await coroutine
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(asyncio.run, elsewhere())
+        try:
+            return done.result()
+        except KeyboardInterrupt:  # nothing more is sent; what is under way counts as interrupted
+            loop, task = begun.result()
+            with suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -1,9 +1,8 @@
 """The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
 
-import hashlib
 import json
-from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,61 +11,77 @@ from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import regular, shown, unguarded
 from tierlab.core.vocabulary import ANSWERED, unknown
-from tierlab.evaluate.compare import scored_rows
+from tierlab.evaluate.rows import scored_rows
 from tierlab.evaluate.scorers.answers import ToolCall, Unscored
 from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
 from tierlab.evaluate.scoring import score_example
 from tierlab.routing.outcomes import NEEDED, note
 from tierlab.sampling.examples import Example
-from tierlab.sampling.store import packed, read
+from tierlab.sampling.store import digest, packed, read
 
 SAMPLES = DATA / "samples"
 SAMPLE_COLUMNS = (
-    *(
-        "prompt_id",
-        "model_id",
-        "repeat",
-        "task",
-        "difficulty",
-        "group",
-        "prompt",
-        "prompt_chars",
-        "answer",
-        "tool_calls",
-    ),
-    *(
-        "score",
-        "score_reason",
-        "status",
-        "attempts",
-        *TOKEN_COLUMNS,
-        "reasoning_tokens",
-        "ttft_s",
-        "end_to_end_s",
-    ),
-    *(
-        "tokens_per_s",
-        "stop_reason",
-        "reported_model",
-        "cost_usd",
-        "flags",
-        "source",
-        "provenance",
-        "at",
-        "error",
-    ),
+    "prompt_id",
+    "model_id",
+    "repeat",
+    "task",
+    "difficulty",
+    "group",
+    "prompt",
+    "prompt_chars",
+    "answer",
+    "tool_calls",
+    "score",
+    "score_reason",
+    "status",
+    "attempts",
+    *TOKEN_COLUMNS,
+    "reasoning_tokens",
+    "ttft_s",
+    "end_to_end_s",
+    "tokens_per_s",
+    "stop_reason",
+    "reported_model",
+    "cost_usd",
+    "flags",
+    "source",
+    "provenance",
+    "at",
+    "error",
 )
+_STATUSES = (
+    "SELECT status, COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' GROUP BY 1"
+)
+_ATTEMPTS = """
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
+       COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0),
+       COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0),
+       COALESCE(SUM(key LIKE 'warm-up:%'), 0) FROM attempts
+"""
+_CALLS = """
+SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply
+FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'
+"""
 # Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
 """
 _TEXTS = (
-    *("prompt_id", "model_id", "task", "group", "prompt", "answer", "tool_calls", "score_reason"),
-    *("stop_reason", "reported_model", "error"),
+    "prompt_id",
+    "model_id",
+    "task",
+    "group",
+    "prompt",
+    "answer",
+    "tool_calls",
+    "score_reason",
+    "stop_reason",
+    "reported_model",
+    "error",
 )
 
 
-def load_samples(source):
+def load_samples(source: str | Path) -> pd.DataFrame:
     """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
 
     Parameters
@@ -133,36 +148,30 @@ def account(store):
         interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
         answers cost more than was reserved for them (a server that ignores the limit on output tokens).
     """
-    kinds = Counter(
-        dict(
-            read(
-                store,
-                "SELECT status, COUNT(*) FROM results r JOIN calls c USING (key) WHERE kind = 'answer' GROUP BY 1",
-            )
-        )
-    )
-    total, spent, doubt, doubts, cut, overrun = read(
-        store,
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
-        "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0), "
-        "COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0) FROM attempts",
-    )[0]
-    warm = read(store, "SELECT COUNT(*) FROM attempts WHERE key LIKE 'warm-up:%'")[0][0]
+    kinds = dict(read(store, _STATUSES))
+    total, spent, doubt, doubts, cut, overrun, warm = read(store, _ATTEMPTS)[0]
     calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
     other = read(store, _OTHER_MODEL)[0][0]
     return {
-        "calls": calls, "by_status": dict(kinds), "unanswered": calls - sum(kinds.values()), "other_model": other,
-        "attempts": total, "warm_ups": warm,
-        "spent_usd": spent, "in_doubt": doubts, "in_doubt_usd": doubt, "interrupted": cut,
+        "calls": calls,
+        "by_status": kinds,
+        "unanswered": calls - sum(kinds.values()),
+        "other_model": other,
+        "attempts": total,
+        "warm_ups": warm,
+        "spent_usd": spent,
+        "in_doubt": doubts,
+        "in_doubt_usd": doubt,
+        "interrupted": cut,
         "overrun_usd": overrun,
-    }  # fmt: skip
+    }
 
 
-def as_outcomes(samples):
+def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
     Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
-    `tierlab.evaluate.compare.scored_rows`) are set aside and counted in `provenance`;
+    `tierlab.evaluate.rows.scored_rows`) are set aside and counted in `provenance`;
     `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
     """
     scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
@@ -211,7 +220,7 @@ def score_answers(file, *, allow_code=False, progress=False):
         try:
             answer = json.loads(reply)
             score, reason = score_example(
-                example, answer["text"], _tool_calls(answer["tool_calls"]), allow_code=allow_code
+                example, answer["text"], tool_calls(answer["tool_calls"]), allow_code=allow_code
             )
         except (
             Exception
@@ -229,7 +238,7 @@ def score_answers(file, *, allow_code=False, progress=False):
             )
         )
     if found:
-        file.write_now(*found)
+        file.write(*found)
 
 
 def code_run(examples, allow_code):
@@ -238,7 +247,7 @@ def code_run(examples, allow_code):
     return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
 
 
-def _tool_calls(calls):
+def tool_calls(calls):
     """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
     read_calls = []
     for name, text in calls:
@@ -257,27 +266,14 @@ def example_of(stored):
 
 def scorer_key(example):
     """What a score depends on beside the answer: scorer, reference and options."""
-    return hashlib.sha256(
-        packed([example.scorer, example.reference, example.scorer_args]).encode()
-    ).hexdigest()[:16]
+    return digest(example.scorer, example.reference, example.scorer_args)[:16]
 
 
 def samples_table(path, keys, unsent):
     """Rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
-    stored = {
-        row[0]: row
-        for row in read(
-            path,
-            "SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply "
-            "FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'",
-        )
-    }
-    sent = {
-        key: rest
-        for key, *rest in read(
-            path, "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
-        )
-    }
+    stored = {row[0]: row for row in read(path, _CALLS)}
+    sql = "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
+    sent = {key: rest for key, *rest in read(path, sql)}
     scores = {
         (key, scorer): (score, reason)
         for key, scorer, score, reason in read(path, "SELECT * FROM scores")
@@ -294,42 +290,46 @@ def _row(stored, at, doubts, scores, unsent):
     about, reply = json.loads(request), json.loads(reply or "{}")
     example = about["example"]
     tokens = reply.get("tokens") or {}
-    score, reason = scores.get(
-        (key, scorer_key(example_of(example))),
-        (
-            np.nan,
-            ""
-            if status != "ok"
-            else "needs a judge: tierlab.judge"
-            if example["scorer"] == "judge"
-            else "not scored yet",
-        ),
-    )
+    unscored = {"judge": "needs a judge: tierlab.judge"}.get(example["scorer"], "not scored yet")
+    scorer = scorer_key(example_of(example))
+    score, reason = scores.get((key, scorer), (np.nan, unscored if status == "ok" else ""))
     if status in ANSWERED and status not in ("ok", "truncated"):
         score, reason = 0.0, f"no answer: {status}"
     elif status == "truncated":
         score, reason = np.nan, "cut off by the limit on output tokens"
-    shown = tokens.get("output_tokens", 0) - tokens.get(
-        "reasoning_tokens", 0
-    )  # thoughts come before the first token
+    # Thoughts come before the first token.
+    visible = tokens.get("output_tokens", 0) - tokens.get("reasoning_tokens", 0)
     writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
     answered = reply.get("text") is not None
-    unknown_cost = (
-        "" if tokens or not answered else "wrong_usage" if reply.get("usage_fault") else "no_usage"
-    )
-    flags = [about["flags"], unknown_cost, reply.get("flags", ""), "in_doubt" if doubts else ""]
-    if doubts and not answered:
+    flags = [about["flags"], reply.get("flags", ""), "in_doubt" if doubts else ""]
+    if answered and not tokens:
+        flags.insert(1, "wrong_usage" if reply.get("usage_fault") else "no_usage")
+    if status is None and not doubts:
+        cost = 0.0
+    elif doubts and not answered:
         cost = None  # nobody knows whether the failed attempts are billed
     values = {
-        "prompt_id": example["example_id"], "model_id": about["model_id"], "repeat": about["repeat"], "task": example["task"],
-        "difficulty": example["difficulty"], "group": example["group"], "prompt": about["prompt"],
-        "prompt_chars": len(about["prompt"]), "answer": reply.get("text"), "tool_calls": packed(reply.get("tool_calls") or []),
-        "score": score, "score_reason": reason, "status": status or ("over_budget" if unsent else "not_sent"),
-        "attempts": attempts or 0, "cost_usd": 0.0 if status is None and not doubts else np.nan if cost is None else cost,
-        "tokens_per_s": (shown - 1) / writing if writing > 0 and shown > 1 else np.nan,
-        "flags": ";".join(flag for flag in flags if flag), "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
-        "at": at, "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
-    }  # fmt: skip
+        "prompt_id": example["example_id"],
+        "model_id": about["model_id"],
+        "repeat": about["repeat"],
+        "task": example["task"],
+        "difficulty": example["difficulty"],
+        "group": example["group"],
+        "prompt": about["prompt"],
+        "prompt_chars": len(about["prompt"]),
+        "answer": reply.get("text"),
+        "tool_calls": packed(reply.get("tool_calls") or []),
+        "score": score,
+        "score_reason": reason,
+        "status": status or ("over_budget" if unsent else "not_sent"),
+        "attempts": attempts or 0,
+        "cost_usd": np.nan if cost is None else cost,
+        "tokens_per_s": (visible - 1) / writing if writing > 0 and visible > 1 else np.nan,
+        "flags": ";".join(flag for flag in flags if flag),
+        "provenance": "; ".join(t for t in (about["provenance"], about["priced"]) if t),
+        "at": at,
+        "error": reply.get("error") or reply.get("usage_fault") or unsent or "",
+    }
     kept = ("ttft_s", "end_to_end_s", "stop_reason", "reported_model", "source")
     return (
         values

@@ -1,16 +1,15 @@
 """What was asked, sent, answered and paid: one sqlite3 file that survives the process that writes it.
 
-An attempt is on disk before it is sent, and its answer before the next step uses it. Writes of many attempts share one
-commit, so that waiting for the disk does not limit how many run at once.
+An attempt is on disk before it is sent, and its answer before the next step uses it.
 """
 
 import asyncio
+import atexit
+import hashlib
 import json
 import os
-import queue
 import sqlite3
 import threading
-from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -23,13 +22,17 @@ CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, kind TEXT, request TEXT)
 CREATE TABLE IF NOT EXISTS attempts (
   id INTEGER PRIMARY KEY, key TEXT, sent_at TEXT, most_usd REAL, cost_usd REAL, reason TEXT, error TEXT, in_doubt INTEGER);
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, status TEXT, cost_usd REAL, attempts INTEGER, reply TEXT);
-CREATE TABLE IF NOT EXISTS batches (
-  name TEXT PRIMARY KEY, candidate TEXT, state TEXT, batch_id TEXT, made_at TEXT, strangers INTEGER DEFAULT 0);
-CREATE TABLE IF NOT EXISTS batch_attempts (attempt INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE IF NOT EXISTS scores (key TEXT, scorer TEXT, score REAL, reason TEXT, PRIMARY KEY (key, scorer));
+INSERT OR IGNORE INTO meta VALUES ('version', '1');
 COMMIT;
 """
 _VERSION = "1"
+# What an earlier process sent and never finished: the provider may bill it.
+_INTERRUPTED = "UPDATE attempts SET reason = 'interrupted', in_doubt = 1 WHERE reason IS NULL"
+_SPEND = """
+SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
+       COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0) FROM attempts
+"""
 
 
 class Store:
@@ -43,43 +46,28 @@ class Store:
     Raises
     ------
     ValueError
-        If the file is no store, or another process is writing to it.
+        If the file is not a store, or another process is writing to it.
 
     Notes
     -----
-    sqlite3 in WAL mode with synchronous=FULL: what was acknowledged survives kill -9 and a power cut.
+    sqlite3 in WAL mode with synchronous=FULL: what was acknowledged survives kill -9 and a power cut. One connection
+    writes, under a lock, from whatever thread; every read has a connection of its own.
     """
 
     def __init__(self, path):
         self.path = Path(path)
         check(self.path)
-        self._locks = _locks(self.path)
-        try:
-            self._connection = _opened(self.path)
-            version = self._connection.execute(
-                "SELECT value FROM meta WHERE name = 'version'"
-            ).fetchone()
-            if version and version[0] != _VERSION:
-                raise ValueError(
-                    f"{self.path} was written by another version of tierlab (store {version[0]}, here {_VERSION})"
-                )
-            self._connection.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('version', ?)", (_VERSION,)
-            )
-            # Attempts that an earlier process sent and never finished: the provider may bill them.
-            self.interrupted = self._connection.execute(
-                "UPDATE attempts SET reason = 'interrupted', in_doubt = 1 WHERE reason IS NULL"
-            ).rowcount
-            self._connection.commit()
-        except BaseException as error:
-            self._locks.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise ValueError(f"{self.path} is no store of samples ({error})") from None
-            raise
-        self._closed = False
-        self._queue = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write, daemon=True)
-        self._writer.start()
+        self._writing, self._closed = threading.Lock(), False
+        with ExitStack() as held:
+            _lock(self.path, held)
+            try:
+                self._connection = held.enter_context(closing(_opened(self.path)))
+                self.interrupted = self._connection.execute(_INTERRUPTED).rowcount
+                self._connection.commit()
+            except sqlite3.DatabaseError as error:
+                raise ValueError(f"{self.path} is not a store of samples ({error})") from None
+            self._held = held.pop_all()
+        atexit.register(self.close)  # one file at rest, also where nobody closed it
 
     def __enter__(self):
         return self
@@ -88,190 +76,129 @@ class Store:
         self.close()
 
     def close(self):
-        """Finish what is waiting and close the file."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
-        self._writer.join()
-        with suppress(sqlite3.OperationalError):  # somebody reads
-            self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
-        self._connection.close()
-        self._locks.close()
+        """Finish what is being written and close the file."""
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            with suppress(sqlite3.OperationalError):  # somebody reads
+                self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
+            self._held.close()
+        atexit.unregister(self.close)
 
-    async def write(self, *statements):
+    def write(self, *statements):
         """Run (sql, values) statements together; returns, when they are on disk, the row id of the last.
 
         Raises
         ------
         OSError
-            If they could not be written.
+            If they could not be written; then none of them was.
         """
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        self._put(statements, loop, done)
-        return await done
+        with self._writing:
+            if self._closed:
+                raise ValueError(f"{self.path} has been closed")
+            row = None
+            try:
+                with self._connection:  # commits, or takes everything back
+                    for sql, values in statements:
+                        row = self._connection.execute(sql, values).lastrowid
+            except sqlite3.Error as error:
+                raise OSError(f"{self.path} could not be written ({error})") from None
+            return row
 
-    def write_now(self, *statements):
-        """`write` for code that is not asynchronous."""
-        done = Future()
-        self._put(statements, None, done)
-        return done.result()
+    async def awrite(self, *statements):
+        """`write` for asynchronous code, which goes on while the disk works."""
+        return await asyncio.to_thread(self.write, *statements)
 
     def read(self, sql, values=()):
-        """Rows of a query, on a connection of its own."""
+        """Rows of a query."""
         return read(self.path, sql, values)
 
     def spend(self):
         """Known spend and the most that attempts in doubt can cost, of the whole file (US dollars)."""
-        return self.read(
-            "SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0), "
-            "COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0) FROM attempts"
-        )[0]
-
-    def _put(self, *item):
-        if self._closed:
-            raise ValueError(f"{self.path} has been closed")
-        self._queue.put(item)
-
-    def _write(self):
-        going = True
-        while going:
-            batch = [self._queue.get()]
-            while len(batch) < 512:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            going = None not in batch
-            self._commit([item for item in batch if item is not None])
-
-    def _commit(self, batch):
-        """Run what is waiting, one commit for all, and tell those who wait."""
-        try:
-            outcomes = [self._executed(statements) for statements, _, _ in batch]
-            self._connection.commit()
-        except Exception as error:  # whatever it is, somebody waits for an answer
-            with suppress(sqlite3.Error):
-                self._connection.rollback()
-            if (
-                len(batch) > 1
-            ):  # sqlite may have undone the others' statements as well: each by itself
-                for item in batch:
-                    self._commit([item])
-                return
-            outcomes = [
-                OSError(f"{self.path} could not be written ({error})")
-                if isinstance(error, sqlite3.Error)
-                else error
-            ]
-        loops = {}
-        for (_, loop, done), outcome in zip(batch, outcomes, strict=True):
-            loops.setdefault(loop, []).append((done, outcome))
-        _settle(loops.pop(None, []))
-        for loop, settled in loops.items():
-            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, settled)
-
-    def _executed(self, statements):
-        return [self._connection.execute(sql, values).lastrowid for sql, values in statements][-1]
+        return self.read(_SPEND)[0]
 
 
 def read(path, sql, values=()):
     """Rows of a query on a store that may be in use."""
-    try:
-        with closing(
-            sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
-        ) as connection:
-            return connection.execute(sql, values).fetchall()
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is no store of samples ({error})") from None
-
-
-def packed(value):
-    """A value as the JSON text that the store keeps."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
-    return text.encode(
-        "utf-8", "backslashreplace"
-    ).decode()  # half a character becomes its JSON escape
-
-
-def _settle(settled):
-    for done, outcome in settled:
-        if done.cancelled():
-            continue
-        if isinstance(outcome, Exception):
-            done.set_exception(outcome)
-        else:
-            done.set_result(outcome)
+    return _read_only(path, "mode=ro", lambda file: file.execute(sql, values).fetchall())
 
 
 def check(path):
-    """Refuse what is there and is no store, without a change to a byte of it."""
+    """Refuse what is there and is not a store, without a change to a byte of it."""
     if not os.path.lexists(path):
         return
     if not path.is_file():
-        raise ValueError(f"{path} is no store of samples, but a folder or a link to nothing")
+        raise ValueError(f"{path} is not a store of samples, but a folder or a link to nothing")
+    # Immutable: the log that another program may keep beside its file is not played back.
+    _read_only(path, "mode=ro&immutable=1", lambda file: _check_tables(file, path))
+
+
+def _read_only(path, mode, work):
     try:
-        # Immutable: the log that another program may keep beside its file is not played back.
-        with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-        ) as connection:
-            _check_tables(connection, path)
+        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?{mode}", uri=True)) as file:
+            return work(file)
     except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is no store of samples ({error})") from None
+        raise ValueError(f"{path} is not a store of samples ({error})") from None
+
+
+def digest(*parts):
+    """One short text for all that decides something: the same parts have the same digest."""
+    return hashlib.sha256(packed(parts).encode()).hexdigest()
+
+
+def packed(value):
+    """A value as the JSON text that the store keeps; half a character becomes its JSON escape."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_tables(connection, path):
-    tables = {
-        name
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    }
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    tables = {name for (name,) in found}
     if tables and not tables >= {"meta", "calls", "attempts", "results"}:
         raise ValueError(
-            f"{path} is no store of samples (it holds the tables {', '.join(sorted(tables))})"
+            f"{path} is not a store of samples (it holds the tables {', '.join(sorted(tables))})"
         )
 
 
 def _opened(path):
     logged = Path(f"{os.path.realpath(path)}-wal").exists()
-    connection = sqlite3.connect(
-        path, check_same_thread=False, isolation_level="DEFERRED", timeout=10
-    )
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
     try:
         _check_tables(connection, path)
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if (
-            mode == "wal" and not logged and path.stat().st_nlink > 1
-        ):  # the log has the name by which it was opened
+        # The log has the name by which the file was opened.
+        if mode == "wal" and not logged and path.stat().st_nlink > 1:
             raise ValueError(
                 f"{path} was in use under another name (a hard link) and cut off; go on under that name"
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(_SCHEMA)
+        (version,) = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+        if version != _VERSION:
+            raise ValueError(
+                f"{path} was written by another version of tierlab (store {version}, here {_VERSION})"
+            )
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _locks(path):
+def _lock(path, held):
     """Keep others from the store, under whatever name they know it; ends with the process that holds it.
 
     A lock beside the file is seen by all who see the folder; one by device and inode is the same for all names.
     """
-    path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = ExitStack()
-    with held:
-        held.callback(_locked(path, path.with_name(f"{path.name}.lock")).close)
-        if not path.exists():
-            path.touch()  # from here on it has an inode
-        place, folder = path.stat(), paths.CACHE / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        held.callback(_locked(path, folder / f"{place.st_dev:x}-{place.st_ino:x}").close)
-        return held.pop_all()
+    path, folder = Path(os.path.realpath(path)), paths.CACHE / "locks"
+    for each in (path.parent, folder):
+        each.mkdir(parents=True, exist_ok=True)
+    held.callback(_locked(path, path.with_name(f"{path.name}.lock")).close)
+    path.touch()  # from here on it has an inode
+    place = path.stat()
+    held.callback(_locked(path, folder / f"{place.st_dev:x}-{place.st_ino:x}").close)
 
 
 def _locked(path, lock):
@@ -279,9 +206,8 @@ def _locked(path, lock):
     connection = None
     try:
         connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
-        connection.execute(
-            "PRAGMA journal_mode = OFF"
-        )  # nothing is written, so that a kill leaves no journal
+        # Nothing is written, so that a kill leaves no journal.
+        connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:
         if connection is not None:

@@ -1,7 +1,7 @@
 """How cost grows: daily cost, curves over any part of a workload, crossovers, break-evens, dated changes."""
 
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,14 @@ from tierlab.core.vocabulary import unknown
 from tierlab.prices.pricing import FLAGS, price_tokens
 from tierlab.scaling.workload import NUMERIC
 
-APPROXIMATE_BAND = (
-    0.10  # "roughly $5" is read as 4.50 to 5.50: half a unit of its last digit to either side
-)
+# Half-width of an approximate price as a share of it: "roughly $5" is read as 4.50 to 5.50, half a unit to either side.
+APPROXIMATE_BAND = 0.10
 DAYS_PER_MONTH = 365.25 / 12
+_TEXTS = ("cache_ttl", "task_mix")  # parts of a workload that have no order
 _Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def daily_cost(workload, prices, models=None, *, approximate_band=APPROXIMATE_BAND):
+def daily_cost(workload, prices, models=None):
     """Cost per day of a workload on each model, with a band where an input is a range.
 
     Parameters
@@ -27,8 +27,6 @@ def daily_cost(workload, prices, models=None, *, approximate_band=APPROXIMATE_BA
         Rates in force on its `as_of`.
     models : sequence of str, optional
         By default the lineup.
-    approximate_band : float
-        Half-width of an approximate price, as a share of it.
 
     Returns
     -------
@@ -44,13 +42,11 @@ def daily_cost(workload, prices, models=None, *, approximate_band=APPROXIMATE_BA
     >>> float(table["cost_usd"].iloc[0].round(6))
     10000.0
     """
-    curve = cost_curve(
-        workload, prices, models, over=None, values=[0], approximate_band=approximate_band
-    )
+    curve = cost_curve(workload, prices, models, over=None, values=[0])
     return curve.drop(columns="value")
 
 
-def cost_curve(workload, prices, models=None, *, over, values, approximate_band=APPROXIMATE_BAND):
+def cost_curve(workload, prices, models=None, *, over, values):
     """Cost per day of each model while one part of the workload varies.
 
     Parameters
@@ -63,8 +59,6 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
         A field of `Workload` other than its table, or "months" (of `monthly_growth`, from now).
     values : sequence
         Values of that field.
-    approximate_band : float
-        Half-width of an approximate price, as a share of it.
 
     Returns
     -------
@@ -74,39 +68,30 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
     Raises
     ------
     ValueError
-        If `over` is no such field, or a value is not allowed for it.
+        If `over` is not such a field, or a value is not allowed for it.
     """
-    allowed = [*NUMERIC, "turns", "cache_ttl", "task_mix", "months"]
+    allowed = [*NUMERIC, "turns", *_TEXTS, "months"]
     if over is not None and over not in allowed:
         raise ValueError(unknown("part of a workload", over, allowed))
     points = [
         workload if over in (None, "months") else replace(workload, **{over: value})
         for value in values
     ]
-    corners = [
-        (i, corner)
-        for i, point in enumerate(points)
-        for corner in (point.point(), *point.corners())
-    ]
-    growth = {i: value if over == "months" else 0 for i, value in enumerate(values)}
-    tokens, weight, owner = _stack([corner for _, corner in corners])
-    volume = np.array(
-        [
-            corner.requests_per_day * (1 + corner.monthly_growth) ** growth[i]
-            for i, corner in corners
-        ]
-    )
-    batch_share = np.array([corner.batch_share for _, corner in corners])
-    starts = [
-        position
-        for position, (i, _) in enumerate(corners)
-        if position == 0 or corners[position - 1][0] != i
-    ]
+    # The cells of each point: its middle, then the corners of its ranges.
+    stages = [[point.point(), *point.corners()] for point in points]
+    sizes = [len(stage) for stage in stages]
+    starts = np.cumsum(sizes) - sizes
+    corners = list(chain.from_iterable(stages))
+    tokens, weight, owner = _stack(corners)
+    batch_share = np.array([corner.batch_share for corner in corners])
+    growth = 1 + np.array([corner.monthly_growth for corner in corners])
+    months = np.repeat(values if over == "months" else np.zeros(len(values)), sizes)
+    volume = np.array([corner.requests_per_day for corner in corners]) * growth**months
+    # One over the number of rows, or more where a task mix weights them.
+    rows = np.bincount(owner, weight**2)[starts]
+    names = [prices.resolve(name) for name in (models or prices.models())]
     known = prices.by_model[["provider", "tier"]]
-    rows = np.bincount(owner, weight**2)[
-        starts
-    ]  # 1 over as many as there are, fewer where a task mix weights them
-    parts, names = [], [prices.resolve(name) for name in (models or prices.models())]
+    parts = []
     for model_id in names:
         mean, spread, over_share, flags = _per_request(
             tokens, weight, owner, batch_share, prices, model_id
@@ -121,26 +106,24 @@ def cost_curve(workload, prices, models=None, *, over, values, approximate_band=
                 reasons, f"95% of the mean of {len(workload.table):,} recorded requests"
             )
         if "approximate_price" in flags:
-            low, high = low * (1 - approximate_band), high * (1 + approximate_band)
-            reasons = _joined(reasons, f"approximate price, {approximate_band:.0%} to either side")
+            low, high = low * (1 - APPROXIMATE_BAND), high * (1 + APPROXIMATE_BAND)
+            reasons = _joined(reasons, f"approximate price, {APPROXIMATE_BAND:.0%} to either side")
         over_window = over_share[starts]
-        said = np.where(
-            over_window > 0,
-            ";".join(flags),
-            ";".join(flag for flag in flags if flag != "over_window"),
-        )
-        parts.append((cost[starts], low, high, reasons, over_window, said))
-    cost_usd, low, high, interval, over_window, said = (
-        np.concatenate(part) for part in zip(*parts, strict=True)
-    )
-    table = pd.DataFrame({
-        "provider": np.repeat(known.loc[names, "provider"].to_numpy(), len(values)),
-        "tier": np.repeat(known.loc[names, "tier"].to_numpy(), len(values)),
-        "model_id": np.repeat(np.array(names, object), len(values)),
-        over or "value": pd.Series(list(values) * len(names), dtype=object if over in ("cache_ttl", "task_mix") else None),
-        "cost_usd": cost_usd, "low": low, "high": high, "interval": interval, "over_window_share": over_window, "flags": said,
-    })  # fmt: skip
-    return table.astype(
+        others = ";".join(flag for flag in flags if flag != "over_window")
+        part = {
+            "provider": known.at[model_id, "provider"],
+            "tier": known.at[model_id, "tier"],
+            "model_id": model_id,
+            over or "value": pd.Series(list(values), dtype=object if over in _TEXTS else None),
+            "cost_usd": cost[starts],
+            "low": low,
+            "high": high,
+            "interval": reasons,
+            "over_window_share": over_window,
+            "flags": np.where(over_window > 0, ";".join(flags), others),
+        }
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True).astype(
         {
             "provider": known["provider"].dtype,
             "tier": known["tier"].dtype,
@@ -265,28 +248,22 @@ def cost_calendar(workload, prices, models=None, *, start, end):
     retires = prices.by_model["retires_on"]
     leaving = retires[names][retires[names].between(start, end, inclusive="right")]
     days = sorted({start, *pd.date_range(start, end, freq="MS"), *changes["on"], *leaving, end})
-    tables = []
+    work, tables = workload.point(), []
     for day in days:
-        grown = (1 + workload.point().monthly_growth) ** ((day - start).days / DAYS_PER_MONTH)
-        work = replace(workload.point(), requests_per_day=workload.point().requests_per_day * grown)
-        tables.append(daily_cost(work, replace(prices, as_of=day), names).assign(on=day))
+        months = (day - start).days / DAYS_PER_MONTH
+        grown = work.requests_per_day * (1 + work.monthly_growth) ** months
+        own = replace(work, requests_per_day=grown)
+        tables.append(daily_cost(own, replace(prices, as_of=day), names).assign(on=day))
     table = pd.concat(tables, ignore_index=True)
-    gone = table["model_id"].map(retires) <= table["on"]
-    texts = (
-        changes.assign(text=[_change_text(row) for row in changes.itertuples()])
-        .groupby(["on", "model_id"])["text"]
-        .agg(", ".join)
-    )
     texts = pd.concat(
         [
-            texts,
-            pd.Series("retires", pd.MultiIndex.from_arrays([leaving, leaving.index]), dtype=object),
+            changes.assign(change=[_change_text(row) for row in changes.itertuples()]),
+            pd.DataFrame({"on": leaving, "model_id": leaving.index, "change": "retires"}),
         ]
     )
-    key = pd.MultiIndex.from_frame(table[["on", "model_id"]])
-    table = table.assign(
-        change=texts.groupby(level=[0, 1]).agg(", ".join).reindex(key).fillna("").to_numpy()
-    )
+    said = texts.groupby(["on", "model_id"])["change"].agg(", ".join)
+    table = table.join(said, on=["on", "model_id"]).fillna({"change": ""})
+    gone = table["model_id"].map(retires) <= table["on"]
     table["cost_usd"] = table["cost_usd"].where(~gone)
     return table[["on", "provider", "tier", "model_id", "cost_usd", "change", "flags"]]
 
@@ -353,12 +330,12 @@ def cliff_break_even(cost_below_usd, cost_above_usd, cost_flat_usd):
     return _share((cost_flat_usd - cost_below_usd) / (cost_above_usd - cost_below_usd))
 
 
-def batch_break_even(cost_dear_usd, cost_cheap_usd, discount=0.5):
-    """Share of requests in batch at which a dearer model costs as much as a cheaper one without batch.
+def batch_break_even(cost_high_usd, cost_low_usd, discount=0.5):
+    """Share of requests in batch at which a more expensive model costs as much as a cheaper one without batch.
 
     Parameters
     ----------
-    cost_dear_usd, cost_cheap_usd : float
+    cost_high_usd, cost_low_usd : float
         USD per request, without batch.
     discount : float
         Share 0-1 by which batch is cheaper.
@@ -366,43 +343,43 @@ def batch_break_even(cost_dear_usd, cost_cheap_usd, discount=0.5):
     Returns
     -------
     float
-        Share 0-1 of the dear model's requests; NaN where even all of them in batch cost more.
+        Share 0-1 of the more expensive model's requests; NaN where even all of them in batch cost more.
 
     Notes
     -----
-    c_dear (1 - b d) = c_cheap, so b = (1 - c_cheap / c_dear) / d.
+    c_high (1 - b d) = c_low, so b = (1 - c_low / c_high) / d.
 
     Examples
     --------
     >>> batch_break_even(5.0, 3.0)
     0.8
     """
-    return _share((1 - cost_cheap_usd / cost_dear_usd) / discount)
+    return _share((1 - cost_low_usd / cost_high_usd) / discount)
 
 
 def _share(value):
-    room = 1e-9  # an end of the range, missed by the last digit, is that end
-    return float(np.clip(value, 0, 1)) if -room <= value <= 1 + room else float("nan")
+    near = 1e-9  # an end of the range, missed by the last digit, is that end
+    return float(np.clip(value, 0, 1)) if -near <= value <= 1 + near else float("nan")
 
 
-def error_cost_break_even(cost_dear_usd, cost_cheap_usd, error_dear, error_cheap):
-    """Cost of one error above which the dearer model is the cheaper choice.
+def error_cost_break_even(cost_high_usd, cost_low_usd, error_high, error_low):
+    """Cost of one error above which the more expensive model is the cheaper choice.
 
     Parameters
     ----------
-    cost_dear_usd, cost_cheap_usd : float
+    cost_high_usd, cost_low_usd : float
         USD per request.
-    error_dear, error_cheap : float
-        Share 0-1 of requests answered wrongly.
+    error_high, error_low : float
+        Share 0-1 of requests answered wrongly by each.
 
     Returns
     -------
     float
-        USD per error; infinite when the dearer model makes no fewer errors.
+        USD per error; infinite when the more expensive model makes no fewer errors.
 
     Notes
     -----
-    c_d + e_d C = c_c + e_c C, so C = (c_d - c_c) / (e_c - e_d).
+    c_h + e_h C = c_l + e_l C, so C = (c_h - c_l) / (e_l - e_h).
 
     Examples
     --------
@@ -411,6 +388,6 @@ def error_cost_break_even(cost_dear_usd, cost_cheap_usd, error_dear, error_cheap
     >>> round(error_cost_break_even(0.010, 0.002, 0.05, 0.10), 6)
     0.16
     """
-    if error_cheap <= error_dear:
+    if error_low <= error_high:
         return float("inf")
-    return (cost_dear_usd - cost_cheap_usd) / (error_cheap - error_dear)
+    return (cost_high_usd - cost_low_usd) / (error_low - error_high)

@@ -17,7 +17,7 @@ from tierlab.core.style import (
     plain,
     tier_style,
 )
-from tierlab.core.tables import sums
+from tierlab.scaling.workload import check_single
 
 OVER_LABELS = {
     "requests_per_day": "requests per day",
@@ -253,10 +253,7 @@ def trace_lengths(requests, *, windows=None, ax=None):
     import seaborn as sns
 
     need("trace_lengths", requests, "uncached_input_tokens", "output_tokens")
-    if (several := sums(requests)) is not None and several.any():
-        raise ValueError(
-            f"trace_lengths needs one row per request; {int(several.sum()):,} rows are aggregates"
-        )
+    check_single(requests, "trace_lengths needs")
     ax = axes(ax)
     inputs = [
         "uncached_input_tokens",

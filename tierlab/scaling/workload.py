@@ -10,18 +10,54 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
-from tierlab.core.tables import check_columns, checked_tokens, one_of, sums, token_counts
+from tierlab.core.tables import (
+    TOKEN_COLUMNS,
+    booleans,
+    check_columns,
+    checked_tokens,
+    one_of,
+    refuse,
+    token_counts,
+)
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import BUCKETS, unknown
 
 CACHE_TTLS = {"5m": 300, "1h": 3600}  # seconds
 TRACES = ("azure_conv", "azure_code", "mooncake_conv")
+_TRACE_COLUMNS = {
+    "TIMESTAMP": "at",
+    "timestamp": "at",
+    "ContextTokens": "uncached_input_tokens",
+    "input_length": "uncached_input_tokens",
+    "GeneratedTokens": "output_tokens",
+    "output_length": "output_tokens",
+    "hash_ids": "prefix_ids",
+}
 TRACE_ORIGIN = pd.Timestamp(
     "2000-01-01"
 )  # for a trace that gives offsets only: plainly not a real date
-_SHARES = ("cache_hit_rate", "batch_share", "reasoning_share")
+# What a number may be where it is not any number from 0 up: lowest, highest, in words.
+_SHARE = (0, 1, "a number from 0 to 1")
+_ALLOWED = {
+    "cache_hit_rate": _SHARE,
+    "batch_share": _SHARE,
+    "reasoning_share": (0, np.nextafter(1, 0), "a number from 0 to 1"),
+    "monthly_growth": (-1, np.inf, "a number from -1 up"),
+}
 _SHAPE = ("input_tokens", "output_tokens", "input_spread", "output_spread", "turns")
 _QUANTILES = 64
+
+
+def check_single(requests, needs):
+    """Refuse a table in which a row stands for several requests, or for none; `needs` begins the reason."""
+    many = booleans(requests, "aggregate")
+    many = np.zeros(len(requests), bool) if many is None else many
+    if "requests" in requests:
+        many = many | requests["requests"].fillna(1).ne(1).to_numpy()
+    if many.any():
+        raise ValueError(
+            f"{int(many.sum()):,} rows do not stand for one request; {needs} one row per request"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,26 +123,12 @@ class Workload:
         one_of("cache_ttl", self.cache_ttl, (None, *CACHE_TTLS))
         for name in NUMERIC:
             ends = np.atleast_1d(np.asarray(getattr(self, name), float))
-            lowest = -1 if name == "monthly_growth" else 0
-            highest = (
-                np.inf
-                if name not in _SHARES
-                else 1
-                if name != "reasoning_share"
-                else np.nextafter(1, 0)
-            )
-            if (
-                len(ends) > 2
-                or not np.isfinite(ends).all()
-                or (ends < lowest).any()
-                or (ends > highest).any()
-            ):
-                allowed = (
-                    f"a number from {lowest}"
-                    + (" to 1" if name in _SHARES else " up")
-                    + ", or a (low, high) pair"
+            lowest, highest, allowed = _ALLOWED.get(name, (0, np.inf, "a number from 0 up"))
+            within = np.isfinite(ends) & (ends >= lowest) & (ends <= highest)
+            if len(ends) > 2 or not within.all():
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}; allowed: {allowed}, or a (low, high) pair"
                 )
-                raise ValueError(f"{name}={getattr(self, name)!r}; allowed: {allowed}")
             if ends[0] > ends[-1]:
                 raise ValueError(f"{name}={getattr(self, name)!r}: the low end comes first")
         if self.turns != int(self.turns) or self.turns < 1:
@@ -125,53 +147,39 @@ class Workload:
         if self.table.empty:
             raise ValueError("the table of a workload has no rows")
         checked_tokens(self.table)
-        if (several := sums(self.table)) is not None and several.any():
-            raise ValueError(
-                f"{int(several.sum()):,} rows are sums of several requests; a workload needs one row per request"
-            )
-        default = {field.name: field.default for field in fields(self)}
+        check_single(self.table, "a workload needs")
         for name in _SHAPE:
-            if getattr(self, name) != default[name]:
+            if getattr(self, name) != getattr(Workload, name):  # the default stands on the class
                 raise ValueError(
                     f"{name} and a table contradict each other: the table has its own lengths"
                 )
         cached = [b for b in BUCKETS[1:4] if self.table.get(f"{b}_tokens", pd.Series([0])).any()]
-        if cached and self.ranges(["cache_hit_rate"])["cache_hit_rate"] != (0, 0):
+        if cached and self.ranges()["cache_hit_rate"] != (0, 0):
             raise ValueError(
                 f"cache_hit_rate and the table contradict each other: it has {cached[0]}_tokens of its own"
             )
-
-        for task in self.task_mix or () if "task" in self.table else ():
-            if not (self.table["task"] == task).any():
-                raise ValueError(f"task_mix: {unknown('task', task, self.table['task'].unique())}")
+        if "task" in self.table:
+            known = self.table["task"].unique()
+            for task in set(self.task_mix or ()).difference(known):
+                raise ValueError(f"task_mix: {unknown('task', task, known)}")
 
     def _table_weight(self):
         """Share of requests that each row of the table stands for; sums to 1."""
         if self.task_mix is None or "task" not in self.table:
             return np.full(len(self.table), 1 / len(self.table))
-        rows = self.table["task"].value_counts()
-        return (
-            self.table["task"]
-            .map({task: share / rows[task] for task, share in self.task_mix.items()})
-            .fillna(0)
-            .to_numpy()
-        )
+        tasks = self.table["task"]
+        each = pd.Series(self.task_mix, dtype=float) / tasks.value_counts()
+        return tasks.map(each).fillna(0).to_numpy()
 
-    def ranges(self, names=None):
-        """(low, high) of every numeric field, equal ends for a point."""
-        values = {name: np.atleast_1d(getattr(self, name)) for name in names or NUMERIC}
+    def ranges(self):
+        """(low, high) of every numeric field by name, equal ends for a point."""
+        values = {name: np.atleast_1d(getattr(self, name)) for name in NUMERIC}
         return {name: (float(value[0]), float(value[-1])) for name, value in values.items()}
 
     def point(self):
         """The same workload with every range at its middle."""
-        given = [name for name in NUMERIC if np.ndim(getattr(self, name))]
-        return (
-            replace(
-                self, **{name: (low + high) / 2 for name, (low, high) in self.ranges(given).items()}
-            )
-            if given
-            else self
-        )
+        given = {name: ends for name, ends in self.ranges().items() if np.ndim(getattr(self, name))}
+        return replace(self, **{name: sum(ends) / 2 for name, ends in given.items()})
 
     def corners(self):
         """Workloads at every combination of the ends of the ranges; just the workload itself without ranges."""
@@ -193,20 +201,14 @@ class Workload:
             Share of requests that each stands for; sums to 1.
         """
         if self.table is not None:
-            tokens = {
-                bucket: column.astype(float) for bucket, column in token_counts(self.table).items()
-            }
-            weight = self._table_weight()
+            tokens, weight = _as_floats(self.table), self._table_weight()
         else:
-            grid = (
-                (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-                if self.input_spread or self.output_spread
-                else np.array([0.5])
-            )
+            fixed = not (self.input_spread or self.output_spread)
+            grid = np.array([0.5]) if fixed else (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+            # The shift lets long inputs meet short and long outputs alike.
+            shifted = grid if fixed else (grid + _GOLDEN) % 1
             given = self.input_tokens * _log_normal(grid, self.input_spread)
-            visible = self.output_tokens * _log_normal(
-                (grid + _GOLDEN) % 1 if len(grid) > 1 else grid, self.output_spread
-            )
+            visible = self.output_tokens * _log_normal(shifted, self.output_spread)
             turn = np.arange(1, int(self.turns) + 1)[:, None]
             tokens = {
                 "uncached_input": (turn * given + (turn - 1) * visible).ravel(),
@@ -245,19 +247,17 @@ class Workload:
                 else rng.integers(0, len(self.table), n)
             )
             frame = self.table.iloc[drawn].reset_index(drop=True)
-            tokens = {
-                bucket: column.astype(float) for bucket, column in token_counts(frame).items()
-            }
+            tokens = _as_floats(frame)
         else:
-            frame, turns = pd.DataFrame({"source": "simulated"}, index=range(n)), int(work.turns)
-            sessions = -(-n // turns)
-            given = work.input_tokens * _log_normal(
-                rng.random((sessions, turns)), work.input_spread
+            frame = pd.DataFrame({"source": "simulated"}, index=range(n))
+            shape = (-(-n // int(work.turns)), int(work.turns))  # sessions, turns
+            given, visible = (
+                np.rint(mean * _log_normal(rng.random(shape), spread))
+                for mean, spread in (
+                    (work.input_tokens, work.input_spread),
+                    (work.output_tokens, work.output_spread),
+                )
             )
-            visible = work.output_tokens * _log_normal(
-                rng.random((sessions, turns)), work.output_spread
-            )
-            given, visible = np.maximum(np.rint(given), 0), np.maximum(np.rint(visible), 0)
             history = np.cumsum(given + visible, axis=1) - visible
             tokens = {"uncached_input": history.ravel()[:n], "output": visible.ravel()[:n]}
         billed = np.rint(tokens["output"] / (1 - work.reasoning_share))
@@ -280,23 +280,21 @@ class Workload:
         whole = tokens["uncached_input"]
         read = self.cache_hit_rate * whole
         read = np.rint(read) if integers else read
-        missed = whole - read
-        split = {"uncached_input": missed, "cache_read": read}
+        split = {"uncached_input": whole - read, "cache_read": read}
         if self.cache_ttl is not None:
-            split = {
-                "uncached_input": np.zeros(len(whole)),
-                "cache_read": read,
-                f"cache_write_{self.cache_ttl}": missed,
-            }
-        return {**tokens, **split}
+            split[f"cache_write_{self.cache_ttl}"] = whole - read
+            split["uncached_input"] = np.zeros(len(whole))
+        return tokens | split
 
 
 NUMERIC = tuple(
     f.name for f in fields(Workload) if f.name not in ("table", "turns", "cache_ttl", "task_mix")
 )
-_GOLDEN = (
-    5**0.5 - 1
-) / 2  # shifts the second grid so that long inputs meet short and long outputs alike
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def _as_floats(requests):
+    return {bucket: column.astype(float) for bucket, column in token_counts(requests).items()}
 
 
 def _log_normal(uniform, spread):
@@ -348,18 +346,12 @@ def _trace(name):
     file = datasets.path(name)
     if name == "mooncake_conv":
         raw = pd.read_json(file, lines=True)
-        at, given, output = (
-            TRACE_ORIGIN + pd.to_timedelta(raw["timestamp"], unit="ms"),
-            raw["input_length"],
-            raw["output_length"],
-        )
+        raw["timestamp"] = TRACE_ORIGIN + pd.to_timedelta(raw["timestamp"], unit="ms")
     else:
         raw = pd.read_csv(file, parse_dates=["TIMESTAMP"])
-        at, given, output = raw["TIMESTAMP"], raw["ContextTokens"], raw["GeneratedTokens"]
-    table = pd.DataFrame(
-        {"at": at, "uncached_input_tokens": given, "output_tokens": output, "source": "recorded"}
-    )
-    return table.assign(prefix_ids=raw["hash_ids"]) if "hash_ids" in raw else table
+    table = raw.rename(columns=_TRACE_COLUMNS)
+    columns = ["at", "uncached_input_tokens", "output_tokens", "source", "prefix_ids"]
+    return table.assign(source="recorded").filter(columns)
 
 
 def _own(path):
@@ -378,22 +370,14 @@ def _own(path):
     )
     try:
         check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
-        for column in [f"{bucket}_tokens" for bucket in BUCKETS if f"{bucket}_tokens" in frame]:
-            wrong = pd.to_numeric(frame[column], errors="coerce").isna() & frame[column].notna()
-            if wrong.any():
-                raise ValueError(
-                    f"row {wrong.idxmax()}, column {column!r}: {frame[column][wrong.idxmax()]!r} is not a number"
-                )
+        for column in frame.columns.intersection(TOKEN_COLUMNS):
+            number = pd.to_numeric(frame[column], errors="coerce")
+            refuse(frame, column, number.isna() & frame[column].notna(), "not a number")
         checked_tokens(frame)
         if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
-            wrong = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601").isna()
-            if wrong.any():
-                raise ValueError(
-                    f"row {wrong.idxmax()}, column 'at': {frame['at'][wrong.idxmax()]!r} is not an ISO time"
-                )
-            frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601").dt.tz_localize(
-                None
-            )
+            at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
+            refuse(frame, "at", at.isna(), "not an ISO time")
+            frame["at"] = at.dt.tz_localize(None)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     frame = frame.reset_index(drop=True)
@@ -434,40 +418,16 @@ def cache_hits(requests, *, ttl_s=None, block_tokens=512):
     row = np.repeat(np.arange(len(order)), lengths)
     place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     at = requests["at"].to_numpy("datetime64[us]").astype("int64")[order] / 1e6
-    use = pd.DataFrame(
-        {
-            "row": row,
-            "at": at[row],
-            "id": np.concatenate([*requests["prefix_ids"].to_numpy()[order], []]),
-        }
-    )
-    since = use["at"] - use.groupby("id")["at"].shift()
-    hit = since.notna() if ttl_s is None else since <= ttl_s
-    miss = np.where(hit, np.inf, place)
-    prefix = np.full(len(order), np.inf)
-    np.minimum.at(prefix, row, miss)
-    blocks = np.minimum(prefix, lengths)
+    ids = np.concatenate([*requests["prefix_ids"].to_numpy()[order], []])
+    since = at[row] - pd.Series(at[row]).groupby(ids).shift().to_numpy()
+    hit = ~np.isnan(since) if ttl_s is None else since <= ttl_s
+    prefix = lengths.astype(float)  # blocks before the first that misses
+    np.minimum.at(prefix, row, np.where(hit, np.inf, place))
     whole = sum(
         column
         for bucket, column in token_counts(requests.assign(output_tokens=0)).items()
         if bucket != "output"
     )
     hits = np.empty(len(order), "int64")
-    hits[order] = blocks * block_tokens
+    hits[order] = prefix * block_tokens
     return pd.Series(np.minimum(hits, whole), index=requests.index, name="cache_read_tokens")
-
-
-def with_cache(requests, *, ttl_s=None, cache_ttl=None, block_tokens=512):
-    """The same requests with their simulated cache hits moved into cache_read_tokens.
-
-    What misses stays plain input (`cache_ttl` None, automatic caching) or is written at the "5m" or "1h" price.
-    """
-    one_of("cache_ttl", cache_ttl, (None, *CACHE_TTLS))
-    hits = cache_hits(requests, ttl_s=ttl_s, block_tokens=block_tokens)
-    missed = requests["uncached_input_tokens"] - hits
-    table = requests.assign(
-        cache_read_tokens=hits, uncached_input_tokens=missed if cache_ttl is None else 0
-    )
-    return (
-        table if cache_ttl is None else table.assign(**{f"cache_write_{cache_ttl}_tokens": missed})
-    )

@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "limits",
         "speeds",
         "tokenizers",
-        "waiting",
         "windows",
     ),
 )

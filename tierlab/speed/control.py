@@ -3,7 +3,6 @@
 import ipywidgets
 import pandas as pd
 
-import tierlab as tl
 from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_slider
 from tierlab.core.format import usd
 from tierlab.speed import figures
@@ -11,9 +10,10 @@ from tierlab.speed.latency import (
     LLM_ROUTER_TOKENS,
     assumed_attainment,
     mix_attainment,
+    request_costs,
     router_seconds,
 )
-from tierlab.speed.waiting import request_costs
+from tierlab.speed.speeds import load_speeds
 
 PAIRS = {
     "small and flagship": ("small", "flagship"),
@@ -47,7 +47,7 @@ class LatencyExplorer(Explorer):
     slo_s : float
         Limit at the start, seconds.
     slow_share : float
-        Share of requests on the dearer tier at the start, 0-1; the slider has steps of 0.05.
+        Share of requests on the more expensive tier at the start, 0-1; the slider has steps of 0.05.
     hour_usd : float
         Value of an hour of waiting at the start, USD.
     seed : int
@@ -55,58 +55,74 @@ class LatencyExplorer(Explorer):
 
     size, margins = (7.2, 3.4), (0.9, 1.0, 0.65, 0.2)
 
-    def __init__(self, prices, speeds=None, *, provider=None, input_tokens=500, output_tokens=300, slo_s=6.0, slow_share=0.2,
-                 hour_usd=20.0, seed=7):  # fmt: skip
+    def __init__(
+        self,
+        prices,
+        speeds=None,
+        *,
+        provider=None,
+        input_tokens=500,
+        output_tokens=300,
+        slo_s=6.0,
+        slow_share=0.2,
+        hour_usd=20.0,
+        seed=7,
+    ):
         self.prices, self.input_tokens, self.seed = prices, input_tokens, seed
-        self.speeds = tl.load_speeds() if speeds is None else speeds
-        providers = list(dict.fromkeys(self.speeds["provider"]))
+        self.speeds = load_speeds() if speeds is None else speeds
         super().__init__(
-            provider=choice("provider", providers, provider),
+            provider=choice("provider", list(self.speeds["provider"].unique()), provider),
             pair=choice("tiers", list(PAIRS)),
             router=choice("router", list(ROUTERS)),
             output_tokens=nice_slider("output tokens per request", output_tokens, high=10_000),
-            slo_s=ipywidgets.FloatSlider(description="limit (seconds)", value=slo_s, min=min(0.5, slo_s), max=max(30.0, slo_s), step=0.5, readout_format=".1f", continuous_update=False, **WIDE),
-            slow_share=share_slider("on the dearer tier (% of requests)", round(slow_share * 20) / 20),
-            hour_usd=ipywidgets.FloatSlider(description="value of an hour (USD)", value=hour_usd, min=0, max=max(200.0, hour_usd), step=5, continuous_update=False, **WIDE),
-        )  # fmt: skip
+            slo_s=ipywidgets.FloatSlider(
+                description="limit (seconds)",
+                value=slo_s,
+                min=min(0.5, slo_s),
+                max=max(30.0, slo_s),
+                step=0.5,
+                readout_format=".1f",
+                continuous_update=False,
+                **WIDE,
+            ),
+            slow_share=share_slider(
+                "on the dearer tier (% of requests)", round(slow_share * 20) / 20
+            ),
+            hour_usd=ipywidgets.FloatSlider(
+                description="value of an hour (USD)",
+                value=hour_usd,
+                min=0,
+                max=max(200.0, hour_usd),
+                step=5,
+                continuous_update=False,
+                **WIDE,
+            ),
+        )
 
     def table(self, *, provider, pair, router, output_tokens, slo_s, slow_share, hour_usd):
-        tiers, own = (
-            PAIRS[pair],
-            self.speeds[self.speeds["provider"] == provider].set_index("tier", drop=False),
-        )
-        own, call = (
-            own.loc[list(tiers)],
-            router_seconds(ROUTERS[router], self.speeds, provider=provider),
-        )
+        own = self.speeds[self.speeds["provider"] == provider].set_index("tier", drop=False)
+        call = router_seconds(ROUTERS[router], self.speeds, provider=provider)
+        tokens = {"input_tokens": self.input_tokens, "output_tokens": output_tokens}
+        call_usd = 0.0  # milliseconds of a machine of one's own round to nothing
+        if ROUTERS[router] == "small_llm":
+            asked = tokens | {"output_tokens": LLM_ROUTER_TOKENS}
+            call_usd = request_costs(own.loc[["small"]], self.prices, **asked)["price_usd"].item()
+        tiers = list(PAIRS[pair])
+        own = own.loc[tiers]
         one = assumed_attainment(
             own, slo_s, output_tokens=output_tokens, router_s=call, seed=self.seed
         ).set_index("tier")
-        tokens = {"input_tokens": self.input_tokens, "output_tokens": output_tokens}
         costs = request_costs(own, self.prices, router_s=call[0], **tokens).set_index("tier")
         one["model"] = costs["model_id"]
-        one["price_usd"] = 1000 * (costs["price_usd"] + self._router_usd(router, provider))
+        one["price_usd"] = 1000 * (costs["price_usd"] + call_usd)
         one["wait_usd"] = 1000 * costs["seconds"] * hour_usd / 3600
-        weights = dict(zip(tiers, (1 - slow_share, slow_share), strict=True))
-        mix = dict(
-            zip(("share", "low", "high"), mix_attainment(one, weights, together=True), strict=True)
+        weights = pd.Series([1 - slow_share, slow_share], tiers)
+        within = mix_attainment(one, weights, together=True)
+        one.loc["mix"] = (weights @ one[["price_usd", "wait_usd"]]).to_dict() | dict(
+            zip(("share", "low", "high"), within, strict=True),
+            model=f"{1 - slow_share:.0%} and {slow_share:.0%}",
         )
-        mix |= {
-            name: sum(one.at[tier, name] * weight for tier, weight in weights.items())
-            for name in ("price_usd", "wait_usd")
-        }
-        mix |= {"model": f"{1 - slow_share:.0%} and {slow_share:.0%}"}
-        return pd.concat([one, pd.DataFrame(mix, index=["mix"])]).rename_axis("tier")
-
-    def _router_usd(self, router, provider):
-        """Price of the router's own call, USD per request; milliseconds of a machine of one's own round to nothing."""
-        if ROUTERS[router] != "small_llm":
-            return 0.0
-        small = self.speeds[
-            (self.speeds["provider"] == provider) & (self.speeds["tier"] == "small")
-        ]
-        tokens = {"input_tokens": self.input_tokens, "output_tokens": LLM_ROUTER_TOKENS}
-        return float(request_costs(small, self.prices, **tokens)["price_usd"].iloc[0])
+        return one
 
     def draw(self, ax, table, *, slow_share, **_):
         ends = table.iloc[:2].assign(
@@ -139,11 +155,15 @@ class LatencyExplorer(Explorer):
             ["tier", "model", "share", "low", "high", "price_usd", "wait_usd"]
         ]
         shown[["share", "low", "high"]] *= 100
-        heads = [
-            "within the limit (%)",
-            "at the slow ends (%)",
-            "at the fast ends (%)",
-            "price (USD per 1,000)",
-            "waiting (USD per 1,000)",
-        ]
-        return shown.set_axis(["tier", "model", *heads], axis=1)
+        return shown.set_axis(
+            [
+                "tier",
+                "model",
+                "within the limit (%)",
+                "at the slow ends (%)",
+                "at the fast ends (%)",
+                "price (USD per 1,000)",
+                "waiting (USD per 1,000)",
+            ],
+            axis=1,
+        )

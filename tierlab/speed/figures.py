@@ -1,9 +1,4 @@
-"""Figures of speed: what is said beside what is published, the time of a request, its percentiles, limits, and its worth.
-
-`tierlab.plots` offers them.
-
-Figures of limits: use per minute against a limit, a token bucket, context windows, tokenizer ratios.
-"""
+"""Figures of speed, time, limits, windows and tokenizers: each takes a table and returns its axes."""
 
 import numpy as np
 import pandas as pd
@@ -87,7 +82,8 @@ def speed_ranges(table, *, ax=None):
             )
         pages = f"{line.pages} page{'s' * (line.pages != 1)}" if line.pages else "no page"
         note(ax, f"{line.basis}; {pages}", (right, row), (9, 0))
-    from_zero(ax, max(table["high"].max(), table["published_high"].max()) * 1.25, "output tokens per second\ncoloured: the article, or an assumption from it\nblack: lowest to highest on public pages")  # fmt: skip
+    label = "output tokens per second\ncoloured: the article, or an assumption from it\nblack: lowest to highest on public pages"
+    from_zero(ax, max(table["high"].max(), table["published_high"].max()) * 1.25, label)
     return ax
 
 
@@ -130,7 +126,8 @@ def request_seconds(table, *, ax=None):
         )
         ax.plot([line.low, line.high], [row, row], color=INK, lw=1, marker="|", ms=7)
         note(ax, f"{line.seconds:.1f} s", (line.high, row), (7, 0))
-    from_zero(ax, table["high"].max() * 1.06, "seconds per request\npale: until the first token; full: writing; whiskers: ends of the assumed ranges")  # fmt: skip
+    label = "seconds per request\npale: until the first token; full: writing; whiskers: ends of the assumed ranges"
+    from_zero(ax, table["high"].max() * 1.06, label)
     return ax
 
 
@@ -233,7 +230,7 @@ def second_value(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.speed.waiting.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
+        Of `tierlab.speed.latency.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
         equal_hour_usd.
     ax : Axes, optional
 
@@ -253,9 +250,7 @@ def second_value(table, *, ax=None):
             ax.plot(
                 [x], [2 * at_zero], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5
             )
-            above = (
-                highest in line.index
-            )  # the label of the highest line has room above, the others' below
+            above = highest in line.index  # the highest line has room above, the others below
             note(
                 ax,
                 usd(x),
@@ -273,7 +268,10 @@ def second_value(table, *, ax=None):
         )
     ax.set_xlim(0)
     ax.set_ylim(0)
-    ax.set(xlabel="value of an hour of waiting (USD)\nrings: the wait costs as much as the price difference", ylabel="flagship over small (USD per 1,000 requests)")  # fmt: skip
+    ax.set(
+        xlabel="value of an hour of waiting (USD)\nrings: the wait costs as much as the price difference",
+        ylabel="flagship over small (USD per 1,000 requests)",
+    )
     plain(ax.xaxis)
     plain(ax.yaxis)
     label_ends([(ax, ends)])
@@ -314,11 +312,12 @@ def minute_usage(usage, *, limits=None, quantile=0.99, ax=None):
     usage = usage.assign(all_tokens=whole + usage["output_tokens"])
     if limits is not None and limits["cached_input"].eq("counted").any():
         usage = usage.assign(uncached_tokens=whole)
-    names = [
-        name
-        for name, (limit, _) in USES.items()
-        if (limits is None and name != "all_tokens") or _has(limits, limit)
-    ]
+    if limits is None:
+        limits = pd.DataFrame({"rpm": [], "itpm": [], "otpm": []})
+        names = [name for name in USES if name != "all_tokens"]
+    else:
+        given = limits.dropna(axis=1, how="all")
+        names = [name for name, (limit, _) in USES.items() if limit in given]
     if ax is None:
         size = (plt.rcParams["figure.figsize"][0], 0.7 + 1.55 * len(names))
         ax = plt.subplots(len(names), 1, figsize=size, sharex=True, squeeze=False)[1].ravel()
@@ -330,37 +329,20 @@ def minute_usage(usage, *, limits=None, quantile=0.99, ax=None):
         peak = np.quantile(usage[name], quantile, method="inverted_cdf")
         panel.axhline(peak, color=INK, ls=":", lw=1)
         drawn = [(peak, f"p{quantile * 100:g}: {peak:,.0f}", INK)]
-        if limits is not None:
-            drawn += [
-                (row[limit], f"{row['limit_tier']}: {row[limit]:,.0f}", "#595959")
-                for row in _near(limits, limit, peak)
-            ]
-        for height, _, color in drawn[1:]:
-            panel.axhline(height, color=color, ls="--", lw=1.2)
+        # The limit tier below the peak, and the first that is not; equal ones once.
+        tiers = limits.dropna(subset=limit).drop_duplicates(limit)
+        tiers = tiers[tiers[limit].cummax().shift(fill_value=0) < peak].tail(2)
+        for row in tiers.to_dict("records"):
+            drawn.append((row[limit], f"{row['limit_tier']}: {row[limit]:,.0f}", "#595959"))
+            panel.axhline(row[limit], color="#595959", ls="--", lw=1.2)
         ends.append((panel, [(minutes[-1], *each) for each in drawn]))
         panel.set_title(label, loc="left", fontsize=SMALL_PRINT + 1)
-        panel.set_ylim(0, 1.12 * max(usage[name].max(), *(height for height, _, _ in drawn)))
+        panel.set_ylim(0, 1.12 * max(usage[name].max(), *(end[0] for end in drawn)))
         plain(panel.yaxis, ticks=3)
     ax[-1].set_xlim(0, max(len(usage) - 1, 1))
     ax[-1].set_xlabel("minutes from the first request")
     label_ends(ends)
     return ax[0].figure
-
-
-def _has(limits, name):
-    return limits is not None and name in limits and limits[name].notna().any()
-
-
-def _near(limits, name, peak):
-    """Limit tiers below the peak, and the first that is not; equal ones once."""
-    rows, seen = [], set()
-    for row in limits.dropna(subset=[name]).to_dict("records"):
-        if row[name] not in seen:
-            rows.append(row)
-            seen.add(row[name])
-        if row[name] >= peak:
-            break
-    return rows[-2:]
 
 
 def bucket_curve(table, *, ax=None):

@@ -1,13 +1,12 @@
-"""How long a request takes: its parts, its percentiles, and a simulation of them.
-
-The share of requests within a time limit: by tier, by assumed speeds, and for a mix of tiers.
-"""
+"""How long a request takes, which share of requests is within a time limit, and what waiting is worth."""
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import wilson_interval
+from tierlab.scaling.costs import daily_cost
+from tierlab.scaling.workload import Workload
 from tierlab.speed.speeds import load_routers, load_speeds
 
 TTFT_TAIL = 2.5  # 95th percentile over the median; a week of probes of six models had 1.5 to 4.2 (jonathanwrede.de, 2026)
@@ -15,6 +14,12 @@ SPEED_TAIL = 1.3  # median over the 5th percentile; assumed: the recorded models
 OUTPUT_TAIL = 2.5  # 95th percentile over the median of the answers' lengths; assumed: the recorded ones have 2.9 to 5.8
 LLM_ROUTER_TOKENS = 3  # "simple" or "complex", and the end
 _Z95 = 1.6448536269514722  # 95 % quantile of the normal distribution
+# The columns of a table of speeds that make the middle, the shortest and the longest time.
+_ENDS = {
+    "seconds": ("ttft_s", "tokens_per_s"),
+    "low": ("ttft_s_low", "tokens_per_s_high"),
+    "high": ("ttft_s_high", "tokens_per_s_low"),
+}
 
 
 def seconds_per_request(output_tokens, ttft_s, tokens_per_s):
@@ -86,17 +91,13 @@ def seconds_range(speeds, output_tokens, *, router_s=(0.0, 0.0, 0.0)):
     [6.64, 4.42, 2.67]
     """
     table = speeds[["provider", "tier", "model_id"]].copy()
-    ends = {"seconds": ("", ""), "low": ("_low", "_high"), "high": ("_high", "_low")}
-    for (name, (wait, speed)), router in zip(ends.items(), router_s, strict=True):
-        table[name] = router + seconds_per_request(
-            output_tokens, speeds[f"ttft_s{wait}"], speeds[f"tokens_per_s{speed}"]
-        )
-    return table.assign(
-        basis=speeds["basis"].where(speeds["basis"] == speeds["ttft_basis"], "assumed")
-    )
+    for (name, (wait, speed)), router in zip(_ENDS.items(), router_s, strict=True):
+        table[name] = router + seconds_per_request(output_tokens, speeds[wait], speeds[speed])
+    basis = speeds["basis"].where(speeds["basis"] == speeds["ttft_basis"], "assumed")
+    return table.assign(basis=basis)
 
 
-def router_seconds(kind, speeds=None, *, provider=None, routers=None):
+def router_seconds(kind, speeds=None, *, provider=None):
     """Seconds that a router adds before a request is sent on: value, low and high.
 
     Parameters
@@ -108,8 +109,6 @@ def router_seconds(kind, speeds=None, *, provider=None, routers=None):
         By default `load_speeds()`; read with "small_llm".
     provider : str, optional
         Whose small model, with "small_llm".
-    routers : DataFrame, optional
-        By default `tierlab.speed.speeds.load_routers()`.
 
     Returns
     -------
@@ -129,23 +128,29 @@ def router_seconds(kind, speeds=None, *, provider=None, routers=None):
     """
     if kind == "small_llm":
         speeds = load_speeds() if speeds is None else speeds
-        small = speeds[(speeds["provider"] == provider) & (speeds["tier"] == "small")]
-        if small.empty:
-            raise ValueError(
-                unknown("provider with a small model", provider, speeds["provider"].unique())
-            )
-        return tuple(
-            float(v)
-            for v in seconds_range(small, LLM_ROUTER_TOKENS).iloc[0][["seconds", "low", "high"]]
-        )
-    routers = load_routers() if routers is None else routers
-    if kind not in routers.index:
-        raise ValueError(unknown("router", kind, ["small_llm", *routers.index]))
-    return tuple(float(value) for value in routers.loc[kind, ["seconds", "low", "high"]])
+        small = speeds[speeds["tier"] == "small"].set_index("provider", drop=False)
+        if provider not in small.index:
+            raise ValueError(unknown("provider with a small model", provider, small.index))
+        routers, row = seconds_range(small, LLM_ROUTER_TOKENS), provider
+    else:
+        routers, row = load_routers(), kind
+        if kind not in routers.index:
+            raise ValueError(unknown("router", kind, ["small_llm", *routers.index]))
+    return tuple(routers.loc[row, ["seconds", "low", "high"]].astype(float).tolist())
 
 
-def simulate_latency(n, *, output_tokens, ttft_s, tokens_per_s, router_s=0.0, ttft_tail=TTFT_TAIL, speed_tail=SPEED_TAIL,
-                     output_tail=OUTPUT_TAIL, seed):  # fmt: skip
+def simulate_latency(
+    n,
+    *,
+    output_tokens,
+    ttft_s,
+    tokens_per_s,
+    router_s=0.0,
+    ttft_tail=TTFT_TAIL,
+    speed_tail=SPEED_TAIL,
+    output_tail=OUTPUT_TAIL,
+    seed,
+):
     """Simulated requests around a given speed.
 
     Parameters
@@ -185,25 +190,19 @@ def simulate_latency(n, *, output_tokens, ttft_s, tokens_per_s, router_s=0.0, tt
     >>> round(float(rows["ttft_s"].quantile(0.95) / rows["ttft_s"].median()), 1)
     2.5
     """
+    for name, tail in (("ttft_tail", ttft_tail), ("speed_tail", speed_tail)):
+        _mean_factor(name, tail)  # refuses what is not a tail
     z = np.random.default_rng(seed).standard_normal((4, n)) / _Z95
-    (
-        _mean_factor("ttft_tail", ttft_tail),
-        _mean_factor("speed_tail", speed_tail),
-    )  # refuse what is no tail
-    wait, call, speed = (
-        ttft_s * ttft_tail ** z[0],
-        router_s * ttft_tail ** z[1],
-        tokens_per_s * speed_tail ** z[2],
-    )
-    tokens = np.maximum(
-        1, np.round(output_tokens / _mean_factor("output_tail", output_tail) * output_tail ** z[3])
-    )
-    total = call + seconds_per_request(tokens, wait, speed)
+    wait = ttft_s * ttft_tail ** z[0]
+    call = router_s * ttft_tail ** z[1]
+    speed = tokens_per_s * speed_tail ** z[2]
+    median = output_tokens / _mean_factor("output_tail", output_tail)
+    tokens = np.maximum(1, np.round(median * output_tail ** z[3]))
     return pd.DataFrame(
         {
             "output_tokens": tokens,
             "ttft_s": call + wait,
-            "end_to_end_s": total,
+            "end_to_end_s": call + seconds_per_request(tokens, wait, speed),
             "source": "simulated",
         }
     )
@@ -240,9 +239,8 @@ def mean_seconds(
     True
     """
     wait = (np.asarray(ttft_s) + router_s) * _mean_factor("ttft_tail", ttft_tail)
-    return seconds_per_request(
-        output_tokens, wait, np.asarray(tokens_per_s) / _mean_factor("speed_tail", speed_tail)
-    )
+    speed = np.asarray(tokens_per_s) / _mean_factor("speed_tail", speed_tail)
+    return seconds_per_request(output_tokens, wait, speed)
 
 
 def _mean_factor(name, tail):
@@ -292,15 +290,13 @@ def latency_percentiles(
     found = []
     for name, group in rows.groupby(by, sort=False, observed=True):
         seconds = group[column].dropna().to_numpy(float)
-        counts = (len(seconds), len(group) - len(seconds))
         for q in percentiles:
-            if not len(seconds):
-                found.append((name, q, np.nan, np.nan, np.nan, *counts))
-                continue
-            ends = quantile_test(seconds, q=0, p=q / 100).confidence_interval(confidence)
-            found.append(
-                (name, q, float(np.quantile(seconds, q / 100)), ends.low, ends.high, *counts)
-            )
+            if len(seconds):
+                ends = quantile_test(seconds, q=0, p=q / 100).confidence_interval(confidence)
+                middle = float(np.quantile(seconds, q / 100)), ends.low, ends.high
+            else:
+                middle = (np.nan,) * 3
+            found.append((name, q, *middle, len(seconds), len(group) - len(seconds)))
     return pd.DataFrame(
         found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"]
     )
@@ -329,31 +325,18 @@ def slo_attainment(rows, slo_s, *, by="tier", column="end_to_end_s", confidence=
     >>> slo_attainment(rows, 2.0)["share"].to_dict()
     {'small': 0.75}
     """
-    times = rows.dropna(subset=column)
-    within = (
-        (times[column] <= slo_s).groupby(times[by], sort=False, observed=True).agg(["sum", "size"])
+    times = rows.groupby(by, sort=False, observed=True)[column].agg(["count", "size"])
+    within = rows[column].le(slo_s).groupby(rows[by], sort=False, observed=True).sum()
+    # A group without any time has no share and keeps its row: 0 of 1 stands in until it is masked.
+    trials = times["count"].clip(lower=1)
+    low, high = wilson_interval(within.to_numpy(), trials.to_numpy(), confidence=confidence)
+    table = pd.DataFrame({"share": within / trials, "low": low, "high": high})
+    return table.where(times["count"] > 0).assign(
+        requests=times["count"], set_aside=times["size"] - times["count"]
     )
-    low, high = wilson_interval(
-        within["sum"].to_numpy(), within["size"].to_numpy(), confidence=confidence
-    )
-    table = pd.DataFrame(
-        {
-            "share": within["sum"] / within["size"],
-            "low": low,
-            "high": high,
-            "requests": within["size"],
-        }
-    )
-    aside = rows[column].isna().groupby(rows[by], sort=False, observed=True).sum()
-    table = table.reindex(aside.index).assign(
-        set_aside=aside
-    )  # a group without any time has no share, and is still there
-    return table.assign(requests=table["requests"].fillna(0).astype(int))
 
 
-def assumed_attainment(
-    speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0), n=4000, seed, **tails
-):
+def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0), n=4000, seed):
     """Share of requests within a limit for each row of a table of speeds, simulated, with the ends of its ranges.
 
     Parameters
@@ -369,8 +352,6 @@ def assumed_attainment(
     n : int
         Simulated requests per row and end.
     seed : int
-    **tails
-        As for `simulate_latency`.
 
     Returns
     -------
@@ -380,22 +361,29 @@ def assumed_attainment(
 
     Examples
     --------
-    >>> from tierlab.speed.speeds import load_speeds
     >>> speeds = load_speeds().query("provider == 'google'")
     >>> table = assumed_attainment(speeds, 4.0, output_tokens=300, seed=1)
     >>> bool((table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all())
     True
     """
-    ends = {"share": (0, "", ""), "low": (2, "_high", "_low"), "high": (1, "_low", "_high")}
     table = speeds[["provider", "tier"]].copy()
-    for name, (router, wait, speed) in ends.items():
-        medians = zip(speeds[f"ttft_s{wait}"], speeds[f"tokens_per_s{speed}"], strict=True)
-        table[name] = [
-            float((simulate_latency(n, output_tokens=output_tokens, ttft_s=ttft, tokens_per_s=rate, router_s=router_s[router],
-                                    seed=seed, **tails)["end_to_end_s"] <= slo_s).mean())
-            for ttft, rate in medians
-        ]  # fmt: skip
-    return table
+    # The longest times make the lowest share.
+    for name, (wait, speed), router in zip(
+        ("share", "high", "low"), _ENDS.values(), router_s, strict=True
+    ):
+        simulated = [
+            simulate_latency(
+                n,
+                output_tokens=output_tokens,
+                ttft_s=ttft,
+                tokens_per_s=rate,
+                router_s=router,
+                seed=seed,
+            )
+            for ttft, rate in zip(speeds[wait], speeds[speed], strict=True)
+        ]
+        table[name] = [float((rows["end_to_end_s"] <= slo_s).mean()) for rows in simulated]
+    return table[["provider", "tier", "share", "low", "high"]]
 
 
 def mix_attainment(attainment, shares, *, together=False):
@@ -441,13 +429,14 @@ def mix_attainment(attainment, shares, *, together=False):
             f"shares of traffic lie between 0 and 1 and add up to 1; got {dict(shares)}"
         )
     known = attainment.loc[weights.index]
-    share = float(weights @ known["share"])
-    if together:
-        return share, float(weights @ known["low"]), float(weights @ known["high"])
-    down, up = (
-        np.sqrt(((weights * (known["share"] - known[end])) ** 2).sum()) for end in ("low", "high")
-    )
-    return share, float(share - down), float(share + up)
+    share, low, high = (float(weights @ known[name]) for name in ("share", "low", "high"))
+    if not together:
+        down, up = (
+            float(np.linalg.norm(weights * (known["share"] - known[end])))
+            for end in ("low", "high")
+        )
+        low, high = share - down, share + up
+    return share, low, high
 
 
 def slow_share_limit(target, fast, slow):
@@ -477,3 +466,151 @@ def slow_share_limit(target, fast, slow):
     if fast < target:
         return float("nan")
     return 1.0 if slow >= target else float((fast - target) / (fast - slow))
+
+
+def second_break_even(cost_fast_usd, cost_slow_usd, seconds_fast, seconds_slow):
+    """Value of a second above which the faster model is the cheaper choice, both counted in money.
+
+    Parameters
+    ----------
+    cost_fast_usd, cost_slow_usd : float
+        USD per request.
+    seconds_fast, seconds_slow : float
+        Time per request.
+
+    Returns
+    -------
+    float
+        USD per second; 0 where the faster model costs no more, infinite where it is not faster.
+
+    Notes
+    -----
+    c_fast + t_fast v = c_slow + t_slow v, so v = (c_fast - c_slow) / (t_slow - t_fast).
+
+    Examples
+    --------
+    >>> round(second_break_even(0.012, 0.010, 3.0, 7.0), 6)
+    0.0005
+    """
+    if seconds_fast >= seconds_slow:
+        return float("inf")
+    return max(0.0, (cost_fast_usd - cost_slow_usd) / (seconds_slow - seconds_fast))
+
+
+def request_costs(speeds, prices, *, input_tokens, output_tokens, router_s=0.0):
+    """Price and mean time of a request on each row of a table of speeds.
+
+    Parameters
+    ----------
+    speeds : DataFrame
+        Of `tierlab.load_speeds`; its models are priced, whatever the lineup of `prices` is.
+    prices : Prices
+    input_tokens, output_tokens : int
+        Means per request.
+    router_s : float
+        Seconds of a router in front, median.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, price_usd (USD per request, without the router's own price), seconds (mean), flags.
+
+    Examples
+    --------
+    >>> import tierlab as tl
+    >>> costs = request_costs(tl.load_speeds(), tl.load_prices("article"), input_tokens=500, output_tokens=300)
+    >>> costs["price_usd"].round(6).to_list()[:3]
+    [0.01, 0.006, 0.002]
+    """
+    work = Workload(requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens)
+    day = (
+        daily_cost(work, prices, speeds["model_id"].tolist())
+        .set_index("model_id")
+        .loc[speeds["model_id"]]
+    )
+    seconds = mean_seconds(
+        output_tokens, speeds["ttft_s"], speeds["tokens_per_s"], router_s=router_s
+    )
+    return (
+        speeds[["provider", "tier", "model_id"]]
+        .reset_index(drop=True)
+        .assign(
+            price_usd=day["cost_usd"].to_numpy(), seconds=seconds, flags=day["flags"].to_numpy()
+        )
+    )
+
+
+def premium(costs, hours_usd, *, higher="flagship", lower="small"):
+    """What a request on a provider's higher tier costs more, price and wait together, over the value of an hour.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Of `request_costs`.
+    hours_usd : sequence of float
+        Values of an hour of waiting, USD.
+    higher, lower : str
+        Tiers.
+
+    Returns
+    -------
+    DataFrame
+        provider, hour_usd, extra_usd (USD per request), price_gap_usd, time_gap_s, equal_hour_usd: the value of an hour
+        at which the wait costs as much as the price difference; infinite where the higher tier is no slower.
+
+    Examples
+    --------
+    >>> costs = pd.DataFrame({"provider": "p", "tier": ["small", "flagship"], "price_usd": [0.002, 0.010], "seconds": [2, 6]})
+    >>> premium(costs, [0, 7.2])["extra_usd"].round(6).tolist()
+    [0.008, 0.016]
+    """
+    sides = [
+        costs[costs["tier"] == tier].set_index("provider")[["price_usd", "seconds"]]
+        for tier in (higher, lower)
+    ]
+    gaps = (sides[0] - sides[1]).loc[costs["provider"].unique()]
+    gaps = gaps.set_axis(["price_gap_usd", "time_gap_s"], axis=1).reset_index()
+    equal = gaps["price_gap_usd"] / gaps["time_gap_s"] * 3600
+    gaps["equal_hour_usd"] = equal.where(gaps["time_gap_s"] > 0, np.inf)
+    table = gaps.merge(pd.Series(hours_usd, name="hour_usd"), how="cross")
+    waiting_usd = table["time_gap_s"] * table["hour_usd"] / 3600
+    table.insert(1, "hour_usd", table.pop("hour_usd"))
+    table.insert(2, "extra_usd", table["price_gap_usd"] + waiting_usd)
+    return table
+
+
+def paid_speed(costs):
+    """Every pair of models of which the faster one is the more expensive one, with the value of an hour at which it pays.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Of `request_costs`.
+
+    Returns
+    -------
+    DataFrame
+        faster, slower (model ids), saved_s, extra_usd (per request), hour_usd (`second_break_even` times 3,600), in order
+        of it; empty where the faster model is never the more expensive one.
+
+    Examples
+    --------
+    >>> costs = pd.DataFrame({"model_id": ["a", "b"], "price_usd": [0.002, 0.001], "seconds": [1.0, 2.0]})
+    >>> paid_speed(costs)["hour_usd"].round(6).tolist()
+    [3.6]
+    """
+    pairs = costs.merge(costs, how="cross", suffixes=("", "_slow"))
+    pairs = pairs[
+        (pairs["seconds"] < pairs["seconds_slow"]) & (pairs["price_usd"] > pairs["price_usd_slow"])
+    ]
+    saved = pairs["seconds_slow"] - pairs["seconds"]
+    extra = pairs["price_usd"] - pairs["price_usd_slow"]
+    return pd.DataFrame(
+        {
+            "faster": pairs["model_id"],
+            "slower": pairs["model_id_slow"],
+            "saved_s": saved,
+            "extra_usd": extra,
+            "hour_usd": extra / saved * 3600,
+        }
+    ).sort_values("hour_usd", ignore_index=True)

@@ -1,17 +1,23 @@
 """Rate limits: the use per minute of a trace, the smallest limit tier that carries it, and a token bucket.
 
 A limit tier (Start, Tier 3) is what a provider grants an organisation; it has nothing to do with a model's tier.
-
-A token bucket: what happens to arrivals at a rate limit that refills continuously.
 """
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.tables import booleans, check_columns, checked_tokens, one_of, plain, times
+from tierlab.core.tables import (
+    booleans,
+    check_columns,
+    checked_tokens,
+    one_of,
+    plain,
+    refuse,
+    times,
+)
 from tierlab.core.vocabulary import unknown
-from tierlab.scaling.workload import TRACE_ORIGIN
+from tierlab.scaling.workload import TRACE_ORIGIN, check_single
 
 QUANTILE = 0.99
 CACHED = ("free", "counted")
@@ -24,6 +30,7 @@ LIMITS = {
 }
 _NEEDED = ("provider", "limit_tier", "model_id", "cached_input")
 _MINUTES_PER_DAY = 1440
+_ROUNDING = 1e-9  # of a full bucket: 0.3 s - 0.2 s is a little less than 0.1 s, and is not to refuse a request that fits
 
 
 def load_rate_limits(path=DATA / "rate_limits.csv"):
@@ -52,59 +59,33 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     >>> load_rate_limits().query("model_id == 'claude-haiku-5-5'")[["limit_tier", "rpm"]].to_dict("list")
     {'limit_tier': ['Start', 'Build', 'Scale'], 'rpm': [1000.0, 5000.0, 10000.0]}
     """
-    table = pd.read_csv(
-        path, dtype=dict.fromkeys((*_NEEDED, "pool", "source", "read_on", "note"), str)
-    )
-    for column in _NEEDED:
-        if column not in table:
-            raise ValueError(
-                f"{path}: column {column!r} is missing; rate limits need {', '.join(_NEEDED)}"
-            )
-    for column in table.columns.difference([*_NEEDED, *LIMITS]):
-        if "did you mean" in (near := unknown("column", column, (*_NEEDED, *LIMITS))):
+    texts = dict.fromkeys((*_NEEDED, "pool", "source", "read_on", "note"), str)
+    table = pd.read_csv(path, dtype=texts)
+    if missing := [column for column in _NEEDED if column not in table]:
+        raise ValueError(
+            f"{path}: column {missing[0]!r} is missing; rate limits need {', '.join(_NEEDED)}"
+        )
+    for column in table.columns.difference([*_NEEDED, *LIMITS]):  # a misspelt limit is no limit
+        near = unknown("column", column, (*_NEEDED, *LIMITS))
+        if "did you mean" in near:
             raise ValueError(f"{path}: {near}")
-    table = table.reindex(columns=[*table.columns, *(name for name in LIMITS if name not in table)])
-    for name in LIMITS:
-        given = pd.to_numeric(table[name], errors="coerce")
-        wrong = table[name].notna() & ~(np.isfinite(given) & (given > 0))
-        if wrong.any():
-            raise ValueError(
-                f"{path}: row {wrong.idxmax() + 2}, {name}: {plain(table[name][wrong.idxmax()])!r}; a limit is above 0"
-            )
-        table[name] = given.astype(float)
     for value in table["cached_input"].drop_duplicates():
         one_of("cached_input", value, CACHED)
-    empty, twice = (
-        table[list(LIMITS)].isna().all(axis=1),
-        table.duplicated(["provider", "model_id", "limit_tier"]),
-    )
-    if empty.any() or twice.any():
-        row, what = (
-            (empty.idxmax(), "no limit at all")
-            if empty.any()
-            else (twice.idxmax(), "a limit tier that comes twice")
-        )
-        raise ValueError(
-            f"{path}: row {row + 2} ({table['model_id'][row]}, {table['limit_tier'][row]}): {what}"
-        )
-    _refuse_descending(table, path)
-    return table
-
-
-def _refuse_descending(table, path):
-    """The first limit tier that carries a trace is the smallest one only if they stand from small to large."""
-    keys = [table["provider"], table["model_id"]]
-    before = (
-        table[list(LIMITS)].fillna(np.inf).groupby(keys).shift()
-    )  # no limit is more than any limit
-    now = table[list(LIMITS)].fillna(np.inf)
+    given = table.reindex(columns=list(LIMITS))
+    limits = given.apply(pd.to_numeric, errors="coerce").astype(float)
+    rows = table.set_axis(range(2, len(table) + 2))  # errors name the row of the file
+    for name in LIMITS:
+        allowed = given[name].isna() | (np.isfinite(limits[name]) & (limits[name] > 0))
+        refuse(rows, name, ~allowed, "a limit that is not above 0")
+    refuse(rows, "limit_tier", limits.isna().all(axis=1), "no limit at all")
+    keys = ["provider", "model_id"]
+    refuse(rows, "limit_tier", table.duplicated([*keys, "limit_tier"]), "a limit tier twice")
+    # The first limit tier that carries a trace is the smallest one only if they go from small to large.
+    now = limits.fillna(np.inf)
+    before = now.groupby([table[key] for key in keys]).shift()
     smaller = (now < before).any(axis=1) & ~(now > before).any(axis=1)
-    if smaller.any():
-        row = smaller.idxmax()
-        name = f"{table['model_id'][row]}, {table['limit_tier'][row]}"
-        raise ValueError(
-            f"{path}: row {row + 2} ({name}) is below the row before; limit tiers stand from small to large"
-        )
+    refuse(rows, "limit_tier", smaller, "limit tiers are to go from small to large, and do not")
+    return table.assign(**limits)
 
 
 def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
@@ -190,18 +171,7 @@ def usage_per_minute(requests):
 def _single(requests):
     """Rows that are one request each and not in a batch, and how many were in a batch."""
     check_columns(requests, needed=("at", "uncached_input_tokens", "output_tokens"))
-    aggregate = booleans(requests, "aggregate")
-    if aggregate is not None and aggregate.any():
-        raise ValueError(
-            f"{int(aggregate.sum()):,} rows are aggregates; minutes need one row per request"
-        )
-    if (
-        "requests" in requests
-        and (several := requests["requests"].ne(1) & requests["requests"].notna()).any()
-    ):
-        raise ValueError(
-            f"{int(several.sum()):,} rows have another number than 1 in 'requests'; minutes need one row per request"
-        )
+    check_single(requests, "minutes need")
     batch = booleans(requests, "batch")
     live = requests if batch is None else requests[~batch]
     if live.empty:
@@ -258,38 +228,40 @@ def loads(usage, limits, *, quantile=QUANTILE):
         raise ValueError(f"quantile={quantile!r}; a share of minutes above 0 and up to 1")
     whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
     inputs = pd.DataFrame({"free": usage["uncached_tokens"], "counted": whole})
+    both = inputs.add(usage["output_tokens"], axis=0)
     busy, rule = _observed(usage, quantile), limits["cached_input"]
+    day = usage["requests"].rolling(_MINUTES_PER_DAY).sum().max()
     peak = {
         "rpm": busy["requests"],
-        "rpd": _busiest_day(usage["requests"]),
+        "rpd": usage["requests"].mean() * _MINUTES_PER_DAY if np.isnan(day) else day,
         "itpm": rule.map(_observed(inputs, quantile)),
         "otpm": busy["output_tokens"],
-        "tpm": rule.map(_observed(inputs.add(usage["output_tokens"], axis=0), quantile)),
+        "tpm": rule.map(_observed(both, quantile)),
     }
     used = pd.DataFrame({name: value / limits[name] for name, value in peak.items()})
-    table = limits[["provider", "model_id", "limit_tier"]].join(used)
-    table["binding"], table["used"] = used.idxmax(axis=1).map(LIMITS), used.max(axis=1)
-    return table.assign(carries=table["used"] <= 1, over_share=_over_share(usage, inputs, limits))
-
-
-def _busiest_day(requests):
-    day = requests.rolling(_MINUTES_PER_DAY).sum().max()
-    return requests.mean() * _MINUTES_PER_DAY if np.isnan(day) else day
-
-
-def _over_share(usage, inputs, limits):
-    """Share of the requests in minutes that pass a limit, for each row of limits."""
-    shares = []
+    over = []  # share of the requests in minutes that pass a limit, for each row of limits
     for row in limits.to_dict("records"):
-        given, output = inputs[row["cached_input"]], usage["output_tokens"]
-        over = (
-            (usage["requests"] > row["rpm"])
-            | (given > row["itpm"])
-            | (output > row["otpm"])
-            | (given + output > row["tpm"])
+        kind = row["cached_input"]
+        each = pd.DataFrame(
+            {
+                "rpm": usage["requests"],
+                "itpm": inputs[kind],
+                "otpm": usage["output_tokens"],
+                "tpm": both[kind],
+            }
         )
-        shares.append(usage["requests"][over].sum() / usage["requests"].sum())
-    return shares
+        passed = (each > [row[name] for name in each]).any(axis=1)
+        over.append(usage["requests"][passed].sum() / usage["requests"].sum())
+    return (
+        limits[["provider", "model_id", "limit_tier"]]
+        .join(used)
+        .assign(
+            binding=used.idxmax(axis=1).map(LIMITS),
+            used=used.max(axis=1),
+            carries=used.max(axis=1) <= 1,
+            over_share=over,
+        )
+    )
 
 
 def smallest_tier(usage, limits, *, quantile=QUANTILE):
@@ -316,26 +288,15 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
     [['Build', 'input tokens', 0.6]]
     """
     table = loads(usage, limits, quantile=quantile)
-    table["ruled_out_below"] = (
-        table.groupby(["provider", "model_id"], sort=False)["binding"].shift().fillna("")
-    )
-    rows = []
-    for _, tiers in table.groupby(["provider", "model_id"], sort=False):
-        fits = tiers["carries"].any()
-        row = tiers[tiers["carries"]].iloc[0] if fits else tiers.iloc[-1]
-        rows.append(row.to_dict() | ({} if fits else {"limit_tier": None}))
-    columns = [
-        "provider",
-        "model_id",
-        "limit_tier",
-        "ruled_out_below",
-        "binding",
-        "used",
-        "over_share",
-    ]
-    table = pd.DataFrame(rows, columns=columns)
-    table.insert(len(columns) - 1, "headroom", 1 / table["used"] - 1)
-    return table
+    models = table.groupby(["provider", "model_id"], sort=False)
+    table["ruled_out_below"] = models["binding"].shift().fillna("")
+    table["headroom"] = 1 / table["used"] - 1
+    # The first limit tier that carries the trace, or else the largest one, without its name.
+    largest = models.tail(1).assign(limit_tier=None)
+    found = pd.concat([table[table["carries"]], largest]).drop_duplicates(["provider", "model_id"])
+    columns = ["limit_tier", "ruled_out_below", "binding", "used", "headroom", "over_share"]
+    order = pd.MultiIndex.from_frame(largest[["provider", "model_id"]])
+    return found.set_index(["provider", "model_id"]).loc[order, columns].reset_index()
 
 
 def replay(requests, limits, *, burst_s=60.0):
@@ -361,34 +322,33 @@ def replay(requests, limits, *, burst_s=60.0):
     requests = requests.iloc[np.argsort(times(requests), kind="stable")]
     tokens, at = checked_tokens(requests), times(requests).astype("datetime64[us]")
     given = sum(column for name, column in tokens.items() if name not in ("cache_read", "output"))
+    inputs = {"free": given, "counted": given + tokens.get("cache_read", 0)}
     rows = []
     for row in limits.to_dict("records"):
-        whole = given if row["cached_input"] == "free" else given + tokens.get("cache_read", 0)
+        whole = inputs[row["cached_input"]]
         takes = {
             "rpm": np.ones(len(at)),
             "itpm": whole,
             "otpm": tokens["output"],
             "tpm": whole + tokens["output"],
         }
-        for name, column in takes.items():
-            if np.isfinite(row[name]):
-                capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
-                got = token_bucket(at, column, per_minute=row[name], capacity=capacity)
-                rows.append(
-                    {key: row[key] for key in ("provider", "model_id", "limit_tier")}
-                    | {
-                        "limit": LIMITS[name],
-                        "per_minute": row[name],
-                        "refused_share": got["refused"].mean(),
-                    }
-                    | {"delayed_share": (got["delay_s"] > 1e-9).mean()}
-                    | {"delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher")}
-                    | {"too_large": int((column > capacity).sum())}
-                )
+        for name in [name for name in takes if np.isfinite(row[name])]:
+            capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
+            got = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
+            rows.append(
+                {
+                    "provider": row["provider"],
+                    "model_id": row["model_id"],
+                    "limit_tier": row["limit_tier"],
+                    "limit": LIMITS[name],
+                    "per_minute": row[name],
+                    "refused_share": got["refused"].mean(),
+                    "delayed_share": (got["delay_s"] > 1e-9).mean(),
+                    "delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher"),
+                    "too_large": int((takes[name] > capacity).sum()),
+                }
+            )
     return pd.DataFrame(rows)
-
-
-_ROUNDING = 1e-9  # of a full bucket: 0.3 s - 0.2 s is a little less than 0.1 s, and is not to refuse a request that fits
 
 
 def token_bucket(at, tokens, *, per_minute, capacity=None):
@@ -426,7 +386,9 @@ def token_bucket(at, tokens, *, per_minute, capacity=None):
     >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).values.tolist()
     [[False, 0.0], [True, 1.0], [False, 1.0]]
     """
-    seconds, tokens = _seconds(at), np.asarray(tokens, float)
+    seconds, tokens = np.asarray(at), np.asarray(tokens, float)
+    if seconds.dtype.kind == "M":
+        seconds = (seconds - seconds[:1]) / np.timedelta64(1, "s")
     capacity = per_minute if capacity is None else capacity
     if not (per_minute > 0 and capacity > 0):
         raise ValueError(
@@ -440,13 +402,6 @@ def token_bucket(at, tokens, *, per_minute, capacity=None):
     delay = np.full(len(tokens), np.inf)
     delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)
     return pd.DataFrame({"refused": _refused(seconds, tokens, rate, capacity), "delay_s": delay})
-
-
-def _seconds(at):
-    values = np.asarray(at)
-    if values.dtype.kind == "M":
-        values = (values - values[:1]) / np.timedelta64(1, "s")
-    return values.astype(float)
 
 
 def _line(at, tokens, rate, capacity):

@@ -1,26 +1,29 @@
-"""How fast models are said to be, assumed to be and recorded to be, and whether the three agree."""
+"""How fast models are said, assumed and recorded to be, and whether the three agree."""
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
+from tierlab.core.tables import refuse
 from tierlab.core.vocabulary import TIERS, unknown
 
 BASES = ("article", "assumed", "recorded", "measured")
-_SPEED_COLUMNS = (
-    *(
-        "provider",
-        "tier",
-        "model_id",
-        "tokens_per_s",
-        "tokens_per_s_low",
-        "tokens_per_s_high",
-        "source",
-        "basis",
-        "where",
-    ),
-    *("ttft_s", "ttft_s_low", "ttft_s_high", "ttft_basis", "ttft_where"),
-)
+_SPEED_COLUMNS = [
+    "provider",
+    "tier",
+    "model_id",
+    "tokens_per_s",
+    "tokens_per_s_low",
+    "tokens_per_s_high",
+    "source",
+    "basis",
+    "where",
+    "ttft_s",
+    "ttft_s_low",
+    "ttft_s_high",
+    "ttft_basis",
+    "ttft_where",
+]
 
 
 def load_speeds(path=DATA / "speeds.csv"):
@@ -28,10 +31,6 @@ def load_speeds(path=DATA / "speeds.csv"):
 
     The article's figures are claims to be tested, so they stand beside assumptions and are marked as what they are;
     a file of your own with the same columns and basis "measured" takes their place.
-
-    Parameters
-    ----------
-    path : path
 
     Returns
     -------
@@ -44,39 +43,26 @@ def load_speeds(path=DATA / "speeds.csv"):
     Raises
     ------
     ValueError
-        If a column is missing, a tier or basis is unknown, a provider's tier stands there twice, or a figure is not
+        If a column is missing, a tier or basis is unknown, a provider's tier is listed twice, or a figure is not
         above zero and within its range.
 
     Examples
     --------
-    >>> speeds = load_speeds()
-    >>> speeds.groupby("basis").size().to_dict()
+    >>> load_speeds().groupby("basis").size().to_dict()
     {'article': 3, 'assumed': 6}
     """
-    table = pd.read_csv(path)
-    if missing := [column for column in _SPEED_COLUMNS if column not in table]:
-        raise ValueError(
-            f"{path}: column {missing[0]!r} is missing; a table of speeds has {', '.join(_SPEED_COLUMNS)}"
-        )
+    table = pd.read_csv(path, usecols=_SPEED_COLUMNS)[_SPEED_COLUMNS]
     for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
         for value in table.loc[~table[column].isin(allowed), column]:
             raise ValueError(f"{path}: {unknown(column, value, allowed)}")
-    if (twice := table.duplicated(["provider", "tier"])).any():
-        raise ValueError(
-            f"{path}: {' '.join(table.loc[twice, ['provider', 'tier']].iloc[0])} stands there twice"
-        )
+    named = table.set_axis(table["provider"] + " " + table["tier"])  # an error names the row so
+    refuse(named, "tier", named.index.duplicated(), "a provider's tier twice")
     for figure in ("tokens_per_s", "ttft_s"):
-        value, low, high = (
-            pd.to_numeric(table[f"{figure}{end}"], errors="coerce") for end in ("", "_low", "_high")
-        )
-        for row in table[
-            ~((low > 0) & (low <= value) & (value <= high) & np.isfinite(high))
-        ].itertuples():
-            ends = [getattr(row, f"{figure}{end}") for end in ("_low", "", "_high")]
-            raise ValueError(
-                f"{path}: {row.provider} {row.tier}: {figure} needs 0 < low <= value <= high, got {ends}"
-            )
-    return table[list(_SPEED_COLUMNS)]
+        ends = table[[f"{figure}_low", figure, f"{figure}_high"]]
+        low, value, high = ends.apply(pd.to_numeric, errors="coerce").to_numpy(float).T
+        within = (low > 0) & (low <= value) & (value <= high) & np.isfinite(high)
+        refuse(named, figure, ~within, "not 0 < low <= value <= high")
+    return table
 
 
 def load_published(path=DATA / "published_speeds.csv"):
@@ -104,18 +90,11 @@ def load_routers(path=DATA / "router_speeds.csv"):
     >>> load_routers()["basis"].to_dict()["embedding_local"]
     'recorded'
     """
-    return pd.read_csv(path).set_index("router")
+    return pd.read_csv(path, index_col="router")
 
 
 def against_published(speeds, published):
-    """Each speed of a table beside what public pages say of the same model.
-
-    Parameters
-    ----------
-    speeds : DataFrame
-        Of `load_speeds`.
-    published : DataFrame
-        Of `load_published`.
+    """Each speed of a table (`load_speeds`) beside what public pages (`load_published`) say of the same model.
 
     Returns
     -------
@@ -130,35 +109,23 @@ def against_published(speeds, published):
     >>> table.at[("google", "small"), "finding"]  # 240 to 390 assumed; the pages say 160 and 191.9
     'slower'
     """
-    ends = (
-        published.dropna(subset="tokens_per_s")
-        .groupby("model_id")["tokens_per_s"]
-        .agg(["min", "max", "size"])
-    )
+    said = published.dropna(subset="tokens_per_s").groupby("model_id")["tokens_per_s"]
+    pages = said.agg(published_low="min", published_high="max", pages="size")
     table = speeds.rename(columns={"tokens_per_s_low": "low", "tokens_per_s_high": "high"})
-    table = table[["provider", "tier", "model_id", "tokens_per_s", "low", "high", "basis"]].join(
-        ends, on="model_id"
-    )
-    table = table.rename(columns={"min": "published_low", "max": "published_high", "size": "pages"})
-    table["pages"] = table["pages"].fillna(0).astype(int)
-    inside = (table["published_low"] >= table["low"]) & (table["published_high"] <= table["high"])
-    cases = [
-        table["pages"] == 0,
-        inside,
-        table["published_high"] < table["low"],
-        table["published_low"] > table["high"],
-    ]
-    table["finding"] = np.select(cases, ["no page", "agrees", "slower", "faster"], "mixed")
-    return table
+    table = table[["provider", "tier", "model_id", "tokens_per_s", "low", "high", "basis"]]
+    table = table.join(pages, on="model_id").fillna({"pages": 0}).astype({"pages": int})
+    cases = {
+        "no page": table["pages"] == 0,
+        "agrees": (table["published_low"] >= table["low"])
+        & (table["published_high"] <= table["high"]),
+        "slower": table["published_high"] < table["low"],
+        "faster": table["published_low"] > table["high"],
+    }
+    return table.assign(finding=np.select(list(cases.values()), list(cases), "mixed"))
 
 
 def published_factors(published):
     """How many times faster than its provider's flagship a tier is, by every pair of published speeds.
-
-    Parameters
-    ----------
-    published : DataFrame
-        Of `load_published`.
 
     Returns
     -------
@@ -175,13 +142,15 @@ def published_factors(published):
     [1.19, 1.57]
     """
     known = published.dropna(subset="tokens_per_s")[["provider", "tier", "tokens_per_s"]]
-    flagships = known[known["tier"] == "flagship"].drop(columns="tier")
-    pairs = known[known["tier"] != "flagship"].merge(
-        flagships, on="provider", suffixes=("", "_flagship")
-    )
+    flagship = known["tier"] == "flagship"
+    pairs = known[~flagship].merge(known[flagship], on="provider", suffixes=("", "_flagship"))
     pairs["factor"] = pairs["tokens_per_s"] / pairs["tokens_per_s_flagship"]
-    ends = pairs.groupby(["provider", "tier"], sort=False)["factor"].agg(["min", "max", "size"])
-    return ends.set_axis(["factor_low", "factor_high", "pairs"], axis=1).reset_index()
+    factors = pairs.groupby(["provider", "tier"], sort=False, as_index=False)["factor"]
+    return factors.agg(factor_low="min", factor_high="max", pairs="size")
+
+
+def _ratio_of_medians(fast, slow, axis=-1):
+    return np.median(fast, axis=axis) / np.median(slow, axis=axis)
 
 
 def speed_ratio(samples, fast, slow, *, confidence=0.95, resamples=2000, seed):
@@ -224,26 +193,31 @@ def speed_ratio(samples, fast, slow, *, confidence=0.95, resamples=2000, seed):
     """
     from scipy.stats import bootstrap
 
-    known = list(dict.fromkeys(samples["model_id"]))
-    for name in (fast, slow):
-        if name not in known:
-            raise ValueError(unknown("model", name, known))
     wide = samples.pivot_table(
         index="prompt_id", columns="model_id", values="tokens_per_s", dropna=False
-    )[[fast, slow]]
-    both = wide.dropna()
+    )
+    for name in {fast, slow}.difference(wide):
+        raise ValueError(unknown("model", name, wide.columns))
+    both = wide[[fast, slow]].dropna()
     if len(both) < 2:
         raise ValueError(
             f"{len(both)} examples have a speed of both {fast} and {slow}; an interval needs two at least"
         )
-
-    def ratio(a, b, axis=-1):
-        return np.median(a, axis=axis) / np.median(b, axis=axis)
-
-    pair = (both[fast].to_numpy(), both[slow].to_numpy())
-    options = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": resamples}
+    pair = both[fast].to_numpy(), both[slow].to_numpy()
     ends = bootstrap(
-        pair, ratio, confidence_level=confidence, rng=np.random.default_rng(seed), **options
+        pair,
+        _ratio_of_medians,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=resamples,
+        confidence_level=confidence,
+        rng=np.random.default_rng(seed),
     ).confidence_interval
-    found = {"ratio": float(ratio(*pair)), "low": float(ends.low), "high": float(ends.high)}
-    return found | {"examples": len(both), "set_aside": len(wide) - len(both)}
+    return {
+        "ratio": float(_ratio_of_medians(*pair)),
+        "low": float(ends.low),
+        "high": float(ends.high),
+        "examples": len(both),
+        "set_aside": len(wide) - len(both),
+    }

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.core.paths import DATA
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.sources import count_tokens
+from tierlab.sampling.examples import load_examples, load_intents
 
 ENCODINGS = ("cl100k_base", "o200k_base")
 
@@ -35,25 +35,14 @@ def counts(texts, encodings=ENCODINGS):
 
 def kit_texts():
     """Prompts and labelled messages of the kit: task, text; one row each."""
-    from tierlab.sampling.examples import load_examples, load_intents
-
-    rows = [(e.task, _words(e)) for e in load_examples()]
-    messages = load_intents()["text"]
-    return pd.DataFrame(
-        [*rows, *(("customer messages", text) for text in messages)], columns=["task", "text"]
-    )
-
-
-def _words(example):
-    parts = [
-        example.system or "",
-        *(
-            [example.prompt]
-            if isinstance(example.prompt, str)
-            else [m["content"] for m in example.prompt]
-        ),
-    ]
-    return "\n".join(part for part in parts if part)
+    rows = []
+    for example in load_examples():
+        asked = example.prompt
+        parts = [asked] if isinstance(asked, str) else [turn["content"] for turn in asked]
+        text = "\n".join(part for part in (example.system, *parts) if part)
+        rows.append({"task": example.task, "text": text})
+    messages = load_intents()[["text"]].assign(task="customer messages")
+    return pd.concat([pd.DataFrame(rows), messages], ignore_index=True)
 
 
 def ratios(
@@ -95,36 +84,26 @@ def ratios(
             raise ValueError(
                 f"column {column!r} is missing; there are {', '.join(map(str, table.columns))}"
             )
-    groups = [("all", table), *([] if by is None else table.groupby(by, sort=False))]
+    groups = {"all": table} | ({} if by is None else dict(list(table.groupby(by, sort=False))))
     rows = {}
-    for name, part in groups:
+    for name, part in groups.items():
         both = part[[of, relative_to]]
         found = bootstrap(
             both,
-            lambda m: (m[of] / m[relative_to]).to_frame("ratio"),
+            lambda sums: (sums[of] / sums[relative_to]).to_frame("ratio"),
             confidence=confidence,
             resamples=resamples,
             seed=seed,
         ).loc["ratio"]
-        own = (
-            (both[of] / both[relative_to].where(both[relative_to] > 0))
-            .dropna()
-            .quantile([0.05, 0.5, 0.95])
-        )
+        own = both.loc[both[relative_to] > 0, of] / both[relative_to]
         rows[name] = {
             "texts": len(part),
             "ratio": found["estimate"],
             "low": found["low"],
             "high": found["high"],
+            **dict(zip(("p5", "p50", "p95"), own.quantile([0.05, 0.5, 0.95]), strict=True)),
         }
-        rows[name] |= dict(zip(("p5", "p50", "p95"), own, strict=True))
     return pd.DataFrame(rows).T.astype({"texts": int}).rename_axis(by or "texts of")
-
-
-def load_ratios(path=DATA / "tokenizer_ratios.csv"):
-    """Published and measured ratios: of, relative_to, statistic, ratio, low, high, interval (what low and high are), basis
-    (measured, published or official), sample, source. A range without a middle has no ratio (NaN)."""
-    return pd.read_csv(path)
 
 
 def corrected(costs, ratios):
@@ -154,37 +133,18 @@ def corrected(costs, ratios):
     >>> corrected(costs, pd.DataFrame({"ratio": [1.25], "low": [1.0], "high": [1.7]}, index=["a"]))["same_text_usd"].tolist()
     [1.25, 1.1]
     """
-    known = ratios.reindex(costs["model_id"])[["ratio", "low", "high"]].reset_index(drop=True)
+    known = ratios.reindex(costs["model_id"])[["ratio", "low", "high"]].set_axis(costs.index)
     if (known <= 0).any(axis=None):
         raise ValueError(f"a ratio is a number above 0; got {known.min(axis=None)!r}")
-    missing = known["ratio"].isna().to_numpy()
-    known = known.mask(pd.Series(missing), 1.0).set_index(costs.index)
-    table = costs.assign(ratio=known["ratio"], same_text_usd=costs["cost_usd"] * known["ratio"])
-    table["low"], table["high"] = (
-        costs["cost_usd"] * known["low"],
-        costs["cost_usd"] * known["high"],
+    missing = known["ratio"].isna()
+    known.loc[missing] = 1.0
+    usd = known.mul(costs["cost_usd"], axis=0)
+    return costs.assign(
+        ratio=known["ratio"],
+        same_text_usd=usd["ratio"],
+        low=usd["low"],
+        high=usd["high"],
+        rank_as_listed=costs["cost_usd"].rank(method="min").astype(int),
+        rank_same_text=usd["ratio"].rank(method="min").astype(int),
+        basis=np.where(missing, "no ratio known: counted as 1", ""),
     )
-    table["rank_as_listed"] = costs["cost_usd"].rank(method="min").astype(int)
-    table["rank_same_text"] = table["same_text_usd"].rank(method="min").astype(int)
-    return table.assign(basis=np.where(missing, "no ratio known: counted as 1", ""))
-
-
-def ratio_break_even(cost_usd, other_usd):
-    """Ratio of tokens at which a model that is cheaper per token costs as much as another for the same text.
-
-    Parameters
-    ----------
-    cost_usd, other_usd : float or array
-        USD per token, million or request as counted alike; above 0.
-
-    Returns
-    -------
-    float or array
-        Tokens on the first per token on the second: other / cost.
-
-    Examples
-    --------
-    >>> ratio_break_even(2.0, 2.5)
-    1.25
-    """
-    return other_usd / cost_usd

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import booleans, check_columns, checked_tokens, one_of
+from tierlab.core.tables import check_columns, checked_tokens, one_of
 from tierlab.prices.pricing import reprice
+from tierlab.scaling.workload import check_single
 
 NO_WINDOW = "the price source gives no context window"
 NO_OUTPUT_LIMIT = "the price source gives no output limit: only the window is checked"
@@ -43,29 +44,24 @@ def fit(requests, prices, models=None, *, output_room="recorded"):
     """
     one_of("output_room", output_room, ("recorded", "none"))
     whole, output = _lengths(requests)
-    room = output if output_room == "recorded" else 0
-    needed, total = whole + room, whole + output
+    total = whole + output
+    needed = total if output_room == "recorded" else whole
     rows = []
     for row in _windows(prices, models).to_dict("records"):
-        known = np.isfinite(row["context_window"])
-        fits = needed <= row["context_window"]
-        if output_room == "recorded" and np.isfinite(row["max_output_tokens"]):
-            fits &= output <= row["max_output_tokens"]
-        unchecked = output_room == "recorded" and not np.isfinite(row["max_output_tokens"])
-        rows.append(
-            row
-            | {"fits_share": fits.mean() if known else np.nan}
-            | {
-                "fits_token_share": total[fits].sum() / total.sum()
-                if known and total.sum()
-                else np.nan
-            }
-            | {
-                "too_long": int((~fits).sum()) if known else np.nan,
-                "longest_tokens": int(needed.max()),
-            }
-            | {"reason": NO_WINDOW if not known else NO_OUTPUT_LIMIT if unchecked else ""}
-        )
+        longest = row["max_output_tokens"] if output_room == "recorded" else np.inf
+        # A comparison with what is not known is false, so an unknown output limit refuses nothing.
+        fits = ~((needed > row["context_window"]) | (output > longest))
+        row |= {
+            "fits_share": fits.mean(),
+            "fits_token_share": total[fits].sum() / total.sum() if total.sum() else np.nan,
+            "too_long": int((~fits).sum()),
+            "longest_tokens": int(needed.max()),
+            "reason": NO_OUTPUT_LIMIT if np.isnan(longest) else "",
+        }
+        if np.isnan(row["context_window"]):
+            row |= dict.fromkeys(("fits_share", "fits_token_share", "too_long"), np.nan)
+            row["reason"] = NO_WINDOW
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -122,18 +118,7 @@ def _lengths(requests):
     check_columns(requests, needed=("uncached_input_tokens", "output_tokens"))
     if requests.empty:
         raise ValueError("there are no requests")
-    aggregate = booleans(requests, "aggregate")
-    if aggregate is not None and aggregate.any():
-        raise ValueError(
-            f"{int(aggregate.sum()):,} rows are aggregates; lengths need one row per request"
-        )
-    if (
-        "requests" in requests
-        and (several := requests["requests"].ne(1) & requests["requests"].notna()).any()
-    ):
-        raise ValueError(
-            f"{int(several.sum()):,} rows have another number than 1 in 'requests'; lengths need one row per request"
-        )
+    check_single(requests, "lengths need")
     tokens = checked_tokens(requests)
     output = tokens.pop("output")
     return sum(tokens.values()), output

@@ -15,19 +15,47 @@ from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.core.untrusted import LINE_BYTES
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.names import canonical
-from tierlab.usage.files import Piece, Pool, copied, find, first_of_copies, read_file
+from tierlab.usage.files import find, first_of_copies
 from tierlab.usage.formats import anthropic, focus, gateways, google, openai, otel, sessions
 from tierlab.usage.formats.plain import plain
+from tierlab.usage.reader import Piece, Pool, read_file
 from tierlab.usage.repeats import covered, logged_and_reported, repeats
 
-READERS = tuple(
-    reader
-    for room in (anthropic, openai, google, gateways, otel, sessions, focus)
-    for reader in room.READERS
+READERS = (
+    *anthropic.READERS,
+    *openai.READERS,
+    *google.READERS,
+    *gateways.READERS,
+    *otel.READERS,
+    *sessions.READERS,
+    *focus.READERS,
 )
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
-_TEXT = ("model_id", "task", "user", "team", "region", "status", "source")
+_ALWAYS = (*TOKEN_COLUMNS, "batch", "aggregate", "requests")  # columns of every requests table
+_KINDS = (
+    dict.fromkeys(TOKEN_COLUMNS, "int64")
+    | dict.fromkeys(("reasoning_tokens", "attempts", "context_above"), "Int64")
+    | dict.fromkeys(("model_id", "task", "user", "team", "region", "status", "source"), "str")
+    | {"at": "datetime64[us]"}
+)
+_BILLED_KINDS = dict.fromkeys(BILLED_COLUMNS, "str") | {"day": "datetime64[us]", "usd": "float64"}
+_NOTHING = pd.DataFrame(
+    {
+        "file": 0,
+        "block": 0,
+        "key": np.uint64(0),
+        "model_id": "",
+        "provider": "",
+        "at": pd.NaT,
+        "kind": "",
+        "format": "",
+        "reason": "",
+        "line": 0,
+        "excerpt": "",
+    },
+    index=[],
+)
 
 
 @dataclass(frozen=True)
@@ -145,12 +173,10 @@ def read_usage(
     """
     own = plain(columns, cache_inside, reasoning_inside)
     readers = (own, *READERS) if columns else (*READERS, own)
-    chosen = None
-    if format != "auto":
-        by_name = {reader.name: reader for reader in readers}
-        if format not in by_name:
-            raise ValueError(unknown("format", format, ["auto", *FORMATS]))
-        chosen = by_name[format]
+    by_name = {"auto": None} | {reader.name: reader for reader in readers}
+    if format not in by_name:
+        raise ValueError(unknown("format", format, ["auto", *FORMATS]))
+    fallback = own if columns else None
     try:
         ZoneInfo(timezone)
     except (KeyError, OSError, ValueError, TypeError):
@@ -166,55 +192,47 @@ def read_usage(
         if waiting > LINE_BYTES:  # what waits in the pool is bounded in bytes too
             pool.finish()
             waiting = 0
+        pieces[file] = Piece(file, place)
         try:
-            pieces[file] = read_file(place, file, pool, chosen, readers, own if columns else None)
+            read_file(pieces[file], pool, readers, chosen=by_name[format], otherwise=fallback)
         except (ValueError, OSError) as error:
-            pieces[file] = Piece(file, "", problem=str(error))
+            pieces[file].problem = str(error)
     pool.finish()
-    pieces |= {file: copied(file, pieces[first]) for file, first in copies.items()}
-    if len(files) == 1 and pieces[files[0]].problem:
-        raise ValueError(f"{files[0]}: {pieces[files[0]].problem}")
-    return _together([pieces[file] for file in files], pool, timezone)
+    pieces = [
+        pieces[copies[file]].again(file, place) if file in copies else pieces[file]
+        for place, file in enumerate(files)
+    ]
+    if len(files) == 1 and pieces[0].problem:
+        raise ValueError(f"{files[0]}: {pieces[0].problem}")
+    return _together(pieces, pool, timezone)
 
 
 def _together(pieces, pool, timezone):
     """One Usage of all files: one table, repeated rows out, the account of each file."""
-    failed = [place for place, piece in enumerate(pieces) if piece.problem]
-    for place in failed:
-        pieces[place] = Piece(pieces[place].file, "", problem=pieces[place].problem)
+    failed = [piece.place for piece in pieces if piece.problem]
+    pieces = [
+        Piece(piece.file, piece.place, problem=piece.problem) if piece.problem else piece
+        for piece in pieces
+    ]
+    names = np.array([str(piece.file) for piece in pieces], object)
     table, aside = (_in_order(parts, failed) for parts in (pool.kept, pool.aside))
-    table = table.assign(
-        kind=np.array([piece.kind for piece in pieces], object)[table["file"].astype(int)]
-    )
-    table = table.reindex(
-        columns=list(
-            dict.fromkeys([*table.columns, "key", "money_only", "model_id", "provider", "at"])
-        )
-    )
-    table = table.assign(
-        key=table["key"].fillna(0).astype("uint64"), money_only=table["money_only"].eq(True)
-    )
-    table.loc[table["money_only"], "kind"] = "money"
-    table["at"] = table["at"].astype("datetime64[us]")
-    table["format"] = table["file"].map(dict(enumerate(piece.format for piece in pieces)))
-    whose = table["file"].map(dict(enumerate(piece.provider for piece in pieces)))
-    table["provider"] = table["provider"].astype(object).where(table["provider"].notna(), whose)
-    twice = repeats(table)
-    overlaps = covered(table, twice, [reader.name for reader in READERS])
+    table, twice = repeats(table)
+    twice, overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
     overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
-    names = [str(piece.file) for piece in pieces]
-    quarantine = _quarantine(pieces, aside)
+    quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
+    quarantine = quarantine.assign(file=names[quarantine["file"]])
+    rows_kept, rows_aside, rows_twice = (
+        np.bincount(part["file"], minlength=len(pieces)) for part in (kept, aside, table[twice])
+    )
     files = pd.DataFrame(
         {
             "file": names,
             "format": [piece.format for piece in pieces],
             "rows_read": [piece.rows_read for piece in pieces],
-            "kept": np.bincount(kept["file"].astype(int), minlength=len(pieces)),
-            "set_aside": np.bincount(aside["file"].astype(int), minlength=len(pieces))
-            + [len(piece.faults) for piece in pieces],
-            "duplicates": np.bincount(table["file"][twice].astype(int), minlength=len(pieces))
-            + [piece.copied for piece in pieces],
+            "kept": rows_kept,
+            "set_aside": rows_aside,
+            "duplicates": rows_twice + [piece.copied for piece in pieces],
             "assumed": [
                 "; ".join(f"{what} ({n:,} rows)" for what, n in piece.assumed.items() if n)
                 for piece in pieces
@@ -222,114 +240,73 @@ def _together(pieces, pool, timezone):
             "problem": [piece.problem for piece in pieces],
         }
     )
-    requests, billed = (
-        _requests(kept[~kept["money_only"]]),
-        _billed(kept[kept["money_only"]], names),
+    money = kept["kind"] == "money"
+    billed = kept[money].rename(columns={"at": "day"})
+    billed = billed.assign(day=billed["day"].dt.floor("D"), file=names[billed["file"]])
+    billed = billed.reindex(columns=list(BILLED_COLUMNS)).astype(_BILLED_KINDS)
+    account = Account(
+        files=files,
+        set_aside=quarantine.groupby(["file", "reason"], sort=False)
+        .size()
+        .reset_index(name="rows"),
+        unknown_models=_unknown_models(kept),
+        totals=_totals(names, kept, aside),
+        overlaps=overlaps,
+        timezone=timezone,
     )
-    strange = [name for name in kept["model_id"].dropna().unique() if canonical(name) is None]
-    unknown_rows = kept[kept["model_id"].isin(strange)]
-    tokens = unknown_rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
-    models = tokens.groupby(unknown_rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
-    reasons = quarantine.groupby(["file", "reason"], sort=False).size().rename("rows").reset_index()
-    totals = _totals(names, kept, aside)
     return Usage(
-        requests, billed, Account(files, reasons, models, totals, overlaps, timezone), quarantine
+        _requests(kept[~money]),
+        billed.reset_index(drop=True),
+        account,
+        quarantine[["file", "line", "reason", "excerpt"]],
     )
 
 
 def _in_order(parts, failed):
     """Rows of a pool in the order in which they were read, without those of files that could not be read to their end."""
-    table = (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"file": [], "block": []})
-    )
+    table = pd.concat(parts or [_NOTHING], ignore_index=True)
     return table[~table["file"].isin(failed)].sort_values("block", kind="stable", ignore_index=True)
 
 
 def _requests(kept):
     """The requests table out of the kept rows, with the columns that any source has."""
     table = kept.reindex(
-        columns=[name for name in REQUEST_COLUMNS if name in kept and kept[name].notna().any()]
+        columns=[
+            name
+            for name in REQUEST_COLUMNS
+            if name in _ALWAYS or (name in kept and kept[name].notna().any())
+        ]
     )
-    for name in TOKEN_COLUMNS:
-        table[name] = kept[name].fillna(0).astype("int64") if name in kept else 0
-    for name in ("reasoning_tokens", "requests", "attempts", "context_above"):
-        if name in table:
-            table[name] = table[name].astype("Int64")
-    for name in ("batch", "aggregate"):
-        table[name] = kept[name].eq(True) if name in kept else False
-    counted = table["requests"] if "requests" in table else pd.Series(pd.NA, table.index, "Int64")
+    tokens, flags = list(TOKEN_COLUMNS), ["batch", "aggregate"]
+    table[tokens], table[flags] = table[tokens].fillna(0), table[flags].eq(True)
+    counted = table["requests"].astype("Int64")
     table["requests"] = counted.mask(counted.isna() & ~table["aggregate"], 1)
-    for name in _TEXT:
-        if name in table:
-            table[name] = table[name].astype("str")
-    if "at" in table:
-        table["at"] = table["at"].astype("datetime64[us]")
-    return table[[name for name in REQUEST_COLUMNS if name in table]].reset_index(drop=True)
+    kinds = {name: kind for name, kind in _KINDS.items() if name in table}
+    return table.astype(kinds).reset_index(drop=True)
 
 
-def _billed(kept, names):
-    table = kept.reindex(columns=["at", "provider", "model_id", "line", "usd", "file"]).rename(
-        columns={"at": "day"}
-    )
-    table["day"] = pd.to_datetime(table["day"]).dt.floor("D")
-    table["file"] = [names[int(number)] for number in table["file"]]
-    table = table.astype(
-        {
-            "day": "datetime64[us]",
-            "usd": float,
-            "provider": "str",
-            "model_id": "str",
-            "line": "str",
-            "file": "str",
-        }
-    )
-    return table[list(BILLED_COLUMNS)].reset_index(drop=True)
-
-
-def _quarantine(pieces, aside):
-    faults = [
-        (n, fault.line, fault.reason, fault.excerpt)
-        for n, piece in enumerate(pieces)
-        for fault in piece.faults
-    ]
-    columns = ["file", "line", "reason", "excerpt"]
-    parts = [
-        part
-        for part in (pd.DataFrame(faults, columns=columns), aside.reindex(columns=columns))
-        if len(part)
-    ]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    table = pd.concat(parts).sort_values("file", kind="stable", ignore_index=True)
-    return table.assign(
-        file=np.array([str(piece.file) for piece in pieces], object)[table["file"].astype(int)]
-    )
+def _unknown_models(kept):
+    """The names that the maintained catalogue lacks, with their rows and tokens."""
+    strange = [name for name in kept["model_id"].dropna().unique() if canonical(name) is None]
+    rows = kept[kept["model_id"].isin(strange)]
+    tokens = rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
+    return tokens.groupby(rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
 
 
 def _totals(names, kept, aside):
     """The source's own totals beside ours, for each file that states one."""
-    told = pd.concat([kept, aside]).reindex(
-        columns=["file", "own_tokens", "own_money", "own_currency"]
-    )
-    tokens = told.assign(what="tokens", theirs=told["own_tokens"])
-    money = told.assign(
-        what=told["own_currency"].astype(object).fillna("USD"), theirs=told["own_money"]
-    )
-    stated = pd.concat(
-        [
-            part.groupby(["file", "what"])["theirs"].sum(min_count=1).dropna()
-            for part in (tokens, money)
-        ]
-    )
-    counted = {"tokens": list(TOKEN_COLUMNS), "USD": ["billed_usd", "usd"]}
-    ours = {
-        what: kept.reindex(columns=buckets).groupby(kept["file"]).sum().sum(axis=1)
-        for what, buckets in counted.items()
-    }
-    rows = []
-    for (number, what), theirs in stated.sort_index(
-        level="file", sort_remaining=False, kind="stable"
-    ).items():
-        own = float(ours[what].get(number, 0.0)) if what in ours else 0.0
-        rows.append((names[int(number)], what, float(theirs), own, float(theirs) - own))
-    return pd.DataFrame(rows, columns=["file", "what", "theirs", "ours", "difference"])
+    dollars, own = ["billed_usd", "usd"], ["own_tokens", "own_money", "own_currency"]
+    told = pd.concat([kept, aside]).reindex(columns=["file", *TOKEN_COLUMNS, *dollars, *own])
+    currency = told["own_currency"].astype(object).fillna("USD")
+    parts = [
+        told[["file"]].assign(what=what, theirs=theirs, ours=told[list(columns)].sum(axis=1))
+        for what, theirs, columns in (
+            ("tokens", told["own_tokens"], TOKEN_COLUMNS),
+            (currency, told["own_money"], dollars),
+        )
+    ]
+    sums = pd.concat([part.groupby(["file", "what"]).sum(min_count=1) for part in parts])
+    sums = sums.dropna(subset="theirs").reset_index().sort_values("file", kind="stable")
+    return sums.assign(
+        file=names[sums["file"]], difference=sums["theirs"] - sums["ours"]
+    ).reset_index(drop=True)

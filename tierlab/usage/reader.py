@@ -1,8 +1,33 @@
-"""What a reader is: how a file is recognised, and how its records become rows."""
+"""What a reader is: how a file is recognised, and how its records become rows; and the way of a file through its reader.
 
-import json
+Files are read a block at a time. Blocks of the same reader and columns go through one sheet together, so that a
+folder of many small files takes no longer than one large file.
+"""
+
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate, chain, islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.untrusted import shown
+from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
+from tierlab.usage.sheet import Sheet
+
+ASIDE = (
+    "file",
+    "block",
+    "line",
+    "reason",
+    "excerpt",
+    "own_tokens",
+    "own_money",
+    "own_currency",
+)
+_PROBED = 1000  # records looked at before a file counts as unknown
 
 
 @dataclass(frozen=True)
@@ -17,26 +42,86 @@ class Reader:
         Fields that give it away, nested ones as "outer.inner": a record that has all of one tuple is of this format.
     columns : callable
         Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). Beside them
-        `key`, a hash of what names a row wherever it turns up again (0: nothing does), and `own_tokens` and
-        `own_usd`, the source's own totals.
+        `key`, a hash of what names a row wherever it turns up again (0: nothing does), and `own_tokens`, `own_money`
+        and `own_currency`, the source's own totals.
     rows : callable, optional
         (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it
-        records are flat rows already.
-    fast : callable, optional
-        JSON lines -> DataFrame of what `rows` gives, or None where a line does not fit.
+        records are flat rows already. See `picked`.
     provider : str
         Whose usage or bill it is; "" for a log of many.
     kind : {"requests", "usage", "money"}
         One request a row, an aggregate of tokens, or dollars.
+    whole : bool
+        Whether `rows` needs all records of a file at once.
     """
 
     name: str
     marks: tuple
     columns: Callable
     rows: Callable | None = None
-    fast: Callable | None = None
     provider: str = ""
     kind: str = "requests"
+    whole: bool = False
+
+
+def picked(fields, *, lists=(), texts=()):
+    """A `rows` function that picks fields out of nested records.
+
+    Parameters
+    ----------
+    fields : dict of str to tuple of str
+        Column -> where its value may be, as "outer.inner"; the first place that holds one counts.
+    lists : sequence of str
+        Lists inside lists, the outermost first, each of whose objects is a row with the fields around it.
+    texts : sequence of str
+        Fields whose object may be written as JSON text.
+    """
+    # Places share their beginnings, and each beginning is looked up once: at its own number, from an earlier one.
+    numbers, walk = {"": 0}, []
+    for place in chain.from_iterable(fields.values()):
+        for name in accumulate(place.split("."), "{}.{}".format):
+            if name not in numbers:
+                outer, _, step = name.rpartition(".")
+                numbers[name] = len(numbers)
+                walk.append((numbers[outer], step))
+    first = {ours: numbers[theirs[0]] for ours, theirs in fields.items()}
+    others = [(ours, numbers[one]) for ours, theirs in fields.items() for one in theirs[1:]]
+
+    def row_of(record):
+        values = [record]
+        for number, step in walk:
+            value = values[number]
+            if isinstance(value, list):  # its first object
+                value = next((item for item in value if isinstance(item, dict)), None)
+            values.append(value.get(step) if isinstance(value, dict) else None)
+        row = {ours: values[number] for ours, number in first.items()}
+        for ours, number in others:
+            if row[ours] is None:
+                row[ours] = values[number]
+        return row
+
+    def rows(pairs):
+        for line, record in pairs:
+            record = record | {name: loaded(record.get(name)) for name in texts}
+            for item in unfolded(record, lists) if lists else (record,):
+                yield line, None if item is None else row_of(item)
+
+    return rows
+
+
+def same(*names):
+    """Fields whose columns have the source's own names."""
+    return {name: (name,) for name in names}
+
+
+def unfolded(record, lists):
+    """The objects in lists inside lists, each with the fields around it; None for each that is no object."""
+    if record is None or not lists:
+        yield record
+        return
+    first, *rest = lists
+    for item in children(record, first) if first in record else [{}]:
+        yield from unfolded(None if item is None else record | item, rest)
 
 
 def child(record, name):
@@ -56,47 +141,217 @@ def children(record, name):
     ]
 
 
+def added(values):
+    """The sum of some counts, None for none; or the first that is no number, so that its row shows what is wrong."""
+    given = [value for value in values if value is not None]
+    wrong = [one for one in given if isinstance(one, bool) or not isinstance(one, (int, float))]
+    if wrong or not given:
+        return wrong[0] if wrong else None
+    return sum(given)
+
+
 def loaded(value, kind=dict):
     """A nested object that may have been written as JSON text; empty where it is neither."""
     if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return kind()
+        value = parsed(value)
     return value if isinstance(value, kind) else kind()
 
 
-def has(record, field):
+def _has(record, path):
     """Whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
-    first, _, rest = field.partition(".")
+    first, _, rest = path.partition(".")
     if not isinstance(record, dict) or first not in record:
         return False
     value = record[first]
     return not rest or any(
-        has(item, rest) for item in (value[:20] if isinstance(value, list) else [value])
+        _has(item, rest) for item in (value[:20] if isinstance(value, list) else [value])
     )
 
 
-def recognised(record, readers):
+def _recognised(record, readers):
     """The reader whose marks a record bears, or None."""
-    return next(
-        (
-            reader
-            for reader in readers
-            if any(all(has(record, f) for f in fields) for fields in reader.marks)
-        ),
-        None,
+    bears = (
+        reader
+        for reader in readers
+        if any(all(_has(record, path) for path in marks) for marks in reader.marks)
     )
+    return next(bears, None)
 
 
-def nearest(records, readers):
+def _nearest(found, readers):
     """Name of the format whose marks come closest to what the records hold, or ""."""
-    shares = {}
-    for reader in readers:
-        for fields in reader.marks:
-            share = max(
-                (sum(has(record, f) for f in fields) / len(fields) for record in records), default=0
-            )
-            shares[reader.name] = max(share, shares.get(reader.name, 0))
-    best = max(shares, key=shares.get)
-    return best if shares[best] > 0 else ""
+    shares = [
+        (sum(_has(record, path) for path in marks) / len(marks), reader.name)
+        for reader in readers
+        for marks in reader.marks
+        for record in found
+    ]
+    share, name = max(shares, key=lambda pair: pair[0], default=(0, ""))
+    return name if share else ""
+
+
+@dataclass
+class Piece:
+    """What came out of one file; `place` is its place in the list of files."""
+
+    file: Path
+    place: int
+    format: str = ""
+    problem: str = ""
+    copied: int = 0
+    rows_read: int = 0
+    assumed: Counter = field(default_factory=Counter)
+
+    def again(self, file, place):
+        """The piece of a file with the same content: all its rows are duplicates."""
+        rows, told = self.rows_read, f"the same content as {self.file.name}, which counts once"
+        return Piece(file, place, self.format, self.problem, rows, rows, Counter({told: rows}))
+
+
+class Pool:
+    """Blocks of rows on their way through the readers; what has the same reader and columns goes through in one sheet.
+
+    A sheet looks at each row on its own, so that a row comes out the same whichever others are beside it.
+
+    Attributes
+    ----------
+    kept, aside : list of DataFrame
+        Rows, with `file` (its place in the list of files) and `block` (the place of their block in the order of reading).
+    """
+
+    def __init__(self, timezone):
+        self.kept, self.aside = [], []
+        self._timezone, self._waiting, self._rows, self._blocks = timezone, {}, 0, 0
+
+    def add(self, piece, reader, lines, frame):
+        """Take a block of rows of a piece."""
+        self._blocks += 1
+        self._rows += len(frame)
+        piece.rows_read += len(frame)
+        key = reader, tuple(frame.columns), tuple(map(str, frame.dtypes))
+        block = piece, self._blocks, np.asarray(lines, int), frame
+        self._waiting.setdefault(key, []).append(block)
+        if self._rows >= BLOCK:
+            self.finish()
+
+    def refuse(self, piece, faults):
+        """Set aside what is no row."""
+        if faults:
+            piece.rows_read += len(faults)
+            self.aside.append(pd.DataFrame(faults).assign(file=piece.place, block=0))
+
+    def finish(self):
+        """Read what still waits."""
+        for (reader, *_), group in self._waiting.items():
+            self._through(reader, group)
+        self._waiting, self._rows = {}, 0
+
+    def _through(self, reader, group):
+        pieces, blocks, lines, frames = zip(*group, strict=True)
+        sheet = Sheet(pd.concat(frames, ignore_index=True), self._timezone)
+        try:
+            with np.errstate(invalid="ignore"):
+                columns = {"provider": reader.provider, "at": pd.NaT} | reader.columns(sheet)
+        except ValueError as error:
+            if len(group) == 1:
+                pieces[0].problem = str(error)
+            else:  # which of them it is
+                for block in group:
+                    self._through(reader, [block])
+            return
+        which = np.repeat(np.arange(len(group)), [len(frame) for frame in frames])
+        table = pd.DataFrame(columns, index=sheet.raw.index).assign(
+            kind=np.where(sheet.money_only, "money", reader.kind),
+            format=reader.name,
+            file=np.array([piece.place for piece in pieces])[which],
+            block=np.array(blocks)[which],
+            row=np.concatenate(lines),
+        )
+        table["provider"] = table["provider"].fillna(reader.provider)
+        good = sheet.reason == ""
+        self.kept.append(table[good])
+        bad = table.assign(line=table["row"], reason=sheet.reason, excerpt=sheet.excerpt)
+        self.aside.append(bad.reindex(columns=ASIDE)[~good])
+        for what, often in sheet.assumed.items():
+            sums = np.bincount(which[good], often[good], len(group))
+            for piece, count in zip(pieces, sums, strict=True):
+                piece.assumed[what] += int(count)
+
+
+def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
+    """Put the file of a piece into a pool, through the reader chosen, or the one that recognises it, or else `otherwise`.
+
+    Raises
+    ------
+    ValueError
+        If no reader recognises the file.
+    """
+    kind, stream = opened(piece.file)
+    head = block_of(stream, 1 if kind == "table" else _PROBED)
+    seen, reader = [], chosen
+    for record in _probe(kind, head):
+        seen.append(record)
+        reader = chosen or _recognised(record, readers)
+        if reader:
+            break
+    if not seen and head and isinstance(head[0], Fault):
+        raise ValueError(f"line {head[0].line}: {head[0].reason}")
+    if reader is None and otherwise and seen:
+        reader = otherwise
+    if reader is None:
+        near = _nearest(seen, readers)
+        fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
+        raise ValueError(
+            f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {[shown(name, 40) for name in fields]}"
+        )
+    piece.format, faults = reader.name, []
+    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
+        faults += broken
+        if len(frame.columns):  # not faults alone
+            pool.add(piece, reader, lines, frame)
+    pool.refuse(piece, faults)
+
+
+def _probe(kind, head):
+    """The first records of a file; of a table, one with the names of its columns."""
+    if kind == "table":
+        return [dict.fromkeys(map(str, frame)) for _, frame in head]
+    first = islice(records(head), _PROBED)
+    return (item[1] for item in first if not isinstance(item, Fault))
+
+
+def _blocks(kind, stream, reader):
+    """(lines, DataFrame of flat rows, faults) of a file's blocks."""
+    if kind == "records":
+        blocks = [stream] if reader.whole else iter(lambda: block_of(stream, BLOCK), [])
+        for block in blocks:
+            yield _framed(records(block), reader)
+        return
+    for item in stream:
+        if isinstance(item, Fault):
+            yield [], pd.DataFrame(), [item]
+        elif reader.rows is None:
+            yield item[0], item[1].rename(columns=str).reset_index(drop=True), []
+        else:
+            lines, frame = item
+            yield _framed(zip(lines.tolist(), frame.to_dict("records"), strict=True), reader)
+
+
+def _framed(items, reader):
+    faults = []
+
+    def pairs():
+        for item in items:
+            if isinstance(item, Fault):
+                faults.append(item)
+            else:
+                yield item
+
+    lines, rows = [], []
+    for line, row in reader.rows(pairs()) if reader.rows else pairs():
+        if row is None:
+            faults.append(Fault(line, "not an object"))
+        else:
+            lines.append(line)
+            rows.append(row)
+    return lines, pd.DataFrame(rows).reset_index(drop=True), faults

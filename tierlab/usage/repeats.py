@@ -24,18 +24,20 @@ def repeats(table):
     Parameters
     ----------
     table : DataFrame
-        Rows of all files with key (0: nothing names the row), kind, file and the columns of the readers; `at` is
-        changed in place.
+        Rows of all files with key (0: nothing names the row), kind, file and the columns of the readers.
 
     Returns
     -------
-    ndarray of bool
+    table : DataFrame
+        The same rows, those of repeated requests at the first time of all copies.
+    twice : ndarray of bool
     """
     twice = np.zeros(len(table), bool)
     part = table[(table["key"] != 0) & table["key"].duplicated(keep=False)]
     logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
     if len(logs):
-        table.loc[logs.index, "at"] = logs.groupby("key")["at"].transform("min")
+        first = logs.groupby("key")["at"].transform("min")
+        table = table.assign(at=first.reindex(table.index).fillna(table["at"]))
         order = logs.sort_values("output_tokens", ascending=False, kind="stable")
         twice[order.index[order.duplicated("key")]] = True
     if len(reports):
@@ -57,11 +59,11 @@ def repeats(table):
             .set_index("key")["file"]
         )
         twice[left.index[left["file"].to_numpy() != left["key"].map(best).to_numpy()]] = True
-    return twice
+    return table, twice
 
 
 def covered(table, twice, order):
-    """Mark the rows of reports whose provider and day another report covers, and list them.
+    """The rows of reports whose provider and day another report covers, marked and listed.
 
     Two files of one format that hold the same amount of a day under different groupings are the same usage: the
     finer one counts. Of two formats the better kind counts (`order`), unless it holds less than nine tenths.
@@ -70,18 +72,20 @@ def covered(table, twice, order):
     ----------
     table : DataFrame
     twice : ndarray of bool
-        Changed in place.
+        Rows that are known to be repeats.
     order : list of str
         Formats, the best first.
 
     Returns
     -------
-    DataFrame
+    twice : ndarray of bool
+        With the rows that are covered.
+    overlaps : DataFrame
         `OVERLAP_COLUMNS`.
     """
     rows = table[(table["kind"] != "requests") & ~twice & table["at"].notna()]
     if rows["file"].nunique() < 2:
-        return pd.DataFrame(columns=list(OVERLAP_COLUMNS))
+        return twice, pd.DataFrame(columns=list(OVERLAP_COLUMNS))
     money = rows["kind"].eq("money")
     tokens = rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
     rows = rows.assign(
@@ -105,14 +109,14 @@ def covered(table, twice, order):
     best = rest[enough].sort_values("rank").drop_duplicates(scope).set_index(scope)["format"]
     rest["kept"] = pd.MultiIndex.from_frame(rest[scope]).map(best)
     other = rest[rest["kept"] != rest["format"]]
-    found = []
-    for lost, on in ((same, [*scope, "format", "file"]), (other, [*scope, "format"])):
-        hit = rows.reset_index().merge(lost[[*on, "kept"]], on=on).drop_duplicates("index")
-        twice[hit["index"].to_numpy(int)] = True
-        found.append(hit)
-    return _listed(
-        pd.concat(found).assign(dropped=lambda hit: hit["format"], what=lambda hit: hit["kind"])
+    hits = [
+        rows.reset_index().merge(lost[[*on, "kept"]], on=on).drop_duplicates("index")
+        for lost, on in ((same, [*scope, "format", "file"]), (other, [*scope, "format"]))
+    ]
+    hit = pd.concat(hits).assign(
+        dropped=lambda rows: rows["format"], what=lambda rows: rows["kind"]
     )
+    return twice | table.index.isin(hit["index"]), _listed(hit)
 
 
 def logged_and_reported(kept):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import untrusted
+from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.prices.names import canonical
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
@@ -27,19 +28,21 @@ FAILED = {
     408: "timeout",
     413: "context_overflow",
     429: "rate_limited",
+    499: "cancelled",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
 }
-FAILED |= {499: "cancelled", 503: "overloaded", 504: "timeout", 529: "overloaded"}
 FINISHED = {
     "length": "truncated",
     "max_tokens": "truncated",
     "max_output_tokens": "truncated",
     "error": "unavailable",
-}
-FINISHED |= {
     "content_filter": "content_filter",
     "refusal": "content_filter",
     "safety": "content_filter",
 }
+UNTIMED = "cache writes without a time to live, taken as 5 minutes"
 _BATCH, _NO_BATCH = ("batch", "true"), ("standard", "default", "auto", "false", "message")
 
 
@@ -88,10 +91,8 @@ class Sheet:
             self.excerpt[rows] = [f"{name}={shown(cell)}" for cell in self.raw[name].iloc[rows]]
 
     def assume(self, where, what):
-        """Count rows in which something was taken for granted."""
-        self.assumed[what] = self.assumed.get(what, 0) + (
-            np.asarray(where, bool) & (self.reason == "")
-        ).astype(int)
+        """Say in which rows something is taken for granted."""
+        self.assumed[what] = self.assumed.get(what, 0) + np.asarray(where, bool)
 
     def assume_pages(self):
         """Count rows of a page after which the source has more, which must have been read too."""
@@ -109,26 +110,14 @@ class Sheet:
         )
 
     def empty(self, name):
+        """Which cells of a column hold nothing."""
         column = self.cells(name)
-        return (
-            column.isna().to_numpy() | (column == "").to_numpy()
-            if column.dtype.kind in "OTU"
-            else column.isna().to_numpy()
-        )
+        nothing = column.isna().to_numpy()
+        return nothing | (column == "").to_numpy() if column.dtype.kind in "OTU" else nothing
 
     def numbers(self, name, missing=np.nan, most=MOST):
         """A column of numbers as float; `missing` for empty cells, a refused row for what is no number."""
-        column, empty = self.cells(name), self.empty(name)
-        if empty.all():
-            return np.full(len(self), missing, float)
-        if pd.api.types.is_bool_dtype(column) or (
-            column.dtype == object and column.map(type).isin([bool]).any()
-        ):
-            column = column.map(lambda cell: None if isinstance(cell, bool) else cell)
-        try:
-            values = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
-        except (OverflowError, TypeError, ValueError):
-            values = np.array([_number(cell) for cell in column], float)
+        values, empty = _numbers(self.cells(name)), self.empty(name)
         self.refuse(~empty & ~(np.abs(values) <= most), "not a number", name)
         return np.where(empty, missing, values)
 
@@ -137,12 +126,12 @@ class Sheet:
         values = self.numbers(name, 0 if missing is None else missing)
         if missing is None:
             self.refuse(self.empty(name), f"no {name}", name)
-        with np.errstate(invalid="ignore"):
-            self.refuse(
-                (values < 0) | (values != np.floor(values)) & ~np.isnan(values),
-                "not a count from 0 up",
-                name,
-            )
+        return self.whole(values, name)
+
+    def whole(self, values, name):
+        """Refuse rows in which a count is negative or a fraction; missing ones pass."""
+        wrong = (values < 0) | (values != np.floor(values)) & ~np.isnan(values)
+        self.refuse(wrong, "not a count from 0 up", name)
         return values
 
     def times(self, name, *, unit=None, zone=None, missing=False):
@@ -150,84 +139,56 @@ class Sheet:
 
         Parameters
         ----------
-        unit : {"s", "ms", "ns"}, optional
+        unit : {"s", "ns"}, optional
             Of numbers since 1970; otherwise ISO text or times.
         zone : str, optional
             Of times without one; by default the sheet's.
         missing : bool
             Whether an empty cell is allowed.
         """
-        column, zone = self.cells(name), zone or self.timezone
         if unit:
-            values = self.numbers(name, most=1e19) * {"s": 1e6, "ms": 1e3, "ns": 1e-3}[unit]
-            values = np.where(
-                np.isnan(values) | (np.abs(values) > 2**52), np.iinfo("int64").min, values
-            ).astype("int64")
-            at = pd.Series(values.view("datetime64[us]"), column.index)
+            micros = self.numbers(name, most=1e19) * {"s": 1e6, "ns": 1e-3}[unit]
+            known = np.abs(micros) <= 2**52
+            micros = np.where(known, micros, np.iinfo("int64").min).astype("int64")
+            at = pd.Series(micros.view("datetime64[us]"))
         else:
-            at = self._parsed(column, zone)
+            at = self._parsed(self.cells(name), zone or self.timezone)
         empty = self.empty(name)
         self.refuse(~empty & at.isna().to_numpy(), "not a time", name)
-        self.refuse(
-            at.lt(EARLIEST).to_numpy() | at.ge(LATEST).to_numpy(), "a time outside 2000-2099", name
-        )
+        outside = at.lt(EARLIEST).to_numpy() | at.ge(LATEST).to_numpy()
+        self.refuse(outside, "a time outside 2000-2099", name)
         if not missing:
             self.refuse(empty, f"no {name}")
         return at.to_numpy("datetime64[us]")
 
     def _parsed(self, column, zone):
-        if not pd.api.types.is_datetime64_any_dtype(column):
-            text = (
-                column.where(column.map(type).isin([str, pd.Timestamp]))
-                if column.dtype == object
-                else column.astype("str")
-            )
-            zoned = (
-                text.astype("str").str.contains(_ZONED, regex=True, na=False)
-                if zone != "UTC"
-                else None
-            )
-            at = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(
-                None
-            )
-        else:
-            at, zoned = column, pd.Series(column.dt.tz is not None, column.index)
-            at = (
-                column.dt.tz_convert("UTC").dt.tz_localize(None)
-                if column.dt.tz is not None
-                else column
-            )
-        at = at.astype("datetime64[us]")
+        is_time = pd.api.types.is_datetime64_any_dtype(column)
+        if column.dtype == object:
+            column = column.where(column.map(type).isin([str, pd.Timestamp]))
+        text = column if is_time else column.astype("str")
+        at = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+        at = at.dt.tz_localize(None).astype("datetime64[us]")
         if zone == "UTC":
             return at
-        local = at.dt.tz_localize(
-            zone, ambiguous=np.ones(len(at), bool), nonexistent="shift_forward"
+        zoned = text.dt.tz is not None if is_time else text.str.contains(_ZONED, na=False)
+        # An hour that comes twice is taken as the first of the two, one that is left out as the next.
+        first = np.ones(len(at), bool)
+        local = at.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+        twice = at.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()
+        self.assume(
+            twice & at.notna() & ~zoned, f"a time that {zone} has twice, taken as the first"
         )
-        twice = (
-            at.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()
-            & at.notna()
-            & ~zoned
-        )
-        self.assume(twice, f"a time that {zone} has twice, taken as the first")
         return at.where(zoned, local.dt.tz_convert("UTC").dt.tz_localize(None))
 
     def seconds(self, start, end):
         """Seconds from one time to another; missing where either is, or where the end comes first."""
         seconds = (end - start) / np.timedelta64(1, "s")
-        with np.errstate(invalid="ignore"):
-            return np.where(seconds >= 0, seconds, np.nan)
+        return np.where(seconds >= 0, seconds, np.nan)
 
     def durations(self, name, unit_s=1.0):
         """A column of durations in seconds; what is negative or no number is missing, not a reason to lose the row."""
-        column = self.cells(name)
-        try:
-            values = (
-                pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan) * unit_s
-            )
-        except (OverflowError, TypeError, ValueError):
-            values = np.array([_number(cell) for cell in column], float) * unit_s
-        with np.errstate(invalid="ignore"):
-            return np.where((values >= 0) & (values <= MOST), values, np.nan)
+        values = _numbers(self.cells(name)) * unit_s
+        return np.where((values >= 0) & (values <= MOST), values, np.nan)
 
     def text(self, *names):
         """The first of some columns that has a word in it; an e-mail address becomes a pseudonym, None for nothing."""
@@ -238,48 +199,38 @@ class Sheet:
                 result[open_rows] = _words(self.raw[name])[open_rows]
         return result
 
+    def words(self, *names):
+        """`text` in lower case as a Series, "" for nothing."""
+        return pd.Series(self.text(*names), dtype=object).fillna("").astype("str").str.lower()
+
     def models(self, *names):
         """Model ids: the catalogue's where a spelling is known, else the name as it stands; none is refused."""
-        codes, spelt = pd.factorize(pd.Series(self.text(*names), dtype=object))
-        self.refuse(codes < 0, "no model")
-        ids = np.array([*(canonical(name) or name for name in spelt), None], object)
-        return ids[codes]
+        ids = mapped(self.text(*names), lambda name: canonical(name) or name)
+        self.refuse(pd.isna(ids), "no model")
+        return ids
 
     def identity(self, scope, *names):
         """A hash of what names each row, 0 where every named cell is empty; ids that a provider gave count everywhere."""
-        words = {name: self.cells(name) for name in names}
-        for name, column in words.items():
-            words[name] = (
-                (
-                    column
-                    if column.dtype == "str"
-                    else column.astype(object).map(str, na_action="ignore")
-                )
-                .fillna("")
-                .astype("str")
-            )
-        text = (
-            words[names[0]].str.cat([words[name] for name in names[1:]], sep="\x1f")
-            if len(names) > 1
-            else words[names[0]]
-        )
-        given = text.str.match(_PROVIDER_ID).to_numpy(bool)
-        scoped = np.where(given, text, scope + "\x1f" + text).astype(object)
-        return np.where(
-            text.str.strip("\x1f").eq(""),
-            np.uint64(0),
-            pd.util.hash_array(scoped, categorize=False),
-        )
+        columns = (self.cells(name).astype(object) for name in names)
+        words = [
+            column.map(str, na_action="ignore").astype(object).fillna("").astype("str")
+            for column in columns
+        ]
+        scoped = pd.Series(scope, self.raw.index, "str").str.cat(words, sep="\x1f")
+        text = scoped.str[len(scope) + 1 :]
+        given = text.str.match(_PROVIDER_ID)
+        hashes = pd.util.hash_array(text.where(given, scoped).to_numpy(object), categorize=False)
+        return np.where(text.str.strip("\x1f").eq(""), np.uint64(0), hashes)
 
     def finished(self, name):
         """Statuses from a column of reasons why an answer ended."""
-        words = pd.Series(self.text(name), dtype=object).str.lower()
-        return words.map(FINISHED).astype(object).fillna("ok").to_numpy(object)
+        return self.words(name).map(FINISHED).astype(object).fillna("ok").to_numpy(object)
 
     def currencies(self, name):
         """Currency codes; USD where the source has no such column."""
-        words = self.text(name) if name in self else np.full(len(self), "USD", object)
-        return pd.Series(words, dtype=object).fillna("(none)").str.upper().to_numpy(object)
+        if name not in self:
+            return np.full(len(self), "USD", object)
+        return self.words(name).replace("", "(none)").str.upper().to_numpy(object)
 
     def only_usd(self, name, where=True):
         """Set aside what is money in another currency; returns which rows are in US dollars."""
@@ -287,53 +238,75 @@ class Sheet:
         self.refuse(~dollars & where, "a currency other than USD", name)
         return dollars
 
+    def dollars(self, name, *, currency="currency", per_usd=1):
+        """Columns of rows that are an amount of money without tokens, all of it in US dollars."""
+        self.refuse(self.empty(name), f"no {name}")
+        self.assume_pages()
+        self.only_usd(currency)
+        self.money_only[:] = True
+        usd = self.numbers(name) / per_usd
+        return {"usd": usd, "own_money": usd}
+
 
 def batch(sheet, *names):
     """Whether rows were batch requests, by columns of yes and no or of service tiers; what no column says is no."""
-    result, told = np.zeros(len(sheet), bool), np.zeros(len(sheet), bool)
-    for name in names:
-        words = pd.Series(sheet.text(name), dtype=object).str.lower()
-        result |= words.isin(_BATCH).to_numpy(bool)
-        told |= words.notna().to_numpy(bool)
-        other = words.notna() & ~words.isin((*_BATCH, *_NO_BATCH))
-        for word in words[other].unique():
+    columns = {name: sheet.words(name) for name in names}
+    for name, words in columns.items():
+        for word in words[~words.isin(("", *_BATCH, *_NO_BATCH))].unique():
             sheet.assume(
                 words == word,
                 f"{name} {shown(word)!r}, which may have a price of its own, is priced as standard",
             )
-    sheet.assume(~told, f"not grouped by {names[-1]}: taken as no batch")
-    return result
+    table = pd.DataFrame(columns)
+    sheet.assume(table.eq("").all(axis=1), f"not grouped by {names[-1]}: taken as no batch")
+    return table.isin(_BATCH).any(axis=1).to_numpy(bool)
 
 
 def buckets(
     sheet,
     whole,
+    output,
+    *,
     read=0.0,
     write_5m=0.0,
     write_1h=0.0,
-    output=0.0,
-    *,
     cache_inside,
     reasoning=None,
     reasoning_inside=True,
 ):
-    """The five disjoint buckets from a source's own counters, refusing rows in which they cannot be true."""
+    """The five disjoint buckets from a source's own counters, refusing rows in which they cannot be true.
+
+    Parameters
+    ----------
+    whole, output : ndarray of float
+        The input and output counters.
+    read, write_5m, write_1h : ndarray of float
+        The counters of the cache.
+    reasoning : ndarray of float, optional
+        Reasoning tokens, missing where the source does not tell them.
+    cache_inside, reasoning_inside : bool
+        Whether `whole` includes the cached tokens, and `output` the reasoning tokens.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Columns of the requests table.
+    """
     uncached = whole - read - write_5m - write_1h if cache_inside else whole
     sheet.refuse(uncached < 0, "more cached than input tokens")
-    columns = {}
+    memo = {}
     if reasoning is not None:
         output = output if reasoning_inside else output + np.nan_to_num(reasoning)
-        with np.errstate(invalid="ignore"):
-            sheet.refuse(reasoning > output, "more reasoning than output tokens")
-        columns["reasoning_tokens"] = np.where(np.isnan(reasoning) & (output == 0), 0, reasoning)
-    names = (
-        "uncached_input_tokens",
-        "cache_read_tokens",
-        "cache_write_5m_tokens",
-        "cache_write_1h_tokens",
-        "output_tokens",
-    )
-    return dict(zip(names, (uncached, read, write_5m, write_1h, output), strict=True)) | columns
+        sheet.refuse(reasoning > output, "more reasoning than output tokens")
+        memo["reasoning_tokens"] = np.where(np.isnan(reasoning) & (output == 0), 0, reasoning)
+    found = (uncached, read, write_5m, write_1h, output)
+    return dict(zip(TOKEN_COLUMNS, found, strict=True)) | memo
+
+
+def mapped(words, function):
+    """A function of each word of an array, called once for each different one; None for None."""
+    codes, different = pd.factorize(pd.Series(words, dtype=object))
+    return np.array([*map(function, different), None], object)[codes]
 
 
 def shown(cell):
@@ -365,34 +338,31 @@ def pseudonym(text):
 
 
 def status_of(code):
-    """The failure word of an HTTP status."""
-    return FAILED.get(code, "unavailable" if code >= 500 else "bad_request")
+    """The failure word of an HTTP status, "unavailable" for what is none."""
+    return FAILED.get(code, "bad_request" if 100 <= code < 500 else "unavailable")
 
 
 def statuses(sheet, name, failed):
     """ "ok", or the failure word of the HTTP status in a column."""
-    codes = [
-        int(code) if 100 <= code < 1000 else 0 for code in np.nan_to_num(sheet.durations(name))
-    ]
-    return np.array(
-        [
-            (status_of(code) if code else "unavailable") if bad else "ok"
-            for code, bad in zip(codes, failed, strict=True)
-        ],
-        object,
-    )
+    codes = pd.Series(np.clip(np.nan_to_num(sheet.durations(name)), 0, 999).astype(int))
+    return np.where(failed, codes.map(status_of), "ok")
 
 
 def _words(column):
-    if column.dtype == object and not column.map(type).isin([str, type(None), float, int]).all():
-        column = column.map(lambda cell: cell if isinstance(cell, (str, int, float)) else None)
-    codes, values = pd.factorize(column)
-    words = ["" if pd.isna(value) else pseudonym(untrusted.shown(str(value))) for value in values]
-    return np.array([*(word or None for word in words), None], object)[codes]
+    if column.dtype == object:
+        column = column.where([isinstance(cell, (str, int, float)) for cell in column], None)
+    return mapped(column, lambda cell: pseudonym(untrusted.shown(str(cell))) or None)
+
+
+def _numbers(column):
+    """A column as float, NaN for what is no number; true and false are none."""
+    if column.dtype == object or pd.api.types.is_bool_dtype(column):
+        return np.array([_number(cell) for cell in column], float)
+    return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
 
 
 def _number(cell):
     try:
-        return np.nan if isinstance(cell, bool) or cell is None else float(cell)
+        return np.nan if isinstance(cell, bool) else float(cell)
     except (TypeError, ValueError, OverflowError):
         return np.nan

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from tierlab.evaluate.scorers.answers import Score, clip, json_values
+from tierlab.evaluate.scorers.answers import Score, are_texts, clip, json_values, needs
 
 _FIELDS = ("answer", "label", "choice", "category")
 _MARK = re.compile(
@@ -69,10 +69,8 @@ def choice(text, tool_calls, reference, *, options):
 
 
 def check_choice(reference, *, options):
-    if not isinstance(options, list | tuple) or not all(
-        isinstance(o, str) and _plain(o) for o in options
-    ):
-        raise ValueError(f"choice: options={options!r}; a list of texts is needed")
+    right = are_texts(options) and all(map(_plain, options))
+    needs("choice: options", options, right, "a list of texts")
     plain = [_plain(option) for option in options]
     if len(set(plain)) < max(2, len(plain)):
         raise ValueError(f"choice: options={options!r}; at least two are needed, all different")

@@ -1,6 +1,6 @@
 """Scorer of code: the reply's code runs in one process, the example's tests judge it in another.
 
-What the code's process sends are values, never a verdict (`tierlab.scorers.code_harness`). Where bubblewrap works
+What the code's process sends are values, never a verdict (`tierlab.evaluate.scorers.code_harness`). Where bubblewrap works
 (`isolation`), that process has no network, no files but the standard library's, no processes and no environment but its own.
 Elsewhere only limits hold: they keep mistakes in bounds, and code that means harm can get round them. It can then read what
 the user can read, keys in the environment of running processes among them.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tierlab.core.untrusted import shown
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced
+from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced, is_number, needs
 from tierlab.evaluate.scorers.code_harness import ending
 
 OUTPUT_BYTES = 1 << 20
@@ -179,23 +179,17 @@ def check_code(reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
             f"code: reference={clip(reference)}; Python with at least one assert is needed"
         )
     names = [entry] if isinstance(entry, str) else entry
-    if not isinstance(names, list | tuple) or not all(
-        isinstance(n, str) and n.isidentifier() for n in names
-    ):
-        raise ValueError(
-            f"code: entry={entry!r}; the name of a function or class, or a list of names, is needed"
-        )
+    right = isinstance(names, list | tuple) and all(
+        isinstance(name, str) and name.isidentifier() for name in names
+    )
+    needs("code: entry", entry, right, "the name of a function or class, or a list of names,")
     if not _entries(reference, entry):
         raise ValueError("code: the tests use no name of the reply; give entry=")
-    if not isinstance(partial, bool):
-        raise ValueError(f"code: partial={partial!r}; true or false is needed")
+    needs("code: partial", partial, isinstance(partial, bool), "true or false")
     for name, value, most in (("seconds", seconds, 600), ("memory_mb", memory_mb, 1 << 16)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise ValueError(
-                f"code: {name}={value!r}; a number above 0 and up to {most:,} is needed"
-            )
-    if not isinstance(memory_mb, int):
-        raise ValueError(f"code: memory_mb={memory_mb!r}; a whole number is needed")
+        right = is_number(value) and 0 < value <= most
+        needs(f"code: {name}", value, right, f"a number above 0 and up to {most:,}")
+    needs("code: memory_mb", memory_mb, isinstance(memory_mb, int), "a whole number")
 
 
 def extract_code(text, names=()):

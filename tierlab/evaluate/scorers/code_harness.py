@@ -7,6 +7,7 @@ verdict leaves through a file that the answer's process does not have. Imports n
 
 import ast
 import builtins
+import contextlib
 import importlib
 import json
 import operator
@@ -15,58 +16,59 @@ import signal
 import sys
 import types
 from collections import Counter, OrderedDict, deque
-from types import ModuleType
 
 MESSAGE_BYTES = 8 << 20
 JUDGE_BYTES = 1 << 30
+# Audit events that are refused to the reply's code, those that change a path, and what it may read outside the interpreter.
 REFUSED = (
-    *(
-        "os.fork",
-        "os.forkpty",
-        "os.posix_spawn",
-        "os.spawn",
-        "os.exec",
-        "os.system",
-        "os.startfile",
-        "subprocess.Popen",
-    ),
-    *("pty.spawn", "os.kill", "os.killpg", "signal.pthread_kill", "_winapi.CreateProcess"),
-    *(
-        "socket.connect",
-        "socket.bind",
-        "socket.sendto",
-        "socket.sendmsg",
-        "socket.getaddrinfo",
-        "socket.gethostbyname",
-    ),
-    *(
-        "resource.setrlimit",
-        "resource.prlimit",
-        "gc.get_objects",
-        "gc.get_referrers",
-        "gc.get_referents",
-    ),
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.exec",
+    "os.system",
+    "os.startfile",
+    "subprocess.Popen",
+    "pty.spawn",
+    "os.kill",
+    "os.killpg",
+    "signal.pthread_kill",
+    "_winapi.CreateProcess",
+    "socket.connect",
+    "socket.bind",
+    "socket.sendto",
+    "socket.sendmsg",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "resource.setrlimit",
+    "resource.prlimit",
+    "gc.get_objects",
+    "gc.get_referrers",
+    "gc.get_referents",
 )
 CHANGES = (
-    *(
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.mkdir",
-        "os.link",
-        "os.symlink",
-        "os.truncate",
-        "os.chmod",
-        "os.chown",
-    ),
-    *("os.utime", "os.setxattr", "os.removexattr", "os.chflags", "sqlite3.connect"),
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.utime",
+    "os.setxattr",
+    "os.removexattr",
+    "os.chflags",
+    "sqlite3.connect",
 )
 READABLE = ("/usr/share/zoneinfo",)
 
-_LISTS = {"list": list, "set": set, "deque": deque}
-_DICTS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
-_MUTABLE = (*_LISTS, *_DICTS, "bytearray")
-_DEEP = ("tuple", "frozenset", "value", "class", "error")  # cannot be made before what is in them
+_SEQUENCES = {"list": list, "set": set, "deque": deque}
+_MAPPINGS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
+_MUTABLE = _SEQUENCES | _MAPPINGS
+_TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
+_TYPES["NoneType"] = type(None)
 _VALUES = {  # types whose values are sent as the arguments that make them again
     "builtins.complex": lambda v: (v.real, v.imag),
     "builtins.range": lambda v: (v.start, v.stop, v.step),
@@ -75,16 +77,7 @@ _VALUES = {  # types whose values are sent as the arguments that make them again
     "fractions.Fraction": lambda v: (v.numerator, v.denominator),
     "datetime.date": lambda v: (v.year, v.month, v.day),
     "datetime.time": lambda v: (v.hour, v.minute, v.second, v.microsecond, v.tzinfo),
-    "datetime.datetime": lambda v: (
-        v.year,
-        v.month,
-        v.day,
-        v.hour,
-        v.minute,
-        v.second,
-        v.microsecond,
-        v.tzinfo,
-    ),
+    "datetime.datetime": lambda v: (*v.timetuple()[:6], v.microsecond, v.tzinfo),
     "datetime.timedelta": lambda v: (v.days, v.seconds, v.microseconds),
     "datetime.timezone": lambda v: (v.utcoffset(None),),
     "pathlib.PosixPath": lambda v: (str(v),),
@@ -92,15 +85,42 @@ _VALUES = {  # types whose values are sent as the arguments that make them again
     "uuid.UUID": lambda v: (str(v),),
     "zoneinfo.ZoneInfo": lambda v: (v.key,),
 }
-_TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)} | {
-    "NoneType": type(None)
+# How the value of a subclass of a builtin type is read, whatever the subclass overrides.
+_PLAIN = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+    bytes: bytes,
+    bytearray: bytearray,
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    deque: deque,
+    dict: dict,
+    type({}.keys()): set,
+    type({}.items()): set,
 }
-_BASES = (int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, deque, dict)
-_VIEWS = (type({}.keys()), type({}.items()))
-_PLAIN = {int: int.__int__, float: float.__float__, str: str.__str__}
-# What is asked of an object in the other process. A value of another class comes back by value, except for what is reached
-# through a name, an attribute or a place: that may be changed there, and stays there.
-_LIVE = ("name", "getattr", "getitem")
+# What either process may ask of an object of the other, as its special methods and as operations.
+_OFFERED = ("iter", "next", "len", "bool", "str", "repr", "getitem", "setitem", "setattr")
+_UNARY = (
+    "format",
+    "reversed",
+    "int",
+    "float",
+    "hash",
+    "abs",
+    "round",
+    "index",
+    "neg",
+    "pos",
+    "invert",
+    "delitem",
+    "delattr",
+    "enter",
+    "instancecheck",
+)
 _COMPARED = ("eq", "ne", "lt", "le", "gt", "ge", "contains")
 _BINARY = (
     "add",
@@ -117,50 +137,11 @@ _BINARY = (
     "lshift",
     "rshift",
 )
-_UNARY = (
-    "len",
-    "bool",
-    "str",
-    "repr",
-    "format",
-    "iter",
-    "next",
-    "reversed",
-    "int",
-    "float",
-    "hash",
-    "abs",
-    "round",
-)
-_UNARY += (
-    "index",
-    "neg",
-    "pos",
-    "invert",
-    "getitem",
-    "setitem",
-    "delitem",
-    "setattr",
-    "delattr",
-    "enter",
-    "instancecheck",
-)
 _NOT_JUDGED = ("aiter", "anext", "aenter", "aexit", "await", "reduce_ex", "mro_entries")
-# What the answer's process may ask of an object that a test hands over.
-_OFFERED = (
-    "call",
-    "iter",
-    "next",
-    "len",
-    "bool",
-    "str",
-    "repr",
-    "getitem",
-    "getattr",
-    "setattr",
-    "setitem",
-)
+# A list, set or dictionary comes back by value, except for what is reached through these: that may be changed there, and stays.
+_LIVE = ("name", "getattr", "getitem")
 _HIDDEN = ("_", "gi_", "cr_", "ag_", "tb_", "f_", "co_")
+_NAMES = ("__name__", "__doc__", "__qualname__")
 
 
 class Gone(BaseException):
@@ -186,70 +167,57 @@ class Proxy:
     def __call__(self, *args, **named):
         return self._link.ask("call", self, args, named)
 
+
+class Answered(Proxy):
+    """An object of the reply's code, in the judge's process."""
+
+    __slots__ = ()
+
     def __exit__(self, kind, error, trace):
         return self._link.ask("exit", self, kind, error)
 
     @property
     def __class__(self):
-        return self._link.base(self) or Proxy
+        contents = self._link.ask("contents", self)
+        return type(contents[0]) if contents else Answered
 
 
 def _method(name, swapped=False):
-    if name == "hash":
-        return lambda self: self._link.ask(name, self) if self._link.judging else self._handle
-    if name in _UNARY:
-        return lambda self, *more: self._link.ask(name, self, *more)
-    if name in _NOT_JUDGED:
-        return lambda self, *more: self._link.refuse(f"__{name}__")
-    return lambda self, other: self._link.operate(
-        name, *((other, self) if swapped else (self, other))
-    )
+    if swapped:
+        return lambda self, other: self._link.do(name, other, self)
+    return lambda self, *more: self._link.do(name, self, *more)
 
 
-for _name in (*_COMPARED, *_BINARY, *_UNARY, *_NOT_JUDGED):
+for _name in _OFFERED:
     setattr(Proxy, f"__{_name}__", _method(_name))
+for _name in _UNARY + _COMPARED + _BINARY + _NOT_JUDGED:
+    setattr(Answered, f"__{_name}__", _method(_name))
 for _name in _BINARY:
-    setattr(Proxy, f"__r{_name}__", _method(_name, swapped=True))
+    setattr(Answered, f"__r{_name}__", _method(_name, swapped=True))
 
 
-def _operations():
-    from_operator = (
-        *_COMPARED,
-        *_BINARY,
-        "index",
-        "neg",
-        "pos",
-        "invert",
-        "getitem",
-        "setitem",
-        "delitem",
-    )
-    found = {
-        name: getattr(operator, name, None) or getattr(operator, name + "_")
-        for name in from_operator
-    }
-    found |= {name: getattr(builtins, name) for name in _UNARY if hasattr(builtins, name)}
-    return found | {
-        "call": lambda function, args, named: function(*args, **named),
-        "getattr": getattr,
-        "enter": lambda manager: type(manager).__enter__(manager),
-        "exit": lambda manager, kind, error: type(manager).__exit__(manager, kind, error, None),
-        "instancecheck": lambda kind, value: isinstance(value, kind),
-        "base": lambda value: next(
-            (base.__name__ for base in _BASES if isinstance(value, base)), _view(value)
-        ),
-        "contents": _contents,
-        "run": lambda coroutine: importlib.import_module("asyncio").run(coroutine),
-    }
-
-
-def _view(value):
-    return "set" if isinstance(value, _VIEWS) else None
+def _operation(name):
+    """The function behind a special method; those of `and` and `or` have an underscore."""
+    for module, found in ((operator, name), (operator, f"{name}_"), (builtins, name)):
+        if hasattr(module, found):
+            return getattr(module, found)
+    return None
 
 
 def _contents(value):
-    base = next((base for base in _BASES if isinstance(value, base)), set)
-    return _PLAIN.get(base, base)(value)
+    """The plain value of a subclass of a builtin type, or nothing."""
+    return next(((plain(value),) for kind, plain in _PLAIN.items() if isinstance(value, kind)), ())
+
+
+_OPERATIONS = {name: _operation(name) for name in _OFFERED + _UNARY + _COMPARED + _BINARY} | {
+    "call": lambda function, args, named: function(*args, **named),
+    "getattr": getattr,
+    "enter": lambda manager: type(manager).__enter__(manager),
+    "exit": lambda manager, kind, error: type(manager).__exit__(manager, kind, error, None),
+    "instancecheck": lambda kind, value: isinstance(value, kind),
+    "contents": _contents,
+    "run": lambda coroutine: importlib.import_module("asyncio").run(coroutine),
+}
 
 
 class Link:
@@ -260,15 +228,13 @@ class Link:
     while it is being asked. Values travel as a table of nodes that name each other by number: no depth is too deep.
     """
 
-    def __init__(self, reader, writer, operations, *, judging):
-        self.reader, self.writer, self.operations, self.judging = (
-            reader,
-            writer,
-            operations,
-            judging,
-        )
+    proxy = Proxy
+
+    def __init__(self, reader, writer):
+        sys.set_int_max_str_digits(0)  # whole numbers travel as JSON writes them
+        self.reader, self.writer, self.operations = reader, writer, dict(_OPERATIONS)
         self.lost = None  # why nothing more can be asked; "" where the other process has ended
-        self._given, self._handles, self._proxies, self._bases = [], {}, {}, {}
+        self._given, self._handles, self._proxies = {}, {}, {}
 
     def ask(self, name, *operands):
         if self.lost is not None:
@@ -279,137 +245,75 @@ class Link:
         while "ask" in (message := self._receive()):
             self._serve(message)
         self.lost = None
-        kept = [value for value, node in zip(objects, nodes, strict=True) if node[0] in _MUTABLE]
-        result, *_ = self._read(message["nodes"], kept)[0]
+        (result, *_), *_ = self._read(message["nodes"], _kept(objects, nodes))
         if message.get("raised"):
-            raise (
-                result
-                if isinstance(result, BaseException)
-                else Gone("the code's process sends what cannot be read")
-            )
+            raise result if isinstance(result, BaseException) else self._unreadable()
         return result
 
-    def operate(self, name, *pair):
-        """Compare or combine; in the judge's process, between plain values, or between two objects of the reply alone."""
-        if not self.judging:
-            return (
-                pair[0] is pair[1]
-                if name == "eq"
-                else pair[0] is not pair[1]
-                if name == "ne"
-                else self.ask(name, *pair)
-            )
-        if all(type(value) is not Proxy or self.base(value) for value in pair):
-            plain = [
-                self.ask("contents", value) if type(value) is Proxy else value for value in pair
-            ]
-            return self.operations[name](*plain)
-        if all(type(value) is Proxy for value in pair):
-            return self.ask(name, *pair)
-        if name in ("eq", "ne"):  # its own __eq__ would be told what it is compared with
-            return name == "ne"
-        return self.refuse(f"{name!r} between an object of the reply's own class and a plain value")
-
-    def refuse(self, what):
-        if self.judging:
-            raise NotJudged(what)
-        raise TypeError(f"{what} is not possible with an object of the tests")
-
-    def base(self, proxy):
-        """The built-in type that an object of the other process derives from, or None."""
-        if not self.judging:
-            return None
-        if proxy._handle not in self._bases:
-            self._bases[proxy._handle] = _TYPES.get(self.ask("base", proxy))
-        return self._bases[proxy._handle]
+    def do(self, name, *operands):
+        """What a special method of a proxy comes to."""
+        return self.ask(name, *operands)
 
     def serve(self):
         """Do what is asked until the other process ends."""
         while True:
             self._serve(self._receive())
 
+    def perform(self, name, operands):
+        return self.operations[name](*operands)
+
     def _serve(self, message):
         name, lost, self.lost = message["ask"], self.lost, None
-        operands, objects = self._read(message["nodes"])
+        values = self._read(message["nodes"])
         raised = False
         try:
-            if self.judging:
-                self._check_offered(name, operands)
-            if name == "hash" and type(operands[0]).__hash__ is None:
-                raise TypeError(f"unhashable type: {type(operands[0]).__name__!r}")
-            result = self.operations[name](*operands)
+            result = self.perform(name, values[0])
         except (Gone, NotJudged):
             raise
         except BaseException as error:
             result, raised = error, True
-        kept = [
-            value
-            for value, node in zip(objects, message["nodes"], strict=True)
-            if node[0] in _MUTABLE
-        ]
-        try:
-            nodes, _ = self.pack((result, *kept), live=name in _LIVE)
-        except Exception as error:
-            raised = True
-            nodes, _ = self.pack(
-                (TypeError(f"the value cannot be sent ({type(error).__name__})"), *kept)
-            )
+        kept = _kept(values, message["nodes"])
+        nodes, _ = self.pack((result, *kept), live=name in _LIVE)
         self._send({"nodes": nodes, "raised": raised})
         self.lost = lost
-
-    def _check_offered(self, name, operands):
-        """Refuse what an object of the tests does not offer to the code: what leads on to the tests themselves."""
-        if name not in _OFFERED or not operands or id(operands[0]) not in self._handles:
-            raise TypeError(f"{name} is not possible with an object of the tests")
-        if name in ("getattr", "setattr"):
-            asked = operands[1]
-            if type(asked) is not str or (
-                asked.startswith(_HIDDEN) and asked not in ("__name__", "__doc__", "__qualname__")
-            ):
-                raise AttributeError(f"{asked!r} of an object of the tests is not offered")
-        if name in ("setattr", "setitem") and type(operands[0]).__module__ != "tests":
-            raise TypeError("only objects of classes of the tests can be changed")
 
     def _send(self, message):
         try:
             self.writer.write(json.dumps(message).encode() + b"\n")
             self.writer.flush()
         except OSError:
-            self.lost = ""
-            raise Gone(self.lost) from None
+            raise self._gone("") from None
 
     def _receive(self):
         line = self.reader.readline(MESSAGE_BYTES)
+        if len(line) == MESSAGE_BYTES:
+            raise self._gone(f"the code gives more than {MESSAGE_BYTES >> 20} MiB")
         if not line.endswith(b"\n"):
-            self.lost = (
-                f"the code gives more than {MESSAGE_BYTES >> 20} MiB"
-                if len(line) == MESSAGE_BYTES
-                else ""
-            )
-            raise Gone(self.lost)
-        try:
+            raise self._gone("")
+        with contextlib.suppress(ValueError, KeyError, RecursionError):
             message = json.loads(line)
             if isinstance(message, dict) and isinstance(message["nodes"], list):
                 return message
-        except (ValueError, KeyError, RecursionError):
-            pass
-        return self._unreadable()
+        raise self._unreadable()
+
+    def _gone(self, why):
+        self.lost = why
+        return Gone(why)
 
     def _unreadable(self):
-        self.lost = "the code's process sends what cannot be read"
-        raise Gone(self.lost)
+        return self._gone("the code's process sends what cannot be read")
 
-    def _read(self, nodes, into=None):
-        """The value of the first node, and that of every node."""
+    def _read(self, nodes, kept=()):
+        """The values of all nodes; objects that are `kept` take those of the first node's parts after its first."""
         try:
-            values = self.unpack(nodes, into)
-            return values[0], values
-        except Exception:
-            return self._unreadable()
+            made = dict(zip(nodes[0][1][1:], kept, strict=True)) if kept else {}
+            return self._unpack(nodes, made)
+        except Exception:  # whatever the other process makes of it
+            raise self._unreadable() from None
 
-    def pack(self, value, *, live=False):
-        """Nodes of a value and what it holds, and the object that stands behind each."""
-        objects, places, nodes = [value], {id(value): 0}, []
+    def pack(self, values, *, live=False):
+        """Nodes of the values and what they hold, and the object that stands behind each."""
+        objects, places, nodes = [values], {id(values): 0}, []
 
         def place(part):
             if id(part) not in places:
@@ -418,167 +322,167 @@ class Link:
             return places[id(part)]
 
         for part in objects:  # grows
-            stays = live and len(nodes) == 1 and type(part).__name__ in _MUTABLE
-            nodes.append(self._reference(part) if stays else self._node(part, place))
+            stays = live and len(nodes) == 1 and type(part) in _MUTABLE.values()
+            nodes.append(["object", self._handle(part)] if stays else self._node(part, place))
         return nodes, objects
 
     def _node(self, value, place):
         kind = type(value)
-        name = kind.__name__
-        if value is None or kind in (bool, str):
+        name, full = kind.__name__, f"{kind.__module__}.{kind.__qualname__}"
+        if value is None or kind in (bool, int, float, str):
             return ["plain", value]
-        if kind is int:
-            return ["int", hex(value)]
-        if kind is float:
-            return ["float", value.hex()]
         if kind in (bytes, bytearray):
             return [name, value.hex()]
-        if kind in (tuple, frozenset) or _LISTS.get(name) is kind:
+        if kind in (tuple, frozenset) or _SEQUENCES.get(name) is kind:
             return [name, [place(part) for part in value]]
-        if _DICTS.get(name) is kind:
+        if _MAPPINGS.get(name) is kind:
             return [name, [[place(key), place(part)] for key, part in value.items()]]
-        if kind is Proxy:
+        if kind is self.proxy:
             return ["home", value._handle]
         if isinstance(value, BaseException):
-            args = value.args if isinstance(value.args, tuple) else ()
-            return ["error", place(kind), place(args), _message(value), self._reference(value)[1]]
+            args = tuple(value.args)
+            return ["error", place(kind), place(args), _message(value), self._handle(value)]
         if isinstance(value, type):
             return self._type_node(value, place)
-        full = f"{kind.__module__}.{kind.__qualname__}"
         if full in _VALUES:
             return ["value", full, place(_VALUES[full](value))]
-        return ["coroutine" if kind is types.CoroutineType else "object", self._reference(value)[1]]
+        return ["coroutine" if kind is types.CoroutineType else "object", self._handle(value)]
 
     def _type_node(self, kind, place):
         if _TYPES.get(kind.__name__) is kind:
             return ["type", kind.__name__]
-        if "_remote" in vars(kind) and issubclass(kind, BaseException):
+        if not issubclass(kind, BaseException):
+            return ["object", self._handle(kind)]
+        if "_remote" in vars(kind):
             return ["home", vars(kind)["_remote"]]
-        if issubclass(kind, BaseException):
-            bases = [place(base) for base in kind.__bases__ if issubclass(base, BaseException)]
-            return ["class", kind.__module__, kind.__qualname__, self._reference(kind)[1], bases]
-        return self._reference(kind)
+        bases = [place(base) for base in kind.__bases__ if issubclass(base, BaseException)]
+        return ["class", self._handle(kind), kind.__module__, kind.__qualname__, bases]
 
-    def _reference(self, value):
-        if id(value) not in self._handles:
-            self._handles[id(value)] = len(self._given)
-            self._given.append(value)  # kept for good, so that its id stays its own
-        return ["object", self._handles[id(value)]]
+    def _handle(self, value):
+        handle = self._handles.setdefault(id(value), len(self._given))
+        self._given.setdefault(handle, value)  # kept for good, so that its id stays its own
+        return handle
 
-    def unpack(self, nodes, into=None):
-        """The values of all nodes; `into` are objects that take the values of the first node's parts after the first."""
-        made = {}
-        if into is not None:
-            kind, parts = nodes[0]
-            if kind != "tuple" or len(parts) != len(into) + 1:
-                raise ValueError("another number of values")
-            for number, value in zip(parts[1:], into, strict=True):
-                if nodes[number][0] != type(value).__name__:
-                    raise ValueError("another kind of value")
-                made[number] = value
-        for first in range(len(nodes)):
-            stack, begun = [first], set()
-            while stack:
-                number = stack[-1]
-                missing = (
-                    []
-                    if number in made
-                    else [part for part in self._needs(nodes[number]) if part not in made]
-                )
-                if missing and number in begun:
-                    raise ValueError("a value that holds itself")
-                if not missing:
-                    if number not in made:
-                        made[number] = self._value(nodes[number], made)
-                    stack.pop()
-                begun.add(number)
-                stack += missing
-        for number, node in enumerate(nodes):
-            self._fill(made[number], node, made)
+    def _unpack(self, nodes, made):
+        def value(number):
+            if number not in made:
+                made[number] = self._value(nodes[number], value)
+            return made[number]
+
+        for number in reversed(range(len(nodes))):  # parts stand after what holds them
+            value(number)
+        for number, (kind, *given) in enumerate(nodes):
+            if kind in _SEQUENCES:
+                made[number].clear()
+                add = made[number].update if kind == "set" else made[number].extend
+                add(map(value, given[0]))
+            elif kind in _MAPPINGS:
+                made[number].clear()
+                dict.update(made[number], [(value(key), value(part)) for key, part in given[0]])
         return [made[number] for number in range(len(nodes))]
 
-    @staticmethod
-    def _needs(node):
-        kind = node[0]
-        if kind not in _DEEP:
-            return ()
-        return {
-            "value": lambda: node[2:3],
-            "class": lambda: node[4],
-            "error": lambda: node[1:3],
-        }.get(kind, lambda: node[1])()
+    def _value(self, node, value):
+        """What a node stands for; a list, set or dictionary is still empty."""
+        match node:
+            case ["plain", None | bool() | int() | float() | str() as plain]:
+                return plain
+            case ["bytes" | "bytearray" as kind, data]:
+                return getattr(builtins, kind).fromhex(data)
+            case ["tuple" | "frozenset" as kind, parts]:
+                return getattr(builtins, kind)(map(value, parts))
+            case [kind, _] if kind in _MUTABLE:
+                return _MUTABLE[kind]()
+            case ["value", full, args] if full in _VALUES:
+                module, _, name = full.rpartition(".")
+                return getattr(importlib.import_module(module), name)(*value(args))
+            case ["home", handle]:
+                return self._given[handle]
+            case ["type", name]:
+                return _TYPES[name]
+            case ["class", int(handle), str(module), str(name), bases]:
+                return self._error_class(handle, module, name, tuple(map(value, bases)))
+            case ["error", kind, args, str(said), int(handle)]:
+                return self._error(value(kind), value(args), said, handle)
+            case ["object", int(handle)]:
+                return self._proxy(handle)
+            case ["coroutine", int(handle)]:
+                return self._later(self._proxy(handle))
+        raise ValueError(f"unknown node {node!r}")
 
-    def _value(self, node, made):
-        kind, given = node[0], node[1]
-        if kind == "plain" and (given is None or isinstance(given, bool | str)):
-            return given
-        if kind in ("int", "float"):
-            return int(given, 16) if kind == "int" else float.fromhex(given)
-        if kind in ("bytes", "bytearray"):
-            return getattr(builtins, kind).fromhex(given)
-        if kind in ("tuple", "frozenset"):
-            return getattr(builtins, kind)(made[number] for number in given)
-        if kind in _LISTS or kind in _DICTS:
-            return (_LISTS | _DICTS)[kind]()
-        if kind == "home":
-            return self._given[given] if given >= 0 else self._unreadable()
-        if kind == "type":
-            return _TYPES[given]
-        if kind == "value" and given in _VALUES:
-            module, _, name = given.rpartition(".")
-            return getattr(importlib.import_module(module), name)(*made[node[2]])
-        if kind == "class":
-            return self._exception_class(node, made)
-        if kind == "error":
-            return self._error(made[given], made[node[2]], str(node[3]), Proxy(self, node[4]))
-        if kind in ("object", "coroutine") and isinstance(given, int):
-            proxy = self._proxies.setdefault(given, Proxy(self, given))
-            return proxy if kind == "object" else self._later(proxy)
-        raise ValueError(f"unknown kind {kind!r}")
+    def _proxy(self, handle):
+        return self._proxies.setdefault(handle, self.proxy(self, handle))
 
     async def _later(self, coroutine):
         return self.ask("run", coroutine)
 
-    def _exception_class(self, node, made):
-        _, module, name, handle, bases = node
-        known = getattr(sys.modules.get(str(module)), str(name), None)
-        if (
-            isinstance(known, type)
-            and issubclass(known, BaseException)
-            and module not in ("answer", "__main__")
-        ):
+    def _error_class(self, handle, module, name, bases):
+        """An exception class of the other process: the same one if it is a library's, else one that stands for it."""
+        known = getattr(sys.modules.get(module), name, None)
+        own = module in ("answer", "tests", "__main__")
+        if not own and isinstance(known, type) and issubclass(known, BaseException):
             return known
         if handle not in self._proxies:
-            bases = tuple(made[number] for number in bases) or (Exception,)
-            body = {"_remote": handle, "_said": "", "__str__": lambda self: self._said}
-            body["__getattr__"] = lambda self, name: getattr(self._proxy, name)
-            self._proxies[handle] = type(str(name).rpartition(".")[2], bases, body)
+            body = {
+                "_remote": handle,
+                "_said": "",
+                "_proxy": None,
+                "__str__": lambda error: error._said,
+                "__getattr__": lambda error, name: getattr(error._proxy, name),
+            }
+            self._proxies[handle] = type(name.rpartition(".")[2], bases or (Exception,), body)
         return self._proxies[handle]
 
-    @staticmethod
-    def _error(kind, args, text, proxy):
+    def _error(self, kind, args, said, handle):
         if not issubclass(kind, BaseException):
             raise ValueError("not an exception")
-        try:
-            error = kind(*args)
-        except Exception:  # a class that wants other arguments than it keeps
-            error = kind.__new__(kind)
-            error.args = args
-        if "_said" in vars(kind):
-            error._said, error._proxy = text, proxy
+        # A class outside of builtins may want other arguments than those that it keeps.
+        error = kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
+        error.args = args
+        if "_remote" in vars(kind):
+            error._said, error._proxy = said, self._proxy(handle)
         return error
 
-    @staticmethod
-    def _fill(value, node, made):
-        kind = node[0]
-        if kind in _LISTS:
-            value.clear()
-            (value.update if kind == "set" else value.extend)([made[number] for number in node[1]])
-        elif kind in _DICTS:
-            value.clear()
-            dict.update(value, [(made[key], made[part]) for key, part in node[1]])
-        elif kind == "bytearray":
-            value[:] = bytes.fromhex(node[1])
+
+def _kept(objects, nodes):
+    """The lists, sets and dictionaries among objects, whose contents travel back."""
+    return [value for value, node in zip(objects, nodes, strict=True) if node[0] in _MUTABLE]
+
+
+class JudgeLink(Link):
+    """The tests' end of the line."""
+
+    proxy = Answered
+
+    def do(self, name, *operands):
+        if name in _NOT_JUDGED:
+            raise NotJudged(f"__{name}__")
+        if name in _COMPARED + _BINARY:
+            return self._combine(name, *operands)
+        return self.ask(name, *operands)
+
+    def _combine(self, name, left, right):
+        """Compare or combine plain values here, and two objects of the reply there; never tell one of them the other."""
+        pair = [(x,) if type(x) is not Answered else self.ask("contents", x) for x in (left, right)]
+        if all(pair):
+            return self.operations[name](pair[0][0], pair[1][0])
+        if type(left) is type(right) is Answered:
+            return self.ask(name, left, right)
+        if name in ("eq", "ne"):  # its own __eq__ would be told what it is compared with
+            return name == "ne"
+        raise NotJudged(f"{name!r} between an object of the reply's own class and a plain value")
+
+    def perform(self, name, operands):
+        """Do what the code asks of an object of the tests, unless it leads on to the tests themselves."""
+        offered = name in (*_OFFERED, "call", "getattr")
+        if not offered or not operands or id(operands[0]) not in self._handles:
+            raise TypeError(f"{name} is not possible with an object of the tests")
+        if name in ("getattr", "setattr"):
+            asked = operands[1]
+            if type(asked) is not str or (asked.startswith(_HIDDEN) and asked not in _NAMES):
+                raise AttributeError(f"{asked!r} of an object of the tests is not offered")
+        if name in ("setattr", "setitem") and type(operands[0]).__module__ != "tests":
+            raise TypeError("only objects of classes of the tests can be changed")
+        return super().perform(name, operands)
 
 
 def judge(job):
@@ -593,7 +497,7 @@ def judge(job):
     )
     threading.Thread(target=_end_with, args=(os.getppid(), answer), daemon=True).start()
     limit({"cpu": 2 * job["limits"]["cpu"] + 10, "memory": JUDGE_BYTES})
-    link = Link(answer.stdout, answer.stdin, _operations(), judging=True)
+    link = JudgeLink(answer.stdout, answer.stdin)
 
     def say(test, right, fault="", **more):
         report.write(
@@ -628,15 +532,15 @@ def _judge(link, job, say):
         raise
     except BaseException as error:
         return say(None, False, f"the code raises {_described(error)}")
-    room = {"__name__": "tests"}
+    scope = {"__name__": "tests"}
     for name in job["names"]:
         if not link.ask("defines", name):
             return say(None, False, f"the code does not define {name}")
-        room[name] = link.ask("name", name)
+        scope[name] = link.ask("name", name)
     for number, statement in enumerate(ast.parse(job["tests"]).body):
         is_test = any(isinstance(node, ast.Assert) for node in ast.walk(statement))
         try:
-            exec(compile(ast.Module([statement], []), "<tests>", "exec"), room)
+            exec(compile(ast.Module([statement], []), "<tests>", "exec"), scope)
             if link.lost is not None:  # and the test has caught it
                 raise Gone(link.lost)
         except (Gone, NotJudged):
@@ -657,21 +561,19 @@ def answer():
     """Run the reply's code, and do with its names what the judge asks for."""
     reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _no_streams()
-    module = sys.modules["answer"] = ModuleType("answer")
+    module = sys.modules["answer"] = types.ModuleType("answer")
 
     def load(code, limits):
         limit(limits)
         guard()
         exec(compile(code, "<answer>", "exec"), module.__dict__)
 
-    found = {
-        "load": load,
-        "defines": lambda name: name in vars(module),
-        "name": lambda name: vars(module)[name],
-    }
-    leave = os._exit
+    link, leave = Link(reader, writer), os._exit
+    link.operations["load"] = load
+    link.operations["defines"] = lambda name: name in vars(module)
+    link.operations["name"] = lambda name: vars(module)[name]
     try:
-        Link(reader, writer, _operations() | found, judging=False).serve()
+        link.serve()
     except Gone:
         leave(0)
 
@@ -752,29 +654,22 @@ def guard():
                     raise PermissionError(f"{event} outside the working folder is not allowed here")
 
     sys.addaudithook(hook)
+    for name in ("_posixsubprocess", "_thread", "_signal", "signal"):
+        with contextlib.suppress(ImportError):
+            _silence(importlib.import_module(name))
+
+
+def _silence(module):
+    """Refuse the functions of a module that raise no audit event in every supported version."""
     for name in (
-        "_posixsubprocess",
-        "_thread",
-        "_signal",
-        "signal",
-    ):  # these raise no audit event in every supported version
-        unheard = sys.modules.get(name) or _imported(name)
-        for function in (
-            "fork_exec",
-            "start_new_thread",
-            "start_new",
-            "start_joinable_thread",
-            "pidfd_send_signal",
-        ):
-            if hasattr(unheard, function):
-                setattr(unheard, function, _refuse)
-
-
-def _imported(name):
-    try:
-        return __import__(name)
-    except ImportError:
-        return None
+        "fork_exec",
+        "start_new_thread",
+        "start_new",
+        "start_joinable_thread",
+        "pidfd_send_signal",
+    ):
+        if hasattr(module, name):
+            setattr(module, name, _refuse)
 
 
 def _refuse(*args, **kwargs):

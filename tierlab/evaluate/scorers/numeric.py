@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tierlab.evaluate.scorers.answers import Score
+from tierlab.evaluate.scorers.answers import Score, are_texts, is_number, needs
 
 _FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
 _MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)
@@ -117,19 +117,15 @@ def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
 
 
 def check_numeric(reference, *, rel_tol=1e-9, units=None):
-    if not math.isfinite(_reference(reference)):
-        raise ValueError(f"numeric: reference={reference!r}; a number or a text with one is needed")
-    if isinstance(rel_tol, bool) or not isinstance(rel_tol, int | float) or not 0 <= rel_tol < 1:
-        raise ValueError(f"numeric: rel_tol={rel_tol!r}; a number from 0 up and below 1 is needed")
-    if units is not None and not (
-        isinstance(units, Mapping) and all(isinstance(u, str) and u.strip() for u in units)
-    ):
-        raise ValueError(
-            f"numeric: units={units!r}; a mapping of unit to its size in the reference's unit is needed"
-        )
+    finite = math.isfinite(_reference(reference))
+    needs("numeric: reference", reference, finite, "a number or a text with one")
+    near = is_number(rel_tol) and 0 <= rel_tol < 1
+    needs("numeric: rel_tol", rel_tol, near, "a number from 0 up and below 1")
+    named = units is None or (isinstance(units, Mapping) and are_texts(list(units)))
+    needs("numeric: units", units, named, "a mapping of unit to its size in the reference's unit")
     for unit, size in (units or {}).items():
-        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
-            raise ValueError(f"numeric: units: {unit!r} is {size!r}; a size above 0 is needed")
+        sized = is_number(size) and 0 < size < math.inf
+        needs(f"numeric: units: {unit!r}", size, sized, "a size above 0")
 
 
 def _reference(reference):

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from tierlab.evaluate.scorers.answers import Score, clip
+from tierlab.evaluate.scorers.answers import Score, are_texts, clip, needs
 
 COVERED = 0.6  # share of a key point's content words from which it counts as covered
 _WORD = re.compile(
@@ -69,18 +69,12 @@ def overlap(text, tool_calls, reference, *, key_points=(), max_words=None):
 
 
 def check_overlap(reference, *, key_points=(), max_words=None):
-    if not isinstance(reference, str) or not _stems(reference):
-        raise ValueError(f"overlap: reference={reference!r}; a text with content words is needed")
-    if not isinstance(key_points, list | tuple) or not all(
-        isinstance(p, str) and _stems(p) for p in key_points
-    ):
-        raise ValueError(
-            f"overlap: key_points={key_points!r}; a list of texts with content words is needed"
-        )
-    if max_words is not None and (
-        not isinstance(max_words, int) or isinstance(max_words, bool) or max_words < 1
-    ):
-        raise ValueError(f"overlap: max_words={max_words!r}; a whole number from 1 up is needed")
+    content = isinstance(reference, str) and _stems(reference)
+    needs("overlap: reference", reference, content, "a text with content words")
+    covered = are_texts(key_points) and all(map(_stems, key_points))
+    needs("overlap: key_points", key_points, covered, "a list of texts with content words")
+    whole = max_words is None or (type(max_words) is int and max_words >= 1)
+    needs("overlap: max_words", max_words, whole, "a whole number from 1 up")
     own = overlap(reference, (), reference, key_points=key_points, max_words=max_words)
     if own.score < 1:
         raise ValueError(f"overlap: the reference itself scores {own.score:.2f}: {own.reason}")

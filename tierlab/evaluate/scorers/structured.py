@@ -1,8 +1,16 @@
 """Scorers of structured replies: the fields of a JSON object, and tool calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from tierlab.evaluate.scorers.answers import JSON_CHARS, Score, clip, json_values, same_value
+from tierlab.evaluate.scorers.answers import (
+    JSON_CHARS,
+    Score,
+    are_texts,
+    clip,
+    json_values,
+    needs,
+    same_value,
+)
 
 _MISSING = object()
 
@@ -54,15 +62,9 @@ def json_fields(text, tool_calls, reference, *, unordered=False):
 
 
 def check_json_fields(reference, *, unordered=False):
-    if (
-        not isinstance(reference, Mapping)
-        or not reference
-        or not all(isinstance(k, str) and k for k in reference)
-    ):
-        raise ValueError(
-            f"json_fields: reference={reference!r}; an object of field and expected value is needed"
-        )
-    _needs_flag("json_fields", "unordered", unordered)
+    named = isinstance(reference, Mapping) and reference and are_texts(list(reference))
+    needs("json_fields: reference", reference, named, "an object of field and expected value")
+    needs("json_fields: unordered", unordered, isinstance(unordered, bool), "true or false")
 
 
 def tool_call(text, tool_calls, reference, *, allow_extra=False):
@@ -121,8 +123,8 @@ def tool_call(text, tool_calls, reference, *, allow_extra=False):
 
 def check_tool_call(reference, *, allow_extra=False):
     calls = [reference] if isinstance(reference, Mapping) else reference
-    if not isinstance(calls, list | tuple) or not calls:
-        raise ValueError(f"tool_call: reference={reference!r}; a call or a list of calls is needed")
+    listed = isinstance(calls, list | tuple) and calls
+    needs("tool_call: reference", reference, listed, "a call or a list of calls")
     for call in calls:
         if not isinstance(call, Mapping) or "name" not in call or set(call) - {"name", "arguments"}:
             raise ValueError(
@@ -139,8 +141,8 @@ def check_tool_call(reference, *, allow_extra=False):
             and isinstance(call.get("arguments", {}), Mapping)
         ):
             raise ValueError(f"tool_call: {call!r}; the name is a text and the arguments an object")
-    if not (isinstance(allow_extra, Sequence) and not isinstance(allow_extra, str)):
-        _needs_flag("tool_call", "allow_extra", allow_extra)
+    flag = isinstance(allow_extra, bool | list | tuple)
+    needs("tool_call: allow_extra", allow_extra, flag, "true or false")
 
 
 def _one_call(wanted, made, allow_extra):
@@ -186,8 +188,3 @@ def _at(value, path):
         else:
             return _MISSING
     return value
-
-
-def _needs_flag(scorer, name, value):
-    if not isinstance(value, bool):
-        raise ValueError(f"{scorer}: {name}={value!r}; true or false is needed")

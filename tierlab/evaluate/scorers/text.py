@@ -1,19 +1,14 @@
 """Scorers of text: the same words, phrases that must or must not appear, a pattern."""
 
-import json
 import re
 import unicodedata
 from functools import lru_cache
 
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced, tidy
-from tierlab.evaluate.scorers.code import run_python
+import regex as patterns
+
+from tierlab.evaluate.scorers.answers import Score, Unscored, are_texts, clip, fenced, needs, tidy
 
 REGEX_CHARS, REGEX_SECONDS = 20_000, 5
-_SEARCH = """
-import json, re, sys
-pattern, text, flags = json.load(sys.stdin)
-print(bool(re.search(pattern, text, flags)))
-"""
 
 
 def exact(text, tool_calls, reference, *, ignore_case=True):
@@ -40,7 +35,7 @@ def exact(text, tool_calls, reference, *, ignore_case=True):
 
 
 def check_exact(reference, *, ignore_case=True):
-    _needs_text("exact", reference)
+    needs("exact: reference", reference, are_texts([reference]), "a text")
 
 
 def contains(text, tool_calls, reference, *, any_of=(), none_of=()):
@@ -73,19 +68,15 @@ def contains(text, tool_calls, reference, *, any_of=(), none_of=()):
 
 def check_contains(reference, *, any_of=(), none_of=()):
     for name, phrases in (("reference", reference), ("any_of", any_of), ("none_of", none_of)):
-        if not isinstance(phrases, list | tuple) or not all(
-            isinstance(p, str) and p.strip() for p in phrases
-        ):
-            raise ValueError(f"contains: {name}={phrases!r}; a list of texts is needed")
+        needs(f"contains: {name}", phrases, are_texts(phrases), "a list of texts")
     if not (reference or any_of or none_of):
         raise ValueError("contains: no phrase to look for in the reference, any_of or none_of")
 
 
 def regex(text, tool_calls, reference, *, ignore_case=False):
-    """1 if the pattern (Python's `re.search`) is found in the first 20,000 characters of the reply.
+    """1 if the pattern (as of Python's `re.search`) is found in the first 20,000 characters of the reply.
 
-    The search runs in a process of its own and is given 5 seconds, because a pattern with repeats inside repeats
-    can take longer than anyone waits.
+    The search is given 5 seconds, because a pattern with repeats inside repeats can take longer than anyone waits.
 
     Raises
     ------
@@ -97,31 +88,26 @@ def regex(text, tool_calls, reference, *, ignore_case=False):
     >>> regex("Ticket AB-1234 is open.", (), r"[A-Z]{2}-\\d{4}").score
     1.0
     """
-    payload = json.dumps([reference, text[:REGEX_CHARS], re.IGNORECASE if ignore_case else 0])
-    run = run_python(["-c", _SEARCH], payload, wall_s=REGEX_SECONDS)
-    if run.ended:
+    flags = patterns.VERSION0 | (patterns.IGNORECASE if ignore_case else 0)
+    try:
+        found = patterns.search(reference, text[:REGEX_CHARS], flags, timeout=REGEX_SECONDS)
+    except TimeoutError:
         raise Unscored(
-            f"the pattern {clip(reference)} {run.ended} on this reply; simplify its repeats"
-        )
-    found = run.output.strip() == b"True"
+            f"the pattern {clip(reference)} ran longer than {REGEX_SECONDS:g} s on this reply; simplify its repeats"
+        ) from None
     return Score(
-        float(found), f"the pattern {clip(reference)} is {'found' if found else 'not found'}"
+        float(bool(found)), f"the pattern {clip(reference)} is {'found' if found else 'not found'}"
     )
 
 
 def check_regex(reference, *, ignore_case=False):
-    _needs_text("regex", reference)
+    needs("regex: reference", reference, are_texts([reference]), "a text")
     try:
-        re.compile(reference)
-    except (re.error, OverflowError, RecursionError) as error:
+        patterns.compile(reference, patterns.VERSION0)
+    except (patterns.error, OverflowError, RecursionError) as error:
         raise ValueError(
             f"regex: the pattern {clip(reference)} does not compile: {error}"
         ) from None
-
-
-def _needs_text(scorer, reference):
-    if not isinstance(reference, str) or not reference.strip():
-        raise ValueError(f"{scorer}: reference={reference!r}; a text is needed")
 
 
 def _peeled(text):

@@ -3,24 +3,27 @@
 import json
 
 from tierlab.sampling.providers import (
+    Adapter,
     ProviderError,
     Reply,
-    Stopwatch,
     UsageFault,
     count,
     counted,
-    failure,
     http_client,
     part,
     plain,
     stream_error,
-    timed,
 )
 
 _STOPS = {
-    "end_turn": "stop", "stop_sequence": "stop", "tool_use": "stop", "max_tokens": "length", "pause_turn": "length",
-    "model_context_window_exceeded": "length", "refusal": "refusal",
-}  # fmt: skip
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "stop",
+    "max_tokens": "length",
+    "pause_turn": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -36,27 +39,51 @@ def connect(chosen, *, timeout_s, transport=None):
     return Messages(client)
 
 
-class Messages:
+class Messages(Adapter):
     """Answers through `messages.create`."""
 
-    def __init__(self, client):
-        self.client = client
+    @staticmethod
+    def request(prompt, chosen):
+        """Arguments of `messages.create`."""
+        arguments = {
+            "model": chosen.model_id,
+            "max_tokens": chosen.output_limit(prompt),
+            "messages": [dict(message) for message in prompt.messages],
+        }
+        output = {}
+        if prompt.system:
+            arguments["system"] = prompt.system
+        if prompt.tools:
+            arguments["tools"] = [
+                {
+                    "name": tool["name"],
+                    "description": tool.get("description", ""),
+                    "input_schema": tool["parameters"],
+                }
+                for tool in prompt.tools
+            ]
+        if prompt.schema:
+            output["format"] = {"type": "json_schema", "schema": dict(prompt.schema)}
+        if chosen.effort == "none":
+            arguments["thinking"] = {"type": "disabled"}
+        elif chosen.effort and chosen.effort.isdecimal():
+            arguments["thinking"] = {"type": "enabled", "budget_tokens": int(chosen.effort)}
+        elif chosen.effort:
+            output["effort"] = chosen.effort
+            arguments["thinking"] = {"type": "adaptive"}
+        if output:
+            arguments["output_config"] = output
+        extra = dict(chosen.extra_body) | (
+            {} if chosen.temperature is None else {"temperature": chosen.temperature}
+        )
+        return arguments | ({"extra_body": extra} if extra else {})
 
-    async def answer(self, prompt, chosen, stream=True):
-        """One attempt; a `Reply`, or a `ProviderError`."""
-        watch = Stopwatch()
-        try:
-            if not stream:
-                message = await self.client.messages.create(**request(prompt, chosen))
-                blocks = [block.model_dump() for block in message.content]
-                return timed(
-                    reply(blocks, plain(message.usage), message.stop_reason, message.model), watch
-                )
-            return timed(await self._streamed(request(prompt, chosen), watch), watch)
-        except Exception as error:
-            raise failure(error) from None
+    async def whole(self, arguments):
+        message = await self.client.messages.create(**arguments)
+        blocks = [block.model_dump() for block in message.content]
+        return reply(blocks, plain(message.usage), message.stop_reason, message.model)
 
-    async def _streamed(self, arguments, watch):
+    async def streamed(self, arguments, watch):
         blocks, usage, stop_reason, model = {}, {}, None, ""
         async with await self.client.messages.create(**arguments, stream=True) as events:
             async for event in events:
@@ -84,45 +111,6 @@ class Messages:
                 elif event.type == "error":
                     raise stream_error(str(event.error), str(event.error))
         return reply(list(blocks.values()), usage, stop_reason, model)
-
-    async def close(self):
-        await self.client.close()
-
-
-def request(prompt, chosen):
-    """Arguments of `messages.create`; those of a batch request are the same."""
-    arguments = {
-        "model": chosen.model_id,
-        "max_tokens": chosen.output_limit(prompt),
-        "messages": [dict(message) for message in prompt.messages],
-    }
-    output = {}
-    if prompt.system:
-        arguments["system"] = prompt.system
-    if prompt.tools:
-        arguments["tools"] = [
-            {
-                "name": tool["name"],
-                "description": tool.get("description", ""),
-                "input_schema": tool["parameters"],
-            }
-            for tool in prompt.tools
-        ]
-    if prompt.schema:
-        output["format"] = {"type": "json_schema", "schema": dict(prompt.schema)}
-    if chosen.effort == "none":
-        arguments["thinking"] = {"type": "disabled"}
-    elif chosen.effort and chosen.effort.isdecimal():
-        arguments["thinking"] = {"type": "enabled", "budget_tokens": int(chosen.effort)}
-    elif chosen.effort:
-        output["effort"] = chosen.effort
-        arguments["thinking"] = {"type": "adaptive"}
-    if output:
-        arguments["output_config"] = output
-    extra = dict(chosen.extra_body) | (
-        {} if chosen.temperature is None else {"temperature": chosen.temperature}
-    )
-    return arguments | ({"extra_body": extra} if extra else {})
 
 
 def reply(blocks, usage, stop_reason, model):

@@ -3,22 +3,25 @@
 import json
 
 from tierlab.sampling.providers import (
+    Adapter,
     ProviderError,
     Reply,
-    Stopwatch,
     UsageFault,
     count,
     counted,
-    failure,
     http_client,
-    timed,
 )
 
 _STOPS = {
-    "STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length", "TOO_MANY_TOOL_CALLS": "length",
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "TOO_MANY_TOOL_CALLS": "length",
     # The model's own slips: billed, and answers without content.
-    "MALFORMED_FUNCTION_CALL": "stop", "UNEXPECTED_TOOL_CALL": "stop", "MALFORMED_RESPONSE": "stop",
-}  # fmt: skip
+    "MALFORMED_FUNCTION_CALL": "stop",
+    "UNEXPECTED_TOOL_CALL": "stop",
+    "MALFORMED_RESPONSE": "stop",
+}
 _BLOCKED = (
     "SAFETY",
     "RECITATION",
@@ -46,81 +49,74 @@ def connect(chosen, *, timeout_s, transport=None):
     return GenerateContent(genai.Client(http_options=options))
 
 
-class GenerateContent:
+class GenerateContent(Adapter):
     """Answers through `models.generate_content`."""
 
-    def __init__(self, client):
-        self.client = client
+    @staticmethod
+    def request(prompt, chosen):
+        """Arguments of `models.generate_content`."""
+        from google.genai import types
 
-    async def answer(self, prompt, chosen, stream=True):
-        """One attempt; a `Reply`, or a `ProviderError`."""
-        arguments = request(prompt, chosen)
-        watch, models, chunks = Stopwatch(), self.client.aio.models, []
-        try:
-            if not stream:
-                return timed(reply([await models.generate_content(**arguments)]), watch)
-            async for chunk in await models.generate_content_stream(**arguments):
-                chunks.append(chunk)
-                watch.first(any(part.text or part.function_call for part in _parts(chunk)))
-            return timed(reply(chunks), watch)
-        except Exception as error:
-            found = failure(error)
-            found.in_doubt |= bool(chunks)
-            raise found from None
+        config = {
+            "max_output_tokens": chosen.output_limit(prompt),
+            "system_instruction": prompt.system,
+            "temperature": chosen.temperature,
+        }
+        if prompt.tools:
+            functions = [
+                types.FunctionDeclaration(
+                    name=tool["name"],
+                    description=tool.get("description", ""),
+                    parameters_json_schema=dict(tool["parameters"]),
+                )
+                for tool in prompt.tools
+            ]
+            config["tools"] = [types.Tool(function_declarations=functions)]
+            config["automatic_function_calling"] = types.AutomaticFunctionCallingConfig(
+                disable=True
+            )
+        if prompt.schema:
+            config |= {
+                "response_mime_type": "application/json",
+                "response_json_schema": dict(prompt.schema),
+            }
+        if chosen.effort == "none" or (chosen.effort and chosen.effort.isdecimal()):
+            budget = 0 if chosen.effort == "none" else int(chosen.effort)
+            config["thinking_config"] = types.ThinkingConfig(thinking_budget=budget)
+        elif chosen.effort in _LEVELS:
+            config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
+        elif chosen.effort:
+            raise ProviderError(
+                "bad_request",
+                f"effort {chosen.effort!r}: one of none, {', '.join(_LEVELS)}, or a token budget",
+            )
+        if chosen.extra_body:
+            config["http_options"] = types.HttpOptions(extra_body=dict(chosen.extra_body))
+        contents = [
+            types.Content(
+                role="model" if m["role"] == "assistant" else "user",
+                parts=[types.Part(text=m["content"])],
+            )
+            for m in prompt.messages
+        ]
+        return {
+            "model": chosen.model_id,
+            "contents": contents,
+            "config": types.GenerateContentConfig(**config),
+        }
+
+    async def whole(self, arguments):
+        return reply([await self.client.aio.models.generate_content(**arguments)])
+
+    async def streamed(self, arguments, watch):
+        chunks = []
+        async for chunk in await self.client.aio.models.generate_content_stream(**arguments):
+            chunks.append(chunk)
+            watch.first(any(part.text or part.function_call for part in _parts(chunk)))
+        return reply(chunks)
 
     async def close(self):
         await self.client.aio.aclose()
-
-
-def request(prompt, chosen):
-    """Arguments of `models.generate_content`; those of a batch request are the same."""
-    from google.genai import types
-
-    config = {
-        "max_output_tokens": chosen.output_limit(prompt),
-        "system_instruction": prompt.system,
-        "temperature": chosen.temperature,
-    }
-    if prompt.tools:
-        functions = [
-            types.FunctionDeclaration(
-                name=tool["name"],
-                description=tool.get("description", ""),
-                parameters_json_schema=dict(tool["parameters"]),
-            )
-            for tool in prompt.tools
-        ]
-        config["tools"] = [types.Tool(function_declarations=functions)]
-        config["automatic_function_calling"] = types.AutomaticFunctionCallingConfig(disable=True)
-    if prompt.schema:
-        config |= {
-            "response_mime_type": "application/json",
-            "response_json_schema": dict(prompt.schema),
-        }
-    if chosen.effort == "none" or (chosen.effort and chosen.effort.isdecimal()):
-        budget = 0 if chosen.effort == "none" else int(chosen.effort)
-        config["thinking_config"] = types.ThinkingConfig(thinking_budget=budget)
-    elif chosen.effort in _LEVELS:
-        config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
-    elif chosen.effort:
-        raise ProviderError(
-            "bad_request",
-            f"effort {chosen.effort!r}: one of none, {', '.join(_LEVELS)}, or a token budget",
-        )
-    if chosen.extra_body:
-        config["http_options"] = types.HttpOptions(extra_body=dict(chosen.extra_body))
-    contents = [
-        types.Content(
-            role="model" if m["role"] == "assistant" else "user",
-            parts=[types.Part(text=m["content"])],
-        )
-        for m in prompt.messages
-    ]
-    return {
-        "model": chosen.model_id,
-        "contents": contents,
-        "config": types.GenerateContentConfig(**config),
-    }
 
 
 def reply(chunks):

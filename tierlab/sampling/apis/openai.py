@@ -5,18 +5,16 @@ import os
 
 from tierlab.sampling.providers import (
     COMPATIBLE_KEY,
+    Adapter,
     ProviderError,
     Reply,
-    Stopwatch,
     UsageFault,
     count,
     counted,
-    failure,
     http_client,
     part,
     plain,
     stream_error,
-    timed,
 )
 
 
@@ -46,33 +44,12 @@ def connect(chosen, *, timeout_s, transport=None):
     return Responses(client) if chosen.provider == "openai" else Chat(client)
 
 
-class _Adapter:
-    def __init__(self, client):
-        self.client = client
-
-    async def answer(self, prompt, chosen, stream=True):
-        """One attempt; a `Reply`, or a `ProviderError`."""
-        watch = Stopwatch()
-        try:
-            return timed(
-                await (self._streamed if stream else self._whole)(
-                    self.request(prompt, chosen), watch
-                ),
-                watch,
-            )
-        except Exception as error:
-            raise failure(error) from None
-
-    async def close(self):
-        await self.client.close()
-
-
-class Responses(_Adapter):
+class Responses(Adapter):
     """Answers through `responses.create`; nothing is stored at the provider."""
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `responses.create`; those of a batch request are the same."""
+        """Arguments of `responses.create`."""
         arguments = {
             "model": chosen.model_id,
             "input": [dict(message) for message in prompt.messages],
@@ -91,12 +68,12 @@ class Responses(_Adapter):
             arguments["reasoning"] = {"effort": chosen.effort}
         return arguments | _common(chosen)
 
-    async def _whole(self, arguments, watch):
+    async def whole(self, arguments):
         return response_reply(
             (await self.client.responses.create(**arguments)).model_dump(warnings=False)
         )
 
-    async def _streamed(self, arguments, watch):
+    async def streamed(self, arguments, watch):
         final = None
         async with await self.client.responses.create(**arguments, stream=True) as events:
             async for event in events:
@@ -115,12 +92,12 @@ class Responses(_Adapter):
         return response_reply(final.model_dump(warnings=False))
 
 
-class Chat(_Adapter):
+class Chat(Adapter):
     """Answers through `chat.completions.create`."""
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `chat.completions.create`; those of a batch request are the same."""
+        """Arguments of `chat.completions.create`."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         # Servers other than OpenAI know the limit under its older name.
         limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
@@ -142,12 +119,12 @@ class Chat(_Adapter):
             arguments["reasoning_effort"] = chosen.effort
         return arguments | _common(chosen)
 
-    async def _whole(self, arguments, watch):
+    async def whole(self, arguments):
         return completion_reply(
             (await self.client.chat.completions.create(**arguments)).model_dump(warnings=False)
         )
 
-    async def _streamed(self, arguments, watch):
+    async def streamed(self, arguments, watch):
         text, refusal, calls, finish, usage, model = "", "", {}, None, None, ""
         chunks = await self.client.chat.completions.create(
             **arguments, stream=True, stream_options={"include_usage": True}

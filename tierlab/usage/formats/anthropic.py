@@ -5,42 +5,37 @@ cents, so that small rows are 0.00 there. Days are UTC.
 """
 
 import numpy as np
-import pandas as pd
 
+from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.prices.names import canonical
-from tierlab.usage.reader import Reader, child, children
-from tierlab.usage.sheet import batch, buckets
+from tierlab.usage.reader import Reader, picked
+from tierlab.usage.sheet import batch, buckets, mapped
 
 _USAGE_DIMENSIONS = (
-    *(
-        "starting_at",
-        "ending_at",
-        "model",
-        "workspace_id",
-        "api_key_id",
-        "service_tier",
-        "context_window",
-        "inference_geo",
-    ),
-    *(
-        "speed",
-        "account_id",
-        "service_account_id",
-        "actor",
-        "product",
-        "environment_id",
-        "session_id",
-        "user_profile_id",
-    ),
-    *(
-        "actor_type",
-        "agent_id",
-        "deployment_id",
-        "claude_tag_category",
-        "claude_tag_user_id",
-        "slack_channel_id",
-    ),
-    *("organization_id", "rbac_group_id"),
+    "starting_at",
+    "ending_at",
+    "model",
+    "workspace_id",
+    "api_key_id",
+    "service_tier",
+    "context_window",
+    "inference_geo",
+    "speed",
+    "account_id",
+    "service_account_id",
+    "actor",
+    "product",
+    "environment_id",
+    "session_id",
+    "user_profile_id",
+    "actor_type",
+    "agent_id",
+    "deployment_id",
+    "claude_tag_category",
+    "claude_tag_user_id",
+    "slack_channel_id",
+    "organization_id",
+    "rbac_group_id",
 )
 _COST_DIMENSIONS = (*_USAGE_DIMENSIONS, "cost_type", "token_type", "description")
 _CONSOLE_DIMENSIONS = (
@@ -51,177 +46,129 @@ _CONSOLE_DIMENSIONS = (
     "api_key",
     "api_key_id",
     "usage_type",
+    "context_window",
+    "token_type",
+    "cost_type",
+    "inference_geo",
+    "speed",
 )
-_CONSOLE_DIMENSIONS += ("context_window", "token_type", "cost_type", "inference_geo", "speed")
-
-
-def _report_rows(records):
-    """A row per result of a legacy report: pages of buckets of results, or the buckets themselves."""
-    for line, page in records:
-        for bucket in children(page, "data") if "data" in page else [page]:
-            for result in children(bucket, "results") if bucket else [None]:
-                if result is None:
-                    yield line, None
-                    continue
-                times = {name: bucket.get(name) for name in ("starting_at", "ending_at")} | {
-                    "has_more": page.get("has_more")
-                }
-                yield line, _counted(result) | times
-
-
-def _analytics_rows(records):
-    """A row per row of an analytics report, its group and its numbers side by side."""
-    for line, page in records:
-        for row in children(page, "data") if "data" in page else [page]:
-            if row is None:
-                yield line, None
-                continue
-            group, actor = child(row, "group"), child(row, "group").get("actor")
-            if isinstance(actor, dict):
-                group = group | {
-                    "actor": actor.get("email_address") or actor.get("id") or actor.get("name")
-                }
-            times = {name: row.get(name) for name in ("starting_at", "ending_at")} | {
-                "has_more": page.get("has_more")
-            }
-            yield line, _counted(child(row, "usage")) | child(row, "cost") | group | times
-
-
-def _counted(result):
-    written, searches = (
-        child(result, "cache_creation"),
-        child(result, "server_tool_use").get("web_search_requests"),
-    )
-    flat = {
-        name: value
-        for name, value in result.items()
-        if name not in ("cache_creation", "server_tool_use")
-    }
-    hour = written.get("ephemeral_1h_input_tokens")
-    return flat | {
-        "write_5m": written.get("ephemeral_5m_input_tokens"),
-        "write_1h": hour,
-        "searches": searches,
-    }
+_COUNTERS = (
+    "uncached_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "requests",
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+    "server_tool_use.web_search_requests",
+)
+_SHORT = {
+    "cache_creation.ephemeral_5m_input_tokens": "write_5m",
+    "cache_creation.ephemeral_1h_input_tokens": "write_1h",
+    "server_tool_use.web_search_requests": "searches",
+}
+# A legacy report has pages of buckets of results, or the buckets themselves; in a row of an analytics report its
+# group and its numbers are side by side.
+_rows = picked(
+    {name: (name, f"group.{name}") for name in _COST_DIMENSIONS}
+    | {_SHORT.get(name, name): (name, f"usage.{name}") for name in _COUNTERS}
+    | {name: (name, f"cost.{name}") for name in ("amount", "currency")}
+    | {
+        "actor": ("actor", *(f"group.actor.{name}" for name in ("email_address", "id", "name"))),
+        "has_more": ("has_more",),
+    },
+    lists=("data", "results"),
+)
+_GROUPS = "grouped by rbac_group_id: a user of two groups counts twice in such rows"
 
 
 def _usage(sheet):
-    overlap = ~sheet.empty("rbac_group_id")
-    sheet.refuse(
-        overlap, "grouped by rbac_group_id: a user of two groups counts twice in such rows"
-    )
-    return _tokens(
-        sheet,
-        (
-            "uncached_input_tokens",
-            "cache_read_input_tokens",
-            "write_5m",
-            "write_1h",
-            "output_tokens",
-            "searches",
-        ),
-        at=sheet.times("starting_at", zone="UTC"),
-        model="model",
-        tier="service_tier",
-        requests=sheet.counts("requests", np.nan),
-        user=sheet.text("actor", "account_id", "service_account_id"),
-        team=sheet.text("workspace_id"),
-        key=sheet.identity("anthropic", *_USAGE_DIMENSIONS),
-        own_tokens=sheet.numbers("total_tokens") if "total_tokens" in sheet else None,
-    )
+    sheet.refuse(~sheet.empty("rbac_group_id"), _GROUPS)
+    names = ("uncached_input_tokens", "cache_read_input_tokens", "write_5m", "write_1h")
+    tokens = _tokens(sheet, (*names, "output_tokens", "searches"), "service_tier")
+    summed, stated = sum(tokens[name] for name in TOKEN_COLUMNS), sheet.numbers("total_tokens")
+    return tokens | {
+        "at": sheet.times("starting_at", zone="UTC"),
+        "model_id": sheet.models("model"),
+        "requests": sheet.counts("requests", np.nan),
+        "user": sheet.text("actor", "account_id", "service_account_id"),
+        "team": sheet.text("workspace_id"),
+        "key": sheet.identity("anthropic", *_USAGE_DIMENSIONS),
+        "own_tokens": np.where(sheet.empty("total_tokens"), summed, stated),
+    }
 
 
 def _console_usage(sheet):
-    prefix = "usage_input_tokens_"
-    names = [
-        f"{prefix}{name}" for name in ("no_cache", "cache_read", "cache_write_5m", "cache_write_1h")
-    ]
-    return _tokens(
-        sheet,
-        (*names, "usage_output_tokens", "web_search_count"),
-        at=sheet.times("usage_date_utc", zone="UTC"),
-        model="model_version",
-        tier="usage_type",
-        requests=np.nan,
-        user=None,
-        team=sheet.text("workspace"),
-        key=sheet.identity("anthropic console", *_CONSOLE_DIMENSIONS),
-        own_tokens=None,
-    )
+    words = ("no_cache", "cache_read", "cache_write_5m", "cache_write_1h")
+    names = [f"usage_input_tokens_{word}" for word in words]
+    tokens = _tokens(sheet, (*names, "usage_output_tokens", "web_search_count"), "usage_type")
+    return tokens | {
+        "at": sheet.times("usage_date_utc", zone="UTC"),
+        "model_id": sheet.models("model_version"),
+        "team": sheet.text("workspace"),
+        "key": sheet.identity("anthropic console", *_CONSOLE_DIMENSIONS),
+        "own_tokens": sum(tokens[name] for name in TOKEN_COLUMNS),
+    }
 
 
-def _tokens(sheet, names, *, model, tier, own_tokens, **columns):
-    whole, read, write_5m, write_1h, output = (sheet.counts(name) for name in names[:5])
-    sheet.refuse(sheet.empty(names[0]) & sheet.empty(names[4]), "no token counts")
+def _tokens(sheet, names, tier):
+    """What both usage reports have, from the names of their four input counters, of output and of web searches."""
+    whole, read, write_5m, write_1h, output, searches = names
+    sheet.refuse(sheet.empty(whole) & sheet.empty(output), "no token counts")
     sheet.assume_pages()
-    fast = pd.Series(sheet.text("speed"), dtype=object).eq("fast").to_numpy(bool)
-    sheet.assume(fast, "speed 'fast', which has a price of its own, is priced as standard")
     sheet.assume(
-        sheet.counts(names[5]) > 0, "web searches are charged by the search, not by these tokens"
+        sheet.words("speed") == "fast",
+        "speed 'fast', which has a price of its own, is priced as standard",
     )
-    own = whole + read + write_5m + write_1h + output if own_tokens is None else own_tokens
-    return (
-        buckets(sheet, whole, read, write_5m, write_1h, output, cache_inside=False)
-        | columns
-        | {
-            "own_tokens": own,
-            "model_id": sheet.models(model),
-            "batch": batch(sheet, tier),
-            "aggregate": True,
-            "context_above": bands(sheet, "context_window"),
-            "region": sheet.text("inference_geo"),
-            "source": "billed",
-        }
+    sheet.assume(
+        sheet.counts(searches) > 0, "web searches are charged by the search, not by these tokens"
     )
+    tokens = buckets(
+        sheet,
+        sheet.counts(whole),
+        sheet.counts(output),
+        read=sheet.counts(read),
+        write_5m=sheet.counts(write_5m),
+        write_1h=sheet.counts(write_1h),
+        cache_inside=False,
+    )
+    return tokens | {
+        "batch": batch(sheet, tier),
+        "aggregate": True,
+        "context_above": bands(sheet, "context_window"),
+        "region": sheet.text("inference_geo"),
+        "source": "billed",
+    }
 
 
 def bands(sheet, name):
     """Context length above which a row's requests lie: 200,000 or 0, missing where the report does not say."""
-    words = (
-        pd.Series(sheet.text(name), dtype=object)
-        .fillna("")
-        .astype("str")
-        .str.lower()
-        .str.replace(" ", "")
-    )
+    words = sheet.words(name).str.replace(" ", "")
     above, below = words.str.contains(r">|200k-|long"), words.str.contains(r"200k|short")
     return np.where(above, 200_000.0, np.where(below, 0.0, np.nan))
 
 
 def _cost(sheet):
-    sheet.refuse(
-        ~sheet.empty("rbac_group_id"),
-        "grouped by rbac_group_id: a user of two groups counts twice in such rows",
-    )
-    return _money(
-        sheet,
-        sheet.numbers("amount") / 100,
-        at=sheet.times("starting_at", zone="UTC"),
-        amount="amount",
-        line=sheet.text("description", "token_type", "cost_type"),
-        key=sheet.identity("anthropic", *_COST_DIMENSIONS),
-    )
+    sheet.refuse(~sheet.empty("rbac_group_id"), _GROUPS)
+    return sheet.dollars("amount", currency="currency", per_usd=100) | {
+        "at": sheet.times("starting_at", zone="UTC"),
+        "model_id": _model(sheet),
+        "line": sheet.text("description", "token_type", "cost_type"),
+        "key": sheet.identity("anthropic", *_COST_DIMENSIONS),
+    }
 
 
 def _console_cost(sheet):
-    return _money(
-        sheet,
-        sheet.numbers("cost_usd"),
-        at=sheet.times("usage_date_utc", zone="UTC"),
-        amount="cost_usd",
-        line=sheet.text("token_type", "cost_type"),
-        key=sheet.identity("anthropic console", *_CONSOLE_DIMENSIONS),
-    )
+    return sheet.dollars("cost_usd") | {
+        "at": sheet.times("usage_date_utc", zone="UTC"),
+        "model_id": _model(sheet),
+        "line": sheet.text("token_type", "cost_type"),
+        "key": sheet.identity("anthropic console", *_CONSOLE_DIMENSIONS),
+    }
 
 
-def _money(sheet, usd, *, amount, **columns):
-    sheet.refuse(sheet.empty(amount), "no amount")
-    sheet.assume_pages()
-    sheet.only_usd("currency")
-    sheet.money_only[:] = True
-    names = pd.Series(sheet.text("model"), dtype=object)
-    model_id = names.map(lambda name: canonical(name) or name, na_action="ignore").to_numpy(object)
-    return columns | {"model_id": model_id, "usd": usd, "own_money": usd, "provider": "anthropic"}
+def _model(sheet):
+    return mapped(sheet.text("model"), lambda name: canonical(name) or name)
 
 
 READERS = (
@@ -229,7 +176,7 @@ READERS = (
         "anthropic_analytics_cost",
         (("data.group", "data.cost.amount"), ("group", "cost.amount")),
         _cost,
-        _analytics_rows,
+        _rows,
         provider="anthropic",
         kind="money",
     ),
@@ -237,7 +184,7 @@ READERS = (
         "anthropic_analytics_usage",
         (("data.group", "data.usage.output_tokens"), ("group", "usage.output_tokens")),
         _usage,
-        _analytics_rows,
+        _rows,
         provider="anthropic",
         kind="usage",
     ),
@@ -245,7 +192,7 @@ READERS = (
         "anthropic_cost",
         (("data.starting_at", "data.results.amount"), ("starting_at", "results.amount")),
         _cost,
-        _report_rows,
+        _rows,
         provider="anthropic",
         kind="money",
     ),
@@ -257,7 +204,7 @@ READERS = (
             ("data.starting_at", "data.results"),
         ),
         _usage,
-        _report_rows,
+        _rows,
         provider="anthropic",
         kind="usage",
     ),

@@ -2,9 +2,7 @@
 
 Gemini's prompt counter includes the cached tokens; thoughts stand beside the candidates and are output. The export
 has a row per SKU, in the currency of the billing account, credits apart. Its invoice days are those of Los Angeles,
-its times UTC: a day here is a UTC day.
-
-Lines of a bill: which model and which token bucket a SKU's text speaks of.
+its times UTC: a day here is a UTC day. Which model and which token bucket a row is of, its SKU's text says.
 """
 
 import json
@@ -16,57 +14,54 @@ import pandas as pd
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.prices.names import canonical
 from tierlab.usage.formats.anthropic import bands
-from tierlab.usage.reader import Reader, child, children
-from tierlab.usage.sheet import buckets
+from tierlab.usage.reader import Reader, children, picked, same
+from tierlab.usage.sheet import buckets, mapped
 
-_TIMES = ("logged_at", "timestamp", "time", "createTime", "create_time", "created_at")
 _SERVICES = r"gemini api|vertex ai|generative language api|claude"
 _TOKEN_UNITS = ("count", "tokens", "token")
+_STOP = re.compile(
+    r"\b(?:short|long|text|audio|image|video|input|output|global|regional|batch|cached|caching|token|tokens|count|for"
+    r"|predictions|thinking|non-thinking|priority|flex|standard|cache_read|cache_write\w*|on|usage)\b|[:,]| - "
+)
+_MODEL = re.compile(
+    r"\b(?:gemini|gemma|claude|gpt|o\d|mistral|llama|deepseek|command|nova)[-\s\d.]"
+)
+_MODALITY = re.compile(r"\b(?:audio|image|video|grounding|search|storage|embedding)\b")
 
 
-def _metadata_rows(records):
-    for line, record in records:
-        usage = child(record, "usageMetadata") or child(record, "usage_metadata")
-        usage = {name.replace("_", "").lower(): value for name, value in usage.items()}
-        yield (
-            line,
-            {
-                "time": next(
-                    (record[name] for name in _TIMES if record.get(name) is not None), None
-                ),
-                "model": record.get(
-                    "modelVersion", record.get("model_version", record.get("model"))
-                ),
-                "id": record.get("responseId", record.get("response_id")),
-                "finish": next(
-                    (c.get("finishReason") for c in children(record, "candidates") if c), None
-                ),
-                "prompt": usage.get("prompttokencount"),
-                "cached": usage.get("cachedcontenttokencount"),
-                "answer": usage.get("candidatestokencount"),
-                "thoughts": usage.get("thoughtstokencount"),
-                "tools": usage.get("tooluseprompttokencount"),
-                "total": usage.get("totaltokencount"),
-            },
+_metadata_rows = picked(
+    {
+        "time": ("logged_at", "timestamp", "time", "createTime", "create_time", "created_at"),
+        "model": ("modelVersion", "model_version", "model"),
+        "id": ("responseId", "response_id"),
+        "finish": ("candidates.finishReason",),
+    }
+    | {
+        name: (f"usageMetadata.{camel}", f"usage_metadata.{snake}")
+        for name, camel, snake in (
+            ("prompt", "promptTokenCount", "prompt_token_count"),
+            ("cached", "cachedContentTokenCount", "cached_content_token_count"),
+            ("answer", "candidatesTokenCount", "candidates_token_count"),
+            ("thoughts", "thoughtsTokenCount", "thoughts_token_count"),
+            ("tools", "toolUsePromptTokenCount", "tool_use_prompt_token_count"),
+            ("total", "totalTokenCount", "total_token_count"),
         )
+    }
+)
 
 
 def _metadata(sheet):
-    prompt, read = sheet.counts("prompt", missing=None), sheet.counts("cached")
-    thoughts, answer = sheet.counts("thoughts"), sheet.counts("answer")
-    whole = prompt + sheet.counts("tools")
-    found = buckets(
+    whole = sheet.counts("prompt", missing=None) + sheet.counts("tools")
+    tokens = buckets(
         sheet,
         whole,
-        read,
-        0.0,
-        0.0,
-        answer,
+        sheet.counts("answer"),
+        read=sheet.counts("cached"),
         cache_inside=True,
-        reasoning=thoughts,
+        reasoning=sheet.counts("thoughts"),
         reasoning_inside=False,
     )
-    return found | {
+    return tokens | {
         "at": sheet.times("time"),
         "model_id": sheet.models("model"),
         "status": sheet.finished("finish"),
@@ -76,61 +71,49 @@ def _metadata(sheet):
     }
 
 
-def _export_rows(records):
-    for line, record in records:
-        usage = child(record, "usage")
-        credits = children(record, "credits")
-        yield (
-            line,
-            {
-                "service": child(record, "service").get("description"),
-                "sku": child(record, "sku").get("description"),
-                "start": record.get("usage_start_time"),
-                "end": record.get("usage_end_time"),
-                "project": child(record, "project").get("id"),
-                "region": child(record, "location").get("location"),
-                "labels": json.dumps(record.get("labels"), sort_keys=True, default=str),
-                "cost": record.get("cost"),
-                "credit": _sum([credit.get("amount") if credit else None for credit in credits]),
-                "currency": record.get("currency"),
-                "cost_type": record.get("cost_type"),
-                "amount": usage.get("amount"),
-                "unit": usage.get("unit"),
-            },
-        )
+_export_rows = picked(
+    {
+        "service": ("service.description",),
+        "sku": ("sku.description",),
+        "start": ("usage_start_time",),
+        "end": ("usage_end_time",),
+        "project": ("project.id",),
+        "region": ("location.location",),
+        "amount": ("usage.amount",),
+        "unit": ("usage.unit",),
+    }
+    | same("labels", "cost", "credits", "currency", "cost_type")
+)
 
 
-def _sum(amounts):
-    """The sum of some amounts, or the first that is no number, so that the row shows what is wrong with it."""
-    wrong = [a for a in amounts if isinstance(a, bool) or not isinstance(a, (int, float, str))]
+def _credit(credits):
+    """The sum of the amounts of some credits, or what shows that one of them is no number."""
+    amounts = [item and item.get("amount") for item in children({"credits": credits}, "credits")]
     try:
-        return "no number" if wrong else sum(float(amount) for amount in amounts)
-    except ValueError:
+        return sum(float(amount) for amount in amounts)
+    except (TypeError, ValueError):
         return "no number"
 
 
 def _export(sheet):
-    sku = pd.Series(sheet.text("sku"), dtype=object).fillna("").astype("str")
-    services = pd.Series(sheet.text("service"), dtype=object).fillna("").astype("str")
-    ours = (services + " " + sku).str.lower().str.contains(_SERVICES)
+    sheet.raw["labels"] = [json.dumps(cell, sort_keys=True) for cell in sheet.raw["labels"]]
+    sheet.raw["credit"] = [_credit(cell) for cell in sheet.raw["credits"]]
+    sku = sheet.words("sku")
+    ours = (sheet.words("service") + " " + sku).str.contains(_SERVICES)
     sheet.refuse(~ours, "a service that serves no models", "service")
     sheet.refuse(sheet.empty("cost"), "no cost")
     net = sheet.numbers("cost") + sheet.numbers("credit", 0.0)
-    codes, texts = pd.factorize(sku)
-    model = np.array([*(model_in(text) for text in texts), None], object)[codes]
-    bucket = np.array([*(bucket_in(text) for text in texts), None], object)[codes]
-    unit = pd.Series(sheet.text("unit"), dtype=object).isin(_TOKEN_UNITS).to_numpy(bool)
+    model, bucket = mapped(sku, model_in), mapped(sku, bucket_in)
+    unit = sheet.words("unit").isin(_TOKEN_UNITS).to_numpy(bool)
     tokens = unit & ~pd.isna(model) & ~pd.isna(bucket)
-    found = bill_columns(sheet, tokens, bucket, "amount", net, "currency")
-    return found | {
+    return bill_columns(sheet, tokens, bucket, "amount", net, "currency") | {
         "at": sheet.times("start", zone="UTC"),
         "model_id": model,
         "team": sheet.text("project"),
         "region": sheet.text("region"),
-        "batch": sku.str.lower().str.contains(r"\bbatch\b").to_numpy(bool),
+        "batch": sku.str.contains(r"\bbatch\b").to_numpy(bool),
         "context_above": bands(sheet, "sku"),
-        "provider": "google",
-        "line": sku.to_numpy(object),
+        "line": pd.Series(sheet.text("sku"), dtype=object).fillna("").to_numpy(object),
         "key": sheet.identity("gcp", *sheet.raw.columns),
     }
 
@@ -138,9 +121,7 @@ def _export(sheet):
 def bill_columns(sheet, tokens, bucket, quantity, money, currency):
     """The columns of a bill's rows: tokens in the bucket their text names, with the money beside; else money alone."""
     amount = np.where(tokens, sheet.numbers(quantity), 0.0)
-    sheet.refuse(
-        tokens & ~((amount >= 0) & (amount == np.floor(amount))), "not a count from 0 up", quantity
-    )
+    sheet.whole(np.where(tokens & np.isnan(amount), 0.5, amount), quantity)
     sheet.money_only |= ~tokens
     dollars = sheet.only_usd(currency, where=~tokens)
     sheet.assume(
@@ -158,34 +139,6 @@ def bill_columns(sheet, tokens, bucket, quantity, money, currency):
         "own_currency": sheet.currencies(currency),
         "own_tokens": amount,
     }
-
-
-READERS = (
-    Reader(
-        "gemini",
-        (("usageMetadata.promptTokenCount",), ("usage_metadata.prompt_token_count",)),
-        _metadata,
-        _metadata_rows,
-    ),
-    Reader(
-        "gcp_billing",
-        (("sku.description", "usage_start_time", "cost"),),
-        _export,
-        _export_rows,
-        provider="google",
-        kind="usage",
-    ),
-)
-
-
-_STOP = re.compile(
-    r"\b(?:short|long|text|audio|image|video|input|output|global|regional|batch|cached|caching|token|tokens|count|for"
-    r"|predictions|thinking|non-thinking|priority|flex|standard|cache_read|cache_write\w*|on|usage)\b|[:,]| - "
-)
-_MODEL = re.compile(
-    r"\b(?:gemini|gemma|claude|gpt|o\d|mistral|llama|deepseek|command|nova)[-\s\d.]"
-)
-_MODALITY = re.compile(r"\b(?:audio|image|video|grounding|search|storage|embedding)\b")
 
 
 def model_in(text):
@@ -223,3 +176,21 @@ def bucket_in(text):
         return "cache_read"
     first = re.search(r"input|output", text)
     return first and {"input": "uncached_input", "output": "output"}[first[0]]
+
+
+READERS = (
+    Reader(
+        "gemini",
+        (("usageMetadata.promptTokenCount",), ("usage_metadata.prompt_token_count",)),
+        _metadata,
+        _metadata_rows,
+    ),
+    Reader(
+        "gcp_billing",
+        (("sku.description", "usage_start_time", "cost"),),
+        _export,
+        _export_rows,
+        provider="google",
+        kind="usage",
+    ),
+)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tierlab.prices.names import canonical
-from tierlab.usage.reader import Reader, child, children
-from tierlab.usage.sheet import batch, buckets
+from tierlab.usage.reader import Reader, picked, same
+from tierlab.usage.sheet import batch, buckets, mapped
 
 _DIMENSIONS = (
     "start_time",
@@ -24,50 +24,42 @@ _DIMENSIONS = (
     "service_tier",
     "line_item",
 )
+_COUNTERS = (
+    "input_tokens",
+    "output_tokens",
+    "input_cached_tokens",
+    "input_cache_write_tokens",
+    "input_audio_tokens",
+    "output_audio_tokens",
+    "num_model_requests",
+)
+# Pages of buckets of results, or the buckets themselves. All results of a bucket count.
+_rows = picked(
+    same(*_DIMENSIONS, *_COUNTERS, "has_more")
+    | {"amount_value": ("amount.value",), "amount_currency": ("amount.currency",)},
+    lists=("data", "results"),
+)
 _TOKEN_LINE = re.compile(
     r"^(?:.*\| *)?(?P<model>[^|,]+), *(?:cached |cache write |batch )*(?:input|output)\b"
 )
 _IDLE = "an idle day: no usage in it"
 
 
-def _rows(records):
-    """A row per result: pages of buckets of results, or the buckets themselves. All results of a bucket count."""
-    for line, page in records:
-        for bucket in children(page, "data") if "data" in page else [page]:
-            for result in children(bucket, "results") if bucket else [None]:
-                if result is None:
-                    yield line, None
-                    continue
-                amount = child(result, "amount")
-                times = {name: bucket.get(name) for name in ("start_time", "end_time")} | {
-                    "has_more": page.get("has_more")
-                }
-                money = (
-                    {"amount_value": amount.get("value"), "amount_currency": amount.get("currency")}
-                    if amount
-                    else {}
-                )
-                yield (
-                    line,
-                    {name: value for name, value in result.items() if name != "amount"}
-                    | money
-                    | times,
-                )
-
-
 def _usage(sheet):
-    sheet.refuse(
-        sheet.empty("input_tokens") & sheet.empty("output_tokens") & sheet.empty("model"), _IDLE
-    )
+    idle = sheet.empty("input_tokens") & sheet.empty("output_tokens") & sheet.empty("model")
+    sheet.refuse(idle, _IDLE)
     sheet.assume_pages()
-    whole, output = (
-        sheet.counts("input_tokens", missing=None),
-        sheet.counts("output_tokens", missing=None),
-    )
-    read, write = sheet.counts("input_cached_tokens"), sheet.counts("input_cache_write_tokens")
     audio = sheet.counts("input_audio_tokens") + sheet.counts("output_audio_tokens")
     sheet.assume(audio > 0, "audio tokens, which have a price of their own, are priced as text")
-    return buckets(sheet, whole, read, write, 0.0, output, cache_inside=True) | {
+    tokens = buckets(
+        sheet,
+        sheet.counts("input_tokens", missing=None),
+        sheet.counts("output_tokens", missing=None),
+        read=sheet.counts("input_cached_tokens"),
+        write_5m=sheet.counts("input_cache_write_tokens"),
+        cache_inside=True,
+    )
+    return tokens | {
         "at": sheet.times("start_time", unit="s"),
         "model_id": sheet.models("model"),
         "user": sheet.text("user_id"),
@@ -83,20 +75,11 @@ def _usage(sheet):
 
 def _costs(sheet):
     sheet.refuse(sheet.empty("amount_value") & sheet.empty("line_item"), _IDLE)
-    sheet.refuse(sheet.empty("amount_value"), "no amount_value")
-    sheet.assume_pages()
-    sheet.only_usd("amount_currency")
-    sheet.money_only[:] = True
-    line, usd = sheet.text("line_item"), sheet.numbers("amount_value")
-    return {
+    line = sheet.text("line_item")
+    return sheet.dollars("amount_value", currency="amount_currency") | {
         "at": sheet.times("start_time", unit="s"),
-        "model_id": pd.Series(line, dtype=object)
-        .map(_model_of, na_action="ignore")
-        .to_numpy(object),
+        "model_id": mapped(line, _model_of),
         "line": np.where(pd.isna(line), "all lines", line),
-        "usd": usd,
-        "own_money": usd,
-        "provider": "openai",
         "key": sheet.identity("openai", *_DIMENSIONS),
     }
 

@@ -5,10 +5,9 @@ OTLP/JSON are text. Metrics hold no single requests and are not read.
 """
 
 import numpy as np
-import pandas as pd
 
-from tierlab.usage.reader import Reader, child, children
-from tierlab.usage.sheet import buckets, status_of
+from tierlab.usage.reader import Reader, child, children, picked, same
+from tierlab.usage.sheet import UNTIMED, buckets, statuses
 
 _USAGE = "gen_ai.usage."
 _NAMES = {
@@ -24,7 +23,8 @@ _NAMES = {
         f"{_USAGE}input_tokens.cached",
     ),
     "write": (
-        *(f"{_USAGE}cache_creation.input_tokens", f"{_USAGE}cache_creation_input_tokens"),
+        f"{_USAGE}cache_creation.input_tokens",
+        f"{_USAGE}cache_creation_input_tokens",
         f"{_USAGE}input_tokens.cache_write",
     ),
     "reasoning": (
@@ -32,6 +32,7 @@ _NAMES = {
         f"{_USAGE}reasoning_tokens",
         f"{_USAGE}output_tokens.reasoning",
     ),
+    "finish": ("gen_ai.response.finish_reasons",),
     "response_model": ("gen_ai.response.model",),
     "request_model": ("gen_ai.request.model",),
     "ttft": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),
@@ -39,61 +40,46 @@ _NAMES = {
     "error": ("error.type", "http.response.status_code"),
     "total": (f"{_USAGE}total_tokens", "llm.usage.total_tokens"),
 }
-_PARENTS = (
-    "invoke_agent",
-    "create_agent",
-    "execute_tool",
-    "invoke_workflow",
-)  # their usage is their children's
+# The usage of these is their children's.
+_PARENTS = ("invoke_agent", "create_agent", "execute_tool", "invoke_workflow")
+
+
+# Resources hold scopes, scopes hold spans.
+_spans = picked(
+    same("resource", "resourceMetrics", "attributes")
+    | {
+        "start": ("startTimeUnixNano",),
+        "end": ("endTimeUnixNano",),
+        "trace": ("traceId",),
+        "span": ("spanId",),
+        "code": ("status.code",),
+    },
+    lists=("resourceSpans", "scopeSpans", "instrumentationLibrarySpans", "spans"),
+)
 
 
 def _rows(records):
-    for line, record in records:
-        if "resourceMetrics" in record:
-            yield line, {"aside": "metrics hold no single requests: export spans"}
-            continue
-        groups = (
-            children(record, "resourceSpans")
-            if "resourceSpans" in record
-            else [{"scopeSpans": [{"spans": [record]}]}]
-        )
-        for group in groups:
-            resource = _attributes(child(group or {}, "resource"))
-            scopes = (
-                [None]
-                if group is None
-                else children(group, "scopeSpans") or children(group, "instrumentationLibrarySpans")
-            )
-            for span in (
-                span for scope in scopes for span in (children(scope, "spans") if scope else [None])
-            ):
-                yield line, None if span is None else _span(span, resource)
+    for line, span in _spans(records):
+        yield line, span and _row(span)
 
 
-def _span(span, resource):
-    attributes = _attributes(span)
+def _row(span):
+    attributes, resource = _attributes(span), _attributes(child(span, "resource"))
     row = {
         ours: next((attributes[name] for name in names if attributes.get(name) is not None), None)
         for ours, names in _NAMES.items()
     }
-    finish = attributes.get("gen_ai.response.finish_reasons")
-    operation = attributes.get("gen_ai.operation.name")
     aside = None
-    if not any(name.startswith(("gen_ai.", "llm.")) for name in attributes):
+    if span["resourceMetrics"] is not None:
+        aside = "metrics hold no single requests: export spans"
+    elif not any(name.startswith(("gen_ai.", "llm.")) for name in attributes):
         aside = "a span without GenAI attributes"
-    elif operation in _PARENTS:
+    elif attributes.get("gen_ai.operation.name") in _PARENTS:
         aside = "an agent's or a tool's span: the usage is in the spans below it"
-    return row | {
-        "start": span.get("startTimeUnixNano"),
-        "end": span.get("endTimeUnixNano"),
-        "trace": span.get("traceId"),
-        "span": span.get("spanId"),
-        "finish": finish[0] if isinstance(finish, list) and finish else finish,
-        "failed": child(span, "status").get("code") in (2, "STATUS_CODE_ERROR"),
-        "task": resource.get("service.name"),
-        "team": resource.get("service.namespace"),
-        "aside": aside,
-    }
+    if isinstance(row["finish"], list):
+        row["finish"] = next(iter(row["finish"]), None)
+    about = {"task": resource.get("service.name"), "team": resource.get("service.namespace")}
+    return span | row | about | {"aside": aside}
 
 
 def _attributes(holder):
@@ -114,28 +100,28 @@ def _value(typed):
 
 
 def _columns(sheet):
-    sheet.refuse(
-        sheet.empty("input") & sheet.empty("output") & ~sheet.cells("failed").eq(True),
-        "no token counts",
+    failed = sheet.cells("code").isin((2, "STATUS_CODE_ERROR")).to_numpy(bool)
+    sheet.refuse(sheet.empty("input") & sheet.empty("output") & ~failed, "no token counts")
+    whole, output, write = (sheet.counts(name) for name in ("input", "output", "write"))
+    sheet.assume(write > 0, UNTIMED)
+    tokens = buckets(
+        sheet,
+        whole,
+        output,
+        read=sheet.counts("read"),
+        write_5m=write,
+        cache_inside=True,
+        reasoning=sheet.counts("reasoning", np.nan),
     )
-    whole, output, read, write = (
-        sheet.counts(name) for name in ("input", "output", "read", "write")
-    )
-    sheet.assume(write > 0, "cache writes without a time to live, taken as 5 minutes")
-    reasoning = sheet.counts("reasoning", np.nan)
     start, end = (sheet.times(name, unit="ns", missing=name == "end") for name in ("start", "end"))
-    code = np.nan_to_num(sheet.durations("error"))
-    failed = sheet.cells("failed").eq(True).to_numpy(bool)
-    words = pd.Series(sheet.text("error"), dtype=object).fillna("").astype("str").str.lower()
-    named = np.where(
-        words.str.contains("timeout"),
-        "timeout",
-        np.where(words.str.contains(r"rate.?limit|too.?many"), "rate_limited", "unavailable"),
+    words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
+    named = np.select(
+        [words.str.contains("timeout"), words.str.contains(r"rate.?limit|too.?many")],
+        ["timeout", "rate_limited"],
+        "unavailable",
     )
-    failure = np.where(code >= 400, [status_of(int(c)) for c in np.clip(code, 0, 999)], named)
-    return buckets(
-        sheet, whole, read, write, 0.0, output, cache_inside=True, reasoning=reasoning
-    ) | {
+    failure = np.where(code >= 400, statuses(sheet, "error", failed), named)
+    return tokens | {
         "at": start,
         "model_id": sheet.models("response_model", "request_model"),
         "task": sheet.text("task"),

@@ -7,8 +7,9 @@ that was there before is no new request. Used on a subscription, such tokens are
 
 import numpy as np
 
-from tierlab.usage.reader import Reader, child
-from tierlab.usage.sheet import batch, buckets
+from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.reader import Reader, added, child, children, picked, same
+from tierlab.usage.sheet import UNTIMED, batch, buckets
 
 _TOTAL = (
     "input_tokens",
@@ -19,142 +20,110 @@ _TOTAL = (
 )
 
 
+_claude_records = picked(
+    same("type")
+    | {
+        "at": ("timestamp",),
+        "id": ("message.id", "requestId", "uuid"),
+        "model": ("message.model",),
+        "stop": ("message.stop_reason",),
+        "usage": ("message.usage",),
+        "service_tier": ("message.usage.service_tier",),
+        "speed": ("message.usage.speed",),
+    }
+)
+
+
 def _claude_rows(records):
-    for line, record in records:
-        message = child(record, "message")
-        usage = child(message, "usage")
-        aside = None
-        if record.get("type") != "assistant" or not usage:
-            aside = "a line without usage"
-        elif message.get("model") == "<synthetic>":
-            aside = "written by the client itself, not by a model"
-        compaction = [
-            item for item in _list(usage, "iterations") if item.get("type") == "compaction"
-        ]
-        parts = [_claude_counts(item) for item in (usage, *compaction)]
-        row = (
-            parts[0]
-            if len(parts) == 1
-            else {name: _added([part[name] for part in parts]) for name in parts[0]}
-        )
-        yield (
-            line,
-            row
-            | {
-                "at": record.get("timestamp"),
-                "id": message.get("id") or record.get("requestId") or record.get("uuid"),
-                "model": message.get("model"),
-                "stop": message.get("stop_reason"),
-                "service_tier": usage.get("service_tier"),
-                "speed": usage.get("speed"),
-                "aside": aside,
-            },
-        )
+    """A row per line, with the counts of the message and of the compactions beside it."""
+    for line, row in _claude_records(records):
+        usage = child(row, "usage")
+        beside = children(usage, "iterations") if isinstance(usage.get("iterations"), list) else []
+        beside = [item for item in beside if item and item.get("type") == "compaction"]
+        parts = [_claude_counts(item) for item in (usage, *beside)]
+        yield line, row | {name: added([part[name] for part in parts]) for name in parts[0]}
 
 
 def _claude_counts(usage):
-    split = child(usage, "cache_creation")
-    names = {"5m": "ephemeral_5m_input_tokens", "1h": "ephemeral_1h_input_tokens"}
+    split, written = child(usage, "cache_creation"), usage.get("cache_creation_input_tokens")
     return {
         "input": usage.get("input_tokens"),
         "read": usage.get("cache_read_input_tokens"),
-        "write_5m": split.get(names["5m"]) if split else usage.get("cache_creation_input_tokens"),
-        "write_1h": split.get(names["1h"]),
+        "write_5m": split.get("ephemeral_5m_input_tokens") if split else written,
+        "write_1h": split.get("ephemeral_1h_input_tokens"),
         "output": usage.get("output_tokens"),
         "thinking": child(usage, "output_tokens_details").get("thinking_tokens"),
-        "untimed": None if split else usage.get("cache_creation_input_tokens"),
+        "untimed": None if split else written,
     }
 
 
-def _list(record, name):
-    value = record.get(name)
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _added(values):
-    """The sum of some counts, or the first that is none, so that its row shows what is wrong."""
-    given = [value for value in values if value is not None]
-    wrong = [
-        value for value in given if isinstance(value, bool) or not isinstance(value, (int, float))
-    ]
-    return wrong[0] if wrong else sum(given) if given else None
-
-
 def _claude(sheet):
-    whole, output = sheet.counts("input", missing=None), sheet.counts("output", missing=None)
-    read, write_5m, write_1h = (sheet.counts(name) for name in ("read", "write_5m", "write_1h"))
-    sheet.assume(
-        sheet.counts("untimed") > 0, "cache writes without a time to live, taken as 5 minutes"
+    told = (sheet.cells("type") == "assistant") & sheet.cells("usage").map(bool)
+    sheet.refuse(~told, "a line without usage")
+    sheet.refuse(
+        sheet.cells("model") == "<synthetic>", "written by the client itself, not by a model"
     )
+    sheet.assume(sheet.counts("untimed") > 0, UNTIMED)
     sheet.assume(
-        sheet.cells("speed").eq("fast"),
+        sheet.words("speed") == "fast",
         "speed 'fast', which has a price of its own, is priced as standard",
     )
-    thinking = sheet.counts("thinking", np.nan)
-    return buckets(
-        sheet, whole, read, write_5m, write_1h, output, cache_inside=False, reasoning=thinking
-    ) | {
+    tokens = buckets(
+        sheet,
+        sheet.counts("input", missing=None),
+        sheet.counts("output", missing=None),
+        read=sheet.counts("read"),
+        write_5m=sheet.counts("write_5m"),
+        write_1h=sheet.counts("write_1h"),
+        cache_inside=False,
+        reasoning=sheet.counts("thinking", np.nan),
+    )
+    return tokens | {
         "at": sheet.times("at"),
         "model_id": sheet.models("model"),
         "batch": batch(sheet, "service_tier"),
         "status": sheet.finished("stop"),
         "source": "recorded",
         "key": sheet.identity("claude_code", "id"),
-        "own_tokens": whole + read + write_5m + write_1h + output,
+        "own_tokens": sum(tokens[name] for name in TOKEN_COLUMNS),
     }
+
+
+_codex_records = picked(
+    {
+        "at": ("timestamp",),
+        "type": ("type",),
+        "kind": ("payload.type",),
+        "model": ("payload.model",),
+        "last": ("payload.info.last_token_usage",),
+        "total": ("payload.info.total_token_usage",),
+    }
+)
 
 
 def _codex_rows(records):
     """A row per line; the counts of a request are those of last_token_usage, or what the total has grown by."""
     # A running total has an order, and so all lines of a file are held at once: what was said in them is not kept.
-    records = sorted(
-        ((line, _counters(record)) for line, record in records),
-        key=lambda pair: str(pair[1]["timestamp"]),
-    )
-    models = [
-        child(record, "payload").get("model")
-        for _, record in records
-        if record.get("type") == "turn_context"
-    ]
-    model = next((name for name in models if name), None)
+    records = sorted(_codex_records(records), key=lambda pair: str(pair[1]["at"]))
+    turns = [row["model"] for _, row in records if row["type"] == "turn_context" and row["model"]]
+    model = turns[0] if turns else None
     seen, highest = set(), dict.fromkeys(_TOTAL, 0)
-    for line, record in records:
-        payload = child(record, "payload")
-        if record.get("type") == "turn_context":
-            model = payload.get("model") or model
-        info = child(payload, "info")
-        last, total = child(info, "last_token_usage"), child(info, "total_token_usage")
-        if payload.get("type") != "token_count" or not (last or total):
+    for line, row in records:
+        if row["type"] == "turn_context":
+            model = row["model"] or model
+        last, total = child(row, "last"), child(row, "total")
+        mark = "/".join(str(total.get(name)) for name in _TOTAL)
+        if row["kind"] != "token_count" or not (last or total):
             yield line, {"aside": "a line without usage"}
-            continue
-        mark = tuple(str(total.get(name)) for name in _TOTAL)
-        if total and mark in seen:
+        elif total and mark in seen:
             yield line, {"aside": "says the running total again: no new request"}
-            continue
-        seen.add(mark)
-        grown = {name: _grown(total.get(name), highest[name]) for name in _TOTAL}
-        highest |= {
-            name: total[name]
-            for name in _TOTAL
-            if _is_count(total.get(name)) and total[name] > highest[name]
-        }
-        row = {name: (last or grown).get(name) for name in _TOTAL}
-        yield (
-            line,
-            row
-            | {
-                "at": record.get("timestamp"),
-                "model": model,
-                "mark": "/".join(mark),
-                "own": grown["total_tokens"],
-            },
-        )
-
-
-def _counters(record):
-    payload = child(record, "payload")
-    kept = {name: payload.get(name) for name in ("type", "model", "info")}
-    return {"timestamp": record.get("timestamp"), "type": record.get("type"), "payload": kept}
+        else:
+            seen.add(mark)
+            grown = {name: _grown(total.get(name), highest[name]) for name in _TOTAL}
+            counts = {name: total[name] for name in _TOTAL if _is_count(total.get(name))}
+            highest |= {name: max(count, highest[name]) for name, count in counts.items()}
+            about = {"at": row["at"], "model": model, "mark": mark, "own": grown["total_tokens"]}
+            yield line, {name: (last or grown).get(name) for name in _TOTAL} | about
 
 
 def _grown(value, before):
@@ -166,12 +135,15 @@ def _is_count(value):
 
 
 def _codex(sheet):
-    whole, read = sheet.counts("input_tokens", missing=None), sheet.counts("cached_input_tokens")
-    output, reasoning = (
+    tokens = buckets(
+        sheet,
+        sheet.counts("input_tokens", missing=None),
         sheet.counts("output_tokens", missing=None),
-        sheet.counts("reasoning_output_tokens"),
+        read=sheet.counts("cached_input_tokens"),
+        cache_inside=True,
+        reasoning=sheet.counts("reasoning_output_tokens"),
     )
-    return buckets(sheet, whole, read, 0.0, 0.0, output, cache_inside=True, reasoning=reasoning) | {
+    return tokens | {
         "at": sheet.times("at"),
         "model_id": sheet.models("model"),
         "source": "recorded",
@@ -196,5 +168,6 @@ READERS = (
         ),
         _codex,
         _codex_rows,
+        whole=True,
     ),
 )

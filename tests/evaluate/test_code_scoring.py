@@ -242,6 +242,6 @@ def test_the_block_that_defines_the_entry_is_the_code():
 
 def test_the_harness_imports_nothing_of_the_kit():
     source = (
-        Path(__file__).parent.parent / "tierlab" / "evaluate" / "scorers" / "code_harness.py"
+        Path(__file__).parents[2] / "tierlab" / "evaluate" / "scorers" / "code_harness.py"
     ).read_text(encoding="utf-8")
     assert "import tierlab" not in source and "from tierlab" not in source

@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.intervals import paired_interval, tango_interval
 from tierlab.evaluate.planning import required_examples
-from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.simulated import default_models, simulate_outcomes
 
 
 def samples(scores, *, repeats=1, cost=None, **columns):
@@ -138,21 +138,11 @@ def test_repeats_are_averaged_and_groups_cluster_the_errors():
         assert (row["bound"] > -0.1) == (stats.t.sf(t, 11) < 0.05)
 
 
-def test_graded_scores_may_be_bootstrapped():
+def test_graded_scores_have_the_t_interval():
     rng = np.random.default_rng(5)
     scores = {"small": rng.uniform(0, 0.9, 40), "flagship": rng.uniform(0.1, 1, 40)}
-    row = compare(
-        samples(scores), reference="flagship", margin=0.3, bootstrap_scores=True, seed=4
-    ).pairs.loc["small"]
-    expected = stats.bootstrap(
-        (scores["small"], scores["flagship"]),
-        lambda a, b, axis=-1: (a - b).mean(axis),
-        paired=True,
-        rng=np.random.default_rng(4),
-    )
-    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval), abs=1e-9)
-    plain = compare(samples(scores), reference="flagship", margin=0.3).pairs.loc["small"]
-    assert (plain["low"], plain["high"]) == pytest.approx(
+    row = compare(samples(scores), reference="flagship", margin=0.3).pairs.loc["small"]
+    assert (row["low"], row["high"]) == pytest.approx(
         tuple(stats.ttest_rel(scores["small"], scores["flagship"]).confidence_interval())
     )
 
@@ -470,7 +460,7 @@ def test_an_answer_without_a_score_is_counted():
 
 
 def test_the_failed_calls_of_an_outcomes_table_are_set_aside():
-    outcomes = simulate_outcomes(400, failure_rate=0.1, seed=1)
+    outcomes = simulate_outcomes(400, seed=1, models=default_models().assign(failure_rate=0.1))
     result = compare(outcomes, reference="claude-opus-4-8", margin=0.1)
     failed = (outcomes["status"] == "error").groupby(outcomes["model_id"].astype(str)).sum()
     assert result.candidates["set_aside"].to_dict() == failed.to_dict() and (failed > 20).all()
@@ -542,3 +532,23 @@ def test_groups_make_fewer_independent_examples():
     assert grouped.pairs.loc["small", ["low", "high"]].tolist() == pytest.approx(
         list(interval(0.95))
     )
+
+
+def test_more_examples_are_paid_for_with_every_repeat():
+    table = samples(
+        {"small": [1, 0, 1] * 10, "flagship": [1, 1, 0] * 10}, repeats=3, cost={"small": 0.001}
+    )
+    found = compare(table, reference="flagship", margin=0.05)
+    more = found.pairs.at["small", "more_examples"]
+    spend = more * 3 * (0.001 + 0.01)
+    said = f"{int(more):,} more examples, about ${float(f'{spend:.3g}'):g}"
+    assert more > 0 and said in found.verdict
+
+
+def test_an_example_without_a_group_is_a_group_of_its_own():
+    """Three examples share a group, two have none: three independent units."""
+    table = samples({"small": [1, 0, 1, 1, 0], "flagship": [1, 1, 1, 0, 1]})
+    names = {"e0": "a", "e1": "a", "e2": "a"}
+    table["group"] = table["prompt_id"].map(names)
+    pair = compare(table, reference="flagship", margin=0.2).pairs.loc["small"]
+    assert (pair["examples"], pair["groups"]) == (5, 3)

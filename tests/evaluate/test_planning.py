@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from tests.test_intervals import tango_score
-from tierlab.evaluate.compare import betting_evidence, sequential_test
-from tierlab.evaluate.intervals import paired_sample_size
+from tests.evaluate.test_intervals import tango_score
 from tierlab.evaluate.planning import (
     achievable_margin,
-    interval_half_width,
     noninferiority_power,
+    paired_sample_size,
     required_examples,
 )
+from tierlab.evaluate.sequential import betting_evidence, sequential_test
 
 
 def enumerated(n, margin, discordant, decides, difference=0.0):
@@ -100,16 +99,6 @@ def test_required_examples_for_other_scores_and_for_a_difference():
     assert math.isnan(achievable_margin(1, sd=0.9))
 
 
-def test_half_widths():
-    """Wilson at 80%, written out; Tango at no difference: its ends are symmetrical."""
-    z2 = stats.norm.ppf(0.975) ** 2
-    for n in (50, 100):
-        half = math.sqrt(z2) * math.sqrt(0.16 / n + z2 / (4 * n * n)) / (1 + z2 / n)
-        assert interval_half_width(n, rate=0.8) == pytest.approx(half)
-    half = interval_half_width(100, discordant=0.1)
-    assert tango_score(5, 5, 100, -half) == pytest.approx(math.sqrt(z2), abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -125,8 +114,6 @@ def test_half_widths():
             "cannot be shown",
         ),
         (lambda: achievable_margin(0, discordant=0.1), "n=0"),
-        (lambda: interval_half_width(50), "give one of"),
-        (lambda: interval_half_width(50, rate=80), "rate=80"),
         (lambda: betting_evidence([0.0], margin=5), "margin=5"),
     ],
 )

@@ -91,15 +91,6 @@ def test_clustered_t_equals_scipy_without_groups_and_the_formula_with():
     )
 
 
-def test_bootstrap_is_scipys_on_the_differences():
-    d = np.random.default_rng(4).uniform(-0.5, 1, 40)
-    expected = stats.bootstrap(
-        (d,), np.mean, method="BCa", rng=np.random.default_rng(7)
-    ).confidence_interval
-    method, interval = paired_interval(d, bootstrap=True, seed=7)
-    assert method == "BCa bootstrap" and interval(0.95) == pytest.approx(tuple(expected), abs=1e-9)
-
-
 def test_one_sided_p_is_the_score_test_and_the_t_test():
     interval = paired_interval([1] * 4 + [-1] * 6 + [0] * 90, binary=True)[1]
     for margin in (-0.2, -0.05, 0.0, 0.03):

@@ -493,9 +493,7 @@ def test_an_empty_reply_scores_0(name, text):
 
 
 def test_the_judge_is_refused_with_what_to_do():
-    with pytest.raises(
-        Unscored, match=r"ask it with judging\.rubric_prompt and read it with judging\.read_rubric"
-    ):
+    with pytest.raises(Unscored, match=r"see tierlab\.judge"):
         score("judge", "an answer", "a good answer", rubric="clear")
 
 

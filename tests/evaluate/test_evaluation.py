@@ -13,10 +13,9 @@ from scipy import stats
 from tierlab.evaluate.intervals import (
     bootstrap,
     bootstrap_weights,
-    paired_power,
-    paired_sample_size,
     wilson_interval,
 )
+from tierlab.evaluate.planning import paired_sample_size
 from tierlab.evaluate.scorers.numeric import numeric_answer, score_numeric
 
 ANSWERS = [
@@ -192,32 +191,6 @@ def test_sample_size_of_the_articles_own_example():
     assert paired_sample_size(-0.05, discordant=0.15) == math.ceil(written_out)
 
 
-def test_exact_mcnemar_power_as_measured_elsewhere():
-    """15% against 5% one-sided wins: 24% power at 50 prompts, 54% at 100; and a simulation with scipy's exact test."""
-    assert paired_power(50, 0.10, discordant=0.20) == pytest.approx(0.24, abs=0.005)
-    assert paired_power(100, 0.10, discordant=0.20) == pytest.approx(0.54, abs=0.005)
-    draws = np.random.default_rng(3).multinomial(100, [0.15, 0.05, 0.80], size=2000)
-    pvalue = {}
-    for better, worse, _ in draws:
-        pvalue[better, worse] = (
-            stats.binomtest(int(better), int(better + worse)).pvalue if better + worse else 1.0
-        )
-    found = np.mean([pvalue[better, worse] <= 0.05 for better, worse, _ in draws])
-    assert paired_power(100, 0.10, discordant=0.20) == pytest.approx(found, abs=0.04)
-
-
-@given(st.floats(0.02, 0.3), st.floats(0.05, 0.4))
-def test_power_at_the_planned_size_is_near_what_was_asked(gap, rest):
-    """The plan is the normal approximation; McNemar's exact test is somewhat more cautious, never bolder by much."""
-    discordant = min(1.0, gap + rest)
-    n = paired_sample_size(gap, discordant=discordant)
-    assert 0.60 < paired_power(n, gap, discordant=discordant) < 0.87
-
-
-def test_power_of_no_difference_is_at_most_the_level():
-    assert paired_power(200, 0.0, discordant=0.3) <= 0.05
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -226,7 +199,7 @@ def test_power_of_no_difference_is_at_most_the_level():
         (lambda: paired_sample_size(0.2), "give one of"),
         (lambda: paired_sample_size(0.2, sd=0), "sd=0"),
         (lambda: paired_sample_size(0.2, sd=0.3, power=80), "power=80"),
-        (lambda: paired_power(10, 0.2, discordant=1.2), "discordant=1.2"),
+        (lambda: paired_sample_size(0.2, discordant=1.2), "discordant=1.2"),
     ],
 )
 def test_impossible_plans_are_refused(call, said):

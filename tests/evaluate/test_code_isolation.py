@@ -21,7 +21,7 @@ from tierlab.sampling.examples import Example
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="needs the limits of the resource module"
 )
-GUIDE = Path(__file__).parent.parent / "guides" / "samples.md"
+GUIDE = Path(__file__).parents[2] / "guides" / "samples.md"
 SECRET = ("Zq7-wellspring", "Kx2-larkspur")  # what only the tests know
 FORGE = f"assert f(1) == {SECRET[0]!r}\nassert f(2) == {SECRET[1]!r}"
 DO = "assert f() is True"  # a success of the code, and a failure of ours
@@ -266,7 +266,7 @@ def test_no_process_stays_that_has_left_its_group(apart):
 
 
 def test_no_process_stays_when_the_scorer_itself_is_killed(apart):
-    program = f"from tests.test_code_isolation import score\nscore({SLEEP!r}, {DO!r}, seconds=60)"
+    program = f"from tests.evaluate.test_code_isolation import score\nscore({SLEEP!r}, {DO!r}, seconds=60)"
     scoring = subprocess.Popen(
         [sys.executable, "-c", program], cwd=GUIDE.parent.parent, start_new_session=True
     )
@@ -294,7 +294,7 @@ def test_doctor_and_the_account_say_how_far_apart_the_code_is(apart, capsys, tmp
     (tmp_path / "mine.csv").write_text(
         "example_id,task,prompt,scorer,reference\na,own,ask,code,assert f(1) == 2\n"
     )
-    recorded = Path(__file__).parent.parent / "data" / "samples" / "open_models.csv"
+    recorded = Path(__file__).parents[2] / "data" / "samples" / "open_models.csv"
     command = [
         "sample",
         str(tmp_path / "mine.csv"),

@@ -1,0 +1,166 @@
+"""The sentence of a comparison: which model will do, on what evidence, and what would decide an open question."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+POWER = 0.8  # of the run that a "cannot tell" asks for
+ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What was asked, and the words in which the sentences repeat it."""
+
+    rows: pd.DataFrame
+    reference: str
+    margin: float
+    confidence: float
+    candidates: int
+
+    @property
+    def points(self):
+        return f"{100 * self.margin:.3g} points"
+
+    @property
+    def claim(self):
+        return f"not worse than {self.reference} by more than {self.points}"
+
+    @property
+    def level(self):
+        holm = f", Holm over {self.candidates} candidates" if self.candidates > 1 else ""
+        return f"one-sided {100 * (1 - self.confidence):.3g}%{holm}"
+
+
+def verdict(asked, pairs, costs, error_cost_usd):
+    """(model that the sentence names or None, sentence)."""
+    rank, reference = costs["expected"], asked.reference
+    unit = "per request"
+    if error_cost_usd is not None:
+        unit += f" with ${_usd(error_cost_usd)} per error"
+    fine = list(pairs.index[pairs["finding"] == "not worse"])
+    undecided = list(pairs.index[pairs["finding"] == "cannot tell"])
+    blank = [m for m in (reference, *fine, *undecided) if math.isnan(rank[m])]
+    if blank and fine:
+        why = "; ".join(f"{m}: {costs['note'][m] or 'no scored answer'}" for m in blank)
+        found = f"{_listed(fine)} {_are(fine)} {asked.claim} ({asked.level})"
+        return None, f"{found}, but the cheapest cannot be named ({why})."
+    best = min((*fine, reference), key=lambda model: rank[model])
+    everyone = blank or not pairs["examples"].any()
+    cheaper = undecided if everyone else [m for m in undecided if rank[m] < rank[best]]
+    question = _question(asked, pairs.loc[cheaper]) if cheaper else ""
+    if best != reference:
+        found = f"{_seen(pairs.loc[best], asked.confidence)} ({asked.level})"
+        price = f"${_usd(rank[best])} {unit} against ${_usd(rank[reference])}"
+        rest = f"; cheaper still: {question}" if cheaper else ""
+        return (
+            best,
+            f"{best} is the cheapest model that is {asked.claim}: {found}, at {price}{rest}.",
+        )
+    if cheaper:
+        named = not question.startswith("cannot")  # a sentence that begins with a model's id
+        return None, (question if named else f"C{question[1:]}") + "."
+    lower = [model for model in pairs.index if blank or rank[model] < rank[reference]]
+    why = f"no model is cheaper {unit}"
+    if lower:
+        why = f"{_listed(lower)} {_are(lower)} worse by more than {asked.points} ({asked.level})"
+    return reference, f"Stay with {reference}: {why}."
+
+
+def _question(asked, pairs):
+    """What is known of the undecided; and what it takes to decide them: n more examples, about $x."""
+    gaps = {name: _gap(row, asked) for name, row in pairs.iterrows()}
+    known = [name for name, gap in gaps.items() if gap]
+    if known:
+        said = "; ".join(f"{name} is {gaps[name]}" for name in known)
+        text = f"{said}; whether by more than {asked.points} is open ({_open(asked, pairs.loc[known])})"
+        rest = pairs.drop(index=known)
+        return text + (f"; {_question(asked, rest)}" if len(rest) else "")
+    seen = "; ".join(
+        f"{name} so far {_seen(row, asked.confidence) if row['examples'] else 'no example with a score of both'}"
+        for name, row in pairs.iterrows()
+    )
+    names = list(pairs.index)
+    whether = f"whether {_listed(names)} {_are(names)} {asked.claim}"
+    if pairs["more_examples"].isna().all():
+        beyond = f", and {_BEYOND}" if pairs["examples"].any() else ""
+        return f"cannot tell {whether}{beyond}: {seen}"
+    return f"cannot tell: {_open(asked, pairs, whether)}; {seen}"
+
+
+_BEYOND = "as far as can be seen more examples would not show it"
+
+
+def _gap(row, asked):
+    """What an interval without zero says of the difference; "" for one that holds it."""
+    if not row["examples"] or row["low"] <= 0 <= row["high"]:
+        return ""
+    word, ends = "better", (row["low"], row["high"])
+    if row["high"] < 0:
+        word, ends = "worse", (-row["high"], -row["low"])
+    return (
+        f"{word} than {asked.reference} by {_points(ends[0])} to {_points(ends[1])} points "
+        f"({100 * asked.confidence:.3g}% interval, {row['examples']:,} examples, {_chance(row['p'])})"
+    )
+
+
+def _chance(p):
+    return (
+        f"p = {np.format_float_positional(p, precision=1, fractional=False)}"
+        if p >= 1e-5
+        else "p < 0.00001"
+    )
+
+
+def _open(asked, pairs, whether="it"):
+    """How many more examples would decide the pairs, for how much, and how that was planned."""
+    more = pairs["more_examples"].max()
+    if math.isnan(more):
+        return _BEYOND
+    own = asked.rows[asked.rows["model_id"].isin([*pairs.index, asked.reference])]
+    models = own.groupby("model_id")
+    # The cost of one more example: a model asked several times for each pays for every repeat.
+    paid = models["cost_usd"].agg(lambda cost: cost.sum(skipna=False))
+    spend = (paid / models["prompt_id"].nunique()).sum(skipna=False)
+    money = "at an unknown cost" if math.isnan(spend) else f"about ${_usd(more * spend)}"
+    real = "zero"
+    if pairs["planned_difference"].fillna(0).ne(0).any():
+        real = "zero, or the observed one where zero needs no more"
+    how = f"{POWER:.0%} power at the observed disagreement if the true difference is {real}; {asked.level}"
+    text = f"{int(more):,} more examples, {money}, would show {whether}"
+    return text + (f", {how}" if whether == "it" else f" ({how})")
+
+
+def _seen(row, confidence):
+    ends = f"{100 * confidence:.3g}% interval {_points(row['low'])} to {_points(row['high'])}"
+    examples = f"{row['examples']:,} example{'s' if row['examples'] != 1 else ''}"
+    return f"difference {_points(row['difference'])} points, {ends}, on {examples}"
+
+
+def warnings(candidates, failing):
+    for name, row in candidates.iterrows():
+        total = row["answers"] + row["set_aside"]
+        if name in failing:
+            yield f"Warning: {name} mostly fails: of {total:,} rows, {failing[name]} count as wrong."
+        if row["set_aside"] > ASIDE_LIMIT * total:
+            yield f"Warning: {row['set_aside']:,} of {total:,} rows of {name} are set aside ({row['set_aside_as']})."
+        if row["absent"] > ASIDE_LIMIT * (row["absent"] + row["examples"]):
+            yield f"Warning: {name} has no row for {row['absent']:,} of {row['absent'] + row['examples']:,} examples."
+
+
+def _points(share):
+    return f"{round(100 * share, 1) + 0.0:.1f}"
+
+
+def _usd(value):
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
+
+
+def _listed(names):
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _are(names):
+    return "is" if len(names) == 1 else "are"
