@@ -18,7 +18,7 @@ from tierlab.evaluate.rows import levels, mostly_failing, scored_rows
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.sources import as_tiers
 from tierlab.scaling.costs import APPROXIMATE_BAND, daily_cost
-from tierlab.scaling.workload import NUMERIC, Workload
+from tierlab.scaling.workload import Workload
 from tierlab.speed.latency import seconds_per_request
 from tierlab.speed.speeds import load_speeds
 
@@ -762,7 +762,7 @@ def _listed_prices(listed, workload, prices, rng):
     flags : dict
         Flag -> models.
     """
-    ranges = {name: ends for name, ends in workload.ranges(NUMERIC).items() if ends[0] < ends[1]}
+    ranges = {name: ends for name, ends in workload.ranges().items() if ends[0] < ends[1]}
     ranges.pop("requests_per_day", None)
     point = workload.point()
     works = [point]
