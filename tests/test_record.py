@@ -754,7 +754,7 @@ class TestCommands:
         )
         assert done.returncode == 0, done.stderr
         assert str(path) in done.stdout and "What would change it" in done.stdout
-        assert "low and high of all_in_usd: 90% of 1,000 draws" in done.stdout
+        assert "low and high of total_usd: 90% of 1,000 draws" in done.stdout
         record = load_record(path)
         assert (record.task, record.owner, record.basis, record.examples) == (
             "contract triage",
@@ -796,7 +796,7 @@ class TestCommands:
         )
         assert (
             done.returncode == 2
-            and "--count mid six 80: WRONG and EXAMPLES are whole numbers" in done.stderr
+            and "Invalid value for --count: unable to convert" in done.stderr
         )
 
     def test_only_markdown_is_filed(self, tmp_path):
