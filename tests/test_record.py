@@ -795,8 +795,7 @@ class TestCommands:
             "recommend", "code_review", "--provider", "openai", "--count", "mid", "six", "80"
         )
         assert (
-            done.returncode == 2
-            and "Invalid value for --count: unable to convert" in done.stderr
+            done.returncode == 2 and "Invalid value for --count: unable to convert" in done.stderr
         )
 
     def test_only_markdown_is_filed(self, tmp_path):
