@@ -229,6 +229,16 @@ def test_broken_parquet(tmp_path_factory, places, end, cell):
         assert str(file) in str(error)
 
 
+def test_parquet_text_that_is_not_utf8_is_refused_by_name(tmp_path):
+    file = tmp_path / "own.parquet"
+    table = pd.read_csv(io.StringIO(PLAIN)).astype({"output_tokens": str})
+    table["output_tokens"] = ["1000017", "250", "13"]
+    table.to_parquet(file, compression=None, use_dictionary=False)
+    file.write_bytes(file.read_bytes().replace(b"1000017", b"10\xff0017"))
+    with pytest.raises(ValueError, match=r"own\.parquet"):
+        tl.read_usage(file)
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_rows_written_twice_change_nothing(tmp_path, name):
     """Every line of a log twice, or a whole report in two files: the same requests and dollars as once."""

@@ -374,5 +374,6 @@ def _holds_a_row(lines, delimiter, width):
 def _parquet(path):
     number = 0
     for batch in pq.ParquetFile(path).iter_batches(BLOCK):
+        batch.validate(full=True)  # text that is not UTF-8 would fail only where it is used
         yield np.arange(number + 1, number + 1 + batch.num_rows), batch.to_pandas()
         number += batch.num_rows
