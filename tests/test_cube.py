@@ -278,8 +278,8 @@ def test_a_latency_of_zero_is_zero_and_a_negative_one_is_none(maintained):
         ({"batch": None}, "batch is neither true nor false", "claude-opus-5-5"),
         ({"aggregate": "perhaps"}, "aggregate is neither true nor false", "claude-opus-5-5"),
         (
-            {"model_id": "gpt-5-mini", "cache_write_5m_tokens": 5},
-            "no rate for cache_write_5m",
+            {"model_id": "gpt-5-mini", "cache_write_short_tokens": 5},
+            "no rate for cache_write_short",
             "gpt-5-mini",
         ),
         (
@@ -297,7 +297,7 @@ def test_what_cannot_be_priced_is_set_aside_with_its_reason(maintained, wrong, r
         "requests": 1,
         "batch": False,
         "aggregate": False,
-        "cache_write_5m_tokens": 0,
+        "cache_write_short_tokens": 0,
     }
     good = one(**{column: fill[column] for column in wrong if column in fill})
     log = (

@@ -87,7 +87,7 @@ def test_a_wrong_file_of_limits_is_refused_by_name(tmp_path, text, words):
 
 def test_minutes_hold_what_falls_into_them_and_idle_ones_count():
     requests = log([0, 59.9, 60, 185], [100, 200, 400, 800], [1, 2, 4, 8], cache_read_tokens=[0, 10, 0, 0],
-                   cache_write_5m_tokens=[0, 0, 50, 0], cache_write_1h_tokens=[0, 0, 0, 7])  # fmt: skip
+                   cache_write_short_tokens=[0, 0, 50, 0], cache_write_long_tokens=[0, 0, 0, 7])  # fmt: skip
     usage = limits.usage_per_minute(requests.sample(frac=1, random_state=1))
     assert usage["requests"].tolist() == [2, 1, 0, 1]
     assert usage["uncached_tokens"].tolist() == [

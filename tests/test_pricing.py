@@ -38,8 +38,8 @@ def test_every_bucket_at_its_own_rate(maintained):
     """Opus 5.5: 4 input, 0.20 read, 5 and 8 written, 20 out; batch halves all (genai-prices 0.2.3)."""
     tokens = {
         "cache_read_tokens": 10**6,
-        "cache_write_5m_tokens": 10**6,
-        "cache_write_1h_tokens": 10**6,
+        "cache_write_short_tokens": 10**6,
+        "cache_write_long_tokens": 10**6,
     }
     row = tl.price(table("claude-opus-5-5", 10**6, 10**6, **tokens), maintained).iloc[0]
     assert row[list(COST_COLUMNS)].tolist() == pytest.approx([4, 0.2, 13, 20, 37.2])
@@ -103,8 +103,8 @@ def test_equals_genai_prices_on_1000_random_requests(maintained):
         compared += 1
         reads, writes, hour = (
             row.cache_read_tokens,
-            row.cache_write_5m_tokens,
-            row.cache_write_1h_tokens,
+            row.cache_write_short_tokens,
+            row.cache_write_long_tokens,
         )
         usage = {
             "cache_read_tokens": reads,
@@ -160,9 +160,9 @@ def test_price_on_at_uses_each_rows_own_utc_day(maintained):
         (lambda: table(output="300"), "counts are whole numbers"),
         (lambda: table(reasoning_tokens=301), "more reasoning than output tokens"),
         (lambda: table(batch="yes"), "must be true or false"),
-        (lambda: table("gpt-4o", cache_write_5m_tokens=5, batch=True).assign(model_id="gpt-5-mini"), "'gpt-5-mini' has no batch rate for cache_write_5m"),
-        (lambda: table("gpt-5-mini", cache_write_5m_tokens=5), "'gpt-5-mini' has no rate for cache_write_5m"),
-        (lambda: table("gpt-6-astra", cache_write_1h_tokens=5), "'gpt-6-astra' has no rate for cache_write_1h"),
+        (lambda: table("gpt-4o", cache_write_short_tokens=5, batch=True).assign(model_id="gpt-5-mini"), "'gpt-5-mini' has no batch rate for cache_write_short"),
+        (lambda: table("gpt-5-mini", cache_write_short_tokens=5), "'gpt-5-mini' has no rate for cache_write_short"),
+        (lambda: table("gpt-6-astra", cache_write_long_tokens=5), "'gpt-6-astra' has no rate for cache_write_long"),
         (lambda: table("gemini-3.7-flash", batch=True), "'gemini-3.7-flash' has no batch rate for uncached_input"),
     ],
 )  # fmt: skip
@@ -193,7 +193,7 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
     cases = [
         (table("gpt-5.5"), article, {}, "approximate_price"),
         (table("gpt-4o", batch=True), june, {}, "assumed_batch_rate"),
-        (table("gpt-4o", cache_write_5m_tokens=5), maintained, {}, "assumed_write_rate"),
+        (table("gpt-4o", cache_write_short_tokens=5), maintained, {}, "assumed_write_rate"),
         (table("gpt-4o", 128_001), maintained, {}, "over_window"),
         (
             table("claude-opus-4-8", at=pd.Timestamp("2023-11-16")),
@@ -221,7 +221,7 @@ def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
         with pytest.raises(ValueError, match=f"1 rows carry flags.*{flag}"):
             tl.price(requests, prices, strict=True, **options)
     assert flags(table("gpt-4o", 128_000, batch=True, cache_read_tokens=0), maintained) == [""]
-    assert flags(table("gpt-4o", cache_write_5m_tokens=[0, 5], index=[0, 1]), maintained) == [
+    assert flags(table("gpt-4o", cache_write_short_tokens=[0, 5], index=[0, 1]), maintained) == [
         "",
         "assumed_write_rate",
     ]
@@ -341,7 +341,7 @@ def test_split_input_counts_cached_tokens_once():
         {
             "input_tokens": [1000],
             "cache_read_tokens": [800],
-            "cache_write_5m_tokens": [50],
+            "cache_write_short_tokens": [50],
             "output_tokens": [40],
             "reasoning_tokens": [60],
         }

@@ -92,8 +92,8 @@ def test_text_tokens_and_model_are_read(provider, stream):
     assert reply.tokens == {
         "uncached_input_tokens": 100,
         "cache_read_tokens": 30,
-        "cache_write_5m_tokens": written[0],
-        "cache_write_1h_tokens": written[1],
+        "cache_write_short_tokens": written[0],
+        "cache_write_long_tokens": written[1],
         "output_tokens": 40,  # Gemini's 28 of answer and 12 of thought
         "reasoning_tokens": 12,
     }

@@ -82,7 +82,7 @@ def random_log(rng, quarter, models, aggregates):
     for column, most in (
         ("uncached_input", 300_000),
         ("cache_read", 100_000),
-        ("cache_write_5m", 20_000),
+        ("cache_write_short", 20_000),
         ("output", 5_000),
     ):
         log[f"{column}_tokens"] = rng.integers(0, most, n) * (rng.random(n) < 0.7)
@@ -143,7 +143,7 @@ ONLY = {
     "tokens_per_request": (rows("2026-06-01", "gpt-4o", 2), rows("2026-08-03", "gpt-4o", 2, output_tokens=400)),
     "cache_batch": (
         rows("2026-06-01", "claude-sonnet-4-6", 2),
-        rows("2026-08-03", "claude-sonnet-4-6", 2, uncached_input_tokens=200, cache_read_tokens=700, cache_write_5m_tokens=100),
+        rows("2026-08-03", "claude-sonnet-4-6", 2, uncached_input_tokens=200, cache_read_tokens=700, cache_write_short_tokens=100),
     ),
     "price": (rows("2026-06-01", "gpt-5.6-terra", 2), rows("2026-08-03", "gpt-5.6-terra", 2)),
 }  # fmt: skip
@@ -323,7 +323,7 @@ def test_cache_saving_by_arithmetic():
         "claude-sonnet-4-6",
         uncached_input_tokens=100_000,
         cache_read_tokens=800_000,
-        cache_write_5m_tokens=100_000,
+        cache_write_short_tokens=100_000,
     )
     row = quarter_analyse.cache(daily(log), PRICES).set_index("model_id").loc["all"]
     assert row[["hit_rate", "saved_usd", "premium_usd", "net_usd"]].tolist() == pytest.approx(

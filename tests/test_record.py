@@ -138,7 +138,7 @@ class TestRecord:
         "shape",
         [
             {},
-            {"cache_hit_rate": 0.5, "cache_ttl": "5m"},
+            {"cache_hit_rate": 0.5, "cache_ttl": "short"},
             {"input_tokens": (400, 600)},
             {"turns": 3, "batch_share": 0.2},
         ],
@@ -179,7 +179,7 @@ class TestRecord:
         row = {
             "uncached_input_tokens": [0],
             "cache_read_tokens": [300],
-            "cache_write_1h_tokens": [100],
+            "cache_write_long_tokens": [100],
             "output_tokens": [9],
         }
         path = file_record(
@@ -188,14 +188,14 @@ class TestRecord:
             title="x",
         )
         assert workload_of(load_record(path)).mean_tokens() == pytest.approx(
-            {"uncached_input": 0, "cache_read": 300, "cache_write_1h": 100, "output": 9}
+            {"uncached_input": 0, "cache_read": 300, "cache_write_long": 100, "output": 9}
         )
 
     def test_what_one_request_cannot_say_is_a_ground(self, tmp_path):
         row = {
             "uncached_input_tokens": [50],
-            "cache_write_5m_tokens": [300],
-            "cache_write_1h_tokens": [100],
+            "cache_write_short_tokens": [300],
+            "cache_write_long_tokens": [100],
             "output_tokens": [9],
         }
         path = file_record(
@@ -204,9 +204,10 @@ class TestRecord:
             title="x",
         )
         record = load_record(path)
-        assert record.workload["cache_ttl"] == "5m"
+        assert record.workload["cache_ttl"] == "short"
         assert any(
-            "50 plain, 300 written for 5m, 100 written for 1h" in line for line in record.grounds
+            "50 plain, 300 written for a short time, 100 written for a long time" in line
+            for line in record.grounds
         )
 
     def test_a_folder_takes_the_date_and_the_title(self, tmp_path):
@@ -475,7 +476,7 @@ class TestReview:
 def tables(draw):
     """Tables of requests with every kind of token, some past the context steps."""
     count = st.integers(0, 3_000) | st.integers(0, 400_000)
-    columns = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h")
+    columns = ("uncached_input", "cache_read", "cache_write_short", "cache_write_long")
     used = draw(st.lists(st.sampled_from(columns[1:]), unique=True))
     rows = draw(st.lists(st.tuples(*[count if c in ("uncached_input", *used) else st.just(0) for c in columns], st.integers(1, 2_000)), min_size=1, max_size=5))  # fmt: skip
     return pd.DataFrame(rows, columns=[f"{column}_tokens" for column in (*columns, "output")])
@@ -523,7 +524,7 @@ class TestSameDay:
     @pytest.mark.parametrize(
         "shape",
         [{"input_tokens": (400, 600), "requests_per_day": (10, 20)}, {"input_spread": 0.5, "output_spread": 0.3, "turns": 3},
-         {"cache_hit_rate": (0.2, 0.4), "cache_ttl": "1h"}, {"reasoning_share": 0.4, "batch_share": 0.5}, {"monthly_growth": 0.1}],
+         {"cache_hit_rate": (0.2, 0.4), "cache_ttl": "long"}, {"reasoning_share": 0.4, "batch_share": 0.5}, {"monthly_growth": 0.1}],
     )  # fmt: skip
     @pytest.mark.parametrize("second_usd", [0.0, 0.001])
     def test_shapes(self, shape, second_usd):

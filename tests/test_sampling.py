@@ -137,9 +137,9 @@ def test_a_reply_costs_what_its_buckets_cost(provider, stream, store, maintained
         rate = rates[CANDIDATES[provider].model_id]
         expected = 100 * rate["uncached_input"] + 30 * rate["cache_read"] + 40 * rate["output"]
         if provider == "anthropic":
-            expected += 30 * rate["cache_write_5m"] + 20 * rate["cache_write_1h"]
+            expected += 30 * rate["cache_write_short"] + 20 * rate["cache_write_long"]
         elif provider != "google":
-            expected += 50 * rate["cache_write_5m"]
+            expected += 50 * rate["cache_write_short"]
     assert samples["cost_usd"].iloc[0] == pytest.approx(expected / 1e6, rel=1e-12)
     assert samples["reasoning_tokens"].iloc[0] == 12
     if stream:  # of the 40, 12 were thought before the first of the answer

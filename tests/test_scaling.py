@@ -12,7 +12,7 @@ import tierlab as tl
 from tests.test_workload import workloads as any_workloads
 
 workloads = any_workloads.filter(
-    lambda work: work.cache_ttl != "1h"
+    lambda work: work.cache_ttl != "long"
 )  # three of the nine models have no 1-hour write rate
 
 # 1,000,000 requests of 500 input and 300 output tokens at the article's prices, in USD per day (claims C013 to C017).
@@ -97,11 +97,11 @@ def test_daily_cost_equals_pricing_the_mean_where_nothing_is_stepped(work):
         input_tokens=min(work.input_tokens, 900),
         output_tokens=min(work.output_tokens, 100),
         input_spread=0,
-        cache_ttl="5m",
+        cache_ttl="short",
     )
     row = tl.daily_cost(work, prices, ["claude-opus-5-5"]).iloc[0]
     mean = work.mean_tokens()
-    rates = {"uncached_input": 4, "cache_read": 0.2, "cache_write_5m": 5, "output": 20}
+    rates = {"uncached_input": 4, "cache_read": 0.2, "cache_write_short": 5, "output": 20}
     expected = (
         work.requests_per_day
         * (1 - work.batch_share / 2)
@@ -156,10 +156,10 @@ def test_a_curve_over_what_has_no_order(maintained):
         requests_per_day=1e6, input_tokens=1_000, output_tokens=0, cache_hit_rate=0.5
     )
     curve = tl.cost_curve(
-        work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "5m", "1h"]
+        work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "short", "long"]
     )
     assert curve["cost_usd"].tolist() == pytest.approx([2_100, 2_600, 4_100])
-    assert curve["cache_ttl"].tolist() == [None, "5m", "1h"]
+    assert curve["cache_ttl"].tolist() == [None, "short", "long"]
     with pytest.raises(ValueError, match="a crossing needs a curve over one of requests_per_day"):
         tl.crossovers(curve)
 
@@ -287,7 +287,7 @@ def test_the_cache_break_even_comes_out_of_pricing(maintained):
     plain = tl.daily_cost(tl.Workload(requests_per_day=1e6), maintained, ["claude-haiku-4-5"])[
         "cost_usd"
     ].iloc[0]
-    work = tl.Workload(requests_per_day=1e6, cache_ttl="5m")
+    work = tl.Workload(requests_per_day=1e6, cache_ttl="short")
     curve = tl.cost_curve(
         work,
         maintained,

@@ -492,7 +492,7 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
     assert (
         "(1 rows)" in fast.account.files.loc[0, "assumed"]
     )  # only the sample's own row says no time to live
-    assert fast.requests["cache_write_1h_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
+    assert fast.requests["cache_write_long_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
     assert fast.requests["cache_read_tokens"].tolist() == [900, 0, 0, 900, 900, 0]
     assert fast.requests["reasoning_tokens"].tolist() == [0, 0, 60, 0, 0, pd.NA]
 

@@ -26,7 +26,7 @@ def test_input_and_answer_share_the_window(maintained):
 
 
 def test_cached_input_fills_the_window_as_well(maintained):
-    requests = log([100_000], 0, cache_read_tokens=[28_000], cache_write_5m_tokens=[1])
+    requests = log([100_000], 0, cache_read_tokens=[28_000], cache_write_short_tokens=[1])
     row = windows.fit(requests, maintained, ["gpt-4o"]).iloc[0]
     assert row[["fits_share", "too_long", "longest_tokens"]].tolist() == [0, 1, 128_001]
 

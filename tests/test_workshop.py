@@ -699,7 +699,7 @@ class TestFiveBuckets:
             (
                 "openai",
                 (6_300_000, 3_900_000, 1, 0, 1_650_000),
-                "cache_write_5m_tokens'] is too large",
+                "cache_write_short_tokens'] is too large",
             ),
             (
                 "anthropic",
@@ -734,10 +734,10 @@ class TestFiveBuckets:
             (lambda t: pd.concat([t, t.tail(1) * 0]), "rows that are no usage"),
             (lambda t: t.head(1), "has lost rows"),
             (
-                lambda t: t.drop(columns="cache_write_1h_tokens"),
-                "no column 'cache_write_1h_tokens'",
+                lambda t: t.drop(columns="cache_write_long_tokens"),
+                "no column 'cache_write_long_tokens'",
             ),
-            (lambda t: t.assign(cache_write_1h_tokens=np.nan), "missing counts"),
+            (lambda t: t.assign(cache_write_long_tokens=np.nan), "missing counts"),
             (lambda t: t.astype(str), "something else than numbers"),
             (lambda t: t.to_dict(), "a DataFrame is asked for"),
         ],

@@ -24,7 +24,7 @@ def requests(prices, n, seed=0):
         "model_id": pd.Categorical.from_codes(rng.integers(0, 9, n, "int8"), prices.models()),
         "uncached_input_tokens": rng.integers(0, 300_000, n),
         "cache_read_tokens": rng.integers(0, 20_000, n),
-        "cache_write_5m_tokens": rng.integers(0, 2_000, n),
+        "cache_write_short_tokens": rng.integers(0, 2_000, n),
         "output_tokens": rng.integers(0, 2_000, n),
         "batch": rng.random(n) < 0.3,
     })  # fmt: skip
@@ -47,9 +47,9 @@ def peer_loop(table, provider, day):
             genai_prices.Usage(
                 input_tokens=row.uncached_input_tokens
                 + row.cache_read_tokens
-                + row.cache_write_5m_tokens,
+                + row.cache_write_short_tokens,
                 cache_read_tokens=row.cache_read_tokens,
-                cache_write_tokens=row.cache_write_5m_tokens,
+                cache_write_tokens=row.cache_write_short_tokens,
                 output_tokens=row.output_tokens,
             ),
             row.model_id,

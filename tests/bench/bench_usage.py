@@ -22,7 +22,7 @@ LOG = """
 COPY (
     SELECT ts AS "at", model_id, 'task-' || (hash(i, 2) % 12) AS task, 'team-' || (who % 20) AS team, 'user-' || who AS "user",
         batch AND model_id LIKE 'claude%' AS batch, status, uncached_input_tokens, cache_read_tokens,
-        CASE WHEN model_id LIKE 'claude%' AND hash(i, 9) % 5 = 0 THEN 1500 ELSE 0 END::BIGINT AS cache_write_5m_tokens,
+        CASE WHEN model_id LIKE 'claude%' AND hash(i, 9) % 5 = 0 THEN 1500 ELSE 0 END::BIGINT AS cache_write_short_tokens,
         output_tokens, output_tokens // 3 AS reasoning_tokens, ttft_s, ttft_s + output_tokens * 0.012 AS end_to_end_s
     FROM (
         SELECT range AS i, TIMESTAMP '2026-10-01' + to_microseconds((hash(i) // 2 % 7948800000000)::BIGINT) AS ts,

@@ -10,10 +10,14 @@ TOKEN_COLUMNS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 REQUEST_COLUMNS = (
     "at",
     "model_id",
+    "platform",
+    "region",
+    "service_tier",
     "task",
     "user",
     "team",
-    "region",
+    "session_id",
+    "turn",
     "batch",
     "requests",
     "aggregate",
@@ -22,6 +26,8 @@ REQUEST_COLUMNS = (
     "attempts",
     *TOKEN_COLUMNS,
     "reasoning_tokens",
+    "unit",
+    "quantity",
     "prefix_ids",
     "ttft_s",
     "end_to_end_s",
@@ -36,8 +42,8 @@ def split_input(frame, *, cache_inside, reasoning_inside=True):
     Parameters
     ----------
     frame : DataFrame
-        input_tokens, output_tokens and, where they exist, cache_read_tokens, cache_write_5m_tokens,
-        cache_write_1h_tokens, reasoning_tokens.
+        input_tokens, output_tokens and, where they exist, cache_read_tokens, cache_write_short_tokens,
+        cache_write_long_tokens, reasoning_tokens.
     cache_inside : bool
         Whether input_tokens includes the cached ones: true for OpenAI, Gemini and OpenTelemetry, false for
         Anthropic. Counting them twice is the commonest error of cost tools, so there is no default.

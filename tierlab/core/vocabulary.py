@@ -5,7 +5,7 @@ import difflib
 from tierlab.core.untrusted import cited, shown
 
 TIERS = ("small", "mid", "flagship")
-BUCKETS = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+BUCKETS = ("uncached_input", "cache_read", "cache_write_short", "cache_write_long", "output")
 BATCH_RATES = tuple(f"batch_{bucket}" for bucket in BUCKETS)
 RATES = BUCKETS + BATCH_RATES
 

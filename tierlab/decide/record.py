@@ -132,7 +132,7 @@ class Record(BaseModel):
     model_id: str
     tier: str
     provider: str
-    workload: dict[Shape, int | float | list[int | float] | Literal["5m", "1h"] | None]
+    workload: dict[Shape, int | float | list[int | float] | Literal["short", "long"] | None]
     tool_calls: Count
     error_cost_usd: Amount
     error_cost_low: Amount
@@ -269,11 +269,20 @@ def load_record(path) -> Record:
         head = read_yaml(parts[1])
         if not isinstance(head, dict) or head.get("kind") not in get_args(Kind):
             raise ValueError(f"the head has no line 'kind: {KIND}'")
-        return Record.model_validate(head)
+        return Record.model_validate(_renamed(head))
     except ValidationError as error:
         raise ValueError(f"{path}: {_in_words(error.errors())}") from None
     except (ValueError, OverflowError) as error:  # also a day that does not exist
         raise ValueError(f"{path}: {error}") from None
+
+
+def _renamed(head):
+    """A head whose workload names Anthropic's two times to live, as files before version 0.2 do, in today's words."""
+    work = head.get("workload")
+    if isinstance(work, dict) and isinstance(work.get("cache_ttl"), str):
+        today = {"5m": "short", "1h": "long"}.get(work["cache_ttl"], work["cache_ttl"])
+        head = head | {"workload": work | {"cache_ttl": today}}
+    return head
 
 
 def _in_words(faults):
@@ -399,7 +408,7 @@ def _mean_request(workload):
     missed = {None: mean.get("uncached_input", 0.0)} | missed
     if sum(part > 0 for part in missed.values()) > 1:
         kinds = ", ".join(
-            f"{part:,.4g} {f'written for {kind}' if kind else 'plain'}"
+            f"{part:,.4g} {f'written for a {kind} time' if kind else 'plain'}"
             for kind, part in missed.items()
             if part
         )

@@ -151,6 +151,6 @@ def _assume_writes(rows):
     for row in rows:
         for prefix in ("", "batch_"):
             fee = row.get(f"{prefix}uncached_input")
-            for bucket in ("cache_write_5m", "cache_write_1h"):
+            for bucket in ("cache_write_short", "cache_write_long"):
                 if fee is not None and f"{prefix}{bucket}" not in row:
                     row |= {f"{prefix}{bucket}": fee, "write_assumed": True}

@@ -6,6 +6,7 @@ unknown is named beside its nearest known neighbour, never guessed.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -48,6 +49,20 @@ def genai_models():
         for m in by_id[p].models
         if m.id.startswith(starts)
     ]
+
+
+class Resolved(NamedTuple):
+    """What a spelling of a model says: whose model, sold where. None is what it does not say."""
+
+    model_id: str | None
+    platform: str | None = None
+    region: str | None = None
+    service_tier: str | None = None
+
+
+def resolved(name, own_ids=frozenset()):
+    """Model, platform, region and service tier that a spelling names."""
+    return Resolved(canonical(name, own_ids))
 
 
 @lru_cache(maxsize=4096)

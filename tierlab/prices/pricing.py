@@ -596,7 +596,7 @@ TIER_LABELS = (*reversed(TIERS), "reasoning", "outside the lineup")
 PARTS = {
     "uncached_input_usd": ("uncached_input",),
     "cache_read_usd": ("cache_read",),
-    "cache_write_usd": ("cache_write_5m", "cache_write_1h"),
+    "cache_write_usd": ("cache_write_short", "cache_write_long"),
     "output_usd": ("output",),
 }
 

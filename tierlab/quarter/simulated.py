@@ -117,7 +117,7 @@ def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=P
     requests = pd.concat(parts, ignore_index=True)
     if "cache_break" in plants:
         late = (requests["at"] >= pd.Timestamp(CACHE_BREAK)) & (requests["cache_read_tokens"] > 0)
-        requests.loc[late, "cache_write_5m_tokens"] += requests.loc[late, "cache_read_tokens"]
+        requests.loc[late, "cache_write_short_tokens"] += requests.loc[late, "cache_read_tokens"]
         requests.loc[late, "cache_read_tokens"] = 0
     truths = _truths(leaked)
     truths = truths[truths["plant"].isin(plants)].reset_index(drop=True)
@@ -150,7 +150,7 @@ def _requests(flow, days, numbers, rng):
             "attempts": np.where(failed | (rng.random(n) < 0.03), 2, 1),
             "uncached_input_tokens": given - read - written,
             "cache_read_tokens": read,
-            "cache_write_5m_tokens": written,
+            "cache_write_short_tokens": written,
             "output_tokens": output,
             "reasoning_tokens": (output * flow.reasoning).astype("int64"),
             "ttft_s": np.where(batch | failed, np.nan, first),

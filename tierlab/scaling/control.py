@@ -21,8 +21,8 @@ from tierlab.scaling import figures
 
 _MISSES = {
     "plain input": "uncached_input_tokens",
-    "written for 5 minutes": "cache_write_5m_tokens",
-    "written for 1 hour": "cache_write_1h_tokens",
+    "written for 5 minutes": "cache_write_short_tokens",
+    "written for 1 hour": "cache_write_long_tokens",
 }
 _TOP = {
     "requests_per_day": 2_000_000,

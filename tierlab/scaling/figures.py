@@ -258,8 +258,8 @@ def trace_lengths(requests, *, windows=None, ax=None):
     inputs = [
         "uncached_input_tokens",
         "cache_read_tokens",
-        "cache_write_5m_tokens",
-        "cache_write_1h_tokens",
+        "cache_write_short_tokens",
+        "cache_write_long_tokens",
     ]
     lengths = {
         "input": requests[[c for c in inputs if c in requests]].sum(axis=1),

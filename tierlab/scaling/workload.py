@@ -22,7 +22,10 @@ from tierlab.core.tables import (
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import BUCKETS, unknown
 
-CACHE_TTLS = {"5m": 300, "1h": 3600}  # seconds
+CACHE_TTLS = (
+    "short",
+    "long",
+)  # Anthropic sells 5 minutes and 1 hour, OpenAI 30 minutes and 12 hours
 TRACES = ("azure_conv", "azure_code", "mooncake_conv")
 _TRACE_COLUMNS = {
     "TIMESTAMP": "at",
@@ -82,7 +85,7 @@ class Workload:
         Turns per session. Turn k resends what came before: its input is k x input + (k - 1) x output tokens.
     cache_hit_rate : float
         Share 0-1 of the whole input that is read from a cache.
-    cache_ttl : {None, "5m", "1h"}
+    cache_ttl : {None, "short", "long"}
         None is automatic caching: what misses is plain input. Otherwise what misses is written, at that price.
     batch_share : float
         Share 0-1 of requests sent through a batch endpoint.

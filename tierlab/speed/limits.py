@@ -153,7 +153,7 @@ def usage_per_minute(requests):
     """
     requests, left_out = _single(requests)
     tokens, none = checked_tokens(requests), np.zeros(len(requests), "int64")
-    written = tokens.get("cache_write_5m", none) + tokens.get("cache_write_1h", none)
+    written = tokens.get("cache_write_short", none) + tokens.get("cache_write_long", none)
     each = pd.DataFrame(
         {
             "requests": 1,

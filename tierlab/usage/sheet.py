@@ -268,8 +268,8 @@ def buckets(
     output,
     *,
     read=0.0,
-    write_5m=0.0,
-    write_1h=0.0,
+    write_short=0.0,
+    write_long=0.0,
     cache_inside,
     reasoning=None,
     reasoning_inside=True,
@@ -280,7 +280,7 @@ def buckets(
     ----------
     whole, output : ndarray of float
         The input and output counters.
-    read, write_5m, write_1h : ndarray of float
+    read, write_short, write_long : ndarray of float
         The counters of the cache.
     reasoning : ndarray of float, optional
         Reasoning tokens, missing where the source does not tell them.
@@ -292,14 +292,14 @@ def buckets(
     dict of str to ndarray
         Columns of the requests table.
     """
-    uncached = whole - read - write_5m - write_1h if cache_inside else whole
+    uncached = whole - read - write_short - write_long if cache_inside else whole
     sheet.refuse(uncached < 0, "more cached than input tokens")
     memo = {}
     if reasoning is not None:
         output = output if reasoning_inside else output + np.nan_to_num(reasoning)
         sheet.refuse(reasoning > output, "more reasoning than output tokens")
         memo["reasoning_tokens"] = np.where(np.isnan(reasoning) & (output == 0), 0, reasoning)
-    found = (uncached, read, write_5m, write_1h, output)
+    found = (uncached, read, write_short, write_long, output)
     return dict(zip(TOKEN_COLUMNS, found, strict=True)) | memo
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 
 from tierlab.prices.catalog import load_prices
-from tierlab.scaling.workload import CACHE_TTLS, cache_hits
+from tierlab.scaling.workload import cache_hits
 from tierlab.workshop.values import compare, table
 
 MODEL, AS_OF = "claude-sonnet-4-6", "2026-06-12"
 BLOCK = 512  # tokens
+WRITES = {"5m": ("cache_write_short", 300), "1h": ("cache_write_long", 3600)}  # bucket, seconds
 
 
 def help_desk(*, seed=6, sessions=120, gap_s=1200.0):
@@ -75,20 +76,18 @@ def cache_break_even(h_star, hit_rate, input_usd):
         .set_index("model_id")
     )
     rates = prices.loc[
-        MODEL, ["uncached_input", "cache_read", *(f"cache_write_{ttl}" for ttl in CACHE_TTLS)]
+        MODEL, ["uncached_input", "cache_read", *(bucket for bucket, _ in WRITES.values())]
     ].astype(float)
     plain, read, *writes = rates  # USD per million tokens
-    writes = dict(zip(CACHE_TTLS, writes, strict=True))
+    writes = dict(zip(WRITES, writes, strict=True))
     _break_evens(h_star, plain, read, writes)
     desk = help_desk()
     whole = desk["uncached_input_tokens"]
     hits = {"ideal": cache_hits(desk)} | {
-        ttl: cache_hits(desk, ttl_s=seconds) for ttl, seconds in CACHE_TTLS.items()
+        ttl: cache_hits(desk, ttl_s=seconds) for ttl, (_, seconds) in WRITES.items()
     }
     _hit_rates(hit_rate, hits, whole)
-    _bills(
-        input_usd, {ttl: hits[ttl].sum() for ttl in CACHE_TTLS}, whole.sum(), plain, read, writes
-    )
+    _bills(input_usd, {ttl: hits[ttl].sum() for ttl in WRITES}, whole.sum(), plain, read, writes)
 
 
 def _break_evens(h_star, plain, read, writes):

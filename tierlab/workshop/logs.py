@@ -97,12 +97,12 @@ def _misread(name, ours):
             **{plain - read: excluded, plain - read - short - long: excluded},
             **{plain + read: whole, plain + read + short + long: whole},
         },
-        "cache_write_5m_tokens": {
+        "cache_write_short_tokens": {
             short + long: added,
             long: swapped,
             0.0: "the cache writes are missing",
         },
-        "cache_write_1h_tokens": {
+        "cache_write_long_tokens": {
             short + long: added,
             short: swapped,
             0.0: "the cache writes of the longer time to live are missing",

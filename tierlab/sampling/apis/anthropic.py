@@ -157,8 +157,8 @@ def buckets(usage):
     return {
         "uncached_input_tokens": given,
         "cache_read_tokens": read,
-        "cache_write_5m_tokens": written - hour,
-        "cache_write_1h_tokens": hour,
+        "cache_write_short_tokens": written - hour,
+        "cache_write_long_tokens": hour,
         "output_tokens": made,
         "reasoning_tokens": count(
             "thinking_tokens", part(part(usage, "output_tokens_details"), "thinking_tokens")

@@ -163,8 +163,8 @@ def buckets(usage):
     return {
         "uncached_input_tokens": prompt - read,
         "cache_read_tokens": read,
-        "cache_write_5m_tokens": 0,
-        "cache_write_1h_tokens": 0,
+        "cache_write_short_tokens": 0,
+        "cache_write_long_tokens": 0,
         "output_tokens": shown + thoughts,
         "reasoning_tokens": thoughts,
     }

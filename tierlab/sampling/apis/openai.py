@@ -228,8 +228,8 @@ def buckets(usage, into, out):
     return {
         "uncached_input_tokens": total - read - written,
         "cache_read_tokens": read,
-        "cache_write_5m_tokens": written,
-        "cache_write_1h_tokens": 0,
+        "cache_write_short_tokens": written,
+        "cache_write_long_tokens": 0,
         "output_tokens": count(made, usage[made]),
         "reasoning_tokens": count(
             "reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens")

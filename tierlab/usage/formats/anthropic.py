@@ -63,8 +63,8 @@ _COUNTERS = (
     "server_tool_use.web_search_requests",
 )
 _SHORT = {
-    "cache_creation.ephemeral_5m_input_tokens": "write_5m",
-    "cache_creation.ephemeral_1h_input_tokens": "write_1h",
+    "cache_creation.ephemeral_5m_input_tokens": "write_short",
+    "cache_creation.ephemeral_1h_input_tokens": "write_long",
     "server_tool_use.web_search_requests": "searches",
 }
 # A legacy report has pages of buckets of results, or the buckets themselves; in a row of an analytics report its
@@ -84,7 +84,7 @@ _GROUPS = "grouped by rbac_group_id: a user of two groups counts twice in such r
 
 def _usage(sheet):
     sheet.refuse(~sheet.empty("rbac_group_id"), _GROUPS)
-    names = ("uncached_input_tokens", "cache_read_input_tokens", "write_5m", "write_1h")
+    names = ("uncached_input_tokens", "cache_read_input_tokens", "write_short", "write_long")
     tokens = _tokens(sheet, (*names, "output_tokens", "searches"), "service_tier")
     summed, stated = sum(tokens[name] for name in TOKEN_COLUMNS), sheet.numbers("total_tokens")
     return tokens | {
@@ -113,7 +113,7 @@ def _console_usage(sheet):
 
 def _tokens(sheet, names, tier):
     """What both usage reports have, from the names of their four input counters, of output and of web searches."""
-    whole, read, write_5m, write_1h, output, searches = names
+    whole, read, write_short, write_long, output, searches = names
     sheet.refuse(sheet.empty(whole) & sheet.empty(output), "no token counts")
     sheet.assume_pages()
     sheet.assume(
@@ -128,8 +128,8 @@ def _tokens(sheet, names, tier):
         sheet.counts(whole),
         sheet.counts(output),
         read=sheet.counts(read),
-        write_5m=sheet.counts(write_5m),
-        write_1h=sheet.counts(write_1h),
+        write_short=sheet.counts(write_short),
+        write_long=sheet.counts(write_long),
         cache_inside=False,
     )
     return tokens | {

@@ -42,7 +42,7 @@ _litellm_rows = picked(
             f"{_USAGE}.cache_creation_input_tokens",
         ),
         "split": _SPLITS,
-        "cache_write_1h": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
+        "cache_write_long": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
         "reasoning": (f"{_USAGE}.completion_tokens_details.reasoning_tokens",),
         "retries": ("metadata.attempted_retries",),
         "error_code": ("metadata.error_information.error_code",),
@@ -55,7 +55,7 @@ _TASK_TAGS = ("task:", "feature:", "use_case:")
 def _litellm(sheet):
     hit = sheet.words("cache_hit") == "true"
     sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
-    write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_1h")
+    write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_long")
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
     reasoning = sheet.counts("reasoning", np.nan)
@@ -65,8 +65,8 @@ def _litellm(sheet):
         sheet.counts("prompt_tokens"),
         sheet.counts("completion_tokens"),
         read=sheet.counts("cache_read"),
-        write_5m=write - hour,
-        write_1h=hour,
+        write_short=write - hour,
+        write_long=hour,
         cache_inside=True,
         reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
     )
@@ -104,10 +104,10 @@ _LANGFUSE_KEYS = {
     "input_cached_tokens": "read",
     "input_cache_read": "read",
     "cache_read_input_tokens": "read",
-    "input_cache_creation": "write_5m",
-    "input_cache_creation_5m": "write_5m",
-    "cache_creation_input_tokens": "write_5m",
-    "input_cache_creation_1h": "write_1h",
+    "input_cache_creation": "write_short",
+    "input_cache_creation_5m": "write_short",
+    "cache_creation_input_tokens": "write_short",
+    "input_cache_creation_1h": "write_long",
     "output_reasoning_tokens": "reasoning",
     "output_reasoning": "reasoning",
 }
@@ -151,8 +151,8 @@ def _langfuse(sheet):
         sheet.counts("input"),
         sheet.counts("output"),
         read=sheet.counts("read"),
-        write_5m=sheet.counts("write_5m"),
-        write_1h=sheet.counts("write_1h"),
+        write_short=sheet.counts("write_short"),
+        write_long=sheet.counts("write_long"),
         cache_inside=False,
         reasoning=reasoning,
         reasoning_inside=False,
@@ -228,7 +228,7 @@ def _helicone(sheet):
     )
     whole = np.where(openai, prompt - write, prompt)
     code = np.nan_to_num(sheet.durations("response_status"), nan=200.0)
-    return buckets(sheet, whole, output, read=read, write_5m=write, cache_inside=False) | {
+    return buckets(sheet, whole, output, read=read, write_short=write, cache_inside=False) | {
         "at": sheet.times("request_created_at"),
         "model_id": sheet.models("response_model", "model", "request_model"),
         "task": sheet.text("task"),

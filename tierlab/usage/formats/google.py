@@ -171,7 +171,7 @@ def bucket_in(text):
     if _MODALITY.search(text):
         return None
     if re.search(r"cache (?:write|creation)", text):
-        return "cache_write_1h" if re.search(r"\b1 ?h", text) else "cache_write_5m"
+        return "cache_write_long" if re.search(r"\b1 ?h", text) else "cache_write_short"
     if re.search(r"cache|caching", text):
         return "cache_read"
     first = re.search(r"input|output", text)

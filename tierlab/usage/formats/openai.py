@@ -56,7 +56,7 @@ def _usage(sheet):
         sheet.counts("input_tokens", missing=None),
         sheet.counts("output_tokens", missing=None),
         read=sheet.counts("input_cached_tokens"),
-        write_5m=sheet.counts("input_cache_write_tokens"),
+        write_short=sheet.counts("input_cache_write_tokens"),
         cache_inside=True,
     )
     return tokens | {

@@ -109,7 +109,7 @@ def _columns(sheet):
         whole,
         output,
         read=sheet.counts("read"),
-        write_5m=write,
+        write_short=write,
         cache_inside=True,
         reasoning=sheet.counts("reasoning", np.nan),
     )

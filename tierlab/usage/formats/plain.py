@@ -18,7 +18,7 @@ _MARKS = (
     ("model_id", "input_tokens", "output_tokens"),
 )
 _NEEDED = (("model_id",), ("output_tokens",), ("uncached_input_tokens", "input_tokens"))
-_CACHED = ("cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+_CACHED = ("cache_read_tokens", "cache_write_short_tokens", "cache_write_long_tokens")
 _NUMBER_ENDS = ("_tokens", "_usd", "_s", "_id", "_ids")
 # How the columns are read that a table may lack.
 _OPTIONAL = (
@@ -88,7 +88,7 @@ def _columns(sheet, cache_inside, reasoning_inside):
         raise ValueError(
             "'input_tokens' is a provider's own counter: say cache_inside=True (OpenAI, Gemini) or False (Anthropic)"
         )
-    read, write_5m, write_1h = (sheet.counts(name) for name in _CACHED)
+    read, write_short, write_long = (sheet.counts(name) for name in _CACHED)
     told = "reasoning_tokens" in sheet
     reasoning = sheet.counts("reasoning_tokens", np.nan) if told else None
     tokens = buckets(
@@ -96,8 +96,8 @@ def _columns(sheet, cache_inside, reasoning_inside):
         sheet.counts("uncached_input_tokens" if own else "input_tokens", missing=None),
         sheet.counts("output_tokens", missing=None),
         read=read,
-        write_5m=write_5m,
-        write_1h=write_1h,
+        write_short=write_short,
+        write_long=write_long,
         cache_inside=bool(cache_inside) and not own,
         reasoning=reasoning,
         reasoning_inside=reasoning_inside,

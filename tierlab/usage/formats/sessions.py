@@ -49,8 +49,8 @@ def _claude_counts(usage):
     return {
         "input": usage.get("input_tokens"),
         "read": usage.get("cache_read_input_tokens"),
-        "write_5m": split.get("ephemeral_5m_input_tokens") if split else written,
-        "write_1h": split.get("ephemeral_1h_input_tokens"),
+        "write_short": split.get("ephemeral_5m_input_tokens") if split else written,
+        "write_long": split.get("ephemeral_1h_input_tokens"),
         "output": usage.get("output_tokens"),
         "thinking": child(usage, "output_tokens_details").get("thinking_tokens"),
         "untimed": None if split else written,
@@ -73,8 +73,8 @@ def _claude(sheet):
         sheet.counts("input", missing=None),
         sheet.counts("output", missing=None),
         read=sheet.counts("read"),
-        write_5m=sheet.counts("write_5m"),
-        write_1h=sheet.counts("write_1h"),
+        write_short=sheet.counts("write_short"),
+        write_long=sheet.counts("write_long"),
         cache_inside=False,
         reasoning=sheet.counts("thinking", np.nan),
     )
