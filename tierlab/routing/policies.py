@@ -494,7 +494,7 @@ class Budget(Policy):
         instead = Choice(None, "budget spent: refused")
         if self.downgrade is not None:
             instead = self.downgrade.choose(features, answers)._replace(reason="budget spent")
-        return _merge(over, instead, within)
+        return merge(over, instead, within)
 
 
 @dataclass(frozen=True)
@@ -529,12 +529,10 @@ class Fallback(Policy):
         for model in reversed(self.order):
             asked = [np.equal(np.asarray(answer["name"], object), model) for answer in answers]
             name = np.where(np.logical_or.reduce(asked), name, model)
-        return _merge(
-            failed, planned._replace(name=name[()], reason="fallback: " + status), planned
-        )
+        return merge(failed, planned._replace(name=name[()], reason="fallback: " + status), planned)
 
 
-def _merge(where, one, other):
+def merge(where, one, other):
     """A choice that is `one` where the condition holds and `other` elsewhere, field by field."""
     if np.ndim(where) == 0:
         return one if where else other

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import STATUSES, unknown
+from tierlab.routing.caches import Conversations
 from tierlab.routing.outcomes import checked_cells
 from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
 
@@ -201,7 +202,7 @@ def _array(values):
     return values if isinstance(values, pd.Categorical) else values.to_numpy()
 
 
-def route(outcomes, policy, *, seed=None, features=None):
+def route(outcomes, policy, *, seed=None, features=None, sessions=None):
     """What a policy would have done with every prompt of an outcomes table.
 
     Parameters
@@ -214,13 +215,17 @@ def route(outcomes, policy, *, seed=None, features=None):
         Needed by policies that draw.
     features : Series or DataFrame, optional
         More features, indexed by prompt_id, such as a trained router's scores.
+    sessions : Caches, optional
+        Replay conversations: prompts are the turns of sessions (columns session_id and turn), and every call is
+        priced by what the called model's own prompt cache holds of the session (`tierlab.routing.caches`).
 
     Returns
     -------
     DataFrame
         One row per prompt: prompt_id; model_id whose answer stands (missing where none was given); score, 0-1;
         cost_usd of that answer; router_cost_usd, the policy's own calls and every discarded answer;
-        end_to_end_s, all calls one after the other; reason; calls; status of the answer; source.
+        end_to_end_s, all calls one after the other; reason; calls; status of the answer; source. With `sessions`
+        also session_id, turn, and the tokens read from and written to caches.
 
     Raises
     ------
@@ -252,23 +257,24 @@ def route(outcomes, policy, *, seed=None, features=None):
     budgets = [part for part in policy_parts(policy) if isinstance(part, Budget)]
     groups = {budget.ledger: _spenders(grid, budget) for budget in budgets}
     spent = {ledger: np.zeros(len(grid.prompts)) for ledger in groups}
+    talks = None if sessions is None else Conversations(grid, sessions)
     for _ in range(_ROUNDS):
         grid.extra |= spent
-        done = _walk(policy, grid)
+        done = _walk(policy, grid, talks)
         cost = done["cost_usd"] + done["router_cost_usd"]
         found = {
             ledger: _before(*order_and_group, cost) for ledger, order_and_group in groups.items()
         }
         if all(np.array_equal(spent[ledger], found[ledger]) for ledger in groups):
-            return _routes(grid, done)
+            return _routes(grid, done) if talks is None else talks.told(_routes(grid, done))
         spent = found
     raise RuntimeError(
         f"the budgets did not settle in {_ROUNDS:,} rounds; route a shorter stretch of time"
     )
 
 
-def _walk(policy, grid):
-    """Let a policy decide, answer from the table, and let it decide again, until it stops for every request."""
+def _walk(policy, grid, talks=None):
+    """What a policy does with every request; in conversations one turn after the other."""
     n = len(grid.prompts)
     done = {
         "model_id": np.full(n, -1, "int16"),
@@ -280,9 +286,17 @@ def _walk(policy, grid):
         "calls": np.zeros(n, "int16"),
         "status": np.zeros(n, "int8"),
     }
-    active, answers = np.arange(n), []
+    for active in [np.arange(n)] if talks is None else talks.turns():
+        _decide(policy, grid, active, done, talks)
+    return done
+
+
+def _decide(policy, grid, active, done, talks):
+    """Let a policy decide, answer from the table, and let it decide again, until it stops for every request."""
+    answers, everything = [], len(active) == len(grid.prompts)
     while len(active):
-        choice = policy.choose(View(grid, active if answers else slice(None)), answers)
+        rows = slice(None) if everything and not answers else active
+        choice = policy.choose(View(grid, rows), answers)
         done["router_cost_usd"][active] += choice.cost_usd
         done["end_to_end_s"][active] += choice.seconds
         names = np.broadcast_to(np.asarray(choice.name, object), len(active))
@@ -304,6 +318,8 @@ def _walk(policy, grid):
             "step": len(answers),
         }
         answer |= {column: grid.numbers(column)[at] for column in _NUMBERS}
+        if talks is not None:
+            answer["cost_usd"] = talks.pay(active, codes, names[going])
         answers.append(answer)
         # the answer before this one is discarded, and was paid for
         done["router_cost_usd"][active] += done["cost_usd"][active]
@@ -313,7 +329,6 @@ def _walk(policy, grid):
         done["cost_usd"][active] = answer["cost_usd"]
         done["end_to_end_s"][active] += answer["end_to_end_s"]
         done["calls"][active] += 1
-    return done
 
 
 def _routes(grid, done):

@@ -27,6 +27,7 @@ _WORKLOAD = {
 _QUALITY_BY_COMPLEXITY = {1: (0.95, 0.96, 0.97), 2: (0.80, 0.88, 0.92), 3: (0.52, 0.69, 0.82)}
 _CHARS_PER_TOKEN = 4
 _START = "2026-06-12"  # the day on which requests arrive, evenly at random
+_GAP = np.timedelta64(120, "s")  # between two turns of a conversation, our assumption
 _USERS = 100  # the k-th sends in proportion to 1/k, our assumption
 _INPUT_SPREAD, _OUTPUT_SPREAD = 0.5, 0.3  # standard deviation of log tokens within a task
 
@@ -89,6 +90,8 @@ def simulate_outcomes(
     signal_skill=0.4,
     length_correlation=0.2,
     prices=None,
+    turns=1,
+    system_tokens=0,
 ):
     """Simulate what each tier would answer to each of `n` requests.
 
@@ -119,13 +122,19 @@ def simulate_outcomes(
         for the weak model on RouteLLM GSM8K, 0.01 for the strong one.
     prices : Prices, optional
         As for `tierlab.price_outcomes`; without them cost_usd is NaN.
+    turns : int
+        More than 1 makes conversations: each run of this many prompts is one, of one task and one user, two minutes
+        apart (our assumption), and every turn is sent all that came before it.
+    system_tokens : int
+        System prompt at the beginning of every conversation.
 
     Returns
     -------
     DataFrame
         The outcomes table, a row per prompt and tier, with tier, difficulty (0-1, the share of requests that
         are about as easy or easier; no real router sees it) and router_signal (0-1, difficulty seen through
-        noise, higher is harder). prompt_chars is four per input token. source is "simulated".
+        noise, higher is harder). prompt_chars is four per input token. source is "simulated". Conversations have
+        session_id and turn (from 1); the answers in their histories are the first tier's, whoever is asked.
 
     Raises
     ------
@@ -153,6 +162,8 @@ def simulate_outcomes(
         ("error_correlation", error_correlation, 0, 1),
         ("signal_skill", signal_skill, 0, 1),
         ("length_correlation", length_correlation, -1, 1),
+        ("turns", turns, 1, n),
+        ("system_tokens", system_tokens, 0, np.inf),
     ):
         if not low <= value <= high:
             raise ValueError(f"{name} is {value!r}; it lies from {low} to {high}")
@@ -208,7 +219,33 @@ def simulate_outcomes(
         },
         copy=False,
     )
+    if turns > 1:
+        table = _as_conversations(table, turns, system_tokens, k)
     return price_outcomes(table, prices)
+
+
+def _as_conversations(table, turns, system_tokens, k):
+    """The same prompts as turns of conversations: each is sent the inputs and answers before it as well."""
+    session, turn = np.divmod(table["prompt_id"].to_numpy(), turns)
+    begins = (session * turns) * k  # row of the first answer of the first turn
+    new, answers = (
+        table[column].to_numpy()[::k].astype("int64")
+        for column in ("prompt_chars", "output_tokens")
+    )
+    new = new // _CHARS_PER_TOKEN
+    grown = pd.DataFrame({"new": new, "answers": answers}).groupby(session[::k]).cumsum()
+    whole = (system_tokens + grown["new"] + grown["answers"] - answers).to_numpy()
+    whole = np.repeat(whole, k)
+    failed = table["status"].eq("error").to_numpy()
+    return table.assign(
+        session_id=session,
+        turn=turn + 1,
+        task=table["task"].array[begins],
+        user=table["user"].array[begins],
+        at=table["at"].to_numpy()[begins] + turn * _GAP,
+        prompt_chars=whole * _CHARS_PER_TOKEN,
+        uncached_input_tokens=np.where(failed, 0, whole),
+    )
 
 
 def _standardised_hardness(ability, share, task, latent, correlation):
