@@ -16,18 +16,30 @@ from tierlab.core.tables import one_of
 from tierlab.core.untrusted import cited, regular, unguarded
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scorers.numeric import score_numeric
-from tierlab.routing.outcomes import check_outcomes, merge_flags, price_outcomes
+from tierlab.routing.evaluations import is_evaluation, read_evaluation
+from tierlab.routing.outcomes import check_outcomes, merge_flags, note, price_outcomes
 
 SOURCES = ("simulated", "recorded", "measured")
 
 
-def load_outcomes(name_or_path, *, prices=None, usd_per_mtok=None, incomplete="raise", models=None):
+def load_outcomes(
+    name_or_path,
+    *,
+    prices=None,
+    usd_per_mtok=None,
+    incomplete="raise",
+    models=None,
+    metric=None,
+    scale=None,
+):
     """Recorded outcomes by name, or a file of one's own, as an outcomes table.
 
     Parameters
     ----------
     name_or_path : {"routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"} or path
-        A public data set, or a CSV or Parquet file with at least prompt_id, model_id and score.
+        A public data set; a CSV or Parquet file with at least prompt_id, model_id and score; or an evaluation log of
+        Inspect, lm-evaluation-harness, promptfoo or Langfuse, or a folder of them
+        (`tierlab.routing.evaluations.read_evaluation`).
     prices : Prices, optional
         From `tierlab.load_prices`. Without it costs are the file's, or NaN. With it every cost is worked out
         from the token counts.
@@ -38,6 +50,8 @@ def load_outcomes(name_or_path, *, prices=None, usd_per_mtok=None, incomplete="r
         Prompts that some model has not answered.
     models : sequence of str, optional
         Only the rows of these models or tiers are read and checked.
+    metric, scale
+        Of an evaluation log: which score, and its scale where that is not 0-1.
 
     Returns
     -------
@@ -67,16 +81,28 @@ def load_outcomes(name_or_path, *, prices=None, usd_per_mtok=None, incomplete="r
     the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
     """
     name = str(name_or_path)
-    if name not in READERS and Path(name).suffix not in (".csv", ".parquet"):
+    log = name not in READERS and is_evaluation(Path(name))
+    if name not in READERS and not log and Path(name).suffix not in (".csv", ".parquet"):
         raise ValueError(
-            unknown("data set", name, READERS) + " (or a path to a .csv or .parquet file)"
+            unknown("data set", name, READERS)
+            + " (or a path to a .csv or .parquet file, or to an evaluation log)"
         )
     try:
-        table = READERS[name]() if name in READERS else _own(Path(name))
+        if log:
+            table = _answered(read_evaluation(name, metric=metric, scale=scale))
+        else:
+            table = READERS[name]() if name in READERS else _own(Path(name))
         table = check_outcomes(_of(table, models), incomplete=incomplete)
         return _costed(table, prices, usd_per_mtok).reset_index(drop=True)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _answered(table):
+    """The answers that have a score; `check_outcomes` sees a prompt without one as unanswered."""
+    lost = table["score"].isna()
+    table = table[~lost]
+    return note(table, f"{lost.sum():,} calls without a score left out") if lost.any() else table
 
 
 def _of(table, models):
@@ -125,13 +151,15 @@ def _costed(table, prices, usd_per_mtok):
     if "cost_usd" not in table:
         nothing = {"cost_usd": np.nan, "cost_source": "none: no costs and no token counts"}
         return table.assign(**nothing, flags=merge_flags(table, "no_price"))
+    if "cost_source" in table:
+        return table
     missing = table["cost_usd"].isna()
     if missing.any():
         raise ValueError(
             f"a cost is missing in {missing.sum():,} rows, first row {missing.idxmax()}, column 'cost_usd'; "
             "give prices= to work costs out from tokens, or leave the column out"
         )
-    return table if "cost_source" in table else table.assign(cost_source="the file")
+    return table.assign(cost_source="the file")
 
 
 def as_tiers(outcomes):

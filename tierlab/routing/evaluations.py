@@ -1,0 +1,407 @@
+"""Evaluation logs that teams already have, as an outcomes table: Inspect, lm-evaluation-harness, promptfoo, Langfuse.
+
+Every reader gives one row per answer: prompt_id (by content where a tool numbers its examples by position), model_id,
+score, status, group (the example, where it was asked several times), the token buckets that the file has, cost_usd,
+end_to_end_s, provenance. Prompts, answers and tracebacks are not kept. An answer that failed is a status, never a score
+of 0; tokens that the file does not tell are missing, never 0.
+"""
+
+import hashlib
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tierlab.core.untrusted import cited, regular, shown
+from tierlab.core.vocabulary import unknown
+from tierlab.routing.outcomes import merge_flags
+
+_VALUES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_JOURNAL = "_journal/start.json"
+TOOLS = ("Inspect", "lm-evaluation-harness", "promptfoo", "Langfuse scores")
+
+
+def read_evaluation(path, *, metric=None, scale=None):
+    """An evaluation log as a table of answers.
+
+    Parameters
+    ----------
+    path : path
+        An Inspect ``.eval`` log; ``samples_*.jsonl`` of lm-evaluation-harness with its ``results_*.json`` beside it;
+        promptfoo's ``-o results.json``; JSON lines of Langfuse scores with the observations in the same folder. Of a
+        folder all logs are read, those in folders below it too.
+    metric : str, optional
+        Which score, where a log has several.
+    scale : (float, float), optional
+        The score that is as bad and the one that is as good as can be, for metrics that are not on 0-1; the first is
+        the larger one where lower is better.
+
+    Returns
+    -------
+    DataFrame
+        As described in the module. `flags` says what a file leaves open.
+
+    Raises
+    ------
+    ValueError
+        For a file of no known tool, a damaged one, several metrics without `metric`, a score outside the scale; names
+        the file.
+    """
+    path = Path(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    parts = []
+    for file in files:
+        try:
+            part = _read(file, metric, named=not path.is_dir())
+        except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            what = f"has no field {error}" if isinstance(error, KeyError) else error
+            raise ValueError(f"{file}: cannot be read as an evaluation log ({what})") from None
+        if part is not None:
+            parts.append(
+                _scaled(part, scale, file).assign(provenance=f"{part.attrs['tool']}: {file.name}")
+            )
+    if not parts:
+        raise ValueError(f"{path}: no evaluation log of {', '.join(TOOLS)} in this folder")
+    table = _one_row_per_answer(pd.concat(parts, ignore_index=True)).assign(source="measured")
+    for column in ("cost_usd", "end_to_end_s"):
+        if column in table and table[column].isna().all():
+            table = table.drop(columns=column)
+    if "cost_usd" in table:
+        lacking = np.where(table["cost_usd"].isna(), "no_cost", "")
+        table = table.assign(cost_source="the file", flags=merge_flags(table, lacking))
+    return table
+
+
+def is_evaluation(path):
+    """Whether a path looks like an evaluation log: a folder, ``.eval``, ``.json`` or ``.jsonl``."""
+    return path.is_dir() or path.suffix in (".eval", ".json", ".jsonl")
+
+
+def _read(file, metric, *, named):
+    """The rows of a file; None for a file of another kind that lies in the same folder."""
+    if file.suffix == ".eval":
+        return _inspect(file, metric)
+    if file.suffix == ".jsonl":
+        rows = _lines(file)
+        first = rows[0] if rows else {}
+        if "filtered_resps" in first:
+            return _harness(file, rows, metric)
+        if {"data_type", "trace_id", "value"} <= first.keys():
+            return _langfuse(file, rows, metric)
+    elif file.suffix == ".json" and (named or not file.name.startswith("results_")):
+        whole = json.loads(regular(file).read_bytes())
+        if isinstance(whole, dict) and "evalId" in whole:
+            return _promptfoo(whole, metric)
+    if named:
+        raise ValueError(f"not of a known tool; known: {', '.join(TOOLS)}")
+    return None
+
+
+def _lines(file):
+    with regular(file).open(encoding="utf-8") as text:
+        rows = [json.loads(line) for line in text if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("a line is not a JSON object")
+    return rows
+
+
+def _table(tool, rows):
+    table = pd.DataFrame(rows)
+    if table.empty:
+        raise ValueError("it has no answers")
+    table.attrs["tool"] = tool
+    return table
+
+
+def _content(*parts):
+    """Twelve characters that stand for a content."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _chosen(metric, names):
+    """The metric that was asked for, or the only one."""
+    names = list(dict.fromkeys(names))
+    if metric is None and len(names) == 1:
+        return names[0]
+    if metric is None:
+        raise ValueError(
+            f"it has several metrics; choose one with metric=: {', '.join(map(shown, names))}"
+        )
+    if metric not in names:
+        raise ValueError(unknown("metric", metric, names))
+    return metric
+
+
+def _scaled(table, scale, file):
+    low, high = (0.0, 1.0) if scale is None else map(float, scale)
+    score = (pd.to_numeric(table["score"]) - low) / (high - low)
+    outside = (score < 0) | (score > 1)
+    if outside.any():
+        value = table["score"][outside.idxmax()]
+        raise ValueError(
+            f"{file}: a score of {value:g} lies outside {low:g}-{high:g}; give the scale, such as scale=(1, 5), or (1, 0) "
+            "where lower is better"
+        )
+    return table.assign(score=score)
+
+
+def _one_row_per_answer(table):
+    """Repeats get prompt ids of their own and share a group; equal ids of other content are kept apart."""
+    if "content" in table:
+        contents = table.groupby("prompt_id")["content"].transform("nunique")
+        table["prompt_id"] = table["prompt_id"].where(
+            contents == 1, table["prompt_id"] + " (" + table["content"].fillna("") + ")"
+        )
+    repeat = table.groupby(["prompt_id", "model_id"]).cumcount()
+    if repeat.any():
+        table = table.assign(
+            group=table["prompt_id"], prompt_id=table["prompt_id"] + " #" + (repeat + 1).astype(str)
+        )
+    return table.drop(columns="content", errors="ignore")
+
+
+def _buckets(whole, output, *, read=0, write=0, total=None):
+    """Token buckets and flags of one answer; the total says whether the input includes what was cached."""
+    if not (whole or output or read or write):
+        return {"flags": "no_tokens"}
+    beside = total is not None and total == whole + output + read + write
+    if not beside and total is not None and total != whole + output:
+        return {"flags": "tokens_do_not_add_up"}
+    if not beside and read + write > whole:
+        return {"flags": "tokens_do_not_add_up"}
+    return {
+        "uncached_input_tokens": whole if beside else whole - read - write,
+        "cache_read_tokens": read,
+        "cache_write_short_tokens": write,
+        "output_tokens": output,
+        "flags": "assumed_write_ttl" if write else "",
+    }
+
+
+def _number(value):
+    """A score as a float; None has none."""
+    if value is None:
+        return np.nan
+    if isinstance(value, str) and value.strip().lower() in _VALUES:
+        return _VALUES[value.strip().lower()]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"a score is {cited(value)}, which is not a number") from None
+
+
+def open_archive(file):
+    """A zip archive whose members may be compressed with Zstandard."""
+    if sys.version_info >= (3, 14):
+        return zipfile.ZipFile(regular(file))
+    from backports.zstd import zipfile as with_zstd
+
+    try:
+        return with_zstd.ZipFile(regular(file))
+    except with_zstd.BadZipFile as error:
+        raise ValueError(str(error)) from None
+
+
+def _inspect(file, metric):
+    with open_archive(file) as archive:
+        members = set(archive.namelist())
+        header = json.loads(archive.read("header.json")) if "header.json" in members else None
+        if header is None and _JOURNAL not in members:
+            raise ValueError("neither header.json nor a journal is in it")
+        about = header or json.loads(archive.read(_JOURNAL))
+        names = sorted(name for name in members if name.startswith("samples/"))
+        samples = [json.loads(archive.read(name)) for name in names]
+    model = about["eval"]["model"]
+    whole = header is not None and header["status"] == "success" and not header.get("invalidated")
+    scorers = [name for sample in samples for name in sample["scores"] or ()]
+    chosen = _chosen(metric, _inspect_metrics(samples)) if scorers else None
+    rows = []
+    for sample in samples:
+        usage = (sample.get("model_usage") or {}).get(model) or {}
+        tokens = _buckets(
+            usage.get("input_tokens") or 0,
+            usage.get("output_tokens") or 0,
+            read=usage.get("input_tokens_cache_read") or 0,
+            write=usage.get("input_tokens_cache_write") or 0,
+            total=usage.get("total_tokens"),
+        )
+        flags = [tokens.pop("flags"), "" if whole else "unfinished_run"]
+        failed = bool(sample.get("error"))
+        score = None if failed else _inspect_score(sample, chosen)
+        rows.append(
+            {
+                "prompt_id": str(sample["id"]),
+                "content": _content(sample.get("input"), sample.get("target")),
+                "model_id": model,
+                "task": about["eval"].get("task"),
+                "score": np.nan if failed else _number(score),
+                "status": "error" if failed else "ok",
+                "cost_usd": usage.get("total_cost", np.nan),
+                "end_to_end_s": sample.get("working_time", np.nan),
+                "flags": ";".join(filter(None, flags)),
+                **tokens,
+            }
+        )
+    return _table(f"Inspect, {chosen}", rows)
+
+
+def _inspect_metrics(samples):
+    """Scorers, and "scorer/key" for those whose value is a dict."""
+    for sample in samples:
+        for name, score in (sample["scores"] or {}).items():
+            if isinstance(score["value"], dict):
+                yield from (f"{name}/{key}" for key in score["value"])
+            else:
+                yield name
+
+
+def _inspect_score(sample, chosen):
+    name, _, key = (chosen or "").partition("/")
+    score = (sample["scores"] or {}).get(name)
+    value = None if score is None else score["value"]
+    return value.get(key) if isinstance(value, dict) else value
+
+
+def _harness(file, rows, metric):
+    results = file.with_name(file.name.rsplit("_", 1)[-1].removesuffix(".jsonl") + ".json")
+    results = results.with_name(f"results_{results.name}")
+    if not results.is_file():
+        raise ValueError(f"{results.name}, which names its model, is not beside it")
+    about = json.loads(regular(results).read_bytes())
+    names = [f"{name},{row['filter']}" for row in rows for name in row["metrics"]]
+    chosen = _chosen(metric, names)
+    name, kept = chosen.split(",", 1)
+    task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+    better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
+    table = _table(
+        f"lm-evaluation-harness, {chosen}",
+        [
+            {
+                "prompt_id": f"{task} {row['doc_hash'][:12]}",
+                "model_id": about["model_name"],
+                "task": task,
+                "score": _number(row[name]) if better else 1 - _number(row[name]),
+                "status": "ok",
+                "flags": "no_tokens",
+            }
+            for row in rows
+            if row["filter"] == kept and name in row
+        ],
+    )
+    return table
+
+
+def _promptfoo(whole, metric):
+    results = whole["results"]
+    if results.get("version") != 3:
+        raise ValueError(
+            f"promptfoo's results are of version {cited(results.get('version'))}; 3 can be read"
+        )
+    rows = []
+    for row in results["results"]:
+        usage, details = (
+            row.get("tokenUsage") or {},
+            (row.get("tokenUsage") or {}).get("completionDetails") or {},
+        )
+        cached = bool((row.get("response") or {}).get("cached"))
+        tokens = _buckets(
+            usage.get("prompt") or 0,
+            usage.get("completion") or 0,
+            read=details.get("cacheReadInputTokens") or 0,
+            write=details.get("cacheCreationInputTokens") or 0,
+            total=usage.get("total"),
+        )
+        if cached:
+            tokens = {"flags": "from_promptfoos_cache"}
+        unknown_cost = tokens["flags"] == "no_tokens" and not row.get("cost")
+        failed = row["failureReason"] == 2
+        provider = row["provider"]
+        rows.append(
+            {
+                "prompt_id": _content(row["promptId"], row["vars"]),
+                "model_id": provider["id"],
+                "label": provider.get("label") or "",
+                "score": np.nan if failed else _number(_named(row, metric)),
+                "status": "error" if failed else "ok",
+                "cost_usd": np.nan if unknown_cost else row.get("cost", np.nan),
+                "end_to_end_s": np.nan if cached else row["latencyMs"] / 1000,
+                **tokens,
+            }
+        )
+    table = _table("promptfoo, " + (metric or "score"), rows)
+    labels = table.groupby("model_id")["label"].transform("nunique")
+    several = table["model_id"] + " (" + table["label"] + ")"
+    table["model_id"] = table["model_id"].where(labels == 1, several)
+    return table.drop(columns="label")
+
+
+def _named(row, metric):
+    if metric is None:
+        return row["score"]
+    if metric not in (row.get("namedScores") or {}):
+        raise ValueError(unknown("metric", metric, ["score", *(row.get("namedScores") or {})]))
+    return row["namedScores"][metric]
+
+
+def _langfuse(file, scores, metric):
+    chosen = _chosen(metric, [score["name"] for score in scores])
+    seen = {}
+    for other in sorted(file.parent.rglob("*.jsonl")):
+        for row in _lines(other) if other != file else ():
+            if row.get("type") == "GENERATION":
+                seen[row["id"]] = row
+    if not seen:
+        raise ValueError("the observations, which name the models, are not in its folder")
+    by_trace = {}
+    for row in seen.values():
+        by_trace.setdefault(row["trace_id"], []).append(row)
+    rows, apart = [], 0
+    for score in scores:
+        if score["name"] != chosen:
+            continue
+        mine = (
+            [seen[score["observation_id"]]]
+            if score.get("observation_id") in seen
+            else by_trace.get(score["trace_id"], [])
+        )
+        if len({row["provided_model_name"] for row in mine}) != 1:
+            apart += 1  # no generation, or several models: the score belongs to none of them alone
+            continue
+        rows.append(_langfuse_row(score, mine))
+    table = _table(
+        f"Langfuse, {chosen}" + (f", {apart:,} scores of no one model left out" if apart else ""),
+        rows,
+    )
+    return table
+
+
+def _langfuse_row(score, observations):
+    kind, value = score["data_type"], score["value"]
+    if kind == "TEXT":
+        raise ValueError(f"the score {cited(score['name'])} is text, which is no score")
+    usage = pd.DataFrame([row.get("usage_details") or {} for row in observations]).sum()
+    read = usage.get("input_cached_tokens", 0) + usage.get("cache_read_input_tokens", 0)
+    tokens = _buckets(
+        int(usage.get("input", 0)),
+        int(usage.get("output", 0)),
+        read=int(read),
+        write=int(usage.get("cache_creation_input_tokens", 0)),
+        total=usage.get("total"),
+    )
+    cost = [row.get("total_cost") for row in observations]
+    waits = [row.get("latency") for row in observations]
+    return {
+        "prompt_id": _content(*(row.get("input") for row in observations))
+        if any(row.get("input") is not None for row in observations)
+        else str(score["trace_id"]),
+        "model_id": observations[0]["provided_model_name"],
+        "score": _number(score.get("string_value") if kind == "CATEGORICAL" else value),
+        "status": "ok",
+        "cost_usd": np.nan if None in cost else sum(map(float, cost)),
+        "end_to_end_s": np.nan if None in waits else sum(map(float, waits)),
+        **tokens,
+    }
