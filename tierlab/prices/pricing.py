@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
+from tierlab.core.frames import as_pandas
 from tierlab.core.tables import (
     booleans,
     check_columns,
@@ -96,6 +97,7 @@ def price(
     """
     one_of("price_on", price_on, ("as_of", "at"))
     one_of("aggregate_band", aggregate_band, ("base", "highest"))
+    requests = as_pandas(requests, "requests")
     check_columns(requests)
     tokens = token_counts(requests)
     code, names = _model_codes(requests, prices)
@@ -154,6 +156,7 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
     {'claude-haiku-4-5': [0.002]}
     """
     one_of("over_window", over_window, ("raise", "price"))
+    requests = as_pandas(requests, "requests")
     check_columns(requests, needed=("uncached_input_tokens", "output_tokens"))
     names = [prices.resolve(name) for name in models]
     ratios = {prices.resolve(name): ratio for name, ratio in (token_ratio or {}).items()}

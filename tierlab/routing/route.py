@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from tierlab.core.frames import as_pandas
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import STATUSES, unknown
 from tierlab.routing.caches import Conversations
@@ -247,7 +248,7 @@ def route(outcomes, policy, *, seed=None, features=None, sessions=None):
     >>> routes["model_id"].value_counts().to_dict()
     {'claude-haiku-4-5': 792, 'claude-opus-4-8': 208, 'claude-sonnet-4-6': 0}
     """
-    grid = pair_outcomes(outcomes)
+    grid = pair_outcomes(as_pandas(outcomes, "outcomes"))
     if isinstance(features, pd.Series):
         features = features.to_frame(features.name or "router_score")
     for column in () if features is None else features:

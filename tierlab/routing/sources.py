@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.frames import as_pandas
 from tierlab.core.tables import one_of
 from tierlab.core.untrusted import cited, regular, unguarded
 from tierlab.core.vocabulary import unknown
@@ -36,8 +37,8 @@ def load_outcomes(
 
     Parameters
     ----------
-    name_or_path : {"routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"} or path
-        A public data set; a CSV or Parquet file with at least prompt_id, model_id and score; or an evaluation log of
+    name_or_path : {"routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"} path or dataframe
+        A public data set; a table, a CSV or Parquet file with at least prompt_id, model_id and score; or an evaluation log of
         Inspect, lm-evaluation-harness, promptfoo or Langfuse, or a folder of them
         (`tierlab.routing.evaluations.read_evaluation`).
     prices : Prices, optional
@@ -80,6 +81,10 @@ def load_outcomes(
     so its cost is a lower bound. RouterArena: the providers' token counts and
     the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
     """
+    if not isinstance(name_or_path, str | Path):
+        table = _recorded(as_pandas(name_or_path, "the outcomes"), "a table")
+        table = check_outcomes(_of(table, models), incomplete=incomplete)
+        return _costed(table, prices, usd_per_mtok).reset_index(drop=True)
     name = str(name_or_path)
     log = name not in READERS and is_evaluation(Path(name))
     if name not in READERS and not log and Path(name).suffix not in (".csv", ".parquet"):
@@ -127,6 +132,11 @@ def _own(path):
     except Exception as error:
         raise ValueError(f"cannot be read as an outcomes table ({error})") from error
     frame.index += 2 if path.suffix == ".csv" else 0  # the line of the file, below its heading
+    return _recorded(frame, path.name)
+
+
+def _recorded(frame, name):
+    frame = frame.copy()
     if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
         at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
         if at.isna().any():
@@ -135,7 +145,7 @@ def _own(path):
                 f"row {row}, column 'at': {cited(frame['at'][row])} is not an ISO time"
             )
         frame["at"] = at.dt.tz_localize(None)
-    frame = frame.assign(**{"source": "recorded", "provenance": path.name} | dict(frame.items()))
+    frame = frame.assign(**{"source": "recorded", "provenance": name} | dict(frame.items()))
     bad = ~frame["source"].isin(SOURCES)
     if bad.any():
         source = unknown("source", frame["source"][bad.idxmax()], SOURCES)

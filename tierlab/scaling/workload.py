@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.frames import as_pandas
 from tierlab.core.tables import (
     TOKEN_COLUMNS,
     booleans,
@@ -316,8 +317,8 @@ def load_requests(name_or_path):
 
     Parameters
     ----------
-    name_or_path : {"azure_conv", "azure_code", "mooncake_conv"} or path
-        A public trace, or a CSV or Parquet file with at least uncached_input_tokens and output_tokens.
+    name_or_path : {"azure_conv", "azure_code", "mooncake_conv"}, path or dataframe
+        A public trace, or a table or a CSV or Parquet file with at least uncached_input_tokens and output_tokens.
 
     Returns
     -------
@@ -337,6 +338,8 @@ def load_requests(name_or_path):
     """
     if isinstance(name_or_path, str) and name_or_path in TRACES:
         return _trace(name_or_path)
+    if not isinstance(name_or_path, str | Path):
+        return _checked(as_pandas(name_or_path, "the trace"), "the table")
     path = Path(name_or_path)
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(
@@ -371,6 +374,11 @@ def _own(path):
     frame.index = (
         pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))
     )
+    return _checked(frame, path)
+
+
+def _checked(frame, path):
+    frame = frame.copy()
     try:
         check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
         for column in frame.columns.intersection(TOKEN_COLUMNS):
