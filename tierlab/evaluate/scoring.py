@@ -5,7 +5,7 @@ A scorer is a function of the reply's text, its tool calls, and the example's re
 
 import inspect
 
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, unknown
 from tierlab.evaluate.scorers.answers import Score, Unscored, split_thinking
 from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
@@ -117,17 +117,16 @@ def check_scorer(name, reference, args):
     ...
     ValueError: choice: unknown option 'option'; did you mean 'options'?
     """
-    if name not in SCORERS:
-        raise ValueError(unknown("scorer", name, SCORERS))
-    options = [
-        p for p in inspect.signature(SCORERS[name]).parameters.values() if p.kind is p.KEYWORD_ONLY
-    ]
-    for arg in args:
-        if arg not in [option.name for option in options]:
-            raise ValueError(
-                f"{name}: " + unknown("option", arg, [option.name for option in options])
-            )
-    for option in options:
-        if option.default is option.empty and option.name not in args:
-            raise ValueError(f"{name}: the option {option.name!r} is needed")
+    known("scorer", name, SCORERS)
+    signature = inspect.signature(_CHECKS[SCORERS[name]])
+    options = {
+        option.name: option.default is option.empty
+        for option in signature.parameters.values()
+        if option.kind is option.KEYWORD_ONLY
+    }
+    for option in {**args, **options}:
+        if option not in options:
+            raise ValueError(f"{name}: {unknown('option', option, options)}")
+        if options[option] and option not in args:
+            raise ValueError(f"{name}: the option {option!r} is needed")
     _CHECKS[SCORERS[name]](reference, **args)

@@ -56,20 +56,6 @@ class Unscored(ValueError):
     """The answer has no score, and that is not the model's doing; the message says why and what to do."""
 
 
-def needs(option, value, right, what):
-    """Refuse a reference or an option of a scorer that is not what is needed.
-
-    Examples
-    --------
-    >>> needs("choice: options", 3, False, "a list of texts")
-    Traceback (most recent call last):
-    ...
-    ValueError: choice: options=3; a list of texts is needed
-    """
-    if not right:
-        raise ValueError(f"{option}={value!r}; {what} is needed")
-
-
 def are_texts(values):
     """Whether values are a list of texts, none of them blank."""
     return isinstance(values, list | tuple) and all(

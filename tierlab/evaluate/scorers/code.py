@@ -19,7 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from tierlab.core.untrusted import shown
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced, is_number, needs
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, Unscored, fenced, is_number
 
 FILE_BYTES = 1 << 20  # that the code may write to one file
 ISOLATIONS = {
@@ -174,10 +175,8 @@ def check_code(reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
         tests = ast.parse(reference).body if isinstance(reference, str) else []
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"code: the tests are not Python: {error}") from None
-    if not any(map(_is_test, tests)):
-        raise ValueError(
-            f"code: reference={clip(reference)}; Python with at least one assert is needed"
-        )
+    asserts = any(map(_is_test, tests))
+    needs("code: reference", reference, asserts, "Python with at least one assert")
     names = [entry] if isinstance(entry, str) else entry
     right = isinstance(names, list | tuple) and all(
         isinstance(name, str) and name.isidentifier() for name in names

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tierlab.evaluate.scorers.answers import Score, are_texts, is_number, needs
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, are_texts, is_number
 
 _FIELD = re.compile(r'"answer"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^}\n]*))')
 _MARKER = re.compile(r"####|\\boxed\s*\{|\banswer\s*(?:is\b|:|=)", re.IGNORECASE)
@@ -143,13 +144,9 @@ def score_numeric(answers, truths, *, rel_tol=1e-9):
     >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
     [1.0, 0.0]
     """
-    answers, truths = list(answers), list(truths)
-    if len(answers) != len(truths):
-        raise ValueError(f"{len(answers):,} answers for {len(truths):,} truths")
     truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
     for truth, value in truth_of.items():
-        if math.isnan(value):
-            raise ValueError(f"the truth {truth!r} (row {truths.index(truth)}) holds no number")
+        needs("truth", truth, not math.isnan(value), "a text with a number")
     pairs = zip(answers, truths, strict=True)
     return np.array(
         [math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float
