@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tierlab.core import paths
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known
 
 REGISTRY = dict(list(pd.read_csv(paths.DATA / "datasets.csv").groupby("name")))
 
@@ -36,8 +36,7 @@ def path(name):
     OSError
         If a file cannot be fetched or is not the one that was published.
     """
-    if name not in REGISTRY:
-        raise ValueError(unknown("data set", name, REGISTRY))
+    known("data set", name, REGISTRY)
     files = [
         _file(**row)
         for row in REGISTRY[name].drop(columns=["name", "licence", "bytes"]).to_dict("records")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, known
 
 # Colours of seaborn's "colorblind" palette: they differ in lightness too.
 TIER_STYLE = {
@@ -41,8 +41,7 @@ def tier_style(tier):
     """
     if pd.isna(tier):
         return NO_TIER
-    if tier not in TIER_STYLE:
-        raise ValueError(unknown("tier", tier, TIER_STYLE))
+    known("tier", tier, TIER_STYLE)
     return TIER_STYLE[tier]
 
 

@@ -25,6 +25,26 @@ def unknown(kind, value, allowed):
     return f"unknown {kind} {cited(value)}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
 
 
+def known(kind, value, allowed):
+    """Refuse a name that is not one of those allowed, naming the nearest."""
+    if value not in allowed:
+        raise ValueError(unknown(kind, value, allowed))
+
+
+def needs(name, value, right, what):
+    """Refuse a value that is not what is needed.
+
+    Examples
+    --------
+    >>> needs("choice: options", 3, False, "a list of texts")
+    Traceback (most recent call last):
+    ...
+    ValueError: choice: options=3; a list of texts is needed
+    """
+    if not right:
+        raise ValueError(f"{name}={value!r}; {what} is needed")
+
+
 STATUSES = ("ok", "error", "rate_limited", "context_overflow")  # of a request in a log
 ANSWERED = ("ok", "truncated", "refused", "empty", "content_filter")  # of a call: it was answered
 FAILURES = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.by_model import costs_by_model, latency_by_model, quality_by_model
 from tierlab.evaluate.intervals import clustered_se, one_sided_p, paired_interval
 from tierlab.evaluate.planning import required_examples
@@ -130,12 +130,10 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
     Prepared
         ``.at(margin, error_cost_usd=None)`` is the Comparison.
     """
-    if not 0.5 < confidence < 1:
-        raise ValueError(f"confidence={confidence!r}; a level between 0.5 and 1 is needed")
+    needs("confidence", confidence, 0.5 < confidence < 1, "a level between 0.5 and 1")
     rows = scored_rows(samples, truncated=truncated)
     models = list(rows["model_id"].unique())
-    if reference not in models:
-        raise ValueError(unknown("reference", reference, models))
+    known("reference", reference, models)
     others = [model for model in models if model != reference]
     if not others:
         raise ValueError(f"the table holds no model but the reference {reference!r}")
@@ -173,12 +171,9 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
 
 def check_margin(margin, error_cost_usd=None):
     """Refuse a margin that is no share between 0 and 1, and an error cost below 0."""
-    if not 0 < margin < 1:
-        raise ValueError(
-            f"margin={margin!r}; a share between 0 and 1 is needed (five points are 0.05)"
-        )
-    if error_cost_usd is not None and not error_cost_usd >= 0:
-        raise ValueError(f"error_cost_usd={error_cost_usd!r}; US dollars from 0 up are needed")
+    needs("margin", margin, 0 < margin < 1, "a share between 0 and 1 (five points are 0.05)")
+    fits = error_cost_usd is None or error_cost_usd >= 0
+    needs("error_cost_usd", error_cost_usd, fits, "a number of US dollars from 0 up")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import plain
+from tierlab.core.vocabulary import needs
+
+SHARE = "a share between 0 and 1"
 
 
 def wilson_interval(successes, trials, *, confidence=0.95):
@@ -44,7 +47,7 @@ def wilson_interval(successes, trials, *, confidence=0.95):
     >>> round(float(low), 3), round(float(high), 3)
     (0.767, 0.907)
     """
-    check_share("confidence", confidence)
+    needs("confidence", confidence, 0 < confidence < 1, SHARE)
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
     share = successes / trials
     if not ((share >= 0) & (share <= 1)).all():
@@ -81,8 +84,7 @@ def bootstrap_weights(n, *, resamples=1000, seed):
     [[4.0, 4.0, 4.0]]
     """
     for name, value in (("n", n), ("resamples", resamples)):
-        if value < 1 or value != int(value):
-            raise ValueError(f"{name}={value!r}; a whole number from 1 up is needed")
+        needs(name, value, value >= 1 and value == int(value), "a whole number from 1 up")
     rng = np.random.default_rng(seed)
     step = max(1, (1 << 22) // n)
     for start in range(0, resamples, step):
@@ -127,7 +129,7 @@ def bootstrap(table, statistic=None, *, confidence=0.95, resamples=1000, seed):
     >>> bootstrap(table, lambda m: m.assign(gap=m["flagship"] - m["small"]), seed=1)["estimate"].to_dict()
     {'small': 0.5, 'flagship': 0.75, 'gap': 0.25}
     """
-    check_share("confidence", confidence)
+    needs("confidence", confidence, 0 < confidence < 1, SHARE)
     values = table.to_numpy(float)
     if not np.isfinite(values).all():
         row, column = (found[0] for found in np.nonzero(~np.isfinite(values)))
@@ -147,12 +149,6 @@ def bootstrap(table, statistic=None, *, confidence=0.95, resamples=1000, seed):
     return pd.DataFrame(ends, index=drawn.columns).assign(
         prompts=len(table), resamples=resamples, confidence=confidence
     )
-
-
-def check_share(name, value):
-    """Refuse what is not a share between 0 and 1."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name}={value!r}; a share between 0 and 1 is needed")
 
 
 # Below this many groups that differ at all, and when they are the smaller half, a t interval of bounded scores is too

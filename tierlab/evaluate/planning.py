@@ -5,7 +5,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from tierlab.evaluate.intervals import check_share, tango_interval
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.intervals import SHARE, tango_interval
+
+_QUANTILE = NormalDist().inv_cdf
 
 
 def required_examples(
@@ -50,14 +53,14 @@ def required_examples(
         return paired_sample_size(
             difference, discordant=discordant, sd=sd, power=power, alpha=alpha
         )
-    check_share("margin", margin)
+    needs("margin", margin, 0 < margin < 1, SHARE)
     assumed = _assumed(discordant, sd, difference, power=power, alpha=alpha)
     if not difference > -margin:
         raise ValueError(
             f"difference={difference!r}: a model that is worse by the margin of {margin!r} or more cannot be shown not to be"
         )
     at_margin = assumed if sd is not None else _variance_at(margin, difference, discordant)
-    level, reach = _quantile(1 - alpha), _quantile(power)
+    level, reach = _QUANTILE(1 - alpha), _QUANTILE(power)
     n = ((level * math.sqrt(at_margin) + reach * math.sqrt(assumed)) / (margin + difference)) ** 2
     return max(1, math.ceil(n))
 
@@ -95,13 +98,10 @@ def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha
     469
     """
     gap = abs(difference)
-    if not 0 < gap <= 1:
-        raise ValueError(
-            f"difference={difference!r}; a difference in mean score above 0 and up to 1 is needed"
-        )
+    needs("difference", difference, 0 < gap <= 1, "a difference in score above 0 and up to 1")
     variance = _assumed(discordant, sd, difference, power=power, alpha=alpha)
-    reach = _quantile(1 - alpha / 2) * math.sqrt(discordant if sd is None else variance)
-    return math.ceil(((reach + _quantile(power) * math.sqrt(variance)) / gap) ** 2)
+    reach = _QUANTILE(1 - alpha / 2) * math.sqrt(discordant if sd is None else variance)
+    return math.ceil(((reach + _QUANTILE(power) * math.sqrt(variance)) / gap) ** 2)
 
 
 def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8, alpha=0.05):
@@ -126,7 +126,7 @@ def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8,
     """
     from scipy.optimize import brentq
 
-    _check_count(n)
+    needs("n", n, n >= 1 and n == int(n), "a whole number from 1 up")
 
     def missing(margin):
         needed = required_examples(
@@ -170,8 +170,8 @@ def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
     """
     from scipy.stats import binom
 
-    _check_count(n)
-    check_share("margin", margin)
+    needs("n", n, n >= 1 and n == int(n), "a whole number from 1 up")
+    needs("margin", margin, 0 < margin < 1, SHARE)
     _assumed(discordant, None, difference, alpha=alpha)
     counts = np.arange(n + 1)
     weights = binom.pmf(counts, n, discordant)
@@ -182,11 +182,6 @@ def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
             _needed_wins(int(pairs), n, margin, alpha) - 1, pairs, gain
         )
     return float(found)
-
-
-def _check_count(n):
-    if n < 1 or n != int(n):
-        raise ValueError(f"n={n!r}; a whole number from 1 up is needed")
 
 
 def _variance_at(margin, difference, discordant):
@@ -200,20 +195,20 @@ def _variance_at(margin, difference, discordant):
 def _assumed(discordant, sd, difference, **shares):
     """Variance of one example's difference as assumed, once all that is assumed has been checked."""
     for name, value in shares.items():
-        check_share(name, value)
+        needs(name, value, 0 < value < 1, SHARE)
     if (discordant is None) == (sd is None):
         raise ValueError("give one of discordant and sd")
-    if sd is not None and not 0 < sd < math.inf:
-        raise ValueError(f"sd={sd!r}; a standard deviation above 0 is needed")
-    if discordant is not None and not abs(difference) <= discordant <= 1:
-        raise ValueError(
-            f"discordant={discordant!r}; a share from {abs(difference)!r} (the difference) to 1 is needed"
-        )
-    return sd**2 if sd is not None else discordant - difference**2
-
-
-def _quantile(share):
-    return NormalDist().inv_cdf(share)
+    if sd is not None:
+        needs("sd", sd, 0 < sd < math.inf, "a standard deviation above 0")
+        return sd**2
+    gap = abs(difference)
+    needs(
+        "discordant",
+        discordant,
+        gap <= discordant <= 1,
+        f"a share from {gap!r} (the difference) to 1",
+    )
+    return discordant - difference**2
 
 
 def _needed_wins(pairs, n, margin, alpha):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import one_of, plain, refuse
-from tierlab.core.vocabulary import ANSWERED, FAILURES, unknown
+from tierlab.core.vocabulary import ANSWERED, FAILURES, known
 
 NON_ANSWERS = (
     "refused",
@@ -61,8 +61,7 @@ def scored_rows(samples, *, truncated="set_aside"):
     rows = samples.assign(model_id=samples["model_id"].astype(str))
     rows["status"] = rows["status"].astype(str) if "status" in rows else "ok"
     for status in rows["status"].unique():
-        if status not in STATUSES:
-            raise ValueError(unknown("status", status, STATUSES))
+        known("status", status, STATUSES)
     rows["repeat"] = rows.get("repeat", 0)
     keys = ["prompt_id", "model_id", "repeat"]
     twice = rows.duplicated(keys, keep=False)

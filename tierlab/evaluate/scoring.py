@@ -5,8 +5,8 @@ A scorer is a function of the reply's text, its tool calls, and the example's re
 
 import inspect
 
-from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.scorers.answers import Score, Unscored
+from tierlab.core.vocabulary import known, unknown
+from tierlab.evaluate.scorers.answers import Score, Unscored, split_thinking
 from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
 from tierlab.evaluate.scorers.judge import check_judge, judge
@@ -51,7 +51,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     ----------
     example : Example
     text : str or None
-        What the model said.
+        What the model said; thinking inside it (``<think>...</think>``) is not looked at.
     tool_calls : sequence of ToolCall
     allow_code : bool
         Whether the scorer `code` may run the reply's code (`tierlab.evaluate.scorers.code` says how far apart from this machine).
@@ -64,7 +64,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     Raises
     ------
     Unscored
-        If the reply has more than a million characters; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
+        If the reply has more than a million characters or ends within its thinking; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
     ValueError
         If scorer, reference and options do not fit together.
 
@@ -88,6 +88,9 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
         return Score(0.0, "the reply is empty")
     if (size := len(text) + sum(len(str(call.arguments)) for call in tool_calls)) > MOST_CHARS:
         raise Unscored(f"the reply has {size:,} characters; up to {MOST_CHARS:,} are scored")
+    text, _, thought = split_thinking(text)
+    if not thought:
+        raise Unscored("the reply ends within its thinking: <think> is not closed")
     return SCORERS[example.scorer](text, tool_calls, example.reference, **example.scorer_args)
 
 
@@ -114,17 +117,16 @@ def check_scorer(name, reference, args):
     ...
     ValueError: choice: unknown option 'option'; did you mean 'options'?
     """
-    if name not in SCORERS:
-        raise ValueError(unknown("scorer", name, SCORERS))
-    options = [
-        p for p in inspect.signature(SCORERS[name]).parameters.values() if p.kind is p.KEYWORD_ONLY
-    ]
-    for arg in args:
-        if arg not in [option.name for option in options]:
-            raise ValueError(
-                f"{name}: " + unknown("option", arg, [option.name for option in options])
-            )
-    for option in options:
-        if option.default is option.empty and option.name not in args:
-            raise ValueError(f"{name}: the option {option.name!r} is needed")
+    known("scorer", name, SCORERS)
+    signature = inspect.signature(_CHECKS[SCORERS[name]])
+    options = {
+        option.name: option.default is option.empty
+        for option in signature.parameters.values()
+        if option.kind is option.KEYWORD_ONLY
+    }
+    for option in {**args, **options}:
+        if option not in options:
+            raise ValueError(f"{name}: {unknown('option', option, options)}")
+        if options[option] and option not in args:
+            raise ValueError(f"{name}: the option {option!r} is needed")
     _CHECKS[SCORERS[name]](reference, **args)

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.intervals import check_share
+from tierlab.core.vocabulary import known, needs
+from tierlab.evaluate.intervals import SHARE
 from tierlab.evaluate.rows import paired, scored_rows
 
 BETS = 200  # evenly spread over all admissible bets
@@ -56,12 +56,11 @@ def sequential_test(
     >>> int((steps["finding"] == "cannot tell").sum()), steps["finding"].iloc[-1]
     (10, 'different')
     """
-    check_share("alpha", alpha)
+    needs("alpha", alpha, 0 < alpha < 1, SHARE)
     rows = scored_rows(samples, truncated=truncated)
     models = rows["model_id"].unique()
     for name in (candidate, reference):
-        if name not in models:
-            raise ValueError(unknown("model", name, models))
+        known("model", name, models)
     pair = paired(rows, candidate, reference)
     steps = pd.Series(pair.differences).groupby(pair.clusters, sort=False).mean().to_numpy(float)
     found = betting_evidence(steps, margin=margin)
@@ -101,7 +100,7 @@ def betting_evidence(differences, *, margin=None):
     if margin is None:
         up, down = _mixture(differences, 1.0), _mixture(-differences, 1.0)
         return {"different": (up + down) / 2}
-    check_share("margin", margin)
+    needs("margin", margin, 0 < margin < 1, SHARE)
     shifted = differences + margin
     return {
         "not worse": _mixture(shifted, 1 / (1 - margin)),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.scaling.costs import cost_curve, daily_cost
 from tierlab.scaling.workload import Workload
 from tierlab.speed.latency import seconds_per_request
@@ -71,10 +71,8 @@ def billed_output(visible_tokens, reasoning_share):
     (1000.0, 3.33)
     """
     share = np.asarray(reasoning_share, float)
-    if not ((share >= 0) & (share < 1)).all():
-        raise ValueError(
-            f"reasoning_share={reasoning_share!r}; a share from 0 to below 1 is needed"
-        )
+    right = ((share >= 0) & (share < 1)).all()
+    needs("reasoning_share", reasoning_share, right, "a share from 0 to below 1")
     billed = np.asarray(visible_tokens, float) / (1 - share)
     return billed if billed.ndim else float(billed)
 
@@ -170,10 +168,7 @@ def share_for_slowdown(times, visible_tokens, ttft_s, tokens_per_s):
     [0.55, 0.83]
     """
     times = np.asarray(times, float)
-    if not (times >= 1).all():
-        raise ValueError(
-            f"times={times.tolist()!r}; a factor from 1 up is needed: reasoning makes no request faster"
-        )
+    needs("times", times.tolist(), (times >= 1).all(), "a factor from 1 up")
     whole = times * seconds_per_request(visible_tokens, ttft_s, tokens_per_s)
     share = np.maximum(1 - visible_tokens / ((whole - ttft_s) * tokens_per_s + 1), 0)
     return share if share.ndim else float(share)
@@ -221,20 +216,20 @@ def thinking_break_even(
     0.032
     """
     given = {"error_gap": error_gap, "error_cost_usd": error_cost_usd, "second_usd": second_usd}
-    known = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
-    if len(known) != 2:
+    told = {name: np.asarray(value, float) for name, value in given.items() if value is not None}
+    if len(told) != 2:
         raise ValueError(
-            f"leave out exactly one of {', '.join(given)}; {3 - len(known)} are left out"
+            f"leave out exactly one of {', '.join(given)}; {3 - len(told)} are left out"
         )
     extra_usd, extra_s = np.asarray(extra_usd, float), np.asarray(extra_s, float)
-    if any((value < 0).any() for value in (extra_s, *known.values())):
+    if any((value < 0).any() for value in (extra_s, *told.values())):
         raise ValueError(f"extra_s={extra_s!r}, {given}; none of them can be below 0")
     with np.errstate(divide="ignore", invalid="ignore"):
         if second_usd is None:
-            value = (known["error_gap"] * known["error_cost_usd"] - extra_usd) / extra_s
+            value = (told["error_gap"] * told["error_cost_usd"] - extra_usd) / extra_s
         else:
-            extra = extra_usd + extra_s * known["second_usd"]
-            value = extra / known["error_gap" if error_cost_usd is None else "error_cost_usd"]
+            extra = extra_usd + extra_s * told["second_usd"]
+            value = extra / told["error_gap" if error_cost_usd is None else "error_cost_usd"]
     if error_gap is None:
         value = np.where(value > 1, np.inf, value)
     return value if np.ndim(value) else float(value)
@@ -267,8 +262,7 @@ def effort_costs(workload, prices, model, speed, *, efforts=None):
     """
     table = load_efforts()
     for effort in efforts or ():
-        if effort not in table.index:
-            raise ValueError(unknown("effort", effort, table.index))
+        known("effort", effort, table.index)
     provider = prices.by_model.at[prices.resolve(model), "provider"]
     own = table["providers"].str.split().map(lambda names: provider in names)
     table = table.loc[list(efforts or table.index[own | (table.index == "none")])]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS, plain
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.scorers.choice import choice
 from tierlab.sampling.examples import Example, load_intents
 
@@ -63,8 +63,7 @@ def intent_examples(intents=None):
     """
     intents = load_intents() if intents is None else intents
     for name in intents["intent"].unique():
-        if name not in INTENTS:
-            raise ValueError(unknown("intent", name, INTENTS))
+        known("intent", name, INTENTS)
     args = {"scorer_args": {"options": list(INTENTS)}, "system": SYSTEM, "max_output_tokens": 16}
     return tuple(
         Example(
@@ -108,9 +107,8 @@ def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
     >>> teacher_labels(samples, "m", options=["refund", "bill"]).tolist()
     ['refund', nan]
     """
+    known("model", model, samples["model_id"].unique())
     own = samples[samples["model_id"] == model].set_index("prompt_id")
-    if own.empty:
-        raise ValueError(unknown("model", model, samples["model_id"].unique()))
     twice = own.index[own.index.duplicated()]
     if len(twice):
         raise ValueError(
@@ -143,10 +141,8 @@ def random_errors(labels, rate, *, seed):
     >>> (random_errors(pd.Series(list("abcabcabca")), 0.3, seed=1) != list("abcabcabca")).sum()
     np.int64(3)
     """
-    if not 0 <= rate <= 1:
-        raise ValueError(f"rate={rate!r}; a share from 0 to 1 is needed")
-    if labels.nunique() < 2:
-        raise ValueError(f"labels: {labels.nunique()} different; an error needs at least two")
+    needs("rate", rate, 0 <= rate <= 1, "a share from 0 to 1")
+    needs("labels", list(labels.unique()), labels.nunique() > 1, "another label to err with")
     rng, names, changed = np.random.default_rng(seed), labels.unique(), labels.copy()
     for place in rng.choice(len(labels), round(rate * len(labels)), replace=False):
         changed.iloc[place] = rng.choice(names[names != labels.iloc[place]])
@@ -296,8 +292,9 @@ def learning_curve(
         )
     rows = training.dropna(subset=list(columns))
     for size in sizes:
-        if not 2 <= size < len(rows):
-            raise ValueError(f"size {size!r}; from 2 to {len(rows) - 1:,} labels are possible")
+        needs(
+            "size", size, 2 <= size < len(rows), f"a number of labels from 2 to {len(rows) - 1:,}"
+        )
     rng, truth, found = np.random.default_rng(seed), test["intent"].to_numpy(), []
     for size in (*sorted(sizes), len(rows)):
         for _ in range(draws if size < len(rows) else 1):

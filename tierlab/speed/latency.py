@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.intervals import wilson_interval
 from tierlab.scaling.costs import daily_cost
 from tierlab.scaling.workload import Workload
@@ -129,13 +129,11 @@ def router_seconds(kind, speeds=None, *, provider=None):
     if kind == "small_llm":
         speeds = load_speeds() if speeds is None else speeds
         small = speeds[speeds["tier"] == "small"].set_index("provider", drop=False)
-        if provider not in small.index:
-            raise ValueError(unknown("provider with a small model", provider, small.index))
+        known("provider with a small model", provider, small.index)
         routers, row = seconds_range(small, LLM_ROUTER_TOKENS), provider
     else:
         routers, row = load_routers(), kind
-        if kind not in routers.index:
-            raise ValueError(unknown("router", kind, ["small_llm", *routers.index]))
+        known("router", kind, ["small_llm", *routers.index])
     return tuple(routers.loc[row, ["seconds", "low", "high"]].astype(float).tolist())
 
 
@@ -245,8 +243,7 @@ def mean_seconds(
 
 def _mean_factor(name, tail):
     """Mean over median of a log-normal variable with this tail."""
-    if not tail >= 1:
-        raise ValueError(f"{name}={tail!r}; a tail is a multiple of the median, 1 or more")
+    needs(name, tail, tail >= 1, "a multiple of the median, 1 or more,")
     return np.exp((np.log(tail) / _Z95) ** 2 / 2)
 
 
@@ -422,18 +419,15 @@ def mix_attainment(attainment, shares, *, together=False):
     [0.9, 0.818, 0.92]
     """
     weights = pd.Series(shares, dtype=float)
-    for tier in weights.index.difference(attainment.index):
-        raise ValueError(unknown("tier", tier, attainment.index))
-    if not (weights.between(0, 1).all() and np.isclose(weights.sum(), 1)):
-        raise ValueError(
-            f"shares of traffic lie between 0 and 1 and add up to 1; got {dict(shares)}"
-        )
-    known = attainment.loc[weights.index]
-    share, low, high = (float(weights @ known[name]) for name in ("share", "low", "high"))
+    for tier in weights.index:
+        known("tier", tier, attainment.index)
+    parts = weights.between(0, 1).all() and np.isclose(weights.sum(), 1)
+    needs("shares", dict(shares), parts, "a share from 0 to 1 for each tier, together 1,")
+    own = attainment.loc[weights.index]
+    share, low, high = (float(weights @ own[name]) for name in ("share", "low", "high"))
     if not together:
         down, up = (
-            float(np.linalg.norm(weights * (known["share"] - known[end])))
-            for end in ("low", "high")
+            float(np.linalg.norm(weights * (own["share"] - own[end]))) for end in ("low", "high")
         )
         low, high = share - down, share + up
     return share, low, high

@@ -16,7 +16,7 @@ from tierlab.core.tables import (
     refuse,
     times,
 )
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import needs, unknown
 from tierlab.scaling.workload import TRACE_ORIGIN, check_single
 
 QUANTILE = 0.99
@@ -112,10 +112,8 @@ def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
     Poisson arrivals whose rate is drawn anew each minute from a gamma distribution with mean 1, so that counts per minute
     are negative binomial: the usual model of overdispersed counts (Greenwood & Yule 1920).
     """
-    if not (requests_per_minute > 0 and minute_spread >= 0):
-        raise ValueError(
-            f"{requests_per_minute=!r} is to be above 0 and {minute_spread=!r} not below it"
-        )
+    needs("requests_per_minute", requests_per_minute, requests_per_minute > 0, "a number above 0")
+    needs("minute_spread", minute_spread, minute_spread >= 0, "a number from 0 up")
     rng = np.random.default_rng(seed)
     minutes = max(1, round(len(requests) / requests_per_minute))
     rate = rng.gamma(minute_spread**-2, size=minutes) if minute_spread else np.ones(minutes)
@@ -224,8 +222,7 @@ def loads(usage, limits, *, quantile=QUANTILE):
         those in minutes that pass a limit per minute). Idle minutes count, so that a trace which is mostly idle can have
         nearly all its requests in the minutes that the quantile leaves out.
     """
-    if not 0 < quantile <= 1:
-        raise ValueError(f"quantile={quantile!r}; a share of minutes above 0 and up to 1")
+    needs("quantile", quantile, 0 < quantile <= 1, "a share of minutes above 0 and up to 1")
     whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
     inputs = pd.DataFrame({"free": usage["uncached_tokens"], "counted": whole})
     both = inputs.add(usage["output_tokens"], axis=0)
@@ -390,10 +387,8 @@ def token_bucket(at, tokens, *, per_minute, capacity=None):
     if seconds.dtype.kind == "M":
         seconds = (seconds - seconds[:1]) / np.timedelta64(1, "s")
     capacity = per_minute if capacity is None else capacity
-    if not (per_minute > 0 and capacity > 0):
-        raise ValueError(
-            f"per_minute={plain(per_minute)!r} and capacity={plain(capacity)!r}: both are to be above 0"
-        )
+    for name, value in (("per_minute", per_minute), ("capacity", capacity)):
+        needs(name, plain(value), value > 0, "a number above 0")
     if len(seconds) != len(tokens) or (np.diff(seconds) < 0).any() or not (tokens >= 0).all():
         raise ValueError(
             f"{len(seconds):,} arrivals in order and as many counts from 0 up are needed, got {len(tokens):,} counts"

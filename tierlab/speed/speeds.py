@@ -5,7 +5,7 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import refuse
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, known
 
 BASES = ("article", "assumed", "recorded", "measured")
 _SPEED_COLUMNS = [
@@ -53,8 +53,8 @@ def load_speeds(path=DATA / "speeds.csv"):
     """
     table = pd.read_csv(path, usecols=_SPEED_COLUMNS)[_SPEED_COLUMNS]
     for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
-        for value in table.loc[~table[column].isin(allowed), column]:
-            raise ValueError(f"{path}: {unknown(column, value, allowed)}")
+        for value in table[column]:
+            known(f"{column} of {path}", value, allowed)
     named = table.set_axis(table["provider"] + " " + table["tier"])  # an error names the row so
     refuse(named, "tier", named.index.duplicated(), "a provider's tier twice")
     for figure in ("tokens_per_s", "ttft_s"):
@@ -196,8 +196,8 @@ def speed_ratio(samples, fast, slow, *, confidence=0.95, resamples=2000, seed):
     wide = samples.pivot_table(
         index="prompt_id", columns="model_id", values="tokens_per_s", dropna=False
     )
-    for name in {fast, slow}.difference(wide):
-        raise ValueError(unknown("model", name, wide.columns))
+    for name in (fast, slow):
+        known("model", name, wide.columns)
     both = wide[[fast, slow]].dropna()
     if len(both) < 2:
         raise ValueError(

@@ -4,7 +4,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from tierlab.evaluate.scorers.answers import Score, are_texts, clip, json_values, needs
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, are_texts, clip, json_values
 
 _FIELDS = ("answer", "label", "choice", "category")
 _MARK = re.compile(
@@ -72,12 +73,10 @@ def check_choice(reference, *, options):
     right = are_texts(options) and all(map(_plain, options))
     needs("choice: options", options, right, "a list of texts")
     plain = [_plain(option) for option in options]
-    if len(set(plain)) < max(2, len(plain)):
-        raise ValueError(f"choice: options={options!r}; at least two are needed, all different")
-    if not isinstance(reference, str) or _plain(reference) not in plain:
-        raise ValueError(
-            f"choice: reference={reference!r} is none of the options {list(options)!r}"
-        )
+    different = len(set(plain)) == len(plain) > 1
+    needs("choice: options", options, different, "a list of at least two, all different,")
+    one = isinstance(reference, str) and _plain(reference) in plain
+    needs("choice: reference", reference, one, f"one of the options {list(options)!r}")
 
 
 def _chosen(text, options):

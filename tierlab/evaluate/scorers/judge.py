@@ -13,7 +13,8 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
-from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values, needs
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values
 
 LEVELS = (1, 2, 3, 4, 5)
 _SPOKEN = re.compile(

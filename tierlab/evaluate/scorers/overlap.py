@@ -4,7 +4,8 @@ import re
 import unicodedata
 from collections import Counter
 
-from tierlab.evaluate.scorers.answers import Score, are_texts, clip, needs
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, are_texts, clip
 
 COVERED = 0.6  # share of a key point's content words from which it counts as covered
 _WORD = re.compile(

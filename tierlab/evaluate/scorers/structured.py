@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from tierlab.core.vocabulary import needs
 from tierlab.evaluate.scorers.answers import (
     JSON_CHARS,
     Score,
     are_texts,
     clip,
     json_values,
-    needs,
     same_value,
 )
 
@@ -126,21 +126,13 @@ def check_tool_call(reference, *, allow_extra=False):
     listed = isinstance(calls, list | tuple) and calls
     needs("tool_call: reference", reference, listed, "a call or a list of calls")
     for call in calls:
-        if not isinstance(call, Mapping) or "name" not in call or set(call) - {"name", "arguments"}:
-            raise ValueError(
-                f"tool_call: {call!r}; a call has a name and arguments and nothing else"
-            )
-        none = call["name"] is None
-        if none and (len(calls) > 1 or call.get("arguments")):
-            raise ValueError(
-                f"tool_call: {call!r}; a name of null stands alone: no call is expected"
-            )
-        if not none and not (
-            isinstance(call["name"], str)
-            and call["name"]
-            and isinstance(call.get("arguments", {}), Mapping)
-        ):
-            raise ValueError(f"tool_call: {call!r}; the name is a text and the arguments an object")
+        named = isinstance(call, Mapping) and {"name"} <= set(call) <= {"name", "arguments"}
+        needs("tool_call: call", call, named, "a name, arguments and nothing else")
+        name, arguments = call["name"], call.get("arguments", {})
+        alone = name is not None or (len(calls) == 1 and not arguments)
+        needs("tool_call: call", call, alone, "no other call and no argument beside a name of null")
+        right = name is None or (isinstance(name, str) and name and isinstance(arguments, Mapping))
+        needs("tool_call: call", call, right, "a text as name and an object as arguments")
     flag = isinstance(allow_extra, bool | list | tuple)
     needs("tool_call: allow_extra", allow_extra, flag, "true or false")
 

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import regex as patterns
 
-from tierlab.evaluate.scorers.answers import Score, Unscored, are_texts, clip, fenced, needs, tidy
+from tierlab.core.vocabulary import needs
+from tierlab.evaluate.scorers.answers import Score, Unscored, are_texts, clip, fenced, tidy
 
 REGEX_CHARS, REGEX_SECONDS = 20_000, 5
 
