@@ -17,8 +17,14 @@ from . import workshop as workshop
 from .article.claims import evaluate_claims as evaluate_claims
 from .core import datasets as datasets
 from .core import paths as paths
+from .core.finding import finding as finding
+from .core.finding import say as say
 from .core.finding import show as show
 from .core.finding import use_style as use_style
+from .core.format import number as number
+from .core.format import share as share
+from .core.format import usd as usd
+from .core.product import load_product as load_product
 from .core.tables import load_tasks as load_tasks
 from .core.tables import split_input as split_input
 from .core.vocabulary import BUCKETS as BUCKETS

@@ -1,15 +1,19 @@
-"""How a figure is shown and saved: caption below, alt text on the image, the same bytes every time."""
+"""How a notebook tells what it found: a claim, its picture, the few numbers behind it, and all of them folded away."""
 
 import base64
 import io
 import os
+from numbers import Integral, Real
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 
 from tierlab.core import paths
 from tierlab.core.files import write_whole
+from tierlab.core.format import number
 from tierlab.core.style import STYLE_FILE
 from tierlab.core.untrusted import in_html
 
@@ -45,6 +49,115 @@ def show(figure, *, alt, caption, save_as=None):
     display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
     words = f'<p class="caption">{in_html(caption)}</p>'
     display({"text/html": words, "text/plain": caption}, raw=True)
+
+
+def finding(headline, figure, numbers, *, alt, caption, table=None, save_as=None):
+    """Tell one thing that was found: the claim, the figure, three to five rows, and the whole table folded below.
+
+    Parameters
+    ----------
+    headline : str
+        The claim as a sentence, its figures written by `tierlab.usd` and the like from the numbers at hand.
+    figure : Figure or Axes
+    numbers : DataFrame
+        The rows that carry the claim, ready to read: headings in words with units, cells as text or numbers (which are
+        written to three significant digits). The index is not shown unless it has a name.
+    alt, caption, save_as
+        As for `show`.
+    table : DataFrame, optional
+        Everything behind the claim. It is folded in a page and in JupyterLab, and part of the text that is compared.
+
+    Raises
+    ------
+    ValueError
+        If there are more than five rows in `numbers`, or the alt text or caption is missing.
+    """
+    if not 1 <= len(numbers) <= 5:
+        raise ValueError(
+            f"a finding shows one to five rows, and here are {len(numbers)}; give the rest as table="
+        )
+    _display(f'<p class="finding"><strong>{in_html(headline)}</strong></p>', headline)
+    show(figure, alt=alt, caption=caption, save_as=save_as)
+    few = written(numbers)
+    parts, text = [_html(few)], [_text(few)]
+    if table is not None:
+        whole = written(table)
+        parts.append(f"<details><summary>All the numbers</summary>{_html(whole)}</details>")
+        text += ["", "All the numbers", _text(whole)]
+    _display("".join(parts), "\n".join(text))
+
+
+def say(text):
+    """A sentence with numbers, as Markdown; a dollar sign is a dollar sign.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> say("It costs **$5** a day.")
+    It costs **$5** a day.
+    """
+    return Sentence(text)
+
+
+class Sentence:
+    """Text that a notebook shows as Markdown and that is compared as it is."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+    def _repr_markdown_(self):
+        return self.text.replace("$", r"\$")
+
+
+def written(table):
+    """A table whose numbers are written as the kit writes numbers: text in every cell, no gaps.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> written(pd.DataFrame({"a day (USD)": [1234.5, float("nan")]}))["a day (USD)"].tolist()
+    ['1,234', '']
+    """
+    table = table.reset_index() if table.index.name else table
+    return pd.DataFrame(
+        {name: [_cell(value) for value in table[name]] for name in table}, index=table.index
+    )
+
+
+def _cell(value):
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NaT or (isinstance(value, Real) and value != value):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return number(float(value)) if isinstance(value, Real) else str(value)
+
+
+def _html(table):
+    return table.to_html(index=False, border=0, classes="numbers", escape=True).replace(
+        "$", "<span>$</span>"
+    )
+
+
+def _text(table):
+    return table.to_string(index=False, justify="left")
+
+
+def _display(page, text):
+    from IPython.display import display
+
+    display({"text/html": page, "text/plain": text}, raw=True)
 
 
 def save(figure, name, *, alt, folder=None):

@@ -148,7 +148,7 @@ def _body(notebook, pages):
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
     clean = nh3.clean(
         raw,
-        tags=nh3.ALLOWED_TAGS | _MATHML | {"tfoot"},
+        tags=nh3.ALLOWED_TAGS | _MATHML | {"tfoot", "details", "summary"},
         clean_content_tags={"script", "style"},
         attributes=_ATTRIBUTES,
         url_schemes={"http", "https", "mailto", "data"},
