@@ -91,6 +91,8 @@ from .sampling.runner import Limits as Limits
 from .sampling.runner import Setup as Setup
 from .sampling.samples import as_outcomes as as_outcomes
 from .sampling.samples import load_samples as load_samples
+from .sampling.until import Decided as Decided
+from .sampling.until import sample_until_decided as sample_until_decided
 from .scaling.costs import batch_break_even as batch_break_even
 from .scaling.costs import cache_break_even as cache_break_even
 from .scaling.costs import cliff_break_even as cliff_break_even
