@@ -29,6 +29,7 @@ examples:
   tierlab review decisions/*.md        do filed decisions still stand?
   tierlab sample mine.jsonl --check    your own examples, for real models
   tierlab route my_outcomes.csv        is a router worth building?
+  tierlab compare results.eval         what an evaluation that you have says
   tierlab quarter 2026Q3 --usage logs/
                                        what the quarter cost, what to change""",
     help_format="plaintext",
@@ -698,6 +699,82 @@ class Run:
             allow_code=allow_code,
             setup=tl.Setup(progress=sys.stderr.isatty(), provenance=provenance),
         )
+
+
+@app.command
+def compare(
+    results: str,
+    /,
+    *,
+    reference: str,
+    margin: float,
+    metric: str | None = None,
+    scale: tuple[float, float] | None = None,
+    requests_per_day: float | None = None,
+    error_cost_usd: float | None = None,
+    prices: str | None = None,
+    as_of: str | None = None,
+):
+    """Compare models in an evaluation that you already have.
+
+    It reads logs of Inspect (.eval), lm-evaluation-harness (samples_*.jsonl), promptfoo (-o results.json) and Langfuse
+    (scores and observations), a folder of them, and tables with prompt_id, model_id and score.
+
+    examples:
+      tierlab compare logs/ --reference openai/gpt-5.5 --margin 0.05
+      tierlab compare results.json --reference vendor:large --margin 0.05 --requests-per-day 20000
+      tierlab compare ratings.eval --metric rubric/tone --scale 1 5 --reference ... --margin 0.1
+
+    Parameters
+    ----------
+    results : str
+        the log, a folder of logs, or a .csv or .parquet file
+    reference : str
+        the model that the others shall match
+    margin : float
+        how much worse a candidate may be, 0-1
+    metric : str
+        which score, where a log has several
+    scale : float float
+        the worst and the best score, where they are not 0 and 1
+    requests_per_day : float
+        with it, what the decision is worth a year
+    error_cost_usd : float
+        what one wrong answer costs; the cheapest model then counts it
+    prices : str
+        work costs out from tokens: article, maintained, or a path; by default the costs of the file
+    as_of : str
+        ISO date of the prices
+    """
+    import tierlab as tl
+    from tierlab.core.format import usd
+    from tierlab.routing.evaluations import is_evaluation, read_evaluation
+
+    path = Path(results)
+    table = read_evaluation(path, metric=metric, scale=scale) if is_evaluation(path) else None
+    if table is None:
+        table = tl.load_outcomes(results, incomplete="drop")
+    if prices is not None:
+        table = tl.price_outcomes(table, tl.load_prices(prices, as_of=as_of))
+    found = tl.compare(table, reference=reference, margin=margin, error_cost_usd=error_cost_usd)
+    columns = ["examples", "answers", "set_aside", "score", "low", "high"]
+    pairs = ["examples", "better", "worse", "difference", "low", "high", "finding", "more_examples"]
+    for part in (found.candidates[columns], found.pairs[pairs]):
+        print(part.round(3).to_string(na_rep="-") + "\n")
+    print(found.verdict)
+    each = found.costs["per_request"]
+    if (
+        found.choice in (None, reference)
+        or not each.reindex([found.choice, reference]).notna().all()
+    ):
+        return
+    saved = each[reference] - each[found.choice]
+    worth = f"{usd(1000 * saved)} per thousand requests"
+    if requests_per_day:
+        worth += f", {usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
+    print(
+        f"Worth of choosing {found.choice}: {worth} (each model's own cost per request in this log)."
+    )
 
 
 def _say_samples(samples, question, names):

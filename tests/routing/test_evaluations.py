@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tierlab as tl
+from tierlab.cli import main
 from tierlab.routing.evaluations import read_evaluation
 
 LOGS = Path(__file__).parent.parent / "data" / "evaluations"
@@ -258,3 +259,63 @@ def test_a_file_of_no_tool_names_the_known_ones(tmp_path):
         read_evaluation(tmp_path / "x.json")
     with pytest.raises(ValueError, match="no evaluation log of Inspect"):
         read_evaluation(tmp_path)
+
+
+class TestCommand:
+    def test_prints_verdict_examples_needed_and_worth(self, tmp_path, capsys):
+        whole = json.loads((LOGS / "promptfoo" / "sums.json").read_text())
+        rows = whole["results"]["results"]
+        right = [
+            row
+            for row in rows
+            if row["failureReason"] == 0 and row["vars"]["answer"] in ("5", "6", "9")
+        ]
+        copies = [
+            row | {"vars": row["vars"] | {"question": f"{n} {row['vars']['question']}"}}
+            for row in right
+            for n in range(40)
+        ]
+        (tmp_path / "many.json").write_text(
+            json.dumps(whole | {"results": {"version": 3, "results": copies}})
+        )
+        words = f"compare {tmp_path / 'many.json'} --reference vendor:large --margin 0.05 --requests-per-day 1000"
+        assert main(words.split()) == 0
+        said = capsys.readouterr().out
+        assert "not worse" in said
+        # 0.0042 - 0.00021 = 0.00399 a request
+        assert "$3.99 per thousand requests, $1,456 a year at 1,000 a day" in said
+
+    def test_says_how_many_examples_are_missing(self, capsys):
+        assert (
+            main(
+                [
+                    "compare",
+                    str(LOGS / "promptfoo" / "sums.json"),
+                    "--reference",
+                    "vendor:large",
+                    "--margin",
+                    "0.05",
+                ]
+            )
+            == 0
+        )
+        said = capsys.readouterr().out
+        assert "cannot tell" in said.lower()
+        assert "more examples" in said
+        assert "2 of 12 rows of vendor:small are set aside (error 2)" in said
+
+    def test_an_unknown_reference_names_the_nearest(self, capsys):
+        assert (
+            main(
+                [
+                    "compare",
+                    str(LOGS / "promptfoo" / "sums.json"),
+                    "--reference",
+                    "vendor:larg",
+                    "--margin",
+                    "0.05",
+                ]
+            )
+            == 2
+        )
+        assert "did you mean 'vendor:large'" in capsys.readouterr().err
