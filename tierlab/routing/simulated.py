@@ -7,6 +7,7 @@ for recorded or measured outcomes.
 import numpy as np
 import pandas as pd
 
+from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks, refuse
 from tierlab.core.vocabulary import TIERS
 from tierlab.routing.outcomes import price_outcomes
@@ -24,7 +25,6 @@ _WORKLOAD = {
     "legal_medical_analysis": (0.02, 10_000, 800),
     "agentic_tools": (0.03, 6000, 600),
 }
-_QUALITY_BY_COMPLEXITY = {1: (0.95, 0.96, 0.97), 2: (0.80, 0.88, 0.92), 3: (0.52, 0.69, 0.82)}
 _CHARS_PER_TOKEN = 4
 _START = "2026-06-12"  # the day on which requests arrive, evenly at random
 _GAP = np.timedelta64(120, "s")  # between two turns of a conversation, our assumption
@@ -44,13 +44,15 @@ def default_tasks():
     Notes
     -----
     Customer support has the article's 500 and 300 tokens. Shares and other lengths are our assumptions: much
-    traffic where the article speaks of high volume. Quality follows the complexity rating of data/tasks.csv:
-    0.97, 0.92, 0.82 for the flagship at ratings 1, 2, 3; the mid tier is then 1%, 4% and 16% below (the article:
-    10-20% below on hard benchmarks) and the small tier 2%, 13% and 37% below (the article: it often matches the
-    flagship on narrow tasks and struggles with multi-step ones). A range of ratings takes the average.
+    traffic where the article speaks of high volume. Quality is one minus the error rates of data/assumptions.csv at the
+    complexity rating of data/tasks.csv, the same that `tierlab.recommend` assumes; a range of ratings takes the average.
     """
     complexity = load_tasks()[["complexity_low", "complexity_high"]]
-    by_rating = pd.DataFrame(_QUALITY_BY_COMPLEXITY, index=list(TIERS)).T
+    rates = pd.read_csv(DATA / "assumptions.csv").query("quantity == 'error_rate'")
+    by_rating = 1 - rates.astype({"rating": int}).pivot(
+        index="rating", columns="tier", values="value"
+    )
+    by_rating = by_rating[list(TIERS)]
     low, high = (by_rating.loc[complexity[end]].to_numpy() for end in complexity)
     quality = pd.DataFrame((low + high) / 2, index=complexity.index, columns=by_rating.columns)
     columns = ["share", "input_tokens", "output_tokens"]
