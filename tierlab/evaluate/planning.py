@@ -12,8 +12,14 @@ _QUANTILE = NormalDist().inv_cdf
 
 
 def required_examples(
-    *, margin=None, difference=0.0, discordant=None, sd=None, power=0.8, alpha=0.05
-):
+    *,
+    margin: float | None = None,
+    difference: float = 0.0,
+    discordant: float | None = None,
+    sd: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
     """How many examples, each answered by both models, decide a comparison.
 
     Parameters
@@ -65,7 +71,14 @@ def required_examples(
     return max(1, math.ceil(n))
 
 
-def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha=0.05):
+def paired_sample_size(
+    difference: float,
+    *,
+    discordant: float | None = None,
+    sd: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
     """How many examples, each answered by both models, show a difference in mean score.
 
     Parameters
@@ -104,7 +117,15 @@ def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha
     return math.ceil(((reach + _QUANTILE(power) * math.sqrt(variance)) / gap) ** 2)
 
 
-def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8, alpha=0.05):
+def achievable_margin(
+    n: int,
+    *,
+    discordant: float | None = None,
+    sd: float | None = None,
+    difference: float = 0.0,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float:
     """The smallest margin that `n` examples can settle: the inverse of `required_examples`.
 
     Parameters
@@ -145,7 +166,9 @@ def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8,
     return brentq(missing, low, high, xtol=1e-9) if missing(low) > 0 else low
 
 
-def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
+def noninferiority_power(
+    n: int, margin: float, *, discordant: float, difference: float = 0.0, alpha: float = 0.05
+) -> float:
     """Probability that `n` right-or-wrong examples show "not worse by more than the margin", by enumeration.
 
     Parameters

@@ -4,9 +4,10 @@ A scorer is a function of the reply's text, its tool calls, and the example's re
 """
 
 import inspect
+from collections.abc import Sequence
 
 from tierlab.core.vocabulary import known, unknown
-from tierlab.evaluate.scorers.answers import Score, Unscored, split_thinking
+from tierlab.evaluate.scorers.answers import Score, ToolCall, Unscored, split_thinking
 from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
 from tierlab.evaluate.scorers.judge import check_judge, judge
@@ -44,7 +45,9 @@ _CHECKS = {
 SCORERS = {scorer.__name__: scorer for scorer in _CHECKS}
 
 
-def score_example(example, text, tool_calls=(), *, allow_code=False):
+def score_example(
+    example, text: str | None, tool_calls: Sequence[ToolCall] = (), *, allow_code: bool = False
+) -> Score:
     """Score one reply by the scorer, reference and options of its example.
 
     Parameters

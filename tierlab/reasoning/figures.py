@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -164,7 +165,7 @@ def thinking_map(
             (
                 costs[-1],
                 gap[-1],
-                f"a second is worth\n${second:g}" if second else "nobody waits",
+                f"a second is worth\n{usd(second)}" if second else "nobody waits",
                 INK,
             )
         )
@@ -296,7 +297,12 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
     for name, score in (levels or {}).items():
         ax.axhline(score, color=TIER_STYLE["flagship"]["color"], ls="-.", lw=1.3)
         ends.append(
-            (scores["labels"].max(), score, f"{name} {score:.0%}", TIER_STYLE["flagship"]["color"])
+            (
+                scores["labels"].max(),
+                score,
+                f"{name} {share(score)}",
+                TIER_STYLE["flagship"]["color"],
+            )
         )
     ax.set(
         xscale="log",

@@ -144,9 +144,11 @@ def score_numeric(answers, truths, *, rel_tol=1e-9):
     >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
     [1.0, 0.0]
     """
+    truths = list(truths)
     truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
-    for truth, value in truth_of.items():
-        needs("truth", truth, not math.isnan(value), "a text with a number")
+    for row, truth in enumerate(truths):
+        holds = not math.isnan(truth_of[truth])
+        needs(f"truth (row {row})", truth, holds, "a text with a number")
     pairs = zip(answers, truths, strict=True)
     return np.array(
         [math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float
