@@ -15,7 +15,7 @@ from tierlab.core.explorer import (
     share_slider,
     usd_or_not,
 )
-from tierlab.core.format import share, usd
+from tierlab.core.format import usd
 from tierlab.prices import figures as prices_figures
 from tierlab.scaling import figures
 
@@ -291,4 +291,4 @@ def _priced(requests, prices):
 
 
 def _plain(value, over):
-    return share(value) if over.endswith(("_rate", "_share")) else f"{value:,.10g}"
+    return f"{value:.0%}" if over.endswith(("_rate", "_share")) else f"{value:,.10g}"

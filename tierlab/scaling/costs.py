@@ -6,7 +6,6 @@ from itertools import chain, combinations, pairwise
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import share
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.pricing import FLAGS, price_tokens
 from tierlab.scaling.workload import NUMERIC
@@ -108,9 +107,7 @@ def cost_curve(workload, prices, models=None, *, over, values):
             )
         if "approximate_price" in flags:
             low, high = low * (1 - APPROXIMATE_BAND), high * (1 + APPROXIMATE_BAND)
-            reasons = _joined(
-                reasons, f"approximate price, {share(APPROXIMATE_BAND)} to either side"
-            )
+            reasons = _joined(reasons, f"approximate price, {APPROXIMATE_BAND:.0%} to either side")
         over_window = over_share[starts]
         others = ";".join(flag for flag in flags if flag != "over_window")
         part = {

@@ -39,35 +39,35 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
             raise Hint(
                 f"cost does not grow in step with the requests: compare requests=1 with requests={requests:,}"
             )
-    on_opus, on_haiku = (
+    dear, cheap = (
         REQUESTS * _usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku)
     )
     one_request = "this is a single request; a day has a million of them"
     compare(
         "opus_usd",
         opus_usd,
-        on_opus,
+        dear,
         rel=1e-9,
-        mistakes={on_opus / REQUESTS: one_request, on_haiku: "this is the price of Haiku"},
+        mistakes={dear / REQUESTS: one_request, cheap: "this is the price of Haiku"},
     )
     compare(
         "haiku_usd",
         haiku_usd,
-        on_haiku,
+        cheap,
         rel=1e-9,
-        mistakes={on_haiku / REQUESTS: one_request, on_opus: "this is the price of Opus"},
+        mistakes={cheap / REQUESTS: one_request, dear: "this is the price of Opus"},
     )
     compare(
         "routed_usd",
         routed_usd,
-        SMALL_SHARE * on_haiku + (1 - SMALL_SHARE) * on_opus,
+        SMALL_SHARE * cheap + (1 - SMALL_SHARE) * dear,
         rel=1e-9,
         mistakes={
-            SMALL_SHARE * on_opus
+            SMALL_SHARE * dear
             + (1 - SMALL_SHARE)
-            * on_haiku: "the two shares have changed places: which model answers most?",
-            (on_opus + on_haiku) / 2: "this weighs both models alike; the shares differ",
-            on_opus + on_haiku: "this sends every request to both models",
+            * cheap: "the two shares have changed places: which model answers most?",
+            (dear + cheap) / 2: "this weighs both models alike; the shares differ",
+            dear + cheap: "this sends every request to both models",
         },
     )
 
@@ -228,7 +228,7 @@ def shape_table(per_1000, flipped, break_even):
             1 / balance: "upside down: input tokens per output token are asked for",
             first["input"] / second["input"]: "this compares input rates alone",
             second["input"] / first["input"]: "this compares input rates alone",
-            -balance: "the sign: one model costs more on input, the other on output",
+            -balance: "the sign: one model is dearer on input, the other on output",
         },
     )
 

@@ -191,8 +191,8 @@ def _classifier_bill(router_usd, overhead):
     )
     asked = INPUT_TOKENS + PROMPT_TOKENS
     usd = small(asked, REPLY_TOKENS)
-    on_small, on_flagship = (model(INPUT_TOKENS, OUTPUT_TOKENS) for model in (small, flagship))
-    routed = SMALL_SHARE * on_small + (1 - SMALL_SHARE) * on_flagship
+    cheap, dear = (model(INPUT_TOKENS, OUTPUT_TOKENS) for model in (small, flagship))
+    routed = SMALL_SHARE * cheap + (1 - SMALL_SHARE) * dear
     compare(
         "router_usd",
         router_usd,
@@ -220,11 +220,11 @@ def _classifier_bill(router_usd, overhead):
             / (
                 usd + routed
             ): "this is the share of the whole bill; by how much does the bill without the call grow?",
-            usd / on_flagship: "this is measured against Opus alone; the routed day is the measure",
-            usd / on_small: "this is measured against Haiku alone; the routed day is the measure",
+            usd / dear: "this is measured against Opus alone; the routed day is the measure",
+            usd / cheap: "this is measured against Haiku alone; the routed day is the measure",
             usd
             / (
-                on_flagship - routed
+                dear - routed
             ): "this is the share of the saving; the share of the routed day is asked for",
             routed / usd: "upside down",
         },
@@ -258,5 +258,5 @@ def _one_reply(tier, reply, right):
             f"{call} goes down: the letters are in the reply, but the reply is not that one word"
         )
     raise Hint(
-        f"{call} goes down though nobody can read it: which of the two mistakes is the more expensive one?"
+        f"{call} goes down though nobody can read it: which of the two mistakes is the dearer one?"
     )
