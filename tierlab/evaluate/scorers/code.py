@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tierlab.core.untrusted import shown
 from tierlab.core.vocabulary import needs
-from tierlab.evaluate.scorers.answers import Score, Unscored, fenced, is_number
+from tierlab.evaluate.scorers.answers import Score, Unscored, fenced
 
 FILE_BYTES = 1 << 20  # that the code may write to one file
 ISOLATIONS = {
@@ -170,25 +170,17 @@ def _python():
     return [os.path.realpath(sys.executable), *_ALONE]
 
 
-def check_code(reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
+def check_code(reference, *, entry=(), **_):
     try:
-        tests = ast.parse(reference).body if isinstance(reference, str) else []
+        tests = ast.parse(reference).body
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"code: the tests are not Python: {error}") from None
     asserts = any(map(_is_test, tests))
     needs("code: reference", reference, asserts, "Python with at least one assert")
-    names = [entry] if isinstance(entry, str) else entry
-    right = isinstance(names, list | tuple) and all(
-        isinstance(name, str) and name.isidentifier() for name in names
-    )
+    names = _entries(reference, entry)
+    needs("code: entry", entry, names, "a name that the reply defines (the tests use none),")
+    right = all(name.isidentifier() for name in names)
     needs("code: entry", entry, right, "the name of a function or class, or a list of names,")
-    if not _entries(reference, entry):
-        raise ValueError("code: the tests use no name of the reply; give entry=")
-    needs("code: partial", partial, isinstance(partial, bool), "true or false")
-    for name, value, most in (("seconds", seconds, 600), ("memory_mb", memory_mb, 1 << 16)):
-        right = is_number(value) and 0 < value <= most
-        needs(f"code: {name}", value, right, f"a number above 0 and up to {most:,}")
-    needs("code: memory_mb", memory_mb, isinstance(memory_mb, int), "a whole number")
 
 
 def extract_code(text, names=()):
