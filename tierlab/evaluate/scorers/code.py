@@ -63,9 +63,9 @@ def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, mem
     builtin types and their subclasses, of decimal, fractions, datetime, pathlib and uuid are compared in the tests'
     process. An object of the code's own class is equal to no such value, only to another object of the code, by its own
     ``__eq__``; and what its methods say is its own word. Tests can call, iterate, index, compare and catch exceptions, and
-    hand over functions, generators and objects of their own classes. What cannot be judged from outside is set aside:
-    deriving a class from one of the code, operators between an object of the code's own class and a plain value,
-    asynchronous iteration, copying such an object.
+    hand over functions, generators and objects of their own classes. What cannot be judged from outside is set aside, with
+    the form named: deriving a class from one of the code, operators between an object of the code's own class and a plain
+    value, a `with` statement on such an object, copying it, coroutines and asynchronous iteration.
 
     The code has the standard library, an empty folder, an empty environment and no input; what it prints is thrown away.
     Processes, threads, connections and files outside its folder are refused: by bubblewrap where `isolation` says
