@@ -7,8 +7,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
 
 from tierlab.core import paths
 from tierlab.core.files import write_whole
@@ -16,12 +14,12 @@ from tierlab.core.style import STYLE_FILE
 from tierlab.core.untrusted import in_html
 
 
-def use_style() -> None:
+def use_style():
     """Load the house style for every figure that follows."""
     plt.style.use(STYLE_FILE)
 
 
-def show(figure: FigureBase | Axes, *, alt: str, caption: str, save_as: str | None = None) -> None:
+def show(figure, *, alt, caption, save_as=None):
     """Display a figure once, alt text on the image and the caption in words below; then close it.
 
     Parameters
@@ -82,4 +80,4 @@ def _image(figure, kind, alt):
 
 
 def _figure(figure):
-    return figure if isinstance(figure, FigureBase) else figure.figure
+    return figure if isinstance(figure, mpl.figure.FigureBase) else figure.figure
