@@ -1,6 +1,7 @@
 """How many examples before the run: for a margin and for a difference."""
 
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 
 import numpy as np
@@ -236,9 +237,8 @@ def _assumed(discordant, sd, difference, **shares):
 
 def _needed_wins(pairs, n, margin, alpha):
     """Fewest wins among the discordant pairs with which the one-sided bound lies above the margin; pairs + 1 if none."""
-    low, high = 0, pairs + 1
-    while low < high:
-        wins = (low + high) // 2
-        above = tango_interval(wins, pairs - wins, n, confidence=1 - 2 * alpha)[0] > -margin
-        low, high = (low, wins) if above else (wins + 1, high)
-    return low
+
+    def above(wins):
+        return tango_interval(wins, pairs - wins, n, confidence=1 - 2 * alpha)[0] > -margin
+
+    return bisect_left(range(pairs + 1), True, key=above)
