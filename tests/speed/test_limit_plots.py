@@ -80,7 +80,7 @@ def test_a_window_that_is_not_known_has_words_and_no_bar():
     )  # fmt: skip
     ax = speed_figures.window_fit(table)
     assert [patch.get_width() for patch in ax.patches] == [0.89, 0]
-    assert texts(ax) == ["89.0% fit 128,000 tokens", "window not known"]
+    assert texts(ax) == ["89% fit 128,000 tokens", "window not known"]
 
 
 def test_ratios_stand_at_their_values_with_their_ends():

@@ -14,20 +14,20 @@ _QUANTILE = NormalDist().inv_cdf
 
 def required_examples(
     *,
-    margin: float | None = None,
+    margin: float,
     difference: float = 0.0,
     discordant: float | None = None,
     sd: float | None = None,
     power: float = 0.8,
     alpha: float = 0.05,
 ) -> int:
-    """How many examples, each answered by both models, decide a comparison.
+    """How many examples, each answered by both models, show that a model is not worse by more than a margin.
 
     Parameters
     ----------
-    margin : float, optional
-        To show that the candidate is not worse by more than this, 0-1 (0.05 is five points). Without it: to
-        show the `difference`, two-sided (`tierlab.paired_sample_size`).
+    margin : float
+        To show that the candidate is not worse by more than this, 0-1 (0.05 is five points). To show a difference,
+        see `tierlab.paired_sample_size`.
     difference : float
         True mean difference that is assumed, candidate minus reference.
     discordant : float, optional
@@ -37,7 +37,7 @@ def required_examples(
     power : float
         Probability of the right decision when the assumptions hold.
     alpha : float
-        Level: one-sided with a margin, two-sided without.
+        One-sided level.
 
     Returns
     -------
@@ -56,10 +56,6 @@ def required_examples(
     >>> required_examples(margin=0.10, discordant=0.10), required_examples(margin=0.05, discordant=0.10)
     (81, 274)
     """
-    if margin is None:
-        return paired_sample_size(
-            difference, discordant=discordant, sd=sd, power=power, alpha=alpha
-        )
     needs("margin", margin, 0 < margin < 1, SHARE)
     assumed = _assumed(discordant, sd, difference, power=power, alpha=alpha)
     if not difference > -margin:

@@ -249,7 +249,7 @@ def effort_costs(
     model: str,
     speed: Mapping[str, float],
     *,
-    efforts: Sequence[str] | None = None,
+    efforts: Sequence[str],
 ) -> pd.DataFrame:
     """What a request costs and how long it takes at each effort setting.
 
@@ -261,8 +261,8 @@ def effort_costs(
     model : str
     speed : mapping
         ttft_s and tokens_per_s, optionally with _low and _high ends: a row of `tierlab.load_speeds`.
-    efforts : sequence of str, optional
-        By default those that the model's provider has.
+    efforts : sequence of str
+        Rows of `tierlab.reasoning.effort.load_efforts`, which says which provider has them.
 
     Returns
     -------
@@ -276,11 +276,9 @@ def effort_costs(
         For an unknown effort.
     """
     table = load_efforts()
-    for effort in efforts or ():
+    for effort in efforts:
         known("effort", effort, table.index)
-    provider = prices.by_model.at[prices.resolve(model), "provider"]
-    own = table["providers"].str.split().map(lambda names: provider in names)
-    table = table.loc[list(efforts or table.index[own | (table.index == "none")])]
+    table = table.loc[list(efforts)]
     one = replace(workload, requests_per_day=1, reasoning_share=0)
     visible = one.mean_tokens()["output"]
     shares = np.unique(table[list(_SHARES)])
