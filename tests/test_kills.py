@@ -17,10 +17,10 @@ import pandas as pd
 import psutil
 import pytest
 
+from tests.core.test_files import notebook, outcomes
 from tests.frames import frames
 from tests.proofs import runs
 from tests.servers import ROOT, RawServer, Reply
-from tests.test_files import notebook, outcomes
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"),

@@ -107,7 +107,6 @@ from .scaling.workload import load_requests as load_requests
 from .speed.latency import latency_percentiles as latency_percentiles
 from .speed.latency import mean_seconds as mean_seconds
 from .speed.latency import mix_attainment as mix_attainment
-from .speed.latency import second_break_even as second_break_even
 from .speed.latency import seconds_per_request as seconds_per_request
 from .speed.latency import simulate_latency as simulate_latency
 from .speed.latency import slo_attainment as slo_attainment

@@ -91,9 +91,9 @@ def test_no_text_breaks_the_reader(text):
 def test_scores_pair_by_position_and_refuse_a_truth_without_a_number():
     assert score_numeric(["18", "19", "none"], ["# 18", "# 18", "# 18"]).tolist() == [1, 0, 0]
     assert score_numeric(["0.3333333333"], ["1/3"], rel_tol=1e-6).tolist() == [1]
-    with pytest.raises(ValueError, match=r"truth 'eighteen' \(row 1\)"):
+    with pytest.raises(ValueError, match=r"truth \(row 1\)='eighteen'"):
         score_numeric(["18", "18"], ["18", "eighteen"])
-    with pytest.raises(ValueError, match="2 answers for 1 truths"):
+    with pytest.raises(ValueError, match="shorter"):
         score_numeric(["18", "18"], ["18"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import ANSWERED, IN_DOUBT
-from tierlab.evaluate.intervals import bootstrap, mean_interval
+from tierlab.evaluate.intervals import bootstrap, mean_interval, quantile_interval
 from tierlab.evaluate.rows import NOT_SENT, example_scores, right_or_wrong, tally
 
 
@@ -88,8 +88,6 @@ def _money(own):
 
 def latency_by_model(rows, models, confidence):
     """Quantiles of complete answers per model: the table `latency` of `tierlab.compare`."""
-    from scipy.stats import quantile_test
-
     needed = math.ceil(math.log((1 - confidence) / 2) / math.log(0.95))
     result = {}
     for model in models:
@@ -99,17 +97,9 @@ def latency_by_model(rows, models, confidence):
             times = own[measure].dropna().to_numpy(float)
             row, notes = {}, ["mixes sources"] if len(sources) > 1 else []
             for percent in (50, 95):
-                ends = (np.nan, np.nan)
-                if len(times):
-                    ends = quantile_test(times, p=percent / 100).confidence_interval(
-                        confidence_level=confidence
-                    )
-                value = np.quantile(times, percent / 100) if len(times) else np.nan
-                row |= {
-                    f"p{percent}": value,
-                    f"p{percent}_low": ends[0],
-                    f"p{percent}_high": ends[1],
-                }
+                names = (f"p{percent}", f"p{percent}_low", f"p{percent}_high")
+                found = quantile_interval(times, percent / 100, confidence=confidence)
+                row |= dict(zip(names, found, strict=True))
             if 0 < len(times) < needed:
                 notes.append(
                     f"p95 has no upper end: {len(times):,} timed answers, {needed:,} are needed"

@@ -42,15 +42,15 @@ class Comparison:
 
 
 def compare(
-    samples,
+    samples: pd.DataFrame,
     *,
-    reference,
-    margin,
-    error_cost_usd=None,
-    confidence=0.95,
-    truncated="set_aside",
-    seed=0,
-):
+    reference: str,
+    margin: float,
+    error_cost_usd: float | None = None,
+    confidence: float = 0.95,
+    truncated: str = "set_aside",
+    seed: int = 0,
+) -> Comparison:
     """Compare every model of a samples table with a reference, and name the cheapest that is not worse.
 
     Parameters

@@ -5,11 +5,13 @@ that belong together. scipy and evalstats are imported when used: they take long
 """
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache, partial
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import needs
@@ -17,7 +19,9 @@ from tierlab.core.vocabulary import needs
 SHARE = "a share between 0 and 1"
 
 
-def wilson_interval(successes, trials, *, confidence=0.95):
+def wilson_interval(
+    successes: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a share.
 
     For a share of right answers on up to a few hundred prompts this stays near its level where the percentile
@@ -94,7 +98,14 @@ def bootstrap_weights(n, *, resamples=1000, seed):
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 
 
-def bootstrap(table, statistic=None, *, confidence=0.95, resamples=1000, seed):
+def bootstrap(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int | np.random.Generator,
+) -> pd.DataFrame:
     """Percentile bootstrap intervals of column means over prompts, and of anything computed from them.
 
     Every column meets the same resamples, so a difference or ratio of two columns is a paired comparison.
@@ -198,6 +209,19 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
         return float(low), float(high), "Wilson" if binary else "Wilson on groups"
     low, high = np.clip(_t_interval(scores.mean(), error, count, confidence), 0, 1)
     return float(low), float(high), "clustered t"
+
+
+def quantile_interval(values, share, *, confidence=0.95):
+    """(quantile, low, high) of values; an end that so few cannot give is NaN, as is all without any.
+
+    The interval is made of order statistics and assumes no distribution (Conover 1999, 3.2).
+    """
+    from scipy.stats import quantile_test
+
+    if not len(values):
+        return (np.nan,) * 3
+    low, high = quantile_test(values, q=0, p=share).confidence_interval(confidence)
+    return float(np.quantile(values, share)), low, high
 
 
 def paired_interval(differences, groups=None, *, binary=False):

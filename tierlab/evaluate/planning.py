@@ -1,6 +1,7 @@
 """How many examples before the run: for a margin and for a difference."""
 
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 
 import numpy as np
@@ -12,15 +13,21 @@ _QUANTILE = NormalDist().inv_cdf
 
 
 def required_examples(
-    *, margin=None, difference=0.0, discordant=None, sd=None, power=0.8, alpha=0.05
-):
-    """How many examples, each answered by both models, decide a comparison.
+    *,
+    margin: float,
+    difference: float = 0.0,
+    discordant: float | None = None,
+    sd: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
+    """How many examples, each answered by both models, show that a model is not worse by more than a margin.
 
     Parameters
     ----------
-    margin : float, optional
-        To show that the candidate is not worse by more than this, 0-1 (0.05 is five points). Without it: to
-        show the `difference`, two-sided (`tierlab.paired_sample_size`).
+    margin : float
+        To show that the candidate is not worse by more than this, 0-1 (0.05 is five points). To show a difference,
+        see `tierlab.paired_sample_size`.
     difference : float
         True mean difference that is assumed, candidate minus reference.
     discordant : float, optional
@@ -30,7 +37,7 @@ def required_examples(
     power : float
         Probability of the right decision when the assumptions hold.
     alpha : float
-        Level: one-sided with a margin, two-sided without.
+        One-sided level.
 
     Returns
     -------
@@ -49,10 +56,6 @@ def required_examples(
     >>> required_examples(margin=0.10, discordant=0.10), required_examples(margin=0.05, discordant=0.10)
     (81, 274)
     """
-    if margin is None:
-        return paired_sample_size(
-            difference, discordant=discordant, sd=sd, power=power, alpha=alpha
-        )
     needs("margin", margin, 0 < margin < 1, SHARE)
     assumed = _assumed(discordant, sd, difference, power=power, alpha=alpha)
     if not difference > -margin:
@@ -65,7 +68,14 @@ def required_examples(
     return max(1, math.ceil(n))
 
 
-def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha=0.05):
+def paired_sample_size(
+    difference: float,
+    *,
+    discordant: float | None = None,
+    sd: float | None = None,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> int:
     """How many examples, each answered by both models, show a difference in mean score.
 
     Parameters
@@ -104,7 +114,15 @@ def paired_sample_size(difference, *, discordant=None, sd=None, power=0.8, alpha
     return math.ceil(((reach + _QUANTILE(power) * math.sqrt(variance)) / gap) ** 2)
 
 
-def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8, alpha=0.05):
+def achievable_margin(
+    n: int,
+    *,
+    discordant: float | None = None,
+    sd: float | None = None,
+    difference: float = 0.0,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> float:
     """The smallest margin that `n` examples can settle: the inverse of `required_examples`.
 
     Parameters
@@ -145,7 +163,9 @@ def achievable_margin(n, *, discordant=None, sd=None, difference=0.0, power=0.8,
     return brentq(missing, low, high, xtol=1e-9) if missing(low) > 0 else low
 
 
-def noninferiority_power(n, margin, *, discordant, difference=0.0, alpha=0.05):
+def noninferiority_power(
+    n: int, margin: float, *, discordant: float, difference: float = 0.0, alpha: float = 0.05
+) -> float:
     """Probability that `n` right-or-wrong examples show "not worse by more than the margin", by enumeration.
 
     Parameters
@@ -213,9 +233,8 @@ def _assumed(discordant, sd, difference, **shares):
 
 def _needed_wins(pairs, n, margin, alpha):
     """Fewest wins among the discordant pairs with which the one-sided bound lies above the margin; pairs + 1 if none."""
-    low, high = 0, pairs + 1
-    while low < high:
-        wins = (low + high) // 2
-        above = tango_interval(wins, pairs - wins, n, confidence=1 - 2 * alpha)[0] > -margin
-        low, high = (low, wins) if above else (wins + 1, high)
-    return low
+
+    def above(wins):
+        return tango_interval(wins, pairs - wins, n, confidence=1 - 2 * alpha)[0] > -margin
+
+    return bisect_left(range(pairs + 1), True, key=above)

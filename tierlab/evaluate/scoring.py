@@ -3,48 +3,99 @@
 A scorer is a function of the reply's text, its tool calls, and the example's reference and options.
 """
 
-import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, NotRequired
 
-from tierlab.core.vocabulary import known, unknown
-from tierlab.evaluate.scorers.answers import Score, Unscored, split_thinking
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # the one that pydantic takes before Python 3.12
+
+from tierlab.core.vocabulary import known, needs, unknown
+from tierlab.evaluate.scorers.answers import Score, ToolCall, Unscored, split_thinking
 from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
-from tierlab.evaluate.scorers.judge import check_judge, judge
+from tierlab.evaluate.scorers.judge import judge
 from tierlab.evaluate.scorers.numeric import check_numeric, numeric
 from tierlab.evaluate.scorers.overlap import check_overlap, overlap
-from tierlab.evaluate.scorers.structured import (
-    check_json_fields,
-    check_tool_call,
-    json_fields,
-    tool_call,
-)
-from tierlab.evaluate.scorers.text import (
-    check_contains,
-    check_exact,
-    check_regex,
-    contains,
-    exact,
-    regex,
-)
+from tierlab.evaluate.scorers.structured import check_tool_call, json_fields, tool_call
+from tierlab.evaluate.scorers.text import check_regex, contains, exact, regex
 
 MOST_CHARS = 1_000_000  # of a reply: no scorer takes more than seconds for them
 
-_CHECKS = {
-    exact: check_exact,
-    choice: check_choice,
-    numeric: check_numeric,
-    json_fields: check_json_fields,
-    contains: check_contains,
-    regex: check_regex,
-    tool_call: check_tool_call,
-    code: check_code,
-    overlap: check_overlap,
-    judge: check_judge,
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+_Flag = (bool, "true or false")
+_Texts = (Sequence[_Text], "a list of texts")
+
+
+class _Call(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    name: _Text | None
+    arguments: NotRequired[Mapping]
+
+
+# Reference and options of each scorer: what they may be, for pydantic and in words.
+FORMS = {
+    "exact": {"reference": (_Text, "a text"), "ignore_case": _Flag},
+    "choice": {"reference": (_Text, "a text"), "options": _Texts},
+    "numeric": {
+        "reference": (float | str, "a number or a text with one"),
+        "rel_tol": (Annotated[float, Field(ge=0, lt=1)], "a number from 0 up and below 1"),
+        "units": (
+            Mapping[_Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
+            "a mapping of unit to its size in the reference's unit, a size above 0,",
+        ),
+    },
+    "json_fields": {
+        "reference": (
+            Annotated[Mapping[_Text, object], Field(min_length=1)],
+            "an object of field and expected value",
+        ),
+        "unordered": _Flag,
+    },
+    "contains": {"reference": _Texts, "any_of": _Texts, "none_of": _Texts},
+    "regex": {"reference": (_Text, "a text"), "ignore_case": _Flag},
+    "tool_call": {
+        "reference": (
+            _Call | Annotated[Sequence[_Call], Field(min_length=1)],
+            "a call or a list of calls (a call has a name and arguments, a text and an object),",
+        ),
+        "allow_extra": (bool | Sequence[str], "true or false, or a list of arguments,"),
+    },
+    "code": {
+        "reference": (str, "Python with at least one assert"),
+        "entry": (str | Sequence[str], "the name of a function or class, or a list of names,"),
+        "partial": _Flag,
+        "seconds": (Annotated[float, Field(gt=0, le=600)], "a number above 0 and up to 600"),
+        "memory_mb": (
+            Annotated[int, Field(gt=0, le=1 << 16)],
+            "a whole number above 0 and up to 65,536",
+        ),
+    },
+    "overlap": {
+        "reference": (_Text, "a text with content words"),
+        "key_points": _Texts,
+        "max_words": (Annotated[int, Field(ge=1)] | None, "a whole number from 1 up"),
+    },
+    "judge": {
+        "reference": (str | None, "the text of a good answer, or none,"),
+        "rubric": (str | Sequence[str], "a text or a list of texts"),
+    },
 }
-SCORERS = {scorer.__name__: scorer for scorer in _CHECKS}
+_CHECKS = {  # what a form cannot say
+    "choice": check_choice,
+    "numeric": check_numeric,
+    "regex": check_regex,
+    "tool_call": check_tool_call,
+    "code": check_code,
+    "overlap": check_overlap,
+}
+_EACH = (exact, choice, numeric, json_fields, contains, regex, tool_call, code, overlap, judge)
+SCORERS = {scorer.__name__: scorer for scorer in _EACH}
 
 
-def score_example(example, text, tool_calls=(), *, allow_code=False):
+def score_example(
+    example, text: str | None, tool_calls: Sequence[ToolCall] = (), *, allow_code: bool = False
+) -> Score:
     """Score one reply by the scorer, reference and options of its example.
 
     Parameters
@@ -118,15 +169,27 @@ def check_scorer(name, reference, args):
     ValueError: choice: unknown option 'option'; did you mean 'options'?
     """
     known("scorer", name, SCORERS)
-    signature = inspect.signature(_CHECKS[SCORERS[name]])
-    options = {
-        option.name: option.default is option.empty
-        for option in signature.parameters.values()
-        if option.kind is option.KEYWORD_ONLY
-    }
-    for option in {**args, **options}:
-        if option not in options:
-            raise ValueError(f"{name}: {unknown('option', option, options)}")
-        if options[option] and option not in args:
-            raise ValueError(f"{name}: the option {option!r} is needed")
-    _CHECKS[SCORERS[name]](reference, **args)
+    form, given = FORMS[name], {"reference": reference, **args}
+    for option, value in given.items():
+        if option not in form:
+            raise ValueError(f"{name}: {unknown('option', option, list(form)[1:])}")
+        needs(f"{name}: {option}", value, _fits(name, option, value), form[option][1])
+    if name == "choice" and "options" not in args:
+        raise ValueError("choice: the option 'options' is needed")
+    if name == "contains" and not (reference or args.get("any_of") or args.get("none_of")):
+        raise ValueError("contains: no phrase to look for in the reference, any_of or none_of")
+    if name in _CHECKS:
+        _CHECKS[name](reference, **args)
+
+
+@cache
+def _adapter(name, option):
+    return TypeAdapter(FORMS[name][option][0])
+
+
+def _fits(name, option, value):
+    try:
+        _adapter(name, option).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True

@@ -11,8 +11,14 @@ BETS = 200  # evenly spread over all admissible bets
 
 
 def sequential_test(
-    samples, *, candidate, reference, margin=None, alpha=0.05, truncated="set_aside"
-):
+    samples: pd.DataFrame,
+    *,
+    candidate: str,
+    reference: str,
+    margin: float | None = None,
+    alpha: float = 0.05,
+    truncated: str = "set_aside",
+) -> pd.DataFrame:
     """Test a candidate against a reference after every example, and stop when the evidence is enough.
 
     Repeating McNemar's test until it says "different" finds a difference between equal models far more often than

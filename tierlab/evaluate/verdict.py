@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import number, share, usd
 
 POWER = 0.8  # of the run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
@@ -24,7 +24,7 @@ class Asked:
 
     @property
     def points(self):
-        return f"{100 * self.margin:.3g} points"
+        return f"{number(100 * self.margin)} points"
 
     @property
     def claim(self):
@@ -33,7 +33,7 @@ class Asked:
     @property
     def level(self):
         holm = f", Holm over {self.candidates} candidates" if self.candidates > 1 else ""
-        return f"one-sided {100 * (1 - self.confidence):.3g}%{holm}"
+        return f"one-sided {share(1 - self.confidence)}{holm}"
 
 
 def verdict(asked, pairs, costs, error_cost_usd):
@@ -104,7 +104,7 @@ def _gap(row, asked):
         word, ends = "worse", (-row["high"], -row["low"])
     return (
         f"{word} than {asked.reference} by {_points(ends[0])} to {_points(ends[1])} points "
-        f"({100 * asked.confidence:.3g}% interval, {row['examples']:,} examples, {_chance(row['p'])})"
+        f"({share(asked.confidence)} interval, {row['examples']:,} examples, {_chance(row['p'])})"
     )
 
 
@@ -130,13 +130,13 @@ def _open(asked, pairs, whether="it"):
     real = "zero"
     if pairs["planned_difference"].fillna(0).ne(0).any():
         real = "zero, or the observed one where zero needs no more"
-    how = f"{POWER:.0%} power at the observed disagreement if the true difference is {real}; {asked.level}"
+    how = f"{share(POWER)} power at the observed disagreement if the true difference is {real}; {asked.level}"
     text = f"{int(more):,} more examples, {money}, would show {whether}"
     return text + (f", {how}" if whether == "it" else f" ({how})")
 
 
 def _seen(row, confidence):
-    ends = f"{100 * confidence:.3g}% interval {_points(row['low'])} to {_points(row['high'])}"
+    ends = f"{share(confidence)} interval {_points(row['low'])} to {_points(row['high'])}"
     examples = f"{row['examples']:,} example{'s' if row['examples'] != 1 else ''}"
     return f"difference {_points(row['difference'])} points, {ends}, on {examples}"
 

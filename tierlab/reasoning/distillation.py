@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -174,38 +175,6 @@ def requests_per_period(plan):
     return plan.relabel_share * fixed_usd(plan) / saving if saving > 0 else float("inf")
 
 
-def best_relabel_months(relabel_usd, requests_per_month, drift, error_cost_usd):
-    """Months between two trainings at which relabelling and drift together cost least.
-
-    Parameters
-    ----------
-    relabel_usd : float
-        USD per new set of labels and training.
-    requests_per_month : float
-    drift : float
-        Growth of the error per month, share 0-1.
-    error_cost_usd : float
-        USD per wrong answer.
-
-    Returns
-    -------
-    float
-        Months; infinite where nothing drifts or errors cost nothing.
-
-    Notes
-    -----
-    Cost per month: relabel / d + requests x drift x C x d / 2, least at d = sqrt(2 relabel / (requests x drift x C)).
-    It is the square-root formula of the economic order quantity (Harris 1913, Factory, The Magazine of Management 10).
-
-    Examples
-    --------
-    >>> best_relabel_months(1_800, 300_000, 0.002, 0.10)
-    7.745966692414834
-    """
-    monthly = requests_per_month * drift * error_cost_usd
-    return float(np.sqrt(2 * relabel_usd / monthly)) if monthly > 0 else float("inf")
-
-
 def cumulative_cost(plan, *, months=24):
     """What has been spent by the end of each day, with the teacher and with the student.
 
@@ -294,7 +263,7 @@ def _days(balance):
     return float(after) if after < len(balance) else float("inf")
 
 
-def who_offers(as_of, path=DATA / "fine_tuning.csv"):
+def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.DataFrame:
     """Who lets you tune which models on a day, as far as it was known then.
 
     Parameters

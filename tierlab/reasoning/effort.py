@@ -1,13 +1,16 @@
 """Reasoning as an axis of its own: what thinking adds to the bill and to the wait, and which error gap repays it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import known, needs
+from tierlab.prices.catalog import Prices
 from tierlab.scaling.costs import cost_curve, daily_cost
 from tierlab.scaling.workload import Workload
 from tierlab.speed.latency import seconds_per_request
@@ -38,7 +41,7 @@ def load_efforts(path=DATA / "efforts.csv"):
     return table.astype(dict.fromkeys(_SHARES, float))
 
 
-def billed_output(visible_tokens, reasoning_share):
+def billed_output(visible_tokens: ArrayLike, reasoning_share: ArrayLike) -> float | np.ndarray:
     """Output tokens that are billed when only some of them are shown.
 
     Parameters
@@ -175,8 +178,13 @@ def share_for_slowdown(times, visible_tokens, ttft_s, tokens_per_s):
 
 
 def thinking_break_even(
-    extra_usd, extra_s, *, error_gap=None, error_cost_usd=None, second_usd=None
-):
+    extra_usd: ArrayLike,
+    extra_s: ArrayLike,
+    *,
+    error_gap: ArrayLike | None = None,
+    error_cost_usd: ArrayLike | None = None,
+    second_usd: ArrayLike | None = None,
+) -> float | np.ndarray:
     """The one value at which thinking costs as much as it saves, given the other two.
 
     Parameters
@@ -235,7 +243,14 @@ def thinking_break_even(
     return value if np.ndim(value) else float(value)
 
 
-def effort_costs(workload, prices, model, speed, *, efforts=None):
+def effort_costs(
+    workload: Workload,
+    prices: Prices,
+    model: str,
+    speed: Mapping[str, float],
+    *,
+    efforts: Sequence[str],
+) -> pd.DataFrame:
     """What a request costs and how long it takes at each effort setting.
 
     Parameters
@@ -246,8 +261,8 @@ def effort_costs(workload, prices, model, speed, *, efforts=None):
     model : str
     speed : mapping
         ttft_s and tokens_per_s, optionally with _low and _high ends: a row of `tierlab.load_speeds`.
-    efforts : sequence of str, optional
-        By default those that the model's provider has.
+    efforts : sequence of str
+        Rows of `tierlab.reasoning.effort.load_efforts`, which says which provider has them.
 
     Returns
     -------
@@ -261,11 +276,9 @@ def effort_costs(workload, prices, model, speed, *, efforts=None):
         For an unknown effort.
     """
     table = load_efforts()
-    for effort in efforts or ():
+    for effort in efforts:
         known("effort", effort, table.index)
-    provider = prices.by_model.at[prices.resolve(model), "provider"]
-    own = table["providers"].str.split().map(lambda names: provider in names)
-    table = table.loc[list(efforts or table.index[own | (table.index == "none")])]
+    table = table.loc[list(efforts)]
     one = replace(workload, requests_per_day=1, reasoning_share=0)
     visible = one.mean_tokens()["output"]
     shares = np.unique(table[list(_SHARES)])

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -164,7 +165,7 @@ def thinking_map(
             (
                 costs[-1],
                 gap[-1],
-                f"a second is worth\n${second:g}" if second else "nobody waits",
+                f"a second is worth\n{usd(second)}" if second else "nobody waits",
                 INK,
             )
         )
@@ -191,19 +192,19 @@ def thinking_map(
     return ax
 
 
-def investment(costs, *, start=None, names=("teacher", "student"), break_even=None, ax=None):
+def investment(costs, *, start, break_even, names=("teacher", "student"), ax=None):
     """Money spent over time with the teacher and with the student; where the lines cross, the student has paid.
 
     Parameters
     ----------
     costs : DataFrame
         Table of `tierlab.reasoning.distillation.cumulative_cost`.
-    start : str, optional
-        ISO date of day 1; without it the axis counts days.
+    start : str
+        ISO date of day 1.
+    break_even : float
+        Day to mark, of `tierlab.reasoning.distillation.break_even`; none is marked if it is infinite.
     names : (str, str)
         Teacher and student, as they are to be called.
-    break_even : float, optional
-        Day to mark, of `tierlab.reasoning.distillation.break_even`; none is marked if it is infinite.
     ax : Axes, optional
 
     Returns
@@ -212,10 +213,7 @@ def investment(costs, *, start=None, names=("teacher", "student"), break_even=No
     """
     need("investment", costs, "teacher_usd", "student_usd", "student_usd_low", "student_usd_high")
     ax = axes(ax)
-    first = None if start is None else pd.Timestamp(start) - pd.Timedelta(days=1)
-    days = (
-        costs.index.to_numpy() if start is None else first + pd.to_timedelta(costs.index, unit="D")
-    )
+    days = pd.Timestamp(start) + pd.to_timedelta(costs.index - 1, unit="D")
     ends = []
     for column, name, tier in (
         ("teacher_usd", names[0], "flagship"),
@@ -232,22 +230,18 @@ def investment(costs, *, start=None, names=("teacher", "student"), break_even=No
             lw=0,
         )
         ends.append((days[-1], costs[column].iloc[-1], name, style["color"]))
-    if break_even is not None and break_even in costs.index:
+    if break_even in costs.index:
         at, spent = days[int(break_even)], costs["student_usd"].loc[break_even]
         ax.plot([at], [spent], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=9, zorder=5)
         note(ax, f"paid after {break_even:,.0f} days", (at, spent), (8, -12))
     ranged = (costs["student_usd_low"] < costs["student_usd_high"]).any() or (
         costs["teacher_usd_low"] < costs["teacher_usd_high"]
     ).any()
-    ax.set(
-        xlabel=("days" if start is None else "date")
-        + ("\nbands: ends of the given ranges" if ranged else "")
-    )
+    ax.set_xlabel("date" + ("\nbands: ends of the given ranges" if ranged else ""))
     ax.set_ylabel("spent so far, errors included (USD)")
     ax.set_ylim(0)
     ax.margins(x=0)
-    if start is not None:
-        dates(ax.xaxis)
+    dates(ax.xaxis)
     plain(ax.yaxis)
     label_ends([(ax, ends)])
     return ax
@@ -296,7 +290,12 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
     for name, score in (levels or {}).items():
         ax.axhline(score, color=TIER_STYLE["flagship"]["color"], ls="-.", lw=1.3)
         ends.append(
-            (scores["labels"].max(), score, f"{name} {score:.0%}", TIER_STYLE["flagship"]["color"])
+            (
+                scores["labels"].max(),
+                score,
+                f"{name} {share(score)}",
+                TIER_STYLE["flagship"]["color"],
+            )
         )
     ax.set(
         xscale="log",

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import number, share
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -66,7 +67,7 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
         ]
         ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
         ax.margins(x=0.02)
-        plain(ax.xaxis, log="x" in log, share=share, ticks=ticks)
+        plain(ax.xaxis, log="x" in log, share=is_share, ticks=ticks)
         plain(ax.yaxis, log="y" in log)
         if crossovers is not None:
             both = (
@@ -78,14 +79,14 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
                 ax.plot([x], [y], ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=10, zorder=5)
                 note(
                     ax,
-                    f"{x:.1%}" if share else f"{x:,.4g}" if x < 1000 else f"{x:,.0f}",
+                    share(x) if is_share else number(x),
                     (x, y),
                     (0, 14),
                     align="center",
                 )
         return ends
 
-    ticks, share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
+    ticks, is_share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
     label = OVER_LABELS.get(over, over.replace("_", " ")) + interval_note(curve, "bands")
     return by_provider(
         in_order(curve), draw, label, "cost (USD per day)", ax, from_zero="y" not in log
@@ -223,7 +224,7 @@ def break_even(table, *, ax=None):
         ax.plot(line["cache_hit_rate"], line["cost_multiple"], color=INK, ls=dash, label=write)
         point = line["break_even"].iloc[0]
         ax.plot([point], [1], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5)
-        note(ax, f"pays above {point:.1%}", (point, 1), (8, 9))
+        note(ax, f"pays above {share(point)}", (point, 1), (8, 9))
         note(ax, write, tuple(line[["cache_hit_rate", "cost_multiple"]].iloc[0]), (10, 3))
     ax.set_xlim(0, 1)
     ax.set_ylim(0)
@@ -319,11 +320,16 @@ def cache_hit_curve(table, *, ax=None):
     finite, forever = table[expires].sort_values("ttl_s"), table.loc[~expires, "cache_hit_rate"]
     ax.plot(finite["ttl_s"], finite["cache_hit_rate"], color=INK, marker="o", ms=4)
     last = finite.iloc[-1]
-    ends = [(last["ttl_s"], last["cache_hit_rate"], f"{last['cache_hit_rate']:.1%}", INK)]
+    ends = [(last["ttl_s"], last["cache_hit_rate"], share(last["cache_hit_rate"]), INK)]
     if len(forever):
         ax.axhline(forever.iloc[0], color=BASELINE, ls="--", lw=1.2)
         ends.append(
-            (last["ttl_s"], forever.iloc[0], f"{forever.iloc[0]:.1%} if nothing expires", BASELINE)
+            (
+                last["ttl_s"],
+                forever.iloc[0],
+                f"{share(forever.iloc[0])} if nothing expires",
+                BASELINE,
+            )
         )
     for ttl, name in ((300, "5 minutes"), (3600, "1 hour")):
         if finite["ttl_s"].min() <= ttl <= finite["ttl_s"].max():

@@ -4,7 +4,7 @@ import ipywidgets
 import pandas as pd
 
 from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_slider
-from tierlab.core.format import usd
+from tierlab.core.format import share, usd
 from tierlab.speed import figures
 from tierlab.speed.latency import (
     LLM_ROUTER_TOKENS,
@@ -86,7 +86,7 @@ class LatencyExplorer(Explorer):
                 **WIDE,
             ),
             slow_share=share_slider(
-                "on the dearer tier (% of requests)", round(slow_share * 20) / 20
+                "on the higher tier (% of requests)", round(slow_share * 20) / 20
             ),
             hour_usd=ipywidgets.FloatSlider(
                 description="value of an hour (USD)",
@@ -120,7 +120,7 @@ class LatencyExplorer(Explorer):
         within = mix_attainment(one, weights, together=True)
         one.loc["mix"] = (weights @ one[["price_usd", "wait_usd"]]).to_dict() | dict(
             zip(("share", "low", "high"), within, strict=True),
-            model=f"{1 - slow_share:.0%} and {slow_share:.0%}",
+            model=f"{share(1 - slow_share)} and {share(slow_share)}",
         )
         return one
 
@@ -145,8 +145,8 @@ class LatencyExplorer(Explorer):
             else "the waiting nothing, as for a nightly batch"
         )
         return (
-            f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {mix['share']:.0%} of requests are within "
-            f"{slo_s:g} s ({mix['low']:.0%} to {mix['high']:.0%} over the ranges of the speeds, basis: {basis}), router: {router}. "
+            f"Of a mix of {table['model'].iloc[0]} and {table['model'].iloc[1]}, {mix['model']}, {share(mix['share'])} of requests are within "
+            f"{slo_s:g} s ({share(mix['low'])} to {share(mix['high'])} over the ranges of the speeds, basis: {basis}), router: {router}. "
             f"1,000 requests cost {usd(mix['price_usd'])}{unpriced}, {wait}."
         )
 

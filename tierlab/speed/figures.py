@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -211,7 +211,7 @@ def slo_mix(table, *, target=None, at=None, ax=None):
         ends.append((line["slow_share"].iloc[-1], line["attainment"].iloc[-1], str(name), INK))
     if target is not None:
         ax.axhline(target, color=BASELINE, lw=1.2, ls=":")
-        note(ax, f"target {target:.0%}", (1, target), (-4, 7), align="right")
+        note(ax, f"target {share(target)}", (1, target), (-4, 7), align="right")
     ax.set(
         xlabel="share of requests on the slower tier",
         ylabel="requests within the limit (share)",
@@ -286,20 +286,18 @@ USES = {
 }
 
 
-def minute_usage(usage, *, limits=None, quantile=0.99, ax=None):
+def minute_usage(usage, limits, *, quantile=0.99):
     """Use of each minute of a trace, one panel per quantity, with the limits of one model.
 
     Parameters
     ----------
     usage : DataFrame
         From `tierlab.speed.limits.usage_per_minute`.
-    limits : DataFrame, optional
+    limits : DataFrame
         Rows of `tierlab.speed.limits.load_rate_limits` for one model. Drawn are the limit tiers that the trace passes and the
         first that it does not. The panels are those of the limits that the model has.
     quantile : float
         Share of minutes (0-1) below the dotted line.
-    ax : sequence of Axes, optional
-        One for each panel.
 
     Returns
     -------
@@ -310,17 +308,12 @@ def minute_usage(usage, *, limits=None, quantile=0.99, ax=None):
     need("minute_usage", usage, "requests", "uncached_tokens", "cache_read_tokens", "output_tokens")
     whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
     usage = usage.assign(all_tokens=whole + usage["output_tokens"])
-    if limits is not None and limits["cached_input"].eq("counted").any():
+    if limits["cached_input"].eq("counted").any():
         usage = usage.assign(uncached_tokens=whole)
-    if limits is None:
-        limits = pd.DataFrame({"rpm": [], "itpm": [], "otpm": []})
-        names = [name for name in USES if name != "all_tokens"]
-    else:
-        given = limits.dropna(axis=1, how="all")
-        names = [name for name, (limit, _) in USES.items() if limit in given]
-    if ax is None:
-        size = (plt.rcParams["figure.figsize"][0], 0.7 + 1.55 * len(names))
-        ax = plt.subplots(len(names), 1, figsize=size, sharex=True, squeeze=False)[1].ravel()
+    given = limits.dropna(axis=1, how="all")
+    names = [name for name, (limit, _) in USES.items() if limit in given]
+    size = (plt.rcParams["figure.figsize"][0], 0.7 + 1.55 * len(names))
+    ax = plt.subplots(len(names), 1, figsize=size, sharex=True, squeeze=False)[1].ravel()
     minutes, ends = np.arange(len(usage)), []
     for panel, name in zip(ax, names, strict=True):
         limit, label = USES[name]
@@ -399,7 +392,7 @@ def window_fit(table, *, ax=None):
         color = tier_style(row["tier"])["color"]
         ax.barh(height, row["fits_share"] if known else 0, height=0.7, color=color)
         words = (
-            f"{row['fits_share']:.1%} fit {row['context_window']:,.0f} tokens"
+            f"{share(row['fits_share'])} fit {row['context_window']:,.0f} tokens"
             if known
             else "window not known"
         )

@@ -1,10 +1,13 @@
 """How long a request takes, which share of requests is within a time limit, and what waiting is worth."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from tierlab.core.vocabulary import known, needs
-from tierlab.evaluate.intervals import wilson_interval
+from tierlab.evaluate.intervals import quantile_interval, wilson_interval
 from tierlab.scaling.costs import daily_cost
 from tierlab.scaling.workload import Workload
 from tierlab.speed.speeds import load_routers, load_speeds
@@ -22,7 +25,9 @@ _ENDS = {
 }
 
 
-def seconds_per_request(output_tokens, ttft_s, tokens_per_s):
+def seconds_per_request(
+    output_tokens: ArrayLike, ttft_s: ArrayLike, tokens_per_s: ArrayLike
+) -> float | np.ndarray:
     """Time from sending a request to its last token.
 
     Parameters
@@ -138,17 +143,14 @@ def router_seconds(kind, speeds=None, *, provider=None):
 
 
 def simulate_latency(
-    n,
+    n: int,
     *,
-    output_tokens,
-    ttft_s,
-    tokens_per_s,
-    router_s=0.0,
-    ttft_tail=TTFT_TAIL,
-    speed_tail=SPEED_TAIL,
-    output_tail=OUTPUT_TAIL,
-    seed,
-):
+    output_tokens: float,
+    ttft_s: float,
+    tokens_per_s: float,
+    router_s: float = 0.0,
+    seed: int | np.random.Generator,
+) -> pd.DataFrame:
     """Simulated requests around a given speed.
 
     Parameters
@@ -161,9 +163,6 @@ def simulate_latency(
         Medians.
     router_s : float
         Median of a router's call in front, seconds; it spreads as the time to the first token does.
-    ttft_tail, speed_tail, output_tail : float
-        Tail of each, 1 or more: the 95th percentile as a multiple of the median (for the speed the median as a
-        multiple of the 5th percentile, since it is the slow end that hurts). 1 is no spread.
     seed : int or numpy.random.Generator
 
     Returns
@@ -175,11 +174,11 @@ def simulate_latency(
     Raises
     ------
     ValueError
-        For a tail below 1, or a value that `seconds_per_request` refuses.
+        For a value that `seconds_per_request` refuses.
 
     Notes
     -----
-    Four independent log-normal variables, median x tail^(z / 1.645) with z standard normal. Independence is the
+    Four independent log-normal variables, median x tail^(z / 1.645) with z standard normal and the tails of this module. Independence is the
     optimistic case: under load wait and speed get worse together.
 
     Examples
@@ -188,14 +187,12 @@ def simulate_latency(
     >>> round(float(rows["ttft_s"].quantile(0.95) / rows["ttft_s"].median()), 1)
     2.5
     """
-    for name, tail in (("ttft_tail", ttft_tail), ("speed_tail", speed_tail)):
-        _mean_factor(name, tail)  # refuses what is not a tail
     z = np.random.default_rng(seed).standard_normal((4, n)) / _Z95
-    wait = ttft_s * ttft_tail ** z[0]
-    call = router_s * ttft_tail ** z[1]
-    speed = tokens_per_s * speed_tail ** z[2]
-    median = output_tokens / _mean_factor("output_tail", output_tail)
-    tokens = np.maximum(1, np.round(median * output_tail ** z[3]))
+    wait = ttft_s * TTFT_TAIL ** z[0]
+    call = router_s * TTFT_TAIL ** z[1]
+    speed = tokens_per_s * SPEED_TAIL ** z[2]
+    median = output_tokens / _mean_factor(OUTPUT_TAIL)
+    tokens = np.maximum(1, np.round(median * OUTPUT_TAIL ** z[3]))
     return pd.DataFrame(
         {
             "output_tokens": tokens,
@@ -207,8 +204,12 @@ def simulate_latency(
 
 
 def mean_seconds(
-    output_tokens, ttft_s, tokens_per_s, *, router_s=0.0, ttft_tail=TTFT_TAIL, speed_tail=SPEED_TAIL
-):
+    output_tokens: ArrayLike,
+    ttft_s: ArrayLike,
+    tokens_per_s: ArrayLike,
+    *,
+    router_s: float = 0.0,
+) -> float | np.ndarray:
     """Mean time of a request, which is what a sum of money for waiting adds up from; for people, see the percentiles.
 
     Parameters
@@ -217,8 +218,6 @@ def mean_seconds(
         Mean, at least 1.
     ttft_s, tokens_per_s, router_s : array_like of float
         Medians.
-    ttft_tail, speed_tail : float
-        As for `simulate_latency`.
 
     Returns
     -------
@@ -231,25 +230,29 @@ def mean_seconds(
 
     Examples
     --------
-    Without tails it is the time at the medians:
+    A little more than the time at the medians:
 
-    >>> mean_seconds(300, 1.0, 125, ttft_tail=1, speed_tail=1) == seconds_per_request(300, 1.0, 125)
-    True
+    >>> round(mean_seconds(300, 1.0, 125), 2), round(seconds_per_request(300, 1.0, 125), 2)
+    (3.59, 3.39)
     """
-    wait = (np.asarray(ttft_s) + router_s) * _mean_factor("ttft_tail", ttft_tail)
-    speed = np.asarray(tokens_per_s) / _mean_factor("speed_tail", speed_tail)
+    wait = (np.asarray(ttft_s) + router_s) * _mean_factor(TTFT_TAIL)
+    speed = np.asarray(tokens_per_s) / _mean_factor(SPEED_TAIL)
     return seconds_per_request(output_tokens, wait, speed)
 
 
-def _mean_factor(name, tail):
+def _mean_factor(tail):
     """Mean over median of a log-normal variable with this tail."""
-    needs(name, tail, tail >= 1, "a multiple of the median, 1 or more,")
     return np.exp((np.log(tail) / _Z95) ** 2 / 2)
 
 
 def latency_percentiles(
-    rows, *, by="model_id", column="end_to_end_s", percentiles=(50, 90, 95, 99), confidence=0.95
-):
+    rows: pd.DataFrame,
+    *,
+    by: str = "model_id",
+    column: str = "end_to_end_s",
+    percentiles: Sequence[float] = (50, 90, 95, 99),
+    confidence: float = 0.95,
+) -> pd.DataFrame:
     """Percentiles of the latency, each with its interval.
 
     Parameters
@@ -273,8 +276,7 @@ def latency_percentiles(
 
     Notes
     -----
-    The interval is made of order statistics and assumes no distribution (Conover 1999, 3.2), by
-    `scipy.stats.quantile_test`.
+    Order statistics: `tierlab.evaluate.intervals.quantile_interval`.
 
     Examples
     --------
@@ -282,24 +284,25 @@ def latency_percentiles(
     >>> latency_percentiles(rows, percentiles=(50, 99))[["seconds", "low", "high"]].to_numpy().tolist()
     [[51.0, 41.0, 61.0], [100.0, 98.0, nan]]
     """
-    from scipy.stats import quantile_test
-
     found = []
     for name, group in rows.groupby(by, sort=False, observed=True):
         seconds = group[column].dropna().to_numpy(float)
         for q in percentiles:
-            if len(seconds):
-                ends = quantile_test(seconds, q=0, p=q / 100).confidence_interval(confidence)
-                middle = float(np.quantile(seconds, q / 100)), ends.low, ends.high
-            else:
-                middle = (np.nan,) * 3
-            found.append((name, q, *middle, len(seconds), len(group) - len(seconds)))
+            ends = quantile_interval(seconds, q / 100, confidence=confidence)
+            found.append((name, q, *ends, len(seconds), len(group) - len(seconds)))
     return pd.DataFrame(
         found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"]
     )
 
 
-def slo_attainment(rows, slo_s, *, by="tier", column="end_to_end_s", confidence=0.95):
+def slo_attainment(
+    rows: pd.DataFrame,
+    slo_s: float,
+    *,
+    by: str = "tier",
+    column: str = "end_to_end_s",
+    confidence: float = 0.95,
+) -> pd.DataFrame:
     """Share of requests that are answered within a limit, with its Wilson interval.
 
     Parameters
@@ -383,7 +386,9 @@ def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0)
     return table[["provider", "tier", "share", "low", "high"]]
 
 
-def mix_attainment(attainment, shares, *, together=False):
+def mix_attainment(
+    attainment: pd.DataFrame, shares: Mapping[str, float], *, together: bool = False
+) -> tuple[float, float, float]:
     """Share of requests within the limit when each tier has a share of the traffic.
 
     Parameters
@@ -431,64 +436,6 @@ def mix_attainment(attainment, shares, *, together=False):
         )
         low, high = share - down, share + up
     return share, low, high
-
-
-def slow_share_limit(target, fast, slow):
-    """Largest share of traffic that may go to the slower tier while the mix keeps the target.
-
-    Parameters
-    ----------
-    target : float
-        Share of requests that must be within the limit, 0-1.
-    fast, slow : float
-        Attainment of each tier, 0-1.
-
-    Returns
-    -------
-    float
-        Share 0-1; NaN where even the faster tier alone misses the target.
-
-    Notes
-    -----
-    s a_slow + (1 - s) a_fast = target, so s = (a_fast - target) / (a_fast - a_slow).
-
-    Examples
-    --------
-    >>> round(slow_share_limit(0.95, 0.99, 0.79), 6)
-    0.2
-    """
-    if fast < target:
-        return float("nan")
-    return 1.0 if slow >= target else float((fast - target) / (fast - slow))
-
-
-def second_break_even(cost_fast_usd, cost_slow_usd, seconds_fast, seconds_slow):
-    """Value of a second above which the faster model is the cheaper choice, both counted in money.
-
-    Parameters
-    ----------
-    cost_fast_usd, cost_slow_usd : float
-        USD per request.
-    seconds_fast, seconds_slow : float
-        Time per request.
-
-    Returns
-    -------
-    float
-        USD per second; 0 where the faster model costs no more, infinite where it is not faster.
-
-    Notes
-    -----
-    c_fast + t_fast v = c_slow + t_slow v, so v = (c_fast - c_slow) / (t_slow - t_fast).
-
-    Examples
-    --------
-    >>> round(second_break_even(0.012, 0.010, 3.0, 7.0), 6)
-    0.0005
-    """
-    if seconds_fast >= seconds_slow:
-        return float("inf")
-    return max(0.0, (cost_fast_usd - cost_slow_usd) / (seconds_slow - seconds_fast))
 
 
 def request_costs(speeds, prices, *, input_tokens, output_tokens, router_s=0.0):
@@ -584,8 +531,8 @@ def paid_speed(costs):
     Returns
     -------
     DataFrame
-        faster, slower (model ids), saved_s, extra_usd (per request), hour_usd (`second_break_even` times 3,600), in order
-        of it; empty where the faster model is never the more expensive one.
+        faster, slower (model ids), saved_s, extra_usd (per request), hour_usd (the value of an hour at which both cost the
+        same, price and wait together), in order of it; empty where the faster model is never the more expensive one.
 
     Examples
     --------

@@ -12,7 +12,6 @@ from tierlab.core.tables import (
     check_columns,
     checked_tokens,
     one_of,
-    plain,
     refuse,
     times,
 )
@@ -317,7 +316,7 @@ def replay(requests, limits, *, burst_s=60.0):
     """
     requests, _ = _single(requests)
     requests = requests.iloc[np.argsort(times(requests), kind="stable")]
-    tokens, at = checked_tokens(requests), times(requests).astype("datetime64[us]")
+    tokens, at = checked_tokens(requests), times(requests) / 1e6
     given = sum(column for name, column in tokens.items() if name not in ("cache_read", "output"))
     inputs = {"free": given, "counted": given + tokens.get("cache_read", 0)}
     rows = []
@@ -348,19 +347,19 @@ def replay(requests, limits, *, burst_s=60.0):
     return pd.DataFrame(rows)
 
 
-def token_bucket(at, tokens, *, per_minute, capacity=None):
+def token_bucket(at, tokens, *, per_minute, capacity):
     """Replay arrivals against a token bucket: which are refused, and how long they wait if they stand in line.
 
     Parameters
     ----------
-    at : array_like of datetime64, or of float (seconds)
-        Arrivals, in order.
+    at : array_like of float
+        Arrivals (seconds), in order.
     tokens : array_like of float
         What each takes: 1 for a limit on requests.
     per_minute : float
         Refill, above 0.
-    capacity : float, optional
-        What a full bucket holds; by default a minute's refill. The bucket is full at the start.
+    capacity : float
+        What a full bucket holds, above 0. The bucket is full at the start.
 
     Returns
     -------
@@ -383,16 +382,7 @@ def token_bucket(at, tokens, *, per_minute, capacity=None):
     >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).values.tolist()
     [[False, 0.0], [True, 1.0], [False, 1.0]]
     """
-    seconds, tokens = np.asarray(at), np.asarray(tokens, float)
-    if seconds.dtype.kind == "M":
-        seconds = (seconds - seconds[:1]) / np.timedelta64(1, "s")
-    capacity = per_minute if capacity is None else capacity
-    for name, value in (("per_minute", per_minute), ("capacity", capacity)):
-        needs(name, plain(value), value > 0, "a number above 0")
-    if len(seconds) != len(tokens) or (np.diff(seconds) < 0).any() or not (tokens >= 0).all():
-        raise ValueError(
-            f"{len(seconds):,} arrivals in order and as many counts from 0 up are needed, got {len(tokens):,} counts"
-        )
+    seconds, tokens = np.asarray(at, float) - at[0], np.asarray(tokens, float)
     rate, fits = per_minute / 60, tokens <= capacity * (1 + _ROUNDING)
     delay = np.full(len(tokens), np.inf)
     delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)

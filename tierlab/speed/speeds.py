@@ -1,5 +1,7 @@
 """How fast models are said, assumed and recorded to be, and whether the three agree."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -26,7 +28,7 @@ _SPEED_COLUMNS = [
 ]
 
 
-def load_speeds(path=DATA / "speeds.csv"):
+def load_speeds(path: str | Path = DATA / "speeds.csv") -> pd.DataFrame:
     """Speed of each provider's tiers, each figure with its range and with what it rests on.
 
     The article's figures are claims to be tested, so they stand beside assumptions and are marked as what they are;
@@ -153,7 +155,15 @@ def _ratio_of_medians(fast, slow, axis=-1):
     return np.median(fast, axis=axis) / np.median(slow, axis=axis)
 
 
-def speed_ratio(samples, fast, slow, *, confidence=0.95, resamples=2000, seed):
+def speed_ratio(
+    samples: pd.DataFrame,
+    fast: str,
+    slow: str,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int | np.random.Generator,
+) -> dict[str, float]:
     """How many times faster one model writes than another, on the examples that both have answered.
 
     Parameters

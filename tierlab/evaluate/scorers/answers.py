@@ -56,17 +56,6 @@ class Unscored(ValueError):
     """The answer has no score, and that is not the model's doing; the message says why and what to do."""
 
 
-def are_texts(values):
-    """Whether values are a list of texts, none of them blank."""
-    return isinstance(values, list | tuple) and all(
-        isinstance(value, str) and value.strip() for value in values
-    )
-
-
-def is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def tidy(text):
     """Text in one spelling for comparison: NFKC, straight quotes, single spaces.
 

@@ -5,7 +5,7 @@ import unicodedata
 from functools import lru_cache
 
 from tierlab.core.vocabulary import needs
-from tierlab.evaluate.scorers.answers import Score, are_texts, clip, json_values
+from tierlab.evaluate.scorers.answers import Score, clip, json_values
 
 _FIELDS = ("answer", "label", "choice", "category")
 _MARK = re.compile(
@@ -70,12 +70,10 @@ def choice(text, tool_calls, reference, *, options):
 
 
 def check_choice(reference, *, options):
-    right = are_texts(options) and all(map(_plain, options))
-    needs("choice: options", options, right, "a list of texts")
     plain = [_plain(option) for option in options]
-    different = len(set(plain)) == len(plain) > 1
-    needs("choice: options", options, different, "a list of at least two, all different,")
-    one = isinstance(reference, str) and _plain(reference) in plain
+    different = all(plain) and len(set(plain)) == len(plain) > 1
+    needs("choice: options", options, different, "a list of at least two texts, all different,")
+    one = _plain(reference) in plain
     needs("choice: reference", reference, one, f"one of the options {list(options)!r}")
 
 

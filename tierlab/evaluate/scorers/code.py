@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tierlab.core.untrusted import shown
 from tierlab.core.vocabulary import needs
-from tierlab.evaluate.scorers.answers import Score, Unscored, fenced, is_number
+from tierlab.evaluate.scorers.answers import Score, Unscored, fenced
 
 FILE_BYTES = 1 << 20  # that the code may write to one file
 ISOLATIONS = {
@@ -63,9 +63,9 @@ def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, mem
     builtin types and their subclasses, of decimal, fractions, datetime, pathlib and uuid are compared in the tests'
     process. An object of the code's own class is equal to no such value, only to another object of the code, by its own
     ``__eq__``; and what its methods say is its own word. Tests can call, iterate, index, compare and catch exceptions, and
-    hand over functions, generators and objects of their own classes. What cannot be judged from outside is set aside:
-    deriving a class from one of the code, operators between an object of the code's own class and a plain value,
-    asynchronous iteration, copying such an object.
+    hand over functions, generators and objects of their own classes. What cannot be judged from outside is set aside, with
+    the form named: deriving a class from one of the code, operators between an object of the code's own class and a plain
+    value, a `with` statement on such an object, copying it, coroutines and asynchronous iteration.
 
     The code has the standard library, an empty folder, an empty environment and no input; what it prints is thrown away.
     Processes, threads, connections and files outside its folder are refused: by bubblewrap where `isolation` says
@@ -170,25 +170,17 @@ def _python():
     return [os.path.realpath(sys.executable), *_ALONE]
 
 
-def check_code(reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
+def check_code(reference, *, entry=(), **_):
     try:
-        tests = ast.parse(reference).body if isinstance(reference, str) else []
+        tests = ast.parse(reference).body
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"code: the tests are not Python: {error}") from None
     asserts = any(map(_is_test, tests))
     needs("code: reference", reference, asserts, "Python with at least one assert")
-    names = [entry] if isinstance(entry, str) else entry
-    right = isinstance(names, list | tuple) and all(
-        isinstance(name, str) and name.isidentifier() for name in names
-    )
+    names = _entries(reference, entry)
+    needs("code: entry", entry, names, "a name that the reply defines (the tests use none),")
+    right = all(name.isidentifier() for name in names)
     needs("code: entry", entry, right, "the name of a function or class, or a list of names,")
-    if not _entries(reference, entry):
-        raise ValueError("code: the tests use no name of the reply; give entry=")
-    needs("code: partial", partial, isinstance(partial, bool), "true or false")
-    for name, value, most in (("seconds", seconds, 600), ("memory_mb", memory_mb, 1 << 16)):
-        right = is_number(value) and 0 < value <= most
-        needs(f"code: {name}", value, right, f"a number above 0 and up to {most:,}")
-    needs("code: memory_mb", memory_mb, isinstance(memory_mb, int), "a whole number")
 
 
 def extract_code(text, names=()):

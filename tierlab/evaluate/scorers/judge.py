@@ -13,7 +13,6 @@ from hashlib import blake2b
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import needs
 from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -72,15 +71,6 @@ def judge(text, tool_calls, reference, *, rubric=()):
     Unscored
     """
     raise Unscored("a model has to judge this answer: see tierlab.judge")
-
-
-def check_judge(reference, *, rubric=()):
-    shown = reference is None or isinstance(reference, str)
-    needs("judge: reference", reference, shown, "the text of a good answer, or none,")
-    told = isinstance(rubric, str) or (
-        isinstance(rubric, list | tuple) and all(isinstance(each, str) for each in rubric)
-    )
-    needs("judge: rubric", rubric, told, "a text or a list of texts")
 
 
 def rubric_prompt(example, text):

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 
 from tierlab.core.vocabulary import needs
-from tierlab.evaluate.scorers.answers import Score, are_texts, clip
+from tierlab.evaluate.scorers.answers import Score, clip
 
 COVERED = 0.6  # share of a key point's content words from which it counts as covered
 _WORD = re.compile(
@@ -70,12 +70,8 @@ def overlap(text, tool_calls, reference, *, key_points=(), max_words=None):
 
 
 def check_overlap(reference, *, key_points=(), max_words=None):
-    content = isinstance(reference, str) and _stems(reference)
-    needs("overlap: reference", reference, content, "a text with content words")
-    covered = are_texts(key_points) and all(map(_stems, key_points))
-    needs("overlap: key_points", key_points, covered, "a list of texts with content words")
-    whole = max_words is None or (type(max_words) is int and max_words >= 1)
-    needs("overlap: max_words", max_words, whole, "a whole number from 1 up")
+    content = all(map(_stems, (reference, *key_points)))
+    needs("overlap: reference", reference, content, "a text with content words, as each key point,")
     own = overlap(reference, (), reference, key_points=key_points, max_words=max_words)
     if own.score < 1:
         raise ValueError(f"overlap: the reference itself scores {own.score:.2f}: {own.reason}")

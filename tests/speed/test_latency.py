@@ -78,7 +78,7 @@ class TestFile:
             (
                 "basis",
                 "guessed",
-                "unknown basis 'guessed'; known: article, assumed, recorded, measured",
+                "unknown basis of .*speeds.csv 'guessed'; known: article, assumed, recorded, measured",
             ),
             (
                 "tokens_per_s",
@@ -270,13 +270,6 @@ class TestSimulation:
         assert wait.ppf(0.95) == pytest.approx(2.5)
         assert tl.mean_seconds(1, 1.0, 60) == pytest.approx(wait.mean())
 
-    def test_without_tails_every_request_takes_the_time_of_its_parts(self):
-        rows = tl.simulate_latency(
-            5, **SHAPE, router_s=0.25, ttft_tail=1, speed_tail=1, output_tail=1, seed=1
-        )
-        assert rows["end_to_end_s"].tolist() == pytest.approx([0.25 + 1 + 299 / 60] * 5)
-        assert rows["ttft_s"].tolist() == [1.25] * 5
-
     @given(seed=st.integers(0, 5), more=st.floats(1, 3))
     def test_with_one_seed_nothing_slower_is_ever_faster(self, seed, more):
         base = tl.simulate_latency(200, **SHAPE, seed=seed)["end_to_end_s"]
@@ -289,11 +282,6 @@ class TestSimulation:
                 "end_to_end_s"
             ]
             assert (worse >= base - 1e-9).all()
-
-    @pytest.mark.parametrize("name", ["ttft_tail", "speed_tail", "output_tail"])
-    def test_a_tail_below_one_is_refused(self, name):
-        with pytest.raises(ValueError, match=f"{name}=0.5; a tail is a multiple"):
-            tl.simulate_latency(5, **SHAPE, seed=1, **{name: 0.5})
 
 
 class TestPercentiles:
@@ -401,21 +389,10 @@ class TestAttainment:
         known = pd.DataFrame(
             {"share": [1.0, 0.5], "low": [0.9, 0.4], "high": [1.0, 0.6]}, ["small", "flagship"]
         )
-        with pytest.raises(ValueError, match="add up to 1"):
+        with pytest.raises(ValueError, match="together 1, is needed"):
             tl.mix_attainment(known, shares)
         with pytest.raises(ValueError, match="unknown tier 'flagshp'; did you mean 'flagship'"):
             tl.mix_attainment(known, {"flagshp": 1.0})
-
-    @given(SHARE, SHARE, SHARE)
-    def test_at_the_largest_slow_share_the_target_is_met(self, target, fast, slow):
-        limit = latency.slow_share_limit(target, fast, slow)
-        if fast < target:
-            assert np.isnan(limit)
-        elif slow >= target:
-            assert limit == 1
-        else:
-            assert 0 <= limit <= 1
-            assert (1 - limit) * fast + limit * slow == pytest.approx(target)
 
     def test_assumed_ends_enclose_the_middle_and_the_router_only_takes_away(self, table):
         own = table[table["provider"] == "anthropic"]
@@ -433,18 +410,6 @@ class TestAttainment:
 
 
 class TestWorth:
-    @given(USD, USD, st.floats(0, 60), st.floats(0, 60))
-    def test_at_the_break_even_both_cost_the_same(self, cost_fast, cost_slow, fast, slow):
-        value = tl.second_break_even(cost_fast, cost_slow, fast, slow)
-        if fast >= slow:
-            assert value == np.inf
-        elif cost_fast <= cost_slow:
-            assert value == 0
-        elif slow - fast > 1e-6:
-            assert cost_fast + value * fast == pytest.approx(
-                cost_slow + value * slow, rel=1e-6, abs=1e-9
-            )
-
     def test_requests_cost_what_the_article_says_and_take_the_mean_time(self, table, article):
         costs = latency.request_costs(
             table, article, input_tokens=500, output_tokens=300

@@ -176,15 +176,17 @@ class TestFigures:
             requests_per_day=100, teacher_usd=0.01, student_usd=0.0, labels=10, label_usd=1.0
         )
         costs = distillation.cumulative_cost(plan, months=1)
+        paid = distillation.break_even(plan, start="2026-12-01")
         ax = reasoning_figures.investment(
-            costs, break_even=distillation.break_even(plan, start="2026-12-01").loc["days", "value"]
+            costs, start="2026-12-01", break_even=paid.loc["days", "value"]
         )
         ring = next(
             line
             for line in ax.lines
             if line.get_marker() == "o" and not line.get_linestyle().strip("None")
         )
-        assert ring.get_xydata()[0].tolist() == [10, 10]  # ten dollars at a dollar a day
+        # Ten dollars at a dollar a day: the tenth day.
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (paid.loc["on", "value"], 10)
         assert "paid after 10 days" in [text.get_text() for text in ax.texts]
 
     def test_a_learning_curve_has_a_line_for_each_teacher_and_a_level_for_each_rival(self):

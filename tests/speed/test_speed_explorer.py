@@ -93,7 +93,7 @@ class TestControl:
         mix = explorer.table(**explorer.values()).loc["mix"]
         assert "claude-haiku-4-5 and claude-opus-4-8, 80% and 20%" in explorer.summary
         assert (
-            f"{mix['share']:.0%} of requests are within 6 s ({mix['low']:.0%} to {mix['high']:.0%}"
+            f"{mix['share']:.1%} of requests are within 6 s ({mix['low']:.1%} to {mix['high']:.1%}"
             in explorer.summary
         )
         assert "basis: article, assumed" in explorer.summary

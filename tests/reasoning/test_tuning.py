@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
 
 from tierlab.reasoning import distillation
 from tierlab.reasoning.distillation import Distillation
@@ -190,22 +189,6 @@ def test_a_band_holds_its_middle_and_more_saves_more(plan, factor):
         assert (table[f"{name}_low"] <= table[name] + room).all() and (
             table[name] <= table[f"{name}_high"] + room
         ).all()
-
-
-class TestRelabelling:
-    def test_square_root_formula(self):
-        """sqrt(2 x 1,800 / (300,000 x 0.002 x 0.10)) = sqrt(60)."""
-        assert distillation.best_relabel_months(1_800, 300_000, 0.002, 0.10) == pytest.approx(
-            60**0.5
-        )
-        assert distillation.best_relabel_months(1_800, 300_000, 0.0, 0.10) == np.inf
-
-    @given(st.floats(10, 1e5), st.floats(1e3, 1e7), st.floats(1e-4, 0.05), st.floats(0.01, 10))
-    def test_no_other_interval_costs_less(self, relabel, requests, drift, error_cost):
-        best = distillation.best_relabel_months(relabel, requests, drift, error_cost)
-        cost = lambda log: relabel / np.exp(log) + requests * drift * error_cost * np.exp(log) / 2  # noqa: E731
-        found = minimize_scalar(cost, bounds=(np.log(best) - 3, np.log(best) + 3), method="bounded")
-        assert cost(np.log(best)) <= found.fun * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
