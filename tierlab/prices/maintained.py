@@ -215,7 +215,7 @@ def _model_rows(entry, facts, tier="standard", when=None):
             _assume_share(rows, rule.factor)
     if facts.get("cache_write") == "as_input":
         _assume_writes(rows)
-    if entry.platform not in PROVIDERS:
+    if entry.platform not in PROVIDERS or not any("cache_read" in row for row in rows):
         _as_input(rows)
     return rows
 

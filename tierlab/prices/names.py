@@ -159,8 +159,8 @@ def platform_of(text):
     ['bedrock', 'vertex', 'azure', 'openai', 'groq']
     """
     plain = re.sub(r"[\s.-]+", "_", text.strip().lower())
-    if plain == "first_party":
-        return plain
+    if plain == "first_party" or text in sellers():
+        return text
     return _SELLERS.get(plain) or _VENDORS.get(plain.replace("_", "-"), plain.replace("_", "-"))
 
 
