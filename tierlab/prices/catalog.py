@@ -85,11 +85,28 @@ class Prices:
         on : str or Timestamp, optional
             ISO date; by default `as_of`.
         """
-        start = self.frame["valid_from"].fillna(SINCE_EVER)
+        return self._in_force(self.frame, on)
+
+    def offered(self, name, on=None):
+        """All rates of one model that hold on a day: one row per seller, region, service tier and context step.
+
+        Raises
+        ------
+        ValueError
+            If the model is unknown or has no price; the nearest name is given.
+        """
+        model_id = self.alias(name).model_id
+        if model_id not in self.sellers:
+            raise ValueError(self.no_price(name, model_id))
+        return self._in_force(self.rates[self.rates["model_id"] == model_id], on)
+
+    def _in_force(self, frame, on):
+        start = frame["valid_from"].fillna(SINCE_EVER)
         held = start.where(start <= _day(on, self.as_of))
-        newest = held.groupby(self.frame["model_id"]).transform("max")
-        newest = newest.fillna(start.groupby(self.frame["model_id"]).transform("min"))
-        return self.frame[start == newest].reset_index(drop=True)
+        keys = [frame[column] for column in _KEY]
+        newest = held.groupby(keys).transform("max")
+        newest = newest.fillna(start.groupby(keys).transform("min"))
+        return frame[start == newest].reset_index(drop=True)
 
     def lineup(self, on=None):
         """Which model stands for which tier: a provider x tier table of model ids.

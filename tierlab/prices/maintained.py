@@ -14,7 +14,7 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, RATES
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, is_maker, listed
+from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, Listed, listed, makers
 
 _GENAI_KEYS = dict(
     zip(
@@ -53,10 +53,7 @@ def others():
 
 @lru_cache
 def _read():
-    own = [entry for entry in listed() if entry.platform == entry.provider]
-    own = [entry for entry in own if is_maker(entry.provider)]
-    order = {provider: place for place, provider in enumerate(PROVIDERS)}
-    own.sort(key=lambda entry: order.get(entry.provider, len(order)))
+    own = [Listed(model.id, maker, maker, None, model) for maker, model in makers()]
     rows = [row for entry in own for row in _model_rows(entry, _facts().get(entry.model.id, {}))]
     rows = [row for row in rows if "uncached_input" in row]
     overlay = _overlay()
@@ -74,9 +71,9 @@ def _read():
 
 @lru_cache
 def _others():
-    rows = []
+    rows, sold = [], {(maker, model.id) for maker, model in makers()}
     for entry in listed():
-        own = entry.platform == entry.provider and is_maker(entry.provider)
+        own = (entry.provider, entry.model.id) in sold and entry.platform == entry.provider
         facts = _facts().get(entry.model.id, {}) if own else {}
         rows += [row for row in _model_rows(entry, facts) if not own or "uncached_input" not in row]
         if peak_hours(entry.model):
