@@ -540,10 +540,12 @@ def _offers(requests, prices, at, by_region):
     columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
     told = {c: _factorized(requests[c]) for c in columns if c in requests}
     told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
-    keys = [codes.astype("int64")]
-    for code, names in told.values():
-        keys.append(keys[-1] * (len(names) + 1) + code + 1)
-    codes, distinct = (keys[-1], range(len(spelt))) if not told else pd.factorize(keys[-1])
+    distinct = range(len(spelt))
+    if told:
+        key = codes.astype("int64")
+        for code, names in told.values():
+            key = key * (len(names) + 1) + code + 1
+        codes, distinct = pd.factorize(key)
     offers = []
     for code, key in enumerate(distinct):
         said = {}
