@@ -6,7 +6,7 @@ and "maintained" (the genai-prices package, with its gaps filled from data/overl
 source). A path to a CSV or Parquet file of the same columns is a third.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +18,21 @@ from tierlab.core.paths import DATA
 from tierlab.core.untrusted import regular, unguarded
 from tierlab.core.vocabulary import RATES, TIERS, unknown
 from tierlab.prices import maintained
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, canonical, known_models
+from tierlab.prices.names import (
+    COLUMNS,
+    DATES,
+    PROVIDERS,
+    Resolved,
+    known_models,
+    platform_of,
+    resolved,
+    sold_as,
+)
 from tierlab.prices.names import lineups as known_lineups
 
 STALE_AFTER_DAYS = 180
 SINCE_EVER = pd.Timestamp("1700-01-01")  # stands for an unknown first date of a rate
+_KEY = ["model_id", "platform", "region", "service_tier"]
 _REQUIRED = ("model_id", "provider", "uncached_input", "output")
 _COUNTS = ("context_above", "context_window", "max_output_tokens")
 _FLAGS = ("reasoning_model", "approximate", "batch_assumed", "write_assumed")
@@ -45,6 +55,12 @@ class Prices:
         Which model stands for which tier from which date on.
     ends : DataFrame
         Dated ends that are not rates (a mode of a model that is withdrawn).
+    aliases : dict of str to Resolved
+        Names of one's own (a deployment) for a model, and where it is bought.
+    beside : DataFrame, optional
+        Rates of one's own for other sellers, regions or tiers.
+    hosted : bool
+        Whether the rates of all other sellers, regions and tiers of genai-prices stand beside `frame`.
     """
 
     frame: pd.DataFrame
@@ -52,6 +68,9 @@ class Prices:
     source: str
     lineups: pd.DataFrame
     ends: pd.DataFrame
+    aliases: dict = field(default_factory=dict)
+    beside: pd.DataFrame | None = None
+    hosted: bool = False
 
     def __repr__(self):
         return f"Prices({self.source}; as of {self.as_of:%Y-%m-%d}; {len(self.rows_of)} models)"
@@ -66,11 +85,28 @@ class Prices:
         on : str or Timestamp, optional
             ISO date; by default `as_of`.
         """
-        start = self.frame["valid_from"].fillna(SINCE_EVER)
+        return self._in_force(self.frame, on)
+
+    def offered(self, name, on=None):
+        """All rates of one model that hold on a day: one row per seller, region, service tier and context step.
+
+        Raises
+        ------
+        ValueError
+            If the model is unknown or has no price; the nearest name is given.
+        """
+        model_id = self.alias(name).model_id
+        if model_id not in self.sellers:
+            raise ValueError(self.no_price(name, model_id))
+        return self._in_force(self.rates[self.rates["model_id"] == model_id], on)
+
+    def _in_force(self, frame, on):
+        start = frame["valid_from"].fillna(SINCE_EVER)
         held = start.where(start <= _day(on, self.as_of))
-        newest = held.groupby(self.frame["model_id"]).transform("max")
-        newest = newest.fillna(start.groupby(self.frame["model_id"]).transform("min"))
-        return self.frame[start == newest].reset_index(drop=True)
+        keys = [frame[column] for column in _KEY]
+        newest = held.groupby(keys).transform("max")
+        newest = newest.fillna(start.groupby(keys).transform("min"))
+        return frame[start == newest].reset_index(drop=True)
 
     def lineup(self, on=None):
         """Which model stands for which tier: a provider x tier table of model ids.
@@ -118,13 +154,70 @@ class Prices:
         >>> load_prices("article").resolve("Gemini 3.1 Pro")
         'gemini-3.1-pro-preview'
         """
-        ids = self._ids
-        model_id = name if name in ids else canonical(str(name), ids)
-        if model_id in ids:
-            return model_id
+        found = self.alias(name)
+        if found.model_id in self.rows_of:
+            return found.model_id
+        raise ValueError(self.no_price(name, found.model_id))
+
+    def alias(self, name):
+        """What a spelling names (`tierlab.prices.names.Resolved`): an own id or alias first, then the catalogue's."""
+        if name in self.rows_of:
+            return Resolved(name)
+        return self.aliases.get(name) or resolved(str(name), self._ids)
+
+    def named(self, given):
+        """What an alias stands for: a model in any spelling, or a mapping of model, platform, region and tier."""
+        given = {"model": given} if isinstance(given, str) else dict(given)
+        found = self.alias(given["model"])
+        if found.model_id is None:
+            raise ValueError(self.no_price(given["model"], None))
+        return Resolved(
+            found.model_id,
+            platform_of(given["platform"]) if given.get("platform") else found.platform,
+            given.get("region") or found.region,
+            given.get("tier") or found.service_tier,
+        )
+
+    def no_price(self, name, model_id):
+        """Why a name has no price here, in words."""
+        if model_id in self.sellers:
+            sold = ", ".join(sorted(self.sellers[model_id]))
+            return f"model {name!r} ({model_id}) is not sold by its maker in {self.source}; others sell it: {sold}"
         if model_id is not None:
-            raise ValueError(f"model {name!r} ({model_id}) has no price in {self.source}")
-        raise ValueError(unknown("model", name, sorted(ids)))
+            return f"model {name!r} ({model_id}) has no price in {self.source}"
+        return unknown("model", name, sorted({*self.rows_of, *self.aliases}))
+
+    @cached_property
+    def rates(self):
+        """The prices table of all sellers, regions and service tiers: `frame` first, then what others sell."""
+        rates = self.frame
+        for more in (self.beside, maintained.others() if self.hosted else None):
+            if more is not None:
+                known = pd.MultiIndex.from_frame(rates[_KEY])
+                more = more[~pd.MultiIndex.from_frame(more[_KEY]).isin(known)]
+                rates = pd.concat([rates, more], ignore_index=True)
+        return rates
+
+    @cached_property
+    def sellers(self):
+        """Model id -> platform -> (region, service tier) -> positions of its rows in `rates`."""
+        found = {}
+        for (model_id, platform, region, tier), rows in self.rates.groupby(
+            _KEY, sort=False
+        ).indices.items():
+            places = found.setdefault(model_id, {}).setdefault(platform, {})
+            places[(region, tier)] = tuple(rows.tolist())
+        return found
+
+    def maker(self, sellers):
+        """Whose model the sellers of one model sell."""
+        rows = next(iter(next(iter(sellers.values())).values()))
+        return self.rates["provider"].iat[rows[0]]
+
+    def listed_as(self, spelling, platform, model_id):
+        """The id under which a platform sells what a spelling names: its own listing, where it has one."""
+        own = sold_as().get((platform, str(spelling).lower())) if self.hosted and platform else None
+        return own if own in self.sellers else model_id
 
     def diff(self, other):
         """Rates in force that differ between this catalogue and another, for the models both have.
@@ -324,7 +417,13 @@ class Prices:
 
     @cached_property
     def _ids(self):
-        return frozenset(self.rows_of)
+        """Ids that no spelling of the maintained catalogue leads to."""
+        ours = (
+            self.frame["model_id"][self.frame["source"].ne(maintained.version())]
+            if self.hosted
+            else self.frame["model_id"]
+        )
+        return frozenset(ours)
 
     def _providers(self):
         return list(dict.fromkeys([*PROVIDERS, *self.frame["provider"]]))
@@ -342,7 +441,7 @@ class Prices:
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
 
-def load_prices(source="maintained", *, as_of=None):
+def load_prices(source="maintained", *, as_of=None, extra=None, aliases=None):
     """Load a catalogue of prices.
 
     Parameters
@@ -352,6 +451,12 @@ def load_prices(source="maintained", *, as_of=None):
         file with at least model_id, provider, uncached_input and output (USD per million tokens).
     as_of : str, optional
         ISO date on which one stands; by default the day on which the catalogue was checked.
+    extra : DataFrame or path, optional
+        Rows of your own on top of the catalogue (those of a model, platform, region and service tier replace
+        the catalogue's): what you negotiated, or `self_hosted`.
+    aliases : mapping, optional
+        Names of your own: ``{"prod-chat": "azure/gpt-5"}``, or a mapping of model, platform, region and tier as
+        ``tierlab.load_contract(path).aliases`` has them.
 
     Returns
     -------
@@ -373,8 +478,10 @@ def load_prices(source="maintained", *, as_of=None):
         known_lineups(),
         pd.DataFrame(columns=["on", "model_id", "rate"]).astype({"on": "datetime64[us]"}),
     )
+    hosted = False
     if source == "maintained":
         frame, ends, version = maintained.read()
+        hosted = True
     elif source == "article":
         frame, version = (
             _checked(_read(DATA / "prices_article.csv"), DATA / "prices_article.csv"),
@@ -387,7 +494,8 @@ def load_prices(source="maintained", *, as_of=None):
         )
     else:
         frame, version = _checked(_read(Path(source)), Path(source)), Path(source).name
-        if frame["tier"].notna().any():
+        named = frame[frame["tier"].notna() & ~frame["reasoning_model"]].drop_duplicates("model_id")
+        if len(named) and not named.duplicated(["provider", "tier"]).any():
             first = frame["valid_from"].min()
             own = frame[["provider", "tier", "model_id", "reasoning_model"]].drop_duplicates(
                 "model_id"
@@ -399,6 +507,21 @@ def load_prices(source="maintained", *, as_of=None):
             lineups = lineups[lineups["tier"].notna() | lineups["reasoning_model"]]
         else:
             lineups = lineups[lineups["model_id"].isin(frame["model_id"])]
+    if extra is not None:
+        more = (
+            _checked(extra, Path("extra"))
+            if isinstance(extra, pd.DataFrame)
+            else _checked(_read(Path(extra)), Path(extra))
+        )
+        frame = pd.concat([frame, more], ignore_index=True).astype(frame.dtypes)
+        later = pd.MultiIndex.from_frame(frame[_KEY]).isin(pd.MultiIndex.from_frame(more[_KEY]))
+        frame = frame[~later | (frame.index >= len(frame) - len(more))]
+    default = (
+        frame["platform"].eq(frame["provider"])
+        & frame["region"].eq("")
+        & frame["service_tier"].eq("standard")
+    )
+    frame, beside = frame[default].reset_index(drop=True), frame[~default].reset_index(drop=True)
     tier = known_lineups().drop_duplicates("model_id", keep="last").set_index("model_id")
     frame["tier"] = (
         frame["tier"]
@@ -406,13 +529,14 @@ def load_prices(source="maintained", *, as_of=None):
         .where(frame["tier"].notna(), frame["model_id"].map(tier["tier"]))
     )
     frame["reasoning_model"] |= frame["model_id"].map(tier["reasoning_model"]).eq(True)
-    checked = frame["checked_on"].max()
+    checked = pd.concat([frame["checked_on"], beside["checked_on"]]).max()
     if as_of is None and pd.isna(checked):
         raise ValueError(
             f"{source}: no row has a checked_on date, so say on which day you stand: as_of='YYYY-MM-DD'"
         )
     source = version if pd.isna(checked) else f"{version}, checked {checked:%Y-%m-%d}"
-    return Prices(frame, _day(as_of, checked), source, lineups, ends)
+    known = Prices(frame, _day(as_of, checked), source, lineups, ends, {}, beside, hosted)
+    return replace(known, aliases={name: known.named(one) for name, one in (aliases or {}).items()})
 
 
 def _day(value, default=None):
@@ -454,7 +578,8 @@ def _checked(raw, path):
             raise ValueError(
                 f"{path}: column {column!r} is missing; a prices table needs {', '.join(_REQUIRED)}"
             )
-        refuse(raw[column].isna(), column, "empty; every row needs a value")
+        if column != "output":  # embeddings have none
+            refuse(raw[column].isna(), column, "empty; every row needs a value")
     if raw.empty:
         raise ValueError(
             f"{path}: no row below the header; a prices table needs at least one model"
@@ -499,6 +624,10 @@ def _checked(raw, path):
             "unknown tier {!r}; one of " + ", ".join(TIERS),
         )
     frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
+    frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
+    frame["region"] = frame["region"].astype(object).where(frame["region"].notna(), "")
+    tiers = frame["service_tier"].astype(object)
+    frame["service_tier"] = tiers.where(frame["service_tier"].notna(), "standard")
     frame["source"] = frame["source"].astype(object).where(frame["source"].notna(), path.name)
     for provider in PROVIDERS:
         ours = (frame["provider"] == provider) & frame["launched_on"].isna()
@@ -509,7 +638,7 @@ def _checked(raw, path):
                 f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
                 " (a model that the maintained catalogue does not know yet needs its launched_on)"
             )
-    twice = frame.duplicated(["model_id", "valid_from", "context_above"])
+    twice = frame.duplicated([*_KEY, "valid_from", "context_above"])
     refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
     return frame.sort_values(
         ["provider", "model_id", "valid_from", "context_above"], na_position="first"
