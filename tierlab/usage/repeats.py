@@ -18,7 +18,7 @@ _NEARLY = (
 def repeats(table):
     """Which rows say again what another row says; of a request, the row that stays gets the first time of all copies.
 
-    Of a request the copy with the most output stays. Of a report bucket an exact copy is dropped, and where files
+    Of a request the copy with the most output stays, of such copies the one that was updated last. Of a report bucket an exact copy is dropped, and where files
     differ about a bucket the one that holds more of it stays (reports fill up for hours).
 
     Parameters
@@ -38,7 +38,8 @@ def repeats(table):
     if len(logs):
         first = logs.groupby("key")["at"].transform("min")
         table = table.assign(at=first.reindex(table.index).fillna(table["at"]))
-        order = logs.sort_values("output_tokens", ascending=False, kind="stable")
+        better = [name for name in ("output_tokens", "updated") if name in logs]
+        order = logs.sort_values(better, ascending=False, kind="stable")
         twice[order.index[order.duplicated("key")]] = True
     if len(reports):
         values = [name for name in (*TOKEN_COLUMNS, "usd", "billed_usd") if name in reports]
