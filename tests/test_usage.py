@@ -492,22 +492,22 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
 
 def test_langfuse_details_must_add_up(tmp_path):
     row = sample("langfuse_observations.jsonl")[0]
-    whole = {
-        "input": 1000,
-        "input_cached_tokens": 800,
-        "output": 100,
-        "total": 1100,
-    }  # the cache inside: not Langfuse's way
+    # As a user sent it, the cache inside: 1000 + 100 are the total. With 1150 neither way adds up.
+    inside = {"input": 1000, "input_cached_tokens": 800, "output": 100, "total": 1100}
     usage = read_json(
         tmp_path,
-        [row, row | {"id": "o2", "usageDetails": whole}, row | {"id": "o3", "totalCost": None}],
+        [
+            row,
+            row | {"id": "o2", "usageDetails": inside},
+            row | {"id": "o3", "totalCost": None},
+            row | {"id": "o4", "usageDetails": inside | {"total": 1150}},
+        ],
     )
-    assert counted(usage) == (3, 2, 1, 0)
+    assert counted(usage) == (4, 3, 1, 0)
+    assert summed(usage) == (600, 2400, 0, 0, 300)  # 200, 800 and 100 three times
     assert "do not add up" in usage.quarantine["reason"].item()
-    assert usage.requests["billed_usd"].isna().tolist() == [
-        False,
-        True,
-    ]  # a model that Langfuse does not know is not free
+    # a model that Langfuse does not know is not free
+    assert usage.requests["billed_usd"].isna().tolist() == [False, False, True]
 
 
 def test_langfuse_csv_holds_its_maps_as_text(tmp_path):

@@ -16,7 +16,19 @@ from tierlab.core.untrusted import LINE_BYTES
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.names import resolved
 from tierlab.usage.files import find, first_of_copies
-from tierlab.usage.formats import anthropic, focus, gateways, google, openai, otel, sessions
+from tierlab.usage.formats import (
+    agents,
+    answers,
+    anthropic,
+    clouds,
+    focus,
+    gateways,
+    google,
+    langfuse,
+    openai,
+    otel,
+    sessions,
+)
 from tierlab.usage.formats.plain import plain
 from tierlab.usage.reader import UNLINKED, Piece, Pool, read_file
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
@@ -28,6 +40,10 @@ READERS = (
     *gateways.READERS,
     *otel.READERS,
     *sessions.READERS,
+    *langfuse.READERS,
+    *agents.READERS,
+    *answers.READERS,
+    *clouds.READERS,
     *focus.READERS,
 )
 FORMATS = (*(reader.name for reader in READERS), "plain")

@@ -44,12 +44,13 @@ class Reader:
     name : str
         What `format` calls it.
     marks : tuple of tuple of str
-        Fields that give it away, nested ones as "outer.inner": a record that has all of one tuple is of this format.
+        Fields that give it away, nested ones as "outer.inner", with a value as "field=value": a record that has all of
+        one tuple is of this format.
     columns : callable
         Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). Beside them
         `key`, a hash of what names a row wherever it turns up again (0: nothing does); `call`, a hash that makes
-        rows of one key the same call even if their input counts differ; `revision`, where the newest row of a key
-        counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
+        rows of one key the same call even if their input counts differ; `updated`, times by which the newest row of
+        a key counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
         `own_money` and `own_currency`, the source's own totals, never sums of what was read.
     rows : callable, optional
         (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it
@@ -141,7 +142,7 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
 
     def rows(pairs):
         for line, record in pairs:
-            record = record | {name: loaded(record.get(name)) for name in texts}
+            record = record | {name: loaded(record[name]) for name in texts if name in record}
             for item in unfolded(record, lists) if lists else (record,):
                 yield line, None if item is None else row_of(item)
 
@@ -209,17 +210,23 @@ def loaded(value, kind=dict):
     """A nested object that may have been written as JSON text; empty where it is neither."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         value = parsed(value)
+    elif isinstance(value, list) and kind is dict and all(isinstance(one, tuple) for one in value):
+        value = dict(value)  # a map of a Parquet file
     return value if isinstance(value, kind) else kind()
 
 
 def _has(record, path):
     """Whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
+    path, equals, wanted = path.partition("=")
     first, _, rest = path.partition(".")
     if not isinstance(record, dict) or first not in record:
         return False
     value = record[first]
-    return not rest or any(
-        _has(item, rest) for item in (value[:20] if isinstance(value, list) else [value])
+    if not rest:
+        return not equals or value == wanted
+    return any(
+        _has(item, rest + equals + wanted)
+        for item in (value[:20] if isinstance(value, list) else [value])
     )
 
 
