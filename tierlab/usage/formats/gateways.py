@@ -243,11 +243,12 @@ def _openrouter(sheet):
     claude = pd.Series(model, dtype="str").str.contains("claude", na=False)
     sheet.assume(claude, "cache writes are not in this export: they count as plain input")
     ended = sheet.finished("finish_reason_normalized")
+    vertex = sheet.words("provider_name") == "google"  # beside "Google AI Studio", the Gemini API
     money = sheet.numbers("cost_total") + key_of_own
     return tokens | {
         "at": sheet.times("created_at", zone="UTC"),
         "model_id": model,
-        "platform": platforms(sheet, "provider_name"),
+        "platform": np.where(vertex, "vertex", platforms(sheet, "provider_name")),
         "task": sheet.text("app_name"),
         "user": sheet.text("user"),
         "status": np.where(sheet.words("cancelled") == "true", "cancelled", ended),
