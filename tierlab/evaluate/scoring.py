@@ -6,7 +6,7 @@ A scorer is a function of the reply's text, its tool calls, and the example's re
 import inspect
 
 from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.scorers.answers import Score, Unscored
+from tierlab.evaluate.scorers.answers import Score, Unscored, split_thinking
 from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
 from tierlab.evaluate.scorers.judge import check_judge, judge
@@ -51,7 +51,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     ----------
     example : Example
     text : str or None
-        What the model said.
+        What the model said; thinking inside it (``<think>...</think>``) is not looked at.
     tool_calls : sequence of ToolCall
     allow_code : bool
         Whether the scorer `code` may run the reply's code (`tierlab.evaluate.scorers.code` says how far apart from this machine).
@@ -64,7 +64,7 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
     Raises
     ------
     Unscored
-        If the reply has more than a million characters; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
+        If the reply has more than a million characters or ends within its thinking; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
     ValueError
         If scorer, reference and options do not fit together.
 
@@ -88,6 +88,9 @@ def score_example(example, text, tool_calls=(), *, allow_code=False):
         return Score(0.0, "the reply is empty")
     if (size := len(text) + sum(len(str(call.arguments)) for call in tool_calls)) > MOST_CHARS:
         raise Unscored(f"the reply has {size:,} characters; up to {MOST_CHARS:,} are scored")
+    text, _, thought = split_thinking(text)
+    if not thought:
+        raise Unscored("the reply ends within its thinking: <think> is not closed")
     return SCORERS[example.scorer](text, tool_calls, example.reference, **example.scorer_args)
 
 

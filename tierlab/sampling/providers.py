@@ -19,6 +19,7 @@ from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
 from tierlab.core.vocabulary import IN_DOUBT, unknown
+from tierlab.evaluate.scorers.answers import split_thinking
 from tierlab.sampling.store import packed
 
 # provider -> module of its adapter, environment variables that may hold the key
@@ -285,6 +286,7 @@ class Reply:
     Attributes
     ----------
     text : str
+        Without the thinking that a model wrote into it.
     tool_calls : tuple of (name, arguments)
         Arguments are the JSON text the model wrote.
     stop : {"stop", "length", "refusal", "content_filter"}
@@ -300,6 +302,8 @@ class Reply:
         What a recorded answer cost when it was made.
     usage_fault : str
         The count that makes its cost unknown; then there are no tokens.
+    thinking : str
+        What stood between ``<think>`` and ``</think>`` in its text. Where nothing closes it, the reply is truncated.
     """
 
     text: str
@@ -313,12 +317,16 @@ class Reply:
     source: str = "measured"
     recorded_usd: float | None = None
     usage_fault: str = ""
+    thinking: str = ""
 
     def __post_init__(self):
         # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
         calls = tuple((_whole(name), _whole(given)) for name, given in self.tool_calls)
+        text, thinking, thought = split_thinking(_whole(self.text))
         cleaned = {
-            "text": _whole(self.text),
+            "text": text,
+            "thinking": _whole(self.thinking) or thinking,
+            "stop": self.stop if thought or self.stop != "stop" else "length",
             "tool_calls": calls,
             "reported_model": shown(self.reported_model or ""),
             "stop_reason": shown(self.stop_reason or ""),

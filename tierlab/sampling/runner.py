@@ -31,6 +31,7 @@ _KEPT = (
     "end_to_end_s",
     "source",
     "usage_fault",
+    "thinking",
 )
 # What a provider may add to the name of a model and take away: a date, a version, "latest".
 _UNDATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4}|latest|default)$")

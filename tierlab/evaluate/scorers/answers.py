@@ -15,6 +15,8 @@ _FENCE = re.compile(r"(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$")
 _NUMBER = re.compile(
     r"[$€£¥]?\s*([-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,3})?)\s*%?"
 )
+_THINK = re.compile(r"(?:^|(?<=think>)|(?<=thinking>))[ \t]*<think(?:ing)?>", re.MULTILINE)
+_THOUGHT = re.compile(r"</think(?:ing)?>\s*")
 _STRAIGHT = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u00b4": "'"}
 )
@@ -88,6 +90,33 @@ def tidy(text):
     "It's fine"
     """
     return " ".join(unicodedata.normalize("NFKC", text).translate(_STRAIGHT).split())
+
+
+def split_thinking(text):
+    """The answer and the thinking of a reply whose model thinks inside its text, and whether the thinking ended.
+
+    Thinking is what stands between ``<think>`` at the start of a line and ``</think>``; what stands before a
+    ``</think>`` that nothing opened (chat templates put the opening into the prompt); and what follows a
+    ``<think>`` that nothing closes: there the answer is missing.
+
+    Examples
+    --------
+    >>> split_thinking("<think>A or B?</think>\\n\\nB"), split_thinking("A or B? </think>B")
+    (('B', 'A or B?', True), ('B', 'A or B?', True))
+    >>> split_thinking("<think>It could be A")
+    ('', 'It could be A', False)
+    """
+    said, thoughts, done, ended = [], [], 0, True
+    close = _THOUGHT.search(text)
+    if close and "<think" not in text[: close.start()]:
+        thoughts, done = [text[: close.start()]], close.end()
+    while ended and (opening := _THINK.search(text, done)):
+        close = _THOUGHT.search(text, opening.end())
+        ended = close is not None
+        said.append(text[done : opening.start()])
+        thoughts.append(text[opening.end() : close.start() if close else None])
+        done = close.end() if close else len(text)
+    return "".join([*said, text[done:]]), "\n\n".join(map(str.strip, thoughts)), ended
 
 
 def clip(value, width=40):

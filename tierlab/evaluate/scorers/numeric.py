@@ -3,6 +3,7 @@
 import math
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,77 @@ _CORE = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+\b)
 _NUMBER = re.compile(
     rf"(?<![^\W_])(?<!\.)(?P<minus>[-+]?)(?:[$€£¥₹]\s*)?(?P<inner>[-+]?)"
     rf"(?:(?P<whole>\d+)\s+(?=\d+\s*/\s*\d))?(?P<top>{_CORE})(?:\s*/\s*(?P<bottom>{_CORE}))?"
+)
+# Units that are written right after their number: other letters there make it a name ("42abc").
+_GLUED = frozenset(
+    [
+        "mm",
+        "cm",
+        "dm",
+        "m",
+        "km",
+        "in",
+        "ft",
+        "yd",
+        "mi",
+        "mg",
+        "g",
+        "kg",
+        "t",
+        "oz",
+        "lb",
+        "lbs",
+        "m2",
+        "m3",
+        "cm2",
+        "cm3",
+        "km2",
+        "ft2",
+        "ml",
+        "cl",
+        "dl",
+        "l",
+        "s",
+        "sec",
+        "secs",
+        "ms",
+        "min",
+        "mins",
+        "h",
+        "hr",
+        "hrs",
+        "d",
+        "am",
+        "pm",
+        "usd",
+        "eur",
+        "gbp",
+        "chf",
+        "c",
+        "ct",
+        "st",
+        "nd",
+        "rd",
+        "th",
+        "x",
+        "kb",
+        "mb",
+        "gb",
+        "tb",
+        "hz",
+        "khz",
+        "mhz",
+        "ghz",
+        "w",
+        "kw",
+        "kwh",
+        "v",
+        "a",
+        "f",
+        "mph",
+        "kmh",
+        "kph",
+    ]
 )
 
 
@@ -31,7 +103,7 @@ def numeric_answer(text):
         A model's reply. Thousands separators (comma, thin space, apostrophe), currency signs, units, LaTeX,
         fractions ("3/4", "1 1/2", "½") and a typographic minus are read. Per cent is a unit: "60%" is 60. A
         comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words and sums
-        are not worked out.
+        are not worked out. Letters right after a number are its unit ("5km") or make it a name ("42abc").
 
     Notes
     -----
@@ -107,7 +179,7 @@ def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
     >>> numeric("The trail is 4,250 m long.", (), 4.25, units={"km": 1, "m": 0.001})
     Score(score=1.0, reason='4.25 is right')
     """
-    found, text = _answer(text)
+    found, text = _answer(text, units or ())
     if found is None:
         return Score(0.0, "no number in the reply")
     said, wanted = _value(found) * _factor(found, text, units or {}), _reference(reference)
@@ -162,19 +234,25 @@ def _plain_text(text):
     return unicodedata.normalize("NFKC", text).replace("\u2044", "/")
 
 
-def _answer(text):
+def _numbers(text, start, units):
+    """The numbers of a text from a place on; one with letters right after it counts where they are a unit."""
+    known = _GLUED.union(unit.casefold() for unit in units)
+    for found in _NUMBER.finditer(text, start):
+        letters = re.compile(r"[A-Za-z]\w*", re.ASCII).match(text, found.end())
+        if letters is None or letters[0].casefold() in known:
+            yield found
+
+
+def _answer(text, units=()):
     """The number of an answer as a match, or None, and the text that it was found in."""
     text = _plain_text(text)
     fields = _FIELD.findall(text)
     if fields:
         field = fields[-1][0] or fields[-1][1]
-        return _NUMBER.search(field), field
+        return next(_numbers(field, 0, units), None), field
     marks = list(_MARKER.finditer(text))
-    found = _NUMBER.search(text, marks[-1].end()) if marks else None
-    if found is None:
-        for found in _NUMBER.finditer(text):  # noqa: B007
-            pass
-    return found, text
+    found = next(_numbers(text, marks[-1].end(), units), None) if marks else None
+    return found or next(iter(deque(_numbers(text, 0, units), maxlen=1)), None), text
 
 
 def _value(found):
