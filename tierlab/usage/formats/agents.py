@@ -10,10 +10,12 @@ from functools import partial
 
 import numpy as np
 
+from tierlab.usage.counters import Counters
 from tierlab.usage.formats.calls import calls
-from tierlab.usage.formats.otel import _attributes
+from tierlab.usage.formats.otel import attributes_of
 from tierlab.usage.reader import Reader, added, child, picked
 
+_ESTIMATE = "the cost that an agent estimates at list prices is no bill: it is left out"
 # Events, in OTLP or as the client's exporter writes them.
 _EVENT = {
     "at": ("event.timestamp",),
@@ -31,11 +33,12 @@ _EVENT = {
     "error": ("error", "error_type"),
     "user": ("user.id",),
     "session": ("session.id",),
-    "tier": ("speed",),
+    "speed": ("speed",),
     "request": ("request_id",),
     "sequence": ("event.sequence", "event.timestamp"),
     "finish": ("finish_reasons",),
 }
+_EVENTS = Counters([(name,) for names in _EVENT.values() for name in names])
 _REQUESTS = ("api_request", "api_error", "gemini_cli.api_response", "gemini_cli.api_error")
 _TOLD_TWICE = "gen_ai.client.inference.operation.details"
 _records = picked(
@@ -46,7 +49,7 @@ _records = picked(
 def _events(records):
     """A row per event."""
     for line, record in _records(records):
-        said = _attributes(record or {})
+        said = attributes_of(record or {})
         row = {
             ours: next((said[name] for name in names if said.get(name) is not None), None)
             for ours, names in _EVENT.items()
@@ -55,19 +58,11 @@ def _events(records):
         aside = None if name in _REQUESTS else "an event that is no request"
         if name == _TOLD_TWICE:
             aside = "says a request again that gemini_cli.api_response tells"
-        failed = name.endswith("api_error")
-        yield (
-            line,
-            row
-            | {
-                "aside": aside,
-                "input": added([row["input"], row["tool"]]),
-                "inside": name.startswith("gemini"),
-                "error": row["error"] or ("error" if failed else None),
-                "id": row["request"] or f"{row['session']}/{row['sequence']}",
-                "tier": None if row["tier"] == "normal" else row["tier"],
-            },
-        )
+        row["unread"] = _EVENTS.left({key: said[key] for key in said if "token" in key}) or None
+        row["input"] = added([row["input"], row["tool"]])
+        row["error"] = row["error"] or ("error" if name.endswith("api_error") else None)
+        row["id"] = row["request"] or f"{row['session']}/{row['sequence']}"
+        yield line, row | {"aside": aside, "inside": name.startswith("gemini")}
 
 
 def _telemetry(sheet):
@@ -80,7 +75,6 @@ def _telemetry(sheet):
     )
 
 
-_ESTIMATE = "the cost that an agent estimates at list prices is no bill: it is left out"
 _session_fields = picked(
     {
         "at": ("timestamp",),
@@ -92,7 +86,8 @@ _session_fields = picked(
         "reasoning": ("tokens.thoughts",),
         "tool": ("tokens.tool",),
         "total": ("tokens.total",),
-    }
+    },
+    usage=("tokens",),
 )
 
 
@@ -159,7 +154,8 @@ _cursor_rows = picked(
         "automation": ("Automation ID",),
         "mode": ("Max Mode",),
         "requests_of_plan": ("Requests",),
-    }
+    },
+    usage=("",),
 )
 
 
@@ -183,7 +179,17 @@ _copilot_rows = picked(
         "user": ("username",),
         "team": ("cost_center_name", "organization"),
         "repository": ("repository",),
-    }
+    },
+    usage=("",),
+    idle=(
+        "quantity",
+        "applied_cost_per_quantity",
+        "gross_amount",
+        "discount_amount",
+        "total_monthly_quota",
+        "aic_quantity",
+        "aic_gross_amount",
+    ),
 )
 
 
@@ -214,6 +220,7 @@ _report_rows = picked(
         "has_more": ("has_more",),
     },
     lists=("data", "model_breakdown"),
+    usage=("tokens",),
 )
 
 
