@@ -49,8 +49,8 @@ class Reader:
     columns : callable
         Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). Beside them
         `key`, a hash of what names a row wherever it turns up again (0: nothing does); `call`, a hash that makes
-        rows of one key the same call even if their input counts differ; `revision`, where the newest row of a key
-        counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
+        rows of one key the same call even if their input counts differ; `updated`, times by which the newest row of
+        a key counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
         `own_money` and `own_currency`, the source's own totals, never sums of what was read.
     rows : callable, optional
         (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it

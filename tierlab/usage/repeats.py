@@ -47,13 +47,13 @@ def _calls(logs):
     """For each row of a log a mark, the same in rows of one key that are one call: those with the same input counts.
 
     An id whose input counts differ is not the same call (a relay that gives every answer one id). But for rows of
-    the same `call`, those that tell no tokens yet, and those of which the source keeps revisions.
+    the same `call`, those that tell no tokens yet, and those that their source updates.
     """
     inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
     most = inputs.groupby(logs["key"]).transform("max")
     inputs = inputs.mask((inputs == 0) & (logs["output_tokens"] == 0), most)
-    if "revision" in logs:
-        inputs = inputs.mask(logs["revision"].notna(), 0)
+    if "updated" in logs:
+        inputs = inputs.mask(logs["updated"].notna(), 0)
     same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
     return inputs.mask(logs["call"] != 0, same)
 
@@ -61,8 +61,8 @@ def _calls(logs):
 def repeats(table, twice):
     """Which rows say again what another row says; of a request, the row that stays gets the first time of all copies.
 
-    Of a request the copy with the most output stays. Of a report bucket an exact copy is dropped, and where files
-    differ about a bucket the one that holds more of it stays (reports fill up for hours).
+    Of a request the copy that was updated last stays, or the one with the most output. Of a report bucket an exact
+    copy is dropped, and where files differ about a bucket the one that holds more of it stays (reports fill up for hours).
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def repeats(table, twice):
         call = ["key", "mark"]
         first = logs.groupby(call)["at"].transform("min")
         table = table.assign(at=first.reindex(table.index).fillna(table["at"]))
-        best = [name for name in ("revision", "output_tokens", "cached") if name in logs]
+        best = [name for name in ("updated", "output_tokens", "cached") if name in logs]
         order = logs.sort_values(best, ascending=False, kind="stable")
         twice[order.index[order.duplicated(call)]] = True
     if len(reports):

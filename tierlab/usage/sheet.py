@@ -12,7 +12,7 @@ import pandas as pd
 
 from tierlab.core import untrusted
 from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import resolved
+from tierlab.prices.names import platform_of, resolved
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # tokens or dollars in one row beyond which a cell is nonsense
@@ -56,12 +56,6 @@ _TIER_WORDS = dict(zip(TIERS, TIERS, strict=True)) | {
     "true": "batch",
 }
 _NO_TIER = ("", "auto", "false", "message", "traffic_type_unspecified")
-PLATFORMS = {
-    "bedrock": "bedrock",
-    "vertex": "vertex",
-    "azure": "azure",
-    "openrouter": "openrouter",
-}
 
 
 class Sheet:
@@ -324,15 +318,8 @@ def tiers(sheet, *names):
 
 
 def platforms(sheet, *names):
-    """The seller, from columns that name a provider or a host; None for what says none."""
-    words = sheet.text(*names)
-    return mapped(words, lambda word: platform_of(word))
-
-
-def platform_of(word):
-    """The platform that a provider's or a host's name stands for, None for another."""
-    word = word.lower()
-    return next((ours for part, ours in PLATFORMS.items() if part in word), None)
+    """The seller, from columns that name a provider; None for what says none."""
+    return mapped(sheet.text(*names), platform_of)
 
 
 def buckets(
