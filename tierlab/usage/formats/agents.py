@@ -66,7 +66,7 @@ def _events(records):
 
 
 def _telemetry(sheet):
-    sheet.assume(~sheet.empty("estimate"), _ESTIMATE)
+    sheet.assume(~sheet.empty("estimate"), _ESTIMATE, sheet.numbers("estimate", 0.0))
     return calls(
         sheet,
         scope="agent_telemetry",
@@ -106,6 +106,7 @@ _COUNTERS = {
     "output": "output_tokens",
     "reasoning": "reasoning_output_tokens",
 }
+_TURN = Counters(_COUNTERS.values())
 
 
 def _exec_rows(records):
@@ -121,10 +122,8 @@ def _exec_rows(records):
         grown = {name: added([count, -seen.get(name, 0)]) for name, count in row.items()}
         counts = {name: count for name, count in row.items() if type(count) in (int, float)}
         before[thread] = seen | counts
-        yield (
-            line,
-            grown | {"model": "codex", "id": f"{thread}/{list(row.values())}", "first": not seen},
-        )
+        grown |= {"unread": _TURN.left(usage) or None, "first": not seen}
+        yield line, grown | {"model": "codex", "id": f"{thread}/{list(row.values())}"}
 
 
 def _exec(sheet):
@@ -226,7 +225,8 @@ _report_rows = picked(
 
 def _report(sheet):
     sheet.assume_pages()
-    sheet.assume(~sheet.empty("estimate"), _ESTIMATE)
+    dollars = sheet.numbers("estimate", 0.0) / 100
+    sheet.assume(~sheet.empty("estimate"), _ESTIMATE, dollars)
     return _daily(calls(sheet, scope="claude_code_report", inside=False, zone="UTC"), sheet)
 
 

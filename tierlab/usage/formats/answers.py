@@ -94,7 +94,10 @@ _fields = picked(
 
 def _rows(records):
     """A row per answer, wherever in its record it is."""
-    inner = ((line, record | {"body": _body(record), "counts": _counts(record)}) for line, record in records)
+    inner = (
+        (line, record | {"body": _body(record), "counts": _counts(record)})
+        for line, record in records
+    )
     for line, row in _fields(inner):
         for item in children(row, "details"):
             side = "write_long" if child({"": item}, "").get("ttl") == "1h" else "write_short"

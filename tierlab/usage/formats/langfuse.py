@@ -67,10 +67,15 @@ def _rows(records):
         if counts["input"] is None and counts["output"] is None:
             counts |= {"input": row["prompt"], "output": row["completion"]}
         failed = str(row["level"]).lower() == "error"
-        yield line, row | counts | {
-            "error": "error" if failed else None,
-            "unread": Counters((), _MONEY).left(strange) or None,
-        }
+        yield (
+            line,
+            row
+            | counts
+            | {
+                "error": "error" if failed else None,
+                "unread": Counters((), _MONEY).left(strange) or None,
+            },
+        )
 
 
 def _columns(sheet):

@@ -106,21 +106,23 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
         if ours not in OURS:
             raise ValueError("columns: " + unknown("column", ours, OURS))
 
-    def check(header, sample):
-        found = guessed(header) if guess else given
-        _check_header(header, found, cache_inside)
-        sample = sample.rename(columns=found)
-        if "at" in sample and date_format is None:
-            _check_times(sample["at"])
+    def led(header):
+        return guessed(header) if guess else given
+
+    def check(first):
+        found = led(first.columns)
+        _check_header(list(first.columns), found, cache_inside)
+        times = first.rename(columns=found).get("at")
+        if times is not None and date_format is None:
+            _check_times(times.head(_FEW))
 
     def read(sheet):
-        header = list(sheet.raw.columns)
-        found = guessed(header) if guess else given
-        check(header, sheet.raw.head(_FEW))
-        sheet.raw = sheet.raw.rename(columns=found)
+        found = led(sheet.raw.columns)
+        sheet.rename(found)
         if guess:
-            led = ", ".join(f"{cited(name, 60)} as {ours}" for name, ours in found.items() if name != ours)
-            sheet.assume(np.ones(len(sheet), bool), f"columns guessed: {led or 'none'}")
+            ways = [f"{cited(name, 60)} as {ours}" for name, ours in found.items() if name != ours]
+            every = np.ones(len(sheet), bool)
+            sheet.assume(every, f"columns guessed: {', '.join(ways) or 'none'}")
         if date_format and "at" in sheet:
             _read_times(sheet, date_format)
         return _columns(sheet, cache_inside, reasoning_inside)
@@ -177,10 +179,16 @@ def _check_times(column):
         return
     first = cells.iloc[0]
     ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
-    ways = [way for way in dict.fromkeys(ways) if way and pd.to_datetime(cells, format=way, errors="coerce").notna().all()]
+    ways = [
+        way
+        for way in dict.fromkeys(ways)
+        if way and pd.to_datetime(cells, format=way, errors="coerce").notna().all()
+    ]
     if re.fullmatch(r"1\d{9}(?:\.\d*)?|1\d{12}", first):
         ways = ["ms" if len(first) == 13 else "s"]
-    said = " or ".join(f"date_format={way!r}" for way in ways) or "date_format='%d.%m.%Y' or the like"
+    said = (
+        " or ".join(f"date_format={way!r}" for way in ways) or "date_format='%d.%m.%Y' or the like"
+    )
     raise ValueError(f"the time {cited(first, 40)} is not as ISO writes it: say {said}")
 
 
@@ -188,7 +196,9 @@ def _read_times(sheet, date_format):
     """Turn the column `at` into times; what is not of the format is refused."""
     cells, empty = sheet.cells("at"), sheet.empty("at")
     if date_format in ("s", "ms"):
-        at = pd.to_datetime(pd.to_numeric(cells, errors="coerce"), unit=date_format, errors="coerce")
+        at = pd.to_datetime(
+            pd.to_numeric(cells, errors="coerce"), unit=date_format, errors="coerce"
+        )
     else:
         at = pd.to_datetime(cells, format=date_format, errors="coerce")
     sheet.refuse(at.isna() & ~empty, "not a time of that format", "at")
