@@ -332,7 +332,7 @@ def quarter(
     given |= {name: dict(given[name]) for name in ("columns", "tasks") if name in given}
     try:
         made, note = report.write(
-            {"quarter": quarter} | given,
+            report.Inputs(quarter, **given),
             out=output.out,
             pdf=not no_pdf,
             timeout=timeout,

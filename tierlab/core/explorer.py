@@ -1,6 +1,5 @@
 """What every control shares: a figure and its table, redrawn when a slider moves."""
 
-import html
 import io
 import re
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 
 from tierlab.core.format import usd
 from tierlab.core.style import STYLE_FILE
+from tierlab.core.untrusted import in_html
 
 NICE = [factor * 10**power for power in range(1, 9) for factor in (1, 2, 5)]
 WIDE = {"style": {"description_width": "22em"}, "layout": {"width": "43em"}}
@@ -79,7 +79,7 @@ class Explorer:
                 str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             )
             picture = b""
-            self.text.value = f'<p role="alert"><strong>{html.escape(self.summary)}</strong></p>'
+            self.text.value = f'<p role="alert"><strong>{in_html(self.summary)}</strong></p>'
         self.image.tooltip = self.summary
         self.image.value, self.image.layout.display = picture, None if picture else "none"
 
@@ -112,7 +112,8 @@ class Explorer:
             body = numbers.to_html(float_format=lambda value: f"{value:,.2f}", **style)
         # JupyterLab leaves no gap between columns, and pandas' own tables on the page style every one of this class.
         body = body.replace(' class="dataframe"', ' cellpadding="4"', 1)
-        return f'<div role="status"><p>{in_html(self.summary)}</p>{body}</div>'
+        said = re.sub(r"`([^`]+)`", r"<code>\1</code>", in_html(self.summary))
+        return f'<div role="status"><p>{said}</p>{body}</div>'
 
     def show(self):
         """Display the control."""
@@ -127,11 +128,6 @@ class Explorer:
     def _repr_mimebundle_(self, **_):
         # The box's own text form holds the bytes of the picture; ours is what nbval compares.
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
-
-
-def in_html(words):
-    """Words as harmless HTML, what stands in backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
 
 
 def nice_slider(label, value, *, low=10, high=100_000_000):

@@ -1,7 +1,6 @@
 """How a figure is shown and saved: caption below, alt text on the image, the same bytes every time."""
 
 import base64
-import html
 import io
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import matplotlib.pyplot as plt
 from tierlab.core import paths
 from tierlab.core.files import write_whole
 from tierlab.core.style import STYLE_FILE
+from tierlab.core.untrusted import in_html
 
 
 def use_style():
@@ -43,9 +43,8 @@ def show(figure, *, alt, caption, save_as=None):
     image = base64.b64encode(_image(figure, "png", alt)).decode("ascii")
     plt.close(figure)
     display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
-    # A dollar sign in an element of its own cannot start a formula.
-    words = html.escape(caption).replace("$", "<span>$</span>")
-    display({"text/html": f'<p class="caption">{words}</p>', "text/plain": caption}, raw=True)
+    words = f'<p class="caption">{in_html(caption)}</p>'
+    display({"text/html": words, "text/plain": caption}, raw=True)
 
 
 def save(figure, name, *, alt, folder=None):

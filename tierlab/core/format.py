@@ -1,23 +1,47 @@
-"""How money is written."""
+"""How money, shares and numbers are written: to three significant digits."""
 
 import math
 
 
-def usd(value):
-    """Money as a label: whole dollars from 100 on, cents below, and at least two significant digits.
+def usd(value: float) -> str:
+    """US dollars: whole from 100 on, cents below, and below a dollar the first three digits, no fewer than the cents.
 
     Examples
     --------
-    >>> usd(10_000), usd(12.5), usd(0.0055), usd(-3)
-    ('$10,000', '$12.50', '$0.0055', '-$3.00')
+    >>> usd(10_000), usd(12.5), usd(0.5), usd(0.0055), usd(-0.001194), usd(0)
+    ('$10,000', '$12.50', '$0.50', '$0.0055', '-$0.00119', '$0')
     >>> usd(0.25499999999999995) == usd(0.255) == usd(0.25500000000000006)
     True
     """
-    # A cent in the middle must not fall to a side by how a sum was rounded.
+    # A digit in the middle must not fall to a side by how a sum was rounded.
     size = float(f"{abs(value):.12g}")
-    digits = 2
-    if size >= 100 or size == 0:
-        digits = 0
-    elif size < 0.1:
-        digits = 1 - math.floor(math.log10(size))
-    return f"{'-' if value < 0 else ''}${size:,.{digits}f}"
+    decimals = 0 if size >= 100 or size == 0 else 2
+    if 0 < size < 1:
+        digits = f"{size:.{2 - math.floor(math.log10(size))}f}".rstrip("0")
+        decimals = max(2, len(digits) - len("0."))
+    return f"{'-' if value < 0 else ''}${size:,.{decimals}f}"
+
+
+def share(value: float) -> str:
+    """A share as a percentage.
+
+    Examples
+    --------
+    >>> share(0.1234), share(0.5), share(0.00012), share(-12.345)
+    ('12.3%', '50%', '0.012%', '-1,234%')
+    """
+    return f"{number(100 * value)}%"
+
+
+def number(value: float) -> str:
+    """A number: whole from 100 on, else three digits.
+
+    Examples
+    --------
+    >>> number(1234.5), number(12.345), number(3), number(0.00012)
+    ('1,234', '12.3', '3', '0.00012')
+    """
+    size = abs(value)
+    decimals = 2 - math.floor(math.log10(size)) if 0 < size < 100 else 0
+    text = f"{value or 0:,.{decimals}f}"  # never -0
+    return text.rstrip("0").rstrip(".") if decimals else text

@@ -1,5 +1,6 @@
 """Text that others wrote (logs, models, servers, files): read within limits, shown as text, and cut to a length."""
 
+import html
 import re
 import reprlib
 from pathlib import Path
@@ -119,6 +120,33 @@ def cited(value, length=200):
     ("'high'", '3', '[[[[[[[...]]]]]], [[[[[[...]]]]]], [[[[[[...]]]]]], [[[[...')
     """
     return shown(repr(value[: 2 * length]) if isinstance(value, str) else value, length)
+
+
+def in_html(text):
+    """A text as HTML that shows it as it is; a dollar sign in an element of its own cannot start a formula.
+
+    Examples
+    --------
+    >>> in_html("<b> & $1")
+    '&lt;b&gt; &amp; <span>$</span>1'
+    """
+    return html.escape(str(text)).replace("$", "<span>$</span>")
+
+
+def in_markdown(text):
+    """One line of Markdown that shows a text as it is.
+
+    CommonMark lets a backslash stand before any ASCII punctuation. What can open markup within a line gets one
+    everywhere; what can open it only at the start of a line (lists, rules, underlines of headings) gets one there.
+
+    Examples
+    --------
+    >>> print(in_markdown("  - <b> costs $1 & more"), in_markdown("1. one"))
+    \\- \\<b\\> costs \\$1 \\& more 1\\. one
+    """
+    line = " ".join(_CONTROL.sub(" ", str(text)).split())
+    line = re.sub(r"([\\`*_\[\]<>#|&$~^{}])", r"\\\1", line)
+    return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 
 class Printable:

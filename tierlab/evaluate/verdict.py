@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import usd
+
 POWER = 0.8  # of the run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
 
@@ -39,7 +41,7 @@ def verdict(asked, pairs, costs, error_cost_usd):
     rank, reference = costs["expected"], asked.reference
     unit = "per request"
     if error_cost_usd is not None:
-        unit += f" with ${_usd(error_cost_usd)} per error"
+        unit += f" with {usd(error_cost_usd)} per error"
     fine = list(pairs.index[pairs["finding"] == "not worse"])
     undecided = list(pairs.index[pairs["finding"] == "cannot tell"])
     blank = [m for m in (reference, *fine, *undecided) if math.isnan(rank[m])]
@@ -53,7 +55,7 @@ def verdict(asked, pairs, costs, error_cost_usd):
     question = _question(asked, pairs.loc[cheaper]) if cheaper else ""
     if best != reference:
         found = f"{_seen(pairs.loc[best], asked.confidence)} ({asked.level})"
-        price = f"${_usd(rank[best])} {unit} against ${_usd(rank[reference])}"
+        price = f"{usd(rank[best])} {unit} against {usd(rank[reference])}"
         rest = f"; cheaper still: {question}" if cheaper else ""
         return (
             best,
@@ -124,7 +126,7 @@ def _open(asked, pairs, whether="it"):
     # The cost of one more example: a model asked several times for each pays for every repeat.
     paid = models["cost_usd"].agg(lambda cost: cost.sum(skipna=False))
     spend = (paid / models["prompt_id"].nunique()).sum(skipna=False)
-    money = "at an unknown cost" if math.isnan(spend) else f"about ${_usd(more * spend)}"
+    money = "at an unknown cost" if math.isnan(spend) else f"about {usd(more * spend)}"
     real = "zero"
     if pairs["planned_difference"].fillna(0).ne(0).any():
         real = "zero, or the observed one where zero needs no more"
@@ -152,10 +154,6 @@ def warnings(candidates, failing):
 
 def _points(share):
     return f"{round(100 * share, 1) + 0.0:.1f}"
-
-
-def _usd(value):
-    return np.format_float_positional(value, precision=3, fractional=False, trim="-")
 
 
 def _listed(names):

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
 
 SCHEMA = "tierlab.quarter/1"
+_DOLLAR = (
+    "<span>$</span>"  # two dollar signs would start a formula; in elements of their own they cannot
+)
 _MARKUP = re.compile(r"[^\w\s.,;%\x80-\U0010ffff-]|_", re.ASCII)
 _ACTS = {  # kind of a decision -> its verb, and the first step
     "stop": ("Stop ", "ask the owner of the key whether anybody needs it"),
@@ -55,7 +59,6 @@ def escaped(text):
     'gpt-4o'
     """
     line = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(str(text).split()))
-    # Decoded, two dollar signs would start a formula; in elements of their own they cannot.
     return line.replace("&#36;", "<span>&#36;</span>")
 
 
@@ -289,7 +292,7 @@ def table(q, name, frame=None):
     frame : DataFrame, optional
         What is shown of it; by default all. Columns that hold nothing but "" are left out.
     """
-    frame = _FRAMES.get(name, lambda q: getattr(q, name))(q) if frame is None else frame
+    frame = _FRAMES.get(name, attrgetter(name))(q) if frame is None else frame
     if frame.empty:
         return absent(q.missing.get(name, ""))
     columns = {}
@@ -297,22 +300,16 @@ def table(q, name, frame=None):
         if column in frame and not frame[column].astype(object).eq("").all():
             columns[heading] = ["-" if pd.isna(x) else form(x) for x in frame[column]]
     shown = pd.DataFrame(columns)
-    head = "".join(f"<th>{_text(heading)}</th>" for heading in shown)
-    cells = shown.map(lambda cell: f"<td>{_text(cell)}</td>").sum(axis=1)
-    rows = "".join(f"<tr>{row}</tr>" for row in cells)
-    page = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    with pd.option_context("display.max_colwidth", None):  # nothing is cut off
+        page = shown.to_html(index=False, border=0).replace("$", _DOLLAR)
     return display({"text/html": page, "text/plain": shown.to_string(index=False)}, raw=True)
 
 
 def absent(needs):
     """Say what a section needs that is not there."""
     words = f"Not in this report: {needs}.".replace("`", "") if needs else "None."
-    note = f'<p class="note">{_text(words)}</p>'
+    note = f'<p class="note">{html.escape(words).replace("$", _DOLLAR)}</p>'
     display({"text/html": note, "text/plain": words}, raw=True)
-
-
-def _text(text):
-    return html.escape(text).replace("$", "<span>$</span>")
 
 
 def compared(q):
@@ -334,14 +331,11 @@ def compared(q):
 
 def decisions(q):
     """The decisions as a table for a reader who signs: place, decision, usd, spend_usd, spend_share, first."""
-    rows = []
-    for place, row in enumerate(q.decisions.itertuples(), 1):
-        verb, first = _ACTS[row.kind]
-        said = verb + row.what + _dated(row)
-        said = said[:1].upper() + said[1:]
-        rows.append((place, said, row.usd, row.spend_usd, row.spend_share, first))
-    columns = ["place", "decision", "usd", "spend_usd", "spend_share", "first"]
-    return pd.DataFrame(rows, columns=columns)
+    table, acts = q.decisions, q.decisions["kind"].map(_ACTS)
+    said = acts.str[0] + table["what"] + [_dated(row) for row in table.itertuples()]
+    said = said.str[:1].str.upper() + said.str[1:]
+    table = table.assign(place=range(1, len(table) + 1), decision=said, first=acts.str[1])
+    return table[["place", "decision", "usd", "spend_usd", "spend_share", "first"]]
 
 
 def _dated(row):
@@ -365,7 +359,6 @@ _FRAMES = {  # what is shown of a table, where that is not all of it as it is
     "changes": lambda q: (
         q.changes.groupby("by", sort=False).head(5) if len(q.changes) else q.changes
     ),
-    "latency": lambda q: q.latency[q.latency["over"] == "all"],
     "forecast": lambda q: q.forecast.totals.reset_index() if q.forecast else pd.DataFrame(),
 }
 

@@ -65,6 +65,8 @@ class Reader:
         Of a flat table: numeric columns that are read by no rule and need not be told.
     counters : str
         Of a flat table: a pattern for the names of columns that are told where no rule reads them.
+    check : callable, optional
+        Takes the first rows of a file as a DataFrame and raises ValueError where it cannot be read at all.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Reader:
     whole: bool = False
     idle: tuple = ()
     counters: str = ""
+    check: Callable | None = None
 
 
 TOKENS = "*token*"  # in place of a usage object: the fields of the record that have the word in their names
@@ -240,16 +243,19 @@ def _recognised(record, readers):
     return next(bears, None)
 
 
-def _nearest(found, readers):
-    """Name of the format whose marks come closest to what the records hold, or ""."""
-    shares = [
-        (sum(_has(record, path) for path in marks) / len(marks), reader.name)
-        for reader in readers
-        for marks in reader.marks
-        for record in found
-    ]
-    share, name = max(shares, key=lambda pair: pair[0], default=(0, ""))
-    return name if share else ""
+def _strange(kind, head, seen, readers):
+    """What is said of a file that no reader recognises: how a table of one's own would be read, and what was looked for."""
+    told = ""
+    own = next((reader for reader in readers if reader.check), None)
+    if kind == "table" and own:
+        try:
+            own.check(head[0][1])
+        except ValueError as error:
+            told = f"as a table of one's own, {error}"
+    fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
+    told = told or f"its fields are {[shown(name, 40) for name in fields]}"
+    known = "; ".join(f"{reader.name}: {', '.join(reader.marks[0])}" for reader in readers)
+    return f"not a known format: {told}. Looked for were the fields of {known}"
 
 
 @dataclass
@@ -379,7 +385,34 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
     ValueError
         If no reader recognises the file.
     """
-    kind, stream = opened(piece.file)
+    kind, head, stream, reader = _opened(piece.file, readers, chosen, otherwise)
+    piece.format, faults, checked_first = reader.name, [], reader.check is None
+    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
+        faults += broken
+        if len(frame.columns):  # not faults alone
+            if not checked_first:
+                reader.check(frame)
+            checked_first = True
+            pool.add(piece, reader, lines, frame)
+    pool.refuse(piece, faults)
+
+
+def check_file(file, readers, *, chosen=None, otherwise=None):
+    """Refuse a file of which already the first rows say that it cannot be read.
+
+    Raises
+    ------
+    ValueError
+    """
+    kind, head, _, reader = _opened(file, readers, chosen, otherwise)
+    if reader.check:
+        for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
+            reader.check(frame)
+
+
+def _opened(file, readers, chosen, otherwise):
+    """Kind, first items, the rest and reader of a file."""
+    kind, stream = opened(file)
     head = block_of(stream, 1 if kind == "table" else _PROBED)
     seen, reader = [], chosen
     for record in _probe(kind, head):
@@ -389,20 +422,10 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
             break
     if not seen and head and isinstance(head[0], Fault):
         raise ValueError(f"line {head[0].line}: {head[0].reason}")
-    if reader is None and otherwise and seen:
-        reader = otherwise
+    reader = reader or (otherwise if seen else None)
     if reader is None:
-        near = _nearest(seen, readers)
-        fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
-        raise ValueError(
-            f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {[shown(name, 40) for name in fields]}"
-        )
-    piece.format, faults = reader.name, []
-    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
-        faults += broken
-        if len(frame.columns):  # not faults alone
-            pool.add(piece, reader, lines, frame)
-    pool.refuse(piece, faults)
+        raise ValueError(_strange(kind, head, seen, readers))
+    return kind, head, stream, reader
 
 
 def _probe(kind, head):

@@ -125,6 +125,11 @@ class Sheet:
             else pd.Series(np.full(len(self), None, object), self.raw.index)
         )
 
+    def rename(self, names):
+        """Give columns other names; under the old ones they count as looked at."""
+        self._looked.update(names)
+        self.raw = self.raw.rename(columns=names)
+
     def empty(self, name):
         """Which cells of a column hold nothing."""
         column = self.cells(name)

@@ -12,20 +12,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 from tierlab.core.untrusted import shown
 from tierlab.evaluate.scorers.answers import Score, Unscored, clip, fenced, is_number, needs
-from tierlab.evaluate.scorers.code_harness import ending
 
-OUTPUT_BYTES = 1 << 20
+FILE_BYTES = 1 << 20  # that the code may write to one file
 ISOLATIONS = {
     "bubblewrap": "bubblewrap: no network, no files of yours, no other processes",
     "limits": "limits alone: no bubblewrap works here, and code that means harm can read your files and keys",
@@ -35,13 +31,6 @@ _PYTHON = ("", "python", "python3", "py", "pycon")
 _ALONE = ("-P", "-s", "-S", "-B", "-X", "utf8")  # the standard library alone
 _GRACE_S = 5  # beyond the code's own time, for the judge to say what happened
 _TMPFS_BYTES = 64 << 20
-
-
-class Run(NamedTuple):
-    """What a process left: its standard output (bytes), and how it ended other than by itself (text, else empty)."""
-
-    output: bytes
-    ended: str
 
 
 def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, memory_mb=512):
@@ -95,27 +84,38 @@ def code(text, tool_calls, reference, *, entry=(), partial=False, seconds=5, mem
     Score(score=0.0, reason='1 of 2 tests pass; double(3) == 6 fails')
     """
     names, wall_s = _entries(reference, entry), 6 * seconds
-    limits = {"cpu": seconds, "memory": memory_mb << 20, "file": OUTPUT_BYTES, "wall": wall_s}
+    limits = {"cpu": seconds, "memory": memory_mb << 20, "file": FILE_BYTES, "wall": wall_s}
     answer = [*_isolated(shutil.which("bwrap")), *_python(), str(_HARNESS), "answer"]
-    payload = {
-        "code": extract_code(text, names),
-        "tests": reference,
-        "names": names,
-        "limits": limits,
-        "answer": answer,
-    }
-    run = run_python([str(_HARNESS), "judge"], json.dumps(payload), wall_s=wall_s + _GRACE_S)
-    passed, fault = _results(run)
-    total = sum(map(_is_test, ast.parse(reference).body))
-    if len(passed) == total and not fault:
+    program = extract_code(text, names)
+    found = _judged(
+        {"code": program, "tests": reference, "names": names, "limits": limits, "answer": answer},
+        wall_s + _GRACE_S,
+    )
+    if form := found.get("not_judged"):
+        raise Unscored(f"the tests ask for {form}, which cannot be judged from outside the code")
+    passed, total = found["passed"], sum(map(_is_test, ast.parse(reference).body))
+    if not found["fault"]:
         return Score(1.0, f"all {total} tests pass" if total > 1 else "the test passes")
-    fault = fault or (
-        f"the code {run.ended}" if run.ended else "the code ended before the tests did"
-    )
-    return Score(
-        len(passed) / total if partial else 0.0,
-        f"{len(passed)} of {total} tests pass; {shown(fault, 300)}",
-    )
+    reason = f"{passed} of {total} tests pass; {shown(found['fault'], 300)}"
+    return Score(passed / total if partial else 0.0, reason)
+
+
+def _judged(job, seconds):
+    """What the judge's process finds: passed (number), fault, and not_judged where a test has a form that it cannot judge."""
+    bare = {"PYTHONHASHSEED": "0"} | {
+        name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
+    }
+    command = [sys.executable, *_ALONE, str(_HARNESS), "judge"]
+    given = {"input": json.dumps(job).encode(), "timeout": seconds, "start_new_session": True}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            run = subprocess.run(command, cwd=folder, env=bare, capture_output=True, **given)
+        except OSError as error:
+            raise Unscored(f"Python could not be started to run it: {error}") from error
+        except subprocess.TimeoutExpired:
+            return {"passed": 0, "fault": f"the tests ran longer than {seconds:g} s"}
+    ended = {"passed": 0, "fault": f"the tests ended with exit code {run.returncode}"}
+    return json.loads(run.stdout) if run.stdout else ended
 
 
 def isolation():
@@ -217,78 +217,6 @@ def extract_code(text, names=()):
     return next(
         (block for block in reversed(blocks) if defines and defines.search(block)), blocks[-1]
     )
-
-
-def run_python(arguments, payload, *, wall_s):
-    """Run Python apart from everything: own session, empty folder, empty environment, bounded time and output.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        After the interpreter's own options; it has the standard library alone, and hashes in a fixed order.
-    payload : str
-        Standard input.
-    wall_s : float
-        Seconds after which the process and its group are killed.
-
-    Returns
-    -------
-    Run
-        At most 1 MiB of output.
-
-    Examples
-    --------
-    >>> run_python(["-c", "print(input())"], "hello", wall_s=30)
-    Run(output=b'hello\\n', ended='')
-    """
-    command = [sys.executable, *_ALONE, *arguments]
-    bare = {"PYTHONHASHSEED": "0"} | {
-        name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
-    }
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        tempfile.TemporaryFile() as given,
-        tempfile.TemporaryFile() as output,
-    ):
-        given.write(payload.encode("utf-8", "surrogatepass"))
-        given.seek(0)
-        streams = {"stdin": given, "stdout": output, "stderr": subprocess.DEVNULL}
-        try:
-            process = subprocess.Popen(
-                command, cwd=folder, env=bare, start_new_session=True, **streams
-            )
-        except OSError as error:
-            raise Unscored(f"Python could not be started to run it: {error}") from error
-        try:
-            status = process.wait(wall_s)
-            ended = ending(status)
-        except subprocess.TimeoutExpired:
-            ended = f"ran longer than {wall_s:g} s"
-        finally:
-            _end(process)
-        output.seek(0)
-        return Run(output.read(OUTPUT_BYTES), ended)
-
-
-def _end(process):
-    """Kill the process and what it left in its group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-    process.wait()
-
-
-def _results(run):
-    """Tests passed (by number), and the first fault that the judge saw."""
-    passed, fault = set(), ""
-    for line in run.output.splitlines():
-        report = json.loads(line)
-        if report.get("not_judged"):
-            raise Unscored(
-                f"the tests ask for {report['not_judged']}, which cannot be judged from outside the code"
-            )
-        passed |= {report["test"]} if report["right"] else set()
-        fault = fault or report["fault"]
-    return passed, fault
 
 
 def _is_test(statement):

@@ -14,6 +14,7 @@ import operator
 import os
 import signal
 import sys
+import time
 import types
 from collections import Counter, OrderedDict, deque
 
@@ -64,12 +65,15 @@ CHANGES = (
 )
 READABLE = ("/usr/share/zoneinfo",)
 
-_SEQUENCES = {"list": list, "set": set, "deque": deque}
-_MAPPINGS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
-_MUTABLE = _SEQUENCES | _MAPPINGS
+_CONTAINERS = {
+    kind.__name__: kind for kind in (list, set, deque, dict, OrderedDict, Counter, tuple, frozenset)
+}
+_FIXED = (tuple, frozenset)  # made whole; the others are made empty, and changed where they stand
 _TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
 _TYPES["NoneType"] = type(None)
 _VALUES = {  # types whose values are sent as the arguments that make them again
+    "builtins.bytes": lambda v: (v.decode("latin-1"), "latin-1"),
+    "builtins.bytearray": lambda v: (v.decode("latin-1"), "latin-1"),
     "builtins.complex": lambda v: (v.real, v.imag),
     "builtins.range": lambda v: (v.start, v.stop, v.step),
     "builtins.slice": lambda v: (v.start, v.stop, v.step),
@@ -102,25 +106,8 @@ _PLAIN = {
     type({}.keys()): set,
     type({}.items()): set,
 }
-# What either process may ask of an object of the other, as its special methods and as operations.
-_OFFERED = ("iter", "next", "len", "bool", "str", "repr", "getitem", "setitem", "setattr")
-_UNARY = (
-    "format",
-    "reversed",
-    "int",
-    "float",
-    "hash",
-    "abs",
-    "round",
-    "index",
-    "neg",
-    "pos",
-    "invert",
-    "delitem",
-    "delattr",
-    "enter",
-    "instancecheck",
-)
+# What may be asked of an object of the other process, by the names of the special methods.
+_CHANGED = ("setitem", "setattr", "delitem", "delattr")
 _COMPARED = ("eq", "ne", "lt", "le", "gt", "ge", "contains")
 _BINARY = (
     "add",
@@ -137,7 +124,38 @@ _BINARY = (
     "lshift",
     "rshift",
 )
-_NOT_JUDGED = ("aiter", "anext", "aenter", "aexit", "await", "reduce_ex", "mro_entries")
+_OTHER = (
+    "iter",
+    "next",
+    "len",
+    "bool",
+    "str",
+    "repr",
+    "getitem",
+    "format",
+    "reversed",
+    "int",
+    "float",
+    "hash",
+    "abs",
+    "round",
+    "index",
+    "neg",
+    "pos",
+    "invert",
+    "instancecheck",
+)
+_NOT_JUDGED = (
+    "enter",
+    "exit",
+    "aiter",
+    "anext",
+    "aenter",
+    "aexit",
+    "await",
+    "reduce_ex",
+    "mro_entries",
+)
 # A list, set or dictionary comes back by value, except for what is reached through these: that may be changed there, and stays.
 _LIVE = ("name", "getattr", "getitem")
 _HIDDEN = ("_", "gi_", "cr_", "ag_", "tb_", "f_", "co_")
@@ -167,19 +185,10 @@ class Proxy:
     def __call__(self, *args, **named):
         return self._link.ask("call", self, args, named)
 
-
-class Answered(Proxy):
-    """An object of the reply's code, in the judge's process."""
-
-    __slots__ = ()
-
-    def __exit__(self, kind, error, trace):
-        return self._link.ask("exit", self, kind, error)
-
     @property
     def __class__(self):
         contents = self._link.ask("contents", self)
-        return type(contents[0]) if contents else Answered
+        return type(contents[0]) if contents else Proxy
 
 
 def _method(name, swapped=False):
@@ -188,20 +197,10 @@ def _method(name, swapped=False):
     return lambda self, *more: self._link.do(name, self, *more)
 
 
-for _name in _OFFERED:
+for _name in _CHANGED + _COMPARED + _BINARY + _OTHER + _NOT_JUDGED:
     setattr(Proxy, f"__{_name}__", _method(_name))
-for _name in _UNARY + _COMPARED + _BINARY + _NOT_JUDGED:
-    setattr(Answered, f"__{_name}__", _method(_name))
 for _name in _BINARY:
-    setattr(Answered, f"__r{_name}__", _method(_name, swapped=True))
-
-
-def _operation(name):
-    """The function behind a special method; those of `and` and `or` have an underscore."""
-    for module, found in ((operator, name), (operator, f"{name}_"), (builtins, name)):
-        if hasattr(module, found):
-            return getattr(module, found)
-    return None
+    setattr(Proxy, f"__r{_name}__", _method(_name, swapped=True))
 
 
 def _contents(value):
@@ -209,14 +208,16 @@ def _contents(value):
     return next(((plain(value),) for kind, plain in _PLAIN.items() if isinstance(value, kind)), ())
 
 
-_OPERATIONS = {name: _operation(name) for name in _OFFERED + _UNARY + _COMPARED + _BINARY} | {
+_OPERATIONS = {  # the operator's function, whose name may end in an underscore, or the builtin one
+    name: getattr(operator, name, None)
+    or getattr(operator, f"{name}_", None)
+    or getattr(builtins, name, None)
+    for name in _CHANGED + _COMPARED + _BINARY + _OTHER
+} | {
     "call": lambda function, args, named: function(*args, **named),
     "getattr": getattr,
-    "enter": lambda manager: type(manager).__enter__(manager),
-    "exit": lambda manager, kind, error: type(manager).__exit__(manager, kind, error, None),
     "instancecheck": lambda kind, value: isinstance(value, kind),
     "contents": _contents,
-    "run": lambda coroutine: importlib.import_module("asyncio").run(coroutine),
 }
 
 
@@ -228,31 +229,27 @@ class Link:
     while it is being asked. Values travel as a table of nodes that name each other by number: no depth is too deep.
     """
 
-    proxy = Proxy
-
-    def __init__(self, reader, writer):
+    def __init__(self, reader, writer, **more):
         sys.set_int_max_str_digits(0)  # whole numbers travel as JSON writes them
-        self.reader, self.writer, self.operations = reader, writer, dict(_OPERATIONS)
+        self.reader, self.writer, self.operations = reader, writer, _OPERATIONS | more
         self.lost = None  # why nothing more can be asked; "" where the other process has ended
         self._given, self._handles, self._proxies = {}, {}, {}
 
     def ask(self, name, *operands):
         if self.lost is not None:
             raise Gone(self.lost)
-        nodes, objects = self.pack(operands)
+        nodes, objects = self._pack(operands)
         self.lost = "the code's process was interrupted"  # until the reply has been read
         self._send({"ask": name, "nodes": nodes})
         while "ask" in (message := self._receive()):
             self._serve(message)
         self.lost = None
-        (result, *_), *_ = self._read(message["nodes"], _kept(objects, nodes))
+        (result, *_), *_ = self._unpack(message["nodes"], _changeable(objects, nodes))
         if message.get("raised"):
-            raise result if isinstance(result, BaseException) else self._unreadable()
+            raise result if isinstance(result, BaseException) else self._gone(_UNREADABLE)
         return result
 
-    def do(self, name, *operands):
-        """What a special method of a proxy comes to."""
-        return self.ask(name, *operands)
+    do = ask  # what a special method of a proxy comes to
 
     def serve(self):
         """Do what is asked until the other process ends."""
@@ -264,7 +261,7 @@ class Link:
 
     def _serve(self, message):
         name, lost, self.lost = message["ask"], self.lost, None
-        values = self._read(message["nodes"])
+        values = self._unpack(message["nodes"])
         raised = False
         try:
             result = self.perform(name, values[0])
@@ -272,8 +269,8 @@ class Link:
             raise
         except BaseException as error:
             result, raised = error, True
-        kept = _kept(values, message["nodes"])
-        nodes, _ = self.pack((result, *kept), live=name in _LIVE)
+        kept = _changeable(values, message["nodes"])
+        nodes, _ = self._pack((result, *kept), live=name in _LIVE)
         self._send({"nodes": nodes, "raised": raised})
         self.lost = lost
 
@@ -290,28 +287,17 @@ class Link:
             raise self._gone(f"the code gives more than {MESSAGE_BYTES >> 20} MiB")
         if not line.endswith(b"\n"):
             raise self._gone("")
-        with contextlib.suppress(ValueError, KeyError, RecursionError):
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             message = json.loads(line)
-            if isinstance(message, dict) and isinstance(message["nodes"], list):
-                return message
-        raise self._unreadable()
+            message["nodes"][0]
+            return message
+        raise self._gone(_UNREADABLE)
 
     def _gone(self, why):
         self.lost = why
         return Gone(why)
 
-    def _unreadable(self):
-        return self._gone("the code's process sends what cannot be read")
-
-    def _read(self, nodes, kept=()):
-        """The values of all nodes; objects that are `kept` take those of the first node's parts after its first."""
-        try:
-            made = dict(zip(nodes[0][1][1:], kept, strict=True)) if kept else {}
-            return self._unpack(nodes, made)
-        except Exception:  # whatever the other process makes of it
-            raise self._unreadable() from None
-
-    def pack(self, values, *, live=False):
+    def _pack(self, values, *, live=False):
         """Nodes of the values and what they hold, and the object that stands behind each."""
         objects, places, nodes = [values], {id(values): 0}, []
 
@@ -322,76 +308,64 @@ class Link:
             return places[id(part)]
 
         for part in objects:  # grows
-            stays = live and len(nodes) == 1 and type(part) in _MUTABLE.values()
+            stays = live and len(nodes) == 1 and _CONTAINERS.get(type(part).__name__) is type(part)
             nodes.append(["object", self._handle(part)] if stays else self._node(part, place))
         return nodes, objects
 
     def _node(self, value, place):
         kind = type(value)
-        name, full = kind.__name__, f"{kind.__module__}.{kind.__qualname__}"
+        full = f"{kind.__module__}.{kind.__qualname__}"
         if value is None or kind in (bool, int, float, str):
             return ["plain", value]
-        if kind in (bytes, bytearray):
-            return [name, value.hex()]
-        if kind in (tuple, frozenset) or _SEQUENCES.get(name) is kind:
-            return [name, [place(part) for part in value]]
-        if _MAPPINGS.get(name) is kind:
-            return [name, [[place(key), place(part)] for key, part in value.items()]]
-        if kind is self.proxy:
+        if kind is Proxy:
             return ["home", value._handle]
+        if _CONTAINERS.get(kind.__name__) is kind:
+            parts = value.items() if isinstance(value, dict) else value
+            return [kind.__name__, [place(part) for part in parts]]
         if isinstance(value, BaseException):
-            args = tuple(value.args)
-            return ["error", place(kind), place(args), _message(value), self._handle(value)]
-        if isinstance(value, type):
-            return self._type_node(value, place)
+            return ["error", place(kind), place(tuple(value.args)), self._handle(value)]
+        if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+            return ["type", value.__name__]
+        if isinstance(value, type) and issubclass(value, BaseException):
+            bases = [place(base) for base in value.__bases__ if issubclass(base, BaseException)]
+            return ["class", self._handle(value), value.__module__, value.__qualname__, bases]
         if full in _VALUES:
             return ["value", full, place(_VALUES[full](value))]
         return ["coroutine" if kind is types.CoroutineType else "object", self._handle(value)]
-
-    def _type_node(self, kind, place):
-        if _TYPES.get(kind.__name__) is kind:
-            return ["type", kind.__name__]
-        if not issubclass(kind, BaseException):
-            return ["object", self._handle(kind)]
-        if "_remote" in vars(kind):
-            return ["home", vars(kind)["_remote"]]
-        bases = [place(base) for base in kind.__bases__ if issubclass(base, BaseException)]
-        return ["class", self._handle(kind), kind.__module__, kind.__qualname__, bases]
 
     def _handle(self, value):
         handle = self._handles.setdefault(id(value), len(self._given))
         self._given.setdefault(handle, value)  # kept for good, so that its id stays its own
         return handle
 
-    def _unpack(self, nodes, made):
+    def _unpack(self, nodes, kept=()):
+        """The values of all nodes; objects that are `kept` take those of the first node's parts after its first."""
+
         def value(number):
             if number not in made:
                 made[number] = self._value(nodes[number], value)
             return made[number]
 
-        for number in reversed(range(len(nodes))):  # parts stand after what holds them
-            value(number)
-        for number, (kind, *given) in enumerate(nodes):
-            if kind in _SEQUENCES:
-                made[number].clear()
-                add = made[number].update if kind == "set" else made[number].extend
-                add(map(value, given[0]))
-            elif kind in _MAPPINGS:
-                made[number].clear()
-                dict.update(made[number], [(value(key), value(part)) for key, part in given[0]])
-        return [made[number] for number in range(len(nodes))]
+        try:
+            made = dict(zip(nodes[0][1][1:], kept, strict=True)) if kept else {}
+            for number in reversed(range(len(nodes))):  # parts stand after what holds them
+                value(number)
+            for number, (kind, *given) in enumerate(nodes):
+                if kind in _CONTAINERS and _CONTAINERS[kind] not in _FIXED:
+                    _fill(made[number], [value(part) for part in given[0]])
+            return [made[number] for number in range(len(nodes))]
+        except Exception:  # whatever the other process makes of it
+            raise self._gone(_UNREADABLE) from None
 
     def _value(self, node, value):
         """What a node stands for; a list, set or dictionary is still empty."""
         match node:
             case ["plain", None | bool() | int() | float() | str() as plain]:
                 return plain
-            case ["bytes" | "bytearray" as kind, data]:
-                return getattr(builtins, kind).fromhex(data)
             case ["tuple" | "frozenset" as kind, parts]:
-                return getattr(builtins, kind)(map(value, parts))
-            case [kind, _] if kind in _MUTABLE:
-                return _MUTABLE[kind]()
+                return _CONTAINERS[kind](map(value, parts))
+            case [kind, _] if kind in _CONTAINERS:
+                return _CONTAINERS[kind]()
             case ["value", full, args] if full in _VALUES:
                 module, _, name = full.rpartition(".")
                 return getattr(importlib.import_module(module), name)(*value(args))
@@ -401,19 +375,13 @@ class Link:
                 return _TYPES[name]
             case ["class", int(handle), str(module), str(name), bases]:
                 return self._error_class(handle, module, name, tuple(map(value, bases)))
-            case ["error", kind, args, str(said), int(handle)]:
-                return self._error(value(kind), value(args), said, handle)
+            case ["error", kind, args, int(handle)]:
+                return self._error(value(kind), value(args), handle)
             case ["object", int(handle)]:
-                return self._proxy(handle)
-            case ["coroutine", int(handle)]:
-                return self._later(self._proxy(handle))
+                return self._proxies.setdefault(handle, Proxy(self, handle))
+            case ["coroutine", _]:
+                raise NotJudged("a coroutine")
         raise ValueError(f"unknown node {node!r}")
-
-    def _proxy(self, handle):
-        return self._proxies.setdefault(handle, self.proxy(self, handle))
-
-    async def _later(self, coroutine):
-        return self.ask("run", coroutine)
 
     def _error_class(self, handle, module, name, bases):
         """An exception class of the other process: the same one if it is a library's, else one that stands for it."""
@@ -421,139 +389,135 @@ class Link:
         own = module in ("answer", "tests", "__main__")
         if not own and isinstance(known, type) and issubclass(known, BaseException):
             return known
-        if handle not in self._proxies:
-            body = {
-                "_remote": handle,
-                "_said": "",
-                "_proxy": None,
-                "__str__": lambda error: error._said,
-                "__getattr__": lambda error, name: getattr(error._proxy, name),
-            }
-            self._proxies[handle] = type(name.rpartition(".")[2], bases or (Exception,), body)
-        return self._proxies[handle]
+        body = {
+            "_proxy": None,
+            "__str__": lambda error: str(error._proxy),
+            "__getattr__": lambda error, name: getattr(error._proxy, name),
+        }
+        kind = type(name.rpartition(".")[2], bases or (Exception,), body)
+        return self._proxies.setdefault(handle, kind)
 
-    def _error(self, kind, args, said, handle):
-        if not issubclass(kind, BaseException):
-            raise ValueError("not an exception")
+    def _error(self, kind, args, handle):
         # A class outside of builtins may want other arguments than those that it keeps.
         error = kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
         error.args = args
-        if "_remote" in vars(kind):
-            error._said, error._proxy = said, self._proxy(handle)
+        if "_proxy" in vars(kind):
+            error._proxy = self._proxies.setdefault(handle, Proxy(self, handle))
         return error
 
 
-def _kept(objects, nodes):
+_UNREADABLE = "the code's process sends what cannot be read"
+
+
+def _changeable(objects, nodes):
     """The lists, sets and dictionaries among objects, whose contents travel back."""
-    return [value for value, node in zip(objects, nodes, strict=True) if node[0] in _MUTABLE]
+    kinds = [_CONTAINERS.get(node[0], tuple) for node in nodes]
+    return [value for value, kind in zip(objects, kinds, strict=True) if kind not in _FIXED]
+
+
+def _fill(container, parts):
+    container.clear()
+    if isinstance(container, dict):
+        dict.update(container, parts)  # a Counter's own would add
+    else:
+        (container.update if isinstance(container, set) else container.extend)(parts)
 
 
 class JudgeLink(Link):
     """The tests' end of the line."""
 
-    proxy = Answered
-
     def do(self, name, *operands):
+        """Compare or combine plain values here, and two objects of the reply there; never tell one of them the other."""
         if name in _NOT_JUDGED:
             raise NotJudged(f"__{name}__")
-        if name in _COMPARED + _BINARY:
-            return self._combine(name, *operands)
-        return self.ask(name, *operands)
-
-    def _combine(self, name, left, right):
-        """Compare or combine plain values here, and two objects of the reply there; never tell one of them the other."""
-        pair = [(x,) if type(x) is not Answered else self.ask("contents", x) for x in (left, right)]
+        if name not in _COMPARED + _BINARY or all(type(each) is Proxy for each in operands):
+            return self.ask(name, *operands)
+        pair = [(x,) if type(x) is not Proxy else self.ask("contents", x) for x in operands]
         if all(pair):
-            return self.operations[name](pair[0][0], pair[1][0])
-        if type(left) is type(right) is Answered:
-            return self.ask(name, left, right)
+            return self.operations[name](*(value for (value,) in pair))
         if name in ("eq", "ne"):  # its own __eq__ would be told what it is compared with
             return name == "ne"
         raise NotJudged(f"{name!r} between an object of the reply's own class and a plain value")
 
     def perform(self, name, operands):
         """Do what the code asks of an object of the tests, unless it leads on to the tests themselves."""
-        offered = name in (*_OFFERED, "call", "getattr")
-        if not offered or not operands or id(operands[0]) not in self._handles:
+        if not operands or id(operands[0]) not in self._handles:
             raise TypeError(f"{name} is not possible with an object of the tests")
-        if name in ("getattr", "setattr"):
+        if name in ("getattr", "setattr", "delattr"):
             asked = operands[1]
             if type(asked) is not str or (asked.startswith(_HIDDEN) and asked not in _NAMES):
                 raise AttributeError(f"{asked!r} of an object of the tests is not offered")
-        if name in ("setattr", "setitem") and type(operands[0]).__module__ != "tests":
+        if name in _CHANGED and type(operands[0]).__module__ != "tests":
             raise TypeError("only objects of classes of the tests can be changed")
         return super().perform(name, operands)
 
 
 def judge(job):
-    """Run the tests on the names of the reply, and write what became of each to standard output."""
+    """Run the tests on the names of the reply, and write to standard output which pass and the first fault."""
     import subprocess  # not in the answer's process, where these would bring in threads
     import threading
 
-    report = os.fdopen(os.dup(1), "wb", buffering=0)
+    report = os.fdopen(os.dup(1), "w")
     _no_streams()
-    answer = subprocess.Popen(
-        job["answer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    threading.Thread(target=_end_with, args=(os.getppid(), answer), daemon=True).start()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    answer, wall_s = subprocess.Popen(job["answer"], **pipes), job["limits"]["wall"]
+    watched = (os.getppid(), answer, wall_s + 1)
+    threading.Thread(target=_end_with, args=watched, daemon=True).start()
     limit({"cpu": 2 * job["limits"]["cpu"] + 10, "memory": JUDGE_BYTES})
-    link = JudgeLink(answer.stdout, answer.stdin)
-
-    def say(test, right, fault="", **more):
-        report.write(
-            json.dumps({"test": test, "right": right, "fault": fault[:300]} | more).encode() + b"\n"
-        )
-
+    link, verdict = JudgeLink(answer.stdout, answer.stdin), {"passed": 0, "fault": ""}
     try:
-        _judge(link, job, say)
+        _judge(link, job, verdict)
     except Gone as error:
-        say(None, False, str(error) or f"the code {_ended(answer, job['limits']['wall'])}")
+        verdict["fault"] = verdict["fault"] or str(error) or f"the code {_ended(answer, wall_s)}"
     except NotJudged as error:
-        say(None, False, not_judged=str(error))
+        verdict["not_judged"] = str(error)
     finally:
         answer.kill()
         answer.wait()
+    with report:
+        json.dump(verdict, report)
 
 
-def _end_with(parent, answer):
-    """End both processes when the one that wanted the verdict is gone."""
-    import time
-
-    while os.getppid() == parent:
-        time.sleep(0.2)
+def _end_with(parent, answer, seconds):
+    """End the answer's process when its time is over, or the process that wanted the verdict is gone."""
+    end = time.monotonic() + seconds
+    while os.getppid() == parent and time.monotonic() < end:
+        time.sleep(0.1)
     answer.kill()
-    os._exit(1)
 
 
-def _judge(link, job, say):
+def _judge(link, job, verdict):
+    """Count the tests that pass and note the first fault."""
+
+    def fails(why):
+        verdict["fault"] = verdict["fault"] or why[:300]
+
     try:
         link.ask("load", job["code"], job["limits"])
     except (Gone, NotJudged):
         raise
     except BaseException as error:
-        return say(None, False, f"the code raises {_described(error)}")
+        return fails(f"the code raises {_described(error)}")
     scope = {"__name__": "tests"}
     for name in job["names"]:
         if not link.ask("defines", name):
-            return say(None, False, f"the code does not define {name}")
+            return fails(f"the code does not define {name}")
         scope[name] = link.ask("name", name)
-    for number, statement in enumerate(ast.parse(job["tests"]).body):
+    for statement in ast.parse(job["tests"]).body:
         is_test = any(isinstance(node, ast.Assert) for node in ast.walk(statement))
         try:
             exec(compile(ast.Module([statement], []), "<tests>", "exec"), scope)
             if link.lost is not None:  # and the test has caught it
                 raise Gone(link.lost)
+            verdict["passed"] += is_test
         except (Gone, NotJudged):
             raise
         except AssertionError:
-            say(number, False, f"{_shown(statement)} fails")
+            fails(f"{_shown(statement)} fails")
         except BaseException as error:
-            say(number, False, f"{_shown(statement)} raises {_described(error)}")
+            fails(f"{_shown(statement)} raises {_described(error)}")
             if not is_test:
                 return None
-        else:
-            if is_test:
-                say(number, True)
     return None
 
 
@@ -568,10 +532,8 @@ def answer():
         guard()
         exec(compile(code, "<answer>", "exec"), module.__dict__)
 
-    link, leave = Link(reader, writer), os._exit
-    link.operations["load"] = load
-    link.operations["defines"] = lambda name: name in vars(module)
-    link.operations["name"] = lambda name: vars(module)[name]
+    defines, name = vars(module).__contains__, vars(module).__getitem__
+    link, leave = Link(reader, writer, load=load, defines=defines, name=name), os._exit
     try:
         link.serve()
     except Gone:
@@ -591,17 +553,11 @@ def _ended(process, wall_s):
     except Exception:  # it is still there
         return "closed its line to the tests"
     status = 128 - status if status > 128 else status  # as bubblewrap tells a signal
-    if hasattr(signal, "SIGALRM") and status == -signal.SIGALRM:
-        return f"ran longer than {wall_s:g} s"
-    return ending(status) or "ended before the tests did"
-
-
-def ending(status):
-    """How a process ended, from its exit status; "" where it ended well."""
     if status >= 0:
-        return f"ended with exit code {status}" if status else ""
+        return f"ended with exit code {status}" if status else "ended before the tests did"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
-    return "ran out of CPU time" if name == "SIGXCPU" else f"was stopped by {name}"
+    told = {"SIGALRM": f"ran longer than {wall_s:g} s", "SIGXCPU": "ran out of CPU time"}
+    return told.get(name, f"was stopped by {name}")
 
 
 def limit(most):
@@ -611,19 +567,14 @@ def limit(most):
     except ImportError:
         return
     cpu = max(1, round(most["cpu"]))
-    limits = {
-        "RLIMIT_CPU": (cpu, cpu + 1),
-        "RLIMIT_AS": (most["memory"],) * 2,
-        "RLIMIT_CORE": (0, 0),
-    }
+    limits = {"RLIMIT_CPU": (cpu, cpu + 1), "RLIMIT_AS": (most["memory"],) * 2}
+    limits["RLIMIT_CORE"] = (0, 0)
     if "file" in most:
         limits |= {"RLIMIT_FSIZE": (most["file"],) * 2, "RLIMIT_NPROC": (0, 0)}
         signal.setitimer(signal.ITIMER_REAL, most["wall"])
     for name, values in limits.items():
-        try:
+        with contextlib.suppress(AttributeError, ValueError, OSError):
             resource.setrlimit(getattr(resource, name), values)
-        except (AttributeError, ValueError, OSError):
-            continue
 
 
 def guard():
@@ -683,17 +634,12 @@ def _shown(statement):
 
 
 def _described(error):
-    """Name and message of an error."""
-    name, message = type(error).__name__, " ".join(_message(error).split())[:80]
-    return f"{name}: {message}" if message else name
-
-
-def _message(error):
-    """The message of an error; it is the code's own and may itself fail."""
+    """Name and message of an error; the message is the code's own and may itself fail."""
     try:
-        return str(error)[:1000]
+        message = " ".join(str(error)[:1000].split())[:80]
     except BaseException:
-        return ""
+        message = ""
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 if __name__ == "__main__":
