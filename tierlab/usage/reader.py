@@ -4,6 +4,7 @@ Files are read a block at a time. Blocks of the same reader and columns go throu
 folder of many small files takes no longer than one large file.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
@@ -81,7 +82,11 @@ class Reader:
     check: Callable | None = None
 
 
-TOKENS = "*token*"  # in place of a usage object: the fields of the record that have the word in their names
+TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
+# Objects of a record that may repeat a whole request or answer, with its usage.
+_BODIES = re.compile(
+    r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
+)
 
 
 def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
@@ -96,7 +101,7 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
     texts : sequence of str
         Fields whose object may be written as JSON text.
     usage : sequence of str
-        Where usage objects lie; "" is the record itself, `TOKENS` those of its fields that speak of tokens. Numbers
+        Where usage objects lie; "" is the record itself, `TOKENS` what speaks of tokens in it. Numbers
         in them that `fields` does not read are told (`tierlab.usage.counters`). Of the places of one counter the
         first that is not zero counts, and others that hold another number are told.
     idle : sequence of str
@@ -140,7 +145,10 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
             elif value and value != chosen and ours in counted:
                 left |= Counters(()).left({place: value})
         for place, counter in counters.items():
-            left |= counter.left(_object(record, place))
+            found = counter.left(_object(record, place))
+            if place == TOKENS:
+                found = {name: number for name, number in found.items() if "oken" in name}
+            left |= found
         return row | {"unread": left or None} if usage else row
 
     def rows(pairs):
@@ -162,7 +170,11 @@ def _within(place, usage):
 def _object(record, place):
     """The usage object, or the list of them, at a place of a record."""
     if place == TOKENS:
-        return {name: value for name, value in record.items() if "oken" in name}
+        return {
+            name: value
+            for name, value in record.items()
+            if "oken" in name or (type(value) in (dict, list) and not _BODIES.search(name))
+        }
     for step in place.split(".") if place else ():
         record = record.get(step) if isinstance(record, dict) else None
     return record
@@ -344,7 +356,7 @@ class Pool:
             file=np.array([piece.place for piece in pieces])[which],
             block=np.array(blocks)[which],
             row=np.concatenate(lines),
-            unread=raw["unread"] if "unread" in raw else None,
+            unread=raw.get("unread"),
         )
         table["provider"] = table["provider"].fillna(reader.provider)
         table = checked(sheet.filled(table), sheet)
