@@ -4,6 +4,7 @@ Files are read a block at a time. Blocks of the same reader and columns go throu
 folder of many small files takes no longer than one large file.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
@@ -254,7 +255,11 @@ def _strange(kind, head, seen, readers):
             told = f"as a table of one's own, {error}"
     fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
     told = told or f"its fields are {[shown(name, 40) for name in fields]}"
-    known = "; ".join(f"{reader.name}: {', '.join(reader.marks[0])}" for reader in readers)
+    flat = [reader for reader in readers if not re.search("[.=]", "".join(reader.marks[0]))]
+    known = "; ".join(
+        f"{reader.name} ({', '.join(reader.marks[0])})"
+        for reader in (flat if kind == "table" else readers)
+    )
     return f"not a known format: {told}. Looked for were the fields of {known}"
 
 
