@@ -549,7 +549,14 @@ def test_spread_moves_no_more_than_needed():
 
 
 def test_money_labels():
-    values = {10_000: "$10,000", 99.5: "$99.50", 0.151: "$0.151", 0.5: "$0.50", 0.0055: "$0.0055", 0: "$0"}
+    values = {
+        10_000: "$10,000",
+        99.5: "$99.50",
+        0.151: "$0.151",
+        0.5: "$0.50",
+        0.0055: "$0.0055",
+        0: "$0",
+    }
     assert {value: format.usd(value) for value in values} == values
 
 
