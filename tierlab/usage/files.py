@@ -200,8 +200,8 @@ def _text(line):
 
 
 def _document(stream):
-    """(1, value) of a file that is one JSON value on several lines."""
-    texts, held = [], 0
+    """(first line, value) of a file that is one JSON value on several lines, or of several such values in a row."""
+    texts, held, first, several = [], 0, 1, True
     for item in stream:
         if isinstance(item, Fault):
             raise ValueError(f"line {item.line}: {item.reason}")
@@ -211,10 +211,19 @@ def _document(stream):
             raise ValueError(
                 f"a JSON document above the limit of {_MiB} MiB; write it as JSON lines, a record a line"
             )
+        if several and item[1][:1] in ("}", "]"):
+            value = parsed("".join(texts))
+            several = value is not None  # else that bracket stands inside the one value of the file
+            if several:
+                yield first, value
+                texts, held, first = [], 0, item[0] + 1
+    rest = "".join(texts)
     try:
-        yield 1, json.loads("".join(texts))
+        if rest.strip():
+            yield first, json.loads(rest)
     except (ValueError, RecursionError) as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "some depth"
+        broken = isinstance(error, json.JSONDecodeError)
+        where = f"line {first - 1 + error.lineno}" if broken else "some depth"
         raise ValueError(
             f"broken JSON at {where}: mend the file, or write it as JSON lines, a record a line"
         ) from None

@@ -43,7 +43,7 @@ def _columns(sheet):
     money = sheet.numbers("BilledCost")
     return bill_columns(sheet, tokens, bucket, "ConsumedQuantity", money, "BillingCurrency") | {
         "at": sheet.times("ChargePeriodStart", zone="UTC"),
-        "model_id": model,
+        "model_id": sheet.resolved(model),
         "team": sheet.text("tag_team", "SubAccountId"),
         "task": sheet.text("tag_task"),
         "region": sheet.text("RegionId"),

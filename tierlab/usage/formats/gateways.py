@@ -1,4 +1,4 @@
-"""Gateways and tracers: LiteLLM spend logs, Langfuse observations, Helicone requests, OpenRouter activity.
+"""Gateways and tracers: LiteLLM spend logs, Helicone requests, OpenRouter activity.
 
 Each has a row per request with what the gateway says that it cost; OpenRouter's activity also comes as daily sums.
 A gateway's own cache sends nothing to the provider: such rows are set aside.
@@ -7,8 +7,7 @@ A gateway's own cache sends nothing to the provider: such rows are set aside.
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.usage.reader import Reader, added, loaded, picked, same
+from tierlab.usage.reader import Reader, loaded, picked, same
 from tierlab.usage.sheet import UNTIMED, buckets, mapped, statuses
 
 # LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
@@ -97,85 +96,6 @@ def _task(tags):
     words = [tag for tag in loaded(tags, list) if isinstance(tag, str)]
     named = [tag.partition(":")[2] for tag in words if tag.startswith(_TASK_TAGS)]
     return named[0] if named else None
-
-
-# Langfuse. The keys of usageDetails are disjoint and add up to its total; those not listed go by their first word.
-_LANGFUSE_KEYS = {
-    "input_cached_tokens": "read",
-    "input_cache_read": "read",
-    "cache_read_input_tokens": "read",
-    "input_cache_creation": "write_short",
-    "input_cache_creation_5m": "write_short",
-    "cache_creation_input_tokens": "write_short",
-    "input_cache_creation_1h": "write_long",
-    "output_reasoning_tokens": "reasoning",
-    "output_reasoning": "reasoning",
-}
-_LANGFUSE_SIDES = ("input", "output")
-_langfuse_records = picked(
-    same(
-        "id",
-        "type",
-        "name",
-        "startTime",
-        "endTime",
-        "completionStartTime",
-        "model",
-        "totalCost",
-        "level",
-        "userId",
-        "latency",
-        "usageDetails",
-    )
-    | {"ttft": ("timeToFirstToken",), "total": ("usageDetails.total",)},
-    texts=("usageDetails",),
-)
-
-
-def _langfuse_rows(records):
-    """Observations with their usage summed by bucket."""
-    for line, row in _langfuse_records(records):
-        parts = {bucket: [] for bucket in (*_LANGFUSE_KEYS.values(), *_LANGFUSE_SIDES)}
-        for name, value in row.pop("usageDetails").items():
-            sides = [side for side in _LANGFUSE_SIDES if name.startswith(side)]
-            for bucket in [_LANGFUSE_KEYS[name]] if name in _LANGFUSE_KEYS else sides:
-                parts[bucket].append(value)
-        yield line, row | {bucket: added(values) for bucket, values in parts.items()}
-
-
-def _langfuse(sheet):
-    sheet.refuse(sheet.cells("type") != "GENERATION", "an observation that is no generation")
-    reasoning, total = sheet.counts("reasoning"), sheet.numbers("total")
-    tokens = buckets(
-        sheet,
-        sheet.counts("input"),
-        sheet.counts("output"),
-        read=sheet.counts("read"),
-        write_short=sheet.counts("write_short"),
-        write_long=sheet.counts("write_long"),
-        cache_inside=False,
-        reasoning=reasoning,
-        reasoning_inside=False,
-    )
-    summed = sum(tokens[name] for name in TOKEN_COLUMNS)
-    sheet.refuse(~np.isnan(total) & (summed != total), "usageDetails do not add up to their total")
-    start = sheet.times("startTime")
-    end, first = (sheet.times(name, missing=True) for name in ("endTime", "completionStartTime"))
-    given, ttft = sheet.durations("latency"), sheet.durations("ttft")
-    return tokens | {
-        "at": start,
-        "model_id": sheet.models("model"),
-        "task": sheet.text("name"),
-        "user": sheet.text("userId"),
-        "status": np.where(sheet.words("level") == "error", "unavailable", "ok"),
-        "ttft_s": np.where(np.isnan(ttft), sheet.seconds(start, first), ttft),
-        "end_to_end_s": np.where(np.isnan(given), sheet.seconds(start, end), given),
-        "billed_usd": sheet.numbers("totalCost"),
-        "source": "billed",
-        "key": sheet.identity("langfuse", "id"),
-        "own_tokens": total,
-        "own_money": sheet.numbers("totalCost"),
-    }
 
 
 # Helicone. Prompt tokens leave out what was read from the cache; OpenAI's include what was written to it.
@@ -329,12 +249,6 @@ READERS = (
         ),
         _litellm,
         _litellm_rows,
-    ),
-    Reader(
-        "langfuse",
-        (("id", "type", "usageDetails"), ("traceId", "type", "startTime", "totalCost")),
-        _langfuse,
-        _langfuse_rows,
     ),
     Reader(
         "helicone",

@@ -64,7 +64,7 @@ def _rows(records):
 
 
 def _row(span):
-    attributes, resource = _attributes(span), _attributes(child(span, "resource"))
+    attributes, resource = attributes_of(span), attributes_of(child(span, "resource"))
     row = {
         ours: next((attributes[name] for name in names if attributes.get(name) is not None), None)
         for ours, names in _NAMES.items()
@@ -82,7 +82,7 @@ def _row(span):
     return span | row | about | {"aside": aside}
 
 
-def _attributes(holder):
+def attributes_of(holder):
     """Attributes as a dict, from OTLP's list of keys and typed values or from a plain object."""
     given = holder.get("attributes")
     if isinstance(given, dict):

@@ -7,9 +7,8 @@ that was there before is no new request. Used on a subscription, such tokens are
 
 import numpy as np
 
-from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.usage.reader import Reader, added, child, children, picked, same
-from tierlab.usage.sheet import UNTIMED, batch, buckets
+from tierlab.usage.sheet import UNTIMED, buckets, tiers
 
 _TOTAL = (
     "input_tokens",
@@ -64,10 +63,6 @@ def _claude(sheet):
         sheet.cells("model") == "<synthetic>", "written by the client itself, not by a model"
     )
     sheet.assume(sheet.counts("untimed") > 0, UNTIMED)
-    sheet.assume(
-        sheet.words("speed") == "fast",
-        "speed 'fast', which has a price of its own, is priced as standard",
-    )
     tokens = buckets(
         sheet,
         sheet.counts("input", missing=None),
@@ -78,15 +73,17 @@ def _claude(sheet):
         cache_inside=False,
         reasoning=sheet.counts("thinking", np.nan),
     )
-    return tokens | {
-        "at": sheet.times("at"),
-        "model_id": sheet.models("model"),
-        "batch": batch(sheet, "service_tier"),
-        "status": sheet.finished("stop"),
-        "source": "recorded",
-        "key": sheet.identity("claude_code", "id"),
-        "own_tokens": sum(tokens[name] for name in TOKEN_COLUMNS),
-    }
+    return (
+        tokens
+        | tiers(sheet, "service_tier", "speed")
+        | {
+            "at": sheet.times("at"),
+            "model_id": sheet.models("model"),
+            "status": sheet.finished("stop"),
+            "source": "recorded",
+            "key": sheet.identity("claude_code", "id"),
+        }
+    )
 
 
 _codex_records = picked(
