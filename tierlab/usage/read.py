@@ -32,6 +32,7 @@ from tierlab.usage.formats import (
 from tierlab.usage.formats.plain import plain
 from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, read_file
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
+from tierlab.usage.sheet import unread
 
 READERS = (
     *anthropic.READERS,
@@ -72,6 +73,7 @@ _NOTHING = pd.DataFrame(
         "excerpt": "",
         "own_money": 0.0,
         "own_currency": "",
+        "unread": None,
     }
     | UNLINKED,
     index=[],
@@ -283,6 +285,10 @@ def _together(pieces, pool, timezone):
     table, twice = repeats(table, containers(table, aside))
     twice, overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
+    left = kept.loc[kept["unread"].notna(), ["file", "unread"]]
+    for place, numbers in left.itertuples(index=False):
+        for name, number in numbers.items():
+            pieces[place].note(unread(name), 1, number)
     overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
     quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
     quarantine = quarantine.assign(file=names[quarantine["file"]])

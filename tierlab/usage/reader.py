@@ -17,7 +17,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
 from tierlab.usage.counters import ALL, Counters
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
-from tierlab.usage.sheet import Sheet, unread
+from tierlab.usage.sheet import Sheet
 
 ASIDE = (
     "file",
@@ -349,6 +349,7 @@ class Pool:
             file=np.array([piece.place for piece in pieces])[which],
             block=np.array(blocks)[which],
             row=np.concatenate(lines),
+            unread=raw["unread"] if "unread" in raw else None,
         )
         table["provider"] = table["provider"].fillna(reader.provider)
         table = checked(sheet.filled(table), sheet)
@@ -362,9 +363,6 @@ class Pool:
             rows, sums = (np.bincount(which[good], of[good], len(group)) for of in (often, total))
             for piece, count, summed in zip(pieces, rows, sums, strict=True):
                 piece.note(what, int(count), summed)
-        for row in np.flatnonzero(good & raw["unread"].notna()) if "unread" in raw else ():
-            for name, number in raw["unread"].iat[row].items():
-                pieces[which[row]].note(unread(name), 1, number)
 
 
 def checked(table, sheet):

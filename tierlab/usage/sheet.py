@@ -12,7 +12,7 @@ import pandas as pd
 
 from tierlab.core import untrusted
 from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import platform_of, resolved
+from tierlab.prices.names import platform_of, resolved, sellers
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # tokens or dollars in one row beyond which a cell is nonsense
@@ -323,8 +323,13 @@ def tiers(sheet, *names):
 
 
 def platforms(sheet, *names):
-    """The seller, from columns that name a provider; None for what says none."""
-    return mapped(sheet.text(*names), platform_of)
+    """The seller, from columns that name a provider, alone or before a dot; None for one that the catalogue lacks."""
+    return mapped(sheet.text(*names), _seller)
+
+
+def _seller(word):
+    found = (platform_of(part) for part in (word, word.partition(".")[0]))
+    return next((name for name in found if name in sellers()), None)
 
 
 def buckets(
