@@ -349,7 +349,7 @@ class Pool:
             file=np.array([piece.place for piece in pieces])[which],
             block=np.array(blocks)[which],
             row=np.concatenate(lines),
-            unread=raw["unread"] if "unread" in raw else None,
+            unread=raw.get("unread"),
         )
         table["provider"] = table["provider"].fillna(reader.provider)
         table = checked(sheet.filled(table), sheet)
@@ -413,6 +413,12 @@ def check_file(file, readers, *, chosen=None, otherwise=None):
     if reader.check:
         for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
             reader.check(frame)
+
+
+def names_of(file):
+    """Names of the fields of a file's first record."""
+    kind, stream = opened(file)
+    return list(next(iter(_probe(kind, block_of(stream, 1))), ()))
 
 
 def _opened(file, readers, chosen, otherwise):

@@ -143,7 +143,7 @@ def _check_header(header, columns, cache_inside):
     for name in ours:
         near = unknown("column", name, left)
         if name not in OURS and str(name).endswith(_NUMBER_ENDS) and "did you mean" in near:
-            raise ValueError(f"{near} (a map says so: columns={{{cited(name)}: ...}})")
+            raise ValueError(f"{near} (or map it to another: columns={{...}})")
         if name in OURS and ours.count(name) > 1:
             raise ValueError(
                 f"column {name!r} comes twice once the map is applied; there are {shown(ours)}"
