@@ -19,6 +19,8 @@ import tierlab as tl
 from tierlab.cli import main
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder
+from tierlab.core.format import usd
+from tierlab.core.untrusted import in_markdown
 from tierlab.pages import page as pages_page
 from tierlab.pages import printing
 from tierlab.pages.page import _Renderer
@@ -187,7 +189,7 @@ class TestFiles:
         assert f"cost ${found['spend_usd']:,.0f}, ${found['spend_usd'] - 500:,.0f}" in page
         assert found["budget_usd"] == 500
         for decision in found["decisions"]:
-            assert quarter_words.money(decision["usd"]) in page
+            assert usd(decision["usd"]) in page
         assert (
             len(found["decisions"]) == 3
             and f"${sum(d['usd'] for d in found['decisions']):,.0f} a quarter" in page
@@ -491,9 +493,7 @@ class TestPapermill:
 
 @given(st.text(alphabet=st.sampled_from("ab<>*_`$[]()!&#\\~|:/@.-\"' 1+=\n"), max_size=30))
 def test_an_escaped_name_comes_back_as_it_was(name):
-    page = MarkdownWithMath(renderer=_Renderer(escape=False)).render(
-        f"x{quarter_words.escaped(name)}x"
-    )
+    page = MarkdownWithMath(renderer=_Renderer(escape=False)).render(f"x{in_markdown(name)}x")
     soup = BeautifulSoup(page, "html.parser")
     assert soup.get_text().strip() == f"x{' '.join(name.split())}x"
     assert {tag.name for tag in soup(True)} <= {"p", "span"}

@@ -9,6 +9,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.cli import main
+from tierlab.core.format import usd
 from tierlab.quarter import words as quarter_words
 from tierlab.quarter.report import InputError, Inputs, prepare
 
@@ -228,7 +229,7 @@ class TestSentences:
         text = text_of(quarter_words.said(synthetic.quarter, "forecast"))
         row = synthetic.quarter.forecast_error.iloc[0]
         low, high, was, came = (
-            quarter_words.money(row[name]) for name in ("low", "high", "forecast_usd", "spend_usd")
+            usd(row[name]) for name in ("low", "high", "forecast_usd", "spend_usd")
         )
         assert (
             f"The forecast for 2026Q3 was {was} ({low} to {high}; this method on the quarter before); it came to {came}, "

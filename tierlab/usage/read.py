@@ -29,8 +29,8 @@ from tierlab.usage.formats import (
     otel,
     sessions,
 )
-from tierlab.usage.formats.plain import plain
-from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, read_file
+from tierlab.usage.formats.plain import guessed, plain
+from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, names_of, read_file
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
 from tierlab.usage.sheet import unread
 
@@ -262,6 +262,11 @@ def check_usage(paths, *, format="auto", columns=None, cache_inside=None, date_f
         except (ValueError, OSError) as error:
             problems.append(f"{file}: {error}")
     raise ValueError(problems[0])
+
+
+def guess_columns(paths):
+    """A map of the columns of the first file to ours, by what they are called; see `tierlab.usage.formats.plain`."""
+    return guessed(names_of(find(paths)[0]))
 
 
 def _readers(own, columns, format):

@@ -266,7 +266,11 @@ def _strange(kind, head, seen, readers):
             told = f"as a table of one's own, {error}"
     fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
     told = told or f"its fields are {[shown(name, 40) for name in fields]}"
-    known = "; ".join(f"{reader.name}: {', '.join(reader.marks[0])}" for reader in readers)
+    flat = [reader for reader in readers if not re.search("[.=]", "".join(reader.marks[0]))]
+    known = "; ".join(
+        f"{reader.name} ({', '.join(reader.marks[0])})"
+        for reader in (flat if kind == "table" else readers)
+    )
     return f"not a known format: {told}. Looked for were the fields of {known}"
 
 
@@ -420,6 +424,12 @@ def check_file(file, readers, *, chosen=None, otherwise=None):
     if reader.check:
         for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
             reader.check(frame)
+
+
+def names_of(file):
+    """Names of the fields of a file's first record."""
+    kind, stream = opened(file)
+    return list(next(iter(_probe(kind, block_of(stream, 1))), ()))
 
 
 def _opened(file, readers, chosen, otherwise):

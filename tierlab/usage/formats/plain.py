@@ -143,7 +143,7 @@ def _check_header(header, columns, cache_inside):
     for name in ours:
         near = unknown("column", name, left)
         if name not in OURS and str(name).endswith(_NUMBER_ENDS) and "did you mean" in near:
-            raise ValueError(f"{near} (a map says so: columns={{{cited(name)}: ...}})")
+            raise ValueError(f"{near} (or map it to another: columns={{...}})")
         if name in OURS and ours.count(name) > 1:
             raise ValueError(
                 f"column {name!r} comes twice once the map is applied; there are {shown(ours)}"
@@ -164,9 +164,9 @@ def proposed(header):
     """Words that propose a map for a header, whose names may have spaces and any letters."""
     found = {name: ours for name, ours in guessed(header).items() if name != ours}
     has = f"the file has {shown([shown(str(name), 40) for name in header], 600)}"
-    if not found:
+    if not all(set(needed) & {*found.values(), *header} for needed in _NEEDED):
         return f"{has}: map one to it with columns={{...}}"
-    return f"{has}; by their names columns={found!r} would lead there (or columns='guessed')"
+    return f"{has}; by their names, columns={found!r} would do (columns='guessed' takes that)"
 
 
 def _check_times(column):
