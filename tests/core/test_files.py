@@ -524,17 +524,17 @@ class TestQuarter:
 
     def test_the_notebooks_own_summary_is_no_input_and_no_file_of_others(self, tmp_path):
         """As a person runs notebook 90, or an operator of papermill."""
-        from tierlab.quarter.report import InputError, prepare, write_summary
+        from tierlab.quarter.report import InputError, Inputs, prepare, write_summary
 
         (tmp_path / "usage.csv").write_text(usage())
         (tmp_path / "last.json").write_text(summary())
         (tmp_path / "mine.json").write_text("{}")
         found = prepare(
-            {
-                "quarter": "2026Q3",
-                "usage_path": str(tmp_path / "usage.csv"),
-                "last_summary_path": str(tmp_path / "last.json"),
-            }
+            Inputs(
+                quarter="2026Q3",
+                usage_path=str(tmp_path / "usage.csv"),
+                last_summary_path=str(tmp_path / "last.json"),
+            )
         )
         before = snapshot(tmp_path)
         for name in ("usage.csv", "last.json", "mine.json"):

@@ -5,8 +5,9 @@ So the numbers equal `tierlab.price` row by row, and do not depend on the order 
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 import ibis
 import numpy as np
@@ -39,7 +40,7 @@ _BIN = 1.01  # a latency is known to a bin of this ratio
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _USERS = ["period", "over", "team", "active_users", "top_users", "top_share"]
 _USERS += ["requests", "cost_usd"]
-_LATENCY = ["over", "quarter", "measure", "model_id", "task"]
+_LATENCY = ["quarter", "measure", "model_id"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ class Cube:
         top_users (one in twenty, rounded up), top_share (their share 0-1 of the cost), requests and cost_usd of
         rows that name a user.
     latency : DataFrame
-        One row per quarter, measure (ttft_s, end_to_end_s) and model_id, for all tasks and for each (`over`,
-        task): n, p50, p95, p99 (seconds). Over single requests that were answered; a value is within 0.5 % of
+        One row per quarter, measure (ttft_s, end_to_end_s) and model_id: n, p50, p95, p99 (seconds). Over single requests that were answered; a value is within 0.5 % of
         the nearest-rank percentile, because the engine counts in bins of 1 %.
     account : Account
     missing : tuple of str
@@ -113,19 +113,26 @@ class Cube:
     missing: tuple
 
 
-def build_cube(usage, prices: Prices, *, timezone: str = "UTC", start=None, end=None) -> Cube:
+def build_cube(
+    usage: pd.DataFrame | str | os.PathLike | ibis.Table,
+    prices: Prices,
+    *,
+    timezone: str = "UTC",
+    start: str | pd.Timestamp | None = None,
+    end: str | pd.Timestamp | None = None,
+) -> Cube:
     """Price a usage log of any size, each row at its own date, and sum it.
 
     Parameters
     ----------
-    usage : DataFrame, path, glob, list of paths or ibis.Table
+    usage : DataFrame, path, glob or ibis.Table
         A requests table with at least at, model_id, uncached_input_tokens and output_tokens; or Parquet or CSV
         files of such columns, which are scanned and never loaded whole; or a table of any Ibis backend.
     prices : Prices
     timezone : str
         IANA name of the zone in which days, months and quarters begin. Rates change at midnight UTC.
     start, end : str or Timestamp, optional
-        First day, and the day after the last, in that zone.
+        First day, and the day after the last, in that zone; both or none.
 
     Raises
     ------
@@ -144,10 +151,13 @@ def build_cube(usage, prices: Prices, *, timezone: str = "UTC", start=None, end=
     >>> cube.account.set_aside.values.tolist()
     [['unknown model', 'gpt-9', 1]]
     """
-    start, end = (day if day is None else _utc(day, timezone) for day in (start, end))
     if timezone not in available_timezones():
         raise ValueError(unknown("time zone", timezone, sorted(available_timezones())))
+    if start is not None:
+        days = pd.DatetimeIndex([start, end]).normalize().tz_localize(timezone)
+        start, end = days.tz_convert("UTC").tz_localize(None)
     with open_log(usage) as (log, unread):
+        have, engine = log.columns, log.get_backend().name
         rows = checked_rows(log, start, end)
         ends = {"first_at": rows.at.min(), "last_at": rows.at.max()}
         survey = rows.group_by("fault", "model_id").agg(rows=rows.count(), **ends).execute()
@@ -156,21 +166,27 @@ def build_cube(usage, prices: Prices, *, timezone: str = "UTC", start=None, end=
         span = (prices.as_of, prices.as_of) if sound.empty else (first, last)
         rates = rate_table(prices, sound["model_id"], *span)
         rows = with_local(rows, local_clock(timezone, *span))
-        known, aside = sound["model_id"].isin(rates.ids), [_unread(unread)]
+        unread = {reason: n for reason, n in unread.items() if n}
+        aside = [
+            pd.DataFrame({"reason": list(unread), "rows": list(unread.values()), "quarter": ""})
+        ]
         # A query that finds nothing, and a filter that no row needs, would still read every column.
-        if len(sound) < len(survey) or not known.all():
-            aside.append(_refused(rows, rates.ids))
+        if len(sound) < len(survey) or not sound["model_id"].isin(rates.ids).all():
+            aside.append(_refused(rows, rates.ids, have))
             rows = rows.filter(rows.fault.isnull())
         priced = priced_rows(rows, rates)
-        sums = _sums(priced)
-        users, latency = _users(priced), _latency(rows, rates.ids)
-        columns, engine = log.columns, log.get_backend().name
-    gaps = sums["gap"].notna()
-    aside = pd.concat([*aside, _unpriceable(sums[gaps], rates)]).astype({"rows": "int64"})
+        sums = _sums(priced, have)
+        users, latency = _users(priced, have), _latency(rows, rates.ids, have)
+    lacking = sums[sums["gap"].notna()]
+    spelt = rates.frame["spelt"].take(lacking["rate"]).to_numpy()
+    quarter = lacking["day"].dt.to_period("Q").astype(str)
+    aside.append(lacking.assign(reason=lacking["gap"], model_id=spelt, quarter=quarter))
+    columns = ["reason", "model_id", "quarter", "rows", "billed_usd"]
+    aside = pd.concat(aside).reindex(columns=columns).astype({"rows": "int64"})
     lost = aside[aside["reason"] != "outside the period"].groupby("quarter")
-    sums = sums[~gaps]
+    sums = sums[sums["gap"].isna()]
     account = Account(
-        rows_read=int(survey["rows"].sum()) + unread.total(),
+        rows_read=int(survey["rows"].sum()) + sum(unread.values()),
         rows_priced=int(sums["rows"].sum()),
         set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
         unpriced=lost[["rows", "billed_usd"]].sum(min_count=1).reset_index(),
@@ -186,46 +202,30 @@ def build_cube(usage, prices: Prices, *, timezone: str = "UTC", start=None, end=
         raise ValueError(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
-    missing = tuple(column for column in _OPTIONAL if column not in columns)
+    missing = tuple(column for column in _OPTIONAL if column not in have)
     return Cube(_daily(sums, rates), users, latency, account, missing)
 
 
-def _utc(day, timezone):
-    local = pd.Timestamp(day).normalize().tz_localize(ZoneInfo(timezone))
-    return local.tz_convert("UTC").tz_localize(None)
-
-
-def _sums(rows):
+def _sums(rows, have):
     """Tokens and counts by day, dimensions and rate: whole numbers, which add up alike in any order."""
-    have = rows.columns
-    requests = _requests(rows)
     sums = {
         "rows": rows.count(),
-        "requests": requests.sum(),
-        "uncounted_rows": requests.isnull().sum(),
+        "requests": rows.requests.sum(),
+        "uncounted_rows": rows.requests.isnull().sum(),
+        "writing_rows": (rows.cache_write_short_tokens + rows.cache_write_long_tokens > 0).sum(),
+        **{column: rows[column].sum() for column in TOKENS},
     }
     if "attempts" in have:
-        sums["attempts"] = ibis.coalesce(rows.attempts, requests).sum()
-    none = ibis.literal(0)
-    sums |= {column: rows[column].sum() if column in have else none for column in TOKENS}
+        sums["attempts"] = ibis.coalesce(rows.attempts, rows.requests).sum()
     if "reasoning_tokens" in have:
         sums["reasoning_tokens"] = rows.reasoning_tokens.sum()
-    written = [rows[column] for column in TOKENS[2:4] if column in have]
-    sums["writing_rows"] = (sum(written) > 0).sum() if written else none
-    whole = list(sums)
     if "billed_usd" in have:
-        sums |= {"billed_usd": rows.billed_usd.sum(), "billed_rows": rows.billed_usd.count()}
-        whole.append("billed_rows")
+        sums |= {"billed_rows": rows.billed_usd.count(), "billed_usd": rows.billed_usd.sum()}
     keys = ["rate", "kind", "gap", *(d for d in DIMENSIONS if d in have)]
     table = rows.group_by(*keys, day=rows.local.date()).agg(**sums).execute()
+    whole = [name for name in sums if name != "billed_usd"]
     table[whole] = table[whole].fillna(0).astype("int64")
     return table.assign(day=pd.to_datetime(table["day"]).astype("datetime64[us]"))
-
-
-def _requests(rows):
-    """Requests of each row: a single one unless it says otherwise, unknown for an aggregate that does not say."""
-    single = (rows.kind == ONE).ifelse(1, ibis.null("int64"))
-    return ibis.coalesce(rows.requests, single) if "requests" in rows.columns else single
 
 
 def _daily(sums, rates):
@@ -238,9 +238,9 @@ def _daily(sums, rates):
         sums[part] = sum(sums[f"{b}_tokens"] * rate[f"usd_{b}"] for b in buckets)
     sums["cost_usd"] = sums[list(PARTS)].sum(axis=1)
     bits, write_bits = rate["bits"].to_numpy().copy(), rate["write_bits"].to_numpy()
-    single, unreported = sums["kind"] == ONE, sums["kind"] == UNREPORTED
-    bits[rate["over"] & single] |= 1 << FLAGS.index("over_window")
-    bits[rate["stepped"] & unreported] |= 1 << FLAGS.index("aggregate_without_band")
+    bits[rate["over"] & (sums["kind"] == ONE)] |= 1 << FLAGS.index("over_window")
+    unreported = rate["stepped"] & (sums["kind"] == UNREPORTED)
+    bits[unreported] |= 1 << FLAGS.index("aggregate_without_band")
     for place, flag in enumerate(FLAGS):
         written = np.where(write_bits >> place & 1, sums["writing_rows"], 0)
         sums[flag] = np.where(bits >> place & 1, sums["rows"], written)
@@ -252,18 +252,15 @@ def _daily(sums, rates):
     return daily.reset_index()
 
 
-def _users(rows):
+def _users(rows, have):
     """Active users and the share of cost of the top ones, ranked in the engine: here arrive the totals."""
-    if "user" not in rows.columns:
+    if "user" not in have:
         return pd.DataFrame(columns=_USERS)
     rows = rows.filter(rows.gap.isnull(), rows.user.notnull())
-    have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
-    cost = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in have)
-    by = ["user", "team"] if "team" in rows.columns else ["user"]
-    quarter = rows.local.year().cast("int32") * 4 + rows.local.quarter() - 1
-    totals = rows.group_by(*by, period=quarter)
-    found = []
-    with totals.agg(cost_usd=cost.sum(), requests=_requests(rows).sum()).cache() as users:
+    cost = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in BUCKETS)
+    by = ["user", "team"] if "team" in have else ["user"]
+    totals, found = rows.group_by(*by, period=rows.quarter), []
+    with totals.agg(cost_usd=cost.sum(), requests=rows.requests.sum()).cache() as users:
         for over in ("all", "team")[: len(by)]:
             keys = ["period", "team"] if over == "team" else ["period"]
             found.append(_ranked(users, keys).execute().sort_values(keys).assign(over=over))
@@ -271,11 +268,6 @@ def _users(rows):
     share = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
     table = table.assign(period=_quarters(table["period"]), top_share=share)
     return table.reindex(columns=_USERS)
-
-
-def _quarters(number):
-    """Names of quarters that are counted from year 0."""
-    return [f"{n // 4}Q{n % 4 + 1}" for n in number]
 
 
 def _ranked(users, by):
@@ -294,82 +286,47 @@ def _ranked(users, by):
     )
 
 
-def _latency(rows, ids):
-    """Percentiles from counts per bin of 1 %, which any engine adds up alike and in little memory."""
-    have = rows.columns
+def _quarters(number):
+    """Names of quarters that are counted from year 0; "" for a time that is missing or not of this century."""
+    number = number.astype("Int64").fillna(0)
+    return [f"{n // 4}Q{n % 4 + 1}" if 8000 <= n < 8400 else "" for n in number]
+
+
+def _latency(rows, ids, have):
+    """Nearest-rank percentiles from counts per bin of 1 %, which any engine adds up alike and in little memory."""
     if "status" in have:
         rows = rows.filter(rows.status.fill_null("ok").isin(_ANSWERED))
-    if "aggregate" in have:
-        rows = rows.filter(~rows["aggregate"])
-    counts = []
+    rows, counted = rows.filter(~rows["aggregate"]), []
     for measure in ("end_to_end_s", "ttft_s"):
         if measure in have:
             spent = rows.filter(rows[measure].between(0, _LONGEST))
             bins = (spent[measure].ln() / float(np.log(_BIN))).floor()
-            counted = spent.group_by(
-                "model_id",
-                task=spent.task if "task" in have else ibis.null("string"),
-                quarter=spent.local.year().cast("int32") * 4 + spent.local.quarter() - 1,
-                place=(spent[measure] > 0).ifelse(bins, _NO_TIME).cast("int32"),
-            ).agg(n=lambda t: t.count())
-            counts.append(counted.execute().assign(measure=measure))
-    if not counts:
+            place = (spent[measure] > 0).ifelse(bins, _NO_TIME).cast("int32")
+            counts = spent.group_by("model_id", "quarter", place=place).agg(n=spent.count())
+            counted.append(counts.execute().assign(measure=measure))
+    if not counted:
         return pd.DataFrame(columns=[*_LATENCY, "n", *_PERCENTILES])
-    table = pd.concat(counts)
-    table = table.assign(
-        model_id=table["model_id"].map(ids), quarter=_quarters(table["quarter"]), over="all"
-    )
-    table = table[table["model_id"].notna()]
-    parts = [table.assign(task=None), table.assign(over="task")][: 1 + ("task" in have)]
-    return pd.concat([_percentiles(part) for part in parts], ignore_index=True)
-
-
-def _percentiles(counts):
-    """Nearest-rank percentiles of each group, at the geometric middle of their bin."""
-    counts = counts.groupby([*_LATENCY, "place"], dropna=False)["n"].sum().reset_index()
-    groups = counts.groupby(_LATENCY, dropna=False)["n"]
+    table = pd.concat(counted)
+    model_id, quarter = table["model_id"].map(ids), _quarters(table["quarter"])
+    table = table.assign(model_id=model_id, quarter=quarter).dropna(subset="model_id")
+    table = table.groupby([*_LATENCY, "place"])["n"].sum().reset_index()
+    groups = table.groupby(_LATENCY)["n"]
     total, reached = groups.transform("sum"), groups.cumsum()
-    counts["value"] = np.where(counts["place"] == _NO_TIME, 0, _BIN ** (counts["place"] + 0.5))
+    # The geometric middle of a bin stands for all in it.
+    table["value"] = np.where(table["place"] == _NO_TIME, 0, _BIN ** (table["place"] + 0.5))
     found = {"n": groups.sum()}
     for name, share in _PERCENTILES.items():
-        first = counts[reached >= np.ceil(share * total)]
-        found[name] = first.groupby(_LATENCY, dropna=False)["value"].min()
+        found[name] = table[reached >= np.ceil(share * total)].groupby(_LATENCY)["value"].min()
     return pd.DataFrame(found).reset_index()
 
 
-def _unread(unread):
-    """Rows of files that are not in the log, of no model and no quarter; all that is set aside has these columns."""
-    counts = {reason: rows for reason, rows in unread.items() if rows}
-    table = pd.DataFrame({"reason": list(counts), "rows": list(counts.values())})
-    return table.assign(model_id=None, quarter="", billed_usd=np.nan)
-
-
-def _refused(rows, ids):
+def _refused(rows, ids, have):
     """Rows with a fault or of a model without a price, and what was billed for them, by quarter of the local time."""
-    known = rows.model_id.isin(list(ids)) if ids else ibis.literal(False)
-    rows = rows.filter(rows.fault.notnull() | ~known)
-    by = rows.group_by(
-        "model_id",
-        reason=ibis.coalesce(rows.fault, "unknown model"),
-        year=rows.local.year(),
-        number=rows.local.quarter(),
+    rows = rows.filter(rows.fault.notnull() | ~rows.model_id.isin(list(ids) or [""]))
+    billed = rows.billed_usd.sum() if "billed_usd" in have else ibis.null("float64")
+    reason = ibis.coalesce(rows.fault, "unknown model")
+    table = rows.group_by("model_id", "quarter", reason=reason).agg(
+        rows=rows.count(), billed_usd=billed
     )
-    sums = {"rows": rows.count()}
-    if "billed_usd" in rows.columns:
-        sums["billed_usd"] = rows.billed_usd.sum()
-    table = by.agg(**sums).execute().astype({"year": "Int64", "number": "Int64"})
-    named = table["year"].astype(str) + "Q" + table["number"].astype(str)
-    return table.assign(quarter=named.where(table["year"].between(2000, 2099), ""))
-
-
-def _unpriceable(sums, rates):
-    """Rows with tokens for which their model has no rate."""
-    return pd.DataFrame(
-        {
-            "reason": sums["gap"],
-            "model_id": rates.frame["spelt"].take(sums["rate"]).to_numpy(),
-            "quarter": sums["day"].dt.to_period("Q").astype(str),
-            "rows": sums["rows"],
-            "billed_usd": sums.get("billed_usd", np.nan),
-        }
-    )
+    table = table.execute()
+    return table.assign(quarter=_quarters(table["quarter"]))

@@ -5,13 +5,11 @@ hold in memory goes to a folder that is deleted after. Dates and context steps a
 the rate book knows, which leaves a plain equality join with a small table: the same expression runs on Spark.
 """
 
-import os
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import ibis
 import numpy as np
@@ -28,7 +26,7 @@ from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, tab
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
 NEEDED = ("at", "model_id", "uncached_input_tokens", "output_tokens")
 MEMORY = "2GB"  # what DuckDB may hold before it spills
-_KINDS = {".parquet": "parquet", ".csv": "csv", ".csv.gz": "csv"}
+_ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 TOKENS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
 # Missing in a row, these decide no price.
@@ -36,6 +34,11 @@ OPTIONAL_COUNTS = ("reasoning_tokens", "requests", "attempts", "context_above")
 # A single request; an aggregate that reports its context band; one that does not.
 ONE, REPORTED, UNREPORTED = range(3)
 _TIMES = (pd.Timestamp("2000-01-01"), pd.Timestamp("2099-12-31 23:59:59.999999"))
+_ABSENT = {  # what a log without the column says
+    **dict.fromkeys(TOKENS, ibis.literal(0, "int64")),
+    **dict.fromkeys(("requests", "context_above"), ibis.null("int64")),
+    "aggregate": ibis.literal(False),
+}
 _WHOLE = 2**53  # up to here a float holds every whole number
 
 
@@ -45,7 +48,7 @@ def open_log(usage):
 
     Parameters
     ----------
-    usage : DataFrame, ibis.Table, path, glob or list of paths
+    usage : DataFrame, ibis.Table, path or glob
         A requests table, or Parquet or CSV files of its columns; a folder stands for all such files in it.
 
     Yields
@@ -56,17 +59,19 @@ def open_log(usage):
         Rows of the files that are not in the table, by reason.
     """
     if isinstance(usage, ibis.Table):
-        _refuse_other_zones(usage.get_backend())
+        backend = usage.get_backend()
+        midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')")
+        if backend.execute(midnight.cast("timestamp").hour()) != 0:
+            why = "has another time zone than UTC, which would move days and prices"
+            raise ValueError(f"the session of {backend.name} {why}")
         yield _checked(usage), Counter()
         return
     with tempfile.TemporaryDirectory(prefix="tierlab-", ignore_cleanup_errors=True) as folder:
-        backend = ibis.duckdb.connect(
-            memory_limit=MEMORY, temp_directory=folder, preserve_insertion_order=False
-        )
+        options = {"temp_directory": folder, "preserve_insertion_order": False}
+        backend = ibis.duckdb.connect(memory_limit=MEMORY, **options)
         try:
             backend.raw_sql("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             if isinstance(usage, pd.DataFrame):
-                _checked(usage)
                 yield backend.create_view("requests", ibis.memtable(_columnar(usage))), Counter()
             else:
                 yield _scanned(files_of(usage), backend, Path(folder))
@@ -79,58 +84,44 @@ def _checked(log):
     return log
 
 
-def _refuse_other_zones(backend):
-    midnight = ibis.literal("1970-01-01T00:00:00+00:00").cast("timestamp('UTC')")
-    if backend.execute(midnight.cast("timestamp").hour()) != 0:
-        raise ValueError(
-            f"the session of {backend.name} has another time zone than UTC, "
-            "which would move days and prices"
-        )
-
-
 def _columnar(frame):
     """The columns of a frame that a query may need, each of one type."""
-    frame = frame[[c for c in frame if c in REQUEST_COLUMNS and c != "prefix_ids"]]
+    frame = _checked(frame)[[c for c in frame if c in REQUEST_COLUMNS and c != "prefix_ids"]]
     mixed = [column for column in frame if frame[column].dtype == object]
     return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
 
 
 def files_of(usage):
-    """The Parquet or CSV files that a path, a folder, a glob or a list of them names, sorted.
+    """The Parquet or CSV files that a path, a folder or a glob names, sorted.
 
     Raises
     ------
     ValueError
         If there is none, or both kinds.
     """
-    names = [Path(name) for name in ([usage] if isinstance(usage, str | os.PathLike) else usage)]
-    found = set()
-    for name in names:
-        pattern = regular(name) / "**" / "*" if name.is_dir() else regular(name)
-        inside = Path(name.anchor).glob(str(pattern.relative_to(name.anchor)))
-        found |= {path for path in inside if _kind(path) and path.is_file()}
-        if name.is_file() and name not in found:
-            raise ValueError(
-                f"{name}: a usage log is a .parquet or .csv file; "
-                "tierlab.read_usage reads other formats"
-            )
-    if len({_kind(path) for path in found}) != 1:
+    name = regular(usage)
+    pattern = name / "**" / "*" if name.is_dir() else name
+    inside = Path(name.anchor).glob(str(pattern.relative_to(name.anchor)))
+    found = sorted(path for path in inside if path.name.endswith(_ENDINGS) and path.is_file())
+    if name.is_file() and not found:
+        why = "a usage log is a .parquet or .csv file; tierlab.read_usage reads other formats"
+        raise ValueError(f"{name}: {why}")
+    if len({path.suffix == ".parquet" for path in found}) != 1:
         both = "both .parquet and .csv files; give one kind"
-        raise ValueError(
-            f"{', '.join(map(str, names))}: {both if found else 'no .parquet or .csv file'}"
-        )
-    return sorted(found)
+        raise ValueError(f"{name}: {both if found else 'no .parquet or .csv file'}")
+    return found
 
 
-def _kind(path):
-    return next((kind for suffix, kind in _KINDS.items() if str(path).endswith(suffix)), None)
+def columns_of(file):
+    """The names of the columns of a Parquet or CSV file."""
+    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def _scanned(files, backend, folder):
     copies, aside, scanned = first_of_copies(files), Counter(), []
     for place, file in enumerate(file for file in files if file not in copies):
         source, lost = file, 0
-        if _kind(file) == "csv":
+        if file.suffix != ".parquet":
             source = folder / f"{place}.parquet"
             lost = _as_parquet(file, source)
         rows = pq.read_metadata(source).num_rows + lost
@@ -167,6 +158,12 @@ def checked_rows(log, start=None, end=None):
         Columns of the requests table, of any type.
     start, end : Timestamp, optional
         UTC; rows from the first on and before the second are in the period.
+
+    Returns
+    -------
+    ibis.Table
+        Every token bucket, `aggregate`, `requests` (missing for an aggregate that does not count them) and
+        `context_above` are there, whether or not the log has them.
     """
     columns, faults = {}, []
     for name in REQUEST_COLUMNS:  # in this order, the first fault of a row is its reason
@@ -174,51 +171,45 @@ def checked_rows(log, start=None, end=None):
             columns[name], wrong = _READERS[name](log[name], name)
             faults += wrong
         if name == "at" and start is not None:
-            faults.append((columns["at"] < start, "outside the period"))
-        if name == "at" and end is not None:
-            faults.append((columns["at"] >= end, "outside the period"))
-    if "requests" in columns:  # a row of several requests is a sum, whether or not it says so
-        several = (columns["requests"] > 1).fill_null(False)
-        columns["aggregate"] = columns.get("aggregate", ibis.literal(False)) | several
+            inside = (columns["at"] >= start) & (columns["at"] < end)
+            faults.append((~inside, "outside the period"))
     if "reasoning_tokens" in columns:
         more = columns["reasoning_tokens"] > columns["output_tokens"]
         faults.append((more, "more reasoning than output tokens"))
+    columns = _ABSENT | columns
+    # A row of several requests is a sum, whether or not it says so; a single one counts as one.
+    columns["aggregate"] |= (columns["requests"] > 1).fill_null(False)
+    single = columns["aggregate"].ifelse(ibis.null("int64"), 1)
+    columns["requests"] = ibis.coalesce(columns["requests"], single)
     return log.select(**columns, fault=ibis.cases(*faults, else_=ibis.null("string")))
 
 
 def _text(column, name):
-    return column if column.type().is_string() else column.cast("string"), []
-
-
-def _model(column, name):
-    text, _ = _text(column, name)
-    return text, [(text.isnull(), f"missing {name}")]
+    text = column.cast("string")
+    return text, [(text.isnull(), f"missing {name}")] if name == "model_id" else []
 
 
 def _time(column, name):
     kind = column.type()
-    if not (kind.is_timestamp() or kind.is_date() or kind.is_string() or kind.is_null()):
-        raise ValueError(f"column {name!r} has type {kind}; turn it into times")
     if kind.is_string():
         column = column.try_cast("timestamp('UTC')")
-    elif not kind.is_timestamp() or kind.timezone is not None:
+    elif kind.is_date() or kind.is_null() or (kind.is_timestamp() and kind.timezone is not None):
         column = column.cast("timestamp('UTC')")
+    elif not kind.is_timestamp():
+        raise ValueError(f"column {name!r} has type {kind}; turn it into times")
     at = column.cast("timestamp(6)")
     return at, [(at.isnull(), f"missing {name}"), (~at.between(*_TIMES), "at outside 2000 to 2099")]
 
 
 def _truth(column, name):
     if not column.type().is_boolean():
-        column = _text(column, name)[0].try_cast("boolean")
+        column = column.cast("string").try_cast("boolean")
     return column, [(column.isnull(), f"{name} is neither true nor false")]
 
 
 def _number(column, name):
     """A column as numbers, missing where it holds none."""
-    if column.type().is_integer():
-        return column.cast("int64"), []
-    text = column.type().is_string()
-    number = column.try_cast("float64") if text else column.cast("float64")
+    number = (column.try_cast if column.type().is_string() else column.cast)("float64")
     return number.isnan().ifelse(ibis.null("float64"), number), []
 
 
@@ -227,12 +218,12 @@ def _count(column, name):
     kind, faults = column.type(), []
     if kind.is_boolean() or not (kind.is_string() or kind.is_null() or kind.is_numeric()):
         raise ValueError(f"column {name!r} has type {kind}; counts are whole numbers")
-    number, _ = _number(column, name)
+    number = column.cast("int64") if kind.is_integer() else _number(column, name)[0]
     if kind.is_string():
         faults.append((number.isnull() & (column.strip() != ""), f"no number in {name}"))
     if name not in OPTIONAL_COUNTS:
         faults.append((number.isnull(), f"missing {name}"))
-    if number.type().is_floating():
+    if not kind.is_integer():
         whole = (number.abs() <= _WHOLE) & (number % 1 == 0)
         faults.append((~whole, f"fractional {name}"))
         number = whole.ifelse(number, ibis.null("float64")).cast("int64")
@@ -241,8 +232,7 @@ def _count(column, name):
 
 _READERS = {
     "at": _time,
-    "model_id": _model,
-    **dict.fromkeys(("task", "user", "team", "region", "status"), _text),
+    **dict.fromkeys(("model_id", "task", "user", "team", "region", "status"), _text),
     **dict.fromkeys(("batch", "aggregate"), _truth),
     **dict.fromkeys((*TOKENS, *OPTIONAL_COUNTS), _count),
     **dict.fromkeys(("ttft_s", "end_to_end_s", "billed_usd"), _number),
@@ -326,22 +316,20 @@ def priced_rows(rows, rates):
         With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (why there is no price, missing where
         the row has one) and rate and usd_<bucket> of `rates.frame`.
     """
-    have = [bucket for bucket in BUCKETS if f"{bucket}_tokens" in rows.columns]
-    gaps = [bucket for bucket in have if rates.frame[f"no_{bucket}"].any()]
-    given, kind = sum(rows[f"{bucket}_tokens"] for bucket in have[:-1]), ibis.literal(ONE, "int8")
-    if "aggregate" in rows.columns:  # the cliff is not for a sum: its band decides, else the base
-        band = rows.context_above if "context_above" in rows.columns else ibis.null("int64")
-        summed = band.isnull().ifelse(UNREPORTED, REPORTED)
-        kind = rows["aggregate"].ifelse(summed, ONE).cast("int8")
-        given = rows["aggregate"].ifelse(ibis.coalesce(band + 1, 0), given)
+    gaps = [bucket for bucket in BUCKETS if rates.frame[f"no_{bucket}"].any()]
+    # The cliff is not for a sum: its band decides, else the base.
+    summed = rows.context_above.isnull().ifelse(UNREPORTED, REPORTED)
+    given = rows["aggregate"].ifelse(
+        ibis.coalesce(rows.context_above + 1, 0), sum(rows[column] for column in TOKENS[:4])
+    )
     rows = rows.mutate(
-        kind=kind,
+        kind=rows["aggregate"].ifelse(summed, ONE).cast("int8"),
         slot=_count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
         level=_count_off([given > level for level in rates.levels.tolist()]),
         by_batch=rows.batch if "batch" in rows.columns else ibis.literal(False),
     )
     columns = ["spelt", "in_slot", "in_level", "in_batch", "rate"]
-    columns += [*(f"usd_{bucket}" for bucket in have), *(f"no_{bucket}" for bucket in gaps)]
+    columns += [*(f"usd_{bucket}" for bucket in BUCKETS), *(f"no_{bucket}" for bucket in gaps)]
     book = ibis.memtable(rates.frame[columns])
     same = [("model_id", "spelt"), ("slot", "in_slot"), ("level", "in_level")]
     rows = rows.inner_join(book, [*same, ("by_batch", "in_batch")])
@@ -349,7 +337,7 @@ def priced_rows(rows, rates):
     reasons = [(bad & rows.by_batch, f"no batch rate for {b}") for b, bad in lacking.items()]
     reasons += [(bad, f"no rate for {bucket}") for bucket, bad in lacking.items()]
     if "billed_usd" in rows.columns:  # paid for what is not a token: nothing here has its price
-        tokens = sum(rows[f"{bucket}_tokens"] for bucket in have)
+        tokens = sum(rows[column] for column in TOKENS)
         reasons.append(((rows.billed_usd > 0) & (tokens == 0), "billed, but without a token"))
     # A case that never holds: an engine wants at least one.
     never = (ibis.literal(False), "")
@@ -363,16 +351,17 @@ def _count_off(passed):
 
 
 def with_local(rows, clock):
-    """Rows with `local`, the time that a clock of `local_clock` shows."""
+    """Rows with `local`, the time that a clock of `local_clock` shows, and its `quarter`, counted from year 0."""
     times = [rows.at + ibis.interval(seconds=more) if more else rows.at for _, more in clock]
     later = [(rows.at >= edge, at) for (edge, _), at in zip(clock, times, strict=True)][:0:-1]
-    return rows.mutate(local=ibis.cases(*later, else_=times[0]) if later else times[0])
+    local = ibis.cases(*later, else_=times[0]) if later else times[0]
+    return rows.mutate(local=local, quarter=local.year().cast("int32") * 4 + local.quarter() - 1)
 
 
 def local_clock(timezone, first_at, last_at):
     """What a time zone adds to UTC between two times: (from when, seconds) pairs, the first from ever.
 
-    Engines differ in their time zone functions; an addition they all do alike.
+    Engines differ in their time zone functions; an addition they all do alike. Clocks change on a quarter of an hour.
 
     Examples
     --------
@@ -380,19 +369,9 @@ def local_clock(timezone, first_at, last_at):
     >>> [(str(edge), seconds) for edge, seconds in clock]
     [('None', 7200), ('2026-10-25 01:00:00', 3600)]
     """
-    zone, day = ZoneInfo(timezone), pd.Timedelta(days=1)
-
-    def ahead(times):
-        local = times.tz_localize("UTC").tz_convert(zone).tz_localize(None)
-        return ((local - times) // pd.Timedelta(seconds=1)).to_numpy()
-
-    days = pd.date_range(
-        pd.Timestamp(first_at).floor("D"), pd.Timestamp(last_at).ceil("D") + day, unit="us"
-    )
-    seconds = ahead(days)
-    clock = [(None, int(seconds[0]))]
-    for place in np.flatnonzero(np.diff(seconds)):
-        minutes = pd.date_range(days[place], days[place + 1], freq="min", unit="us")
-        edge = minutes[np.flatnonzero(ahead(minutes) != clock[-1][1])[0]]
-        clock.append((edge, int(seconds[place + 1])))
-    return clock
+    last = pd.Timestamp(last_at).ceil("D") + pd.Timedelta(days=1)
+    times = pd.date_range(pd.Timestamp(first_at).floor("D"), last, freq="15min", unit="us")
+    local = times.tz_localize("UTC").tz_convert(timezone).tz_localize(None)
+    ahead = ((local - times) // pd.Timedelta(seconds=1)).to_numpy()
+    changed = np.flatnonzero(np.diff(ahead)) + 1
+    return [(None, int(ahead[0])), *((times[place], int(ahead[place])) for place in changed)]

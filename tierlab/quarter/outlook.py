@@ -22,15 +22,13 @@ _COLUMNS = ["over", "name", "measure", "start", "end", "days", "direction", "pea
 _COLUMNS += ["usual", "seen", "excess_usd", "lasts"]
 
 
-def robust_z(series, *, threshold=THRESHOLD, floor=0.0, seasonal=True):
+def robust_z(series, *, floor=0.0, seasonal=True):
     """How far each day lies from the days before it, in robust standard deviations.
 
     Parameters
     ----------
     series : Series
         A number per day, in order of days.
-    threshold : float
-        From which |z| on a day is flagged.
     floor : float
         Least standard deviation, in the unit of the series.
     seasonal : bool
@@ -68,10 +66,9 @@ def robust_z(series, *, threshold=THRESHOLD, floor=0.0, seasonal=True):
             spread = _NORMAL * np.median(np.abs(off - np.median(off)))
             expected[day] = level * factor[day]
             z[day] = (now - expected[day]) / max(spread, floor, 1e-12 * max(abs(level), 1.0))
-        if not abs(z[day]) >= threshold:
+        if not abs(z[day]) >= THRESHOLD:
             kept.append(day)
-    flagged = np.abs(z) >= threshold
-    columns = {"value": values, "expected": expected, "z": z, "flagged": flagged}
+    columns = {"value": values, "expected": expected, "z": z, "flagged": np.abs(z) >= THRESHOLD}
     return pd.DataFrame(columns, index=series.index)
 
 
@@ -257,11 +254,11 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
     days.insert(0, "day", horizon)
     totals = []
     for unit in ("M", "Q"):
-        periods = horizon.to_period(unit)
-        names = periods.unique()
-        sums = [daily[:, periods == period].sum(axis=1) for period in names]
-        counts = [int((periods == period).sum()) for period in names]
-        totals.append(_band(np.column_stack(sums)).assign(days=counts, period=names.astype(str)))
+        periods = pd.Series(horizon.to_period(unit).astype(str))
+        sums = pd.DataFrame(daily.T).groupby(periods).sum()
+        totals.append(
+            _band(sums.T).assign(days=periods.groupby(periods).size().to_numpy(), period=sums.index)
+        )
     return Forecast(days, pd.concat(totals).set_index("period"))
 
 
@@ -340,41 +337,6 @@ def _fit(y, line, cover):
     return log, later @ slope + pull @ off, spread, rest
 
 
-def forecast_error(spend_usd, earlier):
-    """How far an earlier forecast of a quarter was off.
-
-    Parameters
-    ----------
-    spend_usd : float
-        What the quarter cost.
-    earlier : mapping
-        usd, low, high (US dollars) and source (in words).
-
-    Returns
-    -------
-    DataFrame
-        One row: source, forecast_usd, low, high, spend_usd, error_usd (forecast minus spend), error (share of the
-        spend), inside (whether the band held it).
-
-    Examples
-    --------
-    >>> forecast_error(100.0, {"usd": 110.0, "low": 90.0, "high": 130.0, "source": "last report"}).iloc[0].to_dict()["error"]
-    0.1
-    """
-    usd, low, high = (float(earlier[key]) for key in ("usd", "low", "high"))
-    row = {
-        "source": earlier["source"],
-        "forecast_usd": usd,
-        "low": low,
-        "high": high,
-        "spend_usd": spend_usd,
-        "error_usd": usd - spend_usd,
-        "error": (usd - spend_usd) / spend_usd,
-        "inside": bool(low <= spend_usd <= high),
-    }
-    return pd.DataFrame([row])
-
-
 def next_quarter(every, events, prices, last, end, seed):
     """Forecast from the day after `last` to `end`, or None; and what it needs, "" if it is there.
 
@@ -390,23 +352,35 @@ def next_quarter(every, events, prices, last, end, seed):
 
 
 def error_of_last(now, before, prices, period, last_summary, seed):
-    """Error of the last report's forecast, or without one of this method on the quarter before; and what it needs."""
+    """How far the last report's forecast was off, or without one this method's on the quarter before.
+
+    Returns
+    -------
+    table : DataFrame
+        One row, or none: source (in words), forecast_usd, low, high, spend_usd, error_usd (forecast minus spend), error
+        (share of the spend), inside (whether the band held it).
+    needs : str
+        What is missing for the last report's, "" for nothing.
+    """
     spend, end = float(now["cost_usd"].sum()), period.end_time.normalize()
-    row = ((last_summary or {}).get("forecast") or {}).get(str(period))
-    if row is not None:
-        return forecast_error(spend, row | {"source": f"report of {last_summary['quarter']}"}), ""
-    needs = "needs the summary.json of the quarter before (`last_summary`)"
-    if before.empty or now["day"].max() < end:
-        return pd.DataFrame(), needs
-    history = _constant(before, prices, before["day"].max())
-    if unfit(history):
-        return pd.DataFrame(), needs
-    row = forecast(history, end, seed=seed).totals.loc[str(period)].to_dict()
-    table = forecast_error(spend, row | {"source": "this method on the quarter before"})
-    return (
-        table,
-        f"{needs}; shown is what this method says of the quarter from the quarter before alone",
-    )
+    row, needs = ((last_summary or {}).get("forecast") or {}).get(str(period)), ""
+    if row is None:
+        needs = "needs the summary.json of the quarter before (`last_summary`)"
+        if before.empty or now["day"].max() < end:
+            return pd.DataFrame(), needs
+        history = _constant(before, prices, before["day"].max())
+        if unfit(history):
+            return pd.DataFrame(), needs
+        row = forecast(history, end, seed=seed).totals.loc[str(period)]
+        source = "this method on the quarter before"
+        needs += "; shown is what this method says of the quarter from the quarter before alone"
+    else:
+        source = f"report of {last_summary['quarter']}"
+    usd, low, high = (float(row[name]) for name in ("usd", "low", "high"))
+    error = {"spend_usd": spend, "error_usd": usd - spend, "error": (usd - spend) / spend}
+    error |= {"inside": bool(low <= spend <= high)}
+    said = {"source": source, "forecast_usd": usd, "low": low, "high": high}
+    return pd.DataFrame([said | error]), needs
 
 
 def _constant(every, prices, last):

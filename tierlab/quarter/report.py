@@ -3,39 +3,33 @@
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from glob import glob, has_magic
 from pathlib import Path
 
-import nbformat
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
-from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.pages import page as pages
-from tierlab.pages import printing, run
+from tierlab.pages import printing
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.quarter.aggregate import Cube, build_cube
 from tierlab.quarter.analyse import Quarter, analyse, period_of
-from tierlab.quarter.engine import NEEDED, files_of
+from tierlab.quarter.engine import NEEDED, columns_of, files_of
 from tierlab.quarter.savings import Terms
 from tierlab.quarter.simulated import synthetic_quarters
 from tierlab.quarter.words import SCHEMA, summary
 from tierlab.routing.sources import load_outcomes
 from tierlab.scaling.workload import TRACES, load_requests
-from tierlab.usage.files import header_of
-from tierlab.usage.read import FORMATS, Account, read_usage
+from tierlab.usage.read import FORMATS, Account, check_usage, read_usage
 
 NOTEBOOK = "90_quarterly_report"
 SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
 LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
-CELL_SECONDS = 1800
 _YES = {"": None, "yes": True, "no": False}
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
 _MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
@@ -65,6 +59,91 @@ class InputError(ValueError):
     """An input of the report that is not there or cannot be read; its text says which and what is allowed."""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The parameters of notebook 90, whose cell says what each means and what is allowed.
+
+    Paths may be relative: they start in the working folder, else in the folder from which the shell started the
+    command, else in that of the kit.
+    """
+
+    quarter: str = "2026Q3"
+    usage_path: str = "synthetic"
+    usage_format: str = "auto"
+    columns: dict[str, str] = field(default_factory=dict)
+    cache_inside: str = ""
+    date_format: str = ""
+    billed_path: str = ""
+    outcomes_path: str = ""
+    last_summary_path: str = ""
+    budget_usd: float = 0
+    margin: float = 0
+    may_wait: list[str] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+    catalogue: str = "maintained"
+    as_of: str = ""
+    timezone: str = "UTC"
+    retire_days: int = 180
+    seed: int = 0
+
+    def checked(self):
+        """The same, each value of its type and paths absolute; reads no log yet.
+
+        Raises
+        ------
+        ValueError
+            If a value is not allowed, or a file is not there.
+
+        Examples
+        --------
+        >>> Inputs(budget_usd="50000").checked().budget_usd
+        50000.0
+        >>> Inputs(usage_format="litelm").checked()
+        Traceback (most recent call last):
+        ...
+        ValueError: unknown format 'litelm'; did you mean 'litellm'?...
+        """
+        parameters, found = declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb"), {}
+        for name, value in vars(self).items():
+            if name in _PATHS and isinstance(
+                value, int
+            ):  # papermill makes a folder "2026" a number
+                value = str(value)
+            value = parameters[name].parse(value) if isinstance(value, str) else value
+            if name in _PATHS and value not in ("", *parameters[name].choices):
+                value = _located(name, value, parameters[name].choices)
+            found[name] = parameters[name].check(value)
+        period_of(found["quarter"])
+        if found["cache_inside"] not in _YES:
+            why = unknown("value", found["cache_inside"], ("yes", "no"))
+            raise ValueError(f"cache_inside = {found['cache_inside']!r}: {why}")
+        allowed = ("auto", "requests", *FORMATS)
+        if found["usage_format"] not in allowed:
+            raise ValueError(unknown("format", found["usage_format"], allowed))
+        Terms(tasks=found["tasks"])
+        load_prices(found["catalogue"], as_of=found["as_of"] or None)
+        _last(found["last_summary_path"])
+        return Inputs(**found)
+
+    def files(self):
+        """All that the paths may lead to: files, folders and patterns, and places where nothing is."""
+        return [place for name in _PATHS if vars(self)[name] for place in _places(vars(self)[name])]
+
+
+def _places(value):
+    given = Path(value).expanduser()
+    return [place / given for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT)]
+
+
+def _located(name, value, names):
+    """A path made absolute, from the first of the places where it leads to something."""
+    for path in _places(value):
+        if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207
+            return str(regular(path).absolute())
+    also = f" (nor one of {', '.join(names)})" if names else ""
+    raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What the report is written from.
@@ -79,30 +158,19 @@ class Prepared:
         What the reader made of the files; None where an engine scanned them in place, or there was no file.
     kind : str
         "simulated", "trace" or "log".
-    values : dict
-        The checked parameters.
+    inputs : Inputs
+        Checked.
     """
 
     quarter: Quarter
     cube: Cube
     read: Account | None
     kind: str
-    values: dict
+    inputs: Inputs
 
 
-def prepare(values):
-    """Read and price everything that the parameters name, and analyse it.
-
-    Parameters
-    ----------
-    values : mapping of str to value
-        Parameters of notebook 90 by name, also as texts; what is missing keeps its default, other names are passed over.
-        Relative paths start in the working folder, else in the folder from which the shell started the command, else
-        in that of the kit.
-
-    Returns
-    -------
-    Prepared
+def prepare(inputs: Inputs) -> Prepared:
+    """Read and price everything that the inputs name, and analyse it.
 
     Raises
     ------
@@ -110,115 +178,52 @@ def prepare(values):
         In one sentence: what is wrong, and what is allowed.
     """
     try:
-        return _prepared(checked_values(values))
+        return _prepared(inputs.checked())
     except (ValueError, OSError) as error:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def checked_values(values):
-    """The parameters of notebook 90, each of its type, paths absolute; reads no log yet.
-
-    Raises
-    ------
-    ValueError
-        If a value is not allowed, or a file is not there.
-
-    Examples
-    --------
-    >>> checked_values({"budget_usd": "50000"})["budget_usd"]
-    50000.0
-    >>> checked_values({"usage_format": "litelm"})
-    Traceback (most recent call last):
-    ...
-    ValueError: unknown format 'litelm'; did you mean 'litellm'?...
-    """
-    found = {}
-    for name, parameter in declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb").items():
-        value = values.get(name, parameter.default)
-        value = parameter.parse(value) if isinstance(value, str) else value
-        value = _located(name, value, parameter.choices) if name in _PATHS else value
-        found[name] = parameter.check(value)
-    known = load_tasks().index
-    for ours in found["tasks"].values():
-        if ours not in known:
-            raise ValueError(f"tasks = {found['tasks']!r}: {unknown('task', ours, known)}")
-    found["quarter"] = str(period_of(found["quarter"]))
-    inside, form = found["cache_inside"], found["usage_format"]
-    if inside not in _YES:
-        raise ValueError(f"cache_inside = {inside!r}: {unknown('value', inside, ('yes', 'no'))}")
-    load_prices(found["catalogue"], as_of=found["as_of"] or None)
-    _last(found["last_summary_path"])
-    allowed = ("auto", "requests", *FORMATS)
-    if form not in allowed:
-        raise ValueError(unknown("format", form, allowed))
-    return found
-
-
-def _places(value):
-    given = Path(value).expanduser()
-    return [place / given for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT)]
-
-
-def possible_files(values):
-    """All that the parameters may lead to: files, folders and patterns, and places where nothing is."""
-    return [path for name in _PATHS if values.get(name) for path in _places(values[name])]
-
-
-def _located(name, value, names):
-    """A path made absolute, from the first of the places where it leads to something."""
-    if not value or value in names:
-        return value
-    for path in _places(value):
-        if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207
-            return str(regular(path).absolute())
-    also = f" (nor one of {', '.join(names)})" if names else ""
-    raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
-
-
-def _prepared(v):
-    prices = load_prices(v["catalogue"], as_of=v["as_of"] or None)
-    period, zone = period_of(v["quarter"]), v["timezone"]
-    log, read, billed, kind = _log(v, prices, period)
-    start, end = (period - 1).start_time, (period + 1).start_time
-    cube = build_cube(log, prices, timezone=zone, start=start, end=end)
+def _prepared(inputs):
+    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
+    period = period_of(inputs.quarter)
+    log, read, billed, kind = _log(inputs, prices, period)
+    span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
+    cube = build_cube(log, prices, timezone=inputs.timezone, **span)
     if not cube.daily["day"].ge(period.start_time).any():
-        cube = build_cube(
-            log, prices, timezone=zone
-        )  # the refusal names the quarters that are there
-    budget = v["budget_usd"] or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None)
+        # The refusal names the quarters that are there.
+        cube = build_cube(log, prices, timezone=inputs.timezone)
     unread = 0.0
     if read:
         unread = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
     quarter = analyse(
         cube,
         prices,
-        v["quarter"],
-        budget_usd=budget,
+        inputs.quarter,
+        budget_usd=inputs.budget_usd or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None),
         billed=billed,
-        outcomes=load_outcomes(v["outcomes_path"]) if v["outcomes_path"] else None,
-        last_summary=_last(v["last_summary_path"]),
-        terms=Terms(v["margin"] or None, v["may_wait"] or None, v["tasks"], v["retire_days"]),
+        outcomes=load_outcomes(inputs.outcomes_path) if inputs.outcomes_path else None,
+        last_summary=_last(inputs.last_summary_path),
+        terms=Terms(
+            inputs.margin or None, inputs.may_wait or None, inputs.tasks, inputs.retire_days
+        ),
         unread_usd=round(float(unread), 6),
-        seed=v["seed"],
+        seed=inputs.seed,
     )
-    return Prepared(quarter, cube, read, kind, v)
+    return Prepared(quarter, cube, read, kind, inputs)
 
 
-def _log(v, prices, period):
+def _log(inputs, prices, period):
     """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
-    path, form, zone = v["usage_path"], v["usage_format"], v["timezone"]
-    bills = read_usage(v["billed_path"], timezone=zone).billed if v["billed_path"] else None
+    path, zone, bills = inputs.usage_path, inputs.timezone, None
+    if inputs.billed_path:
+        bills = read_usage(inputs.billed_path, timezone=zone).billed
     if path == "synthetic":
         return synthetic_quarters()[0], None, bills, "simulated"
     if path in TRACES:
         return as_quarter(load_requests(path), prices, period), None, bills, "trace"
-    unsaid = form == "auto" and not v["columns"]
-    if form == "requests" or (unsaid and is_requests_table(path)):
+    if _scanned(inputs):
         return path, None, bills, "log"
-    inside = _YES[v["cache_inside"]]
-    usage = read_usage(
-        path, format=form, timezone=zone, columns=v["columns"] or None, cache_inside=inside
-    )
+    usage = read_usage(path, timezone=zone, **_as_read(inputs))
     if usage.requests.empty:
         lines = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
         raise ValueError(
@@ -226,6 +231,31 @@ def _log(v, prices, period):
         )
     _refuse_twice(usage.account.overlaps, period)
     return usage.requests, usage.account, pd.concat([usage.billed, bills]), "log"
+
+
+def _as_read(inputs):
+    """How the usage is read, in the words of `read_usage` and `check_usage`."""
+    return {
+        "format": inputs.usage_format,
+        "columns": inputs.columns or None,
+        "cache_inside": _YES[inputs.cache_inside],
+        "date_format": inputs.date_format or None,
+    }
+
+
+def _scanned(inputs):
+    """Whether the usage is a requests table that an engine scans in place."""
+    if inputs.usage_format == "requests":
+        return True
+    unsaid = inputs.usage_format == "auto" and not inputs.columns
+    return unsaid and is_requests_table(inputs.usage_path)
+
+
+def _check_log(inputs):
+    """Refuse a log whose first rows say that it cannot be read, before a kernel is started for it."""
+    simulated = inputs.usage_path == "synthetic" or inputs.usage_path in TRACES
+    if not simulated and not _scanned(inputs):
+        check_usage(inputs.usage_path, **_as_read(inputs))
 
 
 def _refuse_twice(overlaps, period):
@@ -244,13 +274,9 @@ def _refuse_twice(overlaps, period):
 def is_requests_table(path):
     """Whether a path leads to Parquet or CSV files of the requests table alone, which an engine scans in place."""
     try:
-        return all(set(NEEDED) <= set(_header(file)) for file in files_of(path))
+        return all(set(NEEDED) <= set(columns_of(file)) for file in files_of(path))
     except (ValueError, OSError):
         return False
-
-
-def _header(file):
-    return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
 def file_names(account):
@@ -258,7 +284,7 @@ def file_names(account):
     return [Path(file).name for file in account.files["file"]]
 
 
-def as_quarter(trace, prices, quarter, *, provider="anthropic"):
+def as_quarter(trace, prices, quarter):
     """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
 
     Parameters
@@ -267,8 +293,6 @@ def as_quarter(trace, prices, quarter, *, provider="anthropic"):
         From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
     prices : Prices
     quarter : str or Period
-    provider : str
-        Whose lineup of the quarter's last day answers.
 
     Returns
     -------
@@ -277,13 +301,13 @@ def as_quarter(trace, prices, quarter, *, provider="anthropic"):
 
     Notes
     -----
-    An assumption, not a finding: the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
+    An assumption, not a finding: Anthropic's lineup of the quarter's last day answers; the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
     shorter 60 % of the inputs go to the small model, the next 30 % to the mid one, the longest 10 % to the flagship.
     Users, teams, tasks and failures are not made up: the sections that need them say so.
     """
     period = pd.Period(quarter, freq="Q")
     day = max(period.end_time.normalize(), prices.lineups["as_of"].min())
-    lineup = prices.lineup(day).loc[provider]
+    lineup = prices.lineup(day).loc["anthropic"]
     rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
     place = (rank > LONG).astype(int) + (rank > LONGEST)
     offset = trace["at"] - trace["at"].min()
@@ -312,13 +336,12 @@ def _is_summary(found):
     return isinstance(found, dict) and found.get("schema") == SCHEMA
 
 
-def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
+def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
     """Write the report of a quarter into a folder.
 
     Parameters
     ----------
-    values : mapping of str to value
-        Parameters of notebook 90.
+    inputs : Inputs
     out : path, optional
         By default build/<quarter>; what an earlier report left there is replaced.
     pdf : bool
@@ -342,20 +365,23 @@ def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
     NotebookError
         If the notebook fails for another reason. Then, and where an input is wrong, summary.json says so.
     """
-    given = dict(values)
-    out = Path(out) if out else paths.BUILD / str(period_of(given["quarter"]))
-    folder = OutputFolder(out, inputs=possible_files(given), force=force)
+    out = Path(out) if out else paths.BUILD / str(period_of(inputs.quarter))
+    folder = OutputFolder(out, inputs=inputs.files(), force=force)
     folder.claim(*_MADE)
     begun = out.is_dir()
     with tempfile.TemporaryDirectory() as temporary:
         temporary = Path(temporary).resolve()
         try:
-            checked = checked_values(given)
+            checked = inputs.checked()
             begun = True
-            note = _report(checked, given, temporary, out, pdf, timeout)
-        except (ValueError, run.NotebookError) as error:
+            _check_log(checked)
+            _run(checked, temporary, out, timeout)
+            html = temporary / "report.html"
+            html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
+            note = printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
+        except (ValueError, RuntimeError) as error:
             if begun:
-                _fail(folder, given, error, temporary / "report.ipynb")
+                _fail(folder, inputs, error, temporary / "report.ipynb")
             raise
         files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         names = [path.relative_to(temporary).as_posix() for path in files]
@@ -367,12 +393,14 @@ def write(values, *, out=None, pdf=True, timeout=CELL_SECONDS, force=False):
     return [out / name for name in _MADE if name in names], note
 
 
-def _report(values, given, temporary, out, pdf, timeout):
-    """Write all files of the report into a folder of their own; returns why there is no PDF, or ""."""
+def _run(inputs, temporary, out, timeout):
+    """Run the notebook in a folder of its own; it names the folder in which it will lie."""
+    from tierlab.pages import run
+
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
-    told = values | {"summary_path": (temporary / "summary.json").as_posix()}
+    told = vars(inputs) | {"summary_path": (temporary / "summary.json").as_posix()}
     failure = run.execute(source, target, told, timeout=timeout) or ""
-    if target.is_file():  # it names the folder in which it will lie
+    if target.is_file():
         text = target.read_text(encoding="utf-8")
         text = text.replace(temporary.as_posix(), out.resolve().as_posix())
         target.write_text(text, encoding="utf-8", newline="\n")
@@ -381,18 +409,16 @@ def _report(values, given, temporary, out, pdf, timeout):
         raise InputError(why)
     if failure:
         raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
-    html = temporary / "report.html"
-    html.write_text(page(target, given), encoding="utf-8", newline="\n")
-    return printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
 
 
-def page(executed, given):
+def _page(executed, inputs):
     """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
+    import nbformat
+
+    from tierlab.pages import page as pages
+
     notebook = nbformat.read(executed, as_version=4)
-    ran = notebook.metadata["papermill"]
-    shown = {name: given.get(name, value) for name, value in ran["parameters"].items()}
-    shown.pop("summary_path", None)
-    ran["parameters"] = shown
+    notebook.metadata["papermill"]["parameters"] = dict(vars(inputs))
     return pages.page(notebook, stem="report", banner=False)[0]
 
 
@@ -446,21 +472,19 @@ def write_summary(prepared, path):
     if not path:
         return
     given, why = f"summary_path = {str(path)!r}", "is not written over"
-    if any(same_file(path, file) for file in possible_files(prepared.values)):
+    if any(same_file(path, file) for file in prepared.inputs.files()):
         raise InputError(f"{given} is an input of the report and {why}")
-    if os.path.lexists(path) and not _holds_summary(path):
-        raise InputError(f"{given} is a file that is not a summary of tierlab and {why}")
+    if os.path.lexists(path):
+        try:
+            ours = _is_summary(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            ours = False
+        if not ours:
+            raise InputError(f"{given} is a file that is not a summary of tierlab and {why}")
     write_whole(path, _text(summarise(prepared)))
 
 
-def _holds_summary(path):
-    try:
-        return _is_summary(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return False
-
-
-def _fail(folder, given, error, executed):
+def _fail(folder, inputs, error, executed):
     """Say so in summary.json, and take away what an earlier run left, which must not pass for today's."""
     folder.remove(*_left(folder))
     if executed.is_file():
@@ -468,8 +492,8 @@ def _fail(folder, given, error, executed):
     state = "bad input" if isinstance(error, ValueError) else "notebook failed"
     told = {"schema": SCHEMA, "state": state, "error": " ".join(str(error).split())}
     asked = ("quarter", "usage_path", "usage_format")
-    values = {name: str(given[name]) for name in asked if name in given}
-    folder.write("summary.json", _text(told | values))
+    told |= {name: str(vars(inputs)[name]) for name in asked}
+    folder.write("summary.json", _text(told))
 
 
 def _left(folder):

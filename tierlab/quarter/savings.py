@@ -54,6 +54,12 @@ class Terms:
     tasks: Mapping[str, str] = field(default_factory=dict)
     retire_days: int = RETIRE_DAYS
 
+    def __post_init__(self):
+        known = load_tasks().index
+        for ours in self.tasks.values():
+            if ours not in known:
+                raise ValueError(f"tasks = {self.tasks!r}: {unknown('task', ours, known)}")
+
 
 def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
@@ -112,14 +118,14 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
 
-def decisions(table, now, count=3):
+def decisions(table, now):
     """The largest savings that are not held back and do not concern the same tokens twice."""
     keys = ["task", "model_id", "team"]
     cells = now.reindex(columns=keys).apply(labelled).drop_duplicates()
     taken, picked = pd.Series(False, cells.index), []
     for place, row in table[~table["status"].isin(HELD)].iterrows():
         mine = ((cells == row[keys]) | (row[keys] == "")).all(axis=1)
-        if not (mine & taken).any() and len(picked) < count:
+        if not (mine & taken).any() and len(picked) < 3:
             taken |= mine
             picked.append(place)
     return table.loc[picked].reset_index(drop=True)
@@ -129,11 +135,9 @@ def _lowest_tiers(now, tasks):
     """The log's names -> the lowest tier of the task that each stands for in the task table."""
     low = load_tasks()["tier_low"].to_dict()
     own = set(labelled(now["task"])) if "task" in now else set()
-    for name, ours in tasks.items():
+    for name in tasks:
         if name not in own:
             raise ValueError(unknown("task of the log", name, sorted(own)))
-        if ours not in low:
-            raise ValueError(f"the task {name!r} of the log: {unknown('task', ours, sorted(low))}")
     return low | {name: low[ours] for name, ours in tasks.items()}
 
 
@@ -388,19 +392,19 @@ def retiring(now, prices, by, on):
         the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
         quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
     """
-    columns = ["model_id", "retires_on", "spend_usd", "share", "last_used"]
-    columns += ["successor", "successor_usd", "scheduled"]
-    ahead, rows = Ahead(prices, pd.Timestamp(on)), []
-    for model_id, part in now.groupby(now["model_id"].astype(object)):
-        when = prices.by_model.at[model_id, "retires_on"]
-        if when <= pd.Timestamp(by):
-            after = successor(prices, model_id, on)
-            cost = ahead.cost_on(part, after) if after else np.nan
-            usd = part["cost_usd"].sum()
-            share = usd / now["cost_usd"].sum()
-            spent = (model_id, when, usd, share, part["day"].max())
-            rows.append((*spent, after, cost, ahead.changes(after)))
-    return pd.DataFrame(rows, columns=columns).sort_values("retires_on", ignore_index=True)
+    ahead = Ahead(prices, pd.Timestamp(on))
+    table = now.groupby(now["model_id"].astype(object)).agg(
+        spend_usd=("cost_usd", "sum"), last_used=("day", "max")
+    )
+    table.insert(0, "retires_on", prices.by_model["retires_on"].reindex(table.index))
+    table.insert(2, "share", table["spend_usd"] / table["spend_usd"].sum())
+    table = table[table["retires_on"] <= pd.Timestamp(by)].reset_index()
+    after = [successor(prices, model_id, on) for model_id in table["model_id"]]
+    own = [now[now["model_id"] == model_id] for model_id in table["model_id"]]
+    usd = [ahead.cost_on(rows, to) if to else np.nan for rows, to in zip(own, after, strict=True)]
+    scheduled = [ahead.changes(to) for to in after]
+    table = table.assign(successor=after, successor_usd=usd, scheduled=scheduled)
+    return table.sort_values("retires_on", ignore_index=True)
 
 
 def successor(prices, model_id, on, *, steps_down=0):
@@ -463,7 +467,6 @@ def reconciliation(now, prices, billed=None):
         (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of groups in which
         some row has no billed_usd).
     """
-    columns = ["month", "provider", "against", "priced_usd", "billed_usd", "uncovered_usd"]
     own = pd.DataFrame(
         {
             "month": now["day"].dt.to_period("M").astype(str),
@@ -471,27 +474,25 @@ def reconciliation(now, prices, billed=None):
             "priced_usd": now["cost_usd"],
         }
     )
-    parts = [pd.DataFrame(columns=columns)]
+    parts = []
     if "billed_usd" in now and now["billed_rows"].sum() > 0:
         whole = now["billed_rows"] == now["rows"]
-        rows = own.assign(
-            priced_usd=now["cost_usd"].where(whole, 0.0),
-            billed_usd=now["billed_usd"].where(whole, 0.0),
-            uncovered_usd=now["cost_usd"].where(~whole, 0.0),
-        )
-        parts.append(_monthly(rows).assign(against="billed_usd of the rows"))
+        usd = {
+            "priced_usd": own["priced_usd"].where(whole, 0.0),
+            "billed_usd": now["billed_usd"].where(whole, 0.0),
+            "uncovered_usd": own["priced_usd"].where(~whole, 0.0),
+        }
+        parts.append(own.assign(**usd, against="billed_usd of the rows"))
     if billed is not None and len(billed):
         day, quarter = pd.to_datetime(billed["day"]), now["day"].max().to_period("Q")
         bills = billed[day.between(quarter.start_time, quarter.end_time)]
         bills = bills.assign(month=day.dt.to_period("M").astype(str), billed_usd=bills["usd"])
         both = pd.concat([own, bills[["month", "provider", "billed_usd"]]])
-        parts.append(_monthly(both).assign(against="bills", uncovered_usd=0.0))
-    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)[columns]
-    ratio = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
+        parts.append(both.assign(against="bills", uncovered_usd=0.0))
+    keys, usd = ["month", "provider", "against"], ["priced_usd", "billed_usd", "uncovered_usd"]
+    parts = [part.groupby(keys, as_index=False)[usd].sum() for part in parts]
+    table = pd.concat([pd.DataFrame(columns=keys + usd).astype(dict.fromkeys(usd, float)), *parts])
     table.insert(5, "difference_usd", table["priced_usd"] - table["billed_usd"])
+    ratio = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
     table.insert(6, "ratio", ratio)
-    return table
-
-
-def _monthly(rows):
-    return rows.groupby(["month", "provider"], as_index=False).sum()
+    return table.reset_index(drop=True)

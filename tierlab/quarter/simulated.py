@@ -4,11 +4,10 @@ The default input of the quarterly report, and the ground truth of its tests: no
 world.
 """
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import pandas as pd
 
+from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import unknown
 
 PLANTS = ("price_change", "leak", "cache_break", "spike")
@@ -19,45 +18,9 @@ CACHE_BREAK = "2026-09-07"
 SPIKE, SPIKE_FACTOR = "2026-07-21", 8  # on that day the code reviews come so many times
 MONTHLY_GROWTH = 0.03  # share by which the volume grows in a month of 365.25 / 12 days
 WEEKDAYS = (1.15, 1.2, 1.2, 1.15, 1.05, 0.65, 0.6)  # Monday first, mean 1
-HIT_RATE = 0.7  # share of the support chat's input that is read from a cache
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One stream of requests: who asks what of which model, how often and how long (medians, tokens)."""
-
-    task: str
-    team: str
-    model_id: str
-    share: float
-    input_tokens: int
-    output_tokens: int
-    batch: float = 0.0
-    reasoning: float = 0.0
-    cached: float = 0.0
-    tokens_per_s: float = 60.0
-
-
-FLOWS = (
-    Flow("intent_classification", "support", "claude-haiku-4-5", 0.25, 900, 30, tokens_per_s=110),
-    Flow("customer_support", "support", "claude-sonnet-4-6", 0.22, 9000, 400, cached=HIT_RATE),
-    Flow("entity_extraction", "growth", "gpt-4o-mini", 0.13, 1500, 150, batch=0.4, tokens_per_s=90),
-    Flow("faq_answering", "growth", "claude-sonnet-4-6", 0.08, 3000, 350),
-    Flow("summarisation", "data", "gpt-4o", 0.10, 6000, 500, batch=0.3),
-    Flow("code_review", "platform", "gpt-5.6-terra", 0.10, 8000, 1200, reasoning=0.4),
-    Flow("planning", "platform", "o4-mini", 0.05, 2500, 3000, reasoning=0.8),
-    Flow(
-        "legal_medical_analysis",
-        "legal",
-        "gemini-3.1-pro-preview",
-        0.07,
-        12000,
-        1500,
-        reasoning=0.3,
-    ),
-)
-LEAK = Flow("agentic_tools", "staging", "claude-opus-4-8", 0.0, 15000, 1500)
-_USERS = {"support": 60, "growth": 25, "data": 12, "platform": 40, "legal": 15, "staging": 1}
+# Streams of requests: who asks what of which model, how often and how long (medians, tokens); the last is the leak.
+*FLOWS, LEAK = pd.read_csv(DATA / "simulated_flows.csv").itertuples(index=False, name="Flow")
+HIT_RATE = FLOWS[1].cached  # share of the support chat's input that is read from a cache
 
 
 def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=PLANTS):
@@ -108,7 +71,7 @@ def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=P
         if flow.task == "code_review" and "spike" in plants:
             mean = np.where(days == pd.Timestamp(SPIKE), mean * SPIKE_FACTOR, mean)
         if flow.task == "code_review" and "price_change" not in plants:
-            flow = replace(flow, model_id="gpt-5.4")
+            flow = flow._replace(model_id="gpt-5.4")
         parts.append(_requests(flow, days, rng.poisson(mean), rng))
     leaked = LEAK_PER_DAY * requests_per_day / 300
     if "leak" in plants:
@@ -133,7 +96,7 @@ def _requests(flow, days, numbers, rng):
     given, output = np.where(failed, 0, given), np.where(failed, 0, output)
     read = (given * flow.cached).astype("int64")
     written = (given * 0.05).astype("int64") if flow.cached else np.zeros(n, "int64")
-    ranks = np.arange(1, _USERS[flow.team] + 1)
+    ranks = np.arange(1, flow.users + 1)
     user = rng.choice(ranks, n, p=(1 / ranks) / (1 / ranks).sum())
     first = np.exp(rng.normal(np.log(1.2 if flow.reasoning else 0.6), 0.35, n))
     batch = rng.random(n) < flow.batch

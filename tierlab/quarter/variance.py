@@ -71,16 +71,9 @@ def variance(now, before, prices):
         _factors(own.reindex(index), activity, daily["day"], prices)
         for own, daily in zip(cells, (before, now), strict=True)
     )
-    old, new = _filled(old, new), _filled(new, old)
-    names = list(EFFECTS)
-    spend = {}
-    for size in range(len(names) + 1):
-        for moved in combinations(names, size):
-            mixed = {name: (new if name in moved else old)[name] for name in names}
-            spend[frozenset(moved)] = _spend(mixed)
-    usd = [_shapley(spend, name) for name in names]
+    usd = _shapley(_filled(old, new), _filled(new, old))
     what = EFFECTS | (_IN_TOKENS if uncounted else {})
-    table = pd.DataFrame({"effect": names, "what": what.values(), "usd": usd})
+    table = pd.DataFrame({"effect": list(EFFECTS), "what": what.values(), "usd": usd})
     return table.assign(share_of_before=table["usd"] / before["cost_usd"].sum())
 
 
@@ -107,17 +100,13 @@ def _cells(daily, prices):
     return table.assign(idle=cost.where(table["requests"] <= 0, 0.0))
 
 
-def _block(cells, kind):
-    """The columns of one kind, shape (cells, batch or not, buckets)."""
-    names = [f"{kind}_{way}_{bucket}" for way in _WAYS for bucket in BUCKETS]
-    return cells[names].to_numpy(float).reshape(-1, len(_WAYS), len(BUCKETS))
-
-
 def _factors(cells, activity, days, prices):
     """Each effect's factors in one quarter; NaN where the quarter does not have what it takes."""
     n = cells[activity].fillna(0)
     task, tier = (n.groupby(level=list(range(k))).transform("sum") for k in (1, 2))
-    tokens, listed, usd = (np.nan_to_num(_block(cells, kind)) for kind in _KINDS)
+    # Whole tokens, and their dollars at list rates and with context steps: (cells, batch or not, buckets).
+    blocks = [cells.filter(regex=f"^{kind}_").to_numpy(float) for kind in _KINDS]
+    tokens, listed, usd = (np.nan_to_num(b).reshape(len(b), 2, len(BUCKETS)) for b in blocks)
     # Whole input and output of a cell, for each bucket the one that it is a share of.
     of_side = tokens.sum(axis=1) @ _SIDES
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -144,21 +133,19 @@ def _mean_rates(prices, models, days):
 
 def _filled(own, other):
     """A quarter's factors with its gaps filled: shares, lengths and steps from the other quarter, rates from the catalogue."""
-    filled = {name: _first(own[name], other[name], 0.0) for name in own}
-    filled["steps"] = _first(own["steps"], other["steps"], 1.0)
-    rates = (own["price"], own["catalogue"], other["price"], other["catalogue"])
-    filled["price"] = _first(*rates, 0.0)
+    price = _known(
+        _known(own["price"], own["catalogue"]), _known(other["price"], other["catalogue"])
+    )
+    filled = {name: np.nan_to_num(_known(own[name], other[name])) for name in EFFECTS}
     # Context steps belong to the length of requests: they move with it.
-    filled["tokens_per_request"] = filled["tokens_per_request"][:, None, :] * filled["steps"]
-    return filled
+    steps = np.nan_to_num(_known(own["steps"], other["steps"]), nan=1.0)
+    lengths = filled["tokens_per_request"][:, None, :] * steps
+    return filled | {"tokens_per_request": lengths, "price": np.nan_to_num(price)}
 
 
-def _first(*options):
-    """The first of some arrays that is known, place by place."""
-    result = options[0]
-    for option in options[1:]:
-        result = np.where(np.isfinite(result), result, option)
-    return result
+def _known(one, other):
+    """An array, and another where it is not known."""
+    return np.where(np.isfinite(one), one, other)
 
 
 def _spend(factors):
@@ -167,14 +154,20 @@ def _spend(factors):
     return float((np.prod(requests, axis=0) * per_request.sum(axis=(1, 2))).sum())
 
 
-def _shapley(spend, name):
-    """Mean of what spend changes when a factor moves, over all orders; `spend` by the set of those that have moved."""
-    n, total = len(EFFECTS), 0.0
-    for moved, usd in spend.items():
-        if name not in moved:
-            weight = 1 / (n * comb(n - 1, len(moved)))
-            total += weight * (spend[moved | {name}] - usd)
-    return total
+def _shapley(old, new):
+    """For each factor, the mean of what spend changes when it moves, over all orders in which all of them can."""
+    n, names = len(EFFECTS), list(EFFECTS)
+    spend = {}
+    for size in range(n + 1):
+        for moved in combinations(names, size):
+            mixed = {name: (new if name in moved else old)[name] for name in names}
+            spend[frozenset(moved)] = _spend(mixed)
+    usd = dict.fromkeys(names, 0.0)
+    for moved, before in spend.items():
+        for name in set(names) - moved:
+            change = spend[moved | {name}] - before
+            usd[name] += change / (n * comb(n - 1, len(moved)))
+    return list(usd.values())
 
 
 def changes_by(now, before):
@@ -188,13 +181,12 @@ def changes_by(now, before):
     parts = []
     for column in ("team", "task", "model_id"):
         if column in now and column in before:
-            sums = [
-                daily["cost_usd"].groupby(labelled(daily[column])).sum() for daily in (before, now)
-            ]
-            table = pd.concat(sums, axis=1, keys=["before_usd", "now_usd"]).fillna(0.0)
-            table = table.assign(change_usd=table["now_usd"] - table["before_usd"])
-            table = table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable")
-            table = table.rename_axis("name").reset_index()
-            table.insert(0, "by", column)
-            parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+            both = [own["cost_usd"].groupby(labelled(own[column])).sum() for own in (before, now)]
+            table = pd.concat(both, axis=1, keys=["before_usd", "now_usd"]).fillna(0.0)
+            table = table.rename_axis("name").reset_index().assign(by=column)
+            table["change_usd"] = table["now_usd"] - table["before_usd"]
+            parts.append(
+                table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable")
+            )
+    columns = ["by", "name", "before_usd", "now_usd", "change_usd"]
+    return pd.concat(parts, ignore_index=True)[columns]

@@ -1,19 +1,18 @@
 """The sentences and tables of the quarterly report. Names come from logs: whatever they hold, they are shown as text."""
 
-import html
 import json
-import re
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from tierlab.core.format import usd
+from tierlab.core.format import number, share, usd
+from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
 
 SCHEMA = "tierlab.quarter/1"
-_MARKUP = re.compile(r"[^\w\s.,;%\x80-\U0010ffff-]|_", re.ASCII)
 _ACTS = {  # kind of a decision -> its verb, and the first step
     "stop": ("Stop ", "ask the owner of the key whether anybody needs it"),
     "cache": ("", "send the same prompt in the same order again; the answers stay as they are"),
@@ -44,46 +43,14 @@ _KINDS = {
 }
 
 
-def escaped(text):
-    """A name for use in Markdown, as text: no markup, no formula, no link, on one line.
-
-    Examples
-    --------
-    >>> escaped("<b>*x*</b>")
-    '&#60;b&#62;&#42;x&#42;&#60;&#47;b&#62;'
-    >>> escaped("gpt-4o")
-    'gpt-4o'
-    """
-    line = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(str(text).split()))
-    # Decoded, two dollar signs would start a formula; in elements of their own they cannot.
-    return line.replace("&#36;", "<span>&#36;</span>")
-
-
 def say(text):
-    """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `escaped`."""
+    """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `in_markdown`."""
     return Markdown(text.replace("$", r"\$"))
 
 
-def money(value):
-    """US dollars, the sign in front.
-
-    Examples
-    --------
-    >>> money(1234.5), money(-0.5), money(0.00119)
-    ('$1,234', '-$0.50', '$0.00119')
-    """
-    if 0 < abs(value) < 0.1:  # three digits where `usd` has two
-        return f"{'-' if value < 0 else ''}${abs(value):.3g}"
-    return usd(value)
-
-
 def change(value):
-    """`money` with a plus where it is one."""
-    return ("+" if value > 0 else "") + money(value)
-
-
-def _share(value):
-    return f"{value:.1%}"
+    """`usd` with a plus where it is one."""
+    return ("+" if value > 0 else "") + usd(value)
 
 
 def _word(value):
@@ -91,190 +58,187 @@ def _word(value):
     return _OURS.get(value, value.replace("_", " "))
 
 
-def _plain(value):
-    """What needs no unit: text as it is, yes or no, a day, a number."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}"
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:,.3g}"
+def _yes(value):
+    return "yes" if value else "no"
+
+
+def _day(value):
+    return f"{value:%Y-%m-%d}"
 
 
 _UNITS = (
-    ("name", "name", _plain),
-    ("cost_usd", "spend", money),
-    ("share", "share", _share),
-    ("requests", "requests", _plain),
-    ("usd_per_request", "each", money),
-    ("tokens_per_request", "tokens each", _plain),
-    ("usd_per_1k_tokens", "1,000 tokens", money),
-    ("active_users", "users", _plain),
-    ("usd_per_active_user", "per user", money),
-    ("top_share", "top 5 % make", _share),
+    ("name", "name", str),
+    ("cost_usd", "spend", usd),
+    ("share", "share", share),
+    ("requests", "requests", number),
+    ("usd_per_request", "each", usd),
+    ("tokens_per_request", "tokens each", number),
+    ("usd_per_1k_tokens", "1,000 tokens", usd),
+    ("active_users", "users", number),
+    ("usd_per_active_user", "per user", usd),
+    ("top_share", "top 5 % make", share),
 )
 _TABLES = {  # table -> (column, heading, format) of what is shown of it, in order
     "spend": (
-        ("what", "what", _plain),
-        ("usd", "USD", money),
+        ("what", "what", str),
+        ("usd", "USD", usd),
         ("change_usd", "this quarter is over it by", change),
-        ("change_rate", "share", _share),
+        ("change_rate", "share", share),
     ),
     "decisions": (
-        ("place", "no", _plain),
-        ("decision", "decision", _plain),
-        ("usd", "saves per quarter", money),
-        ("spend_usd", "cost this quarter", money),
-        ("spend_share", "share of the spend", _share),
-        ("first", "first step", _plain),
+        ("place", "no", number),
+        ("decision", "decision", str),
+        ("usd", "saves per quarter", usd),
+        ("spend_usd", "cost this quarter", usd),
+        ("spend_share", "share of the spend", share),
+        ("first", "first step", str),
     ),
     "events": (
         ("over", "over", _word),
-        ("name", "name", _plain),
-        ("start", "from", _plain),
-        ("end", "to", _plain),
-        ("days", "days", _plain),
-        ("direction", "side", _plain),
-        ("usual", "usual day", _plain),
-        ("seen", "seen", _plain),
+        ("name", "name", str),
+        ("start", "from", _day),
+        ("end", "to", _day),
+        ("days", "days", number),
+        ("direction", "side", str),
+        ("usual", "usual day", str),
+        ("seen", "seen", str),
         ("excess_usd", "excess", change),
-        ("lasts", "lasts", _plain),
+        ("lasts", "lasts", _yes),
     ),
     "variance": (
         ("effect", "effect", _word),
-        ("what", "what it is", _plain),
-        ("usd", "USD", money),
-        ("share_of_before", "of the quarter before", _share),
+        ("what", "what it is", str),
+        ("usd", "USD", usd),
+        ("share_of_before", "of the quarter before", share),
     ),
     "changes": (
         ("by", "by", _word),
-        ("name", "name", _plain),
-        ("before_usd", "quarter before", money),
-        ("now_usd", "this quarter", money),
+        ("name", "name", str),
+        ("before_usd", "quarter before", usd),
+        ("now_usd", "this quarter", usd),
         ("change_usd", "change", change),
     ),
     "units": _UNITS,
     "teams": _UNITS,
     "tasks": _UNITS,
     "tiers": (
-        ("period", "quarter", _plain),
-        ("tier", "tier", _plain),
-        ("cost_usd", "spend", money),
-        ("spend_share", "of spend", _share),
-        ("request_share", "of requests", _share),
-        ("token_share", "of tokens", _share),
-        ("usd_per_mtok", "per million tokens", money),
+        ("period", "quarter", str),
+        ("tier", "tier", str),
+        ("cost_usd", "spend", usd),
+        ("spend_share", "of spend", share),
+        ("request_share", "of requests", share),
+        ("token_share", "of tokens", share),
+        ("usd_per_mtok", "per million tokens", usd),
     ),
     "cache": (
-        ("model_id", "model", _plain),
-        ("input_tokens", "input tokens", _plain),
-        ("hit_rate", "read from cache", _share),
-        ("saved_usd", "reads saved", money),
-        ("premium_usd", "writes cost extra", money),
-        ("net_usd", "net", money),
+        ("model_id", "model", str),
+        ("input_tokens", "input tokens", number),
+        ("hit_rate", "read from cache", share),
+        ("saved_usd", "reads saved", usd),
+        ("premium_usd", "writes cost extra", usd),
+        ("net_usd", "net", usd),
     ),
     "output": (
-        ("model_id", "model", _plain),
-        ("output_tokens", "output tokens", _plain),
-        ("output_over_input", "output per input token", _plain),
-        ("output_usd_share", "of its spend", _share),
-        ("reasoning_share", "reasoning", _share),
-        ("truncated_share", "cut off", _share),
+        ("model_id", "model", str),
+        ("output_tokens", "output tokens", number),
+        ("output_over_input", "output per input token", number),
+        ("output_usd_share", "of its spend", share),
+        ("reasoning_share", "reasoning", share),
+        ("truncated_share", "cut off", share),
     ),
     "reliability": (
-        ("status", "status", _plain),
-        ("failed", "failed", _plain),
-        ("requests", "requests", _plain),
-        ("share", "share", _share),
-        ("cost_usd", "spend", money),
-        ("extra_attempts", "extra attempts", _plain),
-        ("retry_usd", "their cost", money),
+        ("status", "status", str),
+        ("failed", "failed", _yes),
+        ("requests", "requests", number),
+        ("share", "share", share),
+        ("cost_usd", "spend", usd),
+        ("extra_attempts", "extra attempts", number),
+        ("retry_usd", "their cost", usd),
     ),
     "latency": (
         ("measure", "measure", _word),
-        ("model_id", "model", _plain),
-        ("n", "requests", _plain),
-        ("p50", "p50", _plain),
-        ("p95", "p95", _plain),
-        ("p99", "p99", _plain),
+        ("model_id", "model", str),
+        ("n", "requests", number),
+        ("p50", "p50", number),
+        ("p95", "p95", number),
+        ("p99", "p99", number),
     ),
     "quality": (
-        ("task", "task", _plain),
-        ("tier", "tier", _plain),
-        ("model_id", "model", _plain),
-        ("prompts", "examples", _plain),
-        ("score", "score", _share),
-        ("low", "from", _share),
-        ("high", "to", _share),
-        ("method", "interval", _plain),
-        ("last_at", "last", _plain),
+        ("task", "task", str),
+        ("tier", "tier", str),
+        ("model_id", "model", str),
+        ("prompts", "examples", number),
+        ("score", "score", share),
+        ("low", "from", share),
+        ("high", "to", share),
+        ("method", "interval", str),
+        ("last_at", "last", _day),
     ),
     "forecast": (
-        ("period", "period", _plain),
-        ("usd", "likely", money),
-        ("low", "from", money),
-        ("high", "to", money),
-        ("days", "days", _plain),
+        ("period", "period", str),
+        ("usd", "likely", usd),
+        ("low", "from", usd),
+        ("high", "to", usd),
+        ("days", "days", number),
     ),
     "forecast_error": (
-        ("source", "forecast by", _plain),
-        ("forecast_usd", "said", money),
-        ("spend_usd", "came to", money),
-        ("error", "off by", _share),
-        ("inside", "inside its band", _plain),
+        ("source", "forecast by", str),
+        ("forecast_usd", "said", usd),
+        ("spend_usd", "came to", usd),
+        ("error", "off by", share),
+        ("inside", "inside its band", _yes),
     ),
     "savings": (
-        ("kind", "kind", _plain),
-        ("what", "what", _plain),
-        ("usd", "saves per quarter", money),
-        ("spend_usd", "cost this quarter", money),
-        ("spend_share", "share of the spend", _share),
-        ("status", "status", _plain),
-        ("assumes", "assumes", _plain),
-        ("needs", "needs", _plain),
+        ("kind", "kind", str),
+        ("what", "what", str),
+        ("usd", "saves per quarter", usd),
+        ("spend_usd", "cost this quarter", usd),
+        ("spend_share", "share of the spend", share),
+        ("status", "status", str),
+        ("assumes", "assumes", str),
+        ("needs", "needs", str),
     ),
     "price_changes": (
-        ("on", "on", _plain),
-        ("model_id", "model", _plain),
-        ("change", "change (USD per million tokens)", _plain),
-        ("scheduled", "to come", _plain),
-        ("before_usd", "own tokens before", money),
-        ("after_usd", "after", money),
+        ("on", "on", _day),
+        ("model_id", "model", str),
+        ("change", "change (USD per million tokens)", str),
+        ("scheduled", "to come", _yes),
+        ("before_usd", "own tokens before", usd),
+        ("after_usd", "after", usd),
         ("effect_usd", "effect", change),
     ),
     "retiring": (
-        ("model_id", "model", _plain),
-        ("retires_on", "retires on", _plain),
-        ("spend_usd", "spend", money),
-        ("share", "share", _share),
-        ("last_used", "last used", _plain),
-        ("successor", "successor", _plain),
-        ("successor_usd", "same tokens there", money),
-        ("scheduled", "its prices", _plain),
+        ("model_id", "model", str),
+        ("retires_on", "retires on", _day),
+        ("spend_usd", "spend", usd),
+        ("share", "share", share),
+        ("last_used", "last used", _day),
+        ("successor", "successor", str),
+        ("successor_usd", "same tokens there", usd),
+        ("scheduled", "its prices", str),
     ),
     "reconciliation": (
-        ("month", "month", _plain),
-        ("provider", "provider", _plain),
-        ("against", "against", _plain),
-        ("priced_usd", "priced", money),
-        ("billed_usd", "billed", money),
+        ("month", "month", str),
+        ("provider", "provider", str),
+        ("against", "against", str),
+        ("priced_usd", "priced", usd),
+        ("billed_usd", "billed", usd),
         ("difference_usd", "priced minus billed", change),
-        ("uncovered_usd", "priced, no bill", money),
+        ("uncovered_usd", "priced, no bill", usd),
     ),
-    "coverage": (("what", "what", _plain), ("count", "count", _plain)),
+    "coverage": (("what", "what", str), ("count", "count", number)),
     "files": (
-        ("file", "file", _plain),
-        ("format", "format", _plain),
-        ("rows_read", "rows", _plain),
-        ("kept", "kept", _plain),
-        ("set_aside", "set aside", _plain),
-        ("duplicates", "duplicates", _plain),
-        ("problem", "problem", _plain),
-        ("assumed", "assumed", _plain),
+        ("file", "file", str),
+        ("format", "format", str),
+        ("rows_read", "rows", number),
+        ("kept", "kept", number),
+        ("set_aside", "set aside", number),
+        ("duplicates", "duplicates", number),
+        ("problem", "problem", str),
+        ("assumed", "assumed", str),
     ),
-    "flags": (("flag", "assumed", _word), ("rows", "rows", _plain), ("models", "models", _plain)),
-    "assumptions": (("what", "what", _plain), ("value", "value", _plain)),
+    "flags": (("flag", "assumed", _word), ("rows", "rows", number), ("models", "models", str)),
+    "assumptions": (("what", "what", str), ("value", "value", str)),
 }
 
 
@@ -289,7 +253,7 @@ def table(q, name, frame=None):
     frame : DataFrame, optional
         What is shown of it; by default all. Columns that hold nothing but "" are left out.
     """
-    frame = _FRAMES.get(name, lambda q: getattr(q, name))(q) if frame is None else frame
+    frame = _FRAMES.get(name, attrgetter(name))(q) if frame is None else frame
     if frame.empty:
         return absent(q.missing.get(name, ""))
     columns = {}
@@ -297,22 +261,16 @@ def table(q, name, frame=None):
         if column in frame and not frame[column].astype(object).eq("").all():
             columns[heading] = ["-" if pd.isna(x) else form(x) for x in frame[column]]
     shown = pd.DataFrame(columns)
-    head = "".join(f"<th>{_text(heading)}</th>" for heading in shown)
-    cells = shown.map(lambda cell: f"<td>{_text(cell)}</td>").sum(axis=1)
-    rows = "".join(f"<tr>{row}</tr>" for row in cells)
-    page = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    with pd.option_context("display.max_colwidth", None):  # nothing is cut off
+        page = shown.map(in_html).to_html(index=False, border=0, escape=False)
     return display({"text/html": page, "text/plain": shown.to_string(index=False)}, raw=True)
 
 
 def absent(needs):
     """Say what a section needs that is not there."""
     words = f"Not in this report: {needs}.".replace("`", "") if needs else "None."
-    note = f'<p class="note">{_text(words)}</p>'
+    note = f'<p class="note">{in_html(words)}</p>'
     display({"text/html": note, "text/plain": words}, raw=True)
-
-
-def _text(text):
-    return html.escape(text).replace("$", "<span>$</span>")
 
 
 def compared(q):
@@ -334,14 +292,11 @@ def compared(q):
 
 def decisions(q):
     """The decisions as a table for a reader who signs: place, decision, usd, spend_usd, spend_share, first."""
-    rows = []
-    for place, row in enumerate(q.decisions.itertuples(), 1):
-        verb, first = _ACTS[row.kind]
-        said = verb + row.what + _dated(row)
-        said = said[:1].upper() + said[1:]
-        rows.append((place, said, row.usd, row.spend_usd, row.spend_share, first))
-    columns = ["place", "decision", "usd", "spend_usd", "spend_share", "first"]
-    return pd.DataFrame(rows, columns=columns)
+    table, acts = q.decisions, q.decisions["kind"].map(_ACTS)
+    said = acts.str[0] + table["what"] + [_dated(row) for row in table.itertuples()]
+    said = said.str[:1].str.upper() + said.str[1:]
+    table = table.assign(place=range(1, len(table) + 1), decision=said, first=acts.str[1])
+    return table[["place", "decision", "usd", "spend_usd", "spend_share", "first"]]
 
 
 def _dated(row):
@@ -350,7 +305,7 @@ def _dated(row):
 
 def events(q):
     """The events with the usual and the seen day in their own unit: dollars, or a share of the input."""
-    units = [(lambda x: f"{x:.0%}") if over == "cache" else money for over in q.events["over"]]
+    units = [(lambda x: f"{x:.0%}") if over == "cache" else usd for over in q.events["over"]]
     shown = {
         name: [form(x) for form, x in zip(units, q.events[name], strict=True)]
         for name in ("usual", "seen")
@@ -365,7 +320,6 @@ _FRAMES = {  # what is shown of a table, where that is not all of it as it is
     "changes": lambda q: (
         q.changes.groupby("by", sort=False).head(5) if len(q.changes) else q.changes
     ),
-    "latency": lambda q: q.latency[q.latency["over"] == "all"],
     "forecast": lambda q: q.forecast.totals.reset_index() if q.forecast else pd.DataFrame(),
 }
 
@@ -379,9 +333,9 @@ def verdict(prepared):
     parts += _causes(q)
     if q.forecast:
         period, ahead = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
-        band = f"{q.forecast.confidence:.0%} band: {money(ahead['low'])} to {money(ahead['high'])}"
+        band = f"{q.forecast.confidence:.0%} band: {usd(ahead['low'])} to {usd(ahead['high'])}"
         parts.append(
-            f"If nothing is done, {period} costs about {money(ahead['usd'])} ({band})"
+            f"If nothing is done, {period} costs about {usd(ahead['usd'])} ({band})"
             f"{_changes_in_it(q)}."
         )
     return say(" ".join(parts) + "\n\n" + coverage_said(prepared))
@@ -401,7 +355,7 @@ def _causes(q):
         words.append(f"By cause: {', '.join(effects)}.")
     by = q.changes["by"].iloc[0]
     own = q.changes[(q.changes["by"] == by) & (q.changes["change_usd"].abs() >= least)].head(3)
-    names = [f"{escaped(row.name)} {change(row.change_usd)}" for row in own.itertuples(False)]
+    names = [f"{in_markdown(row.name)} {change(row.change_usd)}" for row in own.itertuples(False)]
     if names:
         words.append(f"By {by.removesuffix('_id')}, the largest changes: {', '.join(names)}.")
     return words
@@ -416,7 +370,7 @@ def coverage_said(prepared):
     parts = [f"{_KINDS[prepared.kind]} Priced: {account.rows_priced:,} of {read}"]
     if lost:
         are, models = "is" if lost == 1 else "are", account.unknown_models.index[:5]
-        names = f" (models without a price: {', '.join(map(escaped, models))})"
+        names = f" (models without a price: {', '.join(map(in_markdown, models))})"
         parts.append(
             f"**{lost:,} could not be priced and {are} in no figure of spend**"
             f"{names if len(models) else ''}"
@@ -429,19 +383,19 @@ def coverage_said(prepared):
             parts.append(f"{unread} of {len(files)} files could not be read")
         if bad := int(files["set_aside"].sum()):
             parts.append(f"{bad:,} rows of the files were set aside by the reader")
-    return f"{'; '.join(parts)}. Prices: {escaped(account.price_source)}.".strip()
+    return f"{'; '.join(parts)}. Prices: {in_markdown(account.price_source)}.".strip()
 
 
 def decisions_said(q):
     """What the decisions come to together."""
-    waiting = held_for_stakes(q, escaped)
+    waiting = held_for_stakes(q, in_markdown)
     if q.savings.empty:
         return say(nothing_found(q))
     if q.decisions.empty:
         return say(f"No saving can be decided on these numbers alone. {waiting}".strip())
     words = ("It saves", "Together the two save", "Together the three save")[len(q.decisions) - 1]
     return say(
-        f"{words} about **{money(q.decisions['usd'].sum())} a quarter**, at the rates scheduled for "
+        f"{words} about **{usd(q.decisions['usd'].sum())} a quarter**, at the rates scheduled for "
         f"{q.ahead} and, for what began within this quarter, at the pace of its last days. No two "
         f"concern the same tokens; what each assumes is in the section on savings. {waiting}".strip()
     )
@@ -464,15 +418,15 @@ def said(q, section):
 def _variance(q):
     top = q.variance.loc[q.variance["usd"].abs().idxmax()]
     return (
-        f"The effects add up to the change of {money(q.spend_usd - q.before_usd)}. "
-        f"The largest is {_word(top['effect'])} ({top['what']}): {money(top['usd'])}."
+        f"The effects add up to the change of {usd(q.spend_usd - q.before_usd)}. "
+        f"The largest is {_word(top['effect'])} ({top['what']}): {usd(top['usd'])}."
     )
 
 
 def _units(q):
     row, parts = q.units.iloc[0], []
     if pd.notna(row["usd_per_request"]):
-        parts.append(f"A request costs {money(row['usd_per_request'])} on average.")
+        parts.append(f"A request costs {usd(row['usd_per_request'])} on average.")
     if pd.notna(row.get("top_share")):
         top, users = f"{row['top_users']:,.0f}", f"{row['active_users']:,.0f}"
         who = f"The {top} most expensive of {users} active users (one in twenty) make"
@@ -484,10 +438,10 @@ def _units(q):
 def _tiers(q):
     now = q.tiers[q.tiers["period"] == q.quarter]
     top = now.loc[now["cost_usd"].idxmax()]
-    share = f"{top['request_share']:.0%} of the requests and "
+    requests = f"{top['request_share']:.0%} of the requests and "
     return (
-        f"The largest part, {top['tier']}, is {share if pd.notna(top['request_share']) else ''}"
-        f"{top['spend_share']:.0%} of the spend, at {money(top['usd_per_mtok'])} per million tokens."
+        f"The largest part, {top['tier']}, is {requests if pd.notna(top['request_share']) else ''}"
+        f"{top['spend_share']:.0%} of the spend, at {usd(top['usd_per_mtok'])} per million tokens."
     )
 
 
@@ -498,7 +452,7 @@ def _cache(q):
     net = row["net_usd"]
     return (
         f"{row['hit_rate']:.0%} of all input was read from a cache. Against no cache at all it "
-        f"{f'saved {money(net)}' if net >= 0 else f'cost {money(-net)} more'}, writes paid."
+        f"{f'saved {usd(net)}' if net >= 0 else f'cost {usd(-net)} more'}, writes paid."
     )
 
 
@@ -519,7 +473,7 @@ def _reliability(q):
     if "retry_usd" not in q.reliability:
         return text
     return (
-        f"{text} Second attempts may have cost {money(q.reliability['retry_usd'].sum())}, "
+        f"{text} Second attempts may have cost {usd(q.reliability['retry_usd'].sum())}, "
         "if all attempts of a request cost the same."
     )
 
@@ -539,24 +493,24 @@ def _event(row):
     if row.over == "cache":
         way = "fell" if row.direction == "below" else "rose"
         return (
-            f"The cache hit rate of {escaped(row.name)} {way} from {row.usual:.0%} to "
-            f"{row.seen:.0%} {when}, which cost {money(row.excess_usd)}."
+            f"The cache hit rate of {in_markdown(row.name)} {way} from {row.usual:.0%} to "
+            f"{row.seen:.0%} {when}, which cost {usd(row.excess_usd)}."
         )
-    who = "The total" if row.over == "total" else f"{row.over.capitalize()} {escaped(row.name)}"
+    who = "The total" if row.over == "total" else f"{row.over.capitalize()} {in_markdown(row.name)}"
     more = "more" if row.excess_usd > 0 else "less"
-    return f"{who} spent {money(abs(row.excess_usd))} {more} than expected {when}."
+    return f"{who} spent {usd(abs(row.excess_usd))} {more} than expected {when}."
 
 
 def _forecast(q):
     period, row = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
     text = (
-        f"{period}: about {money(row['usd'])}, with {q.forecast.confidence:.0%} between "
-        f"{money(row['low'])} and {money(row['high'])}{_changes_in_it(q)}."
+        f"{period}: about {usd(row['usd'])}, with {q.forecast.confidence:.0%} between "
+        f"{usd(row['low'])} and {usd(row['high'])}{_changes_in_it(q)}."
     )
     for last in q.forecast_error.itertuples():
         text += (
-            f" The forecast for {q.quarter} was {money(last.forecast_usd)} ({money(last.low)} to "
-            f"{money(last.high)}; {escaped(last.source)}); it came to {money(last.spend_usd)}, "
+            f" The forecast for {q.quarter} was {usd(last.forecast_usd)} ({usd(last.low)} to "
+            f"{usd(last.high)}; {in_markdown(last.source)}); it came to {usd(last.spend_usd)}, "
             f"{'inside' if last.inside else 'outside'} that band."
         )
     return text
@@ -566,7 +520,7 @@ def _changes_in_it(q):
     """The scheduled price changes that the forecast contains, with their dates."""
     changes = q.price_changes[q.price_changes["scheduled"] & q.price_changes["effect_usd"].notna()]
     changes = changes[changes["on"] <= q.forecast.days["day"].iloc[-1]]
-    names = [f"{escaped(row.model_id)} from {row.on:%Y-%m-%d}" for row in changes.itertuples()]
+    names = [f"{in_markdown(row.model_id)} from {row.on:%Y-%m-%d}" for row in changes.itertuples()]
     return f", with the price changes scheduled for {', '.join(names)}" if names else ""
 
 
@@ -614,20 +568,20 @@ def spent(q):
     """
     lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
     total, day = q.spend_usd + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
-    text = f"cost {'at least ' * priced_only(q)}{money(total)}{day}"
+    text = f"cost {'at least ' * priced_only(q)}{usd(total)}{day}"
     if lost:
-        text += f" ({money(q.spend_usd)} priced, and {money(lost)} of the bill without a price)"
+        text += f" ({usd(q.spend_usd)} priced, and {usd(lost)} of the bill without a price)"
     elif priced_only(q):
         text += f" (not counting {_counted(q.unpriced_rows, 'row')} without a price)"
     if np.isnan(q.budget_usd):
         return text
-    gap, budget = total - q.budget_usd, f"the budget of {money(q.budget_usd)}"
+    gap, budget = total - q.budget_usd, f"the budget of {usd(q.budget_usd)}"
     if gap <= 0 and priced_only(q):
         return f"{text}; whether that keeps to {budget} is open until everything has a price"
     if gap == 0:
         return f"{text}, exactly {budget}"
     side = "over" if gap > 0 else "under"
-    return f"{text}, {money(abs(gap))} ({abs(gap) / q.budget_usd:.0%}) {side} {budget}"
+    return f"{text}, {usd(abs(gap))} ({abs(gap) / q.budget_usd:.0%}) {side} {budget}"
 
 
 def than_before(q):
@@ -635,15 +589,15 @@ def than_before(q):
     if not q.before_usd > 0:
         return ""
     gap, more = abs(q.spend_usd - q.before_usd), q.spend_usd > q.before_usd
-    if money(gap) == money(0):
+    if usd(gap) == usd(0):
         return "as much as the quarter before"
-    share = f"{gap / q.before_usd:.0%}"
-    return f"{money(gap)} ({share}) {'more' if more else 'less'} than the quarter before"
+    part = f"{gap / q.before_usd:.0%}"
+    return f"{usd(gap)} ({part}) {'more' if more else 'less'} than the quarter before"
 
 
 def nothing_found(q):
     """That no saving is large enough to be named, and how large that is."""
-    return f"No saving of {money(SMALL * q.spend_usd)} a quarter or more was found."
+    return f"No saving of {usd(SMALL * q.spend_usd)} a quarter or more was found."
 
 
 def held_for_stakes(q, shown=str):
@@ -660,7 +614,7 @@ def held_for_stakes(q, shown=str):
             "of your own examples."
         )
     moves = f"{_counted(len(held), 'move')} to a cheaper model"
-    return f"Not proposed yet: {moves}, worth up to {money(held['usd'].sum())} a quarter; {why}"
+    return f"Not proposed yet: {moves}, worth up to {usd(held['usd'].sum())} a quarter; {why}"
 
 
 def _counted(number, thing):
@@ -677,7 +631,7 @@ def headline(quarter: Quarter) -> str:
         parts.append(f"the largest effect is {_word(top['effect'])}, {change(top['usd'])}")
     lines = [f"{'; '.join(parts)}.{_caveats(q)}"]
     for place, row in enumerate(q.decisions.itertuples(), 1):
-        saves = f"{money(row.usd)} a quarter{_dated(row)}"
+        saves = f"{usd(row.usd)} a quarter{_dated(row)}"
         lines.append(f"{place}. {row.kind.capitalize()}: {row.what}, {saves}; needs {row.needs}.")
     if q.savings.empty:
         lines.append(nothing_found(q))
@@ -691,7 +645,7 @@ def _caveats(q):
         text = f" The quarter is not complete: {_counted(len(q.days), 'day')} with usage, the last {q.last_day:%Y-%m-%d}"
         if q.forecast and q.quarter in q.forecast.totals.index:
             whole = q.spend_usd + q.forecast.totals.at[q.quarter, "usd"]
-            text += f"; with the forecast of the days ahead it comes to {money(whole)}"
+            text += f"; with the forecast of the days ahead it comes to {usd(whole)}"
         text += "."
     gaps = q.coverage.set_index("what")["count"]
     if gap := int(gaps.get("days of the quarter before without usage", 0)):
@@ -719,7 +673,7 @@ def summary(quarter: Quarter) -> dict:
         "quarter": q.quarter,
         "complete": bool(q.complete),
         "last_day": f"{q.last_day:%Y-%m-%d}",
-        **{name: None if np.isnan(usd) else float(usd) for name, usd in money.items()},
+        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
         "unpriced_rows": q.unpriced_rows,
         "ahead": q.ahead,
         "headline": headline(q),

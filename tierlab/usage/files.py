@@ -32,6 +32,7 @@ from tierlab.core.vocabulary import unknown
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
 BLOCK = 1 << 16  # rows handled at a time: with `LINE_BYTES`, what bounds the memory
+_FIRST = 200  # rows of a table that are looked at before the rest is read
 _MiB = LINE_BYTES >> 20
 _TOO_LONG = f"above the limit of {_MiB} MiB for one line"
 _ENDS_EARLY = "packed file ends early"
@@ -64,8 +65,9 @@ def find(paths):
         If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
     """
     found = []
-    for given in [paths] if isinstance(paths, (str, Path)) else list(paths):
-        path = Path(given).expanduser()
+    # A folder "2026" comes as a number from a command line that reads numbers.
+    for given in [paths] if isinstance(paths, (str, Path, int)) else list(paths):
+        path = Path(str(given)).expanduser()
         if path.exists():
             files = _inside(path)
         elif has_magic(str(given)):
@@ -200,8 +202,8 @@ def _text(line):
 
 
 def _document(stream):
-    """(1, value) of a file that is one JSON value on several lines."""
-    texts, held = [], 0
+    """(first line, value) of a file that is one JSON value on several lines, or of several such values in a row."""
+    texts, held, first, several = [], 0, 1, True
     for item in stream:
         if isinstance(item, Fault):
             raise ValueError(f"line {item.line}: {item.reason}")
@@ -211,10 +213,19 @@ def _document(stream):
             raise ValueError(
                 f"a JSON document above the limit of {_MiB} MiB; write it as JSON lines, a record a line"
             )
+        if several and item[1][:1] in ("}", "]"):
+            value = parsed("".join(texts))
+            several = value is not None  # else that bracket stands inside the one value of the file
+            if several:
+                yield first, value
+                texts, held, first = [], 0, item[0] + 1
+    rest = "".join(texts)
     try:
-        yield 1, json.loads("".join(texts))
+        if rest.strip():
+            yield first, json.loads(rest)
     except (ValueError, RecursionError) as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "some depth"
+        broken = isinstance(error, json.JSONDecodeError)
+        where = f"line {first - 1 + error.lineno}" if broken else "some depth"
         raise ValueError(
             f"broken JSON at {where}: mend the file, or write it as JSON lines, a record a line"
         ) from None
@@ -254,9 +265,9 @@ def table(stream):
     """
     tape = _Tape(stream)
     header, delimiter = _header(tape)
-    rows, block = _rows(tape, delimiter, len(header)), True
+    rows, block, size = _rows(tape, delimiter, len(header)), True, _FIRST
     while block:
-        block = block_of(rows, BLOCK)
+        block, size = block_of(rows, size), BLOCK
         good = [item for item in block if not isinstance(item, Fault)]
         lines = np.array([number for number, _ in good], int)
         yield lines, pd.DataFrame([cells for _, cells in good], columns=header, dtype="str")

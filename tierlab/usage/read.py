@@ -14,12 +14,25 @@ import pandas as pd
 from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.core.untrusted import LINE_BYTES
 from tierlab.core.vocabulary import unknown
-from tierlab.prices.names import canonical
+from tierlab.prices.names import resolved
 from tierlab.usage.files import find, first_of_copies
-from tierlab.usage.formats import anthropic, focus, gateways, google, openai, otel, sessions
-from tierlab.usage.formats.plain import plain
-from tierlab.usage.reader import Piece, Pool, read_file
-from tierlab.usage.repeats import covered, logged_and_reported, repeats
+from tierlab.usage.formats import (
+    agents,
+    answers,
+    anthropic,
+    clouds,
+    focus,
+    gateways,
+    google,
+    langfuse,
+    openai,
+    otel,
+    sessions,
+)
+from tierlab.usage.formats.plain import guessed, plain
+from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, names_of, read_file
+from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
+from tierlab.usage.sheet import unread
 
 READERS = (
     *anthropic.READERS,
@@ -28,6 +41,10 @@ READERS = (
     *gateways.READERS,
     *otel.READERS,
     *sessions.READERS,
+    *langfuse.READERS,
+    *agents.READERS,
+    *answers.READERS,
+    *clouds.READERS,
     *focus.READERS,
 )
 FORMATS = (*(reader.name for reader in READERS), "plain")
@@ -35,8 +52,9 @@ BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _ALWAYS = (*TOKEN_COLUMNS, "batch", "aggregate", "requests")  # columns of every requests table
 _KINDS = (
     dict.fromkeys(TOKEN_COLUMNS, "int64")
-    | dict.fromkeys(("reasoning_tokens", "attempts", "context_above"), "Int64")
-    | dict.fromkeys(("model_id", "task", "user", "team", "region", "status", "source"), "str")
+    | dict.fromkeys(("reasoning_tokens", "attempts", "context_above", "turn"), "Int64")
+    | dict.fromkeys(("model_id", "platform", "region", "service_tier", "task", "user"), "str")
+    | dict.fromkeys(("team", "session_id", "status", "unit", "source"), "str")
     | {"at": "datetime64[us]"}
 )
 _BILLED_KINDS = dict.fromkeys(BILLED_COLUMNS, "str") | {"day": "datetime64[us]", "usd": "float64"}
@@ -53,7 +71,11 @@ _NOTHING = pd.DataFrame(
         "reason": "",
         "line": 0,
         "excerpt": "",
-    },
+        "own_money": 0.0,
+        "own_currency": "",
+        "unread": None,
+    }
+    | UNLINKED,
     index=[],
 )
 
@@ -65,10 +87,13 @@ class Account:
     Attributes
     ----------
     files : DataFrame
-        file, format, rows_read = kept + set_aside + duplicates, assumed (what was taken for granted, with
-        counts), problem (why a file could not be read).
+        file, format, rows_read = kept + set_aside + duplicates, assumed (what was taken for granted, in
+        words), problem (why a file could not be read).
+    assumed : DataFrame
+        file, what, rows, total: what was taken for granted in how many rows, and the sum of what it is about (of a
+        counter that no rule reads, of a gap between a source's total and its parts); missing where it has none.
     set_aside : DataFrame
-        file, reason, rows.
+        file, reason, rows, usd (what the source says that these rows cost).
     unknown_models : DataFrame
         model_id, rows, tokens: names that the maintained catalogue lacks. Their rows are kept.
     totals : DataFrame
@@ -83,6 +108,7 @@ class Account:
     """
 
     files: pd.DataFrame
+    assumed: pd.DataFrame
     set_aside: pd.DataFrame
     unknown_models: pd.DataFrame
     totals: pd.DataFrame
@@ -125,7 +151,15 @@ class Usage:
 
 
 def read_usage(
-    paths, *, format="auto", timezone="UTC", columns=None, cache_inside=None, reasoning_inside=True
+    paths,
+    *,
+    format="auto",
+    timezone="UTC",
+    columns=None,
+    cache_inside=None,
+    reasoning_inside=True,
+    date_format=None,
+    aliases=None,
 ):
     """Read usage from files of any known format.
 
@@ -137,12 +171,18 @@ def read_usage(
         "auto" recognises each file by its fields; or the name of a format in `FORMATS`.
     timezone : str
         IANA name of the zone that times without one are in. Days of provider reports are UTC whatever it says.
-    columns : mapping of str to str, optional
-        For a CSV, Parquet or JSON-lines file of your own: its column -> ours.
+    columns : mapping of str to str, or "guessed", optional
+        For a CSV, Parquet or JSON-lines file of your own: its column -> ours; "guessed" takes what the names of its
+        columns say, and the account tells which was taken for which.
     cache_inside : bool, optional
         For a file of your own that has input_tokens and cache columns: whether input includes the cached ones.
     reasoning_inside : bool
         For a file of your own: whether output_tokens includes reasoning_tokens.
+    date_format : str, optional
+        For a file of your own: how its times are written where not as ISO does, such as "%d.%m.%Y %H:%M"; "s" or "ms"
+        for seconds or milliseconds since 1970.
+    aliases : mapping of str to str, optional
+        Names of your own for models, such as those of Azure deployments -> the model behind each.
 
     Returns
     -------
@@ -171,19 +211,15 @@ def read_usage(
     first time; of a report bucket read twice one stays; a file that is a copy of another, or a second name of it, is
     duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.usage.files`.
     """
-    own = plain(columns, cache_inside, reasoning_inside)
-    readers = (own, *READERS) if columns else (*READERS, own)
-    by_name = {"auto": None} | {reader.name: reader for reader in readers}
-    if format not in by_name:
-        raise ValueError(unknown("format", format, ["auto", *FORMATS]))
-    fallback = own if columns else None
+    own = plain(columns, cache_inside, reasoning_inside, date_format)
+    readers, chosen, otherwise = _readers(own, columns, format)
     try:
         ZoneInfo(timezone)
     except (KeyError, OSError, ValueError, TypeError):
         raise ValueError(
             f"unknown timezone {timezone!r}; give an IANA name such as 'UTC' or 'Europe/Berlin'"
         ) from None
-    files, pool, pieces = find(paths), Pool(timezone), {}
+    files, pool, pieces = find(paths), Pool(timezone, aliases), {}
     copies, waiting = first_of_copies(files), 0
     for place, file in enumerate(files):
         if file in copies:
@@ -194,7 +230,7 @@ def read_usage(
             waiting = 0
         pieces[file] = Piece(file, place)
         try:
-            read_file(pieces[file], pool, readers, chosen=by_name[format], otherwise=fallback)
+            read_file(pieces[file], pool, readers, chosen=chosen, otherwise=otherwise)
         except (ValueError, OSError) as error:
             pieces[file].problem = str(error)
     pool.finish()
@@ -207,6 +243,41 @@ def read_usage(
     return _together(pieces, pool, timezone)
 
 
+def check_usage(paths, *, format="auto", columns=None, cache_inside=None, date_format=None):
+    """Refuse usage of which already the first rows of every file say that it cannot be read, within a moment.
+
+    Parameters are those of `read_usage`.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with the first file.
+    """
+    own, problems = plain(columns, cache_inside, date_format=date_format), []
+    readers, chosen, otherwise = _readers(own, columns, format)
+    for file in find(paths):
+        try:
+            check_file(file, readers, chosen=chosen, otherwise=otherwise)
+            return
+        except (ValueError, OSError) as error:
+            problems.append(f"{file}: {error}")
+    raise ValueError(problems[0])
+
+
+def guess_columns(paths):
+    """A map of the columns of the first file to ours, by what they are called; see `tierlab.usage.formats.plain`."""
+    return guessed(names_of(find(paths)[0]))
+
+
+def _readers(own, columns, format):
+    """All readers, the one that a format names, and the one for files that none recognises."""
+    readers = (own, *READERS) if columns and columns != "guessed" else (*READERS, own)
+    by_name = {"auto": None} | {reader.name: reader for reader in readers}
+    if format not in by_name:
+        raise ValueError(unknown("format", format, ["auto", *FORMATS]))
+    return readers, by_name[format], own if columns else None
+
+
 def _together(pieces, pool, timezone):
     """One Usage of all files: one table, repeated rows out, the account of each file."""
     failed = [piece.place for piece in pieces if piece.problem]
@@ -216,9 +287,13 @@ def _together(pieces, pool, timezone):
     ]
     names = np.array([str(piece.file) for piece in pieces], object)
     table, aside = (_in_order(parts, failed) for parts in (pool.kept, pool.aside))
-    table, twice = repeats(table)
+    table, twice = repeats(table, containers(table, aside))
     twice, overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
+    left = kept.loc[kept["unread"].notna(), ["file", "unread"]]
+    for place, numbers in left.itertuples(index=False):
+        for name, number in numbers.items():
+            pieces[place].note(unread(name), 1, number)
     overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
     quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
     quarantine = quarantine.assign(file=names[quarantine["file"]])
@@ -234,7 +309,7 @@ def _together(pieces, pool, timezone):
             "set_aside": rows_aside,
             "duplicates": rows_twice + [piece.copied for piece in pieces],
             "assumed": [
-                "; ".join(f"{what} ({n:,} rows)" for what, n in piece.assumed.items() if n)
+                "; ".join(_noted(what, *note) for what, note in piece.assumed.items())
                 for piece in pieces
             ],
             "problem": [piece.problem for piece in pieces],
@@ -244,11 +319,16 @@ def _together(pieces, pool, timezone):
     billed = kept[money].rename(columns={"at": "day"})
     billed = billed.assign(day=billed["day"].dt.floor("D"), file=names[billed["file"]])
     billed = billed.reindex(columns=list(BILLED_COLUMNS)).astype(_BILLED_KINDS)
+    notes = [
+        (str(piece.file), what, *note) for piece in pieces for what, note in piece.assumed.items()
+    ]
+    in_dollars = quarantine["own_currency"].astype(object).fillna("USD").eq("USD")
+    usd = quarantine["own_money"].astype(float).fillna(0).where(in_dollars, 0)
+    reasons = quarantine.assign(usd=usd).groupby(["file", "reason"], sort=False)["usd"]
     account = Account(
         files=files,
-        set_aside=quarantine.groupby(["file", "reason"], sort=False)
-        .size()
-        .reset_index(name="rows"),
+        assumed=pd.DataFrame(notes, columns=["file", "what", "rows", "total"]),
+        set_aside=reasons.agg(rows="size", usd="sum").reset_index(),
         unknown_models=_unknown_models(kept),
         totals=_totals(names, kept, aside),
         overlaps=overlaps,
@@ -259,6 +339,13 @@ def _together(pieces, pool, timezone):
         billed.reset_index(drop=True),
         account,
         quarantine[["file", "line", "reason", "excerpt"]],
+    )
+
+
+def _noted(what, rows, total):
+    """One note of a file in words."""
+    return (
+        f"{what} ({rows:,} rows)" if np.isnan(total) else f"{what}: {total:,.12g} ({rows:,} rows)"
     )
 
 
@@ -287,7 +374,8 @@ def _requests(kept):
 
 def _unknown_models(kept):
     """The names that the maintained catalogue lacks, with their rows and tokens."""
-    strange = [name for name in kept["model_id"].dropna().unique() if canonical(name) is None]
+    names = kept["model_id"].dropna().unique()
+    strange = [name for name in names if resolved(name).model_id is None]
     rows = kept[kept["model_id"].isin(strange)]
     tokens = rows.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1).astype("int64")
     return tokens.groupby(rows["model_id"]).agg(rows="size", tokens="sum").reset_index()
@@ -296,12 +384,15 @@ def _unknown_models(kept):
 def _totals(names, kept, aside):
     """The source's own totals beside ours, for each file that states one."""
     dollars, own = ["billed_usd", "usd"], ["own_tokens", "own_money", "own_currency"]
-    told = pd.concat([kept, aside]).reindex(columns=["file", *TOKEN_COLUMNS, *dollars, *own])
+    told = pd.concat([kept, aside]).reindex(
+        columns=["file", *TOKEN_COLUMNS, "quantity", "unit", *dollars, *own]
+    )
+    told["quantity"] = told["quantity"].where(told["unit"].astype("str").str.endswith("_tokens"))
     currency = told["own_currency"].astype(object).fillna("USD")
     parts = [
         told[["file"]].assign(what=what, theirs=theirs, ours=told[list(columns)].sum(axis=1))
         for what, theirs, columns in (
-            ("tokens", told["own_tokens"], TOKEN_COLUMNS),
+            ("tokens", told["own_tokens"], (*TOKEN_COLUMNS, "quantity")),
             (currency, told["own_money"], dollars),
         )
     ]

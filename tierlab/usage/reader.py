@@ -4,7 +4,7 @@ Files are read a block at a time. Blocks of the same reader and columns go throu
 folder of many small files takes no longer than one large file.
 """
 
-from collections import Counter
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
+from tierlab.usage.counters import ALL, Counters
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
 from tierlab.usage.sheet import Sheet
 
@@ -26,7 +28,11 @@ ASIDE = (
     "own_tokens",
     "own_money",
     "own_currency",
+    "span",
+    "parent",
 )
+UNLINKED = dict.fromkeys(("span", "parent", "call"), np.uint64(0))
+_NOTES = 100  # different things that are told of one file
 _PROBED = 1000  # records looked at before a file counts as unknown
 
 
@@ -39,11 +45,14 @@ class Reader:
     name : str
         What `format` calls it.
     marks : tuple of tuple of str
-        Fields that give it away, nested ones as "outer.inner": a record that has all of one tuple is of this format.
+        Fields that give it away, nested ones as "outer.inner", with a value as "field=value": a record that has all of
+        one tuple is of this format.
     columns : callable
         Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). Beside them
-        `key`, a hash of what names a row wherever it turns up again (0: nothing does), and `own_tokens`, `own_money`
-        and `own_currency`, the source's own totals.
+        `key`, a hash of what names a row wherever it turns up again (0: nothing does); `call`, a hash that makes
+        rows of one key the same call even if their input counts differ; `updated`, times by which the newest row of
+        a key counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
+        `own_money` and `own_currency`, the source's own totals, never sums of what was read.
     rows : callable, optional
         (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it
         records are flat rows already. See `picked`.
@@ -53,6 +62,12 @@ class Reader:
         One request a row, an aggregate of tokens, or dollars.
     whole : bool
         Whether `rows` needs all records of a file at once.
+    idle : tuple of str
+        Of a flat table: numeric columns that are read by no rule and need not be told.
+    counters : str
+        Of a flat table: a pattern for the names of columns that are told where no rule reads them.
+    check : callable, optional
+        Takes the first rows of a file as a DataFrame and raises ValueError where it cannot be read at all.
     """
 
     name: str
@@ -62,9 +77,19 @@ class Reader:
     provider: str = ""
     kind: str = "requests"
     whole: bool = False
+    idle: tuple = ()
+    counters: str = ""
+    check: Callable | None = None
 
 
-def picked(fields, *, lists=(), texts=()):
+TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
+# Objects of a record that may repeat a whole request or answer, with its usage.
+_BODIES = re.compile(
+    r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
+)
+
+
+def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
     """A `rows` function that picks fields out of nested records.
 
     Parameters
@@ -75,6 +100,12 @@ def picked(fields, *, lists=(), texts=()):
         Lists inside lists, the outermost first, each of whose objects is a row with the fields around it.
     texts : sequence of str
         Fields whose object may be written as JSON text.
+    usage : sequence of str
+        Where usage objects lie; "" is the record itself, `TOKENS` what speaks of tokens in it. Numbers
+        in them that `fields` does not read are told (`tierlab.usage.counters`). Of the places of one counter the
+        first that is not zero counts, and others that hold another number are told.
+    idle : sequence of str
+        Places inside usage objects that hold nothing more.
     """
     # Places share their beginnings, and each beginning is looked up once: at its own number, from an earlier one.
     numbers, walk = {"": 0}, []
@@ -85,7 +116,18 @@ def picked(fields, *, lists=(), texts=()):
                 numbers[name] = len(numbers)
                 walk.append((numbers[outer], step))
     first = {ours: numbers[theirs[0]] for ours, theirs in fields.items()}
-    others = [(ours, numbers[one]) for ours, theirs in fields.items() for one in theirs[1:]]
+    others = [(ours, numbers[one], one) for ours, theirs in fields.items() for one in theirs[1:]]
+    places = list(chain.from_iterable(fields.values()))
+    idle = [*idle, *(f"{name}.{ALL}" for name in lists)]
+    counters = {
+        place: Counters([_within(one, place) for one in places if _within(one, place)], idle)
+        for place in usage
+    }
+    counted = {
+        ours
+        for ours, theirs in fields.items()
+        if all(any(_within(one, place) for place in usage) for one in theirs)
+    }
 
     def row_of(record):
         values = [record]
@@ -95,18 +137,47 @@ def picked(fields, *, lists=(), texts=()):
                 value = next((item for item in value if isinstance(item, dict)), None)
             values.append(value.get(step) if isinstance(value, dict) else None)
         row = {ours: values[number] for ours, number in first.items()}
-        for ours, number in others:
-            if row[ours] is None:
-                row[ours] = values[number]
-        return row
+        left = {}
+        for ours, number, place in others:
+            value, chosen = values[number], row[ours]
+            if chosen is None or (not chosen and value is not None and ours in counted):
+                row[ours] = value
+            elif value and value != chosen and ours in counted:
+                left |= Counters(()).left({place: value})
+        for place, counter in counters.items():
+            found = counter.left(_object(record, place))
+            if place == TOKENS:
+                found = {name: number for name, number in found.items() if "oken" in name}
+            left |= found
+        return row | {"unread": left or None} if usage else row
 
     def rows(pairs):
         for line, record in pairs:
-            record = record | {name: loaded(record.get(name)) for name in texts}
+            record = record | {name: loaded(record[name]) for name in texts if name in record}
             for item in unfolded(record, lists) if lists else (record,):
                 yield line, None if item is None else row_of(item)
 
     return rows
+
+
+def _within(place, usage):
+    """A place as seen from a usage object, "" where it lies outside."""
+    if usage in ("", TOKENS):
+        return place
+    return place.removeprefix(f"{usage}.") if place.startswith(f"{usage}.") else ""
+
+
+def _object(record, place):
+    """The usage object, or the list of them, at a place of a record."""
+    if place == TOKENS:
+        return {
+            name: value
+            for name, value in record.items()
+            if "oken" in name or (type(value) in (dict, list) and not _BODIES.search(name))
+        }
+    for step in place.split(".") if place else ():
+        record = record.get(step) if isinstance(record, dict) else None
+    return record
 
 
 def same(*names):
@@ -154,17 +225,23 @@ def loaded(value, kind=dict):
     """A nested object that may have been written as JSON text; empty where it is neither."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         value = parsed(value)
+    elif isinstance(value, list) and kind is dict and all(isinstance(one, tuple) for one in value):
+        value = dict(value)  # a map of a Parquet file
     return value if isinstance(value, kind) else kind()
 
 
 def _has(record, path):
     """Whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
+    path, equals, wanted = path.partition("=")
     first, _, rest = path.partition(".")
     if not isinstance(record, dict) or first not in record:
         return False
     value = record[first]
-    return not rest or any(
-        _has(item, rest) for item in (value[:20] if isinstance(value, list) else [value])
+    if not rest:
+        return not equals or value == wanted
+    return any(
+        _has(item, rest + equals + wanted)
+        for item in (value[:20] if isinstance(value, list) else [value])
     )
 
 
@@ -178,16 +255,23 @@ def _recognised(record, readers):
     return next(bears, None)
 
 
-def _nearest(found, readers):
-    """Name of the format whose marks come closest to what the records hold, or ""."""
-    shares = [
-        (sum(_has(record, path) for path in marks) / len(marks), reader.name)
-        for reader in readers
-        for marks in reader.marks
-        for record in found
-    ]
-    share, name = max(shares, key=lambda pair: pair[0], default=(0, ""))
-    return name if share else ""
+def _strange(kind, head, seen, readers):
+    """What is said of a file that no reader recognises: how a table of one's own would be read, and what was looked for."""
+    told = ""
+    own = next((reader for reader in readers if reader.check), None)
+    if kind == "table" and own:
+        try:
+            own.check(head[0][1])
+        except ValueError as error:
+            told = f"as a table of one's own, {error}"
+    fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
+    told = told or f"its fields are {[shown(name, 40) for name in fields]}"
+    flat = [reader for reader in readers if not re.search("[.=]", "".join(reader.marks[0]))]
+    known = "; ".join(
+        f"{reader.name} ({', '.join(reader.marks[0])})"
+        for reader in (flat if kind == "table" else readers)
+    )
+    return f"not a known format: {told}. Looked for were the fields of {known}"
 
 
 @dataclass
@@ -200,12 +284,18 @@ class Piece:
     problem: str = ""
     copied: int = 0
     rows_read: int = 0
-    assumed: Counter = field(default_factory=Counter)
+    assumed: dict = field(default_factory=dict)
+
+    def note(self, what, rows, total=np.nan):
+        """Count rows in which something is taken for granted, with the sum of what it is about."""
+        if rows and (what in self.assumed or len(self.assumed) < _NOTES):
+            before, summed = self.assumed.get(what, (0, 0.0))
+            self.assumed[what] = before + rows, summed + total
 
     def again(self, file, place):
         """The piece of a file with the same content: all its rows are duplicates."""
         rows, told = self.rows_read, f"the same content as {self.file.name}, which counts once"
-        return Piece(file, place, self.format, self.problem, rows, rows, Counter({told: rows}))
+        return Piece(file, place, self.format, self.problem, rows, rows, {told: (rows, np.nan)})
 
 
 class Pool:
@@ -219,9 +309,10 @@ class Pool:
         Rows, with `file` (its place in the list of files) and `block` (the place of their block in the order of reading).
     """
 
-    def __init__(self, timezone):
+    def __init__(self, timezone, aliases):
         self.kept, self.aside = [], []
-        self._timezone, self._waiting, self._rows, self._blocks = timezone, {}, 0, 0
+        self._timezone, self._aliases = timezone, aliases
+        self._waiting, self._rows, self._blocks = {}, 0, 0
 
     def add(self, piece, reader, lines, frame):
         """Take a block of rows of a piece."""
@@ -238,7 +329,8 @@ class Pool:
         """Set aside what is no row."""
         if faults:
             piece.rows_read += len(faults)
-            self.aside.append(pd.DataFrame(faults).assign(file=piece.place, block=0))
+            rows = pd.DataFrame(faults).assign(file=piece.place, block=0)
+            self.aside.append(rows.assign(**UNLINKED))
 
     def finish(self):
         """Read what still waits."""
@@ -248,10 +340,12 @@ class Pool:
 
     def _through(self, reader, group):
         pieces, blocks, lines, frames = zip(*group, strict=True)
-        sheet = Sheet(pd.concat(frames, ignore_index=True), self._timezone)
+        raw = pd.concat(frames, ignore_index=True)
+        sheet = Sheet(raw, self._timezone, self._aliases)
         try:
             with np.errstate(invalid="ignore"):
-                columns = {"provider": reader.provider, "at": pd.NaT} | reader.columns(sheet)
+                columns = {"provider": reader.provider, "at": pd.NaT} | UNLINKED
+                columns |= reader.columns(sheet)
         except ValueError as error:
             if len(group) == 1:
                 pieces[0].problem = str(error)
@@ -260,22 +354,43 @@ class Pool:
                     self._through(reader, [block])
             return
         which = np.repeat(np.arange(len(group)), [len(frame) for frame in frames])
-        table = pd.DataFrame(columns, index=sheet.raw.index).assign(
+        table = pd.DataFrame(columns, index=raw.index).assign(
             kind=np.where(sheet.money_only, "money", reader.kind),
             format=reader.name,
             file=np.array([piece.place for piece in pieces])[which],
             block=np.array(blocks)[which],
             row=np.concatenate(lines),
+            unread=raw.get("unread"),
         )
         table["provider"] = table["provider"].fillna(reader.provider)
+        table = checked(sheet.filled(table), sheet)
         good = sheet.reason == ""
         self.kept.append(table[good])
         bad = table.assign(line=table["row"], reason=sheet.reason, excerpt=sheet.excerpt)
         self.aside.append(bad.reindex(columns=ASIDE)[~good])
-        for what, often in sheet.assumed.items():
-            sums = np.bincount(which[good], often[good], len(group))
-            for piece, count in zip(pieces, sums, strict=True):
-                piece.assumed[what] += int(count)
+        if reader.rows is None:
+            sheet.tell_columns(raw, reader)
+        for what, (often, total) in sheet.assumed.items():
+            rows, sums = (np.bincount(which[good], of[good], len(group)) for of in (often, total))
+            for piece, count, summed in zip(pieces, rows, sums, strict=True):
+                piece.note(what, int(count), summed)
+
+
+def checked(table, sheet):
+    """Rows of a reader held against what they say of themselves: their money, and their source's total of tokens."""
+    tokens = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
+    of_tokens = table.get("unit", pd.Series("", table.index)).fillna("").str.endswith("_tokens")
+    quantity = table.get("quantity", pd.Series(0.0, table.index)).fillna(0)
+    counted = tokens + quantity.where(of_tokens, 0)
+    if "billed_usd" in table:
+        table["own_money"] = table.get("own_money", table["billed_usd"])
+        nothing = (tokens == 0) & (quantity == 0) & ~sheet.money_only
+        sheet.refuse(nothing & (table["billed_usd"].fillna(0) != 0), "money without tokens")
+    if "own_tokens" in table:
+        gap = (table["own_tokens"] - counted).fillna(0).where(~sheet.money_only, 0)
+        told = "the source's own total of tokens is not the sum of its parts; the difference"
+        sheet.assume(gap != 0, told, gap)
+    return table
 
 
 def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
@@ -286,7 +401,40 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
     ValueError
         If no reader recognises the file.
     """
-    kind, stream = opened(piece.file)
+    kind, head, stream, reader = _opened(piece.file, readers, chosen, otherwise)
+    piece.format, faults, checked_first = reader.name, [], reader.check is None
+    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
+        faults += broken
+        if len(frame.columns):  # not faults alone
+            if not checked_first:
+                reader.check(frame)
+            checked_first = True
+            pool.add(piece, reader, lines, frame)
+    pool.refuse(piece, faults)
+
+
+def check_file(file, readers, *, chosen=None, otherwise=None):
+    """Refuse a file of which already the first rows say that it cannot be read.
+
+    Raises
+    ------
+    ValueError
+    """
+    kind, head, _, reader = _opened(file, readers, chosen, otherwise)
+    if reader.check:
+        for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
+            reader.check(frame)
+
+
+def names_of(file):
+    """Names of the fields of a file's first record."""
+    kind, stream = opened(file)
+    return list(next(iter(_probe(kind, block_of(stream, 1))), ()))
+
+
+def _opened(file, readers, chosen, otherwise):
+    """Kind, first items, the rest and reader of a file."""
+    kind, stream = opened(file)
     head = block_of(stream, 1 if kind == "table" else _PROBED)
     seen, reader = [], chosen
     for record in _probe(kind, head):
@@ -296,20 +444,10 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
             break
     if not seen and head and isinstance(head[0], Fault):
         raise ValueError(f"line {head[0].line}: {head[0].reason}")
-    if reader is None and otherwise and seen:
-        reader = otherwise
+    reader = reader or (otherwise if seen else None)
     if reader is None:
-        near = _nearest(seen, readers)
-        fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
-        raise ValueError(
-            f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {[shown(name, 40) for name in fields]}"
-        )
-    piece.format, faults = reader.name, []
-    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
-        faults += broken
-        if len(frame.columns):  # not faults alone
-            pool.add(piece, reader, lines, frame)
-    pool.refuse(piece, faults)
+        raise ValueError(_strange(kind, head, seen, readers))
+    return kind, head, stream, reader
 
 
 def _probe(kind, head):

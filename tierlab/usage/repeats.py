@@ -15,16 +15,61 @@ _NEARLY = (
 )
 
 
-def repeats(table):
+def containers(table, aside):
+    """Which rows are spans above other spans that have usage: what they count has been counted below them.
+
+    Parameters
+    ----------
+    table, aside : DataFrame
+        Rows kept and set aside. Those of spans have `span` and `parent`, hashes (0: none) that lead upwards also over
+        spans without usage.
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    links = pd.concat([table[["span", "parent"]], aside[["span", "parent"]]])
+    links = links[
+        (links["span"] != 0) & (links["parent"] != 0) & (links["span"] != links["parent"])
+    ]
+    upwards = links.drop_duplicates("span").set_index("span")["parent"]
+    used = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1) > 0
+    above = np.array([], "uint64")
+    reached = table.loc[used & (table["span"] != 0), "span"].to_numpy("uint64")
+    while len(reached):
+        found = upwards[upwards.index.isin(reached)].to_numpy("uint64")
+        reached = np.setdiff1d(found, above)
+        above = np.union1d(above, reached)
+    return table["span"].isin(above).to_numpy(bool)
+
+
+def _calls(logs):
+    """For each row of a log a mark, the same in rows of one key that are one call: those with the same input counts.
+
+    An id whose input counts differ is not the same call (a relay that gives every answer one id). But for rows of
+    the same `call`, those that tell no tokens yet, and those that their source updates.
+    """
+    inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
+    most = inputs.groupby(logs["key"]).transform("max")
+    inputs = inputs.mask((inputs == 0) & (logs["output_tokens"] == 0), most)
+    if "updated" in logs:
+        inputs = inputs.mask(logs["updated"].notna(), 0)
+    same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
+    return inputs.mask(logs["call"] != 0, same)
+
+
+def repeats(table, twice):
     """Which rows say again what another row says; of a request, the row that stays gets the first time of all copies.
 
-    Of a request the copy with the most output stays. Of a report bucket an exact copy is dropped, and where files
-    differ about a bucket the one that holds more of it stays (reports fill up for hours).
+    Of a request the copy that was updated last stays, or the one with the most output. Of a report bucket an exact
+    copy is dropped, and where files differ about a bucket the one that holds more of it stays (reports fill up for hours).
 
     Parameters
     ----------
     table : DataFrame
         Rows of all files with key (0: nothing names the row), kind, file and the columns of the readers.
+    twice : ndarray of bool
+        Rows that are known to be repeats.
 
     Returns
     -------
@@ -32,14 +77,18 @@ def repeats(table):
         The same rows, those of repeated requests at the first time of all copies.
     twice : ndarray of bool
     """
-    twice = np.zeros(len(table), bool)
-    part = table[(table["key"] != 0) & table["key"].duplicated(keep=False)]
+    twice = twice.copy()
+    part = table[(table["key"] != 0) & ~twice]
+    part = part[part["key"].duplicated(keep=False)]
     logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
     if len(logs):
-        first = logs.groupby("key")["at"].transform("min")
+        logs = logs.assign(mark=_calls(logs), cached=-logs["uncached_input_tokens"])
+        call = ["key", "mark"]
+        first = logs.groupby(call)["at"].transform("min")
         table = table.assign(at=first.reindex(table.index).fillna(table["at"]))
-        order = logs.sort_values("output_tokens", ascending=False, kind="stable")
-        twice[order.index[order.duplicated("key")]] = True
+        best = [name for name in ("updated", "output_tokens", "cached") if name in logs]
+        order = logs.sort_values(best, ascending=False, kind="stable")
+        twice[order.index[order.duplicated(call)]] = True
     if len(reports):
         values = [name for name in (*TOKEN_COLUMNS, "usd", "billed_usd") if name in reports]
         exact = reports.duplicated(["key", *values])

@@ -12,13 +12,14 @@ import pandas as pd
 
 from tierlab.core import untrusted
 from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import canonical
+from tierlab.prices.names import platform_of, resolved, sellers
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # tokens or dollars in one row beyond which a cell is nonsense
 _ZONED = r"(?:[zZ]|[+-]\d\d:?\d\d)\s*$"
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _SHOWN = re.compile(r"[\w.:+/-]{1,32}")
+_COUNTER_NAME = re.compile(r"[\w.()/ -]{1,100}")
 _KEY_LIKE = re.compile(r"^(?:sk|pk|rk|key|AIza|ghp|Bearer)|[A-Za-z0-9_-]{25,}")
 _PROVIDER_ID = r"(?:msg_|chatcmpl-|resp_|gen-)[A-Za-z0-9_-]+$"
 FAILED = {
@@ -43,7 +44,19 @@ FINISHED = {
     "safety": "content_filter",
 }
 UNTIMED = "cache writes without a time to live, taken as 5 minutes"
-_BATCH, _NO_BATCH = ("batch", "true"), ("standard", "default", "auto", "false", "message")
+_OTHER_SIDE = "by the source's own total, {} lie on the other side of its {} counter than usual"
+NAMED = ("platform", "region", "service_tier")  # what the name of a model may say beside the model
+TIERS = ("standard", "flex", "priority", "fast", "ultrafast", "offpeak", "provisioned")
+_TIER_WORDS = dict(zip(TIERS, TIERS, strict=True)) | {
+    "default": "standard",
+    "on_demand": "standard",
+    "scale": "provisioned",
+    "reserved": "provisioned",
+    "provisioned_throughput": "provisioned",
+    "batch": "batch",
+    "true": "batch",
+}
+_NO_TIER = ("", "auto", "false", "message", "traffic_type_unspecified")
 
 
 class Sheet:
@@ -64,12 +77,13 @@ class Sheet:
         The cell that was wrong, where it may be shown.
     money_only : ndarray of bool
         Rows that are dollars without tokens.
-    assumed : dict of str to ndarray of int
-        What was taken for granted, and how often in each row.
+    assumed : dict of str to (ndarray of int, ndarray of float)
+        What was taken for granted: how often in each row, and how much of it (missing where it has no size).
     """
 
-    def __init__(self, raw, timezone="UTC"):
-        self.raw, self.timezone = raw, timezone
+    def __init__(self, raw, timezone="UTC", aliases=None):
+        self.raw, self.timezone, self.aliases = raw, timezone, aliases or {}
+        self._looked, self._named = set(), {}
         self.reason, self.excerpt = np.full(len(raw), "", object), np.full(len(raw), "", object)
         self.money_only = np.zeros(len(raw), bool)
         self.assumed = {}
@@ -90,9 +104,11 @@ class Sheet:
         if name in self.raw:
             self.excerpt[rows] = [f"{name}={shown(cell)}" for cell in self.raw[name].iloc[rows]]
 
-    def assume(self, where, what):
-        """Say in which rows something is taken for granted."""
-        self.assumed[what] = self.assumed.get(what, 0) + np.asarray(where, bool)
+    def assume(self, where, what, size=np.nan):
+        """Say in which rows something is taken for granted, and, where it has one, its size."""
+        where = np.asarray(where, bool)
+        often, total = self.assumed.get(what, (0, 0.0))
+        self.assumed[what] = often + where, total + np.where(where, size, 0)
 
     def assume_pages(self):
         """Count rows of a page after which the source has more, which must have been read too."""
@@ -103,11 +119,17 @@ class Sheet:
 
     def cells(self, name):
         """A column as it stands; all missing where the source lacks it."""
+        self._looked.add(name)
         return (
             self.raw[name]
             if name in self.raw
             else pd.Series(np.full(len(self), None, object), self.raw.index)
         )
+
+    def rename(self, names):
+        """Give columns other names; under the old ones they count as looked at."""
+        self._looked.update(names)
+        self.raw = self.raw.rename(columns=names)
 
     def empty(self, name):
         """Which cells of a column hold nothing."""
@@ -192,22 +214,54 @@ class Sheet:
 
     def text(self, *names):
         """The first of some columns that has a word in it; an e-mail address becomes a pseudonym, None for nothing."""
+        return self._first(names, pseudonym)
+
+    def _first(self, names, written):
         result = np.full(len(self), None, object)
         for name in names:
             if name in self.raw:
                 open_rows = pd.isna(result)
-                result[open_rows] = _words(self.raw[name])[open_rows]
+                result[open_rows] = _words(self.cells(name), written)[open_rows]
         return result
 
     def words(self, *names):
         """`text` in lower case as a Series, "" for nothing."""
         return pd.Series(self.text(*names), dtype=object).fillna("").astype("str").str.lower()
 
-    def models(self, *names):
-        """Model ids: the catalogue's where a spelling is known, else the name as it stands; none is refused."""
-        ids = mapped(self.text(*names), lambda name: canonical(name) or name)
-        self.refuse(pd.isna(ids), "no model")
+    def models(self, *names, needed=True):
+        """Model ids: the catalogue's where a spelling is known, else the name as it stands; none is refused if needed."""
+        ids = self.resolved(self._first(names, str))
+        self.refuse(pd.isna(ids) & needed, "no model")
         return ids
+
+    def resolved(self, names):
+        """Model ids of an array of names (None for none); what a name says of platform, region and tier is kept."""
+        codes, different = pd.factorize(pd.Series(names, dtype=object))
+        own = [self.aliases.get(name, name) for name in different]
+        found = [resolved(name) for name in own] + [(None,) * 4]
+        for place, part in enumerate(NAMED, 1):
+            self._named[part] = np.array([one[place] for one in found], object)[codes]
+        ids = [one[0] or name for one, name in zip(found, [*own, None], strict=True)]
+        return np.array(ids, object)[codes]
+
+    def filled(self, table):
+        """A table of the reader's columns, its platform, region and tier filled up from the names of its models."""
+        for part, named in self._named.items():
+            own = table[part] if part in table else pd.Series(None, table.index, object)
+            table[part] = own.where(own.notna(), named)
+        if "service_tier" in table:  # OpenAI calls one tier by two names
+            openai = table["model_id"].astype("str").str.match(r"gpt|o\d|codex|chatgpt")
+            fast = openai & table["service_tier"].eq("fast")
+            table["service_tier"] = table["service_tier"].mask(fast, "priority")
+        return table
+
+    def tell_columns(self, raw, reader):
+        """Tell of the numeric columns of a flat table that the reader did not look at."""
+        for name in raw.columns.difference([*self._looked, *reader.idle], sort=False):
+            if raw[name].dtype.kind in "OTUiuf" and re.search(reader.counters, str(name), re.I):
+                numbers = _numbers(raw[name])
+                there = np.isfinite(numbers) & (numbers != 0)
+                self.assume(there, unread(str(name)), np.where(there, numbers, 0))
 
     def identity(self, scope, *names):
         """A hash of what names each row, 0 where every named cell is empty; ids that a provider gave count everywhere."""
@@ -248,18 +302,40 @@ class Sheet:
         return {"usd": usd, "own_money": usd}
 
 
-def batch(sheet, *names):
-    """Whether rows were batch requests, by columns of yes and no or of service tiers; what no column says is no."""
-    columns = {name: sheet.words(name) for name in names}
-    for name, words in columns.items():
-        for word in words[~words.isin(("", *_BATCH, *_NO_BATCH))].unique():
-            sheet.assume(
-                words == word,
-                f"{name} {shown(word)!r}, which may have a price of its own, is priced as standard",
-            )
-    table = pd.DataFrame(columns)
-    sheet.assume(table.eq("").all(axis=1), f"not grouped by {names[-1]}: taken as no batch")
-    return table.isin(_BATCH).any(axis=1).to_numpy(bool)
+def unread(name):
+    """What is told of a counter that no rule reads: its name, but for one that could be a key or an address."""
+    plain = _COUNTER_NAME.fullmatch(name) and sum(map(str.isdigit, name)) < 8
+    return (
+        f"a counter that no rule reads, {name!r}"
+        if plain
+        else f"a counter that no rule reads ({len(name)} characters)"
+    )
+
+
+def tiers(sheet, *names):
+    """Columns `batch` and `service_tier`, by columns of yes and no or of service tiers; of several words the last counts.
+
+    A tier of another name than ours stays as it stands: pricing says that it has no rate.
+    """
+    tier, is_batch = np.full(len(sheet), None, object), np.zeros(len(sheet), bool)
+    for name in names:
+        words = sheet.words(name).str.replace("-", "_").str.removeprefix("on_demand_")
+        word = words.map(lambda one: _TIER_WORDS.get(one, one)).to_numpy(object)
+        said = ~words.isin(_NO_TIER).to_numpy(bool)
+        is_batch |= word == "batch"
+        better = said & (word != "batch") & (pd.isna(tier) | (word != "standard"))
+        tier = np.where(better, word, tier)
+    return {"batch": is_batch, "service_tier": tier}
+
+
+def platforms(sheet, *names):
+    """The seller, from columns that name a provider, alone or before a dot; None for one that the catalogue lacks."""
+    return mapped(sheet.text(*names), _seller)
+
+
+def _seller(word):
+    found = (platform_of(part) for part in (word, word.partition(".")[0]))
+    return next((name for name in found if name in sellers()), None)
 
 
 def buckets(
@@ -273,6 +349,7 @@ def buckets(
     cache_inside,
     reasoning=None,
     reasoning_inside=True,
+    total=None,
 ):
     """The five disjoint buckets from a source's own counters, refusing rows in which they cannot be true.
 
@@ -286,21 +363,81 @@ def buckets(
         Reasoning tokens, missing where the source does not tell them.
     cache_inside, reasoning_inside : bool
         Whether `whole` includes the cached tokens, and `output` the reasoning tokens.
+    total : ndarray of float, optional
+        The source's own total, missing where it has none. Where it says that cache or reasoning lie on the other
+        side than `cache_inside` and `reasoning_inside` say, the row is read so, and told.
 
     Returns
     -------
     dict of str to ndarray
         Columns of the requests table.
     """
-    uncached = whole - read - write_short - write_long if cache_inside else whole
+    cached = read + write_short + write_long
+    told = 0.0 if reasoning is None else np.nan_to_num(reasoning)
+    inside, within = np.full(len(sheet), cache_inside), np.full(len(sheet), reasoning_inside)
+    if total is not None:
+        for flip_cache, flip_reasoning in (
+            (True, True),
+            (True, False),
+            (False, True),
+            (False, False),
+        ):
+            cache, thought = (
+                np.not_equal(cache_inside, flip_cache),
+                reasoning_inside != flip_reasoning,
+            )
+            adds = total == whole + output + np.where(cache, 0, cached) + np.where(thought, 0, told)
+            inside, within = np.where(adds, cache, inside), np.where(adds, thought, within)
+        sheet.assume(
+            (inside != cache_inside) & (cached > 0), _OTHER_SIDE.format("cached tokens", "input")
+        )
+        sheet.assume(
+            (within != reasoning_inside) & (told > 0), _OTHER_SIDE.format("reasoning", "output")
+        )
+    uncached = np.where(inside, whole - cached, whole)
     sheet.refuse(uncached < 0, "more cached than input tokens")
     memo = {}
     if reasoning is not None:
-        output = output if reasoning_inside else output + np.nan_to_num(reasoning)
+        output = output + np.where(within, 0, told)
         sheet.refuse(reasoning > output, "more reasoning than output tokens")
         memo["reasoning_tokens"] = np.where(np.isnan(reasoning) & (output == 0), 0, reasoning)
     found = (uncached, read, write_short, write_long, output)
     return dict(zip(TOKEN_COLUMNS, found, strict=True)) | memo
+
+
+def units(sheet, tokens, parts):
+    """Buckets without what is no text token, and `unit` and `quantity` for it.
+
+    A row has one unit: of several the largest counts, and the others stay where they are, which is told.
+
+    Parameters
+    ----------
+    tokens : dict of str to ndarray
+        What `buckets` found.
+    parts : dict of str to (str or None, ndarray of float)
+        Unit, a usage key of genai-prices such as "input_audio_tokens" or "web_searches" -> the column of `tokens`
+        that holds it (None: it stands beside them), and how much of it there is.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The columns of `tokens`, `unit` and `quantity`.
+    """
+    sizes = np.array([size for _, size in parts.values()])
+    most, largest = sizes.argmax(axis=0), sizes.max(axis=0)
+    tokens = dict(tokens)
+    for place, (name, (bucket, size)) in enumerate(parts.items()):
+        mine = (most == place) & (size > 0)
+        if bucket:
+            sheet.refuse(size > tokens[bucket], f"{name} above all that they are part of")
+            tokens[bucket] = tokens[bucket] - np.where(mine, size, 0)
+        left = (size > 0) & ~mine
+        sheet.assume(left, f"{name} beside another unit, not priced at a rate of their own", size)
+    if "reasoning_tokens" in tokens:  # a memo inside output, which has become less
+        tokens["reasoning_tokens"] = np.minimum(tokens["reasoning_tokens"], tokens["output_tokens"])
+    found = largest > 0
+    unit = np.where(found, np.array(list(parts), object)[most], None)
+    return tokens | {"unit": unit, "quantity": np.where(found, largest, np.nan)}
 
 
 def mapped(words, function):
@@ -348,10 +485,10 @@ def statuses(sheet, name, failed):
     return np.where(failed, codes.map(status_of), "ok")
 
 
-def _words(column):
+def _words(column, written=pseudonym):
     if column.dtype == object:
         column = column.where([isinstance(cell, (str, int, float)) for cell in column], None)
-    return mapped(column, lambda cell: pseudonym(untrusted.shown(str(cell))) or None)
+    return mapped(column, lambda cell: written(untrusted.shown(str(cell))) or None)
 
 
 def _numbers(column):

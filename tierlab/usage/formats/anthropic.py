@@ -6,10 +6,8 @@ cents, so that small rows are 0.00 there. Days are UTC.
 
 import numpy as np
 
-from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import canonical
 from tierlab.usage.reader import Reader, picked
-from tierlab.usage.sheet import batch, buckets, mapped
+from tierlab.usage.sheet import buckets, mapped, tiers, units
 
 _USAGE_DIMENSIONS = (
     "starting_at",
@@ -78,6 +76,8 @@ _rows = picked(
         "has_more": ("has_more",),
     },
     lists=("data", "results"),
+    usage=("",),
+    idle=("list_amount", "cost.list_amount", "has_more", "cost.requests"),
 )
 _GROUPS = "grouped by rbac_group_id: a user of two groups counts twice in such rows"
 
@@ -86,7 +86,6 @@ def _usage(sheet):
     sheet.refuse(~sheet.empty("rbac_group_id"), _GROUPS)
     names = ("uncached_input_tokens", "cache_read_input_tokens", "write_short", "write_long")
     tokens = _tokens(sheet, (*names, "output_tokens", "searches"), "service_tier")
-    summed, stated = sum(tokens[name] for name in TOKEN_COLUMNS), sheet.numbers("total_tokens")
     return tokens | {
         "at": sheet.times("starting_at", zone="UTC"),
         "model_id": sheet.models("model"),
@@ -94,7 +93,7 @@ def _usage(sheet):
         "user": sheet.text("actor", "account_id", "service_account_id"),
         "team": sheet.text("workspace_id"),
         "key": sheet.identity("anthropic", *_USAGE_DIMENSIONS),
-        "own_tokens": np.where(sheet.empty("total_tokens"), summed, stated),
+        "own_tokens": sheet.numbers("total_tokens"),
     }
 
 
@@ -107,7 +106,6 @@ def _console_usage(sheet):
         "model_id": sheet.models("model_version"),
         "team": sheet.text("workspace"),
         "key": sheet.identity("anthropic console", *_CONSOLE_DIMENSIONS),
-        "own_tokens": sum(tokens[name] for name in TOKEN_COLUMNS),
     }
 
 
@@ -116,13 +114,7 @@ def _tokens(sheet, names, tier):
     whole, read, write_short, write_long, output, searches = names
     sheet.refuse(sheet.empty(whole) & sheet.empty(output), "no token counts")
     sheet.assume_pages()
-    sheet.assume(
-        sheet.words("speed") == "fast",
-        "speed 'fast', which has a price of its own, is priced as standard",
-    )
-    sheet.assume(
-        sheet.counts(searches) > 0, "web searches are charged by the search, not by these tokens"
-    )
+    sheet.assume(sheet.empty(tier), f"not grouped by {tier}: taken as no batch")
     tokens = buckets(
         sheet,
         sheet.counts(whole),
@@ -132,13 +124,22 @@ def _tokens(sheet, names, tier):
         write_long=sheet.counts(write_long),
         cache_inside=False,
     )
-    return tokens | {
-        "batch": batch(sheet, tier),
-        "aggregate": True,
-        "context_above": bands(sheet, "context_window"),
-        "region": sheet.text("inference_geo"),
-        "source": "billed",
-    }
+    searches = {"web_searches": (None, sheet.counts(searches))}
+    return (
+        units(sheet, tokens, searches)
+        | tiers(sheet, tier, "speed")
+        | {
+            "aggregate": True,
+            "context_above": bands(sheet, "context_window"),
+            "region": places(sheet, "inference_geo"),
+            "source": "billed",
+        }
+    )
+
+
+def places(sheet, name):
+    """Where Anthropic computed ("global" or "us"); None where it does not say, or says "not_available"."""
+    return mapped(sheet.text(name), lambda word: None if word == "not_available" else word)
 
 
 def bands(sheet, name):
@@ -168,7 +169,7 @@ def _console_cost(sheet):
 
 
 def _model(sheet):
-    return mapped(sheet.text("model"), lambda name: canonical(name) or name)
+    return sheet.models("model", needed=False)
 
 
 READERS = (
@@ -221,5 +222,6 @@ READERS = (
         _console_cost,
         provider="anthropic",
         kind="money",
+        idle=("list_price_usd",),
     ),
 )

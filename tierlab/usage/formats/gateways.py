@@ -1,41 +1,48 @@
-"""Gateways and tracers: LiteLLM spend logs, Langfuse observations, Helicone requests, OpenRouter activity.
+"""Gateways and tracers: LiteLLM spend logs, Helicone requests, OpenRouter activity.
 
 Each has a row per request with what the gateway says that it cost; OpenRouter's activity also comes as daily sums.
 A gateway's own cache sends nothing to the provider: such rows are set aside.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.usage.reader import Reader, added, loaded, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, mapped, statuses
+from tierlab.usage.formats.anthropic import places
+from tierlab.usage.reader import TOKENS, Reader, loaded, picked, same
+from tierlab.usage.sheet import UNTIMED, buckets, mapped, platforms, statuses, tiers, units
 
 # LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
 _USAGE = "metadata.usage_object"
-_DETAILS = f"{_USAGE}.prompt_tokens_details"
+_DETAILS, _OUTPUT = f"{_USAGE}.prompt_tokens_details", f"{_USAGE}.completion_tokens_details"
 _SPLITS = (f"{_DETAILS}.cache_creation_token_details", f"{_USAGE}.cache_creation")
+_KINDS = ("audio", "image")
 _litellm_rows = picked(
     same(
         "request_id",
+        "call_type",
         "spend",
-        "total_tokens",
-        "prompt_tokens",
-        "completion_tokens",
         "startTime",
         "endTime",
         "completionStartTime",
         "model",
         "model_group",
+        "custom_llm_provider",
+        "api_base",
         "user",
         "end_user",
         "team_id",
+        "session_id",
         "status",
         "cache_hit",
         "request_tags",
     )
+    | {name: (name, f"{_USAGE}.{name}")
+       for name in ("total_tokens", "prompt_tokens", "completion_tokens")}
     | {
         "usage": (_USAGE,),
+        "batch_models": ("metadata.batch_models",),
         "cache_read": (f"{_DETAILS}.cached_tokens", f"{_USAGE}.cache_read_input_tokens"),
         "cache_write": (
             f"{_DETAILS}.cache_creation_tokens",
@@ -43,53 +50,96 @@ _litellm_rows = picked(
         ),
         "split": _SPLITS,
         "cache_write_long": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
-        "reasoning": (f"{_USAGE}.completion_tokens_details.reasoning_tokens",),
+        "reasoning": (f"{_OUTPUT}.reasoning_tokens",),
+        "searches": (f"{_USAGE}.server_tool_use.web_search_requests", f"{_DETAILS}.web_search_requests"),
+        "tier": ("service_tier", "metadata.service_tier", f"{_USAGE}.service_tier"),
+        "speed": (f"{_USAGE}.speed",),
+        "geo": (f"{_USAGE}.inference_geo",),
         "retries": ("metadata.attempted_retries",),
         "error_code": ("metadata.error_information.error_code",),
-    },
+    }
+    | {f"{kind}_in": (f"{_DETAILS}.{kind}_tokens",) for kind in _KINDS}
+    | {f"{kind}_out": (f"{_OUTPUT}.{kind}_tokens",) for kind in _KINDS},
     texts=("metadata",),
-)
+    usage=(_USAGE, TOKENS),
+    idle=(
+        "prompt_tokens_details.text_tokens",
+        "completion_tokens_details.text_tokens",
+        "completion_tokens_details.accepted_prediction_tokens",  # inside completion_tokens, billed alike
+        "completion_tokens_details.rejected_prediction_tokens",
+        *(f"{place}.ephemeral_5m_input_tokens"
+          for place in ("cache_creation", "prompt_tokens_details.cache_creation_token_details")),
+    ),
+)  # fmt: skip
 _TASK_TAGS = ("task:", "feature:", "use_case:")
+_BASES = re.compile(r"//(?:bedrock-runtime[\w-]*\.)?([a-z]{2,}-[a-z]+-?\d+)[.-]")
 
 
 def _litellm(sheet):
     hit = sheet.words("cache_hit") == "true"
     sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
+    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
     write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_long")
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
     reasoning = sheet.counts("reasoning", np.nan)
     told = sheet.cells("usage").map(bool).to_numpy(bool)
+    whole, output = sheet.counts("prompt_tokens"), sheet.counts("completion_tokens")
+    poll = batch & (whole + output == 0) & (sheet.numbers("spend", 0.0) == 0)
+    sheet.refuse(poll, "asks how a batch is doing: no usage in it")
+    same_batch = sheet.raw.duplicated(["model", "spend", "prompt_tokens", "completion_tokens"])
+    sheet.assume(batch & same_batch, "a finished batch equal to one before: is it written twice?")
     tokens = buckets(
         sheet,
-        sheet.counts("prompt_tokens"),
-        sheet.counts("completion_tokens"),
+        whole,
+        output,
         read=sheet.counts("cache_read"),
         write_short=write - hour,
         write_long=hour,
         cache_inside=True,
         reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
+        total=sheet.numbers("total_tokens"),
     )
+    parts = {f"input_{kind}_tokens": ("uncached_input_tokens", f"{kind}_in") for kind in _KINDS}
+    parts |= {f"output_{kind}_tokens": ("output_tokens", f"{kind}_out") for kind in _KINDS}
+    parts["web_searches"] = (None, "searches")
+    parts = {unit: (bucket, sheet.counts(name)) for unit, (bucket, name) in parts.items()}
     start, end = sheet.times("startTime"), sheet.times("endTime", missing=True)
     first = sheet.times("completionStartTime", missing=True)
     tags = sheet.cells("request_tags")
     sheet.raw["task"] = mapped(tags, _task) if tags.dtype == "str" else tags.map(_task)
-    return tokens | {
-        "at": start,
-        "model_id": sheet.models("model", "model_group"),
-        "task": sheet.text("task"),
-        "user": sheet.text("end_user", "user"),
-        "team": sheet.text("team_id"),
-        "status": statuses(sheet, "error_code", sheet.words("status") == "failure"),
-        "attempts": sheet.counts("retries") + 1,
-        "ttft_s": np.where(first < end, sheet.seconds(start, first), np.nan),
-        "end_to_end_s": sheet.seconds(start, end),
-        "billed_usd": sheet.numbers("spend"),
-        "source": "billed",
-        "key": sheet.identity("litellm", "request_id"),
-        "own_tokens": sheet.numbers("total_tokens"),
-        "own_money": sheet.numbers("spend"),
-    }
+    # The name of the deployment stands in `model` of a batch; the one model of its requests is told apart.
+    models = sheet.cells("batch_models")
+    sheet.raw["batch_model"] = models.map(
+        lambda found: found[0] if isinstance(found, list) and len(found) == 1 else None
+    )
+    base = mapped(sheet.text("api_base"), lambda text: (found := _BASES.search(text)) and found[1])
+    tier = tiers(sheet, "tier", "speed")
+    return (
+        units(sheet, tokens, parts)
+        | tier
+        | {
+            "at": start,
+            "model_id": sheet.models("batch_model", "model", "model_group"),
+            "platform": platforms(sheet, "custom_llm_provider"),
+            "region": np.where(pd.isna(base), places(sheet, "geo"), base),
+            "task": sheet.text("task"),
+            "user": sheet.text("end_user", "user"),
+            "team": sheet.text("team_id"),
+            "session_id": sheet.text("session_id"),
+            "batch": tier["batch"] | batch,
+            "aggregate": batch,
+            "requests": np.where(batch, np.nan, 1),
+            "status": statuses(sheet, "error_code", sheet.words("status") == "failure"),
+            "attempts": sheet.counts("retries") + 1,
+            "ttft_s": np.where(first < end, sheet.seconds(start, first), np.nan),
+            "end_to_end_s": sheet.seconds(start, end),
+            "billed_usd": sheet.numbers("spend"),
+            "source": "billed",
+            "key": sheet.identity("litellm", "request_id"),
+            "own_tokens": sheet.numbers("total_tokens"),
+        }
+    )
 
 
 def _task(tags):
@@ -97,85 +147,6 @@ def _task(tags):
     words = [tag for tag in loaded(tags, list) if isinstance(tag, str)]
     named = [tag.partition(":")[2] for tag in words if tag.startswith(_TASK_TAGS)]
     return named[0] if named else None
-
-
-# Langfuse. The keys of usageDetails are disjoint and add up to its total; those not listed go by their first word.
-_LANGFUSE_KEYS = {
-    "input_cached_tokens": "read",
-    "input_cache_read": "read",
-    "cache_read_input_tokens": "read",
-    "input_cache_creation": "write_short",
-    "input_cache_creation_5m": "write_short",
-    "cache_creation_input_tokens": "write_short",
-    "input_cache_creation_1h": "write_long",
-    "output_reasoning_tokens": "reasoning",
-    "output_reasoning": "reasoning",
-}
-_LANGFUSE_SIDES = ("input", "output")
-_langfuse_records = picked(
-    same(
-        "id",
-        "type",
-        "name",
-        "startTime",
-        "endTime",
-        "completionStartTime",
-        "model",
-        "totalCost",
-        "level",
-        "userId",
-        "latency",
-        "usageDetails",
-    )
-    | {"ttft": ("timeToFirstToken",), "total": ("usageDetails.total",)},
-    texts=("usageDetails",),
-)
-
-
-def _langfuse_rows(records):
-    """Observations with their usage summed by bucket."""
-    for line, row in _langfuse_records(records):
-        parts = {bucket: [] for bucket in (*_LANGFUSE_KEYS.values(), *_LANGFUSE_SIDES)}
-        for name, value in row.pop("usageDetails").items():
-            sides = [side for side in _LANGFUSE_SIDES if name.startswith(side)]
-            for bucket in [_LANGFUSE_KEYS[name]] if name in _LANGFUSE_KEYS else sides:
-                parts[bucket].append(value)
-        yield line, row | {bucket: added(values) for bucket, values in parts.items()}
-
-
-def _langfuse(sheet):
-    sheet.refuse(sheet.cells("type") != "GENERATION", "an observation that is no generation")
-    reasoning, total = sheet.counts("reasoning"), sheet.numbers("total")
-    tokens = buckets(
-        sheet,
-        sheet.counts("input"),
-        sheet.counts("output"),
-        read=sheet.counts("read"),
-        write_short=sheet.counts("write_short"),
-        write_long=sheet.counts("write_long"),
-        cache_inside=False,
-        reasoning=reasoning,
-        reasoning_inside=False,
-    )
-    summed = sum(tokens[name] for name in TOKEN_COLUMNS)
-    sheet.refuse(~np.isnan(total) & (summed != total), "usageDetails do not add up to their total")
-    start = sheet.times("startTime")
-    end, first = (sheet.times(name, missing=True) for name in ("endTime", "completionStartTime"))
-    given, ttft = sheet.durations("latency"), sheet.durations("ttft")
-    return tokens | {
-        "at": start,
-        "model_id": sheet.models("model"),
-        "task": sheet.text("name"),
-        "user": sheet.text("userId"),
-        "status": np.where(sheet.words("level") == "error", "unavailable", "ok"),
-        "ttft_s": np.where(np.isnan(ttft), sheet.seconds(start, first), ttft),
-        "end_to_end_s": np.where(np.isnan(given), sheet.seconds(start, end), given),
-        "billed_usd": sheet.numbers("totalCost"),
-        "source": "billed",
-        "key": sheet.identity("langfuse", "id"),
-        "own_tokens": total,
-        "own_money": sheet.numbers("totalCost"),
-    }
 
 
 # Helicone. Prompt tokens leave out what was read from the cache; OpenAI's include what was written to it.
@@ -209,6 +180,7 @@ _helicone_rows = picked(
         "team": ("properties.team", "request_properties.team"),
     },
     texts=("properties", "request_properties"),
+    usage=(TOKENS,),
 )
 _NOT_CACHED = ("", "00000000-0000-0000-0000-000000000000")
 
@@ -231,6 +203,7 @@ def _helicone(sheet):
     return buckets(sheet, whole, output, read=read, write_short=write, cache_inside=False) | {
         "at": sheet.times("request_created_at"),
         "model_id": sheet.models("response_model", "model", "request_model"),
+        "platform": platforms(sheet, "provider"),
         "task": sheet.text("task"),
         "user": sheet.text("request_user_id"),
         "team": sheet.text("team"),
@@ -240,9 +213,13 @@ def _helicone(sheet):
         "billed_usd": sheet.numbers("costUSD"),
         "source": "billed",
         "key": sheet.identity("helicone", "request_id"),
-        "own_tokens": sheet.numbers("total_tokens", 0.0) + read + np.where(openai, 0.0, write),
-        "own_money": sheet.numbers("costUSD"),
+        "own_tokens": sheet.numbers("total_tokens") + read + np.where(openai, 0.0, write),
     }
+
+
+# Variants of a model that are models of their own; others only say how a call is routed.
+_VARIANTS = ("free", "batch", "thinking", "extended")
+_PARTS_OF_COST = ("cost_web_search", "cost_cache", "cost_file_processing")
 
 
 def _openrouter(sheet):
@@ -259,14 +236,19 @@ def _openrouter(sheet):
         key_of_own > 0,
         "spend on a key of one's own is billed by the provider, not by OpenRouter; it is counted in",
     )
-    model = sheet.models("model_permaslug")
+    variant = pd.Series(sheet.text("variant"), dtype=object)
+    slug = pd.Series(sheet.text("model_permaslug"), dtype=object)
+    sheet.raw["slug"] = (slug + ":" + variant).where(variant.isin(_VARIANTS), slug)
+    model = sheet.models("slug")
     claude = pd.Series(model, dtype="str").str.contains("claude", na=False)
     sheet.assume(claude, "cache writes are not in this export: they count as plain input")
     ended = sheet.finished("finish_reason_normalized")
+    vertex = sheet.words("provider_name") == "google"  # beside "Google AI Studio", the Gemini API
     money = sheet.numbers("cost_total") + key_of_own
     return tokens | {
         "at": sheet.times("created_at", zone="UTC"),
         "model_id": model,
+        "platform": np.where(vertex, "vertex", platforms(sheet, "provider_name")),
         "task": sheet.text("app_name"),
         "user": sheet.text("user"),
         "status": np.where(sheet.words("cancelled") == "true", "cancelled", ended),
@@ -275,8 +257,6 @@ def _openrouter(sheet):
         "billed_usd": money,
         "source": "billed",
         "key": sheet.identity("openrouter", "generation_id"),
-        "own_tokens": sheet.numbers("tokens_prompt") + sheet.numbers("tokens_completion"),
-        "own_money": money,
     }
 
 
@@ -291,6 +271,8 @@ _activity_rows = picked(
         "byok": ("byok_usage", "BYOK Usage", "byok_usage_inference"),
     },
     lists=("data",),
+    usage=("",),
+    idle=("byok_requests",),
 )
 
 
@@ -310,13 +292,12 @@ def _activity(sheet):
     return tokens | {
         "at": sheet.times("date", zone="UTC"),
         "model_id": sheet.models("model"),
+        "platform": platforms(sheet, "provider_name"),
         "requests": sheet.counts("requests", np.nan),
         "aggregate": True,
         "billed_usd": money,
         "source": "billed",
         "key": sheet.identity("openrouter", "date", "model", "endpoint_id", "provider_name"),
-        "own_tokens": sheet.numbers("prompt_tokens") + sheet.numbers("completion_tokens"),
-        "own_money": money,
     }
 
 
@@ -331,18 +312,17 @@ READERS = (
         _litellm_rows,
     ),
     Reader(
-        "langfuse",
-        (("id", "type", "usageDetails"), ("traceId", "type", "startTime", "totalCost")),
-        _langfuse,
-        _langfuse_rows,
-    ),
-    Reader(
         "helicone",
         (("request_created_at", "prompt_tokens", "completion_tokens"),),
         _helicone,
         _helicone_rows,
     ),
-    Reader("openrouter", (("generation_id", "cost_total", "tokens_prompt"),), _openrouter),
+    Reader(
+        "openrouter",
+        (("generation_id", "cost_total", "tokens_prompt"),),
+        _openrouter,
+        idle=_PARTS_OF_COST,
+    ),
     Reader(
         "openrouter_daily",
         (

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.names import canonical
+from tierlab.prices.names import resolved
+from tierlab.usage.counters import Counters
 from tierlab.usage.formats.anthropic import bands
-from tierlab.usage.reader import Reader, children, picked, same
-from tierlab.usage.sheet import buckets, mapped
+from tierlab.usage.reader import Reader, added, children, picked, same
+from tierlab.usage.sheet import buckets, mapped, tiers, units
 
 _SERVICES = r"gemini api|vertex ai|generative language api|claude"
 _TOKEN_UNITS = ("count", "tokens", "token")
 _STOP = re.compile(
-    r"\b(?:short|long|text|audio|image|video|input|output|global|regional|batch|cached|caching|token|tokens|count|for"
+    r"\b(?:ga|short|long|text|audio|image|video|input|output|global|regional|batch|cached|caching|token|tokens|count|for"
     r"|predictions|thinking|non-thinking|priority|flex|standard|cache_read|cache_write\w*|on|usage)\b|[:,]| - "
 )
 _MODEL = re.compile(
@@ -29,7 +30,30 @@ _MODEL = re.compile(
 _MODALITY = re.compile(r"\b(?:audio|image|video|grounding|search|storage|embedding)\b")
 
 
-_metadata_rows = picked(
+_COUNTERS = {
+    "prompt": ("promptTokenCount", "prompt_token_count"),
+    "cached": ("cachedContentTokenCount", "cached_content_token_count"),
+    "answer": ("candidatesTokenCount", "candidates_token_count"),
+    "thoughts": ("thoughtsTokenCount", "thoughts_token_count"),
+    "tools": ("toolUsePromptTokenCount", "tool_use_prompt_token_count"),
+    "total": ("totalTokenCount", "total_token_count"),
+    "traffic": ("trafficType", "traffic_type"),
+    "tier": ("serviceTier", "service_tier"),
+}
+_DETAILS = {
+    "input": ("promptTokensDetails", "prompt_tokens_details"),
+    "cache": ("cacheTokensDetails", "cache_tokens_details"),
+    "tool": ("toolUsePromptTokensDetails", "tool_use_prompt_tokens_details"),
+    "output": ("candidatesTokensDetails", "candidates_tokens_details"),
+}
+_KINDS = ("audio", "image", "video")
+_TEXT = ("text", "document", "modality_unspecified")
+_SIDES = (
+    ("input", "", "uncached_input_tokens"),
+    ("cache", "_read", "cache_read_tokens"),
+    ("output", "", "output_tokens"),
+)
+_answers = picked(
     {
         "time": ("logged_at", "timestamp", "time", "createTime", "create_time", "created_at"),
         "model": ("modelVersion", "model_version", "model"),
@@ -38,37 +62,68 @@ _metadata_rows = picked(
     }
     | {
         name: (f"usageMetadata.{camel}", f"usage_metadata.{snake}")
-        for name, camel, snake in (
-            ("prompt", "promptTokenCount", "prompt_token_count"),
-            ("cached", "cachedContentTokenCount", "cached_content_token_count"),
-            ("answer", "candidatesTokenCount", "candidates_token_count"),
-            ("thoughts", "thoughtsTokenCount", "thoughts_token_count"),
-            ("tools", "toolUsePromptTokenCount", "tool_use_prompt_token_count"),
-            ("total", "totalTokenCount", "total_token_count"),
-        )
-    }
-)
+        for name, (camel, snake) in (_COUNTERS | _DETAILS).items()
+    },
+    usage=("usageMetadata", "usage_metadata"),
+    idle=[f"{name}.{field}" for names in _DETAILS.values() for name in names
+          for field in ("tokenCount", "token_count")],
+)  # fmt: skip
+
+
+def _metadata_rows(records):
+    """A row per answer, with its counts by side and modality; a modality of another name than ours is told."""
+    for line, row in _answers(records):
+        sums = {}
+        for side in _DETAILS:
+            for item in filter(None, children(row, side)):
+                kind = str(item.get("modality") or _TEXT[0]).lower()
+                sums.setdefault((side, kind), []).append(
+                    item.get("tokenCount", item.get("token_count"))
+                )
+        known = {(side, kind): added(counts) for (side, kind), counts in sums.items()}
+        row |= {f"{side}_{kind}": known.get((side, kind)) for side in _DETAILS for kind in _KINDS}
+        strange = {
+            f"{side} {kind}": count
+            for (side, kind), count in known.items()
+            if kind not in (*_KINDS, *_TEXT)
+        }
+        row["unread"] = (row["unread"] or {}) | Counters(()).left(strange) or None
+        yield line, row
 
 
 def _metadata(sheet):
-    whole = sheet.counts("prompt", missing=None) + sheet.counts("tools")
     tokens = buckets(
         sheet,
-        whole,
+        sheet.counts("prompt", missing=None) + sheet.counts("tools"),
         sheet.counts("answer"),
         read=sheet.counts("cached"),
         cache_inside=True,
         reasoning=sheet.counts("thoughts"),
         reasoning_inside=False,
+        total=sheet.numbers("total"),
     )
-    return tokens | {
-        "at": sheet.times("time"),
-        "model_id": sheet.models("model"),
-        "status": sheet.finished("finish"),
-        "source": "recorded",
-        "key": sheet.identity("gemini", "id"),
-        "own_tokens": sheet.numbers("total"),
-    }
+    parts = {}
+    for kind in _KINDS:
+        prompt, cached, tool, output = (sheet.counts(f"{side}_{kind}") for side in _DETAILS)
+        for (side, way, bucket), size in zip(
+            _SIDES, (np.maximum(prompt - cached, 0) + tool, cached, output), strict=True
+        ):
+            name = f"{side}_{kind}{way}_tokens"
+            parts[name] = bucket, size
+    vertex = ~sheet.empty("traffic")
+    return (
+        units(sheet, tokens, parts)
+        | tiers(sheet, "traffic", "tier")
+        | {
+            "at": sheet.times("time"),
+            "model_id": sheet.models("model"),
+            "platform": np.where(vertex, "vertex", None),
+            "status": sheet.finished("finish"),
+            "source": "recorded",
+            "key": sheet.identity("gemini", "id"),
+            "own_tokens": sheet.numbers("total"),
+        }
+    )
 
 
 _export_rows = picked(
@@ -82,7 +137,9 @@ _export_rows = picked(
         "amount": ("usage.amount",),
         "unit": ("usage.unit",),
     }
-    | same("labels", "cost", "credits", "currency", "cost_type")
+    | same("labels", "cost", "credits", "currency", "cost_type"),
+    usage=("usage",),
+    idle=("amount_in_pricing_units",),
 )
 
 
@@ -104,13 +161,20 @@ def _export(sheet):
     sheet.refuse(sheet.empty("cost"), "no cost")
     net = sheet.numbers("cost") + sheet.numbers("credit", 0.0)
     model, bucket = mapped(sku, model_in), mapped(sku, bucket_in)
-    unit = sheet.words("unit").isin(_TOKEN_UNITS).to_numpy(bool)
-    tokens = unit & ~pd.isna(model) & ~pd.isna(bucket)
+    unit = sheet.words("unit")
+    # Some SKUs count tokens under the unit "requests": no request is as cheap as a token.
+    cheap = np.abs(sheet.numbers("cost")) <= 1e-3 * np.abs(sheet.numbers("amount"))
+    counted = unit.isin(_TOKEN_UNITS) | (unit == "requests") & cheap
+    tokens = counted.to_numpy(bool) & ~pd.isna(model) & ~pd.isna(bucket)
     return bill_columns(sheet, tokens, bucket, "amount", net, "currency") | {
         "at": sheet.times("start", zone="UTC"),
-        "model_id": model,
+        "model_id": sheet.resolved(model),
         "team": sheet.text("project"),
+        "platform": np.where(
+            sheet.words("service").str.contains("vertex|claude"), "vertex", "google"
+        ),
         "region": sheet.text("region"),
+        "service_tier": mapped(sku, tier_in),
         "batch": sku.str.contains(r"\bbatch\b").to_numpy(bool),
         "context_above": bands(sheet, "sku"),
         "line": pd.Series(sheet.text("sku"), dtype=object).fillna("").to_numpy(object),
@@ -153,7 +217,13 @@ def model_in(text):
     if not found:
         return None
     name = _STOP.split(text.lower()[found.start() :].rsplit("/", 1)[-1], maxsplit=1)[0].strip()
-    return canonical(name) or re.sub(r"\s+", "-", name)
+    return resolved(name).model_id or re.sub(r"\s+", "-", name)
+
+
+def tier_in(text):
+    """The service tier that a description names, or None."""
+    found = re.search(r"\b(?:priority|flex|provisioned)\b", text.lower())
+    return found and found[0]
 
 
 def bucket_in(text):

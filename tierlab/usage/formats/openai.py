@@ -9,9 +9,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.prices.names import canonical
 from tierlab.usage.reader import Reader, picked, same
-from tierlab.usage.sheet import batch, buckets, mapped
+from tierlab.usage.sheet import buckets, mapped, tiers, units
 
 _DIMENSIONS = (
     "start_time",
@@ -29,15 +28,28 @@ _COUNTERS = (
     "output_tokens",
     "input_cached_tokens",
     "input_cache_write_tokens",
+    "input_cache_write_12h_tokens",
     "input_audio_tokens",
+    "input_image_tokens",
     "output_audio_tokens",
+    "output_image_tokens",
     "num_model_requests",
+)
+# Parts of other counters: what is text, and the cache writes of 30 minutes, which are all that are not of 12 hours.
+_IDLE_COUNTERS = (
+    "input_text_tokens",
+    "output_text_tokens",
+    "input_cached_text_tokens",
+    "input_uncached_tokens",
+    "input_cache_write_30m_tokens",
 )
 # Pages of buckets of results, or the buckets themselves. All results of a bucket count.
 _rows = picked(
     same(*_DIMENSIONS, *_COUNTERS, "has_more")
     | {"amount_value": ("amount.value",), "amount_currency": ("amount.currency",)},
     lists=("data", "results"),
+    usage=("",),
+    idle=(*_IDLE_COUNTERS, "quantity"),
 )
 _TOKEN_LINE = re.compile(
     r"^(?:.*\| *)?(?P<model>[^|,]+), *(?:cached |cache write |batch )*(?:input|output)\b"
@@ -49,28 +61,37 @@ def _usage(sheet):
     idle = sheet.empty("input_tokens") & sheet.empty("output_tokens") & sheet.empty("model")
     sheet.refuse(idle, _IDLE)
     sheet.assume_pages()
-    audio = sheet.counts("input_audio_tokens") + sheet.counts("output_audio_tokens")
-    sheet.assume(audio > 0, "audio tokens, which have a price of their own, are priced as text")
+    sheet.assume(sheet.empty("service_tier"), "not grouped by service_tier: taken as no batch")
+    written, long = (sheet.counts(f"input_cache_write_{name}tokens") for name in ("", "12h_"))
+    sheet.refuse(long > written, "more 12-hour cache writes than cache writes")
     tokens = buckets(
         sheet,
         sheet.counts("input_tokens", missing=None),
         sheet.counts("output_tokens", missing=None),
         read=sheet.counts("input_cached_tokens"),
-        write_short=sheet.counts("input_cache_write_tokens"),
+        write_short=written - long,
+        write_long=long,
         cache_inside=True,
     )
-    return tokens | {
-        "at": sheet.times("start_time", unit="s"),
-        "model_id": sheet.models("model"),
-        "user": sheet.text("user_id"),
-        "team": sheet.text("project_id"),
-        "batch": batch(sheet, "batch", "service_tier"),
-        "requests": sheet.counts("num_model_requests", np.nan),
-        "aggregate": True,
-        "source": "billed",
-        "key": sheet.identity("openai", *_DIMENSIONS),
-        "own_tokens": sheet.numbers("input_tokens") + sheet.numbers("output_tokens"),
+    parts = {
+        f"{side}_{kind}_tokens": (bucket, sheet.counts(f"{side}_{kind}_tokens"))
+        for side, bucket in (("input", "uncached_input_tokens"), ("output", "output_tokens"))
+        for kind in ("audio", "image")
     }
+    return (
+        units(sheet, tokens, parts)
+        | tiers(sheet, "batch", "service_tier")
+        | {
+            "at": sheet.times("start_time", unit="s"),
+            "model_id": sheet.models("model"),
+            "user": sheet.text("user_id"),
+            "team": sheet.text("project_id"),
+            "requests": sheet.counts("num_model_requests", np.nan),
+            "aggregate": True,
+            "source": "billed",
+            "key": sheet.identity("openai", *_DIMENSIONS),
+        }
+    )
 
 
 def _costs(sheet):
@@ -78,7 +99,7 @@ def _costs(sheet):
     line = sheet.text("line_item")
     return sheet.dollars("amount_value", currency="amount_currency") | {
         "at": sheet.times("start_time", unit="s"),
-        "model_id": mapped(line, _model_of),
+        "model_id": sheet.resolved(mapped(line, _model_of)),
         "line": np.where(pd.isna(line), "all lines", line),
         "key": sheet.identity("openai", *_DIMENSIONS),
     }
@@ -87,7 +108,7 @@ def _costs(sheet):
 def _model_of(line):
     """The model of a line item ("evals | gpt-4o-mini-2024-07-18, cached input"), None for a tool's."""
     found = _TOKEN_LINE.match(line)
-    return found and (canonical(found["model"].strip()) or found["model"].strip())
+    return found and found["model"].strip()
 
 
 READERS = (
@@ -118,6 +139,7 @@ READERS = (
         _costs,
         provider="openai",
         kind="money",
+        idle=("quantity",),
     ),
     Reader(
         "openai_dashboard_usage",
@@ -128,5 +150,6 @@ READERS = (
         _usage,
         provider="openai",
         kind="usage",
+        idle=_IDLE_COUNTERS,
     ),
 )

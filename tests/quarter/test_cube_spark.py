@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_cube import random_log
+from tests.quarter.test_cube import random_log
 from tierlab.quarter.aggregate import build_cube
 
 pyspark = pytest.importorskip("pyspark", reason="Spark is not installed: make spark")

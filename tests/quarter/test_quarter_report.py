@@ -19,12 +19,15 @@ import tierlab as tl
 from tierlab.cli import main
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder
+from tierlab.core.format import usd
+from tierlab.core.untrusted import in_markdown
 from tierlab.pages import page as pages_page
 from tierlab.pages import printing
 from tierlab.pages.page import _Renderer
+from tierlab.pages.parameters import declared
 from tierlab.quarter import report
 from tierlab.quarter import words as quarter_words
-from tierlab.quarter.report import InputError, as_quarter, checked_values, prepare
+from tierlab.quarter.report import InputError, Inputs, as_quarter, prepare
 from tierlab.quarter.simulated import (
     CACHE_BREAK,
     LEAK_START,
@@ -164,7 +167,7 @@ class TestFiles:
                 a["href"] for a in soup("a", href=True) if not a["href"].startswith(("#", "http"))
             ]
             assert (
-                "import tierlab" not in soup.get_text() and "prepare(globals" not in soup.get_text()
+                "import tierlab" not in soup.get_text() and "report.prepare" not in soup.get_text()
             )
 
     def test_every_image_has_an_alt_text(self, synthetic):
@@ -186,7 +189,7 @@ class TestFiles:
         assert f"cost ${found['spend_usd']:,.0f}, ${found['spend_usd'] - 500:,.0f}" in page
         assert found["budget_usd"] == 500
         for decision in found["decisions"]:
-            assert quarter_words.money(decision["usd"]) in page
+            assert usd(decision["usd"]) in page
         assert (
             len(found["decisions"]) == 3
             and f"${sum(d['usd'] for d in found['decisions']):,.0f} a quarter" in page
@@ -312,7 +315,7 @@ class TestLogs:
         assert str(attacked.parent) not in text and "logs" in text
 
     def test_a_csv_of_the_requests_table_is_scanned_in_place(self, tmp_path):
-        found = prepare({"quarter": "2026Q3", "usage_path": str(own_csv(tmp_path / "own.csv"))})
+        found = prepare(Inputs(quarter="2026Q3", usage_path=str(own_csv(tmp_path / "own.csv"))))
         assert found.read is None and found.quarter.spend_usd == pytest.approx(92 * 2 * (1 + 0.5))
         assert {"users", "cache", "latency", "teams", "quality", "reliability"} <= set(
             found.quarter.missing
@@ -353,7 +356,7 @@ class TestLogs:
             "answer": "output_tokens",
         }
         found = prepare(
-            {"quarter": "2026Q3", "usage_path": str(tmp_path / "theirs.csv"), "columns": columns}
+            Inputs(quarter="2026Q3", usage_path=str(tmp_path / "theirs.csv"), columns=columns)
         )
         assert found.quarter.spend_usd == pytest.approx(92)
 
@@ -365,20 +368,20 @@ class TestLogs:
         (tmp_path / "last.json").write_text(json.dumps(last))
         log = own_csv(tmp_path / "own.csv")
         found = prepare(
-            {
-                "quarter": "2026Q3",
-                "usage_path": str(log),
-                "last_summary_path": str(tmp_path / "last.json"),
-            }
+            Inputs(
+                quarter="2026Q3",
+                usage_path=str(log),
+                last_summary_path=str(tmp_path / "last.json"),
+            )
         ).quarter
         assert found.forecast_error.loc[0, ["forecast_usd", "spend_usd"]].tolist() == pytest.approx(
             [250, 276]
         )
 
     def test_requests_and_a_report_of_the_same_days_are_not_added(self, tmp_path):
-        shutil.copytree(Path(__file__).parent / "data" / "usage", tmp_path / "all")
+        shutil.copytree(Path(__file__).parents[1] / "data" / "usage", tmp_path / "all")
         with pytest.raises(InputError, match="would count them twice"):
-            prepare({"quarter": "2026Q3", "usage_path": str(tmp_path / "all")})
+            prepare(Inputs(quarter="2026Q3", usage_path=str(tmp_path / "all")))
 
 
 class TestRefusals:
@@ -484,15 +487,13 @@ class TestPapermill:
         (tmp_path / "inner").mkdir()
         monkeypatch.setenv("PWD", str(tmp_path))
         monkeypatch.chdir(tmp_path / "inner")
-        assert checked_values({"usage_path": "own.csv"})["usage_path"] == str(tmp_path / "own.csv")
-        assert checked_values({"usage_path": "*.csv"})["usage_path"] == str(tmp_path / "*.csv")
+        assert Inputs(usage_path="own.csv").checked().usage_path == str(tmp_path / "own.csv")
+        assert Inputs(usage_path="*.csv").checked().usage_path == str(tmp_path / "*.csv")
 
 
 @given(st.text(alphabet=st.sampled_from("ab<>*_`$[]()!&#\\~|:/@.-\"' 1+=\n"), max_size=30))
 def test_an_escaped_name_comes_back_as_it_was(name):
-    page = MarkdownWithMath(renderer=_Renderer(escape=False)).render(
-        f"x{quarter_words.escaped(name)}x"
-    )
+    page = MarkdownWithMath(renderer=_Renderer(escape=False)).render(f"x{in_markdown(name)}x")
     soup = BeautifulSoup(page, "html.parser")
     assert soup.get_text().strip() == f"x{' '.join(name.split())}x"
     assert {tag.name for tag in soup(True)} <= {"p", "span"}
@@ -521,7 +522,7 @@ class TestTraces:
     )
     @pytest.mark.parametrize("name", ["azure_conv", "azure_code", "mooncake_conv"])
     def test_public_traces_go_through_the_report(self, name):
-        found = prepare({"quarter": "2026Q3", "usage_path": name})
+        found = prepare(Inputs(quarter="2026Q3", usage_path=name))
         requests = as_quarter(tl.load_requests(name), tl.load_prices("maintained"), "2026Q3")
         assert found.quarter.spend_usd == pytest.approx(
             tl.price(requests, tl.load_prices("maintained"), price_on="at")["cost_usd"].sum(),
@@ -603,8 +604,8 @@ def test_a_cell_marked_for_the_notebook_alone_is_not_on_the_page():
     assert "here" in text and "not here" not in text
 
 
-def test_the_notebook_declares_what_the_command_gives():
-    assert {"quarter", "usage_path", "summary_path", "budget_usd", "columns"} <= set(
-        checked_values({})
-    )
-    assert report.NOTEBOOK in [path.stem for path in tl.pages.run.find_all()]
+def test_the_notebook_declares_what_the_inputs_are():
+    notebook = paths.NOTEBOOKS / "90_quarterly_report.ipynb"
+    found = {name: parameter.default for name, parameter in declared(notebook).items()}
+    assert found.pop("summary_path") == ""
+    assert found == vars(Inputs())

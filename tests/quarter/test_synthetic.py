@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tests.test_quarter import PRICES, daily
+from tests.quarter.test_quarter import PRICES, daily
 from tierlab.quarter import simulated
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import t
 
-from tierlab.quarter.outlook import forecast, forecast_error
+from tierlab.quarter.outlook import error_of_last, forecast
 
 WEEKDAYS = np.array([1.1, 1.15, 1.15, 1.1, 1.0, 0.55, 0.95])
 DAYS = pd.date_range("2026-04-01", "2026-12-31")
@@ -157,7 +157,9 @@ def test_the_end_must_lie_ahead():
 
 
 def test_error_of_an_earlier_forecast():
-    row = forecast_error(
-        200.0, {"usd": 150.0, "low": 120.0, "high": 199.0, "source": "report of 2026Q2"}
-    ).iloc[0]
+    now = pd.DataFrame({"cost_usd": [200.0]})
+    said = {"forecast": {"2026Q3": {"usd": 150, "low": 120, "high": 199}}, "quarter": "2026Q2"}
+    table, needs = error_of_last(now, now.head(0), None, pd.Period("2026Q3"), said, 0)
+    row = table.iloc[0]
     assert (row["error_usd"], row["error"], row["inside"]) == (-50.0, -0.25, False)
+    assert (row["source"], needs) == ("report of 2026Q2", "")

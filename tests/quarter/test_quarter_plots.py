@@ -123,7 +123,7 @@ def test_unit_costs_say_what_is_not_known():
         {"name": ["a", "b"], "share": [0.9, 0.1], "usd_per_request": [0.02, np.nan]}
     )
     ax = quarter_figures.unit_costs(table)
-    assert {"$0.020  (90% of the spend)", "not known  (10% of the spend)"} <= set(texts(ax))
+    assert {"$0.02  (90% of the spend)", "not known  (10% of the spend)"} <= set(texts(ax))
     assert ax.get_xlabel() == "USD per request"
 
 

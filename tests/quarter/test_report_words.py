@@ -9,8 +9,9 @@ import pytest
 
 import tierlab as tl
 from tierlab.cli import main
+from tierlab.core.format import usd
 from tierlab.quarter import words as quarter_words
-from tierlab.quarter.report import InputError, checked_values, prepare
+from tierlab.quarter.report import InputError, Inputs, prepare
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
 EACH_USD = (
@@ -38,7 +39,7 @@ def text_of(markdown):
 
 @pytest.fixture(scope="module")
 def synthetic():
-    return prepare({"quarter": "2026Q3"})
+    return prepare(Inputs(quarter="2026Q3"))
 
 
 class TestWithoutAPrice:
@@ -195,7 +196,7 @@ class TestTasks:
         )
         said = capsys.readouterr().err
         assert status == 2 and "--task = " in said and "unknown task 'legal'" in said
-        assert checked_values({"tasks": {"a": "code_review"}})["tasks"] == {"a": "code_review"}
+        assert Inputs(tasks={"a": "code_review"}).checked().tasks == {"a": "code_review"}
 
 
 class TestShares:
@@ -228,7 +229,7 @@ class TestSentences:
         text = text_of(quarter_words.said(synthetic.quarter, "forecast"))
         row = synthetic.quarter.forecast_error.iloc[0]
         low, high, was, came = (
-            quarter_words.money(row[name]) for name in ("low", "high", "forecast_usd", "spend_usd")
+            usd(row[name]) for name in ("low", "high", "forecast_usd", "spend_usd")
         )
         assert (
             f"The forecast for 2026Q3 was {was} ({low} to {high}; this method on the quarter before); it came to {came}, "
@@ -279,7 +280,7 @@ class TestSentences:
     )
     def test_a_quarter_that_is_none(self, quarter, words):
         with pytest.raises(InputError, match=words):
-            prepare({"quarter": quarter})
+            prepare(Inputs(quarter=quarter))
 
 
 def test_the_command_says_what_has_no_price(tmp_path):
