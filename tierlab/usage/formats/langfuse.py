@@ -26,6 +26,7 @@ _KEYS = {
 }
 _SIDES = ("input", "output")
 _MONEY = ("inputCost", "outputCost", "totalCost", "unit")  # in `usage` of before version 3
+_KNOWN = {*_KEYS, *_SIDES, "total", "input_text_tokens", "output_text_tokens"}
 _BUCKETS = (*_SIDES, *dict.fromkeys(_KEYS.values()))
 _DETAILS = ("usageDetails", "usage_details")
 _records = picked(
@@ -61,7 +62,7 @@ def _rows(records):
             bucket = _KEYS.get(name, side)
             if bucket and not isinstance(value, dict | list):
                 parts[bucket].append(value)
-            elif name != "total":
+            if name not in _KNOWN:  # told also where it goes by its first word
                 strange[name] = value
         counts = {bucket: added(values) for bucket, values in parts.items()}
         if counts["input"] is None and counts["output"] is None:
