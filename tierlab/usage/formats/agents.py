@@ -58,7 +58,9 @@ def _events(records):
         aside = None if name in _REQUESTS else "an event that is no request"
         if name == _TOLD_TWICE:
             aside = "says a request again that gemini_cli.api_response tells"
-        row["unread"] = _EVENTS.left({key: said[key] for key in said if "token" in key}) or None
+        nested = {key for key, value in said.items() if isinstance(value, dict | list)}
+        counters = {key: said[key] for key in said if "token" in key or key in nested}
+        row["unread"] = _EVENTS.left(counters) or None
         row["input"] = added([row["input"], row["tool"]])
         row["error"] = row["error"] or ("error" if name.endswith("api_error") else None)
         row["id"] = row["request"] or f"{row['session']}/{row['sequence']}"
