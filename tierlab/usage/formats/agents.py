@@ -63,6 +63,7 @@ def _events(records):
         row["unread"] = _EVENTS.left(counters) or None
         row["input"] = added([row["input"], row["tool"]])
         row["error"] = row["error"] or ("error" if name.endswith("api_error") else None)
+        row["speed"] = None if row["speed"] == "normal" else row["speed"]
         row["id"] = row["request"] or f"{row['session']}/{row['sequence']}"
         yield line, row | {"aside": aside, "inside": name.startswith("gemini")}
 

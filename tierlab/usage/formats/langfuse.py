@@ -45,7 +45,12 @@ _records = picked(
         "user": ("userId", "user_id"),
         "session": ("sessionId", "session_id"),
         "details": (*_DETAILS, "usage"),
-        "total": (*(f"{place}.total" for place in _DETAILS), "usage.total", "usage.totalTokens", "totalTokens"),
+        "total": (
+            *(f"{place}.total" for place in _DETAILS),
+            "usage.total",
+            "usage.totalTokens",
+            "totalTokens",
+        ),
         "unit": ("usage.unit", "unit"),
         "prompt": ("promptTokens",),
         "completion": ("completionTokens",),
