@@ -105,6 +105,10 @@ class Inputs:
         """
         parameters, found = declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb"), {}
         for name, value in vars(self).items():
+            if name in _PATHS and isinstance(
+                value, int
+            ):  # papermill makes a folder "2026" a number
+                value = str(value)
             value = parameters[name].parse(value) if isinstance(value, str) else value
             if name in _PATHS and value not in ("", *parameters[name].choices):
                 value = _located(name, value, parameters[name].choices)

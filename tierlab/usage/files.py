@@ -65,8 +65,9 @@ def find(paths):
         If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
     """
     found = []
-    for given in [paths] if isinstance(paths, (str, Path)) else list(paths):
-        path = Path(given).expanduser()
+    # A folder "2026" comes as a number from a command line that reads numbers.
+    for given in [paths] if isinstance(paths, (str, Path, int)) else list(paths):
+        path = Path(str(given)).expanduser()
         if path.exists():
             files = _inside(path)
         elif has_magic(str(given)):
