@@ -243,8 +243,9 @@ def _columns(sheet, cache_inside, reasoning_inside):
 def _ungrouped(sheet, name):
     """Take the commas out of counts that are written with them ("1,250,000")."""
     cells = sheet.raw[name]
-    if cells.dtype.kind in "OTU" and (grouped := cells.astype("str").str.fullmatch(_GROUPED)).any():
-        sheet.raw[name] = cells.mask(grouped, cells.astype("str").str.replace(",", ""))
+    if cells.dtype == "str" and cells.str.contains(",", regex=False).any():
+        grouped = cells.str.fullmatch(_GROUPED).fillna(False)
+        sheet.raw[name] = cells.mask(grouped, cells.str.replace(",", ""))
 
 
 def _truth(sheet, name):
