@@ -29,6 +29,7 @@ from tierlab.quarter.engine import (
 )
 
 DIMENSIONS = ("task", "team", "batch", "status", "region")
+GAP = 0.01  # of the larger of price and bill: what is less is rounding
 ONE_IN = 20  # of the users, those with the highest cost, whose share is reported: the top 5 %
 _OPTIONAL = DIMENSIONS + TOKENS[1:4]
 _OPTIONAL += ("user", "requests", "attempts", "reasoning_tokens", "ttft_s", "end_to_end_s")
@@ -53,8 +54,11 @@ class Account:
     set_aside : DataFrame
         reason, model_id (as it was spelt), rows.
     unpriced : DataFrame
-        The rows of set_aside that are in the period: quarter ("" where the row has no time), rows, billed_usd (what
-        the log says was billed for them; NaN where it does not say).
+        The rows of set_aside that are in the period: quarter ("" where the row has no time), reason, model_id, rows,
+        billed_usd (what the log says was billed for them; NaN where it does not say).
+    gaps : DataFrame
+        Days and models on which the log's own money and our price of the same rows differ by more than 1 %: day,
+        model_id, priced_usd, billed_usd.
     first_at, last_at : Timestamp
         UTC times of the first and the last row without a fault; missing when there is none.
     timezone : str
@@ -68,6 +72,7 @@ class Account:
     rows_priced: int
     set_aside: pd.DataFrame
     unpriced: pd.DataFrame
+    gaps: pd.DataFrame
     first_at: pd.Timestamp
     last_at: pd.Timestamp
     timezone: str
@@ -92,7 +97,8 @@ class Cube:
     daily : DataFrame
         One row per day, model_id, task, team, batch, status and region, as far as the log has them: rows,
         requests, uncounted_rows (aggregate rows that report no number of requests), attempts, the five token
-        buckets and reasoning_tokens, US dollars by bucket, cost_usd, billed_usd and billed_rows, and for each
+        buckets and reasoning_tokens, US dollars by bucket, cost_usd, billed_usd and billed_rows, covered_usd (our price
+        of the rows that say what was billed), and for each
         of `tierlab.prices.pricing.FLAGS` the rows that carry it.
     users : DataFrame
         One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
@@ -183,13 +189,16 @@ def build_cube(
     aside.append(lacking.assign(reason=lacking["gap"], model_id=spelt, quarter=quarter))
     columns = ["reason", "model_id", "quarter", "rows", "billed_usd"]
     aside = pd.concat(aside).reindex(columns=columns).astype({"rows": "int64"})
-    lost = aside[aside["reason"] != "outside the period"].groupby("quarter")
+    lost = aside[aside["reason"] != "outside the period"]
+    lost = lost.groupby(["quarter", "reason", "model_id"], dropna=False)[["rows", "billed_usd"]]
     sums = sums[sums["gap"].isna()]
+    daily = _daily(sums, rates)
     account = Account(
         rows_read=int(survey["rows"].sum()) + sum(unread.values()),
         rows_priced=int(sums["rows"].sum()),
         set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
-        unpriced=lost[["rows", "billed_usd"]].sum(min_count=1).reset_index(),
+        unpriced=lost.sum(min_count=1).reset_index(),
+        gaps=_gaps(daily),
         first_at=first,
         last_at=last,
         timezone=timezone,
@@ -203,11 +212,12 @@ def build_cube(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
     missing = tuple(column for column in _OPTIONAL if column not in have)
-    return Cube(_daily(sums, rates), users, latency, account, missing)
+    return Cube(daily, users, latency, account, missing)
 
 
 def _sums(rows, have):
     """Tokens and counts by day, dimensions and rate: whole numbers, which add up alike in any order."""
+    told = {}
     sums = {
         "rows": rows.count(),
         "requests": rows.requests.sum(),
@@ -221,8 +231,10 @@ def _sums(rows, have):
         sums["reasoning_tokens"] = rows.reasoning_tokens.sum()
     if "billed_usd" in have:
         sums |= {"billed_rows": rows.billed_usd.count(), "billed_usd": rows.billed_usd.sum()}
-    keys = ["rate", "kind", "gap", *(d for d in DIMENSIONS if d in have)]
-    table = rows.group_by(*keys, day=rows.local.date()).agg(**sums).execute()
+        told = {"told": rows.billed_usd.notnull()}
+    keys = {"rate": rows.rate, "kind": rows.kind, "gap": rows.gap, "day": rows.local.date()}
+    keys |= {dimension: rows[dimension] for dimension in DIMENSIONS if dimension in have}
+    table = rows.group_by(**keys, **told).agg(**sums).execute()
     whole = [name for name in sums if name != "billed_usd"]
     table[whole] = table[whole].fillna(0).astype("int64")
     return table.assign(day=pd.to_datetime(table["day"]).astype("datetime64[us]"))
@@ -237,6 +249,8 @@ def _daily(sums, rates):
     for part, buckets in PARTS.items():
         sums[part] = sum(sums[f"{b}_tokens"] * rate[f"usd_{b}"] for b in buckets)
     sums["cost_usd"] = sums[list(PARTS)].sum(axis=1)
+    if "told" in sums:
+        sums["covered_usd"] = sums["cost_usd"].where(sums["told"], 0.0)
     bits, write_bits = rate["bits"].to_numpy().copy(), rate["write_bits"].to_numpy()
     bits[rate["over"] & (sums["kind"] == ONE)] |= 1 << FLAGS.index("over_window")
     unreported = rate["stepped"] & (sums["kind"] == UNREPORTED)
@@ -246,10 +260,21 @@ def _daily(sums, rates):
         sums[flag] = np.where(bits >> place & 1, sums["rows"], written)
     keys = ["day", "model_id", *(d for d in DIMENSIONS if d in sums)]
     grouped = sums.groupby(keys, dropna=False, observed=True)
-    daily = grouped.sum().drop(columns=["rate", "kind", "gap", "writing_rows"])
+    daily = grouped.sum().drop(
+        columns=["rate", "kind", "gap", "told", "writing_rows"], errors="ignore"
+    )
     if "billed_usd" in sums:
         daily["billed_usd"] = grouped["billed_usd"].sum(min_count=1)
     return daily.reset_index()
+
+
+def _gaps(daily):
+    """Days and models on which the log's own money and our price of the same rows differ by more than a hundredth."""
+    usd = ["covered_usd", "billed_usd"]
+    told = daily[daily["billed_rows"] > 0] if "billed_rows" in daily else daily.head(0)
+    table = told.reindex(columns=["day", "model_id", *usd]).groupby(["day", "model_id"]).sum()
+    wide = (table["covered_usd"] - table["billed_usd"]).abs() > GAP * table.max(axis=1)
+    return table[wide].rename(columns={"covered_usd": "priced_usd"}).reset_index()
 
 
 def _users(rows, have):

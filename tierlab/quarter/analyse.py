@@ -64,6 +64,9 @@ class Quarter:
     unpriced_rows, unpriced_usd : int, float
         What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
         for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
+    unpriced, gaps : DataFrame
+        What that is (`tierlab.quarter.savings.without_price`), and on which days and models the log's own money and our
+        price differ (`tierlab.quarter.aggregate.Account`).
     ahead : str
         The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
@@ -108,6 +111,8 @@ class Quarter:
     decisions: pd.DataFrame = field(repr=False)
     price_changes: pd.DataFrame = field(repr=False)
     retiring: pd.DataFrame = field(repr=False)
+    unpriced: pd.DataFrame = field(repr=False)
+    gaps: pd.DataFrame = field(repr=False)
     reconciliation: pd.DataFrame = field(repr=False)
     coverage: pd.DataFrame = field(repr=False)
     flags: pd.DataFrame = field(repr=False)
@@ -125,7 +130,7 @@ def analyse(
     outcomes: pd.DataFrame | None = None,
     last_summary: dict | None = None,
     terms: Terms | None = None,
-    unread_usd: float = 0.0,
+    unread: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> Quarter:
     """Everything that the quarterly report says, from a priced usage log.
@@ -148,8 +153,8 @@ def analyse(
         `summary` of the quarter before, for its forecast.
     terms : Terms, optional
         How far advice may go.
-    unread_usd : float
-        US dollars that the sources bill for rows that no reader could turn into tokens.
+    unread : DataFrame, optional
+        `Usage.account.set_aside`: rows that no reader could turn into tokens, and what the sources bill for them.
     seed : int
         Of the simulated futures.
 
@@ -180,7 +185,8 @@ def analyse(
     )
     error, no_error = error_of_last(now, before, prices, period, last_summary, seed)
     bills = reconciliation(now, prices, billed)
-    unpriced_rows, unpriced_usd = without_price(cube.account, bills, str(period), unread_usd)
+    unpriced = without_price(cube.account, bills, str(period), unread)
+    gaps = cube.account.gaps
     missing = _missing(cube, now, before) | {
         section: words
         for section, lacks, words in (
@@ -207,8 +213,8 @@ def analyse(
         spend_usd=float(now["cost_usd"].sum()),
         before_usd=float(before["cost_usd"].sum()) if len(before) else float("nan"),
         budget_usd=float("nan") if budget_usd is None else float(budget_usd),
-        unpriced_rows=unpriced_rows,
-        unpriced_usd=unpriced_usd,
+        unpriced_rows=int(unpriced["rows"].sum()),
+        unpriced_usd=float(unpriced["billed_usd"].sum(min_count=min(1, len(unpriced)))),
         ahead=str(future),
         spend=spend_table(now, before, budget_usd),
         variance=variance(now, before, prices) if compared else empty,
@@ -233,6 +239,8 @@ def analyse(
             now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
         ),
         retiring=retiring(now, prices, on + pd.Timedelta(days=terms.retire_days), on),
+        unpriced=unpriced,
+        gaps=gaps[gaps["day"].between(start, end)].reset_index(drop=True),
         reconciliation=bills,
         coverage=coverage(cube.account, now, before),
         flags=flag_counts(now),

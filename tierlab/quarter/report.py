@@ -24,7 +24,7 @@ from tierlab.quarter.analyse import Quarter, analyse, period_of
 from tierlab.quarter.engine import NEEDED, columns_of, files_of
 from tierlab.quarter.savings import Terms
 from tierlab.quarter.simulated import synthetic_quarters
-from tierlab.quarter.words import SCHEMA, summary
+from tierlab.quarter.words import SCHEMA, SCHEMAS, summary
 from tierlab.routing.sources import load_outcomes
 from tierlab.scaling.workload import TRACES, load_requests
 from tierlab.usage.read import FORMATS, Account, read_usage
@@ -189,9 +189,6 @@ def _prepared(inputs):
     if not cube.daily["day"].ge(period.start_time).any():
         # The refusal names the quarters that are there.
         cube = build_cube(log, prices, timezone=inputs.timezone)
-    unread = 0.0
-    if read:
-        unread = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
     quarter = analyse(
         cube,
         prices,
@@ -203,7 +200,7 @@ def _prepared(inputs):
         terms=Terms(
             inputs.margin or None, inputs.may_wait or None, inputs.tasks, inputs.retire_days
         ),
-        unread_usd=round(float(unread), 6),
+        unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
     return Prepared(quarter, cube, read, kind, inputs)
@@ -312,7 +309,7 @@ def _last(path):
 
 
 def _is_summary(found):
-    return isinstance(found, dict) and found.get("schema") == SCHEMA
+    return isinstance(found, dict) and found.get("schema") in SCHEMAS
 
 
 def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):

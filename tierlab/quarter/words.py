@@ -12,7 +12,8 @@ from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
 
-SCHEMA = "tierlab.quarter/1"
+SCHEMA = "tierlab.quarter/2"
+SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
 _ACTS = {  # kind of a decision -> its verb, and the first step
     "stop": ("Stop ", "ask the owner of the key whether anybody needs it"),
     "cache": ("", "send the same prompt in the same order again; the answers stay as they are"),
@@ -226,6 +227,19 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("difference_usd", "priced minus billed", change),
         ("uncovered_usd", "priced, no bill", usd),
     ),
+    "unpriced": (
+        ("reason", "not priced", str),
+        ("name", "name in the log or bill", str),
+        ("rows", "rows", number),
+        ("billed_usd", "billed", usd),
+    ),
+    "gaps": (
+        ("model_id", "model", str),
+        ("days", "days on which bill and price differ", number),
+        ("billed_usd", "billed, as the log says", usd),
+        ("priced_usd", "our price of the same rows", usd),
+        ("difference_usd", "price minus bill", change),
+    ),
     "coverage": (("what", "what", str), ("count", "count", number)),
     "files": (
         ("file", "file", str),
@@ -313,10 +327,21 @@ def events(q):
     return q.events.assign(**shown)
 
 
+def gaps(q):
+    """Where the log's own money and our price differ, by model over the days on which they do: the largest gap first."""
+    sums = {"days": ("day", "nunique")} | {
+        name: (name, "sum") for name in ("billed_usd", "priced_usd")
+    }
+    table = q.gaps.groupby("model_id").agg(**sums).reset_index()
+    table["difference_usd"] = table["priced_usd"] - table["billed_usd"]
+    return table.sort_values("difference_usd", key=abs, ascending=False, ignore_index=True)
+
+
 _FRAMES = {  # what is shown of a table, where that is not all of it as it is
     "spend": compared,
     "decisions": decisions,
     "events": events,
+    "gaps": gaps,
     "changes": lambda q: (
         q.changes.groupby("by", sort=False).head(5) if len(q.changes) else q.changes
     ),
@@ -363,7 +388,8 @@ def _causes(q):
 
 def coverage_said(prepared):
     """On what the report stands: rows priced and set aside, days without usage, and whether the usage is real."""
-    account, counts = prepared.cube.account, prepared.quarter.coverage.set_index("what")["count"]
+    q, account = prepared.quarter, prepared.cube.account
+    counts = q.coverage.set_index("what")["count"]
     aside = account.set_aside[account.set_aside["reason"] != "outside the period"]
     lost = int(aside["rows"].sum())
     read = f"{account.rows_priced + lost:,} rows of usage of this quarter and the one before"
@@ -377,6 +403,14 @@ def coverage_said(prepared):
         )
     if gone := int(counts["days of the quarter without usage"]):
         parts.append(f"{gone} days of the quarter have no usage")
+    if len(q.gaps):
+        billed, priced = (usd(q.gaps[name].sum()) for name in ("billed_usd", "priced_usd"))
+        models = ", ".join(map(in_markdown, gaps(q)["model_id"][:5]))
+        days = _counted(q.gaps["day"].nunique(), "day")
+        parts.append(
+            f"**the log's own money and our price differ by more than 1% on {days}: billed {billed}, "
+            f"priced {priced}** ({models})"
+        )
     if prepared.read is not None:
         files = prepared.read.files
         if unread := int((files["problem"] != "").sum()):
@@ -659,7 +693,7 @@ def summary(quarter: Quarter) -> dict:
     Returns
     -------
     dict
-        schema ("tierlab.quarter/1"), quarter, complete, last_day, spend_usd, before_usd, budget_usd, unpriced_rows,
+        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, before_usd, budget_usd, unpriced_rows,
         unpriced_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
@@ -690,4 +724,4 @@ def _records(table):
 _RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
 _RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
 _RECORDS += ("decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags")
-_RECORDS += ("assumptions",)
+_RECORDS += ("assumptions", "unpriced", "gaps")
