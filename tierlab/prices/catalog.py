@@ -6,7 +6,7 @@ and "maintained" (the genai-prices package, with its gaps filled from data/overl
 source). A path to a CSV or Parquet file of the same columns is a third.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +18,20 @@ from tierlab.core.paths import DATA
 from tierlab.core.untrusted import regular, unguarded
 from tierlab.core.vocabulary import RATES, TIERS, unknown
 from tierlab.prices import maintained
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, canonical, known_models
+from tierlab.prices.names import (
+    COLUMNS,
+    DATES,
+    PROVIDERS,
+    Resolved,
+    known_models,
+    resolved,
+    sold_as,
+)
 from tierlab.prices.names import lineups as known_lineups
 
 STALE_AFTER_DAYS = 180
 SINCE_EVER = pd.Timestamp("1700-01-01")  # stands for an unknown first date of a rate
+_KEY = ["model_id", "platform", "region", "service_tier"]
 _REQUIRED = ("model_id", "provider", "uncached_input", "output")
 _COUNTS = ("context_above", "context_window", "max_output_tokens")
 _FLAGS = ("reasoning_model", "approximate", "batch_assumed", "write_assumed")
@@ -45,6 +54,10 @@ class Prices:
         Which model stands for which tier from which date on.
     ends : DataFrame
         Dated ends that are not rates (a mode of a model that is withdrawn).
+    aliases : dict of str to Resolved
+        Names of one's own (a deployment) for a model, and where it is bought.
+    hosted : bool
+        Whether the rates of all other sellers, regions and tiers of genai-prices stand beside `frame`.
     """
 
     frame: pd.DataFrame
@@ -52,6 +65,8 @@ class Prices:
     source: str
     lineups: pd.DataFrame
     ends: pd.DataFrame
+    aliases: dict = field(default_factory=dict)
+    hosted: bool = False
 
     def __repr__(self):
         return f"Prices({self.source}; as of {self.as_of:%Y-%m-%d}; {len(self.rows_of)} models)"
@@ -118,13 +133,56 @@ class Prices:
         >>> load_prices("article").resolve("Gemini 3.1 Pro")
         'gemini-3.1-pro-preview'
         """
-        ids = self._ids
-        model_id = name if name in ids else canonical(str(name), ids)
-        if model_id in ids:
-            return model_id
+        found = self.alias(name)
+        if found.model_id in self.rows_of:
+            return found.model_id
+        raise ValueError(self.no_price(name, found.model_id))
+
+    def alias(self, name):
+        """What a spelling names (`tierlab.prices.names.Resolved`): an own id or alias first, then the catalogue's."""
+        if name in self.rows_of:
+            return Resolved(name)
+        return self.aliases.get(name) or resolved(str(name), self._ids)
+
+    def no_price(self, name, model_id):
+        """Why a name has no price here, in words."""
+        if model_id in self.sellers:
+            sold = ", ".join(sorted(self.sellers[model_id]))
+            return f"model {name!r} ({model_id}) is not sold by its maker in {self.source}; others sell it: {sold}"
         if model_id is not None:
-            raise ValueError(f"model {name!r} ({model_id}) has no price in {self.source}")
-        raise ValueError(unknown("model", name, sorted(ids)))
+            return f"model {name!r} ({model_id}) has no price in {self.source}"
+        return unknown("model", name, sorted({*self.rows_of, *self.aliases}))
+
+    @cached_property
+    def rates(self):
+        """The prices table of all sellers, regions and service tiers: `frame` first, then what others sell."""
+        if not self.hosted:
+            return self.frame
+        others = maintained.others()
+        own = pd.MultiIndex.from_frame(self.frame[_KEY])
+        others = others[~pd.MultiIndex.from_frame(others[_KEY]).isin(own)]
+        return pd.concat([self.frame, others], ignore_index=True)
+
+    @cached_property
+    def sellers(self):
+        """Model id -> platform -> (region, service tier) -> positions of its rows in `rates`."""
+        found = {}
+        for (model_id, platform, region, tier), rows in self.rates.groupby(
+            _KEY, sort=False
+        ).indices.items():
+            places = found.setdefault(model_id, {}).setdefault(platform, {})
+            places[(region, tier)] = tuple(rows.tolist())
+        return found
+
+    def maker(self, sellers):
+        """Whose model the sellers of one model sell."""
+        rows = next(iter(next(iter(sellers.values())).values()))
+        return self.rates["provider"].iat[rows[0]]
+
+    def listed_as(self, spelling, platform, model_id):
+        """The id under which a platform sells what a spelling names: its own listing, where it has one."""
+        own = sold_as().get((platform, str(spelling).lower())) if self.hosted and platform else None
+        return own if own in self.sellers else model_id
 
     def diff(self, other):
         """Rates in force that differ between this catalogue and another, for the models both have.
@@ -324,7 +382,13 @@ class Prices:
 
     @cached_property
     def _ids(self):
-        return frozenset(self.rows_of)
+        """Ids that no spelling of the maintained catalogue leads to."""
+        ours = (
+            self.frame["model_id"][self.frame["source"].ne(maintained.version())]
+            if self.hosted
+            else self.frame["model_id"]
+        )
+        return frozenset(ours)
 
     def _providers(self):
         return list(dict.fromkeys([*PROVIDERS, *self.frame["provider"]]))
@@ -373,8 +437,10 @@ def load_prices(source="maintained", *, as_of=None):
         known_lineups(),
         pd.DataFrame(columns=["on", "model_id", "rate"]).astype({"on": "datetime64[us]"}),
     )
+    hosted = False
     if source == "maintained":
         frame, ends, version = maintained.read()
+        hosted = True
     elif source == "article":
         frame, version = (
             _checked(_read(DATA / "prices_article.csv"), DATA / "prices_article.csv"),
@@ -412,7 +478,7 @@ def load_prices(source="maintained", *, as_of=None):
             f"{source}: no row has a checked_on date, so say on which day you stand: as_of='YYYY-MM-DD'"
         )
     source = version if pd.isna(checked) else f"{version}, checked {checked:%Y-%m-%d}"
-    return Prices(frame, _day(as_of, checked), source, lineups, ends)
+    return Prices(frame, _day(as_of, checked), source, lineups, ends, hosted=hosted)
 
 
 def _day(value, default=None):
@@ -499,6 +565,10 @@ def _checked(raw, path):
             "unknown tier {!r}; one of " + ", ".join(TIERS),
         )
     frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
+    frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
+    frame["region"] = frame["region"].astype(object).where(frame["region"].notna(), "")
+    tiers = frame["service_tier"].astype(object)
+    frame["service_tier"] = tiers.where(frame["service_tier"].notna(), "standard")
     frame["source"] = frame["source"].astype(object).where(frame["source"].notna(), path.name)
     for provider in PROVIDERS:
         ours = (frame["provider"] == provider) & frame["launched_on"].isna()
@@ -509,7 +579,7 @@ def _checked(raw, path):
                 f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
                 " (a model that the maintained catalogue does not know yet needs its launched_on)"
             )
-    twice = frame.duplicated(["model_id", "valid_from", "context_above"])
+    twice = frame.duplicated([*_KEY, "valid_from", "context_above"])
     refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
     return frame.sort_values(
         ["provider", "model_id", "valid_from", "context_above"], na_position="first"

@@ -1,18 +1,20 @@
 """The maintained catalogue: the genai-prices package, with the gaps that data/overlay.csv fills.
 
-genai-prices carries history and scheduled changes. What it lacks (launch and retirement dates, some windows
-and batch rates) comes from the overlay, each fact with its source; an overlay fact never replaces a rate that
-genai-prices has.
+genai-prices carries history and scheduled changes of 47 sellers. What it lacks (launch and retirement dates, some
+windows and batch rates) comes from the overlay, each fact with its source; an overlay fact never replaces a rate
+that genai-prices has. A rate is flattened as it resolves on a day, never as a factor on another: steps and cache
+rates differ by tier and by batch.
 """
 
-from datetime import datetime
+import re
+from datetime import date, datetime, time
 from functools import lru_cache
 
 import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, RATES
-from tierlab.prices.names import COLUMNS, DATES, genai_models
+from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, is_maker, listed
 
 _GENAI_KEYS = dict(
     zip(
@@ -21,10 +23,16 @@ _GENAI_KEYS = dict(
         strict=True,
     )
 )
+BATCH = {"processing": "batch"}
+MODES = {  # service tier -> how genai-prices says it; OpenAI's "fast" is its priority tier
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"speed": "fast"},
+}
 
 
 def read():
-    """The genai-prices history as a prices table.
+    """What the makers sell themselves, at their standard rates.
 
     Returns
     -------
@@ -34,35 +42,24 @@ def read():
         Dated ends that are no rates: on, model_id, rate (what ends).
     version : str
     """
-    frame, ends, version = _read()
-    return frame.copy(), ends.copy(), version
+    frame, ends = _read()
+    return frame.copy(), ends.copy(), version()
+
+
+def others():
+    """The rates of all other sellers, regions and service tiers: a prices table."""
+    return _others().copy()
 
 
 @lru_cache
 def _read():
-    import genai_prices
-
-    overlay = pd.read_csv(DATA / "overlay.csv", dtype=str)
-    facts = {
-        model_id: dict(zip(t["field"], t["value"], strict=True))
-        for model_id, t in overlay.groupby("model_id")
-    }
-    rows = [
-        row
-        for provider, model in genai_models()
-        for row in _model_rows(provider, model, facts.get(model.id, {}))
-    ]
-    version = f"genai-prices {genai_prices.__version__} + overlay"
-    frame = pd.DataFrame(rows).assign(
-        source=version,
-        checked_on=facts["*"]["checked_on"],
-        approximate=False,
-        reasoning_model=False,
-    )
-    frame = frame.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(DATES, "datetime64[us]"))
-    frame = frame.astype(
-        {**dict.fromkeys((*RATES, "context_window", "max_output_tokens"), float), "tier": object}
-    )
+    own = [entry for entry in listed() if entry.platform == entry.provider]
+    own = [entry for entry in own if is_maker(entry.provider)]
+    order = {provider: place for place, provider in enumerate(PROVIDERS)}
+    own.sort(key=lambda entry: order.get(entry.provider, len(order)))
+    rows = [row for entry in own for row in _model_rows(entry, _facts().get(entry.model.id, {}))]
+    rows = [row for row in rows if "uncached_input" in row]
+    overlay = _overlay()
     ends = overlay[overlay["field"] == "ends"]
     what = ends["value"].str.rsplit(" ", n=1, expand=True).reindex(columns=[0, 1])
     ends = pd.DataFrame(
@@ -72,35 +69,113 @@ def _read():
             "rate": what[0],
         }
     )
-    return frame, ends.reset_index(drop=True), version
+    return _table(rows), ends.reset_index(drop=True)
 
 
-def _model_rows(provider, model, facts):
-    """Rows of one model: every date on which a rate starts x every context step."""
+@lru_cache
+def _others():
+    rows = []
+    for entry in listed():
+        own = entry.platform == entry.provider and is_maker(entry.provider)
+        facts = _facts().get(entry.model.id, {}) if own else {}
+        rows += [row for row in _model_rows(entry, facts) if not own or "uncached_input" not in row]
+        if peak_hours(entry.model):
+            rows += _model_rows(entry, facts, "offpeak")
+        variants = [variant.when for variant in entry.model.price_variants or ()]
+        for tier, when in MODES.items():
+            if when in variants:
+                rows += _model_rows(entry, facts, tier, when)
+    return _table(rows)
+
+
+@lru_cache
+def premiums():
+    """data/premiums.csv: what sellers add or take off by rule where genai-prices has no rate.
+
+    A list of rules; model and region are patterns, `factor` multiplies the standard rate.
+    """
+    table = pd.read_csv(DATA / "premiums.csv", keep_default_na=False)
+    table = table.assign(batch=table["batch"].eq("true"), model=table["model"].replace("", ".*"))
+    return list(table.itertuples(index=False, name="Rule"))
+
+
+@lru_cache
+def _overlay():
+    return pd.read_csv(DATA / "overlay.csv", dtype=str)
+
+
+@lru_cache
+def _facts():
+    return {
+        model_id: dict(zip(t["field"], t["value"], strict=True))
+        for model_id, t in _overlay().groupby("model_id")
+    }
+
+
+@lru_cache
+def version():
+    """Name and version of the maintained catalogue."""
+    import genai_prices
+
+    return f"genai-prices {genai_prices.__version__} + overlay"
+
+
+def _table(rows):
+    frame = pd.DataFrame(rows).assign(source=version(), reasoning_model=False, tier=None)
+    frame["checked_on"] = _facts()["*"]["checked_on"]
+    frame = frame.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(DATES, "datetime64[us]"))
+    numbers = dict.fromkeys((*RATES, "context_window", "max_output_tokens"), float)
+    return frame.astype(numbers | {"tier": object, "context_above": "int64"})
+
+
+def peak_hours(model):
+    """(start, end) of the hours of a day (UTC) in which a model costs its peak rate; none for most."""
+    from genai_prices.types import ModelPrice, TimeOfDateConstraint
+
+    parts = [] if isinstance(model.prices, ModelPrice) else model.prices
+    return [
+        (part.constraint.start_time, part.constraint.end_time)
+        for part in parts
+        if isinstance(part.constraint, TimeOfDateConstraint)
+    ]
+
+
+def _model_rows(entry, facts, tier="standard", when=None):
+    """Rows of one model at one tier: every date on which a rate starts x every context step."""
     from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
 
-    batch = [v for v in model.price_variants or () if v.when == {"processing": "batch"}]
-    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *batch]
-    if any(not isinstance(p.constraint, StartDateConstraint | None) for p in parts):
-        return []  # prices by time of day: none of the three providers has one, and a day cannot carry it
-    starts = [None, *sorted({p.constraint.start_date for p in parts if p.constraint})]
+    model = entry.model
+    variants = model.price_variants or ()
+    batch = [v for v in variants if v.when == BATCH]
+    own = [v for v in variants if when and v.when == when]
+    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *batch, *own]
+    dated = {
+        p.constraint.start_date for p in parts if isinstance(p.constraint, StartDateConstraint)
+    }
+    starts = [None, *sorted(dated)]
     known = {
         k.removeprefix("known_"): float(v) for k, v in facts.items() if k.startswith("known_batch_")
     }
     if known:  # a batch rate that only the overlay has holds from the day on which it was seen
-        starts = [None, *sorted({*starts[1:], datetime.fromisoformat(facts["known_from"]).date()})]
+        starts = [None, *sorted({*dated, date.fromisoformat(facts["known_from"])})]
+    peak = peak_hours(model)
+    hour = peak[0][1 if tier == "offpeak" else 0] if peak else time.min
     rows = []
     for start in starts:
-        at = datetime.combine(start, datetime.min.time()) if start else datetime.min
-        standard = model.get_prices(at)
-        if getattr(standard, "input_mtok", None) is None:
+        at = datetime.combine(start or date.min, hour.replace(tzinfo=None))
+        if own and not any(v.constraint is None or v.constraint.active(at) for v in own):
             continue
+        standard = model.get_prices(at, when)
+        if not vars(standard) and model.id.endswith(":free"):
+            standard = ModelPrice(**dict.fromkeys(_GENAI_KEYS.values(), 0))
+        if not vars(standard):
+            continue  # listed without a price
         active = any(v.constraint is None or v.constraint.active(at) for v in batch)
         lists = [(standard, "")] + (
-            [(model.get_prices(at, {"processing": "batch"}), "batch_")] if active else []
+            [(model.get_prices(at, BATCH | (when or {})), "batch_")] if active else []
         )
         prices = {
-            f"{prefix}{bucket}": getattr(p, key, None)
+            f"{prefix}{bucket}": vars(p).get(key)  # an attribute that is not there takes its time
             for p, prefix in lists
             for bucket, key in _GENAI_KEYS.items()
         }
@@ -108,27 +183,45 @@ def _model_rows(provider, model, facts):
             prices |= known
         tiered = [p for p in prices.values() if isinstance(p, TieredPrices)]
         for step in [0, *sorted({tier.start for p in tiered for tier in p.tiers})]:
-            row = {name: _rate_at(p, step) for name, p in prices.items() if p is not None}
+            row = {name: rate_at(p, step) for name, p in prices.items() if p is not None}
             first = facts.get("launched_on")
-            rows.append({"valid_from": start or first, "context_above": step, **row})
+            fee = "requests_kcount" in vars(
+                standard
+            )  # by depth of search, and one of them is listed
+            row |= {"valid_from": start or first, "context_above": step, "approximate": fee}
+            rows.append(row)
     common = {
-        "model_id": model.id,
-        "provider": provider,
+        "model_id": entry.model_id,
+        "provider": entry.provider,
+        "platform": entry.platform,
+        "region": entry.region or "",
+        "service_tier": tier,
         "batch_assumed": False,
         "write_assumed": False,
+        "launched_on": facts.get("launched_on"),
+        "retires_on": facts.get("retires_on"),
+        "context_window": model.context_window or facts.get("context_window"),
+        "max_output_tokens": facts.get("max_output_tokens"),
     }
-    common |= {"launched_on": facts.get("launched_on"), "retires_on": facts.get("retires_on")}
-    common["context_window"] = model.context_window or facts.get("context_window")
-    common["max_output_tokens"] = facts.get("max_output_tokens")
     rows = [common | row for row in rows]
-    if facts.get("batch_history") == "same_ratio":
+    if facts.get("batch_history") == "same_ratio" and tier == "standard":
         _assume_batch(rows)
+    for rule in premiums():
+        if (
+            rule.batch
+            and rule.platform == entry.platform
+            and re.fullmatch(rule.model, entry.model_id)
+        ):
+            _assume_share(rows, rule.factor)
     if facts.get("cache_write") == "as_input":
         _assume_writes(rows)
+    if entry.platform not in PROVIDERS:
+        _as_input(rows)
     return rows
 
 
-def _rate_at(price, step):
+def rate_at(price, step):
+    """A price of genai-prices above a context step, as a number."""
     if not hasattr(price, "tiers"):
         return float(price)
     reached = [tier.price for tier in price.tiers if tier.start <= step]
@@ -146,6 +239,14 @@ def _assume_batch(rows):
             }
 
 
+def _assume_share(rows, factor):
+    """Batch rates by a seller's rule, where genai-prices has none."""
+    for row in rows:
+        if "batch_uncached_input" not in row:
+            row |= {f"batch_{b}": row[b] * factor for b in BUCKETS if b in row}
+            row["batch_assumed"] = True
+
+
 def _assume_writes(rows):
     """Automatic caching without a write fee: what is written is billed as plain input."""
     for row in rows:
@@ -154,3 +255,17 @@ def _assume_writes(rows):
             for bucket in ("cache_write_short", "cache_write_long"):
                 if fee is not None and f"{prefix}{bucket}" not in row:
                     row |= {f"{prefix}{bucket}": fee, "write_assumed": True}
+
+
+def _as_input(rows):
+    """Cached tokens for which a seller has no rate are input like any other: the rule of genai-prices.
+
+    A long write is an exception where short ones have a rate: the longer life costs more, and how much is not said.
+    """
+    for row in rows:
+        for prefix in ("", "batch_"):
+            if (fee := row.get(f"{prefix}uncached_input")) is not None:
+                row.setdefault(f"{prefix}cache_read", fee)
+                if f"{prefix}cache_write_short" not in row:
+                    row[f"{prefix}cache_write_short"] = fee
+                    row.setdefault(f"{prefix}cache_write_long", fee)

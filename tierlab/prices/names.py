@@ -22,7 +22,8 @@ PROVIDERS = {
 
 DATES = ("valid_from", "launched_on", "retires_on", "checked_on")
 COLUMNS = (
-    *("model_id", "provider", "tier", "reasoning_model", "valid_from", "context_above"),
+    *("model_id", "provider", "platform", "region", "service_tier"),
+    *("tier", "reasoning_model", "valid_from", "context_above"),
     *RATES,
     *("approximate", "batch_assumed", "write_assumed", "launched_on", "retires_on"),
     *("context_window", "max_output_tokens", "source", "checked_on"),
@@ -111,6 +112,9 @@ _MAKERS = {  # maker -> (vendor prefixes, how its models' names begin)
     "cursor": ("", "composer"),
     "ai21": ("ai21labs", "jamba"),
     "writer": ("", "palmyra"),
+    "voyageai": ("", "voyage"),
+    "elevenlabs": ("", "eleven"),
+    "typesafe": ("", "jev"),
 }  # fmt: skip
 _VENDORS = {
     spelling: maker for maker, (own, _) in _MAKERS.items() for spelling in (maker, *own.split())
@@ -155,6 +159,8 @@ def platform_of(text):
     ['bedrock', 'vertex', 'azure', 'openai', 'groq']
     """
     plain = re.sub(r"[\s.-]+", "_", text.strip().lower())
+    if plain == "first_party":
+        return plain
     return _SELLERS.get(plain) or _VENDORS.get(plain.replace("_", "-"), plain.replace("_", "-"))
 
 
@@ -373,6 +379,11 @@ def _makers():
         if _maker(model.id, provider.id) == provider.id
     ]
     return sorted(own, key=lambda pair: (pair[0] not in PROVIDERS, "/" in pair[1].id))
+
+
+def is_maker(seller):
+    """Whether a seller sells models of its own, and is not a host of others' alone."""
+    return seller in _MAKERS
 
 
 def _maker(genai_id, seller):

@@ -31,19 +31,10 @@ from tierlab.core.tables import (
 )
 from tierlab.core.vocabulary import BATCH_RATES, BUCKETS, TIERS
 from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS
+from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer
+from tierlab.prices.units import other_usd
 
 COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
-FLAGS = (
-    *(
-        "approximate_price",
-        "assumed_batch_rate",
-        "assumed_write_rate",
-        "before_launch",
-        "after_retirement",
-    ),
-    *("before_first_price", "aggregate_without_band", "over_window", "stale_price"),
-)
-_BIT = {flag: 1 << i for i, flag in enumerate(FLAGS)}
 _BLOCK = 1 << 17  # rows per block: the working set of one block stays in the cache
 _INPUT = BUCKETS[:4]
 
@@ -98,10 +89,13 @@ def price(
     one_of("aggregate_band", aggregate_band, ("base", "highest"))
     check_columns(requests)
     tokens = token_counts(requests)
-    code, names = _model_codes(requests, prices)
     at = times(requests) if price_on == "at" else None
-    book = rate_book(prices, names, at)
+    code, offers = _offers(requests, prices, at, residency is None)
+    book = rate_book(prices, offers, at)
     batch = booleans(requests, "batch")
+    if "service_tier" in requests:  # Anthropic's word for the batch endpoint
+        by_tier = requests["service_tier"].astype(object).eq("batch").to_numpy(bool)
+        batch = by_tier if batch is None else batch | by_tier
     job = _Job(
         book,
         code,
@@ -113,6 +107,9 @@ def price(
     )
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
+    if (other := other_usd(requests, prices, offers, code, at, batch)) is not None:
+        table["other_usd"] = other
+        table["cost_usd"] += other
     table["flags"] = flag_names(flags)
     if strict and flags.any():
         found = table.loc[flags > 0, "flags"].value_counts()
@@ -132,7 +129,8 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
         The requests table; its own model_id is not used.
     prices : Prices
     models : sequence of str
-        Model names; any spelling that `prices.resolve` knows.
+        Model names in any spelling; one that names a seller (``us.anthropic.claude-haiku-4-5``,
+        ``groq/llama-3.3-70b-versatile``) is priced there, in a column "model on seller".
     token_ratio : mapping of str to float, optional
         Tokens on that model per token in the table, because tokenizers differ (measured median 1.25 for
         Claude against Gemini on the same 809 prompts, 5th to 95th percentile 1.06 to 1.70). Without it the
@@ -155,8 +153,9 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
     """
     one_of("over_window", over_window, ("raise", "price"))
     check_columns(requests, needed=("uncached_input_tokens", "output_tokens"))
-    names = [prices.resolve(name) for name in models]
-    ratios = {prices.resolve(name): ratio for name, ratio in (token_ratio or {}).items()}
+    offers = {offer.name: offer for offer in (find_offer(prices, name) for name in models)}
+    names = list(offers)
+    ratios = {find_offer(prices, name).name: ratio for name, ratio in (token_ratio or {}).items()}
     for name, ratio in ratios.items():
         if name not in names:
             raise ValueError(f"token_ratio names {name!r}, which is not among the models {names}")
@@ -168,9 +167,9 @@ def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
     for name in names:
         scaled = {b: t * ratios[name] for b, t in tokens.items()} if name in ratios else tokens
         costs, flags = price_tokens(
-            scaled, prices, name, batch=batch, bands=bands, requests=requests
+            scaled, prices, offers[name], batch=batch, bands=bands, requests=requests
         )
-        over = (flags & _BIT["over_window"]) > 0
+        over = (flags & BIT["over_window"]) > 0
         if over_window == "raise":
             refuse(
                 requests, "uncached_input_tokens", over, f"input longer than the window of {name}"
@@ -191,7 +190,7 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
     tokens : dict of str to ndarray
         Bucket name -> tokens, shape (n,).
     prices : Prices
-    model_id : str
+    model_id : str or Offer
     batch : ndarray of bool, shape (n,), optional
 
     Returns
@@ -294,14 +293,19 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
         rates = np.array([[usd_per_mtok[0]] * 4 + [usd_per_mtok[1]]]) / 1e6
         return Tariff(np.array([-1.0]), rates, "given_price", usd_per_hour)
     try:
-        model_id = prices.resolve(name)
+        offer = find_offer(prices, name)
     except ValueError as error:
         raise ValueError(
             f"{error}; give its price: usd_per_mtok=(input, output), (0, 0) for a server of your own"
         ) from None
-    rows = prices.in_force()
-    rows = rows[rows["model_id"] == model_id].sort_values("context_above")
-    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) / 1e6
+    model_id = offer.name
+    rows = (
+        prices.rates.take(offer.rows)
+        if offer.rows[-1] >= len(prices.frame)
+        else prices.frame.take(offer.rows)
+    )
+    rows = replace(prices, frame=rows).in_force().sort_values("context_above")
+    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) * offer.factor / 1e6
     if np.isnan(rates[:, [0, 4]]).any():
         raise ValueError(
             f"model {model_id!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
@@ -309,7 +313,7 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
     _, bits = price_tokens(
         {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])},
         prices,
-        model_id,
+        offer,
         batch=np.array([batch]),
     )
     return Tariff(
@@ -347,10 +351,13 @@ class _Job:
     multiplier: np.ndarray | None
 
 
-def rate_book(prices, names, at):
-    """Arrays of the rates in force for some models, on `as_of` or, when `at` is given, in each time slot."""
-    where = [prices.rows_of[name] for name in names]
-    frame = prices.frame.take(np.concatenate([*where, []]).astype("intp"))
+def rate_book(prices, offers, at):
+    """Arrays of the rates in force for some offers (or names), on `as_of` or, when `at` is given, in each time slot."""
+    offers = [o if isinstance(o, Offer) else find_offer(prices, o) for o in offers]
+    where = [np.array(offer.rows, "intp") for offer in offers]
+    taken = np.concatenate([*where, []]).astype("intp")
+    own = taken.max(initial=0) < len(prices.frame)
+    frame = (prices.frame if own else prices.rates).take(taken)
     day = {
         c: frame[c].to_numpy("datetime64[us]")
         for c in ("valid_from", "launched_on", "retires_on", "checked_on")
@@ -365,7 +372,7 @@ def rate_book(prices, names, at):
         slots = np.unique(np.append(edges[~np.isnat(edges)], ever))
     ends = np.cumsum([len(rows) for rows in where])
     first, steps, windows, flags = [], [], [], []
-    for begin, end in zip([0, *ends], ends, strict=False):
+    for offer, begin, end in zip(offers, [0, *ends], ends, strict=False):
         for slot in slots:
             starts = start[begin:end]
             held = begin + np.flatnonzero(
@@ -375,13 +382,14 @@ def rate_book(prices, names, at):
             steps.append(above[held[1:]])
             windows.append(window[held[0]])
             early = slot < day["launched_on"][begin]
-            bits = _BIT["before_launch"] * early | _BIT["before_first_price"] * (
+            bits = BIT["before_launch"] * early | BIT["before_first_price"] * (
                 not early and slot < starts.min()
             )
             flags.append(
                 bits
-                | _BIT["after_retirement"] * (slot >= day["retires_on"][begin])
-                | _BIT["stale_price"] * stale[held].all()
+                | offer.flags
+                | BIT["after_retirement"] * (slot >= day["retires_on"][begin])
+                | BIT["stale_price"] * stale[held].all()
             )
     ladder = np.full((len(steps), max(map(len, steps), default=0)), np.inf)
     for line, lengths in zip(ladder, steps, strict=True):
@@ -389,9 +397,12 @@ def rate_book(prices, names, at):
     rates = (
         frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(len(frame) * 2, len(BUCKETS)).T
         / 1e6
+    ) * np.repeat([offer.factor for offer in offers], [2 * len(rows) for rows in where])
+    approximate = frame["approximate"].to_numpy() * BIT["approximate_price"]
+    assumed = approximate | frame["batch_assumed"].to_numpy() * BIT["assumed_batch_rate"]
+    assumed = (
+        assumed | _unstepped(rates[0].reshape(-1, 2), start, above) * BIT["unstepped_batch_rate"]
     )
-    approximate = frame["approximate"].to_numpy() * _BIT["approximate_price"]
-    assumed = approximate | frame["batch_assumed"].to_numpy() * _BIT["assumed_batch_rate"]
     return _Book(
         slots=slots[1:].astype("int64"),
         first=np.array(first, "intp"),
@@ -402,10 +413,17 @@ def rate_book(prices, names, at):
         missing=np.isnan(rates),
         row_flags=np.column_stack([approximate, assumed]).ravel().astype("uint16"),
         write_flag=np.repeat(
-            frame["write_assumed"].to_numpy() * _BIT["assumed_write_rate"], 2
+            frame["write_assumed"].to_numpy() * BIT["assumed_write_rate"], 2
         ).astype("uint16"),
-        names=list(names),
+        names=[offer.name for offer in offers],
     )
+
+
+def _unstepped(rates, start, above):
+    """Where the batch rate stays while the standard rate steps: input rates (standard, batch) of a row and of the one before."""
+    before = np.vstack([rates[:1], rates[:-1]])
+    stepped = (above > 0) & (start == np.append(start[:1], start[:-1]))
+    return stepped & (rates[:, 0] != before[:, 0]) & (rates[:, 1] == before[:, 1])
 
 
 @lru_cache(maxsize=512)
@@ -446,9 +464,9 @@ def _price_block(job, block, costs, flags):
     if job.bands is not None:
         aggregate, band, unreported = (column[block] for column in job.bands)
         stepped = np.isfinite(book.steps).any(axis=1)[key]
-        bits |= np.where(
-            aggregate & stepped & unreported, _BIT["aggregate_without_band"], 0
-        ).astype("uint16")
+        bits |= np.where(aggregate & stepped & unreported, BIT["aggregate_without_band"], 0).astype(
+            "uint16"
+        )
         over = None if over is None else over & ~aggregate
         total = np.where(aggregate, band, total)
     row = _take(book.first, key)
@@ -514,31 +532,61 @@ def _explain(job, requests, what, bucket, rows):
     )
 
 
-def _model_codes(requests, prices):
-    """Codes (int) of each row's model and the canonical names they stand for; each name is resolved once."""
-    column = requests["model_id"]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        codes, spelt = column.cat.codes.to_numpy(), column.cat.categories
-    else:
-        codes, spelt = pd.factorize(column)
+def _offers(requests, prices, at, by_region):
+    """Codes (int) of each row's offer and the offers they stand for; each distinct spelling is looked up once."""
+    codes, spelt = _factorized(requests["model_id"])
     if codes.min(initial=0) < 0:
         refuse(requests, "model_id", codes < 0, "a missing model")
-    names = []
-    for code, name in enumerate(spelt):
+    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
+    told = {c: _factorized(requests[c]) for c in columns if c in requests}
+    told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
+    keys = [codes.astype("int64")]
+    for code, names in told.values():
+        keys.append(keys[-1] * (len(names) + 1) + code + 1)
+    codes, distinct = (keys[-1], range(len(spelt))) if not told else pd.factorize(keys[-1])
+    offers = []
+    for code, key in enumerate(distinct):
+        said = {}
+        for column, (_, names) in reversed(told.items()):
+            key, place = divmod(int(key), len(names) + 1)
+            said[column] = names[place - 1] if place else None
         try:
-            names.append(prices.resolve(name))
+            offers.append(find_offer(prices, spelt[key], **said, told=tuple(told)))
         except ValueError as error:
             rows = np.flatnonzero(codes == code)
             if len(rows):
                 raise ValueError(
                     f"{error} ({len(rows):,} rows, first row {plain(requests.index[rows[0]])!r}, column 'model_id')"
                 ) from None
-            names.append(None)  # a category that no row uses
-    unique = [name for name in dict.fromkeys(names) if name is not None]
-    if unique == names:
+            offers.append(None)  # a category that no row uses
+    if at is not None and any(offer and offer.hours for offer in offers):
+        codes, offers = _by_hour(codes, offers, at)
+    unique = [offer for offer in dict.fromkeys(offers) if offer is not None]
+    if unique == offers:
         return codes, unique
-    lookup = np.array([unique.index(name) if name is not None else 0 for name in names], "int16")
-    return lookup[codes], unique
+    place = {offer: number for number, offer in enumerate(unique)}
+    return np.array([place.get(offer, 0) for offer in offers], "int32")[codes], unique
+
+
+def _factorized(column):
+    """Codes of a column's values, -1 for a missing one, and the values."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories
+    return pd.factorize(column)
+
+
+def _by_hour(codes, offers, at):
+    """Rows outside the hours of a peak rate go to the rate of the other hours."""
+    second, codes = at // 1_000_000 % 86_400, codes.copy()
+    for number, offer in enumerate(list(offers)):
+        if offer and offer.hours:
+            flags = offer.flags & ~BIT["assumed_peak_hours"]
+            offers[number] = offer._replace(flags=flags, hours=(), off_peak=())
+            rows = np.flatnonzero(codes == number)
+            peak = [(second[rows] >= start) & (second[rows] < end) for start, end in offer.hours]
+            codes[rows[~np.any(peak, axis=0)]] = len(offers)
+            offers.append(offers[number]._replace(rows=offer.off_peak))
+    return codes, offers
 
 
 def _bands(requests, aggregate_band):
@@ -580,7 +628,7 @@ def flag_names(flags):
     if ever == 0:
         return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])
     if (
-        ever in _BIT.values() and not flags.all()
+        ever in BIT.values() and not flags.all()
     ):  # one kind of flag, on some rows: the usual case needs no counting
         return pd.Categorical.from_codes(
             (flags > 0).view("int8"), ["", FLAGS[int(ever).bit_length() - 1]]
@@ -588,7 +636,7 @@ def flag_names(flags):
     present = np.flatnonzero(np.bincount(flags))
     lookup = np.zeros(present[-1] + 1, "int16")
     lookup[present] = np.arange(len(present))
-    text = [";".join(flag for flag, bit in _BIT.items() if bits & bit) for bits in present]
+    text = [";".join(flag for flag, bit in BIT.items() if bits & bit) for bits in present]
     return pd.Categorical.from_codes(lookup[flags], text)
 
 

@@ -1,0 +1,183 @@
+"""Which rate a request was bought at: one model has another price at another seller, in another region, at another tier.
+
+An offer is the answer to a spelling, a platform, a region and a service tier. What had to be assumed, and what
+a seller adds by rule where the catalogue has no rate (data/premiums.csv), comes with it.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from tierlab.prices.maintained import peak_hours, premiums
+from tierlab.prices.names import listed, platform_of
+
+FLAGS = (
+    *("approximate_price", "assumed_batch_rate", "assumed_write_rate", "before_launch"),
+    *("after_retirement", "before_first_price", "aggregate_without_band", "over_window"),
+    *("stale_price", "assumed_platform", "assumed_region", "assumed_service_tier"),
+    *("assumed_premium", "assumed_peak_hours", "unstepped_batch_rate"),
+)
+BIT = {flag: 1 << place for place, flag in enumerate(FLAGS)}
+_STANDARD = ("default", "on_demand", "ondemand", "batch", "standard_only", "global")
+# Sellers whose list price is the maker's own: Azure by genai-prices, Gemini's two doors at Google.
+_SAME_LIST = {"azure": ("openai", "anthropic", "deepseek", "x-ai", "moonshotai"), "vertex": ("google",)}  # fmt: skip
+_PLACED = ("azure", "bedrock", "vertex")  # where the price depends on a region that logs leave out
+
+
+class Offer(NamedTuple):
+    """What one model costs as it was bought: its rows of `Prices.rates`, a factor on them, and bits of `FLAGS`."""
+
+    name: str
+    rows: tuple
+    factor: float = 1.0
+    flags: int = 0
+    off_peak: tuple = ()  # rows outside the hours (start, end in seconds of a UTC day) of the peak rate
+    hours: tuple = ()
+
+
+def find_offer(prices, spelling, platform=None, region=None, service_tier=None, *, told=()):
+    """The offer that a request was bought at.
+
+    What the spelling itself says of a region wins (it is a price class), a platform or a tier of the table wins
+    over the spelling.
+
+    Parameters
+    ----------
+    prices : Prices
+    spelling : str
+    platform, region, service_tier : str, optional
+        What the log says; None where it does not say.
+    told : collection of str
+        Which of the three the log says for other rows: where this one does not, it is an assumption.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, or sold by several hosts but not by its maker, and no platform is named.
+    """
+    found = prices.alias(spelling)
+    said = platform or region or service_tier or told or found.platform or found.service_tier
+    if not said and found.model_id in prices.rows_of and found.model_id not in peak_hours_of():
+        return Offer(found.model_id, tuple(prices.rows_of[found.model_id].tolist()))
+    platform = platform_of(platform) if platform else found.platform
+    model_id = prices.listed_as(spelling, platform, found.model_id)
+    sellers = prices.sellers.get(model_id)
+    if sellers is None:
+        raise ValueError(prices.no_price(spelling, found.model_id))
+    flags, maker = 0, prices.maker(sellers)
+    if platform in (None, "first_party"):
+        seller = maker
+        if seller not in sellers:
+            if len(sellers) > 1:
+                raise ValueError(
+                    f"{spelling!r} is sold by {', '.join(sorted(sellers))}, and not by its maker:"
+                    " say which (column 'platform')"
+                )
+            seller = next(iter(sellers))
+        unsaid = platform is None and len(sellers) > 1 and "platform" in told
+        flags |= BIT["assumed_platform"] * (unsaid or seller != maker)
+    else:
+        seller = platform if platform in sellers else _stand_in(platform, maker, sellers)
+        if seller is None:
+            raise ValueError(
+                f"{spelling!r} has no price on platform {platform!r}; it is sold by {', '.join(sorted(sellers))}"
+            )
+        same = maker in _SAME_LIST.get(platform, ()) or {platform, seller} == {"google", "vertex"}
+        flags |= BIT["assumed_platform"] * (seller != platform and not same)
+    region = found.region or (region.lower() if region else None)
+    region = None if region in ("default", "not_available", "") else region
+    tier = _normal_tier(service_tier or found.service_tier, maker)
+    keys = sellers[seller]
+    place, bits = _price_class(keys, region)
+    flags |= bits
+    factor, where = 1.0, platform or seller
+    if not place:
+        factor, bits = _premium(where, maker, model_id, region)
+        flags |= bits
+    rows = keys.get((place, tier or "standard"))
+    if tier is None and "service_tier" in told and any(key[1] != "standard" for key in keys):
+        flags |= BIT["assumed_service_tier"]
+    if rows is None:
+        rows = keys.get((place, "standard")) or next(iter(keys.values()))
+        more = _tier_factor(where, maker, model_id, tier)
+        flags |= BIT["assumed_service_tier" if more is None else "assumed_premium"]
+        factor *= more or 1.0
+    elif tier not in (None, "standard") and seller != where:
+        flags |= BIT["assumed_premium"]  # another seller's tier at the maker's rate
+    offer = Offer(model_id if where == maker else f"{model_id} on {where}", rows, factor, flags)
+    hours = (
+        peak_hours_of().get(model_id) if seller == maker and tier in (None, "standard") else None
+    )
+    off_peak = keys.get((place, "offpeak"))
+    if hours and off_peak:
+        flags |= BIT["assumed_peak_hours"]
+        return offer._replace(flags=flags, off_peak=off_peak, hours=hours)
+    return offer
+
+
+def _stand_in(platform, maker, sellers):
+    """Whose rates stand for those of a seller that the catalogue lacks for a model."""
+    if platform == "google" and "vertex" in sellers:
+        return "vertex"
+    return maker if maker in sellers else None
+
+
+def _price_class(keys, region):
+    """The region of a rate that a request's region falls under, and what had to be assumed."""
+    places = {place for place, _ in keys}
+    if "" in places:
+        return "", 0
+    place = "global" if region == "global" else "regional"
+    if place in places:
+        return place, BIT["assumed_region"] * (region is None and len(places) > 1)
+    return next(iter(places)), BIT["assumed_region"]
+
+
+def _premium(platform, maker, model_id, region):
+    """Factor of a region by rule, and the flag of it."""
+    for rule in premiums():
+        if rule.region and _applies(rule, platform, maker, model_id):
+            if region is None:
+                return 1.0, BIT["assumed_region"] * (platform in _PLACED)
+            if re.fullmatch(rule.region, region):
+                return rule.factor, BIT["assumed_premium"]
+    return 1.0, 0
+
+
+def _tier_factor(platform, maker, model_id, tier):
+    factors = (
+        rule.factor
+        for rule in premiums()
+        if rule.service_tier == tier and _applies(rule, platform, maker, model_id)
+    )
+    return next(factors, None)
+
+
+def _applies(rule, platform, maker, model_id):
+    """Whether a rule is about a model of a seller; Vertex and the Gemini API are one for Gemini."""
+    at = "google" if maker == "google" and platform == "vertex" else platform
+    return (
+        rule.platform == at and rule.provider in ("", maker) and re.fullmatch(rule.model, model_id)
+    )
+
+
+def _normal_tier(tier, maker):
+    tier = tier.strip().lower().replace("-", "_").replace(" ", "_") if tier else None
+    if tier in _STANDARD:
+        return "standard"
+    return "priority" if tier == "fast" and maker == "openai" else tier or None
+
+
+@lru_cache
+def peak_hours_of():
+    """Model id -> (start, end) of the hours of its peak rate, in seconds of a UTC day, where its maker has such hours."""
+    found = (
+        (entry, peak_hours(entry.model)) for entry in listed() if entry.platform == entry.provider
+    )
+    return {
+        entry.model_id: tuple(
+            (3600 * a.hour + 60 * a.minute, 3600 * b.hour + 60 * b.minute) for a, b in hours
+        )
+        for entry, hours in found
+        if hours
+    }
