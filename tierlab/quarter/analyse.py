@@ -8,7 +8,8 @@ import pandas as pd
 
 from tierlab.evaluate.intervals import mean_interval
 from tierlab.prices.catalog import Prices
-from tierlab.prices.pricing import FLAGS, TIER_LABELS, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.offers import FLAGS
+from tierlab.prices.pricing import TIER_LABELS, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.aggregate import Cube
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
@@ -399,7 +400,7 @@ def cache(now, prices):
     -----
     Net saving = reads x (input rate - read rate) - writes x (write rate - input rate), each row at its own day's rates.
     """
-    rates = rates_at(prices, now["model_id"], now["day"], in_batch(now))
+    rates = rates_at(prices, bought(now), now["day"], in_batch(now))
     tokens = now[INPUTS].to_numpy(float)
     gap = np.where(tokens > 0, tokens * (rates[:, :1] - rates[:, :4]), 0.0)
     table = _by_model(

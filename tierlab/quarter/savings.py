@@ -479,7 +479,9 @@ def reconciliation(now, prices, billed=None):
     own = pd.DataFrame(
         {
             "month": now["day"].dt.to_period("M").astype(str),
-            "provider": now["model_id"].map(prices.by_model["provider"]),
+            "provider": now["model_id"].map(
+                prices.rates.drop_duplicates("model_id").set_index("model_id")["provider"]
+            ),
             "priced_usd": now["cost_usd"],
         }
     )

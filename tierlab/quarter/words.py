@@ -30,6 +30,7 @@ _CAUSES = {  # where the effect is above 0, and below
     "tokens_per_request": ("longer requests", "shorter requests"),
     "cache_batch": ("less from cache and batch", "more from cache and batch"),
     "price": ("higher list prices", "lower list prices"),
+    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
 }
 _HELD = {
     "worse": "of a model that a test found worse",
