@@ -900,10 +900,13 @@ def test_a_packed_file_that_ends_early_keeps_what_it_has(tmp_path):
     ("text", "message"),
     [
         ("", r"log\.csv: the file is empty"),
-        ("a,b\n1,2\n", r"log\.csv: the format is unknown; its fields are \['a', 'b'\]"),
+        (
+            "a,b\n1,2\n",
+            r"log\.csv: not a known format: .* the file has \['a', 'b'\].* Looked for were .*cursor \(Date, Model",
+        ),
         (
             "usage_date_utc,cost\n2026-09-01,2\n",
-            r"log\.csv: the format is unknown; nearest is 'anthropic_console_cost'",
+            r"log\.csv: not a known format: .*anthropic_console_cost \(usage_date_utc, cost_usd\)",
         ),
         ("a,a\n1,2\n", r"log\.csv: the header has 'a' twice"),
     ],

@@ -104,5 +104,6 @@ from .speed.latency import simulate_latency as simulate_latency
 from .speed.latency import slo_attainment as slo_attainment
 from .speed.speeds import load_speeds as load_speeds
 from .speed.speeds import speed_ratio as speed_ratio
+from .usage.formats.focus import to_focus as to_focus
 from .usage.read import Usage as Usage
 from .usage.read import read_usage as read_usage

@@ -1,9 +1,11 @@
 """The command line: `tierlab`, or `python -m tierlab`."""
 
+import ast
 import contextlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -223,10 +225,14 @@ class Log:
         auto, requests (our own columns, scanned in place), or a format of the usage guide
     column : list
         THEIRS OURS: a column of your own CSV or Parquet file, and what it is here; again for each
+    guess_columns : bool
+        take the columns of your own file by their names; prints which was taken for which
     task : list
         THEIRS OURS: a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each
     cache_inside : str
         whether your own column input_tokens includes cached ones
+    date_format : str
+        how your own file writes its times, where not as ISO does: such as %d.%m.%Y, or s or ms since 1970
     timezone : str
         IANA name of the zone in which days begin
     billed : str
@@ -236,8 +242,10 @@ class Log:
     usage: str = "synthetic"
     format: str = "auto"
     column: list[tuple[str, str]] | None = None
+    guess_columns: bool = False
     task: list[tuple[str, str]] | None = None
     cache_inside: Literal["yes", "no"] | None = None
+    date_format: str | None = None
     timezone: str = "UTC"
     billed: str | None = None
 
@@ -274,6 +282,7 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "columns": "column",
     "tasks": "task",
     "cache_inside": "cache_inside",
+    "date_format": "date_format",
     "billed_path": "billed",
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
@@ -326,11 +335,15 @@ def quarter(
         seconds that one cell may take
     """
     from tierlab.quarter import report
+    from tierlab.usage.read import guess_columns
 
     options = vars(log) | vars(aims) | vars(rates)
     given = {name: options[flag] for name, flag in _QUARTER.items() if options[flag] is not None}
     given |= {name: dict(given[name]) for name in ("columns", "tasks") if name in given}
     try:
+        if log.guess_columns:
+            given["columns"] = guess_columns(log.usage)
+            print(_in_options(f"columns={given['columns']!r}"), file=sys.stderr)
         made, note = report.write(
             report.Inputs(quarter, **given),
             out=output.out,
@@ -341,11 +354,41 @@ def quarter(
     except ValueError as error:  # in the words of the command line
         name, equals, rest = str(error).partition(" = ")
         flag = f"--{_QUARTER[name].replace('_', '-')}" if equals and name in _QUARTER else name
-        raise ValueError(flag + equals + rest) from error
+        raise ValueError(_in_options(flag + equals + rest)) from error
     for path in made:
         print(path)
     if note:
         print(f"no PDF: {note}", file=sys.stderr)
+
+
+_OPTIONS = {  # words of read_usage -> of the command line
+    r"columns='guessed'": "--guess-columns",
+    r"columns=\{\.\.\.\}": "--column THEIRS OURS",
+    r"cache_inside=True": "--cache-inside yes",
+    r"cache_inside=False": "--cache-inside no",
+    r"date_format=": "--date-format ",
+}
+
+
+def _in_options(text):
+    """A message of the reader in the words of the command line.
+
+    Examples
+    --------
+    >>> _in_options("say cache_inside=True; columns={'Model Name': 'model_id'} would do")
+    "say --cache-inside yes; --column 'Model Name' model_id would do"
+    """
+
+    def options(found):
+        try:
+            pairs = ast.literal_eval(found[1]).items()
+        except (ValueError, SyntaxError):  # a name with a brace in it
+            return found[0]
+        return " ".join(f"--column {shlex.quote(theirs)} {ours}" for theirs, ours in pairs)
+
+    for ours, option in _OPTIONS.items():
+        text = re.sub(ours, option, text)
+    return re.sub(r"columns=(\{[^}]*\})", options, text)
 
 
 @app.command

@@ -8,15 +8,13 @@ from datetime import date
 from glob import glob, has_magic
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.pages import page as pages
-from tierlab.pages import printing, run
+from tierlab.pages import printing
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.quarter.aggregate import Cube, build_cube
@@ -27,7 +25,7 @@ from tierlab.quarter.simulated import synthetic_quarters
 from tierlab.quarter.words import SCHEMA, SCHEMAS, summary
 from tierlab.routing.sources import load_outcomes
 from tierlab.scaling.workload import TRACES, load_requests
-from tierlab.usage.read import FORMATS, Account, read_usage
+from tierlab.usage.read import FORMATS, Account, check_usage, read_usage
 
 NOTEBOOK = "90_quarterly_report"
 SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
@@ -74,6 +72,7 @@ class Inputs:
     usage_format: str = "auto"
     columns: dict[str, str] = field(default_factory=dict)
     cache_inside: str = ""
+    date_format: str = ""
     billed_path: str = ""
     outcomes_path: str = ""
     last_summary_path: str = ""
@@ -106,6 +105,10 @@ class Inputs:
         """
         parameters, found = declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb"), {}
         for name, value in vars(self).items():
+            if name in _PATHS and isinstance(
+                value, int
+            ):  # papermill makes a folder "2026" a number
+                value = str(value)
             value = parameters[name].parse(value) if isinstance(value, str) else value
             if name in _PATHS and value not in ("", *parameters[name].choices):
                 value = _located(name, value, parameters[name].choices)
@@ -215,16 +218,9 @@ def _log(inputs, prices, period):
         return synthetic_quarters()[0], None, bills, "simulated"
     if path in TRACES:
         return as_quarter(load_requests(path), prices, period), None, bills, "trace"
-    unsaid = inputs.usage_format == "auto" and not inputs.columns
-    if inputs.usage_format == "requests" or (unsaid and is_requests_table(path)):
+    if _scanned(inputs):
         return path, None, bills, "log"
-    usage = read_usage(
-        path,
-        format=inputs.usage_format,
-        timezone=zone,
-        columns=inputs.columns or None,
-        cache_inside=_YES[inputs.cache_inside],
-    )
+    usage = read_usage(path, timezone=zone, **_as_read(inputs))
     if usage.requests.empty:
         lines = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
         raise ValueError(
@@ -232,6 +228,31 @@ def _log(inputs, prices, period):
         )
     _refuse_twice(usage.account.overlaps, period)
     return usage.requests, usage.account, pd.concat([usage.billed, bills]), "log"
+
+
+def _as_read(inputs):
+    """How the usage is read, in the words of `read_usage` and `check_usage`."""
+    return {
+        "format": inputs.usage_format,
+        "columns": inputs.columns or None,
+        "cache_inside": _YES[inputs.cache_inside],
+        "date_format": inputs.date_format or None,
+    }
+
+
+def _scanned(inputs):
+    """Whether the usage is a requests table that an engine scans in place."""
+    if inputs.usage_format == "requests":
+        return True
+    unsaid = inputs.usage_format == "auto" and not inputs.columns
+    return unsaid and is_requests_table(inputs.usage_path)
+
+
+def _check_log(inputs):
+    """Refuse a log whose first rows say that it cannot be read, before a kernel is started for it."""
+    simulated = inputs.usage_path == "synthetic" or inputs.usage_path in TRACES
+    if not simulated and not _scanned(inputs):
+        check_usage(inputs.usage_path, **_as_read(inputs))
 
 
 def _refuse_twice(overlaps, period):
@@ -350,11 +371,12 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
         try:
             checked = inputs.checked()
             begun = True
+            _check_log(checked)
             _run(checked, temporary, out, timeout)
             html = temporary / "report.html"
             html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
             note = printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
-        except (ValueError, run.NotebookError) as error:
+        except (ValueError, RuntimeError) as error:
             if begun:
                 _fail(folder, inputs, error, temporary / "report.ipynb")
             raise
@@ -370,6 +392,8 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
 
 def _run(inputs, temporary, out, timeout):
     """Run the notebook in a folder of its own; it names the folder in which it will lie."""
+    from tierlab.pages import run
+
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
     told = vars(inputs) | {"summary_path": (temporary / "summary.json").as_posix()}
     failure = run.execute(source, target, told, timeout=timeout) or ""
@@ -386,6 +410,10 @@ def _run(inputs, temporary, out, timeout):
 
 def _page(executed, inputs):
     """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
+    import nbformat
+
+    from tierlab.pages import page as pages
+
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["papermill"]["parameters"] = dict(vars(inputs))
     return pages.page(notebook, stem="report", banner=False)[0]

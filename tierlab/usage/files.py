@@ -32,6 +32,7 @@ from tierlab.core.vocabulary import unknown
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
 BLOCK = 1 << 16  # rows handled at a time: with `LINE_BYTES`, what bounds the memory
+_FIRST = 200  # rows of a table that are looked at before the rest is read
 _MiB = LINE_BYTES >> 20
 _TOO_LONG = f"above the limit of {_MiB} MiB for one line"
 _ENDS_EARLY = "packed file ends early"
@@ -64,8 +65,9 @@ def find(paths):
         If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
     """
     found = []
-    for given in [paths] if isinstance(paths, (str, Path)) else list(paths):
-        path = Path(given).expanduser()
+    # A folder "2026" comes as a number from a command line that reads numbers.
+    for given in [paths] if isinstance(paths, (str, Path, int)) else list(paths):
+        path = Path(str(given)).expanduser()
         if path.exists():
             files = _inside(path)
         elif has_magic(str(given)):
@@ -263,9 +265,9 @@ def table(stream):
     """
     tape = _Tape(stream)
     header, delimiter = _header(tape)
-    rows, block = _rows(tape, delimiter, len(header)), True
+    rows, block, size = _rows(tape, delimiter, len(header)), True, _FIRST
     while block:
-        block = block_of(rows, BLOCK)
+        block, size = block_of(rows, size), BLOCK
         good = [item for item in block if not isinstance(item, Fault)]
         lines = np.array([number for number, _ in good], int)
         yield lines, pd.DataFrame([cells for _, cells in good], columns=header, dtype="str")

@@ -29,9 +29,10 @@ from tierlab.usage.formats import (
     otel,
     sessions,
 )
-from tierlab.usage.formats.plain import plain
-from tierlab.usage.reader import UNLINKED, Piece, Pool, read_file
+from tierlab.usage.formats.plain import guessed, plain
+from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, names_of, read_file
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
+from tierlab.usage.sheet import unread
 
 READERS = (
     *anthropic.READERS,
@@ -72,6 +73,7 @@ _NOTHING = pd.DataFrame(
         "excerpt": "",
         "own_money": 0.0,
         "own_currency": "",
+        "unread": None,
     }
     | UNLINKED,
     index=[],
@@ -156,6 +158,7 @@ def read_usage(
     columns=None,
     cache_inside=None,
     reasoning_inside=True,
+    date_format=None,
     aliases=None,
 ):
     """Read usage from files of any known format.
@@ -168,12 +171,16 @@ def read_usage(
         "auto" recognises each file by its fields; or the name of a format in `FORMATS`.
     timezone : str
         IANA name of the zone that times without one are in. Days of provider reports are UTC whatever it says.
-    columns : mapping of str to str, optional
-        For a CSV, Parquet or JSON-lines file of your own: its column -> ours.
+    columns : mapping of str to str, or "guessed", optional
+        For a CSV, Parquet or JSON-lines file of your own: its column -> ours; "guessed" takes what the names of its
+        columns say, and the account tells which was taken for which.
     cache_inside : bool, optional
         For a file of your own that has input_tokens and cache columns: whether input includes the cached ones.
     reasoning_inside : bool
         For a file of your own: whether output_tokens includes reasoning_tokens.
+    date_format : str, optional
+        For a file of your own: how its times are written where not as ISO does, such as "%d.%m.%Y %H:%M"; "s" or "ms"
+        for seconds or milliseconds since 1970.
     aliases : mapping of str to str, optional
         Names of your own for models, such as those of Azure deployments -> the model behind each.
 
@@ -204,12 +211,8 @@ def read_usage(
     first time; of a report bucket read twice one stays; a file that is a copy of another, or a second name of it, is
     duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.usage.files`.
     """
-    own = plain(columns, cache_inside, reasoning_inside)
-    readers = (own, *READERS) if columns else (*READERS, own)
-    by_name = {"auto": None} | {reader.name: reader for reader in readers}
-    if format not in by_name:
-        raise ValueError(unknown("format", format, ["auto", *FORMATS]))
-    fallback = own if columns else None
+    own = plain(columns, cache_inside, reasoning_inside, date_format)
+    readers, chosen, otherwise = _readers(own, columns, format)
     try:
         ZoneInfo(timezone)
     except (KeyError, OSError, ValueError, TypeError):
@@ -227,7 +230,7 @@ def read_usage(
             waiting = 0
         pieces[file] = Piece(file, place)
         try:
-            read_file(pieces[file], pool, readers, chosen=by_name[format], otherwise=fallback)
+            read_file(pieces[file], pool, readers, chosen=chosen, otherwise=otherwise)
         except (ValueError, OSError) as error:
             pieces[file].problem = str(error)
     pool.finish()
@@ -238,6 +241,41 @@ def read_usage(
     if len(files) == 1 and pieces[0].problem:
         raise ValueError(f"{files[0]}: {pieces[0].problem}")
     return _together(pieces, pool, timezone)
+
+
+def check_usage(paths, *, format="auto", columns=None, cache_inside=None, date_format=None):
+    """Refuse usage of which already the first rows of every file say that it cannot be read, within a moment.
+
+    Parameters are those of `read_usage`.
+
+    Raises
+    ------
+    ValueError
+        What is wrong with the first file.
+    """
+    own, problems = plain(columns, cache_inside, date_format=date_format), []
+    readers, chosen, otherwise = _readers(own, columns, format)
+    for file in find(paths):
+        try:
+            check_file(file, readers, chosen=chosen, otherwise=otherwise)
+            return
+        except (ValueError, OSError) as error:
+            problems.append(f"{file}: {error}")
+    raise ValueError(problems[0])
+
+
+def guess_columns(paths):
+    """A map of the columns of the first file to ours, by what they are called; see `tierlab.usage.formats.plain`."""
+    return guessed(names_of(find(paths)[0]))
+
+
+def _readers(own, columns, format):
+    """All readers, the one that a format names, and the one for files that none recognises."""
+    readers = (own, *READERS) if columns and columns != "guessed" else (*READERS, own)
+    by_name = {"auto": None} | {reader.name: reader for reader in readers}
+    if format not in by_name:
+        raise ValueError(unknown("format", format, ["auto", *FORMATS]))
+    return readers, by_name[format], own if columns else None
 
 
 def _together(pieces, pool, timezone):
@@ -252,6 +290,10 @@ def _together(pieces, pool, timezone):
     table, twice = repeats(table, containers(table, aside))
     twice, overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
+    left = kept.loc[kept["unread"].notna(), ["file", "unread"]]
+    for place, numbers in left.itertuples(index=False):
+        for name, number in numbers.items():
+            pieces[place].note(unread(name), 1, number)
     overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
     quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
     quarantine = quarantine.assign(file=names[quarantine["file"]])

@@ -4,6 +4,7 @@ Files are read a block at a time. Blocks of the same reader and columns go throu
 folder of many small files takes no longer than one large file.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
@@ -16,7 +17,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
 from tierlab.usage.counters import ALL, Counters
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
-from tierlab.usage.sheet import Sheet, unread
+from tierlab.usage.sheet import Sheet
 
 ASIDE = (
     "file",
@@ -65,6 +66,8 @@ class Reader:
         Of a flat table: numeric columns that are read by no rule and need not be told.
     counters : str
         Of a flat table: a pattern for the names of columns that are told where no rule reads them.
+    check : callable, optional
+        Takes the first rows of a file as a DataFrame and raises ValueError where it cannot be read at all.
     """
 
     name: str
@@ -76,9 +79,14 @@ class Reader:
     whole: bool = False
     idle: tuple = ()
     counters: str = ""
+    check: Callable | None = None
 
 
-TOKENS = "*token*"  # in place of a usage object: the fields of the record that have the word in their names
+TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
+# Objects of a record that may repeat a whole request or answer, with its usage.
+_BODIES = re.compile(
+    r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
+)
 
 
 def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
@@ -93,7 +101,7 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
     texts : sequence of str
         Fields whose object may be written as JSON text.
     usage : sequence of str
-        Where usage objects lie; "" is the record itself, `TOKENS` those of its fields that speak of tokens. Numbers
+        Where usage objects lie; "" is the record itself, `TOKENS` what speaks of tokens in it. Numbers
         in them that `fields` does not read are told (`tierlab.usage.counters`). Of the places of one counter the
         first that is not zero counts, and others that hold another number are told.
     idle : sequence of str
@@ -137,7 +145,10 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
             elif value and value != chosen and ours in counted:
                 left |= Counters(()).left({place: value})
         for place, counter in counters.items():
-            left |= counter.left(_object(record, place))
+            found = counter.left(_object(record, place))
+            if place == TOKENS:
+                found = {name: number for name, number in found.items() if "oken" in name}
+            left |= found
         return row | {"unread": left or None} if usage else row
 
     def rows(pairs):
@@ -159,7 +170,11 @@ def _within(place, usage):
 def _object(record, place):
     """The usage object, or the list of them, at a place of a record."""
     if place == TOKENS:
-        return {name: value for name, value in record.items() if "oken" in name}
+        return {
+            name: value
+            for name, value in record.items()
+            if "oken" in name or (type(value) in (dict, list) and not _BODIES.search(name))
+        }
     for step in place.split(".") if place else ():
         record = record.get(step) if isinstance(record, dict) else None
     return record
@@ -240,16 +255,23 @@ def _recognised(record, readers):
     return next(bears, None)
 
 
-def _nearest(found, readers):
-    """Name of the format whose marks come closest to what the records hold, or ""."""
-    shares = [
-        (sum(_has(record, path) for path in marks) / len(marks), reader.name)
-        for reader in readers
-        for marks in reader.marks
-        for record in found
-    ]
-    share, name = max(shares, key=lambda pair: pair[0], default=(0, ""))
-    return name if share else ""
+def _strange(kind, head, seen, readers):
+    """What is said of a file that no reader recognises: how a table of one's own would be read, and what was looked for."""
+    told = ""
+    own = next((reader for reader in readers if reader.check), None)
+    if kind == "table" and own:
+        try:
+            own.check(head[0][1])
+        except ValueError as error:
+            told = f"as a table of one's own, {error}"
+    fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
+    told = told or f"its fields are {[shown(name, 40) for name in fields]}"
+    flat = [reader for reader in readers if not re.search("[.=]", "".join(reader.marks[0]))]
+    known = "; ".join(
+        f"{reader.name} ({', '.join(reader.marks[0])})"
+        for reader in (flat if kind == "table" else readers)
+    )
+    return f"not a known format: {told}. Looked for were the fields of {known}"
 
 
 @dataclass
@@ -338,6 +360,7 @@ class Pool:
             file=np.array([piece.place for piece in pieces])[which],
             block=np.array(blocks)[which],
             row=np.concatenate(lines),
+            unread=raw.get("unread"),
         )
         table["provider"] = table["provider"].fillna(reader.provider)
         table = checked(sheet.filled(table), sheet)
@@ -351,9 +374,6 @@ class Pool:
             rows, sums = (np.bincount(which[good], of[good], len(group)) for of in (often, total))
             for piece, count, summed in zip(pieces, rows, sums, strict=True):
                 piece.note(what, int(count), summed)
-        for row in np.flatnonzero(good & raw["unread"].notna()) if "unread" in raw else ():
-            for name, number in raw["unread"].iat[row].items():
-                pieces[which[row]].note(unread(name), 1, number)
 
 
 def checked(table, sheet):
@@ -381,7 +401,40 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
     ValueError
         If no reader recognises the file.
     """
-    kind, stream = opened(piece.file)
+    kind, head, stream, reader = _opened(piece.file, readers, chosen, otherwise)
+    piece.format, faults, checked_first = reader.name, [], reader.check is None
+    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
+        faults += broken
+        if len(frame.columns):  # not faults alone
+            if not checked_first:
+                reader.check(frame)
+            checked_first = True
+            pool.add(piece, reader, lines, frame)
+    pool.refuse(piece, faults)
+
+
+def check_file(file, readers, *, chosen=None, otherwise=None):
+    """Refuse a file of which already the first rows say that it cannot be read.
+
+    Raises
+    ------
+    ValueError
+    """
+    kind, head, _, reader = _opened(file, readers, chosen, otherwise)
+    if reader.check:
+        for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
+            reader.check(frame)
+
+
+def names_of(file):
+    """Names of the fields of a file's first record."""
+    kind, stream = opened(file)
+    return list(next(iter(_probe(kind, block_of(stream, 1))), ()))
+
+
+def _opened(file, readers, chosen, otherwise):
+    """Kind, first items, the rest and reader of a file."""
+    kind, stream = opened(file)
     head = block_of(stream, 1 if kind == "table" else _PROBED)
     seen, reader = [], chosen
     for record in _probe(kind, head):
@@ -391,20 +444,10 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
             break
     if not seen and head and isinstance(head[0], Fault):
         raise ValueError(f"line {head[0].line}: {head[0].reason}")
-    if reader is None and otherwise and seen:
-        reader = otherwise
+    reader = reader or (otherwise if seen else None)
     if reader is None:
-        near = _nearest(seen, readers)
-        fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
-        raise ValueError(
-            f"the format is unknown{f'; nearest is {near!r}' if near else ''}; its fields are {[shown(name, 40) for name in fields]}"
-        )
-    piece.format, faults = reader.name, []
-    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
-        faults += broken
-        if len(frame.columns):  # not faults alone
-            pool.add(piece, reader, lines, frame)
-    pool.refuse(piece, faults)
+        raise ValueError(_strange(kind, head, seen, readers))
+    return kind, head, stream, reader
 
 
 def _probe(kind, head):

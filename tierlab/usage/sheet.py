@@ -12,13 +12,14 @@ import pandas as pd
 
 from tierlab.core import untrusted
 from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import platform_of, resolved
+from tierlab.prices.names import platform_of, resolved, sellers
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # tokens or dollars in one row beyond which a cell is nonsense
 _ZONED = r"(?:[zZ]|[+-]\d\d:?\d\d)\s*$"
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _SHOWN = re.compile(r"[\w.:+/-]{1,32}")
+_COUNTER_NAME = re.compile(r"[\w.()/ -]{1,100}")
 _KEY_LIKE = re.compile(r"^(?:sk|pk|rk|key|AIza|ghp|Bearer)|[A-Za-z0-9_-]{25,}")
 _PROVIDER_ID = r"(?:msg_|chatcmpl-|resp_|gen-)[A-Za-z0-9_-]+$"
 FAILED = {
@@ -124,6 +125,11 @@ class Sheet:
             if name in self.raw
             else pd.Series(np.full(len(self), None, object), self.raw.index)
         )
+
+    def rename(self, names):
+        """Give columns other names; under the old ones they count as looked at."""
+        self._looked.update(names)
+        self.raw = self.raw.rename(columns=names)
 
     def empty(self, name):
         """Which cells of a column hold nothing."""
@@ -297,8 +303,13 @@ class Sheet:
 
 
 def unread(name):
-    """What is told of a counter that no rule reads."""
-    return f"a counter that no rule reads, {untrusted.cited(shown(name), 60)}"
+    """What is told of a counter that no rule reads: its name, but for one that could be a key or an address."""
+    plain = _COUNTER_NAME.fullmatch(name) and sum(map(str.isdigit, name)) < 8
+    return (
+        f"a counter that no rule reads, {name!r}"
+        if plain
+        else f"a counter that no rule reads ({len(name)} characters)"
+    )
 
 
 def tiers(sheet, *names):
@@ -318,8 +329,13 @@ def tiers(sheet, *names):
 
 
 def platforms(sheet, *names):
-    """The seller, from columns that name a provider; None for what says none."""
-    return mapped(sheet.text(*names), platform_of)
+    """The seller, from columns that name a provider, alone or before a dot; None for one that the catalogue lacks."""
+    return mapped(sheet.text(*names), _seller)
+
+
+def _seller(word):
+    found = (platform_of(part) for part in (word, word.partition(".")[0]))
+    return next((name for name in found if name in sellers()), None)
 
 
 def buckets(

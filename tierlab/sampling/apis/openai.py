@@ -213,7 +213,11 @@ def completion_reply(completion):
 
 
 def buckets(usage, into, out):
-    """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters."""
+    """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters.
+
+    Reasoning is part of the output counter. Servers that leave it out (xAI, Gemini's compatible endpoint) hold it in
+    their total, which then is more than input and output: what is more is output, and billed so.
+    """
     given, made = (f"{into}_tokens", f"{out}_tokens")
     if part(usage, given) is None or part(usage, made) is None:
         return None
@@ -221,19 +225,24 @@ def buckets(usage, into, out):
     read, written = (
         count(name, part(details, name)) for name in ("cached_tokens", "cache_write_tokens")
     )
-    if read + written > total:
+    lifetimes = part(details, "cache_write_tokens_details")
+    long = count("ttl_12h_tokens", part(lifetimes, "ttl_12h_tokens"))
+    if read + written > total or long > written:
         raise UsageFault(
             f"usage: more tokens in the cache ({read:,} and {written:,}) than of input ({total:,})"
         )
+    output = count(made, usage[made])
+    reasoning = count("reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens"))
+    beside = max(count("total_tokens", part(usage, "total_tokens")) - total - output, 0)
+    if reasoning > output + beside:
+        beside = reasoning
     return {
         "uncached_input_tokens": total - read - written,
         "cache_read_tokens": read,
-        "cache_write_short_tokens": written,
-        "cache_write_long_tokens": 0,
-        "output_tokens": count(made, usage[made]),
-        "reasoning_tokens": count(
-            "reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens")
-        ),
+        "cache_write_short_tokens": written - long,
+        "cache_write_long_tokens": long,
+        "output_tokens": output + beside,
+        "reasoning_tokens": max(reasoning, beside),
     }
 
 

@@ -10,10 +10,12 @@ from functools import partial
 
 import numpy as np
 
+from tierlab.usage.counters import Counters
 from tierlab.usage.formats.calls import calls
 from tierlab.usage.formats.otel import attributes_of
 from tierlab.usage.reader import Reader, added, child, picked
 
+_ESTIMATE = "the cost that an agent estimates at list prices is no bill: it is left out"
 # Events, in OTLP or as the client's exporter writes them.
 _EVENT = {
     "at": ("event.timestamp",),
@@ -31,11 +33,12 @@ _EVENT = {
     "error": ("error", "error_type"),
     "user": ("user.id",),
     "session": ("session.id",),
-    "tier": ("speed",),
+    "speed": ("speed",),
     "request": ("request_id",),
     "sequence": ("event.sequence", "event.timestamp"),
     "finish": ("finish_reasons",),
 }
+_EVENTS = Counters([(name,) for names in _EVENT.values() for name in names])
 _REQUESTS = ("api_request", "api_error", "gemini_cli.api_response", "gemini_cli.api_error")
 _TOLD_TWICE = "gen_ai.client.inference.operation.details"
 _records = picked(
@@ -55,23 +58,15 @@ def _events(records):
         aside = None if name in _REQUESTS else "an event that is no request"
         if name == _TOLD_TWICE:
             aside = "says a request again that gemini_cli.api_response tells"
-        failed = name.endswith("api_error")
-        yield (
-            line,
-            row
-            | {
-                "aside": aside,
-                "input": added([row["input"], row["tool"]]),
-                "inside": name.startswith("gemini"),
-                "error": row["error"] or ("error" if failed else None),
-                "id": row["request"] or f"{row['session']}/{row['sequence']}",
-                "tier": None if row["tier"] == "normal" else row["tier"],
-            },
-        )
+        row["unread"] = _EVENTS.left({key: said[key] for key in said if "token" in key}) or None
+        row["input"] = added([row["input"], row["tool"]])
+        row["error"] = row["error"] or ("error" if name.endswith("api_error") else None)
+        row["id"] = row["request"] or f"{row['session']}/{row['sequence']}"
+        yield line, row | {"aside": aside, "inside": name.startswith("gemini")}
 
 
 def _telemetry(sheet):
-    sheet.assume(~sheet.empty("estimate"), _ESTIMATE)
+    sheet.assume(~sheet.empty("estimate"), _ESTIMATE, sheet.numbers("estimate", 0.0))
     return calls(
         sheet,
         scope="agent_telemetry",
@@ -80,7 +75,6 @@ def _telemetry(sheet):
     )
 
 
-_ESTIMATE = "the cost that an agent estimates at list prices is no bill: it is left out"
 _session_fields = picked(
     {
         "at": ("timestamp",),
@@ -92,7 +86,8 @@ _session_fields = picked(
         "reasoning": ("tokens.thoughts",),
         "tool": ("tokens.tool",),
         "total": ("tokens.total",),
-    }
+    },
+    usage=("tokens",),
 )
 
 
@@ -111,6 +106,7 @@ _COUNTERS = {
     "output": "output_tokens",
     "reasoning": "reasoning_output_tokens",
 }
+_TURN = Counters(_COUNTERS.values())
 
 
 def _exec_rows(records):
@@ -126,10 +122,8 @@ def _exec_rows(records):
         grown = {name: added([count, -seen.get(name, 0)]) for name, count in row.items()}
         counts = {name: count for name, count in row.items() if type(count) in (int, float)}
         before[thread] = seen | counts
-        yield (
-            line,
-            grown | {"model": "codex", "id": f"{thread}/{list(row.values())}", "first": not seen},
-        )
+        grown |= {"unread": _TURN.left(usage) or None, "first": not seen}
+        yield line, grown | {"model": "codex", "id": f"{thread}/{list(row.values())}"}
 
 
 def _exec(sheet):
@@ -159,7 +153,8 @@ _cursor_rows = picked(
         "automation": ("Automation ID",),
         "mode": ("Max Mode",),
         "requests_of_plan": ("Requests",),
-    }
+    },
+    usage=("",),
 )
 
 
@@ -183,7 +178,17 @@ _copilot_rows = picked(
         "user": ("username",),
         "team": ("cost_center_name", "organization"),
         "repository": ("repository",),
-    }
+    },
+    usage=("",),
+    idle=(
+        "quantity",
+        "applied_cost_per_quantity",
+        "gross_amount",
+        "discount_amount",
+        "total_monthly_quota",
+        "aic_quantity",
+        "aic_gross_amount",
+    ),
 )
 
 
@@ -214,12 +219,14 @@ _report_rows = picked(
         "has_more": ("has_more",),
     },
     lists=("data", "model_breakdown"),
+    usage=("tokens",),
 )
 
 
 def _report(sheet):
     sheet.assume_pages()
-    sheet.assume(~sheet.empty("estimate"), _ESTIMATE)
+    dollars = sheet.numbers("estimate", 0.0) / 100
+    sheet.assume(~sheet.empty("estimate"), _ESTIMATE, dollars)
     return _daily(calls(sheet, scope="claude_code_report", inside=False, zone="UTC"), sheet)
 
 

@@ -29,25 +29,25 @@ _fields = picked(
         "task": ("requestMetadata.task",),
         "team": ("requestMetadata.team",),
         "input": (
-            "input.inputTokenCount",
+            "counts.inputTokenCount",
             "body.usage.prompt_tokens",
             "body.usage.input_tokens",
             "body.usage.inputTokens",
         ),
         "output": (
-            "output.outputTokenCount",
+            "counts.outputTokenCount",
             "body.usage.completion_tokens",
             "body.usage.output_tokens",
             "body.usage.outputTokens",
         ),
         "read": (
-            "input.cacheReadInputTokenCount",
+            "counts.cacheReadInputTokenCount",
             "body.usage.cache_read_input_tokens",
             "body.usage.cacheReadInputTokens",
             *(f"{place}.cached_tokens" for place in _INSIDE),
         ),
         "write": (
-            "input.cacheWriteInputTokenCount",
+            "counts.cacheWriteInputTokenCount",
             "body.usage.cache_creation_input_tokens",
             "body.usage.cacheWriteInputTokens",
             *(f"{place}.cache_write_tokens" for place in _INSIDE),
@@ -86,13 +86,18 @@ _fields = picked(
         "ms": ("body.metrics.latencyMs", f"{_METRICS}.invocationLatency"),
         "ttft_ms": (f"{_METRICS}.firstByteLatency",),
         "requests": ("body.request_counts.completed",),
-    }
+    },
+    usage=("body.usage", "counts"),
+    idle=("cacheDetails.*",),
 )
 
 
 def _rows(records):
     """A row per answer, wherever in its record it is."""
-    inner = ((line, record | {"body": _body(record)}) for line, record in records)
+    inner = (
+        (line, record | {"body": _body(record), "counts": _counts(record)})
+        for line, record in records
+    )
     for line, row in _fields(inner):
         for item in children(row, "details"):
             side = "write_long" if child({"": item}, "").get("ttl") == "1h" else "write_short"
@@ -102,8 +107,13 @@ def _rows(records):
         hidden = isinstance(row["model"], str) and "profile/" in row["model"]  # names no model
         model = (row["told_model"] or row["model"]) if hidden else row["model"]
         aside = {} if model else {"aside": "failed before any model answered"}
-        tier = "fast" if row["speed"] == "fast" else row["tier"]
-        yield line, row | {"model": model, "tier": tier} | aside
+        yield line, row | {"model": model} | aside
+
+
+def _counts(record):
+    """Bedrock's own counters, which lie beside the bodies of a request and of its answer."""
+    sides = child(record, "input") | child(record, "output")
+    return {name: value for name, value in sides.items() if name.endswith("Count")}
 
 
 def _body(record):
@@ -129,7 +139,9 @@ def _body(record):
 
 def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
     model = sheet.words("model")
+    # On Bedrock the total of OpenAI's models counts the cached tokens again.
     hosted = model.str.contains("openai.", regex=False).to_numpy(bool)
+    sheet.raw["total"] = sheet.cells("total").mask(hosted)
     inside = hosted | ~sheet.empty("inside")
     found = calls(sheet, scope=scope, inside=inside, unit=unit, timed=timed)
     return found | {"batch": found["batch"] | batch}

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.usage.sheet import UNTIMED, buckets, mapped, status_of
+from tierlab.usage.sheet import UNTIMED, buckets, mapped, status_of, tiers
 
 # What a log says of a failure in words; the first that is found counts.
 _FAILURES = (
@@ -23,7 +23,8 @@ _MONEY = re.compile(r"(?:us)?\$\s*(?=[-\d.])|\s*usd$|(?<=\d),(?=\d{3}(?:\D|$))")
 
 def calls(sheet, *, scope, inside, reasoning_inside=True, unit=None, zone=None, timed=True):
     """Columns of the requests table from the flat fields at, id, model, input, output, read, write, write_short,
-    write_long, reasoning, total, usd, user, team, task, session, tier, platform, region, code, error, finish, ms, ttft_ms.
+    write_long, reasoning, total, usd, user, team, task, session, tier, speed, platform, region, code, error, finish,
+    ms and ttft_ms.
 
     Parameters
     ----------
@@ -31,8 +32,7 @@ def calls(sheet, *, scope, inside, reasoning_inside=True, unit=None, zone=None, 
     scope : str
         Whose ids these are.
     inside : bool or ndarray of bool
-        Whether `input` includes the cached tokens where the row's own `total` does not tell: with the cache beside,
-        it is the sum of all four counters; with the cache inside, of two.
+        Whether `input` includes the cached tokens where the row's own `total` does not tell.
     reasoning_inside : bool
         Whether `output` includes `reasoning`.
     unit, zone : str, optional
@@ -45,54 +45,42 @@ def calls(sheet, *, scope, inside, reasoning_inside=True, unit=None, zone=None, 
     names = ("input", "output", "read", "write_short", "write_long")
     whole, output, read, short, long = map(sheet.counts, names)
     written = np.where(sheet.empty("write"), short + long, sheet.counts("write"))
-    sheet.refuse(
-        short + long > written, "more cache writes of known time to live than cache writes"
-    )
+    wrong = "more cache writes of a known time to live than cache writes"
+    sheet.refuse(short + long > written, wrong)
     sheet.assume(written > short + long, UNTIMED)
-    reasoning, total = sheet.counts("reasoning", np.nan), sheet.numbers("total")
-    thought, cached = np.nan_to_num(reasoning), read + written
-    if not reasoning_inside:  # but for a row whose total says otherwise
-        alone = (total != whole + output) & (total != whole + output + cached)
-        output = np.where(alone, output + thought, output)
-    inside = cache_inside(whole, output, cached, total, inside)
+    sheet.assume(sheet.empty("at") & (not timed), "no time in this file")
+    usd, total = money(sheet, "usd"), sheet.numbers("total")
     tokens = buckets(
         sheet,
-        np.where(inside, whole, whole + cached),
+        whole,
         output,
         read=read,
         write_short=written - long,
         write_long=long,
-        cache_inside=True,
-        reasoning=reasoning,
+        cache_inside=inside,
+        reasoning=sheet.counts("reasoning", np.nan),
+        reasoning_inside=reasoning_inside,
+        total=total,
     )
-    sheet.assume(sheet.empty("at") & (not timed), "no time in this file")
-    usd = money(sheet, "usd")
-    return tokens | {
-        "at": sheet.times("at", unit=unit, zone=zone, missing=not timed),
-        "model_id": sheet.models("model"),
-        "platform": sheet.text("platform"),
-        "region": sheet.text("region"),
-        "service_tier": sheet.text("tier"),
-        "batch": sheet.words("tier").eq("batch").to_numpy(bool),
-        "task": sheet.text("task"),
-        "user": sheet.text("user"),
-        "team": sheet.text("team"),
-        "session_id": sheet.text("session"),
-        "status": np.where(failed, failures(sheet), sheet.finished("finish")),
-        "ttft_s": sheet.durations("ttft_ms", 1e-3),
-        "end_to_end_s": sheet.durations("ms", 1e-3),
-        "billed_usd": usd,
-        "source": np.where(np.isnan(usd), "recorded", "billed"),
-        "key": sheet.identity(scope, "id"),
-        "own_tokens": sheet.numbers("total"),
-        "own_money": usd,
-    }
-
-
-def cache_inside(whole, output, cached, total, otherwise):
-    """Which rows' input includes their cached tokens, by their own totals and by what cannot be."""
-    beside = (total == whole + output + cached) | (cached > whole)
-    return ~beside & ((total == whole + output) | otherwise)
+    words = {"task": "task", "user": "user", "team": "team", "session_id": "session"}
+    return (
+        tokens
+        | tiers(sheet, "tier", "speed")
+        | {ours: sheet.text(theirs) for ours, theirs in words.items()}
+        | {
+            "at": sheet.times("at", unit=unit, zone=zone, missing=not timed),
+            "model_id": sheet.models("model"),
+            "platform": sheet.text("platform"),
+            "region": sheet.text("region"),
+            "status": np.where(failed, failures(sheet), sheet.finished("finish")),
+            "ttft_s": sheet.durations("ttft_ms", 1e-3),
+            "end_to_end_s": sheet.durations("ms", 1e-3),
+            "billed_usd": usd,
+            "source": np.where(np.isnan(usd), "recorded", "billed"),
+            "key": sheet.identity(scope, "id"),
+            "own_tokens": total,
+        }
+    )
 
 
 def failures(sheet):

@@ -46,29 +46,29 @@ _aws_rows = picked(
 
 
 def _aws(sheet):
-    about = (
-        sheet.words("product")
-        + " "
-        + sheet.words("product_name")
-        + " "
-        + sheet.words("description")
-    )
-    usage = sheet.words("usage_type")
+    usage, product = sheet.words("usage_type"), sheet.words("product_name")
+    about = sheet.words("product") + " " + product + " " + sheet.words("description")
     ours = about.str.contains("bedrock|claude") | usage.str.contains("-tokens|token-?count")
     sheet.refuse(~ours, "a service that serves no models", "product")
     text = pd.Series(sheet.text("usage_type"), dtype=object).fillna("")
-    bucket = mapped(
-        text.to_numpy(object), lambda name: bucket_in(_CAMEL.sub(" ", name).replace("12h", "1h"))
-    )
-    bucket = np.where(text.str.contains("token", case=False), bucket, None)
-    named = zip(text, sheet.words("product_name"), sheet.words("description"), strict=True)
-    return _bill(
-        sheet, bucket, list(named), "line_type", ("usage", "discountedusage", ""), "bedrock"
-    ) | {
+    bucket = np.where(usage.str.contains("token"), mapped(text.to_numpy(object), _aws_bucket), None)
+    spaced = text.map(lambda name: _CAMEL.sub("-", name))
+    found = _bill(sheet, bucket, list(zip(text, product, spaced, strict=True)))
+    routed = np.where(usage.str.contains("global"), "global", "regional")
+    tier = usage.str.extract("(flex|priority)", expand=False).to_numpy(object)
+    return found | {
+        "platform": "bedrock",
+        "region": np.where(pd.isna(found["region"]), routed, found["region"]),
+        "service_tier": np.where(pd.isna(found["service_tier"]), tier, found["service_tier"]),
         "context_above": np.where(usage.str.contains("long-context|long-ctx"), 200_000.0, np.nan),
         "line": text.to_numpy(object),
         "key": sheet.identity("aws", "id", "interval", "usage_type", "line_type"),
     }
+
+
+def _aws_bucket(usage_type):
+    """The token bucket of a usage type, which may be written in one word ("CacheWrite1hInputTokenCount")."""
+    return bucket_in(_CAMEL.sub(" ", usage_type).replace("12h", "1h"))
 
 
 _azure_rows = picked(
@@ -102,16 +102,13 @@ def _azure(sheet):
         & (bucket == "uncached_input"),
         "Azure's input meter of GPT-5.6 Sol counts cached and written tokens again",
     )
-    found = _bill(sheet, bucket, [(name,) for name in meter], "line_type", ("usage", ""), "azure")
-    long = meter.str.contains("longco", case=False)
-    return found | {
-        "context_above": np.where(
-            long, 272_000.0, np.where(meter.str.contains("shortco", case=False), 0.0, np.nan)
-        ),
+    long, short = (meter.str.contains(word, case=False) for word in ("longco", "shortco"))
+    return _bill(sheet, bucket, [(name,) for name in meter]) | {
+        "platform": "azure",
+        "context_above": np.where(long, 272_000.0, np.where(short, 0.0, np.nan)),
         "line": meter.to_numpy(object),
-        "key": np.zeros(
-            len(sheet), np.uint64
-        ),  # rows of an export have no id: the same row twice is two charges
+        # Rows of an export have no id, and the same row twice is two charges.
+        "key": np.zeros(len(sheet), np.uint64),
     }
 
 
@@ -125,29 +122,35 @@ def _meter_bucket(meter):
     return "output" if words & _OUT else "uncached_input" if words & _IN else None
 
 
-def _bill(sheet, bucket, named, kind, usage, platform):
-    """The columns of a bill's rows, by the bucket of each, the texts that may name its model, and its kind of charge."""
-    found = [
-        next((r for text in texts if text and (r := resolved(text)).model_id), resolved("?"))
-        for texts in named
-    ]
-    model = np.array([each.model_id for each in found], object)
-    sizes = mapped(sheet.words("unit").to_numpy(object), _size)
+def _bill(sheet, bucket, named):
+    """The columns of a bill's rows, by the bucket of each and the texts that may name its model.
+
+    A row of tokens whose model no text names has its first text for a model, which has no price.
+    """
+    found = [_named(texts) for texts in named]
+    model = np.array([each.model_id or texts[0] for each, texts in zip(found, named, strict=True)])
+    sizes = pd.Series(mapped(sheet.words("unit").to_numpy(object), _size)).astype(float)
     rate, cost = sheet.numbers("rate"), sheet.numbers("cost")
-    tokens = ~pd.isna(model) & ~pd.isna(bucket) & ~pd.isna(sizes) & sheet.words(kind).isin(usage)
+    used = sheet.words("line_type").isin(
+        ("usage", "discountedusage", "savingsplancoveredusage", "")
+    )
+    tokens = ~pd.isna(bucket) & sizes.notna().to_numpy(bool) & used.to_numpy(bool)
     blocks = np.where(rate > 0, cost / rate, sheet.numbers("amount"))
-    sheet.raw["tokens"] = np.round(
-        blocks * pd.to_numeric(pd.Series(sizes)).to_numpy(float), 3
-    ).round()
-    return bill_columns(sheet, tokens.to_numpy(bool), bucket, "tokens", cost, "currency") | {
+    sheet.raw["tokens"] = np.round(blocks * sizes)
+    return bill_columns(sheet, tokens, bucket, "tokens", cost, "currency") | {
         "at": sheet.times("at", zone="UTC"),
-        "model_id": model,
-        "platform": platform,
+        "model_id": np.where(tokens, model, None),
         "region": np.array([each.region for each in found], object),
         "service_tier": np.array([each.service_tier for each in found], object),
         "batch": np.array(["batch" in texts[0].lower() for texts in named], bool),
         "team": sheet.text("team"),
     }
+
+
+def _named(texts):
+    """What the first text that names a model says; of what names none, the first."""
+    found = [resolved(text) for text in texts]
+    return next((each for each in found if each.model_id), found[0])
 
 
 def _size(unit):

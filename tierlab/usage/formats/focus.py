@@ -1,11 +1,30 @@
-"""FOCUS rows (FinOps Open Cost and Usage Specification): a row per charge, token quantities where the unit says so."""
+"""FOCUS rows (FinOps Open Cost and Usage Specification), to 1.4: a row per charge, token quantities where the unit says so.
 
+The specification has no columns for tokens: the direction stands in the meter of a SKU, the model in its id or in the
+description. The service tier and the batch have no place but the details of a price.
+"""
+
+import json
+
+import numpy as np
 import pandas as pd
 
+from tierlab.core.tables import TOKEN_COLUMNS, refuse
+from tierlab.prices.names import listed
 from tierlab.usage.formats.google import bill_columns, bucket_in, model_in
 from tierlab.usage.reader import Reader, loaded
-from tierlab.usage.sheet import mapped
+from tierlab.usage.sheet import mapped, platforms, tiers
 
+_OTHER_COSTS = (
+    "ListCost",
+    "ContractedCost",
+    "EffectiveCost",
+    "PricingQuantity",
+    "ListUnitPrice",
+    "ContractedUnitPrice",
+    "PricingCurrencyListUnitPrice",
+    "PricingCurrencyEffectiveCost",
+)
 _IDENTITY = (
     "ChargePeriodStart",
     "ChargePeriodEnd",
@@ -38,16 +57,22 @@ def _columns(sheet):
     counted &= sheet.words("ChargeCategory").isin(("usage", ""))
     tokens = counted.to_numpy(bool) & ~pd.isna(model) & ~pd.isna(bucket)
     tags = sheet.cells("Tags").map(loaded)
+    details = sheet.cells("SkuPriceDetails").map(loaded)
     for name in ("team", "task"):
         sheet.raw[f"tag_{name}"] = [tag.get(name) for tag in tags]
+    for name in ("x_ServiceTier", "x_Batch"):
+        sheet.raw[name] = [detail.get(name) for detail in details]
+    tier = tiers(sheet, "x_Batch", "x_ServiceTier")
     money = sheet.numbers("BilledCost")
     return bill_columns(sheet, tokens, bucket, "ConsumedQuantity", money, "BillingCurrency") | {
         "at": sheet.times("ChargePeriodStart", zone="UTC"),
         "model_id": sheet.resolved(model),
         "team": sheet.text("tag_team", "SubAccountId"),
         "task": sheet.text("tag_task"),
+        "platform": platforms(sheet, "HostProviderName"),
         "region": sheet.text("RegionId"),
-        "batch": texts.str.lower().str.contains(r"\bbatch\b").to_numpy(bool),
+        "service_tier": tier["service_tier"],
+        "batch": tier["batch"] | texts.str.lower().str.contains(r"\bbatch\b").to_numpy(bool),
         "provider": sheet.words("ServiceProviderName", "ProviderName").to_numpy(object),
         "line": line.to_numpy(object),
         "key": sheet.identity("focus", *_IDENTITY),
@@ -60,6 +85,135 @@ def _first(function, texts):
 
 READERS = (
     Reader(
-        "focus", (("BilledCost", "ChargePeriodStart", "BillingCurrency"),), _columns, kind="usage"
+        "focus",
+        (("BilledCost", "ChargePeriodStart", "BillingCurrency"),),
+        _columns,
+        kind="usage",
+        idle=_OTHER_COSTS,
     ),
 )
+
+# Bucket -> its meter, in words that the reader understands.
+_METERS = {
+    "uncached_input_tokens": "Input Tokens",
+    "cache_read_tokens": "Cached Input Tokens",
+    "cache_write_short_tokens": "Cache Write Tokens",
+    "cache_write_long_tokens": "Cache Write 1h Tokens",
+    "output_tokens": "Output Tokens",
+}
+_COSTS = ("ListCost", "ContractedCost", "EffectiveCost", "BilledCost")
+_ONE = {"day", "model_id", "platform", "region", "service_tier", "batch", "team", "task"}
+# What a longer time to live costs beside a shorter one (Anthropic: twice and 1.25 times the input), where a row
+# has both and one price for them.
+_LONG_WRITE = 2 / 1.25
+
+
+def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
+    """A priced requests table as FOCUS 1.4: a row per day, model, platform, region, tier, team, task and token bucket.
+
+    Parameters
+    ----------
+    priced : DataFrame
+        A requests table with `at`, joined with what `tierlab.price` says of it: the costs of the buckets and
+        `list_usd` (or `cost_usd`). `contracted_usd` and `effective_usd` are taken where they are, else contracted is
+        list and effective contracted. `billed_usd` is BilledCost, where a row has one; else it is the effective cost.
+
+    Returns
+    -------
+    DataFrame
+        Read again by `tierlab.read_usage`, its tokens and dollars are the same.
+
+    Raises
+    ------
+    ValueError
+        If a row has no time or no cost.
+
+    Examples
+    --------
+    >>> import tierlab as tl
+    >>> log = pd.DataFrame({"at": pd.to_datetime(["2026-09-01"]), "model_id": ["gpt-5.5"],
+    ...                     "uncached_input_tokens": [1000], "output_tokens": [100]})
+    >>> rows = to_focus(log.join(tl.price(log, tl.load_prices())))
+    >>> rows[["SkuId", "SkuMeter", "ConsumedQuantity", "ListCost"]].values.tolist()
+    [['gpt-5.5', 'Input Tokens', 1000, 0.005], ['gpt-5.5', 'Output Tokens', 100, 0.003]]
+    """
+    table = priced.reindex(
+        columns=priced.columns.union([*_ONE - {"day"}, *TOKEN_COLUMNS], sort=False)
+    )
+    costs = [table["list_usd" if "list_usd" in table else "cost_usd"]]
+    for name in ("contracted_usd", "effective_usd", "billed_usd"):
+        costs.append(table[name].fillna(costs[-1]) if name in table else costs[-1])
+    refuse(table, "at", table["at"].isna(), "no time")
+    refuse(table, "list_usd", costs[0].isna(), "no cost: price the table first")
+    table[list(TOKEN_COLUMNS)] = table[list(TOKEN_COLUMNS)].fillna(0)
+    weight = table["cache_write_short_tokens"] + _LONG_WRITE * table["cache_write_long_tokens"]
+    usd = {name: table.get(name.replace("_tokens", "_usd"), 0.0) for name in TOKEN_COLUMNS}
+    for name, size in (("cache_write_short_tokens", 1.0), ("cache_write_long_tokens", _LONG_WRITE)):
+        usd[name] = (table[name] * size / weight.where(weight > 0)).fillna(0) * table[
+            "cache_write_usd"
+        ]
+    tokens = table[list(TOKEN_COLUMNS)].sum(axis=1)
+    about = table[list(_ONE - {"day"})].assign(day=table["at"].dt.floor("D"))
+    about["batch"] = about["batch"].eq(True)
+    parts = []
+    for name, meter in _METERS.items():
+        # Where nothing is charged, by tokens.
+        share = (usd[name] / costs[0].where(costs[0] > 0)).fillna(table[name] / tokens)
+        part = about.assign(SkuMeter=meter, ConsumedQuantity=table[name])
+        part[list(_COSTS)] = np.array([cost * share for cost in costs]).T
+        parts.append(part[table[name] > 0])
+    keys = [*sorted(_ONE), "SkuMeter"]
+    rows = pd.concat(parts).groupby(keys, dropna=False, sort=True).sum().reset_index()
+    return _focus_columns(rows)
+
+
+def _focus_columns(rows):
+    """The rows of `to_focus` under the names of the specification."""
+    month = rows["day"].dt.to_period("M")
+    makers = {row.model_id: row.provider for row in reversed(listed())}
+    maker = rows["model_id"].map(makers).fillna("unknown")
+    batch = np.where(rows["batch"], "true", "false")
+    words = rows[["service_tier", "team", "task"]].astype(object)
+    words = words.where(words.notna(), None)
+    details = zip(words["service_tier"], batch, strict=True)
+    host = rows["platform"].astype(object).fillna(maker)
+    period = {
+        "BillingPeriodStart": month.dt.start_time,
+        "BillingPeriodEnd": (month + 1).dt.start_time,
+    }
+    period |= {
+        "ChargePeriodStart": rows["day"],
+        "ChargePeriodEnd": rows["day"] + pd.Timedelta(days=1),
+    }
+    period = {name: times.dt.strftime("%Y-%m-%dT%H:%M:%SZ") for name, times in period.items()}
+    return pd.DataFrame(
+        {
+            "BillingAccountId": "tierlab",
+            **period,
+            "ChargeCategory": "Usage",
+            "ChargeDescription": rows["model_id"] + " " + rows["SkuMeter"].str.lower(),
+            "ChargeFrequency": "Usage-Based",
+            **{name: rows[name] for name in _COSTS},
+            "BillingCurrency": "USD",
+            "ConsumedQuantity": rows["ConsumedQuantity"].astype("int64"),
+            "ConsumedUnit": "Tokens",
+            "PricingQuantity": rows["ConsumedQuantity"] / 1e6,
+            "PricingUnit": "1000000 Tokens",
+            "PricingCategory": "Standard",
+            "ServiceProviderName": host,
+            "HostProviderName": host,
+            "InvoiceIssuerName": host,
+            "RegionId": rows["region"],
+            "ServiceCategory": "AI and Machine Learning",
+            "ServiceName": "Model inference",
+            "SkuId": rows["model_id"],
+            "SkuMeter": rows["SkuMeter"],
+            "SkuPriceDetails": [
+                json.dumps({"x_ServiceTier": tier, "x_Batch": flag}) for tier, flag in details
+            ],
+            "Tags": [
+                json.dumps({"team": team, "task": task})
+                for team, task in zip(words["team"], words["task"], strict=True)
+            ],
+        }
+    )

@@ -4,37 +4,45 @@ Each has a row per request with what the gateway says that it cost; OpenRouter's
 A gateway's own cache sends nothing to the provider: such rows are set aside.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 
-from tierlab.usage.reader import Reader, loaded, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, mapped, statuses
+from tierlab.usage.formats.anthropic import places
+from tierlab.usage.reader import TOKENS, Reader, loaded, picked, same
+from tierlab.usage.sheet import UNTIMED, buckets, mapped, platforms, statuses, tiers, units
 
 # LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
 _USAGE = "metadata.usage_object"
-_DETAILS = f"{_USAGE}.prompt_tokens_details"
+_DETAILS, _OUTPUT = f"{_USAGE}.prompt_tokens_details", f"{_USAGE}.completion_tokens_details"
 _SPLITS = (f"{_DETAILS}.cache_creation_token_details", f"{_USAGE}.cache_creation")
+_KINDS = ("audio", "image")
 _litellm_rows = picked(
     same(
         "request_id",
+        "call_type",
         "spend",
-        "total_tokens",
-        "prompt_tokens",
-        "completion_tokens",
         "startTime",
         "endTime",
         "completionStartTime",
         "model",
         "model_group",
+        "custom_llm_provider",
+        "api_base",
         "user",
         "end_user",
         "team_id",
+        "session_id",
         "status",
         "cache_hit",
         "request_tags",
     )
+    | {name: (name, f"{_USAGE}.{name}")
+       for name in ("total_tokens", "prompt_tokens", "completion_tokens")}
     | {
         "usage": (_USAGE,),
+        "batch_models": ("metadata.batch_models",),
         "cache_read": (f"{_DETAILS}.cached_tokens", f"{_USAGE}.cache_read_input_tokens"),
         "cache_write": (
             f"{_DETAILS}.cache_creation_tokens",
@@ -42,53 +50,96 @@ _litellm_rows = picked(
         ),
         "split": _SPLITS,
         "cache_write_long": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
-        "reasoning": (f"{_USAGE}.completion_tokens_details.reasoning_tokens",),
+        "reasoning": (f"{_OUTPUT}.reasoning_tokens",),
+        "searches": (f"{_USAGE}.server_tool_use.web_search_requests", f"{_DETAILS}.web_search_requests"),
+        "tier": ("service_tier", "metadata.service_tier", f"{_USAGE}.service_tier"),
+        "speed": (f"{_USAGE}.speed",),
+        "geo": (f"{_USAGE}.inference_geo",),
         "retries": ("metadata.attempted_retries",),
         "error_code": ("metadata.error_information.error_code",),
-    },
+    }
+    | {f"{kind}_in": (f"{_DETAILS}.{kind}_tokens",) for kind in _KINDS}
+    | {f"{kind}_out": (f"{_OUTPUT}.{kind}_tokens",) for kind in _KINDS},
     texts=("metadata",),
-)
+    usage=(_USAGE, TOKENS),
+    idle=(
+        "prompt_tokens_details.text_tokens",
+        "completion_tokens_details.text_tokens",
+        "completion_tokens_details.accepted_prediction_tokens",  # inside completion_tokens, billed alike
+        "completion_tokens_details.rejected_prediction_tokens",
+        *(f"{place}.ephemeral_5m_input_tokens"
+          for place in ("cache_creation", "prompt_tokens_details.cache_creation_token_details")),
+    ),
+)  # fmt: skip
 _TASK_TAGS = ("task:", "feature:", "use_case:")
+_BASES = re.compile(r"//(?:bedrock-runtime[\w-]*\.)?([a-z]{2,}-[a-z]+-?\d+)[.-]")
 
 
 def _litellm(sheet):
     hit = sheet.words("cache_hit") == "true"
     sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
+    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
     write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_long")
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
     reasoning = sheet.counts("reasoning", np.nan)
     told = sheet.cells("usage").map(bool).to_numpy(bool)
+    whole, output = sheet.counts("prompt_tokens"), sheet.counts("completion_tokens")
+    poll = batch & (whole + output == 0) & (sheet.numbers("spend", 0.0) == 0)
+    sheet.refuse(poll, "asks how a batch is doing: no usage in it")
+    same_batch = sheet.raw.duplicated(["model", "spend", "prompt_tokens", "completion_tokens"])
+    sheet.assume(batch & same_batch, "a finished batch equal to one before: is it written twice?")
     tokens = buckets(
         sheet,
-        sheet.counts("prompt_tokens"),
-        sheet.counts("completion_tokens"),
+        whole,
+        output,
         read=sheet.counts("cache_read"),
         write_short=write - hour,
         write_long=hour,
         cache_inside=True,
         reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
+        total=sheet.numbers("total_tokens"),
     )
+    parts = {f"input_{kind}_tokens": ("uncached_input_tokens", f"{kind}_in") for kind in _KINDS}
+    parts |= {f"output_{kind}_tokens": ("output_tokens", f"{kind}_out") for kind in _KINDS}
+    parts["web_searches"] = (None, "searches")
+    parts = {unit: (bucket, sheet.counts(name)) for unit, (bucket, name) in parts.items()}
     start, end = sheet.times("startTime"), sheet.times("endTime", missing=True)
     first = sheet.times("completionStartTime", missing=True)
     tags = sheet.cells("request_tags")
     sheet.raw["task"] = mapped(tags, _task) if tags.dtype == "str" else tags.map(_task)
-    return tokens | {
-        "at": start,
-        "model_id": sheet.models("model", "model_group"),
-        "task": sheet.text("task"),
-        "user": sheet.text("end_user", "user"),
-        "team": sheet.text("team_id"),
-        "status": statuses(sheet, "error_code", sheet.words("status") == "failure"),
-        "attempts": sheet.counts("retries") + 1,
-        "ttft_s": np.where(first < end, sheet.seconds(start, first), np.nan),
-        "end_to_end_s": sheet.seconds(start, end),
-        "billed_usd": sheet.numbers("spend"),
-        "source": "billed",
-        "key": sheet.identity("litellm", "request_id"),
-        "own_tokens": sheet.numbers("total_tokens"),
-        "own_money": sheet.numbers("spend"),
-    }
+    # The name of the deployment stands in `model` of a batch; the one model of its requests is told apart.
+    models = sheet.cells("batch_models")
+    sheet.raw["batch_model"] = models.map(
+        lambda found: found[0] if isinstance(found, list) and len(found) == 1 else None
+    )
+    base = mapped(sheet.text("api_base"), lambda text: (found := _BASES.search(text)) and found[1])
+    tier = tiers(sheet, "tier", "speed")
+    return (
+        units(sheet, tokens, parts)
+        | tier
+        | {
+            "at": start,
+            "model_id": sheet.models("batch_model", "model", "model_group"),
+            "platform": platforms(sheet, "custom_llm_provider"),
+            "region": np.where(pd.isna(base), places(sheet, "geo"), base),
+            "task": sheet.text("task"),
+            "user": sheet.text("end_user", "user"),
+            "team": sheet.text("team_id"),
+            "session_id": sheet.text("session_id"),
+            "batch": tier["batch"] | batch,
+            "aggregate": batch,
+            "requests": np.where(batch, np.nan, 1),
+            "status": statuses(sheet, "error_code", sheet.words("status") == "failure"),
+            "attempts": sheet.counts("retries") + 1,
+            "ttft_s": np.where(first < end, sheet.seconds(start, first), np.nan),
+            "end_to_end_s": sheet.seconds(start, end),
+            "billed_usd": sheet.numbers("spend"),
+            "source": "billed",
+            "key": sheet.identity("litellm", "request_id"),
+            "own_tokens": sheet.numbers("total_tokens"),
+        }
+    )
 
 
 def _task(tags):
@@ -129,6 +180,7 @@ _helicone_rows = picked(
         "team": ("properties.team", "request_properties.team"),
     },
     texts=("properties", "request_properties"),
+    usage=(TOKENS,),
 )
 _NOT_CACHED = ("", "00000000-0000-0000-0000-000000000000")
 
@@ -151,6 +203,7 @@ def _helicone(sheet):
     return buckets(sheet, whole, output, read=read, write_short=write, cache_inside=False) | {
         "at": sheet.times("request_created_at"),
         "model_id": sheet.models("response_model", "model", "request_model"),
+        "platform": platforms(sheet, "provider"),
         "task": sheet.text("task"),
         "user": sheet.text("request_user_id"),
         "team": sheet.text("team"),
@@ -160,9 +213,13 @@ def _helicone(sheet):
         "billed_usd": sheet.numbers("costUSD"),
         "source": "billed",
         "key": sheet.identity("helicone", "request_id"),
-        "own_tokens": sheet.numbers("total_tokens", 0.0) + read + np.where(openai, 0.0, write),
-        "own_money": sheet.numbers("costUSD"),
+        "own_tokens": sheet.numbers("total_tokens") + read + np.where(openai, 0.0, write),
     }
+
+
+# Variants of a model that are models of their own; others only say how a call is routed.
+_VARIANTS = ("free", "batch", "thinking", "extended")
+_PARTS_OF_COST = ("cost_web_search", "cost_cache", "cost_file_processing")
 
 
 def _openrouter(sheet):
@@ -179,14 +236,19 @@ def _openrouter(sheet):
         key_of_own > 0,
         "spend on a key of one's own is billed by the provider, not by OpenRouter; it is counted in",
     )
-    model = sheet.models("model_permaslug")
+    variant = pd.Series(sheet.text("variant"), dtype=object)
+    slug = pd.Series(sheet.text("model_permaslug"), dtype=object)
+    sheet.raw["slug"] = (slug + ":" + variant).where(variant.isin(_VARIANTS), slug)
+    model = sheet.models("slug")
     claude = pd.Series(model, dtype="str").str.contains("claude", na=False)
     sheet.assume(claude, "cache writes are not in this export: they count as plain input")
     ended = sheet.finished("finish_reason_normalized")
+    vertex = sheet.words("provider_name") == "google"  # beside "Google AI Studio", the Gemini API
     money = sheet.numbers("cost_total") + key_of_own
     return tokens | {
         "at": sheet.times("created_at", zone="UTC"),
         "model_id": model,
+        "platform": np.where(vertex, "vertex", platforms(sheet, "provider_name")),
         "task": sheet.text("app_name"),
         "user": sheet.text("user"),
         "status": np.where(sheet.words("cancelled") == "true", "cancelled", ended),
@@ -195,8 +257,6 @@ def _openrouter(sheet):
         "billed_usd": money,
         "source": "billed",
         "key": sheet.identity("openrouter", "generation_id"),
-        "own_tokens": sheet.numbers("tokens_prompt") + sheet.numbers("tokens_completion"),
-        "own_money": money,
     }
 
 
@@ -211,6 +271,8 @@ _activity_rows = picked(
         "byok": ("byok_usage", "BYOK Usage", "byok_usage_inference"),
     },
     lists=("data",),
+    usage=("",),
+    idle=("byok_requests",),
 )
 
 
@@ -230,13 +292,12 @@ def _activity(sheet):
     return tokens | {
         "at": sheet.times("date", zone="UTC"),
         "model_id": sheet.models("model"),
+        "platform": platforms(sheet, "provider_name"),
         "requests": sheet.counts("requests", np.nan),
         "aggregate": True,
         "billed_usd": money,
         "source": "billed",
         "key": sheet.identity("openrouter", "date", "model", "endpoint_id", "provider_name"),
-        "own_tokens": sheet.numbers("prompt_tokens") + sheet.numbers("completion_tokens"),
-        "own_money": money,
     }
 
 
@@ -256,7 +317,12 @@ READERS = (
         _helicone,
         _helicone_rows,
     ),
-    Reader("openrouter", (("generation_id", "cost_total", "tokens_prompt"),), _openrouter),
+    Reader(
+        "openrouter",
+        (("generation_id", "cost_total", "tokens_prompt"),),
+        _openrouter,
+        idle=_PARTS_OF_COST,
+    ),
     Reader(
         "openrouter_daily",
         (

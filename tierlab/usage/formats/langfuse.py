@@ -8,6 +8,7 @@ were three counters and a unit, which may be characters.
 import numpy as np
 
 from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.counters import Counters
 from tierlab.usage.formats.calls import calls
 from tierlab.usage.reader import Reader, added, picked
 
@@ -24,6 +25,8 @@ _KEYS = {
     "output_reasoning": "reasoning",
 }
 _SIDES = ("input", "output")
+_MONEY = ("inputCost", "outputCost", "totalCost", "unit")  # in `usage` of before version 3
+_KNOWN = {*_KEYS, *_SIDES, "total", "input_text_tokens", "output_text_tokens"}
 _BUCKETS = (*_SIDES, *dict.fromkeys(_KEYS.values()))
 _DETAILS = ("usageDetails", "usage_details")
 _records = picked(
@@ -51,18 +54,29 @@ _records = picked(
 
 
 def _rows(records):
-    """Observations with their usage summed by bucket."""
+    """Observations with their usage summed by bucket; a key that is of no side is told."""
     for line, row in _records(records):
-        parts = {bucket: [] for bucket in _BUCKETS}
+        parts, strange = {bucket: [] for bucket in _BUCKETS}, {}
         for name, value in (row.pop("details") or {}).items():
-            sides = [side for side in _SIDES if name.startswith(side)]
-            for bucket in [_KEYS[name]] if name in _KEYS else sides:
+            side = next((side for side in _SIDES if name.startswith(side)), None)
+            bucket = _KEYS.get(name, side)
+            if bucket and not isinstance(value, dict | list):
                 parts[bucket].append(value)
+            if name not in _KNOWN:  # told also where it goes by its first word
+                strange[name] = value
         counts = {bucket: added(values) for bucket, values in parts.items()}
         if counts["input"] is None and counts["output"] is None:
             counts |= {"input": row["prompt"], "output": row["completion"]}
         failed = str(row["level"]).lower() == "error"
-        yield line, row | counts | {"error": "error" if failed else None}
+        yield (
+            line,
+            row
+            | counts
+            | {
+                "error": "error" if failed else None,
+                "unread": Counters((), _MONEY).left(strange) or None,
+            },
+        )
 
 
 def _columns(sheet):

@@ -1,47 +1,97 @@
-"""OpenTelemetry: GenAI spans in OTLP/JSON, under the attribute names of today and of earlier conventions.
+"""OpenTelemetry: spans in OTLP/JSON that tell of calls of a model, in the conventions of today and of those before.
 
-Input includes both cache kinds, output includes reasoning (semantic conventions, GenAI registry). Integers of
-OTLP/JSON are text. Metrics hold no single requests and are not read.
+Known are GenAI (all its names so far, pydantic-ai's details, Sentry's), OpenInference (Phoenix, Arize) and the Vercel
+AI SDK. Input includes both cache kinds and output includes reasoning (semantic conventions, GenAI registry), but where
+the span's own total or more cached than input tokens say otherwise. Integers of OTLP/JSON are text. Metrics hold no
+single requests and are not read. A span above other spans with usage is their sum (`tierlab.usage.repeats`).
 """
 
 import numpy as np
 
-from tierlab.usage.reader import Reader, child, children, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, statuses
+from tierlab.usage.counters import Counters
+from tierlab.usage.reader import Reader, child, children, loaded, picked, same
+from tierlab.usage.sheet import UNTIMED, buckets, platforms, statuses, tiers, units
 
-_USAGE = "gen_ai.usage."
-_NAMES = {
-    "input": (f"{_USAGE}input_tokens", f"{_USAGE}prompt_tokens", "llm.usage.prompt_tokens"),
-    "output": (
-        f"{_USAGE}output_tokens",
-        f"{_USAGE}completion_tokens",
-        "llm.usage.completion_tokens",
+_OURS, _OLD, _VERCEL, _INFERENCE = "gen_ai.usage.", "llm.usage.", "ai.usage.", "llm.token_count."
+_PREFIXES = (_OURS, _OLD, _VERCEL, _INFERENCE)
+
+
+def _named(ours="", old="", vercel="", inference=""):
+    """Attribute names from what follows each prefix, several of one prefix with spaces between."""
+    given = zip(_PREFIXES, (ours, old, vercel, inference), strict=True)
+    return tuple(prefix + name for prefix, names in given for name in names.split())
+
+
+# Of several names of one counter the first that is not zero counts, and another number under another name is told.
+_COUNTERS = {
+    "input": _named(
+        "input_tokens prompt_tokens", "prompt_tokens", "inputTokens promptTokens tokens", "prompt"
     ),
-    "read": (
-        f"{_USAGE}cache_read.input_tokens",
-        f"{_USAGE}cache_read_input_tokens",
-        f"{_USAGE}input_tokens.cached",
+    "output": _named(
+        "output_tokens completion_tokens",
+        "completion_tokens",
+        "outputTokens completionTokens",
+        "completion",
     ),
-    "write": (
-        f"{_USAGE}cache_creation.input_tokens",
-        f"{_USAGE}cache_creation_input_tokens",
-        f"{_USAGE}input_tokens.cache_write",
+    "read": _named(
+        "cache_read.input_tokens cache_read_input_tokens input_tokens.cached cached_tokens"
+        " details.cache_read_tokens details.cache_read_input_tokens details.cached_tokens",
+        "cache_read_input_tokens",
+        "cachedInputTokens inputTokenDetails.cacheReadTokens",
+        "prompt_details.cache_read",
     ),
-    "reasoning": (
-        f"{_USAGE}reasoning.output_tokens",
-        f"{_USAGE}reasoning_tokens",
-        f"{_USAGE}output_tokens.reasoning",
+    "write": _named(
+        "cache_write.input_tokens cache_creation.input_tokens cache_creation_input_tokens"
+        " input_tokens.cache_write details.cache_write_tokens details.cache_creation_input_tokens",
+        "cache_creation_input_tokens",
+        "inputTokenDetails.cacheWriteTokens",
+        "prompt_details.cache_write",
     ),
-    "finish": ("gen_ai.response.finish_reasons",),
-    "response_model": ("gen_ai.response.model",),
-    "request_model": ("gen_ai.request.model",),
+    "reasoning": _named(
+        "reasoning.output_tokens reasoning_tokens output_tokens.reasoning details.reasoning_tokens",
+        "reasoning_tokens",
+        "reasoningTokens outputTokenDetails.reasoningTokens",
+        "completion_details.reasoning",
+    ),
+    "total": _named("total_tokens", "total_tokens", "totalTokens", "total"),
+    "no_cache": _named(vercel="inputTokenDetails.noCacheTokens"),
+} | {
+    f"{kind}_{side}": _named(name, inference=inference)
+    for kind in ("audio", "image")
+    for side, name, inference in (
+        ("in", f"{kind}.input_tokens", f"prompt_details.{kind}"),
+        ("read", f"{kind}.cache_read.input_tokens", ""),
+        ("out", f"{kind}.output_tokens", f"completion_details.{kind}"),
+    )
+}
+_IDLE = _named(
+    "text.input_tokens text.output_tokens details.input_tokens details.output_tokens",
+    vercel="outputTokenDetails.textTokens",
+    inference="prompt_details.cache_input",  # what is cached in any way
+)
+_counters = Counters([(name,) for names in (*_COUNTERS.values(), _IDLE) for name in names])
+_NAMES = _COUNTERS | {
+    "finish": ("gen_ai.response.finish_reasons", "ai.response.finishReason"),
+    "response_model": ("gen_ai.response.model", "ai.response.model"),
+    "request_model": (
+        "gen_ai.request.model",
+        "ai.model.id",
+        "llm.model_name",
+        "embedding.model_name",
+        "model_name",
+    ),
+    "response": ("gen_ai.response.id", "ai.response.id"),
+    "provider": ("gen_ai.provider.name", "gen_ai.system", "ai.model.provider", "llm.provider"),
+    "vercel": ("ai.model.provider",),
+    "tier": ("openai.response.service_tier", "gen_ai.openai.response.service_tier"),
     "ttft": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),
     "user": ("user.id", "enduser.id", "gen_ai.user.id"),
+    "session": ("gen_ai.conversation.id", "session.id"),
     "error": ("error.type", "http.response.status_code"),
-    "total": (f"{_USAGE}total_tokens", "llm.usage.total_tokens"),
 }
 # The usage of these is their children's.
 _PARENTS = ("invoke_agent", "create_agent", "execute_tool", "invoke_workflow")
+_CALLS = ("LLM", "EMBEDDING")  # OpenInference's kinds of span that are calls of a model
 
 
 # Resources hold scopes, scopes hold spans.
@@ -52,6 +102,7 @@ _spans = picked(
         "end": ("endTimeUnixNano",),
         "trace": ("traceId",),
         "span": ("spanId",),
+        "parent": ("parentSpanId",),
         "code": ("status.code",),
     },
     lists=("resourceSpans", "scopeSpans", "instrumentationLibrarySpans", "spans"),
@@ -65,32 +116,49 @@ def _rows(records):
 
 def _row(span):
     attributes, resource = attributes_of(span), attributes_of(child(span, "resource"))
-    row = {
-        ours: next((attributes[name] for name in names if attributes.get(name) is not None), None)
-        for ours, names in _NAMES.items()
-    }
+    row, left = {}, {}
+    for ours, names in _NAMES.items():
+        given = [(name, attributes[name]) for name in names if attributes.get(name) is not None]
+        row[ours] = next((value for _, value in given if value), given[0][1] if given else None)
+        if ours in _COUNTERS:
+            left |= {name: value for name, value in given if value and value != row[ours]}
+    usage = {name: value for name, value in attributes.items() if name.startswith(_PREFIXES)}
+    left = Counters(()).left(left) | _counters.left(usage)
+    kind = attributes.get("openinference.span.kind")
     aside = None
     if span["resourceMetrics"] is not None:
         aside = "metrics hold no single requests: export spans"
-    elif not any(name.startswith(("gen_ai.", "llm.")) for name in attributes):
+    elif not any(name.startswith(("gen_ai.", "llm.", "ai.")) for name in attributes):
         aside = "a span without GenAI attributes"
-    elif attributes.get("gen_ai.operation.name") in _PARENTS:
+    elif attributes.get("gen_ai.operation.name") in _PARENTS or kind not in (None, *_CALLS):
         aside = "an agent's or a tool's span: the usage is in the spans below it"
     if isinstance(row["finish"], list):
         row["finish"] = next(iter(row["finish"]), None)
+    # The Vercel AI SDK before version 6 tells cache writes in what the provider said alone.
+    said = child(loaded(attributes.get("ai.response.providerMetadata")), "anthropic")
+    row["write"] = row["write"] or said.get("cacheCreationInputTokens")
     about = {"task": resource.get("service.name"), "team": resource.get("service.namespace")}
-    return span | row | about | {"aside": aside}
+    return span | row | about | {"aside": aside, "unread": left or None}
 
 
 def attributes_of(holder):
     """Attributes as a dict, from OTLP's list of keys and typed values or from a plain object."""
     given = holder.get("attributes")
     if isinstance(given, dict):
-        return given
+        return _flat(given) if any(isinstance(value, dict) for value in given.values()) else given
     pairs = [
         pair for pair in children(holder, "attributes") if pair and isinstance(pair.get("key"), str)
     ]
     return {pair["key"]: _value(child(pair, "value")) for pair in pairs}
+
+
+def _flat(nested, prefix=""):
+    """Objects inside objects as one with dotted names."""
+    found = {}
+    for name, value in nested.items():
+        deeper = isinstance(value, dict)
+        found |= _flat(value, f"{prefix}{name}.") if deeper else {f"{prefix}{name}": value}
+    return found
 
 
 def _value(typed):
@@ -102,17 +170,30 @@ def _value(typed):
 def _columns(sheet):
     failed = sheet.cells("code").isin((2, "STATUS_CODE_ERROR")).to_numpy(bool)
     sheet.refuse(sheet.empty("input") & sheet.empty("output") & ~failed, "no token counts")
-    whole, output, write = (sheet.counts(name) for name in ("input", "output", "write"))
+    whole, output, read, write = (
+        sheet.counts(name) for name in ("input", "output", "read", "write")
+    )
     sheet.assume(write > 0, UNTIMED)
+    # Vercel's SDK before version 6 hands Anthropic's counters on, and sums what it has seen of them.
+    vercel = sheet.words("vercel").str.startswith("anthropic") & sheet.empty("no_cache")
+    beside = (read + write > whole) | vercel.to_numpy(bool)
+    total = np.where(beside & (read + write > 0), np.nan, sheet.numbers("total"))
     tokens = buckets(
         sheet,
-        whole,
+        np.where(beside, whole + read + write, whole),
         output,
-        read=sheet.counts("read"),
+        read=read,
         write_short=write,
         cache_inside=True,
         reasoning=sheet.counts("reasoning", np.nan),
+        total=total,
     )
+    parts = {}
+    for kind in ("audio", "image"):
+        prompt, cached, made = (sheet.counts(f"{kind}_{side}") for side in ("in", "read", "out"))
+        parts[f"input_{kind}_tokens"] = "uncached_input_tokens", np.maximum(prompt - cached, 0)
+        parts[f"cache_{kind}_read_tokens"] = "cache_read_tokens", cached
+        parts[f"output_{kind}_tokens"] = "output_tokens", made
     start, end = (sheet.times(name, unit="ns", missing=name == "end") for name in ("start", "end"))
     words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
     named = np.select(
@@ -121,19 +202,36 @@ def _columns(sheet):
         "unavailable",
     )
     failure = np.where(code >= 400, statuses(sheet, "error", failed), named)
-    return tokens | {
-        "at": start,
-        "model_id": sheet.models("response_model", "request_model"),
-        "task": sheet.text("task"),
-        "team": sheet.text("team"),
-        "user": sheet.text("user"),
-        "status": np.where(failed, failure, sheet.finished("finish")),
-        "ttft_s": sheet.durations("ttft"),
-        "end_to_end_s": sheet.seconds(start, end),
-        "source": "recorded",
-        "key": sheet.identity("otel", "trace", "span"),
-        "own_tokens": np.where(sheet.empty("total"), whole + output, sheet.numbers("total")),
-    }
+    span, parent = (
+        sheet.identity("otel", "trace", "span"),
+        sheet.identity("otel", "trace", "parent"),
+    )
+    response = sheet.identity("otel", "response")
+    return (
+        units(sheet, tokens, parts)
+        | tiers(sheet, "tier")
+        | {
+            "at": start,
+            "model_id": sheet.models("response_model", "request_model"),
+            "platform": platforms(sheet, "provider"),
+            "task": sheet.text("task"),
+            "team": sheet.text("team"),
+            "user": sheet.text("user"),
+            "session_id": sheet.text("session"),
+            "status": np.where(failed, failure, sheet.finished("finish")),
+            "ttft_s": sheet.durations("ttft"),
+            "end_to_end_s": sheet.seconds(start, end),
+            "source": "recorded",
+            # Two instrumentations may tell of one answer without being nested: in one trace its id is one call.
+            "key": np.where(response == 0, span, response),
+            "call": np.where(
+                response == 0, np.uint64(0), sheet.identity("call", "trace", "response")
+            ),
+            "span": np.where(sheet.empty("span"), np.uint64(0), span),
+            "parent": np.where(sheet.empty("parent"), np.uint64(0), parent),
+            "own_tokens": total,
+        }
+    )
 
 
 READERS = (

@@ -1,13 +1,20 @@
-"""A table of one's own: CSV, Parquet or JSON lines with the columns of the requests table, or a map to them."""
+"""A table of one's own: CSV, Parquet or JSON lines with the columns of the requests table, or a map to them.
 
+What teams call their columns is known for many of ours, so that a map can be proposed; it is used once somebody has
+said yes to it.
+"""
+
+import re
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.api import guess_datetime_format
 
 from tierlab.core.tables import REQUEST_COLUMNS
 from tierlab.core.untrusted import cited, shown
 from tierlab.core.vocabulary import unknown
+from tierlab.usage.formats.calls import money
 from tierlab.usage.reader import Reader
 from tierlab.usage.sheet import Sheet, buckets
 
@@ -20,44 +27,111 @@ _MARKS = (
 _NEEDED = (("model_id",), ("output_tokens",), ("uncached_input_tokens", "input_tokens"))
 _CACHED = ("cache_read_tokens", "cache_write_short_tokens", "cache_write_long_tokens")
 _NUMBER_ENDS = ("_tokens", "_usd", "_s", "_id", "_ids")
+_GROUPED = r"\s*\d{1,3}(?:,\d{3})+\s*"
+_WORDS = ("task", "user", "team", "platform", "region", "service_tier", "session_id")
 # How the columns are read that a table may lack.
 _OPTIONAL = (
-    dict.fromkeys(("task", "user", "team", "region"), Sheet.text)
+    dict.fromkeys(_WORDS, Sheet.text)
     | dict.fromkeys(("ttft_s", "end_to_end_s"), Sheet.durations)
     | dict.fromkeys(("attempts", "context_above"), partial(Sheet.counts, missing=np.nan))
     | {
         "at": Sheet.times,
-        "billed_usd": Sheet.numbers,
+        "billed_usd": money,
         "requests": partial(Sheet.counts, missing=1),
         "source": Sheet.text,
         "prefix_ids": Sheet.cells,
     }
 )
+# What teams write for our columns, the likeliest first; without case, with one underscore for all but letters and digits.
+_GUESSES = {
+    "at": "date time timestamp datetime day ts when created created_at start start_time request_time logged_at at_utc"
+    " usage_date datum zeit zeitpunkt zeitstempel fecha data_hora 日付 日期 时间 時間",
+    "model_id": "model model_name modelname llm llm_model engine deployment deployment_name model_used modell modelo"
+    " modèle モデル 模型",
+    "input_tokens": "prompt_tokens prompt input tokens_in in_tokens input_token_count prompt_token_count tokens_prompt"
+    " tokens_input total_input_tokens prompttokens inputtokens eingabe_tokens eingabetoken",
+    "output_tokens": "completion_tokens completion output tokens_out out_tokens output_token_count generated_tokens"
+    " completion_token_count tokens_completion tokens_output total_output_tokens response_tokens candidates_tokens"
+    " completiontokens outputtokens ausgabe_tokens ausgabetoken",
+    "cache_read_tokens": "cached_tokens cached cache_read cached_input_tokens cache_read_input_tokens cache_hit_tokens"
+    " tokens_cached cached_prompt_tokens cached_content_token_count cachedtokens",
+    "cache_write_short_tokens": "cache_write cache_write_tokens cache_creation_input_tokens cache_creation_tokens",
+    "reasoning_tokens": "reasoning thinking_tokens thoughts_tokens thoughts_token_count tokens_reasoning",
+    "billed_usd": "cost cost_usd cost_in_usd usd spend spend_usd amount_usd total_cost total_cost_usd charge"
+    " charged_usd billed kosten kosten_usd costo coste",
+    "user": "user_id username user_name email e_mail employee benutzer utilisateur",
+    "team": "team_name department project project_id cost_center cost_centre workspace abteilung",
+    "task": "use_case usecase feature application app app_name purpose product",
+    "requests": "calls request_count num_requests n_requests number_of_requests api_calls anfragen",
+    "session_id": "session conversation conversation_id thread_id chat_id",
+    "request_id": "id call_id uuid",
+}
+_FEW = 200  # cells of a column that are looked at before the rest
 
 
-def plain(columns=None, cache_inside=None, reasoning_inside=True):
-    """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours.
+def guessed(header):
+    """A map of a file's columns to ours, by what teams call them; one column of each kind, the first.
+
+    Examples
+    --------
+    >>> guessed(["Date", "Model Name", "Prompt Tokens", "completion_tokens", "Cost (USD)", "Region", "note"])
+    {'Date': 'at', 'Model Name': 'model_id', 'Prompt Tokens': 'input_tokens', 'completion_tokens': 'output_tokens', 'Cost (USD)': 'billed_usd', 'Region': 'region'}
+    """
+    names = {_spelled(name): name for name in reversed(list(header))}
+    found = {}
+    for ours in OURS:
+        known = (ours, *_GUESSES.get(ours, "").split())
+        theirs = next((names[name] for name in known if name in names), None)
+        if theirs is not None and theirs not in found:
+            found[theirs] = ours
+    return {name: found[name] for name in header if name in found}
+
+
+def _spelled(name):
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))
+    return re.sub(r"[\W_]+", "_", words).strip("_").lower()
+
+
+def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=None):
+    """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours, or by `guessed`.
 
     Raises
     ------
     ValueError
         If the map leads to a column that is not ours, with the nearest that is.
     """
-    columns = dict(columns or {})
-    for ours in columns.values():
+    guess = columns == "guessed"
+    given = {} if guess else dict(columns or {})
+    for ours in given.values():
         if ours not in OURS:
             raise ValueError("columns: " + unknown("column", ours, OURS))
 
+    def led(header):
+        return guessed(header) if guess else given
+
+    def check(first):
+        found = led(first.columns)
+        _check_header(list(first.columns), found, cache_inside)
+        times = first.rename(columns=found).get("at")
+        if times is not None and date_format is None:
+            _check_times(times.head(_FEW))
+
     def read(sheet):
-        _check_header(list(sheet.raw.columns), columns)
-        sheet.raw = sheet.raw.rename(columns=columns)
+        found = led(sheet.raw.columns)
+        sheet.rename(found)
+        if guess:
+            ways = [f"{cited(name, 60)} as {ours}" for name, ours in found.items() if name != ours]
+            every = np.ones(len(sheet), bool)
+            sheet.assume(every, f"columns guessed: {', '.join(ways) or 'none'}")
+        if date_format and "at" in sheet:
+            _read_times(sheet, date_format)
         return _columns(sheet, cache_inside, reasoning_inside)
 
-    marks = (tuple(columns),) if columns else ()
-    return Reader("plain", (*marks, *_MARKS), read)
+    marks = (tuple(given),) if given else ()
+    return Reader("plain", (*marks, *_MARKS), read, check=check)
 
 
-def _check_header(header, columns):
+def _check_header(header, columns, cache_inside):
     """Refuse a header that lacks what the map names or a needed column, or has one that is nearly ours."""
     for theirs in columns:
         if theirs not in header:
@@ -69,7 +143,7 @@ def _check_header(header, columns):
     for name in ours:
         near = unknown("column", name, left)
         if name not in OURS and str(name).endswith(_NUMBER_ENDS) and "did you mean" in near:
-            raise ValueError(f"{near} (a map says so: columns={{{cited(name)}: ...}})")
+            raise ValueError(f"{near} (or map it to another: columns={{...}})")
         if name in OURS and ours.count(name) > 1:
             raise ValueError(
                 f"column {name!r} comes twice once the map is applied; there are {shown(ours)}"
@@ -77,17 +151,65 @@ def _check_header(header, columns):
     for needed in _NEEDED:
         if not set(needed) & set(ours):
             raise ValueError(
-                f"column {' or '.join(map(repr, needed))} is missing; the file has {shown(header)}: "
-                "map one to it with columns={...}"
+                f"column {' or '.join(map(repr, needed))} is missing; {proposed(header)}"
             )
+    if "uncached_input_tokens" not in ours and cache_inside is None and set(ours) & set(_CACHED):
+        raise ValueError(
+            "'input_tokens' is a provider's own counter: say cache_inside=True (OpenAI, Gemini) or "
+            "cache_inside=False (Anthropic)"
+        )
+
+
+def proposed(header):
+    """Words that propose a map for a header, whose names may have spaces and any letters."""
+    found = {name: ours for name, ours in guessed(header).items() if name != ours}
+    has = f"the file has {shown([shown(str(name), 40) for name in header], 600)}"
+    if not all(set(needed) & {*found.values(), *header} for needed in _NEEDED):
+        return f"{has}: map one to it with columns={{...}}"
+    return f"{has}; by their names, columns={found!r} would do (columns='guessed' takes that)"
+
+
+def _check_times(column):
+    """Refuse times that are not ISO, with the formats that they may have."""
+    cells = column.dropna().astype(str)
+    cells = cells[cells != ""]
+    if not len(cells) or pd.api.types.is_datetime64_any_dtype(column):
+        return
+    if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().any():
+        return
+    first = cells.iloc[0]
+    ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
+    ways = [
+        way
+        for way in dict.fromkeys(ways)
+        if way and pd.to_datetime(cells, format=way, errors="coerce").notna().all()
+    ]
+    if re.fullmatch(r"1\d{9}(?:\.\d*)?|1\d{12}", first):
+        ways = ["ms" if len(first) == 13 else "s"]
+    said = (
+        " or ".join(f"date_format={way!r}" for way in ways) or "date_format='%d.%m.%Y' or the like"
+    )
+    raise ValueError(f"the time {cited(first, 40)} is not as ISO writes it: say {said}")
+
+
+def _read_times(sheet, date_format):
+    """Turn the column `at` into times; what is not of the format is refused."""
+    cells, empty = sheet.cells("at"), sheet.empty("at")
+    if date_format in ("s", "ms"):
+        at = pd.to_datetime(
+            pd.to_numeric(cells, errors="coerce"), unit=date_format, errors="coerce"
+        )
+    else:
+        at = pd.to_datetime(cells, format=date_format, errors="coerce")
+    sheet.refuse(at.isna() & ~empty, "not a time of that format", "at")
+    sheet.raw["at"] = at
 
 
 def _columns(sheet, cache_inside, reasoning_inside):
     own = "uncached_input_tokens" in sheet
-    if not own and cache_inside is None and any(name in sheet for name in _CACHED):
-        raise ValueError(
-            "'input_tokens' is a provider's own counter: say cache_inside=True (OpenAI, Gemini) or False (Anthropic)"
-        )
+    for name in ("input_tokens", "uncached_input_tokens", "output_tokens", *_CACHED):
+        if name in sheet:
+            _ungrouped(sheet, name)
     read, write_short, write_long = (sheet.counts(name) for name in _CACHED)
     told = "reasoning_tokens" in sheet
     reasoning = sheet.counts("reasoning_tokens", np.nan) if told else None
@@ -116,6 +238,13 @@ def _columns(sheet, cache_inside, reasoning_inside):
         found["status"] = np.where(pd.isna(status), "ok", status)
     optional = {name: column(sheet, name) for name, column in _OPTIONAL.items() if name in sheet}
     return tokens | found | optional
+
+
+def _ungrouped(sheet, name):
+    """Take the commas out of counts that are written with them ("1,250,000")."""
+    cells = sheet.raw[name]
+    if cells.dtype.kind in "OTU" and (grouped := cells.astype("str").str.fullmatch(_GROUPED)).any():
+        sheet.raw[name] = cells.mask(grouped, cells.astype("str").str.replace(",", ""))
 
 
 def _truth(sheet, name):
