@@ -259,6 +259,8 @@ class Aims:
     ----------
     budget : str
         USD of the quarter
+    contract : str
+        your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
     last : str
         summary.json of the quarter before, for its forecast
     outcomes : str
@@ -270,6 +272,7 @@ class Aims:
     """
 
     budget: str | None = None
+    contract: str | None = None
     last: str | None = None
     outcomes: str | None = None
     margin: str | None = None
@@ -287,6 +290,7 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
     "budget_usd": "budget",
+    "contract_path": "contract",
     "margin": "margin",
     "may_wait": "may_wait",
     "catalogue": "prices",

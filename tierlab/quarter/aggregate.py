@@ -15,6 +15,7 @@ import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.catalog import Prices
+from tierlab.prices.contract import Contract, Settlement, settle
 from tierlab.prices.offers import FLAGS
 from tierlab.prices.pricing import PARTS, Bought
 from tierlab.prices.units import request_fees, unit_rate
@@ -103,7 +104,7 @@ class Cube:
         requests, uncounted_rows (aggregate rows that report no number of requests), attempts, the five token
         buckets and reasoning_tokens, US dollars by bucket, other_usd (of units that are no text tokens, and fees),
         cost_usd, billed_usd and billed_rows, covered_usd (our price
-        of the rows that say what was billed), and for each
+        of the rows that say what was billed), under a contract contracted_usd and effective_usd, and for each
         of `tierlab.prices.pricing.FLAGS` the rows that carry it.
     users : DataFrame
         One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
@@ -115,6 +116,8 @@ class Cube:
     account : Account
     missing : tuple of str
         Optional columns that the log does not have.
+    settlement : Settlement or None
+        What a contract makes of it (`tierlab.settle`).
     """
 
     daily: pd.DataFrame
@@ -122,6 +125,7 @@ class Cube:
     latency: pd.DataFrame
     account: Account
     missing: tuple
+    settlement: Settlement | None = None
 
 
 def build_cube(
@@ -131,6 +135,7 @@ def build_cube(
     timezone: str = "UTC",
     start: str | pd.Timestamp | None = None,
     end: str | pd.Timestamp | None = None,
+    contract: Contract | None = None,
 ) -> Cube:
     """Price a usage log of any size, each row at its own date, and sum it.
 
@@ -144,6 +149,8 @@ def build_cube(
         IANA name of the zone in which days, months and quarters begin. Rates change at midnight UTC.
     start, end : str or Timestamp, optional
         First day, and the day after the last, in that zone; both or none.
+    contract : Contract, optional
+        From `tierlab.load_contract`. What is unused of a commitment is due from the day on which `prices` stands.
 
     Raises
     ------
@@ -198,7 +205,7 @@ def build_cube(
     lost = aside[aside["reason"] != "outside the period"]
     lost = lost.groupby(["quarter", "reason", "model_id"], dropna=False)[["rows", "billed_usd"]]
     sums = sums[sums["gap"].isna()]
-    daily = _daily(sums, rates, prices)
+    daily, settled = _daily(sums, rates, prices, contract)
     account = Account(
         rows_read=int(survey["rows"].sum()) + sum(unread.values()),
         rows_priced=int(sums["rows"].sum()),
@@ -218,7 +225,7 @@ def build_cube(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
     missing = tuple(column for column in _OPTIONAL if column not in have)
-    return Cube(daily, users, latency, account, missing)
+    return Cube(daily, users, latency, account, missing, settled)
 
 
 def _sums(rows, have):
@@ -267,7 +274,7 @@ def _other(sums, rates, prices):
     return sums.assign(other_usd=usd, gap=gap)
 
 
-def _daily(sums, rates, prices):
+def _daily(sums, rates, prices, contract):
     """Sums of tokens x their rates, by day and dimensions."""
     # Dollars add up in one order, however rows arrived.
     sums = sums.sort_values(["rate", "kind"], ignore_index=True)
@@ -278,8 +285,15 @@ def _daily(sums, rates, prices):
     for part, buckets in PARTS.items():
         sums[part] = sum(sums[f"{b}_tokens"] * rate[f"usd_{b}"] for b in buckets)
     sums["cost_usd"] = sums[list(PARTS)].sum(axis=1) + sums["other_usd"]
+    settled, due = None, "cost_usd"
+    if contract is not None and len(sums):
+        requests = sums.assign(model_id=rate["model_id"], at=sums["day"])
+        until = max(prices.as_of, sums["day"].max())
+        settled = settle(requests, sums, prices, contract, until=until)
+        sums = sums.join(settled.rows[["contracted_usd", "effective_usd"]])
+        due = "contracted_usd"
     if "told" in sums:
-        sums["covered_usd"] = sums["cost_usd"].where(sums["told"], 0.0)
+        sums["covered_usd"] = sums[due].where(sums["told"], 0.0)
     bits, write_bits = rate["bits"].to_numpy().copy(), rate["write_bits"].to_numpy()
     bits[rate["over"] & (sums["kind"] == ONE)] |= 1 << FLAGS.index("over_window")
     unreported = rate["stepped"] & (sums["kind"] == UNREPORTED)
@@ -295,7 +309,7 @@ def _daily(sums, rates, prices):
     daily = grouped.sum().drop(columns="told", errors="ignore")
     if "billed_usd" in sums:
         daily["billed_usd"] = grouped["billed_usd"].sum(min_count=1)
-    return daily.reset_index()
+    return daily.reset_index(), settled
 
 
 def _gaps(daily):

@@ -61,13 +61,18 @@ class Quarter:
     complete : bool
         Whether every day of the quarter has usage.
     spend_usd, before_usd, budget_usd : float
-        US dollars; NaN where not known.
+        US dollars at list prices; NaN where not known.
+    contracted_usd, effective_usd : float
+        The quarter under the contract: after discounts, and with what is unused of commitments and capacity. NaN
+        without a contract.
     unpriced_rows, unpriced_usd : int, float
         What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
         for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
     unpriced, gaps : DataFrame
         What that is (`tierlab.quarter.savings.without_price`), and on which days and models the log's own money and our
         price differ (`tierlab.quarter.aggregate.Account`).
+    invoice : DataFrame
+        What the contract makes of each month (`tierlab.prices.contract.Settlement`).
     ahead : str
         The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
@@ -88,6 +93,8 @@ class Quarter:
     spend_usd: float
     before_usd: float
     budget_usd: float
+    contracted_usd: float
+    effective_usd: float
     unpriced_rows: int
     unpriced_usd: float
     ahead: str
@@ -114,6 +121,7 @@ class Quarter:
     retiring: pd.DataFrame = field(repr=False)
     unpriced: pd.DataFrame = field(repr=False)
     gaps: pd.DataFrame = field(repr=False)
+    invoice: pd.DataFrame = field(repr=False)
     reconciliation: pd.DataFrame = field(repr=False)
     coverage: pd.DataFrame = field(repr=False)
     flags: pd.DataFrame = field(repr=False)
@@ -188,6 +196,7 @@ def analyse(
     bills = reconciliation(now, prices, billed)
     unpriced = without_price(cube.account, bills, str(period), unread)
     gaps = cube.account.gaps
+    contracted, effective, invoice = _under_contract(cube.settlement, now, period)
     missing = _missing(cube, now, before) | {
         section: words
         for section, lacks, words in (
@@ -217,7 +226,10 @@ def analyse(
         unpriced_rows=int(unpriced["rows"].sum()),
         unpriced_usd=float(unpriced["billed_usd"].sum(min_count=min(1, len(unpriced)))),
         ahead=str(future),
-        spend=spend_table(now, before, budget_usd),
+        contracted_usd=contracted,
+        effective_usd=effective,
+        invoice=invoice,
+        spend=spend_table(now, before, budget_usd, effective),
         variance=variance(now, before, prices) if compared else empty,
         changes=changes_by(now, before) if compared else empty,
         units=units(now, users=users[users["over"] == "all"]),
@@ -304,15 +316,46 @@ def _assumptions(cube, prices, on, margin):
     return pd.DataFrame(rows.items(), columns=["what", "value"])
 
 
-def spend_table(now, before, budget_usd=None):
-    """Spend against the budget and the quarter before: a row each of spend, budget, quarter before."""
+def spend_table(now, before, budget_usd=None, effective=np.nan):
+    """Spend against the budget and the quarter before: a row each of spend, budget, quarter before.
+
+    Under a contract the rows of the quarter are three, and the budget is held against the effective cost.
+    """
     spend = float(now["cost_usd"].sum())
-    usd = {"this quarter": spend, "budget": budget_usd}
-    usd["quarter before"] = before["cost_usd"].sum() if len(before) else None
+    usd = {"this quarter": spend}
+    if not np.isnan(effective):
+        contracted = now["contracted_usd"].sum()
+        usd |= {
+            "contracted": contracted,
+            "unused of commitments and capacity": effective - now["effective_usd"].sum(),
+        }
+        usd |= {"effective": effective}
+    usd |= {
+        "budget": budget_usd,
+        "quarter before": before["cost_usd"].sum() if len(before) else None,
+    }
     table = pd.DataFrame(usd.items(), columns=["what", "usd"]).dropna(ignore_index=True)
     table = table.astype({"usd": float})
-    ratio = spend / table["usd"].where(table["usd"] > 0)
-    return table.assign(difference_usd=spend - table["usd"], ratio=ratio)
+    paid = np.where(table["what"].eq("budget") & ~np.isnan(effective), effective, spend)
+    ratio = paid / table["usd"].where(table["usd"] > 0)
+    return table.assign(difference_usd=paid - table["usd"], ratio=ratio)
+
+
+def _under_contract(settlement, now, period):
+    """The quarter's contracted and effective cost, with what is unused, and the invoice of its months."""
+    if settlement is None:
+        return float("nan"), float("nan"), pd.DataFrame()
+    lines, invoice = (
+        table[pd.PeriodIndex(table["month"].astype(str), freq="M").asfreq("Q") == period]
+        for table in (settlement.lines, settlement.invoice)
+    )
+    effective = now["effective_usd"].sum() + lines["usd"].sum()
+    return float(now["contracted_usd"].sum()), float(effective), invoice.reset_index(drop=True)
+
+
+def costs(table):
+    """The columns of cost that a table has: at list and, under a contract, contracted and effective."""
+    return [name for name in ("cost_usd", "contracted_usd", "effective_usd") if name in table]
 
 
 def units(now, column=None, users=None):
@@ -335,8 +378,9 @@ def units(now, column=None, users=None):
         of the cost that the top 5 % of users make).
     """
     name = labelled(now[column]) if column else pd.Series("all", now.index)
-    table = now[["cost_usd", "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
+    table = now[[*costs(now), "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
     table = table.groupby(name).sum().rename_axis("name")
+    more = table[costs(table)[1:]]
     cost, tokens = table["cost_usd"], table["tokens"]
     counted = table["requests"].where((table["uncounted_rows"] == 0) & (table["requests"] > 0))
     table = pd.DataFrame(
@@ -348,7 +392,7 @@ def units(now, column=None, users=None):
             "tokens_per_request": tokens / counted,
             "usd_per_1k_tokens": 1000 * cost / tokens.where(tokens > 0),
         }
-    )
+    ).join(more)
     if users is not None and len(users):
         users = users.set_index(labelled(users[column]) if column else users["over"])
         # Cost of rows that name a user over the users; rows without a user have nobody to divide by.
@@ -372,7 +416,7 @@ def tier_mix(daily, prices, unit="Q"):
         period, tier, cost_usd, requests, tokens, spend_share, request_share, token_share, usd_per_mtok.
     """
     tier = tiers_of(prices, daily["model_id"], daily["day"])
-    table = daily[["cost_usd", "requests"]].assign(
+    table = daily[[*costs(daily), "requests"]].assign(
         tokens=_tokens(daily),
         period=daily["day"].dt.to_period(unit).astype(str),
         tier=pd.Categorical(tier, TIER_LABELS, ordered=True),
@@ -468,7 +512,7 @@ def reliability(now):
     A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts takes the
     attempts of a request as equally expensive and all of them as logged.
     """
-    table = now[["requests", "cost_usd"]].copy()
+    table = now[["requests", *costs(now)]].copy()
     if "attempts" in now:
         extra = (now["attempts"] - now["requests"]).clip(lower=0)
         table["extra_attempts"] = extra

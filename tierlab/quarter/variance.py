@@ -181,17 +181,19 @@ def changes_by(now, before):
     Returns
     -------
     DataFrame
-        by ("team", "task", "model_id"), name, before_usd, now_usd, change_usd.
+        by ("team", "task", "model_id"), name, before_usd, now_usd, change_usd, and under a contract contracted_usd and
+        effective_usd of this quarter.
     """
-    parts = []
+    parts, paid = [], [name for name in ("contracted_usd", "effective_usd") if name in now]
     for column in ("team", "task", "model_id"):
         if column in now and column in before:
             both = [own["cost_usd"].groupby(labelled(own[column])).sum() for own in (before, now)]
-            table = pd.concat(both, axis=1, keys=["before_usd", "now_usd"]).fillna(0.0)
+            table = pd.concat(both, axis=1, keys=["before_usd", "now_usd"])
+            table = table.join(now.groupby(labelled(now[column]))[paid].sum()).fillna(0.0)
             table = table.rename_axis("name").reset_index().assign(by=column)
             table["change_usd"] = table["now_usd"] - table["before_usd"]
             parts.append(
                 table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable")
             )
-    columns = ["by", "name", "before_usd", "now_usd", "change_usd"]
+    columns = ["by", "name", "before_usd", "now_usd", "change_usd", *paid]
     return pd.concat(parts, ignore_index=True)[columns]

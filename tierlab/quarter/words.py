@@ -68,9 +68,11 @@ def _day(value):
     return f"{value:%Y-%m-%d}"
 
 
+_PAID = (("contracted_usd", "contracted", usd), ("effective_usd", "effective", usd))
 _UNITS = (
     ("name", "name", str),
     ("cost_usd", "spend", usd),
+    *_PAID,
     ("share", "share", share),
     ("requests", "requests", number),
     ("usd_per_request", "each", usd),
@@ -118,6 +120,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("name", "name", str),
         ("before_usd", "quarter before", usd),
         ("now_usd", "this quarter", usd),
+        *_PAID,
         ("change_usd", "change", change),
     ),
     "units": _UNITS,
@@ -127,6 +130,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("period", "quarter", str),
         ("tier", "tier", str),
         ("cost_usd", "spend", usd),
+        *_PAID,
         ("spend_share", "of spend", share),
         ("request_share", "of requests", share),
         ("token_share", "of tokens", share),
@@ -154,6 +158,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("requests", "requests", number),
         ("share", "share", share),
         ("cost_usd", "spend", usd),
+        *_PAID,
         ("extra_attempts", "extra attempts", number),
         ("retry_usd", "their cost", usd),
     ),
@@ -241,6 +246,17 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("priced_usd", "our price of the same rows", usd),
         ("difference_usd", "price minus bill", change),
     ),
+    "invoice": (
+        ("month", "month", str),
+        ("list_usd", "list", usd),
+        ("contracted_usd", "contracted", usd),
+        ("lines_usd", "unused", usd),
+        ("credit_usd", "credit", usd),
+        ("billed_usd", "billed", usd),
+        ("tax_usd", "tax", usd),
+        ("total_usd", "total", usd),
+        ("total", "total in the contract's currency", number),
+    ),
     "coverage": (("what", "what", str), ("count", "count", number)),
     "files": (
         ("file", "file", str),
@@ -293,7 +309,7 @@ def compared(q):
 
     What is billed without a price is in no difference; while there is any, none to the budget is shown as saved.
     """
-    others = q.spend["what"] != "this quarter"
+    others = q.spend["what"].isin(["budget", "quarter before"])
     if priced_only(q):
         others &= (q.spend["what"] != "budget") | (q.spend["difference_usd"] > 0)
     table = q.spend[["what", "usd"]].assign(
@@ -355,7 +371,9 @@ def verdict(prepared):
     q = prepared.quarter
     parts = [f"**{q.quarter} {spent(q)}.**"]
     if before := than_before(q):
-        parts.append(f"{'What has a price' if priced_only(q) else 'That'} is {before}.")
+        that = "What has a price" if priced_only(q) else "That"
+        that = "At list prices that" if len(q.invoice) else that
+        parts.append(f"{that} is {before}.")
     parts += _causes(q)
     if q.forecast:
         period, ahead = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
@@ -602,10 +620,15 @@ def spent(q):
     Nothing is said to be under the budget while something has no price.
     """
     lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
-    total, day = q.spend_usd + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
+    paid = q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
+    total, day = paid + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
     text = f"cost {'at least ' * priced_only(q)}{usd(total)}{day}"
+    if not np.isnan(q.effective_usd):
+        text += (
+            f" under the contract ({usd(q.spend_usd)} at list, {usd(q.contracted_usd)} contracted)"
+        )
     if lost:
-        text += f" ({usd(q.spend_usd)} priced, and {usd(lost)} of the bill without a price)"
+        text += f" ({usd(paid)} priced, and {usd(lost)} of the bill without a price)"
     elif priced_only(q):
         text += f" (not counting {_counted(q.unpriced_rows, 'row')} without a price)"
     if np.isnan(q.budget_usd):
@@ -694,13 +717,21 @@ def summary(quarter: Quarter) -> dict:
     Returns
     -------
     dict
-        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, before_usd, budget_usd, unpriced_rows,
+        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
         unpriced_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
     tables = {name: getattr(q, name) for name in _RECORDS}
     money = {
-        name: getattr(q, name) for name in ("spend_usd", "before_usd", "budget_usd", "unpriced_usd")
+        name: getattr(q, name)
+        for name in (
+            "spend_usd",
+            "contracted_usd",
+            "effective_usd",
+            "before_usd",
+            "budget_usd",
+            "unpriced_usd",
+        )
     }
     totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
     return {
@@ -725,4 +756,4 @@ def _records(table):
 _RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
 _RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
 _RECORDS += ("decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags")
-_RECORDS += ("assumptions", "unpriced", "gaps")
+_RECORDS += ("assumptions", "unpriced", "gaps", "invoice")
