@@ -322,6 +322,7 @@ def quarter(
       tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json
       tierlab quarter 2026Q3 --usage own.csv --column when at --column model model_id \\
                              --column in input_tokens --column out output_tokens
+      tierlab quarter 2026Q3 --usage logs/ --contract contract.yaml
       tierlab quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis
       tierlab quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation
 

@@ -7,6 +7,7 @@ So the numbers equal `tierlab.price` row by row, and do not depend on the order 
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache, partial
 from zoneinfo import available_timezones
 
 import ibis
@@ -21,6 +22,7 @@ from tierlab.prices.pricing import PARTS, Bought
 from tierlab.prices.units import request_fees, unit_rate
 from tierlab.quarter.engine import (
     BOUGHT,
+    NO_PRICE,
     ONE,
     TOKENS,
     UNREPORTED,
@@ -88,8 +90,8 @@ class Account:
     @property
     def unknown_models(self):
         """Rows of each name that the catalogue has no price for: Series, index the name as it was spelt."""
-        rows = self.set_aside[self.set_aside["reason"] == "unknown model"]
-        return rows.set_index("model_id")["rows"]
+        rows = self.set_aside[self.set_aside["reason"].isin(NO_PRICE)]
+        return rows.groupby("model_id")["rows"].sum()
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Cube:
     users : DataFrame
         One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
         top_users (one in twenty, rounded up), top_share (their share 0-1 of the cost), requests and cost_usd of
-        rows that name a user.
+        rows that name a user, of their text tokens alone.
     latency : DataFrame
         One row per quarter, measure (ttft_s, end_to_end_s) and model_id: n, p50, p95, p99 (seconds). Over single requests that were answered; a value is within 0.5 % of
         the nearest-rank percentile, because the engine counts in bins of 1 %.
@@ -264,10 +266,11 @@ def _other(sums, rates, prices):
         (sums["requests"] + sums["uncounted_rows"]) * np.array(fees),
         sums["gap"].to_numpy(object),
     )
+    rate_of = cache(partial(unit_rate, prices))
     for row in np.flatnonzero(sums["unit"].notna()) if "unit" in sums else ():
         unit, batch = sums["unit"].iat[row], rates.frame["in_batch"].iat[sums["rate"].iat[row]]
         try:
-            rate = unit_rate(prices, offers[row], unit, sums["on"].iat[row], bool(batch))
+            rate = rate_of(offers[row], unit, sums["on"].iat[row], bool(batch))
             usd.iat[row] += sums["quantity"].iat[row] * rate * offers[row].factor
         except ValueError:
             gap[row] = f"no rate for {unit}"

@@ -563,12 +563,12 @@ def quality(outcomes, prices, on):
 
 def coverage(account, now, before):
     """What became of the log's rows (`tierlab.quarter.aggregate.Account`), and the days without usage: what, count."""
+    aside = account.set_aside
+    who = " (" + aside["model_id"].astype(object) + ")"
     rows = [("rows read", account.rows_read), ("rows priced", account.rows_priced)]
-    for aside in account.set_aside.itertuples():
-        who = f" ({aside.model_id})" if isinstance(aside.model_id, str) else ""
-        rows.append((f"set aside: {aside.reason}{who}", aside.rows))
-    rows.append(("rows of the quarter", int(now["rows"].sum())))
-    rows.append(("days of the quarter without usage", _gaps(now)))
+    rows += zip("set aside: " + aside["reason"] + who.fillna(""), aside["rows"], strict=True)
+    rows += [("rows of the quarter", int(now["rows"].sum()))]
+    rows += [("days of the quarter without usage", _gaps(now))]
     if len(before):
         rows.append(("days of the quarter before without usage", _gaps(before)))
     return pd.DataFrame(rows, columns=["what", "count"])
@@ -581,9 +581,10 @@ def _gaps(rows):
 
 def flag_counts(now):
     """What had to be assumed in pricing: flag, rows that carry it, models."""
-    rows = []
-    for flag in FLAGS:
-        if now[flag].sum() > 0:
-            models = sorted(now.loc[now[flag] > 0, "model_id"].unique())
-            rows.append((flag, int(now[flag].sum()), ", ".join(models)))
+    marked = now[["model_id", *FLAGS]].groupby("model_id").sum()
+    rows = [
+        (flag, int(count.sum()), ", ".join(count.index[count > 0]))
+        for flag, count in marked.items()
+        if count.any()
+    ]
     return pd.DataFrame(rows, columns=["flag", "rows", "models"])

@@ -24,6 +24,7 @@ from tierlab.prices.offers import BIT, find_offer
 from tierlab.prices.pricing import rate_book
 from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, table
 
+NO_PRICE = ("unknown model", "no price where it was bought")
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
 BOUGHT = ("model_id", "platform", "region", "service_tier")  # what decides the price of a request
 NEEDED = ("at", "model_id", "uncached_input_tokens", "output_tokens")
@@ -295,7 +296,7 @@ def rate_table(prices, bought, first_at, last_at):
             found.append(find_offer(prices, spelling, **said, told=told))
         except ValueError:
             named = prices.alias(spelling).model_id in prices.sellers
-            why.append("no price where it was bought" if named else "unknown model")
+            why.append(NO_PRICE[named])
             found.append(None)
     bought = bought.fillna("")
     known = np.array([offer is not None for offer in found], bool)

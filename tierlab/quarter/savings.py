@@ -163,6 +163,13 @@ def _another(ahead, own, model_id, to):
     }
 
 
+def _at_list(own):
+    """What a change of model assumes of the price where the tokens are bought of another seller, region or tier."""
+    plain = {("", "standard", 1.0)}
+    elsewhere = {offer[2:] for offer in own.get("offer", ())} - plain
+    return ", at its maker's standard price" if elsewhere else ""
+
+
 def _moves(now, ahead, outcomes, terms):
     low = _lowest_tiers(now, terms.tasks)
     for task, model_id, own in _groups(now):
@@ -178,7 +185,8 @@ def _moves(now, ahead, outcomes, terms):
             "what": f"{_on(task)}from {model_id} to {to} ({tier})",
             "task": task,
             "status": _finding(outcomes, task, model_id, to, terms.margin) or status,
-            "assumes": "as many tokens on the cheaper model, and no context step of its own",
+            "assumes": "as many tokens on the cheaper model, and no context step of its own"
+            + _at_list(own),
             "needs": _test(model_id, terms.margin),
         }
 
@@ -230,7 +238,8 @@ def _replacements(now, ahead, margin):
                 "kind": "replace",
                 "what": f"{model_id} by {to}, its tier's model in the lineup",
                 "status": "to test",
-                "assumes": "as many tokens on the successor, and no context step of its own",
+                "assumes": "as many tokens on the successor, and no context step of its own"
+                + _at_list(own),
                 "needs": _test(model_id, margin),
             }
 
