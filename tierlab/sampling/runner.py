@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tierlab.core.vocabulary import FAILURES, unknown
@@ -145,6 +145,8 @@ class Result:
     reply : Reply or None
     cost_usd : float
         Known cost of all its attempts; NaN when an answer came without usage.
+    in_doubt_usd : float
+        The most that those of its attempts can cost whose cost nobody knows.
     attempts : int
     error : str
     flags : str
@@ -154,6 +156,7 @@ class Result:
     status: str
     reply: Reply | None = None
     cost_usd: float = 0.0
+    in_doubt_usd: float = 0.0
     attempts: int = 0
     error: str = ""
     flags: str = ""
@@ -239,7 +242,7 @@ class Runner:
             left = self.ledger.left_usd
             error = f"could cost up to {reserved:,.4f} USD, and {left:,.4f} USD are left"
             return Result("over_budget", error=error)
-        ends, under_way = None, False
+        ends, under_way, doubts = None, False, 0.0
         try:
             for number in range(1, attempts + 1):
                 sent_at = datetime.now(UTC).isoformat()
@@ -249,6 +252,8 @@ class Runner:
                     ends = ends or time.monotonic() + self.limits.deadline_s
                     got = await self._attempt(call, ends)
                 result, known, doubt = self._outcome(call, got, number, most)
+                doubts += doubt
+                result = replace(result, in_doubt_usd=doubts)
                 wait = self._wait(got, number, ends)
                 end = (END, (known, result.status, result.error, int(doubt > 0), row))
                 last = [] if wait is not None else [result_row(call.key, result)]
