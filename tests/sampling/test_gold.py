@@ -1,18 +1,15 @@
-"""Gold sets: the providers' formats, what is left out and why, and a split that leaks nothing."""
+"""Gold sets: OpenAI's format, what is left out and why, and a split that leaks nothing."""
 
 import json
 from pathlib import Path
 
 import httpx2
-import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tierlab as tl
 from tests.calls import together
 from tierlab.sampling.examples import Example
-from tierlab.sampling.gold import OUTCOMES, export_gold, normalised
+from tierlab.sampling.gold import OUTCOMES, export_gold
 
 WEATHER = {
     "name": "get_weather",
@@ -22,10 +19,6 @@ WEATHER = {
         "properties": {
             "city": {"type": "string", "enum": ["Paris", "Rome"]},
             "days": {"type": ["integer", "null"], "minimum": 1},
-            "hours": {
-                "type": "array",
-                "items": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
-            },
         },
         "required": ["city"],
         "additionalProperties": False,
@@ -36,270 +29,182 @@ TALK = (
     {"role": "assistant", "content": "Hello!"},
     {"role": "user", "content": "Bye"},
 )
+PARIS = {"name": "get_weather", "arguments": {"city": "Paris", "days": 2}}
 EXAMPLES = [
     Example("plain", "own", "Which day follows Monday?", "exact", "Tuesday"),
-    Example(
-        "system",
-        "own",
-        "Which day follows Friday?",
-        "exact",
-        "Saturday",
-        system="Answer in one word.",
-    ),
-    Example("talk", "own", TALK, "exact", "Bye!"),
-    Example("tool", "own", "Weather in Paris for two days?", "tool_call", [], tools=(WEATHER,)),
+    Example("system", "own", "Which day follows Friday?", "exact", "Saturday, sûr", system="One word."),
+    Example("talk", "own", TALK, "exact", "Bye!\u2028"),
+    Example("tool", "own", "Weather in Paris for two days?", "tool_call", PARIS, tools=(WEATHER,)),
     Example("said", "own", "Do you know the weather?", "exact", "Yes.", tools=(WEATHER,)),
-]
-CALL = '[["get_weather", "{\\"city\\": \\"Paris\\", \\"days\\": 2}"]]'
-SAMPLES = pd.DataFrame(
-    {
-        "prompt_id": [example.example_id for example in EXAMPLES],
-        "model_id": "big",
-        "prompt": ["x"] * 5,
-        "answer": ["Tuesday", "Saturday, sûr", "Bye!\u2028", "", "Yes."],
-        "tool_calls": ["[]", "[]", "[]", CALL, "[]"],
-        "score": 1.0,
-        "status": "ok",
-    }
-)
+]  # fmt: skip
 
 
-def export(tmp_path, samples=SAMPLES, **options):
-    options = {"model": "big", "out": tmp_path, "validation_share": 0.0} | options
-    return export_gold(samples, **options)
+def called(name, arguments):
+    function = {"name": name, "arguments": arguments}
+    return {"content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A function that samples examples; `says(user)` is a text, a message, or a status without an answer."""
+    monkeypatch.setenv("OPENAI_API_KEY", "not-a-secret")
+
+    def sampled(examples, says, models=("gpt-4o",), **more):
+        def handle(request):
+            asked = json.loads(request.content)
+            said = says(asked["messages"][-1]["content"])
+            if isinstance(said, int):
+                return httpx2.Response(said, json={"error": {"message": "no"}})
+            message = {"content": said} if isinstance(said, str) else dict(said)
+            finish = message.pop("finish", "stop")
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant"} | message,
+                "finish_reason": finish,
+            }
+            usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
+            about = {"id": "c", "object": "chat.completion", "created": 1, "model": asked["model"]}
+            return httpx2.Response(200, json=about | {"usage": usage, "choices": [choice]})
+
+        path = tmp_path / "s.sqlite"
+        options = {"budget_usd": 1.0, "attempts": 1, "stream": False, "warm_up": False} | more
+        options |= {"progress": False, "transport": httpx2.MockTransport(handle), "store": path}
+        tl.sample(examples, [f"openai-chat:{model}" for model in models], **together(**options))
+        return path
+
+    return sampled
+
+
+def export(tmp_path, path, **options):
+    return export_gold(
+        path, **{"model": "gpt-4o", "out": tmp_path / "gold", "validation_share": 0.0} | options
+    )
 
 
 def lines(report, part="train"):
-    return [
-        json.loads(line)
-        for line in Path(report.attrs["files"][part]).read_text(encoding="utf-8").splitlines()
-    ]
+    text = Path(report.attrs["files"][part]).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def counts(report):
     return {name: count for name, count in report["samples"].items() if count}
 
 
+def right(user):
+    """The reference's text, or the call of the tool."""
+    if user.startswith("Weather"):
+        return called("get_weather", json.dumps(PARIS["arguments"]))
+    said = {example.prompt: example.reference for example in EXAMPLES if example.prompt != TALK}
+    return said.get(user, "Bye!\u2028")
+
+
 @pytest.mark.filterwarnings("ignore:.*takes no fewer")
-def test_openai_lines_are_what_its_api_takes(tmp_path):
+def test_lines_are_what_openai_takes(tmp_path, store):
     from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
     from pydantic import TypeAdapter
 
-    report = export(tmp_path, examples=EXAMPLES)
+    report = export(tmp_path, store(EXAMPLES, right))
     assert counts(report) == {"train": 5}
-    found = dict(
-        zip(["plain", "said", "system", "talk", "tool"], lines(report), strict=True)
-    )  # by prompt_id
+    names = ["plain", "said", "system", "talk", "tool"]  # by prompt_id
+    found = dict(zip(names, lines(report), strict=True))
     for line in found.values():
         assert set(line) <= {"messages", "tools", "parallel_tool_calls"}  # FineTuneChatRequestInput
         TypeAdapter(list[ChatCompletionMessageParam]).validate_python(line["messages"], strict=True)
-        TypeAdapter(list[ChatCompletionToolParam]).validate_python(
-            line.get("tools", []), strict=True
-        )
-        assert line["messages"][-1]["role"] == "assistant"
-    assert [message["role"] for message in found["talk"]["messages"]] == [
-        "user",
-        "assistant",
-        "user",
-        "assistant",
-    ]
-    assert found["system"]["messages"][0] == {"role": "system", "content": "Answer in one word."}
+        tools = line.get("tools", [])
+        TypeAdapter(list[ChatCompletionToolParam]).validate_python(tools, strict=True)
+    roles = [message["role"] for message in found["talk"]["messages"]]
+    assert roles == ["user", "assistant", "user", "assistant"]
+    assert found["system"]["messages"][0] == {"role": "system", "content": "One word."}
     assert found["system"]["messages"][-1]["content"] == "Saturday, sûr"
     (call,) = found["tool"]["messages"][-1]["tool_calls"]
     assert json.loads(call["function"].pop("arguments")) == {"city": "Paris", "days": 2}
     assert call == {"id": "call_1", "type": "function", "function": {"name": "get_weather"}}
-    assert (
-        "content" not in found["tool"]["messages"][-1]
-        and found["said"]["tools"][0]["function"] == WEATHER
-    )
-
-
-def test_google_lines_are_what_its_api_takes_and_have_no_place_for_tools(tmp_path):
-    from google.genai import types
-
-    report = export(tmp_path, examples=EXAMPLES, provider="google")
-    assert counts(report) == {"train": 3, "not_expressible": 2}
-    assert report.loc["not_expressible", "prompt_ids"] == "said, tool"
-    found = dict(zip(["plain", "system", "talk"], lines(report), strict=True))
-    for line in found.values():
-        assert set(line) <= {"systemInstruction", "contents"}
-        for content in [line.get("systemInstruction", {}), *line["contents"]]:
-            types.Content.model_validate(content)  # refuses names that it does not know
-        assert [content["role"] for content in line["contents"]][-2:] == ["user", "model"]
-    assert found["system"]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
-
-
-def test_a_table_for_a_classifier_of_ones_own(tmp_path):
-    samples = SAMPLES.assign(prompt=['say "hi",\nplease', "b", "c", "d", "e"])
-    report = export(tmp_path, samples, provider="csv")
-    assert counts(report) == {"train": 4, "not_expressible": 1}
-    table = pd.read_csv(report.attrs["files"]["train"])
-    assert table.columns.tolist() == ["prompt", "completion"]
-    assert (
-        dict(zip(table["completion"], table["prompt"], strict=True))["Tuesday"]
-        == 'say "hi",\nplease'
-    )
+    assert "content" not in found["tool"]["messages"][-1]
+    assert found["said"]["tools"] == [{"type": "function", "function": WEATHER}]
+    assert found["talk"]["messages"][-1]["content"] == "Bye!\u2028"  # and one line of the file
 
 
 @pytest.mark.filterwarnings("ignore:.*takes no fewer")
 @pytest.mark.parametrize(
-    "calls",
-    ['[["get_weather", "{city: Paris"]]', '[["get_weather", "[1]"]]', '[["get_wether", "{}"]]'],
+    ("name", "arguments"),
+    [("get_weather", "{city: Paris"), ("get_weather", "[1]"), ("get_wether", "{}")],
 )
-def test_a_call_that_is_none_is_not_taught(tmp_path, calls):
-    report = export(
-        tmp_path, SAMPLES.assign(tool_calls=["[]", "[]", "[]", calls, "[]"]), examples=EXAMPLES
-    )
-    assert counts(report) == {"train": 4, "not_expressible": 1}
+def test_a_call_that_is_none_is_not_taught(tmp_path, store, name, arguments):
+    path = store(EXAMPLES[3:4], lambda user: called(name, arguments))
+    report = export(tmp_path, path, min_score=0.0)
+    assert counts(report) == {"not_expressible": 1}
 
 
-def many(n=40, **columns):
-    numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    texts = [
-        f"{numbers[i % 10]} {numbers[i // 10]} apples of {numbers[(i * 7) % 10]} trees"
+def many(n, **columns):
+    return [
+        Example(f"q{i:02d}", "own", f"Say {i}.", "exact", f"{i}", **{k: v(i) for k, v in columns.items()})
         for i in range(n)
-    ]
-    given = {
-        "prompt_id": [f"q{i:02d}" for i in range(n)],
-        "model_id": "big",
-        "prompt": texts,
-        "answer": "42",
-        "score": 1.0,
+    ]  # fmt: skip
+
+
+def number(user):
+    return user.split()[-1].strip(".!")
+
+
+def test_every_sample_is_in_a_file_or_in_the_report_with_its_reason(tmp_path, store):
+    says = {
+        "1": {"content": None, "refusal": "I will not."},
+        "2": 500,
+        "3": "  ",
+        "4": {"content": "4", "finish": "length"},
+        "6": "seven",
     }
-    return pd.DataFrame(given | {"status": "ok", "tool_calls": "[]", "group": None} | columns)
-
-
-def test_every_sample_is_in_a_file_or_in_the_report_with_its_reason(tmp_path):
-    table = many()
-    table.loc[0, "model_id"] = "small"
-    table.loc[1, "status"], table.loc[1, "answer"] = "refused", ""
-    table.loc[2, "status"] = "timeout"
-    table.loc[3, "answer"] = "  "
-    table.loc[4, ["status", "score"]] = "truncated", None
-    table.loc[5, "score"] = None
-    table.loc[6, "score"] = 0.9
-    table.loc[7, "answer"] = "long " * 140_000
-    table.loc[9, "prompt"] = table.loc[8, "prompt"].upper().replace(" ", "  ") + "?!"
-    report = export(tmp_path, table, validation_share=0.2, provider="google")
+    examples = many(40)
+    examples[5] = Example("q05", "own", "Say 5.", "judge", "5")
+    # the same as q08 but for case, spaces and marks
+    examples[9] = Example("q09", "own", "  SAY\n8!", "exact", "8")
+    path = store(
+        examples, lambda user: says.get(number(user), number(user)), ("gpt-4o", "gpt-4o-mini")
+    )
+    report = export(tmp_path, path, validation_share=0.2)
     left = {
-        "other_model": 1,
-        "no_answer": 3,
+        "other_model": 40,
         "truncated": 1,
+        "no_answer": 3,
         "not_scored": 1,
         "score_below": 1,
-        "too_long": 1,
         "duplicate": 1,
     }
-    rest = 40 - sum(left.values())
-    assert counts(report) == left | {"train": rest - 6, "validation": 6}  # 0.2 x 31 = 6.2
-    assert report["samples"].sum() == len(table) and set(report.index) <= set(OUTCOMES)
+    rest = 80 - sum(left.values())
+    assert counts(report) == left | {"train": rest - 7, "validation": 7}  # 0.2 x 33 = 6.6
+    assert report["samples"].sum() == 80 and set(report.index) <= set(OUTCOMES)
     assert report.loc["duplicate", "prompt_ids"] == "q09"
-    assert len(lines(report)) == rest - 6 and len(lines(report, "validation")) == 6
+    assert len(lines(report)) == rest - 7 and len(lines(report, "validation")) == 7
 
 
-def test_near_duplicates_by_hand(tmp_path):
-    words = [f"w{i}" for i in range(42)]
-    base, changed = " ".join(words), " ".join([*words[:41], "other"])
-    # 40 successive triples each, 39 shared: 39 / 41 = 0.951; with two words changed at both ends 38 / 42 = 0.905
-    both = " ".join(["first", *words[1:41], "other"])
-    table = many(3, prompt=[base, changed, both])
-    near = {"provider": "csv"}
-    assert counts(export(tmp_path, table, near_duplicate=0.96, **near)) == {"train": 3}
-    # against the first, `both` shares 38 triples, against `changed` 39
-    assert counts(export(tmp_path, table, near_duplicate=0.95, **near)) == {
-        "train": 2,
-        "near_duplicate": 1,
-    }
-    assert counts(export(tmp_path, table, near_duplicate=0.9, **near)) == {
-        "train": 1,
-        "near_duplicate": 2,
-    }
-    assert normalised("\uff21-B\tc, 'D'.") == "a - b c d"  # a full-width A
+@pytest.mark.filterwarnings("ignore:.*takes no fewer")
+def test_of_several_answers_the_best_is_kept(tmp_path, store):
+    given = iter(["b", "a", "c"])
+    path = store([Example("q", "own", "Say a.", "exact", "a")], lambda user: next(given), repeats=3)
+    report = export(tmp_path, path, min_score=0.0)
+    assert counts(report) == {"train": 1, "duplicate": 2}
+    assert lines(report)[0]["messages"][-1]["content"] == "a"
 
 
-def test_of_several_answers_the_best_is_kept(tmp_path):
-    table = pd.concat(
-        [
-            many(1, answer=answer, score=score, repeat=r)
-            for r, (answer, score) in enumerate([("b", 0.8), ("a", 1.0)])
-        ]
-    )
-    report = export(tmp_path, table, provider="csv", min_score=0.5)
-    assert counts(report) == {"train": 1, "duplicate": 1}
-    assert pd.read_csv(report.attrs["files"]["train"])["completion"].tolist() == ["a"]
-
-
-def test_the_split_keeps_groups_together_and_follows_the_seed(tmp_path):
-    table = many(group=[f"g{i // 4}" for i in range(40)])
-    reports = [
-        export(tmp_path / str(seed), table, provider="google", validation_share=0.3, seed=seed)
-        for seed in (0, 1)
+def test_the_split_keeps_groups_together(tmp_path, store):
+    path = store(many(40, group=lambda i: f"g{i // 4}"), number)
+    report = export(tmp_path, path, validation_share=0.3)
+    parts = [
+        {int(line["messages"][-1]["content"]) // 4 for line in lines(report, part)}
+        for part in ("train", "validation")
     ]
-    parts = []
-    for report in reports:
-        asked = {
-            part: {line["contents"][0]["parts"][0]["text"] for line in lines(report, part)}
-            for part in ("train", "validation")
-        }
-        assert not asked["train"] & asked["validation"] and len(asked["validation"]) == 12
-        groups = {
-            part: set(table.loc[table["prompt"].isin(texts), "group"])
-            for part, texts in asked.items()
-        }
-        assert not groups["train"] & groups["validation"]
-        parts.append(groups["validation"])
-    assert parts[0] != parts[1]
+    assert not parts[0] & parts[1] and parts[0] | parts[1] == set(range(10))
+    assert counts(report) == {"train": 28, "validation": 12}
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.permutations(range(12)), st.integers(0, 3))
-def test_the_order_of_rows_changes_nothing(tmp_path_factory, order, seed):
-    folder = tmp_path_factory.mktemp("gold")
-    table = many(
-        12, score=[1.0, 0.9, 1.0, 0.8] * 3, prompt=["same text", "other text"] * 3 + list("abcdef")
-    )
-    options = {"provider": "google", "validation_share": 0.4, "seed": seed, "min_score": 0.5}
-    first = export(folder / "a", table, **options)
-    second = export(folder / "b", table.iloc[list(order)], **options)
-    assert first.to_dict() == second.to_dict()
-    for part in ("train", "validation"):
-        assert lines(first, part) == lines(second, part)
-
-
-def test_a_store_has_its_own_examples(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "not-a-secret")
-
-    def handle(request):
-        message = {"role": "assistant", "content": "Saturday"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
-        return httpx2.Response(200, json={"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
-                                          "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})  # fmt: skip
-
-    options = {
-        "budget_usd": 1.0,
-        "stream": False,
-        "warm_up": False,
-        "progress": False,
-        "transport": httpx2.MockTransport(handle),
-    }
-    tl.sample(
-        EXAMPLES[:2], ["openai-chat:gpt-4o"], **together(store=tmp_path / "s.sqlite", **options)
-    )
-    report = export(tmp_path, tmp_path / "s.sqlite", model="gpt-4o", provider="google")
-    assert counts(report) == {"train": 1, "score_below": 1}  # Saturday follows Friday, not Monday
-    assert lines(report)[0]["systemInstruction"]["parts"] == [{"text": "Answer in one word."}]
-
-
-def test_misuse_is_refused_with_the_value(tmp_path):
+def test_misuse_is_refused_with_the_value(tmp_path, store):
+    path = store(EXAMPLES, right)
     for options, message in (
-        ({"provider": "opena"}, "did you mean 'openai'"),
-        ({"model": "bigg"}, "unknown model 'bigg'; did you mean 'big'"),
+        ({"model": "gpt-4oo"}, "unknown model 'gpt-4oo'; did you mean 'gpt-4o'"),
         ({"min_score": 2}, "min_score is 2"),
         ({"validation_share": -0.1}, "validation_share is -0.1"),
-        ({"examples": EXAMPLES[:2]}, "'said' has no example"),
-        ({"samples": SAMPLES.drop(columns="answer")}, "column 'answer' is missing"),
     ):
         with pytest.raises(ValueError, match=message):
-            export(tmp_path, **options)
-    with pytest.warns(UserWarning, match="5 training examples; openai takes no fewer than 10"):
-        export(tmp_path, examples=EXAMPLES)
+            export(tmp_path, path, **options)
+    with pytest.warns(UserWarning, match="5 training examples; OpenAI takes no fewer than 10"):
+        export(tmp_path, path)
