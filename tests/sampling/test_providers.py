@@ -440,12 +440,9 @@ def test_an_error_without_json(provider, body):
     assert (error.reason, error.retried) == ("unavailable", True)
 
 
-def test_retry_after_in_all_its_forms(monkeypatch):
-    monkeypatch.setattr(
-        providers.time, "time", lambda: 784111770.0
-    )  # seven seconds before the date below
+def test_retry_after_in_all_its_forms():
     forms = (({"retry-after": "2.5"}, 2.5), ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5), ({"retry-after": "soon"}, None),
-             ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 7.0), ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
+             ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
     for headers, seconds in forms:
         error, _ = ask(
             CANDIDATES["openai"], lambda request, h=headers: response(error_body("openai"), 429, h)

@@ -13,8 +13,8 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
@@ -72,9 +72,6 @@ _IN_STREAM = (
     (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
     (_OVERFLOW, "context_overflow"),
     (_FILTERED, "content_filter"),
-)
-_TRUTH_AS_COUNT = re.compile(
-    rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
 )
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)",
@@ -410,6 +407,15 @@ class ProviderError(Exception):
         self.in_doubt = reason in IN_DOUBT if in_doubt is None else in_doubt
 
 
+def stop_of(word, stops):
+    """What a provider's stop reason means, one of those of a `Reply`."""
+    if word is None:
+        raise ProviderError("early_end", "the answer ended without a stop reason")
+    if word not in stops:
+        raise ProviderError("malformed", f"unknown stop reason {word!r}")
+    return stops[word]
+
+
 class Stopwatch:
     """Times of one attempt: started when made, `first` at the first non-empty piece of the answer."""
 
@@ -506,14 +512,14 @@ async def _looked_at(response):
 
 
 def _bounded(response):
-    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
+    """The stream of a response, up to the most bytes that a reply may have."""
     import httpx2
 
     given = response.stream
 
     class Bounded(httpx2.AsyncByteStream):
         async def __aiter__(self):
-            size, tail = 0, b""
+            size = 0
             async for piece in given:
                 size += len(piece)
                 if size > REPLY_BYTES:
@@ -521,11 +527,6 @@ def _bounded(response):
                         "malformed",
                         f"the reply has more than {REPLY_BYTES >> 20} MiB",
                         retried=False,
-                    )
-                tail = tail[-80:] + piece
-                if _TRUTH_AS_COUNT.search(tail):  # an SDK would make 1 and 0 of them
-                    raise ProviderError(
-                        "malformed", "usage: a count of tokens is true or false", retried=False
                     )
                 yield piece
 
@@ -581,13 +582,11 @@ def _not_connected(chain):
             "wrong_address",
             f"no secure connection (TLS) to {place}: {why}; is base_url http where it says https, or a proxy in between?",
         )
-    unknown_host = next((link for link in chain if isinstance(link, socket.gaierror)), None)
+    unknown_host = any(isinstance(link, socket.gaierror) for link in chain)
     if unknown_host or "Name or service not known" in said or "name resolution" in said:
-        wait = unknown_host is not None and unknown_host.errno == socket.EAI_AGAIN
         return ProviderError(
             "wrong_address",
             f"the host name of {place} is not known (DNS): check base_url and the network",
-            retried=wait,
         )
     if any(isinstance(link, ConnectionRefusedError) for link in chain) or "refused" in said:
         return ProviderError(
@@ -630,7 +629,7 @@ def _refused(error, status):
 
 
 def _retry_after(error):
-    """Seconds that the server asks for: in a header, as a number or a date, or in the body as Google does."""
+    """Seconds that the server asks for: in a header, or in the body as Google does."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     in_body = re.search(r"retryDelay\W+([\d.]+)s", str(getattr(error, "details", "")))
     for text, unit in (
@@ -638,14 +637,8 @@ def _retry_after(error):
         (headers.get("retry-after"), 1.0),
         (in_body and in_body[1], 1.0),
     ):
-        try:
+        with suppress(TypeError, ValueError):
             return max(0.0, float(text) * unit)
-        except (TypeError, ValueError):
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except (TypeError, ValueError):
-            continue
     return None
 
 

@@ -145,21 +145,21 @@ class Result:
     reply : Reply or None
     cost_usd : float
         Known cost of all its attempts; NaN when an answer came without usage.
-    in_doubt_usd : float
-        The most that those of its attempts can cost whose cost nobody knows.
     attempts : int
     error : str
     flags : str
         "other_model" where the server names another model than was asked for.
+    in_doubt_usd : float
+        The most that those of its attempts can cost whose cost nobody knows.
     """
 
     status: str
     reply: Reply | None = None
     cost_usd: float = 0.0
-    in_doubt_usd: float = 0.0
     attempts: int = 0
     error: str = ""
     flags: str = ""
+    in_doubt_usd: float = 0.0
 
 
 class Ledger:

@@ -4,7 +4,6 @@ import json
 
 from tierlab.sampling.providers import (
     Adapter,
-    ProviderError,
     Reply,
     UsageFault,
     count,
@@ -12,7 +11,7 @@ from tierlab.sampling.providers import (
     http_client,
     part,
     plain,
-    stream_error,
+    stop_of,
 )
 
 _STOPS = {
@@ -79,59 +78,31 @@ class Messages(Adapter):
         return arguments | ({"extra_body": extra} if extra else {})
 
     async def whole(self, arguments):
-        message = await self.client.messages.create(**arguments)
-        blocks = [block.model_dump() for block in message.content]
-        return reply(blocks, plain(message.usage), message.stop_reason, message.model)
+        return reply(await self.client.messages.create(**arguments))
 
     async def streamed(self, arguments, watch):
-        blocks, usage, stop_reason, model = {}, {}, None, ""
-        async with await self.client.messages.create(**arguments, stream=True) as events:
+        async with self.client.messages.stream(**arguments) as events:
             async for event in events:
-                if event.type == "message_start":
-                    usage, model = plain(event.message.usage), event.message.model
-                elif event.type == "content_block_start":
-                    blocks[event.index] = event.content_block.model_dump() | {"json": ""}
-                    watch.first(
-                        event.content_block.type == "tool_use"
-                        or getattr(event.content_block, "text", "")
-                    )
-                elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                    blocks[event.index]["text"] += event.delta.text
-                    watch.first(event.delta.text)
-                elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
-                    blocks[event.index]["json"] += event.delta.partial_json
-                elif event.type == "message_delta":
-                    last = plain(event.usage)
-                    usage = (
-                        {**usage, **last}
-                        if isinstance(usage, dict) and isinstance(last, dict)
-                        else last or usage
-                    )
-                    stop_reason = event.delta.stop_reason or stop_reason
-                elif event.type == "error":
-                    raise stream_error(str(event.error), str(event.error))
-        return reply(list(blocks.values()), usage, stop_reason, model)
+                if event.type in ("text", "input_json"):
+                    watch.first(event.type == "input_json" or event.text)
+            message = await events.get_final_message()
+        return reply(message)
 
 
-def reply(blocks, usage, stop_reason, model):
-    """A `Reply` from content blocks and usage, both as plain mappings."""
-    if stop_reason is None:
-        raise ProviderError("early_end", "the answer ended without a stop reason")
-    if stop_reason not in _STOPS:
-        raise ProviderError("malformed", f"unknown stop reason {stop_reason!r}")
-    calls = tuple(
-        (b["name"], b.get("json") or _json(b.get("input")))
-        for b in blocks
-        if b["type"] == "tool_use"
-    )
-    text = "".join(block["text"] for block in blocks if block["type"] == "text")
+def reply(message):
+    """A `Reply` from the SDK's message."""
+    blocks = [block.model_dump(warnings=False) for block in message.content]
     return Reply(
-        text,
-        calls,
-        _STOPS[stop_reason],
-        stop_reason,
-        reported_model=model,
-        **counted(buckets, usage),
+        "".join(block["text"] for block in blocks if block["type"] == "text"),
+        tuple(
+            (block["name"], json.dumps(block.get("input") or {}, ensure_ascii=False))
+            for block in blocks
+            if block["type"] == "tool_use"
+        ),
+        stop_of(message.stop_reason, _STOPS),
+        message.stop_reason,
+        reported_model=message.model,
+        **counted(buckets, plain(message.usage)),
     )
 
 
@@ -164,7 +135,3 @@ def buckets(usage):
             "thinking_tokens", part(part(usage, "output_tokens_details"), "thinking_tokens")
         ),
     }
-
-
-def _json(value):
-    return json.dumps(value or {}, ensure_ascii=False)

@@ -10,6 +10,7 @@ from tierlab.sampling.providers import (
     count,
     counted,
     http_client,
+    stop_of,
 )
 
 _STOPS = {
@@ -138,14 +139,8 @@ def reply(chunks):
                     )
                 )
     word = getattr(finish or blocked, "value", finish or blocked)
-    if word is None:
-        raise ProviderError("early_end", "the answer ended without a finish reason")
-    if blocked or any(name in word for name in _BLOCKED):
-        stop = "content_filter"
-    elif word in _STOPS:
-        stop = _STOPS[word]
-    else:
-        raise ProviderError("malformed", f"finish reason {word!r}")
+    filtered = blocked or any(name in (word or "") for name in _BLOCKED)
+    stop = "content_filter" if filtered else stop_of(word, _STOPS)
     return Reply(text, tuple(calls), stop, word, reported_model=model, **counted(buckets, usage))
 
 

@@ -14,8 +14,17 @@ from tierlab.sampling.providers import (
     http_client,
     part,
     plain,
+    stop_of,
     stream_error,
 )
+
+_STOPS = {  # of Chat Completions
+    "stop": "stop",
+    "tool_calls": "stop",
+    "function_call": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -189,23 +198,13 @@ def completion_reply(completion):
         raise ProviderError("malformed", "the answer has no choices")
     choice = completion["choices"][0]
     finish, message = choice.get("finish_reason"), choice["message"]
-    if finish is None:
-        raise ProviderError("early_end", "the answer ended without a finish reason")
-    stops = {
-        "stop": "stop",
-        "tool_calls": "stop",
-        "function_call": "stop",
-        "length": "length",
-        "content_filter": "content_filter",
-    }
-    if finish not in stops:
-        raise ProviderError("malformed", f"unknown finish reason {finish!r}")
+    stop = stop_of(finish, _STOPS)
     text, refusal = message.get("content") or "", message.get("refusal") or ""
     calls = tuple(
         (call["function"]["name"], call["function"]["arguments"])
         for call in message.get("tool_calls") or ()
     )
-    stop = "refusal" if refusal and not text and finish == "stop" else stops[finish]
+    stop = "refusal" if refusal and not text and finish == "stop" else stop
     tokens = counted(buckets, completion.get("usage"), "prompt", "completion")
     return Reply(
         text or refusal, calls, stop, finish, reported_model=completion.get("model") or "", **tokens
