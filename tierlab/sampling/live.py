@@ -256,7 +256,7 @@ class LiveRouter(AbstractContextManager):
         prices = load_prices("maintained") if prices is None else prices
         asked = [*named.values(), *([self._classifier] if self._classifier else [])]
         # A model may also classify, but one name stands for one candidate.
-        asked = read_candidates(one for n, one in enumerate(asked) if one not in asked[:n])
+        asked = read_candidates(dict.fromkeys(asked))
         tariffs = tariffs_of(asked, prices)
         listed = f"{prices.source}, as of {prices.as_of:%Y-%m-%d}"
         self._provenance = "; ".join(filter(None, (setup.provenance, listed)))

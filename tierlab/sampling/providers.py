@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
@@ -44,19 +44,6 @@ RETRIED = (
 )
 
 
-# Fields that decide what is paid for: the runner's bound and the prices table know nothing of another value.
-_NOT_EXTRA = (
-    "model",
-    "stream",
-    "n",
-    "candidate_count",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "service_tier",
-    "speed",
-    "inference_geo",
-)
 _OVERFLOW = re.compile(
     r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
     r"exceeds? the (?:available |maximum )?(?:context|number of tokens|token)|input.{0,20}too (?:long|large)",
@@ -67,6 +54,19 @@ _FILTERED = re.compile(
     r"(?:safety (?:system|filter|reason)|safety polic)",
     re.IGNORECASE,
 )
+_NO_KEY = re.compile(r"api.?key|credit balance", re.IGNORECASE)
+_OF_STATUS = {
+    401: "auth",
+    402: "auth",
+    403: "auth",
+    408: "timeout",
+    409: "unavailable",
+    413: "context_overflow",
+    429: "rate_limited",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
 _IN_STREAM = (
     (re.compile("overload", re.IGNORECASE), "overloaded"),
     (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
@@ -97,8 +97,6 @@ class Candidate:
         Added to each example's limit: room for reasoning, which counts as output. Without it a model that thinks first
         is cut off.
     temperature : float, optional
-    extra_body : mapping
-        Further fields of the request, as the provider names them.
     usd_per_mtok : (float, float), optional
         Input and output price of a model that the prices table lacks; (0, 0) for a server of your own.
     usd_per_hour : float
@@ -120,7 +118,6 @@ class Candidate:
     base_url: str | None = None
     extra_output_tokens: int = 0
     temperature: float | None = None
-    extra_body: Mapping = field(default_factory=dict)
     usd_per_mtok: tuple | None = None
     usd_per_hour: float = 0.0
     path: str | None = None
@@ -131,7 +128,6 @@ class Candidate:
             raise ValueError(unknown("provider", self.provider, ADAPTERS))
         room = self.extra_output_tokens
         thinking = int(self.effort) if (self.effort or "").isdecimal() else 0
-        priced = next((name for name in self.extra_body if name in _NOT_EXTRA), None)
         rules = (
             (
                 self.provider == "compatible" and not self.base_url,
@@ -145,10 +141,6 @@ class Candidate:
             (
                 self.provider == "anthropic" and room < thinking,
                 f"{thinking} tokens of thinking count as output; give extra_output_tokens of at least that",
-            ),
-            (
-                priced is not None,
-                f"extra_body sets {priced!r}, which changes what is paid; nothing here prices it",
             ),
         )
         for broken, says in rules:
@@ -175,7 +167,6 @@ class Candidate:
             self.effort,
             self.extra_output_tokens,
             self.temperature,
-            dict(self.extra_body),
             self.label,
             *([str(self.path)] if self.provider == "replay" else []),
         ]
@@ -407,6 +398,11 @@ class ProviderError(Exception):
         self.in_doubt = reason in IN_DOUBT if in_doubt is None else in_doubt
 
 
+def filled(**arguments):
+    """The arguments of an SDK's call that say something."""
+    return {name: value for name, value in arguments.items() if value not in (None, [], {})}
+
+
 def stop_of(word, stops):
     """What a provider's stop reason means, one of those of a `Reply`."""
     if word is None:
@@ -606,26 +602,15 @@ def stream_error(kind, message):
 def _refused(error, status):
     message = f"{status}: {getattr(error, 'message', None) or error}"
     body = f"{message} {getattr(error, 'body', '')} {getattr(error, 'type', '')}"
-    if status in (401, 402, 403) or (
-        status == 400 and re.search(r"api.?key|credit balance", body, re.IGNORECASE)
-    ):
-        return ProviderError("auth", message)
-    if status == 429:
-        spent = "insufficient_quota" in body
-        return ProviderError(
-            "rate_limited", message, retry_after_s=_retry_after(error), retried=not spent
-        )
-    if status in (503, 529):
-        return ProviderError("overloaded", message, retry_after_s=_retry_after(error))
-    if status in (408, 504):
-        return ProviderError("timeout", message, retry_after_s=_retry_after(error))
-    if _OVERFLOW.search(body) or status == 413:
-        return ProviderError("context_overflow", message)
-    if status >= 500 or status == 409:
-        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
-    return ProviderError(
-        "content_filter" if status != 404 and _FILTERED.search(body) else "bad_request", message
-    )
+    reason = _OF_STATUS.get(status) or ("unavailable" if status >= 500 else "bad_request")
+    if reason in ("bad_request", "unavailable") and _OVERFLOW.search(body):
+        reason = "context_overflow"
+    elif status == 400 and _NO_KEY.search(body):
+        reason = "auth"
+    elif reason == "bad_request" and status != 404 and _FILTERED.search(body):
+        reason = "content_filter"
+    retried = False if "insufficient_quota" in body else None
+    return ProviderError(reason, message, retry_after_s=_retry_after(error), retried=retried)
 
 
 def _retry_after(error):

@@ -8,6 +8,7 @@ from tierlab.sampling.providers import (
     UsageFault,
     count,
     counted,
+    filled,
     http_client,
     part,
     plain,
@@ -44,38 +45,30 @@ class Messages(Adapter):
     @staticmethod
     def request(prompt, chosen):
         """Arguments of `messages.create`."""
-        arguments = {
-            "model": chosen.model_id,
-            "max_tokens": chosen.output_limit(prompt),
-            "messages": [dict(message) for message in prompt.messages],
-        }
-        output = {}
-        if prompt.system:
-            arguments["system"] = prompt.system
-        if prompt.tools:
-            arguments["tools"] = [
-                {
-                    "name": tool["name"],
-                    "description": tool.get("description", ""),
-                    "input_schema": tool["parameters"],
-                }
-                for tool in prompt.tools
-            ]
-        if prompt.schema:
-            output["format"] = {"type": "json_schema", "schema": dict(prompt.schema)}
+        thinking = {"type": "adaptive"} if chosen.effort else None
+        output = {"effort": chosen.effort} if chosen.effort else {}
         if chosen.effort == "none":
-            arguments["thinking"] = {"type": "disabled"}
+            thinking, output = {"type": "disabled"}, {}
         elif chosen.effort and chosen.effort.isdecimal():
-            arguments["thinking"] = {"type": "enabled", "budget_tokens": int(chosen.effort)}
-        elif chosen.effort:
-            output["effort"] = chosen.effort
-            arguments["thinking"] = {"type": "adaptive"}
-        if output:
-            arguments["output_config"] = output
-        extra = dict(chosen.extra_body) | (
-            {} if chosen.temperature is None else {"temperature": chosen.temperature}
+            thinking, output = {"type": "enabled", "budget_tokens": int(chosen.effort)}, {}
+        if prompt.schema:
+            output["format"] = {"type": "json_schema", "schema": prompt.schema}
+        tools = [
+            {"input_schema": tool["parameters"]}
+            | {name: tool[name] for name in ("name", "description")}
+            for tool in prompt.tools
+        ]
+        warmth = None if chosen.temperature is None else {"temperature": chosen.temperature}
+        return filled(
+            model=chosen.model_id,
+            max_tokens=chosen.output_limit(prompt),
+            messages=[dict(message) for message in prompt.messages],
+            system=prompt.system,
+            tools=tools,
+            thinking=thinking,
+            output_config=output,
+            extra_body=warmth,
         )
-        return arguments | ({"extra_body": extra} if extra else {})
 
     async def whole(self, arguments):
         return reply(await self.client.messages.create(**arguments))
@@ -120,13 +113,13 @@ def buckets(usage):
         "cache_creation_input_tokens",
         "output_tokens",
     )
-    given, read, written, made = (count(name, part(usage, name)) for name in names)
+    fresh, read, written, made = (count(name, part(usage, name)) for name in names)
     if hour > written:
         raise UsageFault(
             f"usage: {hour:,} tokens written to the cache for an hour, and {written:,} in all"
         )
     return {
-        "uncached_input_tokens": given,
+        "uncached_input_tokens": fresh,
         "cache_read_tokens": read,
         "cache_write_short_tokens": written - hour,
         "cache_write_long_tokens": hour,

@@ -4,7 +4,6 @@ import json
 
 from tierlab.sampling.providers import (
     Adapter,
-    ProviderError,
     Reply,
     UsageFault,
     count,
@@ -33,7 +32,6 @@ _BLOCKED = (
     "MODEL_ARMOR",
     "ESCALATION",
 )
-_LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -84,15 +82,8 @@ class GenerateContent(Adapter):
         if chosen.effort == "none" or (chosen.effort and chosen.effort.isdecimal()):
             budget = 0 if chosen.effort == "none" else int(chosen.effort)
             config["thinking_config"] = types.ThinkingConfig(thinking_budget=budget)
-        elif chosen.effort in _LEVELS:
-            config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
         elif chosen.effort:
-            raise ProviderError(
-                "bad_request",
-                f"effort {chosen.effort!r}: one of none, {', '.join(_LEVELS)}, or a token budget",
-            )
-        if chosen.extra_body:
-            config["http_options"] = types.HttpOptions(extra_body=dict(chosen.extra_body))
+            config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
         contents = [
             types.Content(
                 role="model" if m["role"] == "assistant" else "user",

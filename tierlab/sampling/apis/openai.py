@@ -1,6 +1,5 @@
 """OpenAI's Responses API, and Chat Completions for OpenAI and every server that speaks it."""
 
-import json
 import os
 
 from tierlab.sampling.providers import (
@@ -11,6 +10,7 @@ from tierlab.sampling.providers import (
     UsageFault,
     count,
     counted,
+    filled,
     http_client,
     part,
     plain,
@@ -59,23 +59,18 @@ class Responses(Adapter):
     @staticmethod
     def request(prompt, chosen):
         """Arguments of `responses.create`."""
-        arguments = {
-            "model": chosen.model_id,
-            "input": [dict(message) for message in prompt.messages],
-            "max_output_tokens": chosen.output_limit(prompt),
-            "store": False,
-        }
-        if prompt.system:
-            arguments["instructions"] = prompt.system
-        if prompt.tools:
-            arguments["tools"] = [
-                {"type": "function", "strict": False} | _function(tool) for tool in prompt.tools
-            ]
-        if prompt.schema:
-            arguments["text"] = {"format": {"type": "json_schema", **_schema(prompt.schema)}}
-        if chosen.effort:
-            arguments["reasoning"] = {"effort": chosen.effort}
-        return arguments | _common(chosen)
+        form = {"type": "json_schema", "name": "reply", "schema": prompt.schema}
+        return filled(
+            model=chosen.model_id,
+            input=[dict(message) for message in prompt.messages],
+            max_output_tokens=chosen.output_limit(prompt),
+            store=False,
+            instructions=prompt.system,
+            tools=[{"type": "function", "strict": False, **tool} for tool in prompt.tools],
+            text={"format": form} if prompt.schema else None,
+            reasoning={"effort": chosen.effort} if chosen.effort else None,
+            temperature=chosen.temperature,
+        )
 
     async def whole(self, arguments):
         return response_reply(
@@ -110,23 +105,16 @@ class Chat(Adapter):
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         # Servers other than OpenAI know the limit under its older name.
         limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
-        arguments = {
-            "model": chosen.model_id,
-            "messages": [*system, *(dict(message) for message in prompt.messages)],
-            limit: chosen.output_limit(prompt),
-        }
-        if prompt.tools:
-            arguments["tools"] = [
-                {"type": "function", "function": _function(tool)} for tool in prompt.tools
-            ]
-        if prompt.schema:
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": _schema(prompt.schema),
-            }
-        if chosen.effort:
-            arguments["reasoning_effort"] = chosen.effort
-        return arguments | _common(chosen)
+        form = {"name": "reply", "schema": prompt.schema}
+        return filled(
+            model=chosen.model_id,
+            messages=[*system, *(dict(message) for message in prompt.messages)],
+            tools=[{"type": "function", "function": dict(tool)} for tool in prompt.tools],
+            response_format={"type": "json_schema", "json_schema": form} if prompt.schema else None,
+            reasoning_effort=chosen.effort,
+            temperature=chosen.temperature,
+            **{limit: chosen.output_limit(prompt)},
+        )
 
     async def whole(self, arguments):
         return completion_reply(
@@ -234,20 +222,3 @@ def buckets(usage, into, out):
             "reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens")
         ),
     }
-
-
-def _function(tool):
-    return {
-        "name": tool["name"],
-        "description": tool.get("description", ""),
-        "parameters": tool["parameters"],
-    }
-
-
-def _schema(schema):
-    return {"name": "reply", "schema": json.loads(json.dumps(schema))}
-
-
-def _common(chosen):
-    common = {} if chosen.temperature is None else {"temperature": chosen.temperature}
-    return common | ({"extra_body": dict(chosen.extra_body)} if chosen.extra_body else {})
