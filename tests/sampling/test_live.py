@@ -296,9 +296,11 @@ def test_a_trained_text_router_runs_live(router):
 def test_features_that_the_caller_works_out_are_in_the_log(router):
     live = router(Threshold("signal", 20, ("small", "flagship")))
     texts = ("short", "a text of more than twenty")
-    named = [live.answer(text, signal=np.int64(len(text))).name for text in texts]
+    named = [live.answer(text, signal=np.int64(len(text)), text="mine").name for text in texts]
     assert named == ["small", "flagship"]
-    assert live.log()["signal"].tolist() == [5, 26]
+    log = live.log()
+    assert log["signal"].tolist() == [5, 26] and set(log["text"]) == {"mine"}
+    assert log["answer"].tolist() == ["from gpt-4o-mini", "from gpt-4o"]
 
 
 @pytest.mark.parametrize("kind", FAILURES)

@@ -10,24 +10,26 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.vocabulary import ANSWERED, STATUSES, unknown
-from tierlab.prices.catalog import load_prices
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing import policies
 from tierlab.routing.policies import PERIODS, read_label
 from tierlab.routing.route import policy_parts
 from tierlab.routing.text_router import TextRouter
-from tierlab.sampling.providers import Prompt, candidate
+from tierlab.sampling.providers import Candidate, Prompt, candidate
 from tierlab.sampling.run import read_candidates, tariffs_of
-from tierlab.sampling.runner import SETUP, Call, Ledger, Runner
+from tierlab.sampling.runner import SETUP, Call, Ledger, Limits, Runner, Setup
 from tierlab.sampling.store import Store, digest, packed, read
 
 SEED = 0  # of policies that draw
@@ -74,6 +76,7 @@ LOG_COLUMNS = (
     "cost_usd",
     "end_to_end_s",
     *TOKEN_COLUMNS,
+    "reasoning_tokens",
     "reason",
     "step",
     "stands",
@@ -248,7 +251,16 @@ class LiveRouter(AbstractContextManager):
     ...     router.answer("Which day follows Monday?", user="ann").text
     """
 
-    def __init__(self, policy, models, *, limits, store, prices=None, setup=SETUP):
+    def __init__(
+        self,
+        policy: policies.Policy,
+        models: Mapping[str, Candidate | str],
+        *,
+        limits: Limits,
+        store: str | Path,
+        prices: Prices | None = None,
+        setup: Setup = SETUP,
+    ):
         named = {name: candidate(one) for name, one in models.items()}
         self._policy, self._classifier = policy, named.pop("classifier", None)
         self._models, self._labels = named, _checked(policy, named)
@@ -541,7 +553,7 @@ def classifier_prompt(text, labels):
     return system, f"<<<TASK {key}\n{text}\nTASK {key}>>>\n\nIs this task {' or '.join(meant)}?"
 
 
-def load_log(store) -> pd.DataFrame:
+def load_log(store: str | Path) -> pd.DataFrame:
     """The decision log of a live router: an outcomes table of what was really asked.
 
     Parameters
@@ -571,15 +583,21 @@ def load_log(store) -> pd.DataFrame:
     if not read(store, "SELECT 1 FROM sqlite_master WHERE name = 'routed_requests'"):
         raise ValueError(f"{store} holds no requests of a live router")
     stored = _stored(store)
-    rows = [
-        about | told["features"] | answer | {n: told[n] for n in ("reason", "router_usd")}
-        for about, told in stored
-        for answer in told["answers"]
-    ]
-    names = {"name": "tier", "detail": "status", "text": "answer", "router_usd": "router_cost_usd"}
     # the log says how a call ended; the policy was told one of the lab's fewer words
-    log = pd.DataFrame(rows).drop(columns=["status", "judge_score"], errors="ignore")
-    log = log.rename(columns=names)
+    names = {
+        "name": "tier",
+        "detail": "status",
+        "text": "answer",
+        "status": None,
+        "judge_score": None,
+    }
+    rows = []
+    for about, told in stored:
+        for answer in told["answers"]:
+            row = {names.get(name, name): value for name, value in answer.items()}
+            row |= {"reason": told["reason"], "router_cost_usd": told["router_usd"]}
+            rows.append(about | told["features"] | row)
+    log = pd.DataFrame(rows).drop(columns=[None], errors="ignore")
     log = log.reindex(columns=[*dict.fromkeys((*LOG_COLUMNS, *log.columns))])
     log["at"], log["tool_calls"] = pd.to_datetime(log["at"]), log["tool_calls"].map(packed)
     log["score"] = log["score"].mask(~log["status"].isin(["ok", "truncated"]), 0.0)
