@@ -660,6 +660,8 @@ def test_misuse_is_refused_with_the_value(router, prices, tmp_path):
         live.answer("hi", classifier_reply="simple", prompt_id="q1")
     with pytest.raises(ValueError, match="signal"):
         router(Threshold("signal", 1, ("small", "mid"))).answer("hi")
+    with pytest.raises(ValueError, match="a budget by 'team' needs that feature"):
+        router(Budget(Always("small"), 1.0, "small", by="team")).answer("hi")
     with pytest.raises(ValueError, match="unknown model 'smal'"):
         router(Lost()).answer("hi")
     with pytest.raises(ValueError, match="does not stop"):

@@ -30,7 +30,7 @@ OUTCOMES = {
     "duplicate": "its input is in the set already",
 }
 FEWEST = 10  # examples in the training file
-_EXAMPLES = "SELECT request FROM calls WHERE kind = 'answer' ORDER BY rowid"
+_EXAMPLES = "SELECT request FROM calls WHERE kind = 'answer' ORDER BY rowid"  # as load_samples
 # JSON lets these stand in a text; some readers end a line there.
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 

@@ -350,6 +350,11 @@ class LiveRouter(AbstractContextManager):
             raise ValueError(
                 'the policy needs a classifier\'s reply: give LiveRouter a model called "classifier", or the feature'
             )
+        for budget in self._budgets:
+            if budget.by not in (None, "user", "task", *given):
+                raise ValueError(
+                    f"a budget by {budget.by!r} needs that feature; there are {sorted(given)}"
+                )
         prompt = Prompt.of(message, system, tuple(tools), schema, max_output_tokens)
         at = pd.Timestamp(datetime.now(UTC) if at is None else at)
         at = at.tz_convert(None) if at.tz is not None else at
@@ -487,13 +492,9 @@ class LiveRouter(AbstractContextManager):
     def _purses(self, features):
         """The ledger of each budget in the policy, whose money it is, and of which period."""
         for budget in self._budgets:
-            if budget.by is not None and budget.by not in features:
-                raise ValueError(
-                    f"a budget by {budget.by!r} needs that feature; there are {sorted(features)}"
-                )
             unit = PERIODS[budget.period]
             span = None if unit is None else str(np.datetime64(features["at"], unit))
-            yield budget.ledger, None if budget.by is None else features[budget.by], span
+            yield budget.ledger, features.get(budget.by), span
 
     def _charge(self, features, usd):
         for purse in set(self._purses(features)):
@@ -504,10 +505,8 @@ class LiveRouter(AbstractContextManager):
         charged, stored = Counter(), _stored(self.file.path)
         for call, usd, _ in self.file.read(_CHARGED):
             charged[json.loads(call)["prompt_id"]] += usd
-        needed = {budget.by for budget in self._budgets} - {None}
         for about, decision in stored:
-            if needed <= set(about):  # an earlier policy may have had other budgets
-                self._charge(about, charged[about["prompt_id"]] + decision["stated_usd"])
+            self._charge(about, charged[about["prompt_id"]] + decision["stated_usd"])
         return len(stored)
 
 

@@ -56,12 +56,16 @@ class Store(AbstractContextManager):
         real.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.path, real.with_name(f"{real.name}.lock"))
         self._writing, self._closed = threading.Lock(), False
-        self._connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(_SCHEMA)
-        with self._connection:
-            self.interrupted = self._connection.execute(_INTERRUPTED).rowcount
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(_SCHEMA)
+            with self._connection:
+                self.interrupted = self._connection.execute(_INTERRUPTED).rowcount
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise OSError(f"{self.path} cannot be opened for writing ({error})") from None
         atexit.register(self.close)  # one file at rest, also where nobody closed it
 
     def __exit__(self, *_):

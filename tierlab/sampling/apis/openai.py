@@ -34,21 +34,15 @@ def connect(chosen, *, timeout_s, transport=None):
     """
     import openai
 
-    key = (
-        os.environ.get(COMPATIBLE_KEY) or "no-key-needed"
-        if chosen.provider == "compatible"
-        else None
-    )
+    own = chosen.provider == "compatible"
     client = openai.AsyncOpenAI(
-        api_key=key,
+        api_key=(os.environ.get(COMPATIBLE_KEY) or "no-key-needed") if own else None,
         base_url=chosen.base_url,
         max_retries=0,
         timeout=timeout_s,
         http_client=http_client(timeout_s, transport),
     )
-    if (
-        chosen.provider == "compatible"
-    ):  # the SDK reads these from the environment and would name them to any server
+    if own:  # the SDK reads these from the environment and would name them to any server
         client.organization = client.project = None
     return Responses(client) if chosen.provider == "openai" else Chat(client)
 
