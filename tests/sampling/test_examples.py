@@ -95,7 +95,7 @@ def test_a_line_becomes_an_example(tmp_path):
         ({"max_output_tokens": True}, "max_output_tokens: True is not of type 'integer'"),
         ({"system": 3}, "system: 3 is not of type 'string'"),
         ({"example_id": 7}, "example_id: 7 is not of type 'string'"),
-        ({"schema": {"type": "objekt"}}, "schema: no JSON schema: 'objekt'"),
+        ({"schema": {"type": "objekt"}}, "schema: not a JSON schema: 'objekt'"),
         ({"schema": 1}, "schema: 1 is not of type 'object'"),
         ({"tools": 3}, "tools: 3 is not of type 'array'"),
         ({"tools": [{"title": "add"}]}, "tools[0]: 'name' is a required property"),
@@ -109,7 +109,7 @@ def test_a_line_becomes_an_example(tmp_path):
         ),
         (
             {"tools": [TOOL | {"parameters": {"type": "object", "properties": 3}}]},
-            "'add': no JSON schema",
+            "'add': not a JSON schema",
         ),
         ({"tools": [TOOL, TOOL]}, "'add' comes twice"),
         (

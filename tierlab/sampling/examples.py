@@ -241,7 +241,7 @@ def _read_jsonl(path):
 
 
 def _json(text):
-    """A value and "", or None and why the text is no JSON."""
+    """A value and "", or None and why the text is not JSON."""
     try:
         return json.loads(text, object_pairs_hook=_once), ""
     except ValueError as error:
@@ -326,7 +326,7 @@ def _misfits(record):
         try:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:
-            found.append(f"{where}: no JSON schema: {error.message}")
+            found.append(f"{where}: not a JSON schema: {error.message}")
     try:
         check_scorer(record["scorer"], record.get("reference"), record.get("scorer_args", {}))
     except ValueError as error:

@@ -212,6 +212,7 @@ class LiveRouter(AbstractContextManager):
         a name of its own, for `Fallback` to name: ``"flagship@google"``. "classifier" is the router's own: it says the
         label for `LLMClassifier` (a reply that is not clearly one of the labels, and a classifier that fails, send the
         request to the safer tier).
+        A `Cascade` has its own judge, a function of features and answer; what it costs is what the policy states.
     limits : Limits
         The budget is for everything in the store together; what could cost more is not sent.
     store : path

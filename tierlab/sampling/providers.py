@@ -303,7 +303,7 @@ class Reply:
     usage_fault: str = ""
 
     def __post_init__(self):
-        # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
+        # Half a character (a lone surrogate, where a token limit cut) is not text that a file can hold.
         calls = tuple((_whole(name), _whole(given)) for name, given in self.tool_calls)
         cleaned = {
             "text": _whole(self.text),
@@ -349,17 +349,17 @@ def part(usage, name):
     Raises
     ------
     UsageFault
-        If what should hold it is no object.
+        If what should hold it is not an object.
     """
     if usage is None:
         return None
     if not isinstance(usage, Mapping):
-        raise UsageFault(f"usage: {shown(repr(usage), 60)} is no object with {name}")
+        raise UsageFault(f"usage: {shown(repr(usage), 60)} is not an object with {name}")
     return usage.get(name)
 
 
 def plain(usage):
-    """An SDK's usage as a mapping; what is no model of the SDK's stays as it is."""
+    """An SDK's usage as a mapping; what is not a model of the SDK stays as it is."""
     return (
         usage.model_dump(exclude_none=True, warnings=False)
         if hasattr(usage, "model_dump")
