@@ -47,7 +47,7 @@ test: $(READY)  ## run all tests, and compare every notebook with its stored out
 
 prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
 	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
-		$$(grep -lE 'tests\.proofs|import proofs' tests/test_*.py)
+		$$(grep -rlE --include='test_*.py' 'tests\.proofs|import proofs' tests)
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -369,10 +369,9 @@ def aimock(_aimock):
 
 
 @pytest.fixture(scope="session")
-def local_model(tmp_path_factory):
+def local_model():
     """Base URL of SmolLM2-135M-Instruct for an OpenAI client."""
-    log = tmp_path_factory.mktemp("local") / "server.log"
-    with _or_skip(), local.serve(log=log) as url:
+    with _or_skip(), local.serve() as url:
         yield url
 
 

@@ -732,7 +732,6 @@ class Run:
         """The samples table; `alone`: the local server answers one request at a time, so that its times are its own."""
         import tierlab as tl
         from tierlab.core.vocabulary import unknown
-        from tierlab.sampling import providers
 
         if question.reference and (question.reference not in self.names or len(self.names) < 2):
             nearest = unknown("candidate", question.reference, self.names)
@@ -742,9 +741,7 @@ class Run:
             self.asked, self.chosen, prices=self.prices, repeats=bounds.repeats
         )
         print(estimate.to_string(float_format="{:,.4f}".format))
-        places = dict.fromkeys(providers.ADAPTERS, bounds.concurrency) | (
-            {"compatible": 1} if alone else {}
-        )
+        places = 1 if alone else bounds.concurrency
         return tl.sample(
             self.asked,
             self.chosen,

@@ -1,8 +1,6 @@
 """Examples: what is asked, what a right answer is, and how it is scored; the kit's own and files of the user's.
 
 A file is read whole and every problem in it is named at once, so that it is mended in one go and not line by line.
-
-What is wrong with one example: its prompt, its tools and schemas, and whether the reference fits the scorer.
 """
 
 import csv
@@ -19,6 +17,7 @@ from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import unknown
+from tierlab.evaluate.scoring import SCORERS, check_scorer
 
 _MOST = 20  # problems shown of one file
 _JSON_CELLS = ("scorer_args", "tools", "schema")
@@ -80,6 +79,41 @@ FIELDS = tuple(f.name for f in fields(Example))
 _NEEDED = tuple(
     f.name for f in fields(Example) if f.default is MISSING and f.default_factory is MISSING
 )
+_TEXT = {"type": "string", "pattern": r"\S"}
+_MESSAGE = {
+    "type": "object",
+    "properties": {"role": {"enum": ["user", "assistant"]}, "content": _TEXT},
+    "required": ["role", "content"],
+    "additionalProperties": False,
+}
+_TOOL = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "description": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "properties": {"type": {"const": "object"}},
+            "required": ["type"],
+        },
+    },
+    "required": ["name", "description", "parameters"],
+}
+_FORM = {
+    "properties": {
+        "example_id": _TEXT,
+        "task": _TEXT,
+        "prompt": {"type": ["string", "array"], "pattern": r"\S", "minItems": 1, "items": _MESSAGE},
+        "scorer": {"enum": [*SCORERS]},
+        "scorer_args": {"type": "object"},
+        "system": {"type": "string"},
+        "tools": {"type": "array", "items": _TOOL},
+        "schema": {"type": "object"},
+        "max_output_tokens": {"type": "integer", "minimum": 1},
+        "difficulty": {"enum": ["easy", "medium", "hard"]},
+        "group": {"type": "string"},
+    }
+}
 
 
 def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
@@ -113,10 +147,8 @@ def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
       example 1, scorer: unknown scorer 'numerc'; did you mean 'numeric'?
     """
     if not isinstance(source, str | Path):
-        name, rows = (
-            "examples",
-            [(f"example {n}", _as_record(each), []) for n, each in enumerate(source, 1)],
-        )
+        name = "examples"
+        rows = [(f"example {n}", _as_record(each), []) for n, each in enumerate(source, 1)]
     else:
         path = DATA / "examples" / "examples.jsonl" if source == "kit" else Path(source)
         readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
@@ -165,26 +197,18 @@ def check_examples(path):
     kit: 100 examples, no problems
     """
     examples, known = load_examples(path), list(load_tasks().index)
-    lines = [
-        f"{path}: {len(examples):,} example{'s' if len(examples) > 1 else ''}, no problems",
-        "by task:",
-    ]
+    lines = [f"{path}: {len(examples):,} example{'s' * (len(examples) > 1)}, no problems"]
+    lines.append("by task:")
     for task, count in Counter(e.task for e in examples).most_common():
         near = unknown("task", task, known)
-        near = (
-            f": {near}" if "did you mean" in near else ""
-        )  # a list of nine names at each of your tasks is no help
+        # a list of nine names at each of your tasks is no help
+        near = f": {near}" if "did you mean" in near else ""
         note = "" if task in known else f"  (a task of your own{near})"
         lines.append(f"  {task}: {count:,}{note}")
-    for title, values in (
-        ("by scorer:", (e.scorer for e in examples)),
-        ("by difficulty:", (e.difficulty or "not given" for e in examples)),
-    ):
-        lines += [
-            title,
-            "  "
-            + ", ".join(f"{value} {count:,}" for value, count in Counter(values).most_common()),
-        ]
+    for title in ("scorer", "difficulty"):
+        values = Counter(getattr(e, title) or "not given" for e in examples)
+        counts = ", ".join(f"{value} {count:,}" for value, count in values.most_common())
+        lines += [f"by {title}:", f"  {counts}"]
     return "\n".join(lines)
 
 
@@ -208,56 +232,42 @@ def _read_jsonl(path):
     """(where, record, problems) of each line that is not blank."""
     rows = []
     for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line, object_pairs_hook=_once)
-        except ValueError as error:
-            rows.append((f"line {number}", {}, [f"not JSON: {error}"]))
-            continue
-        found = (
-            []
-            if isinstance(record, dict)
-            else [f"a JSON object is needed, got {line.strip()[:40]!r}"]
-        )
-        rows.append((f"line {number}", record if not found else {}, found))
+        if line.strip():
+            record, problem = _json(line)
+            if not problem and not isinstance(record, dict):
+                problem = f"a JSON object is needed, got {line.strip()[:40]!r}"
+            rows.append((f"line {number}", {} if problem else record, [problem] if problem else []))
     return rows
+
+
+def _json(text):
+    """A value and "", or None and why the text is not JSON."""
+    try:
+        return json.loads(text, object_pairs_hook=_once), ""
+    except ValueError as error:
+        return None, f"not JSON: {error}"
 
 
 def _read_csv(path):
     """(where, record, problems) of each row; rows are counted as a spreadsheet does, the header being row 1."""
     text = _text(path)
     head = text.split("\n", 1)[0]
-    lines = list(
-        csv.reader(StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ",")
-    )
-    if not lines:
-        return []
-    header = [name.strip() for name in lines[0]]
+    mark = ";" if head.count(";") > head.count(",") else ","
+    names, *lines = [*csv.reader(StringIO(text), delimiter=mark)] or [[]]
+    header = Counter(name.strip() for name in names)
     found = [unknown("column", name, FIELDS) for name in header if name not in FIELDS]
     found += [f"column {name!r} is missing" for name in _NEEDED if name not in header]
-    found += [
-        f"column {name!r} comes twice" for name, count in Counter(header).items() if count > 1
-    ]
+    found += [f"column {name!r} comes twice" for name, count in header.items() if count > 1]
     if found:
-        return [("row 1", {}, found)]
+        return [("row 1", {}, found)] if names else []
     rows = []
-    for number, cells in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            rows.append(
-                (
-                    f"row {number}",
-                    {},
-                    [f"{len(cells)} cells under {len(header)} columns; is a comma not quoted?"],
-                )
-            )
-            continue
-        record, problems = _from_cells(
-            {name: cell for name, cell in zip(header, cells, strict=True) if cell.strip()}
-        )
-        rows.append((f"row {number}", record, problems))
+    for number, cells in enumerate(lines, 2):
+        given = {name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()}
+        if given and len(cells) != len(header):
+            wrong = f"{len(cells)} cells under {len(header)} columns; is a comma not quoted?"
+            rows.append((f"row {number}", {}, [wrong]))
+        elif given:
+            rows.append((f"row {number}", *_from_cells(given)))
     return rows
 
 
@@ -274,43 +284,89 @@ def _from_cells(cells):
     if cells.get("prompt", "").lstrip().startswith('[{"role"'):
         structured.append("prompt")
     for name in structured:
-        try:
-            record[name] = json.loads(cells[name], object_pairs_hook=_once)
-        except ValueError as error:
-            problems.append(f"{name}: not JSON: {error}")
+        record[name], problem = _json(cells[name])
+        problems += [f"{name}: {problem}"] if problem else []
     if "max_output_tokens" in cells and cells["max_output_tokens"].strip().isdecimal():
         record["max_output_tokens"] = int(cells["max_output_tokens"])
     return record, problems
 
 
 def _problems(record):
-    """What is wrong with one record, a line of text each."""
+    """What is wrong with one record, a line of text each: its form, or what does not fit together."""
+    from jsonschema import Draft202012Validator  # takes a second to import
+
+    given = {name: value for name, value in record.items() if value not in (None, "")}
     needed = [name for name in _NEEDED if name != "reference" or record.get("scorer") != "judge"]
     found = [unknown("field", name, FIELDS) for name in record if name not in FIELDS]
-    found += [f"{name}: missing" for name in needed if record.get(name) in (None, "")]
-    return found + problems_of(record)
+    found += [f"{name}: missing" for name in needed if name not in given]
+    found += [_said(error) for error in Draft202012Validator(_FORM).iter_errors(given)]
+    return found or _misfits(given)
+
+
+def _said(error):
+    """A problem of form: the field, the value, what is allowed."""
+    name, value = error.json_path.removeprefix("$."), error.instance
+    if error.validator == "enum":
+        return f"{name}: {unknown(name.rsplit('.', 1)[-1], value, error.validator_value)}"
+    return f"{name}: {'there is no text in it' if error.validator == 'pattern' else error.message}"
+
+
+def _misfits(record):
+    """What does not fit together in a record whose form is right."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    found, tools = [], {tool["name"]: tool["parameters"] for tool in record.get("tools", ())}
+    if isinstance(record["prompt"], list) and record["prompt"][-1]["role"] != "user":
+        found.append("prompt: the last message must be the user's")
+    twice = Counter(tool["name"] for tool in record.get("tools", ()))
+    found += [f"tools: {name!r} comes twice" for name, count in twice.items() if count > 1]
+    schemas = {f"tools: {name!r}": schema for name, schema in tools.items()}
+    for where, schema in ({"schema": record.get("schema", {})} | schemas).items():
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            found.append(f"{where}: not a JSON schema: {error.message}")
+    try:
+        check_scorer(record["scorer"], record.get("reference"), record.get("scorer_args", {}))
+    except ValueError as error:
+        return [*found, f"scorer {error}"]
+    if record["scorer"] != "tool_call" or found:
+        return found
+    if not tools:
+        return ["tools: missing; the scorer tool_call needs them"]
+    calls = record["reference"]
+    for call in [calls] if isinstance(calls, dict) else calls:
+        if call["name"] is not None and call["name"] not in tools:
+            found.append(f"reference: {unknown('tool', call['name'], tools)}")
+        elif call["name"] is not None:
+            errors = Draft202012Validator(tools[call["name"]]).iter_errors(
+                call.get("arguments", {})
+            )
+            found += [f"reference: {call['name']!r}: {error.message}" for error in errors]
+    return found
 
 
 def _as_record(each):
     """Fields of an `Example` or of a record made in code, in which pandas writes NaN for what is not there."""
-    record = (
-        {name: getattr(each, name) for name in FIELDS} if isinstance(each, Example) else dict(each)
-    )
-    return {
-        name: value
-        for name, value in record.items()
-        if not (isinstance(value, float) and value != value)
+    record = vars(each) if isinstance(each, Example) else dict(each)
+    record = {
+        name: [*value] if isinstance(value, tuple) else value for name, value in record.items()
     }
+    missing = {
+        name for name, value in record.items() if isinstance(value, float) and value != value
+    }
+    return {name: value for name, value in record.items() if name not in missing}
 
 
 def _example(record):
-    given = {name: value for name, value in record.items() if value is not None}
-    prompt, tools = record["prompt"], tuple(given.get("tools", ()))
-    return Example(
-        **{"reference": None}
-        | given
-        | {"prompt": prompt if isinstance(prompt, str) else tuple(prompt), "tools": tools}
-    )
+    given = {"reference": None}
+    given |= {name: value for name, value in record.items() if value is not None}
+    for name in {"prompt", "tools"} & set(given):
+        given[name] = tuple(given[name]) if isinstance(given[name], list) else given[name]
+    if "max_output_tokens" in given:
+        given["max_output_tokens"] = int(given["max_output_tokens"])  # pandas makes 16.0 of a 16
+    return Example(**given)
 
 
 def _once(pairs):
@@ -328,146 +384,3 @@ def _text(path):
         raise ValueError(
             f"{path}: not UTF-8 (byte {error.start:,}); save it as UTF-8, in a spreadsheet as 'CSV UTF-8'"
         ) from None
-
-
-DIFFICULTIES = ("easy", "medium", "hard")
-_ROLES = ("user", "assistant")
-_TEXTS = ("example_id", "task", "scorer", "system", "group")
-
-
-def problems_of(record):
-    """Every problem in the values of one record; what is missing from it is not looked for here.
-
-    Parameters
-    ----------
-    record : mapping
-        Field of `tierlab.sampling.examples.Example` -> value, as read from JSON.
-
-    Returns
-    -------
-    list of str
-        One problem each: the field, the value, what is allowed.
-
-    Examples
-    --------
-    >>> problems_of({"difficulty": "esay", "max_output_tokens": 0})
-    ["difficulty: unknown difficulty 'esay'; did you mean 'easy'?", 'max_output_tokens: a whole number from 1 up is needed, got 0']
-    """
-    found = []
-    for name in _TEXTS:
-        value = record.get(name)
-        if value is not None and not isinstance(value, str):
-            found.append(f"{name}: text is needed, got {value!r}")
-    difficulty, most = record.get("difficulty"), record.get("max_output_tokens")
-    if difficulty is not None and difficulty not in DIFFICULTIES:
-        found.append(f"difficulty: {unknown('difficulty', difficulty, DIFFICULTIES)}")
-    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
-        found.append(f"max_output_tokens: a whole number from 1 up is needed, got {most!r}")
-    if record.get("prompt") not in (None, ""):
-        found += _prompt_problems(record["prompt"])
-    found += _schema_problems("schema", record.get("schema"))
-    broken = _tool_problems(record.get("tools") or ())
-    return found + broken + (_scorer_problems(record) or ([] if broken else _call_problems(record)))
-
-
-def _prompt_problems(prompt):
-    if isinstance(prompt, str):
-        return [] if prompt.strip() else ["prompt: there is no text in it"]
-    if not isinstance(prompt, list | tuple) or not prompt:
-        return [f"prompt: text or a list of messages is needed, got {prompt!r}"]
-    for number, message in enumerate(prompt, 1):
-        if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-            return [
-                f"prompt: message {number} needs role and content and nothing else, got {message!r}"
-            ]
-        if message["role"] not in _ROLES:
-            return [f"prompt: message {number}: {unknown('role', message['role'], _ROLES)}"]
-        if not isinstance(message["content"], str) or not message["content"].strip():
-            return [f"prompt: message {number} has no text as content"]
-    return [] if prompt[-1]["role"] == "user" else ["prompt: the last message must be the user's"]
-
-
-def _tool_problems(tools):
-    if not isinstance(tools, list | tuple):
-        return [f"tools: a list is needed, got {tools!r}"]
-    found, names = [], []
-    for number, tool in enumerate(tools, 1):
-        if not isinstance(tool, Mapping) or not isinstance(tool.get("name"), str):
-            found.append(
-                f"tools: tool {number} needs name, description and parameters, got {tool!r}"
-            )
-            continue
-        names.append(tool["name"])
-        if not isinstance(tool.get("description"), str):
-            found.append(f"tools: {tool['name']!r} has no description")
-        schema = tool.get("parameters")
-        if not isinstance(schema, Mapping) or schema.get("type") != "object":
-            found.append(
-                f"tools: {tool['name']!r} needs parameters, a JSON schema of type object; got {schema!r}"
-            )
-        else:
-            found += _schema_problems(f"tools: {tool['name']!r}", schema)
-    return found + [
-        f"tools: {name!r} comes twice" for name, count in Counter(names).items() if count > 1
-    ]
-
-
-def _schema_problems(where, schema):
-    if schema is None:
-        return []
-    if not isinstance(schema, Mapping):
-        return [f"{where}: a JSON schema is needed, got {schema!r}"]
-    from jsonschema import Draft202012Validator  # takes a second to import
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return [f"{where}: no JSON schema: {error.message}"]
-    return []
-
-
-def _scorer_problems(record):
-    """Does the reference fit its scorer? What is missing altogether is said elsewhere."""
-    from tierlab.evaluate.scoring import SCORERS, check_scorer
-
-    scorer, reference, args = (
-        record.get("scorer"),
-        record.get("reference"),
-        record.get("scorer_args") or {},
-    )
-    if not isinstance(scorer, str) or not scorer:
-        return []
-    if scorer not in SCORERS:
-        return [f"scorer: {unknown('scorer', scorer, SCORERS)}"]
-    if not isinstance(args, Mapping):
-        return [f"scorer_args: an object of options is needed, got {args!r}"]
-    if reference in (None, "") and scorer != "judge":
-        return []
-    try:
-        check_scorer(scorer, reference, args)
-    except ValueError as error:
-        return [f"scorer {error}"]
-    return []
-
-
-def _call_problems(record):
-    """Are the calls of the reference calls of the tools on offer?"""
-    offered = {tool["name"]: tool["parameters"] for tool in record.get("tools") or ()}
-    reference = record.get("reference")
-    if record.get("scorer") != "tool_call" or not reference:
-        return []
-    from jsonschema import Draft202012Validator
-
-    if not offered:
-        return ["tools: missing; the scorer tool_call needs them"]
-    found = []
-    for call in [reference] if isinstance(reference, Mapping) else reference:
-        if call["name"] is not None and call["name"] not in offered:
-            found.append(f"reference: {unknown('tool', call['name'], offered)}")
-        elif call["name"] is not None:
-            errors = Draft202012Validator(offered[call["name"]]).iter_errors(
-                call.get("arguments", {})
-            )
-            found += [f"reference: {call['name']!r}: {error.message}" for error in errors]
-    return found

@@ -1,10 +1,9 @@
-"""Figures of live sampling: scores and differences with their intervals, tasks, and how many examples settle a margin.
-
-`tierlab.plots` offers them.
-"""
+"""Figures of live sampling: scores and differences with their intervals, tasks, and how many examples settle a margin."""
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 
 from tierlab.core.style import (
     BASELINE,
@@ -20,15 +19,13 @@ from tierlab.core.style import (
 )
 
 
-def pass_rates(candidates, *, interval="95%", ax=None):
+def pass_rates(candidates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Mean score of each model on the examples, with its interval.
 
     Parameters
     ----------
     candidates : DataFrame
         Table of `tierlab.compare`, indexed by model: score, low, high, answers; optionally tier.
-    interval : str
-        What the bars are.
     ax : Axes, optional
 
     Returns
@@ -37,25 +34,18 @@ def pass_rates(candidates, *, interval="95%", ax=None):
     """
     need("pass_rates", candidates, "score", "low", "high", "answers")
     ax = axes(ax, height=0.9 + 0.45 * len(candidates))
-    for row, (_, line) in enumerate(candidates.iterrows()):
-        style = _style(line)
-        ax.plot([line["low"], line["high"]], [row, row], color=style["color"], lw=2)
-        ax.plot([line["score"]], [row], color=style["color"], marker=style["marker"], ms=8)
-        note(
-            ax,
-            f"{line['score']:.0%}  ({line['answers']:,.0f} answers)",
-            (line["high"], row),
-            (8, 0),
-        )
-    name_rows(ax, list(candidates.index), above=0.5)
+    answers = candidates["answers"].map("({:,.0f} answers)".format)
+    _intervals(ax, candidates, "score", 1, candidates["score"].map("{:.0%}  ".format) + answers)
     ax.set_xlim(0, 1.28)
     ax.set_xticks(np.linspace(0, 1, 6))
-    ax.set_xlabel(f"mean score\nbars: {interval} interval")
+    ax.set_xlabel("mean score\nbars: 95% interval")
     ax.xaxis.set_major_formatter("{x:.0%}")
     return ax
 
 
-def differences(pairs, *, margin, reference, interval="95%", ax=None):
+def differences(
+    pairs: pd.DataFrame, *, margin: float, reference: str, ax: Axes | None = None
+) -> Axes:
     """Difference of each model to the reference, beside the margin that decides.
 
     Parameters
@@ -64,7 +54,6 @@ def differences(pairs, *, margin, reference, interval="95%", ax=None):
         Table `pairs` of `tierlab.compare`, indexed by model: difference, low, high, finding; optionally tier.
     margin : float
     reference : str
-    interval : str
     ax : Axes, optional
 
     Returns
@@ -75,24 +64,17 @@ def differences(pairs, *, margin, reference, interval="95%", ax=None):
     ax = axes(ax, height=1.2 + 0.5 * len(pairs))
     ax.axvline(0, color=INK, lw=1)
     ax.axvline(-margin * 100, color=BASELINE, lw=1.4, ls="--")
-    for row, (_, line) in enumerate(pairs.iterrows()):
-        style = _style(line)
-        ax.plot([100 * line["low"], 100 * line["high"]], [row, row], color=style["color"], lw=2)
-        ax.plot(
-            [100 * line["difference"]], [row], color=style["color"], marker=style["marker"], ms=8
-        )
-        note(ax, line["finding"], (100 * line["high"], row), (8, 0))
-    name_rows(ax, list(pairs.index), above=0.5)
+    _intervals(ax, pairs, "difference", 100, pairs["finding"])
     top = -0.72
     note(ax, f"margin: {-margin * 100:g} points", (-margin * 100, top), (-4, 0), align="right")
     note(ax, "no difference", (0, top), (4, 0))
     ax.margins(x=0.25)
-    ax.set_xlabel(f"difference in mean score to {reference} (points)\nbars: {interval} interval")
+    ax.set_xlabel(f"difference in mean score to {reference} (points)\nbars: 95% interval")
     plain(ax.xaxis)
     return ax
 
 
-def task_scores(table, *, ax=None):
+def task_scores(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Mean score by task and model.
 
     Parameters
@@ -123,15 +105,13 @@ def task_scores(table, *, ax=None):
     return ax
 
 
-def power_curves(table, *, wanted=0.8, ax=None):
+def power_curves(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Probability of showing "not worse" when it is true, by number of examples and margin.
 
     Parameters
     ----------
     table : DataFrame
         margin (0-1), examples, power (0-1).
-    wanted : float
-        Power to aim at, drawn as a line.
     ax : Axes, optional
 
     Returns
@@ -140,7 +120,7 @@ def power_curves(table, *, wanted=0.8, ax=None):
     """
     need("power_curves", table, "margin", "examples", "power")
     ax, ends = axes(ax), []
-    ax.axhline(wanted, color=BASELINE, lw=1.2, ls=":")
+    ax.axhline(0.8, color=BASELINE, lw=1.2, ls=":")
     ax.axvspan(50, 100, color=BASELINE, alpha=0.18, lw=0)
     for (margin, line), dash in zip(table.groupby("margin"), ("-", "--", "-.", ":"), strict=False):
         ax.plot(line["examples"], line["power"], color=INK, ls=dash, lw=1.8)
@@ -154,14 +134,18 @@ def power_curves(table, *, wanted=0.8, ax=None):
     )
     plain(ax.xaxis)
     plain(ax.yaxis, share=True)
-    note(ax, f"{wanted:.0%}", (table["examples"].min(), wanted), (4, 7))
+    note(ax, "80%", (table["examples"].min(), 0.8), (4, 7))
     label_ends([(ax, ends)])
     return ax
 
 
-def _style(line):
-    return (
-        tier_style(line["tier"])
-        if isinstance(line.get("tier"), str)
-        else {"color": INK, "marker": "D"}
-    )
+def _intervals(ax, table, middle, scale, words):
+    """A point, its interval and words beside it for each row of a table."""
+    for row, (_, line) in enumerate(table.iterrows()):
+        known = isinstance(line.get("tier"), str)
+        style = tier_style(line["tier"]) if known else {"color": INK, "marker": "D"}
+        low, at, high = (scale * line[name] for name in ("low", middle, "high"))
+        ax.plot([low, high], [row, row], color=style["color"], lw=2)
+        ax.plot([at], [row], color=style["color"], marker=style["marker"], ms=8)
+        note(ax, words.iloc[row], (high, row), (8, 0))
+    name_rows(ax, list(table.index), above=0.5)

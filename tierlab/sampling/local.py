@@ -4,7 +4,6 @@ The server is llama.cpp, bound by xllamacpp, in a process of its own: it takes n
 measured with, and it ends with it. It also answers the Messages API of Anthropic's SDK (base URL without `/v1`).
 """
 
-import hashlib
 import http.client
 import json
 import re
@@ -13,7 +12,6 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,38 +21,26 @@ HOST = "127.0.0.1"
 START_S = 120  # a file of gigabytes from a cold disk
 CONTEXT_TOKENS = 2048
 _LISTENING = re.compile(r"^tierlab\.local: listening on (http://\S+)$", re.MULTILINE)
-# Published files: name -> model id, sha256 (quantisation and licence: data/samples/README.md)
+# Published files and their models (quantisation, licence and sha256: data/samples/README.md)
 PUBLISHED = {
-    "SmolLM2-135M-Instruct.Q4_1.gguf": (
-        "smollm2-135m-instruct",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf": (
-        "qwen2.5-coder-0.5b-instruct",
-        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-    ),
-    "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf": (
-        "qwen2.5-coder-1.5b-instruct",
-        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-    ),
+    "SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m-instruct",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf": "qwen2.5-coder-0.5b-instruct",
+    "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf": "qwen2.5-coder-1.5b-instruct",
 }
 
 
 @contextmanager
-def serve(path=None, *, model_id=None, cache_prompt=False, log=None):
+def serve(path: str | Path | None = None, *, cache_prompt: bool = False):
     """Serve a model file on a free port of this machine for as long as the `with` block runs.
 
     Parameters
     ----------
     path : path-like, optional
-        A GGUF file; by default the SmolLM2 that `make local` installs.
-    model_id : str, optional
-        Name under which the server answers; by default that of the published file, else the name of the file.
+        A GGUF file; by default the SmolLM2 that `make local` installs. The server answers under the name of the
+        published model (`PUBLISHED`), else under that of the file.
     cache_prompt : bool
         Whether a prompt that starts like the one before it is read only from where they differ. Off, so that a time
         to first token is that of the whole prompt; a request may ask for it with `cache_prompt`.
-    log : path-like, optional
-        File that takes the server's log.
 
     Yields
     ------
@@ -69,8 +55,6 @@ def serve(path=None, *, model_id=None, cache_prompt=False, log=None):
         If xllamacpp, or with no path the model's package, is not installed.
     FileNotFoundError
         If there is no such file.
-    OSError
-        If the file bears the name of a published one and is not it.
     RuntimeError
         If the server does not start; the message ends with its log.
     """
@@ -81,15 +65,17 @@ def serve(path=None, *, model_id=None, cache_prompt=False, log=None):
         )
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
-    settings = json.dumps([str(path), model_id or _name(path), cache_prompt])
+    settings = json.dumps([str(path), _name(path), cache_prompt])
     command = [sys.executable, "-m", "tierlab.sampling.local", settings]
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(log or f"{folder}/server.log")
+        log = Path(folder) / "server.log"
         with log.open("wb") as output, _child(command, output) as server:
             yield _when_ready(server, log) + "/v1"
 
 
-def candidate(base_url, path=None, *, usd_per_hour=0.0):
+def candidate(
+    base_url: str, path: str | Path | None = None, *, usd_per_hour: float = 0.0
+) -> Candidate:
     """The served model as a candidate: greedy decoding, no price per token.
 
     Parameters
@@ -153,34 +139,8 @@ def smollm2():
     return Path(package.submodule_search_locations[0]) / next(iter(PUBLISHED))
 
 
-def identify(path):
-    """The model id of a published GGUF file, by its sha256, or None.
-
-    Raises
-    ------
-    OSError
-        If it bears the name of a published file and is another.
-    """
-    path = Path(path)
-    digest = _sha256(path, path.stat().st_mtime_ns)
-    for file, (model_id, sha256) in PUBLISHED.items():
-        if sha256 == digest:
-            return model_id
-        if file.lower() == path.name.lower():
-            raise OSError(
-                f"{path} is not the published {model_id}: its sha256 is {digest}, not {sha256}"
-            )
-    return None
-
-
-@lru_cache
-def _sha256(path, _modified):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _name(path):
-    return identify(path) or path.stem
+    return PUBLISHED.get(path.name, path.stem)
 
 
 def _when_ready(server, log):

@@ -13,8 +13,8 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
@@ -45,19 +45,6 @@ RETRIED = (
 )
 
 
-# Fields that decide what is paid for: the runner's bound and the prices table know nothing of another value.
-_NOT_EXTRA = (
-    "model",
-    "stream",
-    "n",
-    "candidate_count",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "service_tier",
-    "speed",
-    "inference_geo",
-)
 _OVERFLOW = re.compile(
     r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
     r"exceeds? the (?:available |maximum )?(?:context|number of tokens|token)|input.{0,20}too (?:long|large)",
@@ -68,14 +55,24 @@ _FILTERED = re.compile(
     r"(?:safety (?:system|filter|reason)|safety polic)",
     re.IGNORECASE,
 )
+_NO_KEY = re.compile(r"api.?key|credit balance", re.IGNORECASE)
+_OF_STATUS = {
+    401: "auth",
+    402: "auth",
+    403: "auth",
+    408: "timeout",
+    409: "unavailable",
+    413: "context_overflow",
+    429: "rate_limited",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
 _IN_STREAM = (
     (re.compile("overload", re.IGNORECASE), "overloaded"),
     (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
     (_OVERFLOW, "context_overflow"),
     (_FILTERED, "content_filter"),
-)
-_TRUTH_AS_COUNT = re.compile(
-    rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
 )
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)",
@@ -101,8 +98,6 @@ class Candidate:
         Added to each example's limit: room for reasoning, which counts as output. Without it a model that thinks first
         is cut off.
     temperature : float, optional
-    extra_body : mapping
-        Further fields of the request, as the provider names them.
     usd_per_mtok : (float, float), optional
         Input and output price of a model that the prices table lacks; (0, 0) for a server of your own.
     usd_per_hour : float
@@ -124,7 +119,6 @@ class Candidate:
     base_url: str | None = None
     extra_output_tokens: int = 0
     temperature: float | None = None
-    extra_body: Mapping = field(default_factory=dict)
     usd_per_mtok: tuple | None = None
     usd_per_hour: float = 0.0
     path: str | None = None
@@ -135,7 +129,6 @@ class Candidate:
             raise ValueError(unknown("provider", self.provider, ADAPTERS))
         room = self.extra_output_tokens
         thinking = int(self.effort) if (self.effort or "").isdecimal() else 0
-        priced = next((name for name in self.extra_body if name in _NOT_EXTRA), None)
         rules = (
             (
                 self.provider == "compatible" and not self.base_url,
@@ -149,10 +142,6 @@ class Candidate:
             (
                 self.provider == "anthropic" and room < thinking,
                 f"{thinking} tokens of thinking count as output; give extra_output_tokens of at least that",
-            ),
-            (
-                priced is not None,
-                f"extra_body sets {priced!r}, which changes what is paid; nothing here prices it",
             ),
         )
         for broken, says in rules:
@@ -179,7 +168,6 @@ class Candidate:
             self.effort,
             self.extra_output_tokens,
             self.temperature,
-            dict(self.extra_body),
             self.label,
             *([str(self.path)] if self.provider == "replay" else []),
         ]
@@ -320,7 +308,7 @@ class Reply:
     thinking: str = ""
 
     def __post_init__(self):
-        # Half a character (a lone surrogate, where a token limit cut) is no text that a file could hold.
+        # Half a character (a lone surrogate, where a token limit cut) is not text that a file can hold.
         calls = tuple((_whole(name), _whole(given)) for name, given in self.tool_calls)
         text, thinking, thought = split_thinking(_whole(self.text))
         cleaned = {
@@ -369,17 +357,17 @@ def part(usage, name):
     Raises
     ------
     UsageFault
-        If what should hold it is no object.
+        If what should hold it is not an object.
     """
     if usage is None:
         return None
     if not isinstance(usage, Mapping):
-        raise UsageFault(f"usage: {shown(repr(usage), 60)} is no object with {name}")
+        raise UsageFault(f"usage: {shown(repr(usage), 60)} is not an object with {name}")
     return usage.get(name)
 
 
 def plain(usage):
-    """An SDK's usage as a mapping; what is no model of the SDK's stays as it is."""
+    """An SDK's usage as a mapping; what is not a model of the SDK stays as it is."""
     return (
         usage.model_dump(exclude_none=True, warnings=False)
         if hasattr(usage, "model_dump")
@@ -416,6 +404,20 @@ class ProviderError(Exception):
         self.retry_after_s = retry_after_s
         self.retried = reason in RETRIED if retried is None else retried
         self.in_doubt = reason in IN_DOUBT if in_doubt is None else in_doubt
+
+
+def filled(**arguments):
+    """The arguments of an SDK's call that say something."""
+    return {name: value for name, value in arguments.items() if value not in (None, [], {})}
+
+
+def stop_of(word, stops):
+    """What a provider's stop reason means, one of those of a `Reply`."""
+    if word is None:
+        raise ProviderError("early_end", "the answer ended without a stop reason")
+    if word not in stops:
+        raise ProviderError("malformed", f"unknown stop reason {word!r}")
+    return stops[word]
 
 
 class Stopwatch:
@@ -514,14 +516,14 @@ async def _looked_at(response):
 
 
 def _bounded(response):
-    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
+    """The stream of a response, up to the most bytes that a reply may have."""
     import httpx2
 
     given = response.stream
 
     class Bounded(httpx2.AsyncByteStream):
         async def __aiter__(self):
-            size, tail = 0, b""
+            size = 0
             async for piece in given:
                 size += len(piece)
                 if size > REPLY_BYTES:
@@ -529,11 +531,6 @@ def _bounded(response):
                         "malformed",
                         f"the reply has more than {REPLY_BYTES >> 20} MiB",
                         retried=False,
-                    )
-                tail = tail[-80:] + piece
-                if _TRUTH_AS_COUNT.search(tail):  # an SDK would make 1 and 0 of them
-                    raise ProviderError(
-                        "malformed", "usage: a count of tokens is true or false", retried=False
                     )
                 yield piece
 
@@ -589,13 +586,11 @@ def _not_connected(chain):
             "wrong_address",
             f"no secure connection (TLS) to {place}: {why}; is base_url http where it says https, or a proxy in between?",
         )
-    unknown_host = next((link for link in chain if isinstance(link, socket.gaierror)), None)
+    unknown_host = any(isinstance(link, socket.gaierror) for link in chain)
     if unknown_host or "Name or service not known" in said or "name resolution" in said:
-        wait = unknown_host is not None and unknown_host.errno == socket.EAI_AGAIN
         return ProviderError(
             "wrong_address",
             f"the host name of {place} is not known (DNS): check base_url and the network",
-            retried=wait,
         )
     if any(isinstance(link, ConnectionRefusedError) for link in chain) or "refused" in said:
         return ProviderError(
@@ -615,30 +610,19 @@ def stream_error(kind, message):
 def _refused(error, status):
     message = f"{status}: {getattr(error, 'message', None) or error}"
     body = f"{message} {getattr(error, 'body', '')} {getattr(error, 'type', '')}"
-    if status in (401, 402, 403) or (
-        status == 400 and re.search(r"api.?key|credit balance", body, re.IGNORECASE)
-    ):
-        return ProviderError("auth", message)
-    if status == 429:
-        spent = "insufficient_quota" in body
-        return ProviderError(
-            "rate_limited", message, retry_after_s=_retry_after(error), retried=not spent
-        )
-    if status in (503, 529):
-        return ProviderError("overloaded", message, retry_after_s=_retry_after(error))
-    if status in (408, 504):
-        return ProviderError("timeout", message, retry_after_s=_retry_after(error))
-    if _OVERFLOW.search(body) or status == 413:
-        return ProviderError("context_overflow", message)
-    if status >= 500 or status == 409:
-        return ProviderError("unavailable", message, retry_after_s=_retry_after(error))
-    return ProviderError(
-        "content_filter" if status != 404 and _FILTERED.search(body) else "bad_request", message
-    )
+    reason = _OF_STATUS.get(status) or ("unavailable" if status >= 500 else "bad_request")
+    if reason in ("bad_request", "unavailable") and _OVERFLOW.search(body):
+        reason = "context_overflow"
+    elif status == 400 and _NO_KEY.search(body):
+        reason = "auth"
+    elif reason == "bad_request" and status != 404 and _FILTERED.search(body):
+        reason = "content_filter"
+    retried = False if "insufficient_quota" in body else None
+    return ProviderError(reason, message, retry_after_s=_retry_after(error), retried=retried)
 
 
 def _retry_after(error):
-    """Seconds that the server asks for: in a header, as a number or a date, or in the body as Google does."""
+    """Seconds that the server asks for: in a header, or in the body as Google does."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     in_body = re.search(r"retryDelay\W+([\d.]+)s", str(getattr(error, "details", "")))
     for text, unit in (
@@ -646,14 +630,8 @@ def _retry_after(error):
         (headers.get("retry-after"), 1.0),
         (in_body and in_body[1], 1.0),
     ):
-        try:
+        with suppress(TypeError, ValueError):
             return max(0.0, float(text) * unit)
-        except (TypeError, ValueError):
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except (TypeError, ValueError):
-            continue
     return None
 
 

@@ -6,9 +6,8 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tierlab.core.vocabulary import FAILURES, unknown
@@ -46,7 +45,7 @@ class Limits:
     ----------
     budget_usd : float
         The most that everything in the store may cost together. What could cost more is not sent.
-    concurrency : int or mapping of str to int
+    concurrency : int
         Calls under way at once for each provider. Latency is measured well at 8 or less.
     attempts : int
         The most for one call; rate limits, overload, timeouts and broken answers are tried again, after the time
@@ -61,7 +60,7 @@ class Limits:
     """
 
     budget_usd: float
-    concurrency: int | Mapping = 8
+    concurrency: int = 8
     attempts: int = 4
     deadline_s: float = 120.0
 
@@ -70,20 +69,12 @@ class Limits:
             raise ValueError(
                 f"budget_usd is {self.budget_usd!r}; an amount from 0 up is needed (0 for a local model or a replay)"
             )
-        places = self.concurrency
-        for value in places.values() if isinstance(places, Mapping) else [places]:
-            check_count("concurrency", value)
+        check_count("concurrency", self.concurrency)
         check_count("attempts", self.attempts)
         if not self.deadline_s > 0:
             raise ValueError(
                 f"deadline_s is {self.deadline_s!r}; a number of seconds above 0 is needed"
             )
-
-    def places(self, chosen):
-        """How many calls to a candidate's provider may be under way at once."""
-        if isinstance(self.concurrency, Mapping):
-            return self.concurrency.get(chosen.provider, 8)
-        return self.concurrency
 
 
 @dataclass(frozen=True)
@@ -150,6 +141,8 @@ class Result:
     error : str
     flags : str
         "other_model" where the server names another model than was asked for.
+    in_doubt_usd : float
+        The most that those of its attempts can cost whose cost nobody knows.
     """
 
     status: str
@@ -158,6 +151,7 @@ class Result:
     attempts: int = 0
     error: str = ""
     flags: str = ""
+    in_doubt_usd: float = 0.0
 
 
 class Ledger:
@@ -240,7 +234,7 @@ class Runner:
             left = self.ledger.left_usd
             error = f"could cost up to {reserved:,.4f} USD, and {left:,.4f} USD are left"
             return Result("over_budget", error=error)
-        ends, under_way = None, False
+        ends, under_way, doubts = None, False, 0.0
         try:
             for number in range(1, attempts + 1):
                 sent_at = datetime.now(UTC).isoformat()
@@ -250,6 +244,8 @@ class Runner:
                     ends = ends or time.monotonic() + self.limits.deadline_s
                     got = await self._attempt(call, ends)
                 result, known, doubt = self._outcome(call, got, number, most)
+                doubts += doubt
+                result = replace(result, in_doubt_usd=doubts)
                 wait = self._wait(got, number, ends)
                 end = (END, (known, result.status, result.error, int(doubt > 0), row))
                 last = [] if wait is not None else [result_row(call.key, result)]
@@ -282,7 +278,7 @@ class Runner:
 
     def _slot(self, chosen):
         place = (chosen.provider, chosen.base_url)
-        return self._slots.setdefault(place, asyncio.Semaphore(self.limits.places(chosen)))
+        return self._slots.setdefault(place, asyncio.Semaphore(self.limits.concurrency))
 
     async def _attempt(self, call, ends):
         """A `Reply`, or the `ProviderError` in its place."""
@@ -418,7 +414,7 @@ async def _work(runner, todo, setup):
             async with asyncio.TaskGroup() as group:
                 for calls in queues.values():
                     # More workers than places: while one waits for the disk, another's call is under way.
-                    places, waiting = runner.limits.places(calls[0].chosen), iter(calls)
+                    places, waiting = runner.limits.concurrency, iter(calls)
                     for _ in range(min(len(calls), places + max(1, places // 2))):
                         group.create_task(worker(waiting))
         except ExceptionGroup as errors:  # a full disk, for one; the other workers have been ended
@@ -434,18 +430,15 @@ def run_async(coroutine):
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
-    begun = Future()
-
-    async def elsewhere():
-        begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
-        return await coroutine
-
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(asyncio.run, elsewhere())
-        try:
-            return done.result()
-        except KeyboardInterrupt:  # nothing more is sent; what is under way counts as interrupted
-            loop, task = begun.result()
-            with suppress(RuntimeError):  # it has ended meanwhile
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            done = thread.submit(loop.run_until_complete, task)
+            try:
+                return done.result()
+            except KeyboardInterrupt:  # nothing more is sent; what is under way is interrupted
                 loop.call_soon_threadsafe(task.cancel)
-            raise
+                raise
+    finally:
+        loop.close()

@@ -49,6 +49,7 @@ SAMPLE_COLUMNS = (
     "at",
     "error",
 )
+_KEYS = "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid"
 _STATUSES = (
     "SELECT status, COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' GROUP BY 1"
 )
@@ -62,6 +63,7 @@ _CALLS = """
 SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply
 FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'
 """
+_SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
 # Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
@@ -103,37 +105,23 @@ def load_samples(source: str | Path) -> pd.DataFrame:
     own = {path.stem: path for path in sorted(SAMPLES.glob("*.csv"))}
     path = regular(own.get(str(source), source))
     if not path.is_file():
-        near = (
-            unknown("samples", str(source), own)
-            if not path.suffix
-            else f"{path}: no such file of samples"
-        )
+        if path.suffix:
+            raise ValueError(f"{path}: no such file of samples")
+        near = unknown("samples", str(source), own)
+        raise ValueError(f"{near} (or a path to a store, .csv or .parquet)")
+    if path.suffix not in (".csv", ".parquet"):
+        return samples_table(path, [key for (key,) in read(path, _KEYS)], {})
+    texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
+    read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
+    if missing := [column for column in NEEDED if column not in table]:
         raise ValueError(
-            f"{near} (or a path to a store, .csv or .parquet)" if not path.suffix else near
+            f"{path}: column {missing[0]!r} is missing; needed are {', '.join(NEEDED)}"
         )
-    if path.suffix in (".csv", ".parquet"):
-        texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
-        read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
-        for column in NEEDED:
-            if column not in table:
-                raise ValueError(
-                    f"{path}: column {column!r} is missing; needed are {', '.join(NEEDED)}"
-                )
-        table = table if "status" in table else table.assign(status="ok")
-        return (
-            table.assign(source=table["source"].replace("measured", "recorded"))
-            if "source" in table
-            else table
-        )
-    return samples_table(
-        path,
-        [
-            key
-            for (key,) in read(path, "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid")
-        ],
-        {},
-    )
+    table = table if "status" in table else table.assign(status="ok")
+    if "source" in table:
+        table["source"] = table["source"].replace("measured", "recorded")
+    return table
 
 
 def account(store):
@@ -175,30 +163,18 @@ def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
     """
     scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
-    means = {
-        c: "mean"
-        for c in ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS)
-        if c in scored
-    }
-    firsts = {
-        c: "first"
-        for c in ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance")
-        if c in scored
-    }
-    table = (
-        scored.groupby(["prompt_id", "model_id"], sort=False, observed=True, dropna=False)
-        .agg(means | firsts)
-        .reset_index()
-    )
-    for column in TOKEN_COLUMNS:
-        if column in table:
-            table[column] = table[column].round()
+    averaged = ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS)
+    kept = ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance")
+    how = dict.fromkeys(averaged, "mean") | dict.fromkeys(kept, "first")
+    keys = ["prompt_id", "model_id"]
+    answered = scored.groupby(keys, sort=False, observed=True, dropna=False)
+    table = answered.agg({name: how[name] for name in how if name in scored}).reset_index()
+    counts = [column for column in TOKEN_COLUMNS if column in table]
+    table[counts] = table[counts].round()
     aside = len(samples) - len(scored)
-    return (
-        note(table, f"{aside:,} of {len(samples):,} samples without a score set aside")
-        if aside
-        else table
-    )
+    if not aside:
+        return table
+    return note(table, f"{aside:,} of {len(samples):,} samples without a score set aside")
 
 
 def score_answers(file, *, allow_code=False, progress=False):
@@ -225,18 +201,9 @@ def score_answers(file, *, allow_code=False, progress=False):
         except (
             Exception
         ) as error:  # one answer never ends the run: what went wrong stands beside it
-            said = (
-                str(error)
-                if isinstance(error, Unscored)
-                else f"the scorer failed on it ({type(error).__name__}: {error})"
-            )
-            score, reason = None, said
-        found.append(
-            (
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)",
-                (key, scorer, score, shown(reason, 500)),
-            )
-        )
+            failed = f"the scorer failed on it ({type(error).__name__}: {error})"
+            score, reason = None, str(error) if isinstance(error, Unscored) else failed
+        found.append((_SCORE, (key, scorer, score, shown(reason, 500))))
     if found:
         file.write(*found)
 

@@ -10,23 +10,17 @@ import json
 import os
 import sqlite3
 import threading
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
-from tierlab.core import paths
-
 _SCHEMA = """
-BEGIN;
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, kind TEXT, request TEXT);
 CREATE TABLE IF NOT EXISTS attempts (
   id INTEGER PRIMARY KEY, key TEXT, sent_at TEXT, most_usd REAL, cost_usd REAL, reason TEXT, error TEXT, in_doubt INTEGER);
 CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, status TEXT, cost_usd REAL, attempts INTEGER, reply TEXT);
 CREATE TABLE IF NOT EXISTS scores (key TEXT, scorer TEXT, score REAL, reason TEXT, PRIMARY KEY (key, scorer));
-INSERT OR IGNORE INTO meta VALUES ('version', '1');
-COMMIT;
 """
-_VERSION = "1"
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
 # What an earlier process sent and never finished: the provider may bill it.
 _INTERRUPTED = "UPDATE attempts SET reason = 'interrupted', in_doubt = 1 WHERE reason IS NULL"
 _SPEND = """
@@ -35,7 +29,7 @@ SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
 """
 
 
-class Store:
+class Store(AbstractContextManager):
     """One run, or several of the same file one after the other.
 
     Parameters
@@ -51,26 +45,28 @@ class Store:
     Notes
     -----
     sqlite3 in WAL mode with synchronous=FULL: what was acknowledged survives kill -9 and a power cut. One connection
-    writes, under a lock, from whatever thread; every read has a connection of its own.
+    writes, under a lock, from whatever thread; every read has a connection of its own. The lock against other
+    processes is a file beside the store.
     """
 
     def __init__(self, path):
         self.path = Path(path)
         check(self.path)
+        real = Path(os.path.realpath(path))
+        real.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path, real.with_name(f"{real.name}.lock"))
         self._writing, self._closed = threading.Lock(), False
-        with ExitStack() as held:
-            _lock(self.path, held)
-            try:
-                self._connection = held.enter_context(closing(_opened(self.path)))
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(_SCHEMA)
+            with self._connection:
                 self.interrupted = self._connection.execute(_INTERRUPTED).rowcount
-                self._connection.commit()
-            except sqlite3.DatabaseError as error:
-                raise ValueError(f"{self.path} is not a store of samples ({error})") from None
-            self._held = held.pop_all()
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise OSError(f"{self.path} cannot be opened for writing ({error})") from None
         atexit.register(self.close)  # one file at rest, also where nobody closed it
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()
@@ -83,7 +79,8 @@ class Store:
             self._closed = True
             with suppress(sqlite3.OperationalError):  # somebody reads
                 self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
-            self._held.close()
+            self._connection.close()
+            self._lock.close()
         atexit.unregister(self.close)
 
     def write(self, *statements):
@@ -119,27 +116,29 @@ class Store:
         return self.read(_SPEND)[0]
 
 
-def read(path, sql, values=()):
+def read(path, sql, values=(), *, mode="mode=ro"):
     """Rows of a query on a store that may be in use."""
-    return _read_only(path, "mode=ro", lambda file: file.execute(sql, values).fetchall())
+    try:
+        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?{mode}", uri=True)) as file:
+            return file.execute(sql, values).fetchall()
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} is not a store of samples ({error})") from None
 
 
 def check(path):
-    """Refuse what is there and is not a store, without a change to a byte of it."""
+    """Refuse what is there and is not a store."""
     if not os.path.lexists(path):
         return
     if not path.is_file():
         raise ValueError(f"{path} is not a store of samples, but a folder or a link to nothing")
+    if path.stat().st_nlink > 1:  # the lock and the log of sqlite go by name
+        raise ValueError(f"{path} has a second name (a hard link); give a copy of it")
     # Immutable: the log that another program may keep beside its file is not played back.
-    _read_only(path, "mode=ro&immutable=1", lambda file: _check_tables(file, path))
-
-
-def _read_only(path, mode, work):
-    try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?{mode}", uri=True)) as file:
-            return work(file)
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is not a store of samples ({error})") from None
+    tables = [name for (name,) in read(path, _TABLES, mode="mode=ro&immutable=1")]
+    if tables and not {"calls", "attempts", "results"} <= set(tables):
+        raise ValueError(
+            f"{path} is not a store of samples (it holds the tables {', '.join(tables)})"
+        )
 
 
 def digest(*parts):
@@ -153,56 +152,8 @@ def packed(value):
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _check_tables(connection, path):
-    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    tables = {name for (name,) in found}
-    if tables and not tables >= {"meta", "calls", "attempts", "results"}:
-        raise ValueError(
-            f"{path} is not a store of samples (it holds the tables {', '.join(sorted(tables))})"
-        )
-
-
-def _opened(path):
-    logged = Path(f"{os.path.realpath(path)}-wal").exists()
-    connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    try:
-        _check_tables(connection, path)
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-        # The log has the name by which the file was opened.
-        if mode == "wal" and not logged and path.stat().st_nlink > 1:
-            raise ValueError(
-                f"{path} was in use under another name (a hard link) and cut off; go on under that name"
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_SCHEMA)
-        (version,) = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-        if version != _VERSION:
-            raise ValueError(
-                f"{path} was written by another version of tierlab (store {version}, here {_VERSION})"
-            )
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _lock(path, held):
-    """Keep others from the store, under whatever name they know it; ends with the process that holds it.
-
-    A lock beside the file is seen by all who see the folder; one by device and inode is the same for all names.
-    """
-    path, folder = Path(os.path.realpath(path)), paths.CACHE / "locks"
-    for each in (path.parent, folder):
-        each.mkdir(parents=True, exist_ok=True)
-    held.callback(_locked(path, path.with_name(f"{path.name}.lock")).close)
-    path.touch()  # from here on it has an inode
-    place = path.stat()
-    held.callback(_locked(path, folder / f"{place.st_dev:x}-{place.st_ino:x}").close)
-
-
 def _locked(path, lock):
-    """An exclusive transaction on a file of its own: its lock is the system's, and no lock of the store's is touched."""
+    """An exclusive transaction on a file of its own: its lock is the system's, and ends with the process."""
     connection = None
     try:
         connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)

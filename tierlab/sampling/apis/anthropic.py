@@ -4,15 +4,15 @@ import json
 
 from tierlab.sampling.providers import (
     Adapter,
-    ProviderError,
     Reply,
     UsageFault,
     count,
     counted,
+    filled,
     http_client,
     part,
     plain,
-    stream_error,
+    stop_of,
 )
 
 _STOPS = {
@@ -45,93 +45,57 @@ class Messages(Adapter):
     @staticmethod
     def request(prompt, chosen):
         """Arguments of `messages.create`."""
-        arguments = {
-            "model": chosen.model_id,
-            "max_tokens": chosen.output_limit(prompt),
-            "messages": [dict(message) for message in prompt.messages],
-        }
-        output = {}
-        if prompt.system:
-            arguments["system"] = prompt.system
-        if prompt.tools:
-            arguments["tools"] = [
-                {
-                    "name": tool["name"],
-                    "description": tool.get("description", ""),
-                    "input_schema": tool["parameters"],
-                }
-                for tool in prompt.tools
-            ]
-        if prompt.schema:
-            output["format"] = {"type": "json_schema", "schema": dict(prompt.schema)}
+        thinking = {"type": "adaptive"} if chosen.effort else None
+        output = {"effort": chosen.effort} if chosen.effort else {}
         if chosen.effort == "none":
-            arguments["thinking"] = {"type": "disabled"}
+            thinking, output = {"type": "disabled"}, {}
         elif chosen.effort and chosen.effort.isdecimal():
-            arguments["thinking"] = {"type": "enabled", "budget_tokens": int(chosen.effort)}
-        elif chosen.effort:
-            output["effort"] = chosen.effort
-            arguments["thinking"] = {"type": "adaptive"}
-        if output:
-            arguments["output_config"] = output
-        extra = dict(chosen.extra_body) | (
-            {} if chosen.temperature is None else {"temperature": chosen.temperature}
+            thinking, output = {"type": "enabled", "budget_tokens": int(chosen.effort)}, {}
+        if prompt.schema:
+            output["format"] = {"type": "json_schema", "schema": prompt.schema}
+        tools = [
+            {"input_schema": tool["parameters"]}
+            | {name: tool[name] for name in ("name", "description")}
+            for tool in prompt.tools
+        ]
+        warmth = None if chosen.temperature is None else {"temperature": chosen.temperature}
+        return filled(
+            model=chosen.model_id,
+            max_tokens=chosen.output_limit(prompt),
+            messages=[dict(message) for message in prompt.messages],
+            system=prompt.system,
+            tools=tools,
+            thinking=thinking,
+            output_config=output,
+            extra_body=warmth,
         )
-        return arguments | ({"extra_body": extra} if extra else {})
 
     async def whole(self, arguments):
-        message = await self.client.messages.create(**arguments)
-        blocks = [block.model_dump() for block in message.content]
-        return reply(blocks, plain(message.usage), message.stop_reason, message.model)
+        return reply(await self.client.messages.create(**arguments))
 
     async def streamed(self, arguments, watch):
-        blocks, usage, stop_reason, model = {}, {}, None, ""
-        async with await self.client.messages.create(**arguments, stream=True) as events:
+        async with self.client.messages.stream(**arguments) as events:
             async for event in events:
-                if event.type == "message_start":
-                    usage, model = plain(event.message.usage), event.message.model
-                elif event.type == "content_block_start":
-                    blocks[event.index] = event.content_block.model_dump() | {"json": ""}
-                    watch.first(
-                        event.content_block.type == "tool_use"
-                        or getattr(event.content_block, "text", "")
-                    )
-                elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                    blocks[event.index]["text"] += event.delta.text
-                    watch.first(event.delta.text)
-                elif event.type == "content_block_delta" and event.delta.type == "input_json_delta":
-                    blocks[event.index]["json"] += event.delta.partial_json
-                elif event.type == "message_delta":
-                    last = plain(event.usage)
-                    usage = (
-                        {**usage, **last}
-                        if isinstance(usage, dict) and isinstance(last, dict)
-                        else last or usage
-                    )
-                    stop_reason = event.delta.stop_reason or stop_reason
-                elif event.type == "error":
-                    raise stream_error(str(event.error), str(event.error))
-        return reply(list(blocks.values()), usage, stop_reason, model)
+                if event.type in ("text", "input_json"):
+                    watch.first(event.type == "input_json" or event.text)
+            message = await events.get_final_message()
+        return reply(message)
 
 
-def reply(blocks, usage, stop_reason, model):
-    """A `Reply` from content blocks and usage, both as plain mappings."""
-    if stop_reason is None:
-        raise ProviderError("early_end", "the answer ended without a stop reason")
-    if stop_reason not in _STOPS:
-        raise ProviderError("malformed", f"unknown stop reason {stop_reason!r}")
-    calls = tuple(
-        (b["name"], b.get("json") or _json(b.get("input")))
-        for b in blocks
-        if b["type"] == "tool_use"
-    )
-    text = "".join(block["text"] for block in blocks if block["type"] == "text")
+def reply(message):
+    """A `Reply` from the SDK's message."""
+    blocks = [block.model_dump(warnings=False) for block in message.content]
     return Reply(
-        text,
-        calls,
-        _STOPS[stop_reason],
-        stop_reason,
-        reported_model=model,
-        **counted(buckets, usage),
+        "".join(block["text"] for block in blocks if block["type"] == "text"),
+        tuple(
+            (block["name"], json.dumps(block.get("input") or {}, ensure_ascii=False))
+            for block in blocks
+            if block["type"] == "tool_use"
+        ),
+        stop_of(message.stop_reason, _STOPS),
+        message.stop_reason,
+        reported_model=message.model,
+        **counted(buckets, plain(message.usage)),
     )
 
 
@@ -149,13 +113,13 @@ def buckets(usage):
         "cache_creation_input_tokens",
         "output_tokens",
     )
-    given, read, written, made = (count(name, part(usage, name)) for name in names)
+    fresh, read, written, made = (count(name, part(usage, name)) for name in names)
     if hour > written:
         raise UsageFault(
             f"usage: {hour:,} tokens written to the cache for an hour, and {written:,} in all"
         )
     return {
-        "uncached_input_tokens": given,
+        "uncached_input_tokens": fresh,
         "cache_read_tokens": read,
         "cache_write_short_tokens": written - hour,
         "cache_write_long_tokens": hour,
@@ -164,7 +128,3 @@ def buckets(usage):
             "thinking_tokens", part(part(usage, "output_tokens_details"), "thinking_tokens")
         ),
     }
-
-
-def _json(value):
-    return json.dumps(value or {}, ensure_ascii=False)

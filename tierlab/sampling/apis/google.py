@@ -4,12 +4,12 @@ import json
 
 from tierlab.sampling.providers import (
     Adapter,
-    ProviderError,
     Reply,
     UsageFault,
     count,
     counted,
     http_client,
+    stop_of,
 )
 
 _STOPS = {
@@ -32,7 +32,6 @@ _BLOCKED = (
     "MODEL_ARMOR",
     "ESCALATION",
 )
-_LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -83,15 +82,8 @@ class GenerateContent(Adapter):
         if chosen.effort == "none" or (chosen.effort and chosen.effort.isdecimal()):
             budget = 0 if chosen.effort == "none" else int(chosen.effort)
             config["thinking_config"] = types.ThinkingConfig(thinking_budget=budget)
-        elif chosen.effort in _LEVELS:
-            config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
         elif chosen.effort:
-            raise ProviderError(
-                "bad_request",
-                f"effort {chosen.effort!r}: one of none, {', '.join(_LEVELS)}, or a token budget",
-            )
-        if chosen.extra_body:
-            config["http_options"] = types.HttpOptions(extra_body=dict(chosen.extra_body))
+            config["thinking_config"] = types.ThinkingConfig(thinking_level=chosen.effort.upper())
         contents = [
             types.Content(
                 role="model" if m["role"] == "assistant" else "user",
@@ -138,14 +130,8 @@ def reply(chunks):
                     )
                 )
     word = getattr(finish or blocked, "value", finish or blocked)
-    if word is None:
-        raise ProviderError("early_end", "the answer ended without a finish reason")
-    if blocked or any(name in word for name in _BLOCKED):
-        stop = "content_filter"
-    elif word in _STOPS:
-        stop = _STOPS[word]
-    else:
-        raise ProviderError("malformed", f"finish reason {word!r}")
+    filtered = blocked or any(name in (word or "") for name in _BLOCKED)
+    stop = "content_filter" if filtered else stop_of(word, _STOPS)
     return Reply(text, tuple(calls), stop, word, reported_model=model, **counted(buckets, usage))
 
 

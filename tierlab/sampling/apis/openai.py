@@ -1,6 +1,5 @@
 """OpenAI's Responses API, and Chat Completions for OpenAI and every server that speaks it."""
 
-import json
 import os
 
 from tierlab.sampling.providers import (
@@ -11,11 +10,21 @@ from tierlab.sampling.providers import (
     UsageFault,
     count,
     counted,
+    filled,
     http_client,
     part,
     plain,
+    stop_of,
     stream_error,
 )
+
+_STOPS = {  # of Chat Completions
+    "stop": "stop",
+    "tool_calls": "stop",
+    "function_call": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
 
 
 def connect(chosen, *, timeout_s, transport=None):
@@ -25,21 +34,15 @@ def connect(chosen, *, timeout_s, transport=None):
     """
     import openai
 
-    key = (
-        os.environ.get(COMPATIBLE_KEY) or "no-key-needed"
-        if chosen.provider == "compatible"
-        else None
-    )
+    own = chosen.provider == "compatible"
     client = openai.AsyncOpenAI(
-        api_key=key,
+        api_key=(os.environ.get(COMPATIBLE_KEY) or "no-key-needed") if own else None,
         base_url=chosen.base_url,
         max_retries=0,
         timeout=timeout_s,
         http_client=http_client(timeout_s, transport),
     )
-    if (
-        chosen.provider == "compatible"
-    ):  # the SDK reads these from the environment and would name them to any server
+    if own:  # the SDK reads these from the environment and would name them to any server
         client.organization = client.project = None
     return Responses(client) if chosen.provider == "openai" else Chat(client)
 
@@ -50,23 +53,18 @@ class Responses(Adapter):
     @staticmethod
     def request(prompt, chosen):
         """Arguments of `responses.create`."""
-        arguments = {
-            "model": chosen.model_id,
-            "input": [dict(message) for message in prompt.messages],
-            "max_output_tokens": chosen.output_limit(prompt),
-            "store": False,
-        }
-        if prompt.system:
-            arguments["instructions"] = prompt.system
-        if prompt.tools:
-            arguments["tools"] = [
-                {"type": "function", "strict": False} | _function(tool) for tool in prompt.tools
-            ]
-        if prompt.schema:
-            arguments["text"] = {"format": {"type": "json_schema", **_schema(prompt.schema)}}
-        if chosen.effort:
-            arguments["reasoning"] = {"effort": chosen.effort}
-        return arguments | _common(chosen)
+        form = {"type": "json_schema", "name": "reply", "schema": prompt.schema}
+        return filled(
+            model=chosen.model_id,
+            input=[dict(message) for message in prompt.messages],
+            max_output_tokens=chosen.output_limit(prompt),
+            store=False,
+            instructions=prompt.system,
+            tools=[{"type": "function", "strict": False, **tool} for tool in prompt.tools],
+            text={"format": form} if prompt.schema else None,
+            reasoning={"effort": chosen.effort} if chosen.effort else None,
+            temperature=chosen.temperature,
+        )
 
     async def whole(self, arguments):
         return response_reply(
@@ -101,23 +99,16 @@ class Chat(Adapter):
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         # Servers other than OpenAI know the limit under its older name.
         limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
-        arguments = {
-            "model": chosen.model_id,
-            "messages": [*system, *(dict(message) for message in prompt.messages)],
-            limit: chosen.output_limit(prompt),
-        }
-        if prompt.tools:
-            arguments["tools"] = [
-                {"type": "function", "function": _function(tool)} for tool in prompt.tools
-            ]
-        if prompt.schema:
-            arguments["response_format"] = {
-                "type": "json_schema",
-                "json_schema": _schema(prompt.schema),
-            }
-        if chosen.effort:
-            arguments["reasoning_effort"] = chosen.effort
-        return arguments | _common(chosen)
+        form = {"name": "reply", "schema": prompt.schema}
+        return filled(
+            model=chosen.model_id,
+            messages=[*system, *(dict(message) for message in prompt.messages)],
+            tools=[{"type": "function", "function": dict(tool)} for tool in prompt.tools],
+            response_format={"type": "json_schema", "json_schema": form} if prompt.schema else None,
+            reasoning_effort=chosen.effort,
+            temperature=chosen.temperature,
+            **{limit: chosen.output_limit(prompt)},
+        )
 
     async def whole(self, arguments):
         return completion_reply(
@@ -189,23 +180,13 @@ def completion_reply(completion):
         raise ProviderError("malformed", "the answer has no choices")
     choice = completion["choices"][0]
     finish, message = choice.get("finish_reason"), choice["message"]
-    if finish is None:
-        raise ProviderError("early_end", "the answer ended without a finish reason")
-    stops = {
-        "stop": "stop",
-        "tool_calls": "stop",
-        "function_call": "stop",
-        "length": "length",
-        "content_filter": "content_filter",
-    }
-    if finish not in stops:
-        raise ProviderError("malformed", f"unknown finish reason {finish!r}")
+    stop = stop_of(finish, _STOPS)
     text, refusal = message.get("content") or "", message.get("refusal") or ""
     calls = tuple(
         (call["function"]["name"], call["function"]["arguments"])
         for call in message.get("tool_calls") or ()
     )
-    stop = "refusal" if refusal and not text and finish == "stop" else stops[finish]
+    stop = "refusal" if refusal and not text and finish == "stop" else stop
     tokens = counted(buckets, completion.get("usage"), "prompt", "completion")
     return Reply(
         text or refusal, calls, stop, finish, reported_model=completion.get("model") or "", **tokens
@@ -244,20 +225,3 @@ def buckets(usage, into, out):
         "output_tokens": output + beside,
         "reasoning_tokens": max(reasoning, beside),
     }
-
-
-def _function(tool):
-    return {
-        "name": tool["name"],
-        "description": tool.get("description", ""),
-        "parameters": tool["parameters"],
-    }
-
-
-def _schema(schema):
-    return {"name": "reply", "schema": json.loads(json.dumps(schema))}
-
-
-def _common(chosen):
-    common = {} if chosen.temperature is None else {"temperature": chosen.temperature}
-    return common | ({"extra_body": dict(chosen.extra_body)} if chosen.extra_body else {})

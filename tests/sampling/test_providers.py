@@ -241,7 +241,7 @@ ROOM = {"extra_output_tokens": 50, "temperature": 0.5}
 
 
 def test_request_of_messages():
-    sent = body(changed("anthropic", effort="high", extra_body={"top_k": 5}, **ROOM), prompt=FULL)
+    sent = body(changed("anthropic", effort="high", **ROOM), prompt=FULL)
     assert sent == {
         "model": "claude-opus-5-5",
         "max_tokens": 150,
@@ -257,7 +257,6 @@ def test_request_of_messages():
         "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}, "effort": "high"},
         "thinking": {"type": "adaptive"},
         "temperature": 0.5,
-        "top_k": 5,
     }
     assert body(changed("anthropic", effort="none"))["thinking"] == {"type": "disabled"}
     assert body(changed("anthropic", effort="2000", extra_output_tokens=2000))["thinking"] == {
@@ -269,9 +268,7 @@ def test_request_of_messages():
 
 
 def test_request_of_responses():
-    sent = body(
-        changed("openai", effort="low", extra_body={"metadata": {"a": "b"}}, **ROOM), prompt=FULL
-    )
+    sent = body(changed("openai", effort="low", **ROOM), prompt=FULL)
     assert sent == {
         "model": "gpt-6-astra",
         "max_output_tokens": 150,
@@ -282,7 +279,6 @@ def test_request_of_responses():
         "text": {"format": {"type": "json_schema", "name": "reply", "schema": SCHEMA}},
         "reasoning": {"effort": "low"},
         "temperature": 0.5,
-        "metadata": {"a": "b"},
     }
 
 
@@ -290,9 +286,7 @@ def test_request_of_responses():
     ("provider", "limit"), [("openai-chat", "max_completion_tokens"), ("compatible", "max_tokens")]
 )
 def test_request_of_chat(provider, limit):
-    sent = body(
-        changed(provider, effort="low", extra_body={"seed": 1}, **ROOM), prompt=FULL, stream=True
-    )
+    sent = body(changed(provider, effort="low", **ROOM), prompt=FULL, stream=True)
     assert sent == {
         "model": CANDIDATES[provider].model_id,
         limit: 150,
@@ -306,18 +300,14 @@ def test_request_of_chat(provider, limit):
         "temperature": 0.5,
         "stream": True,
         "stream_options": {"include_usage": True},
-        "seed": 1,
     }
 
 
 def test_request_of_generate_content():
-    sent = body(
-        changed("google", effort="high", extra_body={"labels": {"a": "b"}}, **ROOM), prompt=FULL
-    )
+    sent = body(changed("google", effort="high", **ROOM), prompt=FULL)
     turns = [("user", "a"), ("model", "b"), ("user", "c")]
     assert sent["contents"] == [{"role": role, "parts": [{"text": text}]} for role, text in turns]
     assert sent["systemInstruction"]["parts"] == [{"text": "Be brief."}]
-    assert sent["labels"] == {"a": "b"}
     (declared,) = sent["tools"][0]["functionDeclarations"]
     assert (declared["name"], declared["description"]) == ("weather", "Weather of a city")
     assert (
@@ -335,11 +325,6 @@ def test_request_of_generate_content():
         assert list(
             body(changed("google", effort=effort))["generationConfig"]["thinkingConfig"].values()
         ) == [budget]
-
-
-def test_an_effort_that_gemini_does_not_know_is_not_sent():
-    error, seen = ask(changed("google", effort="extreme"), frames("google"))
-    assert (error.reason, error.retried, error.in_doubt, seen) == ("bad_request", False, False, [])
 
 
 def test_the_limit_that_is_sent_is_the_limit_that_is_reserved():
@@ -366,12 +351,6 @@ def test_the_bound_on_input_tokens_holds_for_tokenizers():
     ]
     for text, counted in zip(texts, count_tokens(texts), strict=True):
         assert counted <= Prompt(({"role": "user", "content": text},)).most_input_tokens - 32
-
-
-@pytest.mark.parametrize("name", ["n", "max_tokens", "service_tier", "model", "stream"])
-def test_what_changes_the_price_is_no_extra(name):
-    with pytest.raises(ValueError, match=f"extra_body sets '{name}', which changes what is paid"):
-        Candidate("openai", "gpt-6-luna", extra_body={name: 2})
 
 
 def test_candidates_are_checked_and_read():
@@ -440,12 +419,9 @@ def test_an_error_without_json(provider, body):
     assert (error.reason, error.retried) == ("unavailable", True)
 
 
-def test_retry_after_in_all_its_forms(monkeypatch):
-    monkeypatch.setattr(
-        providers.time, "time", lambda: 784111770.0
-    )  # seven seconds before the date below
+def test_retry_after_in_all_its_forms():
     forms = (({"retry-after": "2.5"}, 2.5), ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5), ({"retry-after": "soon"}, None),
-             ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 7.0), ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
+             ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
     for headers, seconds in forms:
         error, _ = ask(
             CANDIDATES["openai"], lambda request, h=headers: response(error_body("openai"), 429, h)

@@ -71,39 +71,45 @@ def test_a_line_becomes_an_example(tmp_path):
         ({"reference": ""}, "reference: missing"),
         ({"prompt": ""}, "prompt: missing"),
         ({"prompt": "  "}, "prompt: there is no text in it"),
-        ({"prompt": 5}, "prompt: text or a list of messages is needed, got 5"),
-        ({"prompt": []}, "prompt: text or a list of messages is needed, got []"),
+        ({"prompt": 5}, "prompt: 5 is not of type 'string', 'array'"),
+        ({"prompt": []}, "prompt: [] should be non-empty"),
         ({"prompt": [{"role": "usr", "content": "x"}]}, "unknown role 'usr'; did you mean 'user'?"),
         (
             {"prompt": [{"role": "user", "text": "x"}]},
-            "message 1 needs role and content and nothing else",
+            "prompt[0]: 'content' is a required property",
         ),
-        ({"prompt": [{"role": "user", "content": ""}]}, "message 1 has no text"),
+        (
+            {"prompt": [{"role": "user", "content": ""}]},
+            "prompt[0].content: there is no text in it",
+        ),
         (
             {"prompt": [{"role": "assistant", "content": "x"}]},
             "the last message must be the user's",
         ),
         ({"reference": "four"}, "reference='four'"),
         ({"scorer_args": {"reltol": 0.1}}, "unknown option 'reltol'; did you mean 'rel_tol'?"),
-        ({"scorer_args": 5}, "scorer_args: an object of options is needed, got 5"),
+        ({"scorer_args": 5}, "scorer_args: 5 is not of type 'object'"),
         ({"scorer": "choice", "reference": "a"}, "the option 'options' is needed"),
         ({"scorer": "regex", "reference": "("}, "does not compile"),
-        ({"max_output_tokens": 0}, "max_output_tokens: a whole number from 1 up is needed, got 0"),
-        ({"max_output_tokens": True}, "whole number from 1 up is needed, got True"),
-        ({"system": 3}, "system: text is needed, got 3"),
-        ({"example_id": 7}, "example_id: text is needed, got 7"),
-        ({"schema": {"type": "objekt"}}, "schema: no JSON schema: 'objekt'"),
-        ({"schema": 1}, "schema: a JSON schema is needed, got 1"),
-        ({"tools": 3}, "tools: a list is needed"),
-        ({"tools": [{"title": "add"}]}, "tool 1 needs name, description and parameters"),
+        ({"max_output_tokens": 0}, "max_output_tokens: 0 is less than the minimum of 1"),
+        ({"max_output_tokens": True}, "max_output_tokens: True is not of type 'integer'"),
+        ({"system": 3}, "system: 3 is not of type 'string'"),
+        ({"example_id": 7}, "example_id: 7 is not of type 'string'"),
+        ({"schema": {"type": "objekt"}}, "schema: not a JSON schema: 'objekt'"),
+        ({"schema": 1}, "schema: 1 is not of type 'object'"),
+        ({"tools": 3}, "tools: 3 is not of type 'array'"),
+        ({"tools": [{"title": "add"}]}, "tools[0]: 'name' is a required property"),
         (
             {"tools": [{"name": "add", "description": "Add."}]},
-            "'add' needs parameters, a JSON schema of type object; got None",
+            "tools[0]: 'parameters' is a required property",
         ),
-        ({"tools": [TOOL | {"description": None}]}, "'add' has no description"),
+        (
+            {"tools": [TOOL | {"description": None}]},
+            "tools[0].description: None is not of type 'string'",
+        ),
         (
             {"tools": [TOOL | {"parameters": {"type": "object", "properties": 3}}]},
-            "'add': no JSON schema",
+            "'add': not a JSON schema",
         ),
         ({"tools": [TOOL, TOOL]}, "'add' comes twice"),
         (
@@ -122,7 +128,7 @@ def test_a_line_becomes_an_example(tmp_path):
     ],
 )
 def test_each_problem_names_line_field_and_value(tmp_path, change, said):
-    with pytest.raises(ValueError, match="1 problem\n  line 2, ") as error:
+    with pytest.raises(ValueError, match=r"\d problems?\n  line 2, ") as error:
         load_examples(jsonl(tmp_path, GOOD | {"example_id": "q0"}, GOOD | change))
     assert said in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "mine.jsonl"))
@@ -231,7 +237,7 @@ def test_a_table_with_semicolons(tmp_path):
         ),
         (
             "example_id,task,prompt,scorer,reference,max_output_tokens\nq1,own,x,exact,y,many\n",
-            "needed, got 'many'",
+            "max_output_tokens: 'many' is not of type 'integer'",
         ),
         (
             "example_id,task,prompt,scorer,reference,scorer_args\nq1,own,x,choice,y,y|n\n",
@@ -249,6 +255,9 @@ def test_records_made_in_code():
     frame = pd.DataFrame([GOOD | {"system": "Be brief."}, GOOD | {"example_id": "q2"}])
     assert [e.system for e in load_examples(frame.to_dict("records"))] == ["Be brief.", None]
     assert load_examples([Example(**GOOD)]) == (Example(**GOOD),)
+    frame["max_output_tokens"] = [16, None]  # which makes them floats
+    most = [e.max_output_tokens for e in load_examples(frame.to_dict("records"))]
+    assert most == [16, 512] and isinstance(most[0], int)
 
 
 def test_judge_may_have_a_rubric_alone(tmp_path):

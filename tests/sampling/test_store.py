@@ -87,11 +87,11 @@ def test_other_files_are_refused_and_left_as_they_are(path):
     assert path.read_bytes() == before
     path.unlink()
     with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE meta (key TEXT, value TEXT)")
+        other.execute("CREATE TABLE places (key TEXT, value TEXT)")
         other.execute("CREATE TABLE cookies (host TEXT)")
     other.close()
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="it holds the tables cookies, meta"):
+    with pytest.raises(ValueError, match="it holds the tables cookies, places"):
         Store(path)
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="not a store of samples"):
@@ -102,15 +102,6 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
     for place in (tmp_path / "gone.sqlite", tmp_path):
         with pytest.raises(ValueError, match="is not a store of samples"):
             read(place, "SELECT 1 FROM calls")
-
-
-def test_a_store_of_another_version_is_refused(path):
-    with Store(path) as file:
-        file.write(("UPDATE meta SET value = '99' WHERE name = 'version'", ()))
-    with pytest.raises(ValueError, match=r"another version of tierlab \(store 99"):
-        Store(path)
-    with pytest.raises(ValueError, match="another version"):  # and not: in use
-        Store(path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
