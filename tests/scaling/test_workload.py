@@ -232,7 +232,7 @@ def test_a_file_of_ones_own(tmp_path):
             CSV.replace("2026-01-01T00:00:01Z", "yesterday"),
             "not an ISO time in 1 rows; first row 3, column 'at': 'yesterday'",
         ),
-        ("", "cannot be read as a requests table"),
+        ("", "cannot be read as a table"),
     ],
 )
 def test_bad_files_name_file_row_and_column(tmp_path, text, message):
