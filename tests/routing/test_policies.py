@@ -559,7 +559,7 @@ def test_comparison_without_costs_says_so():
 @settings(max_examples=25, deadline=None)
 @given(table=tables(min_size=3), seed=st.integers(0, 3))
 def test_control_costs_what_the_policy_cost(table, seed):
-    """In expectation, unless the policy spent more than the dearest or less than the cheapest model would."""
+    """In expectation, unless the policy spent more than the most expensive or less than the cheapest model would."""
     means = table.groupby("model_id", observed=True)["cost_usd"].mean()
     for policy in POLICIES.values():
         routes = route(table, policy, seed=seed)

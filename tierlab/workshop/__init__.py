@@ -64,7 +64,7 @@ def check(number, **answers):
     Returns
     -------
     Check
-        Shows as one sentence. A wrong answer is no error.
+        Shows as one sentence. A wrong answer is not an error.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def check(number, **answers):
     """
     if number not in _CHECKS:
         raise ValueError(unknown("exercise", number, _CHECKS))
-    room, name = _CHECKS[number].split(".")
-    function = getattr(import_module(f"{__name__}.{room}"), name)
+    module, name = _CHECKS[number].split(".")
+    function = getattr(import_module(f"{__name__}.{module}"), name)
     asked = list(inspect.signature(function).parameters)
     for answer in answers:
         if answer not in asked:
