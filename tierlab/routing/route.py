@@ -201,7 +201,13 @@ def _array(values):
     return values if isinstance(values, pd.Categorical) else values.to_numpy()
 
 
-def route(outcomes, policy, *, seed=None, features=None):
+def route(
+    outcomes: pd.DataFrame,
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    features: pd.Series | pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """What a policy would have done with every prompt of an outcomes table.
 
     Parameters
