@@ -363,11 +363,14 @@ def tables(draw_, min_size=1, max_size=25):
     rng = np.random.default_rng(seed)
     ids = rng.permutation(10_000)[:n]
     table = table_of(
-        np.round(rng.random((n, 3)), 1), np.round(rng.random((n, 3)) * [1, 3, 10], 2),
+        np.round(rng.random((n, 3)), 1),
+        np.round(rng.random((n, 3)) * [1, 3, 10], 2),
         status=rng.choice(["ok", "error"], (n, 3), p=[0.8, 0.2]),
-        signal=np.round(rng.random(n), 1), task=rng.choice(["faq_answering", "code_review", "poem"], n),
-        user=rng.choice(["ann", "bob"], n), at=pd.Timestamp("2026-06-12") + pd.to_timedelta(rng.integers(0, 200_000, n), "s"),
-    )  # fmt: skip
+        signal=np.round(rng.random(n), 1),
+        task=rng.choice(["faq_answering", "code_review", "poem"], n),
+        user=rng.choice(["ann", "bob"], n),
+        at=pd.Timestamp("2026-06-12") + pd.to_timedelta(rng.integers(0, 200_000, n), "s"),
+    )
     return table.assign(prompt_id=np.repeat(ids, 3))
 
 
@@ -698,10 +701,15 @@ def test_missing_features_and_prices_are_refused():
         route(FOUR, Budget(Always("s"), 1.0, None, by="team"))
     assert route(FOUR.drop(columns="cost_usd"), Always("s"))["cost_usd"].isna().all()
     for make in (
-        lambda: RandomMix({"s": 0.5}), lambda: Threshold("x", (0.5, 0.1), ("a", "b", "c")), lambda: Threshold("x", 0.5, ("a",)),
-        lambda: NoisyJudge(1.5, 0), lambda: Budget(Always("s"), -1, None), lambda: Budget(Always("s"), 1, None, period="week"),
-        lambda: LLMClassifier({"a": "s"}, {"a": {"a": 0.5}}), lambda: LLMClassifier({"a": "s"}, {"a": {"b": 1}}),
-    ):  # fmt: skip
+        lambda: RandomMix({"s": 0.5}),
+        lambda: Threshold("x", (0.5, 0.1), ("a", "b", "c")),
+        lambda: Threshold("x", 0.5, ("a",)),
+        lambda: NoisyJudge(1.5, 0),
+        lambda: Budget(Always("s"), -1, None),
+        lambda: Budget(Always("s"), 1, None, period="week"),
+        lambda: LLMClassifier({"a": "s"}, {"a": {"a": 0.5}}),
+        lambda: LLMClassifier({"a": "s"}, {"a": {"b": 1}}),
+    ):
         with pytest.raises(ValueError):
             make()
 

@@ -17,9 +17,16 @@ workloads = any_workloads.filter(
 
 # 1,000,000 requests of 500 input and 300 output tokens at the article's prices, in USD per day (claims C013 to C017).
 ARTICLE_DAY = {
-    "claude-opus-4-8": 10_000, "claude-sonnet-4-6": 6_000, "claude-haiku-4-5": 2_000, "gpt-5.5": 11_500, "gpt-4o": 4_250,
-    "gpt-4o-mini": 255, "gemini-3.1-pro-preview": 4_600, "gemini-3.5-flash": 900, "gemini-2.5-flash-lite": 170,
-}  # fmt: skip
+    "claude-opus-4-8": 10_000,
+    "claude-sonnet-4-6": 6_000,
+    "claude-haiku-4-5": 2_000,
+    "gpt-5.5": 11_500,
+    "gpt-4o": 4_250,
+    "gpt-4o-mini": 255,
+    "gemini-3.1-pro-preview": 4_600,
+    "gemini-3.5-flash": 900,
+    "gemini-2.5-flash-lite": 170,
+}
 
 
 def test_a_day_of_the_articles_workload(article):

@@ -43,9 +43,17 @@ def test_mean_tokens_follow_the_written_formula(work):
 
 def test_a_sample_has_the_means_and_shares_of_its_workload():
     work = tl.Workload(
-        requests_per_day=1, input_tokens=1000, output_tokens=200, input_spread=0.5, turns=3, cache_hit_rate=0.4,
-        cache_ttl="long", batch_share=0.3, reasoning_share=0.5, task_mix={"faq_answering": 0.25, "summarisation": 0.75},
-    )  # fmt: skip
+        requests_per_day=1,
+        input_tokens=1000,
+        output_tokens=200,
+        input_spread=0.5,
+        turns=3,
+        cache_hit_rate=0.4,
+        cache_ttl="long",
+        batch_share=0.3,
+        reasoning_share=0.5,
+        task_mix={"faq_answering": 0.25, "summarisation": 0.75},
+    )
     table = work.requests(60_000, seed=3)
     means = table.mean(numeric_only=True)
     assert means["cache_read_tokens"] + means["cache_write_long_tokens"] == pytest.approx(

@@ -19,7 +19,7 @@ from tests.hints import namespace, wrong
 from tierlab.core import paths
 from tierlab.quarter.simulated import PLANTS
 from tierlab.quarter.variance import EFFECTS, variance
-from tierlab.workshop import _CHECKS, build
+from tierlab.workshop import CHECKS, build
 from tierlab.workshop.caching import help_desk
 from tierlab.workshop.reporting import SEEN_IN
 
@@ -31,7 +31,7 @@ needs_data = pytest.mark.skipif(
 
 
 def asked(number):
-    module, name = _CHECKS[number].split(".")
+    module, name = CHECKS[number].split(".")
     return list(
         inspect.signature(getattr(import_module(f"tierlab.workshop.{module}"), name)).parameters
     )

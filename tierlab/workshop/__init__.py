@@ -11,7 +11,7 @@ from importlib import import_module
 from tierlab.core.vocabulary import unknown
 from tierlab.workshop.values import Hint, Unfilled, unfilled
 
-_CHECKS = {
+CHECKS = {
     1: "costs.cost_function",
     2: "costs.ratio_table",
     3: "logs.five_buckets",
@@ -80,9 +80,9 @@ def check(number, **answers):
     ...
     ValueError: unknown answer 'costs'; did you mean 'cost'?
     """
-    if number not in _CHECKS:
-        raise ValueError(unknown("exercise", number, _CHECKS))
-    module, name = _CHECKS[number].split(".")
+    if number not in CHECKS:
+        raise ValueError(unknown("exercise", number, CHECKS))
+    module, name = CHECKS[number].split(".")
     function = getattr(import_module(f"{__name__}.{module}"), name)
     asked = list(inspect.signature(function).parameters)
     for answer in answers:
