@@ -159,6 +159,11 @@ def test_simulated_lengths_latency_and_cost_are_the_stated_ones():
     )
 
 
+def test_an_answer_has_at_least_one_token():
+    table = simulate_outcomes(50, seed=1, tasks=default_tasks().assign(output_tokens=0.01))
+    assert set(table["output_tokens"]) == {1}
+
+
 def test_one_parameter_leaves_the_other_draws_alone():
     base = simulate_outcomes(500, seed=6)
     slow = default_models().assign(output_ratio=2.0, tokens_per_s=10.0)

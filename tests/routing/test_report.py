@@ -97,6 +97,14 @@ def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
     assert not soup.find_all(["link", "iframe"])
 
 
+@pytest.mark.parametrize("name", ["curve.csv", "policies.csv", "router.html"])
+def test_no_file_of_somebody_else_is_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=name):
+        output(tmp_path)
+    output(tmp_path, force=True)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [

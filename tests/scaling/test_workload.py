@@ -118,6 +118,8 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
         0.5, abs=0.03
     )  # four standard errors
     assert set(drawn.loc[drawn["task"] == "contract", "uncached_input_tokens"]) == {900}
+    none = tl.Workload(requests_per_day=5, table=table, task_mix={"faq": 1, "contract": 0})
+    assert none.mean_tokens()["uncached_input"] == pytest.approx(100)
     with pytest.raises(ValueError, match="task_mix: unknown task 'fqa'; did you mean 'faq'"):
         tl.Workload(requests_per_day=5, table=table, task_mix={"fqa": 1})
 
