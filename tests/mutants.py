@@ -11,7 +11,6 @@ import ast
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -44,22 +43,24 @@ def copied(folders):
         if (ROOT / name).is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-    top = [path.name for path in COPY.iterdir() if path.name != "tierlab"]
+    tests = [f"tests/{folder}" for folder in folders if (COPY / "tests" / folder).is_dir()]
     options = {
-        "source_paths": ["tierlab"],
+        "source_paths": "tierlab",
         "only_mutate": [f"tierlab/{folder}/*" for folder in folders],
         # pictures are compared in the notebooks; the harness runs alone, in a process without mutmut
         "do_not_mutate": ["*/figures.py", "*/control.py", "*/code_harness.py"],
-        "also_copy": top,
+        "also_copy": [path.name for path in COPY.iterdir() if path.name != "tierlab"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-k", "not notebook and not isolation"],
-        "pytest_add_cli_args_test_selection": [f"tests/{folder}" for folder in folders],
-        "track_dependencies": ["false"],
-        "timeout_multiplier": ["4"],
-        "timeout_constant": ["15"],
+        "pytest_add_cli_args_test_selection": tests,
+        "track_dependencies": "false",
+        "timeout_multiplier": "4",
+        "timeout_constant": "15",
     }
-    lines = [f"{name} =\n  " + "\n  ".join(values) for name, values in options.items()]
-    text = "\n".join(["[mutmut]", *lines, ""])
-    (COPY / "setup.cfg").write_text(re.sub(r"=\n  (false|\d+)\n", r"= \1\n", text))
+    lines = ["[mutmut]"]
+    for name, value in options.items():
+        listed = value if isinstance(value, str) else "\n  ".join(["", *value])
+        lines.append(f"{name} = {listed}")
+    (COPY / "setup.cfg").write_text("\n".join(lines))
     os.chdir(COPY)  # mutmut reads its configuration where it stands
 
 
