@@ -25,7 +25,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers spark report test prove wheel full lab app soak bench refresh lint requirements clean
+.PHONY: help setup local servers spark report test prove mutants wheel full lab app soak bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test: $(READY)  ## run all tests, and compare every notebook with its stored out
 prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
 	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
 		$$(grep -rlE --include='test_*.py' 'tests\.proofs|import proofs' tests)
+
+mutants: $(READY)  ## draw 100 mutants of the code that makes numbers and see whether the tests notice (an hour; not part of the tests)
+	@$(BIN)/python tests/mutants.py
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 pytest_plugins = ["tests.servers"]
-# nbval would compare answers that are still to be filled in; tests/test_workshop.py runs the exercises instead.
+# nbval would compare answers that are still to be filled in; tests/workshop runs the exercises instead.
 collect_ignore_glob = ["notebooks/workshop/exercises/*"]
 
 # A shell's background job, `nohup` or a runner hands down ignored and blocked signals, which tests and their processes need.

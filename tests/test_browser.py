@@ -18,6 +18,7 @@ from tierlab.core import paths
 from tierlab.decide import control as decide_control
 from tierlab.pages import page as pages_page
 from tierlab.pages import printing, run
+from tierlab.prices import control as prices_control
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
 from tierlab.sampling import control as sampling_control
@@ -239,7 +240,7 @@ CONTROLS = {
     ],
     "01_pricing": [
         (
-            lambda: scaling_control.CostExplorer(
+            lambda: prices_control.CostExplorer(
                 {"article": tl.load_prices("article"), "maintained": november()}
             ),
             cost_facts,
@@ -268,7 +269,7 @@ CONTROLS = {
 }
 APP = [
     (
-        lambda: scaling_control.CostExplorer(
+        lambda: prices_control.CostExplorer(
             {"June (article)": tl.load_prices("article"), "November (maintained)": november()}
         ),
         cost_facts,

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 import tierlab as tl
 from tierlab.article import control as article_control
 from tierlab.core.paths import ROOT
+from tierlab.prices import control as prices_control
 from tierlab.scaling import control as scaling_control
 
 CLAIMS = pd.DataFrame(
@@ -33,7 +34,7 @@ def june():
 def explorers(article, june):
     return {
         "TierExplorer": scaling_control.TierExplorer(article),
-        "CostExplorer": scaling_control.CostExplorer({"article": article, "maintained": june}),
+        "CostExplorer": prices_control.CostExplorer({"article": article, "maintained": june}),
         "CurveExplorer": scaling_control.CurveExplorer(article),
         "ClaimExplorer": article_control.ClaimExplorer(CLAIMS),
     }
@@ -78,7 +79,7 @@ def test_tiers_cost_what_the_arithmetic_says(article):
 
 
 def test_buckets_cost_what_the_arithmetic_says(article, june):
-    explorer = scaling_control.CostExplorer({"article": article, "maintained": june})
+    explorer = prices_control.CostExplorer({"article": article, "maintained": june})
     settings = {
         "catalogue": "maintained",
         "input_tokens": 1_000,
@@ -97,7 +98,7 @@ def test_buckets_cost_what_the_arithmetic_says(article, june):
 
 
 def test_a_model_without_a_rate_says_which_and_the_others_stay(article, june):
-    explorer = scaling_control.CostExplorer({"maintained": june})
+    explorer = prices_control.CostExplorer({"maintained": june})
     explorer.controls["cache_hit_rate"].value = 0.5
     explorer.controls["batch_share"].value = 0.5
     rows = shown(explorer)
@@ -107,7 +108,7 @@ def test_a_model_without_a_rate_says_which_and_the_others_stay(article, june):
     )
     assert rows["claude-opus-4-8"][0] != "no figure"
     assert "1 of 9 models without a figure" in explorer.summary
-    bare = scaling_control.CostExplorer({"article": article})
+    bare = prices_control.CostExplorer({"article": article})
     bare.controls["cache_hit_rate"].value = 0.5
     assert "no model has a figure" in bare.summary and bare.image.value
 
@@ -199,7 +200,7 @@ article = tl.load_prices("article")
 ---
 control.TierExplorer(article).show()
 ---
-control.CostExplorer({"article": article}).show()
+tl.prices.control.CostExplorer({"article": article}).show()
 ---
 control.CurveExplorer(article)
 ---

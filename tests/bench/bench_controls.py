@@ -13,6 +13,7 @@ import tierlab as tl
 from tierlab.article import control as article_control
 from tierlab.core import explorer as core_explorer
 from tierlab.decide import control as decide_control
+from tierlab.prices import control as prices_control
 from tierlab.routing import control as routing_control
 from tierlab.sampling import control as sampling_control
 from tierlab.scaling import control as scaling_control
@@ -24,7 +25,7 @@ def controls():
     """Each control of the notebooks, as they start it."""
     article, maintained = tl.load_prices("article"), tl.load_prices("maintained")
     yield scaling_control.TierExplorer(article)
-    yield scaling_control.CostExplorer({"article": article, "maintained": maintained})
+    yield prices_control.CostExplorer({"article": article, "maintained": maintained})
     yield scaling_control.CurveExplorer(article)
     yield decide_control.TaskExplorer(article)
     checklist = decide_control.DecisionChecklist(maintained)

@@ -45,34 +45,44 @@ def best(function, repeats=5):
 
 
 def paired(n, seed=0):
-    """Scores of a router, and scores and costs of two models, as arrays."""
+    """Scores of a router, and scores and costs of two models, a row per prompt."""
     rng = np.random.default_rng(seed)
     right = [(rng.random(n) < share).astype(float) for share in (0.6, 0.85)]
-    return [rng.random(n), *right, rng.random(n) * 0.002, rng.random(n) * 0.01]
+    return pd.DataFrame(
+        {
+            "router_score": rng.random(n),
+            "weak_score": right[0],
+            "weak_cost_usd": rng.random(n) * 0.002,
+            "strong_score": right[1],
+            "strong_cost_usd": rng.random(n) * 0.01,
+        }
+    )
 
 
-def long_table(arrays):
+def long_table(pairs):
     """The same as an outcomes table with integer ids, and the scores as a Series."""
-    scores, *columns = arrays
-    n = len(scores)
+    n = len(pairs)
     table = pd.DataFrame(
         {
             "prompt_id": np.repeat(np.arange(n), 2),
             "model_id": pd.Categorical.from_codes(
                 np.tile(np.array([0, 1], "int8"), n), ["weak", "strong"]
             ),
-            "score": np.column_stack(columns[:2]).ravel(),
-            "cost_usd": np.column_stack(columns[2:]).ravel(),
+            "score": pairs[["weak_score", "strong_score"]].to_numpy().ravel(),
+            "cost_usd": pairs[["weak_cost_usd", "strong_cost_usd"]].to_numpy().ravel(),
         }
     )
-    return table, pd.Series(scores, index=table["prompt_id"].to_numpy()[::2], name="router")
+    return table, pd.Series(
+        pairs["router_score"].to_numpy(), table["prompt_id"].to_numpy()[::2], name="router"
+    )
 
 
 def curves():
-    arrays = paired(10**6)
-    sort = best(lambda: np.argsort(arrays[0]))
-    pairs = best(lambda: paired_curve(*arrays))
-    table, scores = long_table(arrays)
+    both = paired(10**6)
+    ranks = both["router_score"].to_numpy()
+    sort = best(lambda: np.argsort(ranks))
+    pairs = best(lambda: paired_curve(both))
+    table, scores = long_table(both)
     whole = best(lambda: cost_quality_curve(table, scores, weak="weak", strong="strong"), 3)
     shuffled = table.sample(frac=1, random_state=0)
     mixed = best(lambda: cost_quality_curve(shuffled, scores, weak="weak", strong="strong"), 3)
@@ -85,13 +95,13 @@ def curves():
         ("from the long table, rows shuffled", mixed),
     ):
         print(f"  {name:<36} {seconds:.3f} s, {seconds / sort:.1f} times argsort")
-    curve = paired_curve(*arrays)
+    curve = paired_curve(both)
     print(f"  exact APGR of it                     {best(lambda: apgr(curve)):.3f} s")
 
 
 def largest():
     """Peak memory of the curve of 1e7 requests, in a process of its own."""
-    paired_curve(*paired(10**7))
+    paired_curve(paired(10**7))
     print(
         f"  10,000,000 requests: peak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB, inputs included"
     )

@@ -44,6 +44,13 @@ def long_table(score, cost, models="wsx"):
     )
 
 
+def curve_of(router_score, weak_score, strong_score, weights=None):
+    """The curve of scores alone, one element per prompt."""
+    scores = {"router_score": router_score, "weak_score": weak_score, "strong_score": strong_score}
+    pairs = pd.DataFrame(scores).assign(weak_cost_usd=np.nan, strong_cost_usd=np.nan)
+    return paired_curve(pairs, weights=weights)
+
+
 @st.composite
 def cases(draw_, models=2):
     n = draw_(st.integers(1, 30))
@@ -117,8 +124,8 @@ def test_weights_equal_repeated_prompts():
         rng.random(50),
         rng.integers(1, 4, 50),
     )
-    weighted = paired_curve(scores, weak, strong, weights=times)
-    repeated = paired_curve(*(np.repeat(part, times) for part in (scores, weak, strong)))
+    weighted = curve_of(scores, weak, strong, weights=times)
+    repeated = curve_of(*(np.repeat(part, times) for part in (scores, weak, strong)))
     np.testing.assert_allclose(
         weighted[["strong_share", "score"]], repeated[["strong_share", "score"]], rtol=1e-12
     )
@@ -148,7 +155,7 @@ def test_wrong_names_and_tables_are_refused():
     with pytest.raises(ValueError, match="1 of 2 prompts lack an answer"):
         cost_quality_curve(table.iloc[:-1], scores, weak="w", strong="s")
     with pytest.raises(ValueError, match="weights"):
-        paired_curve([1, 2], [0, 0], [1, 1], weights=[-1, 1])
+        cost_quality_curve(table, scores, weak="w", strong="s", weights=pd.Series([-1, 1]))
     no_cost = cost_quality_curve(table.drop(columns="cost_usd"), scores, weak="w", strong="s")
     assert no_cost["cost_usd"].isna().all() and no_cost["score"].notna().all()
 
@@ -185,7 +192,7 @@ def test_metrics_as_coded_equal_the_procedure_written_out():
     low, high = 100 * weak.mean(), 100 * strong.mean()
     area = np.trapezoid(accuracy, calls)
     expected = (area - low * 100) / (high * 100 - low * 100)
-    curve = paired_curve(scores, weak, strong)
+    curve = curve_of(scores, weak, strong)
     assert apgr(curve, variant="as_coded") == pytest.approx(expected)
     for level in (0.2, 0.5, 0.8):
         interp = np.interp(low + level * (high - low), accuracy, calls)
@@ -212,7 +219,7 @@ def test_cpt_takes_the_first_crossing_of_a_curve_that_overshoots():
 def test_oracle_order_beats_one():
     """Above 1: the weak model is right where the strong is wrong, so the best mix scores higher than the strong."""
     weak, strong = np.array([1.0, 0, 0, 1]), np.array([0.0, 1, 1, 1])
-    curve = paired_curve(strong - weak, weak, strong)
+    curve = curve_of(strong - weak, weak, strong)
     # PGR at shares 0, 1/2, 3/4, 1 is 0, 2, 2, 1 of a gap of 1/4
     assert apgr(curve) == pytest.approx(0.5 * 1 + 0.25 * 2 + 0.25 * 1.5)
 
@@ -242,23 +249,19 @@ def test_metric_is_a_number_that_carries_its_reason():
     nothing = pickle.loads(pickle.dumps(Metric(reason="because")))
     assert np.isnan(nothing) and repr(nothing) == "nan (because)"
     assert f"{Metric(0.5):.2f}" == "0.50" and repr(Metric(0.5)) == "0.5"
-    curve = paired_curve([1, 2], [1, 1], [1, 1])
+    curve = curve_of([1, 2], [1, 1], [1, 1])
     assert "no gap" in apgr(curve).reason
     assert "between two models" in apgr(pd.DataFrame({"cost_usd": [1.0], "score": [1.0]})).reason
 
 
 def test_aiq_by_hand():
-    """Hull (1, 0.4), (2, 0.8), (5, 0.9): areas 0.6 and 2.55 over a range of 4; to a cost of 10 flat at 0.9."""
+    """Hull (1, 0.4), (2, 0.8), (5, 0.9): areas 0.6 and 2.55 over a range of 4."""
     points = pd.DataFrame(
         {"cost_usd": [5.0, 1.0, 2.0, 3.0, 2.0], "score": [0.9, 0.4, 0.8, 0.7, 0.1]}
     )
     assert aiq(points) == pytest.approx(3.15 / 4)
     assert aiq(points, variant="as_coded") == pytest.approx(3.15 / 5)
-    assert aiq(points, variant="as_coded", max_cost_usd=10) == pytest.approx((3.15 + 4.5) / 10)
-    assert aiq(points, max_cost_usd=10) == pytest.approx((3.15 + 4.5) / 9)
     assert aiq(points.iloc[:1]).reason == "all points cost the same"
-    with pytest.raises(ValueError, match="below the most expensive point"):
-        aiq(points, max_cost_usd=3)
 
 
 # --- bands and intervals --------------------------------------------------------------------------------------
@@ -295,9 +298,7 @@ def test_intervals_equal_curves_of_resampled_tables():
     weights = np.concatenate(list(bootstrap_weights(n, resamples=40, seed=9)))
     wide = table.pivot(index="prompt_id", columns="model_id", values="score")
     curves = [
-        paired_curve(
-            *(np.repeat(v.to_numpy(), w.astype(int)) for v in (scores, wide["w"], wide["s"]))
-        )
+        curve_of(*(np.repeat(v.to_numpy(), w.astype(int)) for v in (scores, wide["w"], wide["s"])))
         for w in weights
     ]
     for metric, values in (

@@ -97,6 +97,14 @@ def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):
     assert not soup.find_all(["link", "iframe"])
 
 
+@pytest.mark.parametrize("name", ["curve.csv", "policies.csv", "router.html"])
+def test_no_file_of_somebody_else_is_written_over(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=name):
+        output(tmp_path)
+    output(tmp_path, force=True)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -121,7 +129,7 @@ def test_bad_input_is_one_clear_line(outcomes, tmp_path, capsys, change, options
 def test_a_single_model_that_beats_the_router_is_named_and_prices_are_those_of_the_day(
     tmp_path, capsys
 ):
-    """500 prompts, two models at 100 tokens in and 10 out, the cheap one right on every prompt and the dear one on 3 of 5."""
+    """500 prompts, two models at 100 tokens in and 10 out, the cheap one right on every prompt and the expensive one on 3 of 5."""
     rows = [
         {"prompt_id": i, "model_id": model, "score": float(right), "prompt_chars": 400 + i}
         for i in range(500)

@@ -5,6 +5,7 @@ A curve is a table with one point per threshold: `threshold`, `strong_calls`, `s
 request the same score has two points. A metric that does not apply is NaN and says why: ``apgr(curve).reason``.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -15,7 +16,14 @@ from tierlab.evaluate.intervals import bootstrap_weights
 from tierlab.routing.route import align, pair_outcomes
 
 
-def cost_quality_curve(outcomes, router_score, *, weak, strong, weights=None):
+def cost_quality_curve(
+    outcomes: pd.DataFrame,
+    router_score: pd.Series,
+    *,
+    weak: str,
+    strong: str,
+    weights: pd.Series | None = None,
+) -> pd.DataFrame:
     """Every trade-off a two-tier router offers, one point per distinct score.
 
     Parameters
@@ -51,77 +59,73 @@ def cost_quality_curve(outcomes, router_score, *, weak, strong, weights=None):
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong)
     if weights is not None:
         weights = align(weights.rename("weight"), pairs.index).to_numpy(float)
-    return paired_curve(*(column for _, column in pairs.items()), weights=weights)
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
+            raise ValueError("weights are numbers from 0 up, and not all 0")
+    return paired_curve(pairs, weights=weights)
 
 
-def paired_curve(
-    router_score,
-    weak_score,
-    strong_score,
-    weak_cost_usd=None,
-    strong_cost_usd=None,
-    *,
-    weights=None,
-):
-    """`cost_quality_curve` from arrays that are lined up already, one element per prompt.
+def paired_curve(pairs, *, weights=None):
+    """`cost_quality_curve` of answers that are lined up already (`lined_up`).
 
     Examples
     --------
-    >>> paired_curve([0.5, 0.5], [0, 1], [1, 1])[["strong_share", "score"]].to_numpy().tolist()
+    >>> pairs = pd.DataFrame({"router_score": 0.5, "weak_score": [0, 1], "strong_score": 1})
+    >>> paired_curve(pairs.assign(weak_cost_usd=1, strong_cost_usd=2))[["strong_share", "score"]].to_numpy().tolist()
     [[0.0, 0.5], [1.0, 1.0]]
     """
-    scores = np.asarray(router_score, float)
-    lost = ~np.isfinite(scores)
-    if lost.any() or not len(scores):
-        raise ValueError(f"{lost.sum():,} of {len(scores):,} router scores are missing or infinite")
+    scores = pairs["router_score"].to_numpy(float)
     order, ends = ranked_runs(scores)
-    calls = np.append(0, ends + 1)
-    share = calls / len(scores)
-    if weights is not None:
-        weights = np.asarray(weights, float)
-        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-            raise ValueError("weights are numbers from 0 up, and not all 0")
-        weights = weights[order] / weights.mean()
-        share = np.append(0, np.cumsum(weights)[ends]) / len(scores)
-    curve = {
+    weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
+    lines = {name: path[0] for name, path in _paths(pairs, weights[None]).items()}
+    first = {
         "threshold": np.append(np.inf, scores[order[ends]]),
-        "strong_calls": calls,
-        "strong_share": share,
-        "score": _path(weak_score, strong_score, order, ends, weights),
-        "cost_usd": np.full(len(calls), np.nan),
+        "strong_calls": np.append(0, ends + 1),
     }
-    if weak_cost_usd is not None:
-        curve["cost_usd"] = _path(weak_cost_usd, strong_cost_usd, order, ends, weights)
-    return pd.DataFrame(curve, copy=False)
+    return pd.DataFrame(first | lines, copy=False)
 
 
 def ranked_runs(scores):
     """Positions from the highest score to the lowest, and where each run of equal scores ends."""
+    lost = ~np.isfinite(scores)
+    if lost.any() or not len(scores):
+        raise ValueError(f"{lost.sum():,} of {len(scores):,} router scores are missing or infinite")
     order = np.argsort(scores)[::-1]
     ranked = scores[order]
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(scores) - 1)
 
 
-def _path(weak, strong, order, ends, weights):
-    """Mean of all prompts while the first ones in `order` move from weak to strong, shape (m + 1,)."""
-    weak, strong = np.asarray(weak, float), np.asarray(strong, float)
-    change = np.subtract(strong, weak)[order]
-    base = weak.mean()
-    if weights is not None:
-        base = (weak[order] * weights).mean()
-        change *= weights
-    total = np.cumsum(change, out=change)
-    path = np.empty(len(ends) + 1)
-    path[0] = base
-    # without ties every position is an end: no copy of ten million sums then
-    np.divide(total if len(ends) == len(total) else total[ends], len(order), out=path[1:])
-    path[1:] += base
-    return path
+def _paths(pairs, weights, means=("score", "cost_usd")):
+    """Share of strong calls and mean score and cost while prompts move from weak to strong, for each row of weights.
+
+    Weights have shape (rows, prompts) and mean 1; each path has shape (rows, distinct router scores + 1).
+    """
+    order, ends = ranked_runs(pairs["router_score"].to_numpy(float))
+    ranked, n = weights[:, order], len(pairs)
+    paths = {"strong_share": running_sums(ranked, ends) / n}
+    for name in means:
+        weak, strong = (pairs[f"{side}_{name}"].to_numpy(float) for side in ("weak", "strong"))
+        gained = running_sums(ranked * (strong - weak)[order], ends)
+        paths[name] = (gained + (weights @ weak)[:, None]) / n
+    return paths
+
+
+def running_sums(values, ends):
+    """Running sums of each row at the ends of the runs, with a first column of 0."""
+    total = np.cumsum(values, axis=1)[:, ends]
+    return np.concatenate([np.zeros((len(values), 1)), total], axis=1)
 
 
 def curve_band(
-    outcomes, router_score, *, weak, strong, seed, shares=None, confidence=0.95, resamples=1000
-):
+    outcomes: pd.DataFrame,
+    router_score: pd.Series,
+    *,
+    weak: str,
+    strong: str,
+    seed: int | np.random.Generator,
+    shares: Sequence[float] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> pd.DataFrame:
     """Confidence band of a curve: bootstrap over prompts, at fixed shares of strong calls.
 
     Parameters
@@ -140,24 +144,18 @@ def curve_band(
         strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. Pointwise, and for
         the router as it is: how another training set would change it is not in the band.
     """
-    shares = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
+    at = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
-    curve = paired_curve(*(column for _, column in pairs.items()))
-    order, ends = ranked_runs(pairs["router_score"].to_numpy())
-    lines = {"score": [], "cost_usd": []}
-    base = {name: pairs[f"weak_{name}"].to_numpy() for name in lines}
-    change = {name: pairs[f"strong_{name}"].to_numpy()[order] - base[name][order] for name in lines}
+    curve, drawn = paired_curve(pairs), {"score": [], "cost_usd": []}
     for block in bootstrap_weights(len(pairs), resamples=resamples, seed=seed):
-        ranked = block[:, order]
-        share = running_sums(ranked, ends) / len(pairs)
-        for name, drawn in lines.items():
-            gained = running_sums(ranked * change[name], ends)
-            path = (gained + (block @ base[name])[:, None]) / len(pairs)
-            drawn += [np.interp(shares, x, y) for x, y in zip(share, path, strict=True)]
-    band, tail = {"strong_share": shares}, (1 - confidence) / 2
-    for name, drawn in lines.items():
-        band[name] = np.interp(shares, curve["strong_share"], curve[name])
-        band[f"{name}_low"], band[f"{name}_high"] = np.quantile(drawn, [tail, 1 - tail], axis=0)
+        paths = _paths(pairs, block)
+        for name, lines in drawn.items():
+            pairs_of_rows = zip(paths["strong_share"], paths[name], strict=True)
+            lines += [np.interp(at, share, path) for share, path in pairs_of_rows]
+    band, tail = {"strong_share": at}, (1 - confidence) / 2
+    for name, lines in drawn.items():
+        band[name] = np.interp(at, curve["strong_share"], curve[name])
+        band[f"{name}_low"], band[f"{name}_high"] = np.quantile(lines, [tail, 1 - tail], axis=0)
     return pd.DataFrame(band)
 
 
@@ -167,32 +165,19 @@ def lined_up(outcomes, router_score, *, weak, strong):
     Returns
     -------
     DataFrame
-        Indexed by prompt_id, columns in the order of the arguments of `paired_curve`. Sort it by prompt_id before
-        resampling, so that every router meets the same resamples.
+        Indexed by prompt_id: router_score, and score and cost_usd of both (weak_score, ...). Sort it by prompt_id
+        before resampling, so that every router meets the same resamples.
     """
     grid = pair_outcomes(outcomes, [weak, strong])
     named = router_score.rename(router_score.name or "router_score")
-    scores = align(named, grid.prompts).to_numpy(float)
-    return pd.DataFrame(
-        {
-            "router_score": scores,
-            "weak_score": grid.values("score", weak),
-            "strong_score": grid.values("score", strong),
-            "weak_cost_usd": grid.values("cost_usd", weak),
-            "strong_cost_usd": grid.values("cost_usd", strong),
-        },
-        index=grid.prompts,
-        copy=False,
-    )
+    pairs = pd.DataFrame({"router_score": align(named, grid.prompts)}, grid.prompts, dtype=float)
+    for side, model in (("weak", weak), ("strong", strong)):
+        for name in ("score", "cost_usd"):
+            pairs[f"{side}_{name}"] = grid.values(name, model)
+    return pairs
 
 
-def running_sums(values, ends):
-    """Running sums of each row at the ends of the runs, with a first column of 0."""
-    total = np.cumsum(values, axis=1)[:, ends]
-    return np.concatenate([np.zeros((len(values), 1)), total], axis=1)
-
-
-def hull(points):
+def hull(points: pd.DataFrame) -> pd.DataFrame:
     """The non-decreasing concave hull: what mixing the best of some models and policies at random achieves.
 
     Parameters
@@ -246,7 +231,7 @@ class Metric(float):
     1.25
     """
 
-    def __new__(cls, value=np.nan, reason=""):
+    def __new__(cls, value: float = np.nan, reason: str = "") -> "Metric":
         number = super().__new__(cls, value)
         number.reason = reason
         return number
@@ -257,7 +242,7 @@ class Metric(float):
     __str__ = __repr__
 
 
-def apgr(curve, *, variant="exact"):
+def apgr(curve: pd.DataFrame, *, variant: str = "exact") -> Metric:
     """Average performance gap recovered: the mean over all shares of strong calls of how much of the gap is closed.
 
     PGR is (score - weak) / (strong - weak). 0.5 is a random mix; above 1 is possible, because the weak model is
@@ -291,7 +276,7 @@ def apgr(curve, *, variant="exact"):
     return Metric(np.trapezoid(gain, share) / (share[-1] - share[0]))
 
 
-def cpt(curve, level, *, variant="exact"):
+def cpt(curve: pd.DataFrame, level: float, *, variant: str = "exact") -> Metric:
     """Call-performance threshold: the share of strong calls that closes a given part of the gap.
 
     Parameters
@@ -330,14 +315,19 @@ def cpt(curve, level, *, variant="exact"):
 
 
 def _gap(curve):
-    """Shares, PGR at each, and why there is none."""
+    """Shares, performance gap recovered (PGR) at each, and why there is none."""
     if not {"strong_share", "score"} <= set(curve):
         return None, None, "defined between two models; this is not a curve of cost_quality_curve"
-    share, score = curve["strong_share"].to_numpy(float), curve["score"].to_numpy(float)
-    gap = score[-1] - score[0]
-    if not gap > 0:
+    score = curve["score"].to_numpy(float)
+    if not score[-1] > score[0]:
         return None, None, f"no gap to recover: strong {score[-1]:.4g}, weak {score[0]:.4g}"
-    return share, (score - score[0]) / gap, ""
+    return curve["strong_share"].to_numpy(float), _recovered(score), ""
+
+
+def _recovered(score):
+    """PGR along the last axis of scores; NaN where the strong model is no better than the weak one."""
+    gain, gap = score - score[..., :1], score[..., -1:] - score[..., :1]
+    return np.divide(gain, gap, out=np.full_like(gain, np.nan), where=gap > 0)
 
 
 def _deciles(curve):
@@ -372,16 +362,16 @@ def _crossing(share, gain, level):
 
 
 def metric_intervals(
-    outcomes,
-    router_scores,
+    outcomes: pd.DataFrame,
+    router_scores: pd.Series | pd.DataFrame | Mapping[str, pd.Series],
     *,
-    weak,
-    strong,
-    seed,
-    levels=(0.5, 0.8),
-    confidence=0.95,
-    resamples=1000,
-):
+    weak: str,
+    strong: str,
+    seed: int,
+    levels: Sequence[float] = (0.5, 0.8),
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> pd.DataFrame:
     """APGR and CPT (exact) with bootstrap intervals over prompts, paired between routers.
 
     Parameters
@@ -407,20 +397,21 @@ def metric_intervals(
     draws = {}
     for router, scores in dict(router_scores).items():
         pairs = lined_up(outcomes, scores, weak=weak, strong=strong).sort_index()
-        order, ends = ranked_runs(pairs["router_score"].to_numpy())
-        change = (pairs["strong_score"] - pairs["weak_score"]).to_numpy()[order]
         # the table as it is, then its resamples: the same ones for every router
-        blocks = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
-        blocks = chain([np.ones((1, len(pairs)))], blocks)
-        draws[router] = np.concatenate(
-            [_metrics(b[:, order], change, ends, levels) for b in blocks]
-        )
+        drawn = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
+        rows = []
+        for block in chain([np.ones((1, len(pairs)))], drawn):
+            share, score = _paths(pairs, block, ["score"]).values()
+            gain = _recovered(score)
+            crossings = [_crossing(share, gain, level) for level in levels]
+            rows.append(np.column_stack([np.trapezoid(gain, share), *crossings]))
+        draws[router] = np.concatenate(rows)
     first, *others = draws
     draws |= {f"{other} - {first}": draws[other] - draws[first] for other in others}
     tables, tail = {}, (1 - confidence) / 2
+    names = pd.Index(["apgr", *(f"cpt_{level:g}" for level in levels)])
     for router, values in draws.items():
         low, high = np.quantile(values[1:], [tail, 1 - tail], axis=0)
-        names = pd.Index(["apgr", *(f"cpt_{level:g}" for level in levels)])
         tables[router] = pd.DataFrame({"estimate": values[0], "low": low, "high": high}, names)
     table = pd.concat(tables, names=["router", "metric"]).assign(
         prompts=len(pairs), resamples=resamples, confidence=confidence
@@ -429,17 +420,7 @@ def metric_intervals(
     return table.assign(reason=np.where(table["low"].isna(), why, ""))
 
 
-def _metrics(weights, change, ends, levels):
-    """APGR and CPTs of each row of weights (already in the order of the scores), shape (rows, metrics)."""
-    share = running_sums(weights, ends) / weights.shape[1]
-    gain = running_sums(weights * change, ends)
-    gap = gain[:, -1:]
-    gain = np.divide(gain, gap, out=np.full_like(gain, np.nan), where=gap > 0)
-    area = ((gain[:, 1:] + gain[:, :-1]) * np.diff(share, axis=1)).sum(axis=1) / 2
-    return np.column_stack([area, *(_crossing(share, gain, level) for level in levels)])
-
-
-def aiq(points, *, variant="paper", max_cost_usd=None):
+def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
     """Average improvement in quality: the mean height of the non-decreasing hull over the range of costs.
 
     Parameters
@@ -450,8 +431,6 @@ def aiq(points, *, variant="paper", max_cost_usd=None):
         paper: the area under the hull from the lowest to the highest cost, divided by that range (RouterBench,
         Hu et al., arXiv 2403.12031). as_coded: the area, divided by the highest cost (withmartian/routerbench
         cc67d10, evaluation/AIQ.py).
-    max_cost_usd : float, optional
-        The highest cost of all routers compared, to which the hull is extended flat; by default of these points.
 
     Returns
     -------
@@ -467,12 +446,9 @@ def aiq(points, *, variant="paper", max_cost_usd=None):
     known = points.reindex(columns=["cost_usd", "score"]).to_numpy(float)
     if not np.isfinite(known).all():
         return Metric(reason="a point without a cost or a score")
-    highest = points["cost_usd"].max()
-    last = highest if max_cost_usd is None else max_cost_usd
-    if last < highest:
-        raise ValueError(f"max_cost_usd={last!r} lies below the most expensive point, {highest!r}")
     best = hull(points)
     x, y = best["cost_usd"].to_numpy(float), best["score"].to_numpy(float)
+    last = points["cost_usd"].max()
     area = np.trapezoid(np.append(y, y[-1]), np.append(x, last))
     width = last - x[0] if variant == "paper" else last
     return Metric(area / width) if width > 0 else Metric(reason="all points cost the same")

@@ -1,6 +1,7 @@
 """The outcomes table: its columns, the checks that stop a wrong score, and what each answer costs."""
 
 from collections import Counter
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 
 from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS, counts, one_of, plain, refuse
 from tierlab.core.vocabulary import unknown
+from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import FLAGS, price
 
 NEEDED = ("prompt_id", "model_id", "score")
@@ -35,7 +37,7 @@ OUTCOME_COLUMNS = (
 _LISTED_AS = {"claude-3-opus-20240229": "claude-3-opus-latest"}
 
 
-def check_outcomes(outcomes, *, incomplete="raise"):
+def check_outcomes(outcomes: pd.DataFrame, *, incomplete: str = "raise") -> pd.DataFrame:
     """Check an outcomes table: every prompt answered once by every model, every score from 0 to 1.
 
     Parameters
@@ -129,7 +131,12 @@ def _numbers(outcomes, column, highest, outside):
     return values
 
 
-def price_outcomes(outcomes, prices=None, *, usd_per_mtok=None):
+def price_outcomes(
+    outcomes: pd.DataFrame,
+    prices: Prices | None = None,
+    *,
+    usd_per_mtok: Mapping[str, tuple[float, float]] | None = None,
+) -> pd.DataFrame:
     """Cost of every answer, from its token counts.
 
     Parameters
@@ -213,7 +220,7 @@ def _given_cost(tokens, name, rate):
     return tokens[charged].to_numpy(float) @ np.array(rate, float) / 1e6
 
 
-def outcome_account(outcomes):
+def outcome_account(outcomes: pd.DataFrame) -> pd.DataFrame:
     """What a table holds, model by model: the small table to show beside any result.
 
     Returns

@@ -221,7 +221,7 @@ class LLMClassifier(Policy):
     confusion : mapping of str to mapping, optional
         True label -> label said -> share, each row adding up to 1. "unreadable" may be said.
     cost_usd, seconds : float or str
-        The classifier's own call per request, or the feature that holds it (`tierlab.routing.verdict.classifier_cost`).
+        The classifier's own call per request, or the feature that holds it.
 
     Examples
     --------
@@ -255,7 +255,10 @@ class LLMClassifier(Policy):
             said = self._drawn(features, labels)
         models = list(self.models.values())
         reasons = [*(f"classifier: {label}" for label in labels), "unreadable reply: safer tier"]
-        cost, seconds = (_value(features, own, self) for own in (self.cost_usd, self.seconds))
+        cost, seconds = (
+            need(features, own, self) if isinstance(own, str) else own
+            for own in (self.cost_usd, self.seconds)
+        )
         return Choice(pick([*models, models[-1]], said), pick(reasons, said), cost, seconds)
 
     def _drawn(self, features, labels):
@@ -352,10 +355,6 @@ def check_shares(what, shares):
 def pick(names, codes):
     """A name for one code, an array of names for many."""
     return np.array([*names], object)[codes]
-
-
-def _value(features, value, policy):
-    return need(features, value, policy) if isinstance(value, str) else value
 
 
 def need(features, column, policy):

@@ -13,7 +13,7 @@ import pandas as pd
 from tierlab.core.frames import as_pandas
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import STATUSES, unknown
-from tierlab.routing.caches import Conversations
+from tierlab.routing.caches import Caches, Conversations
 from tierlab.routing.outcomes import checked_cells
 from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
 
@@ -203,7 +203,14 @@ def _array(values):
     return values if isinstance(values, pd.Categorical) else values.to_numpy()
 
 
-def route(outcomes, policy, *, seed=None, features=None, sessions=None):
+def route(
+    outcomes: pd.DataFrame,
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    features: pd.Series | pd.DataFrame | None = None,
+    sessions: Caches | None = None,
+) -> pd.DataFrame:
     """What a policy would have done with every prompt of an outcomes table.
 
     Parameters

@@ -10,21 +10,10 @@ import pandas as pd
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks, refuse
 from tierlab.core.vocabulary import TIERS
+from tierlab.prices.catalog import Prices
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.policies import check_shares
 
-# task: share of requests, median input and output tokens of one request
-_WORKLOAD = {
-    "intent_classification": (0.25, 150, 10),
-    "entity_extraction": (0.10, 300, 80),
-    "faq_answering": (0.15, 1500, 150),
-    "summarisation": (0.10, 2000, 200),
-    "customer_support": (0.25, 500, 300),
-    "code_review": (0.08, 1500, 400),
-    "refactoring": (0.02, 8000, 1500),
-    "legal_medical_analysis": (0.02, 10_000, 800),
-    "agentic_tools": (0.03, 6000, 600),
-}
 _CHARS_PER_TOKEN = 4
 _START = "2026-06-12"  # the day on which requests arrive, evenly at random
 _GAP = np.timedelta64(120, "s")  # between two turns of a conversation, our assumption
@@ -55,9 +44,7 @@ def default_tasks():
     by_rating = by_rating[list(TIERS)]
     low, high = (by_rating.loc[complexity[end]].to_numpy() for end in complexity)
     quality = pd.DataFrame((low + high) / 2, index=complexity.index, columns=by_rating.columns)
-    columns = ["share", "input_tokens", "output_tokens"]
-    workload = pd.DataFrame.from_dict(_WORKLOAD, orient="index", columns=columns)
-    return workload.rename_axis("task").join(quality)
+    return pd.read_csv(DATA / "simulated_tasks.csv", index_col="task").join(quality)
 
 
 def default_models():
@@ -83,18 +70,18 @@ def default_models():
 
 
 def simulate_outcomes(
-    n,
+    n: int,
     *,
-    seed,
-    tasks=None,
-    models=None,
-    error_correlation=0.75,
-    signal_skill=0.4,
-    length_correlation=0.2,
-    prices=None,
-    turns=1,
-    system_tokens=0,
-):
+    seed: int | np.random.Generator,
+    tasks: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    error_correlation: float = 0.75,
+    signal_skill: float = 0.4,
+    length_correlation: float = 0.2,
+    prices: Prices | None = None,
+    turns: int = 1,
+    system_tokens: int = 0,
+) -> pd.DataFrame:
     """Simulate what each tier would answer to each of `n` requests.
 
     Every number that is not passed is an assumption; its source is named below. Each quantity has its own
@@ -266,17 +253,16 @@ def _check(tasks, models):
             if column not in table:
                 raise ValueError(f"{name} has no column {column!r}; needed: {', '.join(columns)}")
     check_shares("the share of tasks", dict(tasks["share"]))
-    for tier in models.index:
-        refuse(tasks, tier, ~tasks[tier].between(0, 1), "a quality that is not a share, 0-1,")
-    refuse(models, "failure_rate", ~models["failure_rate"].between(0, 1), "not a share, 0-1,")
-    for table, column in (
-        (tasks, "input_tokens"),
-        (tasks, "output_tokens"),
-        (models, "output_ratio"),
-        (models, "tokens_per_s"),
+    least = np.finfo(float).tiny  # above 0
+    for table, columns, low, high, why in (
+        (tasks, models.index, 0, 1, "a quality that is not a share, 0-1,"),
+        (models, ["failure_rate"], 0, 1, "not a share, 0-1,"),
+        (tasks, ["input_tokens", "output_tokens"], least, np.inf, "not a number above 0"),
+        (models, ["output_ratio", "tokens_per_s"], least, np.inf, "not a number above 0"),
+        (models, ["ttft_s"], 0, np.inf, "not a number from 0 up"),
     ):
-        refuse(table, column, ~table[column].gt(0), "not a number above 0")
-    refuse(models, "ttft_s", ~models["ttft_s"].ge(0), "not a number from 0 up")
+        for column in columns:
+            refuse(table, column, ~table[column].between(low, high), why)
 
 
 def _whole(values):

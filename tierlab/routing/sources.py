@@ -6,33 +6,36 @@ answers are published. `tierlab.core.datasets` fetches them: none of them is kep
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.extras import install_line
 from tierlab.core.frames import as_pandas
 from tierlab.core.tables import one_of
-from tierlab.core.untrusted import cited, regular, unguarded
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scorers.numeric import score_numeric
+from tierlab.prices.catalog import Prices
 from tierlab.routing.evaluations import is_evaluation, read_evaluation
 from tierlab.routing.outcomes import check_outcomes, merge_flags, note, price_outcomes
+from tierlab.scaling.workload import read_rows
 
 SOURCES = ("simulated", "recorded", "measured")
 
 
 def load_outcomes(
-    name_or_path,
+    name_or_path: str | Path | pd.DataFrame,
     *,
-    prices=None,
-    usd_per_mtok=None,
-    incomplete="raise",
-    models=None,
-    metric=None,
-    scale=None,
-):
+    prices: Prices | None = None,
+    usd_per_mtok: Mapping[str, tuple[float, float]] | None = None,
+    incomplete: str = "raise",
+    models: Sequence[str] | None = None,
+    metric: str | None = None,
+    scale: tuple[float, float] | None = None,
+) -> pd.DataFrame:
     """Recorded outcomes by name, or a file of one's own, as an outcomes table.
 
     Parameters
@@ -122,29 +125,12 @@ def _of(table, models):
 
 
 def _own(path):
-    """A file as a table whose index is the row of the file."""
-    try:
-        frame = (
-            pd.read_parquet(path)
-            if regular(path).suffix == ".parquet"
-            else unguarded(pd.read_csv(path))
-        )
-    except Exception as error:
-        raise ValueError(f"cannot be read as an outcomes table ({error})") from error
-    frame.index += 2 if path.suffix == ".csv" else 0  # the line of the file, below its heading
-    return _recorded(frame, path.name)
+    """A file of one's own."""
+    return _recorded(read_rows(path), path.name)
 
 
 def _recorded(frame, name):
-    frame = frame.copy()
-    if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
-        at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
-        if at.isna().any():
-            row = at.isna().idxmax()
-            raise ValueError(
-                f"row {row}, column 'at': {cited(frame['at'][row])} is not an ISO time"
-            )
-        frame["at"] = at.dt.tz_localize(None)
+    """A table with a source and a provenance."""
     frame = frame.assign(**{"source": "recorded", "provenance": name} | dict(frame.items()))
     bad = ~frame["source"].isin(SOURCES)
     if bad.any():
@@ -172,7 +158,7 @@ def _costed(table, prices, usd_per_mtok):
     return table.assign(cost_source="the file")
 
 
-def as_tiers(outcomes):
+def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The cheapest, a middle and the most expensive model of a table as small, mid and flagship, where it names no tiers.
 
     Parameters
@@ -204,19 +190,15 @@ def as_tiers(outcomes):
     return outcomes.assign(model_id=names, tier=names.map(named))[names.isin(named)]
 
 
-TOKENIZERS = ("o200k_base", "cl100k_base", "utf8_bytes/4")
-
-
 def count_tokens(texts, tokenizer="o200k_base"):
     """Tokens of each text by one offline tokenizer.
 
     Parameters
     ----------
     texts : sequence of str
-    tokenizer : {"o200k_base", "cl100k_base", "utf8_bytes/4"}
-        OpenAI's encodings for GPT-4o and later and for GPT-4 (bundled in the package bpe-openai), or a quarter
-        of the UTF-8 bytes, rounded up. Other providers publish no tokenizer for their current models: for
-        them any of these is an assumption.
+    tokenizer : {"o200k_base", "cl100k_base"}
+        OpenAI's encodings for GPT-4o and later and for GPT-4 (bundled in the package bpe-openai). Other providers
+        publish no tokenizer for their current models: for them either is an assumption.
 
     Returns
     -------
@@ -226,29 +208,23 @@ def count_tokens(texts, tokenizer="o200k_base"):
     -----
     Against the providers' own counts in RouterArena (809 prompts with their answers), tokens per o200k_base
     token have a median of 1.16 for Claude 3 Haiku (5th to 95th percentile 1.09 to 1.26) and 0.94 for Gemini
-    2.0 Flash (0.67 to 1.06). On ZeroEval's answers the bytes rule gives 7-19% fewer tokens than o200k_base,
-    by a different amount for each model, which is why it is not the default.
+    2.0 Flash (0.67 to 1.06).
 
     Examples
     --------
     >>> count_tokens(["tiktoken is great!", ""]).tolist()
     [6, 0]
     """
-    one_of("tokenizer", tokenizer, TOKENIZERS)
+    one_of("tokenizer", tokenizer, ("o200k_base", "cl100k_base"))
+    with warnings.catch_warnings():
+        # on import it calls a function that Python 3.11 and 3.12 deprecate
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            from bpe_openai import get_encoding
+        except ModuleNotFoundError as error:
+            raise ImportError(install_line(error)) from None
     different = list(dict.fromkeys(texts))
-    if tokenizer == "utf8_bytes/4":
-        counted = [-(-len(text.encode()) // 4) for text in different]
-    else:
-        with warnings.catch_warnings():
-            # on import it calls a function that Python 3.11 and 3.12 deprecate
-            warnings.simplefilter("ignore", DeprecationWarning)
-            try:
-                from bpe_openai import get_encoding
-            except ImportError:
-                raise ImportError(
-                    f"tokenizer {tokenizer!r} needs the package bpe-openai; 'utf8_bytes/4' needs none"
-                ) from None
-        counted = map(len, get_encoding(tokenizer).encode_ordinary_batch(different))
+    counted = map(len, get_encoding(tokenizer).encode_ordinary_batch(different))
     lookup = dict(zip(different, counted, strict=True))
     return np.fromiter((lookup[text] for text in texts), "int64")
 

@@ -1,28 +1,28 @@
 """Is a router worth it: policies side by side, against honest baselines, and when the answer changes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
-from tierlab.prices.pricing import price
 from tierlab.routing.curve import hull, lined_up, paired_curve
-from tierlab.routing.policies import check_shares, draw
+from tierlab.routing.policies import Policy, check_shares, draw
 from tierlab.routing.route import pair_outcomes, route
 
 
 def compare_policies(
-    outcomes,
-    policies,
+    outcomes: pd.DataFrame,
+    policies: Mapping[str, Policy],
     *,
-    reference,
-    seed,
-    features=None,
-    error_cost_usd=0.0,
-    confidence=0.95,
-    resamples=1000,
-):
+    reference: str,
+    seed: int,
+    features: pd.Series | pd.DataFrame | None = None,
+    error_cost_usd: float = 0.0,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> pd.DataFrame:
     """Quality and cost of several policies on the same prompts, with paired intervals.
 
     Parameters
@@ -137,32 +137,6 @@ def same_cost_mix(routes, outcomes):
     return mix / mix.sum()
 
 
-def classifier_cost(outcomes, prices, model, *, overhead_tokens=45, output_tokens=3):
-    """Cost of one classifier call per prompt: the message plus the classifier's prompt in, one word out.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        With uncached_input_tokens (and cache buckets): the message as the models get it.
-    prices : Prices
-    model : str
-        The model that classifies.
-    overhead_tokens, output_tokens : int
-        Tokens of the classifier's prompt and of its reply; 45 and 3 estimate the article's two prompts and
-        one-word reply.
-
-    Returns
-    -------
-    Series
-        US dollars, indexed by prompt_id, named router_call_usd: pass it to `route(features=...)`.
-    """
-    first = outcomes.drop_duplicates("prompt_id")
-    message = first[[column for column in TOKEN_COLUMNS[:-1] if column in first]].sum(axis=1)
-    calls = {"uncached_input_tokens": message + overhead_tokens, "output_tokens": output_tokens}
-    cost = price(pd.DataFrame(calls).assign(model_id=model), prices)["cost_usd"].to_numpy()
-    return pd.Series(cost, index=pd.Index(first["prompt_id"]), name="router_call_usd")
-
-
 def _singles(grid):
     """Mean cost and score of each model by itself."""
     means = {name: grid.values(name).mean(axis=0) for name in ("cost_usd", "score")}
@@ -221,7 +195,7 @@ def mix_weights(outcomes, mix, *, by="task"):
 
 
 def calibrate_threshold(
-    outcomes, router_score, *, weak, strong, seed, strong_share=None, cost_usd=None, resamples=1000
+    outcomes, router_score, *, weak, strong, seed, strong_share, resamples=1000
 ):
     """Choose a threshold on one half of the prompts and see what it does on the other.
 
@@ -231,9 +205,8 @@ def calibrate_threshold(
         As for `tierlab.routing.curve.cost_quality_curve`.
     seed : int
         Splits the prompts (by id) and draws the resamples.
-    strong_share, cost_usd : float, optional
-        Give one: the largest share of strong calls (0-1) or the largest mean cost per request (US dollars) on the
-        calibration part.
+    strong_share : float
+        The largest share of strong calls (0-1) on the calibration part.
     resamples : int
         As for `tierlab.evaluate.intervals.bootstrap`.
 
@@ -244,41 +217,28 @@ def calibrate_threshold(
         strong_share, score, cost_usd, pgr (performance gap recovered), each with _low and _high (95%). The interval
         of the held-out part is the one to quote; the calibration part was looked at.
     """
-    if (strong_share is None) == (cost_usd is None):
-        raise ValueError(f"give one of strong_share={strong_share!r} and cost_usd={cost_usd!r}")
-    target = "cost_usd" if strong_share is None else "strong_share"
-    most = cost_usd if strong_share is None else strong_share
+    if not 0 <= strong_share <= 1:
+        raise ValueError(f"strong_share={strong_share!r}; a share from 0 to 1 is needed")
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
     fit = draw({"prompt_id": pairs.index.to_numpy(), "seed": seed}, "calibration") < 0.5
     if fit.all() or not fit.any():
         raise ValueError(f"{len(pairs):,} prompts are too few to split")
-    curve = paired_curve(*(column for _, column in pairs[fit].items()))
-    fine = curve[target] <= most * (1 + 1e-12)
-    if not fine.any():
-        raise ValueError(
-            f"no threshold gives {target}={most!r} on the calibration part; its range is "
-            f"{curve[target].min():.6g} to {curve[target].max():.6g}"
-        )
-    threshold = curve.loc[fine, "threshold"].iloc[-1]
+    curve = paired_curve(pairs[fit])
+    threshold = curve.loc[curve["strong_share"] <= strong_share + 1e-12, "threshold"].iloc[-1]
     rows = {}
     for part, keep in (("calibration", fit), ("held out", ~fit)):
-        found = bootstrap(
-            _at_threshold(pairs[keep], threshold), _with_pgr, resamples=resamples, seed=seed
-        )
-        rows[part] = {"prompts": keep.sum(), "threshold": threshold}
-        for name in ("strong_share", "score", "cost_usd", "pgr"):
-            ends = found.loc[name, ["estimate", "low", "high"]]
-            rows[part] |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        half = pairs[keep]
+        harder = half["router_score"] >= threshold
+        table = half[["weak_score", "strong_score"]].assign(strong_share=harder.astype(float))
+        for name in ("score", "cost_usd"):
+            table[name] = half[f"strong_{name}"].where(harder, half[f"weak_{name}"])
+        table = table.dropna(axis=1)  # costs that are not known
+        found = bootstrap(table, _with_pgr, resamples=resamples, seed=seed)
+        row = {"prompts": keep.sum(), "threshold": threshold}
+        for name, ends in found[["estimate", "low", "high"]].iterrows():
+            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        rows[part] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
-
-
-def _at_threshold(pairs, threshold):
-    """What a fixed threshold does with each prompt, beside both models by themselves."""
-    harder = pairs["router_score"] >= threshold
-    table = pairs[["weak_score", "strong_score"]].assign(strong_share=harder.astype(float))
-    for name in ("score", "cost_usd"):
-        table[name] = pairs[f"strong_{name}"].where(harder, pairs[f"weak_{name}"])
-    return table.dropna(axis=1)
 
 
 def _with_pgr(means):

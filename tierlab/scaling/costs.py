@@ -1,5 +1,6 @@
 """How cost grows: daily cost, curves over any part of a workload, crossovers, break-evens, dated changes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, combinations, pairwise
 
@@ -7,17 +8,20 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import unknown
+from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import FLAGS, price_tokens
-from tierlab.scaling.workload import NUMERIC
+from tierlab.scaling.workload import NUMERIC, Workload
 
 # Half-width of an approximate price as a share of it: "roughly $5" is read as 4.50 to 5.50, half a unit to either side.
 APPROXIMATE_BAND = 0.10
 DAYS_PER_MONTH = 365.25 / 12
-_TEXTS = ("cache_ttl", "task_mix")  # parts of a workload that have no order
+_VARIED = (*NUMERIC, "turns")
 _Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def daily_cost(workload, prices, models=None):
+def daily_cost(
+    workload: Workload, prices: Prices, models: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Cost per day of a workload on each model, with a band where an input is a range.
 
     Parameters
@@ -46,7 +50,14 @@ def daily_cost(workload, prices, models=None):
     return curve.drop(columns="value")
 
 
-def cost_curve(workload, prices, models=None, *, over, values):
+def cost_curve(
+    workload: Workload,
+    prices: Prices,
+    models: Sequence[str] | None = None,
+    *,
+    over: str | None,
+    values: Sequence[float],
+) -> pd.DataFrame:
     """Cost per day of each model while one part of the workload varies.
 
     Parameters
@@ -56,8 +67,8 @@ def cost_curve(workload, prices, models=None, *, over, values):
     models : sequence of str, optional
         By default the lineup.
     over : str
-        A field of `Workload` other than its table, or "months" (of `monthly_growth`, from now).
-    values : sequence
+        A field of `Workload` that is a number.
+    values : sequence of float
         Values of that field.
 
     Returns
@@ -70,13 +81,9 @@ def cost_curve(workload, prices, models=None, *, over, values):
     ValueError
         If `over` is not such a field, or a value is not allowed for it.
     """
-    allowed = [*NUMERIC, "turns", *_TEXTS, "months"]
-    if over is not None and over not in allowed:
-        raise ValueError(unknown("part of a workload", over, allowed))
-    points = [
-        workload if over in (None, "months") else replace(workload, **{over: value})
-        for value in values
-    ]
+    if over is not None and over not in _VARIED:
+        raise ValueError(unknown("part of a workload", over, _VARIED))
+    points = [workload if over is None else replace(workload, **{over: value}) for value in values]
     # The cells of each point: its middle, then the corners of its ranges.
     stages = [[point.point(), *point.corners()] for point in points]
     sizes = [len(stage) for stage in stages]
@@ -84,9 +91,7 @@ def cost_curve(workload, prices, models=None, *, over, values):
     corners = list(chain.from_iterable(stages))
     tokens, weight, owner = _stack(corners)
     batch_share = np.array([corner.batch_share for corner in corners])
-    growth = 1 + np.array([corner.monthly_growth for corner in corners])
-    months = np.repeat(values if over == "months" else np.zeros(len(values)), sizes)
-    volume = np.array([corner.requests_per_day for corner in corners]) * growth**months
+    volume = np.array([corner.requests_per_day for corner in corners])
     # One over the number of rows, or more where a task mix weights them.
     rows = np.bincount(owner, weight**2)[starts]
     names = [prices.resolve(name) for name in (models or prices.models())]
@@ -114,7 +119,7 @@ def cost_curve(workload, prices, models=None, *, over, values):
             "provider": known.at[model_id, "provider"],
             "tier": known.at[model_id, "tier"],
             "model_id": model_id,
-            over or "value": pd.Series(list(values), dtype=object if over in _TEXTS else None),
+            over or "value": list(values),
             "cost_usd": cost[starts],
             "low": low,
             "high": high,
@@ -173,31 +178,21 @@ def _joined(texts, more):
     return np.array([f"{text}; {more}" if text else more for text in texts], object)
 
 
-def crossovers(curve, over=None):
+def crossovers(curve: pd.DataFrame) -> pd.DataFrame:
     """Where the cost curves of two models cross.
 
     Parameters
     ----------
     curve : DataFrame
         From `cost_curve`.
-    over : str, optional
-        Its varied column; by default the one it has.
 
     Returns
     -------
     DataFrame
         The varied column, cost_usd (USD per day) at the crossing, model_id cheaper before and cheaper after.
         Linear between neighbouring values of the curve, so exact where the curves are straight.
-
-    Raises
-    ------
-    ValueError
-        If the curve varies what has no order (cache_ttl, task_mix).
     """
-    ordered = [*NUMERIC, "turns", "months"]
-    over = over or next((column for column in ordered if column in curve), None)
-    if over not in ordered:
-        raise ValueError(f"a crossing needs a curve over one of {', '.join(ordered)}")
+    over = next(column for column in _VARIED if column in curve)
     wide = curve.pivot(index=over, columns="model_id", values="cost_usd").sort_index()
     x, rows = wide.index.to_numpy(float), []
     for left, right in combinations(wide.columns, 2):
@@ -221,7 +216,14 @@ def crossovers(curve, over=None):
     return table.sort_values([over, "cost_usd"]).reset_index(drop=True)
 
 
-def cost_calendar(workload, prices, models=None, *, start, end):
+def cost_calendar(
+    workload: Workload,
+    prices: Prices,
+    models: Sequence[str] | None = None,
+    *,
+    start: str,
+    end: str,
+) -> pd.DataFrame:
     """Cost per day over calendar time: scheduled price changes are steps, growth compounds.
 
     Parameters
@@ -273,7 +275,7 @@ def _change_text(row):
     return f"{row.rate.replace('uncached_', '')}{above} {row.before:g} to {row.after:g}"
 
 
-def cache_break_even(write_multiplier, read_multiplier):
+def cache_break_even(write_multiplier: float, read_multiplier: float) -> float:
     """Cache hit rate above which writing to a cache pays.
 
     Parameters
@@ -303,7 +305,7 @@ def cache_break_even(write_multiplier, read_multiplier):
     return (write_multiplier - 1) / (write_multiplier - read_multiplier)
 
 
-def cliff_break_even(cost_below_usd, cost_above_usd, cost_flat_usd):
+def cliff_break_even(cost_below_usd: float, cost_above_usd: float, cost_flat_usd: float) -> float:
     """Share of requests above a context step at which a stepped model costs as much as a flat one.
 
     Parameters
@@ -330,7 +332,7 @@ def cliff_break_even(cost_below_usd, cost_above_usd, cost_flat_usd):
     return _share((cost_flat_usd - cost_below_usd) / (cost_above_usd - cost_below_usd))
 
 
-def batch_break_even(cost_high_usd, cost_low_usd, discount=0.5):
+def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float = 0.5) -> float:
     """Share of requests in batch at which a more expensive model costs as much as a cheaper one without batch.
 
     Parameters
@@ -362,7 +364,9 @@ def _share(value):
     return float(np.clip(value, 0, 1)) if -near <= value <= 1 + near else float("nan")
 
 
-def error_cost_break_even(cost_high_usd, cost_low_usd, error_high, error_low):
+def error_cost_break_even(
+    cost_high_usd: float, cost_low_usd: float, error_high: float, error_low: float
+) -> float:
     """Cost of one error above which the more expensive model is the cheaper choice.
 
     Parameters

@@ -29,7 +29,6 @@ OVER_LABELS = {
     "reasoning_share": "reasoning share (of output tokens)",
     "monthly_growth": "growth (share per month)",
     "turns": "turns per session",
-    "months": "months from now",
     "input_spread": "spread of the input length (coefficient of variation)",
     "output_spread": "spread of the output length (coefficient of variation)",
     "ttl_s": "time to live of the cache (seconds)",

@@ -20,7 +20,7 @@ from tierlab.core.tables import (
     refuse,
     token_counts,
 )
-from tierlab.core.untrusted import regular
+from tierlab.core.untrusted import regular, unguarded
 from tierlab.core.vocabulary import BUCKETS, unknown
 
 CACHE_TTLS = (
@@ -312,7 +312,7 @@ def _log_normal(uniform, spread):
     return values / values.mean() if uniform.ndim == 1 else values
 
 
-def load_requests(name_or_path):
+def load_requests(name_or_path: str | Path) -> pd.DataFrame:
     """A recorded trace, or a file of one's own, as a requests table.
 
     Parameters
@@ -339,7 +339,7 @@ def load_requests(name_or_path):
     if isinstance(name_or_path, str) and name_or_path in TRACES:
         return _trace(name_or_path)
     if not isinstance(name_or_path, str | Path):
-        return _checked(as_pandas(name_or_path, "the trace"), "the table")
+        return _checked(as_pandas(name_or_path, "the trace"))
     path = Path(name_or_path)
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(
@@ -362,40 +362,46 @@ def _trace(name):
 
 def _own(path):
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            frame = (
-                pd.read_parquet(path)
-                if regular(path).suffix == ".parquet"
-                else pd.read_csv(path, index_col=False)
-            )
-    except Exception as error:
-        raise ValueError(f"{path}: cannot be read as a requests table ({error})") from error
-    frame.index = (
-        pd.RangeIndex(2, len(frame) + 2) if path.suffix == ".csv" else pd.RangeIndex(len(frame))
-    )
-    return _checked(frame, path)
-
-
-def _checked(frame, path):
-    frame = frame.copy()
-    try:
-        check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
-        for column in frame.columns.intersection(TOKEN_COLUMNS):
-            number = pd.to_numeric(frame[column], errors="coerce")
-            refuse(frame, column, number.isna() & frame[column].notna(), "not a number")
-        checked_tokens(frame)
-        if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
-            at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
-            refuse(frame, "at", at.isna(), "not an ISO time")
-            frame["at"] = at.dt.tz_localize(None)
+        return _checked(read_rows(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _checked(frame):
+    check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
+    for column in frame.columns.intersection(TOKEN_COLUMNS):
+        number = pd.to_numeric(frame[column], errors="coerce")
+        refuse(frame, column, number.isna() & frame[column].notna(), "not a number")
+    checked_tokens(frame)
     frame = frame.reset_index(drop=True)
     return frame if "source" in frame else frame.assign(source="recorded")
 
 
-def cache_hits(requests, *, ttl_s=None, block_tokens=512):
+def read_rows(path):
+    """A CSV or Parquet file as a table whose index is the row of the file, below the heading of a CSV from 2.
+
+    Times without a zone are UTC, and come back without one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
+            if regular(path).suffix == ".parquet":
+                frame = pd.read_parquet(path)
+            else:
+                frame = unguarded(pd.read_csv(path, index_col=False))
+    except Exception as error:
+        raise ValueError(f"cannot be read as a table ({error})") from error
+    frame.index = pd.RangeIndex(len(frame)) + 2 * (path.suffix == ".csv")
+    if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
+        at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
+        refuse(frame, "at", at.isna(), "not an ISO time")
+        frame["at"] = at.dt.tz_localize(None)
+    return frame
+
+
+def cache_hits(
+    requests: pd.DataFrame, *, ttl_s: float | None = None, block_tokens: int = 512
+) -> pd.Series:
     """Input tokens of each request that a prefix cache would hold when it arrives.
 
     A block hits when it was used, read or written, within the last `ttl_s` seconds (a read refreshes it) and

@@ -16,7 +16,7 @@ def counts(texts, encodings=ENCODINGS):
     Parameters
     ----------
     texts : Series or sequence of str
-    encodings : sequence of {"cl100k_base", "o200k_base", "utf8_bytes/4"}
+    encodings : sequence of {"cl100k_base", "o200k_base"}
 
     Returns
     -------

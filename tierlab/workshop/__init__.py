@@ -11,7 +11,7 @@ from importlib import import_module
 from tierlab.core.vocabulary import unknown
 from tierlab.workshop.values import Hint, Unfilled, unfilled
 
-_CHECKS = {
+CHECKS = {
     1: "costs.cost_function",
     2: "costs.ratio_table",
     3: "logs.five_buckets",
@@ -64,7 +64,7 @@ def check(number, **answers):
     Returns
     -------
     Check
-        Shows as one sentence. A wrong answer is no error.
+        Shows as one sentence. A wrong answer is not an error.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def check(number, **answers):
     ...
     ValueError: unknown answer 'costs'; did you mean 'cost'?
     """
-    if number not in _CHECKS:
-        raise ValueError(unknown("exercise", number, _CHECKS))
-    room, name = _CHECKS[number].split(".")
-    function = getattr(import_module(f"{__name__}.{room}"), name)
+    if number not in CHECKS:
+        raise ValueError(unknown("exercise", number, CHECKS))
+    module, name = CHECKS[number].split(".")
+    function = getattr(import_module(f"{__name__}.{module}"), name)
     asked = list(inspect.signature(function).parameters)
     for answer in answers:
         if answer not in asked:

@@ -15,7 +15,7 @@ from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE = 500, 300, 1_000_000, 0.8
 
 
-def _usd(prices, model_id, input_tokens, output_tokens):
+def usd(prices, model_id, input_tokens, output_tokens):
     """US dollars of one request."""
     one = pd.DataFrame({"uncached_input_tokens": [input_tokens], "output_tokens": [output_tokens]})
     return reprice(one, prices, [model_id])[model_id].iloc[0]
@@ -39,49 +39,39 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
             raise Hint(
                 f"cost does not grow in step with the requests: compare requests=1 with requests={requests:,}"
             )
-    dear, cheap = (
-        REQUESTS * _usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku)
+    on_opus, on_haiku = (
+        REQUESTS * usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku)
     )
-    one_request = "this is a single request; a day has a million of them"
-    compare(
-        "opus_usd",
-        opus_usd,
-        dear,
-        rel=1e-9,
-        mistakes={dear / REQUESTS: one_request, cheap: "this is the price of Haiku"},
-    )
-    compare(
-        "haiku_usd",
-        haiku_usd,
-        cheap,
-        rel=1e-9,
-        mistakes={cheap / REQUESTS: one_request, dear: "this is the price of Opus"},
-    )
-    compare(
-        "routed_usd",
-        routed_usd,
-        SMALL_SHARE * cheap + (1 - SMALL_SHARE) * dear,
-        rel=1e-9,
-        mistakes={
-            SMALL_SHARE * dear
-            + (1 - SMALL_SHARE)
-            * cheap: "the two shares have changed places: which model answers most?",
-            (dear + cheap) / 2: "this weighs both models alike; the shares differ",
-            dear + cheap: "this sends every request to both models",
-        },
-    )
+    for name, value, right, other, whose in (
+        ("opus_usd", opus_usd, on_opus, on_haiku, "Haiku"),
+        ("haiku_usd", haiku_usd, on_haiku, on_opus, "Opus"),
+    ):
+        mistakes = {
+            right / REQUESTS: "this is a single request; a day has a million of them",
+            other: f"this is the price of {whose}",
+        }
+        compare(name, value, right, rel=1e-9, mistakes=mistakes)
+    mistakes = {
+        SMALL_SHARE * on_opus
+        + (1 - SMALL_SHARE)
+        * on_haiku: "the two shares have changed places: which model answers most?",
+        (on_opus + on_haiku) / 2: "this weighs both models alike; the shares differ",
+        on_opus + on_haiku: "this sends every request to both models",
+    }
+    routed = SMALL_SHARE * on_haiku + (1 - SMALL_SHARE) * on_opus
+    compare("routed_usd", routed_usd, routed, rel=1e-9, mistakes=mistakes)
 
 
 def _one_request(cost, prices, model_id, input_tokens, output_tokens):
     call = f"cost({model_id!r}, {input_tokens}, {output_tokens})"
     into, out = (
-        _usd(prices, model_id, *tokens) for tokens in ((1_000_000, 0), (0, 1_000_000))
+        usd(prices, model_id, *tokens) for tokens in ((1_000_000, 0), (0, 1_000_000))
     )  # USD per million
     tokens = input_tokens + output_tokens
     compare(
         call,
         ask("cost", cost, model_id, input_tokens, output_tokens),
-        _usd(prices, model_id, input_tokens, output_tokens),
+        usd(prices, model_id, input_tokens, output_tokens),
         rel=1e-9,
         mistakes={
             input_tokens * into
@@ -96,7 +86,7 @@ def _one_request(cost, prices, model_id, input_tokens, output_tokens):
             tokens
             * (into + out)
             / 2e6: "an average of the two rates; input and output are not the same number of tokens",
-            _usd(
+            usd(
                 prices, "claude-opus-4-8", input_tokens, output_tokens
             ): "this is the price of Opus: does cost use its model_id?",
         },
@@ -228,7 +218,7 @@ def shape_table(per_1000, flipped, break_even):
             1 / balance: "upside down: input tokens per output token are asked for",
             first["input"] / second["input"]: "this compares input rates alone",
             second["input"] / first["input"]: "this compares input rates alone",
-            -balance: "the sign: one model is dearer on input, the other on output",
+            -balance: "the sign: one model costs more on input, the other on output",
         },
     )
 

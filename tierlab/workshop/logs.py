@@ -170,7 +170,7 @@ def _is_day(day, at, stamps):
     try:
         found = pd.Timestamp(day).date()
     except (ValueError, TypeError):
-        raise Hint("day is no date: write it as 'YYYY-MM-DD'") from None
+        raise Hint("day is not a date: write it as 'YYYY-MM-DD'") from None
     if found == at.date():
         return
     if found in {pd.Timestamp(stamp).date() for stamp in stamps}:

@@ -9,7 +9,7 @@ from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.variance import EFFECTS
 from tierlab.workshop.values import Hint, compare, number, table
 
-# Effect that moves most when an event is left out of the simulated quarters (tests/test_workshop_routing.py counts).
+# Effect that moves most when an event is left out of the simulated quarters (tests/workshop counts).
 SEEN_IN = {"leak": "task_mix", "cache_break": "cache_batch", "price_change": "price"}
 _WHY = {
     "leak": "the leak brings requests of a kind that the quarter before did not have",

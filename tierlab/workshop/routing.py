@@ -1,14 +1,13 @@
 """Checks of exercises 7 and 8: routing between two tiers, and what a router makes of its classifier's reply."""
 
 import math
-from functools import partial
 
 import numpy as np
 
 from tierlab.prices.catalog import load_prices
-from tierlab.routing.curve import paired_curve
+from tierlab.routing.curve import cost_quality_curve
 from tierlab.routing.simulated import simulate_outcomes
-from tierlab.workshop.costs import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE
+from tierlab.workshop.costs import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE, usd
 from tierlab.workshop.values import Hint, ask, compare, frame, table
 
 PROMPTS, SEED, STRONG_SHARE = 2_000, 7, 0.3
@@ -90,10 +89,8 @@ def policies(scores, oracle_share, frontier):
         },
     )
     _oracle(scores["oracle"], oracle_share, small, flagship)
-    _frontier(
-        frontier,
-        paired_curve(chars, small, flagship, *(side["cost_usd"].to_numpy() for side in sides)),
-    )
+    length = sides[0].set_index("prompt_id")["prompt_chars"]
+    _frontier(frontier, cost_quality_curve(outcomes, length, weak="small", strong="flagship"))
 
 
 def _oracle(score, share, small, flagship):
@@ -186,56 +183,52 @@ def fail_safe(tier, sent_down, router_usd, overhead):
 
 def _classifier_bill(router_usd, overhead):
     prices = load_prices("article")
-    small, flagship = (
-        partial(_day_usd, prices, name) for name in ("claude-haiku-4-5", "claude-opus-4-8")
-    )
+
+    def small(*tokens):
+        return REQUESTS * usd(prices, "claude-haiku-4-5", *tokens)
+
+    def flagship(*tokens):
+        return REQUESTS * usd(prices, "claude-opus-4-8", *tokens)
+
     asked = INPUT_TOKENS + PROMPT_TOKENS
-    usd = small(asked, REPLY_TOKENS)
-    cheap, dear = (model(INPUT_TOKENS, OUTPUT_TOKENS) for model in (small, flagship))
-    routed = SMALL_SHARE * cheap + (1 - SMALL_SHARE) * dear
+    calls = small(asked, REPLY_TOKENS)
+    on_haiku, on_opus = (model(INPUT_TOKENS, OUTPUT_TOKENS) for model in (small, flagship))
+    routed = SMALL_SHARE * on_haiku + (1 - SMALL_SHARE) * on_opus
     compare(
         "router_usd",
         router_usd,
-        usd,
+        calls,
         rel=0.01,
         mistakes={
-            usd / REQUESTS: "this is one call; a day has a million of them",
+            calls / REQUESTS: "this is one call; a day has a million of them",
             small(PROMPT_TOKENS, REPLY_TOKENS): "the classifier reads the message as well",
             small(INPUT_TOKENS, REPLY_TOKENS): "the classifier's own prompts are missing",
             small(asked, OUTPUT_TOKENS): "the classifier answers with one word",
             small(asked, 0): "the reply is missing",
             flagship(asked, REPLY_TOKENS): "the small model classifies",
             SMALL_SHARE
-            * usd: "every message is classified, not only those that go to the small model",
-            usd + routed: "this is the whole day; the classifier's calls alone are asked for",
+            * calls: "every message is classified, not only those that go to the small model",
+            calls + routed: "this is the whole day; the classifier's calls alone are asked for",
         },
     )
     compare(
         "overhead",
         overhead,
-        usd / routed,
+        calls / routed,
         rel=0.01,
         mistakes={
-            usd
+            calls
             / (
-                usd + routed
+                calls + routed
             ): "this is the share of the whole bill; by how much does the bill without the call grow?",
-            usd / dear: "this is measured against Opus alone; the routed day is the measure",
-            usd / cheap: "this is measured against Haiku alone; the routed day is the measure",
-            usd
+            calls / on_opus: "this is measured against Opus alone; the routed day is the measure",
+            calls / on_haiku: "this is measured against Haiku alone; the routed day is the measure",
+            calls
             / (
-                dear - routed
+                on_opus - routed
             ): "this is the share of the saving; the share of the routed day is asked for",
-            routed / usd: "upside down",
+            routed / calls: "upside down",
         },
-    )
-
-
-def _day_usd(prices, model_id, input_tokens, output_tokens):
-    """US dollars of the article's day of equal requests."""
-    rates = prices.in_force().query("context_above == 0").set_index("model_id").loc[model_id]
-    return (
-        REQUESTS * (input_tokens * rates["uncached_input"] + output_tokens * rates["output"]) / 1e6
     )
 
 
@@ -257,6 +250,4 @@ def _one_reply(tier, reply, right):
         raise Hint(
             f"{call} goes down: the letters are in the reply, but the reply is not that one word"
         )
-    raise Hint(
-        f"{call} goes down though nobody can read it: which of the two mistakes is the dearer one?"
-    )
+    raise Hint(f"{call} goes down though nobody can read it: which of the two mistakes costs more?")

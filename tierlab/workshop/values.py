@@ -50,7 +50,7 @@ def ask(name, function, *arguments):
     Unfilled
         If it returns `...`, as the exercise starts.
     Hint
-        If it is no function, stops with an error, or returns nothing.
+        If it is not a function, stops with an error, or returns nothing.
 
     Examples
     --------

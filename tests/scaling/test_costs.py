@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tests.test_workload import workloads as any_workloads
+from tests.scaling.test_workload import workloads as any_workloads
 
 workloads = any_workloads.filter(
     lambda work: work.cache_ttl != "long"
@@ -17,9 +17,16 @@ workloads = any_workloads.filter(
 
 # 1,000,000 requests of 500 input and 300 output tokens at the article's prices, in USD per day (claims C013 to C017).
 ARTICLE_DAY = {
-    "claude-opus-4-8": 10_000, "claude-sonnet-4-6": 6_000, "claude-haiku-4-5": 2_000, "gpt-5.5": 11_500, "gpt-4o": 4_250,
-    "gpt-4o-mini": 255, "gemini-3.1-pro-preview": 4_600, "gemini-3.5-flash": 900, "gemini-2.5-flash-lite": 170,
-}  # fmt: skip
+    "claude-opus-4-8": 10_000,
+    "claude-sonnet-4-6": 6_000,
+    "claude-haiku-4-5": 2_000,
+    "gpt-5.5": 11_500,
+    "gpt-4o": 4_250,
+    "gpt-4o-mini": 255,
+    "gemini-3.1-pro-preview": 4_600,
+    "gemini-3.5-flash": 900,
+    "gemini-2.5-flash-lite": 170,
+}
 
 
 def test_a_day_of_the_articles_workload(article):
@@ -140,31 +147,28 @@ def test_more_of_what_costs_never_costs_less(work, over):
 
 
 def test_growth_compounds_by_month(article):
-    curve = tl.cost_curve(
-        tl.Workload(requests_per_day=1e6, monthly_growth=0.1),
-        article,
-        ["claude-opus-4-8"],
-        over="months",
-        values=[0, 1, 12],
+    """A year of 365 days is 365 / (365.25 / 12) months."""
+    work = tl.Workload(requests_per_day=1e6, monthly_growth=0.1)
+    dates = {"start": "2026-07-01", "end": "2027-07-01"}
+    costs = tl.cost_calendar(work, article, ["claude-opus-4-8"], **dates)["cost_usd"]
+    assert costs.iloc[[0, -1]].tolist() == pytest.approx(
+        [10_000, 10_000 * 1.1 ** (365 * 12 / 365.25)]
     )
-    assert curve["cost_usd"].tolist() == pytest.approx([10_000, 11_000, 10_000 * 1.1**12])
 
 
-def test_a_curve_over_what_has_no_order(maintained):
+def test_what_misses_the_cache_is_input_or_written(maintained):
     """Opus 5.5: 4 input, 5 and 8 written (USD per million): half of 1,000 tokens is read at 0.20, half missed."""
-    work = tl.Workload(
-        requests_per_day=1e6, input_tokens=1_000, output_tokens=0, cache_hit_rate=0.5
-    )
-    curve = tl.cost_curve(
-        work, maintained, ["claude-opus-5-5"], over="cache_ttl", values=[None, "short", "long"]
-    )
-    assert curve["cost_usd"].tolist() == pytest.approx([2_100, 2_600, 4_100])
-    assert curve["cache_ttl"].tolist() == [None, "short", "long"]
-    with pytest.raises(ValueError, match="a crossing needs a curve over one of requests_per_day"):
-        tl.crossovers(curve)
+    shape = {"requests_per_day": 1e6, "input_tokens": 1_000, "output_tokens": 0}
+    costs = [
+        tl.daily_cost(
+            tl.Workload(**shape, cache_hit_rate=0.5, cache_ttl=ttl), maintained, ["claude-opus-5-5"]
+        )["cost_usd"].item()
+        for ttl in (None, "short", "long")
+    ]
+    assert costs == pytest.approx([2_100, 2_600, 4_100])
 
 
-def test_a_curve_over_the_task_mix(maintained):
+def test_a_task_mix_weights_the_cost_of_recorded_requests(maintained):
     """Opus 5.5 at 4 USD per million: 100,000 or 300,000 input tokens, so 0.40 or 1.20 USD a request."""
     table = pd.DataFrame(
         {
@@ -173,14 +177,19 @@ def test_a_curve_over_the_task_mix(maintained):
             "task": ["a"] * 8 + ["b"] * 2,
         }
     )
-    work = tl.Workload(requests_per_day=10, table=table)
-    mixes = [{"a": 0.8, "b": 0.2}, {"a": 0.5, "b": 0.5}, {"b": 1}]
-    curve = tl.cost_curve(work, maintained, ["claude-opus-5-5"], over="task_mix", values=mixes)
-    assert curve["cost_usd"].tolist() == pytest.approx([5.6, 8, 12])
-    plain = tl.daily_cost(work, maintained, ["claude-opus-5-5"]).iloc[0]
-    assert (curve["low"][0], curve["high"][0]) == pytest.approx((plain["low"], plain["high"]))
+
+    def day(mix):
+        work = tl.Workload(requests_per_day=10, table=table, task_mix=mix)
+        return tl.daily_cost(work, maintained, ["claude-opus-5-5"]).iloc[0]
+
+    as_recorded, half, one = (
+        day(mix) for mix in ({"a": 0.8, "b": 0.2}, {"a": 0.5, "b": 0.5}, {"b": 1})
+    )
+    assert [found["cost_usd"] for found in (as_recorded, half, one)] == pytest.approx([5.6, 8, 12])
+    plain = day(None)
+    assert (as_recorded["low"], as_recorded["high"]) == pytest.approx((plain["low"], plain["high"]))
     # Kish: 1 / sum of squared weights = 1 / (8 x 0.0625^2 + 2 x 0.25^2) = 6.4 rows; each request costs 0.80 +- 0.40 USD
-    assert curve["high"][1] - 8 == pytest.approx(1.96 * 10 * 0.4 / 6.4**0.5, rel=1e-4)
+    assert half["high"] - 8 == pytest.approx(1.96 * 10 * 0.4 / 6.4**0.5, rel=1e-4)
 
 
 def test_a_misspelt_part_of_the_workload_is_named(article):

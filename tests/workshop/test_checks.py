@@ -19,7 +19,7 @@ from tests.hints import namespace, wrong
 from tierlab.core import paths
 from tierlab.quarter.simulated import PLANTS
 from tierlab.quarter.variance import EFFECTS, variance
-from tierlab.workshop import _CHECKS, build
+from tierlab.workshop import CHECKS, build
 from tierlab.workshop.caching import help_desk
 from tierlab.workshop.reporting import SEEN_IN
 
@@ -31,9 +31,9 @@ needs_data = pytest.mark.skipif(
 
 
 def asked(number):
-    room, name = _CHECKS[number].split(".")
+    module, name = CHECKS[number].split(".")
     return list(
-        inspect.signature(getattr(import_module(f"tierlab.workshop.{room}"), name)).parameters
+        inspect.signature(getattr(import_module(f"tierlab.workshop.{module}"), name)).parameters
     )
 
 
@@ -280,14 +280,12 @@ class TestPolicies:
             for row in curve.iloc[1:].itertuples()
             if (curve["score"].loc[: row.Index - 1] >= row.score).any()
         )
-        best = good[good["cost_usd"] < beaten.cost_usd].index[-1]
         swapped = pd.concat(
             [
                 good.drop(index=[i for i in good.index if good["cost_usd"][i] <= beaten.cost_usd]),
                 curve.loc[[beaten.Index]],
             ]
         )
-        assert best is not None
         for value, kind in [
             (curve, "not monotone"),
             (good.iloc[::2], "lacks points"),
@@ -485,15 +483,15 @@ class TestHundredExamples:
     @pytest.fixture(scope="class")
     @classmethod
     def right(cls, counts):
-        n, hits, (lost, gained), (cheap, dear) = counts
+        n, hits, (lost, gained), (smaller, larger) = counts
         differ = lost + gained
         tail = sum(math.comb(differ, k) for k in range(min(lost, gained) + 1)) / 2**differ
-        dollars = (dear - cheap) / ((hits[1] - hits[0]) / n)
+        dollars = (larger - smaller) / ((hits[1] - hits[0]) / n)
 
         def choose(error_cost_usd):
             costs = [
                 usd + (1 - k / n) * error_cost_usd
-                for usd, k in zip((cheap, dear), hits, strict=True)
+                for usd, k in zip((smaller, larger), hits, strict=True)
             ]
             return cls.SMALL if costs[0] <= costs[1] else cls.LARGE
 
@@ -572,12 +570,12 @@ class TestHundredExamples:
             wrong(9, right, {"p_value": value}, kind, figures)
 
     def test_wrong_break_evens(self, right, counts, figures):
-        n, hits, _, (cheap, dear) = counts
+        n, hits, _, (smaller, larger) = counts
         for value, kind in {
             1 / right["break_even_usd"]: "upside down",
             right["break_even_usd"] * n: "all examples together",
-            dear - cheap: "how many errors does it save",
-            (dear + cheap) / ((hits[1] - hits[0]) / n): "the costs are added",
+            larger - smaller: "how many errors does it save",
+            (larger + smaller) / ((hits[1] - hits[0]) / n): "the costs are added",
             -right["break_even_usd"]: "wrong sign",
         }.items():
             wrong(9, right, {"break_even_usd": value}, kind, figures)

@@ -43,9 +43,17 @@ def test_mean_tokens_follow_the_written_formula(work):
 
 def test_a_sample_has_the_means_and_shares_of_its_workload():
     work = tl.Workload(
-        requests_per_day=1, input_tokens=1000, output_tokens=200, input_spread=0.5, turns=3, cache_hit_rate=0.4,
-        cache_ttl="long", batch_share=0.3, reasoning_share=0.5, task_mix={"faq_answering": 0.25, "summarisation": 0.75},
-    )  # fmt: skip
+        requests_per_day=1,
+        input_tokens=1000,
+        output_tokens=200,
+        input_spread=0.5,
+        turns=3,
+        cache_hit_rate=0.4,
+        cache_ttl="long",
+        batch_share=0.3,
+        reasoning_share=0.5,
+        task_mix={"faq_answering": 0.25, "summarisation": 0.75},
+    )
     table = work.requests(60_000, seed=3)
     means = table.mean(numeric_only=True)
     assert means["cache_read_tokens"] + means["cache_write_long_tokens"] == pytest.approx(
@@ -110,6 +118,8 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
         0.5, abs=0.03
     )  # four standard errors
     assert set(drawn.loc[drawn["task"] == "contract", "uncached_input_tokens"]) == {900}
+    none = tl.Workload(requests_per_day=5, table=table, task_mix={"faq": 1, "contract": 0})
+    assert none.mean_tokens()["uncached_input"] == pytest.approx(100)
     with pytest.raises(ValueError, match="task_mix: unknown task 'fqa'; did you mean 'faq'"):
         tl.Workload(requests_per_day=5, table=table, task_mix={"fqa": 1})
 
@@ -232,7 +242,7 @@ def test_a_file_of_ones_own(tmp_path):
             CSV.replace("2026-01-01T00:00:01Z", "yesterday"),
             "not an ISO time in 1 rows; first row 3, column 'at': 'yesterday'",
         ),
-        ("", "cannot be read as a requests table"),
+        ("", "cannot be read as a table"),
     ],
 )
 def test_bad_files_name_file_row_and_column(tmp_path, text, message):

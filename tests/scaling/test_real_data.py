@@ -60,6 +60,8 @@ def test_mooncake_without_expiry_hits_37_percent():
         for ttl in (60, 300, 3600, None)
     ]
     assert rates[-1] == pytest.approx(0.374, abs=0.0005)
+    # one hour, told in milliseconds from its beginning
+    assert table["at"].max() - table["at"].min() == pd.Timedelta(minutes=58, seconds=56.999)
     assert rates == sorted(rates)
 
 
