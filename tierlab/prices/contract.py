@@ -16,6 +16,7 @@ from tierlab.core.tables import times
 from tierlab.core.untrusted import read_text, read_yaml, shown
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.names import platform_of
+from tierlab.prices.offers import normal_tier
 
 _PERIODS = {"month": "M", "quarter": "Q", "year": "Y"}
 _COLUMNS = {  # which cost column a rate of one's own replaces
@@ -277,7 +278,8 @@ def _facts(requests, prices):
         facts[column] = given.where(given.notna(), own)
     first_party = facts["platform"].isna() | facts["platform"].eq("first_party")
     facts["platform"] = facts["platform"].mask(first_party, facts["provider"])
-    facts["tier"] = facts["tier"].replace({"default": "standard"}).fillna("standard")
+    tiers = zip(facts["tier"].where(facts["tier"].notna(), None), facts["provider"], strict=True)
+    facts["tier"] = [normal_tier(tier, maker) or "standard" for tier, maker in tiers]
     facts["batch"] = requests["batch"].to_numpy(bool) if "batch" in requests else False
     return facts.assign(at=pd.to_datetime(times(requests), unit="us"))
 
