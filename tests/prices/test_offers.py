@@ -115,9 +115,10 @@ def test_reprice_knows_the_seller_that_a_spelling_names(maintained):
     )
 
 
-def own_machines():
+def own_machines(utilisation=0.4, **columns):
     return tl.self_hosted(
-        "ours", gpus=2, usd_per_gpu_hour=3.0, input_tokens_per_s=25_000, output_tokens_per_s=2_500, utilisation=0.4
+        "ours", gpus=2, usd_per_gpu_hour=3.0, input_tokens_per_s=25_000, output_tokens_per_s=2_500,
+        utilisation=utilisation, **columns,
     )  # fmt: skip
 
 
@@ -128,6 +129,13 @@ def test_a_model_of_ones_own_is_priced_like_any_other():
     assert tl.price(load, prices)["cost_usd"].tolist() == pytest.approx([6 * 8000 / 0.4 / 3600])
     repriced = tl.reprice(load, prices, ["ours", "groq/openai/gpt-oss-120b"])
     assert repriced.iloc[0].round(2).tolist() == [33.33, 21.00]
+    break_even = tl.load_prices("maintained", extra=own_machines(6 * 8000 / 3600 / 21))  # at 63.5 %
+    assert tl.price(load, break_even)["cost_usd"].tolist() == pytest.approx([21.00])
+    tiered = tl.load_prices("maintained", extra=own_machines(tier="small", context_window=128_000))
+    advice = tl.recommend(
+        task="customer_support", error_cost_usd=0.5, prices=tiered, models=["ours", "gpt-6-luna"]
+    )
+    assert "ours" in str(advice)
     daily = tl.daily_cost(tl.Workload(requests_per_day=10), prices, models=["ours", "gpt-6-luna"])
     assert len(daily) == 2
     with pytest.raises(ValueError, match=r"utilisation is 1\.4"):
