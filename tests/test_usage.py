@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tests.usage.test_formats import TOTALS
 from tierlab.core.tables import TOKEN_COLUMNS
 
 SAMPLES = Path(__file__).parent / "data" / "usage"
@@ -145,7 +146,7 @@ def test_sample_of_money(name):
 
 
 def test_every_sample_is_tested():
-    assert {file.name for file in SAMPLES.iterdir()} == {*TOKENS, *MONEY}
+    assert {file.name for file in SAMPLES.iterdir()} == {*TOKENS, *MONEY, *TOTALS}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_samples_priced_from_tokens_come_to_what_was_billed(maintained):
 
 
 def test_all_samples_at_once_count_each_usage_once():
-    usage = tl.read_usage(SAMPLES)
+    usage = tl.read_usage([SAMPLES / name for name in (*TOKENS, *MONEY)])
     balanced(usage)
     reports = usage.requests[usage.requests["aggregate"]]
     # of three Anthropic reports and FOCUS one counts, of two OpenAI ones and FOCUS one

@@ -139,6 +139,8 @@ class Sheet:
 
     def numbers(self, name, missing=np.nan, most=MOST):
         """A column of numbers as float; `missing` for empty cells, a refused row for what is no number."""
+        if name not in self.raw:
+            return np.full(len(self), missing, float)
         values, empty = _numbers(self.cells(name)), self.empty(name)
         self.refuse(~empty & ~(np.abs(values) <= most), "not a number", name)
         return np.where(empty, missing, values)

@@ -58,9 +58,12 @@ def _events(records):
         aside = None if name in _REQUESTS else "an event that is no request"
         if name == _TOLD_TWICE:
             aside = "says a request again that gemini_cli.api_response tells"
-        row["unread"] = _EVENTS.left({key: said[key] for key in said if "token" in key}) or None
+        nested = {key for key, value in said.items() if isinstance(value, dict | list)}
+        counters = {key: said[key] for key in said if "token" in key or key in nested}
+        row["unread"] = _EVENTS.left(counters) or None
         row["input"] = added([row["input"], row["tool"]])
         row["error"] = row["error"] or ("error" if name.endswith("api_error") else None)
+        row["speed"] = None if row["speed"] == "normal" else row["speed"]
         row["id"] = row["request"] or f"{row['session']}/{row['sequence']}"
         yield line, row | {"aside": aside, "inside": name.startswith("gemini")}
 

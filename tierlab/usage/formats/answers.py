@@ -113,7 +113,7 @@ def _rows(records):
 def _counts(record):
     """Bedrock's own counters, which lie beside the bodies of a request and of its answer."""
     sides = child(record, "input") | child(record, "output")
-    return {name: value for name, value in sides.items() if name.endswith("Count")}
+    return {name: value for name, value in sides.items() if "Body" not in name}
 
 
 def _body(record):

@@ -97,9 +97,11 @@ def money(sheet, name):
     """A column of US dollars: with or without their sign, "Included" in a plan missing, "No Charge" 0."""
     cells = sheet.cells(name)
     if cells.dtype.kind in "OTU":
-        words = cells.map(lambda cell: str(cell).strip().lower(), na_action="ignore").astype(object)
-        plan = words.isin(_NO_PRICE).to_numpy(bool)
+        words = cells.astype("str").str.strip().str.lower()
+        plan = words.isin(_NO_PRICE)
         sheet.assume(plan, "a cost that is included in a plan has no dollars of its own")
-        words = words.mask(plan, None).mask(words.isin(_FREE), "0")
-        sheet.raw[name] = words.map(lambda cell: _MONEY.sub("", cell), na_action="ignore")
+        other = words.str.contains("[€£¥]|eur|gbp", na=False)
+        sheet.refuse(other, "a currency other than USD", name)
+        amount = words.str.replace(_MONEY, "", regex=True)
+        sheet.raw[name] = amount.mask(plan | other).mask(words.isin(_FREE), "0")
     return sheet.numbers(name)

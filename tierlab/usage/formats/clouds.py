@@ -11,7 +11,7 @@ import pandas as pd
 
 from tierlab.prices.names import resolved
 from tierlab.usage.formats.google import bill_columns, bucket_in
-from tierlab.usage.reader import Reader, picked
+from tierlab.usage.reader import TOKENS, Reader, picked
 from tierlab.usage.sheet import mapped
 
 _BLOCK = re.compile(r"\s*([\d,.]*)\s*([km]?)\s*(?:tokens?|units?)?\s*", re.IGNORECASE)
@@ -41,7 +41,8 @@ _aws_rows = picked(
         "id": ("identity_line_item_id", "identity/LineItemId"),
         "interval": ("identity_time_interval", "identity/TimeInterval"),
         "principal": ("line_item_iam_principal", "lineItem/IamPrincipal"),
-    }
+    },
+    usage=(TOKENS,),
 )
 
 
@@ -86,7 +87,8 @@ _azure_rows = picked(
         "resource": ("ResourceId", "resourceId", "InstanceId"),
         "location": ("ResourceLocation", "resourceLocation"),
         "meter_id": ("MeterId", "meterId"),
-    }
+    },
+    usage=(TOKENS,),
 )
 
 

@@ -140,11 +140,12 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     table = priced.reindex(
         columns=priced.columns.union([*_ONE - {"day"}, *TOKEN_COLUMNS], sort=False)
     )
-    costs = [table["list_usd" if "list_usd" in table else "cost_usd"]]
+    listed_usd = "list_usd" if "list_usd" in table else "cost_usd"
+    costs = [table[listed_usd]]
     for name in ("contracted_usd", "effective_usd", "billed_usd"):
         costs.append(table[name].fillna(costs[-1]) if name in table else costs[-1])
     refuse(table, "at", table["at"].isna(), "no time")
-    refuse(table, "list_usd", costs[0].isna(), "no cost: price the table first")
+    refuse(table, listed_usd, costs[0].isna(), "no cost: price the table first")
     table[list(TOKEN_COLUMNS)] = table[list(TOKEN_COLUMNS)].fillna(0)
     weight = table["cache_write_short_tokens"] + _LONG_WRITE * table["cache_write_long_tokens"]
     usd = {name: table.get(name.replace("_tokens", "_usd"), 0.0) for name in TOKEN_COLUMNS}

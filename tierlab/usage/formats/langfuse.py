@@ -10,7 +10,7 @@ import numpy as np
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.usage.counters import Counters
 from tierlab.usage.formats.calls import calls
-from tierlab.usage.reader import Reader, added, picked
+from tierlab.usage.reader import TOKENS, Reader, added, picked
 
 # Those not listed go by their first word.
 _KEYS = {
@@ -23,10 +23,12 @@ _KEYS = {
     "input_cache_creation_1h": "write_long",
     "output_reasoning_tokens": "reasoning",
     "output_reasoning": "reasoning",
+    "promptTokens": "input",
+    "completionTokens": "output",
 }
 _SIDES = ("input", "output")
 _MONEY = ("inputCost", "outputCost", "totalCost", "unit")  # in `usage` of before version 3
-_KNOWN = {*_KEYS, *_SIDES, "total", "input_text_tokens", "output_text_tokens"}
+_KNOWN = {*_KEYS, *_SIDES, "total", "totalTokens", "input_text_tokens", "output_text_tokens"}
 _BUCKETS = (*_SIDES, *dict.fromkeys(_KEYS.values()))
 _DETAILS = ("usageDetails", "usage_details")
 _records = picked(
@@ -43,13 +45,19 @@ _records = picked(
         "user": ("userId", "user_id"),
         "session": ("sessionId", "session_id"),
         "details": (*_DETAILS, "usage"),
-        "total": (*(f"{place}.total" for place in _DETAILS), "usage.total", "totalTokens"),
+        "total": (
+            *(f"{place}.total" for place in _DETAILS),
+            "usage.total",
+            "usage.totalTokens",
+            "totalTokens",
+        ),
         "unit": ("usage.unit", "unit"),
         "prompt": ("promptTokens",),
         "completion": ("completionTokens",),
         "updated": ("updated_at", "updatedAt"),
     },
     texts=(*_DETAILS, "usage"),
+    usage=(TOKENS,),
 )
 
 
@@ -67,16 +75,9 @@ def _rows(records):
         counts = {bucket: added(values) for bucket, values in parts.items()}
         if counts["input"] is None and counts["output"] is None:
             counts |= {"input": row["prompt"], "output": row["completion"]}
-        failed = str(row["level"]).lower() == "error"
-        yield (
-            line,
-            row
-            | counts
-            | {
-                "error": "error" if failed else None,
-                "unread": Counters((), _MONEY).left(strange) or None,
-            },
-        )
+        row["error"] = "error" if str(row["level"]).lower() == "error" else None
+        row["unread"] = (row["unread"] or {}) | Counters((), _MONEY).left(strange) or None
+        yield line, row | counts
 
 
 def _columns(sheet):

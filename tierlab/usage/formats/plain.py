@@ -5,6 +5,7 @@ said yes to it.
 """
 
 import re
+import warnings
 from functools import partial
 
 import numpy as np
@@ -178,7 +179,8 @@ def _check_times(column):
     if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().any():
         return
     first = cells.iloc[0]
-    ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
+    with warnings.catch_warnings(action="ignore"):  # of a day that can be no month
+        ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
     ways = [
         way
         for way in dict.fromkeys(ways)
@@ -243,8 +245,9 @@ def _columns(sheet, cache_inside, reasoning_inside):
 def _ungrouped(sheet, name):
     """Take the commas out of counts that are written with them ("1,250,000")."""
     cells = sheet.raw[name]
-    if cells.dtype.kind in "OTU" and (grouped := cells.astype("str").str.fullmatch(_GROUPED)).any():
-        sheet.raw[name] = cells.mask(grouped, cells.astype("str").str.replace(",", ""))
+    if cells.dtype == "str" and cells.str.contains(",", regex=False).any():
+        grouped = cells.str.fullmatch(_GROUPED).fillna(False)
+        sheet.raw[name] = cells.mask(grouped, cells.str.replace(",", ""))
 
 
 def _truth(sheet, name):
