@@ -90,6 +90,9 @@ def main(arguments=None):
     input, 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    # Where it is installed, jsonschema compiles the grammar of addresses at its import, which takes over a second; no
+    # notebook has one to check, and nbformat imports jsonschema.
+    sys.modules.setdefault("rfc3987_syntax", None)
     how = {"exit_on_error": False, "print_error": False}
     try:
         with contextlib.redirect_stdout(Printable(sys.stdout)):

@@ -5,6 +5,7 @@ said yes to it.
 """
 
 import re
+import warnings
 from functools import partial
 
 import numpy as np
@@ -178,7 +179,8 @@ def _check_times(column):
     if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().any():
         return
     first = cells.iloc[0]
-    ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
+    with warnings.catch_warnings(action="ignore"):  # of a day that can be no month
+        ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
     ways = [
         way
         for way in dict.fromkeys(ways)
