@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from tierlab.core.untrusted import LINE_BYTES, regular, shown
@@ -271,8 +273,23 @@ def table(stream):
         block, size = block_of(rows, size), BLOCK
         good = [item for item in block if not isinstance(item, Fault)]
         lines = np.array([number for number, _ in good], int)
-        yield lines, pd.DataFrame([cells for _, cells in good], columns=header, dtype="str")
+        yield lines, _frame([row for _, row in good], header, delimiter)
         yield from (item for item in block if isinstance(item, Fault))
+
+
+def _frame(rows, header, delimiter):
+    """Rows, each a text without quotes or a list of cells, as a DataFrame of text."""
+    if rows and all(isinstance(row, str) for row in rows):
+        text = "\n".join(rows).encode()
+        read = arrow_csv.read_csv(
+            io.BytesIO(text),
+            arrow_csv.ReadOptions(column_names=header, block_size=len(text) + 1),
+            arrow_csv.ParseOptions(delimiter=delimiter, quote_char=False),
+            arrow_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
+        )
+        return read.to_pandas().astype("str")
+    cells = [row.split(delimiter) if isinstance(row, str) else row for row in rows]
+    return pd.DataFrame(cells, columns=header, dtype="str")
 
 
 def header_of(path):
@@ -347,8 +364,10 @@ def _rows(tape, delimiter, width):
     while True:
         # A line without a quote is a row of its own, and is split faster than csv reads it.
         for item in tape.unquoted():
-            fault = isinstance(item, Fault)
-            yield item if fault else _row(item[0], item[1].split(delimiter), width)
+            if isinstance(item, Fault) or item[1].count(delimiter) == width - 1:
+                yield item
+            else:
+                yield _row(item[0], item[1].split(delimiter), width)
         tape.begin()
         try:
             cells = next(strict, None)
