@@ -4,7 +4,6 @@ A contract is a YAML file (`contract.yaml`). Each step takes the sums of the one
 capacity, commitment, credit, tax, currency. An empty contract changes no number.
 """
 
-from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -17,6 +16,7 @@ from tierlab.core.tables import times
 from tierlab.core.untrusted import read_text, read_yaml, shown
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.names import platform_of
+from tierlab.prices.offers import normal_tier
 
 _PERIODS = {"month": "M", "quarter": "Q", "year": "Y"}
 _COLUMNS = {  # which cost column a rate of one's own replaces
@@ -218,21 +218,21 @@ def settle(requests, priced, prices, contract, *, spread=False, until=None):
     rows["effective_usd"] = rows["contracted_usd"]
     last = facts["at"].max().to_period("M").end_time if until is None else pd.Timestamp(until)
     months = facts["at"].dt.to_period("M")
-    credit = _Credits(contract, facts, rows, prices)
+    credits = _credits(contract, facts, rows, prices)
     lines = [] if capacity.empty else [
         (month, "unused capacity", name, usd)
         for month, name, usd in capacity[["month", "id", "unused_usd"]].itertuples(index=False)
     ]  # fmt: skip
     for one in contract.commitments:
         mask = holds(one, facts, prices)
-        for month, due, places in _shortfalls(one, facts, rows, mask, credit, last):
+        for month, due, places in _shortfalls(one, facts, rows, mask, credits, last):
             lines.append((month, "unused commitment", one.id, due))
             if spread and len(places):
                 paid = rows["contracted_usd"].to_numpy()[places]
                 column = rows.columns.get_loc("effective_usd")
                 rows.iloc[places, column] += due * paid / paid.sum()
     lines = pd.DataFrame(lines, columns=["month", "kind", "id", "usd"])
-    return Settlement(rows, lines, _invoice(rows, lines, months, credit, contract), capacity)
+    return Settlement(rows, lines, _invoice(rows, lines, months, credits, contract), capacity)
 
 
 def holds(scope, facts, prices):
@@ -278,7 +278,8 @@ def _facts(requests, prices):
         facts[column] = given.where(given.notna(), own)
     first_party = facts["platform"].isna() | facts["platform"].eq("first_party")
     facts["platform"] = facts["platform"].mask(first_party, facts["provider"])
-    facts["tier"] = facts["tier"].replace({"default": "standard"}).fillna("standard")
+    tiers = zip(facts["tier"].where(facts["tier"].notna(), None), facts["provider"], strict=True)
+    facts["tier"] = [normal_tier(tier, maker) or "standard" for tier, maker in tiers]
     facts["batch"] = requests["batch"].to_numpy(bool) if "batch" in requests else False
     return facts.assign(at=pd.to_datetime(times(requests), unit="us"))
 
@@ -334,7 +335,8 @@ def _cover(one, facts, requests, rows, prices):
     months, found = facts["at"].dt.to_period("M"), []
     last = min(months.max(), pd.Period(one.end, "M")) if one.end else months.max()
     for month in pd.period_range(pd.Period(one.start, "M"), last, freq="M"):
-        hours = _hours(month, one.start, one.end)
+        first = max(month.start_time.date(), one.start)
+        hours = 24 * ((min(month.end_time.date(), one.end or date.max) - first).days + 1)
         cost = one.units * one.usd_per_unit_hour * hours
         capacity = one.units * one.input_tpm_per_unit * 60 * hours / 1e6
         here = (mine & (months == month)).to_numpy()
@@ -366,21 +368,13 @@ def _cover(one, facts, requests, rows, prices):
     return pd.DataFrame(found)
 
 
-def _hours(month, start, end):
-    """Hours of a month that lie between two days, both included."""
-    first, days = date(month.year, month.month, 1), monthrange(month.year, month.month)[1]
-    begin = max(first, start)
-    stop = min(first.replace(day=days), end or date.max)
-    return 24 * max((stop - begin).days + 1, 0)
-
-
-def _shortfalls(one, facts, rows, mask, credit, last):
+def _shortfalls(one, facts, rows, mask, credits, last):
     """(month in which it is due, USD, positions of the rows it is for) of each period that is over."""
     measured = (
         rows["list_usd" if one.measure == "list" else "contracted_usd"].to_numpy(float).copy()
     )
     if one.measure == "billed":
-        measured -= credit.on_rows(counts_toward=False)
+        measured -= sum(part for credit, part in credits if not credit.toward_commitment)
     at = facts["at"]
     start = pd.Timestamp(one.start) if one.start else at.min().to_period("M").start_time
     end = pd.Timestamp(one.end) + pd.Timedelta(days=1, nanoseconds=-1) if one.end else last
@@ -405,34 +399,30 @@ def _shortfalls(one, facts, rows, mask, credit, last):
     return found
 
 
-class _Credits:
-    """Credits used on the requests they are for, month by month, the first to expire first."""
-
-    def __init__(self, contract, facts, rows, prices):
-        left = rows["contracted_usd"].to_numpy(float).copy()
-        self.used = []
-        for one in sorted(contract.credits, key=lambda credit: credit.end or date.max):
-            mask = holds(one, facts, prices)
-            order = np.flatnonzero(mask)[np.argsort(facts["at"].to_numpy()[mask], kind="stable")]
-            before = np.cumsum(left[order]) - left[order]
-            part = np.zeros(len(facts))
-            part[order] = np.clip(one.usd - before, 0, left[order])
-            left -= part
-            self.used.append((one, part))
-
-    def on_rows(self, counts_toward=None):
-        """USD of credit on each row; with `counts_toward` of those credits alone that (do not) count for commitments."""
-        parts = [p for one, p in self.used if counts_toward in (None, one.toward_commitment)]
-        return sum(parts, np.float64(0))
+def _credits(contract, facts, rows, prices):
+    """(credit, USD of it on each row): used in order of time, the first to expire first."""
+    left, used = rows["contracted_usd"].to_numpy(float).copy(), []
+    for one in sorted(contract.credits, key=lambda credit: credit.end or date.max):
+        mask = holds(one, facts, prices)
+        order = np.flatnonzero(mask)[np.argsort(facts["at"].to_numpy()[mask], kind="stable")]
+        part = np.zeros(len(facts))
+        part[order] = np.clip(one.usd - np.cumsum(left[order]) + left[order], 0, left[order])
+        left -= part
+        used.append((one, part))
+    return used
 
 
-def _invoice(rows, lines, months, credit, contract):
+def _invoice(rows, lines, months, credits, contract):
     """The months of a bill: usage, lines, credits, tax and currency."""
     by_month = months.astype(str).to_numpy()
     table = rows[["list_usd", "contracted_usd"]].groupby(by_month).sum()
     table = table.reindex(sorted({*table.index, *lines["month"]}), fill_value=0.0)
     table["lines_usd"] = lines.groupby("month")["usd"].sum().reindex(table.index, fill_value=0.0)
-    paid = pd.Series(credit.on_rows(), rows.index, dtype=float).groupby(by_month).sum()
+    paid = (
+        pd.Series(sum((part for _, part in credits), 0.0), rows.index, dtype=float)
+        .groupby(by_month)
+        .sum()
+    )
     table["credit_usd"] = -paid.reindex(table.index, fill_value=0.0)
     table["billed_usd"] = table[["contracted_usd", "lines_usd", "credit_usd"]].sum(axis=1)
     table["tax_usd"] = table["billed_usd"] * contract.tax

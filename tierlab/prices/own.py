@@ -16,6 +16,7 @@ def self_hosted(
     output_tokens_per_s,
     utilisation,
     provider="in-house",
+    tier=None,
     context_window=None,
     checked_on=None,
 ):
@@ -36,6 +37,8 @@ def self_hosted(
     utilisation : float
         Share of the paid hours at that speed, 0 to 1; idle time and start-up are paid too.
     provider : str
+    tier : {"small", "mid", "flagship"}, optional
+        Which tier it is to stand in for, where error rates are assumed per tier.
     context_window : int, optional
     checked_on : str, optional
         ISO date of these figures.
@@ -76,6 +79,7 @@ def self_hosted(
             {
                 "model_id": model_id,
                 "provider": provider,
+                "tier": tier,
                 **rates,
                 **{f"batch_{bucket}": rate for bucket, rate in rates.items()},
                 "context_window": context_window,
@@ -84,27 +88,3 @@ def self_hosted(
             }
         ]
     )
-
-
-def break_even_utilisation(row, workload_usd, input_mtok, output_mtok, utilisation):
-    """Utilisation at which one's own machines cost what a workload costs elsewhere.
-
-    Parameters
-    ----------
-    row : DataFrame
-        From `self_hosted`.
-    workload_usd : float
-        What the workload costs elsewhere (US dollars).
-    input_mtok, output_mtok : float
-        Its tokens, in millions.
-    utilisation : float
-        The one that `row` was made with.
-
-    Examples
-    --------
-    >>> row = self_hosted("ours", gpus=2, usd_per_gpu_hour=3.0, input_tokens_per_s=25_000, output_tokens_per_s=2_500, utilisation=0.4)
-    >>> round(break_even_utilisation(row, 21.0, 100, 10, 0.4), 3)
-    0.635
-    """
-    here = row["uncached_input"].iloc[0] * input_mtok + row["output"].iloc[0] * output_mtok
-    return float(here * utilisation / workload_usd)
