@@ -44,6 +44,7 @@ _MARKED = {
     b"\xfe\xff": "utf-16",
 }
 _ZEROS = {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}
+_DECODER = json.JSONDecoder()
 csv.field_size_limit(2 * LINE_BYTES)
 
 
@@ -234,7 +235,7 @@ def _document(stream):
 def parsed(line):
     """The JSON value of a line, None where it holds none."""
     try:
-        return json.loads(line)
+        return _DECODER.decode(line)
     except (ValueError, RecursionError):
         return None
 

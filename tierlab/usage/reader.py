@@ -7,6 +7,7 @@ folder of many small files takes no longer than one large file.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, chain, islice
 from pathlib import Path
 
@@ -83,7 +84,8 @@ class Reader:
 
 
 TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
-# Objects of a record that may repeat a whole request or answer, with its usage.
+# Fields of a record that may hold counters, but for those that may repeat a whole request or answer with its usage.
+_HOLDER = re.compile(r"usage|detail|counter", re.I)
 _BODIES = re.compile(
     r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
 )
@@ -107,14 +109,15 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
     idle : sequence of str
         Places inside usage objects that hold nothing more.
     """
-    # Places share their beginnings, and each beginning is looked up once: at its own number, from an earlier one.
-    numbers, walk = {"": 0}, []
+    # Places share their beginnings, and each object on the way is looked up once: `walk` has, for the number of
+    # each object, the steps out of it and the numbers of what they lead to.
+    numbers, walk = {"": 0}, {}
     for place in chain.from_iterable(fields.values()):
         for name in accumulate(place.split("."), "{}.{}".format):
             if name not in numbers:
                 outer, _, step = name.rpartition(".")
                 numbers[name] = len(numbers)
-                walk.append((numbers[outer], step))
+                walk.setdefault(numbers[outer], []).append((step, numbers[name]))
     first = {ours: numbers[theirs[0]] for ours, theirs in fields.items()}
     others = [(ours, numbers[one], one) for ours, theirs in fields.items() for one in theirs[1:]]
     places = list(chain.from_iterable(fields.values()))
@@ -129,27 +132,32 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
         if all(any(_within(one, place) for place in usage) for one in theirs)
     }
 
+    empty = [None] * (len(numbers) - 1)
+
     def row_of(record):
-        values = [record]
-        for number, step in walk:
-            value = values[number]
+        values = [record, *empty]
+        for outer, steps in walk.items():
+            value = values[outer]
             if isinstance(value, list):  # its first object
                 value = next((item for item in value if isinstance(item, dict)), None)
-            values.append(value.get(step) if isinstance(value, dict) else None)
+            if isinstance(value, dict):
+                for step, number in steps:
+                    values[number] = value.get(step)
         row = {ours: values[number] for ours, number in first.items()}
         left = {}
         for ours, number, place in others:
             value, chosen = values[number], row[ours]
-            if chosen is None or (not chosen and value is not None and ours in counted):
+            if value is None:
+                continue
+            if chosen is None or (not chosen and ours in counted):
                 row[ours] = value
             elif value and value != chosen and ours in counted:
                 left |= Counters(()).left({place: value})
         for place, counter in counters.items():
-            found = counter.left(_object(record, place))
-            if place == TOKENS:
-                found = {name: number for name, number in found.items() if "oken" in name}
-            left |= found
-        return row | {"unread": left or None} if usage else row
+            left |= counter.left(_object(record, place))
+        if usage:
+            row["unread"] = left or None
+        return row
 
     def rows(pairs):
         for line, record in pairs:
@@ -167,14 +175,20 @@ def _within(place, usage):
     return place.removeprefix(f"{usage}.") if place.startswith(f"{usage}.") else ""
 
 
+@lru_cache(maxsize=1000)
+def _of_tokens(names):
+    """Those of a record's fields that may hold counters of tokens."""
+    return [
+        name
+        for name in names
+        if "oken" in name or (_HOLDER.search(name) and not _BODIES.search(name))
+    ]
+
+
 def _object(record, place):
     """The usage object, or the list of them, at a place of a record."""
     if place == TOKENS:
-        return {
-            name: value
-            for name, value in record.items()
-            if "oken" in name or (type(value) in (dict, list) and not _BODIES.search(name))
-        }
+        return {name: record[name] for name in _of_tokens(tuple(record))}
     for step in place.split(".") if place else ():
         record = record.get(step) if isinstance(record, dict) else None
     return record

@@ -82,12 +82,17 @@ _NAMES = _COUNTERS | {
     ),
     "response": ("gen_ai.response.id", "ai.response.id"),
     "provider": ("gen_ai.provider.name", "gen_ai.system", "ai.model.provider", "llm.provider"),
-    "vercel": ("ai.model.provider",),
     "tier": ("openai.response.service_tier", "gen_ai.openai.response.service_tier"),
     "ttft": ("gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"),
     "user": ("user.id", "enduser.id", "gen_ai.user.id"),
     "session": ("gen_ai.conversation.id", "session.id"),
     "error": ("error.type", "http.response.status_code"),
+}
+_PLACES = {  # attribute -> its place in the order of preference, the field it is for, and itself
+    name: (place, ours, name)
+    for place, (ours, name) in enumerate(
+        (ours, name) for ours, names in _NAMES.items() for name in names
+    )
 }
 # The usage of these is their children's.
 _PARENTS = ("invoke_agent", "create_agent", "execute_tool", "invoke_workflow")
@@ -116,14 +121,15 @@ def _rows(records):
 
 def _row(span):
     attributes, resource = attributes_of(span), attributes_of(child(span, "resource"))
-    row, left = {}, {}
-    for ours, names in _NAMES.items():
-        given = [(name, attributes[name]) for name in names if attributes.get(name) is not None]
-        row[ours] = next((value for _, value in given if value), given[0][1] if given else None)
-        if ours in _COUNTERS:
-            left |= {name: value for name, value in given if value and value != row[ours]}
+    row, left = dict.fromkeys(_NAMES), {}
+    for _, ours, name in sorted(_PLACES[name] for name in attributes.keys() & _PLACES.keys()):
+        value = attributes[name]
+        if not row[ours]:
+            row[ours] = row[ours] if value is None else value
+        elif value and value != row[ours] and ours in _COUNTERS:
+            left[name] = value
     usage = {name: value for name, value in attributes.items() if name.startswith(_PREFIXES)}
-    left = Counters(()).left(left) | _counters.left(usage)
+    left = (Counters(()).left(left) if left else {}) | _counters.left(usage)
     kind = attributes.get("openinference.span.kind")
     aside = None
     if span["resourceMetrics"] is not None:
@@ -137,8 +143,9 @@ def _row(span):
     # The Vercel AI SDK before version 6 tells cache writes in what the provider said alone.
     said = child(loaded(attributes.get("ai.response.providerMetadata")), "anthropic")
     row["write"] = row["write"] or said.get("cacheCreationInputTokens")
-    about = {"task": resource.get("service.name"), "team": resource.get("service.namespace")}
-    return span | row | about | {"aside": aside, "unread": left or None}
+    row |= {"task": resource.get("service.name"), "team": resource.get("service.namespace")}
+    row |= {"vercel": attributes.get("ai.model.provider"), "aside": aside, "unread": left or None}
+    return span | row
 
 
 def attributes_of(holder):

@@ -60,8 +60,10 @@ def messages(usage):
         input, read, written, write_short, write_long, output, thinking, searches, model (None: the message's), kind,
         unread and, of the message, odd: whether its iterations do not add up to it.
     """
-    parts = children(usage, "iterations")
-    top, *parts = (row for _, row in _counted((0, one or {}) for one in (usage, *parts)))
+    given = (usage, *children(usage, "iterations"))
+    top, *parts = (row for _, row in _counted((0, one or {}) for one in given))
+    if not parts:
+        return [top]
     inside = [part for part in parts if part["kind"] in (None, "message")]
     if _add_up(parts, top):
         inside = parts
