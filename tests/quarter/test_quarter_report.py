@@ -182,7 +182,7 @@ class TestFiles:
         out, _ = synthetic
         found, page = summary_of(out), first_page(soup_of(out))
         assert (
-            found["schema"] == "tierlab.quarter/1"
+            found["schema"] == "tierlab.quarter/2"
             and found["state"] == "ok"
             and found["usage"] == "simulated"
         )

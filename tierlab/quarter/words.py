@@ -294,6 +294,7 @@ def table(q, name, frame=None):
     shown = pd.DataFrame(columns)
     with pd.option_context("display.max_colwidth", None):  # nothing is cut off
         page = shown.map(in_html).to_html(index=False, border=0, escape=False)
+    page = " ".join(page.split())
     return display({"text/html": page, "text/plain": shown.to_string(index=False)}, raw=True)
 
 
