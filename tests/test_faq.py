@@ -137,7 +137,7 @@ def test_lookups_go_to_the_small_model_and_sensitive_topics_to_the_flagship(answ
         "Sensitive topics" in text
         and "at $100 an error it is the flagship at all 3 providers" in text
     )
-    assert "Lookups in an FAQ: at $0.020 an error it is the small model at all 3 providers" in text
+    assert "Lookups in an FAQ: at $0.02 an error it is the small model at all 3 providers" in text
 
 
 def test_a_months_saving_is_that_of_the_share_it_names(answers):
@@ -168,7 +168,7 @@ def test_six_questions_each_with_claims_and_sources(answers):
 
 def test_the_words_hold_the_numbers(answers):
     assert (
-        "Anthropic $0.080 to $0.20" in answers.at[CHATBOT, "answer"]
+        "Anthropic $0.08 to $0.20" in answers.at[CHATBOT, "answer"]
         and "say mid." in answers.at[CHATBOT, "answer"]
     )
     assert "the flagship at all 3 providers" in answers.at[CHATBOT, "answer"]

@@ -84,7 +84,7 @@ class TestRecord:
             "## Checklist",
         ):
             assert f"\n{head}\n" in text
-        assert "| claude-sonnet-4-6 | mid | \\$0.0060 |" in text
+        assert "| claude-sonnet-4-6 | mid | \\$0.006 |" in text
         assert "[x] Say what an error costs" in text and "[ ] Run 50" in text
 
     def test_the_first_lines_say_what_by_whom_and_until_when(self, filed):
@@ -688,7 +688,7 @@ class TestJudgement:
         )
         said = " ".join(found.grounds)
         assert (
-            "mine is not in the catalogue: its price as filed stands, $0.0010 a request, from samples"
+            "mine is not in the catalogue: its price as filed stands, $0.001 a request, from samples"
             in said
         )
         assert (
