@@ -12,7 +12,12 @@ from scipy import stats
 
 import tierlab as tl
 from tierlab.evaluate.planning import paired_sample_size
-from tierlab.routing.outcomes import check_outcomes, outcome_account, price_outcomes
+from tierlab.routing.outcomes import (
+    check_outcomes,
+    outcome_account,
+    outcome_origin,
+    price_outcomes,
+)
 from tierlab.routing.simulated import default_models, default_tasks, simulate_outcomes
 from tierlab.routing.sources import as_tiers, count_tokens, load_outcomes
 
@@ -280,7 +285,10 @@ def test_wrong_tables_are_refused_by_row(table, said):
 def test_incomplete_prompts_can_be_left_out_and_are_counted():
     kept = check_outcomes(small().iloc[:3], incomplete="drop")
     assert kept["prompt_id"].tolist() == [1, 1]
-    assert set(kept["provenance"]) == {"1 of 2 prompts left out: a model's answer is missing"}
+    left_out = "1 of 2 prompts left out: a model's answer is missing"
+    assert set(kept["provenance"]) == {left_out}
+    known = check_outcomes(small(provenance="a file").iloc[:3], incomplete="drop")
+    assert set(known["provenance"]) == {f"a file; {left_out}"}
 
 
 def test_own_columns_and_booleans_are_welcome():
@@ -339,6 +347,14 @@ def test_one_unknown_cost_leaves_the_mean_unknown_and_is_counted():
     account = outcome_account(table)
     assert account["usd_per_1000"].tolist() == pytest.approx([np.nan, 300], nan_ok=True)
     assert account["without_cost"].tolist() == [1, 0]
+
+
+def test_the_origin_names_the_models_where_it_differs():
+    table = small(source="recorded", tokenizer=["o200k_base", "its own"] * 2)
+    assert outcome_origin(table)[""].to_dict() == {
+        "source": "recorded",
+        "tokenizer": "o200k_base (a); its own (b)",
+    }
 
 
 def test_a_flag_that_a_row_has_already_is_not_joined_twice(tmp_path):
