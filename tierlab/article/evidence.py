@@ -91,34 +91,25 @@ def task_tier(basis, task):
     return task_tiers(load_tasks().loc[[task]]).iloc[0].set_axis(["from", "to"])
 
 
-def article_router(message, ask):
-    """The article's two-tier router, line for line in what it does: `ask(model, text)` stands for the API."""
-    said = ask("small", message).strip().lower()
-    return ask("flagship" if said == "complex" else "small", message)
+def article_router(reply):
+    """The tiers that the article's two-tier router asks for one message: its classifier, then the model for its reply."""
+    return "small", "flagship" if reply.strip().lower() == "complex" else "small"
 
 
 @metric(source=SKETCH)
-def router_calls(basis, replies):
-    """Calls that the article's router makes for one message, by the classifier's reply."""
-    return pd.Series({reply: len(_asked(reply)) for reply in replies.split("|")})
+def router_sketch(basis, replies, count):
+    """What the article's router does with each reply of its classifier.
 
-
-@metric(source=SKETCH)
-def router_tiers(basis, replies):
-    """Number of tiers that the article's router can answer with."""
-    return float(len({_asked(reply)[-1] for reply in replies.split("|")}))
-
-
-@metric(source=SKETCH)
-def router_unsafe(basis, replies):
-    """How many replies that do not say "simple" the article's router sends to the small model."""
-    return float(sum(_asked(reply)[-1] == "small" for reply in replies.split("|")))
-
-
-def _asked(reply):
-    calls = []
-    article_router("a message", lambda model, _: (calls.append(model), reply)[1])
-    return calls
+    `count` is calls (for one message), tiers (that answer), or unsafe (replies after which the small model answers).
+    """
+    asked = pd.Series({reply: article_router(reply) for reply in replies.split("|")})
+    answers = asked.str[-1]
+    counts = {
+        "calls": asked.str.len(),
+        "tiers": float(answers.nunique()),
+        "unsafe": float(answers.eq("small").sum()),
+    }
+    return counts[count]
 
 
 @metric(source=PUBLISHED)

@@ -270,6 +270,111 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
     return table.reset_index()[_COLUMNS], grounds
 
 
+def _priced(numbers, workload, prices, seed):
+    """The candidates with what a request is billed, at the workload's middle and over its ranges.
+
+    Returns
+    -------
+    table : DataFrame
+        `numbers` with provider, price_usd (USD per request) and note (why a model is out of the running).
+    drawn : ndarray, shape (draws, models)
+        USD per request. A workload that is a range is drawn for all models together, an approximate price for its model
+        alone.
+    grounds : list of str
+    """
+    own, is_listed = prices.by_model.reindex(numbers.index), numbers["price_basis"].eq("catalogue")
+    early, late = own["launched_on"] > prices.as_of, own["retires_on"] <= prices.as_of
+    note = pd.Series("", numbers.index)
+    note = note.mask(early, "not launched before " + own["launched_on"].dt.strftime("%Y-%m-%d"))
+    note = note.mask(late, "retired on " + own["retires_on"].dt.strftime("%Y-%m-%d"))
+    note = note.mask(
+        ~is_listed & numbers["paid"].isna(),
+        "no price: the samples have no cost_usd of all its answers, nor tokens that the catalogue prices",
+    )
+    table = numbers.assign(provider=own["provider"].fillna(""), note=note)
+    table["price_usd"] = numbers["paid"].astype(float).mask(table["note"].ne(""))
+    drawn = np.tile(table["price_usd"].to_numpy(float), (DRAWS, 1))
+    if not is_listed.any():
+        return table, drawn, []
+    listed = table.index[is_listed]
+    # The workload at its middle, and drawn from its ranges; the volume cancels.
+    rng, works = _stream(seed, "workload"), [workload.point()]
+    ranges = {name: ends for name, ends in workload.ranges().items() if ends[0] < ends[1]}
+    ranges.pop("requests_per_day", None)
+    for _ in range(_WORKLOADS if ranges else 0):
+        drawn_ends = {name: rng.uniform(*ends) for name, ends in ranges.items()}
+        works.append(replace(works[0], **drawn_ends))
+    days = [daily(work, prices, listed) for work in works]
+    per = np.array([day["cost_usd"] for day in days]) / works[0].requests_per_day
+    for day in days:
+        noted = day["note"][day["note"] != ""]
+        table.loc[noted.index, "note"] = noted
+    per[:, table.loc[listed, "note"].ne("")] = np.nan
+    table.loc[listed, "price_usd"] = per[0]
+    # At a workload without ranges there is one row, the middle; otherwise it is not drawn.
+    first = min(1, len(per) - 1)
+    drawn[:, is_listed] = per[_stream(seed, "price").integers(first, len(per), DRAWS)]
+    flags = {
+        flag: [name for name, own in days[0]["flags"].items() if flag in own] for flag in _FLAGS
+    }
+    for name in flags["approximate_price"]:
+        own_stream = _stream(seed, f"price of {name}")
+        drawn[:, table.index.get_loc(name)] *= 1 + APPROXIMATE_BAND * own_stream.uniform(
+            -1, 1, DRAWS
+        )
+    grounds = [
+        f"the price of {', '.join(names)} {_FLAGS[flag]}" for flag, names in flags.items() if names
+    ]
+    return table, drawn, grounds
+
+
+def daily(work, prices, listed):
+    """`daily_cost` by model with a note; a model that lacks a rate stands aside, and the others are priced."""
+    try:
+        day = daily_cost(work, prices, list(listed)).set_index("model_id")
+    except ValueError as error:
+        if len(listed) > 1:
+            return pd.concat([daily(work, prices, [name]) for name in listed])
+        aside = {"cost_usd": np.nan, "flags": "", "note": f"no figure: {error}"}
+        return pd.DataFrame(aside, index=listed)
+    share = day["over_window_share"]
+    said = share.map("{:.0%} of the requests do not fit its window".format)
+    return day.assign(note=said.where(share > 0, ""))
+
+
+def _error_draws(table, seed):
+    """Draws of the error rates, shape (draws, models).
+
+    Each model has a stream of its own, so that its draws depend on no other candidate; a borrowed rate moves with the
+    one that it is borrowed from.
+    """
+    from scipy.stats import norm
+
+    common = _stream(seed, "errors").standard_normal(DRAWS)
+    drawn = np.empty((DRAWS, len(table)))
+    for place, row in enumerate(table.to_dict("records")):
+        own = _stream(seed, f"errors of {row['like']}").standard_normal(DRAWS)
+        position = norm.cdf(row["shared"] * common + np.sqrt(1 - row["shared"] ** 2) * own)
+        if row["worth"]:
+            drawn[:, place] = _beta(row["error_rate"], row["worth"]).ppf(position)
+        else:
+            drawn[:, place] = spread(*(row[end] for end in ERRORS), position).ravel()
+    return drawn
+
+
+def spread(value, low, high, position):
+    """Where each range stands at a position from 0 (low) over 0.5 (value) to 1 (high): positions x ranges.
+
+    Examples
+    --------
+    >>> spread(2.0, 1.0, 6.0, [0, 0.25, 0.5, 1]).ravel().tolist()
+    [1.0, 1.5, 2.0, 6.0]
+    """
+    position = np.asarray(position)[:, None]
+    below, above = low + 2 * position * (value - low), value + (2 * position - 1) * (high - value)
+    return np.where(position < 0.5, below, above)
+
+
 def _stream(seed, name):
     """Random numbers of one quantity."""
     return np.random.default_rng([seed, crc32(name.encode())])
@@ -510,26 +615,6 @@ def _with_tools(errors, tiers, task):
     return replace(errors, table=table, grounds=[*errors.grounds, said]), int(calls)
 
 
-def _error_draws(table, seed):
-    """Draws of the error rates, shape (draws, models).
-
-    Each model has a stream of its own, so that its draws depend on no other candidate; a borrowed rate moves with the
-    one that it is borrowed from.
-    """
-    from scipy.stats import norm
-
-    common = _stream(seed, "errors").standard_normal(DRAWS)
-    drawn = np.empty((DRAWS, len(table)))
-    for place, row in enumerate(table.to_dict("records")):
-        own = _stream(seed, f"errors of {row['like']}").standard_normal(DRAWS)
-        position = norm.cdf(row["shared"] * common + np.sqrt(1 - row["shared"] ** 2) * own)
-        if row["worth"]:
-            drawn[:, place] = _beta(row["error_rate"], row["worth"]).ppf(position)
-        else:
-            drawn[:, place] = spread(*(row[end] for end in ERRORS), position).ravel()
-    return drawn
-
-
 def _beta(rate, worth):
     """Distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), and at 0 and 1."""
     from scipy.stats import beta
@@ -607,91 +692,3 @@ def _ranged(what, given, tiers, columns, top):
             raise ValueError(f"{what} has nothing for {name} ({tier or 'no tier'})")
         rows[name] = _ends(f"{what}[{name!r}]", given.get(name, given.get(tier)), top)
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-
-
-def spread(value, low, high, position):
-    """Where each range stands at a position from 0 (low) over 0.5 (value) to 1 (high): positions x ranges.
-
-    Examples
-    --------
-    >>> spread(2.0, 1.0, 6.0, [0, 0.25, 0.5, 1]).ravel().tolist()
-    [1.0, 1.5, 2.0, 6.0]
-    """
-    position = np.asarray(position)[:, None]
-    below, above = low + 2 * position * (value - low), value + (2 * position - 1) * (high - value)
-    return np.where(position < 0.5, below, above)
-
-
-# What a request is billed
-
-
-def _priced(numbers, workload, prices, seed):
-    """The candidates with what a request is billed, at the workload's middle and over its ranges.
-
-    Returns
-    -------
-    table : DataFrame
-        `numbers` with provider, price_usd (USD per request) and note (why a model is out of the running).
-    drawn : ndarray, shape (draws, models)
-        USD per request. A workload that is a range is drawn for all models together, an approximate price for its model
-        alone.
-    grounds : list of str
-    """
-    own, is_listed = prices.by_model.reindex(numbers.index), numbers["price_basis"].eq("catalogue")
-    early, late = own["launched_on"] > prices.as_of, own["retires_on"] <= prices.as_of
-    note = pd.Series("", numbers.index)
-    note = note.mask(early, "not launched before " + own["launched_on"].dt.strftime("%Y-%m-%d"))
-    note = note.mask(late, "retired on " + own["retires_on"].dt.strftime("%Y-%m-%d"))
-    note = note.mask(
-        ~is_listed & numbers["paid"].isna(),
-        "no price: the samples have no cost_usd of all its answers, nor tokens that the catalogue prices",
-    )
-    table = numbers.assign(provider=own["provider"].fillna(""), note=note)
-    table["price_usd"] = numbers["paid"].astype(float).mask(table["note"].ne(""))
-    drawn = np.tile(table["price_usd"].to_numpy(float), (DRAWS, 1))
-    if not is_listed.any():
-        return table, drawn, []
-    listed = table.index[is_listed]
-    # The workload at its middle, and drawn from its ranges; the volume cancels.
-    rng, works = _stream(seed, "workload"), [workload.point()]
-    ranges = {name: ends for name, ends in workload.ranges().items() if ends[0] < ends[1]}
-    ranges.pop("requests_per_day", None)
-    for _ in range(_WORKLOADS if ranges else 0):
-        drawn_ends = {name: rng.uniform(*ends) for name, ends in ranges.items()}
-        works.append(replace(works[0], **drawn_ends))
-    days = [daily(work, prices, listed) for work in works]
-    per = np.array([day["cost_usd"] for day in days]) / works[0].requests_per_day
-    for day in days:
-        noted = day["note"][day["note"] != ""]
-        table.loc[noted.index, "note"] = noted
-    per[:, table.loc[listed, "note"].ne("")] = np.nan
-    table.loc[listed, "price_usd"] = per[0]
-    # At a workload without ranges there is one row, the middle; otherwise it is not drawn.
-    first = min(1, len(per) - 1)
-    drawn[:, is_listed] = per[_stream(seed, "price").integers(first, len(per), DRAWS)]
-    flags = {
-        flag: [name for name, own in days[0]["flags"].items() if flag in own] for flag in _FLAGS
-    }
-    for name in flags["approximate_price"]:
-        own_stream = _stream(seed, f"price of {name}")
-        drawn[:, table.index.get_loc(name)] *= 1 + APPROXIMATE_BAND * own_stream.uniform(
-            -1, 1, DRAWS
-        )
-    grounds = [
-        f"the price of {', '.join(names)} {_FLAGS[flag]}" for flag, names in flags.items() if names
-    ]
-    return table, drawn, grounds
-
-
-def daily(work, prices, listed):
-    """`daily_cost` by model with a note; a model that lacks a rate stands aside, and the others are priced."""
-    try:
-        day = daily_cost(work, prices, list(listed)).set_index("model_id")
-    except ValueError as error:
-        if len(listed) > 1:
-            return pd.concat([daily(work, prices, [name]) for name in listed])
-        aside = {"cost_usd": np.nan, "flags": "", "note": f"no figure: {error}"}
-        return pd.DataFrame(aside, index=listed)
-    share = day["over_window_share"]
-    said = share.map("{:.0%} of the requests do not fit its window".format)
-    return day.assign(note=said.where(share > 0, ""))

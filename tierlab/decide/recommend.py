@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import usd
-from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import (
     Overlap,
     near_ties,
@@ -58,13 +56,6 @@ class Recommendation(Options):
     close: tuple
     done: list
     common: Overlap | None
-
-    @property
-    def lack(self):
-        """What the samples lack to be filed as a decision, in words; "" where nothing does."""
-        if self.common is None or not self.common.more:
-            return ""
-        return f"{self.model_id} and {self.common.rival} need {self.common.more:,} more examples, {self.common}"
 
     @cached_property
     def flips(self):
@@ -150,9 +141,6 @@ def recommend(
     prices = prices or load_prices("maintained")
     given = [task is not None, workload is not None, error_cost_usd is not None]
     task = None if task is None else rated(task)
-    if task and task.stakes is None and evidence.samples is None and not evidence.error_rates:
-        known = unknown("task", task.name, load_tasks().index)
-        raise ValueError(f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)")
     found = weigh(
         prices=until_review(prices),
         task=task,

@@ -230,9 +230,11 @@ def file_record(
     title, path = " ".join(title.split()), Path(path)
     if not title:
         raise ValueError("a decision needs a title")
-    if recommendation.lack:
+    common = recommendation.common
+    if common is not None and common.more:
         raise ValueError(
-            f"not filed: {recommendation.lack}. `python -m tierlab sample` runs them; a wider margin takes fewer (margin=, --margin)"
+            f"not filed: {recommendation.model_id} and {common.rival} need {common.more:,} more examples, {common}. "
+            "`python -m tierlab sample` runs them; a wider margin takes fewer (margin=, --margin)"
         )
     is_folder = path.is_dir() or not path.suffix
     if not is_folder and path.suffix.lower() != ".md":

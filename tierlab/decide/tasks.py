@@ -165,7 +165,10 @@ def assumed(quantity, task=None):
     if quantity != "tool_error_rate":
         task = rated(task)
         if task.stakes is None:
-            raise ValueError(unknown("task", task.name, load_tasks().index))
+            known = unknown("task", task.name, load_tasks().index)
+            raise ValueError(
+                f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)"
+            )
         ratings = task.ends("stakes" if quantity == "error_cost" else "complexity")
         rows = rows[rows["rating"].between(*ratings)]
     is_cost = quantity == "error_cost"
