@@ -100,7 +100,8 @@ class Parameter:
                 value = _yaml(value)
             elif is_text and self.type.startswith("bool"):
                 value = _BOOLEANS.get(value.lower())
-            return _TYPES[self.type].validate_python(value, strict=not is_text)
+            found = _TYPES[self.type].validate_python(value, strict=not is_text)
+            return found if is_text else value
         except ValueError:
             meaning = f" ({self.meaning})" if self.meaning else ""
             raise ValueError(
