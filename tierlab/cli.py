@@ -107,13 +107,8 @@ def main(arguments=None):
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
-        sampling = given[:1] == ["sample"]
-        kept = (
-            "; what was answered is kept, and the same command goes on from there"
-            if sampling
-            else ""
-        )
-        return _failed(f"interrupted{kept}", status=130)
+        kept = "; what was answered is kept, and the same command goes on from there"
+        return _failed(f"interrupted{kept if given[:1] == ['sample'] else ''}", status=130)
     except ModuleNotFoundError as error:
         from tierlab.core.extras import install_line
 
@@ -201,19 +196,15 @@ def run(
     from tierlab.pages import parameters
     from tierlab.pages import run as pages
 
-    values = (parameters.read_file(file) if file else {}) | dict(parameter)
-    inputs = [file] if file else []
-    print(
-        pages.run(
-            notebooks,
-            parameters=values,
-            text=True,
-            out=output.out,
-            force=output.force,
-            timeout=timeout,
-            inputs=inputs,
-        )
+    index = pages.run(
+        notebooks,
+        parameters=(parameters.read_file(file) if file else {}) | dict(parameter),
+        out=output.out,
+        force=output.force,
+        timeout=timeout,
+        inputs=[file] if file else [],
     )
+    print(index)
 
 
 @Parameter(name="*")
@@ -682,6 +673,7 @@ def sample(
     output : Output
     """
     import tierlab as tl
+    from tierlab.core.vocabulary import unknown
     from tierlab.evaluate.compare import check_margin
     from tierlab.sampling import examples as kit_examples
     from tierlab.sampling import local
@@ -701,62 +693,37 @@ def sample(
     chosen = tl.sampling.run.read_candidates(named) if named else []
     inputs = [examples, rates.prices, candidates.gguf, *(one.path for one in chosen)]
     out = _sample_folder(output, store, [given for given in inputs if given])
-    asked = tl.load_examples(examples)[: bounds.limit]
+    asked, prices = tl.load_examples(examples)[: bounds.limit], rates.load()
     with local.serve(candidates.gguf) if candidates.local else contextlib.nullcontext() as served:
         if served:
             one = local.candidate(
                 served, candidates.gguf or "", usd_per_hour=candidates.usd_per_hour
             )
             named.append(one)
-        run = Run(asked, tl.sampling.run.read_candidates(named), rates.load(), bounds)
-        samples = run.answers(
-            store, question, candidates.provenance, allow_code, alone=bool(served)
-        )
-    written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
-    _say_samples(samples, question, run.names)
-    print(written)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of `sample`: what is asked, of whom, at which prices, how far."""
-
-    asked: list
-    chosen: list
-    prices: object
-    bounds: Bounds
-
-    @property
-    def names(self):
-        """Names of the candidates."""
-        return [one.name for one in self.chosen]
-
-    def answers(self, store, question, provenance, allow_code, *, alone):
-        """The samples table; `alone`: the local server answers one request at a time, so that its times are its own."""
-        import tierlab as tl
-        from tierlab.core.vocabulary import unknown
-
-        if question.reference and (question.reference not in self.names or len(self.names) < 2):
-            nearest = unknown("candidate", question.reference, self.names)
+        chosen = tl.sampling.run.read_candidates(named)
+        names = [one.name for one in chosen]
+        if question.reference and (question.reference not in names or len(names) < 2):
+            nearest = unknown("candidate", question.reference, names)
             raise ValueError(f"--reference is one of two candidates or more: {nearest}")
-        bounds = self.bounds
-        estimate = tl.sampling.run.estimate(
-            self.asked, self.chosen, prices=self.prices, repeats=bounds.repeats
-        )
+        estimate = tl.sampling.run.estimate(asked, chosen, prices=prices, repeats=bounds.repeats)
         print(estimate.to_string(float_format="{:,.4f}".format))
-        places = 1 if alone else bounds.concurrency
-        return tl.sample(
-            self.asked,
-            self.chosen,
+        # The local server answers one request at a time, so that its times are its own.
+        places = 1 if served else bounds.concurrency
+        samples = tl.sample(
+            asked,
+            chosen,
             limits=tl.Limits(bounds.budget_usd, places, deadline_s=bounds.deadline),
             store=store,
-            prices=self.prices,
+            prices=prices,
             repeats=bounds.repeats,
             retry=bounds.retry is not None and (bounds.retry or True),
             yes=bounds.yes or _agreed(min(estimate["most_usd"].sum(), bounds.budget_usd)),
             allow_code=allow_code,
-            setup=tl.Setup(progress=sys.stderr.isatty(), provenance=provenance),
+            setup=tl.Setup(progress=sys.stderr.isatty(), provenance=candidates.provenance),
         )
+    written = out.write("samples.csv", guarded(samples).to_csv(index=False, lineterminator="\n"))
+    _say_samples(samples, question, names)
+    print(written)
 
 
 @app.command
@@ -844,18 +811,14 @@ def _say_samples(samples, question, names):
         print(f"{name:<13} {value:,.4f}" if isinstance(value, float) else f"{name:<13} {value}")
     for status, rows in samples[samples["error"] != ""].groupby("status", sort=False):
         print(f"{status}: {len(rows):,}, the first: {rows['error'].iloc[0]}")
-    if question.reference:
-        found = tl.compare(samples, **vars(question))
-        tables = (found.candidates, found.pairs)
-        print(
-            "\n"
-            + "\n\n".join(table.to_string(na_rep="-") for table in tables)
-            + f"\n\n{found.verdict}"
-        )
-    else:
-        print(
-            f"\n{quality_by_model(scored_rows(samples), names, 0.95).round(3).to_string(na_rep='-')}"
-        )
+    if not question.reference:
+        table = quality_by_model(scored_rows(samples), names, 0.95).round(3)
+        print(f"\n{table.to_string(na_rep='-')}")
+        return
+    found = tl.compare(samples, **vars(question))
+    for table in (found.candidates, found.pairs):
+        print(f"\n{table.to_string(na_rep='-')}")
+    print(f"\n{found.verdict}")
 
 
 def _sample_folder(output, store, inputs):

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from itertools import product
 
 import numpy as np
@@ -28,32 +27,28 @@ class NoFigure(ValueError):
 
 @dataclass(frozen=True)
 class Basis:
-    """What a metric may look at: the catalogue that gives the figures, both by name, and the task table."""
+    """What a metric may look at: the catalogue that gives the figures, and both by name."""
 
     prices: Prices
     catalogues: dict
-    tasks: pd.DataFrame
 
 
-def metric(function=None, *, source=""):
+def metric(source=""):
     """Register a function under its own name, so that a rule in data/claims.csv can name it.
 
     `source` names the data of a rule that looks at no prices.
     """
-    if function is None:
-        return partial(metric, source=source)
-    function.source = source
-    METRICS[function.__name__] = function
-    return function
+
+    def register(function):
+        function.source = source
+        METRICS[function.__name__] = function
+        return function
+
+    return register
 
 
-@lru_cache(maxsize=8)
-def lineup_on(prices, on=None):
-    return prices.lineup(on)
-
-
-@lru_cache(maxsize=8)
 def in_force(prices, on=None):
+    """The rates of a day by model, the lowest context step first."""
     return prices.in_force(on).sort_values("context_above", kind="stable")
 
 
@@ -64,7 +59,7 @@ def find_models(prices, text):
         provider, _, tier = name.rpartition(".")
         try:
             found.append(
-                prices.resolve(lineup_on(prices).at[provider, tier] if tier in TIERS else name)
+                prices.resolve(prices.lineup().at[provider, tier] if tier in TIERS else name)
             )
         except (KeyError, ValueError) as error:
             raise NoFigure(f"no model {name} in {prices.source}") from error

@@ -14,9 +14,8 @@ import pandas as pd
 from tierlab.article import evidence, prices  # noqa: F401 (their rules register themselves)
 from tierlab.article.basis import METRICS, Basis, NoFigure, approximate_models
 from tierlab.core.paths import DATA
-from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.prices.catalog import load_prices
+from tierlab.prices.catalog import Prices, load_prices
 
 _END = re.compile(
     r"(\S[^,]*) from ([^, ]+), \1 to "
@@ -51,7 +50,13 @@ def load_claims(path=DATA / "claims.csv"):
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, section="all"):
+def evaluate_claims(
+    article: Prices | None = None,
+    maintained: Prices | None = None,
+    *,
+    claims: pd.DataFrame | None = None,
+    section: str = "all",
+) -> pd.DataFrame:
     """Recompute every claim and judge it by its number.
 
     Parameters
@@ -59,8 +64,8 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
     article, maintained : Prices, optional
         The article's catalogue, and the one it is compared with; by default both on 2026-06-12. Rules that
         name a tier ("anthropic.small") take the lineup of each catalogue's own `as_of`.
-    tasks, claims : DataFrame, optional
-        By default data/tasks.csv and data/claims.csv.
+    claims : DataFrame, optional
+        By default data/claims.csv.
     section : str
         One section of the article, or "all".
 
@@ -88,8 +93,7 @@ def evaluate_claims(article=None, maintained=None, tasks=None, *, claims=None, s
         claims = claims[claims["section"] == section]
     catalogues = {"article": article or load_prices("article", as_of="2026-06-12")}
     catalogues["maintained"] = maintained or load_prices("maintained", as_of="2026-06-12")
-    tasks = load_tasks() if tasks is None else tasks
-    bases = {name: Basis(own, catalogues, tasks) for name, own in catalogues.items()}
+    bases = {name: Basis(own, catalogues) for name, own in catalogues.items()}
     others = {"article": "maintained", "maintained": "article"}
     rows = []
     for row in claims.itertuples(index=False):
@@ -153,8 +157,8 @@ def _compare(row, values):
         for text, side in ((row.low, -np.inf), (row.high, np.inf))
     )
     # 30/0.6 is 50.000000000000007 in floating point; a bound is meant inclusive.
-    room = 1e-9 * np.maximum(1, np.abs(values.to_numpy()))
-    outside = values[(values < low - room) | (values > high + room)]
+    slack = 1e-9 * np.maximum(1, np.abs(values.to_numpy()))
+    outside = values[(values < low - slack) | (values > high + slack)]
     bounds = _bounds_text(row)
     relation = (
         bounds

@@ -1,14 +1,11 @@
 """Rules on what is not a price: choices, recorded answers, how many of them a decision takes, tuning offers, and time."""
 
-import json
-from functools import lru_cache
-
 import numpy as np
 import pandas as pd
 
 from tierlab.article.basis import OUTPUT_TOKENS, find_models, metric
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import unknown
+from tierlab.core.tables import load_tasks
 from tierlab.decide.tasks import task_tiers, tier_by_rule
 from tierlab.reasoning.effort import billed_output, load_efforts
 from tierlab.speed.latency import router_seconds, seconds_range
@@ -17,20 +14,19 @@ from tierlab.speed.speeds import load_published, load_speeds, published_factors
 PUBLISHED = "data/published_speeds.csv: what public pages say, read on 2026-11-24"
 ASSUMED = "data/speeds.csv: speeds of the article, waits assumed"
 SKETCH = "the article's code, run against a stand-in client"
-# Stand-ins for a small, a middle and a large model (data/samples/README.md), not the providers' own.
-STAND_INS = {
-    "small stand-in": "smollm2-135m-instruct",
-    "middle stand-in": "qwen2.5-coder-0.5b-instruct",
-    "large stand-in": "qwen2.5-coder-1.5b-instruct",
-}
 MEASURED = "data/measured.csv: recorded answers of public data sets"
 RECORDED = "data/samples/open_models.csv: recorded answers of three open models"
-CONFIDENCE = 0.95
 
 
 def load_measured(path=DATA / "measured.csv"):
     """data/measured.csv by name: value, unit, source, how."""
     return pd.read_csv(path).set_index("name")
+
+
+def load_recorded(name):
+    """The rows of data/recorded.csv of one name: value by label."""
+    rows = pd.read_csv(DATA / "recorded.csv")
+    return rows[rows["name"] == name].set_index("label")["value"]
 
 
 @metric(source=MEASURED)
@@ -59,36 +55,17 @@ def examples_needed(basis, margin, disagreement):
 
 
 @metric(source=RECORDED)
-def recorded_gap(basis, column, values):
-    """Score of the small stand-in minus the large one's on the same recorded examples, with its 95% interval."""
-    answers = _recorded()
-    answers = answers[answers[column].isin(values.split("|"))]
-    return _difference(answers, STAND_INS["small stand-in"], STAND_INS["large stand-in"])
+def recorded(basis, name):
+    """A number of data/recorded.csv, with its interval where it has one: from recorded answers, and checked by a test."""
+    return load_recorded(name)
 
 
 @metric(
     source="data/samples/intents.csv: recorded answers of the teacher; the student was trained on them"
 )
-def distilled_gap(basis):
-    """Score of a small classifier trained on the large stand-in's labels minus its teacher's own, on held-out messages."""
-    return _distilled()
-
-
-@metric(source=RECORDED)
-def recorded_tool_calls(basis):
-    """Share of right tool calls of each stand-in, on the recorded examples that want a call."""
-    lines = (DATA / "examples" / "examples.jsonl").read_text("utf-8").splitlines()
-    wanted = [
-        example["example_id"]
-        for example in map(json.loads, lines)
-        if example["scorer"] == "tool_call" and _calls(example["reference"])
-    ]
-    rows = _recorded().dropna(subset="score")
-    rows = rows[rows["prompt_id"].isin(wanted)].groupby("model_id")["score"].agg(["mean", "size"])
-    rows = rows.loc[list(STAND_INS.values())]
-    return rows["mean"].set_axis(
-        [f"{name} (of {n})" for name, n in zip(STAND_INS, rows["size"], strict=True)]
-    )
+def distilled(basis, name):
+    """The same, of a small classifier that was trained on a model's labels."""
+    return load_recorded(name)
 
 
 @metric(source="data/fine_tuning.csv: what the providers' pages say, dated")
@@ -101,54 +78,6 @@ def tunable(basis, models, on):
     return pd.Series({model: float(model in names) for model in find_models(basis.prices, models)})
 
 
-@lru_cache
-def _distilled():
-    from tierlab.reasoning.student import (
-        TEACHER,
-        evaluate,
-        intent_examples,
-        recorded_embeddings,
-        teacher_labels,
-        train,
-    )
-    from tierlab.sampling.examples import load_intents
-    from tierlab.sampling.samples import load_samples
-
-    answers, messages = load_samples("intents"), load_intents()
-    messages.index = [example.example_id for example in intent_examples(messages)]
-    test = messages[messages["split"] == "test"]
-    lessons = messages.drop(test.index).assign(label=teacher_labels(answers)).dropna(subset="label")
-    classifier = train(lessons["text"], lessons["label"], vectorise=recorded_embeddings())
-    student = evaluate(classifier, test, model_id="student")
-    own = answers[(answers["model_id"] == TEACHER) & answers["prompt_id"].isin(test.index)]
-    return _difference(pd.concat([student, own]), "student", TEACHER)
-
-
-def _difference(samples, model, reference):
-    """Mean score of a model minus a reference's on the examples that both have a score on, with its 95% interval."""
-    from tierlab.evaluate.intervals import paired_interval
-    from tierlab.evaluate.rows import paired, scored_rows
-
-    pair = paired(scored_rows(samples), model, reference)
-    low, high = paired_interval(pair.differences, pair.clusters, binary=pair.binary)[1](CONFIDENCE)
-    found = {f"on {len(pair.differences)} examples": pair.differences.mean()}
-    return pd.Series(found | {"interval from": low, "interval to": high})
-
-
-@lru_cache
-def _recorded():
-    from tierlab.sampling.samples import load_samples
-
-    return load_samples("open_models")
-
-
-def _calls(reference):
-    """Whether a reference asks for a call at all."""
-    return any(
-        call.get("name") for call in (reference if isinstance(reference, list) else [reference])
-    )
-
-
 @metric(source="the article's two questions")
 def rule_tier(basis, cases):
     """Tier that the article's rule gives each "stakes-complexity" case."""
@@ -159,39 +88,28 @@ def rule_tier(basis, cases):
 @metric(source="data/tasks.csv: our own ratings")
 def task_tier(basis, task):
     """Lowest and highest tier that the article's rule gives a task at its ratings."""
-    if task not in basis.tasks.index:
-        raise ValueError(unknown("task", task, basis.tasks.index))
-    return task_tiers(basis.tasks.loc[[task]]).iloc[0].set_axis(["from", "to"])
+    return task_tiers(load_tasks().loc[[task]]).iloc[0].set_axis(["from", "to"])
 
 
-def article_router(message, ask):
-    """The article's two-tier router, line for line in what it does: `ask(model, text)` stands for the API."""
-    said = ask("small", message).strip().lower()
-    return ask("flagship" if said == "complex" else "small", message)
+def article_router(reply):
+    """The tiers that the article's two-tier router asks for one message: its classifier, then the model for its reply."""
+    return "small", "flagship" if reply.strip().lower() == "complex" else "small"
 
 
 @metric(source=SKETCH)
-def router_calls(basis, replies):
-    """Calls that the article's router makes for one message, by the classifier's reply."""
-    return pd.Series({reply: len(_asked(reply)) for reply in replies.split("|")})
+def router_sketch(basis, replies, count):
+    """What the article's router does with each reply of its classifier.
 
-
-@metric(source=SKETCH)
-def router_tiers(basis, replies):
-    """Number of tiers that the article's router can answer with."""
-    return float(len({_asked(reply)[-1] for reply in replies.split("|")}))
-
-
-@metric(source=SKETCH)
-def router_unsafe(basis, replies):
-    """How many replies that do not say "simple" the article's router sends to the small model."""
-    return float(sum(_asked(reply)[-1] == "small" for reply in replies.split("|")))
-
-
-def _asked(reply):
-    calls = []
-    article_router("a message", lambda model, _: (calls.append(model), reply)[1])
-    return calls
+    `count` is calls (for one message), tiers (that answer), or unsafe (replies after which the small model answers).
+    """
+    asked = pd.Series({reply: article_router(reply) for reply in replies.split("|")})
+    answers = asked.str[-1]
+    counts = {
+        "calls": asked.str.len(),
+        "tiers": float(answers.nunique()),
+        "unsafe": float(answers.eq("small").sum()),
+    }
+    return counts[count]
 
 
 @metric(source=PUBLISHED)

@@ -12,7 +12,6 @@ from tierlab.article.basis import METRICS, Basis, approximate_models, find_model
 from tierlab.article.claims import evaluate_claims, load_claims
 from tierlab.article.evidence import load_measured
 from tierlab.core.format import usd
-from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS
 from tierlab.decide.recommend import recommend
 from tierlab.decide.tasks import Task, assumed
@@ -71,7 +70,7 @@ def _recommended(basis, task):
     """What `tierlab.recommend` says within each provider's lineup, as words and as numbers."""
     found = [recommend(task=task, prices=basis.prices, provider=provider) for provider in NAMES]
     sure = [float(each.table["best_share"].iloc[0]) for each in found]
-    cost = found[0].options.error_cost_usd
+    cost = found[0].cost["error_cost_usd"]
     ends = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(sure), max(sure))))
     tiers = [each.tier for each in found]
     chosen = ", ".join(f"{tier} ({name})" for tier, name in zip(tiers, NAMES.values(), strict=True))
@@ -273,7 +272,7 @@ def answers(prices=None, maintained=None):
     """
     prices = load_prices("article", as_of="2026-06-12") if prices is None else prices
     maintained = load_prices("maintained", as_of="2026-06-12") if maintained is None else maintained
-    basis = Basis(prices, {"article": prices, "maintained": maintained}, load_tasks())
+    basis = Basis(prices, {"article": prices, "maintained": maintained})
     known = load_claims()
     named = " ".join(ids for _, ids, _, _ in QUESTIONS.values()).split()
     verdicts = evaluate_claims(prices, maintained, claims=known[known["id"].isin(named)])["verdict"]

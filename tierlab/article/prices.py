@@ -8,6 +8,7 @@ from tierlab.article.basis import (
     DAYS_PER_MONTH,
     ERROR_GAP,
     INPUT_TOKENS,
+    MIXES,
     OUTPUT_TOKENS,
     REQUESTS_PER_DAY,
     ROUTED_SHARES,
@@ -15,7 +16,6 @@ from tierlab.article.basis import (
     in_force,
     labels_of,
     lengths,
-    lineup_on,
     metric,
     over_lengths,
     price_ratio,
@@ -38,17 +38,17 @@ def tokens_per_request(basis):
     return INPUT_TOKENS + OUTPUT_TOKENS
 
 
-@metric
+@metric()
 def ordered_models(basis, on=None):
     """Lineup models whose provider's blended prices fall strictly from flagship to mid to small."""
-    lineup = lineup_on(basis.prices, on)
+    lineup = basis.prices.lineup(on)
     falling = [
         (np.diff(rates(basis.prices, row, on=on)["blended"]) > 0).all() for row in lineup.to_numpy()
     ]
     return 3 * sum(falling)
 
 
-@metric
+@metric()
 def tier_of(basis, names):
     """Tier (1 small to 3 flagship) that the catalogue gives each named model."""
     tier = basis.prices.by_model["tier"]
@@ -56,7 +56,7 @@ def tier_of(basis, names):
     return tier[found].map({name: i + 1 for i, name in enumerate(TIERS)})
 
 
-@metric
+@metric()
 def list_price(basis, models, mix="input|output", input_tokens=INPUT_TOKENS):
     """USD per million tokens of each model, by mix and input length."""
     names, mixes = find_models(basis.prices, models), mix.split("|")
@@ -68,19 +68,19 @@ def list_price(basis, models, mix="input|output", input_tokens=INPUT_TOKENS):
     return over_lengths(price_at, input_tokens)
 
 
-@metric
-def cost_ratio(basis, **pairs):
+@metric()
+def cost_ratio(basis, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):
     """How many times more the dear model costs than the cheap one."""
-    return 1 / price_ratio(basis.prices, **pairs)
+    return 1 / price_ratio(basis.prices, dear, cheap, mix, input_tokens)
 
 
-@metric
-def saving(basis, **pairs):
+@metric()
+def saving(basis, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):
     """Share by which the cheap model costs less than the dear one."""
-    return 1 - price_ratio(basis.prices, **pairs)
+    return 1 - price_ratio(basis.prices, dear, cheap, mix, input_tokens)
 
 
-@metric
+@metric()
 def output_gap(basis, dear, cheap, input_tokens=INPUT_TOKENS):
     """Ratio of output prices over ratio of input prices, dear to cheap."""
 
@@ -92,14 +92,14 @@ def output_gap(basis, dear, cheap, input_tokens=INPUT_TOKENS):
     return over_lengths(gap_at, input_tokens)
 
 
-@metric
-def gap_spread(basis, **pairs):
+@metric()
+def gap_spread(basis, dear, cheap):
     """Largest over smallest price ratio of the pairs, on the article's own request."""
-    ratios = price_ratio(basis.prices, mix="blended", **pairs)
+    ratios = price_ratio(basis.prices, dear, cheap, "blended")
     return ratios.max() / ratios.min()
 
 
-@metric
+@metric()
 def catalogue_gap(basis, models):
     """Share by which the maintained input price lies above the article's."""
     theirs, ours = (
@@ -109,48 +109,42 @@ def catalogue_gap(basis, models):
     return ours / theirs - 1
 
 
-@metric
+@metric()
 def price_rank(basis, model, mix):
     """Rank of a model's price in its lineup, 1 the lowest; equal prices share the lower rank."""
     table = rates(basis.prices, basis.prices.models())[mix]
     return table.rank(method="min")[find_models(basis.prices, model)[0]]
 
 
-@metric
+@metric()
 def lineup_price_change(basis, start, end):
     """Blended price of each provider's tier at the end over that at the start."""
     now, then = (
         rates(basis.prices, basis.prices.models(day), on=day)["blended"].to_numpy()
         for day in (end, start)
     )
-    slots = lineup_on(basis.prices, start).stack().index.map(".".join)
+    slots = basis.prices.lineup(start).stack().index.map(".".join)
     return pd.Series(now / then, slots)
 
 
-@metric
+@metric()
 def cheapest_changed(basis, start, end):
     """Tiers whose cheapest lineup model, by blended price, is another one at the end."""
 
     def cheapest(tier, day):
-        return rates(basis.prices, lineup_on(basis.prices, day)[tier], on=day)["blended"].idxmin()
+        return rates(basis.prices, basis.prices.lineup(day)[tier], on=day)["blended"].idxmin()
 
     return sum(cheapest(tier, start) != cheapest(tier, end) for tier in TIERS)
 
 
-@metric
-def output_multiple(basis, dear, cheap):
-    """Times the dear model's output tokens that the cheaper one must emit to cost as much on output."""
-    return 1 / price_ratio(basis.prices, dear, cheap, mix="output")
-
-
-@metric
+@metric()
 def context_window(basis, models):
     """Context window in tokens."""
     table = in_force(basis.prices).drop_duplicates("model_id").set_index("model_id")
     return table["context_window"].reindex(find_models(basis.prices, models))
 
 
-@metric
+@metric()
 def window_at_base_price(basis, models):
     """Tokens that fit at the lowest price: the window, or the first context step if that comes sooner."""
     steps = (
@@ -160,7 +154,7 @@ def window_at_base_price(basis, models):
     return windows.combine(steps.reindex(windows.index), np.fmin).where(windows.notna())
 
 
-@metric
+@metric()
 def long_context_ratio(basis, models, short, long):
     """Input price per token of a long request over that of a short one."""
     names = find_models(basis.prices, models)
@@ -168,7 +162,7 @@ def long_context_ratio(basis, models, short, long):
     return far / near
 
 
-@metric
+@metric()
 def too_small_for(basis, models, tokens):
     """Models whose context window is below a number of tokens."""
     windows = context_window(basis, models)
@@ -181,7 +175,7 @@ def classifier_usd(prices, model):
     )
 
 
-@metric
+@metric()
 def day_cost(basis, mix, classifier=""):
     """US dollars a day of the article's volume, split over models by share."""
     slots, shares = zip(*(part.split(":") for part in mix.split("|")), strict=True)
@@ -190,7 +184,7 @@ def day_cost(basis, mix, classifier=""):
     return daily @ np.array(shares, float) + calls
 
 
-@metric
+@metric()
 def volume_cost(basis, models, requests):
     """US dollars of a number of the article's requests, per model."""
     return float(requests) * request_usd(basis.prices, find_models(basis.prices, models))
@@ -200,14 +194,14 @@ def pair_usd(prices, dear, cheap):
     return (request_usd(prices, find_models(prices, side)).to_numpy() for side in (dear, cheap))
 
 
-@metric
+@metric()
 def month_difference(basis, dear, cheap):
     """US dollars a month between two models at the article's volume."""
     over, under = pair_usd(basis.prices, dear, cheap)
     return DAYS_PER_MONTH * REQUESTS_PER_DAY * (over - under)[0]
 
 
-@metric
+@metric()
 def error_cost(basis, dear, cheap):
     """US dollars per error above which the dear model pays, if it makes ERROR_GAP fewer errors per request."""
     over, under = pair_usd(basis.prices, dear, cheap)
@@ -216,7 +210,7 @@ def error_cost(basis, dear, cheap):
     )
 
 
-@metric
+@metric()
 def fixed_cost_requests(basis, fixed_usd, dear, cheap):
     """Requests after which a fixed cost is repaid by going from the dear to the cheap model."""
     over, under = pair_usd(basis.prices, dear, cheap)
@@ -229,7 +223,7 @@ def flagship_share(basis):
     return pd.Series({f"of {share:.0%}": 1 - share for share in ROUTED_SHARES})
 
 
-@metric
+@metric()
 def routed_saving(basis, dear, cheap, classifier=""):
     """Share saved against the dear model alone, at both ends of the routed shares."""
     (over,), (under,) = pair_usd(basis.prices, dear, cheap)
@@ -237,14 +231,14 @@ def routed_saving(basis, dear, cheap, classifier=""):
     return pd.Series({f"at {s:.0%}": s * (1 - under / over) - call / over for s in ROUTED_SHARES})
 
 
-@metric
+@metric()
 def router_break_even(basis, dear, cheap):
     """Share of requests that must go to the cheap model before the classifier call, made on it, pays."""
     (over,), (under,) = pair_usd(basis.prices, dear, cheap)
     return classifier_usd(basis.prices, cheap) / (over - under)
 
 
-@metric
+@metric()
 def routing_month_saving(basis, dear, cheap, requests_per_day):
     """US dollars a month saved by sending 80% to the cheap model, with the classifier call."""
     share = routed_saving(basis, dear, cheap, classifier=cheap).iloc[-1]
@@ -252,7 +246,7 @@ def routing_month_saving(basis, dear, cheap, requests_per_day):
     return pd.Series({f"{n:,} a day": n * monthly * share for n in lengths(requests_per_day)})
 
 
-@metric
+@metric()
 def lever_saving(basis, levers="batch|cache"):
     """Share saved per lineup model: by the batch rate on the article's request, by a cache read on an input token."""
     table = in_force(basis.prices).drop_duplicates("model_id").set_index("model_id")

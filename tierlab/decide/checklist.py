@@ -45,7 +45,7 @@ def _scheduled(prices):
 
 def scheduled_said(prices, models):
     """Which rates of some models change until the next review, and when; "" for none."""
-    changes = _scheduled(prices).items()
+    changes, models = _scheduled(prices).items(), set(models)
     words = "; ".join(f"{model} costs {said}" for model, said in changes if model in models)
     day = f"{review_day(prices):%Y-%m-%d}"
     return f"prices are the mean until the review on {day}: {words}" if words else ""
@@ -97,24 +97,26 @@ def overlap(found, margin):
     running = found.running()
     if found.rows is None or len(running) == 1:
         return None
-    best, pairs = running.iloc[0], []
-    for place, rival in enumerate(running.iloc[1:].itertuples()):
-        if place == 0 or rival.best_share >= WORTH_TRYING:
-            have, need = examples_needed(found.rows, best["model_id"], rival.model_id, margin)
-            paid = max(0, need - have) * (best["price_usd"] + rival.price_usd)
-            pairs.append(Overlap(rival.model_id, have, need, paid, margin))
-    return max(pairs, key=lambda pair: pair.needed - pair.examples)
+    best = running.iloc[0]
+    pairs = [
+        (*examples_needed(found.rows, best["model_id"], rival.model_id, margin), rival)
+        for place, rival in enumerate(running.iloc[1:].itertuples())
+        if place == 0 or rival.best_share >= WORTH_TRYING
+    ]
+    have, need, rival = max(pairs, key=lambda pair: pair[1] - pair[0])
+    paid = max(0, need - have) * (best["price_usd"] + rival.price_usd)
+    return Overlap(rival.model_id, have, need, paid, margin)
 
 
-def steps_done(found, common, *, task, workload, error_cost):
+def steps_done(found, common, given):
     """Numbers of the steps that are done.
 
     Parameters
     ----------
     found : Options
     common : Overlap or None
-    task, workload, error_cost : bool
-        Whether each was given, rather than assumed.
+    given : list of bool
+        Whether task, workload and error cost were given, rather than assumed.
 
     Returns
     -------
@@ -126,9 +128,8 @@ def steps_done(found, common, *, task, workload, error_cost):
     tried = set(running.loc[_examples(found) >= LEAST_EXAMPLES, "tier"])
     first = tried & {"mid"} if "mid" in set(running["tier"]) else tried
     untried = running[~running["tier"].isin(tried)]
-    enough = common is None or not common.more
-    settled = bool(first) and not (untried["best_share"] >= WORTH_TRYING).any()
-    done = [task, workload, error_cost, bool(first) and enough, settled and enough]
+    measured = bool(first) and (common is None or not common.more)
+    done = [*given, measured, measured and not (untried["best_share"] >= WORTH_TRYING).any()]
     return [number for number, is_done in enumerate(done, 1) if is_done]
 
 
@@ -137,73 +138,55 @@ def _examples(found):
     return found.running()["model_id"].map(found.counted).fillna(0)
 
 
-def next_step(found, common, done, workload, prices):
-    """(number, sentence) of what to do next.
-
-    Parameters
-    ----------
-    found : Options
-    common : Overlap or None
-    done : list of int
-        From `steps_done`.
-    workload : Workload
-    prices : Prices
-    """
+def next_step(found, common, done):
+    """(number, sentence) of what to do next; parameters as for `steps_done`, and the steps that are done."""
     running = found.running()
-    best = running.iloc[0]
+    best = running["model_id"].iloc[0]
     if 3 not in done:
+        cost = usd(found.cost["error_cost_usd"])
         return 3, (
-            f"Put a figure on an error: {usd(found.error_cost_usd)} is an assumption. "
+            f"Put a figure on an error: {cost} is an assumption. "
             "What would change the choice says how far it matters."
         )
+    if 4 not in done and common is not None and common.more:
+        return 4, f"Run {common.more:,} more examples through {best} and {common.rival}, {common}."
     if 4 not in done:
-        return 4, _examples_to_run(found, common)
+        first = next(iter(running.loc[running["tier"] == "mid", "model_id"]), best)
+        have = found.counted.get(first, 0)
+        why = f"{have} are few" if have else "its error rate is not counted on examples"
+        return 4, (
+            f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. "
+            "`python -m tierlab sample --help`"
+        )
     if 5 not in done:
         few = running[_examples(found) < LEAST_EXAMPLES]
         untried = few.sort_values("best_share", ascending=False).iloc[0]
-        is_choice = untried["model_id"] == best["model_id"]
+        is_choice = untried["model_id"] == best
         why = "it is the choice so far" if is_choice else "it may be the better choice"
         return 5, (
             f"Run the same examples through {untried['model_id']}: its error rate is not counted on 50, "
             f"and {why} ({untried['best_share']:.0%} of the draws)."
         )
-    point = workload.point()
-    saves = _savings(best["model_id"], point, prices, found.second_usd)
+    saves = _savings(found, best)
     if saves:
-        return 6, f"Cut the bill on {best['model_id']} further: {saves}."
+        return 6, f"Cut the bill on {best} further: {saves}."
     return 7, f"File the decision, and look again {REVIEW_MONTHS} months later."
 
 
-def _examples_to_run(found, common):
-    """Step 4: more examples of the two models that samples do not tell apart, or the first of the mid tier."""
-    running = found.running()
-    best = running["model_id"].iloc[0]
-    if common is not None:
-        return f"Run {common.more:,} more examples through {best} and {common.rival}, {common}."
-    first = next(iter(running.loc[running["tier"] == "mid", "model_id"]), best)
-    have = found.counted.get(first, 0)
-    why = f"{have} are few" if have else "its error rate is not counted on examples"
-    return (
-        f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. "
-        "`python -m tierlab sample --help`"
-    )
-
-
-def _savings(model, point, prices, second_usd):
+def _savings(found, model):
     """What batch saves where nobody waits, and a cache where the input is long enough; "" where either is used."""
+    point, levers, words = found.workload.point(), [], []
     if point.batch_share or point.cache_hit_rate:
         return ""
-    levers = []
-    if second_usd == 0:
+    if found.second_usd == 0:
         levers.append(("batch_share", 1.0, "everything in batch"))
     if point.mean_tokens().get("uncached_input", 0) >= CACHEABLE_TOKENS:
         levers.append(("cache_hit_rate", 0.5, "half of the input from a cache"))
-    words = []
     for over, value, what in levers:
         try:
-            ends = cost_curve(point, prices, [model], over=over, values=[0.0, value])["cost_usd"]
+            ends = cost_curve(point, found.prices, [model], over=over, values=[0.0, value])
         except ValueError:  # a catalogue without such rates, or a model outside it
             words.append(f"{what} (no rate here says what it saves)")
             continue
-        words.append(f"{what} saves {1 - ends.iloc[1] / ends.iloc[0]:.0%}")
+        words.append(f"{what} saves {1 - ends['cost_usd'].iloc[1] / ends['cost_usd'].iloc[0]:.0%}")
     return "; ".join(words)

@@ -4,7 +4,6 @@ import html
 
 import ipywidgets
 import mistune
-import pandas as pd
 
 import tierlab as tl
 from tierlab.core import paths
@@ -12,8 +11,8 @@ from tierlab.core.explorer import ALL, WIDE, Explorer, choice, nice_slider, shar
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
-from tierlab.decide.checklist import CHECKLIST, until_review
-from tierlab.decide.options import AGENT_CALLS, Evidence, spread, weigh
+from tierlab.decide.checklist import CHECKLIST
+from tierlab.decide.options import AGENT_CALLS, Evidence, spread
 from tierlab.decide.tasks import Task, assumed
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
@@ -74,11 +73,9 @@ class TaskExplorer(Explorer):
         input_tokens=500,
         output_tokens=300,
     ):
-        self.prices, self.tasks = until_review(prices), load_tasks()
+        self.prices, self.tasks = prices, load_tasks()
         self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
-        tasks = ipywidgets.Dropdown(
-            description="task", options=_named(self.tasks), value=task, **WIDE
-        )
+        tasks = ipywidgets.Dropdown(description="task", options=_tasks(), value=task, **WIDE)
         error = money_slider("error cost (USD)", _stakes(task))
 
         def restake(change):
@@ -100,17 +97,17 @@ class TaskExplorer(Explorer):
 
     def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
         ends = assumed("error_rate", task)
-        rates = pd.Series(spread(ends, [position])[0], ends.index)
+        rates = dict(zip(ends.index, spread(*ends.to_numpy().T, [position])[0], strict=True))
         # Rates that are given hold no tool calls of their own accord: those of an agent are named.
         calls = AGENT_CALLS if task == "agentic_tools" else None
-        self.found = weigh(
-            prices=self.prices,
+        self.found = tl.recommend(
             task=Task(task, tool_calls=calls),
             error_cost_usd=error_usd,
             second_usd=second_usd,
             workload=tl.Workload(output_tokens=output_tokens, **self.workload),
+            prices=self.prices,
             provider=None if provider == ALL else provider,
-            evidence=Evidence(error_rates=rates.to_dict()),
+            evidence=Evidence(error_rates=rates),
         )
         self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
         return self.found.table
@@ -119,10 +116,10 @@ class TaskExplorer(Explorer):
         figures.expected_costs(table, interval="90% of draws over what is not set above", ax=ax)
 
     def words(self, table, *, task, error_usd, **_):
-        best = self.found.running().iloc[0]
+        found, best = self.found, self.found.table.iloc[0]
         article = " to ".join(self.tasks.loc[task, ["tier_low", "tier_high"]].unique())
         return (
-            f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {best['tier']} ({best['model_id']}), "
+            f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {found.tier} ({found.model_id}), "
             f"{usd(1000 * best['expected_usd'])} per 1,000 requests all in. The article says {article}."
         )
 
@@ -151,8 +148,8 @@ def _stakes(task):
     return float(assumed("error_cost", task)["value"].iloc[0])
 
 
-def _named(tasks):
-    return list(zip(tasks["name"], tasks.index, strict=True))
+def _tasks():
+    return [(name, task) for task, name in load_tasks()["name"].items()]
 
 
 def _providers(prices, provider):
@@ -178,7 +175,7 @@ class DecisionChecklist(Explorer):
 
     def __init__(self, prices, *, provider=None, folder="decisions", decided_on=None):
         self.prices, self.decided_on = prices, decided_on
-        tasks, line = [*_named(load_tasks()), (OWN, OWN)], {"continuous_update": False, **WIDE}
+        tasks, line = [*_tasks(), (OWN, OWN)], {"continuous_update": False, **WIDE}
         count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
         few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
         controls = {
@@ -216,12 +213,16 @@ class DecisionChecklist(Explorer):
             "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
             "batch_share": share_slider("batch share (% of requests)"),
         }
-        self.title = ipywidgets.Text(description="title", placeholder="what is decided", **line)
-        self.owner = ipywidgets.Text(description="owner", placeholder="who answers for it", **line)
-        self.folder = ipywidgets.Text(description="folder", value=str(folder), **line)
-        self.name = ipywidgets.Text(
-            description="name of your task", placeholder="for a task of my own", **line
+        self.title, self.owner, self.folder, self.name = (
+            ipywidgets.Text(description=label, placeholder=hint, **line)
+            for label, hint in (
+                ("title", "what is decided"),
+                ("owner", "who answers for it"),
+                ("folder", ""),
+                ("name of your task", "for a task of my own"),
+            )
         )
+        self.folder.value = str(folder)
         self.replace = ipywidgets.Checkbox(
             description="replace a record of that name", value=False, **WIDE
         )
@@ -237,19 +238,19 @@ class DecisionChecklist(Explorer):
 
     def _arrange(self, controls):
         """The controls under the step that they belong to, a button to the next one, and the result below."""
+        style = "max-width: 43em; line-height: 1.4"
         parts = [[controls[name] for name in names] for names in _STEPS]
         parts[0].append(self.name)
         for number, words in _HINTS.items():
-            style = "max-width: 43em; line-height: 1.4"
             parts[number - 1].append(ipywidgets.HTML(f'<div style="{style}">{words}</div>'))
         parts[-1] += [self.title, self.owner, self.folder, self.replace, self.button, self.filed]
-        self.steps = ipywidgets.Accordion(
-            children=[ipywidgets.VBox(own) for own in parts], selected_index=0
-        )
         last = len(CHECKLIST) - 1
-        for index, text in enumerate(CHECKLIST):
-            text = text if index < last else f"File the decision, and {text[0].lower()}{text[1:]}"
-            self.steps.set_title(index, f"{index + 1}. {text}")
+        filing = f"File the decision, and {CHECKLIST[last][0].lower()}{CHECKLIST[last][1:]}"
+        self.steps = ipywidgets.Accordion(
+            children=[ipywidgets.VBox(own) for own in parts],
+            titles=[f"{i}. {text}" for i, text in enumerate([*CHECKLIST[:last], filing], 1)],
+            selected_index=0,
+        )
         on = ipywidgets.Button(description="Next step", layout={"width": "10em"})
 
         def go_on(_):
@@ -288,13 +289,7 @@ class DecisionChecklist(Explorer):
         task = form["task"]
         if task == OWN:
             task = Task(self.name.value.strip() or OWN, form["stakes"], form["complexity"])
-        shape = (
-            "requests_per_day",
-            "input_tokens",
-            "output_tokens",
-            "cache_hit_rate",
-            "batch_share",
-        )
+        shape = [*_STEPS[1], *_STEPS[5]]
         self.found = tl.recommend(
             task=task,
             error_cost_usd=form["error_usd"],

@@ -21,22 +21,19 @@ from tierlab.core.style import (
     tier_style,
 )
 
+REQUESTS = 1_000  # of a bar
 # Share of white mixed into the tier's colour, and the hatch: price, errors and time differ in both.
 EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_usd": (0.8, "...")}
 
 
-def expected_costs(
-    options, *, requests=1_000, interval="90% of 1,000 draws over the stated ranges", ax=None
-):
+def expected_costs(options, *, interval="90% of 1,000 draws over the stated ranges", ax=None):
     """Price, errors and time of each model, stacked, with the range of their sum.
 
     Parameters
     ----------
     options : DataFrame
         Table of `tierlab.recommend`: provider, tier, model_id, price_usd, error_usd, time_usd, expected_usd, low, high
-        (USD per request), note.
-    requests : int
-        The bars are for so many requests.
+        (USD per request), note. The bars are for 1,000 requests.
     interval : str
         What the whiskers are.
     ax : Axes, optional
@@ -63,19 +60,19 @@ def expected_costs(
     for row, words in zip(rows[~running], table.loc[~running, "note"], strict=True):
         note(ax, words, (0, row), (4, 0), color=INK)
     rows, table = rows[running], table[running]
-    left, colors = (
-        np.zeros(len(rows)),
+    colors, left = (
         [tier_style(tier or np.nan)["color"] for tier in table["tier"]],
+        np.zeros(len(rows)),
     )
     for part, (white, hatch) in EXPECTED_PARTS.items():
-        width = table[part].to_numpy() * requests
+        width = table[part].to_numpy() * REQUESTS
         if width.any():
             faces = [_whiter(color, white) for color in colors]
             ax.barh(
                 rows, width, left=left, height=0.62, color=faces, edgecolor=INK, lw=0.5, hatch=hatch
             )
         left = left + width
-    low, high = table["low"].to_numpy() * requests, table["high"].to_numpy() * requests
+    low, high = table["low"].to_numpy() * REQUESTS, table["high"].to_numpy() * REQUESTS
     ax.hlines(rows, low, high, color=INK, lw=1.2)
     for row, whole, end in zip(rows, left, high, strict=True):
         note(ax, usd(whole), (max(whole, end), row), (6, 0))
@@ -88,9 +85,9 @@ def expected_costs(
         )
     ]
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
-    highest = options[["expected_usd", "high"]].max().max() * requests
+    highest = options[["expected_usd", "high"]].max().max() * REQUESTS
     from_zero(
-        ax, 1.12 * highest, f"cost all in (USD per {requests:,} requests)\nwhiskers: {interval}"
+        ax, 1.12 * highest, f"cost all in (USD per {REQUESTS:,} requests)\nwhiskers: {interval}"
     )
     return ax
 

@@ -1,15 +1,13 @@
 """A recommendation: which tier, why, what would change it, and the next step of the checklist."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.format import usd
-from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import (
     Overlap,
     near_ties,
@@ -28,8 +26,8 @@ from tierlab.scaling.workload import Workload
 
 
 @dataclass(frozen=True, eq=False)
-class Recommendation:
-    """What `recommend` found.
+class Recommendation(Options):
+    """What `recommend` found: what was compared (`tierlab.decide.options.Options`), and the choice.
 
     Attributes
     ----------
@@ -37,12 +35,6 @@ class Recommendation:
         The choice; tier is "" for a model without one.
     reason : str
         Why, in sentences.
-    table : DataFrame
-        Every candidate, the lowest total cost first: see `tierlab.decide.options.Options`.
-    basis : str
-        Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
-    grounds : tuple of str
-        Where the numbers come from that the catalogue does not give: samples, assumptions.
     step : int
         The next step of the article's checklist, 1 to 7.
     next_step : str
@@ -51,39 +43,19 @@ class Recommendation:
         The choice and the models that cannot be told from it; empty where the choice is clear.
     done : list of int
         The steps that are done.
-    options : Options
-        What was compared.
     common : Overlap or None
         The examples that samples have for the choice and its rival.
-    task : Task or None
-    workload : Workload
-    prices : Prices
-        The mean until the next review.
     """
 
     tier: str
     model_id: str
     provider: str
     reason: str
-    table: pd.DataFrame = field(repr=False)
-    basis: str
-    grounds: tuple
     step: int
     next_step: str
     close: tuple
     done: list
-    options: Options = field(repr=False)
     common: Overlap | None
-    task: Task | None
-    workload: Workload
-    prices: Prices
-
-    @property
-    def lack(self):
-        """What the samples lack to be filed as a decision, in words; "" where nothing does."""
-        if self.common is None or not self.common.more:
-            return ""
-        return f"{self.model_id} and {self.common.rival} need {self.common.more:,} more examples, {self.common}"
 
     @cached_property
     def flips(self):
@@ -92,7 +64,7 @@ class Recommendation:
         Each quantity alone, everything else as it is. Found when it is first asked for, since it prices the workload
         again.
         """
-        return find_flips(self.options, self.workload, self.prices)
+        return find_flips(self)
 
     def __repr__(self):
         """Plain text: what a terminal and a stored notebook show."""
@@ -166,18 +138,15 @@ def recommend(
     ('small', 0.16)
     """
     evidence = evidence or Evidence()
-    of_today = prices or load_prices("maintained")
-    prices = until_review(of_today)
+    prices = prices or load_prices("maintained")
+    given = [task is not None, workload is not None, error_cost_usd is not None]
     task = None if task is None else rated(task)
-    if task and task.stakes is None and evidence.samples is None and not evidence.error_rates:
-        known = unknown("task", task.name, load_tasks().index)
-        raise ValueError(f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)")
     found = weigh(
-        prices=prices,
+        prices=until_review(prices),
         task=task,
         error_cost_usd=error_cost_usd,
         second_usd=second_usd,
-        workload=workload,
+        workload=workload or Workload(requests_per_day=1_000),
         provider=provider,
         models=models,
         evidence=evidence,
@@ -185,39 +154,20 @@ def recommend(
     )
     best = found.running().iloc[0]
     close, common = near_ties(found), overlap(found, evidence.margin)
-    done = steps_done(
-        found,
-        common,
-        task=task is not None,
-        workload=workload is not None,
-        error_cost=error_cost_usd is not None,
-    )
-    workload = workload or Workload(requests_per_day=1_000)
-    step, words = next_step(found, common, done, workload, prices)
-    parts = [
-        _tie(found, close),
-        _reason(found, best),
-        _hint(found, best, task),
-        _leaving(best["model_id"], prices),
-        _later(of_today, found),
-    ]
+    done = steps_done(found, common, given)
+    step, words = next_step(found, common, done)
+    later = scheduled_said(prices, found.running()["model_id"])
+    later = later and f"{later[0].upper()}{later[1:]}."
+    parts = [_tie(found, close), _reason(found), *_hints(found), later]
     return Recommendation(
-        tier=best["tier"],
-        model_id=best["model_id"],
-        provider=best["provider"],
+        **vars(found),
+        **best[["tier", "model_id", "provider"]],
         reason=" ".join(part for part in parts if part),
-        table=found.table,
-        basis=found.basis,
-        grounds=found.grounds,
         step=step,
         next_step=words,
         close=close,
         done=done,
-        options=found,
         common=common,
-        task=task,
-        workload=workload,
-        prices=prices,
     )
 
 
@@ -239,71 +189,58 @@ def _tie(found, close):
     )
 
 
-def _reason(found, best):
-    running, name = found.running(), best["model_id"]
-    parts = [
-        f"price {usd(best['price_usd'])}",
-        f"errors {usd(best['error_usd'])} ({best['error_rate']:.1%} at {usd(found.error_cost_usd)} each)",
-    ]
+def _reason(found):
+    running, cost = found.running(), found.cost["error_cost_usd"]
+    best = running.iloc[0]
+    name = best["model_id"]
+    text = f"price {usd(best['price_usd'])}, errors {usd(best['error_usd'])} ({best['error_rate']:.1%} at {usd(cost)} each)"
     if found.second_usd:
-        parts.append(f"time {usd(best['time_usd'])}")
-    text = f"{name} costs {usd(best['expected_usd'])} a request, all in: {', '.join(parts)}."
+        text += f", time {usd(best['time_usd'])}"
+    text = f"{name} costs {usd(best['expected_usd'])} a request, all in: {text}."
     if len(running) == 1:
         return f"{text} It is the only candidate: nothing was compared."
-    second, flip = running.iloc[1], error_cost_flip(found)
+    second = running.iloc[1]
     text += (
         f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in "
         f"{best['best_share']:.0%} of the draws over the stated ranges."
     )
-    sides = [
-        f"{side} {usd(flip[side])} an error it would be {flip[f'{side}_to']}"
-        for side in ("below", "above")
-        if flip[f"{side}_to"]
-    ]
-    if not sides:
+    said = _sides(_error_cost_flip(found), usd, "{side} {at} an error it would be {to}")
+    if not said:
         return f"{text} No cost of an error changes that."
-    said = "; ".join(sides)
+    said = "; ".join(said)
     return f"{text} {said[0].upper()}{said[1:]}."
 
 
-def _hint(found, best, task):
-    """What to make of the numbers beside the article's rule, and across providers."""
+def _hints(found):
+    """What to make of the numbers beside the article's rule and across providers, and when the choice retires."""
     running, hints = found.running(), []
-    if len(running) == 1:
-        return ""
-    if found.basis == "assumed" and running["provider"].nunique() > 1:
+    best = running.iloc[0]
+    if len(running) > 1 and found.basis == "assumed" and running["provider"].nunique() > 1:
         hints.append(
             "Error rates are assumed per tier, so between providers only price and speed decide."
         )
-    rule = task.rule if task else ""
+    rule = found.task.rule if found.task else ""
     tiers = rule.split(" to ")
-    if rule and best["tier"] not in tiers and set(tiers) & set(running["tier"]):
+    if (
+        rule
+        and len(running) > 1
+        and best["tier"] not in tiers
+        and set(tiers) & set(running["tier"])
+    ):
         hints.append(f"The article's two questions say {rule}: here the numbers say otherwise.")
-    return " ".join(hints)
+    leaves = found.prices.by_model["retires_on"].get(best["model_id"])
+    if pd.notna(leaves) and leaves <= review_day(found.prices):
+        hints.append(f"It retires on {leaves:%Y-%m-%d}, before the next review.")
+    return hints
 
 
-def _leaving(model, prices):
-    """A warning where a model retires before the next review."""
-    leaves = prices.by_model["retires_on"].get(model)
-    if pd.isna(leaves) or leaves > review_day(prices):
-        return ""
-    return f"It retires on {leaves:%Y-%m-%d}, before the next review."
-
-
-def _later(prices, found):
-    said = scheduled_said(prices, found.running()["model_id"].tolist())
-    return f"{said[0].upper()}{said[1:]}." if said else ""
-
-
-def find_flips(found, workload, prices):
+def find_flips(found):
     """Switching values of a choice.
 
     Parameters
     ----------
     found : Options
         From `tierlab.decide.options.weigh`; the first row that runs is the choice.
-    workload : Workload
-    prices : Prices
 
     Returns
     -------
@@ -320,22 +257,21 @@ def find_flips(found, workload, prices):
     names, places = table["model_id"].tolist(), np.arange(len(table))
     total, error = table["expected_usd"].to_numpy(), table["error_rate"].to_numpy()
     price, timed = table["price_usd"].to_numpy(), table["time_usd"].to_numpy()
-    waits = table["seconds"].to_numpy() * (1 - workload.point().batch_share)
+    waits = table["seconds"].to_numpy() * (1 - found.workload.point().batch_share)
     rows = [
-        error_cost_flip(found),
+        _error_cost_flip(found),
         _flip("value of a second", "USD", found.second_usd, total - timed, waits, names),
     ]
     # The choice, the runner-up and the best model of each other tier: whose numbers could turn it.
     for place in sorted({*range(min(2, len(table))), *table.drop_duplicates("tier").index}):
-        own, name = places == place, names[place]
-        paid = own * found.error_cost_usd
+        own, name, rate = places == place, names[place], error[place]
+        paid = own * found.cost["error_cost_usd"]
         rows += [
             _flip(f"price of {name}", "times", 1.0, total - own * price, own * price, names),
-            _flip(
-                f"error rate of {name}", "share", error[place], total - paid * error, paid, names
-            ),
+            _flip(f"error rate of {name}", "share", rate, total - paid * error, paid, names),
         ]
-    return pd.DataFrame(rows + _levers(table, workload, prices))
+    levers = (("batch_share", "batch share"), ("cache_hit_rate", "cache hit rate"))
+    return pd.DataFrame(rows + [_lever(found, table, over, what) for over, what in levers])
 
 
 def flip_words(flips):
@@ -344,86 +280,73 @@ def flip_words(flips):
     lines = []
     for row in flips.to_dict("records"):
         show = units[row["unit"]]
-        said = [
-            f"{side} {show(row[side])} then it is {row[f'{side}_to']}"
-            for side in ("below", "above")
-            if row[f"{side}_to"]
-        ]
-        if row["note"]:
-            said.append(row["note"])
+        said = _sides(row, show, "{side} {at} then it is {to}")
+        said += [row["note"]] if row["note"] else []
         now = "" if row["unit"] == "times" else f" (now {show(row['now'])})"
         if said:
             lines.append(f"{row['what']}{now}: {'; '.join(said)}")
     return lines
 
 
-def error_cost_flip(found):
-    """The row of `find_flips` on the cost of an error, as a mapping."""
-    table = found.running()
-    rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"]
+def _sides(flip, show, words):
+    return [
+        words.format(side=side, at=show(flip[side]), to=flip[f"{side}_to"])
+        for side in ("below", "above")
+        if flip[f"{side}_to"]
+    ]
+
+
+def _error_cost_flip(found):
+    table, now = found.running(), found.cost["error_cost_usd"]
+    rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"].to_numpy()
     names = table["model_id"].tolist()
-    now = found.error_cost_usd
-    return _flip("cost of an error", "USD", now, rest.to_numpy(), error.to_numpy(), names)
+    return _flip("cost of an error", "USD", now, rest.to_numpy(), error, names)
 
 
-def _levers(table, workload, prices):
-    """Batch share and cache hit rate: price and waiting are linear in them, so two points give the line."""
-    rows, point, names = [], workload.point(), table["model_id"].tolist()
-    timed = table["time_usd"].to_numpy()
-    rest = (table["expected_usd"] - table["price_usd"] - table["time_usd"]).to_numpy()
-    for over, what in (("batch_share", "batch share"), ("cache_hit_rate", "cache hit rate")):
-        now, why = getattr(point, over), ""
-        if table["price_basis"].ne("catalogue").any():
-            why = "the price of a candidate is not the catalogue's"
-        if over == "batch_share" and now == 1:
-            why = "nothing waits"
+def _lever(found, table, over, what):
+    """Batch share or cache hit rate: price and waiting are linear in it, so two points give the line."""
+    point, names = found.workload.point(), table["model_id"].tolist()
+    now, why, ends = getattr(point, over), "", np.zeros((2, len(names)))
+    if over == "batch_share" and now == 1:
+        why = "nothing waits"
+    elif table["price_basis"].ne("catalogue").any():
+        why = "the price of a candidate is not the catalogue's"
+    else:
         try:
-            curve = cost_curve(point, prices, names, over=over, values=[0.0, 1.0])
+            curve = cost_curve(point, found.prices, names, over=over, values=[0.0, 1.0])
+            day = curve.pivot(index=over, columns="model_id", values="cost_usd")
+            ends = day[names].to_numpy() / point.requests_per_day
         except ValueError as error:  # a rate is missing: nothing is known about this lever
-            why = why or error
-        if why:
-            rows.append(_blank(what, "share", now, f"not known: {why}"))
-            continue
-        # What is in batch, nobody waits for.
-        waiting = timed / (1 - now) if over == "batch_share" else timed
-        saved = waiting if over == "batch_share" else 0.0
-        usd = curve.pivot(index=over, columns="model_id", values="cost_usd")[names].to_numpy()
-        start, end = usd / point.requests_per_day
-        base, slope = rest + start + waiting, end - start - saved
-        rows.append(_flip(what, "share", now, base, slope, names))
-    return rows
+            why = error
+    timed = table["time_usd"].to_numpy()
+    base = table["expected_usd"].to_numpy() - table["price_usd"].to_numpy() - timed
+    saved = 0.0
+    if over == "batch_share" and not why:  # what is in batch, nobody waits for
+        saved = timed = timed / (1 - now)
+    note = f"not known: {why}" if why else ""
+    return _flip(what, "share", now, base + ends[0] + timed, ends[1] - ends[0] - saved, names, note)
 
 
-def _blank(what, unit, now, note=""):
-    return {
-        "what": what,
-        "unit": unit,
-        "now": now,
-        "below": np.nan,
-        "below_to": "",
-        "above": np.nan,
-        "above_to": "",
-        "note": note,
-    }
-
-
-def _flip(what, unit, now, base, slope, names):
+def _flip(what, unit, now, base, slope, names, note=""):
     """The nearest crossings, to either side of today's value, at which another line passes under the first one's.
 
-    Lines are base + slope x value; the first is the lowest today. A share ends at 1.
+    Lines are base + slope x value; the first is the lowest today. A share ends at 1. A note says why nothing is known.
     """
+    nothing = {"below": np.nan, "below_to": "", "above": np.nan, "above_to": ""}
+    flip = {"what": what, "unit": unit, "now": now} | nothing
     if not np.isfinite(base + slope).all():
-        return _blank(what, unit, now, "not known for every candidate")
-    result, top = _blank(what, unit, now), 1.0 if unit == "share" else np.inf
+        note = note or "not known for every candidate"
+    if note:
+        return flip | {"note": note}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = (base[1:] - base[0]) / (slope[0] - slope[1:])
-    inside = np.isfinite(at) & (at > 0) & (at < top)
+    inside = np.isfinite(at) & (at > 0) & (at < (1.0 if unit == "share" else np.inf))
     # A line that rises faster than the first one's lies under it below the crossing.
     below, above = inside & (slope[1:] > slope[0]), inside & (slope[1:] < slope[0])
     if below.any():
         pick = np.where(below, at, -np.inf).argmax()
-        result |= {"below": float(at[pick]), "below_to": names[pick + 1]}
+        flip |= {"below": float(at[pick]), "below_to": names[pick + 1]}
     if above.any():
         pick = np.where(above, at, np.inf).argmin()
-        result |= {"above": float(at[pick]), "above_to": names[pick + 1]}
-    return result
+        flip |= {"above": float(at[pick]), "above_to": names[pick + 1]}
+    return flip | {"note": ""}

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import TypedDict  # the one that pydantic takes before Python 3.12
 
 from tierlab.core.files import write_whole
@@ -27,7 +27,7 @@ from tierlab.core.untrusted import cited, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS
 from tierlab.decide.options import INTERVAL, daily
-from tierlab.decide.recommend import flip_words
+from tierlab.decide.recommend import Recommendation, flip_words
 from tierlab.prices.names import canonical
 from tierlab.scaling.workload import CACHE_TTLS, Workload
 
@@ -64,7 +64,7 @@ class Candidate(TypedDict):
     Prices, errors and seconds are those of `tierlab.decide.options.Options`. price_scale is price_usd over the
     catalogue's price of the workload: not 1 where a table of requests was filed as its mean, or the price is that of
     samples; None for a model outside the catalogue. The last four, of which the draws are made
-    (`tierlab.decide.options.Errors`), are not in records of version 1.
+    (`tierlab.decide.options.Options`), are not in records of version 1.
     """
 
     model_id: str
@@ -148,6 +148,14 @@ class Record(BaseModel):
     next_step: int
     grounds: list[str]
 
+    @field_validator("workload", mode="before")
+    @classmethod
+    def _in_todays_words(cls, workload):
+        """Files before version 0.2 have Anthropic's two times to live."""
+        if isinstance(workload, dict) and workload.get("cache_ttl") in ("5m", "1h"):
+            return workload | {"cache_ttl": {"5m": "short", "1h": "long"}[workload["cache_ttl"]]}
+        return workload
+
     @model_validator(mode="after")
     def _makes_sense(self):
         _in_order(self.model_dump(), "error_cost_low", "error_cost_usd", "error_cost_high")
@@ -155,7 +163,7 @@ class Record(BaseModel):
             raise ValueError(f"prices = {cited(self.prices)}; a source and a date as_of are needed")
         if "requests_per_day" not in self.workload:
             raise ValueError("workload: field 'requests_per_day' is missing")
-        workload_of(self)
+        workload_of(self.workload)
         for row in self.candidates:
             _in_order(row, "error_low", "error_rate", "error_high")
             _in_order(row, "seconds_low", "seconds", "seconds_high")
@@ -180,7 +188,14 @@ def _in_order(row, *names):
 
 
 def file_record(
-    recommendation, path, *, title, owner="", decided_on=None, notes="", replace=False
+    recommendation: Recommendation,
+    path: str | Path,
+    *,
+    title: str,
+    owner: str = "",
+    decided_on: str | datetime.date | None = None,
+    notes: str = "",
+    replace: bool = False,
 ) -> Path:
     """Write a recommendation as a decision record.
 
@@ -212,25 +227,25 @@ def file_record(
     FileExistsError
         If anything has the name already, and `replace` is not given.
     """
-    title, path = " ".join(str(title).split()), Path(path)
+    title, path = " ".join(title.split()), Path(path)
     if not title:
         raise ValueError("a decision needs a title")
-    if recommendation.lack:
+    common = recommendation.common
+    if common is not None and common.more:
         raise ValueError(
-            f"not filed: {recommendation.lack}. `python -m tierlab sample` runs them; a wider margin takes fewer (margin=, --margin)"
+            f"not filed: {recommendation.model_id} and {common.rival} need {common.more:,} more examples, {common}. "
+            "`python -m tierlab sample` runs them; a wider margin takes fewer (margin=, --margin)"
         )
     is_folder = path.is_dir() or not path.suffix
     if not is_folder and path.suffix.lower() != ".md":
         raise ValueError(
             f"{path}: a decision record is Markdown; name a file that ends in .md, or a folder"
         )
-    record = _record(recommendation, title, " ".join(str(owner).split()), decided_on)
+    record = _record(recommendation, title, " ".join(owner.split()), decided_on)
     if is_folder:
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "decision"
         path = path / f"{record.decided_on}-{slug}.md"
     if replace and os.path.lexists(path):
-        if not path.is_file():
-            raise ValueError(f"{path} is not a decision record and is not replaced")
         load_record(path)  # refuses what is not one
     head = yaml.safe_dump(record.model_dump(), sort_keys=False, allow_unicode=True, width=120)
     text = f"---\n{head}---\n\n{_body(record, recommendation, notes)}"
@@ -245,7 +260,7 @@ def file_record(
     return path
 
 
-def load_record(path) -> Record:
+def load_record(path: str | Path) -> Record:
     """Read a decision record back, also one of version 1.
 
     Parameters
@@ -269,20 +284,11 @@ def load_record(path) -> Record:
         head = read_yaml(parts[1])
         if not isinstance(head, dict) or head.get("kind") not in get_args(Kind):
             raise ValueError(f"the head has no line 'kind: {KIND}'")
-        return Record.model_validate(_renamed(head))
+        return Record.model_validate(head)
     except ValidationError as error:
         raise ValueError(f"{path}: {_in_words(error.errors())}") from None
     except (ValueError, OverflowError) as error:  # also a day that does not exist
         raise ValueError(f"{path}: {error}") from None
-
-
-def _renamed(head):
-    """A head whose workload names Anthropic's two times to live, as files before version 0.2 do, in today's words."""
-    work = head.get("workload")
-    if isinstance(work, dict) and isinstance(work.get("cache_ttl"), str):
-        today = {"5m": "short", "1h": "long"}.get(work["cache_ttl"], work["cache_ttl"])
-        head = head | {"workload": work | {"cache_ttl": today}}
-    return head
 
 
 def _in_words(faults):
@@ -291,39 +297,35 @@ def _in_words(faults):
     fault = min(faults, key=lambda fault: order.get(fault["type"], 1))
     *above, name = fault["loc"] or [""]
     where = "".join(f"{shown(part)}: " for part in above)
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
-    if fault["type"] == "missing":
-        return f"{where}field {name!r} is missing"
-    if fault["type"] == "extra_forbidden":
-        known = Candidate.__annotations__ if above else Record.model_fields
-        return where + unknown("field", name, known)
+    known = Candidate.__annotations__ if above else Record.model_fields
     if name == "[key]":
         return "workload: " + unknown("field", fault["input"], get_args(Shape))
-    return f"{where}{name} = {cited(fault['input'])}; {fault['msg'].lower()}"
-
-
-def workload_of(record) -> Workload:
-    """The `tierlab.Workload` of a record."""
-    return _workload(record.workload)
-
-
-def _workload(shape):
-    ends = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()
+    said = {
+        "value_error": str(fault.get("ctx", {}).get("error")),
+        "missing": f"{where}field {name!r} is missing",
+        "extra_forbidden": where + unknown("field", name, known),
     }
-    return Workload(**ends)
+    other = f"{where}{name} = {cited(fault['input'])}; {fault['msg'].lower()}"
+    return said.get(fault["type"], other)
+
+
+def workload_of(shape) -> Workload:
+    """The `tierlab.Workload` of a record's field `workload`."""
+    return Workload(**{name: tuple(v) if isinstance(v, list) else v for name, v in shape.items()})
 
 
 def _record(found, title, owner, decided_on):
-    options, prices, task, common = found.options, found.prices, found.task, found.common
+    prices, task, common, workload = found.prices, found.task, found.common, found.workload
     decided = pd.Timestamp(decided_on or datetime.date.today())
-    workload = found.workload
-    if options.rows is not None:
+    if found.rows is not None:
         # Its tokens price nothing, so that their ranges are no uncertainty.
         workload = replace(workload.point(), requests_per_day=workload.requests_per_day)
-    shape, mean_grounds = _shape(workload)
-    candidates, scale_grounds = _candidates(options, shape, prices)
+    shape, grounds = _shape(workload), list(found.grounds)
+    if workload.table is not None:
+        grounds.append(
+            f"the workload is filed as the mean of a table of {len(workload.table):,} requests"
+        )
+    candidates, scaled = _candidates(found, shape)
     flips = found.flips
     flips = flips[flips[["below", "above"]].notna().any(axis=1) | flips["note"].ne("")]
     return Record(
@@ -338,29 +340,28 @@ def _record(found, title, owner, decided_on):
         tier=found.tier,
         provider=found.provider,
         workload=shape,
-        tool_calls=options.tool_calls,
-        error_cost_usd=options.error_cost_usd,
-        error_cost_low=options.error_cost_low,
-        error_cost_high=options.error_cost_high,
-        second_usd=options.second_usd,
+        tool_calls=found.tool_calls,
+        **found.cost,
+        second_usd=found.second_usd,
         basis=found.basis,
-        examples=common.examples if common else int(max(options.counted.values(), default=0)),
+        examples=common.examples if common else int(max(found.counted.values(), default=0)),
         examples_needed=common.needed if common else 0,
         margin=common.margin if common else 0.0,
         prices={"source": prices.source, "as_of": prices.as_of.date()},
         candidates=candidates,
         flips=_rows(flips),
         next_step=found.step,
-        grounds=[*found.grounds, *mean_grounds, *scale_grounds],
+        grounds=[*grounds, *scaled],
     )
 
 
-def _candidates(options, shape, prices):
+def _candidates(found, shape):
     """The models that run, and the ground of prices that are not the catalogue's for the workload as filed."""
-    table = options.running().join(options.spread, on="model_id")
-    filed = _workload(shape).point()
-    listed = [model for model in table["model_id"] if model in prices.rows_of]
-    price = daily(filed, prices, listed)["cost_usd"] / filed.requests_per_day if listed else {}
+    table, filed = found.running().copy(), workload_of(shape).point()
+    listed = [model for model in table["model_id"] if model in found.prices.rows_of]
+    price = (
+        daily(filed, found.prices, listed)["cost_usd"] / filed.requests_per_day if listed else {}
+    )
     scale = table["price_usd"] / table["model_id"].map(price).replace(0, np.nan)
     table["price_scale"] = scale.where((scale - 1).abs() > 1e-9, scale.round())
     off = table[table["price_scale"].notna() & (table["price_scale"] != 1)]
@@ -379,44 +380,26 @@ def _rows(table):
 
 
 def _shape(workload):
-    """The fields of a workload that differ from their defaults, a table as its mean request; and grounds."""
-    shape, grounds = {name: getattr(workload, name) for name in get_args(Shape)}, []
+    """The fields of a workload that differ from their defaults; of a table of requests, those of its mean request."""
+    shape = {name: getattr(workload, name) for name in get_args(Shape)}
     if workload.table is not None:
-        mean, grounds = _mean_request(workload)
-        shape |= mean
+        point = workload.point()
+        tokens, weight = point.cells()
+        mean = {bucket: float(column @ weight) for bucket, column in tokens.items()}
+        shape["output_tokens"] = mean.pop("output") * (1 - point.reasoning_share)
+        shape["input_tokens"] = whole = sum(mean.values())
+        # With settings of a cache the table is whole input, and they split it; else what no cache had is of one kind.
+        if workload.cache_ttl is None and not np.any(workload.cache_hit_rate):
+            missed = {ttl: mean.get(f"cache_write_{ttl}", 0.0) for ttl in CACHE_TTLS}
+            missed |= {None: mean.get("uncached_input", 0.0)}
+            shape["cache_ttl"] = max(missed, key=missed.get)
+            shape["cache_hit_rate"] = mean.get("cache_read", 0.0) / (whole or 1.0)
     default = {field.name: field.default for field in fields(Workload)}
-    kept = {
+    return {
         name: np.asarray(value).tolist()  # Python's own numbers, and a list for a range
         for name, value in shape.items()
         if value != default[name] or name.endswith("_tokens")
     }
-    return kept, grounds
-
-
-def _mean_request(workload):
-    """A table of requests as one request, and what that cannot say."""
-    point = workload.point()
-    tokens, weight = point.cells()
-    mean = {bucket: float(column @ weight) for bucket, column in tokens.items()}
-    visible = mean.pop("output") * (1 - point.reasoning_share)
-    whole, read = sum(mean.values()), mean.get("cache_read", 0.0)
-    grounds = [f"the workload is filed as the mean of a table of {len(workload.table):,} requests"]
-    shape = {"input_tokens": whole, "output_tokens": visible}
-    if workload.cache_ttl is not None or np.any(workload.cache_hit_rate):
-        return shape, grounds  # the table is whole input, and the settings split it
-    missed = {ttl: mean.get(f"cache_write_{ttl}", 0.0) for ttl in CACHE_TTLS}
-    missed = {None: mean.get("uncached_input", 0.0)} | missed
-    if sum(part > 0 for part in missed.values()) > 1:
-        kinds = ", ".join(
-            f"{part:,.4g} {f'written for a {kind} time' if kind else 'plain'}"
-            for kind, part in missed.items()
-            if part
-        )
-        grounds.append(
-            f"input tokens that no cache had are of several kinds ({kinds}) and are filed as the largest of them"
-        )
-    ttl = max(missed, key=missed.get)
-    return shape | {"cache_hit_rate": read / whole if whole else 0.0, "cache_ttl": ttl}, grounds
 
 
 # The words below the head
@@ -440,8 +423,7 @@ def escaped(words):
 
 def _body(record, found, notes):
     """Everything below the head."""
-    options, running = found.options, found.options.running()
-    aside = []
+    running, aside = found.running(), []
     if len(running) > _ROWS:
         aside.append(
             f"{len(running) - _ROWS} more expensive models are in the head of this file only"
@@ -464,7 +446,7 @@ def _body(record, found, notes):
         table=running.head(_ROWS),
         basis={"catalogue": "", "samples": ", from samples", "given": ", given"},
         errors=_INTERVALS.get(record.basis, "95% interval, your examples drawn again"),
-        uncounted=[model for model in running["model_id"] if model not in options.counted],
+        uncounted=[model for model in running["model_id"] if model not in found.counted],
         interval=INTERVAL,
         aside=aside,
         flips=flip_words(found.flips),

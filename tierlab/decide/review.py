@@ -9,14 +9,12 @@ import pandas as pd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
-from tierlab.decide.options import INTERVAL, Evidence, Filed, resolved, weigh
+from tierlab.decide.options import COST, ERRORS, INTERVAL, TIMES, resolved, total_costs
 from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
-_ERRORS = ["error_rate", "error_low", "error_high"]
-_TIMES = ["seconds", "seconds_low", "seconds_high"]
-_LENT = [*_ERRORS, "worth", "shared", *_TIMES]
+_LENT = [*ERRORS, "worth", "shared", *TIMES]
 _SOURCES = {"samples": "from samples", "given": "given by hand"}
 _DOLLARS = {
     "price_usd": "bill_usd",
@@ -94,48 +92,40 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
     """
     record = record if isinstance(record, Record) else load_record(record)
     of_today = prices or load_prices("maintained")
-    prices = until_review(of_today)
-    decided_at = pd.Timestamp(record.prices["as_of"])
+    prices, decided_at = until_review(of_today), pd.Timestamp(record.prices["as_of"])
     if prices.as_of < decided_at:
         raise ValueError(
             f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {decided_at:%Y-%m-%d}"
         )
     filed, choice = _filed(record, prices), _own_name(record.model_id, prices)
-    known = filed.index.isin(prices.by_model.index)
-    own_prices = filed[~known & (filed["price_basis"] != "catalogue")]["price_usd"].dropna()
-    lost = [model for model in filed.index[~known] if model not in own_prices]
     new = _new_models(filed, prices, decided_at)
-    if len(lost) == len(filed) and not new:
+    numbers = filed[filed["is_listed"] | filed["paid"].notna()]
+    lost = filed.index.difference(numbers.index, sort=False)
+    if numbers.empty and not new:
         raise ValueError(
             f"none of the record's models has a price in {prices.source}: {', '.join(lost)}"
         )
-    grounds = _grounds(record, filed, known, prices)
-    numbers = filed.drop(index=lost)
+    grounds = _grounds(record, filed, prices)
     for model, (provider, tier) in new.items():
         lent, whose = _borrowed(filed, provider, tier)
         numbers = pd.concat([numbers, lent.set_axis([model])])
         grounds.append(
             f"{model} is new: its error rate and time are {whose}, until you run examples of your own"
         )
-    found = weigh(
+    basis = np.where(numbers.index.isin(prices.by_model.index), "catalogue", "given")
+    table, _ = total_costs(
+        numbers.assign(price_basis=basis),
         prices=_scaled(prices, numbers, filed["price_scale"].mean()),
-        workload=workload_of(record),
-        models=list(numbers.index),
-        evidence=Evidence(
-            error_rates=_triples(numbers, _ERRORS),
-            seconds=None if numbers["seconds"].isna().any() else _triples(numbers, _TIMES),
-        ),
-        filed=Filed(own_prices.to_dict(), numbers[["worth", "shared", "like"]]),
+        workload=workload_of(record.workload),
+        cost={end: getattr(record, end) for end in COST},
         second_usd=record.second_usd,
-        error_cost_usd=(record.error_cost_usd, record.error_cost_low, record.error_cost_high),
     )
-    table = found.table.set_index("model_id")
-    money = _money(record, choice, filed, table)
-    changes = _changes(filed, table, prices, lost, new)
-    stands, verdict = _verdict(money, table, prices, changes)
-    if later := scheduled_said(of_today, list(numbers.index)):
-        grounds.append(later)
-    return Review(stands, verdict, changes, money, found.table, tuple(grounds))
+    own = table.set_index("model_id")
+    money = _money(record, choice, filed, own)
+    changes = _changes(filed, own, prices, lost, new)
+    stands, verdict = _verdict(money, own, prices, changes)
+    later = scheduled_said(of_today, numbers.index)
+    return Review(stands, verdict, changes, money, table, (*grounds, *([later] if later else [])))
 
 
 def _own_name(name, prices):
@@ -145,24 +135,26 @@ def _own_name(name, prices):
 
 
 def _filed(record, prices):
-    """The record's candidates by model, with what they cost then (USD per request); each is like itself."""
+    """The record's candidates by model, with what they cost then (USD per request); each is like itself.
+
+    `is_listed` is whether the catalogue has it; `paid` the price as filed of one that it has not, and never had.
+    """
     filed = pd.DataFrame(record.candidates, columns=list(Candidate.__annotations__))
     filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
     floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
     filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
     # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
-    ends = dict.fromkeys(["seconds_low", "seconds_high"], filed["seconds"])
+    ends = dict.fromkeys(TIMES[1:], filed["seconds"])
     filed = filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
-    waits = record.second_usd * (1 - workload_of(record).point().batch_share)
+    waits = record.second_usd * (1 - workload_of(record.workload).point().batch_share)
     error, time = filed["error_rate"] * record.error_cost_usd, filed["seconds"] * waits
     time = time if waits else 0.0  # nobody waits for what is in batch
     total = filed["price_usd"] + error + time
     was_edited = (filed["expected_usd"] - total).abs() > 1e-6 * total
-    return filed.assign(error_usd=error, time_usd=time, expected_usd=total, was_edited=was_edited)
-
-
-def _triples(numbers, columns):
-    return {model: tuple(row) for model, *row in numbers[columns].itertuples()}
+    is_listed = filed.index.isin(prices.by_model.index)
+    paid = filed["price_usd"].where(~is_listed & filed["price_basis"].ne("catalogue"))
+    amounts = {"error_usd": error, "time_usd": time, "expected_usd": total, "paid": paid}
+    return filed.assign(**amounts, was_edited=was_edited, is_listed=is_listed)
 
 
 def _new_models(filed, prices, decided_at):
@@ -204,44 +196,47 @@ def _scaled(prices, numbers, usual):
     return replace(prices, frame=frame.assign(approximate=rough, **rates))
 
 
-def _grounds(record, filed, known, prices):
+def _grounds(record, filed, prices):
     """What a reader of the review should know about the record's numbers."""
-    source, is_scaled = filed["price_basis"].map(_SOURCES), filed["price_scale"].notna()
-    kept = ~known & source.notna() & filed["price_usd"].notna()
+    source = filed["price_basis"].map(_SOURCES)
+    kept, own = filed[filed["paid"].notna()], filed[filed["is_listed"] & source.notna()]
     grounds = [
-        f"{model} is not in the catalogue: its price as filed stands, {usd(filed.at[model, 'price_usd'])} a request, {said}"
-        for model, said in source[kept].items()
+        f"{model} is not in the catalogue: its price as filed stands, {usd(price)} a request, {source[model]}"
+        for model, price in kept["paid"].items()
+    ]
+    moves = own["price_scale"].notna()
+    grounds += [
+        f"the price of {model} as filed, {source[model]}, moves with the catalogue's rates"
+        for model in own.index[moves]
     ]
     grounds += [
-        f"the price of {model} as filed, {said}, moves with the catalogue's rates"
-        for model, said in source[known & source.notna() & is_scaled].items()
-    ]
-    grounds += [
-        f"{model} is in the catalogue now, whose price replaces the one {said}"
-        for model, said in source[known & source.notna() & ~is_scaled].items()
+        f"{model} is in the catalogue now, whose price replaces the one {source[model]}"
+        for model in own.index[~moves]
     ]
     grounds += [
         f"{model} has no price in {prices.source} and is left out"
-        for model in filed.index[~known & ~kept]
+        for model in filed.index[~filed["is_listed"] & filed["paid"].isna()]
     ]
-    off = filed.index[filed["was_edited"]]
-    if len(off):
-        grounds.append(
-            f"the filed expected_usd of {', '.join(off)} does not follow from the head (was it edited?): the sum is used"
-        )
-    if record.kind != KIND:
-        grounds.append(
-            "the record does not say how its error rates were counted: they are drawn over their ranges"
-        )
-    if not record.tier:
-        grounds.append(
-            f"{_own_name(record.model_id, prices)} has no tier: no model of today's lineup was compared in its place"
-        )
-    if record.workload.get("monthly_growth"):
-        grounds.append(
-            "dollars a day are those of the volume on the first day; the growth that was filed comes on top"
-        )
-    return grounds
+    edited, choice = ", ".join(filed.index[filed["was_edited"]]), _own_name(record.model_id, prices)
+    asides = [
+        (
+            edited,
+            f"the filed expected_usd of {edited} does not follow from the head (was it edited?): the sum is used",
+        ),
+        (
+            record.kind != KIND,
+            "the record does not say how its error rates were counted: they are drawn over their ranges",
+        ),
+        (
+            not record.tier,
+            f"{choice} has no tier: no model of today's lineup was compared in its place",
+        ),
+        (
+            record.workload.get("monthly_growth"),
+            "dollars a day are those of the volume on the first day; the growth that was filed comes on top",
+        ),
+    ]
+    return grounds + [said for holds, said in asides if holds]
 
 
 def _changes(filed, table, prices, lost, new):
@@ -284,7 +279,7 @@ def _money(record, choice, filed, table):
     money.insert(0, "model_id", [choice, choice, best.name])
     amounts = list(_DOLLARS.values())
     money = money.astype(dict.fromkeys([*amounts, "best_share"], float)).rename_axis("what")
-    money[amounts] *= workload_of(record).point().requests_per_day
+    money[amounts] *= workload_of(record.workload).point().requests_per_day
     if pd.isna(money.at["kept", "expected_usd"]):  # out of the running: nothing of it is a cost
         money.loc["kept", amounts] = np.nan
     return money
@@ -294,7 +289,10 @@ def _verdict(money, table, prices, changes):
     kept, best = money.loc["kept"], money.loc["best"]
     choice, rival = kept["model_id"], best["model_id"]
     when = f"{prices.as_of:%Y-%m-%d}"
-    total = f"{usd(best['expected_usd'])} a day all in ({_sure(best)})"
+    sure = f"the cheapest in {best['best_share']:.0%} of the draws"
+    if best["low_usd"] * _SAME < best["high_usd"]:
+        sure = f"{usd(best['low_usd'])} to {usd(best['high_usd'])} in {INTERVAL}; {sure}"
+    total = f"{usd(best['expected_usd'])} a day all in ({sure})"
     if pd.isna(kept["expected_usd"]):
         why = table["note"].get(choice, "it has no price any more")
         return False, (
@@ -316,11 +314,3 @@ def _verdict(money, table, prices, changes):
         f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day all in "
         f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )
-
-
-def _sure(row):
-    """How sure an amount is, and that it is the least."""
-    share = f"the cheapest in {row['best_share']:.0%} of the draws"
-    if row["low_usd"] * _SAME >= row["high_usd"]:
-        return share
-    return f"{usd(row['low_usd'])} to {usd(row['high_usd'])} in {INTERVAL}; {share}"

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
@@ -164,7 +165,10 @@ def assumed(quantity, task=None):
     if quantity != "tool_error_rate":
         task = rated(task)
         if task.stakes is None:
-            raise ValueError(unknown("task", task.name, load_tasks().index))
+            known = unknown("task", task.name, load_tasks().index)
+            raise ValueError(
+                f"{known} (a task of your own needs stakes and complexity, 1 to 3 each)"
+            )
         ratings = task.ends("stakes" if quantity == "error_cost" else "complexity")
         rows = rows[rows["rating"].between(*ratings)]
     is_cost = quantity == "error_cost"
@@ -175,7 +179,13 @@ def assumed(quantity, task=None):
     return ends if is_cost else ends.reindex(TIERS)
 
 
-def expected_cost(price_usd, error_rate, error_cost_usd, seconds=0.0, second_usd=0.0):
+def expected_cost(
+    price_usd: ArrayLike,
+    error_rate: ArrayLike,
+    error_cost_usd: ArrayLike,
+    seconds: ArrayLike = 0.0,
+    second_usd: float = 0.0,
+) -> float | np.ndarray:
     """Total cost of a request: its price, the errors it leaves, and the time that somebody waits for it.
 
     Parameters
@@ -236,7 +246,7 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
     return 1 - (1 - np.asarray(error_rate)) * (1 - np.asarray(tool_error_rate)) ** tool_calls
 
 
-def indifference(costs, gaps):
+def indifference(costs: pd.DataFrame, gaps: ArrayLike) -> pd.DataFrame:
     """Error cost at which two tiers of a provider cost the same, errors included, over the gap between their error rates.
 
     Parameters

@@ -101,7 +101,17 @@ def page(notebook, *, stem, pages=(), banner=True):
         What the index shows of it: question, summary, image (a data URL) and alt, changed parameters, page.
     """
     body = _body(notebook, pages)
-    parameters = _parameters(notebook)
+    # What each parameter was in this run, beside its default.
+    run = notebook.metadata.get("papermill", {}).get("parameters", {})
+    parameters = [
+        {
+            "name": p.name,
+            "value": str(run.get(p.name, p.default)),
+            "default": str(p.default),
+            "meaning": p.meaning,
+        }
+        for p in declared(notebook).values()
+    ]
     changed = [p for p in parameters if p["value"] != p["default"]]
     title = body.h1.get_text().removesuffix("¶").strip() if body.h1 else stem
     first = body.h1.find_next("p") if body.h1 else None
@@ -211,20 +221,6 @@ def _finish_table(soup, table):
                 cell["class"] = [*cell.get("class", []), "num"]
 
 
-def _parameters(notebook):
-    """Rows of the parameter table: what each was in this run, beside its default."""
-    run = notebook.metadata.get("papermill", {}).get("parameters", {})
-    return [
-        {
-            "name": p.name,
-            "value": str(run.get(p.name, p.default)),
-            "default": str(p.default),
-            "meaning": p.meaning,
-        }
-        for p in declared(notebook).values()
-    ]
-
-
 class _Renderer(IPythonRenderer):
     """Markdown whose formulas are MathML, which a browser draws without a script."""
 
@@ -276,27 +272,23 @@ def _mathml(latex, display):
 
 
 def _freeze_controls(notebook):
-    """Replace each control by the picture, text and settings it started with."""
+    """Replace each control by the picture, text and settings it started with; a progress bar is no result."""
     state = notebook.metadata.get("widgets", {}).get(_WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
-        shown = []
+        kept = []
         for output in cell.get("outputs", []):
-            view = output.get("data", {}).get(_WIDGET_VIEW)
-            if view is not None:
-                parts = list(_frozen(state, view.get("model_id")))
-                output.data = {"text/html": _control(parts)}
-                if any(kind == "progress" for kind, _ in parts):
-                    continue
-            shown.append(output)
+            view = output.get("data", {}).get(_WIDGET_VIEW, {})
+            parts = list(_frozen(state, view.get("model_id")))
+            settings = ", ".join(text for kind, text in parts if kind == "setting")
+            note = "Interactive in JupyterLab" + (f"; here: {settings}." if settings else ".")
+            shown = "".join(text for kind, text in parts if kind == "shown")
+            if view:
+                note = f'<p class="note">{html.escape(note)}</p>'
+                output.data = {"text/html": f'<div class="control">{note}{shown}</div>'}
+            if not any(kind == "progress" for kind, _ in parts):
+                kept.append(output)
         if "outputs" in cell:
-            cell.outputs = shown
-
-
-def _control(parts):
-    settings = ", ".join(text for kind, text in parts if kind == "setting")
-    note = "Interactive in JupyterLab" + (f"; here: {settings}." if settings else ".")
-    shown = "".join(text for kind, text in parts if kind == "shown")
-    return f'<div class="control"><p class="note">{html.escape(note)}</p>{shown}</div>'
+            cell.outputs = kept
 
 
 def _frozen(state, model_id):

@@ -47,22 +47,17 @@ def _whole(value):
     return float(value) if isinstance(value, str) and "e" in value.lower() else value
 
 
-def _adapters():
-    """Every type that a parameter can have, by the annotation that declares it."""
-    plain = {
-        "int": Annotated[int, BeforeValidator(_whole)],
-        "float": Annotated[float, AllowInfNan(False)],
-        "bool": Annotated[bool, Strict()],
-        "str": str,
-    }
-    lists = {f"list[{name}]": list[kind] for name, kind in plain.items()}
-    dicts = {f"dict[str, {name}]": dict[str, kind] for name, kind in plain.items()}
-    types = plain | lists | dicts
-    types |= {f"{name} | None": kind | None for name, kind in types.items()}
-    return {name: TypeAdapter(kind, config={"defer_build": True}) for name, kind in types.items()}
-
-
-_TYPES = _adapters()
+# Every type that a parameter can have, by the annotation that declares it.
+_PLAIN = {
+    "int": Annotated[int, BeforeValidator(_whole)],
+    "float": Annotated[float, AllowInfNan(False)],
+    "bool": Annotated[bool, Strict()],
+    "str": str,
+}
+_KINDS = _PLAIN | {f"list[{name}]": list[kind] for name, kind in _PLAIN.items()}
+_KINDS |= {f"dict[str, {name}]": dict[str, kind] for name, kind in _PLAIN.items()}
+_KINDS |= {f"{name} | None": kind | None for name, kind in _KINDS.items()}
+_TYPES = {name: TypeAdapter(kind, config={"defer_build": True}) for name, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -80,13 +75,13 @@ class Parameter:
     path: bool = False
     iso_date: bool = False
 
-    def parse(self, text):
-        """The value that a text (command line, YAML) stands for.
+    def parse(self, value):
+        """A value of the declared type, or what a text (command line, YAML) stands for.
 
         Raises
         ------
         ValueError
-            If the text is not a value of the declared type.
+            If it is not of the declared type.
 
         Examples
         --------
@@ -95,22 +90,26 @@ class Parameter:
         >>> Parameter("models", "list[str]", [], "").parse("gpt-4o, o3")
         ['gpt-4o', 'o3']
         """
-        if self.type.endswith("None") and str(text).lower() in ("none", "null", ""):
+        is_text, given = isinstance(value, str), value
+        if is_text and self.type.endswith("None") and value.lower() in ("none", "null", ""):
             return None
-        value = text
         try:
-            if isinstance(text, str) and self.type.startswith("list"):
-                value = _yaml(text if text.lstrip().startswith("[") else f"[{text}]")
-            elif isinstance(text, str) and self.type.startswith("dict"):
-                value = _yaml(text)
-            elif self.type.startswith("bool"):
-                value = _BOOLEANS.get(str(text).lower())
-            return _TYPES[self.type].validate_python(value)
+            if is_text and self.type.startswith("list"):
+                value = _yaml(value if value.lstrip().startswith("[") else f"[{value}]")
+            elif is_text and self.type.startswith("dict"):
+                value = _yaml(value)
+            elif is_text and self.type.startswith("bool"):
+                value = _BOOLEANS.get(value.lower())
+            found = _TYPES[self.type].validate_python(value, strict=not is_text)
+            return found if is_text else value
         except ValueError:
-            raise self._wrong_type(text) from None
+            meaning = f" ({self.meaning})" if self.meaning else ""
+            raise ValueError(
+                f"{self.name} = {cited(given)} is not of type {self.type}{meaning}"
+            ) from None
 
     def check(self, value):
-        """The value, if it is allowed; a path is made absolute, because a notebook runs in its own folder.
+        """The value as `parse` reads it, if it is allowed; a path is made absolute: a notebook runs in its own folder.
 
         Raises
         ------
@@ -125,22 +124,17 @@ class Parameter:
         Traceback (most recent call last):
         ValueError: share = 80 is out of range: 0 to 1
         """
-        try:
-            _TYPES[self.type].validate_python(value, strict=True)
-        except ValueError:
-            raise self._wrong_type(value) from None
+        value = self.parse(value)
         if isinstance(value, list):
             return [self._check_item(item) for item in value]
         return value if value is None else self._check_item(value)
 
-    def _wrong_type(self, value):
-        meaning = f" ({self.meaning})" if self.meaning else ""
-        return ValueError(f"{self.name} = {cited(value)} is not of type {self.type}{meaning}")
-
     def _check_item(self, value):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and not (self.low <= value <= self.high and value > self.above):
-            raise ValueError(f"{self.name} = {cited(value)} is out of range: {self._range()}")
+            ends = f"{self.low:,.15g} to {self.high:,.15g}"
+            allowed = f"above {self.above:,.15g}" if self.above > -math.inf else ends
+            raise ValueError(f"{self.name} = {cited(value)} is out of range: {allowed}")
         if self.iso_date:
             try:
                 date.fromisoformat(value)
@@ -158,17 +152,6 @@ class Parameter:
             also = " (nor a file)" if self.path else ""
             raise ValueError(f"{self.name}: {unknown('value', value, self.choices)}{also}")
         return value
-
-    def _range(self):
-        if self.above > -math.inf:
-            return f"above {self.above:,.15g}"
-        if self.high == math.inf:
-            return f"from {self.low:,.15g}"
-        return (
-            f"up to {self.high:,.15g}"
-            if self.low == -math.inf
-            else f"{self.low:,.15g} to {self.high:,.15g}"
-        )
 
 
 def declared(notebook):
@@ -194,23 +177,12 @@ def declared(notebook):
     return _read_cell("".join(cells[0]["source"])) if cells else {}
 
 
-def checked(parameters, declarations, *, text=False):
-    """Values for a notebook, checked against what it declares.
-
-    Parameters
-    ----------
-    parameters : mapping of str to value
-    declarations : mapping of str to Parameter
-    text : bool
-        Strings are still to be read as the declared type (command line, YAML).
-    """
-    values = {}
-    for name, value in parameters.items():
+def checked(parameters, declarations):
+    """Values for a notebook, checked against what it declares (name -> `Parameter`); texts are read as that type."""
+    for name in parameters:
         if name not in declarations:
             raise ValueError(unknown("parameter", name, declarations))
-        declaration = declarations[name]
-        values[name] = declaration.check(declaration.parse(value) if text else value)
-    return values
+    return {name: declarations[name].check(value) for name, value in parameters.items()}
 
 
 def _read_cell(source):

@@ -1,10 +1,9 @@
 """Run notebooks with checked parameters, write the HTML report, and keep the committed outputs fresh.
 
-Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
+Everything is checked before anything runs.
 """
 
 import base64
-import hashlib
 import io
 import json
 import multiprocessing
@@ -12,7 +11,6 @@ import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from glob import glob
 from pathlib import Path
 
 import nbformat
@@ -24,12 +22,9 @@ from tierlab.core.vocabulary import unknown
 from tierlab.core.workers import end_with
 from tierlab.pages.parameters import checked, declared
 
-_MODULE = Path(__file__).parents[1]
 KERNEL_START_SECONDS = 60
-_LEVELS_OFF, _RMS_OFF = (
-    2,
-    0.05,
-)  # how far two images that show the same may lie apart, in levels of 255
+_PROCESSES = 2  # notebooks that run at the same time
+_LEVELS_OFF, _RMS_OFF = 2, 0.05  # how far two images that show the same may lie apart, of 255
 
 
 class NotebookError(RuntimeError):
@@ -40,11 +35,9 @@ def run(
     notebooks=None,
     *,
     parameters=None,
-    text=False,
     out=None,
     force=False,
     timeout=120,
-    processes=2,
     inputs=(),
 ):
     """Run notebooks and write one HTML page each, with an index.
@@ -58,17 +51,13 @@ def run(
         that are no longer part of it are deleted.
     parameters : mapping, optional
         Values by name, given to each of the notebooks that declares the name; or by a notebook's stem, a
-        mapping for that one alone.
-    text : bool
-        Values are texts, to be read as the type that the notebook declares (command line, YAML).
+        mapping for that one alone. Texts are read as the type that the notebook declares (command line, YAML).
     out : path, optional
         Folder of the report; by default build/report.
     force : bool
-        Run notebooks again whose inputs have not changed, and replace files of the folder that tierlab did not make.
+        Replace files of the folder that tierlab did not make.
     timeout : int
         Seconds that one cell may take.
-    processes : int
-        Notebooks that run at the same time.
     inputs : sequence of path
         Files that were read for the parameters; these, the notebooks and the files that parameters name are never
         written over.
@@ -92,65 +81,44 @@ def run(
     stems = [source.stem for source in sources]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{twice[0]} is named twice; a report has one page for each notebook")
-    chosen = assign(sources, parameters or {}, text=text)
+    chosen = assign(sources, parameters or {})
     out = Path(out or paths.BUILD / "report")
     folder = OutputFolder(out, inputs=[*sources, *inputs, *_named_files(chosen)], force=force)
-    kept = [
-        name for name in folder.made() if name.startswith("notebooks/") and Path(name).stem in stems
-    ]
-    others = [
-        name
-        for name in folder.made()
-        if name.startswith("notebooks/") and Path(name).stem not in stems
-    ]
-    stale = [f"{Path(name).stem}.html" for name in others]
-    folder.claim(
-        "index.html", *(f"notebooks/{s.name}" for s in sources), *(f"{stem}.html" for stem in stems)
-    )
-    folder.claim(*([] if not notebooks else stale))
-    if not notebooks:
-        folder.remove(*others, *stale)
-    surroundings = _surroundings()
-    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
-    todo = [
-        source
-        for source in sources
-        if force
-        or f"notebooks/{source.name}" not in kept
-        or _stored_print(out / "notebooks" / source.name) != prints[source]
-    ]
-    failures = {}
+    old = {Path(name).stem for name in folder.made() if name.startswith("notebooks/")}
+    others = [name for stem in sorted(old - set(stems)) for name in _names(stem)]
+    folder.claim("index.html", *(name for stem in stems for name in _names(stem)))
+    if notebooks:
+        folder.claim(*(name for name in others if name.endswith(".html")))
+    else:
+        folder.remove(*others)
+    failed = {}
     with tempfile.TemporaryDirectory() as temporary:
-        jobs = [
-            (source, Path(temporary, source.stem, source.name), chosen[source], prints[source])
-            for source in todo
-        ]
-        executed = {job[0]: job[1] for job in jobs}
-        for source, failure in _execute_all(jobs, timeout=timeout, processes=processes):
-            _place(
-                folder, executed[source]
-            )  # each as soon as it is done, so that a run that is ended goes on from there
+        executed = {source: Path(temporary, source.stem, source.name) for source in sources}
+        jobs = [(source, executed[source], chosen[source]) for source in sources]
+        for source, failure in _execute_all(jobs, timeout=timeout):
+            _place(folder, executed[source])
             if failure:
-                failures[source] = failure
+                failed[source.stem] = failure
                 folder.remove(f"{source.stem}.html")
-    complete = [
-        out / name
-        for name in folder.made()
-        if name.startswith("notebooks/") and _stored_print(out / name)
-    ]
+    made = set(folder.made())
+    done = {stem for stem in old if made.issuperset(_names(stem))} | (set(stems) - set(failed))
     cards = []
-    for path in complete:
-        page, card = pages_page.page(
-            nbformat.read(path, as_version=4), stem=path.stem, pages={p.stem for p in complete}
-        )
-        folder.write(f"{path.stem}.html", page)
+    for stem in sorted(done):
+        notebook = nbformat.read(out / "notebooks" / f"{stem}.ipynb", as_version=4)
+        page, card = pages_page.page(notebook, stem=stem, pages=done)
+        folder.write(f"{stem}.html", page)
         cards.append(card)
     folder.write("index.html", pages_page.index(cards))
-    if failures:
+    if failed:
         raise NotebookError(
-            f"{'; '.join(failures.values())} (as far as they came: {out / 'notebooks'})"
+            f"{'; '.join(failed.values())} (as far as they came: {out / 'notebooks'})"
         )
     return out / "index.html"
+
+
+def _names(stem):
+    """The files of a notebook in the folder of a report."""
+    return f"notebooks/{stem}.ipynb", f"{stem}.html"
 
 
 def _named_files(chosen):
@@ -165,17 +133,14 @@ def _named_files(chosen):
 
 def _place(folder, executed):
     """Put an executed notebook and its figures into the folder: all of them or, where one may not be written, none."""
-    figures = sorted(path for path in (executed.parent / "figures").rglob("*") if path.is_file())
-    files = {path.relative_to(executed.parent).as_posix(): path for path in figures}
-    files |= (
-        {f"notebooks/{executed.name}": executed} if executed.is_file() else {}
-    )  # last: what it names is there
+    found = [path for path in (executed.parent / "figures").rglob("*") if path.is_file()]
+    files = {path.relative_to(executed.parent).as_posix(): path for path in sorted(found)}
+    if executed.is_file():
+        files[f"notebooks/{executed.name}"] = executed  # last: what it names is there
     folder.claim(*files)
     for name, path in files.items():  # papermill notes where it wrote
-        folder.write(
-            name,
-            path.read_bytes().replace(str(executed).encode(), str(folder.path / name).encode()),
-        )
+        data = path.read_bytes().replace(str(executed).encode(), str(folder.path / name).encode())
+        folder.write(name, data)
 
 
 def find(name):
@@ -212,7 +177,7 @@ def find_stored():
     ]
 
 
-def assign(sources, parameters, *, text=False):
+def assign(sources, parameters):
     """Which checked values each notebook gets.
 
     Returns
@@ -226,32 +191,30 @@ def assign(sources, parameters, *, text=False):
         except (ValueError, SyntaxError) as error:
             raise ValueError(f"{source.name}: {error}") from None
     by_stem = {source.stem: source for source in sources}
-    own = {name: values for name, values in parameters.items() if name in by_stem}
     shared = {name: value for name, value in parameters.items() if name not in by_stem}
     known = sorted({name for found in declarations.values() for name in found})
     for name, value in shared.items():
+        if name not in known and isinstance(value, dict) and name[:1].isdigit():
+            raise ValueError(unknown("notebook", name, by_stem))
         if name not in known:
-            kind = "notebook" if isinstance(value, dict) and name[:1].isdigit() else "parameter"
-            raise ValueError(unknown(kind, name, known if kind == "parameter" else by_stem))
+            raise ValueError(unknown("parameter", name, known))
     chosen = {}
     for source, found in declarations.items():
-        values = {name: value for name, value in shared.items() if name in found} | dict(
-            own.get(source.stem) or {}
-        )
+        values = {name: value for name, value in shared.items() if name in found}
         try:
-            chosen[source] = checked(values, found, text=text)
+            chosen[source] = checked(values | dict(parameters.get(source.stem) or {}), found)
         except ValueError as error:
             raise ValueError(f"{source.stem}: {error}") from None
     return chosen
 
 
-def refresh(*, check=False, notebooks=None, figures=None, timeout=120, force=False):
+def refresh(*, check=False, notebooks=None, figures=None, force=False):
     """Run every notebook afresh with its defaults and store its outputs and figures.
 
     Parameters
     ----------
     check : bool
-        Write nothing; compare with what is stored, images as `same_image` does.
+        Write nothing; compare with what is stored, text strictly and images as `same_image` does.
     notebooks : sequence of path, optional
         By default every one with stored outputs (`find_stored`).
     figures : path, optional
@@ -271,32 +234,29 @@ def refresh(*, check=False, notebooks=None, figures=None, timeout=120, force=Fal
     ValueError
         If a stored figure is not one that tierlab made.
     """
-    whole = notebooks is None
-    notebooks = [Path(path) for path in (find_stored() if whole else notebooks)]
-    with tempfile.TemporaryDirectory() as folder:
-        fresh_figures = Path(folder, "figures")
-        jobs = [(source, Path(folder, source.name), {}, "") for source in notebooks]
-        stored = {source: source.read_text(encoding="utf-8") for source in notebooks}
-        if failures := [
-            failure for _, failure in _execute_all(jobs, timeout=timeout, processes=2) if failure
-        ]:
+    sources = [Path(path) for path in (notebooks or find_stored())]
+    stored, stale = {source: source.read_text(encoding="utf-8") for source in sources}, []
+    kept = OutputFolder(figures or paths.ROOT / "figures", force=force)
+    with tempfile.TemporaryDirectory() as temporary:
+        jobs = [(source, Path(temporary, source.name), {}) for source in sources]
+        failures = [failure for _, failure in _execute_all(jobs) if failure]
+        if failures:
             raise NotebookError("; ".join(failures))
-        stale = []
-        folder = OutputFolder(paths.ROOT / "figures" if figures is None else figures, force=force)
-        stale_figures = _compare_figures(fresh_figures, folder, whole=whole, check=check)
-        for source, executed, _, _ in jobs:
+        drawn = _compare_figures(Path(temporary, "figures"), kept, notebooks is None, check)
+        for source, executed, _ in jobs:
             fresh = cleaned(nbformat.read(executed, as_version=4))
             _keep_same_images(fresh, nbformat.reads(stored[source], as_version=4))
             text = nbformat.writes(fresh) + "\n"
-            if text != stored[source]:
-                stale.append(f"{source.name}: {_first_difference(stored[source], text)}")
-                if not check and source.read_text(encoding="utf-8") != stored[source]:
-                    raise ValueError(
-                        f"{source} was changed while it ran and is left as it is; run the command again"
-                    )
-                if not check:
-                    write_whole(source, text)
-        return stale + stale_figures
+            if text == stored[source]:
+                continue
+            stale.append(f"{source.name}: {_first_difference(stored[source], text)}")
+            if not check and source.read_text(encoding="utf-8") != stored[source]:
+                raise ValueError(
+                    f"{source} was changed while it ran and is left as it is; run the command again"
+                )
+            if not check:
+                write_whole(source, text)
+        return stale + drawn
 
 
 def cleaned(notebook):
@@ -304,7 +264,7 @@ def cleaned(notebook):
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    for key in ("papermill", "widgets", "tierlab"):
+    for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -318,8 +278,8 @@ def cleaned(notebook):
     return notebook
 
 
-def _execute_all(jobs, *, timeout, processes, progress=False):
-    """Run (source, target, parameters, fingerprint) jobs; yields each source, when it is done, with what failed or None.
+def _execute_all(jobs, *, timeout=120, progress=False):
+    """Run (source, target, parameters) jobs; yields each source, when it is done, with what failed or None.
 
     Figures are written into a folder beside the target.
     """
@@ -330,11 +290,9 @@ def _execute_all(jobs, *, timeout, processes, progress=False):
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     started = {"mp_context": context, "initializer": end_with, "initargs": (receiver,)}
-    with sender, receiver, ProcessPoolExecutor(min(processes, len(jobs)), **started) as pool:
+    with sender, receiver, ProcessPoolExecutor(min(_PROCESSES, len(jobs)), **started) as pool:
         try:
-            futures = {
-                pool.submit(_execute, *job, timeout, progress=progress): job[0] for job in jobs
-            }
+            futures = {pool.submit(_execute, *job, timeout, progress): job[0] for job in jobs}
             bar = tqdm(
                 as_completed(futures),
                 total=len(futures),
@@ -369,16 +327,12 @@ def execute(source, target, parameters, *, timeout=120):
     str or None
         What went wrong: the cell, the class of the error and its text.
     """
-    jobs = [(source, target, parameters, "")]
-    return next(
-        failure
-        for _, failure in _execute_all(
-            jobs, timeout=timeout, processes=1, progress=sys.stderr.isatty()
-        )
-    )
+    jobs = [(source, target, parameters)]
+    ((_, failure),) = _execute_all(jobs, timeout=timeout, progress=sys.stderr.isatty())
+    return failure
 
 
-def _execute(source, target, parameters, fingerprint, timeout, *, progress=False):
+def _execute(source, target, parameters, timeout, progress):
     """Run one notebook; None, or what went wrong."""
     target = Path(target).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -391,7 +345,7 @@ def _execute(source, target, parameters, fingerprint, timeout, *, progress=False
     import papermill
 
     try:
-        notebook = papermill.execute_notebook(
+        papermill.execute_notebook(
             str(source),
             str(target),
             parameters=parameters,
@@ -408,75 +362,15 @@ def _execute(source, target, parameters, fingerprint, timeout, *, progress=False
         Exception
     ) as error:  # whatever stops one notebook is a line of the report, not the end of the others
         return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
-    target.write_text(nbformat.writes(notebook), encoding="utf-8", newline="\n")
     return None
-
-
-def _fingerprint(source, parameters, surroundings):
-    """What decides a notebook's outputs: its cells, the parameters, the module, the data and the installed packages."""
-    cells = [
-        [cell.cell_type, cell.source, cell.metadata.get("tags")]
-        for cell in nbformat.read(source, as_version=4).cells
-    ]
-    digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
-    for value in parameters.values():
-        if isinstance(value, str) and Path(value).is_absolute():
-            _add_files(digest, value)
-    return digest.hexdigest()
-
-
-def _add_files(digest, path):
-    """A file by its bytes; a folder's or pattern's files, which may be a large log, by name, size and time."""
-    if Path(path).is_file():
-        digest.update(Path(path).read_bytes())
-        return
-    found = Path(path).rglob("*") if Path(path).is_dir() else map(Path, glob(path, recursive=True))  # noqa: PTH207
-    for file in sorted(file for file in found if file.is_file()):
-        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-
-
-def _surroundings():
-    module = [*_MODULE.rglob("*.py"), *_MODULE.rglob("*.mplstyle")]
-    files = [
-        *module,
-        *(p for p in paths.DATA.rglob("*") if p.is_file()),
-        paths.ROOT / "requirements.txt",
-    ]
-    digests = [
-        [str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()]
-        for p in sorted(files)
-        if p.is_file()
-    ]
-    return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]
-
-
-def _stored_print(executed):
-    if not executed.is_file():
-        return None
-    try:
-        return (
-            json.loads(executed.read_text(encoding="utf-8"))["metadata"]
-            .get("tierlab", {})
-            .get("fingerprint")
-        )
-    except (ValueError, KeyError):
-        return None
 
 
 def _first_difference(before, after):
     old, new = (json.loads(text)["cells"] for text in (before, after))
     for number, (was, now) in enumerate(zip(old, new, strict=False)):
-        if was != now:
-            part = next(
-                (
-                    key
-                    for key in ("outputs", "execution_count", "metadata", "source")
-                    if was.get(key) != now.get(key)
-                ),
-                "id",
-            )
-            return f"cell {number}: {part} changed"
+        for part in ("outputs", "execution_count", "metadata", "source", "id"):
+            if was.get(part) != now.get(part):
+                return f"cell {number}: {part} changed"
     return "metadata or format changed"
 
 
@@ -513,39 +407,30 @@ def _keep_same_images(fresh, stored):
     """Put the stored bytes in place of each fresh image that shows the same, so that only real changes remain."""
     for now, was in zip(fresh.cells, stored.cells, strict=False):
         for output, before in zip(now.get("outputs", []), was.get("outputs", []), strict=False):
-            data, old = output.get("data", {}), before.get("data", {}).get("image/png", "")
-            if "image/png" in data and old and same_image(*map(_decoded, (data["image/png"], old))):
-                data["image/png"] = old
+            pair = [each.get("data", {}).get("image/png", "") for each in (output, before)]
+            try:
+                if all(pair) and same_image(*map(base64.b64decode, pair)):
+                    output["data"]["image/png"] = pair[1]
+            except ValueError:  # what is stored is not base64, and so not the same image
+                continue
 
 
-def _decoded(text):
-    """Bytes of a base64 text; what is none is no image."""
-    try:
-        return base64.b64decode(text)
-    except ValueError:
-        return b""
-
-
-def _compare_figures(fresh, stored, *, whole, check):
-    names = {p.relative_to(fresh).as_posix() for p in fresh.rglob("*") if p.is_file()}
-    kept = set(stored.made()) if whole else set()
-    stale = []
-    if not check:  # all of them, or none
-        stored.claim(*(name for name in names if not _same(fresh / name, stored.path / name)))
-    for name in sorted(names | kept):
-        new, old = fresh / name, stored.path / name
-        if name not in names:
-            stale.append(f"figures/{name}: no notebook makes it")
-            if not check:
-                stored.remove(name)
-        elif not _same(new, old):
-            stale.append(f"figures/{name}: {'differs' if old.is_file() else 'missing'}")
-            if not check:
-                stored.write(name, new.read_bytes())
-        elif not check:
-            stored.adopt(name)  # the same, whoever wrote it
-    return stale
-
-
-def _same(new, old):
-    return old.is_file() and same_image(old.read_bytes(), new.read_bytes())
+def _compare_figures(fresh, stored, whole, check):
+    """Which figures are stale, as sentences; where not only checked, the folder `stored` has the fresh ones afterwards."""
+    found = {path.relative_to(fresh).as_posix(): path for path in fresh.rglob("*.*")}
+    stale = dict.fromkeys(set(stored.made()) - set(found) if whole else (), "no notebook makes it")
+    for name, path in found.items():
+        old = stored.path / name
+        if not old.is_file():
+            stale[name] = "missing"
+        elif not same_image(old.read_bytes(), path.read_bytes()):
+            stale[name] = "differs"
+    if not check:
+        stored.claim(*(stale.keys() & found))  # all of them, or none
+        stored.remove(*(stale.keys() - found))
+        for name, path in found.items():
+            if name in stale:
+                stored.write(name, path.read_bytes())
+            else:
+                stored.adopt(name)  # the same, whoever wrote it
+    return [f"figures/{name}: {stale[name]}" for name in sorted(stale)]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tests.decisions import recommend
+from tests.decide.decisions import recommend
 from tierlab.decide import control
 from tierlab.decide import control as decide_control
 from tierlab.decide import figures as decide_figures

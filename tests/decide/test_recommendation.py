@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 import tierlab as tl
-from tests.decisions import recommend
+from tests.decide.decisions import recommend
 from tierlab.core.tables import load_tasks
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.tasks import (

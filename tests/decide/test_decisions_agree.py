@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tests.decisions import recommend
+from tests.decide.decisions import recommend
 from tests.proofs import runs
 from tierlab.cli import main
 

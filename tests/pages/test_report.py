@@ -17,9 +17,8 @@ from tierlab.core import paths
 from tierlab.core.files import MANIFEST, OutputFolder
 from tierlab.pages import page as pages_page
 from tierlab.pages import parameters, run
-from tierlab.pages import run as report
 
-TINY = Path(__file__).parent / "data" / "tiny.ipynb"
+TINY = Path(__file__).parents[1] / "data" / "tiny.ipynb"
 DOT = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
 CELL = """\
@@ -123,14 +122,14 @@ class TestParameters:
         ],
     )
     def test_a_text_becomes_the_declared_type(self, declared, name, text, value):
-        found = parameters.checked({name: text}, declared, text=True)[name]
+        found = parameters.checked({name: text}, declared)[name]
         assert found == value and type(found) is type(value)
 
     @pytest.mark.parametrize(
         ("name", "value", "message"),
         [
             ("reqests", 1, "unknown parameter 'reqests'; did you mean 'requests'?"),
-            ("requests", "5", "requests = '5' is not of type int"),
+            ("requests", "five", "requests = 'five' is not of type int"),
             ("requests", True, "requests = True is not of type int"),
             ("requests", 0, "requests = 0 is out of range: 1 to 1,000,000"),
             ("share", 1.2, "share = 1.2 is out of range: 0 to 1"),
@@ -139,7 +138,7 @@ class TestParameters:
             ("tier", "smal", "unknown value 'smal'; did you mean 'small'?"),
             ("trace", "azure_cov", r"did you mean 'azure_conv'\? \(nor a file\)"),
             ("as_of", "12 June", "as_of = '12 June' is not an ISO date"),
-            ("models", "o3", r"models = 'o3' is not of type list\[str\]"),
+            ("models", 3, r"models = 3 is not of type list\[str\]"),
             ("models", ["o3", "o4"], "unknown value 'o4'"),
         ],
     )
@@ -153,7 +152,7 @@ class TestParameters:
     )
     def test_a_text_of_another_type_is_refused(self, declared, name, text):
         with pytest.raises(ValueError, match="is not of type"):
-            parameters.checked({name: text}, declared, text=True)
+            parameters.checked({name: text}, declared)
 
     def test_a_path_is_made_absolute(self, declared, tmp_path, monkeypatch):
         (tmp_path / "own.csv").write_text("x")
@@ -215,41 +214,20 @@ class TestRun:
         chosen = run.assign([first, second], {"m": 2, "n": 3, "second": {"n": 4}})
         assert chosen == {first: {"n": 3}, second: {"m": 2, "n": 4}}
 
-    def test_a_notebook_runs_again_when_an_input_changed_and_only_then(self, tmp_path, monkeypatch):
-        ran = []
-
-        def pretend(jobs, **_):
-            for source, target, values, fingerprint in jobs:
-                ran.append(values)
-                notebook = nbformat.read(source, as_version=4)
-                notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
-                target.parent.mkdir()
-                nbformat.write(notebook, target)
-                yield source, None
-
-        def runs(**options):
-            ran.clear()
-            run.run([source], out=tmp_path / "out", **options)
-            return bool(ran)
-
-        monkeypatch.setattr(report, "_execute_all", pretend)
-        monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-        (tmp_path / "data").mkdir()
-        own = tmp_path / "own.csv"
-        own.write_text("1")
-        source = write(
-            tmp_path, "count", parameters='n: int = 1\ntrace: str = "a"  # one of a, or a path'
-        )
-        assert runs() and not runs()
-        assert runs(force=True)
-        assert runs(parameters={"n": 2}) and not runs(parameters={"n": 2})
-        assert runs(parameters={"trace": str(own)}) and not runs(parameters={"trace": str(own)})
-        own.write_text("2")
-        assert runs(parameters={"trace": str(own)})
-        (tmp_path / "data" / "prices.csv").write_text("1")
-        assert runs(parameters={"trace": str(own)}) and runs() and not runs()
-        write(tmp_path, "count", "n + 1")
-        assert runs() and not runs()
+    def test_a_later_run_of_one_notebook_keeps_the_pages_of_the_others(self, tmp_path):
+        first, second = write(tmp_path, "first", "n"), write(tmp_path, "second", "n")
+        out = tmp_path / "out"
+        run.run([first, second], parameters={"n": 2}, out=out)
+        write(tmp_path, "second", "n", "1 / 0")
+        with pytest.raises(run.NotebookError, match="ZeroDivisionError"):
+            run.run([second], out=out)
+        links = BeautifulSoup((out / "index.html").read_text("utf-8"), "html.parser")("a")
+        assert [link["href"] for link in links] == ["first.html"]
+        assert sorted(path.name for path in out.glob("*.html")) == ["first.html", "index.html"]
+        write(tmp_path, "second", "n", "n + 1")
+        run.run([second], out=out)
+        assert (out / "first.html").is_file() and "n = 2" in (out / "first.html").read_text("utf-8")
+        assert (out / "second.html").is_file()
 
     def test_a_failure_is_named_and_the_other_notebooks_are_finished(self, tmp_path):
         bad, good, slow = (
