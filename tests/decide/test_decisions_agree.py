@@ -107,7 +107,7 @@ class TestMeasuredDollars:
         text = advise(capsys, path)
         assert (
             f"flagship: {STRONG}" in text
-            and "Below $0.13 an error it would be claude-haiku-4-5" in text
+            and "Below $0.125 an error it would be claude-haiku-4-5" in text
         )
 
     def test_own_tokens_are_priced_where_no_dollars_were_measured(self, article, outcomes):
