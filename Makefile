@@ -42,7 +42,8 @@ report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
 
 test: $(READY)  ## run all tests, and compare every notebook with its stored outputs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests tierlab
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 120 tests tierlab notebooks
 
 prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
 	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
