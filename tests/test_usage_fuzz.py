@@ -263,7 +263,11 @@ def write(file, text):
     return file
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(FILES) if name.endswith(".jsonl")])
+# The turns of codex_exec.jsonl have no time: what a thread has used so far is told by the order of its lines alone.
+LINES = [name for name in sorted(FILES) if name.endswith(".jsonl") and name != "codex_exec.jsonl"]
+
+
+@pytest.mark.parametrize("name", LINES)
 def test_the_order_of_lines_does_not_matter(tmp_path, name):
     lines = FILES[name].splitlines()
     forth, back = (
@@ -273,4 +277,5 @@ def test_the_order_of_lines_does_not_matter(tmp_path, name):
     assert sorted(map(str, forth.requests[list(TOKEN_COLUMNS)].values)) == sorted(
         map(str, back.requests[list(TOKEN_COLUMNS)].values)
     )
-    assert sorted(forth.requests["at"]) == sorted(back.requests["at"])
+    if "at" in forth.requests:
+        assert sorted(forth.requests["at"]) == sorted(back.requests["at"])
