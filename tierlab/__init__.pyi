@@ -42,6 +42,9 @@ from .evaluate.scoring import score_example as score_example
 from .evaluate.sequential import sequential_test as sequential_test
 from .prices.catalog import Prices as Prices
 from .prices.catalog import load_prices as load_prices
+from .prices.contract import load_contract as load_contract
+from .prices.contract import settle as settle
+from .prices.own import self_hosted as self_hosted
 from .prices.pricing import price as price
 from .prices.pricing import reprice as reprice
 from .quarter.aggregate import build_cube as build_cube

@@ -400,6 +400,7 @@ def prices(
     source: str = "maintained",
     as_of: str | None = None,
     changes: tuple[str, str] | None = None,
+    model: str | None = None,
     all: bool = False,
     csv: bool = False,
 ):
@@ -409,6 +410,7 @@ def prices(
       tierlab prices
       tierlab prices --source article
       tierlab prices --as-of 2026-12-01 --all
+      tierlab prices --model claude-haiku-4-5
       tierlab prices --changes 2026-11-23 2027-01-05
       tierlab prices --csv > prices.csv
 
@@ -420,6 +422,8 @@ def prices(
         ISO date; by default the day on which the catalogue was checked
     changes : tuple
         START END: dated changes after START, up to END
+    model : str
+        every rate of one model, by platform, region, service tier and context step
     all : bool
         every model of the catalogue, not the lineup of the day alone
     csv : bool
@@ -430,6 +434,8 @@ def prices(
     known = tl.load_prices(source, as_of=as_of)
     if changes:
         table, about = known.changes(*changes), f"changes after {changes[0]}, up to {changes[1]}"
+    elif model:
+        table, about = known.offered(model), f"{model} on {known.as_of:%Y-%m-%d}"
     else:
         table, about = known.in_force(), f"prices in force on {known.as_of:%Y-%m-%d}"
         if not all:
@@ -441,8 +447,12 @@ def prices(
         return
     if not changes:
         table = table.assign(approximate=table["approximate"].map({True: "about", False: ""}))
-        columns = ["provider", "tier", "model_id", "context_above", *tl.BUCKETS, "approximate"]
-        table = table[columns].rename(columns={"approximate": ""})
+        first = (
+            ["platform", "region", "service_tier"] if model else ["provider", "tier", "model_id"]
+        )
+        rates = [*tl.BUCKETS, "batch_uncached_input", "batch_output"] if model else tl.BUCKETS
+        table = table[[*first, "context_above", *rates, "approximate"]]
+        table = table.rename(columns={"approximate": ""})
     print(f"{about}, USD per million tokens ({known.source})")
     text = table.to_string(index=False, na_rep="-", float_format="{:,.4g}".format)
     print(text if len(table) else "none")

@@ -52,6 +52,8 @@ _FLAGS = {
     "stale_price": "was checked long ago",
     "assumed_batch_rate": "has an assumed batch rate",
     "assumed_write_rate": "has an assumed rate for cache writes",
+    "assumed_peak_hours": "is that of its peak hours",
+    "assumed_platform": "is that of another seller",
 }
 
 

@@ -6,9 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
         "catalog",
+        "contract",
         "figures",
         "maintained",
         "names",
+        "offers",
+        "own",
         "pricing",
+        "units",
     ),
 )

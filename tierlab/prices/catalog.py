@@ -24,6 +24,7 @@ from tierlab.prices.names import (
     PROVIDERS,
     Resolved,
     known_models,
+    platform_of,
     resolved,
     sold_as,
 )
@@ -56,6 +57,8 @@ class Prices:
         Dated ends that are not rates (a mode of a model that is withdrawn).
     aliases : dict of str to Resolved
         Names of one's own (a deployment) for a model, and where it is bought.
+    beside : DataFrame, optional
+        Rates of one's own for other sellers, regions or tiers.
     hosted : bool
         Whether the rates of all other sellers, regions and tiers of genai-prices stand beside `frame`.
     """
@@ -66,6 +69,7 @@ class Prices:
     lineups: pd.DataFrame
     ends: pd.DataFrame
     aliases: dict = field(default_factory=dict)
+    beside: pd.DataFrame | None = None
     hosted: bool = False
 
     def __repr__(self):
@@ -81,11 +85,28 @@ class Prices:
         on : str or Timestamp, optional
             ISO date; by default `as_of`.
         """
-        start = self.frame["valid_from"].fillna(SINCE_EVER)
+        return self._in_force(self.frame, on)
+
+    def offered(self, name, on=None):
+        """All rates of one model that hold on a day: one row per seller, region, service tier and context step.
+
+        Raises
+        ------
+        ValueError
+            If the model is unknown or has no price; the nearest name is given.
+        """
+        model_id = self.alias(name).model_id
+        if model_id not in self.sellers:
+            raise ValueError(self.no_price(name, model_id))
+        return self._in_force(self.rates[self.rates["model_id"] == model_id], on)
+
+    def _in_force(self, frame, on):
+        start = frame["valid_from"].fillna(SINCE_EVER)
         held = start.where(start <= _day(on, self.as_of))
-        newest = held.groupby(self.frame["model_id"]).transform("max")
-        newest = newest.fillna(start.groupby(self.frame["model_id"]).transform("min"))
-        return self.frame[start == newest].reset_index(drop=True)
+        keys = [frame[column] for column in _KEY]
+        newest = held.groupby(keys).transform("max")
+        newest = newest.fillna(start.groupby(keys).transform("min"))
+        return frame[start == newest].reset_index(drop=True)
 
     def lineup(self, on=None):
         """Which model stands for which tier: a provider x tier table of model ids.
@@ -144,6 +165,19 @@ class Prices:
             return Resolved(name)
         return self.aliases.get(name) or resolved(str(name), self._ids)
 
+    def named(self, given):
+        """What an alias stands for: a model in any spelling, or a mapping of model, platform, region and tier."""
+        given = {"model": given} if isinstance(given, str) else dict(given)
+        found = self.alias(given["model"])
+        if found.model_id is None:
+            raise ValueError(self.no_price(given["model"], None))
+        return Resolved(
+            found.model_id,
+            platform_of(given["platform"]) if given.get("platform") else found.platform,
+            given.get("region") or found.region,
+            given.get("tier") or found.service_tier,
+        )
+
     def no_price(self, name, model_id):
         """Why a name has no price here, in words."""
         if model_id in self.sellers:
@@ -156,12 +190,13 @@ class Prices:
     @cached_property
     def rates(self):
         """The prices table of all sellers, regions and service tiers: `frame` first, then what others sell."""
-        if not self.hosted:
-            return self.frame
-        others = maintained.others()
-        own = pd.MultiIndex.from_frame(self.frame[_KEY])
-        others = others[~pd.MultiIndex.from_frame(others[_KEY]).isin(own)]
-        return pd.concat([self.frame, others], ignore_index=True)
+        rates = self.frame
+        for more in (self.beside, maintained.others() if self.hosted else None):
+            if more is not None:
+                known = pd.MultiIndex.from_frame(rates[_KEY])
+                more = more[~pd.MultiIndex.from_frame(more[_KEY]).isin(known)]
+                rates = pd.concat([rates, more], ignore_index=True)
+        return rates
 
     @cached_property
     def sellers(self):
@@ -406,7 +441,7 @@ class Prices:
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
 
-def load_prices(source="maintained", *, as_of=None):
+def load_prices(source="maintained", *, as_of=None, extra=None, aliases=None):
     """Load a catalogue of prices.
 
     Parameters
@@ -416,6 +451,12 @@ def load_prices(source="maintained", *, as_of=None):
         file with at least model_id, provider, uncached_input and output (USD per million tokens).
     as_of : str, optional
         ISO date on which one stands; by default the day on which the catalogue was checked.
+    extra : DataFrame or path, optional
+        Rows of your own on top of the catalogue (those of a model, platform, region and service tier replace
+        the catalogue's): what you negotiated, or `self_hosted`.
+    aliases : mapping, optional
+        Names of your own: ``{"prod-chat": "azure/gpt-5"}``, or a mapping of model, platform, region and tier as
+        ``tierlab.load_contract(path).aliases`` has them.
 
     Returns
     -------
@@ -453,7 +494,8 @@ def load_prices(source="maintained", *, as_of=None):
         )
     else:
         frame, version = _checked(_read(Path(source)), Path(source)), Path(source).name
-        if frame["tier"].notna().any():
+        named = frame[frame["tier"].notna() & ~frame["reasoning_model"]].drop_duplicates("model_id")
+        if len(named) and not named.duplicated(["provider", "tier"]).any():
             first = frame["valid_from"].min()
             own = frame[["provider", "tier", "model_id", "reasoning_model"]].drop_duplicates(
                 "model_id"
@@ -465,6 +507,21 @@ def load_prices(source="maintained", *, as_of=None):
             lineups = lineups[lineups["tier"].notna() | lineups["reasoning_model"]]
         else:
             lineups = lineups[lineups["model_id"].isin(frame["model_id"])]
+    if extra is not None:
+        more = (
+            _checked(extra, Path("extra"))
+            if isinstance(extra, pd.DataFrame)
+            else _checked(_read(Path(extra)), Path(extra))
+        )
+        frame = pd.concat([frame, more], ignore_index=True).astype(frame.dtypes)
+        later = pd.MultiIndex.from_frame(frame[_KEY]).isin(pd.MultiIndex.from_frame(more[_KEY]))
+        frame = frame[~later | (frame.index >= len(frame) - len(more))]
+    default = (
+        frame["platform"].eq(frame["provider"])
+        & frame["region"].eq("")
+        & frame["service_tier"].eq("standard")
+    )
+    frame, beside = frame[default].reset_index(drop=True), frame[~default].reset_index(drop=True)
     tier = known_lineups().drop_duplicates("model_id", keep="last").set_index("model_id")
     frame["tier"] = (
         frame["tier"]
@@ -472,13 +529,14 @@ def load_prices(source="maintained", *, as_of=None):
         .where(frame["tier"].notna(), frame["model_id"].map(tier["tier"]))
     )
     frame["reasoning_model"] |= frame["model_id"].map(tier["reasoning_model"]).eq(True)
-    checked = frame["checked_on"].max()
+    checked = pd.concat([frame["checked_on"], beside["checked_on"]]).max()
     if as_of is None and pd.isna(checked):
         raise ValueError(
             f"{source}: no row has a checked_on date, so say on which day you stand: as_of='YYYY-MM-DD'"
         )
     source = version if pd.isna(checked) else f"{version}, checked {checked:%Y-%m-%d}"
-    return Prices(frame, _day(as_of, checked), source, lineups, ends, hosted=hosted)
+    known = Prices(frame, _day(as_of, checked), source, lineups, ends, {}, beside, hosted)
+    return replace(known, aliases={name: known.named(one) for name, one in (aliases or {}).items()})
 
 
 def _day(value, default=None):
@@ -520,7 +578,8 @@ def _checked(raw, path):
             raise ValueError(
                 f"{path}: column {column!r} is missing; a prices table needs {', '.join(_REQUIRED)}"
             )
-        refuse(raw[column].isna(), column, "empty; every row needs a value")
+        if column != "output":  # embeddings have none
+            refuse(raw[column].isna(), column, "empty; every row needs a value")
     if raw.empty:
         raise ValueError(
             f"{path}: no row below the header; a prices table needs at least one model"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, RATES
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, is_maker, listed
+from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, Listed, listed, makers
 
 _GENAI_KEYS = dict(
     zip(
@@ -53,10 +53,7 @@ def others():
 
 @lru_cache
 def _read():
-    own = [entry for entry in listed() if entry.platform == entry.provider]
-    own = [entry for entry in own if is_maker(entry.provider)]
-    order = {provider: place for place, provider in enumerate(PROVIDERS)}
-    own.sort(key=lambda entry: order.get(entry.provider, len(order)))
+    own = [Listed(model.id, maker, maker, None, model) for maker, model in makers()]
     rows = [row for entry in own for row in _model_rows(entry, _facts().get(entry.model.id, {}))]
     rows = [row for row in rows if "uncached_input" in row]
     overlay = _overlay()
@@ -74,9 +71,9 @@ def _read():
 
 @lru_cache
 def _others():
-    rows = []
+    rows, sold = [], {(maker, model.id) for maker, model in makers()}
     for entry in listed():
-        own = entry.platform == entry.provider and is_maker(entry.provider)
+        own = (entry.provider, entry.model.id) in sold and entry.platform == entry.provider
         facts = _facts().get(entry.model.id, {}) if own else {}
         rows += [row for row in _model_rows(entry, facts) if not own or "uncached_input" not in row]
         if peak_hours(entry.model):
@@ -122,7 +119,6 @@ def version():
 
 def _table(rows):
     frame = pd.DataFrame(rows).assign(source=version(), reasoning_model=False, tier=None)
-    frame["checked_on"] = _facts()["*"]["checked_on"]
     frame = frame.reindex(columns=list(COLUMNS)).astype(dict.fromkeys(DATES, "datetime64[us]"))
     numbers = dict.fromkeys((*RATES, "context_window", "max_output_tokens"), float)
     return frame.astype(numbers | {"tier": object, "context_above": "int64"})
@@ -203,7 +199,7 @@ def _model_rows(entry, facts, tier="standard", when=None):
         "context_window": model.context_window or facts.get("context_window"),
         "max_output_tokens": facts.get("max_output_tokens"),
     }
-    rows = [common | row for row in rows]
+    rows = [common | {"checked_on": _checked_on(entry, row)} | row for row in rows]
     if facts.get("batch_history") == "same_ratio" and tier == "standard":
         _assume_batch(rows)
     for rule in premiums():
@@ -218,6 +214,25 @@ def _model_rows(entry, facts, tier="standard", when=None):
     if entry.platform not in PROVIDERS or not any("cache_read" in row for row in rows):
         _as_input(rows)
     return rows
+
+
+def _checked_on(entry, row):
+    """Day of the last check of a rate: genai-prices' own, unless it or we have looked at the rate since."""
+    ours = _facts()["*"]["checked_on"]
+    theirs = _checks().get((entry.platform, entry.model.id))
+    if theirs is None or (entry.platform == entry.provider and entry.model.id in _facts()):
+        return ours
+    begun = row["valid_from"]
+    return ours if begun and str(begun) > theirs else theirs
+
+
+@lru_cache
+def _checks():
+    """data/price_checks.csv: the days on which genai-prices' maintainers last compared a price with its page."""
+    table = pd.read_csv(DATA / "price_checks.csv", dtype=str)
+    return dict(
+        zip(zip(table["platform"], table["model"], strict=True), table["checked_on"], strict=True)
+    )
 
 
 def rate_at(price, step):

@@ -368,22 +368,19 @@ def sellers():
 
 
 @lru_cache
-def _makers():
-    """First-party models of genai-prices: (maker, model) pairs."""
+def makers():
+    """Models that their makers sell themselves: (maker, model of genai-prices) pairs."""
     from genai_prices.data_snapshot import get_snapshot
 
     own = [
         (provider.id, model)
         for provider in get_snapshot().providers
+        if provider.id in _MAKERS
         for model in provider.models
-        if _maker(model.id, provider.id) == provider.id
+        if _maker(model.id, provider.id) == provider.id and not model.id.endswith("-maas")
     ]
-    return sorted(own, key=lambda pair: (pair[0] not in PROVIDERS, "/" in pair[1].id))
-
-
-def is_maker(seller):
-    """Whether a seller sells models of its own, and is not a host of others' alone."""
-    return seller in _MAKERS
+    order = [*PROVIDERS, *_MAKERS]
+    return sorted(own, key=lambda pair: (order.index(pair[0]), "/" in pair[1].id))
 
 
 def _maker(genai_id, seller):
@@ -401,9 +398,9 @@ def _maker(genai_id, seller):
 @lru_cache
 def _first_party():
     """(normal spelling -> model id, model id -> matcher) of what the makers sell themselves."""
-    matchers = {model.id: model.is_match for _, model in _makers()}
+    matchers = {model.id: model.is_match for _, model in makers()}
     names = {}
-    for maker, model in _makers():
+    for maker, model in makers():
         clauses = getattr(model.match, "or_", [model.match])
         for alias in [
             model.name or model.id,
@@ -454,15 +451,16 @@ def listed():
     )
     spelt, taken = {}, set()
     for place, row in enumerate(rows):
-        row = row._replace(model_id=spelt.setdefault(_normal(row.model_id), row.model_id))
+        model_id = spelt.setdefault(_normal(row.model_id), row.model_id)
         if (
-            row.model_id,
+            model_id,
             row.platform,
             row.region,
         ) in taken:  # the second of one seller keeps its own id
-            row = row._replace(model_id=f"{row.platform}/{row.model.id.lower()}")
-        taken.add((row.model_id, row.platform, row.region))
-        rows[place] = row
+            own = row.platform == row.provider
+            model_id = row.model.id if own else f"{row.platform}/{row.model.id.lower()}"
+        taken.add((model_id, row.platform, row.region))
+        rows[place] = row._replace(model_id=model_id)
     return rows
 
 

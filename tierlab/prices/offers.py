@@ -59,7 +59,7 @@ def find_offer(prices, spelling, platform=None, region=None, service_tier=None, 
     said = platform or region or service_tier or told or found.platform or found.service_tier
     if not said and found.model_id in prices.rows_of and found.model_id not in peak_hours_of():
         return Offer(found.model_id, tuple(prices.rows_of[found.model_id].tolist()))
-    platform = platform_of(platform) if platform else found.platform
+    platform = platform_of(str(platform)) if platform else found.platform
     model_id = prices.listed_as(spelling, platform, found.model_id)
     sellers = prices.sellers.get(model_id)
     if sellers is None:
@@ -84,9 +84,9 @@ def find_offer(prices, spelling, platform=None, region=None, service_tier=None, 
             )
         same = maker in _SAME_LIST.get(platform, ()) or {platform, seller} == {"google", "vertex"}
         flags |= BIT["assumed_platform"] * (seller != platform and not same)
-    region = found.region or (region.lower() if region else None)
+    region = found.region or (str(region).lower() if region else None)
     region = None if region in ("default", "not_available", "") else region
-    tier = _normal_tier(service_tier or found.service_tier, maker)
+    tier = normal_tier(service_tier or found.service_tier, maker)
     keys = sellers[seller]
     place, bits = _price_class(keys, region)
     flags |= bits
@@ -94,6 +94,8 @@ def find_offer(prices, spelling, platform=None, region=None, service_tier=None, 
     if not place:
         factor, bits = _premium(where, maker, model_id, region)
         flags |= bits
+        if where == "bedrock" and not re.match("us|global|regional", region or "us"):
+            flags |= BIT["assumed_region"]  # the listed rate is that of the US
     rows = keys.get((place, tier or "standard"))
     if tier is None and "service_tier" in told and any(key[1] != "standard" for key in keys):
         flags |= BIT["assumed_service_tier"]
@@ -161,8 +163,9 @@ def _applies(rule, platform, maker, model_id):
     )
 
 
-def _normal_tier(tier, maker):
-    tier = tier.strip().lower().replace("-", "_").replace(" ", "_") if tier else None
+def normal_tier(tier, maker):
+    """A service tier in its normal form, or None; OpenAI's fast is its priority tier."""
+    tier = str(tier).strip().lower().replace("-", "_").replace(" ", "_") if tier else None
     if tier in _STANDARD:
         return "standard"
     return "priority" if tier == "fast" and maker == "openai" else tier or None

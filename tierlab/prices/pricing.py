@@ -53,6 +53,8 @@ def price(
         The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
         no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. A sum
         (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports.
+        Used where they are there: platform, region, service_tier (what was bought, and where), unit and quantity
+        (what is no text token; a usage key of genai-prices such as input_audio_tokens or web_searches).
     prices : Prices
         From `tierlab.load_prices`.
     price_on : {"as_of", "at"}
@@ -63,14 +65,15 @@ def price(
         Context step of sums that report none: the base rate (flagged), or the highest step, which
         bounds the cost from above (flagged as well).
     residency : mapping of str to float, optional
-        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it). Every
-        region of the table must be named.
+        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it), in place
+        of the catalogue's own rates and rules by region. Every region of the table must be named.
 
     Returns
     -------
     DataFrame
         Index of `requests`; uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US
-        dollars) and flags: the names of what was assumed, joined by ";", "" for nothing.
+        dollars) and flags: the names of what was assumed, joined by ";", "" for nothing. Where there are units or
+        fees per request, other_usd is a part of cost_usd.
 
     Raises
     ------
@@ -540,10 +543,12 @@ def _offers(requests, prices, at, by_region):
     columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
     told = {c: _factorized(requests[c]) for c in columns if c in requests}
     told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
-    keys = [codes.astype("int64")]
-    for code, names in told.values():
-        keys.append(keys[-1] * (len(names) + 1) + code + 1)
-    codes, distinct = (keys[-1], range(len(spelt))) if not told else pd.factorize(keys[-1])
+    distinct = range(len(spelt))
+    if told:
+        key = codes.astype("int64")
+        for code, names in told.values():
+            key = key * (len(names) + 1) + code + 1
+        codes, distinct = pd.factorize(key)
     offers = []
     for code, key in enumerate(distinct):
         said = {}

@@ -9,7 +9,7 @@ import pandas as pd
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.maintained import BATCH, MODES, rate_at
-from tierlab.prices.names import listed
+from tierlab.prices.names import listed, makers
 
 
 def other_usd(requests, prices, offers, codes, at, batch):
@@ -33,7 +33,10 @@ def other_usd(requests, prices, offers, codes, at, batch):
     ValueError
         Naming the row, where a unit is unknown or has no rate.
     """
-    fees = [request_fees().get(offer.name, 0.0) if prices.hosted else 0.0 for offer in offers]
+    known = request_fees() if prices.hosted else {}
+    fees = [known.get(offer.name, 0.0) for offer in offers]
+    if "unit" not in requests and not any(fees):
+        return None
     units = requests["unit"] if "unit" in requests else pd.Series(None, requests.index)
     there = units.notna().to_numpy()
     if not there.any() and not any(fees):
@@ -97,12 +100,12 @@ def unit_rate(prices, offer, unit, day, batch=False):
 @lru_cache
 def request_fees():
     """Model id -> US dollars per request, for the models whose maker bills one beside the tokens."""
-    fees = {}
-    for entry in listed():
-        rate = vars(entry.model.get_prices(datetime.max)).get("requests_kcount")
-        if rate is not None and entry.platform == entry.provider:
-            fees[entry.model_id] = float(rate) / 1000
-    return fees
+    rates = {model.id: vars(model.get_prices(datetime.max)) for _, model in makers()}
+    return {
+        model_id: float(own["requests_kcount"]) / 1000
+        for model_id, own in rates.items()
+        if own.get("requests_kcount") is not None
+    }
 
 
 @lru_cache

@@ -488,16 +488,34 @@ def statuses(sheet, name, failed):
 
 
 def _words(column, written=pseudonym):
-    if column.dtype == object:
+    kind = pd.api.types.infer_dtype(column) if column.dtype == object else "string"
+    if kind == "empty":
+        return np.full(len(column), None, object)
+    if kind != "string":
         column = column.where([isinstance(cell, (str, int, float)) for cell in column], None)
     return mapped(column, lambda cell: written(untrusted.shown(str(cell))) or None)
 
 
 def _numbers(column):
     """A column as float, NaN for what is no number; true and false are none."""
+    kind = pd.api.types.infer_dtype(column) if column.dtype == object else ""
+    if kind in (
+        "empty",
+        "integer",
+        "floating",
+        "mixed-integer-float",
+    ):  # no text, nor true or false
+        return _as_floats(column)
     if column.dtype == object or pd.api.types.is_bool_dtype(column):
         return np.array([_number(cell) for cell in column], float)
     return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _as_floats(column):
+    try:
+        return column.to_numpy(float, na_value=np.nan)
+    except OverflowError:  # a whole number beyond all floats
+        return np.array([_number(cell) for cell in column], float)
 
 
 def _number(cell):

@@ -38,8 +38,10 @@ _litellm_rows = picked(
         "cache_hit",
         "request_tags",
     )
-    | {name: (name, f"{_USAGE}.{name}")
-       for name in ("total_tokens", "prompt_tokens", "completion_tokens")}
+    | {
+        name: (name, f"{_USAGE}.{name}")
+        for name in ("total_tokens", "prompt_tokens", "completion_tokens")
+    }
     | {
         "usage": (_USAGE,),
         "batch_models": ("metadata.batch_models",),
@@ -51,7 +53,10 @@ _litellm_rows = picked(
         "split": _SPLITS,
         "cache_write_long": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
         "reasoning": (f"{_OUTPUT}.reasoning_tokens",),
-        "searches": (f"{_USAGE}.server_tool_use.web_search_requests", f"{_DETAILS}.web_search_requests"),
+        "searches": (
+            f"{_USAGE}.server_tool_use.web_search_requests",
+            f"{_DETAILS}.web_search_requests",
+        ),
         "tier": ("service_tier", "metadata.service_tier", f"{_USAGE}.service_tier"),
         "speed": (f"{_USAGE}.speed",),
         "geo": (f"{_USAGE}.inference_geo",),
@@ -67,10 +72,12 @@ _litellm_rows = picked(
         "completion_tokens_details.text_tokens",
         "completion_tokens_details.accepted_prediction_tokens",  # inside completion_tokens, billed alike
         "completion_tokens_details.rejected_prediction_tokens",
-        *(f"{place}.ephemeral_5m_input_tokens"
-          for place in ("cache_creation", "prompt_tokens_details.cache_creation_token_details")),
+        *(
+            f"{place}.ephemeral_5m_input_tokens"
+            for place in ("cache_creation", "prompt_tokens_details.cache_creation_token_details")
+        ),
     ),
-)  # fmt: skip
+)
 _TASK_TAGS = ("task:", "feature:", "use_case:")
 _BASES = re.compile(r"//(?:bedrock-runtime[\w-]*\.)?([a-z]{2,}-[a-z]+-?\d+)[.-]")
 

@@ -65,9 +65,13 @@ _answers = picked(
         for name, (camel, snake) in (_COUNTERS | _DETAILS).items()
     },
     usage=("usageMetadata", "usage_metadata"),
-    idle=[f"{name}.{field}" for names in _DETAILS.values() for name in names
-          for field in ("tokenCount", "token_count")],
-)  # fmt: skip
+    idle=[
+        f"{name}.{field}"
+        for names in _DETAILS.values()
+        for name in names
+        for field in ("tokenCount", "token_count")
+    ],
+)
 
 
 def _metadata_rows(records):

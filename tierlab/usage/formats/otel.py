@@ -70,6 +70,14 @@ _IDLE = _named(
     inference="prompt_details.cache_input",  # what is cached in any way
 )
 _counters = Counters([(name,) for names in (*_COUNTERS.values(), _IDLE) for name in names])
+_SAID = (  # by Anthropic, in what the Vercel AI SDK hands on
+    "cacheCreationInputTokens",
+    "usage.input_tokens",
+    "usage.output_tokens",
+    "usage.cache_read_input_tokens",
+    "usage.cache_creation_input_tokens",
+)
+_said = Counters(_SAID)
 _NAMES = _COUNTERS | {
     "finish": ("gen_ai.response.finish_reasons", "ai.response.finishReason"),
     "response_model": ("gen_ai.response.model", "ai.response.model"),
@@ -142,7 +150,9 @@ def _row(span):
         row["finish"] = next(iter(row["finish"]), None)
     # The Vercel AI SDK before version 6 tells cache writes in what the provider said alone.
     said = child(loaded(attributes.get("ai.response.providerMetadata")), "anthropic")
-    row["write"] = row["write"] or said.get("cacheCreationInputTokens")
+    usage = child(said, "usage")
+    row["write"] = row["write"] or said.get(_SAID[0]) or usage.get("cache_creation_input_tokens")
+    left |= _said.left(said)
     row |= {"task": resource.get("service.name"), "team": resource.get("service.namespace")}
     row |= {"vercel": attributes.get("ai.model.provider"), "aside": aside, "unread": left or None}
     return span | row

@@ -5,6 +5,8 @@ one with the most output, at the first time. Codex writes what the last request 
 that was there before is no new request. Used on a subscription, such tokens are not billed one by one.
 """
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 
@@ -176,7 +178,7 @@ def _codex_rows(records):
     turns = [row["model"] for row in rows if row["type"] == "turn_context" and row["model"]]
     about = {"model": turns[0] if turns else None, "tier": None}
     session, replayed = _codex_session(rows)
-    recorded = {_mark(row["usage"]) for row in rows if row["type"] == _RECORD}
+    recorded = Counter(_mark(row["usage"]) for row in rows if row["type"] == _RECORD)
     seen, highest = set(), dict.fromkeys(_CODEX_COUNTERS, 0)
     for (line, row), replay in zip(records, replayed, strict=True):
         if row["type"] == "turn_context" or row["kind"] == "thread_settings_applied":
@@ -198,7 +200,8 @@ def _codex_rows(records):
             known = {name: total[name] for name in highest if _is_count(total.get(name))}
             highest |= {name: max(count, highest[name]) for name, count in known.items()}
             counts, own = last or grown, grown["total_tokens"]
-            if _mark(last) in recorded:
+            if recorded[_mark(counts)]:
+                recorded[_mark(counts)] -= 1
                 aside = "says again what a record of usage says"
         if replay and not aside:
             aside = "replays the session that this one was forked from: counted there"

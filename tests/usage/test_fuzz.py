@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import tierlab as tl
 from tierlab.core.tables import TOKEN_COLUMNS
 
-SAMPLES = Path(__file__).parent / "data" / "usage"
+SAMPLES = Path(__file__).parent.parent / "data" / "usage"
 PLAIN = """at,model_id,uncached_input_tokens,cache_read_tokens,output_tokens,reasoning_tokens,batch,ttft_s,status,billed_usd,requests,aggregate
 2026-09-01T10:00:00Z,gpt-5.5,200,800,100,60,false,0.5,ok,0.0044,1,false
 2026-09-01T10:00:00,gpt-4o-mini,500,0,250,0,true,0.2,truncated,0.0002,1,false
