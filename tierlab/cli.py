@@ -262,6 +262,8 @@ class Aims:
     ----------
     budget : str
         USD of the quarter
+    contract : str
+        your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
     last : str
         summary.json of the quarter before, for its forecast
     outcomes : str
@@ -273,6 +275,7 @@ class Aims:
     """
 
     budget: str | None = None
+    contract: str | None = None
     last: str | None = None
     outcomes: str | None = None
     margin: str | None = None
@@ -290,6 +293,7 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
     "budget_usd": "budget",
+    "contract_path": "contract",
     "margin": "margin",
     "may_wait": "may_wait",
     "catalogue": "prices",
@@ -321,6 +325,7 @@ def quarter(
       tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json
       tierlab quarter 2026Q3 --usage own.csv --column when at --column model model_id \\
                              --column in input_tokens --column out output_tokens
+      tierlab quarter 2026Q3 --usage logs/ --contract contract.yaml
       tierlab quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis
       tierlab quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation
 

@@ -409,7 +409,8 @@ def test_retiring_models_and_their_successors():
 
 
 def test_reconciliation_with_rows_and_bills():
-    table = daily(rows("2026-08-03", "gpt-4o", 2, billed_usd=0.004)).assign(billed_rows=2)
+    table = daily(rows("2026-08-03", "gpt-4o", 2, billed_usd=0.004))
+    table = table.assign(billed_rows=2, covered_usd=table["cost_usd"])
     bills = pd.DataFrame(
         {
             "day": pd.to_datetime(["2026-08-31", "2026-10-01"]),
@@ -422,8 +423,8 @@ def test_reconciliation_with_rows_and_bills():
         "billed_usd of the rows", ["priced_usd", "billed_usd", "difference_usd"]
     ].tolist() == pytest.approx([0.007, 0.008, -0.001])
     assert found.loc["bills", ["billed_usd", "ratio"]].tolist() == pytest.approx([0.01, -0.3])
-    half = reconciliation(table.assign(billed_rows=1), PRICES).iloc[0]
-    assert (half["priced_usd"], half["uncovered_usd"]) == (0, pytest.approx(0.007))
+    half = reconciliation(table.assign(billed_rows=1, covered_usd=0.0035), PRICES).iloc[0]
+    assert half[["priced_usd", "uncovered_usd"]].tolist() == pytest.approx([0.0035, 0.0035])
 
 
 def test_robust_z_is_median_and_mad():

@@ -145,7 +145,8 @@ def in_markdown(text):
     \\- \\<b\\> costs \\$1 \\& more 1\\. one
     """
     line = " ".join(_CONTROL.sub(" ", str(text)).split())
-    line = re.sub(r"([\\`*_\[\]<>#|&$~^{}])", r"\\\1", line)
+    # An address without brackets would become a link all the same.
+    line = re.sub(r"([\\`*_\[\]<>#|&$~^{}@]|:(?=//)|(?<=www)\.)", r"\\\1", line)
     return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 

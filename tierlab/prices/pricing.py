@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -654,13 +655,28 @@ PARTS = {
 }
 
 
+class Bought(NamedTuple):
+    """Which rate priced a request, as any catalogue can find it: the key of a rate, and a seller's factor on it."""
+
+    model_id: str
+    platform: str
+    region: str
+    service_tier: str
+    factor: float = 1.0
+
+
+def bought(daily):
+    """What each row of `Cube.daily` was bought as: a model at its maker's standard rate, where the table says no more."""
+    return daily["offer"] if "offer" in daily else daily["model_id"].astype(object)
+
+
 def rates_at(prices, model_ids, days, batch=False):
     """Rates below any context step, in US dollars per token.
 
     Parameters
     ----------
     prices : Prices
-    model_ids : array_like of str
+    model_ids : array_like of str or Bought
     days : array_like of datetime64, or one day
     batch : array_like of bool, or one
 
@@ -677,10 +693,10 @@ def rates_at(prices, model_ids, days, batch=False):
     [2.5, 2.0]
     """
     names, days = (
-        np.asarray(model_ids, object),
+        pd.Series(model_ids, dtype=object).to_numpy(),
         np.broadcast_to(np.asarray(days, "datetime64[us]"), len(model_ids)),
     )
-    frame = prices.frame
+    frame = prices.rates if any(isinstance(name, Bought) for name in names) else prices.frame
     start = frame["valid_from"].fillna(SINCE_EVER).to_numpy("datetime64[us]")
     above, rates = (
         frame["context_above"].to_numpy(),
@@ -689,13 +705,22 @@ def rates_at(prices, model_ids, days, batch=False):
     table = np.full((len(names), 2 * len(BUCKETS)), np.nan)
     codes, unique = pd.factorize(names)
     for code, name in enumerate(unique):
-        rows = prices.rows_of[prices.resolve(name)]
+        factor = 1.0
+        if isinstance(name, Bought):
+            factor = name.factor
+            sold = prices.sellers[name.model_id][name.platform]
+            rows = np.array(sold[name.region, name.service_tier], "intp")
+        else:
+            rows = prices.rows_of[prices.resolve(name)]
         rows = rows[np.lexsort((above[rows], start[rows]))]
         rows = rows[np.r_[True, start[rows][1:] != start[rows][:-1]]]
         places = np.flatnonzero(codes == code)
-        table[places] = rates[
-            rows[np.maximum(np.searchsorted(start[rows], days[places], side="right") - 1, 0)]
-        ]
+        table[places] = (
+            factor
+            * rates[
+                rows[np.maximum(np.searchsorted(start[rows], days[places], side="right") - 1, 0)]
+            ]
+        )
     way = np.broadcast_to(np.asarray(batch, bool), len(names)).astype(int)
     return table.reshape(-1, 2, len(BUCKETS))[np.arange(len(names)), way]
 
@@ -758,13 +783,14 @@ def repriced(daily, prices, on, *, batch=None, ahead=None):
     ([0.65], [0.52])
     """
     own = in_batch(daily)
-    here = at_base(daily, rates_at(prices, daily["model_id"], daily["day"], own))
+    here = at_base(daily, rates_at(prices, bought(daily), daily["day"], own))
     there = at_base(
-        daily, rates_at(ahead or prices, daily["model_id"], on, own if batch is None else batch)
+        daily, rates_at(ahead or prices, bought(daily), on, own if batch is None else batch)
     )
     paid = daily[list(PARTS)].to_numpy(float)
     step = np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
-    return pd.Series((there * step).sum(axis=1), index=daily.index)
+    other = daily.get("other_usd", 0.0)
+    return pd.Series((there * step).sum(axis=1), index=daily.index) + other
 
 
 def on_model(daily, prices, model_id, on):

@@ -7,6 +7,7 @@ So the numbers equal `tierlab.price` row by row, and do not depend on the order 
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache, partial
 from zoneinfo import available_timezones
 
 import ibis
@@ -15,8 +16,13 @@ import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.catalog import Prices
-from tierlab.prices.pricing import FLAGS, PARTS
+from tierlab.prices.contract import Contract, Settlement, settle
+from tierlab.prices.offers import FLAGS
+from tierlab.prices.pricing import PARTS, Bought
+from tierlab.prices.units import request_fees, unit_rate
 from tierlab.quarter.engine import (
+    BOUGHT,
+    NO_PRICE,
     ONE,
     TOKENS,
     UNREPORTED,
@@ -28,7 +34,8 @@ from tierlab.quarter.engine import (
     with_local,
 )
 
-DIMENSIONS = ("task", "team", "batch", "status", "region")
+DIMENSIONS = ("task", "team", "batch", "status", "platform", "region", "service_tier")
+GAP = 0.01  # of the larger of price and bill: what is less is rounding
 ONE_IN = 20  # of the users, those with the highest cost, whose share is reported: the top 5 %
 _OPTIONAL = DIMENSIONS + TOKENS[1:4]
 _OPTIONAL += ("user", "requests", "attempts", "reasoning_tokens", "ttft_s", "end_to_end_s")
@@ -53,8 +60,11 @@ class Account:
     set_aside : DataFrame
         reason, model_id (as it was spelt), rows.
     unpriced : DataFrame
-        The rows of set_aside that are in the period: quarter ("" where the row has no time), rows, billed_usd (what
-        the log says was billed for them; NaN where it does not say).
+        The rows of set_aside that are in the period: quarter ("" where the row has no time), reason, model_id, rows,
+        billed_usd (what the log says was billed for them; NaN where it does not say).
+    gaps : DataFrame
+        Days and models on which the log's own money and our price of the same rows differ by more than 1 %: day,
+        model_id, priced_usd, billed_usd.
     first_at, last_at : Timestamp
         UTC times of the first and the last row without a fault; missing when there is none.
     timezone : str
@@ -68,6 +78,7 @@ class Account:
     rows_priced: int
     set_aside: pd.DataFrame
     unpriced: pd.DataFrame
+    gaps: pd.DataFrame
     first_at: pd.Timestamp
     last_at: pd.Timestamp
     timezone: str
@@ -79,8 +90,8 @@ class Account:
     @property
     def unknown_models(self):
         """Rows of each name that the catalogue has no price for: Series, index the name as it was spelt."""
-        rows = self.set_aside[self.set_aside["reason"] == "unknown model"]
-        return rows.set_index("model_id")["rows"]
+        rows = self.set_aside[self.set_aside["reason"].isin(NO_PRICE)]
+        return rows.groupby("model_id")["rows"].sum()
 
 
 @dataclass(frozen=True)
@@ -90,20 +101,25 @@ class Cube:
     Attributes
     ----------
     daily : DataFrame
-        One row per day, model_id, task, team, batch, status and region, as far as the log has them: rows,
+        One row per day, model_id, task, team, batch, status, platform, region and service_tier, as far as the log has
+        them, and offer (`tierlab.prices.pricing.Bought`: whose rate of which region and tier priced it): rows,
         requests, uncounted_rows (aggregate rows that report no number of requests), attempts, the five token
-        buckets and reasoning_tokens, US dollars by bucket, cost_usd, billed_usd and billed_rows, and for each
+        buckets and reasoning_tokens, US dollars by bucket, other_usd (of units that are no text tokens, and fees),
+        cost_usd, billed_usd and billed_rows, covered_usd (our price
+        of the rows that say what was billed), under a contract contracted_usd and effective_usd, and for each
         of `tierlab.prices.pricing.FLAGS` the rows that carry it.
     users : DataFrame
         One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
         top_users (one in twenty, rounded up), top_share (their share 0-1 of the cost), requests and cost_usd of
-        rows that name a user.
+        rows that name a user, of their text tokens alone.
     latency : DataFrame
         One row per quarter, measure (ttft_s, end_to_end_s) and model_id: n, p50, p95, p99 (seconds). Over single requests that were answered; a value is within 0.5 % of
         the nearest-rank percentile, because the engine counts in bins of 1 %.
     account : Account
     missing : tuple of str
         Optional columns that the log does not have.
+    settlement : Settlement or None
+        What a contract makes of it (`tierlab.settle`).
     """
 
     daily: pd.DataFrame
@@ -111,6 +127,7 @@ class Cube:
     latency: pd.DataFrame
     account: Account
     missing: tuple
+    settlement: Settlement | None = None
 
 
 def build_cube(
@@ -120,6 +137,7 @@ def build_cube(
     timezone: str = "UTC",
     start: str | pd.Timestamp | None = None,
     end: str | pd.Timestamp | None = None,
+    contract: Contract | None = None,
 ) -> Cube:
     """Price a usage log of any size, each row at its own date, and sum it.
 
@@ -133,6 +151,8 @@ def build_cube(
         IANA name of the zone in which days, months and quarters begin. Rates change at midnight UTC.
     start, end : str or Timestamp, optional
         First day, and the day after the last, in that zone; both or none.
+    contract : Contract, optional
+        From `tierlab.load_contract`. What is unused of a commitment is due from the day on which `prices` stands.
 
     Raises
     ------
@@ -160,54 +180,59 @@ def build_cube(
         have, engine = log.columns, log.get_backend().name
         rows = checked_rows(log, start, end)
         ends = {"first_at": rows.at.min(), "last_at": rows.at.max()}
-        survey = rows.group_by("fault", "model_id").agg(rows=rows.count(), **ends).execute()
+        bought = [name for name in BOUGHT if name in have]
+        survey = rows.group_by("fault", *bought).agg(rows=rows.count(), **ends).execute()
         sound = survey[survey["fault"].isna()]
         first, last = sound["first_at"].min(), sound["last_at"].max()
         span = (prices.as_of, prices.as_of) if sound.empty else (first, last)
-        rates = rate_table(prices, sound["model_id"], *span)
+        rates = rate_table(prices, sound[bought].reset_index(drop=True), *span)
         rows = with_local(rows, local_clock(timezone, *span))
         unread = {reason: n for reason, n in unread.items() if n}
         aside = [
             pd.DataFrame({"reason": list(unread), "rows": list(unread.values()), "quarter": ""})
         ]
         # A query that finds nothing, and a filter that no row needs, would still read every column.
-        if len(sound) < len(survey) or not sound["model_id"].isin(rates.ids).all():
-            aside.append(_refused(rows, rates.ids, have))
+        if len(sound) < len(survey) or len(rates.refused):
+            aside.append(_refused(rows, rates.refused, have))
             rows = rows.filter(rows.fault.isnull())
         priced = priced_rows(rows, rates)
-        sums = _sums(priced, have)
-        users, latency = _users(priced, have), _latency(rows, rates.ids, have)
+        sums = _other(_sums(priced, have), rates, prices)
+        users, latency = _users(priced, have), _latency(rows, rates, prices, have)
     lacking = sums[sums["gap"].notna()]
-    spelt = rates.frame["spelt"].take(lacking["rate"]).to_numpy()
+    spelt = rates.frame["model_id"].take(lacking["rate"]).to_numpy()
     quarter = lacking["day"].dt.to_period("Q").astype(str)
     aside.append(lacking.assign(reason=lacking["gap"], model_id=spelt, quarter=quarter))
     columns = ["reason", "model_id", "quarter", "rows", "billed_usd"]
     aside = pd.concat(aside).reindex(columns=columns).astype({"rows": "int64"})
-    lost = aside[aside["reason"] != "outside the period"].groupby("quarter")
+    lost = aside[aside["reason"] != "outside the period"]
+    lost = lost.groupby(["quarter", "reason", "model_id"], dropna=False)[["rows", "billed_usd"]]
     sums = sums[sums["gap"].isna()]
+    daily, settled = _daily(sums, rates, prices, contract)
     account = Account(
         rows_read=int(survey["rows"].sum()) + sum(unread.values()),
         rows_priced=int(sums["rows"].sum()),
         set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
-        unpriced=lost[["rows", "billed_usd"]].sum(min_count=1).reset_index(),
+        unpriced=lost.sum(min_count=1).reset_index(),
+        gaps=_gaps(daily),
         first_at=first,
         last_at=last,
         timezone=timezone,
         engine=engine,
         price_source=prices.source,
         price_as_of=f"{prices.as_of:%Y-%m-%d}",
-        price_sha256=hashlib.sha256(prices.frame.to_csv(index=False).encode()).hexdigest(),
+        price_sha256=hashlib.sha256(prices.rates.to_csv(index=False).encode()).hexdigest(),
     )
     if account.rows_read != account.rows_priced + aside["rows"].sum():
         raise ValueError(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
     missing = tuple(column for column in _OPTIONAL if column not in have)
-    return Cube(_daily(sums, rates), users, latency, account, missing)
+    return Cube(daily, users, latency, account, missing, settled)
 
 
 def _sums(rows, have):
     """Tokens and counts by day, dimensions and rate: whole numbers, which add up alike in any order."""
+    told = {}
     sums = {
         "rows": rows.count(),
         "requests": rows.requests.sum(),
@@ -221,22 +246,57 @@ def _sums(rows, have):
         sums["reasoning_tokens"] = rows.reasoning_tokens.sum()
     if "billed_usd" in have:
         sums |= {"billed_rows": rows.billed_usd.count(), "billed_usd": rows.billed_usd.sum()}
-    keys = ["rate", "kind", "gap", *(d for d in DIMENSIONS if d in have)]
-    table = rows.group_by(*keys, day=rows.local.date()).agg(**sums).execute()
-    whole = [name for name in sums if name != "billed_usd"]
+        told = {"told": rows.billed_usd.notnull()}
+    keys = {"rate": rows.rate, "kind": rows.kind, "gap": rows.gap, "day": rows.local.date()}
+    keys |= {dimension: rows[dimension] for dimension in DIMENSIONS if dimension in rows.columns}
+    if "unit" in have:
+        sums["quantity"] = rows.quantity.sum()
+        keys |= {"unit": rows.unit, "on": rows.at.date()}
+    table = rows.group_by(**keys, **told).agg(**sums).execute()
+    whole = [name for name in sums if name not in ("billed_usd", "quantity")]
     table[whole] = table[whole].fillna(0).astype("int64")
     return table.assign(day=pd.to_datetime(table["day"]).astype("datetime64[us]"))
 
 
-def _daily(sums, rates):
+def _other(sums, rates, prices):
+    """The sums with `other_usd`: what is no text token (`unit`), and fees per request; `gap` where there is no rate."""
+    offers = [rates.offers[place] for place in rates.frame["offer"].take(sums["rate"])]
+    fees = [request_fees().get(offer.name, 0.0) if prices.hosted else 0.0 for offer in offers]
+    usd, gap = (
+        (sums["requests"] + sums["uncounted_rows"]) * np.array(fees),
+        sums["gap"].to_numpy(object),
+    )
+    rate_of = cache(partial(unit_rate, prices))
+    for row in np.flatnonzero(sums["unit"].notna()) if "unit" in sums else ():
+        unit, batch = sums["unit"].iat[row], rates.frame["in_batch"].iat[sums["rate"].iat[row]]
+        try:
+            rate = rate_of(offers[row], unit, sums["on"].iat[row], bool(batch))
+            usd.iat[row] += sums["quantity"].iat[row] * rate * offers[row].factor
+        except ValueError:
+            gap[row] = f"no rate for {unit}"
+    return sums.assign(other_usd=usd, gap=gap)
+
+
+def _daily(sums, rates, prices, contract):
     """Sums of tokens x their rates, by day and dimensions."""
     # Dollars add up in one order, however rows arrived.
     sums = sums.sort_values(["rate", "kind"], ignore_index=True)
     rate = rates.frame.take(sums["rate"]).reset_index(drop=True)
-    sums = sums.assign(model_id=rate["model_id"])
+    bought = _bought(rates, prices)
+    model_id = [bought[place].model_id for place in rate["offer"]]
+    sums = sums.assign(model_id=model_id, offer=[bought[place] for place in rate["offer"]])
     for part, buckets in PARTS.items():
         sums[part] = sum(sums[f"{b}_tokens"] * rate[f"usd_{b}"] for b in buckets)
-    sums["cost_usd"] = sums[list(PARTS)].sum(axis=1)
+    sums["cost_usd"] = sums[list(PARTS)].sum(axis=1) + sums["other_usd"]
+    settled, due = None, "cost_usd"
+    if contract is not None and len(sums):
+        requests = sums.assign(model_id=rate["model_id"], at=sums["day"])
+        until = max(prices.as_of, sums["day"].max())
+        settled = settle(requests, sums, prices, contract, until=until)
+        sums = sums.join(settled.rows[["contracted_usd", "effective_usd"]])
+        due = "contracted_usd"
+    if "told" in sums:
+        sums["covered_usd"] = sums[due].where(sums["told"], 0.0)
     bits, write_bits = rate["bits"].to_numpy().copy(), rate["write_bits"].to_numpy()
     bits[rate["over"] & (sums["kind"] == ONE)] |= 1 << FLAGS.index("over_window")
     unreported = rate["stepped"] & (sums["kind"] == UNREPORTED)
@@ -244,12 +304,24 @@ def _daily(sums, rates):
     for place, flag in enumerate(FLAGS):
         written = np.where(write_bits >> place & 1, sums["writing_rows"], 0)
         sums[flag] = np.where(bits >> place & 1, sums["rows"], written)
-    keys = ["day", "model_id", *(d for d in DIMENSIONS if d in sums)]
+    keys = ["day", "model_id", *(d for d in DIMENSIONS if d in sums), "offer"]
+    sums = sums.drop(
+        columns=["rate", "kind", "gap", "writing_rows", "unit", "on", "quantity"], errors="ignore"
+    )
     grouped = sums.groupby(keys, dropna=False, observed=True)
-    daily = grouped.sum().drop(columns=["rate", "kind", "gap", "writing_rows"])
+    daily = grouped.sum().drop(columns="told", errors="ignore")
     if "billed_usd" in sums:
         daily["billed_usd"] = grouped["billed_usd"].sum(min_count=1)
-    return daily.reset_index()
+    return daily.reset_index(), settled
+
+
+def _gaps(daily):
+    """Days and models on which the log's own money and our price of the same rows differ by more than a hundredth."""
+    usd = ["covered_usd", "billed_usd"]
+    told = daily[daily["billed_rows"] > 0] if "billed_rows" in daily else daily.head(0)
+    table = told.reindex(columns=["day", "model_id", *usd]).groupby(["day", "model_id"]).sum()
+    wide = (table["covered_usd"] - table["billed_usd"]).abs() > GAP * table.max(axis=1)
+    return table[wide].rename(columns={"covered_usd": "priced_usd"}).reset_index()
 
 
 def _users(rows, have):
@@ -292,7 +364,14 @@ def _quarters(number):
     return [f"{n // 4}Q{n % 4 + 1}" if 8000 <= n < 8400 else "" for n in number]
 
 
-def _latency(rows, ids, have):
+def _bought(rates, prices):
+    """For each offer, what it is in any catalogue: model, seller, region and tier of its rate, and the factor on it."""
+    rows = prices.rates.take([offer.rows[0] for offer in rates.offers])
+    keys = rows[["model_id", "platform", "region", "service_tier"]].itertuples(index=False)
+    return [Bought(*key, offer.factor) for key, offer in zip(keys, rates.offers, strict=True)]
+
+
+def _latency(rows, rates, prices, have):
     """Nearest-rank percentiles from counts per bin of 1 %, which any engine adds up alike and in little memory."""
     if "status" in have:
         rows = rows.filter(rows.status.fill_null("ok").isin(_ANSWERED))
@@ -307,6 +386,9 @@ def _latency(rows, ids, have):
     if not counted:
         return pd.DataFrame(columns=[*_LATENCY, "n", *_PERCENTILES])
     table = pd.concat(counted)
+    # What a spelling names does not depend on where it was bought.
+    offer = rates.frame.drop_duplicates("model_id").set_index("model_id")["offer"]
+    ids = offer.map(dict(enumerate(bought.model_id for bought in _bought(rates, prices))))
     model_id, quarter = table["model_id"].map(ids), _quarters(table["quarter"])
     table = table.assign(model_id=model_id, quarter=quarter).dropna(subset="model_id")
     table = table.groupby([*_LATENCY, "place"])["n"].sum().reset_index()
@@ -320,13 +402,17 @@ def _latency(rows, ids, have):
     return pd.DataFrame(found).reset_index()
 
 
-def _refused(rows, ids, have):
-    """Rows with a fault or of a model without a price, and what was billed for them, by quarter of the local time."""
-    rows = rows.filter(rows.fault.notnull() | ~rows.model_id.isin(list(ids) or [""]))
+def _refused(rows, refused, have):
+    """Rows with a fault or without a price, and what was billed for them, by quarter of the local time."""
+    reason = rows.fault
+    if len(refused):
+        keys = [name for name in refused if name != "why"]
+        named = refused.rename(columns={name: f"in_{name}" for name in keys}).astype("str")
+        rows = rows.mutate(**{f"by_{name}": rows[name].fill_null("") for name in keys})
+        rows = rows.left_join(ibis.memtable(named), [(f"by_{name}", f"in_{name}") for name in keys])
+        reason = ibis.coalesce(rows.fault, rows.why)
+    rows = rows.mutate(reason=reason).filter(reason.notnull())
     billed = rows.billed_usd.sum() if "billed_usd" in have else ibis.null("float64")
-    reason = ibis.coalesce(rows.fault, "unknown model")
-    table = rows.group_by("model_id", "quarter", reason=reason).agg(
-        rows=rows.count(), billed_usd=billed
-    )
-    table = table.execute()
+    by = rows.group_by("model_id", "quarter", "reason")
+    table = by.agg(rows=rows.count(), billed_usd=billed).execute()
     return table.assign(quarter=_quarters(table["quarter"]))

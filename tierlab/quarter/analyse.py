@@ -8,7 +8,8 @@ import pandas as pd
 
 from tierlab.evaluate.intervals import mean_interval
 from tierlab.prices.catalog import Prices
-from tierlab.prices.pricing import FLAGS, TIER_LABELS, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.offers import FLAGS
+from tierlab.prices.pricing import TIER_LABELS, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.aggregate import Cube
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
@@ -60,10 +61,18 @@ class Quarter:
     complete : bool
         Whether every day of the quarter has usage.
     spend_usd, before_usd, budget_usd : float
-        US dollars; NaN where not known.
+        US dollars at list prices; NaN where not known.
+    contracted_usd, effective_usd : float
+        The quarter under the contract: after discounts, and with what is unused of commitments and capacity. NaN
+        without a contract.
     unpriced_rows, unpriced_usd : int, float
         What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
         for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
+    unpriced, gaps : DataFrame
+        What that is (`tierlab.quarter.savings.without_price`), and on which days and models the log's own money and our
+        price differ (`tierlab.quarter.aggregate.Account`).
+    invoice : DataFrame
+        What the contract makes of each month (`tierlab.prices.contract.Settlement`).
     ahead : str
         The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
@@ -84,6 +93,8 @@ class Quarter:
     spend_usd: float
     before_usd: float
     budget_usd: float
+    contracted_usd: float
+    effective_usd: float
     unpriced_rows: int
     unpriced_usd: float
     ahead: str
@@ -108,6 +119,9 @@ class Quarter:
     decisions: pd.DataFrame = field(repr=False)
     price_changes: pd.DataFrame = field(repr=False)
     retiring: pd.DataFrame = field(repr=False)
+    unpriced: pd.DataFrame = field(repr=False)
+    gaps: pd.DataFrame = field(repr=False)
+    invoice: pd.DataFrame = field(repr=False)
     reconciliation: pd.DataFrame = field(repr=False)
     coverage: pd.DataFrame = field(repr=False)
     flags: pd.DataFrame = field(repr=False)
@@ -125,7 +139,7 @@ def analyse(
     outcomes: pd.DataFrame | None = None,
     last_summary: dict | None = None,
     terms: Terms | None = None,
-    unread_usd: float = 0.0,
+    unread: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> Quarter:
     """Everything that the quarterly report says, from a priced usage log.
@@ -148,8 +162,8 @@ def analyse(
         `summary` of the quarter before, for its forecast.
     terms : Terms, optional
         How far advice may go.
-    unread_usd : float
-        US dollars that the sources bill for rows that no reader could turn into tokens.
+    unread : DataFrame, optional
+        `Usage.account.set_aside`: rows that no reader could turn into tokens, and what the sources bill for them.
     seed : int
         Of the simulated futures.
 
@@ -180,7 +194,9 @@ def analyse(
     )
     error, no_error = error_of_last(now, before, prices, period, last_summary, seed)
     bills = reconciliation(now, prices, billed)
-    unpriced_rows, unpriced_usd = without_price(cube.account, bills, str(period), unread_usd)
+    unpriced = without_price(cube.account, bills, str(period), unread)
+    gaps = cube.account.gaps
+    contracted, effective, invoice = _under_contract(cube.settlement, now, period)
     missing = _missing(cube, now, before) | {
         section: words
         for section, lacks, words in (
@@ -207,10 +223,13 @@ def analyse(
         spend_usd=float(now["cost_usd"].sum()),
         before_usd=float(before["cost_usd"].sum()) if len(before) else float("nan"),
         budget_usd=float("nan") if budget_usd is None else float(budget_usd),
-        unpriced_rows=unpriced_rows,
-        unpriced_usd=unpriced_usd,
+        unpriced_rows=int(unpriced["rows"].sum()),
+        unpriced_usd=float(unpriced["billed_usd"].sum(min_count=min(1, len(unpriced)))),
         ahead=str(future),
-        spend=spend_table(now, before, budget_usd),
+        contracted_usd=contracted,
+        effective_usd=effective,
+        invoice=invoice,
+        spend=spend_table(now, before, budget_usd, effective),
         variance=variance(now, before, prices) if compared else empty,
         changes=changes_by(now, before) if compared else empty,
         units=units(now, users=users[users["over"] == "all"]),
@@ -233,6 +252,8 @@ def analyse(
             now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
         ),
         retiring=retiring(now, prices, on + pd.Timedelta(days=terms.retire_days), on),
+        unpriced=unpriced,
+        gaps=gaps[gaps["day"].between(start, end)].reset_index(drop=True),
         reconciliation=bills,
         coverage=coverage(cube.account, now, before),
         flags=flag_counts(now),
@@ -295,15 +316,46 @@ def _assumptions(cube, prices, on, margin):
     return pd.DataFrame(rows.items(), columns=["what", "value"])
 
 
-def spend_table(now, before, budget_usd=None):
-    """Spend against the budget and the quarter before: a row each of spend, budget, quarter before."""
+def spend_table(now, before, budget_usd=None, effective=np.nan):
+    """Spend against the budget and the quarter before: a row each of spend, budget, quarter before.
+
+    Under a contract the rows of the quarter are three, and the budget is held against the effective cost.
+    """
     spend = float(now["cost_usd"].sum())
-    usd = {"this quarter": spend, "budget": budget_usd}
-    usd["quarter before"] = before["cost_usd"].sum() if len(before) else None
+    usd = {"this quarter": spend}
+    if not np.isnan(effective):
+        contracted = now["contracted_usd"].sum()
+        usd |= {
+            "contracted": contracted,
+            "unused of commitments and capacity": effective - now["effective_usd"].sum(),
+        }
+        usd |= {"effective": effective}
+    usd |= {
+        "budget": budget_usd,
+        "quarter before": before["cost_usd"].sum() if len(before) else None,
+    }
     table = pd.DataFrame(usd.items(), columns=["what", "usd"]).dropna(ignore_index=True)
     table = table.astype({"usd": float})
-    ratio = spend / table["usd"].where(table["usd"] > 0)
-    return table.assign(difference_usd=spend - table["usd"], ratio=ratio)
+    paid = np.where(table["what"].eq("budget") & ~np.isnan(effective), effective, spend)
+    ratio = paid / table["usd"].where(table["usd"] > 0)
+    return table.assign(difference_usd=paid - table["usd"], ratio=ratio)
+
+
+def _under_contract(settlement, now, period):
+    """The quarter's contracted and effective cost, with what is unused, and the invoice of its months."""
+    if settlement is None:
+        return float("nan"), float("nan"), pd.DataFrame()
+    lines, invoice = (
+        table[pd.PeriodIndex(table["month"].astype(str), freq="M").asfreq("Q") == period]
+        for table in (settlement.lines, settlement.invoice)
+    )
+    effective = now["effective_usd"].sum() + lines["usd"].sum()
+    return float(now["contracted_usd"].sum()), float(effective), invoice.reset_index(drop=True)
+
+
+def costs(table):
+    """The columns of cost that a table has: at list and, under a contract, contracted and effective."""
+    return [name for name in ("cost_usd", "contracted_usd", "effective_usd") if name in table]
 
 
 def units(now, column=None, users=None):
@@ -326,8 +378,9 @@ def units(now, column=None, users=None):
         of the cost that the top 5 % of users make).
     """
     name = labelled(now[column]) if column else pd.Series("all", now.index)
-    table = now[["cost_usd", "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
+    table = now[[*costs(now), "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
     table = table.groupby(name).sum().rename_axis("name")
+    more = table[costs(table)[1:]]
     cost, tokens = table["cost_usd"], table["tokens"]
     counted = table["requests"].where((table["uncounted_rows"] == 0) & (table["requests"] > 0))
     table = pd.DataFrame(
@@ -339,7 +392,7 @@ def units(now, column=None, users=None):
             "tokens_per_request": tokens / counted,
             "usd_per_1k_tokens": 1000 * cost / tokens.where(tokens > 0),
         }
-    )
+    ).join(more)
     if users is not None and len(users):
         users = users.set_index(labelled(users[column]) if column else users["over"])
         # Cost of rows that name a user over the users; rows without a user have nobody to divide by.
@@ -363,7 +416,7 @@ def tier_mix(daily, prices, unit="Q"):
         period, tier, cost_usd, requests, tokens, spend_share, request_share, token_share, usd_per_mtok.
     """
     tier = tiers_of(prices, daily["model_id"], daily["day"])
-    table = daily[["cost_usd", "requests"]].assign(
+    table = daily[[*costs(daily), "requests"]].assign(
         tokens=_tokens(daily),
         period=daily["day"].dt.to_period(unit).astype(str),
         tier=pd.Categorical(tier, TIER_LABELS, ordered=True),
@@ -391,7 +444,7 @@ def cache(now, prices):
     -----
     Net saving = reads x (input rate - read rate) - writes x (write rate - input rate), each row at its own day's rates.
     """
-    rates = rates_at(prices, now["model_id"], now["day"], in_batch(now))
+    rates = rates_at(prices, bought(now), now["day"], in_batch(now))
     tokens = now[INPUTS].to_numpy(float)
     gap = np.where(tokens > 0, tokens * (rates[:, :1] - rates[:, :4]), 0.0)
     table = _by_model(
@@ -459,7 +512,7 @@ def reliability(now):
     A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts takes the
     attempts of a request as equally expensive and all of them as logged.
     """
-    table = now[["requests", "cost_usd"]].copy()
+    table = now[["requests", *costs(now)]].copy()
     if "attempts" in now:
         extra = (now["attempts"] - now["requests"]).clip(lower=0)
         table["extra_attempts"] = extra
@@ -510,12 +563,12 @@ def quality(outcomes, prices, on):
 
 def coverage(account, now, before):
     """What became of the log's rows (`tierlab.quarter.aggregate.Account`), and the days without usage: what, count."""
+    aside = account.set_aside
+    who = " (" + aside["model_id"].astype(object) + ")"
     rows = [("rows read", account.rows_read), ("rows priced", account.rows_priced)]
-    for aside in account.set_aside.itertuples():
-        who = f" ({aside.model_id})" if isinstance(aside.model_id, str) else ""
-        rows.append((f"set aside: {aside.reason}{who}", aside.rows))
-    rows.append(("rows of the quarter", int(now["rows"].sum())))
-    rows.append(("days of the quarter without usage", _gaps(now)))
+    rows += zip("set aside: " + aside["reason"] + who.fillna(""), aside["rows"], strict=True)
+    rows += [("rows of the quarter", int(now["rows"].sum()))]
+    rows += [("days of the quarter without usage", _gaps(now))]
     if len(before):
         rows.append(("days of the quarter before without usage", _gaps(before)))
     return pd.DataFrame(rows, columns=["what", "count"])
@@ -528,9 +581,10 @@ def _gaps(rows):
 
 def flag_counts(now):
     """What had to be assumed in pricing: flag, rows that carry it, models."""
-    rows = []
-    for flag in FLAGS:
-        if now[flag].sum() > 0:
-            models = sorted(now.loc[now[flag] > 0, "model_id"].unique())
-            rows.append((flag, int(now[flag].sum()), ", ".join(models)))
+    marked = now[["model_id", *FLAGS]].groupby("model_id").sum()
+    rows = [
+        (flag, int(count.sum()), ", ".join(count.index[count > 0]))
+        for flag, count in marked.items()
+        if count.any()
+    ]
     return pd.DataFrame(rows, columns=["flag", "rows", "models"])

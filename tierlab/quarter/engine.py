@@ -20,10 +20,13 @@ import pyarrow.parquet as pq
 from tierlab.core.tables import REQUEST_COLUMNS, check_columns
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import BUCKETS
+from tierlab.prices.offers import BIT, find_offer
 from tierlab.prices.pricing import rate_book
 from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, table
 
+NO_PRICE = ("unknown model", "no price where it was bought")
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
+BOUGHT = ("model_id", "platform", "region", "service_tier")  # what decides the price of a request
 NEEDED = ("at", "model_id", "uncached_input_tokens", "output_tokens")
 MEMORY = "2GB"  # what DuckDB may hold before it spills
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
@@ -176,6 +179,12 @@ def checked_rows(log, start=None, end=None):
     if "reasoning_tokens" in columns:
         more = columns["reasoning_tokens"] > columns["output_tokens"]
         faults.append((more, "more reasoning than output tokens"))
+    if "quantity" in columns:
+        unknown = columns.get("unit", ibis.null("string")).notnull() & ~(columns["quantity"] >= 0)
+        faults.append((unknown.fill_null(True), "a unit without a quantity"))
+    if "service_tier" in columns:  # Anthropic's word for the batch endpoint
+        by_tier = (columns["service_tier"] == "batch").fill_null(False)
+        columns["batch"] = columns.get("batch", ibis.literal(False)) | by_tier
     columns = _ABSENT | columns
     # A row of several requests is a sum, whether or not it says so; a single one counts as one.
     columns["aggregate"] |= (columns["requests"] > 1).fill_null(False)
@@ -232,64 +241,91 @@ def _count(column, name):
 
 _READERS = {
     "at": _time,
-    **dict.fromkeys(("model_id", "task", "user", "team", "region", "status"), _text),
+    **dict.fromkeys((*BOUGHT, "task", "user", "team", "status", "unit"), _text),
     **dict.fromkeys(("batch", "aggregate"), _truth),
     **dict.fromkeys((*TOKENS, *OPTIONAL_COUNTS), _count),
-    **dict.fromkeys(("ttft_s", "end_to_end_s", "billed_usd"), _number),
+    **dict.fromkeys(("quantity", "ttft_s", "end_to_end_s", "billed_usd"), _number),
 }
 
 
 @dataclass(frozen=True)
 class RateTable:
-    """The rates that a log can need, one row per spelling of a model, slot of time, context level and batch.
+    """The rates that a log can need: a row per way in which it names a purchase, slot of time, context level and batch.
 
     Attributes
     ----------
-    ids : dict of str to str
-        Spelling -> model id.
+    refused : DataFrame
+        What has no price: the columns of `BOUGHT` that the log has ("" where it says nothing), and why.
+    offers : list of tierlab.prices.offers.Offer
     frame : DataFrame
-        spelt, in_slot, in_level, in_batch; rate (position), model_id, usd_<bucket> (per token, 0 where there is none),
-        no_<bucket>, bits (flags of every request), write_bits (flags of one that writes to a cache), over
-        (whether the input is over the window), stepped (whether the model has a context step).
+        The columns of `BOUGHT` that the log has, in_slot, in_level, in_hour, in_batch; rate (position), offer (place in
+        `offers`), usd_<bucket> (per token, 0 where there is none), no_<bucket>, bits (flags of every request), write_bits
+        (flags of one that writes to a cache), over (whether the input is over the window), stepped (whether the model
+        has a context step).
     edges : ndarray of datetime64
         Where a slot of time begins, after the first.
     levels : ndarray of int
         Inputs above which a context level begins, after the first.
+    hours : list of int
+        Seconds of a UTC day at which a peak rate begins or ends.
     """
 
-    ids: dict
+    refused: pd.DataFrame
+    offers: list
     frame: pd.DataFrame
     edges: np.ndarray
     levels: np.ndarray
+    hours: list
 
 
-def rate_table(prices, spellings, first_at, last_at):
-    """The rates of some models between two times; a spelling that `prices` does not know is left out."""
-    ids = {}
-    for name in spellings:
+def rate_table(prices, bought, first_at, last_at):
+    """The rates of some purchases between two times.
+
+    Parameters
+    ----------
+    prices : Prices
+    bought : DataFrame
+        The columns of `BOUGHT` that a log has, each combination once.
+    first_at, last_at : Timestamp
+    """
+    told = tuple(c for c in bought.columns[1:] if bought[c].notna().any())
+    found, why = [], []
+    for said in bought.astype(object).where(bought.notna(), None).to_dict("records"):
+        spelling = said.pop("model_id")
         try:
-            ids[name] = prices.resolve(name)
+            found.append(find_offer(prices, spelling, **said, told=told))
         except ValueError:
-            continue  # whoever asks sees that its rows find no rate
-    names = list(dict.fromkeys(ids.values()))
-    book = rate_book(prices, names, True)
+            named = prices.alias(spelling).model_id in prices.sellers
+            why.append(NO_PRICE[named])
+            found.append(None)
+    bought = bought.fillna("")
+    known = np.array([offer is not None for offer in found], bool)
+    refused = bought[~known].assign(why=why)
+    bought, found = bought[known].reset_index(drop=True), [offer for offer in found if offer]
+    hours = sorted({second for offer in found for span in offer.hours for second in span})
+    hourly = [[_at_second(offer, second) for second in (0, *hours)] for offer in found]
+    offers = list(dict.fromkeys(offer for own in hourly for offer in own))
+    number = {offer: place for place, offer in enumerate(offers)}
+    hourly = np.array([[number[offer] for offer in own] for own in hourly], "int64")
+    book = rate_book(prices, offers, True)
     edges = book.slots.astype("datetime64[us]")
     begun = int((edges <= np.datetime64(first_at, "us")).sum())
     edges = edges[begun : int((edges <= np.datetime64(last_at, "us")).sum())]
     lengths = np.append(book.steps, book.window)
     levels = np.unique(lengths[np.isfinite(lengths)]).astype("int64")
-    index = pd.MultiIndex.from_product(
-        [list(ids), range(len(edges) + 1), range(len(levels) + 1), [False, True]],
-        names=["spelt", "in_slot", "in_level", "in_batch"],
-    )
-    frame = index.to_frame(index=False).assign(rate=np.arange(len(index), dtype="int32"))
-    model_id = frame["spelt"].map(ids)
-    # The book is one row per model and slot of all time; `length` stands for every input of its level.
-    key = pd.Index(names).get_indexer(model_id) * (len(book.slots) + 1) + begun + frame["in_slot"]
-    key, length = key.to_numpy(), np.append(0, levels + 0.5)[frame["in_level"]]
+    sizes = (len(bought), len(edges) + 1, len(levels) + 1, len(hours) + 1, 2)
+    names = ["place", "in_slot", "in_level", "in_hour", "in_batch"]
+    index = pd.MultiIndex.from_product([range(size) for size in sizes], names=names)
+    frame = index.to_frame(index=False).astype("int16" if len(bought) < 2**15 else "int32")
+    frame = frame.assign(in_batch=frame["in_batch"] > 0, rate=np.arange(len(index), dtype="int32"))
+    offer = hourly.reshape(len(bought), len(hours) + 1)[frame["place"], frame["in_hour"]]
+    # The book is one row per offer and slot of all time; `length` stands for every input of its level.
+    key = offer * (len(book.slots) + 1) + begun + frame["in_slot"].to_numpy()
+    length = np.append(0, levels + 0.5)[frame["in_level"]]
     row = book.first[key] + 2 * (length[:, None] > book.steps[key]).sum(axis=1) + frame["in_batch"]
-    frame = frame.assign(
-        model_id=model_id.astype(object),
+    spelt = bought.astype("str").take(frame.pop("place")).reset_index(drop=True)
+    frame = spelt.join(frame).assign(
+        offer=offer,
         **{f"usd_{bucket}": rates[row] for bucket, rates in zip(BUCKETS, book.rates, strict=True)},
         **{f"no_{bucket}": none[row] for bucket, none in zip(BUCKETS, book.missing, strict=True)},
         bits=book.flags[key] | book.row_flags[row],
@@ -297,12 +333,21 @@ def rate_table(prices, spellings, first_at, last_at):
         over=length > book.window[key],
         stepped=np.isfinite(book.steps[key]).any(axis=1),
     )
-    frame = frame.astype({"in_slot": "int16", "in_level": "int16", "spelt": "str"})
-    return RateTable(ids, frame, edges, levels)
+    return RateTable(refused, offers, frame, edges, levels, hours)
+
+
+def _at_second(offer, second):
+    """What an offer costs at a second of the day, where that makes a difference."""
+    if not offer.hours:
+        return offer
+    peak = any(start <= second < end for start, end in offer.hours)
+    flags = offer.flags & ~BIT["assumed_peak_hours"]
+    rows = offer.rows if peak else offer.off_peak
+    return offer._replace(rows=rows, flags=flags, hours=(), off_peak=())
 
 
 def priced_rows(rows, rates):
-    """The rows of known models, each with its rate.
+    """The rows that have a price, each with its rate.
 
     Parameters
     ----------
@@ -322,23 +367,29 @@ def priced_rows(rows, rates):
     given = rows["aggregate"].ifelse(
         ibis.coalesce(rows.context_above + 1, 0), sum(rows[column] for column in TOKENS[:4])
     )
+    second = rows.at.epoch_seconds() % 86_400 if rates.hours else None
     rows = rows.mutate(
         kind=rows["aggregate"].ifelse(summed, ONE).cast("int8"),
         slot=_count_off([rows.at >= pd.Timestamp(edge) for edge in rates.edges]),
         level=_count_off([given > level for level in rates.levels.tolist()]),
+        hour=_count_off([second >= edge for edge in rates.hours]),
         by_batch=rows.batch if "batch" in rows.columns else ibis.literal(False),
+        **{f"by_{name}": rows[name].fill_null("") for name in BOUGHT if name in rates.frame},
     )
-    columns = ["spelt", "in_slot", "in_level", "in_batch", "rate"]
-    columns += [*(f"usd_{bucket}" for bucket in BUCKETS), *(f"no_{bucket}" for bucket in gaps)]
-    book = ibis.memtable(rates.frame[columns])
-    same = [("model_id", "spelt"), ("slot", "in_slot"), ("level", "in_level")]
-    rows = rows.inner_join(book, [*same, ("by_batch", "in_batch")])
+    same = [("slot", "in_slot"), ("level", "in_level"), ("by_batch", "in_batch")]
+    same += [(f"by_{name}", f"in_{name}") for name in BOUGHT if name in rates.frame]
+    same += [("hour", "in_hour")] * bool(rates.hours)
+    book = rates.frame.rename(columns={name: f"in_{name}" for name in BOUGHT})
+    columns = [*(name for _, name in same), "rate", *(f"usd_{bucket}" for bucket in BUCKETS)]
+    columns += [f"no_{bucket}" for bucket in gaps]
+    rows = rows.inner_join(ibis.memtable(book[columns]), same)
     lacking = {bucket: rows[f"no_{bucket}"] & (rows[f"{bucket}_tokens"] > 0) for bucket in gaps}
     reasons = [(bad & rows.by_batch, f"no batch rate for {b}") for b, bad in lacking.items()]
     reasons += [(bad, f"no rate for {bucket}") for bucket, bad in lacking.items()]
     if "billed_usd" in rows.columns:  # paid for what is not a token: nothing here has its price
-        tokens = sum(rows[column] for column in TOKENS)
-        reasons.append(((rows.billed_usd > 0) & (tokens == 0), "billed, but without a token"))
+        units = rows.quantity.fill_null(0) if "quantity" in rows.columns else 0
+        nothing = sum(rows[column] for column in TOKENS) + units == 0
+        reasons.append(((rows.billed_usd > 0) & nothing, "billed, but without a token"))
     # A case that never holds: an engine wants at least one.
     never = (ibis.literal(False), "")
     return rows.mutate(gap=ibis.cases(*reasons, never, else_=ibis.null("string")))

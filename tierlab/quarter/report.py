@@ -17,12 +17,13 @@ from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.pages import printing
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
+from tierlab.prices.contract import load_contract
 from tierlab.quarter.aggregate import Cube, build_cube
 from tierlab.quarter.analyse import Quarter, analyse, period_of
 from tierlab.quarter.engine import NEEDED, columns_of, files_of
 from tierlab.quarter.savings import Terms
 from tierlab.quarter.simulated import synthetic_quarters
-from tierlab.quarter.words import SCHEMA, summary
+from tierlab.quarter.words import SCHEMA, SCHEMAS, summary
 from tierlab.routing.sources import load_outcomes
 from tierlab.scaling.workload import TRACES, load_requests
 from tierlab.usage.read import FORMATS, Account, check_usage, read_usage
@@ -32,6 +33,7 @@ SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its us
 LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
 _YES = {"": None, "yes": True, "no": False}
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
+_PATHS += ("contract_path",)
 _MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
 _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "spend against budget": "budget",
@@ -82,6 +84,7 @@ class Inputs:
     tasks: dict[str, str] = field(default_factory=dict)
     catalogue: str = "maintained"
     as_of: str = ""
+    contract_path: str = ""
     timezone: str = "UTC"
     retire_days: int = 180
     seed: int = 0
@@ -122,6 +125,8 @@ class Inputs:
             raise ValueError(unknown("format", found["usage_format"], allowed))
         Terms(tasks=found["tasks"])
         load_prices(found["catalogue"], as_of=found["as_of"] or None)
+        if found["contract_path"]:
+            load_contract(found["contract_path"])
         _last(found["last_summary_path"])
         return Inputs(**found)
 
@@ -184,17 +189,16 @@ def prepare(inputs: Inputs) -> Prepared:
 
 
 def _prepared(inputs):
-    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
+    contract = load_contract(inputs.contract_path) if inputs.contract_path else None
+    aliases = contract.aliases if contract else None
+    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None, aliases=aliases)
     period = period_of(inputs.quarter)
     log, read, billed, kind = _log(inputs, prices, period)
     span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
-    cube = build_cube(log, prices, timezone=inputs.timezone, **span)
+    cube = build_cube(log, prices, timezone=inputs.timezone, contract=contract, **span)
     if not cube.daily["day"].ge(period.start_time).any():
         # The refusal names the quarters that are there.
         cube = build_cube(log, prices, timezone=inputs.timezone)
-    unread = 0.0
-    if read:
-        unread = read.totals.loc[read.totals["what"] == "USD", "difference"].clip(lower=0).sum()
     quarter = analyse(
         cube,
         prices,
@@ -206,7 +210,7 @@ def _prepared(inputs):
         terms=Terms(
             inputs.margin or None, inputs.may_wait or None, inputs.tasks, inputs.retire_days
         ),
-        unread_usd=round(float(unread), 6),
+        unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
     return Prepared(quarter, cube, read, kind, inputs)
@@ -333,7 +337,7 @@ def _last(path):
 
 
 def _is_summary(found):
-    return isinstance(found, dict) and found.get("schema") == SCHEMA
+    return isinstance(found, dict) and found.get("schema") in SCHEMAS
 
 
 def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):

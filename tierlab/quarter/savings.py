@@ -163,6 +163,13 @@ def _another(ahead, own, model_id, to):
     }
 
 
+def _at_list(own):
+    """What a change of model assumes of the price where the tokens are bought of another seller, region or tier."""
+    plain = {("", "standard", 1.0)}
+    elsewhere = {offer[2:] for offer in own.get("offer", ())} - plain
+    return ", at its maker's standard price" if elsewhere else ""
+
+
 def _moves(now, ahead, outcomes, terms):
     low = _lowest_tiers(now, terms.tasks)
     for task, model_id, own in _groups(now):
@@ -178,7 +185,8 @@ def _moves(now, ahead, outcomes, terms):
             "what": f"{_on(task)}from {model_id} to {to} ({tier})",
             "task": task,
             "status": _finding(outcomes, task, model_id, to, terms.margin) or status,
-            "assumes": "as many tokens on the cheaper model, and no context step of its own",
+            "assumes": "as many tokens on the cheaper model, and no context step of its own"
+            + _at_list(own),
             "needs": _test(model_id, terms.margin),
         }
 
@@ -230,7 +238,8 @@ def _replacements(now, ahead, margin):
                 "kind": "replace",
                 "what": f"{model_id} by {to}, its tier's model in the lineup",
                 "status": "to test",
-                "assumes": "as many tokens on the successor, and no context step of its own",
+                "assumes": "as many tokens on the successor, and no context step of its own"
+                + _at_list(own),
                 "needs": _test(model_id, margin),
             }
 
@@ -425,7 +434,7 @@ def successor(prices, model_id, on, *, steps_down=0):
     return "" if known.at[name, "retires_on"] <= soon else name
 
 
-def without_price(account, bills, quarter, unread_usd=0.0):
+def without_price(account, bills, quarter, unread=None):
     """What was used or billed in a quarter and has no price.
 
     Parameters
@@ -434,20 +443,29 @@ def without_price(account, bills, quarter, unread_usd=0.0):
     bills : DataFrame
         From `reconciliation`: what is billed by a provider of which the log has no usage has no price either.
     quarter : str
-    unread_usd : float
-        US dollars of rows that no reader could turn into tokens.
+    unread : DataFrame, optional
+        `tierlab.usage.read.Account.set_aside`: rows that no reader could turn into tokens, and what they cost.
 
     Returns
     -------
-    rows : int
-    usd : float
-        US dollars billed for it; NaN where the log does not say.
+    DataFrame
+        reason, name (of a model as it was spelt, of a provider, or ""), rows, billed_usd (NaN where the log does not
+        say), the most expensive first.
     """
     own = account.unpriced[account.unpriced["quarter"].isin([quarter, ""])]
-    rows, usd = int(own["rows"].sum()), own["billed_usd"].sum(min_count=1)
-    unused = bills.loc[(bills["against"] == "bills") & (bills["priced_usd"] == 0), "billed_usd"]
-    known = float(unused.sum() + unread_usd + np.nan_to_num(usd))
-    return rows, float("nan") if rows and np.isnan(usd) and not known else known
+    unused = bills[(bills["against"] == "bills") & (bills["priced_usd"] == 0)]
+    unused = unused.groupby("provider", as_index=False)["billed_usd"].sum()
+    parts = [
+        own.rename(columns={"model_id": "name"}),
+        unused.rename(columns={"provider": "name"}).assign(reason="billed, no usage in the log"),
+    ]
+    if unread is not None:
+        parts.append(unread[unread["usd"] > 0].rename(columns={"usd": "billed_usd"}))
+    table = pd.concat(parts).reindex(columns=["reason", "name", "rows", "billed_usd"])
+    table = table.astype({"rows": float, "billed_usd": float}).fillna({"name": "", "rows": 0})
+    table = table.groupby(["reason", "name"]).sum(min_count=1).reset_index()
+    table = table.sort_values(["billed_usd", "rows"], ascending=False, ignore_index=True)
+    return table.astype({"rows": "int64"})
 
 
 def reconciliation(now, prices, billed=None):
@@ -464,24 +482,22 @@ def reconciliation(now, prices, billed=None):
     -------
     DataFrame
         month, provider, against ("billed_usd of the rows" or "bills"), priced_usd, billed_usd, difference_usd
-        (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of groups in which
-        some row has no billed_usd).
+        (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of rows that
+        do not say what was billed).
     """
     own = pd.DataFrame(
         {
             "month": now["day"].dt.to_period("M").astype(str),
-            "provider": now["model_id"].map(prices.by_model["provider"]),
+            "provider": now["model_id"].map(
+                prices.rates.drop_duplicates("model_id").set_index("model_id")["provider"]
+            ),
             "priced_usd": now["cost_usd"],
         }
     )
     parts = []
     if "billed_usd" in now and now["billed_rows"].sum() > 0:
-        whole = now["billed_rows"] == now["rows"]
-        usd = {
-            "priced_usd": own["priced_usd"].where(whole, 0.0),
-            "billed_usd": now["billed_usd"].where(whole, 0.0),
-            "uncovered_usd": own["priced_usd"].where(~whole, 0.0),
-        }
+        usd = {"priced_usd": now["covered_usd"], "billed_usd": now["billed_usd"]}
+        usd["uncovered_usd"] = now["cost_usd"] - now["covered_usd"]
         parts.append(own.assign(**usd, against="billed_usd of the rows"))
     if billed is not None and len(billed):
         day, quarter = pd.to_datetime(billed["day"]), now["day"].max().to_period("Q")

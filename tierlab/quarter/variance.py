@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.pricing import PARTS, at_base, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.pricing import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.engine import TOKENS
 
 EFFECTS = {
@@ -20,6 +20,7 @@ EFFECTS = {
     "price": "list prices",
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
+_OTHER = "images, audio, searches and fees per request"
 _KINDS = ("count", "list", "usd")  # tokens, and their dollars at list rates and with context steps
 _WAYS = ("online", "batch")
 # Which buckets make one side of a request: the four of input, and output.
@@ -40,7 +41,7 @@ def variance(now, before, prices):
     Returns
     -------
     DataFrame
-        effect, what (in words), usd (US dollars; they sum to the change) and share_of_before.
+        effect (and "other_units", for what is no text token, where there is any), what (in words), usd (US dollars; they sum to the change) and share_of_before.
 
     Raises
     ------
@@ -74,13 +75,16 @@ def variance(now, before, prices):
     usd = _shapley(_filled(old, new), _filled(new, old))
     what = EFFECTS | (_IN_TOKENS if uncounted else {})
     table = pd.DataFrame({"effect": list(EFFECTS), "what": what.values(), "usd": usd})
+    other = [daily["other_usd"].sum() if "other_usd" in daily else 0.0 for daily in (before, now)]
+    if any(other):
+        table.loc[len(table)] = ["other_units", _OTHER, other[1] - other[0]]
     return table.assign(share_of_before=table["usd"] / before["cost_usd"].sum())
 
 
 def _cells(daily, prices):
     """By task, tier and model: requests and whole tokens, and per way (batch or not) and bucket `_KINDS`."""
     batch = in_batch(daily)
-    rates = np.nan_to_num(rates_at(prices, daily["model_id"], daily["day"], batch))
+    rates = np.nan_to_num(rates_at(prices, bought(daily), daily["day"], batch))
     tokens = daily[list(TOKENS)].to_numpy(float)
     base, paid = at_base(daily, rates), daily[list(PARTS)].to_numpy(float)
     # What a context step added is known per part; both kinds of cache writes share theirs.
@@ -95,8 +99,9 @@ def _cells(daily, prices):
     )
     task = labelled(daily["task"]) if "task" in daily else pd.Series("", daily.index)
     tier = tiers_of(prices, daily["model_id"], daily["day"])
-    table = table.groupby([task, tier, daily["model_id"].astype(object)]).sum()
-    cost = daily["cost_usd"].groupby([task, tier, daily["model_id"].astype(object)]).sum()
+    cell = [task.rename("task"), pd.Series(tier, daily.index, name="tier"), bought(daily)]
+    table = table.groupby(cell).sum()
+    cost = daily["cost_usd"].groupby(cell).sum()
     return table.assign(idle=cost.where(table["requests"] <= 0, 0.0))
 
 
@@ -176,17 +181,19 @@ def changes_by(now, before):
     Returns
     -------
     DataFrame
-        by ("team", "task", "model_id"), name, before_usd, now_usd, change_usd.
+        by ("team", "task", "model_id"), name, before_usd, now_usd, change_usd, and under a contract contracted_usd and
+        effective_usd of this quarter.
     """
-    parts = []
+    parts, paid = [], [name for name in ("contracted_usd", "effective_usd") if name in now]
     for column in ("team", "task", "model_id"):
         if column in now and column in before:
             both = [own["cost_usd"].groupby(labelled(own[column])).sum() for own in (before, now)]
-            table = pd.concat(both, axis=1, keys=["before_usd", "now_usd"]).fillna(0.0)
+            table = pd.concat(both, axis=1, keys=["before_usd", "now_usd"])
+            table = table.join(now.groupby(labelled(now[column]))[paid].sum()).fillna(0.0)
             table = table.rename_axis("name").reset_index().assign(by=column)
             table["change_usd"] = table["now_usd"] - table["before_usd"]
             parts.append(
                 table.sort_values("change_usd", key=np.abs, ascending=False, kind="stable")
             )
-    columns = ["by", "name", "before_usd", "now_usd", "change_usd"]
+    columns = ["by", "name", "before_usd", "now_usd", "change_usd", *paid]
     return pd.concat(parts, ignore_index=True)[columns]

@@ -1,6 +1,7 @@
 """The sentences and tables of the quarterly report. Names come from logs: whatever they hold, they are shown as text."""
 
 import json
+import re
 from operator import attrgetter
 
 import numpy as np
@@ -12,7 +13,8 @@ from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
 
-SCHEMA = "tierlab.quarter/1"
+SCHEMA = "tierlab.quarter/2"
+SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
 _ACTS = {  # kind of a decision -> its verb, and the first step
     "stop": ("Stop ", "ask the owner of the key whether anybody needs it"),
     "cache": ("", "send the same prompt in the same order again; the answers stay as they are"),
@@ -29,6 +31,7 @@ _CAUSES = {  # where the effect is above 0, and below
     "tokens_per_request": ("longer requests", "shorter requests"),
     "cache_batch": ("less from cache and batch", "more from cache and batch"),
     "price": ("higher list prices", "lower list prices"),
+    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
 }
 _HELD = {
     "worse": "of a model that a test found worse",
@@ -45,7 +48,7 @@ _KINDS = {
 
 def say(text):
     """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `in_markdown`."""
-    return Markdown(text.replace("$", r"\$"))
+    return Markdown(re.sub(r"(?<!\\)\$", r"\\$", text))
 
 
 def change(value):
@@ -66,9 +69,11 @@ def _day(value):
     return f"{value:%Y-%m-%d}"
 
 
+_PAID = (("contracted_usd", "contracted", usd), ("effective_usd", "effective", usd))
 _UNITS = (
     ("name", "name", str),
     ("cost_usd", "spend", usd),
+    *_PAID,
     ("share", "share", share),
     ("requests", "requests", number),
     ("usd_per_request", "each", usd),
@@ -116,6 +121,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("name", "name", str),
         ("before_usd", "quarter before", usd),
         ("now_usd", "this quarter", usd),
+        *_PAID,
         ("change_usd", "change", change),
     ),
     "units": _UNITS,
@@ -125,6 +131,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("period", "quarter", str),
         ("tier", "tier", str),
         ("cost_usd", "spend", usd),
+        *_PAID,
         ("spend_share", "of spend", share),
         ("request_share", "of requests", share),
         ("token_share", "of tokens", share),
@@ -152,6 +159,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("requests", "requests", number),
         ("share", "share", share),
         ("cost_usd", "spend", usd),
+        *_PAID,
         ("extra_attempts", "extra attempts", number),
         ("retry_usd", "their cost", usd),
     ),
@@ -226,6 +234,30 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("difference_usd", "priced minus billed", change),
         ("uncovered_usd", "priced, no bill", usd),
     ),
+    "unpriced": (
+        ("reason", "not priced", str),
+        ("name", "name in the log or bill", str),
+        ("rows", "rows", number),
+        ("billed_usd", "billed", usd),
+    ),
+    "gaps": (
+        ("model_id", "model", str),
+        ("days", "days on which bill and price differ", number),
+        ("billed_usd", "billed, as the log says", usd),
+        ("priced_usd", "our price of the same rows", usd),
+        ("difference_usd", "price minus bill", change),
+    ),
+    "invoice": (
+        ("month", "month", str),
+        ("list_usd", "list", usd),
+        ("contracted_usd", "contracted", usd),
+        ("lines_usd", "unused", usd),
+        ("credit_usd", "credit", usd),
+        ("billed_usd", "billed", usd),
+        ("tax_usd", "tax", usd),
+        ("total_usd", "total", usd),
+        ("total", "total in the contract's currency", number),
+    ),
     "coverage": (("what", "what", str), ("count", "count", number)),
     "files": (
         ("file", "file", str),
@@ -263,6 +295,7 @@ def table(q, name, frame=None):
     shown = pd.DataFrame(columns)
     with pd.option_context("display.max_colwidth", None):  # nothing is cut off
         page = shown.map(in_html).to_html(index=False, border=0, escape=False)
+    page = " ".join(page.split())
     return display({"text/html": page, "text/plain": shown.to_string(index=False)}, raw=True)
 
 
@@ -278,7 +311,7 @@ def compared(q):
 
     What is billed without a price is in no difference; while there is any, none to the budget is shown as saved.
     """
-    others = q.spend["what"] != "this quarter"
+    others = q.spend["what"].isin(["budget", "quarter before"])
     if priced_only(q):
         others &= (q.spend["what"] != "budget") | (q.spend["difference_usd"] > 0)
     table = q.spend[["what", "usd"]].assign(
@@ -313,10 +346,21 @@ def events(q):
     return q.events.assign(**shown)
 
 
+def gaps(q):
+    """Where the log's own money and our price differ, by model over the days on which they do: the largest gap first."""
+    sums = {"days": ("day", "nunique")} | {
+        name: (name, "sum") for name in ("billed_usd", "priced_usd")
+    }
+    table = q.gaps.groupby("model_id").agg(**sums).reset_index()
+    table["difference_usd"] = table["priced_usd"] - table["billed_usd"]
+    return table.sort_values("difference_usd", key=abs, ascending=False, ignore_index=True)
+
+
 _FRAMES = {  # what is shown of a table, where that is not all of it as it is
     "spend": compared,
     "decisions": decisions,
     "events": events,
+    "gaps": gaps,
     "changes": lambda q: (
         q.changes.groupby("by", sort=False).head(5) if len(q.changes) else q.changes
     ),
@@ -329,7 +373,9 @@ def verdict(prepared):
     q = prepared.quarter
     parts = [f"**{q.quarter} {spent(q)}.**"]
     if before := than_before(q):
-        parts.append(f"{'What has a price' if priced_only(q) else 'That'} is {before}.")
+        that = "What has a price" if priced_only(q) else "That"
+        that = "At list prices that" if len(q.invoice) else that
+        parts.append(f"{that} is {before}.")
     parts += _causes(q)
     if q.forecast:
         period, ahead = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
@@ -363,7 +409,8 @@ def _causes(q):
 
 def coverage_said(prepared):
     """On what the report stands: rows priced and set aside, days without usage, and whether the usage is real."""
-    account, counts = prepared.cube.account, prepared.quarter.coverage.set_index("what")["count"]
+    q, account = prepared.quarter, prepared.cube.account
+    counts = q.coverage.set_index("what")["count"]
     aside = account.set_aside[account.set_aside["reason"] != "outside the period"]
     lost = int(aside["rows"].sum())
     read = f"{account.rows_priced + lost:,} rows of usage of this quarter and the one before"
@@ -377,6 +424,14 @@ def coverage_said(prepared):
         )
     if gone := int(counts["days of the quarter without usage"]):
         parts.append(f"{gone} days of the quarter have no usage")
+    if len(q.gaps):
+        billed, priced = (usd(q.gaps[name].sum()) for name in ("billed_usd", "priced_usd"))
+        models = ", ".join(map(in_markdown, gaps(q)["model_id"][:5]))
+        days = _counted(q.gaps["day"].nunique(), "day")
+        parts.append(
+            f"**the log's own money and our price differ by more than 1% on {days}: billed {billed}, "
+            f"priced {priced}** ({models})"
+        )
     if prepared.read is not None:
         files = prepared.read.files
         if unread := int((files["problem"] != "").sum()):
@@ -567,10 +622,15 @@ def spent(q):
     Nothing is said to be under the budget while something has no price.
     """
     lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
-    total, day = q.spend_usd + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
+    paid = q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
+    total, day = paid + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
     text = f"cost {'at least ' * priced_only(q)}{usd(total)}{day}"
+    if not np.isnan(q.effective_usd):
+        text += (
+            f" under the contract ({usd(q.spend_usd)} at list, {usd(q.contracted_usd)} contracted)"
+        )
     if lost:
-        text += f" ({usd(q.spend_usd)} priced, and {usd(lost)} of the bill without a price)"
+        text += f" ({usd(paid)} priced, and {usd(lost)} of the bill without a price)"
     elif priced_only(q):
         text += f" (not counting {_counted(q.unpriced_rows, 'row')} without a price)"
     if np.isnan(q.budget_usd):
@@ -659,13 +719,21 @@ def summary(quarter: Quarter) -> dict:
     Returns
     -------
     dict
-        schema ("tierlab.quarter/1"), quarter, complete, last_day, spend_usd, before_usd, budget_usd, unpriced_rows,
+        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
         unpriced_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
     tables = {name: getattr(q, name) for name in _RECORDS}
     money = {
-        name: getattr(q, name) for name in ("spend_usd", "before_usd", "budget_usd", "unpriced_usd")
+        name: getattr(q, name)
+        for name in (
+            "spend_usd",
+            "contracted_usd",
+            "effective_usd",
+            "before_usd",
+            "budget_usd",
+            "unpriced_usd",
+        )
     }
     totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
     return {
@@ -690,4 +758,4 @@ def _records(table):
 _RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
 _RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
 _RECORDS += ("decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags")
-_RECORDS += ("assumptions",)
+_RECORDS += ("assumptions", "unpriced", "gaps", "invoice")
