@@ -33,6 +33,7 @@ ASIDE = (
     "parent",
 )
 UNLINKED = dict.fromkeys(("span", "parent", "call"), np.uint64(0))
+_NO_COUNTER = re.compile(r"first_?token|max_?|limit|per_?token", re.I)
 _NOTES = 100  # different things that are told of one file
 _PROBED = 1000  # records looked at before a file counts as unknown
 
@@ -180,7 +181,11 @@ def _within(place, usage):
 @lru_cache(maxsize=1000)
 def _of_tokens(names):
     """Those of a record's fields that may hold counters of tokens."""
-    return [name for name in names if "oken" in name or not _BODIES.search(name)]
+    return [
+        name
+        for name in names
+        if ("oken" in name or not _BODIES.search(name)) and not _NO_COUNTER.search(name)
+    ]
 
 
 def _object(record, place):
