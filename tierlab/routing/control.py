@@ -162,7 +162,7 @@ class ConversationExplorer(Explorer):
 
     size, margins = (7.2, 1.9), (1.9, 0.4, 0.7, 0.2)
 
-    def __init__(self, prices, shape, *, small, flagship, sessions=100):
+    def __init__(self, prices, shape, *, small, flagship, sessions=400):
         self.caches, self.shape, self.sessions = Caches(prices), shape, sessions
         self.small, self.flagship = small, flagship
         super().__init__(

@@ -277,8 +277,8 @@ def days_to_payback(pay, *, ax=None):
     ax.set_ylim(0, 3 * max(here, YEAR))
     ax.set_xlim(volumes[0], volumes[-1])
     note(ax, "a year", (volumes[-1], YEAR), (-2, 7), align="right")
-    said = f"{number(here)} days at {at:,}"
-    offset, align = ((8, 16), "left") if here < YEAR / 2 else ((-8, -12), "right")
+    said = f"{number(here)} days\nat {at:,}"
+    offset, align = ((8, 18), "left") if here < YEAR / 2 else ((-8, -14), "right")
     note(ax, said, (at, here), offset, align=align, size=9, weight="bold")
     ax.xaxis.set_major_locator(FixedLocator([at / 4, at / 2, at, 2 * at, 4 * at]))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -354,7 +354,7 @@ def router_drawing(bill, *, messages):
         ("the router\u2019s question", "bold"),
         (small, None),
         ("\u201csimple or complex?\u201d", None),
-        ("asked about every message", None),
+        ("asked every time", None),
         (f"{usd(day['question'])} a day", "bold"),
     ]
     _box(ax, (20, 15.5, 23, 17), _SMALL, asked)

@@ -185,7 +185,8 @@ class Payback:
         )
         if self.gain_usd <= 0:
             return told
-        return f"{told} Below {number(self.volume_for())} messages a day it takes more than a year."
+        turn = float(f"{self.volume_for():.3g}")
+        return f"{told} Below {turn:,.0f} messages a day it takes more than a year."
 
 
 def day_costs(means, *, requests_per_day, error_cost_usd):

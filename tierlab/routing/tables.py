@@ -5,8 +5,9 @@ import pandas as pd
 
 from tierlab.core.format import number, share, usd
 from tierlab.evaluate.planning import paired_sample_size
-from tierlab.routing.payback import classifier_gain
+from tierlab.routing.payback import YEAR, classifier_gain, complex_needed
 from tierlab.routing.policies import Always
+from tierlab.routing.verdict import break_even_factor
 
 
 def day_rows(means, days):
@@ -111,24 +112,26 @@ def policy_points(compared, policies):
     )
 
 
-def gain_rows(parts, points, pay, *, call_usd):
-    """Each marked router of `figures.classifier_map`: what it recognises, and when a classifier like it is paid back."""
-    gains = classifier_gain(
-        parts,
-        points["simple_right"],
-        points["complex_right"],
-        call_usd=call_usd,
-        single_usd=pay.single_usd,
-    )
-    return pd.DataFrame(
+def accuracy_rows(parts, points, pay, *, call_usd):
+    """Each marked router of `figures.classifier_map`: what it recognises, and what it would have to."""
+    within_a_year = pay.build_cost_usd / (YEAR * pay.requests_per_day)
+    paid = {"call_usd": call_usd, "single_usd": pay.single_usd}
+    table = pd.DataFrame(
         {
             "router": points["label"],
             "simple recognised": points["simple_right"].map(share),
             "complex recognised": points["complex_right"].map(share),
-            "gain on a message": gains.map(usd),
-            "paid back after": [_days(pay, gain) for gain in gains],
         }
     )
+    for head, gain in (("to gain anything", 0.0), ("to pay within a year", within_a_year)):
+        needed = [
+            complex_needed(parts, simple, gain_usd=gain, **paid)
+            for simple in points["simple_right"]
+        ]
+        table[f"complex needed {head}"] = [
+            "more than all" if np.isnan(part) else share(part) for part in needed
+        ]
+    return table
 
 
 def gain_grid(parts, pay, *, call_usd):
@@ -152,10 +155,15 @@ def _days(pay, gain):
     return f"{number(pay.days(gain))} days" if gain > 0 else "never"
 
 
+def errors_included(replayed, error_cost_usd):
+    """What a conversation costs with each policy of `tierlab.compare_conversations`, price and errors (US dollars)."""
+    turns = replayed["turns"] / replayed["sessions"]
+    return replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
+
+
 def conversation_rows(replayed, *, error_cost_usd):
     """`tierlab.compare_conversations` in words, with the errors of a conversation in dollars."""
-    turns = replayed["turns"] / replayed["sessions"]
-    total = replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
+    total = errors_included(replayed, error_cost_usd)
     return pd.DataFrame(
         {
             "policy": replayed.index,
@@ -181,6 +189,18 @@ def mid_words(means):
         f"The mid tier scores **{gap:.1%} below the flagship**: {where} the article's 10-20%, which is for hard "
         f"benchmarks. Per dollar, {best} scores most."
     )
+
+
+def price_words(sensitivity, router, models):
+    """At which price of the flagship a router stops paying, against each model (`verdict.price_sensitivity`)."""
+    parts = [
+        f"against {model} {row.policy_pays} {number(row.factor)} times"
+        for model in models
+        for row in break_even_factor(sensitivity, model).itertuples()
+    ]
+    if not parts:
+        return f"At none of these prices of the flagship does the choice between {router} and a single model turn."
+    return f"The {router} costs less {'; '.join(parts)} today's price of the flagship."
 
 
 def examples_words(pay, prompts):
