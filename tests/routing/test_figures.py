@@ -174,6 +174,7 @@ def test_the_drawing_of_a_conversation_has_a_bar_for_what_is_read_and_what_is_wr
             "tier": ["small", "flagship", "small"],
             "model_id": ["a", "b", "a"],
             "cost_usd": [0.01, 0.05, 0.02],
+            "input_tokens": [6200, 6700, 7300],
             "cache_read_tokens": [0, 0, 6200],
             "cache_write_tokens": [6200, 6700, 1000],
         }

@@ -149,5 +149,5 @@ def test_the_words_of_the_appendix():
     )
     assert "no mid tier" in tables.mid_words(MEANS)
     moved = pd.DataFrame({"policy": [2.0, 3.0], "a": [1.0, 5.0]}, index=[1.0, 2.0])
-    assert "against a above 1.33 times" in tables.price_words(moved, "router", ["a"])
+    assert "than a above 1.33 times" in tables.price_words(moved, "router", ["a"])
     assert "At none" in tables.price_words(moved[:1], "router", ["a"])

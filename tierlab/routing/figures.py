@@ -514,8 +514,7 @@ def conversation_drawing(turns, *, small_usd):
     Parameters
     ----------
     turns : DataFrame
-        A route of one conversation with the caches' account: turn, tier ("small" or "flagship"), cost_usd,
-        cache_read_tokens, cache_write_tokens.
+        From `tierlab.routing.sessions.one_switch`; what is neither read nor written was too short for a cache.
     small_usd : float
         The whole conversation on the small model alone (US dollars).
 
@@ -523,9 +522,9 @@ def conversation_drawing(turns, *, small_usd):
     -------
     Figure
     """
-    need("conversation_drawing", turns, "turn", "tier", "cache_read_tokens", "cache_write_tokens")
+    need("conversation_drawing", turns, "turn", "tier", "input_tokens", "cache_read_tokens")
     figure, (top, low) = plt.subplots(2, 1, figsize=(7.2, 3.7), sharex=True, sharey=True)
-    most = (turns["cache_read_tokens"] + turns["cache_write_tokens"]).max()
+    most = turns["input_tokens"].max()
     last = turns["turn"].max()
     for ax, tier in ((top, "flagship"), (low, "small")):
         color = TIER_STYLE[tier]["color"]
@@ -535,8 +534,13 @@ def conversation_drawing(turns, *, small_usd):
             ax.bar(row["turn"], new, bottom=read, width=0.6, color=color)
             if read:
                 ax.text(row["turn"], read / 2, f"{read:,.0f}\nread", ha="center", va="center")
-            said = f"{usd(row['cost_usd'])}\n{new:,.0f} written"
-            note(ax, said, (row["turn"], read + new), (0, 13), align="center", weight="bold")
+            plain_tokens = row["input_tokens"] - read - new
+            ax.bar(row["turn"], plain_tokens, bottom=read + new, width=0.6, fc="white", ec=color)
+            made = f"{new:,.0f} written" if new else f"{plain_tokens:,.0f} uncached"
+            said = f"{usd(row['cost_usd'])}\n{made}"
+            note(
+                ax, said, (row["turn"], row["input_tokens"]), (0, 13), align="center", weight="bold"
+            )
         ax.set(ylim=(0, most * 1.55), xlim=(0.4, last + 1.6), yticks=[])
         ax.spines["left"].set_visible(False)
         ax.grid(visible=False)

@@ -181,7 +181,7 @@ class Payback:
         )
         told = (
             f"At {self.requests_per_day:,} messages a day, a day costs {one} with the best router "
-            f"({self.router}) and {other} with the best single model ({self.single}), errors included."
+            f"({self.router.removeprefix('router: ')}) and {other} with the best single model ({self.single}), errors included."
         )
         if self.gain_usd <= 0:
             return told

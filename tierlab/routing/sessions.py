@@ -320,7 +320,7 @@ def one_switch(shape, prices, *, small, flagship):
     Returns
     -------
     (DataFrame, float)
-        The route with tier, and what the whole conversation costs on the small model alone (US dollars).
+        The route with tier and input_tokens, and what the whole conversation costs on the small model alone (US dollars).
     """
     outcomes = equal_conversations(shape, {small: 1.0, flagship: 1.0})
     switch = Rules({max(shape.turns - 1, 1): flagship}, column="turn", default=small)
@@ -328,7 +328,8 @@ def one_switch(shape, prices, *, small, flagship):
         route(outcomes, policy, sessions=Caches(prices)) for policy in (switch, Always(small))
     )
     tier = np.where(turns["model_id"] == flagship, "flagship", "small")
-    return turns.assign(tier=tier), float(alone["cost_usd"].sum())
+    whole = outcomes.loc[outcomes["model_id"] == small, "uncached_input_tokens"].to_numpy()
+    return turns.assign(tier=tier, input_tokens=whole), float(alone["cost_usd"].sum())
 
 
 def compare_conversations(

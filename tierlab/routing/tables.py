@@ -64,7 +64,7 @@ def provider_rows(savings):
 
 
 def worth_rows(compared, names):
-    """What policies are worth: quality, cost, and quality above what their money buys, with intervals.
+    """What policies are worth: quality, cost, and quality above what their money buys without them.
 
     Parameters
     ----------
@@ -72,27 +72,23 @@ def worth_rows(compared, names):
         From `tierlab.compare_policies`.
     names : sequence of str
     """
-    rows = []
-    for name in names:
-        one = compared.loc[name]
-        points = {
-            measure: f"{100 * one.loc[measure, 'estimate']:+.1f} ({100 * one.loc[measure, 'low']:+.1f} "
-            f"to {100 * one.loc[measure, 'high']:+.1f})"
-            for measure in ("over_control", "over_zero")
+    means = compared["estimate"].unstack("measure").loc[list(names)]
+    return pd.DataFrame(
+        {
+            "policy": means.index,
+            "right answers": means["score"].map(share),
+            "1,000 messages": means["usd_per_1000"].map(usd),
+            "of it own calls": means["router_usd_per_1000"].map(usd),
+            "points over a random mix": (100 * means["over_control"]).map("{:+.1f}".format),
+            "points over single models": (100 * means["over_zero"]).map("{:+.1f}".format),
         }
-        estimate = one["estimate"]
-        rows.append(
-            {
-                "policy": name,
-                "right answers": share(estimate["score"]),
-                "1,000 messages": usd(estimate["usd_per_1000"]),
-                "of it own calls": usd(estimate["router_usd_per_1000"]),
-                "gain over a random mix (points)": points["over_control"],
-                "gain over single models (points)": points["over_zero"],
-                "slowest 5% wait at least (s)": estimate["p95_s"],
-            }
-        )
-    return pd.DataFrame(rows).dropna(axis=1, how="all")
+    ).reset_index(drop=True)
+
+
+def measure_rows(compared):
+    """Every measure of `tierlab.compare_policies` with its interval, a row per policy and measure."""
+    table = compared[["estimate", "low", "high"]].dropna(subset="estimate").reset_index()
+    return table.astype({"policy": str, "measure": str})
 
 
 def policy_points(compared, policies):
@@ -123,12 +119,12 @@ def accuracy_rows(parts, points, pay, *, call_usd):
             "complex recognised": points["complex_right"].map(share),
         }
     )
-    for head, gain in (("to gain anything", 0.0), ("to pay within a year", within_a_year)):
+    for head, gain in (("gain", 0.0), ("pay in a year", within_a_year)):
         needed = [
             complex_needed(parts, simple, gain_usd=gain, **paid)
             for simple in points["simple_right"]
         ]
-        table[f"complex needed {head}"] = [
+        table[f"needed to {head}"] = [
             "more than all" if np.isnan(part) else share(part) for part in needed
         ]
     return table
@@ -167,11 +163,11 @@ def conversation_rows(replayed, *, error_cost_usd):
     return pd.DataFrame(
         {
             "policy": replayed.index,
-            "saving, replayed": replayed["saving"].map(share),
-            "saving, promised": replayed["promised"].map(share),
+            "replayed saving": replayed["saving"].map(share),
+            "promised saving": replayed["promised"].map(share),
             "changes of model": replayed["switches"].map("{:.2f}".format),
             "right answers": replayed["score"].map(share),
-            "a conversation, errors included": total.map(usd),
+            "with errors": total.map(usd),
         }
     ).reset_index(drop=True)
 
@@ -194,13 +190,13 @@ def mid_words(means):
 def price_words(sensitivity, router, models):
     """At which price of the flagship a router stops paying, against each model (`verdict.price_sensitivity`)."""
     parts = [
-        f"against {model} {row.policy_pays} {number(row.factor)} times"
+        f"than {model} {row.policy_pays} {number(row.factor)} times"
         for model in models
         for row in break_even_factor(sensitivity, model).itertuples()
     ]
     if not parts:
         return f"At none of these prices of the flagship does the choice between {router} and a single model turn."
-    return f"The {router} costs less {'; '.join(parts)} today's price of the flagship."
+    return f"{router} costs less {', '.join(parts)} today's price of the flagship, errors included."
 
 
 def examples_words(pay, prompts):
