@@ -21,6 +21,8 @@ from tierlab.pages import printing, run
 from tierlab.prices import control as prices_control
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
+from tierlab.routing import policies
+from tierlab.routing.simulated import one_task
 from tierlab.sampling import control as sampling_control
 from tierlab.scaling import control as scaling_control
 from tierlab.speed import control as speed_control
@@ -163,6 +165,22 @@ def router_facts(at, table):
     ]
 
 
+def payback_facts(_at, table):
+    """A day is its price and its errors."""
+    heads = [f"{part} (USD a day)" for part in ("total", "price", "errors")]
+    rows = [[number(row[head]) for head in heads] for _, row in table.iterrows()]
+    return [(total, price + errors) for total, price, errors in rows]
+
+
+def conversation_facts(at, table):
+    """A conversation that stays with its model keeps its promise."""
+    if at["policy"] != "per conversation":
+        return []
+    return [
+        tuple(number(table[f"saving, {kind} (%)"].iloc[0]) for kind in ("replayed", "promised"))
+    ]
+
+
 def sample_facts(at, table):
     """The mean score of the answers that finished and have one."""
     rows = recorded() if at["task"] == "all" else recorded().query("task == @at['task']")
@@ -222,6 +240,54 @@ def simulated_router():
     )
 
 
+def product_messages():
+    shop, article = tl.load_product(), tl.load_prices("article")
+    tasks = one_task(shop.task, shop.message)
+    table = tl.simulate_outcomes(
+        20_000, seed=7, tasks=tasks, prices=article, error_correlation=0.75
+    )
+    score = table.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
+    return shop, table, score.rename("router_rank")
+
+
+def product_payback():
+    shop, table, score = product_messages()
+    call_usd, pair = 0.00056, ("small", "flagship")
+    said = {"simple": {"simple": 0.9, "complex": 0.1}, "complex": {"simple": 0.26, "complex": 0.74}}
+    labels = dict(zip(said, pair, strict=True))
+    choices = {f"always {tier}": policies.Always(tier) for tier in tl.TIERS}
+    choices["router: threshold"] = policies.Threshold("router_rank", score.quantile(0.8), pair)
+    choices["router: classifier"] = policies.LLMClassifier(labels, said, call_usd)
+    judge = policies.NoisyJudge(0.2, 0.1)
+    choices["router: cascade"] = policies.Cascade(pair, judge, judge_cost_usd=call_usd)
+    compared = tl.compare_policies(
+        table, choices, reference="always flagship", seed=7, features=score, resamples=2
+    )
+    return routing_control.PaybackExplorer(
+        compared["estimate"].unstack("measure").loc[list(choices)],
+        choices,
+        requests_per_day=shop.requests_per_day,
+        error_cost_usd=shop.error_cost_usd,
+        build_cost_usd=20_000.0,
+    )
+
+
+def product_router():
+    _, table, score = product_messages()
+    return routing_control.RouterExplorer(
+        table, score, weak="claude-haiku-4-5", strong="claude-opus-4-8"
+    )
+
+
+def product_conversations():
+    return routing_control.ConversationExplorer(
+        tl.load_prices("maintained", as_of="2026-06-12"),
+        tl.load_product().conversation,
+        small="claude-haiku-4-5",
+        flagship="claude-opus-4-8",
+    )
+
+
 def samples():
     return sampling_control.SampleExplorer(
         recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002
@@ -256,7 +322,11 @@ CONTROLS = {
         ),
         (lambda: decide_control.DecisionChecklist(november()), checklist_facts),
     ],
-    "04_routing": [(simulated_router, router_facts)],
+    "04_routing": [
+        (product_payback, payback_facts),
+        (product_conversations, conversation_facts),
+        (product_router, router_facts),
+    ],
     "05_live_sampling": [(samples, sample_facts)],
     "06_speed_and_limits": [
         (
@@ -276,7 +346,7 @@ APP = [
     ),
     *CONTROLS["02_scaling_costs"],
     (lambda: decide_control.TaskExplorer(tl.load_prices("article")), task_facts),
-    *CONTROLS["04_routing"],
+    (simulated_router, router_facts),
     *CONTROLS["05_live_sampling"],
     (lambda: speed_control.LatencyExplorer(tl.load_prices("article")), speed_facts),
     (lambda: reasoning_control.DistillationExplorer(november()), distillation_facts),
