@@ -28,7 +28,7 @@ CHANGED = {
     },
     "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
     "03_match_tasks_to_tiers": {
-        "task": "agentic_tools",
+        "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
         "second_usd": 0.001,
         "later": "2026-10-20",
