@@ -42,7 +42,8 @@ report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
 
 test: $(READY)  ## run all tests, and compare every notebook with its stored outputs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests tierlab
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 120 tests tierlab notebooks
 
 prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
 	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
@@ -73,8 +74,9 @@ wheel: $(READY)  ## build the package, install it into an empty environment and 
 full: $(READY)  ## the browser tests of every notebook and control, and Spark
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m full tests
 
-lint: $(READY)  ## check style, and that imports run one way
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+lint: $(READY)  ## check style, that imports run one way, and that every public name has types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && \
+		$(BIN)/mypy -c "$$($(BIN)/python tests/face.py)"
 
 requirements: $(READY)  ## recompile requirements.txt from the ranges in pyproject.toml
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet "$(UV)"

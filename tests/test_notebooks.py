@@ -206,6 +206,7 @@ class TestRuns:
         ]
         assert not soup.find(class_="output_stderr") and not soup.find(class_="output_error")
 
+    @pytest.mark.full  # `make test` compares the texts with nbval; this compares images as well
     def test_stored_outputs_and_figures_are_fresh(self):
         assert run.refresh(check=True) == [], "run `make refresh`"
 

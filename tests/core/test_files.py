@@ -565,27 +565,6 @@ class TestWorkshop:
             assert answered.read_bytes() == fresh and (folder / "scratch.ipynb").exists()
 
 
-class TestGold:
-    def test_a_training_set_replaces_its_own_and_nothing_else(self, tmp_path):
-        rows = [("a", "big", 1, "2 + 2?", "4"), ("b", "big", 1, "2 + 3?", "5")]
-        samples = tmp_path / "train.csv"
-        samples.write_text(table(rows, ["prompt_id", "model_id", "score", "prompt", "answer"]))
-        given = {"model": "big", "provider": "csv", "validation_share": 0.5}
-        before = snapshot(tmp_path)
-        with pytest.raises(ValueError, match="is an input"):
-            tl.export_gold(samples, **given, out=tmp_path, force=True, examples=[])
-        assert snapshot(tmp_path) == before
-        held = pd.read_csv(samples)
-        with pytest.raises(ValueError, match="was not made by"):
-            tl.export_gold(held, **given, out=tmp_path)
-        assert snapshot(tmp_path) == before
-        for _ in range(2):
-            assert tl.export_gold(held, **given, out=tmp_path / "out")["samples"].to_dict() == {
-                "train": 1,
-                "validation": 1,
-            }
-
-
 class TestWholeFiles:
     WORDS = (*TestRecords.WORDS[:-1], "--replace", "--notes", "x" * 30_000, "--file")
 

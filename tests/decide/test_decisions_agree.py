@@ -126,7 +126,7 @@ class TestMeasuredDollars:
         table = table[~((table["model_id"] == "a") & late)]
         compared = tl.compare(table, reference="b", margin=0.1)
         assert compared.pairs.loc["a", "saving"] == pytest.approx(0.5)
-        assert "at $1 per request against $2" in compared.verdict
+        assert "at $1.00 per request against $2.00" in compared.verdict
 
 
 # Random tables

@@ -214,6 +214,41 @@ class TestRun:
         chosen = run.assign([first, second], {"m": 2, "n": 3, "second": {"n": 4}})
         assert chosen == {first: {"n": 3}, second: {"m": 2, "n": 4}}
 
+    def test_a_notebook_runs_again_when_an_input_changed_and_only_then(self, tmp_path, monkeypatch):
+        ran = []
+
+        def pretend(jobs, **_):
+            for source, target, values in jobs:
+                ran.append(values)
+                notebook = nbformat.read(source, as_version=4)
+                target.parent.mkdir()
+                nbformat.write(notebook, target)
+                yield source, None
+
+        def runs(**options):
+            ran.clear()
+            run.run([source], out=tmp_path / "out", **options)
+            return bool(ran)
+
+        monkeypatch.setattr(run, "_execute_all", pretend)
+        monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+        (tmp_path / "data").mkdir()
+        own = tmp_path / "own.csv"
+        own.write_text("1")
+        source = write(
+            tmp_path, "count", parameters='n: int = 1\ntrace: str = "a"  # one of a, or a path'
+        )
+        assert runs() and not runs()
+        assert runs(force=True)
+        assert runs(parameters={"n": 2}) and not runs(parameters={"n": 2})
+        assert runs(parameters={"trace": str(own)}) and not runs(parameters={"trace": str(own)})
+        own.write_text("2")
+        assert runs(parameters={"trace": str(own)})
+        (tmp_path / "data" / "prices.csv").write_text("1")
+        assert runs(parameters={"trace": str(own)}) and runs() and not runs()
+        write(tmp_path, "count", "n + 1")
+        assert runs() and not runs()
+
     def test_a_later_run_of_one_notebook_keeps_the_pages_of_the_others(self, tmp_path):
         first, second = write(tmp_path, "first", "n"), write(tmp_path, "second", "n")
         out = tmp_path / "out"

@@ -278,6 +278,8 @@ def test_band_holds_the_curve_and_narrows_with_prompts():
     scores = table.loc[table["tier"] == "flagship", "score"]
     half = (band["score_high"] - band["score_low"]).iloc[-1] / 2
     assert half == pytest.approx(1.96 * scores.std() / np.sqrt(4000), rel=0.1)
+    percents = curve_band(table.iloc[:30], signal.iloc[:10], **kwargs)["strong_share"]
+    assert percents.to_numpy() == pytest.approx(np.arange(101) / 100)
     wide = curve_band(table.iloc[: 3 * 1000], signal.iloc[:1000], shares=[0.2], **kwargs)
     assert (wide["score_high"] - wide["score_low"]).item() == pytest.approx(
         2 * (band["score_high"] - band["score_low"]).iloc[1], rel=0.25

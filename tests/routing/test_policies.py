@@ -573,6 +573,14 @@ def test_control_costs_what_the_policy_cost(table, seed):
         )
 
 
+def test_without_every_cost_or_any_answer_there_is_no_control():
+    unknown = FOUR.assign(cost_usd=FOUR["cost_usd"].where(FOUR["tier"] != "mid"))
+    refused = route(FOUR, Budget(Always("small"), 0.0, None))
+    assert refused["model_id"].isna().all()  # a budget of nothing is spent from the start
+    for routes, table in ((route(unknown, Always("small")), unknown), (refused, FOUR)):
+        assert same_cost_mix(routes, table).isna().all()
+
+
 def test_price_at_which_routing_stops_paying():
     """1,000 requests: 80% small at 1, 20% flagship at 10 x factor, a classifier at 0.5. Against the flagship
     alone routing pays above (0.8 x 1 + 0.5) / (10 - 2) = 0.1625 of its price; with an error costing 10 and

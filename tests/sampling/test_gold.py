@@ -208,3 +208,24 @@ def test_misuse_is_refused_with_the_value(tmp_path, store):
             export(tmp_path, path, **options)
     with pytest.warns(UserWarning, match="5 training examples; OpenAI takes no fewer than 10"):
         export(tmp_path, path)
+
+
+def test_a_training_set_replaces_its_own_and_nothing_else(tmp_path, store):
+    path = store(EXAMPLES[:2], lambda user: "Tuesday" if "Monday" in user else "Saturday, sûr")
+    kept = path.rename(
+        tmp_path / "train.jsonl"
+    )  # a store that has the name of what would be written
+    before = kept.read_bytes()
+    given = {"model": "gpt-4o", "validation_share": 0.0}
+    with pytest.raises(ValueError, match="is an input"):
+        export_gold(kept, out=tmp_path, **given)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.jsonl").write_text("mine")
+    with pytest.raises(ValueError, match="was not made by"):
+        export_gold(kept, out=tmp_path / "own", **given)
+    assert kept.read_bytes() == before
+    assert (tmp_path / "own" / "train.jsonl").read_text() == "mine"
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="no fewer than"):
+            report = export_gold(kept, out=tmp_path / "out", **given)
+        assert report["samples"]["train"] == 2

@@ -31,6 +31,7 @@ from tierlab.routing.policies import (
     Threshold,
     task_rules,
 )
+from tierlab.routing.sessions import EscalateOnly, PerSession, SwitchGate, session_rates
 from tierlab.routing.text_router import train_text_router
 from tierlab.sampling.examples import Example
 from tierlab.sampling.live import SEED, LiveRouter, classifier_prompt, load_log
@@ -775,3 +776,53 @@ def test_closing_waits_for_requests_under_way_and_later_ones_are_refused(router)
 def test_a_setting_that_could_answer_nothing_is_refused(router, wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
         router(Always("small"), Service(), **wrong)
+
+
+class TestSessions:
+    HARD = Threshold("hard", 0.5, ("small", "flagship"))
+
+    def names(self, live, turns, **given):
+        return [live.answer("Say it.", hard=hard, **given).name for hard in turns]
+
+    def test_the_first_turn_decides_for_its_session_alone(self, router):
+        live = router(PerSession(self.HARD))
+        assert self.names(live, [0, 1, 1], session_id="a") == ["small"] * 3
+        assert self.names(live, [1, 0], session_id="b") == ["flagship"] * 2
+        assert live.answer("Say it.", hard=1, session_id="a").reason == "the session's model"
+
+    def test_it_goes_up_and_not_down(self, router):
+        live = router(EscalateOnly(self.HARD, ("small", "flagship")))
+        assert self.names(live, [0, 1, 0], session_id="a") == ["small", "flagship", "flagship"]
+
+    def test_a_router_that_starts_again_knows_its_sessions(self, router):
+        assert self.names(router(PerSession(self.HARD)), [1], session_id="a") == ["flagship"]
+        assert self.names(router(PerSession(self.HARD)), [0], session_id="a") == ["flagship"]
+        assert set(router(PerSession(self.HARD)).log()["session_id"]) == {"a"}
+
+    def test_the_gate_sees_what_the_caches_hold(self, router, prices):
+        seen = []
+
+        class Looks(SwitchGate):
+            def choose(self, features, answers=()):
+                if not answers:
+                    seen.append(dict(features))
+                return super().choose(features, answers)
+
+        usage = {"prompt_tokens": 5000, "completion_tokens": 100, "total_tokens": 5100}
+        service = Service(flagship=lambda user: body("gpt-4o", "so") | {"usage": usage})
+        live = router(Looks(self.HARD, session_rates(prices, IDS)), service)
+        long = "word " * 4000  # 20,000 characters, 5,000 tokens by the rule of four
+        for at in ("10:00", "10:04", "12:00"):
+            live.answer(long, hard=1, session_id="a", at=f"2026-06-12 {at}")
+        assert [turn["cached_tokens:flagship"] for turn in seen] == [0, 5000, 0]
+        assert [turn["cached_tokens:small"] for turn in seen] == [0, 0, 0]
+        assert seen[0]["context_tokens:small"] == 5000
+        assert [turn["session_model"] for turn in seen] == [None, "flagship", "flagship"]
+
+    def test_without_a_session_such_a_policy_says_what_it_needs(self, router):
+        with pytest.raises(ValueError, match="PerSession needs the feature 'session_model'"):
+            router(PerSession(self.HARD)).answer("Say it.", hard=1)
+
+    def test_a_name_of_the_gate_must_be_a_model(self, router):
+        with pytest.raises(ValueError, match="SwitchGate: unknown model 'tiny'"):
+            router(SwitchGate(self.HARD, {"tiny": (1, 1, 1)}))

@@ -10,6 +10,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tierlab.core import paths
 from tierlab.core.files import write_whole
@@ -18,12 +20,12 @@ from tierlab.core.style import STYLE_FILE
 from tierlab.core.untrusted import in_html
 
 
-def use_style():
+def use_style() -> None:
     """Load the house style for every figure that follows."""
     plt.style.use(STYLE_FILE)
 
 
-def show(figure, *, alt, caption, save_as=None):
+def show(figure: Figure | Axes, *, alt: str, caption: str, save_as: str | None = None) -> None:
     """Display a figure once, alt text on the image and the caption in words below; then close it.
 
     Parameters
@@ -51,7 +53,16 @@ def show(figure, *, alt, caption, save_as=None):
     display({"text/html": words, "text/plain": caption}, raw=True)
 
 
-def finding(headline, figure, numbers, *, alt, caption, table=None, save_as=None):
+def finding(
+    headline: str,
+    figure: Figure | Axes,
+    numbers: pd.DataFrame,
+    *,
+    alt: str,
+    caption: str,
+    table: pd.DataFrame | None = None,
+    save_as: str | None = None,
+) -> None:
     """Tell one thing that was found: the claim, the figure, three to five rows, and the whole table folded below.
 
     Parameters
@@ -87,7 +98,7 @@ def finding(headline, figure, numbers, *, alt, caption, table=None, save_as=None
     _display("".join(parts), "\n".join(text))
 
 
-def say(text):
+def say(text: str) -> "Sentence":
     """A sentence with numbers, as Markdown; a dollar sign is a dollar sign.
 
     Parameters

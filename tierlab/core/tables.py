@@ -1,5 +1,7 @@
 """The columns of the three tables, and what checks them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -36,7 +38,9 @@ REQUEST_COLUMNS = (
 )
 
 
-def split_input(frame, *, cache_inside, reasoning_inside=True):
+def split_input(
+    frame: pd.DataFrame, *, cache_inside: bool, reasoning_inside: bool = True
+) -> pd.DataFrame:
     """Turn a provider's own counters into the five disjoint buckets.
 
     Parameters
@@ -205,6 +209,6 @@ def one_of(name, value, allowed):
         raise ValueError(f"{name}={value!r}: " + unknown("option", value, allowed))
 
 
-def load_tasks(path=DATA / "tasks.csv"):
+def load_tasks(path: str | Path = DATA / "tasks.csv") -> pd.DataFrame:
     """The nine task types with the article's tiers (a range) and our two ratings, 1 low to 3 high (ranges)."""
     return pd.read_csv(path).set_index("task")

@@ -246,6 +246,8 @@ def file_record(
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "decision"
         path = path / f"{record.decided_on}-{slug}.md"
     if replace and os.path.lexists(path):
+        if not path.is_file():
+            raise ValueError(f"{path} is not a decision record and is not replaced")
         load_record(path)  # refuses what is not one
     head = yaml.safe_dump(record.model_dump(), sort_keys=False, allow_unicode=True, width=120)
     text = f"---\n{head}---\n\n{_body(record, recommendation, notes)}"

@@ -1,9 +1,10 @@
 """Run notebooks with checked parameters, write the HTML report, and keep the committed outputs fresh.
 
-Everything is checked before anything runs.
+Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
 """
 
 import base64
+import hashlib
 import io
 import json
 import multiprocessing
@@ -11,6 +12,7 @@ import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from glob import glob
 from pathlib import Path
 
 import nbformat
@@ -22,6 +24,7 @@ from tierlab.core.vocabulary import unknown
 from tierlab.core.workers import end_with
 from tierlab.pages.parameters import checked, declared
 
+_MODULE = Path(__file__).parents[1]
 KERNEL_START_SECONDS = 60
 _PROCESSES = 2  # notebooks that run at the same time
 _LEVELS_OFF, _RMS_OFF = 2, 0.05  # how far two images that show the same may lie apart, of 255
@@ -55,7 +58,7 @@ def run(
     out : path, optional
         Folder of the report; by default build/report.
     force : bool
-        Replace files of the folder that tierlab did not make.
+        Run notebooks again whose inputs have not changed, and replace files of the folder that tierlab did not make.
     timeout : int
         Seconds that one cell may take.
     inputs : sequence of path
@@ -91,11 +94,22 @@ def run(
         folder.claim(*(name for name in others if name.endswith(".html")))
     else:
         folder.remove(*others)
-    failed = {}
+    surroundings, failed = _surroundings(), {}
+    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
+    kept = set() if force else set(folder.made())
+    todo = [
+        source
+        for source in sources
+        if not kept.issuperset(_names(source.stem))
+        or _stored_print(out / "notebooks" / source.name) != prints[source]
+    ]
     with tempfile.TemporaryDirectory() as temporary:
-        executed = {source: Path(temporary, source.stem, source.name) for source in sources}
-        jobs = [(source, executed[source], chosen[source]) for source in sources]
+        executed = {source: Path(temporary, source.stem, source.name) for source in todo}
+        jobs = [(source, executed[source], chosen[source]) for source in todo]
         for source, failure in _execute_all(jobs, timeout=timeout):
+            if not failure:
+                _sign(executed[source], prints[source])
+            # Each as soon as it is done, so that a run that is ended goes on from there.
             _place(folder, executed[source])
             if failure:
                 failed[source.stem] = failure
@@ -264,7 +278,7 @@ def cleaned(notebook):
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    for key in ("papermill", "widgets"):
+    for key in ("papermill", "widgets", "tierlab"):
         notebook.metadata.pop(key, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
@@ -363,6 +377,64 @@ def _execute(source, target, parameters, timeout, progress):
     ) as error:  # whatever stops one notebook is a line of the report, not the end of the others
         return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None
+
+
+def _fingerprint(source, parameters, surroundings):
+    """What decides a notebook's outputs: its cells, the parameters, the module, the data and the installed packages."""
+    cells = [
+        [cell.cell_type, cell.source, cell.metadata.get("tags")]
+        for cell in nbformat.read(source, as_version=4).cells
+    ]
+    digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
+    for value in parameters.values():
+        if isinstance(value, str) and Path(value).is_absolute():
+            _add_files(digest, value)
+    return digest.hexdigest()
+
+
+def _sign(executed, fingerprint):
+    """Note in an executed notebook what it was made of."""
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
+    executed.write_text(nbformat.writes(notebook), encoding="utf-8", newline="\n")
+
+
+def _add_files(digest, path):
+    """A file by its bytes; a folder's or pattern's files, which may be a large log, by name, size and time."""
+    if Path(path).is_file():
+        digest.update(Path(path).read_bytes())
+        return
+    found = Path(path).rglob("*") if Path(path).is_dir() else map(Path, glob(path, recursive=True))  # noqa: PTH207
+    for file in sorted(file for file in found if file.is_file()):
+        digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+
+
+def _surroundings():
+    module = [*_MODULE.rglob("*.py"), *_MODULE.rglob("*.mplstyle")]
+    files = [
+        *module,
+        *(p for p in paths.DATA.rglob("*") if p.is_file()),
+        paths.ROOT / "requirements.txt",
+    ]
+    digests = [
+        [str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()]
+        for p in sorted(files)
+        if p.is_file()
+    ]
+    return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]
+
+
+def _stored_print(executed):
+    if not executed.is_file():
+        return None
+    try:
+        return (
+            json.loads(executed.read_text(encoding="utf-8"))["metadata"]
+            .get("tierlab", {})
+            .get("fingerprint")
+        )
+    except (ValueError, KeyError):
+        return None
 
 
 def _first_difference(before, after):

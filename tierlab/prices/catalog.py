@@ -6,6 +6,7 @@ and "maintained" (the genai-prices package, with its gaps filled from data/overl
 source). A path to a CSV or Parquet file of the same columns is a third.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -441,7 +442,13 @@ class Prices:
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
 
-def load_prices(source="maintained", *, as_of=None, extra=None, aliases=None):
+def load_prices(
+    source: str | Path = "maintained",
+    *,
+    as_of: str | pd.Timestamp | None = None,
+    extra: pd.DataFrame | str | Path | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> Prices:
     """Load a catalogue of prices.
 
     Parameters

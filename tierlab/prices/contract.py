@@ -6,6 +6,7 @@ capacity, commitment, credit, tax, currency. An empty contract changes no number
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tierlab.core.tables import times
 from tierlab.core.untrusted import read_text, read_yaml, shown
 from tierlab.core.vocabulary import BUCKETS, unknown
+from tierlab.prices.catalog import Prices
 from tierlab.prices.names import platform_of
 from tierlab.prices.offers import normal_tier
 
@@ -161,7 +163,7 @@ class Settlement:
     capacity: pd.DataFrame
 
 
-def load_contract(path):
+def load_contract(path: str | Path) -> Contract:
     """Read and check a contract.
 
     Parameters
@@ -186,7 +188,15 @@ def load_contract(path):
         raise ValueError(f"{path}: {error}") from None
 
 
-def settle(requests, priced, prices, contract, *, spread=False, until=None):
+def settle(
+    requests: pd.DataFrame,
+    priced: pd.DataFrame,
+    prices: Prices,
+    contract: Contract,
+    *,
+    spread: bool = False,
+    until: str | pd.Timestamp | None = None,
+) -> Settlement:
     """List, contracted and effective cost of priced requests, side by side.
 
     Parameters

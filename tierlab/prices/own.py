@@ -8,18 +8,18 @@ _SECONDS = 3_600
 
 
 def self_hosted(
-    model_id,
+    model_id: str,
     *,
-    gpus,
-    usd_per_gpu_hour,
-    input_tokens_per_s,
-    output_tokens_per_s,
-    utilisation,
-    provider="in-house",
-    tier=None,
-    context_window=None,
-    checked_on=None,
-):
+    gpus: float,
+    usd_per_gpu_hour: float,
+    input_tokens_per_s: float,
+    output_tokens_per_s: float,
+    utilisation: float,
+    provider: str = "in-house",
+    tier: str | None = None,
+    context_window: float | None = None,
+    checked_on: str | None = None,
+) -> pd.DataFrame:
     """Rates of a model on one's own machines, as a row for ``load_prices(extra=...)``.
 
     USD per million tokens = 1e6 x dollars per hour / (3,600 x tokens per second x utilisation), for the prefill (input)

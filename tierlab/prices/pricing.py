@@ -11,6 +11,7 @@ was to the rates below the step.
 
 import os
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from tierlab.core.tables import (
     token_counts,
 )
 from tierlab.core.vocabulary import BATCH_RATES, BUCKETS, TIERS
-from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS
+from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS, Prices
 from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer
 from tierlab.prices.units import other_usd
 
@@ -42,8 +43,14 @@ _INPUT = BUCKETS[:4]
 
 
 def price(
-    requests, prices, *, price_on="as_of", strict=False, aggregate_band="base", residency=None
-):
+    requests: pd.DataFrame,
+    prices: Prices,
+    *,
+    price_on: str = "as_of",
+    strict: bool = False,
+    aggregate_band: str = "base",
+    residency: Mapping[str, float] | float | None = None,
+) -> pd.DataFrame:
     """Price every request of a table, by bucket.
 
     A context step is a cliff: when the whole input (all four input buckets) is above the step, every token of
@@ -126,7 +133,14 @@ def price(
     return table
 
 
-def reprice(requests, prices, models, *, token_ratio=None, over_window="raise"):
+def reprice(
+    requests: pd.DataFrame,
+    prices: Prices,
+    models: Iterable[str],
+    *,
+    token_ratio: Mapping[str, float] | None = None,
+    over_window: str = "raise",
+) -> pd.DataFrame:
     """What the same requests would cost on other models, at the rates of `prices.as_of`.
 
     Parameters

@@ -1,6 +1,7 @@
 """The sentences and tables of the quarterly report. Names come from logs: whatever they hold, they are shown as text."""
 
 import json
+import re
 from operator import attrgetter
 
 import numpy as np
@@ -47,7 +48,7 @@ _KINDS = {
 
 def say(text):
     """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `in_markdown`."""
-    return Markdown(text.replace("$", r"\$"))
+    return Markdown(re.sub(r"(?<!\\)\$", r"\\$", text))
 
 
 def change(value):

@@ -18,6 +18,7 @@ import pandas as pd
 from tierlab.core.tables import token_counts
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
+from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Choice, Policy, merge, need
 from tierlab.routing.route import route
 
@@ -179,7 +180,7 @@ def session_rates(prices, names):
     return found
 
 
-def chain_sessions(requests, *, block_tokens=512):
+def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.DataFrame:
     """The conversations of a trace that has no session ids, told from the blocks of their prompts.
 
     A request continues an earlier one if it begins with all its full blocks (two at least: the first may be a system
@@ -222,7 +223,7 @@ def chain_sessions(requests, *, block_tokens=512):
     return table.assign(session_id=session, turn=table.groupby(session).cumcount().to_numpy() + 1)
 
 
-def conversation_outcomes(requests, quality):
+def conversation_outcomes(requests: pd.DataFrame, quality: Mapping[str, float]) -> pd.DataFrame:
     """Recorded conversations as an outcomes table: what each of some models would have been sent, and would score.
 
     Parameters
@@ -260,8 +261,15 @@ def conversation_outcomes(requests, quality):
 
 
 def compare_conversations(
-    outcomes, policies, caches, *, reference, seed, confidence=0.95, resamples=1000
-):
+    outcomes: pd.DataFrame,
+    policies: Mapping[str, Policy],
+    caches: Caches,
+    *,
+    reference: str,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> pd.DataFrame:
     """What policies save in conversations, beside what the shares of their turns promise.
 
     Parameters

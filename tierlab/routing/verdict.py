@@ -127,7 +127,7 @@ def same_cost_mix(routes, outcomes):
     shares = routes["model_id"].astype(object).value_counts(normalize=True)
     shares = shares.reindex(grid.models, fill_value=0.0)
     target = (routes["cost_usd"] + routes["router_cost_usd"]).mean()
-    if not (np.isfinite(target) and np.isfinite(cost).all() and shares.sum() > 0):
+    if not (np.isfinite(target) and np.isfinite(cost).all()):
         return shares * np.nan
     now = shares @ cost
     end = cost.idxmax() if target > now else cost.idxmin()

@@ -24,8 +24,10 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.vocabulary import ANSWERED, STATUSES, unknown
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing import policies
+from tierlab.routing.caches import Caches
 from tierlab.routing.policies import PERIODS, read_label
 from tierlab.routing.route import policy_parts
+from tierlab.routing.sessions import EscalateOnly, SwitchGate
 from tierlab.routing.text_router import TextRouter
 from tierlab.sampling.providers import Candidate, Prompt, candidate
 from tierlab.sampling.run import read_candidates, tariffs_of
@@ -33,6 +35,8 @@ from tierlab.sampling.runner import SETUP, Call, Ledger, Limits, Runner, Setup
 from tierlab.sampling.store import Store, digest, packed, read
 
 SEED = 0  # of policies that draw
+_SESSIONS = 100_000  # conversations that are remembered, the latest
+_CHARS_PER_TOKEN = 4  # of a context that no provider has counted yet
 _CLASSIFIED = ("classifier_reply", "classifier_cost_usd", "classifier_s")
 _MOST_STEPS = 50
 _MEANING = {
@@ -48,6 +52,8 @@ _NAMED = {
     policies.Cascade: lambda part: part.models,
     policies.Fallback: lambda part: part.order,
     TextRouter: lambda part: [part.weak, part.strong],
+    EscalateOnly: lambda part: part.order,
+    SwitchGate: lambda part: part.rates,
 }
 
 _TABLE = "CREATE TABLE IF NOT EXISTS routed_requests (prompt_id TEXT PRIMARY KEY, request TEXT, decision TEXT)"
@@ -281,6 +287,7 @@ class LiveRouter(AbstractContextManager):
             for one in asked:  # what cannot be reached is said now, and SDKs are slow to import
                 self._runner.adapter(one)
             self._spent = defaultdict(float)
+            self._talks = _Talks(named, Caches(prices))
             self._number = self._read_spend()
             opened.pop_all()
         self._under_way, self._changed, self._closed = 0, threading.Condition(), False
@@ -333,7 +340,8 @@ class LiveRouter(AbstractContextManager):
         at : time, optional
             Of the request, UTC; by default now.
         **features
-            Further features that the policy looks at: text, numbers, booleans.
+            Further features that the policy looks at: text, numbers, booleans. ``session_id`` names the conversation of
+            which this is the next turn, for the policies of `tierlab.routing.sessions`.
 
         Returns
         -------
@@ -361,6 +369,7 @@ class LiveRouter(AbstractContextManager):
         at = at.tz_convert(None) if at.tz is not None else at
         known = {"user": user, "task": task, "prompt_chars": len(prompt.text)} | given | {"at": at}
         spent = {ledger: self._spent[ledger, *purse] for ledger, *purse in self._purses(known)}
+        spent |= self._talks.features(known, prompt)
         request = _Request(self._entered(prompt_id, known), prompt)
         own = {"prompt": prompt.text, "prompt_id": request.prompt_id, "seed": SEED}
         ask = (lambda: self._classified(request)) if self._classifier else None
@@ -401,6 +410,7 @@ class LiveRouter(AbstractContextManager):
         finally:
             with self._changed:
                 self._charge(request.features, request.charged_usd)
+                self._talks.remember(request.features, request.answers)
                 self._under_way -= 1
                 self._changed.notify_all()
 
@@ -508,7 +518,47 @@ class LiveRouter(AbstractContextManager):
             charged[json.loads(call)["prompt_id"]] += usd
         for about, decision in stored:
             self._charge(about, charged[about["prompt_id"]] + decision["stated_usd"])
+            self._talks.remember(about, decision["answers"])
         return len(stored)
+
+
+class _Talks:
+    """What each model's prompt cache is taken to hold of each conversation, and which model answered last."""
+
+    def __init__(self, models, caches):
+        self.rules = caches.rules([one.model_id for one in models.values()]).set_axis(list(models))
+        self._known = {}
+
+    def features(self, known, prompt):
+        """For the policy: session_model, context_tokens:NAME and cached_tokens:NAME; nothing without a session."""
+        session = known.get("session_id")
+        if session is None:
+            return {}
+        talk, at = self._known.get(session, {}), known["at"].timestamp()
+        context = len(prompt.text) / _CHARS_PER_TOKEN
+        found = {"session_model": talk.get("model")}
+        for name, rule in self.rules.iterrows():
+            held, since = talk.get(name, (0, -np.inf))
+            alive = at - since <= rule["ttl_s"] and context >= rule["minimum_tokens"]
+            found[f"context_tokens:{name}"] = context
+            found[f"cached_tokens:{name}"] = min(held, context) if alive else 0
+        return found
+
+    def remember(self, known, answers):
+        """Keep what the answers of a turn left in the caches."""
+        session = known.get("session_id")
+        answered = [answer for answer in answers if "output_tokens" in answer]
+        if session is None or not answered:
+            return
+        talk = self._known.pop(session, {}) | {"model": answered[-1]["name"]}
+        at = pd.Timestamp(known["at"]).timestamp()
+        for answer in answered:
+            whole = sum(answer.get(column) or 0 for column in TOKEN_COLUMNS[:4])
+            kept = whole if whole >= self.rules.at[answer["name"], "minimum_tokens"] else 0
+            talk[answer["name"]] = (kept, at)
+        self._known[session] = talk  # the latest last
+        if len(self._known) > _SESSIONS:
+            self._known.pop(next(iter(self._known)))
 
 
 def _checked(policy, models):

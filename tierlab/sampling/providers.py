@@ -74,6 +74,9 @@ _IN_STREAM = (
     (_OVERFLOW, "context_overflow"),
     (_FILTERED, "content_filter"),
 )
+_TRUTH_AS_COUNT = re.compile(
+    rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
+)
 _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|key|gsk|xai)-[\w-]{8,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|\bya29\.[\w.-]+|(?<=://)[^/\s@]+(?=@)",
     re.IGNORECASE,
@@ -516,14 +519,14 @@ async def _looked_at(response):
 
 
 def _bounded(response):
-    """The stream of a response, up to the most bytes that a reply may have."""
+    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
     import httpx2
 
     given = response.stream
 
     class Bounded(httpx2.AsyncByteStream):
         async def __aiter__(self):
-            size = 0
+            size, tail = 0, b""
             async for piece in given:
                 size += len(piece)
                 if size > REPLY_BYTES:
@@ -531,6 +534,11 @@ def _bounded(response):
                         "malformed",
                         f"the reply has more than {REPLY_BYTES >> 20} MiB",
                         retried=False,
+                    )
+                tail = tail[-80:] + piece
+                if _TRUTH_AS_COUNT.search(tail):  # an SDK would make 1 and 0 of them
+                    raise ProviderError(
+                        "malformed", "usage: a count of tokens is true or false", retried=False
                     )
                 yield piece
 

@@ -5,7 +5,9 @@ request or a line a block); each becomes the five disjoint buckets of the reques
 is set aside with its reason, and the account says how much of each source was kept.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -151,16 +153,16 @@ class Usage:
 
 
 def read_usage(
-    paths,
+    paths: str | Path | Iterable[str | Path],
     *,
-    format="auto",
-    timezone="UTC",
-    columns=None,
-    cache_inside=None,
-    reasoning_inside=True,
-    date_format=None,
-    aliases=None,
-):
+    format: str = "auto",
+    timezone: str = "UTC",
+    columns: Mapping[str, str] | str | None = None,
+    cache_inside: bool | None = None,
+    reasoning_inside: bool = True,
+    date_format: str | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> Usage:
     """Read usage from files of any known format.
 
     Parameters

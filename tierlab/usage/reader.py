@@ -33,6 +33,7 @@ ASIDE = (
     "parent",
 )
 UNLINKED = dict.fromkeys(("span", "parent", "call"), np.uint64(0))
+_NO_COUNTER = re.compile(r"first_?token|max_?|limit|per_?token", re.I)
 _NOTES = 100  # different things that are told of one file
 _PROBED = 1000  # records looked at before a file counts as unknown
 
@@ -85,7 +86,6 @@ class Reader:
 
 TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
 # Fields of a record that may hold counters, but for those that may repeat a whole request or answer with its usage.
-_HOLDER = re.compile(r"usage|detail|counter", re.I)
 _BODIES = re.compile(
     r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
 )
@@ -154,7 +154,10 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
             elif value and value != chosen and ours in counted:
                 left |= Counters(()).left({place: value})
         for place, counter in counters.items():
-            left |= counter.left(_object(record, place))
+            found = counter.left(_object(record, place))
+            if found and place == TOKENS:
+                found = {name: number for name, number in found.items() if "oken" in name}
+            left |= found
         if usage:
             row["unread"] = left or None
         return row
@@ -181,14 +184,18 @@ def _of_tokens(names):
     return [
         name
         for name in names
-        if "oken" in name or (_HOLDER.search(name) and not _BODIES.search(name))
+        if ("oken" in name or not _BODIES.search(name)) and not _NO_COUNTER.search(name)
     ]
 
 
 def _object(record, place):
     """The usage object, or the list of them, at a place of a record."""
     if place == TOKENS:
-        return {name: record[name] for name in _of_tokens(tuple(record))}
+        return {
+            name: record[name]
+            for name in _of_tokens(tuple(record))
+            if "oken" in name or type(record[name]) in (dict, list)
+        }
     for step in place.split(".") if place else ():
         record = record.get(step) if isinstance(record, dict) else None
     return record

@@ -58,6 +58,7 @@ _records = picked(
     },
     texts=(*_DETAILS, "usage"),
     usage=(TOKENS,),
+    idle=[f"{place}.*" for place in (*_DETAILS, "usage", "costDetails", "cost_details")],
 )
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import tierlab as tl
 from tierlab.core.tables import TOKEN_COLUMNS
 
-SAMPLES = Path(__file__).parent / "data" / "usage"
+SAMPLES = Path(__file__).parent.parent / "data" / "usage"
 PLAIN = """at,model_id,uncached_input_tokens,cache_read_tokens,output_tokens,reasoning_tokens,batch,ttft_s,status,billed_usd,requests,aggregate
 2026-09-01T10:00:00Z,gpt-5.5,200,800,100,60,false,0.5,ok,0.0044,1,false
 2026-09-01T10:00:00,gpt-4o-mini,500,0,250,0,true,0.2,truncated,0.0002,1,false
@@ -263,7 +263,11 @@ def write(file, text):
     return file
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(FILES) if name.endswith(".jsonl")])
+# The totals of `codex exec` carry no time: the order of its lines is all that says which came first.
+TIMED = [name for name in sorted(FILES) if name.endswith(".jsonl") and name != "codex_exec.jsonl"]
+
+
+@pytest.mark.parametrize("name", TIMED)
 def test_the_order_of_lines_does_not_matter(tmp_path, name):
     lines = FILES[name].splitlines()
     forth, back = (
@@ -273,4 +277,4 @@ def test_the_order_of_lines_does_not_matter(tmp_path, name):
     assert sorted(map(str, forth.requests[list(TOKEN_COLUMNS)].values)) == sorted(
         map(str, back.requests[list(TOKEN_COLUMNS)].values)
     )
-    assert sorted(forth.requests["at"]) == sorted(back.requests["at"])
+    assert sorted(forth.requests.get("at", [])) == sorted(back.requests.get("at", []))

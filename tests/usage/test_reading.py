@@ -14,7 +14,7 @@ import tierlab as tl
 from tests.usage.test_formats import TOTALS
 from tierlab.core.tables import TOKEN_COLUMNS
 
-SAMPLES = Path(__file__).parent / "data" / "usage"
+SAMPLES = Path(__file__).parent.parent / "data" / "usage"
 
 # Per file: format, rows read / kept / set aside / duplicates, then the buckets in the order
 # uncached, cache read, 5-minute write, 1-hour write, output. The sums are of the raw file's own fields.
@@ -205,7 +205,7 @@ def test_samples_priced_from_tokens_come_to_what_was_billed(maintained):
     """List prices of the sample's models, on the sample's day, times its tokens: the source's own dollars."""
     for name, dollars in (
         ("focus_ai.csv", 42.725),
-        ("anthropic_usage_report_messages.json", 42.725),
+        ("anthropic_usage_report_messages.json", 42.725 + 3 * 0.01),  # and three web searches
     ):
         requests = tl.read_usage(SAMPLES / name).requests
         anthropic = requests[requests["model_id"].str.startswith("claude")]
