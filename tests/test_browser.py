@@ -233,7 +233,7 @@ CONTROLS = {
     "00_start_here": [
         (
             lambda: scaling_control.TierExplorer(
-                tl.load_prices("article"), requests_per_day=10_000
+                tl.load_prices("article"), requests_per_day=20_000
             ),
             tier_facts,
         )
