@@ -299,7 +299,7 @@ CONTROLS = {
     "00_start_here": [
         (
             lambda: scaling_control.TierExplorer(
-                tl.load_prices("article"), requests_per_day=10_000
+                tl.load_prices("article"), requests_per_day=20_000
             ),
             tier_facts,
         )
@@ -316,11 +316,7 @@ CONTROLS = {
         (lambda: scaling_control.CurveExplorer(november(), requests_per_day=100_000), curve_facts)
     ],
     "03_match_tasks_to_tiers": [
-        (
-            lambda: decide_control.TaskExplorer(tl.load_prices("article"), requests_per_day=10_000),
-            task_facts,
-        ),
-        (lambda: decide_control.DecisionChecklist(november()), checklist_facts),
+        (lambda: decide_control.DecisionChecklist(tl.load_prices("article")), checklist_facts),
     ],
     "04_routing": [
         (product_payback, payback_facts),

@@ -13,7 +13,7 @@ ENTRY = re.compile(r"^- \*\*(?P<term>[^*]+)\*\*: (?P<words>.+?) (?P<links>\[.+\)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#]+)[^)]*\)")
 # What a reader of the notebooks meets and is not expected to know.
 NEEDED = """tier, lineup, bucket, cache hit rate, batch, context step, TTFT, tpot, tokens/s, SLO, rate limit, router, policy, cascade,
-escalation, fallback, APGR, CPT, AIQ, non-inferiority, margin, power, paired test, Holm, error cost, break-even, indifference,
+escalation, fallback, APGR, CPT, AIQ, non-inferiority, margin, power, paired test, Holm, error cost, break-even,
 reasoning share, effort, distillation, drift, decision record, review, quarantine, variance, waterfall, FOCUS, simulated, recorded,
 measured, billed, assumed"""
 

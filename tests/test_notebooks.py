@@ -19,7 +19,7 @@ TINY = Path(__file__).parent / "data" / "tiny.ipynb"
 NOTEBOOKS = run.find_all()
 # One other value at least for every notebook; a small one where the default takes long.
 CHANGED = {
-    "00_start_here": {"catalogue": "maintained", "requests_per_day": 250},
+    "00_start_here": {"catalogue": "maintained", "product": str(TINY.with_name("product.yaml"))},
     "01_pricing": {
         "input_tokens": 20_000,
         "cached_share": 0.0,
@@ -28,7 +28,7 @@ CHANGED = {
     },
     "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
     "03_match_tasks_to_tiers": {
-        "task": "agentic_tools",
+        "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
         "second_usd": 0.001,
         "later": "2026-10-20",

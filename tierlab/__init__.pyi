@@ -36,7 +36,6 @@ from .decide.record import load_record as load_record
 from .decide.review import review as review
 from .decide.tasks import Task as Task
 from .decide.tasks import expected_cost as expected_cost
-from .decide.tasks import indifference as indifference
 from .evaluate.compare import compare as compare
 from .evaluate.intervals import bootstrap as bootstrap
 from .evaluate.intervals import wilson_interval as wilson_interval

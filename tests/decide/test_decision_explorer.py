@@ -108,6 +108,18 @@ class TestChecklist:
         inside = {control for page in explorer.steps.children for control in page.children}
         assert set(explorer.controls.values()) <= inside
 
+    def test_it_starts_with_the_running_product(self, explorer, maintained):
+        product = tl.load_product()
+        found = recommend(
+            task=product.task,
+            error_cost_usd=product.error_cost_usd,
+            prices=maintained,
+            provider="anthropic",
+        )
+        day = found.table["expected_usd"].iloc[0] * product.requests_per_day
+        assert f"{found.tier}: {found.model_id}" in explorer.headline.value
+        assert f"{tl.usd(day)} a day" in explorer.headline.value
+
     def test_the_button_leads_through_the_steps(self, explorer):
         button = explorer.box.children[1]
         seen = [explorer.steps.selected_index]
@@ -122,6 +134,7 @@ class TestChecklist:
             task=control.OWN,
             stakes=1,
             complexity=3,
+            requests_per_day=1_000,
             error_usd=0.05,
             mid_examples=80,
             mid_wrong=20,
@@ -223,18 +236,6 @@ class TestFigures:
         table.loc[2, "note"] = "retired on 2026-10-23"
         ax = decide_figures.expected_costs(table)
         assert "retired on 2026-10-23" in [text.get_text() for text in ax.texts]
-        plt.close("all")
-
-    def test_the_map_has_a_line_for_each_provider(self, article):
-        day = tl.daily_cost(tl.Workload(requests_per_day=1), article)
-        lines = tl.indifference(day, [0.01, 0.05, 0.5])
-        one = lines[(lines["cheap"] == "small") & (lines["dear"] == "flagship")]
-        ax = decide_figures.indifference_map(one)
-        drawn = [line.get_ydata()[1] for line in ax.lines[:3]]
-        assert sorted(drawn) == pytest.approx(sorted(one.loc[one["gap"] == 0.05, "error_cost_usd"]))
-        assert {"Anthropic", "OpenAI", "Google"} <= {text.get_text() for text in ax.texts}
-        with pytest.raises(ValueError, match="one pair of tiers"):
-            decide_figures.indifference_map(lines)
         plt.close("all")
 
     def test_a_missing_column_is_named(self):

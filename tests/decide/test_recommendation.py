@@ -9,15 +9,12 @@ from scipy.stats import beta
 
 import tierlab as tl
 from tests.decide.decisions import recommend
-from tierlab.core.tables import load_tasks
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.tasks import (
     assumed,
     error_with_tools,
     expected_cost,
-    indifference,
     load_assumptions,
-    task_places,
 )
 
 PAIR = {
@@ -105,26 +102,6 @@ class TestFormulas:
     def test_ten_calls_at_four_percent(self):
         assert error_with_tools(0.0, 0.04, 10) == pytest.approx(1 - 0.96**10)
         assert error_with_tools(0.2, 0.0, 10) == pytest.approx(0.2)
-
-    def test_indifference_is_the_error_cost_break_even(self, article):
-        day = tl.daily_cost(tl.Workload(requests_per_day=1), article)
-        table = indifference(day, [0.05]).set_index(["provider", "cheap", "dear"])["error_cost_usd"]
-        assert table["anthropic", "small", "flagship"] == pytest.approx(
-            0.16
-        )  # (0.010 - 0.002) / 0.05
-        assert table["openai", "mid", "flagship"] == pytest.approx(
-            tl.error_cost_break_even(0.0115, 0.00425, 0.0, 0.05)
-        )
-
-    def test_a_gap_of_zero_is_refused(self, article):
-        with pytest.raises(ValueError, match="no break-even"):
-            indifference(tl.daily_cost(tl.Workload(requests_per_day=1), article), [0.0])
-
-    def test_tasks_stand_where_their_ratings_say(self):
-        places = task_places(load_tasks()).set_index("task")
-        assert places.loc[
-            "intent classification", ["gap", "error_cost_usd"]
-        ].tolist() == pytest.approx([0.01, 0.02])
 
 
 class TestRecommendation:

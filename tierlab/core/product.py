@@ -45,14 +45,15 @@ class Product(_Part):
     conversation: Conversation
 
 
-def load_product(path: str | Path = DATA / "product.yaml") -> Product:
-    """The running product: data/product.yaml, or a file like it.
+def load_product(path: str | Path = "kit") -> Product:
+    """The running product: "kit" is data/product.yaml, anything else the path to a file like it.
 
     Raises
     ------
     ValueError
         If a field is missing, unknown or of the wrong kind; names file and field.
     """
+    path = DATA / "product.yaml" if path == "kit" else path
     try:
         return Product.model_validate(yaml.safe_load(read_text(path)))
     except ValidationError as error:

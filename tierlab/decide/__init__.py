@@ -8,10 +8,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checklist",
         "control",
         "figures",
+        "match",
         "options",
         "recommend",
         "record",
         "review",
         "tasks",
+        "words",
     ),
 )

@@ -163,6 +163,9 @@ class DecisionChecklist(Explorer):
     Parameters
     ----------
     prices : Prices
+    product : Product, optional
+        Where the controls start: task, requests a day, tokens of a message, cost of an error. By default the running
+        product (`tierlab.load_product`).
     provider : str, optional
         By default the first of the lineup.
     folder : path
@@ -173,14 +176,15 @@ class DecisionChecklist(Explorer):
 
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
 
-    def __init__(self, prices, *, provider=None, folder="decisions", decided_on=None):
+    def __init__(self, prices, *, product=None, provider=None, folder="decisions", decided_on=None):
+        product = product or tl.load_product()
         self.prices, self.decided_on = prices, decided_on
         tasks, line = [*_tasks(), (OWN, OWN)], {"continuous_update": False, **WIDE}
         count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
         few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
         controls = {
             "task": ipywidgets.Dropdown(
-                description="task", options=tasks, value="customer_support", **WIDE
+                description="task", options=tasks, value=product.task, **WIDE
             ),
             "stakes": ipywidgets.Dropdown(
                 description="what can go wrong", options=_RATINGS, value=2, **WIDE
@@ -190,16 +194,29 @@ class DecisionChecklist(Explorer):
             ),
             "provider": _providers(prices, provider),
             "requests_per_day": count(
-                description="requests per day", value=1_000, max=1_000_000_000, **few
+                description="requests per day",
+                value=product.requests_per_day,
+                max=1_000_000_000,
+                **few,
             ),
             "input_tokens": count(
-                description="input tokens per request", value=500, max=1_000_000, **few
+                description="input tokens per request",
+                value=product.message.input_tokens,
+                max=1_000_000,
+                **few,
             ),
             "output_tokens": count(
-                description="output tokens per request", value=300, max=200_000, **few
+                description="output tokens per request",
+                value=product.message.output_tokens,
+                max=200_000,
+                **few,
             ),
             "error_usd": money(
-                description="error cost (USD)", value=1.0, max=1e6, step=0.01, **WIDE
+                description="error cost (USD)",
+                value=product.error_cost_usd,
+                max=1e6,
+                step=0.01,
+                **WIDE,
             ),
             "second_usd": money(
                 description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE

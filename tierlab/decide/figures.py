@@ -1,11 +1,10 @@
-"""Figures of the decision: what a request costs all in, and the map of error cost against error gap."""
-
-from itertools import cycle
+"""Figures of the decision: what a request or a day costs, errors included, and where each tier is the cheapest."""
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 
-from tierlab.core.format import usd
+from tierlab.core.format import share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -13,16 +12,24 @@ from tierlab.core.style import (
     axes,
     from_zero,
     in_order,
-    label_ends,
     model_rows,
     need,
     note,
     plain,
+    tier_legend,
     tier_style,
 )
+from tierlab.core.vocabulary import TIERS
+from tierlab.decide.words import about, points
 
 REQUESTS = 1_000  # of a bar
 # Share of white mixed into the tier's colour, and the hatch: price, errors and time differ in both.
+SIGNS = {
+    "small": "\N{BLACK CIRCLE}",
+    "mid": "\N{BLACK SQUARE}",
+    "flagship": "\N{BLACK UP-POINTING TRIANGLE}",
+}
+TINT = 0.75  # share of white in the colour of a region
 EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_usd": (0.8, "...")}
 
 
@@ -96,84 +103,281 @@ def _whiter(color, white):
     return np.array(mpl.colors.to_rgb(color)) * (1 - white) + white
 
 
-def indifference_map(lines, *, tasks=None, ax=None):
-    """At which error cost and error gap two tiers cost the same: a line for each provider, tasks as crosses of ranges.
+def day_costs(options, *, requests_per_day, ax=None):
+    """What a day costs on each model: price, errors and waiting as one bar, in words below it; the choice is shaded.
 
     Parameters
     ----------
-    lines : DataFrame
-        Table of `tierlab.indifference`, one pair of tiers: provider, cheap, dear, gap (share 0-1), error_cost_usd.
-    tasks : DataFrame, optional
-        Table of `tierlab.decide.tasks.task_places` for the same pair: tasks at one place share a label.
+    options : DataFrame
+        Table of `tierlab.recommend` of one provider: tier, model_id, error_rate, price_usd, error_usd, time_usd,
+        expected_usd, low, high (USD per request). The first row is the choice.
+    requests_per_day : int
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    need("indifference_map", lines, "provider", "cheap", "dear", "gap", "error_cost_usd")
-    pairs = lines[["cheap", "dear"]].drop_duplicates()
-    if len(pairs) != 1:
-        raise ValueError(f"the map shows one pair of tiers; the table has {len(pairs)}")
-    cheap, dear = pairs.iloc[0]
-    ax = axes(ax, height=4.6)
-    ends = []
-    for (provider, line), dash in zip(
-        lines.groupby("provider", sort=False), cycle(("-", "--", "-.", ":")), strict=False
-    ):
-        ax.plot(100 * line["gap"], line["error_cost_usd"], color=INK, ls=dash, lw=1.6)
-        last = line.iloc[-1]
-        ends.append(
-            (100 * last["gap"], last["error_cost_usd"], PROVIDER_NAMES.get(provider, provider), INK)
+    rows = options[options["expected_usd"].notna()].copy()
+    money = [*EXPECTED_PARTS, "expected_usd", "low", "high"]
+    rows[money] *= requests_per_day
+    rows["head"] = rows["tier"] + "  \n" + rows["model_id"]
+    rows["words"] = [
+        f"{_sum_in_words(row)} ({share(row.error_rate)} wrong)\n90% of draws: {usd(row.low)} to {usd(row.high)}"
+        for row in rows.itertuples()
+    ]
+    order = rows["tier"].map({tier: -i for i, tier in enumerate(TIERS)})
+    best = rows.index[0]
+    return _money_rows(rows.loc[order.sort_values(kind="stable").index], best, ax)
+
+
+def review_costs(money, *, ax=None):
+    """What a filed decision cost a day when it was filed, what it costs now, and what the best of today costs.
+
+    Parameters
+    ----------
+    money : DataFrame
+        `Review.money`: rows decided, kept, best; model_id, tier, bill_usd, errors_usd, time_usd, expected_usd.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    names = {"bill_usd": "price_usd", "errors_usd": "error_usd"}
+    rows = money[money["expected_usd"].notna()].rename(columns=names)
+    heads = {"decided": "as filed", "kept": "kept today", "best": "best today"}
+    rows["head"] = rows.index.map(heads) + "\n" + rows["model_id"]
+    rows["words"] = [_sum_in_words(row) for row in rows.itertuples()]
+    return _money_rows(rows, "best", ax)
+
+
+def _sum_in_words(row):
+    waiting = f" + {usd(row.time_usd)} waiting" if row.time_usd else ""
+    return f"{usd(row.price_usd)} price + {usd(row.error_usd)} errors{waiting}"
+
+
+def _money_rows(rows, shaded, ax):
+    """A bar of parts for each row, its total at the end and its words below; `head` is two lines beside it."""
+    lines = rows["words"].str.count("\n").max() + 1
+    ax = axes(ax, height=0.95 + len(rows) * (0.48 + 0.17 * lines))
+    for row, own in enumerate(rows.itertuples()):
+        style, left = tier_style(own.tier or np.nan), 0.0
+        for part, (white, hatch) in EXPECTED_PARTS.items():
+            width, face = getattr(own, part), _whiter(style["color"], white)
+            if width:
+                ax.barh(
+                    row,
+                    width,
+                    left=left,
+                    height=0.44,
+                    color=[face],
+                    edgecolor=INK,
+                    lw=0.5,
+                    hatch=hatch,
+                )
+            left += width
+        note(ax, usd(left), (left, row), (6, 0), size=11, weight="bold")
+        ax.annotate(
+            own.words,
+            (0, row + 0.27),
+            (4, 0),
+            textcoords="offset points",
+            va="top",
+            fontsize=8.5,
+            parse_math=False,
         )
-    ax.set(
-        yscale="log",
-        xlabel=f"error gap: how many more of 100 requests the {cheap} tier gets wrong (points, log scale)",
-        ylabel="cost of an error (USD, log scale)",
-    )
-    heights = [lines["error_cost_usd"]]
-    if tasks is not None:
-        _task_crosses(ax, tasks)
-        heights += [tasks["cost_low"], tasks["cost_high"]]
-    ax.set_ylim(min(each.min() for each in heights) / 2, max(each.max() for each in heights) * 2)
-    ax.set(xscale="log", xlim=(100 * lines["gap"].min(), 100 * lines["gap"].max()))
-    plain(ax.xaxis, log=True)
-    plain(ax.yaxis, log=True, ticks=8)
-    for words, tier, x, y in (
-        (f"above the line: {dear}", dear, 0.02, 0.96),
-        (f"below it: {cheap}", cheap, 0.02, 0.04),
-    ):
-        ax.text(
-            x,
-            y,
-            words,
-            transform=ax.transAxes,
-            ha="left",
-            va="center",
-            color=tier_style(tier)["color"],
-            weight="bold",
+        side = ax.get_yaxis_transform()
+        ax.plot(
+            [-0.02],
+            [row - 0.11],
+            transform=side,
+            clip_on=False,
+            **style | {"linestyle": ""},
         )
-    label_ends([(ax, ends)])
+        if own.Index == shaded:
+            ax.axhspan(row - 0.36, row + 0.62, color="#f0f2f4", zorder=0)
+    ax.set_yticks(range(len(rows)), rows["head"])
+    ax.tick_params(axis="y", length=0, pad=16)
+    ax.set_ylim(len(rows) - 0.3, -0.5)
+    ax.grid(axis="y", visible=False)
+    used = [part for part in EXPECTED_PARTS if rows[part].any()]
+    words = {"price_usd": "price", "error_usd": "errors", "time_usd": "waiting"}
+    handles = [
+        mpl.patches.Patch(
+            fc=_whiter("#767676", EXPECTED_PARTS[part][0]),
+            ec=INK,
+            hatch=EXPECTED_PARTS[part][1],
+            label=words[part],
+            lw=0.5,
+        )
+        for part in used
+    ]
+    ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    from_zero(ax, 1.1 * rows["expected_usd"].max(), "cost (USD a day)")
     return ax
 
 
-def _task_crosses(ax, tasks):
-    middle = tasks["gap"].median()
-    for (gap, cost), group in tasks.groupby(["gap", "error_cost_usd"], sort=False):
-        one = group.iloc[0]
-        spans = (
-            ([one["gap_low"], one["gap_high"]], [cost, cost]),
-            ([gap, gap], [one["cost_low"], one["cost_high"]]),
+def tier_regions(extra, ranges, *, now):
+    """What another tier would cost on top, over the cost of an error, and which tier is the cheapest where.
+
+    Parameters
+    ----------
+    extra : DataFrame
+        Of `tierlab.decide.match.extra_costs`; a panel for each provider.
+    ranges : DataFrame
+        Of `tierlab.decide.match.cheapest_ranges`.
+    now : float
+        USD per error, marked on every line.
+
+    Returns
+    -------
+    Figure
+    """
+    need("tier_regions", extra, "provider", "tier", "error_cost_usd", "extra_usd")
+    providers, end = extra["provider"].unique(), extra["error_cost_usd"].max()
+    figure, panels = plt.subplots(1, len(providers), figsize=(7.2, 3.7), sharey=True, squeeze=False)
+    top = extra.loc[extra["error_cost_usd"] == 0, "extra_usd"].max()
+    for ax, provider in zip(panels.flat, providers, strict=True):
+        own = extra[extra["provider"] == provider]
+        for tier, line in own.groupby("tier", sort=False):
+            style, cost = tier_style(tier), line["error_cost_usd"]
+            ax.plot(cost, line["extra_usd"], **style | {"marker": ""})
+            here = np.interp(now, cost, line["extra_usd"])
+            ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
+            if 0 < here <= top:
+                rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
+                note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
+        ax.axvline(now, color=INK, lw=1, zorder=1)
+        note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
+        _region_strip(ax, ranges[ranges["provider"] == provider], end, -0.14 * top)
+        ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
+        if len(providers) > 1:
+            ax.set_title(PROVIDER_NAMES.get(provider, provider))
+        plain(ax.xaxis)
+        plain(ax.yaxis)
+        ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.14 * top])
+    panels[0, 0].set_ylabel("cost above the cheapest (USD a day)")
+    figure.supxlabel("cost of an error (USD)", fontsize=9)
+    tier_legend(figure, extra)
+    return figure
+
+
+def _region_strip(ax, ranges, end, floor):
+    """Which tier is the cheapest, as a band of tints below the lines."""
+    for row in ranges[ranges["from_usd"] < end].itertuples():
+        low, high = row.from_usd, min(row.to_usd, end)
+        color = tier_style(row.tier)["color"]
+        ax.fill_between([low, high], floor, 0, color=[_whiter(color, TINT)], lw=0)
+        if high < end:
+            ax.plot([high, high], [floor, 0], color=INK, lw=1)
+        if high - low > 0.1 * len(ax.figure.axes) * end:
+            ax.text(
+                (low + high) / 2,
+                floor / 2,
+                f"{SIGNS[row.tier]} {row.tier}",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                weight="bold",
+            )
+
+
+def task_map(ranges, tasks, *, highlight=None, ax=None):
+    """Which tier is the cheapest over complexity and the cost of an error, and where the task types stand.
+
+    Parameters
+    ----------
+    ranges : DataFrame
+        Of `tierlab.decide.match.complexity_ranges`, one provider.
+    tasks : DataFrame
+        Of `tierlab.decide.match.match_tasks`.
+    highlight : str, optional
+        Index of the task whose name is written in bold.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    ax, floor, ceiling = (
+        axes(ax, height=4.6),
+        tasks["cost_low"].min() / 2,
+        tasks["cost_high"].max() * 2,
+    )
+    grid = np.unique(ranges["complexity"])
+    for tier, own in ranges.groupby("tier", sort=False):
+        own = own.set_index("complexity").reindex(grid)
+        low, high = own["from_usd"].clip(lower=floor), own["to_usd"].clip(upper=ceiling)
+        ax.fill_between(grid, low, high, color=[_whiter(tier_style(tier)["color"], TINT)], lw=0)
+    for row in tasks.itertuples():
+        ax.plot([row.complexity] * 2, [row.cost_low, row.cost_high], color=BASELINE, lw=1, zorder=1)
+        ax.plot(
+            [row.complexity_low, row.complexity_high],
+            [row.error_cost_usd] * 2,
+            color=BASELINE,
+            lw=1,
+            zorder=1,
         )
-        for xs, ys in spans:
-            ax.plot(100 * np.array(xs), ys, color=BASELINE, lw=1, zorder=1)
-        ax.plot([100 * gap], [cost], color=BASELINE, marker="o", ms=5, zorder=2)
-        left = middle < gap < tasks["gap"].max()
-        side = {"align": "right"} if left else {}
-        note(
-            ax,
-            "\n".join(group["task"]),
-            (100 * gap, cost),
-            (-6 if left else 6, 3 + 5 * len(group)),
-            **side,
-        )
+    for (tier, x, y), own in tasks.groupby(["tier", "complexity", "error_cost_usd"], sort=False):
+        dot = tier_style(tier) | {"linestyle": ""}
+        ax.plot([x], [y], mec="white", mew=0.8, ms=9, zorder=3, **dot)
+        weight = "bold" if highlight in own.index else "normal"
+        side, align = (-8, "right") if x > grid.mean() else (8, "left")
+        words = "\n".join(task.replace("_", " ").replace("faq", "FAQ") for task in own.index)
+        note(ax, words, (x, y), (side, 4 + 6 * len(own)), size=8.5, weight=weight, align=align)
+    ax.set(yscale="log", ylim=(floor, ceiling), xlim=(grid[0] - 0.08, grid[-1] + 0.08))
+    plain(ax.yaxis, log=True, ticks=8)
+    ax.set_xticks([1, 2, 3], ["1, low", "2, medium", "3, high"])
+    ax.set(
+        xlabel="how complex the reasoning is (rating)",
+        ylabel="cost of an error (USD, logarithmic scale)",
+    )
+    tier_legend(ax, ranges)
+    return ax
+
+
+def settling_curves(rivals, *, advised=(50, 100), ax=None):
+    """How far a lead must lie from the one that decides, for a number of own examples to tell on which side it is.
+
+    Parameters
+    ----------
+    rivals : DataFrame
+        Of `tierlab.decide.match.settling`: tier, model_id, distance, examples.
+    advised : (int, int)
+        Examples that the article advises, shaded.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    ax, known = axes(ax, height=3.5), rivals[rivals["examples"].notna()]
+    most = 10 ** np.ceil(np.log10(max([*known["examples"], 10 * advised[1]])))
+    n = np.geomspace(10, most, 60)
+    for row in known.itertuples():
+        style = tier_style(row.tier or np.nan)
+        reach = 100 * row.distance * np.sqrt(row.examples / n)
+        ax.plot(n, reach, **style | {"marker": ""})
+        at = (row.examples, 100 * row.distance)
+        ax.plot([10, at[0]], [at[1], at[1]], color=BASELINE, lw=1, zorder=1)
+        ax.plot(*at, ms=9, zorder=3, **style | {"linestyle": ""})
+        words = f"against {row.tier or row.model_id}: {points(row.distance)} away,\n{about(row.examples)} examples"
+        note(ax, words, at, (8, 14), size=8.5)
+    ax.axvspan(*advised, color="#f0f2f4", zorder=0)
+    ax.set(xscale="log", yscale="log", xlim=(10, 3 * most))
+    note(
+        ax,
+        f"{advised[0]} to {advised[1]}\nexamples",
+        (np.sqrt(advised[0] * advised[1]), ax.get_ylim()[1]),
+        (0, -14),
+        align="center",
+    )
+    plain(ax.xaxis, log=True)
+    plain(ax.yaxis, log=True)
+    ax.set(
+        xlabel="own examples, each answered by both models (logarithmic scale)",
+        ylabel="smallest distance that they show\n(points of error rate, logarithmic scale)",
+    )
+    tier_legend(ax, rivals)
+    return ax

@@ -280,7 +280,7 @@ def flip_words(flips):
     lines = []
     for row in flips.to_dict("records"):
         show = units[row["unit"]]
-        said = _sides(row, show, "{side} {at} then it is {to}")
+        said = _sides(row, show, "{side} {at} it is {to}")
         said += [row["note"]] if row["note"] else []
         now = "" if row["unit"] == "times" else f" (now {show(row['now'])})"
         if said:
