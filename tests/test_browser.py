@@ -313,7 +313,7 @@ CONTROLS = {
         )
     ],
     "02_scaling_costs": [
-        (lambda: scaling_control.CurveExplorer(november(), requests_per_day=100_000), curve_facts)
+        (lambda: scaling_control.CurveExplorer(november(), requests_per_day=20_000), curve_facts)
     ],
     "03_match_tasks_to_tiers": [
         (lambda: decide_control.DecisionChecklist(tl.load_prices("article")), checklist_facts),

@@ -26,7 +26,7 @@ CHANGED = {
         "batch_share": 1.0,
         "today": "2026-10-20",
     },
-    "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
+    "02_scaling_costs": {"as_of": "2026-06-12", "provider": "openai", "months": 2},
     "03_match_tasks_to_tiers": {
         "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
