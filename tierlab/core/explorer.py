@@ -37,13 +37,12 @@ class Explorer:
 
     size = (7.2, 3.6)  # inches
     margins = (2.1, 1.1, 0.65, 0.35)  # left, right, bottom, top; inches
+    given = {}  # values that a page sets in place of those of controls that it does not show
     _moving = False  # while one control sets another, so that one move draws once
 
     def __init__(self, **controls):
         self.controls = controls
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
-        self.image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+        self.image = picture_widget()
         self.text = ipywidgets.HTML()
         self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
         FigureCanvasAgg(self._figure)
@@ -57,7 +56,7 @@ class Explorer:
 
     def values(self):
         """What the controls say now."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: control.value for name, control in self.controls.items()} | self.given
 
     def _changed(self, _change):
         if not self._moving:
@@ -67,17 +66,14 @@ class Explorer:
         """Compute, draw and write; an error is shown in place of the figure, never an old figure beside new settings."""
         try:
             values = self.values()
-            table = self.table(**values)
+            self.shown = table = self.table(**values)
             self.summary = self.words(table, **values)
             picture, self.text.value = (
                 self._picture(table, values) if len(table) else b"",
                 self._html(table, values),
             )
         except Exception as error:
-            # What a person did wrong is said in a sentence; a fault of ours keeps its class.
-            self.summary = (
-                str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            )
+            self.summary, self.shown = said(error), None
             picture = b""
             self.text.value = f'<p role="alert"><strong>{in_html(self.summary)}</strong></p>'
         self.image.tooltip = self.summary
@@ -86,22 +82,18 @@ class Explorer:
     def _picture(self, table, values):
         width, height = self.size
         left, right, bottom, top = self.margins
-        with mpl.rc_context(_HOUSE_STYLE):
-            self._figure.clear()
-            self._figure.set_size_inches(width, height)
-            box = (
-                left / width,
-                bottom / height,
-                1 - (left + right) / width,
-                1 - (bottom + top) / height,
-            )
-            self.draw(self._figure.add_axes(box), table, **values)
-            buffer = io.BytesIO()
-            # A quick compression: the picture crosses to the browser once and is then thrown away.
-            self._figure.savefig(
-                buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1}
-            )
-        return buffer.getvalue()
+        box = (
+            left / width,
+            bottom / height,
+            1 - (left + right) / width,
+            1 - (bottom + top) / height,
+        )
+
+        def draw(figure):
+            figure.set_size_inches(width, height)
+            self.draw(figure.add_axes(box), table, **values)
+
+        return drawn(self._figure, draw)
 
     def _html(self, table, values):
         numbers = self.numbers(table, **values).rename_axis(
@@ -128,6 +120,30 @@ class Explorer:
     def _repr_mimebundle_(self, **_):
         # The box's own text form holds the bytes of the picture; ours is what nbval compares.
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def picture_widget():
+    """An image that can hold a tooltip, its text for whoever does not see it."""
+    image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+    # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
+    image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+    return image
+
+
+def drawn(figure, draw):
+    """The PNG of what `draw(figure)` draws in the house style, without layout engine; the figure is used again."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_HOUSE_STYLE):
+        figure.clear()
+        draw(figure)
+        # A quick compression: the picture crosses to the browser once and is then thrown away.
+        figure.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+def said(error):
+    """An error as a control says it: a mistake of the user's in a sentence, a fault of ours with its class."""
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 def nice_slider(label, value, *, low=10, high=100_000_000):
