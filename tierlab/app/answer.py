@@ -10,6 +10,7 @@ import pandas as pd
 import tierlab as tl
 from tierlab.core.format import share, usd
 from tierlab.core.style import PROVIDER_NAMES
+from tierlab.decide.recommend import Recommendation, error_cost_flip
 
 DATES = {"June 2026": "2026-06-12", "November 2026": "2026-11-23"}
 MONTH_DAYS = 365 / 12
@@ -123,7 +124,7 @@ class Answer:
     """
 
     setting: Setting
-    found: tl.decide.recommend.Recommendation
+    found: Recommendation
     days: pd.DataFrame
 
     @cached_property
@@ -151,7 +152,7 @@ class Answer:
         if best["time_usd"]:
             parts += f" + {usd(best['time_usd'])} waiting"
         each = usd(best["price_usd"] / self.setting.requests_per_day)
-        flip = self.found.flips.set_index("what").loc["cost of an error"]
+        flip = error_cost_flip(self.found)
         sides = [f"{side} {usd(flip[side])}" for side in ("below", "above") if flip[f"{side}_to"]]
         turns = f"turns {' and '.join(sides)} an error" if sides else "no cost of an error turns it"
         return (

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import ipywidgets
 import traitlets
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import tierlab as tl
 from tierlab.app import figures
@@ -94,8 +92,6 @@ class App:
         )
         self.basis, self.filed = ipywidgets.HTML(), ipywidgets.HTML()
         self.image = picture_widget()
-        self._figure = Figure(SIZE, dpi=100, layout="none")
-        FigureCanvasAgg(self._figure)
         self._built, self._moving, self.kept = {}, False, None
         self._arrange()
         for control in (*self.controls.values(), self.tabs, self.filing, self.numbers):
@@ -121,7 +117,7 @@ class App:
                 [
                     self.steps,
                     ipywidgets.VBox([own, *self.counts.values()]),
-                    ipywidgets.VBox([self.title, self.owner, self.replace, file, self.filed]),
+                    ipywidgets.VBox([self.title, self.owner, self.replace, file, _classed(self.filed, "tl-filed")]),
                 ]
             ),
             "tl-form",
@@ -188,7 +184,7 @@ class App:
             self.steps.value = _steps_html(self.now.found)
             self.stage.children = (self.form,)
         else:
-            self.image.value = drawn(self._figure, self._draw)
+            self.image.value = drawn(SIZE, 100, self._draw)
             self.image.tooltip = f"{self.now.said.headline}. {self.now.said.words}"
             self.stage.children = (self.image,)
         return self.now.said
@@ -219,7 +215,7 @@ class App:
         part = explorer.text if self.numbers.value else explorer.image
         self.side.children = (self.numbers,)
         if self.stage.children[-1:] != (part,) or built != key:
-            self.stage.children = (ipywidgets.GridBox([*own, note]), part)
+            self.stage.children = (_classed(ipywidgets.GridBox([*own, note]), "tl-own"), part)
         return tab.said(explorer, explorer.shown, setting)
 
     def _build(self, tab, setting, before):

@@ -145,7 +145,10 @@ class Samples:
             for row in rows.to_dict("records")
         ]
         choice = explorer.found.choice
-        return Said(f"Good enough: {choice}" if choice else "Not told yet", explorer.summary, cards)
+        headline = f"Good enough: {choice}" if choice else "Not told yet"
+        if choice == REFERENCE:
+            headline = f"Stay with {choice}"
+        return Said(headline, explorer.summary, cards)
 
 
 @lru_cache

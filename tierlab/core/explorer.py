@@ -31,7 +31,7 @@ class Explorer:
 
     Notes
     -----
-    The figure is drawn on one canvas with fixed margins: sliders must not make the frame jump, and a layout engine
+    The figure is drawn with fixed margins: sliders must not make the frame jump, and a layout engine
     would take half the time of a redraw.
     """
 
@@ -44,8 +44,6 @@ class Explorer:
         self.controls = controls
         self.image = picture_widget()
         self.text = ipywidgets.HTML()
-        self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
-        FigureCanvasAgg(self._figure)
         both = ipywidgets.Box(
             [self.image, self.text], layout={"flex_flow": "row wrap", "align_items": "flex-start"}
         )
@@ -89,11 +87,9 @@ class Explorer:
             1 - (bottom + top) / height,
         )
 
-        def draw(figure):
-            figure.set_size_inches(width, height)
-            self.draw(figure.add_axes(box), table, **values)
-
-        return drawn(self._figure, draw)
+        return drawn(
+            self.size, 85, lambda figure: self.draw(figure.add_axes(box), table, **values)
+        )
 
     def _html(self, table, values):
         numbers = self.numbers(table, **values).rename_axis(
@@ -130,11 +126,12 @@ def picture_widget():
     return image
 
 
-def drawn(figure, draw):
-    """The PNG of what `draw(figure)` draws in the house style, without layout engine; the figure is used again."""
+def drawn(size, dpi, draw):
+    """The PNG of what `draw(figure)` draws in the house style, on a figure of a size in inches, without layout engine."""
     buffer = io.BytesIO()
     with mpl.rc_context(_HOUSE_STYLE):
-        figure.clear()
+        figure = Figure(size, dpi=dpi, layout="none")  # a new one is quicker than one that is cleared
+        FigureCanvasAgg(figure)
         draw(figure)
         # A quick compression: the picture crosses to the browser once and is then thrown away.
         figure.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
