@@ -92,7 +92,7 @@ class App:
         )
         self.basis, self.filed = ipywidgets.HTML(), ipywidgets.HTML()
         self.image = picture_widget()
-        self._built, self._moving, self.kept = {}, False, None
+        self._built, self._moving, self.now, self.kept = {}, False, None, None
         self._arrange()
         for control in (*self.controls.values(), self.tabs, self.filing, self.numbers):
             control.observe(self._changed, names="value")
@@ -108,6 +108,7 @@ class App:
         reset.on_click(self._reset)
         file.on_click(self._file)
         self.side, self.stage = ipywidgets.VBox(), ipywidgets.Box()
+        self.own, self.note = _classed(ipywidgets.GridBox(), "tl-own"), ipywidgets.HTML()
         buttons = _classed(ipywidgets.HBox([keep, reset]), "tl-buttons")
         own = ipywidgets.HTML(
             "<h3>Your own examples</h3><p>Wrong answers among how many; 0: the error rate is assumed.</p>"
@@ -117,7 +118,15 @@ class App:
                 [
                     self.steps,
                     ipywidgets.VBox([own, *self.counts.values()]),
-                    ipywidgets.VBox([self.title, self.owner, self.replace, file, _classed(self.filed, "tl-filed")]),
+                    ipywidgets.VBox(
+                        [
+                            self.title,
+                            self.owner,
+                            self.replace,
+                            file,
+                            _classed(self.filed, "tl-filed"),
+                        ]
+                    ),
                 ]
             ),
             "tl-form",
@@ -160,7 +169,6 @@ class App:
 
     def refresh(self):
         """Compute and show the tab that is open; an error is said in its place."""
-        self.now = None
         setting = self.setting()
         day = f"Prices: {setting.prices.source}, as of {setting.prices.as_of:%Y-%m-%d}"
         self.bar.value = (
@@ -168,13 +176,19 @@ class App:
         )
         self.day.value = _day_html(setting)
         try:
-            self.now = answer(setting)
+            if self.now is None or self.now.setting != setting:
+                self.now = None
+                self.now = answer(setting)
             grounds = "; ".join(self.now.found.grounds)
             self.basis.value = f"<p>{in_html(grounds[:1].upper())}{in_html(grounds[1:])}.</p>"
             show = self._decision if self.tabs.value == DECIDE else self._tab
             self.said = show(setting)
         except Exception as error:
-            self.said, self.stage.children = Said("No answer for these settings", said(error), ()), ()
+            self.said = Said("No answer for these settings", said(error), ())
+            # No picture of other settings stays, but the controls do: one of them mends it.
+            self.stage.children = [
+                part for part in self.stage.children if part in (self.form, self.own)
+            ]
         self.head.value, self.cards.value = _head_html(self.said), _cards_html(self.said.cards)
         self.strip.value = _scenarios_html(self.now, self.kept)
 
@@ -201,21 +215,21 @@ class App:
 
     def _tab(self, setting):
         name = self.tabs.value
-        tab, key = TABS[name](), TABS[name]().key(setting)
-        built, explorer = self._built.get(name, (None, None))
-        if explorer is None or built != key:
+        tab, key = TABS[name], TABS[name].key(setting)
+        built, drawn_for, explorer = self._built.get(name, (None, None, None))
+        if built != key:
             explorer = self._build(tab, setting, explorer)
-            self._built[name] = (key, explorer)
-        tab.follow(explorer, setting)
-        explorer.redraw()
+        if drawn_for != setting:  # else one of its own controls moved, and it has drawn itself
+            tab.follow(explorer, setting)
+            explorer.redraw()
+        self._built[name] = (key, setting, explorer)
+        self.note.value = f"<p>{in_html(tab.note)}</p>"
+        own = [control for part, control in explorer.controls.items() if part not in explorer.given]
+        self.own.children = (*own, self.note)
+        self.side.children = (self.numbers,)
+        self.stage.children = (self.own, explorer.text if self.numbers.value else explorer.image)
         if explorer.shown is None:
             raise ValueError(explorer.summary)
-        own = [control for key, control in explorer.controls.items() if key not in explorer.given]
-        note = ipywidgets.HTML(f"<p>{in_html(tab.note)}</p>")
-        part = explorer.text if self.numbers.value else explorer.image
-        self.side.children = (self.numbers,)
-        if self.stage.children[-1:] != (part,) or built != key:
-            self.stage.children = (_classed(ipywidgets.GridBox([*own, note]), "tl-own"), part)
         return tab.said(explorer, explorer.shown, setting)
 
     def _build(self, tab, setting, before):
@@ -249,6 +263,8 @@ class App:
     def _file(self, _button):
         """File the decision on the screen and offer it as a download; what went wrong is said beside the button."""
         try:
+            if self.now is None:
+                raise ValueError(self.said.words)
             path = tl.file_record(
                 self.now.found,
                 self.folder,
@@ -329,7 +345,9 @@ def _scenarios_html(now, kept):
     if kept is not None:
         b = _scenario_html("B Kept", kept)
         day, bill = difference(now, kept)
-        apart = f"<li><b>B less A</b><strong>{in_html(day)}</strong><span>{in_html(bill)}</span></li>"
+        apart = (
+            f"<li><b>B less A</b><strong>{in_html(day)}</strong><span>{in_html(bill)}</span></li>"
+        )
     head = "<h3>Scenarios</h3><span>USD a day, errors included</span>"
     return f'{head}<ul class="tl-scenarios">{_scenario_html("A Now", now)}{b}{apart}</ul>'
 

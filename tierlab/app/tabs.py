@@ -25,13 +25,17 @@ MACHINE_HOUR_USD = 0.05  # an open model has no price per token
 REFERENCE = "qwen2.5-coder-1.5b-instruct"
 
 
-class Cost:
+class Tab:
+    """What all tabs share: a control of its own for each lineup."""
+
+    def key(self, setting):
+        return setting.lineup
+
+
+class Cost(Tab):
     """A day on each model of all lineups, by what the money goes into."""
 
     note = "Every lineup of the month, so that providers stand side by side."
-
-    def key(self, setting):
-        return None
 
     def build(self, setting):
         return CostExplorer({month: catalogue(month) for month in DATES})
@@ -54,13 +58,10 @@ class Cost:
         return Said(headline, explorer.summary, cards)
 
 
-class Growth:
+class Growth(Tab):
     """The bill over requests, tokens, cache or batch."""
 
     note = "What stands on the axis runs from nothing to the end of the range; all else is the panel's."
-
-    def key(self, setting):
-        return setting.lineup
 
     def build(self, setting):
         return CurveExplorer(setting.prices, models=setting.models.tolist())
@@ -81,7 +82,7 @@ class Growth:
         return Said(headline, explorer.summary, cards)
 
 
-class Router:
+class Router(Tab):
     """One threshold between the small model and the flagship of the lineup."""
 
     note = (
@@ -121,16 +122,13 @@ class Router:
         return Said(f"Cheapest, errors included: {choice}", explorer.summary, cards)
 
 
-class Samples:
+class Samples(Tab):
     """A hundred recorded examples on three open models."""
 
     note = (
         "A hundred examples, answered by three open models and recorded, at what the machine's time costs; "
         "of the panel, the cost of an error counts here. The command tierlab sample runs your own."
     )
-
-    def key(self, setting):
-        return None
 
     def build(self, setting):
         return SampleExplorer(recorded(), reference=REFERENCE)
@@ -160,13 +158,10 @@ def recorded():
     return answers.assign(cost_usd=answers["cost_usd"].mask(free, machine))
 
 
-class Speed:
+class Speed(Tab):
     """Which share of requests a mix of two tiers answers within a limit."""
 
     note = "Speeds are known of the lineup of June 2026, at the prices of the panel's date; batch and cache are left out."
-
-    def key(self, setting):
-        return setting.lineup
 
     def build(self, setting):
         return LatencyExplorer(setting.prices, provider=setting.lineup[0])
@@ -180,7 +175,7 @@ class Speed:
 
     def said(self, explorer, table, setting):
         mix, thousands = table.loc["mix"], setting.requests_per_day / 1000
-        within = f"{share(mix['low'])} to {share(mix['high'])} over the ranges of the speeds"
+        within = f"{share(mix['low'])} to {share(mix['high'])} as speeds vary"
         cards = (
             ("Within the limit", share(mix["share"]), within),
             ("Price of a day", usd(mix["price_usd"] * thousands), mix["model"]),
@@ -190,13 +185,10 @@ class Speed:
         return Said(f"{share(mix['share'])} within {limit:g} seconds", explorer.summary, cards)
 
 
-class OwnModel:
+class OwnModel(Tab):
     """When a small model of your own has paid for itself."""
 
     note = "All requests go to the student; caches and batches are left out."
-
-    def key(self, setting):
-        return setting.lineup
 
     def build(self, setting):
         return DistillationExplorer(setting.prices, teacher=setting.models.iloc[-1])
@@ -220,10 +212,10 @@ class OwnModel:
 
 
 TABS = {
-    "Cost": Cost,
-    "Growth": Growth,
-    "Router": Router,
-    "Samples": Samples,
-    "Speed": Speed,
-    "Own model": OwnModel,
+    "Cost": Cost(),
+    "Growth": Growth(),
+    "Router": Router(),
+    "Samples": Samples(),
+    "Speed": Speed(),
+    "Own model": OwnModel(),
 }

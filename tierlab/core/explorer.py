@@ -37,11 +37,11 @@ class Explorer:
 
     size = (7.2, 3.6)  # inches
     margins = (2.1, 1.1, 0.65, 0.35)  # left, right, bottom, top; inches
-    given = {}  # values that a page sets in place of those of controls that it does not show
     _moving = False  # while one control sets another, so that one move draws once
 
     def __init__(self, **controls):
         self.controls = controls
+        self.given = {}  # values that a page sets in place of those of controls that it does not show
         self.image = picture_widget()
         self.text = ipywidgets.HTML()
         both = ipywidgets.Box(
@@ -87,9 +87,7 @@ class Explorer:
             1 - (bottom + top) / height,
         )
 
-        return drawn(
-            self.size, 85, lambda figure: self.draw(figure.add_axes(box), table, **values)
-        )
+        return drawn(self.size, 85, lambda figure: self.draw(figure.add_axes(box), table, **values))
 
     def _html(self, table, values):
         numbers = self.numbers(table, **values).rename_axis(
@@ -130,7 +128,9 @@ def drawn(size, dpi, draw):
     """The PNG of what `draw(figure)` draws in the house style, on a figure of a size in inches, without layout engine."""
     buffer = io.BytesIO()
     with mpl.rc_context(_HOUSE_STYLE):
-        figure = Figure(size, dpi=dpi, layout="none")  # a new one is quicker than one that is cleared
+        figure = Figure(
+            size, dpi=dpi, layout="none"
+        )  # a new one is quicker than one that is cleared
         FigureCanvasAgg(figure)
         draw(figure)
         # A quick compression: the picture crosses to the browser once and is then thrown away.
