@@ -5,6 +5,7 @@ the figure), which proves the wiring, and with arithmetic that is written out he
 """
 
 import re
+import secrets
 import shutil
 from functools import cache
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tierlab.app import tabs as app_tabs
 from tierlab.article import control as article_control
 from tierlab.core import paths
 from tierlab.decide import control as decide_control
@@ -333,20 +335,9 @@ CONTROLS = {
     "07_reasoning_and_distillation": [(distillation, distillation_facts)],
     "08_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }
-APP = [
-    (
-        lambda: prices_control.CostExplorer(
-            {"June (article)": tl.load_prices("article"), "November (maintained)": november()}
-        ),
-        cost_facts,
-    ),
-    *CONTROLS["02_scaling_costs"],
-    (lambda: decide_control.TaskExplorer(tl.load_prices("article")), task_facts),
-    (simulated_router, router_facts),
-    *CONTROLS["05_live_sampling"],
-    (lambda: speed_control.LatencyExplorer(tl.load_prices("article")), speed_facts),
-    (lambda: reasoning_control.DistillationExplorer(november()), distillation_facts),
-]
+FITS = (
+    "document.documentElement.scrollHeight <= 800 && document.documentElement.scrollWidth <= 1280"
+)
 WORKSHOP = [
     path.relative_to(paths.NOTEBOOKS)
     for kind in ("solutions", "exercises")
@@ -468,6 +459,8 @@ class TestLab:
                 walk_the_checklist(panel, facts, tmp_path)
             else:
                 assert_moves(panel, facts)
+            if stem == "02_scaling_costs":
+                assert_differences_are_noticed(panel)
         assert foreign(page) == [] and page.logged == []
         lab.end_kernels(page)
 
@@ -513,32 +506,64 @@ def walk_the_checklist(panel, facts, folder):
 @needs_browser
 @pytest.mark.full
 class TestApp:
-    def test_the_page_has_every_control_and_asks_for_nothing(self, app, page):
+    def test_one_screen_answers_compares_and_files_a_decision(self, app, page, tmp_path):
+        page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(app)
-        boxes = page.locator(browser.BOXES)
-        boxes.nth(len(APP) - 1).wait_for()
-        assert page.title() == "Which model tier does the job?" and boxes.count() == len(APP)
-        assert (
-            page.locator(".jp-CodeCell .jp-InputArea, .cm-editor, .highlight").count() == 0
-        )  # no code
-        for place, (twin, facts) in enumerate(APP):
-            panel = browser.Panel(page, boxes.nth(place), twin())
-            assert_moves(panel, facts, names=list(panel.twin.controls)[:2])
-        assert page.locator(browser.ERRORS).count() == 0
-        assert_differences_are_noticed(panel)
+        answer, cards = page.locator(".tl-answer h2"), page.locator(".tl-cards b")
+        picture = page.locator(".tl-stage img")
+        picture.wait_for()
+        assert page.title() == "Which model tier does the job?"
+        assert page.locator(".jp-CodeCell .jp-InputArea, .cm-editor").count() == 0  # no code
+        assert page.evaluate(FITS)
+        sync_api.expect(cards.first).to_have_text("$260")  # 20,000 x (0.006 + 0.07 x 0.10)
+        page.get_by_role("button", name="Keep as scenario").click()
+        handles = page.locator(".tl-panel .noUi-handle")
+        handles.last.focus()
+        page.keyboard.press("ArrowRight")
+        sync_api.expect(cards.first).to_have_text("$400")  # 120 + 20,000 x 0.07 x 0.20
+        sync_api.expect(page.locator(".tl-scenarios li").last).to_contain_text("-$140 a day")
+        place = handles.first.bounding_box()
+        page.mouse.move(place["x"] + 8, place["y"] + 8)
+        page.mouse.down()
+        page.mouse.move(place["x"] + 68, place["y"] + 8, steps=5)
+        page.mouse.up()
+        sync_api.expect(cards.first).not_to_have_text("$400")
+        for name in app_tabs.TABS:
+            before = answer.text_content()
+            page.get_by_role("button", name=name, exact=True).press("Enter")
+            sync_api.expect(answer).not_to_have_text(before)
+            picture.wait_for()
+            assert cards.count() == 3 and page.evaluate(FITS), name
+        page.get_by_role("button", name="Decide", exact=True).click()
+        self.file_a_decision(page, tmp_path / "record.md")
         page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert page.locator(browser.ERRORS).count() == 0
         assert foreign(page) == [] and page.logged == []
+
+    @staticmethod
+    def file_a_decision(page, path):
+        title = f"Browser test {secrets.token_hex(8)}"
+        page.get_by_role("button", name="Checklist and record").click()
+        page.get_by_label("Title").fill(title)
+        page.get_by_label("Title").press("Tab")
+        page.get_by_role("button", name="File the record").click()
+        with page.expect_download() as download:
+            page.locator("a[download]").click()
+        download.value.save_as(path)
+        (paths.BUILD.parent / "decisions" / download.value.suggested_filename).unlink()
+        assert tl.load_record(path).title == title
 
 
 def assert_differences_are_noticed(panel):
     """These tests can fail: a twin with another sentence, or with another picture, is not what the page shows."""
     panel.check(seconds=1)
+    tier_twin = CONTROLS["00_start_here"][0][0]
     words, picture = panel.twin.text.value, bytes(panel.twin.image.value)
     panel.twin.text.value = words.replace("</p>", ".</p>")
     with pytest.raises(AssertionError, match="another text"):
         panel.check(seconds=0.2)
-    panel.twin.text.value, panel.twin.image.value = words, APP[0][0]().image.value
+    panel.twin.text.value, panel.twin.image.value = words, tier_twin().image.value
     with pytest.raises(AssertionError, match="another picture"):
         panel.check(seconds=0.2)
     panel.twin.image.value = picture
