@@ -257,7 +257,9 @@ class Aims:
     contract : str
         your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
     last : str
-        summary.json of the quarter before, for its forecast
+        summary.json of the quarter before, for its forecast and to see whether its decisions arrived
+    records : str
+        decision records (file, folder or pattern), to see whether they arrived
     outcomes : str
         scores of your own examples: prompt_id, model_id, score, task
     margin : str
@@ -269,6 +271,7 @@ class Aims:
     budget: str | None = None
     contract: str | None = None
     last: str | None = None
+    records: str | None = None
     outcomes: str | None = None
     margin: str | None = None
     may_wait: Annotated[list[str] | None, Several] = None
@@ -284,6 +287,7 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "billed_path": "billed",
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
+    "records_path": "records",
     "budget_usd": "budget",
     "contract_path": "contract",
     "margin": "margin",
@@ -1032,7 +1036,13 @@ def recommend(
 
 
 @app.command
-def review(*records: str, rates: Rates = Rates()):
+def review(
+    *records: str,
+    usage: str | None = None,
+    task: list[tuple[str, str]] | None = None,
+    timezone: str = "UTC",
+    rates: Rates = Rates(),
+):
     """Judge filed decisions again: what changed since, does each still stand, and by how many dollars.
 
     Exit status: 0 every decision stands, 1 one flips or its model is gone, 2 an input is wrong.
@@ -1040,11 +1050,18 @@ def review(*records: str, rates: Rates = Rates()):
     examples:
       tierlab review decisions/2026-06-12-support.md
       tierlab review decisions/*.md --as-of 2026-12-01
+      tierlab review decisions/*.md --usage logs/
 
     Parameters
     ----------
     records : str
         decision records (Markdown, from recommend --file)
+    usage : str
+        usage logs from before the decisions and since: did they arrive, and what did they save?
+    task : list
+        THEIRS OURS: a task as your log calls it, and which task of the kit it is; again for each
+    timezone : str
+        IANA name of the zone in which the log's days begin
     rates : Rates
     """
     import tierlab as tl
@@ -1052,18 +1069,27 @@ def review(*records: str, rates: Rates = Rates()):
     if not records:
         raise ValueError("name the records to review, as in `tierlab review decisions/*.md`")
     known = rates.load()
-    stand, bad = True, False
+    stand, bad, filed = True, False, []
     for path in records:
         try:
-            found = tl.review(path, prices=known)
+            record = tl.load_record(path)
+            found = tl.review(record, prices=known)
         except (ValueError, OSError) as error:  # the other records are judged all the same
             bad, said = True, shown(str(error), 2000)
             print("tierlab: " + (said if path in said else f"{path}: {said}"), file=sys.stderr)
             continue
         stand &= found.stands
+        filed.append(record)
         print(
             f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n"
         )
+    if usage and filed:
+        from tierlab.quarter import report, words
+
+        own = {"usage_path": usage, "tasks": dict(task or []), "timezone": timezone}
+        own |= {"catalogue": rates.prices, "as_of": rates.as_of or ""}
+        print("Did it arrive?")
+        print(words.arrived(report.records_against(filed, report.Inputs(**own))))
     if not stand:
         print("A decision does not stand: decide again with `tierlab recommend`.", file=sys.stderr)
     return 2 if bad else int(not stand)

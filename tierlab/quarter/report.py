@@ -14,12 +14,14 @@ from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.untrusted import read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.decide.record import load_record
 from tierlab.pages import printing
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.contract import load_contract
 from tierlab.quarter.aggregate import Cube, build_cube
 from tierlab.quarter.analyse import Quarter, analyse, period_of
+from tierlab.quarter.arrival import arrivals, decided_by
 from tierlab.quarter.engine import NEEDED, columns_of, files_of
 from tierlab.quarter.savings import Terms
 from tierlab.quarter.simulated import synthetic_quarters
@@ -33,7 +35,7 @@ SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its us
 LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
 _YES = {"": None, "yes": True, "no": False}
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
-_PATHS += ("contract_path",)
+_PATHS += ("contract_path", "records_path")
 _MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
 _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "spend against budget": "budget",
@@ -51,6 +53,7 @@ _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "anomalies": "events",
     "forecast": "forecast",
     "last forecast": "forecast_error",
+    "did it arrive": "arrival",
     "reconciliation": "reconciliation",
     "cost per request": "cost per request",
     "batch savings": "batch savings",
@@ -78,6 +81,7 @@ class Inputs:
     billed_path: str = ""
     outcomes_path: str = ""
     last_summary_path: str = ""
+    records_path: str = ""
     budget_usd: float = 0
     margin: float = 0
     may_wait: list[str] = field(default_factory=list)
@@ -128,6 +132,7 @@ class Inputs:
         if found["contract_path"]:
             load_contract(found["contract_path"])
         _last(found["last_summary_path"])
+        _records(found["records_path"])
         return Inputs(**found)
 
     def files(self):
@@ -208,7 +213,11 @@ def _prepared(inputs):
         outcomes=load_outcomes(inputs.outcomes_path) if inputs.outcomes_path else None,
         last_summary=_last(inputs.last_summary_path),
         terms=Terms(
-            inputs.margin or None, inputs.may_wait or None, inputs.tasks, inputs.retire_days
+            inputs.margin or None,
+            inputs.may_wait or None,
+            inputs.tasks,
+            inputs.retire_days,
+            _records(inputs.records_path),
         ),
         unread=read.set_aside if read else None,
         seed=inputs.seed,
@@ -334,6 +343,26 @@ def _last(path):
         why = f"not the summary.json of a report that ended well ({SCHEMA})"
         raise ValueError(f"last_summary_path = {path!r}: {why}")
     return found
+
+
+def _records(path):
+    """The decision records of a file, a folder or a pattern; none without a path."""
+    if not path:
+        return []
+    files = sorted(Path(path).glob("*.md")) if Path(path).is_dir() else sorted(glob(path))  # noqa: PTH207
+    if not files:
+        raise ValueError(f"records_path = {path!r}: a folder without a decision record (*.md)")
+    return [load_record(file) for file in files]
+
+
+def records_against(records, inputs):
+    """Filed decision records held against a usage log: the table of `tierlab.quarter.arrival.arrivals`."""
+    inputs = inputs.checked()
+    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
+    latest = pd.Period(max(record.decided_on for record in records), freq="Q")
+    log, *_ = _log(inputs, prices, latest)
+    daily = build_cube(log, prices, timezone=inputs.timezone).daily
+    return arrivals(daily, prices, [decided_by(record, inputs.tasks) for record in records])
 
 
 def _is_summary(found):

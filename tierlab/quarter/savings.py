@@ -9,6 +9,7 @@ import pandas as pd
 
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
 from tierlab.prices.catalog import Prices
@@ -45,6 +46,8 @@ class Terms:
         Tasks whose answers may take a day; by default those of which some requests are in batch already.
     tasks : mapping of str to str
         The log's names of tasks -> those of data/tasks.csv, where they differ.
+    records : sequence of Record
+        Filed decisions, to be held against the log (`tierlab.quarter.arrival`).
     retire_days : int
         How far ahead to look for models that retire, days after the day on which one stands.
     """
@@ -53,6 +56,7 @@ class Terms:
     may_wait: Sequence[str] | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
     retire_days: int = RETIRE_DAYS
+    records: Sequence[Record] = ()
 
     def __post_init__(self):
         known = load_tasks().index

@@ -6,6 +6,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import change
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.prices.pricing import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.engine import TOKENS
@@ -18,6 +19,16 @@ EFFECTS = {
     "tokens_per_request": "length of input and output, context steps included",
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
+}
+_CAUSES = {  # where the effect is above 0, and below
+    "volume": ("more requests", "fewer requests"),
+    "task_mix": ("other tasks", "other tasks"),
+    "tier_mix": ("other tiers", "other tiers"),
+    "model_mix": ("other models", "other models"),
+    "tokens_per_request": ("longer requests", "shorter requests"),
+    "cache_batch": ("less from cache and batch", "more from cache and batch"),
+    "price": ("higher list prices", "lower list prices"),
+    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
 _OTHER = "images, audio, searches and fees per request"
@@ -173,6 +184,14 @@ def _shapley(old, new):
             change = spend[moved | {name}] - before
             usd[name] += change / (n * comb(n - 1, len(moved)))
     return list(usd.values())
+
+
+def causes(table, least=0.0):
+    """The effects of a variance in words with their dollars, the largest first; those below `least` are left out."""
+    large = table[table["usd"].abs() >= least].sort_values("usd", key=abs, ascending=False)
+    return [
+        f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}" for row in large.itertuples()
+    ]
 
 
 def changes_by(now, before):

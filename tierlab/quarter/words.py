@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from tierlab.core.format import number, share, usd
+from tierlab.core.format import change, number, share, usd
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
+from tierlab.quarter.variance import causes
 
 SCHEMA = "tierlab.quarter/2"
 SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
@@ -22,16 +23,6 @@ _ACTS = {  # kind of a decision -> its verb, and the first step
     "replace": ("Replace ", "test on your own examples that the newer model is good enough"),
     "batch": ("Send ", "ask who reads the answers whether they may wait a day"),
     "errors": ("Avoid ", "look at the reasons, status by status"),
-}
-_CAUSES = {  # where the effect is above 0, and below
-    "volume": ("more requests", "fewer requests"),
-    "task_mix": ("other tasks", "other tasks"),
-    "tier_mix": ("other tiers", "other tiers"),
-    "model_mix": ("other models", "other models"),
-    "tokens_per_request": ("longer requests", "shorter requests"),
-    "cache_batch": ("less from cache and batch", "more from cache and batch"),
-    "price": ("higher list prices", "lower list prices"),
-    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
 }
 _HELD = {
     "worse": "of a model that a test found worse",
@@ -49,11 +40,6 @@ _KINDS = {
 def say(text):
     """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `in_markdown`."""
     return Markdown(re.sub(r"(?<!\\)\$", r"\\$", text))
-
-
-def change(value):
-    """`usd` with a plus where it is one."""
-    return ("+" if value > 0 else "") + usd(value)
 
 
 def _word(value):
@@ -206,6 +192,18 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("assumes", "assumes", str),
         ("needs", "needs", str),
     ),
+    "arrival": (
+        ("what", "decision", str),
+        ("outcome", "arrived?", str),
+        ("moved_share", "traffic moved", share),
+        ("saved_usd", "saved so far", usd),
+        ("low", "from", usd),
+        ("high", "to", usd),
+        ("promised_usd", "promised a quarter", usd),
+        ("why", "why", str),
+        ("also_moved", "what else moved this spend", str),
+        ("source", "decided in", str),
+    ),
     "price_changes": (
         ("on", "on", _day),
         ("model_id", "model", str),
@@ -306,6 +304,13 @@ def absent(needs):
     display({"text/html": note, "text/plain": words}, raw=True)
 
 
+def arrival_shown(q):
+    """Whether the decisions of the last report and of filed records arrived; nothing where none were given."""
+    if len(q.arrival):
+        display(say("### Did the earlier decisions arrive?"))
+        table(q, "arrival")
+
+
 def compared(q):
     """The quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate.
 
@@ -392,12 +397,7 @@ def _causes(q):
     if q.variance.empty:
         return []
     least, words = 0.01 * q.before_usd, []
-    large = q.variance[q.variance["usd"].abs() >= least]
-    effects = [
-        f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}"
-        for row in large.sort_values("usd", key=abs, ascending=False).itertuples()
-    ]
-    if effects:
+    if effects := causes(q.variance, least):
         words.append(f"By cause: {', '.join(effects)}.")
     by = q.changes["by"].iloc[0]
     own = q.changes[(q.changes["by"] == by) & (q.changes["change_usd"].abs() >= least)].head(3)
@@ -579,6 +579,20 @@ def _changes_in_it(q):
     return f", with the price changes scheduled for {', '.join(names)}" if names else ""
 
 
+def arrived(table):
+    """Whether earlier decisions arrived, in plain text: a line each, with its dollars where there are any."""
+    return "\n".join(_arrived(row) for row in table.itertuples()) or "No decision to hold."
+
+
+def _arrived(row):
+    text = f"{row.source}: {row.what}: {row.outcome}, {row.why}"
+    if pd.notna(row.saved_usd):
+        text += f"; saved {usd(row.saved_usd)} so far (95%: {usd(row.low)} to {usd(row.high)})"
+    if row.also_moved:
+        text += f"; what else moved this spend: {row.also_moved}"
+    return f"{text}."
+
+
 def _savings(q):
     if q.savings.empty:
         return nothing_found(q)
@@ -757,5 +771,13 @@ def _records(table):
 
 _RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
 _RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
-_RECORDS += ("decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags")
+_RECORDS += (
+    "decisions",
+    "arrival",
+    "price_changes",
+    "retiring",
+    "reconciliation",
+    "coverage",
+    "flags",
+)
 _RECORDS += ("assumptions", "unpriced", "gaps", "invoice")
