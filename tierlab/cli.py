@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import os
 import platform
 import re
@@ -254,6 +255,10 @@ class Aims:
     ----------
     budget : str
         USD of the quarter
+    company : str
+        your company's name, for the title
+    settings : str
+        tierlab.yaml: company, team, budget_usd, and teams with owner and budget_usd each
     contract : str
         your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
     last : str
@@ -269,6 +274,8 @@ class Aims:
     """
 
     budget: str | None = None
+    company: str | None = None
+    settings: str | None = None
     contract: str | None = None
     last: str | None = None
     records: str | None = None
@@ -289,6 +296,8 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "last_summary_path": "last",
     "records_path": "records",
     "budget_usd": "budget",
+    "company": "company",
+    "settings_path": "settings",
     "contract_path": "contract",
     "margin": "margin",
     "may_wait": "may_wait",
@@ -308,12 +317,14 @@ def quarter(
     rates: Rates = Rates(),
     output: Output = Output(),
     no_pdf: bool = False,
+    fail_over_budget: bool = False,
     timeout: Positive = 1800,
 ):
-    """Write a quarter's report from your usage: page, PDF, figures, summary.json.
+    """Write a quarter's report from your usage: page, PDF, figures, message.md (ten lines for a chat), summary.json.
 
     Sections that need a column your log lacks say which. Exit status: 0 done, 1 the notebook failed, 2 an input is
-    wrong; summary.json in the folder says the same.
+    wrong; summary.json in the folder says the same. With --fail-over-budget, 3 if the report was written and the
+    quarter is over its budget.
 
     examples:
       tierlab quarter 2026Q3                 two simulated quarters, to see what comes out
@@ -335,6 +346,8 @@ def quarter(
     output : Output
     no_pdf : bool
         leave out the PDF
+    fail_over_budget : bool
+        exit status 3 where the quarter is over its budget
     timeout : int
         seconds that one cell may take
     """
@@ -363,6 +376,12 @@ def quarter(
         print(path)
     if note:
         print(f"no PDF: {note}", file=sys.stderr)
+    if not fail_over_budget:
+        return 0
+    over = json.loads(made[-1].read_text(encoding="utf-8"))["over_budget_usd"]
+    if over is None:
+        raise ValueError("--fail-over-budget needs a budget: give --budget or --settings")
+    return 3 if over > 0 else 0
 
 
 _OPTIONS = {  # words of read_usage -> of the command line

@@ -185,7 +185,7 @@ def test_what_cannot_be_told_says_why(daily, one, why):
 def test_more_requests_are_named_beside_the_saving():
     row = arrivals(log_of(("gpt-4o", 10), ("gpt-4o-mini", 20)), SMALL, [MOVE]).iloc[0]
     assert row["outcome"] == ARRIVED and row["saved_usd"] == pytest.approx(28 * 20 * 2.35)
-    assert "more requests" in row["also_moved"]
+    assert "volume +" in row["also_moved"]
 
 
 def test_a_summary_and_a_record_become_decisions():

@@ -20,15 +20,9 @@ EFFECTS = {
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
 }
-_CAUSES = {  # where the effect is above 0, and below
-    "volume": ("more requests", "fewer requests"),
-    "task_mix": ("other tasks", "other tasks"),
-    "tier_mix": ("other tiers", "other tiers"),
-    "model_mix": ("other models", "other models"),
-    "tokens_per_request": ("longer requests", "shorter requests"),
-    "cache_batch": ("less from cache and batch", "more from cache and batch"),
-    "price": ("higher list prices", "lower list prices"),
-    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
+NAMES = {name: name.replace("_", " ") for name in EFFECTS} | {
+    "cache_batch": "cache and batch",
+    "other_units": "images, audio and fees",
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
 _OTHER = "images, audio, searches and fees per request"
@@ -187,11 +181,9 @@ def _shapley(old, new):
 
 
 def causes(table, least=0.0):
-    """The effects of a variance in words with their dollars, the largest first; those below `least` are left out."""
+    """The effects of a variance by name with their dollars, the largest first; those below `least` are left out."""
     large = table[table["usd"].abs() >= least].sort_values("usd", key=abs, ascending=False)
-    return [
-        f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}" for row in large.itertuples()
-    ]
+    return [f"{NAMES[row.effect]} {change(row.usd)}" for row in large.itertuples()]
 
 
 def changes_by(now, before):

@@ -12,7 +12,7 @@ from tierlab.core.format import change, number, share, usd
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
-from tierlab.quarter.variance import causes
+from tierlab.quarter.variance import NAMES, causes
 
 SCHEMA = "tierlab.quarter/2"
 SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
@@ -24,12 +24,23 @@ _ACTS = {  # kind of a decision -> its verb, and the first step
     "batch": ("Send ", "ask who reads the answers whether they may wait a day"),
     "errors": ("Avoid ", "look at the reasons, status by status"),
 }
+_QUESTIONS = {  # section -> what it would answer
+    "budget": "Was it within the budget?",
+    "variance": "Why did spend change?",
+    "changes": "Who spends more than before?",
+    "quality": "Were the answers good enough?",
+    "events": "Which days stand out?",
+    "forecast": "What will the next quarter cost?",
+    "forecast_error": "How far off was the last forecast?",
+    "reconciliation": "Does it match the bill?",
+    "arrival": "Did the earlier decisions arrive?",
+}
 _HELD = {
     "worse": "of a model that a test found worse",
     "against the task table": "against the task table",
     UNKNOWN_STAKES: "of a task for which nobody has said what a wrong answer costs",
 }
-_OURS = {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
+_OURS = NAMES | {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
 _KINDS = {
     "simulated": "**Simulated usage**: two synthetic quarters with planted events; no figure here says anything about the world.",
     "trace": "**Not your usage**: the requests are a public recorded trace with an assumed clock and assumed models.",
@@ -192,6 +203,13 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("assumes", "assumes", str),
         ("needs", "needs", str),
     ),
+    "owners": (
+        ("name", "team", str),
+        ("owner", "owner", str),
+        ("cost_usd", "spend", usd),
+        ("budget_usd", "budget", usd),
+        ("over_usd", "over it by", change),
+    ),
     "arrival": (
         ("what", "decision", str),
         ("outcome", "arrived?", str),
@@ -309,6 +327,18 @@ def arrival_shown(q):
     if len(q.arrival):
         display(say("### Did the earlier decisions arrive?"))
         table(q, "arrival")
+
+
+def unanswered(q):
+    """Show what the log could not answer, and what each question needs: one list."""
+    lines = [
+        f"{_QUESTIONS.get(name, _word(name).capitalize())}: {needs}".replace("`", "")
+        for name, needs in q.missing.items()
+    ]
+    if not lines:
+        return absent("")
+    page = "".join(f"<li>{in_html(line)}</li>" for line in lines)
+    return display({"text/html": f"<ul>{page}</ul>", "text/plain": "\n".join(lines)}, raw=True)
 
 
 def compared(q):
@@ -630,6 +660,17 @@ def priced_only(q):
     return bool(q.unpriced_usd > 0 or (q.unpriced_rows and q.unpriced_usd != 0))
 
 
+def paid_usd(q):
+    """What the quarter cost, under the contract where there is one, with what is billed without a price."""
+    lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
+    return (q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd) + lost
+
+
+def over_budget_usd(q):
+    """How far the quarter is over its budget (US dollars); NaN without one."""
+    return paid_usd(q) - q.budget_usd
+
+
 def spent(q):
     """What the quarter cost, against the budget: the part of a sentence.
 
@@ -637,7 +678,7 @@ def spent(q):
     """
     lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
     paid = q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
-    total, day = paid + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
+    total, day = paid_usd(q), "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
     text = f"cost {'at least ' * priced_only(q)}{usd(total)}{day}"
     if not np.isnan(q.effective_usd):
         text += (
@@ -734,7 +775,7 @@ def summary(quarter: Quarter) -> dict:
     -------
     dict
         schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
-        unpriced_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
+        unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
     tables = {name: getattr(q, name) for name in _RECORDS}
@@ -759,6 +800,7 @@ def summary(quarter: Quarter) -> dict:
         "unpriced_rows": q.unpriced_rows,
         "ahead": q.ahead,
         "headline": headline(q),
+        "over_budget_usd": None if np.isnan(over_budget_usd(q)) else float(over_budget_usd(q)),
         "missing": dict(q.missing),
         "forecast": json.loads(totals),
         **{name: json.loads(_records(table)) for name, table in tables.items()},
