@@ -47,7 +47,9 @@ READERS = (
     *clouds.READERS,
     *focus.READERS,
 )
-_AGAIN = "an id that comes again with the same input, more than an hour later: taken as another call"
+_AGAIN = (
+    "an id that comes again with the same input, more than an hour later: taken as another call"
+)
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _ALWAYS = (*TOKEN_COLUMNS, "batch", "aggregate", "requests")  # columns of every requests table

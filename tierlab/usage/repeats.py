@@ -57,11 +57,11 @@ def _doubled(up):
 
 
 def _calls(logs):
-    """For each row of a log what is the same in rows of one key that are one call: (input tokens, call, round).
+    """For each row of a log what is the same in rows of one key that are one call: (input tokens, round).
 
-    An id whose input counts differ is not the same call (a relay that gives every answer one id), but for rows of
-    the same `call`, those that tell no tokens yet, and those that their source updates. Nor is one that comes
-    again more than an hour later, or in another `call`.
+    An id whose input counts differ is not the same call (a relay that gives every answer one id), nor is one that
+    comes again more than an hour later; but for rows of the same `call`, those that tell no tokens yet, and those
+    that their source updates.
     """
     inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
     most = inputs.groupby(logs["key"]).transform("max")
@@ -70,14 +70,13 @@ def _calls(logs):
         inputs = inputs.mask(logs["updated"].notna(), 0)
     same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
     inputs = inputs.mask(logs["call"] != 0, same)
-    other = logs["call"].groupby([logs["key"], inputs]).transform("max")
-    found = pd.DataFrame({"inputs": inputs, "call": logs["call"].mask(logs["call"] == 0, other)})
-    order = logs.assign(**found)[["key", *found, "at"]].sort_values(["key", *found, "at"])
-    later = order.groupby(["key", *found])["at"].diff() > _ANSWERED
-    later &= order["call"] == 0
+    found = logs.assign(inputs=inputs).sort_values(["key", "inputs", "at"])
+    alike = found.groupby(["key", "inputs"])
+    later = alike["at"].diff() > _ANSWERED
+    later &= (found["call"] == 0) | (found["call"] != alike["call"].shift(fill_value=np.uint64(0)))
     if "updated" in logs:
-        later &= logs["updated"].isna()
-    return found.assign(round=later.groupby([order["key"], order["inputs"]]).cumsum())
+        later &= found["updated"].isna()
+    return found[["inputs"]].assign(round=later.groupby([found["key"], found["inputs"]]).cumsum())
 
 
 def repeats(table, twice):
@@ -107,7 +106,7 @@ def repeats(table, twice):
     logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
     if len(logs):
         found = _calls(logs)
-        again[logs.index[found["round"] > 0]] = True
+        again[found.index[found["round"] > 0]] = True
         logs = logs.assign(**found, cached=-logs["uncached_input_tokens"])
         call = ["key", *found]
         first = logs.groupby(call)["at"].transform("min")
