@@ -9,7 +9,7 @@ from tierlab.decide.checklist import WORTH_TRYING
 from tierlab.decide.tasks import load_assumptions
 
 _RANGES = {"from_usd": "cheapest from (USD an error)", "to_usd": "to (USD an error)"}
-_NAMES = {"model_id": "model", "best_share": "cheapest in (of draws)"}
+_NAMES = {"model_id": "model", "best_share": "cheapest in draws"}
 
 
 def points(rate):
@@ -103,8 +103,8 @@ def day_tables(found):
     few = rows[["tier", "model_id"]].assign(
         **{
             "total (USD a day)": rows["expected_usd"] * day,
-            "price (USD a day)": rows["price_usd"] * day,
-            "errors (USD a day)": rows["error_usd"] * day,
+            "price (USD)": rows["price_usd"] * day,
+            "errors (USD)": rows["error_usd"] * day,
             "wrong answers": rows["error_rate"].map(share),
             "best_share": rows["best_share"].map(share),
         }
