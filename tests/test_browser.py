@@ -5,6 +5,7 @@ the figure), which proves the wiring, and with arithmetic that is written out he
 """
 
 import re
+import secrets
 import shutil
 from functools import cache
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tierlab.app import tabs as app_tabs
 from tierlab.article import control as article_control
 from tierlab.core import paths
 from tierlab.decide import control as decide_control
@@ -21,6 +23,8 @@ from tierlab.pages import printing, run
 from tierlab.prices import control as prices_control
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
+from tierlab.routing import policies
+from tierlab.routing.simulated import one_task
 from tierlab.sampling import control as sampling_control
 from tierlab.scaling import control as scaling_control
 from tierlab.speed import control as speed_control
@@ -163,6 +167,22 @@ def router_facts(at, table):
     ]
 
 
+def payback_facts(_at, table):
+    """A day is its price and its errors."""
+    heads = [f"{part} (USD a day)" for part in ("total", "price", "errors")]
+    rows = [[number(row[head]) for head in heads] for _, row in table.iterrows()]
+    return [(total, price + errors) for total, price, errors in rows]
+
+
+def conversation_facts(at, table):
+    """A conversation that stays with its model keeps its promise."""
+    if at["policy"] != "per conversation":
+        return []
+    return [
+        tuple(number(table[f"saving, {kind} (%)"].iloc[0]) for kind in ("replayed", "promised"))
+    ]
+
+
 def sample_facts(at, table):
     """The mean score of the answers that finished and have one."""
     rows = recorded() if at["task"] == "all" else recorded().query("task == @at['task']")
@@ -222,6 +242,54 @@ def simulated_router():
     )
 
 
+def product_messages():
+    shop, article = tl.load_product(), tl.load_prices("article")
+    tasks = one_task(shop.task, shop.message)
+    table = tl.simulate_outcomes(
+        20_000, seed=7, tasks=tasks, prices=article, error_correlation=0.75
+    )
+    score = table.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
+    return shop, table, score.rename("router_rank")
+
+
+def product_payback():
+    shop, table, score = product_messages()
+    call_usd, pair = 0.00056, ("small", "flagship")
+    said = {"simple": {"simple": 0.9, "complex": 0.1}, "complex": {"simple": 0.26, "complex": 0.74}}
+    labels = dict(zip(said, pair, strict=True))
+    choices = {f"always {tier}": policies.Always(tier) for tier in tl.TIERS}
+    choices["router: threshold"] = policies.Threshold("router_rank", score.quantile(0.8), pair)
+    choices["router: classifier"] = policies.LLMClassifier(labels, said, call_usd)
+    judge = policies.NoisyJudge(0.2, 0.1)
+    choices["router: cascade"] = policies.Cascade(pair, judge, judge_cost_usd=call_usd)
+    compared = tl.compare_policies(
+        table, choices, reference="always flagship", seed=7, features=score, resamples=2
+    )
+    return routing_control.PaybackExplorer(
+        compared["estimate"].unstack("measure").loc[list(choices)],
+        choices,
+        requests_per_day=shop.requests_per_day,
+        error_cost_usd=shop.error_cost_usd,
+        build_cost_usd=20_000.0,
+    )
+
+
+def product_router():
+    _, table, score = product_messages()
+    return routing_control.RouterExplorer(
+        table, score, weak="claude-haiku-4-5", strong="claude-opus-4-8"
+    )
+
+
+def product_conversations():
+    return routing_control.ConversationExplorer(
+        tl.load_prices("maintained", as_of="2026-06-12"),
+        tl.load_product().conversation,
+        small="claude-haiku-4-5",
+        flagship="claude-opus-4-8",
+    )
+
+
 def samples():
     return sampling_control.SampleExplorer(
         recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002
@@ -247,12 +315,16 @@ CONTROLS = {
         )
     ],
     "02_scaling_costs": [
-        (lambda: scaling_control.CurveExplorer(november(), requests_per_day=100_000), curve_facts)
+        (lambda: scaling_control.CurveExplorer(november(), requests_per_day=20_000), curve_facts)
     ],
     "03_match_tasks_to_tiers": [
         (lambda: decide_control.DecisionChecklist(tl.load_prices("article")), checklist_facts),
     ],
-    "04_routing": [(simulated_router, router_facts)],
+    "04_routing": [
+        (product_payback, payback_facts),
+        (product_conversations, conversation_facts),
+        (product_router, router_facts),
+    ],
     "05_live_sampling": [(samples, sample_facts)],
     "06_speed_and_limits": [
         (
@@ -263,20 +335,9 @@ CONTROLS = {
     "07_reasoning_and_distillation": [(distillation, distillation_facts)],
     "08_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }
-APP = [
-    (
-        lambda: prices_control.CostExplorer(
-            {"June (article)": tl.load_prices("article"), "November (maintained)": november()}
-        ),
-        cost_facts,
-    ),
-    *CONTROLS["02_scaling_costs"],
-    (lambda: decide_control.TaskExplorer(tl.load_prices("article")), task_facts),
-    *CONTROLS["04_routing"],
-    *CONTROLS["05_live_sampling"],
-    (lambda: speed_control.LatencyExplorer(tl.load_prices("article")), speed_facts),
-    (lambda: reasoning_control.DistillationExplorer(november()), distillation_facts),
-]
+FITS = (
+    "document.documentElement.scrollHeight <= 800 && document.documentElement.scrollWidth <= 1280"
+)
 WORKSHOP = [
     path.relative_to(paths.NOTEBOOKS)
     for kind in ("solutions", "exercises")
@@ -398,6 +459,8 @@ class TestLab:
                 walk_the_checklist(panel, facts, tmp_path)
             else:
                 assert_moves(panel, facts)
+            if stem == "02_scaling_costs":
+                assert_differences_are_noticed(panel)
         assert foreign(page) == [] and page.logged == []
         lab.end_kernels(page)
 
@@ -443,32 +506,64 @@ def walk_the_checklist(panel, facts, folder):
 @needs_browser
 @pytest.mark.full
 class TestApp:
-    def test_the_page_has_every_control_and_asks_for_nothing(self, app, page):
+    def test_one_screen_answers_compares_and_files_a_decision(self, app, page, tmp_path):
+        page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(app)
-        boxes = page.locator(browser.BOXES)
-        boxes.nth(len(APP) - 1).wait_for()
-        assert page.title() == "Which model tier does the job?" and boxes.count() == len(APP)
-        assert (
-            page.locator(".jp-CodeCell .jp-InputArea, .cm-editor, .highlight").count() == 0
-        )  # no code
-        for place, (twin, facts) in enumerate(APP):
-            panel = browser.Panel(page, boxes.nth(place), twin())
-            assert_moves(panel, facts, names=list(panel.twin.controls)[:2])
-        assert page.locator(browser.ERRORS).count() == 0
-        assert_differences_are_noticed(panel)
+        answer, cards = page.locator(".tl-answer h2"), page.locator(".tl-cards b")
+        picture = page.locator(".tl-stage img")
+        picture.wait_for()
+        assert page.title() == "Which model tier does the job?"
+        assert page.locator(".jp-CodeCell .jp-InputArea, .cm-editor").count() == 0  # no code
+        assert page.evaluate(FITS)
+        sync_api.expect(cards.first).to_have_text("$260")  # 20,000 x (0.006 + 0.07 x 0.10)
+        page.get_by_role("button", name="Keep as scenario").click()
+        handles = page.locator(".tl-panel .noUi-handle")
+        handles.last.focus()
+        page.keyboard.press("ArrowRight")
+        sync_api.expect(cards.first).to_have_text("$400")  # 120 + 20,000 x 0.07 x 0.20
+        sync_api.expect(page.locator(".tl-scenarios li").last).to_contain_text("-$140 a day")
+        place = handles.first.bounding_box()
+        page.mouse.move(place["x"] + 8, place["y"] + 8)
+        page.mouse.down()
+        page.mouse.move(place["x"] + 68, place["y"] + 8, steps=5)
+        page.mouse.up()
+        sync_api.expect(cards.first).not_to_have_text("$400")
+        for name in app_tabs.TABS:
+            before = answer.text_content()
+            page.get_by_role("button", name=name, exact=True).press("Enter")
+            sync_api.expect(answer).not_to_have_text(before)
+            picture.wait_for()
+            assert cards.count() == 3 and page.evaluate(FITS), name
+        page.get_by_role("button", name="Decide", exact=True).click()
+        self.file_a_decision(page, tmp_path / "record.md")
         page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert page.locator(browser.ERRORS).count() == 0
         assert foreign(page) == [] and page.logged == []
+
+    @staticmethod
+    def file_a_decision(page, path):
+        title = f"Browser test {secrets.token_hex(8)}"
+        page.get_by_role("button", name="Checklist and record").click()
+        page.get_by_label("Title").fill(title)
+        page.get_by_label("Title").press("Tab")
+        page.get_by_role("button", name="File the record").click()
+        with page.expect_download() as download:
+            page.locator("a[download]").click()
+        download.value.save_as(path)
+        (paths.BUILD.parent / "decisions" / download.value.suggested_filename).unlink()
+        assert tl.load_record(path).title == title
 
 
 def assert_differences_are_noticed(panel):
     """These tests can fail: a twin with another sentence, or with another picture, is not what the page shows."""
     panel.check(seconds=1)
+    tier_twin = CONTROLS["00_start_here"][0][0]
     words, picture = panel.twin.text.value, bytes(panel.twin.image.value)
     panel.twin.text.value = words.replace("</p>", ".</p>")
     with pytest.raises(AssertionError, match="another text"):
         panel.check(seconds=0.2)
-    panel.twin.text.value, panel.twin.image.value = words, APP[0][0]().image.value
+    panel.twin.text.value, panel.twin.image.value = words, tier_twin().image.value
     with pytest.raises(AssertionError, match="another picture"):
         panel.check(seconds=0.2)
     panel.twin.image.value = picture

@@ -26,14 +26,14 @@ CHANGED = {
         "batch_share": 1.0,
         "today": "2026-10-20",
     },
-    "02_scaling_costs": {"as_of": "2026-06-12", "requests_per_day": 1_000, "months": 2},
+    "02_scaling_costs": {"as_of": "2026-06-12", "provider": "openai", "months": 2},
     "03_match_tasks_to_tiers": {
         "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
         "second_usd": 0.001,
         "later": "2026-10-20",
     },
-    "04_routing": {"prompts": 400, "error_cost_usd": 0.5, "error_correlation": 0.0, "seed": 1},
+    "04_routing": {"prompts": 400, "complex_right": 0.3, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
     "06_speed_and_limits": {
         "provider": "google",
@@ -145,6 +145,46 @@ class TestStructure:
 
     def test_nothing_of_one_run_is_stored(self, notebook):
         assert run.cleaned(copy.deepcopy(notebook)) == notebook
+
+
+# Cells before the appendix, at most.
+STORIES = {"04_routing": 25}
+
+
+@pytest.mark.parametrize("stem", STORIES)
+class TestStory:
+    """The answer on the first screen, then one finding after the other, and an appendix."""
+
+    @pytest.fixture
+    def cells(self, stem):
+        return nbformat.read(paths.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
+
+    def test_it_is_as_short_as_a_story(self, stem, cells):
+        heads = [cell.source.startswith("## Appendix") for cell in cells]
+        assert heads.count(True) == 1 and heads.index(True) <= STORIES[stem]
+        assert len(cells) - heads.index(True) <= 8
+
+    def test_the_answer_stands_before_every_finding(self, stem, cells):
+        words = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        heads = [line for text in words for line in text.splitlines() if line.startswith("## ")]
+        assert heads[0] == "## The answer"
+        assert {"## Recap", "## Limits", "## Exercises"} <= set(heads)
+
+    def test_what_only_tells_is_folded_and_nothing_is_told_by_hand(self, stem, cells):
+        for cell in cells:
+            assert "Markdown(" not in cell.source
+            if "tl.finding(" in cell.source or "tl.say(" in cell.source:
+                assert cell.metadata["jupyter"]["source_hidden"], cell.id
+
+    def test_few_tables_are_open(self, stem, cells):
+        shown = [
+            output
+            for cell in cells
+            if cell.cell_type == "code" and "tl.finding(" not in cell.source
+            for output in cell.outputs
+            if "<table" in output.get("data", {}).get("text/html", "")
+        ]
+        assert len(shown) <= 5
 
 
 class TestNbval:

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import tierlab as tl
 from tierlab.article import figures as article_figures
 from tierlab.core import finding, format, paths, style
 from tierlab.prices import figures as prices_figures
+from tierlab.scaling import bill
 from tierlab.scaling import figures as scaling_figures
 
 # The article's lineup: provider, tier, model, USD per million tokens in and out.
@@ -124,6 +126,21 @@ def changes():
     )
 
 
+def bends():
+    prices = tl.load_prices("maintained", as_of="2026-11-23")
+    return bill.what_bends(tl.load_product(), prices, prices.models(), until="2027-11-23")
+
+
+def sessions(turns):
+    prices = tl.load_prices("maintained", as_of="2026-06-12")
+    models = prices.lineup().loc["anthropic"]
+    return bill.session_costs(tl.load_product().conversation, prices, models, turns=turns)
+
+
+def one_session():
+    return sessions(5).query("model_id == 'claude-sonnet-4-6'")
+
+
 def write_multiples():
     """Hit rate h: h x 0.1 + (1 - h) x write; it pays above (write - 1)/(write - 0.1)."""
     hit = np.linspace(0, 1, 11)
@@ -169,6 +186,9 @@ FIGURES = {
     "cost_curve_window": lambda: scaling_figures.cost_curve(
         curve_to_window(), over="input_tokens", log="xy"
     ),
+    "what_bends": lambda: scaling_figures.what_bends(bends()),
+    "session_curves": lambda: scaling_figures.session_curves(sessions(20)),
+    "cache_drawing": lambda: scaling_figures.cache_drawing(one_session()),
     "calendar": lambda: scaling_figures.calendar(calendar()),
     "price_changes": lambda: prices_figures.price_changes(changes(), as_of="2026-11-23"),
     "break_even": lambda: scaling_figures.break_even(write_multiples()),
@@ -608,3 +628,21 @@ def test_saved_file_carries_the_alt_text_and_no_version(tmp_path):
     assert file == tmp_path / "figure.png"
     with Image.open(file) as image:
         assert image.text == {"Description": "Five claims."}
+
+
+def test_a_drawing_of_a_conversation_tells_tokens_and_dollars_to_scale():
+    """Sonnet 4.6, USD 3 in, 0.30 read, 3.75 written, 15 out: the first turn writes 6,200 tokens and answers with 300."""
+    ax = scaling_figures.cache_drawing(one_session())
+    text = words(ax)
+    assert "6,200 written" in text and "7,700 read" in text
+    assert tl.usd((6_200 * 3.75 + 300 * 15) / 1e6) in text  # with the cache
+    assert tl.usd((6_200 * 3 + 300 * 15) / 1e6) in text  # without
+    assert [bar.get_width() for bar in ax.containers[1]] == [6_200, 500, 500, 500, 500]
+
+
+def test_what_bends_marks_every_tier_that_has_a_number():
+    figure = scaling_figures.what_bends(bends())
+    assert [ax.get_title() for ax in figure.axes] == ["Anthropic", "OpenAI", "Google"]
+    marks = [x for line in figure.axes[0].lines[:3] for x in line.get_xdata()]
+    found = bends().query("provider == 'anthropic'")["multiple"]
+    assert sorted(marks) == sorted(found)

@@ -1,5 +1,6 @@
 """The public names: what editors and type checkers read, and what `lazy_loader` loads when it is used."""
 
+from . import app as app
 from . import article as article
 from . import core as core
 from . import decide as decide

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import os
 import platform
 import re
@@ -254,10 +255,16 @@ class Aims:
     ----------
     budget : str
         USD of the quarter
+    company : str
+        your company's name, for the title
+    settings : str
+        tierlab.yaml: company, team, budget_usd, and teams with owner and budget_usd each
     contract : str
         your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
     last : str
-        summary.json of the quarter before, for its forecast
+        summary.json of the quarter before, for its forecast and to see whether its decisions arrived
+    records : str
+        decision records (file, folder or pattern), to see whether they arrived
     outcomes : str
         scores of your own examples: prompt_id, model_id, score, task
     margin : str
@@ -267,8 +274,11 @@ class Aims:
     """
 
     budget: str | None = None
+    company: str | None = None
+    settings: str | None = None
     contract: str | None = None
     last: str | None = None
+    records: str | None = None
     outcomes: str | None = None
     margin: str | None = None
     may_wait: Annotated[list[str] | None, Several] = None
@@ -284,7 +294,10 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "billed_path": "billed",
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
+    "records_path": "records",
     "budget_usd": "budget",
+    "company": "company",
+    "settings_path": "settings",
     "contract_path": "contract",
     "margin": "margin",
     "may_wait": "may_wait",
@@ -304,12 +317,14 @@ def quarter(
     rates: Rates = Rates(),
     output: Output = Output(),
     no_pdf: bool = False,
+    fail_over_budget: bool = False,
     timeout: Positive = 1800,
 ):
-    """Write a quarter's report from your usage: page, PDF, figures, summary.json.
+    """Write a quarter's report from your usage: page, PDF, figures, message.md (ten lines for a chat), summary.json.
 
     Sections that need a column your log lacks say which. Exit status: 0 done, 1 the notebook failed, 2 an input is
-    wrong; summary.json in the folder says the same.
+    wrong; summary.json in the folder says the same. With --fail-over-budget, 3 if the report was written and the
+    quarter is over its budget.
 
     examples:
       tierlab quarter 2026Q3                 two simulated quarters, to see what comes out
@@ -331,6 +346,8 @@ def quarter(
     output : Output
     no_pdf : bool
         leave out the PDF
+    fail_over_budget : bool
+        exit status 3 where the quarter is over its budget
     timeout : int
         seconds that one cell may take
     """
@@ -359,6 +376,12 @@ def quarter(
         print(path)
     if note:
         print(f"no PDF: {note}", file=sys.stderr)
+    if not fail_over_budget:
+        return 0
+    over = json.loads(made[-1].read_text(encoding="utf-8"))["over_budget_usd"]
+    if over is None:
+        raise ValueError("--fail-over-budget needs a budget: give --budget or --settings")
+    return 3 if over > 0 else 0
 
 
 _OPTIONS = {  # words of read_usage -> of the command line
@@ -1032,7 +1055,13 @@ def recommend(
 
 
 @app.command
-def review(*records: str, rates: Rates = Rates()):
+def review(
+    *records: str,
+    usage: str | None = None,
+    task: list[tuple[str, str]] | None = None,
+    timezone: str = "UTC",
+    rates: Rates = Rates(),
+):
     """Judge filed decisions again: what changed since, does each still stand, and by how many dollars.
 
     Exit status: 0 every decision stands, 1 one flips or its model is gone, 2 an input is wrong.
@@ -1040,11 +1069,18 @@ def review(*records: str, rates: Rates = Rates()):
     examples:
       tierlab review decisions/2026-06-12-support.md
       tierlab review decisions/*.md --as-of 2026-12-01
+      tierlab review decisions/*.md --usage logs/
 
     Parameters
     ----------
     records : str
         decision records (Markdown, from recommend --file)
+    usage : str
+        usage logs from before the decisions and since: did they arrive, and what did they save?
+    task : list
+        THEIRS OURS: a task as your log calls it, and which task of the kit it is; again for each
+    timezone : str
+        IANA name of the zone in which the log's days begin
     rates : Rates
     """
     import tierlab as tl
@@ -1052,18 +1088,27 @@ def review(*records: str, rates: Rates = Rates()):
     if not records:
         raise ValueError("name the records to review, as in `tierlab review decisions/*.md`")
     known = rates.load()
-    stand, bad = True, False
+    stand, bad, filed = True, False, []
     for path in records:
         try:
-            found = tl.review(path, prices=known)
+            record = tl.load_record(path)
+            found = tl.review(record, prices=known)
         except (ValueError, OSError) as error:  # the other records are judged all the same
             bad, said = True, shown(str(error), 2000)
             print("tierlab: " + (said if path in said else f"{path}: {said}"), file=sys.stderr)
             continue
         stand &= found.stands
+        filed.append(record)
         print(
             f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n"
         )
+    if usage and filed:
+        from tierlab.quarter import report, words
+
+        own = {"usage_path": usage, "tasks": dict(task or []), "timezone": timezone}
+        own |= {"catalogue": rates.prices, "as_of": rates.as_of or ""}
+        print("Did it arrive?")
+        print(words.arrived(report.records_against(filed, report.Inputs(**own))))
     if not stand:
         print("A decision does not stand: decide again with `tierlab recommend`.", file=sys.stderr)
     return 2 if bad else int(not stand)

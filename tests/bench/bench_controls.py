@@ -40,6 +40,12 @@ def controls():
     yield routing_control.RouterExplorer(
         outcomes, score, weak=tiers["small"], strong=tiers["flagship"]
     )
+    yield routing_control.ConversationExplorer(
+        tl.load_prices("maintained", as_of="2026-06-12"),
+        tl.load_product().conversation,
+        small=tiers["small"],
+        flagship=tiers["flagship"],
+    )
     yield sampling_control.SampleExplorer(
         tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct"
     )

@@ -148,10 +148,14 @@ class TestFiles:
         out, done = synthetic
         printed = [Path(line).name for line in done.stdout.split()]
         pdf = ["report.pdf"] if printing.find_browser() else []
-        assert printed == ["report.ipynb", "report.html", *pdf, "summary.json"] and all(
-            (out / name).is_file() for name in printed
-        )
-        assert len(list((out / "figures").glob("90_*.png"))) == 6
+        assert printed == [
+            "report.ipynb",
+            "report.html",
+            *pdf,
+            "message.md",
+            "summary.json",
+        ] and all((out / name).is_file() for name in printed)
+        assert len(list((out / "figures").glob("90_*.png"))) == 7
         assert "Traceback" not in done.stderr and "unknown parameter" not in done.stderr
 
     def test_the_page_has_no_code_and_loads_nothing(self, synthetic, attacked):
@@ -173,7 +177,7 @@ class TestFiles:
 
     def test_every_image_has_an_alt_text(self, synthetic):
         images = soup_of(synthetic[0])("img")
-        assert len(images) == 6
+        assert len(images) == 7
         assert all(
             len(image["alt"]) > 40 and not image["alt"].startswith("No description")
             for image in images

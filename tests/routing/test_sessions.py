@@ -18,6 +18,9 @@ from tierlab.routing.sessions import (
     chain_sessions,
     compare_conversations,
     conversation_outcomes,
+    equal_conversations,
+    one_switch,
+    session_policies,
     session_rates,
 )
 
@@ -363,3 +366,29 @@ def test_every_turn_of_many_sessions_is_replayed_once(prices):
     routes = tl.route(table, Always(LARGE), sessions=Caches(prices))
     assert routes["cache_write_tokens"].sum() == sessions * 5000
     assert routes["cache_read_tokens"].sum() == sessions * 500 * sum(range(10))
+
+
+def test_one_turn_on_another_model_writes_its_whole_history():
+    """6,000 + 200 a turn + 300 an answer; Haiku reads at 0.1, writes at 1.25, answers at 5; Opus at five times that."""
+    june, shape = tl.load_prices("maintained", as_of="2026-06-12"), tl.load_product().conversation
+    duo = {"small": "claude-haiku-4-5", "flagship": "claude-opus-4-8"}
+    turns, alone = one_switch(shape, june, **duo)
+    told = [
+        [0, 6200, 1],
+        [6200, 500, 1],
+        [6700, 500, 1],
+        [0, 7700, 5],
+        [7200, 1000, 1],
+    ]
+    usd = [times * (0.1 * read + 1.25 * new + 5 * 300) / 1e6 for read, new, times in told]
+    assert turns["cost_usd"].tolist() == pytest.approx(usd)
+    assert turns["tier"].tolist() == ["small", "small", "small", "flagship", "small"]
+    stays = [(0, 6200), *((6200 + 500 * n, 500) for n in range(4))]
+    assert alone == pytest.approx(sum((0.1 * r + 1.25 * w + 5 * 300) / 1e6 for r, w in stays))
+    policies = session_policies(Always(duo["small"]), shape, june, **duo)
+    assert list(policies) == ["per turn", "per conversation", "escalate only", "switch gate"]
+    table = equal_conversations(shape, dict.fromkeys(duo.values(), 1.0), sessions=3)
+    assert len(table) == 2 * 3 * shape.turns
+    for policy in policies.values():
+        paid = tl.route(table, policy, sessions=tl.Caches(june))["cost_usd"].sum()
+        assert paid == pytest.approx(3 * alone)

@@ -84,9 +84,9 @@ def test_notebook_02_prices_the_real_requests_on_every_model_of_both_lineups(tmp
     page = BeautifulSoup((tmp_path / "02_scaling_costs.html").read_text(), "html.parser")
     assert "19,366 recorded requests" in page.get_text()
     assert "19,366 requests on 20 models make 387,320 prices" in page.get_text()
-    table = next(table for table in page("table") if table.find("th", string="usd_per_1000"))
+    table = next(table for table in page("table") if table.find("th", string="assumed"))
     usd = {
-        cells[1].get_text(): float(cells[3].get_text())
+        cells[1].get_text(): float(cells[2].get_text().replace(",", ""))
         for row in table("tr")
         if (cells := row("td"))
     }
@@ -94,7 +94,7 @@ def test_notebook_02_prices_the_real_requests_on_every_model_of_both_lineups(tmp
     assert set(usd) == {*prices.models(), *prices.models("2026-06-12", reasoning=True)}
     raw = pd.read_csv(tl.datasets.path("azure_conv"))[["ContextTokens", "GeneratedTokens"]].sum()
     assert usd["claude-opus-4-8"] == pytest.approx(
-        (raw["ContextTokens"] * 5 + raw["GeneratedTokens"] * 25) / 1e6, abs=0.005
+        (raw["ContextTokens"] * 5 + raw["GeneratedTokens"] * 25) / 1e6, abs=0.5
     )
 
 

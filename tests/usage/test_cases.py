@@ -45,6 +45,16 @@ DOLLARS = {
     # before version 6 the SDK hands Anthropic's counters on: the cache stands beside the input
     "vercel": usd(GPT, 1000, 9000, 0, 100) + usd(SONNET, 2000, 1500, 300, 100),
     "vertex_spans": usd(SONNET, 1000, 0, 0, 100),
+    # two spans that are each other's parent, and one that is its own: three calls
+    "circle_of_spans": usd(GPT, 3500, 0, 0, 160),
+    # one id on three days, one batch asked twice, and one message id on two days
+    "constant_ids": 3.5 * usd(GPT, 1000, 0, 0, 100) + 2 * usd(SONNET, 1000, 0, 0, 100),
+    "fork_of_forks": usd(GPT, 4000, 1000 + 2000 + 3000, 0, 400),
+    # global has the list price, Europe and a place within it a tenth more
+    "bedrock_profiles": (1 + 1 + 1.1 + 1.1) * usd(SONNET, 1000, 0, 0, 100),
+    # 1,056 tokens of a picture at 32 dollars, ten searches at 10 dollars a thousand
+    "pictures_and_searches": 40 * 5e-6 + 1056 * 32e-6 + usd(SONNET, 1000, 0, 0, 100) + 0.1,
+    "variants": usd(GPT, 1000, 0, 0, 100) / 2 + 0 + usd(GPT, 1000, 0, 0, 100),
 }  # fmt: skip
 ROWS = {
     "codex_fork": 4,
@@ -63,6 +73,12 @@ ROWS = {
     "two_instrumentations": 2,
     "vercel": 2,
     "vertex_spans": 1,
+    "circle_of_spans": 3,
+    "constant_ids": 6,
+    "fork_of_forks": 4,
+    "bedrock_profiles": 4,
+    "pictures_and_searches": 2,
+    "variants": 3,
 }
 
 

@@ -188,7 +188,11 @@ def test_mutated_csv_logs_balance_with_pythons_csv(tmp_path):
                 valid += 1
                 assert expected[str(file)] == len(table)
         files = tl.read_usage(folder).account.files.set_index("file")
-        assert (files["problem"] == "").all()
+        # A file of which no time can be read is refused as a whole.
+        refused = files["problem"].str.contains("is not as ISO writes it")
+        assert (refused | (files["problem"] == "")).all() and refused.mean() < 0.1
+        files = files[~refused]
+        expected = {file: rows for file, rows in expected.items() if file in files.index}
         assert (
             files["rows_read"] == files["kept"] + files["set_aside"] + files["duplicates"]
         ).all()

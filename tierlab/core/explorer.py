@@ -31,7 +31,7 @@ class Explorer:
 
     Notes
     -----
-    The figure is drawn on one canvas with fixed margins: sliders must not make the frame jump, and a layout engine
+    The figure is drawn with fixed margins: sliders must not make the frame jump, and a layout engine
     would take half the time of a redraw.
     """
 
@@ -41,12 +41,9 @@ class Explorer:
 
     def __init__(self, **controls):
         self.controls = controls
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
-        self.image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+        self.given = {}  # values that a page sets in place of those of controls that it does not show
+        self.image = picture_widget()
         self.text = ipywidgets.HTML()
-        self._figure = Figure(self.size, dpi=85, layout="none")  # the axes have a fixed box
-        FigureCanvasAgg(self._figure)
         both = ipywidgets.Box(
             [self.image, self.text], layout={"flex_flow": "row wrap", "align_items": "flex-start"}
         )
@@ -57,7 +54,7 @@ class Explorer:
 
     def values(self):
         """What the controls say now."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: control.value for name, control in self.controls.items()} | self.given
 
     def _changed(self, _change):
         if not self._moving:
@@ -67,17 +64,14 @@ class Explorer:
         """Compute, draw and write; an error is shown in place of the figure, never an old figure beside new settings."""
         try:
             values = self.values()
-            table = self.table(**values)
+            self.shown = table = self.table(**values)
             self.summary = self.words(table, **values)
             picture, self.text.value = (
                 self._picture(table, values) if len(table) else b"",
                 self._html(table, values),
             )
         except Exception as error:
-            # What a person did wrong is said in a sentence; a fault of ours keeps its class.
-            self.summary = (
-                str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-            )
+            self.summary, self.shown = said(error), None
             picture = b""
             self.text.value = f'<p role="alert"><strong>{in_html(self.summary)}</strong></p>'
         self.image.tooltip = self.summary
@@ -86,22 +80,14 @@ class Explorer:
     def _picture(self, table, values):
         width, height = self.size
         left, right, bottom, top = self.margins
-        with mpl.rc_context(_HOUSE_STYLE):
-            self._figure.clear()
-            self._figure.set_size_inches(width, height)
-            box = (
-                left / width,
-                bottom / height,
-                1 - (left + right) / width,
-                1 - (bottom + top) / height,
-            )
-            self.draw(self._figure.add_axes(box), table, **values)
-            buffer = io.BytesIO()
-            # A quick compression: the picture crosses to the browser once and is then thrown away.
-            self._figure.savefig(
-                buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1}
-            )
-        return buffer.getvalue()
+        box = (
+            left / width,
+            bottom / height,
+            1 - (left + right) / width,
+            1 - (bottom + top) / height,
+        )
+
+        return drawn(self.size, 85, lambda figure: self.draw(figure.add_axes(box), table, **values))
 
     def _html(self, table, values):
         numbers = self.numbers(table, **values).rename_axis(
@@ -128,6 +114,33 @@ class Explorer:
     def _repr_mimebundle_(self, **_):
         # The box's own text form holds the bytes of the picture; ours is what nbval compares.
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def picture_widget():
+    """An image that can hold a tooltip, its text for whoever does not see it."""
+    image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+    # The browser shows a tooltip only on a widget that has a description, and fails to draw one that has none.
+    image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+    return image
+
+
+def drawn(size, dpi, draw):
+    """The PNG of what `draw(figure)` draws in the house style, on a figure of a size in inches, without layout engine."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_HOUSE_STYLE):
+        figure = Figure(
+            size, dpi=dpi, layout="none"
+        )  # a new one is quicker than one that is cleared
+        FigureCanvasAgg(figure)
+        draw(figure)
+        # A quick compression: the picture crosses to the browser once and is then thrown away.
+        figure.savefig(buffer, format="png", dpi="figure", pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+def said(error):
+    """An error as a control says it: a mistake of the user's in a sentence, a fault of ours with its class."""
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 def nice_slider(label, value, *, low=10, high=100_000_000):

@@ -45,3 +45,8 @@ def number(value: float) -> str:
     decimals = 2 - math.floor(math.log10(size)) if 0 < size < 100 else 0
     text = f"{value or 0:,.{decimals}f}"  # never -0
     return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def change(value):
+    """`usd` with a plus where it is one."""
+    return ("+" if value > 0 else "") + usd(value)

@@ -38,15 +38,15 @@ def until_review(prices):
     return prices.over(prices.as_of, review_day(prices))
 
 
-@lru_cache(maxsize=16)
-def _scheduled(prices):
-    return prices.scheduled(list(prices.rows_of), review_day(prices))
+@lru_cache(maxsize=64)
+def _scheduled(prices, models):
+    return prices.scheduled(list(models), review_day(prices))
 
 
 def scheduled_said(prices, models):
     """Which rates of some models change until the next review, and when; "" for none."""
-    changes, models = _scheduled(prices).items(), set(models)
-    words = "; ".join(f"{model} costs {said}" for model, said in changes if model in models)
+    changes = _scheduled(prices, frozenset(models))
+    words = "; ".join(f"{model} costs {said}" for model, said in changes.items())
     day = f"{review_day(prices):%Y-%m-%d}"
     return f"prices are the mean until the review on {day}: {words}" if words else ""
 

@@ -33,16 +33,20 @@ TINT = 0.75  # share of white in the colour of a region
 EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_usd": (0.8, "...")}
 
 
-def expected_costs(options, *, interval="90% of 1,000 draws over the stated ranges", ax=None):
+def expected_costs(
+    options, *, interval="90% of 1,000 draws over the stated ranges", requests=REQUESTS, ax=None
+):
     """Price, errors and time of each model, stacked, with the range of their sum.
 
     Parameters
     ----------
     options : DataFrame
         Table of `tierlab.recommend`: provider, tier, model_id, price_usd, error_usd, time_usd, expected_usd, low, high
-        (USD per request), note. The bars are for 1,000 requests.
+        (USD per request), note.
     interval : str
         What the whiskers are.
+    requests : int
+        That a bar is for.
     ax : Axes, optional
 
     Returns
@@ -72,14 +76,14 @@ def expected_costs(options, *, interval="90% of 1,000 draws over the stated rang
         np.zeros(len(rows)),
     )
     for part, (white, hatch) in EXPECTED_PARTS.items():
-        width = table[part].to_numpy() * REQUESTS
+        width = table[part].to_numpy() * requests
         if width.any():
             faces = [_whiter(color, white) for color in colors]
             ax.barh(
                 rows, width, left=left, height=0.62, color=faces, edgecolor=INK, lw=0.5, hatch=hatch
             )
         left = left + width
-    low, high = table["low"].to_numpy() * REQUESTS, table["high"].to_numpy() * REQUESTS
+    low, high = table["low"].to_numpy() * requests, table["high"].to_numpy() * requests
     ax.hlines(rows, low, high, color=INK, lw=1.2)
     for row, whole, end in zip(rows, left, high, strict=True):
         note(ax, usd(whole), (max(whole, end), row), (6, 0))
@@ -92,9 +96,9 @@ def expected_costs(options, *, interval="90% of 1,000 draws over the stated rang
         )
     ]
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
-    highest = options[["expected_usd", "high"]].max().max() * REQUESTS
+    highest = options[["expected_usd", "high"]].max().max() * requests
     from_zero(
-        ax, 1.12 * highest, f"cost all in (USD per {REQUESTS:,} requests)\nwhiskers: {interval}"
+        ax, 1.12 * highest, f"cost all in (USD per {requests:,} requests)\nwhiskers: {interval}"
     )
     return ax
 

@@ -204,7 +204,7 @@ def _reason(found):
         f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in "
         f"{best['best_share']:.0%} of the draws over the stated ranges."
     )
-    said = _sides(_error_cost_flip(found), usd, "{side} {at} an error it would be {to}")
+    said = _sides(error_cost_flip(found), usd, "{side} {at} an error it would be {to}")
     if not said:
         return f"{text} No cost of an error changes that."
     said = "; ".join(said)
@@ -259,7 +259,7 @@ def find_flips(found):
     price, timed = table["price_usd"].to_numpy(), table["time_usd"].to_numpy()
     waits = table["seconds"].to_numpy() * (1 - found.workload.point().batch_share)
     rows = [
-        _error_cost_flip(found),
+        error_cost_flip(found),
         _flip("value of a second", "USD", found.second_usd, total - timed, waits, names),
     ]
     # The choice, the runner-up and the best model of each other tier: whose numbers could turn it.
@@ -296,7 +296,8 @@ def _sides(flip, show, words):
     ]
 
 
-def _error_cost_flip(found):
+def error_cost_flip(found):
+    """The row of `find_flips` on the cost of an error, a dict."""
     table, now = found.running(), found.cost["error_cost_usd"]
     rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"].to_numpy()
     names = table["model_id"].tolist()

@@ -302,7 +302,9 @@ def _bill(text, own):
         found = {m for family in ("gpt", "grok") if (m := _snapshot(f"{family}-{left}", own))}
         model_id = found.pop() if len(found) == 1 else None
     else:
-        model_id = _snapshot(left, own)
+        model_id = (
+            _snapshot(left, own) or ("text" in said and _snapshot(f"text-{left}", own)) or None
+        )
     region = next((_METER_REGIONS[word] for word in words if word in _METER_REGIONS), None)
     tier = next((_METER_TIERS[word] for word in words if word in _METER_TIERS), None)
     return Resolved(model_id, platform, region, tier)

@@ -11,6 +11,7 @@ from tierlab.prices.catalog import Prices
 from tierlab.prices.offers import FLAGS
 from tierlab.prices.pricing import TIER_LABELS, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.aggregate import Cube
+from tierlab.quarter.arrival import arrivals, decided_by, decided_in
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
     CONFIDENCE,
@@ -75,6 +76,8 @@ class Quarter:
         What the contract makes of each month (`tierlab.prices.contract.Settlement`).
     ahead : str
         The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
+    arrival : DataFrame
+        Earlier decisions held against the log (`tierlab.quarter.arrival`): those of the last summary and filed records.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
     savings, decisions, price_changes, retiring, reconciliation, coverage, flags, assumptions, forecast_error : DataFrame
         `tierlab.quarter.analyse`, `tierlab.quarter.variance`, `tierlab.quarter.outlook`, `tierlab.quarter.savings`.
@@ -117,6 +120,7 @@ class Quarter:
     forecast_error: pd.DataFrame = field(repr=False)
     savings: pd.DataFrame = field(repr=False)
     decisions: pd.DataFrame = field(repr=False)
+    arrival: pd.DataFrame = field(repr=False)
     price_changes: pd.DataFrame = field(repr=False)
     retiring: pd.DataFrame = field(repr=False)
     unpriced: pd.DataFrame = field(repr=False)
@@ -159,7 +163,7 @@ def analyse(
     outcomes : DataFrame, optional
         The outcomes table of the team's own evaluation.
     last_summary : mapping, optional
-        `summary` of the quarter before, for its forecast.
+        `summary` of the quarter before, for its forecast and its decisions.
     terms : Terms, optional
         How far advice may go.
     unread : DataFrame, optional
@@ -193,6 +197,8 @@ def analyse(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
     )
     error, no_error = error_of_last(now, before, prices, period, last_summary, seed)
+    earlier = decided_in(last_summary) if last_summary else []
+    earlier += [decided_by(record, terms.tasks) for record in terms.records]
     bills = reconciliation(now, prices, billed)
     unpriced = without_price(cube.account, bills, str(period), unread)
     gaps = cube.account.gaps
@@ -206,6 +212,7 @@ def analyse(
             ("forecast", no_forecast, no_forecast),
             ("forecast_error", no_error, no_error),
             ("reconciliation", bills.empty, _BILLS),
+            ("arrival", not earlier, _EARLIER),
         )
         if lacks
     }
@@ -248,6 +255,7 @@ def analyse(
         forecast_error=error,
         savings=proposals,
         decisions=decisions(proposals, now),
+        arrival=arrivals(history, prices, earlier),
         price_changes=price_changes(
             now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
         ),
@@ -264,6 +272,7 @@ def analyse(
 
 _SCORES = "needs scores of the team's own examples (`outcomes`: prompt_id, model_id, score, task)"
 _HISTORY = f"needs {WINDOW} days of usage before the quarter to judge its first days"
+_EARLIER = "needs the summary.json of the quarter before (`last_summary`) or filed decisions"
 _BILLS = "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
 
 

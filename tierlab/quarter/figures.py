@@ -21,9 +21,18 @@ from tierlab.core.style import (
 )
 from tierlab.prices.pricing import TIER_LABELS
 from tierlab.quarter.savings import HELD
+from tierlab.quarter.variance import NAMES
 
 # Adds, saves, a quarter's total: greys, because tiers own the colours.
 UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"
+_SAVES = "#029E73"
+_STEPS = {  # kind of a step -> its colour and hatch
+    "level": ("#c9d0d8", ""),
+    "estimate": ("#ffffff", "////"),
+    "cause": (INK, ""),
+    "rest": ("#949ca5", ""),
+    "saves": (_SAVES, ""),
+}
 MOST = 10  # savings that are drawn
 # What tells the parts of a stack apart, with and without colour.
 _COLORS = {tier: look["color"] for tier, look in TIER_STYLE.items()}
@@ -125,7 +134,7 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     starts = np.r_[before_usd, ends][:-1]
     names = [
         "quarter before",
-        *steps["effect"].replace("cache_batch", "cache and batch").str.replace("_", " "),
+        *steps["effect"].map(NAMES),
         "this quarter",
     ]
     ax = axes(ax, height=1.1 + 0.34 * len(names))
@@ -153,6 +162,50 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
         1.1 * max(before_usd, now_usd, *ends),
         "spend (USD per quarter)\ndark: adds, white: saves",
     )
+    return ax
+
+
+def causes_waterfall(steps, *, budget_usd=None, ax=None):
+    """From the quarter before to this one and to the next, each step named by its cause.
+
+    Parameters
+    ----------
+    steps : DataFrame
+        Of `tierlab.quarter.brief.steps`: label, usd, kind.
+    budget_usd : float, optional
+        Of the quarter: a dotted line.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("causes_waterfall", steps, "label", "usd", "kind")
+    level = steps["kind"].isin(["level", "estimate"])
+    ends = steps["usd"].where(level).ffill() + steps["usd"].mask(level, 0).groupby(
+        level.cumsum()
+    ).cumsum().where(~level, 0)
+    starts = ends.where(~level, steps["usd"]) - steps["usd"]
+    names = [_short(label, 46) for label in steps["label"]]
+    lines = sum(1 + name.count("\n") for name in names)
+    ax = axes(ax, height=1.1 + 0.24 * lines + 0.1 * len(names))
+    for row, (kind, start, value) in enumerate(
+        zip(steps["kind"], starts, steps["usd"], strict=True)
+    ):
+        color, hatch = (_SAVES, "") if value < 0 else _STEPS[kind]
+        ax.barh(
+            row, abs(value), left=min(start, start + value), height=0.62,
+            color=color, hatch=hatch, edgecolor=INK if hatch else color, lw=0.6,
+        )  # fmt: skip
+        sign = "" if kind in ("level", "estimate") else "+" if value > 0 else "-"
+        about = "about " if kind == "estimate" else ""
+        place = (max(start, start + value), row)
+        note(ax, f"{about}{sign}{usd(abs(value))}", place, (6, 0))
+    if budget_usd is not None and np.isfinite(budget_usd):
+        ax.axvline(budget_usd, color=INK, lw=1, ls=":")
+        note(ax, f"budget {usd(budget_usd)}", (budget_usd, -0.7), (4, 0))
+    name_rows(ax, names, above=0.5)
+    from_zero(ax, 1.15 * ends.max(), "USD per quarter; hatched: estimates, green: what falls")
     return ax
 
 

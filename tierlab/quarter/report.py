@@ -12,17 +12,21 @@ import pandas as pd
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
-from tierlab.core.untrusted import read_text, regular
+from tierlab.core.untrusted import in_markdown, read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.decide.record import load_record
 from tierlab.pages import printing
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.contract import load_contract
 from tierlab.quarter.aggregate import Cube, build_cube
 from tierlab.quarter.analyse import Quarter, analyse, period_of
+from tierlab.quarter.arrival import arrivals, decided_by
+from tierlab.quarter.brief import message
 from tierlab.quarter.engine import NEEDED, columns_of, files_of
 from tierlab.quarter.savings import Terms
-from tierlab.quarter.simulated import synthetic_quarters
+from tierlab.quarter.settings import Settings, load_settings
+from tierlab.quarter.simulated import END, synthetic_quarters
 from tierlab.quarter.words import SCHEMA, SCHEMAS, summary
 from tierlab.routing.sources import load_outcomes
 from tierlab.scaling.workload import TRACES, load_requests
@@ -33,8 +37,8 @@ SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its us
 LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
 _YES = {"": None, "yes": True, "no": False}
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
-_PATHS += ("contract_path",)
-_MADE = ("report.ipynb", "report.html", "report.pdf", "summary.json")
+_PATHS += ("contract_path", "records_path", "settings_path")
+_MADE = ("report.ipynb", "report.html", "report.pdf", "message.md", "summary.json")
 _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "spend against budget": "budget",
     "variance": "variance",
@@ -51,6 +55,7 @@ _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "anomalies": "events",
     "forecast": "forecast",
     "last forecast": "forecast_error",
+    "did it arrive": "arrival",
     "reconciliation": "reconciliation",
     "cost per request": "cost per request",
     "batch savings": "batch savings",
@@ -78,6 +83,7 @@ class Inputs:
     billed_path: str = ""
     outcomes_path: str = ""
     last_summary_path: str = ""
+    records_path: str = ""
     budget_usd: float = 0
     margin: float = 0
     may_wait: list[str] = field(default_factory=list)
@@ -88,6 +94,8 @@ class Inputs:
     timezone: str = "UTC"
     retire_days: int = 180
     seed: int = 0
+    company: str = ""
+    settings_path: str = ""
 
     def checked(self):
         """The same, each value of its type and paths absolute; reads no log yet.
@@ -128,6 +136,9 @@ class Inputs:
         if found["contract_path"]:
             load_contract(found["contract_path"])
         _last(found["last_summary_path"])
+        _records(found["records_path"])
+        if found["settings_path"]:
+            load_settings(found["settings_path"])
         return Inputs(**found)
 
     def files(self):
@@ -165,6 +176,8 @@ class Prepared:
         "simulated", "trace" or "log".
     inputs : Inputs
         Checked.
+    settings : Settings
+        Of tierlab.yaml; empty without one.
     """
 
     quarter: Quarter
@@ -172,6 +185,7 @@ class Prepared:
     read: Account | None
     kind: str
     inputs: Inputs
+    settings: Settings
 
 
 def prepare(inputs: Inputs) -> Prepared:
@@ -191,7 +205,8 @@ def prepare(inputs: Inputs) -> Prepared:
 def _prepared(inputs):
     contract = load_contract(inputs.contract_path) if inputs.contract_path else None
     aliases = contract.aliases if contract else None
-    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None, aliases=aliases)
+    prices = load_prices(inputs.catalogue, as_of=_as_of(inputs), aliases=aliases)
+    settings = load_settings(inputs.settings_path) if inputs.settings_path else Settings()
     period = period_of(inputs.quarter)
     log, read, billed, kind = _log(inputs, prices, period)
     span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
@@ -203,17 +218,30 @@ def _prepared(inputs):
         cube,
         prices,
         inputs.quarter,
-        budget_usd=inputs.budget_usd or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None),
+        budget_usd=inputs.budget_usd
+        or settings.budget_usd
+        or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None),
         billed=billed,
         outcomes=load_outcomes(inputs.outcomes_path) if inputs.outcomes_path else None,
         last_summary=_last(inputs.last_summary_path),
         terms=Terms(
-            inputs.margin or None, inputs.may_wait or None, inputs.tasks, inputs.retire_days
+            inputs.margin or None,
+            inputs.may_wait or None,
+            inputs.tasks,
+            inputs.retire_days,
+            _records(inputs.records_path),
         ),
         unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
-    return Prepared(quarter, cube, read, kind, inputs)
+    return Prepared(quarter, cube, read, kind, inputs, settings)
+
+
+def _as_of(inputs):
+    """The day on which one stands: of the simulated quarter the day after its last, before what it forecasts."""
+    if inputs.as_of or inputs.usage_path != "synthetic" or inputs.catalogue != "maintained":
+        return inputs.as_of or None
+    return f"{pd.Timestamp(END) + pd.Timedelta(days=1):%Y-%m-%d}"
 
 
 def _log(inputs, prices, period):
@@ -336,6 +364,26 @@ def _last(path):
     return found
 
 
+def _records(path):
+    """The decision records of a file, a folder or a pattern; none without a path."""
+    if not path:
+        return []
+    files = sorted(Path(path).glob("*.md")) if Path(path).is_dir() else sorted(glob(path))  # noqa: PTH207
+    if not files:
+        raise ValueError(f"records_path = {path!r}: a folder without a decision record (*.md)")
+    return [load_record(file) for file in files]
+
+
+def records_against(records, inputs):
+    """Filed decision records held against a usage log: the table of `tierlab.quarter.arrival.arrivals`."""
+    inputs = inputs.checked()
+    prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
+    latest = pd.Period(max(record.decided_on for record in records), freq="Q")
+    log, *_ = _log(inputs, prices, latest)
+    daily = build_cube(log, prices, timezone=inputs.timezone).daily
+    return arrivals(daily, prices, [decided_by(record, inputs.tasks) for record in records])
+
+
 def _is_summary(found):
     return isinstance(found, dict) and found.get("schema") in SCHEMAS
 
@@ -381,6 +429,8 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
             _check_log(checked)
             _run(checked, temporary, out, timeout)
             html = temporary / "report.html"
+            told = json.loads((temporary / "summary.json").read_text("utf-8"))["message"]
+            (temporary / "message.md").write_text(told, "utf-8", newline="\n")
             html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
             note = printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
         except (ValueError, RuntimeError) as error:
@@ -423,7 +473,19 @@ def _page(executed, inputs):
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["papermill"]["parameters"] = dict(vars(inputs))
+    notebook.cells[0].source = f"# {in_markdown(title(inputs))}"
     return pages.page(notebook, stem="report", banner=False)[0]
+
+
+def title(inputs):
+    """The title of the report: company, team and quarter."""
+    own = load_settings(inputs.settings_path) if inputs.settings_path else Settings()
+    names = [
+        inputs.company or own.company,
+        own.team,
+        f"LLM spend report {period_of(inputs.quarter)}",
+    ]
+    return " · ".join(name for name in names if name)
 
 
 def summarise(prepared):
@@ -444,6 +506,8 @@ def summarise(prepared):
         files = prepared.read.files.assign(file=file_names(prepared.read)).to_json(orient="records")
     return summary(q) | {
         "state": "ok",
+        "title": title(prepared.inputs),
+        "message": message(q, title(prepared.inputs)),
         "usage": prepared.kind,
         "sections": {name: q.missing.get(key, "shown") for name, key in _SECTIONS.items()},
         "account": {

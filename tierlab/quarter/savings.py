@@ -9,6 +9,7 @@ import pandas as pd
 
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
 from tierlab.prices.catalog import Prices
@@ -23,7 +24,7 @@ from tierlab.prices.pricing import (
 )
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
-COLUMNS += ["scheduled", "task", "model_id", "to", "team"]
+COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
 # Share of examples on which two near-equal models disagree; plans the number of examples.
 DISCORDANT = 0.10
 UNKNOWN_STAKES = "stakes not said"
@@ -45,6 +46,8 @@ class Terms:
         Tasks whose answers may take a day; by default those of which some requests are in batch already.
     tasks : mapping of str to str
         The log's names of tasks -> those of data/tasks.csv, where they differ.
+    records : sequence of Record
+        Filed decisions, to be held against the log (`tierlab.quarter.arrival`).
     retire_days : int
         How far ahead to look for models that retire, days after the day on which one stands.
     """
@@ -53,6 +56,7 @@ class Terms:
     may_wait: Sequence[str] | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
     retire_days: int = RETIRE_DAYS
+    records: Sequence[Record] = ()
 
     def __post_init__(self):
         known = load_tasks().index
@@ -84,8 +88,8 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
         kind ("stop", "cache", "move", "batch", "replace", "errors"), what, usd (US dollars per quarter ahead), spend_usd
         (what it concerns cost in this quarter) and spend_share (its share of this quarter's spend), status ("to test",
         "not worse", "worse", "cannot tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled
-        (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team; the
-        largest first. They are not additive: two can concern the same tokens (`decisions` picks some that do not).
+        (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams
+        (whose spend it concerns, the largest first); the largest saving first. They are not additive: two can concern the same tokens (`decisions` picks some that do not).
         Savings under half a per cent of the spend are left out; so is a model without a rate for what is proposed.
 
     Raises
@@ -111,11 +115,22 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     table = pd.DataFrame([blank | proposal for proposal in proposals], columns=["rows", *COLUMNS])
     table["spend_usd"] = [rows["cost_usd"].sum() for rows in table["rows"]]
     table["spend_share"] = table["spend_usd"] / spend
+    table["teams"] = [_teams(row.rows, row.task) for row in table.itertuples()]
     dated = table["scheduled"] != ""
     means = f"; the mean rates of {ahead.period}: " + table.loc[dated, "scheduled"]
     table.loc[dated, "assumes"] += means
     table = table.loc[table["usd"] >= SMALL * spend, COLUMNS]
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
+
+
+def _teams(rows, task):
+    """The teams of a task's rows, or of all without one, the largest spend first; "" where the log names none."""
+    if "team" not in rows:
+        return ""
+    if task and "task" in rows:
+        rows = rows[labelled(rows["task"]) == task]
+    usd = rows.groupby(labelled(rows["team"]))["cost_usd"].sum()
+    return ", ".join(usd[usd > 0].sort_values(ascending=False).index)
 
 
 def decisions(table, now):

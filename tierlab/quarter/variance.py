@@ -6,6 +6,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import change
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.prices.pricing import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.engine import TOKENS
@@ -18,6 +19,10 @@ EFFECTS = {
     "tokens_per_request": "length of input and output, context steps included",
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
+}
+NAMES = {name: name.replace("_", " ") for name in EFFECTS} | {
+    "cache_batch": "cache and batch",
+    "other_units": "images, audio and fees",
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
 _OTHER = "images, audio, searches and fees per request"
@@ -173,6 +178,12 @@ def _shapley(old, new):
             change = spend[moved | {name}] - before
             usd[name] += change / (n * comb(n - 1, len(moved)))
     return list(usd.values())
+
+
+def causes(table, least=0.0):
+    """The effects of a variance by name with their dollars, the largest first; those below `least` are left out."""
+    large = table[table["usd"].abs() >= least].sort_values("usd", key=abs, ascending=False)
+    return [f"{NAMES[row.effect]} {change(row.usd)}" for row in large.itertuples()]
 
 
 def changes_by(now, before):

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from tierlab.core.format import number, share, usd
+from tierlab.core.format import change, number, share, usd
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.savings import HELD, SMALL, UNKNOWN_STAKES
+from tierlab.quarter.variance import NAMES, causes
 
 SCHEMA = "tierlab.quarter/2"
 SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
@@ -23,22 +24,23 @@ _ACTS = {  # kind of a decision -> its verb, and the first step
     "batch": ("Send ", "ask who reads the answers whether they may wait a day"),
     "errors": ("Avoid ", "look at the reasons, status by status"),
 }
-_CAUSES = {  # where the effect is above 0, and below
-    "volume": ("more requests", "fewer requests"),
-    "task_mix": ("other tasks", "other tasks"),
-    "tier_mix": ("other tiers", "other tiers"),
-    "model_mix": ("other models", "other models"),
-    "tokens_per_request": ("longer requests", "shorter requests"),
-    "cache_batch": ("less from cache and batch", "more from cache and batch"),
-    "price": ("higher list prices", "lower list prices"),
-    "other_units": ("more images, audio and fees", "less for images, audio and fees"),
+_QUESTIONS = {  # section -> what it would answer
+    "budget": "Was it within the budget?",
+    "variance": "Why did spend change?",
+    "changes": "Who spends more than before?",
+    "quality": "Were the answers good enough?",
+    "events": "Which days stand out?",
+    "forecast": "What will the next quarter cost?",
+    "forecast_error": "How far off was the last forecast?",
+    "reconciliation": "Does it match the bill?",
+    "arrival": "Did the earlier decisions arrive?",
 }
 _HELD = {
     "worse": "of a model that a test found worse",
     "against the task table": "against the task table",
     UNKNOWN_STAKES: "of a task for which nobody has said what a wrong answer costs",
 }
-_OURS = {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
+_OURS = NAMES | {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
 _KINDS = {
     "simulated": "**Simulated usage**: two synthetic quarters with planted events; no figure here says anything about the world.",
     "trace": "**Not your usage**: the requests are a public recorded trace with an assumed clock and assumed models.",
@@ -49,11 +51,6 @@ _KINDS = {
 def say(text):
     """A Markdown paragraph in which a dollar sign is a dollar sign; names in it come through `in_markdown`."""
     return Markdown(re.sub(r"(?<!\\)\$", r"\\$", text))
-
-
-def change(value):
-    """`usd` with a plus where it is one."""
-    return ("+" if value > 0 else "") + usd(value)
 
 
 def _word(value):
@@ -206,6 +203,25 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("assumes", "assumes", str),
         ("needs", "needs", str),
     ),
+    "owners": (
+        ("name", "team", str),
+        ("owner", "owner", str),
+        ("cost_usd", "spend", usd),
+        ("budget_usd", "budget", usd),
+        ("over_usd", "over it by", change),
+    ),
+    "arrival": (
+        ("what", "decision", str),
+        ("outcome", "arrived?", str),
+        ("moved_share", "traffic moved", share),
+        ("saved_usd", "saved so far", usd),
+        ("low", "from", usd),
+        ("high", "to", usd),
+        ("promised_usd", "promised a quarter", usd),
+        ("why", "why", str),
+        ("also_moved", "what else moved this spend", str),
+        ("source", "decided in", str),
+    ),
     "price_changes": (
         ("on", "on", _day),
         ("model_id", "model", str),
@@ -306,6 +322,25 @@ def absent(needs):
     display({"text/html": note, "text/plain": words}, raw=True)
 
 
+def arrival_shown(q):
+    """Whether the decisions of the last report and of filed records arrived; nothing where none were given."""
+    if len(q.arrival):
+        display(say("### Did the earlier decisions arrive?"))
+        table(q, "arrival")
+
+
+def unanswered(q):
+    """Show what the log could not answer, and what each question needs: one list."""
+    lines = [
+        f"{_QUESTIONS.get(name, _word(name).capitalize())}: {needs}".replace("`", "")
+        for name, needs in q.missing.items()
+    ]
+    if not lines:
+        return absent("")
+    page = "".join(f"<li>{in_html(line)}</li>" for line in lines)
+    return display({"text/html": f"<ul>{page}</ul>", "text/plain": "\n".join(lines)}, raw=True)
+
+
 def compared(q):
     """The quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate.
 
@@ -392,12 +427,7 @@ def _causes(q):
     if q.variance.empty:
         return []
     least, words = 0.01 * q.before_usd, []
-    large = q.variance[q.variance["usd"].abs() >= least]
-    effects = [
-        f"{_CAUSES[row.effect][int(row.usd < 0)]} {change(row.usd)}"
-        for row in large.sort_values("usd", key=abs, ascending=False).itertuples()
-    ]
-    if effects:
+    if effects := causes(q.variance, least):
         words.append(f"By cause: {', '.join(effects)}.")
     by = q.changes["by"].iloc[0]
     own = q.changes[(q.changes["by"] == by) & (q.changes["change_usd"].abs() >= least)].head(3)
@@ -579,6 +609,20 @@ def _changes_in_it(q):
     return f", with the price changes scheduled for {', '.join(names)}" if names else ""
 
 
+def arrived(table):
+    """Whether earlier decisions arrived, in plain text: a line each, with its dollars where there are any."""
+    return "\n".join(_arrived(row) for row in table.itertuples()) or "No decision to hold."
+
+
+def _arrived(row):
+    text = f"{row.source}: {row.what}: {row.outcome}, {row.why}"
+    if pd.notna(row.saved_usd):
+        text += f"; saved {usd(row.saved_usd)} so far (95%: {usd(row.low)} to {usd(row.high)})"
+    if row.also_moved:
+        text += f"; what else moved this spend: {row.also_moved}"
+    return f"{text}."
+
+
 def _savings(q):
     if q.savings.empty:
         return nothing_found(q)
@@ -616,6 +660,17 @@ def priced_only(q):
     return bool(q.unpriced_usd > 0 or (q.unpriced_rows and q.unpriced_usd != 0))
 
 
+def paid_usd(q):
+    """What the quarter cost, under the contract where there is one, with what is billed without a price."""
+    lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
+    return (q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd) + lost
+
+
+def over_budget_usd(q):
+    """How far the quarter is over its budget (US dollars); NaN without one."""
+    return paid_usd(q) - q.budget_usd
+
+
 def spent(q):
     """What the quarter cost, against the budget: the part of a sentence.
 
@@ -623,7 +678,7 @@ def spent(q):
     """
     lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
     paid = q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
-    total, day = paid + lost, "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
+    total, day = paid_usd(q), "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
     text = f"cost {'at least ' * priced_only(q)}{usd(total)}{day}"
     if not np.isnan(q.effective_usd):
         text += (
@@ -720,7 +775,7 @@ def summary(quarter: Quarter) -> dict:
     -------
     dict
         schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
-        unpriced_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
+        unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
     tables = {name: getattr(q, name) for name in _RECORDS}
@@ -745,6 +800,7 @@ def summary(quarter: Quarter) -> dict:
         "unpriced_rows": q.unpriced_rows,
         "ahead": q.ahead,
         "headline": headline(q),
+        "over_budget_usd": None if np.isnan(over_budget_usd(q)) else float(over_budget_usd(q)),
         "missing": dict(q.missing),
         "forecast": json.loads(totals),
         **{name: json.loads(_records(table)) for name, table in tables.items()},
@@ -757,5 +813,13 @@ def _records(table):
 
 _RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
 _RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
-_RECORDS += ("decisions", "price_changes", "retiring", "reconciliation", "coverage", "flags")
+_RECORDS += (
+    "decisions",
+    "arrival",
+    "price_changes",
+    "retiring",
+    "reconciliation",
+    "coverage",
+    "flags",
+)
 _RECORDS += ("assumptions", "unpriced", "gaps", "invoice")

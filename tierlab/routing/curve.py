@@ -452,3 +452,16 @@ def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
     area = np.trapezoid(np.append(y, y[-1]), np.append(x, last))
     width = last - x[0] if variant == "paper" else last
     return Metric(area / width) if width > 0 else Metric(reason="all points cost the same")
+
+
+def variants(curve):
+    """The metrics of the literature for one router, each with its variant: metric, value, and why one is missing."""
+    found = {
+        "APGR, exact": apgr(curve),
+        "APGR, as in the paper": apgr(curve, variant="paper"),
+        "APGR, as coded": apgr(curve, variant="as_coded"),
+        "CPT 50%, exact": cpt(curve, 0.5),
+        "AIQ, as in the paper": aiq(curve[["cost_usd", "score"]]),
+    }
+    rows = [(name, float(value), value.reason) for name, value in found.items()]
+    return pd.DataFrame(rows, columns=["metric", "value", "why not"])

@@ -19,7 +19,7 @@ from tierlab.core.tables import token_counts
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.caches import Caches
-from tierlab.routing.policies import Always, Choice, Policy, merge, need
+from tierlab.routing.policies import Always, Choice, Policy, Rules, merge, need
 from tierlab.routing.route import route
 
 
@@ -258,6 +258,78 @@ def conversation_outcomes(requests: pd.DataFrame, quality: Mapping[str, float]) 
     table = pd.concat(parts, ignore_index=True).sort_values("prompt_id", kind="stable")
     told = "assumed: one quality per model, and the recorded lengths for every model"
     return table.assign(source="recorded", provenance=told).reset_index(drop=True)
+
+
+def session_policies(policy, shape, prices, *, small, flagship):
+    """A policy that decides turn by turn, and the three ways to make it mind the caches.
+
+    Parameters
+    ----------
+    policy : Policy
+        Names `small` and `flagship`.
+    shape : tierlab.core.product.Conversation
+        Half its turns are expected to be left when the gate decides: nobody knows how long a conversation lasts.
+    prices : Prices
+    small, flagship : str
+        Model ids.
+
+    Returns
+    -------
+    dict of str to Policy
+        per turn, per conversation, escalate only, switch gate.
+    """
+    gate = {
+        "turns_left": (shape.turns + 1) / 2,
+        "new_tokens": shape.input_tokens,
+        "output_tokens": shape.output_tokens,
+    }
+    return {
+        "per turn": policy,
+        "per conversation": PerSession(policy),
+        "escalate only": EscalateOnly(policy, (small, flagship)),
+        "switch gate": SwitchGate(policy, session_rates(prices, [small, flagship]), **gate),
+    }
+
+
+def equal_conversations(shape, quality, *, sessions=1):
+    """A product's conversation, so many times, as an outcomes table: every turn is sent all that came before it.
+
+    Parameters
+    ----------
+    shape : tierlab.core.product.Conversation
+    quality
+        As for `conversation_outcomes`.
+    sessions : int
+    """
+    turn = np.tile(np.arange(1, shape.turns + 1), sessions)
+    grown = turn * shape.input_tokens + (turn - 1) * shape.output_tokens
+    requests = pd.DataFrame(
+        {
+            "session_id": np.repeat(np.arange(sessions), shape.turns),
+            "turn": turn,
+            "uncached_input_tokens": shape.system_tokens + grown,
+            "output_tokens": shape.output_tokens,
+        }
+    )
+    return conversation_outcomes(requests, quality)
+
+
+def one_switch(shape, prices, *, small, flagship):
+    """A conversation on the small model whose last turn but one goes to the flagship, replayed.
+
+    Returns
+    -------
+    (DataFrame, float)
+        The route with tier and input_tokens, and what the whole conversation costs on the small model alone (US dollars).
+    """
+    outcomes = equal_conversations(shape, {small: 1.0, flagship: 1.0})
+    switch = Rules({max(shape.turns - 1, 1): flagship}, column="turn", default=small)
+    turns, alone = (
+        route(outcomes, policy, sessions=Caches(prices)) for policy in (switch, Always(small))
+    )
+    tier = np.where(turns["model_id"] == flagship, "flagship", "small")
+    whole = outcomes.loc[outcomes["model_id"] == small, "uncached_input_tokens"].to_numpy()
+    return turns.assign(tier=tier, input_tokens=whole), float(alone["cost_usd"].sum())
 
 
 def compare_conversations(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks, refuse
-from tierlab.core.vocabulary import TIERS
+from tierlab.core.vocabulary import TIERS, known
 from tierlab.prices.catalog import Prices
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.policies import check_shares
@@ -45,6 +45,26 @@ def default_tasks():
     low, high = (by_rating.loc[complexity[end]].to_numpy() for end in complexity)
     quality = pd.DataFrame((low + high) / 2, index=complexity.index, columns=by_rating.columns)
     return pd.read_csv(DATA / "simulated_tasks.csv", index_col="task").join(quality)
+
+
+def one_task(task, shape):
+    """A workload of one task whose requests have, on average, the lengths of a product's message or conversation.
+
+    Parameters
+    ----------
+    task : str
+        Id of data/tasks.csv.
+    shape : tierlab.core.product.Message
+
+    Notes
+    -----
+    The mean of a log-normal length is the median times exp(variance of its logarithm / 2).
+    """
+    tasks = default_tasks()
+    known("task", task, tasks.index)
+    spreads = {"input_tokens": _INPUT_SPREAD, "output_tokens": _OUTPUT_SPREAD}
+    medians = {name: getattr(shape, name) / np.exp(s**2 / 2) for name, s in spreads.items()}
+    return tasks.loc[[task]].assign(share=1.0, **medians)
 
 
 def default_models():

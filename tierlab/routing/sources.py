@@ -18,7 +18,7 @@ from tierlab.core.frames import as_pandas
 from tierlab.core.tables import one_of
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scorers.numeric import score_numeric
-from tierlab.prices.catalog import Prices
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.evaluations import is_evaluation, read_evaluation
 from tierlab.routing.outcomes import check_outcomes, merge_flags, note, price_outcomes
 from tierlab.scaling.workload import read_rows
@@ -188,6 +188,41 @@ def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
     named = {order[len(order) // 2]: "mid", order[0]: "small", order[-1]: "flagship"}
     names = outcomes["model_id"].astype(str)
     return outcomes.assign(model_id=names, tier=names.map(named))[names.isin(named)]
+
+
+def recorded_tiers(name_or_path, *, unlisted_usd_per_mtok=0.24):
+    """Recorded outcomes as up to three tiers with a cost for every answer: a public data set by name, or a file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        Of zeroeval_gsm, the three Claude 3 models.
+    unlisted_usd_per_mtok : float
+        Input and output rate of Mixtral 8x7B, which no catalogue lists any more (US dollars per million tokens; by
+        default RouteLLM's, arXiv 2406.18665).
+
+    Raises
+    ------
+    ValueError
+        If answers have no cost.
+    """
+    unlisted, listed = None, None
+    if name_or_path in ("routellm_gsm8k", "routellm_mmlu"):
+        rate = unlisted_usd_per_mtok
+        unlisted = {"mistralai/Mixtral-8x7B-Instruct-v0.1": (rate, rate)}
+    if unlisted or name_or_path == "zeroeval_gsm":
+        listed = load_prices("maintained")
+    outcomes = load_outcomes(name_or_path, prices=listed, usd_per_mtok=unlisted)
+    if name_or_path == "zeroeval_gsm":
+        claude = outcomes["model_id"].astype(str).str.startswith("claude-3-")
+        outcomes = outcomes[claude]
+    outcomes = as_tiers(outcomes)
+    lacking = outcomes["cost_usd"].isna().sum()
+    if lacking:
+        raise ValueError(
+            f"{name_or_path}: {lacking:,} answers have no cost; give the file a column cost_usd"
+        )
+    return outcomes
 
 
 def count_tokens(texts, tokenizer="o200k_base"):

@@ -18,7 +18,7 @@ from tierlab.prices.figures import cost_bars
 from tierlab.scaling import figures
 
 _TOP = {
-    "requests_per_day": 2_000_000,
+    "requests_per_day": 2_000_000,  # in a control: twice its own, rounded up
     "input_tokens": 5_000,
     "output_tokens": 2_000,
     "cache_hit_rate": 1.0,
@@ -105,6 +105,9 @@ class CurveExplorer(Explorer):
             "input_tokens": input_tokens,
             "output_tokens": output_tokens,
         }
+        self._top = _TOP | {
+            "requests_per_day": next((n for n in NICE if n >= 2 * requests_per_day), NICE[-1])
+        }
         names = list(models or prices.models())
         over = ipywidgets.Dropdown(
             description="over", options=[(figures.OVER_LABELS[name], name) for name in _TOP], **WIDE
@@ -112,12 +115,12 @@ class CurveExplorer(Explorer):
         top = ipywidgets.SelectionSlider(
             description="up to", options=self._tops(over.value), continuous_update=False, **WIDE
         )
-        top.value = _TOP[over.value]
+        top.value = self._top[over.value]
 
         def retune(change):
             self._moving = True
             top.options = self._tops(change["new"])
-            top.value = _TOP[change["new"]]
+            top.value = self._top[change["new"]]
             self._moving = False
 
         over.observe(

@@ -1,21 +1,26 @@
-"""Figures of how cost grows: curves, calendar, break-evens, traces, cache hits."""
+"""Figures of how cost grows: what bends it, curves, conversations, calendar, break-evens, traces, cache hits."""
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import number, share
+from tierlab.core.format import number, share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
+    PROVIDER_NAMES,
     axes,
     by_provider,
     dates,
     in_order,
     interval_note,
     label_ends,
+    name_rows,
     need,
     note,
     plain,
+    tier_legend,
     tier_style,
 )
 from tierlab.scaling.workload import check_single
@@ -76,13 +81,8 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
             )
             for x, y in crossovers.loc[both, [over, "cost_usd"]].itertuples(index=False):
                 ax.plot([x], [y], ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=10, zorder=5)
-                note(
-                    ax,
-                    share(x) if is_share else number(x),
-                    (x, y),
-                    (0, 14),
-                    align="center",
-                )
+                words = share(x) if is_share else number(x)
+                note(ax, words, (x, y), (-9, 9), align="right")
         return ends
 
     ticks, is_share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
@@ -199,13 +199,167 @@ def _calendar_line(ax, line):
     return alive["on"].iloc[-1], alive["cost_usd"].iloc[-1], model_id, style["color"]
 
 
-def break_even(table, *, ax=None):
+def what_bends(table):
+    """One message under each change, as a multiple of today's: a panel per provider, a row per change, a mark per tier.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Table of `tierlab.scaling.bill.what_bends`: provider, tier, model_id, change, multiple (missing: no mark).
+
+    Returns
+    -------
+    Figure
+    """
+    need("what_bends", table, "provider", "tier", "change", "multiple")
+    providers, names = table["provider"].unique(), list(table["change"].unique())
+    width, height = mpl.rcParams["figure.figsize"]
+    figure, panels = plt.subplots(
+        1, len(providers), figsize=(width, height), sharex=True, sharey=True, squeeze=False
+    )
+    aside = {"small": -0.24, "mid": 0.0, "flagship": 0.24}
+    for ax, provider in zip(panels.flat, providers, strict=True):
+        for tier, part in table[table["provider"] == provider].groupby("tier", observed=True):
+            rows = part["change"].map(names.index) + aside[tier]
+            ax.plot(part["multiple"], rows, **tier_style(tier) | {"linestyle": ""})
+        ax.axvline(1, color=INK, lw=1, zorder=1)
+        most = table[table["provider"] == provider].groupby("change", sort=False)["multiple"].max()
+        for name, value in most.dropna().items():
+            note(ax, f"{number(value)}\N{MULTIPLICATION SIGN}", (value, names.index(name)), (8, 0))
+        ax.set_title(PROVIDER_NAMES.get(provider, provider))
+        ax.set_xscale("log")
+        ax.tick_params(axis="y", length=0)
+    name_rows(panels[0, 0], names, above=0.1)
+    panels[0, 0].set_xlim(0.35, table["multiple"].max() * 12)
+    panels[0, 0].xaxis.set_major_locator(mpl.ticker.FixedLocator([1, 10, 100]))
+    panels[0, 0].xaxis.set_major_formatter(
+        mpl.ticker.StrMethodFormatter("{x:g}\N{MULTIPLICATION SIGN}")
+    )
+    panels[0, 0].xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    figure.supxlabel(
+        "cost of one message (multiple of today's, logarithmic scale); in figures: the tier that changes most",
+        fontsize=mpl.rcParams["axes.labelsize"],
+    )
+    tier_legend(figure, table)
+    return figure
+
+
+def session_curves(table):
+    """Cost of a session by its turns, without a cache and with one, side by side.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Table of `tierlab.scaling.bill.session_costs`: provider, tier, model_id, cached, turn, session_usd (USD; missing
+        where a session does not fit or no cache is sold).
+
+    Returns
+    -------
+    Figure
+    """
+    need("session_curves", table, "tier", "model_id", "cached", "turn", "session_usd")
+    figure, panels = plt.subplots(1, 2, sharex=True, sharey=True)
+    ends = []
+    for ax, cached, title in zip(
+        panels,
+        (False, True),
+        ("without a cache", "cache written once, read on every turn"),
+        strict=True,
+    ):
+        part = table[(table["cached"] == cached) & table["session_usd"].notna()]
+        lines = [line for _, line in part.groupby("model_id", sort=False)]
+        for line in lines:
+            ax.plot(
+                line["turn"], line["session_usd"], **tier_style(line["tier"].iloc[0]), markevery=4
+            )
+        last = [line.iloc[-1] for line in lines]
+        style = [tier_style(row["tier"])["color"] for row in last]
+        ends.append(
+            (
+                ax,
+                [
+                    (row["turn"], row["session_usd"], usd(row["session_usd"]), color)
+                    for row, color in zip(last, style, strict=True)
+                ],
+            )
+        )
+        ax.set_title(title)
+        ax.set_yscale("log")
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
+    panels[0].yaxis.set_major_formatter(lambda value, _: usd(value))
+    panels[0].yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    panels[0].set_ylabel("cost of a session (USD, logarithmic scale)")
+    figure.supxlabel("turns of the session", fontsize=mpl.rcParams["axes.labelsize"])
+    tier_legend(figure, table)
+    label_ends(ends)
+    return figure
+
+
+def cache_drawing(costs):
+    """A conversation to scale: what each turn writes to the cache and reads from it, and what the turn costs.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Table of `tierlab.scaling.bill.session_costs` of one model.
+
+    Returns
+    -------
+    Axes
+    """
+    need("cache_drawing", costs, "tier", "cached", "turn", "turn_usd", "session_usd")
+    kept, plain_usd = costs[costs["cached"]], costs.loc[~costs["cached"], "turn_usd"]
+    color = tier_style(kept["tier"].iloc[0])["color"]
+    light = 1 - 0.3 * (1 - np.array(mpl.colors.to_rgb(color)))
+    read, written = kept["cache_read_tokens"], kept["cache_write_short_tokens"]
+    whole = (read + written).max()
+    ax = axes(None, height=1.3 + 0.36 * len(kept))
+    ax.barh(
+        range(len(kept)),
+        read,
+        height=0.62,
+        color=light,
+        edgecolor=color,
+        label="read from the cache",
+    )
+    ax.barh(
+        range(len(kept)), written, left=read, height=0.62, color=color, label="written to the cache"
+    )
+    at = [1.32 * whole, 1.56 * whole]  # right ends of the two columns of dollars
+    rows = zip(read, written, kept["turn_usd"], plain_usd, strict=True)
+    for row, (old, new, with_usd, without_usd) in enumerate(rows):
+        inside = f"{old:,} read" if old else f"{new:,} written"
+        note(ax, inside, (0, row), (6, 0))
+        note(ax, f"{new:,} new" if old else "", (old + new, row), (6, 0))
+        note(ax, usd(with_usd), (at[0], row), (0, 0), align="right", weight="bold")
+        note(ax, usd(without_usd), (at[1], row), (0, 0), align="right")
+    heads = (("with cache", "bold"), ("without", "normal"))
+    ends = [
+        costs.loc[costs["cached"] == cached, "session_usd"].iloc[-1] for cached in (True, False)
+    ]
+    for x, (head, weight), total in zip(at, heads, ends, strict=True):
+        note(ax, head, (x, -0.85), (0, 0), align="right", weight=weight)
+        note(ax, usd(total), (x, len(kept) - 0.1), (0, 0), align="right", weight=weight, size=10)
+    note(ax, f"{len(kept)} turns, answers included", (0, len(kept) - 0.1), (0, 0), weight="bold")
+    ax.axhline(len(kept) - 0.5, color=INK, lw=1.2)
+    name_rows(ax, [f"turn {turn}" for turn in kept["turn"]])
+    ax.set_ylim(len(kept) + 0.3, -1.3)
+    ax.set_xlim(0, at[1])
+    ax.xaxis.set_visible(False)
+    ax.spines[:].set_visible(False)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2)
+    return ax
+
+
+def break_even(table, *, reached=None, ax=None):
     """Cost of input through a cache over its cost without, against the hit rate; break-evens are ringed.
 
     Parameters
     ----------
     table : DataFrame
         cache_hit_rate (0-1), write (text, one line each), cost_multiple (1 = no cache), break_even (hit rate, 0-1).
+    reached : (float, str), optional
+        A hit rate to mark, and what has it.
     ax : Axes, optional
 
     Returns
@@ -225,6 +379,10 @@ def break_even(table, *, ax=None):
         ax.plot([point], [1], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=8, zorder=5)
         note(ax, f"pays above {share(point)}", (point, 1), (8, 9))
         note(ax, write, tuple(line[["cache_hit_rate", "cost_multiple"]].iloc[0]), (10, 3))
+    if reached is not None:
+        hit_rate, words = reached
+        ax.axvline(hit_rate, color=INK, lw=1, ls=(0, (2, 2)))
+        note(ax, f"{words}\n{share(hit_rate)}", (hit_rate, 1.5), (-6, 0), align="right")
     ax.set_xlim(0, 1)
     ax.set_ylim(0)
     ax.set(

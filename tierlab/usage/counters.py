@@ -12,7 +12,9 @@ records by itself makes a `Counters` and puts ``counters.left(usage)`` under "un
 """
 
 import math
+import re
 
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,6}")
 ALL = "*"  # a place that ends with it: whatever lies beneath has been read
 
 
@@ -63,7 +65,10 @@ def _number(value):
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0
     try:
-        number = float(value) if not isinstance(value, str) or len(value) < 40 else 0.0
+        if isinstance(value, str):
+            value = value.replace(",", "") if _GROUPED.fullmatch(value) else value
+            value = value if len(value) < 40 else 0
+        number = float(value)
     except (ValueError, OverflowError):
         return 0.0
     return number if math.isfinite(number) else 0.0

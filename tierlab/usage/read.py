@@ -49,6 +49,9 @@ READERS = (
     *clouds.READERS,
     *focus.READERS,
 )
+_AGAIN = (
+    "an id that comes again with the same input, more than an hour later: taken as another call"
+)
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _ALWAYS = (*TOKEN_COLUMNS, "batch", "aggregate", "requests")  # columns of every requests table
@@ -289,7 +292,9 @@ def _together(pieces, pool, timezone):
     ]
     names = np.array([str(piece.file) for piece in pieces], object)
     table, aside = (_in_order(parts, failed) for parts in (pool.kept, pool.aside))
-    table, twice = repeats(table, containers(table, aside))
+    table, twice, again = repeats(table, containers(table, aside))
+    for place, rows in table.loc[again, "file"].value_counts().items():
+        pieces[place].note(_AGAIN, rows, np.nan)
     twice, overlaps = covered(table, twice, [reader.name for reader in READERS])
     kept = table[~twice]
     left = kept.loc[kept["unread"].notna(), ["file", "unread"]]

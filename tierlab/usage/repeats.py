@@ -3,6 +3,8 @@
 Every row that stays says something that no other row says, as far as ids, buckets and totals can tell.
 """
 
+from collections import deque
+
 import numpy as np
 import pandas as pd
 
@@ -10,6 +12,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.prices.names import PROVIDERS
 
 OVERLAP_COLUMNS = ("provider", "what", "first_day", "last_day", "kept", "dropped", "rows")
+_ANSWERED = pd.Timedelta(hours=1)  # no answer takes longer
 _NEARLY = (
     0.9  # of two reports of a day that hold about as much, the better kind counts; else the fuller
 )
@@ -22,7 +25,7 @@ def containers(table, aside):
     ----------
     table, aside : DataFrame
         Rows kept and set aside. Those of spans have `span` and `parent`, hashes (0: none) that lead upwards also over
-        spans without usage.
+        spans without usage. Spans in a circle of parents are above none of each other.
 
     Returns
     -------
@@ -32,22 +35,33 @@ def containers(table, aside):
     links = links[
         (links["span"] != 0) & (links["parent"] != 0) & (links["span"] != links["parent"])
     ]
-    upwards = links.drop_duplicates("span").set_index("span")["parent"]
+    links = links.drop_duplicates("span")
+    spans = pd.Index(np.unique(links.to_numpy("uint64")))
+    top = len(spans)  # what stands above a span without a parent, and above itself
+    up = np.full(top + 1, top)
+    up[spans.get_indexer(links["span"])] = spans.get_indexer(links["parent"])
+    up[deque(_doubled(up), maxlen=1)[0]] = top  # so far up there are only circles
     used = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1) > 0
-    above = np.array([], "uint64")
-    reached = table.loc[used & (table["span"] != 0), "span"].to_numpy("uint64")
-    while len(reached):
-        found = upwards[upwards.index.isin(reached)].to_numpy("uint64")
-        reached = np.setdiff1d(found, above)
-        above = np.union1d(above, reached)
-    return table["span"].isin(above).to_numpy(bool)
+    above = np.zeros(top + 1, bool)
+    above[up[spans.get_indexer(table.loc[used, "span"].to_numpy("uint64"))]] = True
+    for jump in _doubled(up):
+        above[jump[above]] = True
+    return table["span"].isin(spans[above[:-1]]).to_numpy(bool)
+
+
+def _doubled(up):
+    """Where 1, 2, 4, ... steps upwards lead, until all have arrived or only circles are left."""
+    for _ in range(len(up).bit_length() + 1):
+        yield up
+        up = up[up]
 
 
 def _calls(logs):
-    """For each row of a log a mark, the same in rows of one key that are one call: those with the same input counts.
+    """For each row of a log what is the same in rows of one key that are one call: (input tokens, round).
 
-    An id whose input counts differ is not the same call (a relay that gives every answer one id). But for rows of
-    the same `call`, those that tell no tokens yet, and those that their source updates.
+    An id whose input counts differ is not the same call (a relay that gives every answer one id), nor is one that
+    comes again more than an hour later; but for rows of the same `call`, those that tell no tokens yet, and those
+    that their source updates.
     """
     inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
     most = inputs.groupby(logs["key"]).transform("max")
@@ -55,7 +69,14 @@ def _calls(logs):
     if "updated" in logs:
         inputs = inputs.mask(logs["updated"].notna(), 0)
     same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
-    return inputs.mask(logs["call"] != 0, same)
+    inputs = inputs.mask(logs["call"] != 0, same)
+    found = logs.assign(inputs=inputs).sort_values(["key", "inputs", "at"])
+    alike = found.groupby(["key", "inputs"])
+    later = alike["at"].diff() > _ANSWERED
+    later &= (found["call"] == 0) | (found["call"] != alike["call"].shift(fill_value=np.uint64(0)))
+    if "updated" in logs:
+        later &= found["updated"].isna()
+    return found[["inputs"]].assign(round=later.groupby([found["key"], found["inputs"]]).cumsum())
 
 
 def repeats(table, twice):
@@ -76,14 +97,18 @@ def repeats(table, twice):
     table : DataFrame
         The same rows, those of repeated requests at the first time of all copies.
     twice : ndarray of bool
+    again : ndarray of bool
+        Rows that are taken as calls of their own though an earlier one has the same id and input.
     """
-    twice = twice.copy()
+    twice, again = twice.copy(), np.zeros(len(table), bool)
     part = table[(table["key"] != 0) & ~twice]
     part = part[part["key"].duplicated(keep=False)]
     logs, reports = part[part["kind"] == "requests"], part[part["kind"] != "requests"]
     if len(logs):
-        logs = logs.assign(mark=_calls(logs), cached=-logs["uncached_input_tokens"])
-        call = ["key", "mark"]
+        found = _calls(logs)
+        again[found.index[found["round"] > 0]] = True
+        logs = logs.assign(**found, cached=-logs["uncached_input_tokens"])
+        call = ["key", *found]
         first = logs.groupby(call)["at"].transform("min")
         table = table.assign(at=first.reindex(table.index).fillna(table["at"]))
         best = [name for name in ("updated", "output_tokens", "cached") if name in logs]
@@ -108,7 +133,7 @@ def repeats(table, twice):
             .set_index("key")["file"]
         )
         twice[left.index[left["file"].to_numpy() != left["key"].map(best).to_numpy()]] = True
-    return table, twice
+    return table, twice, again & ~twice
 
 
 def covered(table, twice, order):

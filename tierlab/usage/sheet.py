@@ -56,6 +56,7 @@ _TIER_WORDS = dict(zip(TIERS, TIERS, strict=True)) | {
     "batch": "batch",
     "true": "batch",
 }
+_PRICE_CLASSES = ("global", "data_zone")  # regions that say at which price, not where
 _NO_TIER = ("", "auto", "false", "message", "traffic_type_unspecified")
 
 
@@ -250,7 +251,8 @@ class Sheet:
         """A table of the reader's columns, its platform, region and tier filled up from the names of its models."""
         for part, named in self._named.items():
             own = table[part] if part in table else pd.Series(None, table.index, object)
-            table[part] = own.where(own.notna(), named)
+            priced = np.isin(named.astype(str), _PRICE_CLASSES)  # whatever place is told beside
+            table[part] = own.where(own.notna() & ~priced, named)
         if "service_tier" in table:  # OpenAI calls one tier by two names
             openai = table["model_id"].astype("str").str.match(r"gpt|o\d|codex|chatgpt")
             fast = openai & table["service_tier"].eq("fast")
@@ -332,7 +334,11 @@ def tiers(sheet, *names):
 
 def platforms(sheet, *names):
     """The seller, from columns that name a provider, alone or before a dot; None for one that the catalogue lacks."""
-    return mapped(sheet.text(*names), _seller)
+    words = sheet.text(*names)
+    found = mapped(words, _seller)
+    lacking = pd.notna(words) & pd.isna(found)
+    sheet.assume(lacking, "a seller that the catalogue lacks: priced as if its maker had sold it")
+    return found
 
 
 def _seller(word):

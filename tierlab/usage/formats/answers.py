@@ -11,9 +11,11 @@ import numpy as np
 
 from tierlab.usage.formats.calls import calls
 from tierlab.usage.reader import Reader, added, child, children, picked
+from tierlab.usage.sheet import units
 
 _INSIDE = ("body.usage.prompt_tokens_details", "body.usage.input_tokens_details")
 _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_details")
+_KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
 _METRICS = "body.amazon-bedrock-invocationMetrics"
 _fields = picked(
@@ -64,6 +66,7 @@ _fields = picked(
             *(f"{place}.reasoning_tokens" for place in _THOUGHT),
             "body.usage.output_tokens_details.thinking_tokens",
         ),
+        "searches": ("body.usage.server_tool_use.web_search_requests",),
         "total": ("body.usage.total_tokens", "body.usage.totalTokens"),
         "details": ("body.usage.cacheDetails",),
         "inside": _INSIDE,
@@ -86,9 +89,22 @@ _fields = picked(
         "ms": ("body.metrics.latencyMs", f"{_METRICS}.invocationLatency"),
         "ttft_ms": (f"{_METRICS}.firstByteLatency",),
         "requests": ("body.request_counts.completed",),
+    }
+    | {
+        f"{kind}_{side}": tuple(f"{place}.{kind}_tokens" for place in places)
+        for kind in _KINDS
+        for side, places in (("input", _INSIDE), ("output", _THOUGHT))
     },
     usage=("body.usage", "counts"),
-    idle=("cacheDetails.*",),
+    idle=(
+        "cacheDetails.*",
+        *(
+            f"{side}_tokens_details.text_tokens"
+            for side in ("prompt", "input", "completion", "output")
+        ),
+        "completion_tokens_details.accepted_prediction_tokens",  # inside completion_tokens, billed alike
+        "completion_tokens_details.rejected_prediction_tokens",
+    ),
 )
 
 
@@ -144,7 +160,13 @@ def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
     sheet.raw["total"] = sheet.cells("total").mask(hosted)
     inside = hosted | ~sheet.empty("inside")
     found = calls(sheet, scope=scope, inside=inside, unit=unit, timed=timed)
-    return found | {"batch": found["batch"] | batch}
+    parts = {
+        f"{side}_{kind}_tokens": (bucket, sheet.counts(f"{kind}_{side}"))
+        for kind in _KINDS
+        for side, bucket in (("input", "uncached_input_tokens"), ("output", "output_tokens"))
+    } | {"web_searches": (None, sheet.counts("searches"))}
+    seller = {"platform": np.full(len(sheet), "bedrock", object)} if scope == "bedrock" else {}
+    return units(sheet, found, parts) | seller | {"batch": found["batch"] | batch}
 
 
 def _batch_object(sheet):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS, refuse
-from tierlab.prices.names import listed
+from tierlab.prices.names import listed, resolved
 from tierlab.usage.formats.google import bill_columns, bucket_in, model_in
 from tierlab.usage.reader import Reader, loaded
 from tierlab.usage.sheet import mapped, platforms, tiers
@@ -51,7 +51,7 @@ def _columns(sheet):
     line = pd.Series(sheet.text("ChargeDescription", "SkuMeter"), dtype=object).fillna("")
     # The model stands in the first of these texts that names one, the bucket in the last.
     texts = sheet.words("SkuId") + "\x1f" + line + "\x1f" + sheet.words("SkuMeter")
-    model = mapped(texts, lambda text: _first(model_in, text.split("\x1f")))
+    model = mapped(texts, lambda text: _first(_model, text.split("\x1f")))
     bucket = mapped(texts, lambda text: _first(bucket_in, text.split("\x1f")[::-1]))
     counted = sheet.words("ConsumedUnit").isin(("token", "tokens"))
     counted &= sheet.words("ChargeCategory").isin(("usage", ""))
@@ -77,6 +77,11 @@ def _columns(sheet):
         "line": line.to_numpy(object),
         "key": sheet.identity("focus", *_IDENTITY),
     }
+
+
+def _model(text):
+    """The model that a text names, as it stands where it is an id, which may say where it was bought."""
+    return text if " " not in text and resolved(text).model_id else model_in(text)
 
 
 def _first(function, texts):

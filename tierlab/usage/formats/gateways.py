@@ -144,6 +144,7 @@ def _litellm(sheet):
             "billed_usd": sheet.numbers("spend"),
             "source": "billed",
             "key": sheet.identity("litellm", "request_id"),
+            "call": np.where(batch, sheet.identity("litellm batch", "request_id"), np.uint64(0)),
             "own_tokens": sheet.numbers("total_tokens"),
         }
     )
@@ -251,11 +252,13 @@ def _openrouter(sheet):
     sheet.assume(claude, "cache writes are not in this export: they count as plain input")
     ended = sheet.finished("finish_reason_normalized")
     vertex = sheet.words("provider_name") == "google"  # beside "Google AI Studio", the Gemini API
+    own = pd.Series(model, dtype="str").str.endswith((":free", ":batch", ":extended"))
+    sold = np.where(vertex, "vertex", platforms(sheet, "provider_name"))
     money = sheet.numbers("cost_total") + key_of_own
     return tokens | {
         "at": sheet.times("created_at", zone="UTC"),
         "model_id": model,
-        "platform": np.where(vertex, "vertex", platforms(sheet, "provider_name")),
+        "platform": np.where(own, "openrouter", sold),  # a price of its own
         "task": sheet.text("app_name"),
         "user": sheet.text("user"),
         "status": np.where(sheet.words("cancelled") == "true", "cancelled", ended),

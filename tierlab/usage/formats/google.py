@@ -220,8 +220,11 @@ def model_in(text):
     found = _MODEL.search(text.lower())
     if not found:
         return None
-    name = _STOP.split(text.lower()[found.start() :].rsplit("/", 1)[-1], maxsplit=1)[0].strip()
-    return resolved(name).model_id or re.sub(r"\s+", "-", name)
+    named = text.lower()[found.start() :].rsplit("/", 1)[-1]
+    name = _STOP.split(named, maxsplit=1)[0].strip()
+    # An id may have such words in it (gpt-image-1): it is tried first.
+    whole = resolved(named.split()[0]).model_id
+    return whole or resolved(name).model_id or re.sub(r"\s+", "-", name)
 
 
 def tier_in(text):

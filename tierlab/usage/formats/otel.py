@@ -7,6 +7,7 @@ single requests and are not read. A span above other spans with usage is their s
 """
 
 import numpy as np
+import pandas as pd
 
 from tierlab.usage.counters import Counters
 from tierlab.usage.reader import Reader, child, children, loaded, picked, same
@@ -104,6 +105,7 @@ _PLACES = {  # attribute -> its place in the order of preference, the field it i
 }
 # The usage of these is their children's.
 _PARENTS = ("invoke_agent", "create_agent", "execute_tool", "invoke_workflow")
+_TWINS = "tokens of spans beside each other with the same counts: is one call told twice?"
 _CALLS = ("LLM", "EMBEDDING")  # OpenInference's kinds of span that are calls of a model
 
 
@@ -224,6 +226,10 @@ def _columns(sheet):
         sheet.identity("otel", "trace", "parent"),
     )
     response = sheet.identity("otel", "response")
+    twins = pd.DataFrame({"parent": parent, "whole": whole, "output": output})
+    twins = twins.duplicated() & ~(twins.assign(response=response).duplicated() & (response != 0))
+    twins &= ~sheet.empty("parent") & (output > 0)
+    sheet.assume(twins, _TWINS, whole + output)
     return (
         units(sheet, tokens, parts)
         | tiers(sheet, "tier")

@@ -6,6 +6,7 @@ that was there before is no new request. Used on a subscription, such tokens are
 """
 
 from collections import Counter
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -177,7 +178,7 @@ def _codex_rows(records):
     rows = [row for _, row in records]
     turns = [row["model"] for row in rows if row["type"] == "turn_context" and row["model"]]
     about = {"model": turns[0] if turns else None, "tier": None}
-    session, replayed = _codex_session(rows)
+    session, replayed = _codex_session(records)
     recorded = Counter(_mark(row["usage"]) for row in rows if row["type"] == _RECORD)
     seen, highest = set(), dict.fromkeys(_CODEX_COUNTERS, 0)
     for (line, row), replay in zip(records, replayed, strict=True):
@@ -219,9 +220,11 @@ def _codex_rows(records):
             yield line, {name: counts.get(name) for name in _CODEX_COUNTERS} | about | named
 
 
-def _codex_session(rows):
+def _codex_session(records):
     """The id of a session, and which of its lines, in the order of time, were written by the one it was forked from."""
-    metas = [row for row in rows if row["type"] == "session_meta"]
+    rows = [row for _, row in records]
+    # Its own comes first in the file; those of the sessions before it may have kept their earlier times.
+    metas = [row for _, row in sorted(records, key=itemgetter(0)) if row["type"] == "session_meta"]
     own = next((row for row in metas if row["fork"]), metas[0] if metas else None)
     if own is None or not own["fork"]:
         return own and own["id"], [False] * len(rows)

@@ -1,0 +1,234 @@
+"""What the app says: the settings of its panel in, a headline, a sentence and three numbers out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pandas as pd
+
+import tierlab as tl
+from tierlab.core.format import share, usd
+from tierlab.core.style import PROVIDER_NAMES
+from tierlab.decide.recommend import Recommendation, error_cost_flip
+
+DATES = {"June 2026": "2026-06-12", "November 2026": "2026-11-23"}
+MONTH_DAYS = 365 / 12
+SEED = 7
+
+
+@lru_cache
+def catalogue(month):
+    """The maintained prices as of a day of `DATES`."""
+    return tl.load_prices("maintained", as_of=DATES[month])
+
+
+def lineups():
+    """(label, (provider, month)) of each lineup that the app offers."""
+    return [
+        (f"{PROVIDER_NAMES.get(provider, provider)}, {month}", (provider, month))
+        for month in DATES
+        for provider in catalogue(month).lineup().index
+    ]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the panel and the controls of the decision say.
+
+    Attributes
+    ----------
+    lineup : tuple
+        Provider and month of `DATES`.
+    requests_per_day, input_tokens, output_tokens : int
+    cache_hit_rate, batch_share : float
+        Share 0-1 of the input tokens and of the requests.
+    error_cost_usd, second_usd : float
+        USD per wrong answer, and per second of waiting.
+    task : str
+        Of data/tasks.csv.
+    counts : dict
+        (wrong answers, examples) of your own by tier.
+    """
+
+    lineup: tuple
+    requests_per_day: int
+    input_tokens: int
+    output_tokens: int
+    cache_hit_rate: float
+    batch_share: float
+    error_cost_usd: float
+    second_usd: float
+    task: str
+    counts: dict = field(default_factory=dict)
+
+    @property
+    def prices(self):
+        return catalogue(self.lineup[1])
+
+    @property
+    def models(self):
+        """The lineup: model ids by tier, a Series; a tier that the provider lacks is left out."""
+        return self.prices.lineup().loc[self.lineup[0]].dropna()
+
+    @property
+    def shape(self):
+        """The fields of the workload, as `tierlab.Workload` takes them."""
+        names = (
+            "requests_per_day",
+            "input_tokens",
+            "output_tokens",
+            "cache_hit_rate",
+            "batch_share",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self):
+        provider, month = self.lineup
+        return (
+            f"{PROVIDER_NAMES.get(provider, provider)}, {month}; {self.requests_per_day:,} requests a day, "
+            f"{self.input_tokens:,} tokens in and {self.output_tokens:,} out, {self.cache_hit_rate:.0%} cached, "
+            f"{self.batch_share:.0%} in batch, {usd(self.error_cost_usd)} an error"
+        )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a tab says.
+
+    Attributes
+    ----------
+    headline, words : str
+    cards : sequence of (label, value, note)
+        Three numbers.
+    tier : str
+        Whose mark stands before the headline; "" for none.
+    """
+
+    headline: str
+    words: str
+    cards: Sequence
+    tier: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The decision for a setting; `answer` makes it.
+
+    Attributes
+    ----------
+    setting : Setting
+    found : Recommendation
+    days : DataFrame
+        `found.table` in USD per day, the lowest total first; only models that run.
+    """
+
+    setting: Setting
+    found: Recommendation
+    days: pd.DataFrame
+
+    @cached_property
+    def said(self):
+        """Headline, sentence and the three numbers of the decision, a `Said`."""
+        found, best = self.found, self.days.iloc[0]
+        headline = f"Start with the {found.tier} tier: {found.model_id}"
+        if found.close:
+            tiers = self.days.set_index("model_id").loc[list(found.close), "tier"]
+            headline = f"Too close to call: {' or '.join(tiers)} tier"
+        words = f"{found.model_id} costs {usd(best['expected_usd'])} a day, errors included."
+        if len(self.days) > 1:
+            second = self.days.iloc[1]
+            gap = usd(second["expected_usd"] - best["expected_usd"])
+            words += (
+                f" The {second['tier']} tier is {gap} behind and wins in "
+                f"{second['best_share']:.0%} of the draws."
+            )
+        words += f" Next, step {found.step}: {found.next_step}"
+        return Said(headline, words, self._cards(best), found.tier)
+
+    def _cards(self, best):
+        cost = usd(self.setting.error_cost_usd)
+        parts = f"{usd(best['price_usd'])} price + {usd(best['error_usd'])} errors ({share(best['error_rate'])} at {cost})"
+        if best["time_usd"]:
+            parts += f" + {usd(best['time_usd'])} waiting"
+        each = usd(best["price_usd"] / self.setting.requests_per_day)
+        flip = error_cost_flip(self.found)
+        sides = [f"{side} {usd(flip[side])}" for side in ("below", "above") if flip[f"{side}_to"]]
+        turns = f"turns {' and '.join(sides)} an error" if sides else "no cost of an error turns it"
+        return (
+            ("A day, errors included", usd(best["expected_usd"]), parts),
+            ("The bill alone, a month", usd(self.month_usd), f"{each} a request, 30.4 days"),
+            ("How firm", f"{best['best_share']:.0%} of draws", turns),
+        )
+
+    @property
+    def month_usd(self):
+        """What the provider bills in a month, USD."""
+        return self.days["price_usd"].iloc[0] * MONTH_DAYS
+
+    def extra(self, most):
+        """What each tier costs above the cheapest one, over the cost of an error from 0 to `most` USD.
+
+        Returns
+        -------
+        DataFrame
+            tier, model_id, error_cost_usd, extra_usd (USD per day).
+        """
+        grid, table = np.linspace(0, most, 61), self.days
+        fixed = table["price_usd"] + table["time_usd"]
+        errors = table["error_rate"] * self.setting.requests_per_day
+        costs = tl.expected_cost(fixed.to_numpy()[:, None], errors.to_numpy()[:, None], grid)
+        rows = table[["tier", "model_id"]].loc[table.index.repeat(len(grid))]
+        extra = costs - costs.min(axis=0)
+        return rows.assign(error_cost_usd=np.tile(grid, len(table)), extra_usd=extra.ravel())
+
+
+def answer(setting):
+    """The decision for what the panel says.
+
+    Parameters
+    ----------
+    setting : Setting
+
+    Returns
+    -------
+    Answer
+
+    Raises
+    ------
+    ValueError
+        As `tierlab.recommend`.
+    """
+    found = tl.recommend(
+        task=setting.task,
+        error_cost_usd=setting.error_cost_usd,
+        second_usd=setting.second_usd,
+        workload=tl.Workload(**setting.shape),
+        prices=setting.prices,
+        provider=setting.lineup[0],
+        evidence=tl.Evidence(error_counts=setting.counts),
+        seed=SEED,
+    )
+    days = found.running().reset_index(drop=True)
+    money = ["price_usd", "error_usd", "time_usd", "expected_usd", "low", "high"]
+    days[money] *= setting.requests_per_day
+    return Answer(setting, found, days)
+
+
+def difference(now, kept):
+    """What a kept scenario costs more or less than today's, as a sentence.
+
+    Parameters
+    ----------
+    now, kept : Answer
+    """
+    day = kept.days["expected_usd"].iloc[0] - now.days["expected_usd"].iloc[0]
+    bill = kept.month_usd - now.month_usd
+    tiers = f"{now.found.model_id} in both"
+    if now.found.model_id != kept.found.model_id:
+        tiers = f"{kept.found.model_id} in place of {now.found.model_id}"
+    return f"{_signed(day)} a day", f"{_signed(bill)} a month on the bill; {tiers}"
+
+
+def _signed(value):
+    return usd(value) if value <= 0 else f"+{usd(value)}"

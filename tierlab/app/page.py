@@ -1,0 +1,361 @@
+"""The app itself: one workload panel, a tab for each question, two scenarios side by side, and a decision to file."""
+
+import base64
+import contextlib
+import re
+from pathlib import Path
+
+import ipywidgets
+import traitlets
+
+import tierlab as tl
+from tierlab.app import figures
+from tierlab.app.answer import Said, Setting, answer, difference, lineups
+from tierlab.app.tabs import TABS
+from tierlab.core import paths
+from tierlab.core.explorer import (
+    choice,
+    drawn,
+    nice_slider,
+    picture_widget,
+    said,
+    share_slider,
+)
+from tierlab.core.format import number, usd
+from tierlab.core.tables import load_tasks
+from tierlab.core.untrusted import in_html
+from tierlab.decide.checklist import CHECKLIST
+from tierlab.decide.control import money_slider
+from tierlab.decide.figures import expected_costs
+
+STYLE = Path(__file__).with_name("app.css")
+DECIDE = "Decide"
+SIZE = (9.32, 3.05)  # inches, of both figures of the decision
+BOXES = ((0.19, 0.17, 0.25, 0.66), (0.56, 0.17, 0.37, 0.73))  # left, bottom, width, height
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # USD per second of waiting
+DAY_TITLE = "What a day costs on each tier, errors included"
+LEAST_AXIS_USD = 0.01  # the axis of the cost of an error runs to three times today's, or to this
+
+
+class App:
+    """One screen that says which tier does the job, and at what cost.
+
+    Parameters
+    ----------
+    product : Product, optional
+        Where the panel starts; by default data/product.yaml.
+    folder : path
+        Where records are filed; a relative one starts at the top of the repository.
+    decided_on : date, optional
+        The day on which they are filed; by default the day on which the button is pressed.
+
+    Notes
+    -----
+    Numbers come from `tierlab.app.answer` and from the controls of the notebooks (`tierlab.app.tabs`). Only the tab
+    that is open is computed, and a tab is built when it is first opened.
+    """
+
+    def __init__(self, *, product=None, folder="decisions", decided_on=None):
+        self.folder, self.decided_on = paths.BUILD.parent / folder, decided_on
+        product = product or tl.load_product()
+        shape, tasks = product.message, load_tasks()["name"]
+        known = lineups()
+        self.panel = {
+            "lineup": choice("Lineup and date", known, known[0][1]),
+            "requests_per_day": nice_slider("Requests a day", product.requests_per_day),
+            "input_tokens": nice_slider("Input tokens a request", shape.input_tokens, high=100_000),
+            "output_tokens": nice_slider(
+                "Output tokens a request", shape.output_tokens, high=20_000
+            ),
+            "cache_hit_rate": share_slider("Input read from a cache"),
+            "batch_share": share_slider("Requests sent in a batch"),
+            "error_cost_usd": money_slider("Cost of one error", product.error_cost_usd),
+        }
+        self.asked = {
+            "task": choice("Task", [(name, task) for task, name in tasks.items()], product.task),
+            "second_usd": money_slider("A second of waiting is worth", 0.0, SECONDS),
+        }
+        self.counts = {
+            (tier, what): ipywidgets.BoundedIntText(description=f"{tier}, {what}", max=100_000)
+            for tier in tl.TIERS
+            for what in ("wrong", "examples")
+        }
+        self.controls = self.panel | self.asked | self.counts
+        self._start = {name: control.value for name, control in self.controls.items()}
+        self.tabs = ipywidgets.ToggleButtons(options=[DECIDE, *TABS], value=DECIDE)
+        self.filing = ipywidgets.ToggleButton(description="Checklist and record")
+        self.numbers = ipywidgets.ToggleButton(description="Numbers as a table")
+        self.title, self.owner = (ipywidgets.Text(description=name) for name in ("Title", "Owner"))
+        self.replace = ipywidgets.Checkbox(description="Replace a record of that name")
+        self.bar, self.day, self.head, self.cards, self.strip, self.steps = (
+            ipywidgets.HTML() for _ in range(6)
+        )
+        self.basis, self.filed = ipywidgets.HTML(), ipywidgets.HTML()
+        self.image = picture_widget()
+        self._built, self._moving, self.now, self.kept = {}, False, None, None
+        self._arrange()
+        for control in (*self.controls.values(), self.tabs, self.filing, self.numbers):
+            control.observe(self._changed, names="value")
+        self.refresh()
+
+    def _arrange(self):
+        """The frame of the page, each part with the class that the style sheet knows it by."""
+        keep, reset, file = (
+            ipywidgets.Button(description=name)
+            for name in ("Keep as scenario", "Reset", "File the record")
+        )
+        keep.on_click(self._keep)
+        reset.on_click(self._reset)
+        file.on_click(self._file)
+        self.side, self.stage = ipywidgets.VBox(), ipywidgets.Box()
+        self.own, self.note = _classed(ipywidgets.GridBox(), "tl-own"), ipywidgets.HTML()
+        buttons = _classed(ipywidgets.HBox([keep, reset]), "tl-buttons")
+        own = ipywidgets.HTML(
+            "<h3>Your own examples</h3><p>Wrong answers among how many; 0: the error rate is assumed.</p>"
+        )
+        self.form = _classed(
+            ipywidgets.GridBox(
+                [
+                    self.steps,
+                    ipywidgets.VBox([own, *self.counts.values()]),
+                    ipywidgets.VBox(
+                        [
+                            self.title,
+                            self.owner,
+                            self.replace,
+                            file,
+                            _classed(self.filed, "tl-filed"),
+                        ]
+                    ),
+                ]
+            ),
+            "tl-form",
+        )
+        head = ipywidgets.HTML("<h3>Your workload</h3>")
+        basis = _classed(self.basis, "tl-basis")
+        panel = ipywidgets.VBox([head, *self.panel.values(), self.day, buttons, basis])
+        main = [
+            _classed(self.tabs, "tl-tabs"),
+            _classed(ipywidgets.GridBox([self.head, self.side]), "tl-answer"),
+            self.cards,
+            _classed(self.stage, "tl-stage"),
+            _classed(self.strip, "tl-strip"),
+        ]
+        for control in (*self.controls.values(), self.title, self.owner, self.replace):
+            _fit(control)
+        keep.add_class("tl-primary")
+        file.add_class("tl-primary")
+        style = ipywidgets.HTML(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
+        self.box = _classed(
+            ipywidgets.GridBox(
+                [
+                    _classed(self.bar, "tl-bar"),
+                    _classed(panel, "tl-panel"),
+                    _classed(ipywidgets.VBox(main), "tl-main"),
+                    _classed(style, "tl-style"),
+                ]
+            ),
+            "tl-app",
+        )
+
+    def setting(self):
+        """What the controls say now, a `Setting`."""
+        values = {name: control.value for name, control in (self.panel | self.asked).items()}
+        counts = {tier: self._counted(tier) for tier in tl.TIERS if any(self._counted(tier))}
+        return Setting(**values, counts=counts)
+
+    def _counted(self, tier):
+        return tuple(self.counts[tier, what].value for what in ("wrong", "examples"))
+
+    def refresh(self):
+        """Compute and show the tab that is open; an error is said in its place."""
+        setting = self.setting()
+        day = f"Prices: {setting.prices.source}, as of {setting.prices.as_of:%Y-%m-%d}"
+        self.bar.value = (
+            f"<b>tierlab</b><h1>Which model tier does the job?</h1><span>{in_html(day)}</span>"
+        )
+        self.day.value = _day_html(setting)
+        try:
+            if self.now is None or self.now.setting != setting:
+                self.now = None
+                self.now = answer(setting)
+            grounds = "; ".join(self.now.found.grounds)
+            self.basis.value = f"<p>{in_html(grounds[:1].upper())}{in_html(grounds[1:])}.</p>"
+            show = self._decision if self.tabs.value == DECIDE else self._tab
+            self.said = show(setting)
+        except Exception as error:
+            self.said = Said("No answer for these settings", said(error), ())
+            # No picture of other settings stays, but the controls do: one of them mends it.
+            self.stage.children = [
+                part for part in self.stage.children if part in (self.form, self.own)
+            ]
+        self.head.value, self.cards.value = _head_html(self.said), _cards_html(self.said.cards)
+        self.strip.value = _scenarios_html(self.now, self.kept)
+
+    def _decision(self, setting):
+        self.side.children = (*self.asked.values(), self.filing)
+        if self.filing.value:
+            self.steps.value = _steps_html(self.now.found)
+            self.stage.children = (self.form,)
+        else:
+            self.image.value = drawn(SIZE, 100, self._draw)
+            self.image.tooltip = f"{self.now.said.headline}. {self.now.said.words}"
+            self.stage.children = (self.image,)
+        return self.now.said
+
+    def _draw(self, figure):
+        setting = self.now.setting
+        left, right = (figure.add_axes(box) for box in BOXES)
+        expected_costs(self.now.found.table, requests=setting.requests_per_day, ax=left)
+        left.set_xlabel("USD a day; lines: 90% of draws")
+        top = max(3 * setting.error_cost_usd, LEAST_AXIS_USD)
+        figures.extra_costs(self.now.extra(top), now=setting.error_cost_usd, ax=right)
+        for at, words in ((0.005, DAY_TITLE), (0.5, "What another tier would cost on top")):
+            figure.text(at, 0.95, words, weight="bold")
+
+    def _tab(self, setting):
+        name = self.tabs.value
+        tab, key = TABS[name], TABS[name].key(setting)
+        built, drawn_for, explorer = self._built.get(name, (None, None, None))
+        if built != key:
+            explorer = self._build(tab, setting, explorer)
+        if drawn_for != setting:  # else one of its own controls moved, and it has drawn itself
+            tab.follow(explorer, setting)
+            explorer.redraw()
+        self._built[name] = (key, setting, explorer)
+        self.note.value = f"<p>{in_html(tab.note)}</p>"
+        own = [control for part, control in explorer.controls.items() if part not in explorer.given]
+        self.own.children = (*own, self.note)
+        self.side.children = (self.numbers,)
+        self.stage.children = (self.own, explorer.text if self.numbers.value else explorer.image)
+        if explorer.shown is None:
+            raise ValueError(explorer.summary)
+        return tab.said(explorer, explorer.shown, setting)
+
+    def _build(self, tab, setting, before):
+        """A tab's control, with what its own sliders said before."""
+        explorer = tab.build(setting)
+        tab.follow(explorer, setting)
+        for name, control in explorer.controls.items():
+            if before is not None and control.value != before.controls[name].value:
+                # A choice of the lineup before may not be one of this lineup.
+                with contextlib.suppress(traitlets.TraitError):
+                    control.value = before.controls[name].value
+            _fit(control)
+            control.observe(self._changed, names="value")
+        return explorer
+
+    def _changed(self, _change):
+        if not self._moving:
+            self.refresh()
+
+    def _keep(self, _button):
+        self.kept = self.now
+        self.refresh()
+
+    def _reset(self, _button):
+        self._moving = True
+        for name, value in self._start.items():
+            self.controls[name].value = value
+        self._moving, self.kept = False, None
+        self.refresh()
+
+    def _file(self, _button):
+        """File the decision on the screen and offer it as a download; what went wrong is said beside the button."""
+        try:
+            if self.now is None:
+                raise ValueError(self.said.words)
+            path = tl.file_record(
+                self.now.found,
+                self.folder,
+                title=self.title.value,
+                owner=self.owner.value,
+                decided_on=self.decided_on,
+                replace=self.replace.value,
+            )
+            data = base64.b64encode(path.read_bytes()).decode()
+            self.filed.value = (
+                f'<p role="status">Filed: {in_html(path)}</p><p><a download="{in_html(path.name)}" '
+                f'href="data:text/markdown;base64,{data}">Download {in_html(path.name)}</a></p>'
+            )
+        except (ValueError, OSError) as error:
+            self.filed.value = f'<p role="alert"><b>{in_html(error)}</b></p>'
+
+    def __repr__(self):
+        cards = [" | ".join(card) for card in self.said.cards]
+        return "\n".join([f"App, {self.tabs.value}", self.said.headline, self.said.words, *cards])
+
+    def _repr_mimebundle_(self, **_):
+        return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def _classed(widget, name):
+    widget.add_class(name)
+    return widget
+
+
+def _fit(control):
+    """Let the style sheet set the widths that a control has of its own in a notebook."""
+    control.layout.width = control.style.description_width = "auto"
+
+
+def _day_html(setting):
+    day = setting.requests_per_day / 1e6
+    tokens = [number(day * tokens) for tokens in (setting.input_tokens, setting.output_tokens)]
+    whole = number(day * (setting.input_tokens + setting.output_tokens))
+    return (
+        f"<p>One day is <b>{whole} million tokens</b>, {tokens[0]} million in and {tokens[1]} million out. "
+        "Every tab uses these settings.</p>"
+    )
+
+
+def _mark(tier):
+    return f'<i class="tl-mark tl-{tier}" role="img" aria-label="{tier} tier"></i>' if tier else ""
+
+
+def _head_html(said):
+    words = re.sub(r"`([^`]+)`", r"<code>\1</code>", in_html(said.words))
+    return (
+        f'<div role="status"><h2>{_mark(said.tier)}<span>{in_html(said.headline)}</span></h2>'
+        f"<p>{words}</p></div>"
+    )
+
+
+def _cards_html(cards):
+    shown = "".join(
+        f"<li><span>{in_html(label)}</span><b>{in_html(value)}</b><span>{in_html(note)}</span></li>"
+        for label, value, note in cards
+    )
+    return f'<ul class="tl-cards">{shown}</ul>'
+
+
+def _steps_html(found):
+    items = []
+    for place, step in enumerate(CHECKLIST, 1):
+        state = "done" if place in found.done else "next" if place == found.step else "open"
+        items.append(f'<li class="tl-{state}">{in_html(step)} <small>{state}</small></li>')
+    return f"<h3>The checklist</h3><ol>{''.join(items)}</ol>"
+
+
+def _scenarios_html(now, kept):
+    if now is None:
+        return ""
+    b = "<li><b>B Kept</b><span>Keep as scenario holds these settings here; then move the panel.</span></li>"
+    apart = "<li><b>B less A</b><span>The difference stands here.</span></li>"
+    if kept is not None:
+        b = _scenario_html("B Kept", kept)
+        day, bill = difference(now, kept)
+        apart = (
+            f"<li><b>B less A</b><strong>{in_html(day)}</strong><span>{in_html(bill)}</span></li>"
+        )
+    head = "<h3>Scenarios</h3><span>USD a day, errors included</span>"
+    return f'{head}<ul class="tl-scenarios">{_scenario_html("A Now", now)}{b}{apart}</ul>'
+
+
+def _scenario_html(name, answer):
+    found, best = answer.found, answer.days.iloc[0]
+    model = f"{found.model_id}, {best['best_share']:.0%} firm"
+    return (
+        f"<li><b>{name}</b> {_mark(found.tier)}<em>{in_html(model)}</em>"
+        f"<strong>{in_html(usd(best['expected_usd']))}</strong><span>{in_html(answer.setting)}</span></li>"
+    )
