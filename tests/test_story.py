@@ -11,11 +11,12 @@ from tierlab.decide import words
 from tierlab.pages import parameters
 
 OTHER = paths.ROOT / "tests" / "data" / "product.yaml"
-FORM = ["00_start_here", "03_match_tasks_to_tiers"]  # told as a story: answer, findings, appendix
+GIVES_THE_ANSWER = ["00_start_here", "03_match_tasks_to_tiers"]
 VERDICT = re.compile(r"Start with the (\w+) tier, ([\w.-]+): (\$[\d,.]+) a day")
 VOLUME = re.compile(r"chatbot: ([\d,]+) messages a day")
 ERROR_COST = re.compile(r"an error costs (\$[\d.]+\d)")
 PER_MESSAGE = re.compile(r"([\w.-]+) costs (\$[\d.]+) a request, all in")
+BEST_SINGLE = re.compile(r"\$(\d+) with the best single model \(always (\w+)\)")
 PRICES = re.compile(r"Cost per day at the prices of article[^:]*: (.+?)\.(?:\n|$)")
 
 
@@ -61,7 +62,7 @@ def best(product):
 
 class TestConsistency:
     def test_the_notebooks_that_give_the_answer_are_about_the_product(self):
-        assert {"00_start_here", "03_match_tasks_to_tiers"} <= set(about_the_product())
+        assert set(GIVES_THE_ANSWER) <= set(about_the_product())
 
     @pytest.mark.parametrize("stem", about_the_product())
     def test_no_notebook_contradicts_the_product_or_the_answer(self, stem, product, best):
@@ -74,10 +75,17 @@ class TestConsistency:
         assert set(PER_MESSAGE.findall(text)) <= {message}
         assert f"{product.requests_per_day:,}" in text
 
-    @pytest.mark.parametrize("stem", ["00_start_here", "03_match_tasks_to_tiers"])
+    @pytest.mark.parametrize("stem", GIVES_THE_ANSWER)
     def test_tier_cost_and_error_cost_are_told(self, stem):
         text = texts(read(stem))
         assert VERDICT.search(text) and VOLUME.search(text) and ERROR_COST.search(text)
+
+    def test_the_best_single_model_of_the_router_is_the_answer(self, product, best):
+        """Its answers are simulated at the same error rates: the same tier, and a day within a few per cent."""
+        day = best["expected_usd"] * product.requests_per_day
+        found = BEST_SINGLE.findall(texts(read("04_routing")))
+        assert found and {tier for _, tier in found} == {best["tier"]}
+        assert [float(usd) for usd, _ in found] == pytest.approx([day] * len(found), rel=0.04)
 
     def test_the_cost_of_a_message_is_told(self):
         assert PER_MESSAGE.search(texts(read("03_match_tasks_to_tiers")))
@@ -87,7 +95,7 @@ class TestConsistency:
         table = answer(product).table.set_index("tier")["price_usd"] * product.requests_per_day
         assert said == "; ".join(f"{tier} {tl.usd(table[tier])}" for tier in reversed(tl.TIERS))
 
-    @pytest.mark.parametrize("stem", FORM)
+    @pytest.mark.parametrize("stem", GIVES_THE_ANSWER)
     def test_another_file_moves_the_answer(self, stem):
         """The cells up to the answer, with another product in the parameters cell."""
         sources = [cell.source for cell in read(stem).cells[:4] if cell.cell_type == "code"]
@@ -97,36 +105,3 @@ class TestConsistency:
         other = answer(tl.load_product(OTHER))
         assert words.verdict(names["answer"]) == words.verdict(other)
         assert words.verdict(other) != words.verdict(answer(tl.load_product()))
-
-
-@pytest.mark.parametrize("stem", FORM)
-class TestForm:
-    def test_it_is_short(self, stem):
-        cells = read(stem).cells
-        ends = [i for i, cell in enumerate(cells) if cell.source.startswith("## Appendix")]
-        end = ends[0] if ends else len(cells)
-        assert end <= 25 and len(cells) - end <= 8
-
-    def test_a_code_cell_is_short(self, stem):
-        code = [cell.source for cell in read(stem).cells if cell.cell_type == "code"]
-        assert not [source for source in code if len(source.splitlines()) > 8]
-
-    def test_the_answer_comes_first(self, stem):
-        heads = re.findall(r"^## .+", "\n".join(cell.source for cell in read(stem).cells), re.M)
-        assert heads[0] == "## The answer"
-
-    def test_what_tells_a_finding_is_folded(self, stem):
-        for cell in read(stem).cells:
-            if re.match(r"tl\.(finding|say)\(", cell.source):
-                assert cell.metadata.get("jupyter") == {"source_hidden": True}, cell.source
-            assert "Markdown(" not in cell.source
-
-    def test_few_tables_stand_by_themselves(self, stem):
-        bare = [
-            cell
-            for cell in read(stem).cells
-            if cell.cell_type == "code" and "tl.finding(" not in cell.source
-            for output in cell.outputs
-            if "<table" in output.get("data", {}).get("text/html", "")
-        ]
-        assert len(bare) <= 5
