@@ -9,7 +9,7 @@ from tierlab.decide.checklist import WORTH_TRYING
 from tierlab.decide.tasks import load_assumptions
 
 _RANGES = {"from_usd": "cheapest from (USD an error)", "to_usd": "to (USD an error)"}
-_NAMES = {"model_id": "model", "best_share": "cheapest in (of draws)"}
+_NAMES = {"model_id": "model", "best_share": "cheapest in draws"}
 
 
 def points(rate):
@@ -100,25 +100,26 @@ def reviewed(found, day):
 def day_tables(found):
     """The rows of a recommendation, a day; and a message with its ranges."""
     rows, day = found.running(), found.workload.point().requests_per_day
-    few = rows[["tier", "model_id"]].assign(
+    few = rows[["tier"]].assign(
         **{
             "total (USD a day)": rows["expected_usd"] * day,
-            "price (USD a day)": rows["price_usd"] * day,
-            "errors (USD a day)": rows["error_usd"] * day,
+            "price (USD)": rows["price_usd"] * day,
+            "errors (USD)": rows["error_usd"] * day,
             "wrong answers": rows["error_rate"].map(share),
             "best_share": rows["best_share"].map(share),
+            "model_id": rows["model_id"],
         }
     )
     of_message = {
-        "model_id": "model",
-        "price_usd": "price of a message (USD)",
-        "error_usd": "errors of a message (USD)",
-        "time_usd": "waiting (USD)",
+        "tier": "tier",
         "expected_usd": "total of a message (USD)",
         "low": "low (USD)",
         "high": "high (USD)",
-        "error_low": "fewest errors (share)",
-        "error_high": "most errors (share)",
+        "price_usd": "price (USD)",
+        "error_usd": "errors (USD)",
+        "time_usd": "waiting (USD)",
+        "error_low": "wrong, low",
+        "error_high": "wrong, high",
     }
     return {"numbers": few.rename(columns=_NAMES), "table": _columns(rows, of_message)}
 
@@ -196,12 +197,12 @@ def review_tables(found):
     heads = {"decided": "as filed", "kept": "kept", "best": "best on the day"}
     money = found.money.rename(index=heads).rename_axis("decision")
     columns = {
-        "model_id": "model",
         "expected_usd": "total (USD a day)",
         "bill_usd": "bill",
         "errors_usd": "errors",
         "low_usd": "low",
         "high_usd": "high",
+        "model_id": "model",
     }
     changes = {"model_id": "model", "tier": "tier", "what": "what changed"}
     return {"numbers": _columns(money, columns), "table": _columns(found.changes, changes)}
