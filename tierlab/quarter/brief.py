@@ -42,7 +42,8 @@ def numbers(q: Quarter) -> list[Number]:
         low, high = (usd(max(ahead[end] - saved, 0)) for end in ("low", "high"))
         count = len(q.decisions)
         which = "the decision" if count == 1 else f"the {('two', 'three')[count - 2]} decisions"
-        text = f"{usd(saved)} less, if they start with the quarter; the band is {low} to {high}."
+        rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
+        text = f"{usd(saved)} less{rates}, if they start with the quarter; {low} to {high}."
         found.append(
             Number(f"{period} with {which}", f"about {usd(max(ahead['usd'] - saved, 0))}", text)
         )
@@ -178,7 +179,8 @@ def steps(q: Quarter) -> pd.DataFrame:
         if cause is not None:
             more = row.usd - cause["usd"]
             left -= more
-            rows.append((f"{place}. the same for a whole quarter", more, "cause"))
+            what = f"the cache of {cause['name']}" if cause["over"] == "cache" else cause["name"]
+            rows.append((f"{place}. {what}, for a whole quarter", more, "cause"))
     rows.append(("growth and the rest, next quarter", left, "rest"))
     rows.append((f"{period} if nothing changes", ahead["usd"], "estimate"))
     for row in decisions(q).itertuples():
