@@ -646,7 +646,7 @@ def test_a_quarter_under_way_says_where_it_will_land():
 def test_summary_is_json_and_repeats(bare):
     found = summary(analyse(bare, PRICES))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["schema"] == "tierlab.quarter/1"
+    assert found["schema"] == "tierlab.quarter/2"
     assert found["budget_usd"] is None
     assert {row["what"]: row["value"] for row in found["assumptions"]}[
         "prices, sha256"
