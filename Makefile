@@ -55,7 +55,7 @@ mutants: $(READY)  ## draw 100 mutants of the code that makes numbers and see wh
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
-app: $(READY)  ## open the controls as a page without code
+app: $(READY)  ## open the app, one screen without code
 	@JUPYTER_PATH=$(CURDIR)/notebooks/app JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/app \
 		$(BIN)/python -m voila notebooks/app/tierlab.ipynb
 

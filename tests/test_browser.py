@@ -88,6 +88,12 @@ def usd(model, requests, inputs, outputs):
     return requests * (inputs * rates[0] + outputs * rates[1]) / 1e6
 
 
+def november_usd(model, requests, inputs, outputs):
+    """The same at the catalogue's rates of November, up to the lowest context step (100,000 tokens)."""
+    rates = november().in_force().query("context_above == 0").set_index("model_id").loc[model]
+    return requests * (inputs * rates["uncached_input"] + outputs * rates["output"]) / 1e6
+
+
 # Each: facts that one shown table holds, as pairs (shown, expected), from what the page says the controls are set to.
 
 
@@ -100,16 +106,12 @@ def tier_facts(at, table):
 
 
 def cost_facts(at, table):
-    if (
-        at["cache_hit_rate"]
-        or at["batch_share"]
-        or "article" not in at["catalogue"]
-        or at["misses"] != "plain input"
-    ):
+    if at["cache_hit_rate"] or at["batch_share"] or at["misses"] != "plain input":
         return []
+    each = usd if "article" in at["catalogue"] else november_usd
     shape = at["requests_per_day"], at["input_tokens"], at["output_tokens"]
     return [
-        (number(row["cost (USD per day)"]), usd(row["model"], *shape))
+        (number(row["cost (USD per day)"]), each(row["model"], *shape))
         for _, row in table.iterrows()
     ]
 
@@ -118,11 +120,7 @@ def curve_facts(at, table):
     """Straight in the requests: at r requests a day, r times (500 input + 300 output tokens) at the catalogue's rates."""
     if at["over"] != "requests_per_day":
         return []
-    rates = november().in_force().query("context_above == 0").set_index("model_id")
-    each = {
-        model: (500 * rates.at[model, "uncached_input"] + 300 * rates.at[model, "output"]) / 1e6
-        for model in at["models"]
-    }
+    each = {model: november_usd(model, 1, 500, 300) for model in at["models"]}
     requests = table["requests per day"].map(number)
     return [
         (number(shown), n * each[model])
@@ -295,7 +293,8 @@ CONTROLS = {
     "01_pricing": [
         (
             lambda: prices_control.CostExplorer(
-                {"article": tl.load_prices("article"), "maintained": november()}
+                {"maintained": november(), "article": tl.load_prices("article")},
+                requests_per_day=20_000,
             ),
             cost_facts,
         )

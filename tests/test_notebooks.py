@@ -21,7 +21,6 @@ NOTEBOOKS = run.find_all()
 CHANGED = {
     "00_start_here": {"catalogue": "maintained", "product": str(TINY.with_name("product.yaml"))},
     "01_pricing": {
-        "input_tokens": 20_000,
         "cached_share": 0.0,
         "batch_share": 1.0,
         "today": "2026-10-20",

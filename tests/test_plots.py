@@ -126,6 +126,34 @@ def changes():
     )
 
 
+def ladder():
+    """The article's nine models at 500 tokens in and 300 out: USD of 1,000 messages."""
+    work = tl.Workload(requests_per_day=1_000, input_tokens=500, output_tokens=300)
+    costs = tl.daily_cost(work, tl.load_prices("article"))
+    return costs.assign(usd=costs["cost_usd"])
+
+
+def cliff():
+    return tl.load_prices("article").in_force().query("model_id == 'gemini-3.1-pro-preview'")
+
+
+def offers():
+    return pd.DataFrame(
+        {
+            "bought": ["sonnet, anthropic", "sonnet, bedrock, us-east-1", "sonnet, bedrock"],
+            "tier": "mid",
+            "usd": [4.0, 4.4, 4.4],
+            "flags": ["", "", "assumed_region"],
+        }
+    )
+
+
+WAYS = pd.DataFrame(
+    {"flagship": [10_000, 2_000], "small": [0, 1_600], "router": [0, 560]},
+    index=["all on Opus", "80/20, router paid"],
+)
+
+
 def bends():
     prices = tl.load_prices("maintained", as_of="2026-11-23")
     return bill.what_bends(tl.load_product(), prices, prices.models(), until="2027-11-23")
@@ -177,6 +205,10 @@ CLAIMS = pd.DataFrame({
 })  # fmt: skip
 FIGURES = {
     "lineup": lambda: prices_figures.lineup(price_rows()),
+    "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
+    "context_cliff_drawing": lambda: prices_figures.context_cliff_drawing(cliff()),
+    "routed_bill": lambda: prices_figures.routed_bill(WAYS),
+    "bought": lambda: prices_figures.bought(offers()),
     "cost_bars": lambda: prices_figures.cost_bars(daily()),
     "cost_by_bucket": lambda: prices_figures.cost_by_bucket(by_bucket()),
     "cost_curve": lambda: scaling_figures.cost_curve(curve(), over="requests_per_day"),
@@ -642,7 +674,33 @@ def test_a_drawing_of_a_conversation_tells_tokens_and_dollars_to_scale():
 
 def test_what_bends_marks_every_tier_that_has_a_number():
     figure = scaling_figures.what_bends(bends())
-    assert [ax.get_title() for ax in figure.axes] == ["Anthropic", "OpenAI", "Google"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Anthropic", "OpenAI", "Google"]
     marks = [x for line in figure.axes[0].lines[:3] for x in line.get_xdata()]
     found = bends().query("provider == 'anthropic'")["multiple"]
     assert sorted(marks) == sorted(found)
+
+
+def test_a_ladder_has_a_rung_for_each_tier_at_its_price():
+    ax = prices_figures.tier_ladder_drawing(ladder())
+    rungs = sorted(line.get_ydata()[0] for line in ax.lines if len(line.get_ydata()) == 1)
+    assert rungs == pytest.approx([0.17, 0.255, 0.9, 2, 4.25, 4.6, 6, 10, 11.5])
+    assert "5 times from bottom to top" in words(ax)  # Haiku $2, Opus $10
+
+
+def test_a_context_cliff_doubles_the_input_of_one_token_more():
+    """Gemini 3.1 Pro: USD 2 to 200,000 tokens, 4 above; at 400,000 one pays 1.60 and might expect 1.20."""
+    ax = prices_figures.context_cliff_drawing(cliff())
+    paid, expected = ax.lines[0].get_ydata(), ax.lines[1].get_ydata()
+    assert list(paid) == pytest.approx([0, 0.4, 0.8, 1.6])
+    assert list(expected) == pytest.approx([0.4, 1.2])
+    assert "200,001 tokens: $0.80" in words(ax)
+
+
+def test_a_routed_bill_ends_at_the_sum_of_its_parts():
+    assert "$4,160" in words(prices_figures.routed_bill(WAYS))
+
+
+def test_an_assumed_price_is_hatched_and_says_what_was_assumed():
+    ax = prices_figures.bought(offers())
+    assert [bar.get_hatch() for bar in ax.patches] == [None, None, "////"]
+    assert "$4.40 (assumed region)" in words(ax)

@@ -58,6 +58,7 @@ def test_numbers_are_written_one_way():
         {
             "n": [1_234_567, 2],
             "share": [0.12345, np.nan],
+            "above": pd.array([100_000, None], dtype="Int64"),
             "day": pd.to_datetime(["2026-06-12", None]),
             "ok": [True, False],
         },
@@ -67,6 +68,7 @@ def test_numbers_are_written_one_way():
         "model": ["a", "b"],
         "n": ["1,234,567", "2"],
         "share": ["0.123", ""],
+        "above": ["100,000", ""],
         "day": ["2026-06-12", ""],
         "ok": ["yes", "no"],
     }

@@ -191,7 +191,9 @@ def test_names_in_a_log_steer_no_terminal(tmp_path):
     for text in (repr(usage), usage.requests.to_string(), usage.quarantine.to_string(), usage.account.unknown_models.to_string(),
                  str(caught.value)):  # fmt: skip
         assert not set(text) & set("\x1b\x07\x9b\u202e")
-    assert len(str(caught.value)) < 500
+    assert (
+        len(str(caught.value)) < 2000
+    )  # the fields of the known formats are in it, not the 9,000 letters
 
 
 class Server(BaseHTTPRequestHandler):

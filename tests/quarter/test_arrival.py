@@ -9,6 +9,7 @@ import pytest
 import tierlab as tl
 from tests.proofs import runs
 from tests.quarter.test_synthetic import ANSWERED, FLOW, MEAN, RATES, requests_of
+from tierlab.cli import main
 from tierlab.quarter import simulated
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.arrival import (
@@ -204,3 +205,22 @@ def test_a_summary_and_a_record_become_decisions():
     assert (one.kind, one.tasks, one.since) == ("move", ("customer_support", "support"), SINCE)
     daily = log_of(("gpt-4o", 10), ("gpt-4o-mini", 10))
     assert arrivals(daily, SMALL, [one]).at[0, "outcome"] == ARRIVED
+
+
+def test_the_review_holds_a_filed_record_against_a_log(tmp_path, capsys):
+    """A record that puts the FAQ on another model; the log's task is called otherwise."""
+    found = tl.recommend(task="faq_answering", error_cost_usd=0.01, prices=PRICES)
+    path = tl.file_record(found, tmp_path / "faq.md", title="FAQ", decided_on="2026-07-01")
+    record = tl.load_record(path)
+    days = pd.date_range("2026-06-01", "2026-07-31", unit="us").repeat(3)
+    before = days < SINCE
+    models = np.where(before, "claude-opus-4-8", record.model_id)
+    tokens = {"uncached_input_tokens": 100_000, "output_tokens": 1_000}
+    log = pd.DataFrame({"at": days, "model_id": models, "task": "questions", **tokens})
+    log.to_csv(tmp_path / "log.csv", index=False)
+    ours = ["--task", "questions", "faq_answering", "--as-of", "2026-10-01"]
+    main(["review", str(path), "--usage", str(tmp_path / "log.csv"), *ours])
+    said = capsys.readouterr().out.partition("Did it arrive?")[2]
+    assert f"FAQ: faq_answering on {record.model_id}: arrived, 100% of the traffic moved" in said
+    main(["review", str(path), "--usage", str(tmp_path / "log.csv"), "--as-of", "2026-10-01"])
+    assert "cannot be told" in capsys.readouterr().out

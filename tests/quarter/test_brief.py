@@ -83,7 +83,7 @@ class TestCauses:
             "the support team",
             "the growth team",
         )
-        assert first.so_far == "since 17 August"
+        assert first.so_far.endswith(" since 17 August.") and "$130" in first.so_far
         own = Settings(teams={"staging": {"owner": "Ada"}})
         assert brief.cards(synthetic.quarter, own)["who"].iloc[0] == "Ada"
 

@@ -115,6 +115,9 @@ def test_the_answer_stacks_price_and_errors_and_marks_where_we_stand():
     assert point.get_xydata()[0] == pytest.approx([1000, 1000 / 3])
     curve = right.lines[0].get_xydata()
     assert curve[:, 0] * curve[:, 1] == pytest.approx(np.full(len(curve), 1e6 / 3))
+    band = right.collections[0].get_paths()[0].vertices
+    at_home = band[np.isclose(band[:, 0], 1000)][:, 1]
+    assert sorted(set(at_home.round(6))) == pytest.approx([1000 / 4, 1000 / 2])
     never = dataclasses.replace(PAY, router_usd=0.02)
     assert "never" in routing_figures.days_to_payback(never).texts[0].get_text()
 
@@ -145,10 +148,12 @@ def test_the_map_s_edge_is_where_nothing_is_gained():
         index=["simple", "complex"],
     )
     points = pd.DataFrame({"label": ["own"], "simple_right": [0.9], "complex_right": [0.7]})
-    ax = routing_figures.classifier_map(parts, call_usd=0.001, pay=PAY, points=points)
+    pay = dataclasses.replace(PAY, build_cost_usd=100.0)
+    ax = routing_figures.classifier_map(parts, call_usd=0.001, pay=pay, points=points)
     edges = [c for c in ax.collections if isinstance(c, matplotlib.contour.QuadContourSet)][1]
-    within = 1000 / (365 * 1000)
+    within = 100 / (365 * 1000)
     for gain, segments in zip((0, within), edges.allsegs, strict=True):
+        assert len(segments[0])
         for q, p in np.concatenate(segments):
             found = payback.classifier_gain(parts, p, q, call_usd=0.001, single_usd=0.012)
             assert found == pytest.approx(gain, abs=1e-6)
@@ -180,12 +185,7 @@ def test_the_drawing_of_a_conversation_has_a_bar_for_what_is_read_and_what_is_wr
         }
     )
     top, low = routing_figures.conversation_drawing(turns, small_usd=0.03).axes
-    assert [bar.get_height() for bar in top.patches] == [0, 6700]
-    assert [bar.get_height() for bar in low.patches] == [
-        0,
-        6200,
-        6200,
-        1000,
-        6200,
-    ]  # the last: held
+    assert [bar.get_height() for bar in top.patches] == [0, 6700, 0]
+    # read, written and, of the last turn, 100 that no cache took; then what is held meanwhile
+    assert [bar.get_height() for bar in low.patches] == [0, 6200, 0, 6200, 1000, 100, 6200]
     assert "$0.08" in " ".join(text.get_text() for text in top.texts)

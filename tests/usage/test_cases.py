@@ -124,6 +124,17 @@ def test_a_total_that_contradicts_its_parts_is_told_with_the_difference(tmp_path
     assert usage.account.totals.set_index("what").loc["tokens", "difference"] == 134
 
 
+def test_a_span_that_counts_more_than_those_below_it_is_told(tmp_path):
+    text = (CASES / "circle_of_spans" / "spans.jsonl").read_text()
+    # 1,050 tokens of b2 are less than the 2,100 of a1 below it, and the other way round 1,050 more
+    file = tmp_path / "spans.jsonl"
+    file.write_text(text.replace('"spanId": "b2", "parentSpanId": "a1"', '"spanId": "b2", "parentSpanId": ""'))  # fmt: skip
+    assert tl.read_usage(file).account.assumed.empty
+    file.write_text(text.replace('"spanId": "a1", "parentSpanId": "b2"', '"spanId": "a1", "parentSpanId": ""'))  # fmt: skip
+    note = tl.read_usage(file).account.assumed.query("what.str.contains('beyond')")
+    assert note[["rows", "total"]].values.tolist() == [[1, 2100 - 1050]]
+
+
 def test_names_of_ones_own_lead_to_their_models(tmp_path, maintained):
     row = json.loads((CASES / "money_without_tokens" / "spend.jsonl").read_text().splitlines()[1])
     file = tmp_path / "spend.jsonl"

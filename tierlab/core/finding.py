@@ -144,7 +144,12 @@ def written(table):
 def _cell(value):
     if isinstance(value, str):
         return value
-    if value is None or value is pd.NaT or (isinstance(value, Real) and value != value):
+    if (
+        value is None
+        or value is pd.NaT
+        or value is pd.NA
+        or (isinstance(value, Real) and value != value)
+    ):
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"

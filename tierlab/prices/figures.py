@@ -4,19 +4,23 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import number, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
+    PROVIDER_NAMES,
+    SMALL_PRINT,
     axes,
     dates,
     from_zero,
     in_order,
     interval_note,
     model_rows,
+    name_rows,
     need,
     note,
     plain,
+    spread,
     tier_style,
 )
 
@@ -121,6 +125,187 @@ def _price_range(ax, row, rates, steps, *, filled):
         (8 if filled else -8, 0),
         align="left" if filled else "right",
     )
+
+
+def tier_ladder_drawing(costs):
+    """A ladder to scale for each provider, a rung for each tier at its price.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        provider, tier, model_id, usd (of 1,000 messages).
+
+    Returns
+    -------
+    Axes
+    """
+    need("tier_ladder_drawing", costs, "provider", "tier", "model_id", "usd")
+    ax, top, size = axes(None), costs["usd"].max(), SMALL_PRINT * 2.5
+    per_point = 1.15 * top / (72 * 2.9)  # USD to a point of height
+    for place, (provider, ladder) in enumerate(costs.groupby("provider", sort=False)):
+        left, right = 3 * place, 3 * place + 0.6
+        for rail in (left, right):
+            ax.plot([rail, rail], [0, ladder["usd"].max() * 1.06], color=INK, lw=2.5)
+        heights = spread(ladder["usd"], [size * per_point] * len(ladder), low=0)
+        for rung, height in zip(ladder.itertuples(), heights, strict=True):
+            style = tier_style(rung.tier)
+            ax.plot(
+                [left - 0.06, right + 0.06],
+                [rung.usd] * 2,
+                color=style["color"],
+                lw=5,
+                clip_on=False,
+            )
+            ax.plot(
+                [left + 0.3],
+                [rung.usd],
+                marker=style["marker"],
+                color=style["color"],
+                mec="white",
+                ms=11,
+                clip_on=False,
+            )
+            note(
+                ax, f"{rung.model_id}\n{rung.tier}, {usd(rung.usd)}", (right + 0.15, height), (4, 0)
+            )
+        factor = number(ladder["usd"].max() / ladder["usd"].min())
+        name = PROVIDER_NAMES.get(provider, provider)
+        note(ax, name, (left, 0), (-4, -16), weight="bold", size=10)
+        note(ax, f"{factor} times from bottom to top", (left, 0), (-4, -30))
+    ax.set_ylim(0, top * 1.15)
+    ax.set_xlim(-0.3, 3 * costs["provider"].nunique() - 0.2)
+    ax.set_xticks([])
+    ax.grid(axis="x", visible=False)
+    ax.set_ylabel("cost (USD per 1,000 messages)")
+    ax.set_xlabel(" \n \n ")  # keeps the names of the ladders on the page
+    plain(ax.yaxis)
+    return ax
+
+
+def context_cliff_drawing(rows):
+    """What the input of one request costs on a model with a context step: what one pays, and what one might expect.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of the prices table of one model on one day: tier, model_id, context_above, uncached_input (USD per million
+        tokens); two of them.
+
+    Returns
+    -------
+    Axes
+    """
+    need("context_cliff_drawing", rows, "tier", "model_id", "context_above", "uncached_input")
+    low, high = rows.sort_values("context_above").itertuples()
+    color, step = tier_style(low.tier)["color"], high.context_above
+    below, above = low.uncached_input / 1e6, high.uncached_input / 1e6
+    ax = axes(None)
+    paid = [0, step * below, step * above, 2 * step * above]
+    ax.plot([0, step, step, 2 * step], paid, color=color, lw=2.2)
+    ax.fill_between([0, step, step, 2 * step], 0, paid, color=color, alpha=0.12, lw=0)
+    expected = step * (below + above)
+    ax.plot([step, 2 * step], [step * below, expected], color=INK, ls=":", lw=1.6)
+    ax.plot([step, step], paid[1:3], ls="", marker="o", color=color, ms=7)
+    note(ax, f"{step:,} tokens: {usd(paid[1])}", (step, paid[1]), (-10, 6), align="right")
+    note(ax, f"{step + 1:,} tokens: {usd(paid[2])}", (step, paid[2]), (-10, 6), align="right")
+    note(
+        ax,
+        f"what one pays:\nevery token at {usd(above * 1e6)}\nper million",
+        (2 * step, paid[3]),
+        (8, 0),
+    )
+    words = f"what one might expect:\nonly the tokens beyond\nthe step at {usd(above * 1e6)}"
+    note(ax, words, (2 * step, expected), (8, -8))
+    for at, rate in ((0.62 * step, below), (1.5 * step, above)):
+        note(ax, f"{usd(rate * 1e6)} per million", (at, 0), (0, 12), align="center")
+    ax.set(xlabel="input of one request (tokens)", ylabel="cost of the input (USD)")
+    ax.set_xlim(0, 2 * step)
+    ax.set_ylim(0, paid[3] * 1.08)
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+    return ax
+
+
+def bought(costs):
+    """The same messages by who sells them, where, and at which service tier.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        bought (words), tier, usd (of 1,000 messages) and flags, a bar for each row.
+
+    Returns
+    -------
+    Axes
+    """
+    need("bought", costs, "bought", "tier", "usd", "flags")
+    ax = axes(None, height=0.9 + 0.3 * len(costs))
+    for row, cost in enumerate(costs.itertuples()):
+        color = tier_style(cost.tier)["color"]
+        hatch = "////" if cost.flags else None
+        ax.barh(
+            row,
+            cost.usd,
+            height=0.62,
+            color=mpl.colors.to_rgba(color, 0.5),
+            edgecolor=color,
+            hatch=hatch,
+            lw=0.6,
+        )
+        words = f" ({cost.flags.replace('_', ' ').replace(';', ', ')})" if cost.flags else ""
+        _bar_label(ax, row, cost.usd, usd(cost.usd) + words)
+    name_rows(ax, list(costs["bought"]))
+    from_zero(
+        ax,
+        1.65 * costs["usd"].max(),
+        "cost (USD per 1,000 messages; hatched: something was assumed)",
+    )
+    return ax
+
+
+def routed_bill(ways):
+    """What a day costs by the way messages are sent: a bar of the flagship's part, the small model's and the router's.
+
+    Parameters
+    ----------
+    ways : DataFrame
+        Index: the way in words; flagship, small, router (USD per day).
+
+    Returns
+    -------
+    Axes
+    """
+    need("routed_bill", ways, "flagship", "small", "router")
+    ax = axes(None, height=1.0 + 0.42 * len(ways))
+    parts = {
+        "flagship": ("flagship", None, "answered by the flagship"),
+        "small": ("small", None, "answered by the small model"),
+        "router": ("small", "////", "the router's own calls"),
+    }
+    left = np.zeros(len(ways))
+    for part, (tier, hatch, words) in parts.items():
+        color = tier_style(tier)["color"]
+        fill = mpl.colors.to_rgba(color, 0.15 if hatch else 0.6)
+        ax.barh(
+            range(len(ways)),
+            ways[part],
+            left=left,
+            height=0.6,
+            color=fill,
+            edgecolor=color,
+            hatch=hatch,
+            lw=0.6,
+            label=words,
+        )
+        left = left + ways[part].to_numpy()
+    for row, total in enumerate(left):
+        note(ax, usd(total), (total, row), (8, 0), weight="bold")
+    name_rows(ax, list(ways.index))
+    from_zero(ax, 1.08 * left.max(), "cost (USD per day)")
+    ax.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2, handlelength=1.4
+    )
+    return ax
 
 
 def cost_bars(daily, *, ax=None):

@@ -42,7 +42,8 @@ def numbers(q: Quarter) -> list[Number]:
         low, high = (usd(max(ahead[end] - saved, 0)) for end in ("low", "high"))
         count = len(q.decisions)
         which = "the decision" if count == 1 else f"the {('two', 'three')[count - 2]} decisions"
-        text = f"{usd(saved)} less, if they start with the quarter; the band is {low} to {high}."
+        rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
+        text = f"{usd(saved)} less{rates}, if they start with the quarter; {low} to {high}."
         found.append(
             Number(f"{period} with {which}", f"about {usd(max(ahead['usd'] - saved, 0))}", text)
         )
@@ -94,8 +95,9 @@ def _against(q):
 def _miss(q):
     for last in q.forecast_error.itertuples():
         side = "low" if last.error < 0 else "high"
-        who = "This method" if last.source.startswith("this method") else "The last report"
-        return f"{who} was {abs(last.error):.0%} too {side} last time."
+        if last.source.startswith("this method"):
+            return f"This method was {abs(last.error):.0%} too {side} last time."
+        return f"The {last.source} was {abs(last.error):.0%} too {side}."
     return "How far off this method was last time is not known."
 
 
@@ -177,7 +179,8 @@ def steps(q: Quarter) -> pd.DataFrame:
         if cause is not None:
             more = row.usd - cause["usd"]
             left -= more
-            rows.append((f"{place}. the same for a whole quarter", more, "cause"))
+            what = f"the cache of {cause['name']}" if cause["over"] == "cache" else cause["name"]
+            rows.append((f"{place}. {what}, for a whole quarter", more, "cause"))
     rows.append(("growth and the rest, next quarter", left, "rest"))
     rows.append((f"{period} if nothing changes", ahead["usd"], "estimate"))
     for row in decisions(q).itertuples():
@@ -197,21 +200,17 @@ def _cause_of(decision, named):
 
 
 def cards(q: Quarter, settings: Settings | None = None) -> pd.DataFrame:
-    """The decisions for who signs them: place, decision, who, saves_usd, so_far_usd, so_far (in words), first."""
+    """The decisions for who signs them: place, decision, who, saves_usd, so_far (a sentence), first."""
     table, named = decisions(q), causes(q)
     found = [_cause_of(row, named) for row in q.decisions.itertuples()]
     so_far = [
-        row.spend_usd if cause is None else cause["usd"]
+        f"This traffic cost {usd(row.spend_usd)} in {q.quarter}."
+        if cause is None
+        else f"Cost so far: {usd(cause['usd'])} since {_day(cause['start'])}."
         for row, cause in zip(q.decisions.itertuples(), found, strict=True)
     ]
-    since = [
-        f"in {q.quarter}, of which this is a part"
-        if cause is None
-        else f"since {_day(cause['start'])}"
-        for cause in found
-    ]
     who = [_who(row, settings or Settings()) for row in q.decisions.itertuples()]
-    table = table.assign(who=who, so_far_usd=so_far, so_far=since)
+    table = table.assign(who=who, so_far=so_far)
     return table.rename(columns={"usd": "saves_usd"})
 
 
@@ -221,8 +220,8 @@ def _who(row, settings):
     return ", ".join(dict.fromkeys(owners)) or "nobody is named: find the owner"
 
 
-def first_screen(q: Quarter, settings: Settings | None = None):
-    """Show the three numbers and the decision cards."""
+def first_screen(q: Quarter):
+    """Show the three numbers."""
     blocks, lines = [], []
     for one in numbers(q):
         blocks.append(
@@ -238,15 +237,15 @@ def decision_cards(q: Quarter, settings: Settings | None = None):
     """Show each decision: do what, who, what it saves, what it cost so far and costs if it goes on."""
     blocks, lines = [], []
     for row in cards(q, settings).itertuples():
-        saves, so_far = f"{usd(row.saves_usd)} a quarter", f"{usd(row.so_far_usd)} {row.so_far}"
+        saves = f"{usd(row.saves_usd)} a quarter"
+        goes_on = f"{row.so_far} If it goes on: {saves} too much."
         blocks.append(
-            f'<div class="decision"><p class="do"><b>{row.place}. {in_html(row.decision)}</b></p>'
-            f'<p>Saves <b class="big">{saves}</b></p><p>Cost so far: {in_html(so_far)}. '
-            f"If it goes on: {saves} more than needed.</p>"
-            f"<p><b>{in_html(row.who)}.</b> First step: {in_html(row.first)}.</p></div>"
+            f'<div class="decision"><p><b>{row.place}. {in_html(row.decision)}</b></p>'
+            f'<p>Saves <b class="big">{saves}</b></p><p>{in_html(goes_on)}</p>'
+            f"<p><b>Who: {in_html(row.who)}.</b> First step: {in_html(row.first)}.</p></div>"
         )
         lines.append(
-            f"{row.place}. {row.decision}: saves {saves}. Cost so far: {so_far}. "
+            f"{row.place}. {row.decision}: saves {saves}. {goes_on} "
             f"Who: {row.who}. First step: {row.first}."
         )
     if blocks:

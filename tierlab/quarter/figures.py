@@ -188,7 +188,7 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
     starts = ends.where(~level, steps["usd"]) - steps["usd"]
     names = [_short(label, 46) for label in steps["label"]]
     lines = sum(1 + name.count("\n") for name in names)
-    ax = axes(ax, height=1.1 + 0.24 * lines + 0.1 * len(names))
+    ax = axes(ax, height=1.0 + 0.17 * lines + 0.1 * len(names))
     for row, (kind, start, value) in enumerate(
         zip(steps["kind"], starts, steps["usd"], strict=True)
     ):

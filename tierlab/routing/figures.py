@@ -547,10 +547,11 @@ def conversation_drawing(turns, *, small_usd):
         ax.set_title(f"{tier}: {turns.loc[turns['tier'] == tier, 'model_id'].iloc[0]}", color=INK)
     low.set_xticks(turns["turn"], [f"turn {turn}" for turn in turns["turn"]])
     for moved in turns.loc[turns["tier"] == "flagship", "turn"]:
-        held = turns.loc[turns["turn"] < moved, ["cache_read_tokens", "cache_write_tokens"]]
-        height = held.sum(axis=1).iloc[-1] if len(held) else 0
-        low.bar(moved, height, width=0.6, fill=False, ec=BASELINE, ls="--")
-        low.text(moved, height / 2, "held,\nnot used", ha="center", va="center", color=INK)
+        before = turns.loc[turns["turn"] < moved, ["cache_read_tokens", "cache_write_tokens"]]
+        held = before.sum(axis=1).max()
+        if held > 0:
+            low.bar(moved, held, width=0.6, fill=False, ec=BASELINE, ls="--")
+            low.text(moved, held / 2, "held,\nnot used", ha="center", va="center", color=INK)
     together = turns["cost_usd"].sum()
     words = f"{usd(together)}\nfor {last} turns,\none on the flagship"
     top.text(last + 0.55, most * 0.4, words, va="center", fontsize=9)

@@ -274,7 +274,7 @@ def classifier_gain(parts, simple_right, complex_right, *, call_usd, single_usd)
     --------
     >>> parts = pd.DataFrame({"share": [0.5, 0.5], "weak_usd": [1.0, 5.0], "strong_usd": [3.0, 3.0]},
     ...                      index=["simple", "complex"])
-    >>> classifier_gain(parts, 1.0, 1.0, call_usd=0.5, single_usd=3.0)  # 3 - 0.5 - (1 + 3) / 2
+    >>> float(classifier_gain(parts, 1.0, 1.0, call_usd=0.5, single_usd=3.0))  # 3 - 0.5 - (1 + 3) / 2
     0.5
     """
     simple, difficult = parts.loc["simple"], parts.loc["complex"]

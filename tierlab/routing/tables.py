@@ -78,9 +78,9 @@ def worth_rows(compared, names):
             "policy": means.index,
             "right answers": means["score"].map(share),
             "1,000 messages": means["usd_per_1000"].map(usd),
-            "of it own calls": means["router_usd_per_1000"].map(usd),
-            "points over a random mix": (100 * means["over_control"]).map("{:+.1f}".format),
-            "points over single models": (100 * means["over_zero"]).map("{:+.1f}".format),
+            "own calls": means["router_usd_per_1000"].map(usd),
+            "over a random mix": (100 * means["over_control"]).map("{:+.1f} points".format),
+            "over single models": (100 * means["over_zero"]).map("{:+.1f} points".format),
         }
     ).reset_index(drop=True)
 

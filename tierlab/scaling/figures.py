@@ -283,7 +283,7 @@ def session_curves(table):
                 ],
             )
         )
-        ax.set_title(title)
+        note(ax, title, (0.03, 0.97), (0, 0), weight="bold", xycoords="axes fraction")
         ax.set_yscale("log")
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     panels[0].yaxis.set_major_formatter(lambda value, _: usd(value))
@@ -345,7 +345,8 @@ def cache_drawing(costs):
     name_rows(ax, [f"turn {turn}" for turn in kept["turn"]])
     ax.set_ylim(len(kept) + 0.3, -1.3)
     ax.set_xlim(0, at[1])
-    ax.xaxis.set_visible(False)
+    ax.set_xticks([])
+    ax.set_xlabel("input of each turn (tokens, to scale) and what the turn costs (USD)")
     ax.spines[:].set_visible(False)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.2)
     return ax

@@ -49,6 +49,7 @@ READERS = (
     *clouds.READERS,
     *focus.READERS,
 )
+_ABOVE = "tokens of a span above others, left out, beyond what those count: are calls missing?"
 _AGAIN = (
     "an id that comes again with the same input, more than an hour later: taken as another call"
 )
@@ -292,7 +293,10 @@ def _together(pieces, pool, timezone):
     ]
     names = np.array([str(piece.file) for piece in pieces], object)
     table, aside = (_in_order(parts, failed) for parts in (pool.kept, pool.aside))
-    table, twice, again = repeats(table, containers(table, aside))
+    above, more = containers(table, aside)
+    for place, tokens in pd.Series(more[more > 0]).groupby(table["file"].to_numpy()[more > 0]):
+        pieces[place].note(_ABOVE, len(tokens), tokens.sum())
+    table, twice, again = repeats(table, above)
     for place, rows in table.loc[again, "file"].value_counts().items():
         pieces[place].note(_AGAIN, rows, np.nan)
     twice, overlaps = covered(table, twice, [reader.name for reader in READERS])

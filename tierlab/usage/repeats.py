@@ -29,7 +29,9 @@ def containers(table, aside):
 
     Returns
     -------
-    ndarray of bool
+    above : ndarray of bool
+    more : ndarray of float
+        By how many tokens such a span counts more than all spans below it: calls that are missing, or were its own.
     """
     links = pd.concat([table[["span", "parent"]], aside[["span", "parent"]]])
     links = links[
@@ -41,12 +43,28 @@ def containers(table, aside):
     up = np.full(top + 1, top)
     up[spans.get_indexer(links["span"])] = spans.get_indexer(links["parent"])
     up[deque(_doubled(up), maxlen=1)[0]] = top  # so far up there are only circles
-    used = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1) > 0
+    tokens = counted_tokens(table)
+    place = spans.get_indexer(table["span"].to_numpy("uint64"))
     above = np.zeros(top + 1, bool)
-    above[up[spans.get_indexer(table.loc[used, "span"].to_numpy("uint64"))]] = True
+    above[up[place[tokens > 0]]] = True
     for jump in _doubled(up):
         above[jump[above]] = True
-    return table["span"].isin(spans[above[:-1]]).to_numpy(bool)
+    above[top] = False
+    once = ~table["span"].duplicated().to_numpy()
+    below = np.zeros(top + 1)  # tokens of a span and of those as many steps below it as were taken
+    np.add.at(below, place[once], np.where(above[place], 0, tokens)[once])
+    for jump in _doubled(up):
+        below += np.bincount(jump[:-1], below[:-1], top + 1)
+    more = np.where(above[place] & once, np.maximum(tokens - below[place], 0), 0)
+    return above[place], more
+
+
+def counted_tokens(table):
+    """Tokens of each row, in buckets and in units."""
+    buckets = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
+    of_tokens = table.get("unit", pd.Series("", table.index)).fillna("").str.endswith("_tokens")
+    quantity = table.get("quantity", pd.Series(0.0, table.index)).fillna(0)
+    return (buckets + quantity.where(of_tokens, 0)).to_numpy(float)
 
 
 def _doubled(up):
