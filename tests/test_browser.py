@@ -129,20 +129,6 @@ def curve_facts(at, table):
     ]
 
 
-def task_facts(at, table):
-    """Errors: share times cost. All in: price, errors and waiting. Price: the article's, of a task without tool calls."""
-    facts = []
-    for _, row in table.iterrows():
-        parts = [
-            number(row[name]) for name in ("price (USD per 1,000)", "errors (USD)", "time (USD)")
-        ]
-        facts.append((number(row["all in (USD)"]), sum(parts)))
-        if at["task"] != "agentic_tools":
-            facts.append((parts[0], usd(row["model"], 1_000, 500, at["output_tokens"])))
-            facts.append((parts[1], 1_000 * number(row["errors (%)"]) / 100 * at["error_usd"]))
-    return facts
-
-
 def checklist_facts(at, table):
     """The draws have one cheapest model each; where k of n were counted, (k + 1/2) / (n + 1) is the mean under Jeffreys' prior."""
     facts = [(sum(number(row["cheapest in (% of draws)"]) for _, row in table.iterrows()), 100)]

@@ -27,7 +27,6 @@ def controls():
     yield scaling_control.TierExplorer(article)
     yield prices_control.CostExplorer({"article": article, "maintained": maintained})
     yield scaling_control.CurveExplorer(article)
-    yield decide_control.TaskExplorer(article)
     checklist = decide_control.DecisionChecklist(maintained)
     for tier in tl.TIERS:
         checklist.controls[

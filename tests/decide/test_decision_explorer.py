@@ -1,4 +1,4 @@
-"""The task matcher and the checklist show the numbers that arithmetic gives; the figures of the decision draw them."""
+"""The checklist shows the numbers that arithmetic gives; the figures of the decision draw them."""
 
 import re
 
@@ -26,72 +26,6 @@ def shown(explorer):
 def move(explorer, **values):
     for name, value in values.items():
         explorer.controls[name].value = value
-
-
-class TestTaskExplorer:
-    @pytest.fixture
-    def explorer(self, article):
-        return decide_control.TaskExplorer(article)
-
-    def test_it_shows_price_errors_and_their_sum(self, explorer):
-        move(explorer, task="customer_support", error_usd=0.1)
-        # 1,000 requests: price 10, 5% errors at 10 cents.
-        assert shown(explorer)["claude-opus-4-8"] == [
-            "flagship",
-            "5.00",
-            "10.00",
-            "5.00",
-            "0.00",
-            "15.00",
-        ]
-        assert (
-            shown(explorer)["claude-sonnet-4-6"][-1] == "13.00"
-            and "mid (claude-sonnet-4-6), $13.00" in explorer.summary
-        )
-        before = explorer.image.value
-        move(explorer, error_usd=1.0)
-        assert (
-            "flagship (claude-opus-4-8), $60.00" in explorer.summary
-            and "The article says mid" in explorer.summary
-        )
-        assert explorer.image.value != before
-
-    def test_another_task_brings_the_error_cost_of_its_stakes(self, explorer):
-        move(explorer, error_usd=0.001)
-        move(explorer, task="legal_medical_analysis")
-        assert (
-            explorer.controls["error_usd"].value == 100
-            and "$100 an error: flagship" in explorer.summary
-        )
-
-    def test_the_position_runs_through_the_stated_range(self, explorer):
-        ends = {
-            0.0: "2.00",
-            0.25: "3.50",
-            0.5: "5.00",
-            0.75: "7.50",
-            1.0: "10.00",
-        }  # flagship, complexity 2: 2% - 5% - 10%
-        for position, errors in ends.items():
-            move(explorer, position=position)
-            assert shown(explorer)["claude-opus-4-8"][1] == errors
-
-    def test_time_costs_what_a_second_is_worth(self, explorer):
-        move(explorer, second_usd=0.001)
-        # 1.2 s to the first token and 299 more at 55 a second: data/speeds.csv.
-        assert float(shown(explorer)["claude-opus-4-8"][4]) == pytest.approx(
-            1000 * 0.001 * (1.2 + 299 / 55), abs=0.005
-        )
-
-    def test_all_providers_stand_side_by_side(self, explorer):
-        move(explorer, provider="all")
-        assert len(shown(explorer)) == 9
-
-    def test_it_has_a_picture_and_names(self, explorer):
-        assert bytes(explorer.image.value).startswith(b"\x89PNG") and explorer.summary in repr(
-            explorer
-        )
-        assert all(control.description for control in explorer.controls.values())
 
 
 class TestChecklist:

@@ -1,4 +1,4 @@
-"""Controls of the decision: which tier a task calls for, and the checklist that ends in a filed record."""
+"""The control of the decision: the checklist that ends in a filed record."""
 
 import html
 
@@ -7,16 +7,15 @@ import mistune
 
 import tierlab as tl
 from tierlab.core import paths
-from tierlab.core.explorer import ALL, WIDE, Explorer, choice, nice_slider, share_slider
+from tierlab.core.explorer import ALL, WIDE, Explorer, choice, share_slider
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
 from tierlab.decide.checklist import CHECKLIST
-from tierlab.decide.options import AGENT_CALLS, Evidence, spread
-from tierlab.decide.tasks import Task, assumed
+from tierlab.decide.options import Evidence
+from tierlab.decide.tasks import Task
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
-_SECOND = [0.0, *(factor * 10.0**power for power in range(-5, -1) for factor in (1, 2, 5))]
 _RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
 _STEPS = [  # the controls of each step of the checklist
     ["task", "stakes", "complexity", "provider"],
@@ -47,88 +46,6 @@ def money_slider(label, value, steps=tuple(_MONEY)):
     )
 
 
-class TaskExplorer(Explorer):
-    """What a request costs in all on each tier, for a task: price, errors, time; and which tier that calls for.
-
-    Parameters
-    ----------
-    prices : Prices
-    task : str
-        Where the control starts.
-    provider : str, optional
-        By default the first of the lineup.
-    requests_per_day, input_tokens, output_tokens : int
-        The workload; the control moves the output.
-    """
-
-    size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
-
-    def __init__(
-        self,
-        prices,
-        *,
-        task="customer_support",
-        provider=None,
-        requests_per_day=1_000,
-        input_tokens=500,
-        output_tokens=300,
-    ):
-        self.prices, self.tasks = prices, load_tasks()
-        self.workload = {"requests_per_day": requests_per_day, "input_tokens": input_tokens}
-        tasks = ipywidgets.Dropdown(description="task", options=_tasks(), value=task, **WIDE)
-        error = money_slider("error cost (USD)", _stakes(task))
-
-        def restake(change):
-            self._moving = True
-            error.options = money_slider("", _stakes(change["new"])).options
-            error.value = _stakes(change["new"])
-            self._moving = False
-
-        # Registered before the redraw, so that it never sees the old cost.
-        tasks.observe(restake, names="value")
-        super().__init__(
-            task=tasks,
-            provider=_providers(prices, provider),
-            error_usd=error,
-            position=share_slider("errors in their range (0% low, 100% high)", 0.5),
-            second_usd=money_slider("value of a second (USD)", 0.0, tuple(_SECOND)),
-            output_tokens=nice_slider("output tokens per request", output_tokens, high=20_000),
-        )
-
-    def table(self, *, task, provider, error_usd, position, second_usd, output_tokens):
-        ends = assumed("error_rate", task)
-        rates = dict(zip(ends.index, spread(*ends.to_numpy().T, [position])[0], strict=True))
-        # Rates that are given hold no tool calls of their own accord: those of an agent are named.
-        calls = AGENT_CALLS if task == "agentic_tools" else None
-        self.found = tl.recommend(
-            task=Task(task, tool_calls=calls),
-            error_cost_usd=error_usd,
-            second_usd=second_usd,
-            workload=tl.Workload(output_tokens=output_tokens, **self.workload),
-            prices=self.prices,
-            provider=None if provider == ALL else provider,
-            evidence=Evidence(error_rates=rates),
-        )
-        self.size = (7.2, 2.5 if len(self.found.table) <= 3 else 4.6)
-        return self.found.table
-
-    def draw(self, ax, table, **_):
-        figures.expected_costs(table, interval="90% of draws over what is not set above", ax=ax)
-
-    def words(self, table, *, task, error_usd, **_):
-        found, best = self.found, self.found.table.iloc[0]
-        article = " to ".join(self.tasks.loc[task, ["tier_low", "tier_high"]].unique())
-        return (
-            f"{self.tasks.at[task, 'name']} at {usd(error_usd)} an error: {found.tier} ({found.model_id}), "
-            f"{usd(1000 * best['expected_usd'])} per 1,000 requests all in. The article says {article}."
-        )
-
-    def numbers(self, table, **_):
-        return _per_thousand(
-            table, error_usd="errors (USD)", time_usd="time (USD)", expected_usd="all in (USD)"
-        )
-
-
 def _per_thousand(table, **more):
     """The options as a reader sees them: shares in per cent, dollars for 1,000 requests."""
     shown = table.assign(error_rate=100 * table["error_rate"], best_share=100 * table["best_share"])
@@ -141,11 +58,6 @@ def _per_thousand(table, **more):
         **more,
     }
     return shown[list(columns)].rename(columns=columns)
-
-
-def _stakes(task):
-    """What an error of a task is assumed to cost, USD."""
-    return float(assumed("error_cost", task)["value"].iloc[0])
 
 
 def _tasks():
