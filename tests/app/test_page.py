@@ -63,6 +63,12 @@ def test_a_lineup_is_followed_and_own_sliders_stay(app):
     assert app._built["Router"][-1].controls["share"].value == 0.5
 
 
+def test_the_teacher_is_the_flagship_of_the_panels_lineup(app):
+    app.tabs.value = "Own model"
+    app.panel["lineup"].value = ("openai", "November 2026")
+    assert app._built["Own model"][-1].values()["teacher"] == "gpt-6-astra"
+
+
 def test_a_cost_of_a_tab_is_that_of_daily_cost(app):
     app.panel["cache_hit_rate"].value, app.panel["batch_share"].value = 0.5, 0.5
     app.tabs.value = "Cost"

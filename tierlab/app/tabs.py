@@ -78,7 +78,9 @@ class Growth(Tab):
             for row in last.head(3).itertuples()
         ]
         costs = last["cost_usd"]
-        headline = f"It grows to {usd_or_not(costs.min())} to {usd_or_not(costs.max())} a day"
+        headline = (
+            f"It grows to between {usd_or_not(costs.min())} and {usd_or_not(costs.max())} a day"
+        )
         return Said(headline, explorer.summary, cards)
 
 
@@ -188,15 +190,18 @@ class Speed(Tab):
 class OwnModel(Tab):
     """When a small model of your own has paid for itself."""
 
-    note = "All requests go to the student; caches and batches are left out."
+    note = "The teacher is the lineup's flagship, and all requests go to the student; caches and batches are left out."
 
     def build(self, setting):
-        return DistillationExplorer(setting.prices, teacher=setting.models.iloc[-1])
+        return DistillationExplorer(setting.prices)
 
     def follow(self, explorer, setting):
         names = ("requests_per_day", "input_tokens", "output_tokens")
         explorer.given = {name: setting.shape[name] for name in names}
-        explorer.given["error_usd"] = setting.error_cost_usd
+        explorer.given |= {
+            "error_usd": setting.error_cost_usd,
+            "teacher": setting.models.iloc[-1],
+        }
 
     def said(self, explorer, table, setting):
         found = explorer.found["value"]
