@@ -75,7 +75,7 @@ def test_a_hostile_record_is_refused_in_a_line(tmp_path, capsys, text, says):
     [
         (bomb(), "anchors and aliases"),
         ("seed: 1\n" + "#" * 2**20, "above the limit of 1 MiB"),
-        (f"requests_per_day: {'x' * 9000}", "requests_per_day = 'xxx"),
+        (f"cached_share: {'x' * 9000}", "cached_share = 'xxx"),
     ],
 )
 def test_a_hostile_file_of_parameters_is_refused_in_a_line(tmp_path, capsys, text, says):
@@ -93,7 +93,7 @@ def test_a_long_parameter_of_the_command_line_is_cut(tmp_path, capsys):
                 "run",
                 "01_pricing",
                 "-p",
-                "requests_per_day",
+                "cached_share",
                 "9" * 5000 + "x",
                 "--out",
                 str(tmp_path / "out"),
