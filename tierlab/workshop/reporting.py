@@ -61,7 +61,7 @@ def _complete(report):
         field.name
         for field in fields(report)
         if isinstance(getattr(report, field.name), pd.DataFrame)
-        and field.name not in ("gaps", "invoice")
+        and field.name not in ("arrival", "gaps", "invoice")
     ]
     empty = [name for name in tables if getattr(report, name).empty] + ["forecast"] * (
         report.forecast is None
