@@ -10,7 +10,7 @@ from tierlab.core.format import usd
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.settings import Settings
-from tierlab.quarter.words import decisions, over_budget_usd, paid_usd
+from tierlab.quarter.words import decisions, over_budget_usd, paid_usd, priced_only
 
 _NEW = 0.1  # of a day's spend now: who spent less before is new
 _COVERED = 0.995  # of the spend: where the log bills less of it, the list price is the figure
@@ -79,11 +79,15 @@ def _against(q):
     if not np.isnan(_billed(q)):
         parts.append(f"At list prices: {usd(q.spend_usd)}.")
     if q.unpriced_usd > 0:
-        parts.append(f"{usd(q.unpriced_usd)} of it has no price and is billed.")
+        parts.append(f"{usd(q.unpriced_usd)} of the bill without a price.")
     elif q.unpriced_rows:
         parts.append(f"Not counting {q.unpriced_rows:,} rows without a price.")
     over = over_budget_usd(q)
-    if not np.isnan(over):
+    if over <= 0 and priced_only(q):
+        parts.append(
+            f"Whether that keeps to the budget of {usd(q.budget_usd)} is open until everything has a price."
+        )
+    elif not np.isnan(over):
         side = "over" if over > 0 else "under"
         share = f"{abs(over) / q.budget_usd:.0%}"
         parts.append(f"{usd(abs(over))} ({share}) {side} the budget of {usd(q.budget_usd)}.")
