@@ -588,7 +588,7 @@ def test_every_control_of_the_notebooks_is_moved():
             for cell in nbformat.read(path, as_version=4).cells
             if cell.cell_type == "code"
         )
-        named = re.findall(r"tl\.\w+\.control\.(\w+)\(", source)
+        named = re.findall(r"\bcontrol\.(\w+)\(", source)
         assert named == [type(twin()).__name__ for twin, _ in CONTROLS.get(path.stem, [])], (
             path.stem
         )
