@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.decide.record import Record
@@ -244,6 +243,10 @@ def _interval(seen):
 
     A move that comes in the middle of the quarter is a step, which is no noise: both sides have a level of their own.
     """
+    from scipy.special import (
+        stdtrit,
+    )  # quantile of the t distribution; scipy.stats takes a second to import
+
     saved = seen.saved.to_numpy(float)
     n, total = len(saved), float(saved.sum())
     weekday = seen.saved.index.day_of_week
@@ -258,7 +261,7 @@ def _interval(seen):
     free = n - _FITTED
     spread = np.sqrt((off @ off) * n / free + seen.base_variance)
     free = min(free, seen.base_days - 1) if seen.base_variance else free
-    reach = student.ppf((1 + CONFIDENCE) / 2, free) * spread
+    reach = stdtrit(free, (1 + CONFIDENCE) / 2) * spread
     return total, float(total - reach), float(total + reach)
 
 
