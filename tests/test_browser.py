@@ -303,7 +303,12 @@ CONTROLS = {
         (lambda: scaling_control.CurveExplorer(november(), requests_per_day=20_000), curve_facts)
     ],
     "03_match_tasks_to_tiers": [
-        (lambda: decide_control.DecisionChecklist(tl.load_prices("article")), checklist_facts),
+        (
+            lambda: decide_control.DecisionChecklist(
+                tl.load_prices("maintained", as_of="2026-06-12")
+            ),
+            checklist_facts,
+        ),
     ],
     "04_routing": [
         (product_payback, payback_facts),

