@@ -115,7 +115,7 @@ class Conversations:
         session, context = self.session[rows], self._context[rows]
         alive = self._at[rows, None] - self._since[session] <= self._ttl
         held = np.where(alive & self._reads, np.minimum(self._cached[session], context), 0)
-        return np.where(context >= self._minimum, self._whole_steps(held), 0)
+        return self._whole_steps(held)
 
     def _whole_steps(self, tokens):
         return np.floor(tokens / self._step) * self._step
