@@ -63,7 +63,7 @@ def recorded():
 
 
 def distillation():
-    """As notebook 07 makes it: messages as they were recorded, and a machine of 0.05 USD an hour."""
+    """As notebook 09 makes it: messages as they were recorded, and a machine of 0.05 USD an hour."""
     asked = tl.load_samples("intents").query("model_id == @tl.reasoning.student.TEACHER")
     inputs = round((asked["uncached_input_tokens"] + asked["cache_read_tokens"]).mean())
     shape = {"input_tokens": inputs, "output_tokens": round(asked["output_tokens"].mean())}
@@ -322,8 +322,8 @@ CONTROLS = {
             speed_facts,
         )
     ],
-    "07_reasoning_and_distillation": [(distillation, distillation_facts)],
-    "08_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
+    "08_reasoning_and_distillation": [(distillation, distillation_facts)],
+    "10_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }
 FITS = (
     "document.documentElement.scrollHeight <= 800 && document.documentElement.scrollWidth <= 1280"

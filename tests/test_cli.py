@@ -227,5 +227,5 @@ def test_refresh_check_fails_when_an_output_is_stale(
     monkeypatch.setattr(report, "refresh", lambda **given: asked.update(given) or stale)
     assert say(*arguments)[:2] == (status, f"{line}\n")
     assert asked == {"check": "--check" in arguments, "notebooks": None, "force": False}
-    say(*arguments, "08_article_claims")
-    assert [path.name for path in asked["notebooks"]] == ["08_article_claims.ipynb"]
+    say(*arguments, "10_article_claims")
+    assert [path.name for path in asked["notebooks"]] == ["10_article_claims.ipynb"]

@@ -42,14 +42,14 @@ CHANGED = {
         "minute_spread": 1.0,
         "seed": 1,
     },
-    "07_reasoning_and_distillation": {
+    "08_reasoning_and_distillation": {
         "as_of": "2026-06-12",
         "error_cost_usd": 20.0,
         "second_usd": 0.01,
         "labels": 500,
         "seed": 1,
     },
-    "08_article_claims": {"section": "FAQ"},
+    "10_article_claims": {"section": "FAQ"},
     "90_quarterly_report": {
         "budget_usd": 700.0,
         "as_of": "2026-10-01",

@@ -1121,7 +1121,7 @@ def refresh(*notebooks: str, check: bool = False, force: bool = False):
     examples:
       tierlab refresh
       tierlab refresh --check
-      tierlab refresh 08_article_claims
+      tierlab refresh 10_article_claims
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The article's claims (notebook 08)."""
+"""The article's claims (notebook 10)."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Effort and distillation (notebook 07)."""
+"""Effort and distillation (notebooks 08 and 09)."""
 
 import lazy_loader
 

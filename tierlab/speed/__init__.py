@@ -1,4 +1,4 @@
-"""Latency, limits, windows and tokenizers (notebook 06)."""
+"""Latency, limits, windows and tokenizers (notebooks 06 and 07)."""
 
 import lazy_loader
 
