@@ -19,11 +19,15 @@ from tests.hints import namespace, wrong
 from tierlab.core import paths
 from tierlab.quarter.simulated import PLANTS
 from tierlab.quarter.variance import EFFECTS, variance
+from tierlab.routing.policies import Rules
 from tierlab.workshop import CHECKS, build
 from tierlab.workshop.caching import help_desk
 from tierlab.workshop.reporting import SEEN_IN
+from tierlab.workshop.routing import session_cost
 
-NUMBERS = (6, 7, 8, 9, 10)
+SMALL, FLAGSHIP = "claude-haiku-5-5", "claude-opus-5-5"
+
+NUMBERS = (6, 7, 8, 9, 10, 11)
 needs_data = pytest.mark.skipif(
     not Path(os.environ.get("TIERLAB_DATA_DIR", "/nowhere")).is_dir(),
     reason="TIERLAB_DATA_DIR does not name a folder with the public data sets",
@@ -720,6 +724,98 @@ class TestQuarterly:
 
     def test_the_key_names_effects(self):
         assert set(SEEN_IN.values()) < set(EFFECTS) and set(SEEN_IN) < set(PLANTS)
+
+
+class TestConversation:
+    """Exercise 11: dollars from the kit's own replay of sessions, without expiry and minimum lengths."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def right(cls):
+        prices = tl.load_prices("maintained", as_of="2026-11-23")
+        caches = tl.Caches(prices, ttl_s=math.inf, minimum_tokens=0)
+
+        def session_usd(models):
+            turn = np.arange(1, len(models) + 1)
+            requests = pd.DataFrame(
+                {
+                    "session_id": 0,
+                    "turn": turn,
+                    "uncached_input_tokens": 6_000 + 2_000 * turn + 300 * (turn - 1),
+                    "output_tokens": 300,
+                }
+            )
+            outcomes = tl.conversation_outcomes(requests, {SMALL: 1.0, FLAGSHIP: 1.0})
+            plan = Rules(
+                dict(zip(turn.tolist(), models, strict=True)), column="turn", default=SMALL
+            )
+            return tl.route(outcomes, plan, sessions=caches)["cost_usd"].sum()
+
+        alone, cheap = session_usd([FLAGSHIP] * 10), session_usd([SMALL] * 10)
+        routed = session_usd([FLAGSHIP if turn in (4, 8) else SMALL for turn in range(1, 11)])
+        promised = 0.8 * (1 - cheap / alone)
+        return {
+            "session_usd": session_usd,
+            "routed_usd": routed,
+            "saving": {
+                "promised": promised,
+                "per turn": 1 - routed / alone,
+                "per session": promised,
+            },
+            "best_turns": {1, 2},
+        }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def figures(cls, right):
+        return [right["routed_usd"], *right["saving"].values(), right["session_usd"]([SMALL])]
+
+    def test_right(self, right):
+        found = tl.workshop.check(11, **right)
+        assert found.right, found
+        # 28,700 tokens written, 154,800 read and 3,000 answered at $5, $0.20 and $20 a million
+        alone = (28_700 * 5 + 154_800 * 0.20 + 3_000 * 20) / 1e6
+        assert right["session_usd"]([FLAGSHIP] * 10) == pytest.approx(alone)
+        assert right["saving"]["promised"] == pytest.approx(0.777, abs=5e-4)
+        # 2,000 conversations a day, each the difference between the bill by turns and the shares'
+        day = 2_000 * (right["saving"]["promised"] - right["saving"]["per turn"]) * alone
+        assert f"{tl.usd(day)} a day" in found.worth
+
+    @pytest.mark.parametrize(
+        ("switches", "kind"),
+        [
+            ({"own": False}, "a cache belongs to one model"),
+            ({"history": False}, "the answers are sent again"),
+            ({"kept": False}, "still there when it comes back"),
+        ],
+    )
+    def test_a_wrong_replay(self, right, figures, switches, kind):
+        prices = tl.load_prices("maintained", as_of="2026-11-23")
+        rates = prices.in_force().query("context_above == 0").set_index("model_id")
+        rates = rates[["cache_read", "cache_write_short", "output"]].astype(float)
+        answer = {"session_usd": lambda models: session_cost(models, rates, **switches)}
+        wrong(11, right, answer, kind, figures)
+
+    def test_other_wrong_answers(self, right, figures):
+        usd, saving = right["session_usd"], right["saving"]
+        alone = usd([FLAGSHIP] * 10)
+        shares = (1 - saving["promised"]) * alone
+        for change, kind in (
+            ({"session_usd": lambda models: 1e6 * usd(models)}, "a million times too large"),
+            ({"session_usd": lambda models: 1.0}, "session_usd of"),
+            ({"routed_usd": alone}, "the flagship alone"),
+            ({"routed_usd": usd([SMALL] * 10)}, "the small model alone"),
+            ({"routed_usd": shares}, "what the shares promise"),
+            ({"saving": saving | {"per turn": saving["promised"]}}, "thrown away"),
+            ({"saving": saving | {"per session": saving["per turn"]}}, "mid-conversation"),
+            ({"saving": saving | {"promised": 1 - saving["promised"]}}, "left to pay"),
+            ({"saving": {"promised": saving["promised"]}}, "no entry for 'per turn'"),
+            ({"best_turns": {9, 10}}, "another pair of turns is cheaper"),
+            ({"best_turns": {0, 1}}, "from 1 to 10"),
+            ({"best_turns": {1}}, "two different turns"),
+            ({"best_turns": "12"}, "not a set"),
+        ):
+            wrong(11, right, change, kind, figures)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nbformat
@@ -293,7 +294,9 @@ class TestAnyAnswer:
 
     def test_the_solution_is_right(self, solved):
         number, answers = solved
-        assert tl.workshop.check(number, **answers).words == "Right."
+        found = tl.workshop.check(number, **answers)
+        assert found.right and set(found.answers.values()) == {"right"}
+        assert repr(found) == f"Right. {found.worth}" and re.search(r"\$[\d,.]+", found.worth)
 
     @pytest.mark.parametrize(
         "odd",
@@ -332,12 +335,32 @@ class TestAnyAnswer:
 
 class TestCheck:
     def test_an_unknown_exercise_and_wrong_names_are_refused(self):
-        with pytest.raises(ValueError, match="unknown exercise 11"):
-            tl.workshop.check(11)
+        with pytest.raises(ValueError, match="unknown exercise 12"):
+            tl.workshop.check(12)
         with pytest.raises(
             ValueError, match="exercise 1 also asks for opus_usd, haiku_usd and routed_usd"
         ):
             tl.workshop.check(1, cost=...)
+
+    def test_tiles_fill_as_answers_come_and_escape_what_they_show(self):
+        right = TestCostFunction.right()
+        words = ["cost", "opus_usd", "haiku_usd", "routed_usd"]
+        for count in range(4):
+            some = {name: right[name] if i < count else ... for i, name in enumerate(words)}
+            found = tl.workshop.check(1, **some)
+            assert found.status == "open" and not found.worth
+            assert list(found.answers.values()) == ["right"] * count + ["to do"] * (4 - count)
+            assert found._repr_html_().count("right</span>") == count
+        found = tl.workshop.check(1, **right | {"opus_usd": 7})
+        assert list(found.answers.values()) == [
+            "right",
+            "look again",
+            "not yet seen",
+            "not yet seen",
+        ]
+        assert "&lt;b&gt;" in replace(found, words="<b>")._repr_html_()
+        # 80 % of $8,000, which is what Haiku saves on a message
+        assert tl.workshop.check(1, **right).worth.endswith("worth $6,400 a day.")
 
 
 @pytest.fixture(scope="module", params=SOLUTIONS, ids=lambda path: path.stem)
@@ -359,7 +382,7 @@ def checks(notebook):
 
 
 class TestEverySolution:
-    """What holds for each of the ten notebooks."""
+    """What holds for each notebook."""
 
     def test_it_has_a_title_minutes_a_goal_and_the_claim_it_is_about(self, path, solution):
         first = solution.cells[0].source
@@ -369,7 +392,9 @@ class TestEverySolution:
     def test_its_check_says_right(self, path, solution):
         (cell,) = checks(solution)
         assert cell.source.startswith(f"tl.workshop.check({int(path.name[:2])}, ")
-        assert [output.data["text/plain"] for output in cell.outputs] == ["Right."]
+        (output,) = cell.outputs
+        assert re.fullmatch(r"Right\. .*\$\d.*\.", output.data["text/plain"])
+        assert "right</span>" in output.data["text/html"]
 
     def test_it_was_executed_in_order_without_an_error(self, solution):
         code = [cell for cell in solution.cells if cell.cell_type == "code"]
@@ -443,13 +468,13 @@ class TestEverySolution:
         assert first == solution.cells[0] and second.id == "colab" and "find_spec" in second.source
 
 
-def test_the_exercises_have_a_check_each_and_fill_two_hours_and_forty_minutes():
+def test_the_exercises_have_a_check_each_and_fill_three_hours_less_five_minutes():
     assert [int(path.name[:2]) for path in SOLUTIONS] == sorted(CHECKS)
     minutes = [
         re.search(r"\*\*(\d+) minutes", nbformat.read(path, as_version=4).cells[0].source)[1]
         for path in SOLUTIONS
     ]
-    assert len(SOLUTIONS) < 10 or sum(map(int, minutes)) == 160
+    assert sum(map(int, minutes)) == 175
 
 
 def test_nbval_leaves_the_exercises_alone():

@@ -1,13 +1,15 @@
 """The workshop: what checks an answer, and what makes the exercises from their solutions.
 
-Each exercise has one check: a function with the learner's variables as parameters, in a file of its subject. It
-raises `tierlab.workshop.values.Hint` at the first mistake and returns nothing when all is right.
+Each exercise has one check: a generator with the learner's variables as parameters, in a file of its subject. It looks
+at them in that order, yields the name of each that is right, raises `tierlab.workshop.values.Hint` at the first mistake,
+and returns in a sentence what the answers are worth in dollars.
 """
 
 import inspect
 from dataclasses import dataclass
 from importlib import import_module
 
+from tierlab.core.untrusted import in_html
 from tierlab.core.vocabulary import unknown
 from tierlab.workshop.values import Hint, Unfilled, unfilled
 
@@ -22,6 +24,14 @@ CHECKS = {
     8: "routing.fail_safe",
     9: "evaluating.hundred_examples",
     10: "reporting.quarterly",
+    11: "routing.conversation",
+}
+
+_TILE = {
+    "right": "background:#d7efe5;border:1px solid #029e73",
+    "look again": "background:#fde3cf;border:1px solid #d55e00",
+    "to do": "border:1px dashed #949494",
+    "not yet seen": "border:1px dashed #949494",
 }
 
 
@@ -36,11 +46,17 @@ class Check:
         "open" while an answer is still `...`.
     words : str
         What the learner reads: "Right.", a hint, or what is still to be filled in.
+    answers : dict of str to str
+        By answer: "right", "look again", "to do", or "not yet seen" behind one of those two.
+    worth : str
+        What the right answers are worth in dollars, once all are right.
     """
 
     exercise: int
     status: str
     words: str
+    answers: dict
+    worth: str = ""
 
     @property
     def right(self):
@@ -48,7 +64,21 @@ class Check:
         return self.status == "right"
 
     def __repr__(self):
-        return self.words
+        return f"{self.words} {self.worth}".strip()
+
+    def _repr_html_(self):
+        """A tile for each answer, filled as the checks pass, and the stake below them."""
+        tiles = "".join(
+            f'<span style="display:inline-block;margin:0 .4em .4em 0;padding:.3em .7em;border-radius:.4em;{_TILE[state]}">'
+            f"<code>{in_html(name)}</code> {state}</span>"
+            for name, state in self.answers.items()
+        )
+        worth = (
+            f'<p style="font-size:1.25em"><strong>{in_html(self.worth)}</strong></p>'
+            if self.worth
+            else ""
+        )
+        return f"<div>{tiles}<p>{in_html(self.words)}</p>{worth}</div>"
 
 
 def check(number, **answers):
@@ -90,23 +120,29 @@ def check(number, **answers):
             raise ValueError(unknown("answer", answer, asked))
     if left := [answer for answer in asked if answer not in answers]:
         raise ValueError(f"exercise {number} also asks for {_listed(left)}")
-    if waiting := [answer for answer in asked if unfilled(answers[answer])]:
-        return _open(number, waiting)
+    waiting = [answer for answer in asked if unfilled(answers[answer])]
+    states = dict.fromkeys(asked, "not yet seen") | dict.fromkeys(waiting, "to do")
+    steps = function(**answers)
+    for name in asked:
+        if name in waiting:
+            return _open(number, waiting, states)
+        try:
+            next(steps)
+        except Unfilled:
+            return _open(number, [name, *waiting], states | {name: "to do"})
+        except Hint as hint:
+            return Check(number, "wrong", f"Not yet: {hint}", states | {name: "look again"})
+        states[name] = "right"
     try:
-        function(**answers)
-    except Unfilled as answer:
-        return _open(number, [str(answer)])
-    except Hint as hint:
-        return Check(number, "wrong", f"Not yet: {hint}")
-    return Check(number, "right", "Right.")
+        next(steps)
+    except StopIteration as end:
+        return Check(number, "right", "Right.", states, end.value)
+    raise AssertionError(f"the check of exercise {number} yields more than its answers")
 
 
-def _open(number, names):
-    return Check(
-        number,
-        "open",
-        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} still to be filled in.",
-    )
+def _open(number, names, states):
+    verb = "is" if len(names) == 1 else "are"
+    return Check(number, "open", f"{_listed(names)} {verb} still to be filled in.", states)
 
 
 def _listed(names):

@@ -197,4 +197,5 @@ def _holds(path, text):
 def _bootstrap():
     cell = nbformat.v4.new_code_cell(_BOOTSTRAP.replace("{repository}", REPOSITORY), id="colab")
     cell.metadata["slideshow"] = {"slide_type": "skip"}
+    cell.metadata["jupyter"] = {"source_hidden": True}
     return cell

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import usd
 from tierlab.prices.catalog import load_prices
 from tierlab.scaling.workload import cache_hits
 from tierlab.workshop.values import compare, table
@@ -81,13 +82,20 @@ def cache_break_even(h_star, hit_rate, input_usd):
     plain, read, *writes = rates  # USD per million tokens
     writes = dict(zip(WRITES, writes, strict=True))
     _break_evens(h_star, plain, read, writes)
+    yield "h_star"
     desk = help_desk()
     whole = desk["uncached_input_tokens"]
     hits = {"ideal": cache_hits(desk)} | {
         ttl: cache_hits(desk, ttl_s=seconds) for ttl, (_, seconds) in WRITES.items()
     }
     _hit_rates(hit_rate, hits, whole)
-    _bills(input_usd, {ttl: hits[ttl].sum() for ttl in WRITES}, whole.sum(), plain, read, writes)
+    yield "hit_rate"
+    bills = _bills(
+        input_usd, {ttl: hits[ttl].sum() for ttl in WRITES}, whole.sum(), plain, read, writes
+    )
+    yield "input_usd"
+    best, worst = min(bills, key=bills.get), max(bills, key=bills.get)
+    return f"The right choice is worth {usd(bills[worst] - bills[best])} on this one day."
 
 
 def _break_evens(h_star, plain, read, writes):
@@ -142,12 +150,12 @@ def _hit_rates(hit_rate, hits, whole):
 
 
 def _bills(input_usd, hits, whole, plain, read, writes):
-    usd = {"none": whole * plain} | {
+    bills = {"none": whole * plain} | {
         t: hits[t] * read + (whole - hits[t]) * write for t, write in writes.items()
     }
-    for name, answer in table("input_usd", input_usd, list(usd)).items():
+    for name, answer in table("input_usd", input_usd, list(bills)).items():
         mistakes = {
-            usd[other] / 1e6: f"this is the cost of {other!r}" for other in usd if other != name
+            bills[other] / 1e6: f"this is the cost of {other!r}" for other in bills if other != name
         }
         if name in hits:
             missed = whole - hits[name]
@@ -161,4 +169,5 @@ def _bills(input_usd, hits, whole, plain, read, writes):
                 (hits[name] * writes[name] + missed * read)
                 / 1e6: "reads and writes have changed places",
             }
-        compare(f"input_usd[{name!r}]", answer, usd[name] / 1e6, rel=1e-3, mistakes=mistakes)
+        compare(f"input_usd[{name!r}]", answer, bills[name] / 1e6, rel=1e-3, mistakes=mistakes)
+    return {name: dollars / 1e6 for name, dollars in bills.items()}

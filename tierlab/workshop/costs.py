@@ -5,6 +5,7 @@ from itertools import product
 
 import pandas as pd
 
+from tierlab.core.format import usd as money
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.catalog import load_prices
@@ -39,6 +40,7 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
             raise Hint(
                 f"cost does not grow in step with the requests: compare requests=1 with requests={requests:,}"
             )
+    yield "cost"
     on_opus, on_haiku = (
         REQUESTS * usd(prices, name, INPUT_TOKENS, OUTPUT_TOKENS) for name in (opus, haiku)
     )
@@ -51,6 +53,7 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
             other: f"this is the price of {whose}",
         }
         compare(name, value, right, rel=1e-9, mistakes=mistakes)
+        yield name
     mistakes = {
         SMALL_SHARE * on_opus
         + (1 - SMALL_SHARE)
@@ -60,6 +63,8 @@ def cost_function(cost, opus_usd, haiku_usd, routed_usd):
     }
     routed = SMALL_SHARE * on_haiku + (1 - SMALL_SHARE) * on_opus
     compare("routed_usd", routed_usd, routed, rel=1e-9, mistakes=mistakes)
+    yield "routed_usd"
+    return f"Sending the simple messages to Haiku is worth {money(on_opus - routed)} a day."
 
 
 def _one_request(cost, prices, model_id, input_tokens, output_tokens):
@@ -131,6 +136,7 @@ def ratio_table(ratios, mid_savings, holds):
             rel=1e-6,
             mistakes=mistakes,
         )
+    yield "ratios"
     savings = 1 - mid / flagship
     for provider, value in table("mid_savings", mid_savings, providers).items():
         mistakes = {
@@ -151,6 +157,7 @@ def ratio_table(ratios, mid_savings, holds):
             rel=1e-6,
             mistakes=mistakes,
         )
+    yield "mid_savings"
     figures = {
         "30-50x": (right["blended"], 30, 50),
         "5-30x": (right["input"], 5, 30),
@@ -164,6 +171,12 @@ def ratio_table(ratios, mid_savings, holds):
             set(figure.index[figure.round(9).between(low, high)]),
             providers,
         )
+    yield "holds"
+    day = REQUESTS * (INPUT_TOKENS + OUTPUT_TOKENS) / 1e6 * (flagship - mid)["blended"]
+    return (
+        f"A tier down from the flagship is worth {money(day.min())} to {money(day.max())} a day "
+        "for a million messages, depending on the provider."
+    )
 
 
 def _is_set(name, answer, right, known):
@@ -206,7 +219,9 @@ def shape_table(per_1000, flipped, break_even):
             rel=1e-6,
             mistakes=mistakes,
         )
+    yield "per_1000"
     pair = _pair(flipped, prices, per_1000)
+    yield "flipped"
     first, second = rates.loc[pair[0]], rates.loc[pair[1]]
     balance = (second["output"] - first["output"]) / (first["input"] - second["input"])
     compare(
@@ -220,6 +235,12 @@ def shape_table(per_1000, flipped, break_even):
             second["input"] / first["input"]: "this compares input rates alone",
             -balance: "the sign: one model costs more on input, the other on output",
         },
+    )
+    yield "break_even"
+    first, second = 1_000 * per_1000.loc[pair].astype(float).diff().iloc[-1].abs()
+    return (
+        f"Choosing by the shape is worth {money(first)} a million requests of one shape, and "
+        f"{money(second)} a million of the other."
     )
 
 

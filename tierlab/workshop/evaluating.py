@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from tierlab.core.format import usd
+from tierlab.core.product import load_product
 from tierlab.evaluate.intervals import wilson_interval
 from tierlab.sampling.samples import load_samples
 from tierlab.scaling.costs import error_cost_break_even
@@ -21,7 +23,9 @@ def hundred_examples(interval, p_value, break_even_usd, choose):
     score = wide["score"][[SMALL, LARGE]].dropna()
     right = score.eq(1)
     _intervals(interval, right, score, len(wide))
+    yield "interval"
     _test(p_value, right)
+    yield "p_value"
     cost, every = (wide["cost_usd"].loc[rows].mean() for rows in (score.index, wide.index))
     error, partly = 1 - right.mean(), 1 - score.mean()
     dollars = error_cost_break_even(cost[LARGE], cost[SMALL], error[LARGE], error[SMALL])
@@ -51,7 +55,15 @@ def hundred_examples(interval, p_value, break_even_usd, choose):
             / gap: "the costs are those of other examples than the errors",
         },
     )
+    yield "break_even_usd"
     _decision(choose, dollars)
+    yield "choose"
+    product = load_product()
+    each = gap * product.error_cost_usd - (cost[LARGE] - cost[SMALL])
+    return (
+        f"Where a wrong answer costs {usd(product.error_cost_usd)}, as with the kit's chatbot, the larger "
+        f"model is worth {usd(each * product.requests_per_day)} a day at {product.requests_per_day:,} messages."
+    )
 
 
 def _intervals(interval, right, score, examples):

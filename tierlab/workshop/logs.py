@@ -5,8 +5,11 @@ from functools import lru_cache
 
 import pandas as pd
 
+from tierlab.core.format import usd
 from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.prices.catalog import load_prices
+from tierlab.prices.pricing import price
 from tierlab.usage.read import read_usage
 from tierlab.workshop.values import Hint, compare, frame
 
@@ -44,6 +47,18 @@ def five_buckets(anthropic, openai):
                 raise Hint(
                     f"{hint} (the five buckets of {name} together hold {found} the file)"
                 ) from None
+        yield name
+    used = _requests("openai_usage.csv")
+    twice = used["uncached_input_tokens"] + used["cache_read_tokens"]
+    billed, wrong = (_bill(rows) for rows in (used, used.assign(uncached_input_tokens=twice)))
+    added = usd(1_000 * (wrong / billed - 1))
+    return f"Counting cached tokens twice would add {added} to every $1,000 of OpenAI's bill."
+
+
+def _bill(requests):
+    """US dollars at the maintained prices of the days in the logs."""
+    prices = load_prices("maintained", as_of="2026-09-01")
+    return price(requests, prices)["cost_usd"].sum()
 
 
 @lru_cache
@@ -135,6 +150,7 @@ def one_response(responses, output_tokens, day, over_count):
             len(lines): "these are all lines of the file",
         },
     )
+    yield "responses"
     billed, raw = float(right["output_tokens"].sum()), by_model[_OUT].sum()
     compare(
         "output_tokens",
@@ -151,7 +167,9 @@ def one_response(responses, output_tokens, day, over_count):
             ].sum(): "the first line of a response is written while it is still being answered: more follows",
         },
     )
+    yield "output_tokens"
     _is_day(day, right["at"].min(), by_model["timestamp"])
+    yield "day"
     compare(
         "over_count",
         over_count,
@@ -164,6 +182,8 @@ def one_response(responses, output_tokens, day, over_count):
             len(by_model) / len(right): "this compares lines with responses; tokens are asked for",
         },
     )
+    yield "over_count"
+    return f"For every $1,000 of output, adding up lines would book {usd(1_000 * raw / billed)}."
 
 
 def _is_day(day, at, stamps):

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pandas as pd
 
+from tierlab.core.format import usd as money
 from tierlab.core.vocabulary import unknown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.variance import EFFECTS
@@ -18,14 +19,14 @@ _WHY = {
 }
 
 
-def quarterly(report, effects, change_usd, unpriced_share, seen_in):
+def quarterly(report, change_usd, effects, unpriced_share, seen_in):
     """Exercise 10: a report whose sections are all there, its waterfall, what it left out, and where three events show."""
     if not isinstance(report, Quarter):
         raise Hint("report is not what tl.analyse returns")
     _complete(report)
+    yield "report"
     right = report.variance.set_index("effect")["usd"]
     change = report.spend_usd - report.before_usd
-    given = table("effects", effects, list(right.index))
     compare(
         "change_usd",
         change_usd,
@@ -38,6 +39,8 @@ def quarterly(report, effects, change_usd, unpriced_share, seen_in):
             change / report.before_usd: "this is the share; US dollars are asked for",
         },
     )
+    yield "change_usd"
+    given = table("effects", effects, list(right.index))
     shares = report.variance.set_index("effect")["share_of_before"]
     for effect, usd in given.items():
         compare(
@@ -51,8 +54,12 @@ def quarterly(report, effects, change_usd, unpriced_share, seen_in):
         raise Hint(
             "the effects are rounded, and no longer add up to change_usd: round when you show, not before"
         )
+    yield "effects"
     _unpriced(unpriced_share, report.coverage.set_index("what")["count"])
+    yield "unpriced_share"
     _explained(seen_in)
+    yield "seen_in"
+    return f"Stopping the leak is worth about {money(right[SEEN_IN['leak']])} a quarter."
 
 
 def _complete(report):

@@ -1,14 +1,17 @@
-"""Checks of exercises 7 and 8: routing between two tiers, and what a router makes of its classifier's reply."""
+"""Checks of exercises 7, 8 and 11: routing between two tiers, the classifier's reply, and conversations."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 
+from tierlab.core.format import usd as money
+from tierlab.core.product import Conversation, load_product
 from tierlab.prices.catalog import load_prices
 from tierlab.routing.curve import cost_quality_curve
 from tierlab.routing.simulated import simulate_outcomes
 from tierlab.workshop.costs import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE, usd
-from tierlab.workshop.values import Hint, ask, compare, frame, table
+from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 
 PROMPTS, SEED, STRONG_SHARE = 2_000, 7, 0.3
 STANDARD_ERRORS = 4  # within which a random router's score counts as right
@@ -35,10 +38,11 @@ _UNSEEN = {
     "...": "flagship",
     None: "flagship",
 }
-PROMPT_TOKENS, REPLY_TOKENS = (
-    45,
-    3,
-)  # of the article's two classifier prompts and its one-word reply: our estimate
+# Of the article's two classifier prompts and its one-word reply: our estimate.
+PROMPT_TOKENS, REPLY_TOKENS = 45, 3
+CHAT = Conversation(system_tokens=6_000, input_tokens=2_000, output_tokens=300, turns=10)
+CHAT_AS_OF, CHAT_SMALL, CHAT_FLAGSHIP = "2026-11-23", "claude-haiku-5-5", "claude-opus-5-5"
+TWO_HARD = tuple(CHAT_FLAGSHIP if turn in (4, 8) else CHAT_SMALL for turn in range(1, 11))
 
 
 def policies(scores, oracle_share, frontier):
@@ -88,12 +92,19 @@ def policies(scores, oracle_share, frontier):
             ].mean(): "this is the mean over the long prompts alone; the short ones are answered too",
         },
     )
-    _oracle(scores["oracle"], oracle_share, small, flagship)
+    _oracle(scores["oracle"], small, flagship)
+    yield "scores"
+    _oracle_share(oracle_share, small, flagship)
+    yield "oracle_share"
     length = sides[0].set_index("prompt_id")["prompt_chars"]
     _frontier(frontier, cost_quality_curve(outcomes, length, weak="small", strong="flagship"))
+    yield "frontier"
+    low, high = (side["cost_usd"].to_numpy() for side in sides)
+    saved = (high - np.where(gain > 0, high, low)).mean()
+    return f"No router can save more than the oracle: {money(1e6 * saved)} per million prompts against the flagship."
 
 
-def _oracle(score, share, small, flagship):
+def _oracle(score, small, flagship):
     best = np.maximum(small, flagship).mean()
     compare(
         "scores['oracle']",
@@ -107,6 +118,9 @@ def _oracle(score, share, small, flagship):
             (small * flagship).mean(): "this is where both are right; one of them is enough",
         },
     )
+
+
+def _oracle_share(share, small, flagship):
     compare(
         "oracle_share",
         share,
@@ -159,6 +173,7 @@ def fail_safe(tier, sent_down, router_usd, overhead):
     """Exercise 8: a parser that sends up what it cannot read, what the article's does instead, and the call's price."""
     for reply, right in (REPLIES | _UNSEEN).items():
         _one_reply(tier, reply, right)
+    yield "tier"
     safe = list(REPLIES.values())
     down = [
         right for reply, right in REPLIES.items() if reply.strip().lower() != "complex"
@@ -178,7 +193,8 @@ def fail_safe(tier, sent_down, router_usd, overhead):
             safe.count("flagship"): "one of these does go up: does the sketch not read it?",
         },
     )
-    _classifier_bill(router_usd, overhead)
+    yield "sent_down"
+    return (yield from _classifier_bill(router_usd, overhead))
 
 
 def _classifier_bill(router_usd, overhead):
@@ -211,6 +227,7 @@ def _classifier_bill(router_usd, overhead):
             calls + routed: "this is the whole day; the classifier's calls alone are asked for",
         },
     )
+    yield "router_usd"
     compare(
         "overhead",
         overhead,
@@ -230,6 +247,8 @@ def _classifier_bill(router_usd, overhead):
             routed / calls: "upside down",
         },
     )
+    yield "overhead"
+    return f"With its own call paid, the router is worth {money(on_opus - routed - calls)} a day."
 
 
 def _one_reply(tier, reply, right):
@@ -251,3 +270,122 @@ def _one_reply(tier, reply, right):
             f"{call} goes down: the letters are in the reply, but the reply is not that one word"
         )
     raise Hint(f"{call} goes down though nobody can read it: which of the two mistakes costs more?")
+
+
+def conversation(session_usd, routed_usd, saving, best_turns):
+    """Exercise 11: what a conversation costs when every model keeps a cache of its own, and when a router should decide."""
+    table_of = load_prices("maintained", as_of=CHAT_AS_OF).in_force().query("context_above == 0")
+    rates = table_of.set_index("model_id")[["cache_read", "cache_write_short", "output"]].astype(
+        float
+    )
+    small, flagship = ((name,) * CHAT.turns for name in (CHAT_SMALL, CHAT_FLAGSHIP))
+    late = (*small[:-1], CHAT_FLAGSHIP)
+    for models in (small[:1], small[:2], flagship, late, TWO_HARD):
+        _one_session(session_usd, models, rates)
+    yield "session_usd"
+    alone, cheap = (session_cost(models, rates) for models in (flagship, small))
+    mixed = session_cost(TWO_HARD, rates)
+    others = {alone: "this is the flagship alone", cheap: "this is the small model alone"}
+    shares = 0.8 * cheap + 0.2 * alone
+    promised = {
+        shares: "this is what the shares promise; two turns in the middle cost more than that"
+    }
+    compare("routed_usd", routed_usd, mixed, rel=1e-6, mistakes=others | promised)
+    yield "routed_usd"
+    right = {
+        "promised": 1 - shares / alone,
+        "per turn": 1 - mixed / alone,
+        "per session": 1 - shares / alone,
+    }
+    for name, answer in table("saving", saving, list(right)).items():
+        mistakes = {
+            1 - right[name]: "this is the share that is left to pay",
+            right[name] * alone: "these are dollars; a share of the flagship's bill is asked for",
+            right["per turn"]: "this is the saving of the router that changes in mid-conversation",
+            right[
+                "promised"
+            ]: "this is what the shares promise; the caches that were thrown away are missing",
+        }
+        compare(f"saving[{name!r}]", answer, right[name], abs=1e-4, mistakes=mistakes)
+    yield "saving"
+    _turns(best_turns, rates)
+    yield "best_turns"
+    product = load_product()
+    day = product.requests_per_day / CHAT.turns * (mixed - shares)
+    return (
+        f"Deciding once per conversation is worth {money(day)} a day at {product.requests_per_day:,} "
+        "messages, at the same share of turns on each model."
+    )
+
+
+def session_cost(models, rates, *, own=True, history=True, kept=True):
+    """US dollars of a conversation with one model per turn.
+
+    Each turn reads what its model was sent at that model's last turn and writes the rest. The three switches make usual
+    mistakes: one cache for all models, answers that are not sent again, and a cache lost whenever the model changes.
+    """
+    cached, usd, length, before = {}, 0.0, CHAT.system_tokens, None
+    for model in models:
+        length += CHAT.input_tokens
+        if not kept and model != before:
+            cached.clear()
+        key = model if own else "all"
+        read, write, output = rates.loc[model]
+        held = cached.get(key, 0)
+        usd += held * read + (length - held) * write + CHAT.output_tokens * output
+        cached[key], before = length, model
+        length += CHAT.output_tokens * history
+    return usd / 1e6
+
+
+def _one_session(session_usd, models, rates):
+    names = (
+        "an empty list"
+        if not models
+        else f"{len(models)} turns of {', '.join(dict.fromkeys(models))}"
+    )
+    found = number("session_usd", ask("session_usd", session_usd, list(models)))
+    right = session_cost(models, rates)
+    whole = sum(
+        CHAT.system_tokens + turn * CHAT.input_tokens + (turn - 1) * CHAT.output_tokens
+        for turn in range(1, len(models) + 1)
+    )
+    mistakes = {
+        session_cost(
+            models, rates, own=False
+        ): "a cache belongs to one model: another one has to write it anew",
+        session_cost(
+            models, rates, kept=False
+        ): "the other model's cache is still there when it comes back",
+        session_cost(
+            models, rates, history=False
+        ): "the answers are sent again as well, with the next message",
+        right * 1e6: "a million times too large: the rates are per million tokens",
+        right
+        - CHAT.output_tokens
+        * rates.loc[list(models), "output"].sum()
+        / 1e6: "the output is missing",
+        session_cost(models, rates) + whole * rates.loc[models[0], "cache_write_short"] / 1e6: (
+            "what is read from the cache is not written again"
+        ),
+    }
+    compare(f"session_usd of {names}", found, right, rel=1e-6, mistakes=mistakes)
+
+
+def _turns(answer, rates):
+    if isinstance(answer, str) or not isinstance(answer, set | frozenset | list | tuple):
+        raise Hint("best_turns is not a set of two turns")
+    if len(set(answer)) != 2 or not set(answer) <= set(range(1, CHAT.turns + 1)):
+        raise Hint(f"best_turns: two different turns from 1 to {CHAT.turns} are asked for")
+    costs = {
+        pair: _with_flagship(pair, rates) for pair in combinations(range(1, CHAT.turns + 1), 2)
+    }
+    if not math.isclose(costs[tuple(sorted(answer))], min(costs.values()), rel_tol=1e-9):
+        raise Hint(
+            "best_turns: another pair of turns is cheaper: how long is what the flagship has to write?"
+        )
+
+
+def _with_flagship(turns, rates):
+    models = [CHAT_FLAGSHIP if turn in turns else CHAT_SMALL for turn in range(1, CHAT.turns + 1)]
+    return session_cost(models, rates)
