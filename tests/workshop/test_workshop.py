@@ -773,7 +773,7 @@ class TestFiveBuckets:
     @pytest.mark.parametrize(
         ("change", "kind"),
         [
-            (lambda t: pd.concat([t, t.tail(1) * 0]), "rows that are no usage"),
+            (lambda t: pd.concat([t, t.tail(1) * 0]), "rows that are not usage"),
             (lambda t: t.head(1), "has lost rows"),
             (
                 lambda t: t.drop(columns="cache_write_long_tokens"),
@@ -921,7 +921,7 @@ class TestShapeTable:
             ({"flipped": {"o3", "gpt-4o"}}, "cheaper one in both shapes"),
             ({"flipped": {"o4-mini"}}, "not a pair"),
             ({"flipped": {"o4-mini", "haiku"}}, "unknown model 'haiku'"),
-            ({"flipped": {"o4-mini", "gpt-6-luna"}}, "none of the models"),
+            ({"flipped": {"o4-mini", "gpt-6-luna"}}, "table has no model"),
             ({"break_even": 1 / 6}, "upside down"),
             ({"break_even": -6}, "the sign"),
             ({"break_even": 1.1}, "input rates alone"),

@@ -253,7 +253,7 @@ def _pair(flipped, prices, usd):
     except ValueError as error:
         raise Hint(f"flipped: {error}") from None
     if lost := [name for name in pair if name not in usd.index]:
-        raise Hint(f"flipped: {lost[0]} is none of the models of the table")
+        raise Hint(f"flipped: the table has no model {lost[0]}")
     if len(set(usd.loc[pair].astype(float).idxmin())) == 1:
         raise Hint("flipped: of these two the same model is the cheaper one in both shapes")
     return pair

@@ -18,7 +18,7 @@ _OUT = "message.usage.output_tokens"
 
 
 def five_buckets(anthropic, openai):
-    """Exercise 3: one table for each of two logs, rows that are no request left out."""
+    """Exercise 3: one table for each of two logs, rows that are not requests left out."""
     for name, answer, file in (
         ("anthropic", anthropic, "anthropic_usage.json"),
         ("openai", openai, "openai_usage.csv"),
@@ -70,7 +70,7 @@ def _is_table(name, answer, rows):
     frame(name, answer, columns=TOKEN_COLUMNS)
     if len(answer) > rows:
         raise Hint(
-            f"{name} has rows that are no usage: what does the file write for a day on which nobody asked anything?"
+            f"{name} has rows that are not usage: what does the file write for a day on which nobody asked anything?"
         )
     if len(answer) < rows:
         raise Hint(f"{name} has lost rows that hold tokens")
