@@ -46,6 +46,21 @@ STATE = """box => Object.fromEntries([...box.querySelectorAll(".widget-inline-hb
     [[...part.querySelectorAll("option:checked")].map(option => option.index),
         part.querySelector(".widget-readout")?.textContent ?? part.querySelector("input")?.value],
 ]))"""
+CUT_OFF = """() => {  // what does not fit the window; a figure may scroll where the page says so
+    const width = document.documentElement.clientWidth, found = [];
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+    if (document.documentElement.scrollWidth > width) found.push("the page");
+    for (const part of document.querySelectorAll("main :is(.table, table, pre, p, math, img, .control, .card)")) {
+        const area = part.closest(".figure"), box = (area ?? part).getBoundingClientRect();
+        const scrolls = !area && part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0;
+        const told = !area || area.scrollWidth <= area.clientWidth + 1
+            || getComputedStyle(area, "::before").content.startsWith('"Scroll');
+        if (box.right > width + 1 || scrolls || !told)
+            found.push(`${part.tagName} ${part.className}: ${part.textContent.trim().slice(0, 60)}`);
+    }
+    return found;
+}"""
+WIDTHS = {1200: 800, 400: 800}  # a desktop and a phone
 BYTES = """async image => {
     const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
     return btoa([...bytes].map(byte => String.fromCharCode(byte)).join(""));

@@ -4,6 +4,7 @@ What a page shows after a move is compared twice: with a twin of the control in 
 the figure), which proves the wiring, and with arithmetic that is written out here, which proves the numbers.
 """
 
+import base64
 import re
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from functools import cache
 import nbformat
 import pandas as pd
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 import tierlab as tl
 from tierlab.app import tabs as app_tabs
@@ -573,11 +575,52 @@ class TestReport:
         self.look(page, tmp_path)
 
     @pytest.mark.full
-    def test_a_report_that_was_run_has_its_control(self, page, tmp_path):
-        run.run(["00_start_here"], out=tmp_path)
+    def test_reports_that_were_run_have_their_controls_and_cut_nothing_off(self, page, tmp_path):
+        run.run(out=tmp_path)
         self.look(page, tmp_path)
-        page.goto((tmp_path / "00_start_here.html").as_uri())
-        assert page.locator(".control").count() == 1
+        found = {}
+        for file in sorted(tmp_path.glob("*.html")):
+            found |= self.cut_off(page, file)
+            assert page.locator(".control").count() == len(CONTROLS.get(file.stem, []))
+        assert found == {}
+
+    def test_nothing_is_cut_off_on_a_desktop_or_a_phone(self, page, tmp_path):
+        """The widest of everything; the last lines show that what is cut off would be found."""
+        words = {
+            f"a_heading_without_a_gap_{n}": ["claude-sonnet-4-6", 1_234_567.8] for n in range(9)
+        }
+        ids = {f"id {n}": ["https://example.org/a/long/address/of/a/source"] for n in range(7)}
+        outputs = [
+            {"text/html": pd.DataFrame(columns).to_html(index=False)} for columns in (words, ids)
+        ]
+        picture = (paths.ROOT / "figures" / "03_answer.png").read_bytes()
+        outputs += [{"image/png": base64.b64encode(picture).decode()}]
+        outputs += [{"text/plain": "x" * 300}]
+        cells = [new_markdown_cell("# Does it fit?\n\n" + "`long_`" * 60)]
+        cells += [
+            new_code_cell("y" * 300, outputs=[new_output("display_data", data)]) for data in outputs
+        ]
+        text, _ = pages_page.page(
+            nbformat.v4.new_notebook(cells=cells), stem="wide", pages={"wide": "Does it fit?"}
+        )
+        (tmp_path / "wide.html").write_text(text, encoding="utf-8")
+        assert self.cut_off(page, tmp_path / "wide.html") == {}
+        page.evaluate("document.querySelector('table').className = ''")
+        page.evaluate("document.querySelector('.figure').className = ''")
+        page.evaluate("document.querySelector('main img').style.minWidth = '900px'")
+        kinds = {words.split(" ")[0] for words in page.evaluate(browser.CUT_OFF)}
+        assert kinds >= {"the", "TABLE", "IMG"}  # the page, and what is in it
+
+    @staticmethod
+    def cut_off(page, file):
+        """What does not fit, by page and width."""
+        found = {}
+        for width, height in browser.WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(file.as_uri())
+            if parts := page.evaluate(browser.CUT_OFF):
+                found[file.stem, width] = parts
+        return found
 
     @staticmethod
     def look(page, folder):

@@ -285,6 +285,14 @@ class TestRun:
             "index.html",
         ]
 
+    def test_a_line_tells_which_notebook_is_done_of_how_many(self, tmp_path, capsys):
+        good, bad = write(tmp_path, "good", "n"), write(tmp_path, "bad", "1 / 0")
+        with pytest.raises(run.NotebookError):
+            run.run([good, bad], out=tmp_path / "out")
+        lines = capsys.readouterr().err.splitlines()
+        assert {line[:6] for line in lines} == {"1 of 2", "2 of 2"}
+        assert {line.split(": ")[1] for line in lines} == {"good", "bad failed"}
+
     def test_the_committed_figures_are_left_alone(self, tiny_report):
         assert (tiny_report / "figures" / "tiny.png").is_file()
         assert not (paths.ROOT / "figures" / "tiny.png").exists()
@@ -295,7 +303,7 @@ class TestPages:
         for path in tiny_report.glob("*.html"):
             assert_harmless(path.read_text("utf-8"))
 
-    def test_what_a_reader_needs_is_there_and_no_code(self, tiny_report):
+    def test_what_a_reader_needs_is_there_and_code_is_folded(self, tiny_report):
         text = (tiny_report / "tiny.html").read_text("utf-8")
         soup = BeautifulSoup(text, "html.parser")
         assert (
@@ -305,6 +313,8 @@ class TestPages:
             "bars: a costs less than b",
             "bars at the chosen height",
         ]
+        folds = [fold.extract() for fold in soup.select("details.code:not([open])")]
+        assert "DataFrame" in folds[0].get_text() and folds[0].summary.string == "Code"
         assert "DataFrame" not in soup.get_text() and "savefig" not in soup.get_text()
         assert "Interactive in JupyterLab; here: height 1." in soup.get_text()
         assert soup.find("mfrac") and "5 requests, tier" in soup.get_text()
@@ -327,6 +337,64 @@ class TestPages:
         soup = soup_of(notebook_with(({"text/html": table.to_html()}, {})))
         assert [[th.get_text() for th in tr("th")] for tr in soup.select("thead tr")] == rows
         assert [cell.get_text() for cell in soup.select("tbody tr *")] == ["anthropic", "a-1"]
+
+    def test_code_that_shows_nothing_shares_a_fold_and_a_page_that_stands_alone_has_none(self):
+        notebook = notebook_with(({"text/plain": "7"}, {}))
+        notebook.cells[1:1] = [new_code_cell("a = 1"), new_code_cell("b = '<b>'")]
+        folds = soup_of(notebook, pages={"page": "Is it safe?"}).select("details.code")
+        assert [[pre.string for pre in fold("pre")] for fold in folds] == [
+            ["a = 1", "b = '<b>'", "show()"]
+        ]
+        assert "show()" not in soup_of(notebook).main.get_text()
+
+    def test_a_page_has_its_contents_and_leads_to_the_page_before_and_the_next(self):
+        pages = {"00_a": "A?", "page": "Is it safe?", "02_c": "Is <c> last?"}
+        words = "# Is it *safe*?\n\nYes.\n\n## One\n\n## Two & three\n\n## Last"
+        shown = notebook_with(({"text/markdown": "## Not a section"}, {}), markdown=words)
+        soup = soup_of(shown, pages=pages)
+        assert soup.title.string == "Is it safe?"
+        contents = soup.select("aside a")
+        assert [link.string for link in contents] == ["One", "Two & three", "Last"]
+        assert all(soup.find("h2", id=link["href"][1:]) for link in contents)
+        for way, href, title in (
+            ("prev", "00_a.html", "A?"),
+            ("next", "02_c.html", "Is <c> last?"),
+        ):
+            links = soup("a", rel=way)
+            assert len(links) == 2 and {link["href"] for link in links} == {href}
+            assert {link.find(class_="title").string for link in links} == {title}
+        first = soup_of(shown, pages={"page": "Is it safe?", "02_c": "C?"})
+        assert not first("a", rel="prev") and len(first("a", rel="next")) == 2
+        assert not soup_of(shown)("a", rel=True)
+
+    def test_each_cell_has_the_label_of_its_column_and_each_row_those_it_is_part_of(self):
+        index = pd.MultiIndex.from_product(
+            [["openai", "google"], ["small", "mid"]], names=["provider", "tier"]
+        )
+        columns = pd.MultiIndex.from_tuples([("price (USD)", "low"), ("price (USD)", "high")])
+        table = pd.DataFrame([[1, 2], [3, 4], [5, 6], [7, 8]], index=index, columns=columns)
+        soup = soup_of(notebook_with(({"text/html": table.to_html()}, {})))
+        rows = [
+            [(cell["data-label"], cell.get_text()) for cell in row(["th", "td"])]
+            for row in soup.select("main .table tbody tr")
+        ]
+        assert rows[1] == [
+            ("provider", "openai"),
+            ("tier", "mid"),
+            ("price (USD) low", "3"),
+            ("price (USD) high", "4"),
+        ]
+        assert [row[0][1] for row in rows] == ["openai", "openai", "google", "google"]
+        assert not soup.select("[rowspan]") and len(soup.select("td.num")) == 8
+
+    def test_a_table_is_a_card_on_a_phone_only_if_it_has_to_be(self):
+        narrow = pd.DataFrame({"verdict": ["supported"], "claims": [70]})
+        wide = pd.DataFrame({f"a heading of column {n}": [n] for n in range(12)})
+        tables = [
+            soup_of(notebook_with(({"text/html": table.to_html(index=False)}, {}))).table
+            for table in (narrow, wide)
+        ]
+        assert [table.get("class", []) for table in tables] == [[], ["wide", "dense"]]
 
     def test_a_missing_count_stays_among_the_numbers(self):
         table = pd.DataFrame({"tokens": pd.array([None, 5], "Int64")})
@@ -372,7 +440,8 @@ class TestPages:
 
     def test_a_link_to_a_notebook_leads_to_its_page_if_there_is_one(self):
         soup = soup_of(
-            notebook_with(markdown="# Q?\n\n[a](01_x.ipynb#top) [b](02_y.ipynb)"), pages={"01_x"}
+            notebook_with(markdown="# Q?\n\n[a](01_x.ipynb#top) [b](02_y.ipynb)"),
+            pages={"01_x": "What is x?"},
         )
         assert [a["href"] for a in soup.main("a", class_=None)] == ["01_x.html#top"]
 

@@ -1,8 +1,9 @@
 """An executed notebook as one HTML page that needs nothing else, and the index of such pages.
 
 nbconvert turns cells into HTML; here that HTML is reduced to harmless elements (what a table shows is data, not
-code), formulas become MathML, controls are frozen, tables get their scroll area. A content security policy in
-each page makes the browser refuse any request and any script but the page's own.
+code), formulas become MathML, controls are frozen, code is folded, tables get what a narrow screen needs to show each
+row as a card. A content security policy in each page makes the browser refuse any request and any script but the page's
+own.
 
 An HTML page as a PDF, through a Chromium that is on the machine.
 """
@@ -73,12 +74,14 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     **dict.fromkeys(_MATHML, _MATHML_ATTRIBUTES),
 }
+_PHONE, _COLUMN = 320, 836  # pixels that a table has on a phone, and beside the contents
+_SCROLLS = 480  # a figure of more pixels than this is scrolled on a phone, not shrunk
 _NUMBER = re.compile(
     r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE
 )
 
 
-def page(notebook, *, stem, pages=(), banner=True):
+def page(notebook, *, stem, pages=None, banner=True):
     """One notebook as a page.
 
     Parameters
@@ -87,9 +90,10 @@ def page(notebook, *, stem, pages=(), banner=True):
         Executed, as papermill leaves it.
     stem : str
         Name of the page's file without the ending.
-    pages : collection of str
-        Stems of the pages beside it; links to those notebooks become links to their pages, and the page links to the
-        index. A page that stands alone has none.
+    pages : mapping of str to str, optional
+        The titles of the pages in their order by their stems, this one among them. Links to those notebooks become
+        links to their pages; the page links to the index, to the one before and to the next, and has its code folded.
+        A page that stands alone has none of these, and no code.
     banner : bool
         Whether the changed parameters stand on top as well as in the table at the end.
 
@@ -100,6 +104,7 @@ def page(notebook, *, stem, pages=(), banner=True):
     card : dict
         What the index shows of it: question, summary, image (a data URL) and alt, changed parameters, page.
     """
+    pages = pages or {}
     body = _body(notebook, pages)
     # What each parameter was in this run, beside its default.
     run = notebook.metadata.get("papermill", {}).get("parameters", {})
@@ -113,12 +118,11 @@ def page(notebook, *, stem, pages=(), banner=True):
         for p in declared(notebook).values()
     ]
     changed = [p for p in parameters if p["value"] != p["default"]]
-    title = body.h1.get_text().removesuffix("¶").strip() if body.h1 else stem
     first = body.h1.find_next("p") if body.h1 else None
     image = body.find("img")
     card = {
         "page": f"{stem}.html",
-        "question": title,
+        "question": title(notebook, stem),
         "summary": re.split(r"(?<=[.!?])\s", first.get_text().strip(), maxsplit=1)[0]
         if first
         else "",
@@ -128,12 +132,42 @@ def page(notebook, *, stem, pages=(), banner=True):
     }
     return _render(
         "page.html.j2",
-        title=title,
+        title=card["question"],
         body=Markup(body),
+        contents=_contents(body),
         parameters=parameters,
         changed=changed if banner else [],
         index=bool(pages),
+        **_neighbours(stem, pages),
     ), card
+
+
+def title(notebook, stem):
+    """The first heading of a notebook in plain words; its stem where it has none."""
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# (.+)$", source, re.MULTILINE)
+    return re.sub(r"[*`]", "", heading[1]).strip() if heading else stem
+
+
+def _neighbours(stem, pages):
+    """The page before and the next one, each with its link and title, or None."""
+    order = list(pages)
+    place = order.index(stem) if stem in order else -2
+    near = {"before": place - 1, "after": place + 1}
+    return {
+        name: {"href": f"{order[at]}.html", "title": pages[order[at]]}
+        if 0 <= at < len(order)
+        else None
+        for name, at in near.items()
+    }
+
+
+def _contents(body):
+    """Anchor and words of each section."""
+    return [
+        {"href": f"#{head['id']}", "title": head.get_text().removesuffix("¶").strip()}
+        for head in body.select(".text_cell h2[id]")
+    ]
 
 
 def index(cards, *, title="tierlab: which model tier does the job?"):
@@ -165,9 +199,15 @@ def _body(notebook, pages):
         link_rel=None,
     )
     soup = BeautifulSoup(clean, "html.parser")
+    _fold_code(soup, keep=bool(pages))
+    for head in soup.select(".output :is(h1, h2, h3)"):  # of a text that is shown, not of the page
+        head.name = f"h{min(6, int(head.name[1]) + 2)}"
     for image in soup("img"):
         if not image.get("src", "").startswith("data:image/"):
             image.replace_with(f"[image: {image.get('alt', '')}]")
+        elif _pixels(image["src"]) > _SCROLLS:
+            area = {"class": "figure", "role": "group", "tabindex": "0", "aria-label": "figure"}
+            image.wrap(soup.new_tag("div", attrs=area))
     for link in soup("a", href=re.compile(r"\.ipynb(#|$)")):
         stem, anchor = re.fullmatch(r"(?:.*/)?([^/#]+)\.ipynb(#.*)?", link["href"]).groups()
         if stem in pages:
@@ -179,46 +219,109 @@ def _body(notebook, pages):
     return soup
 
 
+def _fold_code(soup, *, keep):
+    """Fold the code of the cells away, that of neighbours which show nothing into one fold; or drop it."""
+    fold = None
+    for cell in soup.select(".cell"):
+        given = cell.select_one(".input")
+        if given and keep:
+            if fold is None:
+                fold = soup.new_tag("details", attrs={"class": "code"})
+                fold.append(soup.new_tag("summary", string="Code"))
+                given.insert_before(fold)
+            fold.append(soup.new_tag("pre", string=given.get_text().strip("\n")))
+        if given:
+            given.decompose()
+        if not given or cell.select_one(".output"):
+            fold = None
+
+
+def _pixels(source):
+    """The width of a PNG in a data URL; 0 for another image."""
+    kind, _, data = source.partition(";base64,")
+    head = base64.b64decode(data[:32]) if kind == "data:image/png" and len(data) >= 32 else b""
+    return int.from_bytes(head[16:20])
+
+
 def _finish_table(soup, table):
-    """Scroll area, header scopes, and numbers flush right; a column of numbers is one without any other text."""
-    table.wrap(
-        soup.new_tag(
-            "div",
-            attrs={"class": "table", "role": "region", "tabindex": "0", "aria-label": "table"},
-        )
-    )
+    """Scroll area, header scopes, a label for each cell, numbers flush right, and how wide it is."""
+    area = {"class": "table", "role": "region", "tabindex": "0", "aria-label": "table"}
+    table.wrap(soup.new_tag("div", attrs=area))
     del table["border"]
-    names, *others = table.select("thead tr")[::-1] or [None]
-    if (
-        len(others) == 1
-        and not others[0].th.get_text().strip()
-        and not any(cell.get_text().strip() for cell in names("th")[1:])
-    ):
-        others[0].th.replace_with(
-            names.th.extract()
-        )  # pandas gives the name of the index a row of its own
-        names.decompose()
+    _name_the_index(table)
+    for row in table.select("tbody tr"):
+        _repeat_spanning(row)
     for head in table.select("thead th"):
         head["scope"] = "colgroup" if int(head.get("colspan", 1)) > 1 else "col"
     for head in table.select("tbody th"):
-        head["scope"] = "rowgroup" if int(head.get("rowspan", 1)) > 1 else "row"
-    if table.select("[rowspan]"):
-        columns = [
-            row("td")[::-1] for row in table.select("tr")
-        ]  # counted from the right: row labels span on the left
-    else:
-        columns = [row(["td", "th"]) for row in table.select("tr") if not row.select("[colspan]")]
-    for cell in table.select("td, tbody th"):
-        text = cell.get_text().strip()
-        if (
-            "-" in text and " " not in text and not _NUMBER.fullmatch(text)
-        ):  # a model id is one word, although it has hyphens
+        head["scope"] = "row"
+    heads, rows = (
+        [_cells(row) for row in table.select(f"{part} tr")] for part in ("thead", "tbody")
+    )
+    columns = list(zip(*heads, *rows, strict=False)) if rows else []
+    for cells in columns:
+        _finish_column(cells[: len(heads)], cells[len(heads) :])
+    least = sum(24 + 8.6 * _longest(cells, r"\s+") for cells in columns)
+    dense = sum(11 + 8.0 * _longest(cells, r"[\s-]+") for cells in columns)
+    sizes = {"wide": least > _PHONE, "dense": least > _COLUMN, "vast": dense > _COLUMN}
+    table["class"] = [name for name, is_so in sizes.items() if is_so and len(columns) > 1]
+
+
+def _name_the_index(table):
+    """Pandas gives the name of the index a row of its own: put it into the row of the other names."""
+    names, *others = table.select("thead tr")[::-1] or [None]
+    if (
+        len(others) == 1
+        and not _words(others[0].th)
+        and not any(_words(cell) for cell in names("th")[1:])
+    ):
+        others[0].th.replace_with(names.th.extract())
+        names.decompose()
+
+
+def _repeat_spanning(row):
+    """A cell that spans several rows stands in each of them, so that each can be read, sorted and saved alone."""
+    for place, cell in enumerate(row(["td", "th"])):
+        more = int(cell.attrs.pop("rowspan", 1)) - 1
+        for other in row.find_next_siblings("tr", limit=more) if more else ():
+            after = other(["td", "th"])[place : place + 1]
+            (after[0].insert_before if after else other.append)(copy.copy(cell))
+
+
+def _cells(row):
+    """The cell of each column: one that spans several stands for each of them."""
+    return [cell for cell in row(["td", "th"]) for _ in range(int(cell.get("colspan", 1)))]
+
+
+def _words(cell):
+    return cell.get_text().strip()
+
+
+def _finish_column(heads, cells):
+    """Label the cells by what stands above them; a column of numbers is one without any other text."""
+    label = " ".join(dict.fromkeys(filter(None, map(_words, heads))))
+    values = [cell for cell in cells if cell.name == "td"]
+    numbers = values and all(_NUMBER.fullmatch(_words(cell)) for cell in values)
+    for cell in cells:
+        cell["data-label"] = label
+        # A model id is one word, although it has hyphens.
+        if "-" in _words(cell) and " " not in _words(cell) and not _NUMBER.fullmatch(_words(cell)):
             cell["class"] = [*cell.get("class", []), "word"]
-    for cells in zip(*[row for row in columns if row], strict=False):
-        values = [cell for cell in cells if cell.name == "td"]
-        if values and all(_NUMBER.fullmatch(cell.get_text().strip()) for cell in values):
-            for cell in cells:
-                cell["class"] = [*cell.get("class", []), "num"]
+    for cell in (*heads, *cells) if numbers else ():
+        if "colspan" not in cell.attrs:
+            cell["class"] = [*cell.get("class", []), "num"]
+
+
+def _longest(cells, gaps):
+    """Characters of a column's longest word, where lines break at the gaps; a number is never broken."""
+    words = [
+        word
+        for cell in cells
+        for word in (
+            [_words(cell)] if _NUMBER.fullmatch(_words(cell)) else re.split(gaps, _words(cell))
+        )
+    ]
+    return max(map(len, words), default=0)
 
 
 class _Renderer(IPythonRenderer):
@@ -256,7 +359,7 @@ def _exporter():
     ]
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
-    hidden = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
+    hidden = {"exclude_input_prompt": True, "exclude_output_prompt": True}
     return _Exporter(config=config, template_name="basic", **hidden)
 
 
@@ -313,7 +416,12 @@ def _frozen(state, model_id):
             "setting",
             f"{values.get('description', '')} {', '.join(values['_options_labels'][i] for i in chosen)}".strip(),
         )
-    elif values.get("description") and isinstance(values.get("value"), int | float | str):
-        yield "setting", f"{values['description']} {values['value']}"
+    elif values.get("description") and values.get("value") not in ("", None):
+        value = values["value"]
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        if isinstance(value, int | float | str):
+            shown = value if isinstance(value, str) else f"{value:,}"
+            yield "setting", f"{values['description']} {shown}"
     for child in values.get("children", []):
         yield from _frozen(state, child.removeprefix("IPY_MODEL_"))

@@ -16,7 +16,6 @@ from glob import glob
 from pathlib import Path
 
 import nbformat
-from tqdm import tqdm
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, write_whole
@@ -106,7 +105,7 @@ def run(
     with tempfile.TemporaryDirectory() as temporary:
         executed = {source: Path(temporary, source.stem, source.name) for source in todo}
         jobs = [(source, executed[source], chosen[source]) for source in todo]
-        for source, failure in _execute_all(jobs, timeout=timeout):
+        for source, failure in _told(_execute_all(jobs, timeout=timeout), len(jobs)):
             if not failure:
                 _sign(executed[source], prints[source])
             # Each as soon as it is done, so that a run that is ended goes on from there.
@@ -116,10 +115,12 @@ def run(
                 folder.remove(f"{source.stem}.html")
     made = set(folder.made())
     done = {stem for stem in old if made.issuperset(_names(stem))} | (set(stems) - set(failed))
-    cards = []
+    cards, ready = [], {}
     for stem in sorted(done):
-        notebook = nbformat.read(out / "notebooks" / f"{stem}.ipynb", as_version=4)
-        page, card = pages_page.page(notebook, stem=stem, pages=done)
+        ready[stem] = nbformat.read(out / "notebooks" / f"{stem}.ipynb", as_version=4)
+    titles = {stem: pages_page.title(notebook, stem) for stem, notebook in ready.items()}
+    for stem, notebook in ready.items():
+        page, card = pages_page.page(notebook, stem=stem, pages=titles)
         folder.write(f"{stem}.html", page)
         cards.append(card)
     folder.write("index.html", pages_page.index(cards))
@@ -253,7 +254,7 @@ def refresh(*, check=False, notebooks=None, figures=None, force=False):
     kept = OutputFolder(figures or paths.ROOT / "figures", force=force)
     with tempfile.TemporaryDirectory() as temporary:
         jobs = [(source, Path(temporary, source.name), {}) for source in sources]
-        failures = [failure for _, failure in _execute_all(jobs) if failure]
+        failures = [failure for _, failure in _told(_execute_all(jobs), len(jobs)) if failure]
         if failures:
             raise NotebookError("; ".join(failures))
         drawn = _compare_figures(Path(temporary, "figures"), kept, notebooks is None, check)
@@ -307,14 +308,7 @@ def _execute_all(jobs, *, timeout=120, progress=False):
     with sender, receiver, ProcessPoolExecutor(min(_PROCESSES, len(jobs)), **started) as pool:
         try:
             futures = {pool.submit(_execute, *job, timeout, progress): job[0] for job in jobs}
-            bar = tqdm(
-                as_completed(futures),
-                total=len(futures),
-                unit="notebook",
-                disable=len(jobs) == 1 or None,
-                leave=False,
-            )
-            for future in bar:
+            for future in as_completed(futures):
                 yield futures[future], future.result()
         except (
             BaseException
@@ -322,6 +316,14 @@ def _execute_all(jobs, *, timeout=120, progress=False):
             sender.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _told(done, total):
+    """The same, with a line for each notebook that is done."""
+    for number, (source, failure) in enumerate(done, 1):
+        words = f"{number} of {total}: {source.stem}{' failed' if failure else ''}"
+        print(words, file=sys.stderr, flush=True)
+        yield source, failure
 
 
 def execute(source, target, parameters, *, timeout=120):
