@@ -16,6 +16,7 @@ LLMOCK := $(SERVERS)/.llmock-$(LLMOCK_VERSION)
 AIMOCK := $(SERVERS)/.aimock-$(AIMOCK_VERSION)
 LOCAL := $(VENV)/.local-$(XLLAMACPP_VERSION)-$(SMOLLM2_VERSION)
 SPARK := $(VENV)/.spark-$(PYSPARK_VERSION)
+SPHINX := $(VENV)/.sphinx
 # Which Python, then which packages: uv where set-up could install it, else pip.
 install = { $(BIN)/uv pip install --quiet --python $(1) $(2) || \
 	$(1) -m pip install --quiet --disable-pip-version-check $(2); }
@@ -25,7 +26,7 @@ export IPYTHONDIR := $(CURDIR)/.ipython
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local servers spark report test prove mutants wheel full lab app soak bench refresh lint requirements clean
+.PHONY: help setup local servers spark report docs test prove mutants wheel full lab app soak bench refresh lint requirements clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -40,6 +41,11 @@ spark: $(SPARK)  ## install Spark (456 MB; it needs Java 17) into .venv, for log
 
 report: $(READY)  ## run every notebook and write build/report/index.html
 	@$(BIN)/python -m tierlab run
+
+docs: $(SPHINX)  ## write build/docs/index.html: README, guides, glossary and the API reference, with a search
+	@mkdir -p build/docs-source
+	@$(BIN)/python -m sphinx -q -W --keep-going -E -c docs build/docs-source build/docs
+	@echo "$(CURDIR)/build/docs/index.html"
 
 test: $(READY)  ## run all tests, and compare every notebook with its stored outputs
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
@@ -109,6 +115,12 @@ $(LOCAL): $(READY)
 $(SPARK): $(READY)
 	@echo "Installing pyspark $(PYSPARK_VERSION) (once; 456 MB)"
 	@$(call install,$(BIN)/python,pyspark==$(PYSPARK_VERSION))
+	@touch $@
+
+# The group `docs` of pyproject.toml.
+$(SPHINX): pyproject.toml | $(READY)
+	@echo "Installing Sphinx (once; 30 MB)"
+	@$(call install,$(BIN)/python,--group docs)
 	@touch $@
 
 # An environment of its own: what a server depends on must not decide what the kit runs with.
