@@ -42,6 +42,8 @@ myst_heading_anchors = 4
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+# Sections that numpydoc knows, in its order; a summary; no parameter that the function does not have.
+numpydoc_validation_checks = {"GL06", "GL07", "GL08", "PR02", "PR10", "SS01"}
 html_theme = "pydata_sphinx_theme"
 html_title = "tierlab"
 html_copy_source = False
@@ -57,6 +59,8 @@ def document(name):
 
     def lead(match):
         target = (folder / match[2]).resolve()
+        if target == ROOT / "README.md":
+            return f"{match[1]}({os.path.relpath(ROOT / 'index.md', folder)}{match[3] or ''})"
         if not target.exists() or target in {ROOT / other for other in DOCUMENTS}:
             return match[0]  # Sphinx follows it, or complains
         page = REPORT / f"{target.stem}.html"

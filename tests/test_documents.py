@@ -1,6 +1,8 @@
 """The words beside the code: links lead somewhere, and what a reader is told to type exists."""
 
 import re
+import runpy
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,3 +91,51 @@ def test_every_file_named_in_a_code_block_exists():
     named = re.findall(r"(?:tests|tierlab|notebooks)/[\w./]+", " ".join(commands(CONTRIBUTING)))
     assert named
     assert [name for name in named if not (paths.ROOT / name).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def docs():
+    """What docs/conf.py defines; Sphinx is there once `make docs` has installed it."""
+    pytest.importorskip("sphinx", reason="Sphinx is not installed: make docs")
+    return SimpleNamespace(**runpy.run_path(str(paths.ROOT / "docs" / "conf.py")))
+
+
+def test_the_documentation_has_every_text_for_users_and_every_public_name(docs):
+    texts = {path.relative_to(paths.ROOT).as_posix() for path in paths.ROOT.glob("guides/*.md")}
+    assert texts | {"README.md", "GLOSSARY.md"} <= set(docs.DOCUMENTS)
+    listed = " ".join(docs.reference().values())
+    stub = (paths.ROOT / "tierlab" / "__init__.pyi").read_text("utf-8")
+    for name in re.findall(r"^from \.\w+\.\w+\S* import (\w+) as", stub, re.M):
+        assert f":: tierlab.{name}\n" in listed
+
+
+def test_a_link_to_a_file_leads_from_the_built_page_to_the_file(docs):
+    text = docs.document("guides/prices.md")
+    assert "](../../../data/premiums.csv){.external}" in text
+    assert "](../data/README.md)" in text  # a document: Sphinx follows it
+
+
+def test_a_link_to_a_notebook_leads_to_its_page_where_there_is_one(docs, tmp_path, monkeypatch):
+    link = "[notebook 03]({})".format
+    for_notebook = link("../../notebooks/03_match_tasks_to_tiers.ipynb")
+    monkeypatch.setitem(docs.document.__globals__, "REPORT", tmp_path)
+    assert for_notebook in docs.document("README.md")
+    (tmp_path / "03_match_tasks_to_tiers.html").touch()
+    assert for_notebook not in docs.document("README.md")
+    assert "/03_match_tasks_to_tiers.html){.external}" in docs.document("README.md")
+
+
+@pytest.mark.parametrize(
+    ("tag", "is_refused"),
+    [
+        ('<script defer src="https://cdn.example.org/x.js"></script>', True),
+        ("<link rel='stylesheet' href='//example.org/x.css'>", True),
+        ('<img alt="a" src="_images/x.png"> <a href="https://example.org">x</a>', False),
+    ],
+)
+def test_a_built_page_that_loads_from_elsewhere_is_refused(docs, tmp_path, tag, is_refused):
+    (tmp_path / "index.html").write_text(f"<html>{tag}</html>")
+    if not is_refused:
+        return docs.refuse_what_is_elsewhere(SimpleNamespace(outdir=tmp_path), None)
+    with pytest.raises(docs.SphinxError, match="loaded from elsewhere"):
+        docs.refuse_what_is_elsewhere(SimpleNamespace(outdir=tmp_path), None)

@@ -200,6 +200,13 @@ def read_usage(
         For a path, format, zone or column that is unknown, with the nearest known one; for a single file that
         cannot be read. One of many that cannot be read is named in the account.
 
+    Notes
+    -----
+    E-mail addresses become pseudonyms ("user-" and a hash that is the same in every run and file); prompts and
+    answers are not kept. A line above 64 MiB is set aside, a JSON document above it refused. Duplicates: of two
+    rows for the same request the one with more output stays, at the first time; of a report bucket read twice one
+    stays; a file that is a copy of another, or a second name of it, is duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.usage.files`.
+
     Examples
     --------
     >>> import tempfile, pathlib
@@ -209,13 +216,6 @@ def read_usage(
     >>> usage = read_usage(log, columns=ours, cache_inside=True, timezone="Europe/Berlin")
     >>> usage.requests[["at", "uncached_input_tokens", "cache_read_tokens"]].to_dict("records")
     [{'at': Timestamp('2026-09-01 08:00:00'), 'uncached_input_tokens': 200, 'cache_read_tokens': 800}]
-
-    Notes
-    -----
-    E-mail addresses become pseudonyms ("user-" and a hash that is the same in every run and file); prompts and
-    answers are not kept. A line above 64 MiB is set aside, a JSON document above it refused. Duplicates: of two rows for the same request the one with more output stays, at the
-    first time; of a report bucket read twice one stays; a file that is a copy of another, or a second name of it, is
-    duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.usage.files`.
     """
     own = plain(columns, cache_inside, reasoning_inside, date_format)
     readers, chosen, otherwise = _readers(own, columns, format)
