@@ -387,6 +387,14 @@ class TestPages:
         assert [row[0][1] for row in rows] == ["openai", "openai", "google", "google"]
         assert not soup.select("[rowspan]") and len(soup.select("td.num")) == 8
 
+    def test_a_dollar_sign_stays_with_its_number_in_a_card(self):
+        table = "<table><tbody><tr><td><span>$</span>25</td><td>7</td></tr></tbody></table>"
+        cells = soup_of(notebook_with(({"text/html": table}, {})))("td")
+        assert [[str(part) for part in cell.contents] for cell in cells] == [
+            ["<span><span>$</span>25</span>"],
+            ["7"],
+        ]
+
     def test_a_table_is_a_card_on_a_phone_only_if_it_has_to_be(self):
         narrow = pd.DataFrame({"verdict": ["supported"], "claims": [70]})
         wide = pd.DataFrame({f"a heading of column {n}": [n] for n in range(12)})

@@ -261,6 +261,10 @@ def _finish_table(soup, table):
     columns = list(zip(*heads, *rows, strict=False)) if rows else []
     for cells in columns:
         _finish_column(cells[: len(heads)], cells[len(heads) :])
+    for cell in table.select("tbody :is(th, td):has(*)"):  # in a card, one value beside its label
+        inside = soup.new_tag("span")
+        inside.extend(list(cell.contents))
+        cell.append(inside)
     least = sum(24 + 8.6 * _longest(cells, r"\s+") for cells in columns)
     dense = sum(11 + 8.0 * _longest(cells, r"[\s-]+") for cells in columns)
     sizes = {"wide": least > _PHONE, "dense": least > _COLUMN, "vast": dense > _COLUMN}

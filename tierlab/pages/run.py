@@ -319,10 +319,11 @@ def _execute_all(jobs, *, timeout=120, progress=False):
 
 
 def _told(done, total):
-    """The same, with a line for each notebook that is done."""
+    """The same, with a line for each notebook that is done where there are several."""
     for number, (source, failure) in enumerate(done, 1):
-        words = f"{number} of {total}: {source.stem}{' failed' if failure else ''}"
-        print(words, file=sys.stderr, flush=True)
+        if total > 1:
+            words = f"{number} of {total}: {source.stem}{' failed' if failure else ''}"
+            print(words, file=sys.stderr, flush=True)
         yield source, failure
 
 
