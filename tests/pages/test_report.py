@@ -441,6 +441,10 @@ class TestPages:
         soup = soup_of(notebook_with(markdown="# Q?\n\n![a chart](https://example.org/x.png)"))
         assert not soup("img") and "[image: a chart]" in soup.get_text()
 
+    def test_a_list_of_tasks_keeps_its_ticks(self):
+        soup = soup_of(notebook_with(markdown="# Q?\n\n- [x] counted\n- [ ] tested"))
+        assert [item.get_text() for item in soup.main("li")] == ["\u2611 counted", "\u2610 tested"]
+
     def test_alternative_text_is_kept_as_text(self):
         png = {"image/png": DOT, "text/plain": "<Figure>"}
         soup = soup_of(notebook_with((png, {"image/png": {"alt": 'rises "fast" & <b>far</b>'}})))

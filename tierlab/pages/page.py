@@ -190,6 +190,12 @@ def _body(notebook, pages):
     frozen = copy.deepcopy(notebook)
     _freeze_controls(frozen)
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
+    # A box that is ticked or not is a sign of its own: what a person could click is left out.
+    raw = re.sub(
+        r'<input\b[^>]*type="checkbox"[^>]*>',
+        lambda box: "\u2611 " if "checked" in box[0].replace("checkbox", "") else "\u2610 ",
+        raw,
+    )
     clean = nh3.clean(
         raw,
         tags=nh3.ALLOWED_TAGS | _MATHML | {"tfoot", "details", "summary"},
