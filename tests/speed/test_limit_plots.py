@@ -108,7 +108,7 @@ def test_the_smallest_limit_tier_that_carries_the_traffic_has_the_full_mark_and_
         }
     )
     ax = speed_figures.headroom(table)
-    line, none, no_full, every, full = ax.lines
+    line, none, no_full, every, full = ax.lines  # the mid tier stands above the small one
     assert list(line.get_xdata()) == [1, 1]
     assert list(every.get_xdata()) == [0.8, 2.0, 4.0] and list(full.get_xdata()) == [2.0]
     assert list(none.get_xdata()) == [0.5] and not len(no_full.get_xdata())

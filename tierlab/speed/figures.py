@@ -406,16 +406,20 @@ def headroom(table, *, ax=None):
     """
     need("headroom", table, "provider", "tier", "model_id", "limit_tier", "used")
     table = in_order(table.assign(times=1 / table["used"]))
-    ax, rows = model_rows(table.drop_duplicates("model_id"), ax)
+    models = table.drop_duplicates("model_id")
+    ax, rows = model_rows(models, ax)
+    table["row"] = table["model_id"].map(dict(zip(models["model_id"], rows, strict=True)))
+    enough = table[table["times"] >= 1].drop_duplicates("model_id")
     ax.set_xscale("log")
     ax.axvline(1, color=INK, lw=1.2)
-    for row, (_, tiers) in zip(rows, table.groupby("model_id", sort=False), strict=True):
-        style, enough = tier_style(tiers["tier"].iloc[0]), tiers[tiers["times"] >= 1].head(1)
-        for part, more in ((tiers, {"ms": 5, "mfc": "white"}), (enough, {"ms": 8})):
-            x, y = part["times"], [row] * len(part)
-            ax.plot(x, y, ls="", color=style["color"], marker=style["marker"], **more)
-        said = [f"{line.limit_tier}: {line.times:,.3g} times" for line in enough.itertuples()]
-        note(ax, *said or ["none is enough"], (table["times"].max(), row), (16, 0))
+    for tier in models["tier"].unique():
+        style = {key: tier_style(tier)[key] for key in ("color", "marker")}
+        for part, more in ((table, {"ms": 5, "mfc": "white"}), (enough, {"ms": 8})):
+            own = part[part["tier"].eq(tier) | (part["tier"].isna() & pd.isna(tier))]
+            ax.plot(own["times"], own["row"], ls="", **style, **more)
+    said = {line.row: f"{line.limit_tier}: {line.times:,.3g} times" for line in enough.itertuples()}
+    for row in rows:
+        note(ax, said.get(row, "none is enough"), (table["times"].max(), row), (16, 0))
     ax.margins(x=0.05)
     ax.set_xlabel(
         "traffic that a limit tier carries (times today's p99 minute)\n"
