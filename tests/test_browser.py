@@ -179,6 +179,30 @@ def sample_facts(at, table):
     return [(number(row["score (%)"]), means[row["model"]]) for _, row in table.iterrows()]
 
 
+def product_limits():
+    """As notebook 07 makes it: the turns of the product's conversation."""
+    rows, tiers = tl.speed.limits.load_rate_limits(), november().in_force()
+    rows["tier"] = rows["model_id"].map(
+        tiers.drop_duplicates("model_id").set_index("model_id")["tier"]
+    )
+    shape = {"input_tokens": 7_200, "output_tokens": 300, "cache_hit_rate": 0.772}
+    return speed_control.LimitExplorer(rows, requests_per_day=20_000, peak=0.1, **shape)
+
+
+def limit_facts(_at, table):
+    """The share used times the limit is the same minute for every model that has this limit."""
+    names = {said: column for column, said in tl.speed.limits.LIMITS.items()}
+    limits, found, first = tl.speed.limits.load_rate_limits(), [], {}
+    known = table[table["smallest limit tier"] != "none"]
+    rows = [row | {"used": number(row["used of it (%)"])} for row in known.to_dict("records")]
+    for row in sorted(rows, key=lambda row: -row["used"]):
+        of, name = limits[limits["model_id"] == row["model"]], row["nearest limit"]
+        limit = of.set_index("limit_tier").at[row["smallest limit tier"], names[name]]
+        amount = first.setdefault(name, row["used"] * limit)
+        found.append((row["used"], amount / limit))
+    return found
+
+
 def speed_facts(at, table):
     """A mix lies between its two tiers, in proportion."""
     low, high, mix = (table.iloc[place] for place in range(3))
@@ -318,12 +342,13 @@ CONTROLS = {
         (product_router, router_facts),
     ],
     "05_live_sampling": [(samples, sample_facts)],
-    "06_speed_and_limits": [
+    "06_speed_and_waiting": [
         (
             lambda: speed_control.LatencyExplorer(tl.load_prices("article"), hour_usd=20.0),
             speed_facts,
         )
     ],
+    "07_limits_and_windows": [(product_limits, limit_facts)],
     "08_reasoning_and_distillation": [(distillation, distillation_facts)],
     "10_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }

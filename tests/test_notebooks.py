@@ -34,12 +34,20 @@ CHANGED = {
     },
     "04_routing": {"prompts": 400, "complex_right": 0.3, "error_correlation": 0.0, "seed": 1},
     "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
-    "06_speed_and_limits": {
+    "06_speed_and_waiting": {
+        "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
         "router": "small_llm",
         "slo_s": 3.0,
         "hour_usd": 0.0,
+        "seed": 1,
+    },
+    "07_limits_and_windows": {
+        "shape": "message",
+        "limit_model": "gpt-4o",
         "minute_spread": 1.0,
+        "document_tokens": 5_000,
+        "as_of": "2026-06-12",
         "seed": 1,
     },
     "08_reasoning_and_distillation": {
@@ -147,7 +155,13 @@ class TestStructure:
 
 
 # Cells before the appendix, at most.
-STORIES = {"00_start_here": 25, "03_match_tasks_to_tiers": 25, "04_routing": 25}
+STORIES = {
+    "00_start_here": 25,
+    "03_match_tasks_to_tiers": 25,
+    "04_routing": 25,
+    "06_speed_and_waiting": 25,
+    "07_limits_and_windows": 25,
+}
 
 
 @pytest.mark.parametrize("stem", STORIES)

@@ -49,6 +49,9 @@ def controls():
         tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct"
     )
     yield tl.speed.control.LatencyExplorer(article)
+    limits = tl.speed.limits.load_rate_limits()
+    tiers = maintained.in_force().drop_duplicates("model_id").set_index("model_id")["tier"]
+    yield tl.speed.control.LimitExplorer(limits.assign(tier=limits["model_id"].map(tiers)))
     yield tl.reasoning.control.DistillationExplorer(article)
     yield article_control.ClaimExplorer(tl.evaluate_claims())
 

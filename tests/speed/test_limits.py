@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tierlab.scaling.workload import TRACE_ORIGIN, Workload
 from tierlab.speed import limits
 
 START = pd.Timestamp("2026-01-01")
@@ -412,3 +413,15 @@ def test_simulated_arrivals_keep_rate_and_spread():
     assert poisson["requests"].var() == pytest.approx(50, rel=0.08)
     with pytest.raises(ValueError, match="above 0"):
         limits.with_arrivals(requests, requests_per_minute=0, seed=1)
+
+
+def test_the_busiest_hour_has_its_share_of_the_day_and_is_an_hour_long():
+    """A tenth of 6,000 a day is 600 in the hour; of 10 a day one is the least."""
+    work = Workload(requests_per_day=6_000, input_tokens=400, cache_hit_rate=0.25)
+    hour = limits.busiest_hour(work, share=0.1, minute_spread=0.0, seed=1)
+    minutes = (hour["at"] - TRACE_ORIGIN).dt.total_seconds() / 60
+    assert len(hour) == 600 and minutes.between(0, 60).all() and minutes.max() > 55
+    assert hour["cache_read_tokens"].sum() == 600 * 100
+    assert len(limits.busiest_hour(Workload(requests_per_day=2), share=0.1, seed=1)) == 1
+    with pytest.raises(ValueError, match="share"):
+        limits.busiest_hour(work, share=0.0, seed=1)

@@ -10,7 +10,7 @@ import pytest
 import tierlab as tl
 from tierlab.core.style import TIER_STYLE
 from tierlab.speed import latency
-from tierlab.speed.control import ROUTERS, LatencyExplorer
+from tierlab.speed.control import ROUTERS, LatencyExplorer, LimitExplorer
 
 
 @pytest.fixture
@@ -132,6 +132,21 @@ class TestFigures:
             plt.matplotlib.colors.to_rgb(TIER_STYLE["small"]["color"])
         )
 
+    def test_a_time_line_is_router_wait_and_a_stroke_for_ten_tokens(self):
+        """A router of 0.5 s and a wait of 1 s, then 21 tokens at 10 a second: strokes at 1.5, 2.5 and 3.5 s, the last the end."""
+        row = {"tier": "mid", "model_id": "a", "router_s": 0.5, "ttft_s": 1.0}
+        table = pd.DataFrame([row | {"tokens_per_s": 10.0, "output_tokens": 21}])
+        ax = tl.speed.figures.time_line(table, limit_s=3.0)
+        assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 0.5), (0.5, 1.0)]
+        strokes = {stroke[0, 0] for stroke in ax.collections[0].get_segments()}
+        assert strokes == {1.5, 2.5, 3.5}
+        assert [text.get_text() for text in ax.texts] == [
+            "first token 1.5 s",
+            "10 tokens per second",
+            "3.5 s",
+            "limit 3 s",
+        ]
+
     def test_percentiles_say_when_an_end_is_missing(self):
         rows = pd.DataFrame({"model_id": "a", "end_to_end_s": np.arange(1.0, 101)})
         ax = tl.speed.figures.percentiles(tl.latency_percentiles(rows, percentiles=(50, 99)))
@@ -176,6 +191,36 @@ class TestFigures:
     def test_a_table_without_its_columns_is_refused(self, figure):
         with pytest.raises(ValueError, match=f"{figure} needs a column"):
             getattr(tl.speed.figures, figure)(pd.DataFrame({"nothing": [1]}))
+
+
+class TestLimits:
+    @pytest.fixture
+    def control(self):
+        rows = tl.speed.limits.load_rate_limits()
+        tiers = tl.load_prices("maintained").in_force().drop_duplicates("model_id")
+        rows["tier"] = rows["model_id"].map(tiers.set_index("model_id")["tier"])
+        return LimitExplorer(rows, input_tokens=7_200, cache_hit_rate=0.772, peak=0.12)
+
+    def test_it_says_what_the_notebook_says_of_the_same_traffic(self, control):
+        values = control.values()
+        assert (values["peak"], values["cache_hit_rate"]) == (0.12, 0.75)
+        work = tl.Workload(
+            requests_per_day=20_000, input_tokens=7_200, output_tokens=300, cache_hit_rate=0.75,
+            input_spread=1.0, output_spread=0.8,
+        )  # fmt: skip
+        hour = tl.speed.limits.busiest_hour(work, share=0.12, seed=7)
+        usage = tl.speed.limits.usage_per_minute(hour)
+        found = tl.speed.limits.smallest_tier(usage, control.rows)
+        numbers = control.numbers(control.shown)
+        assert numbers["smallest limit tier"].to_list() == found["limit_tier"].to_list()
+        assert numbers["used of it (%)"].to_list() == pytest.approx(100 * found["used"])
+
+    def test_a_model_without_a_limit_tier_that_is_enough_is_named(self, control):
+        assert "and each has one that is enough" in control.summary
+        set_to(control, requests_per_day=500_000, peak=0.5)
+        # 250,000 requests in an hour are 4,167 a minute of 7,200 tokens: 30 million, all that gpt-4o ever gets
+        assert "none is enough for" in control.summary and "gpt-4o" in control.summary
+        assert "none" in control.numbers(control.shown)["smallest limit tier"].to_list()
 
 
 def test_static_figure_and_control_agree(explorer):

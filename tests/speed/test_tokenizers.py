@@ -110,13 +110,12 @@ def test_measured_ratios_follow_from_the_public_data(of, relative_to):
 
 
 def test_the_same_text_at_its_own_count():
-    """2.00 at 1.25 times the tokens is 2.50, as much as a model at 2.50 that counts alike, and the rank is shared."""
-    costs = pd.DataFrame({"model_id": ["cheap", "dear"], "cost_usd": [2.0, 2.5]})
+    """2.00 at 1.25 times the tokens is 2.50, as much as a model at 2.50 that counts alike."""
+    costs = pd.DataFrame({"model_id": ["cheap", "other"], "cost_usd": [2.0, 2.5]})
     ratio = pd.DataFrame({"ratio": [1.25], "low": [1.0], "high": [1.5]}, index=["cheap"])
     table = tokenizers.corrected(costs, ratio).set_index("model_id")
     assert table.loc["cheap", ["same_text_usd", "low", "high"]].tolist() == [2.5, 2.0, 3.0]
-    assert table["rank_as_listed"].tolist() == [1, 2]
-    assert table["rank_same_text"].tolist() == [1, 1]
+    assert table.loc["other", "same_text_usd"] == 2.5
     assert table["basis"].tolist() == ["", "no ratio known: counted as 1"]
 
 

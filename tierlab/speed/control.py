@@ -1,11 +1,12 @@
-"""The control of speed: which share of requests a mix of two tiers answers in time, and what the waiting costs."""
+"""The controls of speed and limits: a mix of two tiers within a time limit, and the limit tiers that traffic needs."""
 
 import ipywidgets
 import pandas as pd
 
 from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_slider
 from tierlab.core.format import share, usd
-from tierlab.speed import figures
+from tierlab.scaling.workload import Workload
+from tierlab.speed import figures, limits
 from tierlab.speed.latency import (
     LLM_ROUTER_TOKENS,
     assumed_attainment,
@@ -20,6 +21,7 @@ PAIRS = {
     "small and mid": ("small", "mid"),
     "mid and flagship": ("mid", "flagship"),
 }
+PEAKS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 ROUTERS = {
     "embedding on this machine": "embedding_local",
     "embedding over the network": "embedding_hosted",
@@ -167,3 +169,77 @@ class LatencyExplorer(Explorer):
             ],
             axis=1,
         )
+
+
+class LimitExplorer(Explorer):
+    """How many times the traffic of a busy hour each limit tier carries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `tierlab.speed.limits.load_rate_limits`, with a column tier: the models that are compared.
+    requests_per_day, input_tokens, output_tokens : int
+        Traffic at the start; a turn's whole input counts.
+    cache_hit_rate : float
+        Share of the input that is read from a cache, 0-1; the slider has steps of 0.05.
+    peak : float
+        Share of the day's requests in the busiest hour, above 0 and up to 1.
+    seed : int
+    """
+
+    size, margins = (7.2, 4.2), (2.2, 1.5, 0.65, 0.1)
+
+    def __init__(
+        self,
+        rows,
+        *,
+        requests_per_day=20_000,
+        input_tokens=500,
+        output_tokens=300,
+        cache_hit_rate=0.0,
+        peak=0.1,
+        seed=7,
+    ):
+        self.rows, self.seed = rows, seed
+        super().__init__(
+            requests_per_day=nice_slider(
+                "requests per day", requests_per_day, low=100, high=500_000
+            ),
+            peak=ipywidgets.SelectionSlider(
+                description="in the busiest hour (% of requests)",
+                options=[(share(each), each) for each in sorted({*PEAKS, peak})],
+                value=peak,
+                continuous_update=False,
+                **WIDE,
+            ),
+            input_tokens=nice_slider("input tokens per request", input_tokens, high=100_000),
+            cache_hit_rate=share_slider(
+                "input read from a cache (%)", round(cache_hit_rate * 20) / 20
+            ),
+            output_tokens=nice_slider("output tokens per request", output_tokens, high=10_000),
+        )
+
+    def table(self, *, peak, **shape):
+        work = Workload(**shape, input_spread=1.0, output_spread=0.8)
+        usage = limits.usage_per_minute(limits.busiest_hour(work, share=peak, seed=self.seed))
+        return limits.loads(usage, self.rows).assign(tier=self.rows["tier"])
+
+    def draw(self, ax, table, **_):
+        figures.headroom(table, ax=ax)
+
+    def words(self, table, *, requests_per_day, **_):
+        first = table[
+            table["limit_tier"] == table.groupby("model_id")["limit_tier"].transform("first")
+        ]
+        none = table.groupby("model_id", sort=False)["carries"].any()
+        over = ", ".join(none.index[~none])
+        return (
+            f"{requests_per_day:,} requests a day: the smallest limit tier is enough for {first['carries'].sum()} of {len(none)} models, "
+            + (f"none is enough for {over}." if over else "and each has one that is enough.")
+        )
+
+    def numbers(self, table, **_):
+        found = limits.smallest_of(table)[["model_id", "limit_tier", "binding", "used"]]
+        found["used"] *= 100
+        heads = ["model", "smallest limit tier", "nearest limit", "used of it (%)"]
+        return found.fillna({"limit_tier": "none"}).set_axis(heads, axis=1)

@@ -87,6 +87,54 @@ def speed_ranges(table, *, ax=None):
     return ax
 
 
+def time_line(table, *, limit_s):
+    """A request from sending to its last token: the router's call, the wait for the first token, then the tokens.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row per tier: tier, model_id, router_s, ttft_s (seconds), tokens_per_s, output_tokens.
+    limit_s : float
+        Time limit, seconds.
+
+    Returns
+    -------
+    Axes
+    """
+    need("time_line", table, "tier", "model_id", "router_s", "ttft_s", "tokens_per_s")
+    ax, last = axes(None, height=0.9 + 0.62 * len(table)), limit_s
+    for row, line in enumerate(table.itertuples()):
+        color, first = tier_style(line.tier)["color"], line.router_s + line.ttft_s
+        tokens = np.arange(0, line.output_tokens, 10) / line.tokens_per_s + first
+        end = first + (line.output_tokens - 1) / line.tokens_per_s
+        ax.barh(row, line.router_s, height=0.44, color=INK)
+        ax.barh(row, line.ttft_s, left=line.router_s, height=0.44, fc="white", ec=color, lw=1.2)
+        ax.vlines([*tokens, end], row - 0.22, row + 0.22, color=color, lw=1.6)
+        note(ax, f"first token {first:.1f} s", (first, row - 0.36), (0, 0))
+        note(
+            ax,
+            f"{line.tokens_per_s:g} tokens per second",
+            ((first + end) / 2, row + 0.36),
+            (0, 0),
+            align="center",
+        )
+        note(ax, f"{end:.1f} s", (end, row), (7, 0), weight="bold")
+        last = max(last, end)
+    ax.axvline(limit_s, color=BASELINE, ls=":", lw=1.4, zorder=0)
+    note(ax, f"limit {limit_s:g} s", (limit_s, -0.75), (4, 0))
+    name_rows(
+        ax,
+        [f"{line.model_id} \N{MIDDLE DOT} {line.tier}" for line in table.itertuples()],
+        above=0.45,
+    )
+    from_zero(
+        ax,
+        last * 1.12,
+        "seconds since the request was sent\nblack: the router's call; white: wait; one stroke: ten tokens",
+    )
+    return ax
+
+
 def request_seconds(table, *, ax=None):
     """Median time of a request on each model: the wait for the first token, then the writing, with its range.
 
@@ -137,7 +185,7 @@ def percentiles(table, *, by="model_id", ax=None):
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.latency_percentiles`: `by`, percentile, seconds, low, high (an end may be missing); optionally tier.
+        Of `tierlab.latency_percentiles`: `by`, percentile, seconds, low, high (an end may be missing).
     by : str
     ax : Axes, optional
 
@@ -150,16 +198,14 @@ def percentiles(table, *, by="model_id", ax=None):
     ax = axes(ax, height=1.1 + 0.75 * len(names))
     levels = sorted(table["percentile"].unique())
     for line in table.itertuples():
-        tier = getattr(line, "tier", None)
-        style = tier_style(tier) if isinstance(tier, str) else {"color": INK, "marker": "D"}
         row = (
             names.index(getattr(line, by))
             + 0.56 * (levels.index(line.percentile) + 0.5) / len(levels)
             - 0.28
         )
         ends = [line.seconds if value != value else value for value in (line.low, line.high)]
-        ax.plot(ends, [row, row], color=style["color"], lw=1.6)
-        ax.plot([line.seconds], [row], color=style["color"], marker=style["marker"], ms=6, ls="")
+        ax.plot(ends, [row, row], color=INK, lw=1.6)
+        ax.plot([line.seconds], [row], color=INK, marker="D", ms=5, ls="")
         open_end = "" if line.high == line.high else ", no upper end"
         note(ax, f"p{line.percentile:g}  {line.seconds:.1f} s{open_end}", (max(ends), row), (8, 0))
     name_rows(ax, names)
@@ -213,7 +259,7 @@ def slo_mix(table, *, target=None, at=None, ax=None):
         ax.axhline(target, color=BASELINE, lw=1.2, ls=":")
         note(ax, f"target {share(target)}", (1, target), (-4, 7), align="right")
     ax.set(
-        xlabel="share of requests on the slower tier",
+        xlabel="share of requests on the higher tier",
         ylabel="requests within the limit (share)",
         xlim=(0, 1),
         ylim=(0, 1.02),
@@ -278,6 +324,7 @@ def second_value(table, *, ax=None):
     return ax
 
 
+_FAR = 4  # a limit that is more than so many times the busiest minute is named and not drawn
 USES = {
     "requests": ("rpm", "requests per minute"),
     "uncached_tokens": ("itpm", "uncached input tokens per minute"),
@@ -295,7 +342,7 @@ def minute_usage(usage, limits, *, quantile=0.99):
         From `tierlab.speed.limits.usage_per_minute`.
     limits : DataFrame
         Rows of `tierlab.speed.limits.load_rate_limits` for one model. Drawn are the limit tiers that the trace passes and the
-        first that it does not. The panels are those of the limits that the model has.
+        first that it does not; one far above is only named. The panels are those of the limits that the model has.
     quantile : float
         Share of minutes (0-1) below the dotted line.
 
@@ -325,17 +372,61 @@ def minute_usage(usage, limits, *, quantile=0.99):
         # The limit tier below the peak, and the first that is not; equal ones once.
         tiers = limits.dropna(subset=limit).drop_duplicates(limit)
         tiers = tiers[tiers[limit].cummax().shift(fill_value=0) < peak].tail(2)
+        top = usage[name].max()
         for row in tiers.to_dict("records"):
-            drawn.append((row[limit], f"{row['limit_tier']}: {row[limit]:,.0f}", "#595959"))
-            panel.axhline(row[limit], color="#595959", ls="--", lw=1.2)
+            said, value = f"{row['limit_tier']}: {row[limit]:,.0f}", row[limit]
+            if value > _FAR * usage[name].max():  # drawn, it would press the minutes flat
+                said, value = f"{said}, {value / peak:,.0f} times as much", top
+            else:
+                panel.axhline(value, color="#595959", ls="--", lw=1.2)
+            drawn.append((value, said, "#595959"))
+            top = max(top, value)
         ends.append((panel, [(minutes[-1], *each) for each in drawn]))
         panel.set_title(label, loc="left", fontsize=SMALL_PRINT + 1)
-        panel.set_ylim(0, 1.12 * max(usage[name].max(), *(end[0] for end in drawn)))
+        panel.set_ylim(0, 1.12 * top)
         plain(panel.yaxis, ticks=3)
     ax[-1].set_xlim(0, max(len(usage) - 1, 1))
     ax[-1].set_xlabel("minutes from the first request")
     label_ends(ends)
     return ax[0].figure
+
+
+def headroom(table, *, ax=None):
+    """How many times today's traffic each limit tier of a model carries; the smallest one that carries it is named.
+
+    Parameters
+    ----------
+    table : DataFrame
+        provider, tier, model_id, limit_tier, used (share of the nearest limit, `tierlab.speed.limits.loads`).
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("headroom", table, "provider", "tier", "model_id", "limit_tier", "used")
+    table = in_order(table.assign(times=1 / table["used"]))
+    models = table.drop_duplicates("model_id")
+    ax, rows = model_rows(models, ax)
+    table["row"] = table["model_id"].map(dict(zip(models["model_id"], rows, strict=True)))
+    enough = table[table["times"] >= 1].drop_duplicates("model_id")
+    ax.set_xscale("log")
+    ax.axvline(1, color=INK, lw=1.2)
+    for tier in models["tier"].unique():
+        style = {key: tier_style(tier)[key] for key in ("color", "marker")}
+        for part, more in ((table, {"ms": 5, "mfc": "white"}), (enough, {"ms": 8})):
+            own = part[part["tier"].eq(tier) | (part["tier"].isna() & pd.isna(tier))]
+            ax.plot(own["times"], own["row"], ls="", **style, **more)
+    said = {line.row: f"{line.limit_tier}: {line.times:,.3g} times" for line in enough.itertuples()}
+    for row in rows:
+        note(ax, said.get(row, "none is enough"), (table["times"].max(), row), (16, 0))
+    ax.margins(x=0.05)
+    ax.set_xlabel(
+        "traffic that a limit tier carries (times today's p99 minute)\n"
+        "full mark: the smallest limit tier that carries today's"
+    )
+    plain(ax.xaxis, log=True)
+    return ax
 
 
 def bucket_curve(table, *, ax=None):
@@ -344,21 +435,21 @@ def bucket_curve(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        per_minute (the limit), burst_s (seconds of refill that a full bucket holds), refused_share (0-1).
+        times_mean (the limit, in multiples of the mean use), burst_s (seconds of refill that a full bucket holds), refused_share (0-1).
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    need("bucket_curve", table, "per_minute", "burst_s", "refused_share")
+    need("bucket_curve", table, "times_mean", "burst_s", "refused_share")
     ax = axes(ax)
     for (burst, line), dash in zip(
         table.groupby("burst_s", sort=False), ("-", "--", "-.", ":"), strict=False
     ):
-        line = line.sort_values("per_minute")
+        line = line.sort_values("times_mean")
         ax.plot(
-            line["per_minute"],
+            line["times_mean"],
             line["refused_share"],
             color=INK,
             ls=dash,
@@ -366,9 +457,49 @@ def bucket_curve(table, *, ax=None):
         )
     ax.legend(loc="upper right")
     ax.set_ylabel("share of requests refused")
-    from_zero(ax, table["per_minute"].max(), "limit (tokens per minute)")
+    ax.set(xscale="log", xlabel="limit (times the mean use per minute)")
+    plain(ax.xaxis, log=True)
     ax.set_ylim(0)
     plain(ax.yaxis, share=True)
+    return ax
+
+
+def filling_window(talk, windows):
+    """A conversation that fills the window: each turn sends all that came before, what is new, and leaves room to answer.
+
+    Parameters
+    ----------
+    talk : DataFrame
+        A row per turn: turn, before (system prompt and earlier turns), new, answer (tokens).
+    windows : Series
+        Context windows (tokens), indexed by what has them; a turn above one no longer fits it.
+
+    Returns
+    -------
+    Axes
+    """
+    need("filling_window", talk, "turn", "before", "new", "answer")
+    ax, whole = axes(None), talk[["before", "new", "answer"]].sum(axis=1)
+    ax.bar(talk["turn"], talk["before"], color="#D9D9D9", label="sent again")
+    ax.bar(
+        talk["turn"],
+        whole - talk["before"],
+        bottom=talk["before"],
+        color=INK,
+        label="new in this turn, answer included",
+    )
+    ends = []
+    for name, window in windows.items():
+        ax.axhline(window, color=INK, ls="--", lw=1.1)
+        over = talk.loc[whole > window, "turn"]
+        said = f"turn {over.iloc[0]} does not fit" if len(over) else "all turns fit"
+        ends.append((talk["turn"].iloc[-1] + 0.6, window, f"{window:,.0f}: {said}\n{name}", INK))
+    ax.set(xlabel="turn", ylabel="tokens", xlim=(0.4, talk["turn"].iloc[-1] + 0.6))
+    ax.set_ylim(0, 1.05 * max(whole.max(), windows.max()))
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    label_ends([(ax, ends)])
     return ax
 
 
@@ -386,20 +517,45 @@ def window_fit(table, *, ax=None):
     Axes
     """
     need("window_fit", table, "provider", "tier", "model_id", "context_window", "fits_share")
+    words = [
+        f"{share(fits)} fit {window:,.0f} tokens" if np.isfinite(fits) else "window not known"
+        for fits, window in zip(table["fits_share"], table["context_window"], strict=True)
+    ]
+    return _shares(table, table["fits_share"], words, "share of requests that fits", ax)
+
+
+def step_costs(table, *, ax=None):
+    """What the step in price adds to the bill of each model that has one, a row per model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tierlab.speed.windows.cliff_cost`, rows with a step: context_above, above_share, added_share.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    shares = ("above_share", "added_share")
+    need("step_costs", table, "provider", "tier", "model_id", "context_above", *shares)
+    words = [
+        f"+{share(line.added_share)}: {share(line.above_share)} are above {line.context_above:,.0f}"
+        for line in table.itertuples()
+    ]
+    label = "what the step adds (share of the bill without it)"
+    return _shares(table, table["added_share"], words, label, ax)
+
+
+def _shares(table, values, words, label, ax):
+    """A bar from zero and its words for each model."""
     ax, rows = model_rows(table, ax)
-    for height, row in zip(rows, table.to_dict("records"), strict=True):
-        known = np.isfinite(row["fits_share"])
-        color = tier_style(row["tier"])["color"]
-        ax.barh(height, row["fits_share"] if known else 0, height=0.7, color=color)
-        words = (
-            f"{share(row['fits_share'])} fit {row['context_window']:,.0f} tokens"
-            if known
-            else "window not known"
-        )
-        note(ax, words, (row["fits_share"] if known else 0, height), (5, 0))
-    from_zero(ax, 1, "share of requests that fits")
-    ax.set_xlim(0, 1.45)
-    ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    values, highest = values.fillna(0), max(1.0, values.max())
+    colors = [tier_style(tier)["color"] for tier in table["tier"]]
+    ax.barh(rows, values, height=0.7, color=colors)
+    for row, value, text in zip(rows, values, words, strict=True):
+        note(ax, text, (value, row), (5, 0))
+    from_zero(ax, 1.4 * highest, label)
     plain(ax.xaxis, share=True)
     return ax
 

@@ -481,8 +481,8 @@ def request_costs(speeds, prices, *, input_tokens, output_tokens, router_s=0.0):
     )
 
 
-def premium(costs, hours_usd, *, higher="flagship", lower="small"):
-    """What a request on a provider's higher tier costs more, price and wait together, over the value of an hour.
+def premium(costs, hours_usd):
+    """What a request on a provider's flagship costs more than on its small model, price and wait, over the value of an hour.
 
     Parameters
     ----------
@@ -490,14 +490,12 @@ def premium(costs, hours_usd, *, higher="flagship", lower="small"):
         Of `request_costs`.
     hours_usd : sequence of float
         Values of an hour of waiting, USD.
-    higher, lower : str
-        Tiers.
 
     Returns
     -------
     DataFrame
         provider, hour_usd, extra_usd (USD per request), price_gap_usd, time_gap_s, equal_hour_usd: the value of an hour
-        at which the wait costs as much as the price difference; infinite where the higher tier is no slower.
+        at which the wait costs as much as the price difference; infinite where the flagship is no slower.
 
     Examples
     --------
@@ -507,7 +505,7 @@ def premium(costs, hours_usd, *, higher="flagship", lower="small"):
     """
     sides = [
         costs[costs["tier"] == tier].set_index("provider")[["price_usd", "seconds"]]
-        for tier in (higher, lower)
+        for tier in ("flagship", "small")
     ]
     gaps = (sides[0] - sides[1]).loc[costs["provider"].unique()]
     gaps = gaps.set_axis(["price_gap_usd", "time_gap_s"], axis=1).reset_index()

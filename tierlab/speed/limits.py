@@ -121,6 +121,35 @@ def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
     return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
 
 
+def busiest_hour(workload, *, share, minute_spread=0.3, seed):
+    """Simulated requests of the busiest hour of a day.
+
+    Parameters
+    ----------
+    workload : Workload
+    share : float
+        Share of the day's requests in that hour, above 0 and up to 1; 1/24 is a day without a peak.
+    minute_spread, seed
+        As for `with_arrivals`.
+
+    Returns
+    -------
+    DataFrame
+        The requests table with `at`.
+
+    Examples
+    --------
+    >>> from tierlab.scaling.workload import Workload
+    >>> len(busiest_hour(Workload(requests_per_day=20_000), share=0.12, seed=1))
+    2400
+    """
+    needs("share", share, 0 < share <= 1, "a share above 0 and up to 1")
+    number = max(1, round(workload.requests_per_day * share))
+    requests = workload.requests(number, seed=seed)
+    arrivals = {"requests_per_minute": number / 60, "minute_spread": minute_spread}
+    return with_arrivals(requests, **arrivals, seed=seed)
+
+
 def usage_per_minute(requests):
     """What each minute of a trace uses up.
 
@@ -283,7 +312,12 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
     >>> smallest_tier(usage, limits)[["limit_tier", "ruled_out_below", "used"]].values.tolist()
     [['Build', 'input tokens', 0.6]]
     """
-    table = loads(usage, limits, quantile=quantile)
+    return smallest_of(loads(usage, limits, quantile=quantile))
+
+
+def smallest_of(loads):
+    """The row of each model that `smallest_tier` gives, of a table of `loads`."""
+    table = loads.copy()
     models = table.groupby(["provider", "model_id"], sort=False)
     table["ruled_out_below"] = models["binding"].shift().fillna("")
     table["headroom"] = 1 / table["used"] - 1

@@ -120,8 +120,7 @@ def corrected(costs, ratios):
     Returns
     -------
     DataFrame
-        `costs` with ratio, same_text_usd, low, high (USD; NaN ends where the ratio has none), rank_as_listed, rank_same_text
-        (1 is cheapest) and basis ("" or "no ratio known: counted as 1").
+        `costs` with ratio, same_text_usd, low, high (USD; NaN ends where the ratio has none) and basis ("" or "no ratio known: counted as 1").
 
     Notes
     -----
@@ -144,7 +143,5 @@ def corrected(costs, ratios):
         same_text_usd=usd["ratio"],
         low=usd["low"],
         high=usd["high"],
-        rank_as_listed=costs["cost_usd"].rank(method="min").astype(int),
-        rank_same_text=usd["ratio"].rank(method="min").astype(int),
         basis=np.where(missing, "no ratio known: counted as 1", ""),
     )
