@@ -33,7 +33,13 @@ CHANGED = {
         "later": "2026-10-20",
     },
     "04_routing": {"prompts": 400, "complex_right": 0.3, "error_correlation": 0.0, "seed": 1},
-    "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
+    "05_live_sampling": {
+        "samples": str(TINY.with_name("own_samples.csv")),
+        "margin": 0.3,
+        "error_cost_usd": 0.0,
+        "truncated": "wrong",
+        "seed": 1,
+    },
     "06_speed_and_limits": {
         "provider": "google",
         "router": "small_llm",
@@ -147,7 +153,12 @@ class TestStructure:
 
 
 # Cells before the appendix, at most.
-STORIES = {"00_start_here": 25, "03_match_tasks_to_tiers": 25, "04_routing": 25}
+STORIES = {
+    "00_start_here": 25,
+    "03_match_tasks_to_tiers": 25,
+    "04_routing": 25,
+    "05_live_sampling": 25,
+}
 
 
 @pytest.mark.parametrize("stem", STORIES)

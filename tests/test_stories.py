@@ -7,7 +7,7 @@ import pytest
 
 from tierlab.core import paths
 
-STORIES = ("01_pricing", "02_scaling_costs")
+STORIES = ("01_pricing", "02_scaling_costs", "05_live_sampling")
 
 
 @pytest.fixture(scope="module", params=STORIES)

@@ -45,9 +45,7 @@ def controls():
         small=tiers["small"],
         flagship=tiers["flagship"],
     )
-    yield sampling_control.SampleExplorer(
-        tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct"
-    )
+    yield sampling_control.SampleExplorer(tl.sampling.cases.read_cases("kit"))
     yield tl.speed.control.LatencyExplorer(article)
     yield tl.reasoning.control.DistillationExplorer(article)
     yield article_control.ClaimExplorer(tl.evaluate_claims())
