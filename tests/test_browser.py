@@ -55,15 +55,6 @@ def november():
     return tl.load_prices("maintained", as_of="2026-11-23")
 
 
-@cache
-def recorded():
-    answers = tl.load_samples("open_models")
-    hour = answers["provenance"].str.contains("given price: 0 / 0 ", regex=False)
-    return answers.assign(
-        cost_usd=answers["cost_usd"].mask(hour, answers["end_to_end_s"] * 0.05 / 3600)
-    )
-
-
 def distillation():
     """As notebook 09 makes it: messages as they were recorded, and a machine of 0.05 USD an hour."""
     asked = tl.load_samples("intents").query("model_id == @tl.reasoning.student.TEACHER")
@@ -171,7 +162,10 @@ def conversation_facts(at, table):
 
 def sample_facts(at, table):
     """The mean score of the answers that finished and have one."""
-    rows = recorded() if at["task"] == "all" else recorded().query("task == @at['task']")
+    source = "word_problems" if at["answers"] == "word problems" else "open_models"
+    rows = tl.load_samples(source)
+    if at["answers"] not in tl.sampling.cases.KIT.values():
+        rows = rows[rows["task"].str.replace("_", " ") == at["answers"]]
     means = (
         100
         * rows[rows["status"] == "ok"].dropna(subset=["score"]).groupby("model_id")["score"].mean()
@@ -301,9 +295,8 @@ def product_conversations():
 
 
 def samples():
-    return sampling_control.SampleExplorer(
-        recorded(), reference="qwen2.5-coder-1.5b-instruct", error_cost_usd=0.002
-    )
+    cases = tl.sampling.cases.read_cases("kit", machine_usd_per_hour=0.05, seed=7)
+    return sampling_control.SampleExplorer(cases, error_cost_usd=0.1)
 
 
 # One line for each control: the twin, with the notebook's default parameters, and its facts. In the order of the pages.

@@ -33,7 +33,13 @@ CHANGED = {
         "later": "2026-10-20",
     },
     "04_routing": {"prompts": 400, "complex_right": 0.3, "error_correlation": 0.0, "seed": 1},
-    "05_live_sampling": {"margin": 0.3, "error_cost_usd": 0.0, "truncated": "wrong", "seed": 1},
+    "05_live_sampling": {
+        "samples": str(TINY.with_name("own_samples.csv")),
+        "margin": 0.3,
+        "error_cost_usd": 0.0,
+        "truncated": "wrong",
+        "seed": 1,
+    },
     "06_speed_and_waiting": {
         "product": str(TINY.with_name("product.yaml")),
         "provider": "google",
@@ -159,6 +165,7 @@ STORIES = {
     "00_start_here": 25,
     "03_match_tasks_to_tiers": 25,
     "04_routing": 25,
+    "05_live_sampling": 25,
     "06_speed_and_waiting": 25,
     "07_limits_and_windows": 25,
 }

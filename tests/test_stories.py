@@ -7,7 +7,13 @@ import pytest
 
 from tierlab.core import paths
 
-STORIES = ("01_pricing", "02_scaling_costs", "06_speed_and_waiting", "07_limits_and_windows")
+STORIES = (
+    "01_pricing",
+    "02_scaling_costs",
+    "05_live_sampling",
+    "06_speed_and_waiting",
+    "07_limits_and_windows",
+)
 
 
 @pytest.fixture(scope="module", params=STORIES)

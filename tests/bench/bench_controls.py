@@ -45,9 +45,7 @@ def controls():
         small=tiers["small"],
         flagship=tiers["flagship"],
     )
-    yield sampling_control.SampleExplorer(
-        tl.load_samples("open_models"), reference="qwen2.5-coder-1.5b-instruct"
-    )
+    yield sampling_control.SampleExplorer(tl.sampling.cases.read_cases("kit"))
     yield tl.speed.control.LatencyExplorer(article)
     limits = tl.speed.limits.load_rate_limits()
     tiers = maintained.in_force().drop_duplicates("model_id").set_index("model_id")["tier"]

@@ -1,22 +1,22 @@
 """Figures and control of live sampling: what is drawn is what the tables say."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.core.style import TIER_STYLE
+from tierlab.core.style import INK
+from tierlab.sampling import cases
 
 
 @pytest.fixture
 def pairs():
     rows = {
-        "a": (-0.2, -0.3, -0.1, "worse", "small"),
-        "b": (-0.01, -0.05, 0.03, "not worse", "mid"),
+        "a": (-0.2, -0.3, -0.1, "worse"),
+        "b": (-0.01, -0.05, 0.03, "not worse"),
     }
     return pd.DataFrame.from_dict(
-        rows, orient="index", columns=["difference", "low", "high", "finding", "tier"]
+        rows, orient="index", columns=["difference", "low", "high", "finding"]
     )
 
 
@@ -31,15 +31,13 @@ def texts(ax):
 
 
 def test_scores_stand_at_their_place_with_their_interval():
-    table = pd.DataFrame({"score": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.4, 0.8], "answers": [60, 94], "tier": ["small", "flagship"]},
+    table = pd.DataFrame({"score": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.4, 0.8], "answers": [60, 94]},
                          index=["a", "b"])  # fmt: skip
     ax = tl.sampling.figures.pass_rates(table)
     bars, points = ax.lines[::2], ax.lines[1::2]
     assert [list(bar.get_xdata()) for bar in bars] == [[0.1, 0.4], [0.6, 0.8]]
     assert [point.get_xdata()[0] for point in points] == [0.2, 0.7]
-    assert [point.get_marker() for point in points] == [
-        TIER_STYLE[tier]["marker"] for tier in ("small", "flagship")
-    ]
+    assert {point.get_color() for point in points} == {INK}  # a role, and no tier's colour
     assert texts(ax) == ["20%  (60 answers)", "70%  (94 answers)"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
 
@@ -58,9 +56,59 @@ def test_a_table_without_a_finding_is_refused(pairs):
         tl.sampling.figures.differences(pairs.drop(columns="finding"), margin=0.05, reference="ref")
 
 
-def test_tasks_show_every_score():
-    table = pd.DataFrame({"a": [0.25, 1.0], "b": [0.5, np.nan]}, index=["x", "y"])
-    assert texts(tl.sampling.figures.task_scores(table)) == ["25%", "50%", "100%"]
+def test_every_part_of_a_bar_stands_beside_the_one_before():
+    table = pd.DataFrame([[0.5, 0.1, 0.2, 0.16, 0.04]], index=["a"], columns=cases.KINDS)
+    ax = tl.sampling.figures.kinds({"x": table})
+    edges = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
+    assert edges == [
+        pytest.approx(edge) for edge in zip([0, 0.5, 0.6, 0.8, 0.96], table.loc["a"], strict=True)
+    ]
+    assert texts(ax) == ["50%", "10%", "20%", "16%"]  # 4% is too narrow for words
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(cases.KINDS)
+
+
+def test_the_drawing_has_a_square_for_every_example_and_the_sum_of_them():
+    pair = pd.Series(
+        {"examples": 20, "better": 1, "worse": 4, "difference": -0.15, "low": -0.4, "high": 0.1}
+    )
+    drawn = tl.sampling.figures.pairs_drawing(pair, margin=0.1, reference="r", challenger="c")
+    squares, words = drawn.axes
+    colours = pd.Series([patch.get_facecolor() for patch in squares.patches]).value_counts()
+    assert sorted(colours) == [1, 4, 15]
+    assert "(1 - 4) / 20 = -15.0 points" in texts(words)
+    assert "4 where r did better" in texts(words) and "1 where c did better" in texts(words)
+
+
+def test_partly_right_answers_have_no_sum_of_whole_examples():
+    pair = pd.Series(
+        {"examples": 2, "better": 0, "worse": 1, "difference": -0.25, "low": -1, "high": 1}
+    )
+    drawn = tl.sampling.figures.pairs_drawing(pair, margin=0.1, reference="r", challenger="c")
+    assert "mean difference of the scores: -25.0 points" in texts(drawn.axes[1])
+
+
+def test_the_answer_has_a_panel_for_every_case(samples):
+    case = cases.case_of("own", samples)
+    found = {"own": case.compared.at(0.1), "twice": case.compared.at(0.1)}
+    figure = tl.sampling.figures.answer(found)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "Own, against dear",
+        "Twice, against dear",
+    ]
+    assert [ax.get_xlabel() == "" for ax in figure.axes] == [True, False]
+
+
+def test_the_budget_is_drawn_in_points_with_what_was_recorded(samples):
+    table = pd.DataFrame(
+        {"gap": [-0.2, 0.0], "used": [0.5, 0.6], "low": [0.2, 0.3], "high": [0.9, 1.0]}
+    )
+    recorded = pd.DataFrame({"difference": [-0.15], "share": [0.25], "label": ["c, 5 of 20"]})
+    ax = tl.sampling.figures.budget_by_gap(table, recorded, margin=0.1)
+    line, margin, diamond = ax.lines
+    assert list(line.get_xdata()) == [-20, 0] and list(line.get_ydata()) == [0.5, 0.6]
+    assert margin.get_xdata()[0] == -10
+    assert (diamond.get_xdata()[0], diamond.get_ydata()[0]) == (-15, 0.25)
+    assert "c, 5 of 20" in texts(ax)
 
 
 def test_each_margin_has_its_curve_and_name():
@@ -81,16 +129,19 @@ def samples():
     return pd.DataFrame(rows, columns=["prompt_id", "model_id", "task", "score", "cost_usd"])
 
 
+def explorer(table, *, margin, error_cost_usd, **asked):
+    case = cases.case_of("own", table, reference="dear", **asked)
+    return tl.sampling.control.SampleExplorer([case], margin=margin, error_cost_usd=error_cost_usd)
+
+
 def test_the_control_compares_anew_for_a_task_a_margin_and_an_error_cost(samples):
-    control = tl.sampling.control.SampleExplorer(
-        samples, reference="dear", margin=0.1, error_cost_usd=0.0
-    )
+    control = explorer(samples, margin=0.1, error_cost_usd=0.0)
     assert "worse by more than 10 points" in control.summary
     before = bytes(control.image.value)
-    control.controls["task"].value = "x"
+    control.controls["answers"].value = "x"
     assert bytes(control.image.value) != before
     assert control.summary.startswith("On x: cheap is the cheapest model that is not worse")
-    control.controls["task"].value = "all"
+    control.controls["answers"].value = "own"
     control.controls["margin"].value = 0.5
     assert control.found.pairs.loc["cheap", "difference"] == -0.5
     control.controls["error_usd"].value = 1.0
@@ -99,9 +150,7 @@ def test_the_control_compares_anew_for_a_task_a_margin_and_an_error_cost(samples
 
 
 def test_the_control_gives_the_numbers_of_compare(samples):
-    control = tl.sampling.control.SampleExplorer(
-        samples, reference="dear", margin=0.2, error_cost_usd=0.05
-    )
+    control = explorer(samples, margin=0.2, error_cost_usd=0.05)
     found = tl.compare(samples, reference="dear", margin=0.2, error_cost_usd=0.05)
     pd.testing.assert_frame_equal(control.found.pairs, found.pairs)
     assert control.found.verdict == found.verdict
@@ -110,9 +159,7 @@ def test_the_control_gives_the_numbers_of_compare(samples):
 def test_the_control_counts_cut_answers_as_it_is_told(samples):
     cut = samples.assign(status=["truncated" if n % 3 == 0 else "ok" for n in range(len(samples))])
     for truncated in ("set_aside", "wrong"):
-        control = tl.sampling.control.SampleExplorer(
-            cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated
-        )
+        control = explorer(cut, margin=0.2, error_cost_usd=0.05, truncated=truncated)
         found = tl.compare(
             cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated
         )

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
         "apis",
+        "cases",
         "control",
         "examples",
         "figures",
@@ -18,5 +19,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "runner",
         "samples",
         "store",
+        "until",
+        "words",
     ),
 )

@@ -4,36 +4,33 @@ import ipywidgets
 import pandas as pd
 
 import tierlab as tl
-from tierlab.core.explorer import ALL, WIDE, Explorer, choice
+from tierlab.core.explorer import WIDE, Explorer, choice
 from tierlab.core.format import usd
 from tierlab.sampling import figures
 
 
 class SampleExplorer(Explorer):
-    """Each model against a reference: for one task, another margin, another cost of an error.
+    """Each model against a reference: for other answers, one task, another margin, another cost of an error.
 
     Parameters
     ----------
-    samples : DataFrame
-        The samples table, with costs.
-    reference : str
-        Model id that the others shall match.
+    cases : list of Case
+        From `tierlab.sampling.cases.read_cases`.
     margin : float
         How much worse is still good enough at the start, 0-1.
     error_cost_usd : float
         What a wrong answer costs at the start, US dollars.
-    truncated : {"set_aside", "wrong"}
-        As for `tierlab.compare`.
     """
 
     size, margins = (7.2, 2.6), (2.3, 0.9, 0.65, 0.1)
 
-    def __init__(
-        self, samples, *, reference, margin=0.1, error_cost_usd=0.01, truncated="set_aside"
-    ):
-        self.samples, self.reference, self.truncated = samples, reference, truncated
-        self._tiers = tl.as_tiers(samples).drop_duplicates("model_id").set_index("model_id")["tier"]
-        self._prepared = {}  # what a task's answers say depends on no other control
+    def __init__(self, cases, *, margin=0.1, error_cost_usd=0.01):
+        self._asked, self._prepared = {}, {}
+        for case in cases:
+            self._asked[case.name], self._prepared[case.name] = (case, None), case.compared
+            tasks = case.answers["task"].unique()
+            if len(tasks) > 1:
+                self._asked |= {task.replace("_", " "): (case, task) for task in sorted(tasks)}
         dollars = sorted(
             {
                 0.0,
@@ -42,7 +39,7 @@ class SampleExplorer(Explorer):
             }
         )
         super().__init__(
-            task=choice("task", [ALL, *sorted(samples["task"].dropna().unique())]),
+            answers=choice("answers", list(self._asked)),
             margin=ipywidgets.FloatSlider(
                 description="margin (share of the score)",
                 value=margin,
@@ -62,21 +59,23 @@ class SampleExplorer(Explorer):
             ),
         )
 
-    def table(self, *, task, margin, error_usd):
-        if task not in self._prepared:
-            rows = self.samples if task == ALL else self.samples[self.samples["task"] == task]
-            self._prepared[task] = tl.evaluate.compare.prepare(
-                rows, reference=self.reference, truncated=self.truncated
+    def table(self, *, answers, margin, error_usd):
+        if answers not in self._prepared:  # what a task's answers say depends on no other control
+            case, task = self._asked[answers]
+            self._prepared[answers] = tl.evaluate.compare.prepare(
+                case.answers[case.answers["task"] == task],
+                reference=case.reference,
+                truncated=case.truncated,
+                seed=case.seed,
             )
-        self.found = self._prepared[task].at(margin, error_cost_usd=error_usd)
-        return self.found.pairs.assign(tier=self._tiers)
+        self.found = self._prepared[answers].at(margin, error_cost_usd=error_usd)
+        return self.found.pairs
 
     def draw(self, ax, table, *, margin, **_):
-        figures.differences(table, margin=margin, reference=self.reference, ax=ax)
+        figures.differences(table, margin=margin, reference=self.found.reference, ax=ax)
 
-    def words(self, table, *, task, **_):
-        where = "On all tasks" if task == ALL else f"On {task.replace('_', ' ')}"
-        return f"{where}: {self.found.verdict}"
+    def words(self, table, *, answers, **_):
+        return f"On {answers}: {self.found.verdict}"
 
     def numbers(self, table, **_):
         found = self.found
@@ -87,7 +86,7 @@ class SampleExplorer(Explorer):
                 "answers": rows["answers"],
                 "score (%)": 100 * rows["score"],
                 "difference (points)": 100 * rows["difference"],
-                "all in (USD per 1,000)": 1000 * rows["expected"],
+                "with errors (USD per 1,000)": 1000 * rows["expected"],
                 "finding": rows["finding"].fillna("reference"),
             }
         )

@@ -1,22 +1,20 @@
-"""Figures of live sampling: scores and differences with their intervals, tasks, and how many examples settle a margin."""
+"""Figures of live sampling: what came back, scores and differences with their intervals, and how many examples decide.
 
+Models are candidates and a reference here, whatever their tier: no colour of a tier is used.
+"""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from tierlab.core.style import (
-    BASELINE,
-    INK,
-    SMALL_PRINT,
-    axes,
-    label_ends,
-    name_rows,
-    need,
-    note,
-    plain,
-    tier_style,
-)
+from tierlab.core.format import share
+from tierlab.core.style import BASELINE, INK, axes, label_ends, name_rows, need, note, plain
+from tierlab.evaluate.compare import Comparison
 
 
 def pass_rates(candidates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -25,7 +23,7 @@ def pass_rates(candidates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     candidates : DataFrame
-        Table of `tierlab.compare`, indexed by model: score, low, high, answers; optionally tier.
+        Table of `tierlab.compare`, indexed by model: score, low, high, answers.
     ax : Axes, optional
 
     Returns
@@ -51,7 +49,7 @@ def differences(
     Parameters
     ----------
     pairs : DataFrame
-        Table `pairs` of `tierlab.compare`, indexed by model: difference, low, high, finding; optionally tier.
+        Table `pairs` of `tierlab.compare`, indexed by model: difference, low, high, finding.
     margin : float
     reference : str
     ax : Axes, optional
@@ -74,34 +72,151 @@ def differences(
     return ax
 
 
-def task_scores(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Mean score by task and model.
+def answer(founds: Mapping[str, Comparison]) -> Figure:
+    """The differences of each case in a panel of its own, on one axis.
 
     Parameters
     ----------
-    table : DataFrame
-        Score (0-1), indexed by task, a column per model.
-    ax : Axes, optional
+    founds : mapping of str to Comparison
+        By the name of the case.
+
+    Returns
+    -------
+    Figure
+    """
+    sizes = [len(found.pairs) + 1.1 for found in founds.values()]
+    figure, panels = plt.subplots(
+        len(founds),
+        figsize=(mpl.rcParams["figure.figsize"][0], 0.7 + 0.62 * sum(sizes)),
+        height_ratios=sizes,
+        sharex=True,
+        squeeze=False,
+    )
+    for ax, (name, found) in zip(panels[:, 0], founds.items(), strict=True):
+        differences(found.pairs, margin=found.margin, reference=found.reference, ax=ax)
+        title = f"{name[0].upper()}{name[1:]}, against {found.reference}"
+        ax.set_title(title, loc="left", parse_math=False)
+        ax.set_xlabel("")
+    panels[-1, 0].set_xlabel(
+        "difference in mean score to the reference (points)\nbars: 95% interval"
+    )
+    return figure
+
+
+def kinds(tables: Mapping[str, pd.DataFrame]) -> Axes:
+    """What came back of each model: shares of its answers as parts of a bar.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        By the name of the case: shares (0-1), indexed by model, a column per kind (`tierlab.sampling.cases.kinds`).
 
     Returns
     -------
     Axes
     """
-    ax = axes(ax, height=1.1 + 0.36 * len(table))
-    sns.heatmap(
-        table,
-        annot=True,
-        fmt=".0%",
-        cmap="Greys",
-        vmin=0,
-        vmax=1.15,
-        cbar=False,
-        linewidths=0.5,
-        ax=ax,
-        annot_kws={"fontsize": SMALL_PRINT},
+    shades = ("#9ec9e2", "#cfe3ef", "#e8e8e8", "#ffffff", "#ffffff")
+    hatches = ("", "", "", "//", "..")
+    table = pd.concat(tables.values())
+    ax = axes(None, height=1.3 + 0.42 * len(table))
+    left = np.zeros(len(table))
+    for kind, shade, hatch in zip(table, shades, hatches, strict=True):
+        part = table[kind].to_numpy(float)
+        bars = {"color": shade, "hatch": hatch, "edgecolor": INK, "linewidth": 0.6, "height": 0.66}
+        ax.barh(range(len(table)), part, left=left, label=kind, **bars)
+        for row in np.flatnonzero(part >= 0.05):
+            note(ax, share(part[row]), (left[row] + part[row] / 2, row), (0, 0), align="center")
+        left += part
+    name_rows(ax, list(table.index))
+    for row in np.cumsum([len(each) for each in tables.values()])[:-1]:
+        ax.axhline(row - 0.5, color=BASELINE, lw=1)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of a model's answers")
+    plain(ax.xaxis, share=True)
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.32, 1), ncols=table.shape[1], borderaxespad=0.2)
+    return ax
+
+
+def pairs_drawing(pair: pd.Series, *, margin: float, reference: str, challenger: str) -> Figure:
+    """Why two models are compared on the same examples: those on which they agree say nothing, the others decide.
+
+    Parameters
+    ----------
+    pair : Series
+        Row of the table `pairs` of `tierlab.compare`: examples, better, worse, difference, low, high.
+    margin : float
+    reference, challenger : str
+
+    Returns
+    -------
+    Figure
+    """
+    need("pairs_drawing", pair, "examples", "better", "worse", "difference")
+    n, better, worse = (int(pair[name]) for name in ("examples", "better", "worse"))
+    figure, (ax, beside) = plt.subplots(
+        1, 2, figsize=(mpl.rcParams["figure.figsize"][0], 2.6), width_ratios=(1.25, 1)
     )
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="both", length=0, rotation=0)
+    wide = int(np.ceil(np.sqrt(2.2 * n)))
+    row, column = np.divmod(np.arange(n), wide)
+    looks = (
+        (INK, f"{worse:,} where {reference} did better"),
+        ("#5ba3cf", f"{better:,} where {challenger} did better"),
+        ("#dedede", f"{n - worse - better:,} on which both did the same"),
+    )
+    kind = np.repeat([0, 1, 2], [worse, better, n - worse - better])
+    for which, (shade, words) in enumerate(looks):
+        at = kind == which
+        for x, y in zip(column[at], row[at], strict=True):
+            ax.add_patch(mpl.patches.Rectangle((x, y), 0.84, 0.84, color=shade, lw=0))
+        beside.plot([0.02], [0.95 - 0.16 * which], "s", color=shade, ms=9)
+        note(beside, words, (0.02, 0.95 - 0.16 * which), (10, 0))
+    whole = abs(pair["difference"] - (better - worse) / n) < 1e-9
+    sum_ = f"({better:,} - {worse:,}) / {n:,} =" if whole else "mean difference of the scores:"
+    words = f"{sum_} {100 * pair['difference']:+.1f} points"
+    note(beside, words, (0, 0.36), (0, 0), size=10)
+    ends = f"95% interval {100 * pair['low']:+.1f} to {100 * pair['high']:+.1f}; margin {-100 * margin:g}"
+    note(beside, ends, (0, 0.2), (0, 0))
+    ax.set(xlim=(-0.2, wide + 0.2), ylim=(row.max() + 1.1, -0.2), aspect="equal", anchor="NW")
+    beside.set(xlim=(0, 1), ylim=(0, 1.05))
+    for each in (ax, beside):
+        each.set_axis_off()
+    return figure
+
+
+def budget_by_gap(table: pd.DataFrame, recorded: pd.DataFrame, *, margin: float) -> Axes:
+    """The share of the examples that a run needs, by the true difference of the models; recorded runs beside it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tierlab.sampling.until.budget_by_gap`.
+    recorded : DataFrame
+        difference (0-1, observed), share (0-1, of the examples used) and label of each recorded question.
+    margin : float
+
+    Returns
+    -------
+    Axes
+    """
+    need("budget_by_gap", table, "gap", "used", "low", "high")
+    ax = axes(None)
+    gap = 100 * table["gap"]
+    ax.fill_between(gap, table["low"], table["high"], color=BASELINE, alpha=0.25, lw=0)
+    ax.plot(gap, table["used"], color=INK, lw=1.8)
+    ax.axvline(-100 * margin, color=BASELINE, lw=1.4, ls="--")
+    note(ax, f"margin: -{100 * margin:g} points", (-100 * margin, 1.09), (0, 0), align="center")
+    for row in recorded.itertuples():
+        ax.plot([100 * row.difference], [row.share], "D", color=INK, ms=7, mfc="white", mew=1.6)
+        left = row.difference < -margin  # the label keeps away from the peak at the margin
+        at = (100 * row.difference, row.share)
+        note(ax, row.label, at, (6 if left else -6, -13), align="right" if left else "left")
+    ax.set(
+        xlabel="difference in mean score to the reference (points)\nline: mean of simulated runs; band: 80% of them; diamonds: recorded answers",
+        ylabel="examples used (share)",
+        ylim=(0, 1.15),
+    )
+    plain(ax.xaxis)
+    plain(ax.yaxis, share=True)
     return ax
 
 
@@ -142,10 +257,8 @@ def power_curves(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def _intervals(ax, table, middle, scale, words):
     """A point, its interval and words beside it for each row of a table."""
     for row, (_, line) in enumerate(table.iterrows()):
-        known = isinstance(line.get("tier"), str)
-        style = tier_style(line["tier"]) if known else {"color": INK, "marker": "D"}
         low, at, high = (scale * line[name] for name in ("low", middle, "high"))
-        ax.plot([low, high], [row, row], color=style["color"], lw=2)
-        ax.plot([at], [row], color=style["color"], marker=style["marker"], ms=8)
+        ax.plot([low, high], [row, row], color=INK, lw=2)
+        ax.plot([at], [row], color=INK, marker="D", ms=7)
         note(ax, words.iloc[row], (high, row), (8, 0))
     name_rows(ax, list(table.index), above=0.5)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import number, usd
-from tierlab.core.vocabulary import needs, unknown
+from tierlab.core.tables import one_of
+from tierlab.core.vocabulary import known, needs, unknown
 from tierlab.evaluate.intervals import SHARE
 from tierlab.evaluate.rows import paired, scored_rows
 from tierlab.evaluate.sequential import betting_evidence
@@ -17,6 +18,8 @@ from tierlab.sampling.examples import load_examples
 from tierlab.sampling.providers import Candidate
 from tierlab.sampling.run import read_candidates, sample
 from tierlab.sampling.runner import SETUP, Limits, Setup, check_count
+
+ALL = "all"  # the one queue of a rule that does not look at tasks
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Decided:
         Examples of a task that are bought at a time.
     seed : int
         Of the order in which the examples are drawn.
+    by_task : bool
+        Whether each task is a question of its own; otherwise all examples together are one.
+    truncated : {"set_aside", "wrong"}
+        Whether an answer cut off by length has no score or a score of 0.
     """
 
     reference: str
@@ -42,11 +49,14 @@ class Decided:
     alpha: float = 0.05
     batch: int = 10
     seed: int = 0
+    by_task: bool = True
+    truncated: str = "set_aside"
 
     def __post_init__(self):
         needs("margin", self.margin, 0 < self.margin < 1, SHARE)
         needs("alpha", self.alpha, 0 < self.alpha < 1, SHARE)
         check_count("batch", self.batch)
+        one_of("truncated", self.truncated, ("set_aside", "wrong"))
 
 
 def sample_until_decided(
@@ -76,7 +86,8 @@ def sample_until_decided(
     -------
     DataFrame
         The samples table of what was asked. ``attrs["decided"]`` has a row per candidate and task: finding ("not
-        worse", "worse", "cannot tell"), examples used and there. ``attrs["saved"]`` says it in a sentence.
+        worse", "worse", "cannot tell"), examples used and there. ``attrs["saved"]`` says it in a sentence, and
+        ``attrs["usd"]`` has what was spent and what all the examples would have cost.
 
     Notes
     -----
@@ -88,41 +99,109 @@ def sample_until_decided(
     by_name = {one.name: one for one in chosen}
     if rule.reference not in by_name:
         raise ValueError(unknown("candidate", rule.reference, by_name))
-    queues = _queues(load_examples(examples), rule.seed)
-    questions = {
-        (name, task): "cannot tell" for name in by_name if name != rule.reference for task in queues
-    }
+
+    def ask(drawn, names):
+        return sample(
+            drawn,
+            [by_name[name] for name in names],
+            limits=limits,
+            store=store,
+            prices=prices,
+            yes=yes,
+            allow_code=allow_code,
+            setup=setup,
+        )
+
+    examples = load_examples(examples)
+    table, usd_all = _run([(one.task, one) for one in examples], list(by_name), rule, ask)
+    return _told(table, usd_all)
+
+
+def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
+    """What `sample_until_decided` would have asked of answers that are all there, and what it would have saved.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        The samples table.
+    rule : Decided
+
+    Returns
+    -------
+    DataFrame
+        As `sample_until_decided` returns it; what all would have cost is the sum of the table.
+
+    Examples
+    --------
+    >>> rows = {"prompt_id": [*range(200)] * 2, "model_id": ["a"] * 200 + ["b"] * 200, "score": 1.0, "cost_usd": 0.01}
+    >>> rule = Decided(reference="b", margin=0.1, by_task=False)
+    >>> replay_until_decided(pd.DataFrame(rows), rule).attrs["saved"]
+    '1 of 1 questions settled after 100 of 400 calls: $1.00 of $4.00'
+    """
+    samples = samples.copy(deep=False)
+    samples.attrs = {}  # pandas compares those of tables that it joins, and a table in them has no truth value
+    models = list(samples["model_id"].astype(str).unique())
+    known("reference", rule.reference, models)
+    tasks = samples.get("task", pd.Series(ALL, samples.index)).astype(object).fillna(ALL)
+    first = samples.assign(task=tasks).drop_duplicates("prompt_id")
+
+    def ask(drawn, names):
+        place = {example: i for i, example in enumerate(drawn)}
+        rows = samples[samples["prompt_id"].isin(place) & samples["model_id"].isin(names)]
+        return rows.sort_values("prompt_id", key=lambda ids: ids.map(place), kind="stable")
+
+    items = list(first[["task", "prompt_id"]].itertuples(index=False, name=None))
+    table, _ = _run(items, models, rule, ask)
+    whole = samples["cost_usd"].sum(skipna=False) if "cost_usd" in samples else np.nan
+    return _told(table, whole)
+
+
+def _run(items, names, rule, ask):
+    """Ask batch after batch of (task, example) pairs; the rows of all batches once each, and the cost of asking all."""
+    queues = _queues(items, rule)
+    others = [name for name in names if name != rule.reference]
+    questions = {(name, task): "cannot tell" for name in others for task in queues}
     level = len(questions) / rule.alpha
-    asked, tables = dict.fromkeys(queues, 0), {}
-    while True:
-        still = _next_batch(questions, asked, queues)
-        if not still:
-            break
-        for task, names in still.items():
+    asked, used, tables = dict.fromkeys(queues, 0), dict.fromkeys(questions, 0), {}
+    while still := _next_batch(questions, asked, queues):
+        for task, open_names in still.items():
             asked[task] = min(asked[task] + rule.batch, len(queues[task]))
-            tables[task, names] = sample(
-                queues[task][: asked[task]],
-                [by_name[name] for name in (rule.reference, *names)],
-                limits=limits,
-                store=store,
-                prices=prices,
-                yes=yes,
-                allow_code=allow_code,
-                setup=setup,
-            )
-            for name in names:
-                questions[name, task] = _finding(tables[task, names], name, rule, level)
-        if any(table["status"].eq("over_budget").any() for table in tables.values()):
+            table = ask(queues[task][: asked[task]], [rule.reference, *open_names])
+            tables[task, open_names] = table.assign(queue=task)
+            for name in open_names:
+                used[name, task] = asked[task]
+                questions[name, task] = _finding(table, name, rule, level)
+        if any(
+            table["status"].eq("over_budget").any()
+            for table in tables.values()
+            if "status" in table
+        ):
             break
-    return _told(tables, questions, queues, rule)
+    last = dict(next(reversed(tables.values())).attrs)
+    keys = ["prompt_id", "model_id", "repeat"]
+    table = pd.concat(tables.values(), ignore_index=True)
+    table = table.drop_duplicates(table.columns.intersection(keys), keep="last").reset_index(
+        drop=True
+    )
+    usd_all = np.nan
+    if "cost_usd" in table:
+        each = table.groupby(["model_id", "queue"], observed=True)["cost_usd"].mean()
+        usd_all = sum(mean * len(queues[task]) for (_, task), mean in each.items())
+    decided = pd.DataFrame(
+        [(*at, found, used[at], len(queues[at[1]])) for at, found in questions.items()],
+        columns=["candidate", "task", "finding", "examples", "of"],
+    )
+    table = table.drop(columns="queue")
+    table.attrs = last | {"decided": decided, "calls": len(names) * len(items)}
+    return table, usd_all
 
 
-def _queues(examples, seed):
+def _queues(items, rule):
     """The examples of each task in the order in which they are drawn."""
-    order = np.random.default_rng(seed).permutation(len(examples))
     queues = {}
-    for place in order:
-        queues.setdefault(examples[place].task, []).append(examples[place])
+    for place in np.random.default_rng(rule.seed).permutation(len(items)):
+        task, example = items[place]
+        queues.setdefault(task if rule.by_task else ALL, []).append(example)
     return queues
 
 
@@ -136,7 +215,7 @@ def _next_batch(questions, asked, queues):
 
 
 def _finding(table, name, rule, level):
-    rows = scored_rows(table)
+    rows = scored_rows(table, truncated=rule.truncated)
     pair = paired(rows, name, rule.reference)
     steps = pd.Series(pair.differences).groupby(pair.clusters, sort=False).mean().to_numpy(float)
     return first_finding(steps, margin=rule.margin, level=level)
@@ -159,28 +238,94 @@ def first_finding(differences, *, margin, level):
     return min(first, key=first.get) if first else "cannot tell"
 
 
-def _told(tables, questions, queues, rule):
-    """The rows of all batches once each, with what was decided and what that saved."""
-    table = pd.concat(tables.values(), ignore_index=True)
-    table = table.drop_duplicates(["prompt_id", "model_id", "repeat"], keep="last").reset_index(
-        drop=True
-    )
-    used = table.groupby(["model_id", "task"], observed=True)["prompt_id"].nunique()
-    decided = pd.DataFrame(
-        [
-            (name, task, finding, used.get((name, task), 0), len(queues[task]))
-            for (name, task), finding in questions.items()
-        ],
-        columns=["candidate", "task", "finding", "examples", "of"],
-    )
-    spent = table["cost_usd"].sum()
-    each = table.groupby(["model_id", "task"], observed=True)["cost_usd"].mean()
-    whole = sum(mean * len(queues[task]) for (_, task), mean in each.items())
-    calls, most = len(table), (len(each.index.unique("model_id"))) * sum(map(len, queues.values()))
-    open_ = decided["finding"].eq("cannot tell").sum()
-    table.attrs = dict(next(reversed(tables.values())).attrs) | {
-        "decided": decided,
-        "saved": f"{len(decided) - open_} of {len(decided)} questions settled after {number(calls)} of {number(most)} "
-        f"calls: {usd(spent)} of {usd(whole)}",
+def _told(table, usd_all):
+    """The table with the sentence that says what was decided and what that saved."""
+    decided = table.attrs["decided"]
+    settled = decided["finding"].ne("cannot tell").sum()
+    spent = table["cost_usd"].sum() if "cost_usd" in table else np.nan
+    calls = f"{number(len(table))} of {number(table.attrs.pop('calls'))} calls"
+    money = f"{usd(spent)} of {usd(usd_all)}" if usd_all == usd_all else "at an unknown cost"
+    table.attrs |= {
+        "usd": (spent, usd_all),
+        "saved": f"{settled} of {len(decided)} questions settled after {calls}: {money}",
     }
     return table
+
+
+def simulated_stops(rule: Decided, gap: float, *, examples: int, disagreement: float, runs: int):
+    """Runs of one question whose truth is known: what each finds, and after how many examples.
+
+    Parameters
+    ----------
+    rule : Decided
+    gap : float
+        True difference in mean score, candidate minus reference, -1 to 1.
+    examples : int
+        That there are at most.
+    disagreement : float
+        Share of examples, 0-1, on which exactly one of the two is right; at least the gap.
+    runs : int
+
+    Returns
+    -------
+    (ndarray of str, ndarray of int)
+        Finding, and examples used, of each run.
+
+    Examples
+    --------
+    Two models that agree always: (1 + bet 0.1)^n, averaged over bets from 0 to 1/0.9, passes 20 at n = 43.
+
+    >>> simulated_stops(Decided("b", 0.1), 0.0, examples=100, disagreement=0.0, runs=1)
+    (array(['not worse'], dtype=object), array([50]))
+    """
+    needs("disagreement", disagreement, abs(gap) <= disagreement <= 1, "at least the gap, up to 1")
+    wins = (disagreement + gap) / 2
+    shares = [wins, disagreement - wins, 1 - disagreement]
+    rng = np.random.default_rng(rule.seed)
+    draws = rng.choice([1.0, -1.0, 0.0], size=(runs, examples), p=shares)
+    findings, used = np.full(runs, "cannot tell", object), np.full(runs, examples)
+    evidence = betting_evidence(draws, margin=rule.margin)
+    looks = [*range(rule.batch, examples, rule.batch), examples]
+    for n in reversed(looks):  # so that the first look that finds something has the last word
+        for finding, values in evidence.items():
+            found = (values[:, :n] >= 1 / rule.alpha).any(axis=1)
+            findings[found], used[found] = finding, n
+    return findings, used
+
+
+def budget_by_gap(
+    rule: Decided,
+    gaps: Iterable[float],
+    *,
+    examples: int,
+    disagreement: float = 0.2,
+    runs: int = 200,
+) -> pd.DataFrame:
+    """How much of the budget a run needs until it is decided, by how far the two models are truly apart. Simulated.
+
+    Parameters
+    ----------
+    rule : Decided
+    gaps : iterable of float
+        As for `simulated_stops`.
+    examples, disagreement, runs
+        As for `simulated_stops`; the disagreement is at least the gap.
+
+    Returns
+    -------
+    DataFrame
+        gap, used (mean share of the examples), low and high (10th and 90th percentile of the runs), undecided and
+        wrong (shares of runs).
+    """
+    rows = []
+    for gap in gaps:
+        spread = max(disagreement, abs(gap))
+        findings, used = simulated_stops(
+            rule, gap, examples=examples, disagreement=spread, runs=runs
+        )
+        right = "worse" if gap <= -rule.margin else "not worse"
+        open_ = findings == "cannot tell"
+        low, high = np.quantile(used, [0.1, 0.9]) / examples
+        mean = used.mean() / examples
+        rows.append((gap, mean, low, high, open_.mean(), np.mean(~open_ & (findings != right))))
+    return pd.DataFrame(rows, columns=["gap", "used", "low", "high", "undecided", "wrong"])
