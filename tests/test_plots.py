@@ -332,7 +332,9 @@ def test_curve_has_a_panel_per_provider_with_shared_cost():
     figure = scaling_figures.cost_curve(curve(), over="requests_per_day")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["Anthropic", "OpenAI", "Google"]
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
-    assert figure.axes[0].get_ylim()[1] > 25_300  # the upper end of the band of the most expensive model
+    assert (
+        figure.axes[0].get_ylim()[1] > 25_300
+    )  # the upper end of the band of the most expensive model
     assert "20,000" in [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
 
 
