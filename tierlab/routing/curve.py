@@ -76,7 +76,7 @@ def paired_curve(pairs, *, weights=None):
     scores = pairs["router_score"].to_numpy(float)
     order, ends = ranked_runs(scores)
     weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
-    lines = {name: path[0] for name, path in _paths(pairs, weights[None]).items()}
+    lines = {name: path[0] for name, path in _paths(pairs, (order, ends), weights[None]).items()}
     first = {
         "threshold": np.append(np.inf, scores[order[ends]]),
         "strong_calls": np.append(0, ends + 1),
@@ -94,25 +94,32 @@ def ranked_runs(scores):
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(scores) - 1)
 
 
-def _paths(pairs, weights, means=("score", "cost_usd")):
+def _paths(pairs, runs, weights, means=("score", "cost_usd")):
     """Share of strong calls and mean score and cost while prompts move from weak to strong, for each row of weights.
 
-    Weights have shape (rows, prompts) and mean 1; each path has shape (rows, distinct router scores + 1).
+    `runs` are those of the router's scores (`ranked_runs`). Weights have shape (rows, prompts) and mean 1; each path has
+    shape (rows, distinct router scores + 1).
     """
-    order, ends = ranked_runs(pairs["router_score"].to_numpy(float))
+    order, ends = runs
     ranked, n = weights[:, order], len(pairs)
-    paths = {"strong_share": running_sums(ranked, ends) / n}
+    paths = {"strong_share": running_sums(ranked, ends)}
     for name in means:
         weak, strong = (pairs[f"{side}_{name}"].to_numpy(float) for side in ("weak", "strong"))
-        gained = running_sums(ranked * (strong - weak)[order], ends)
-        paths[name] = (gained + (weights @ weak)[:, None]) / n
+        paths[name] = running_sums(ranked * (strong - weak)[order], ends)
+        paths[name] += (weights @ weak)[:, None]
+    for path in paths.values():
+        path /= n
     return paths
 
 
 def running_sums(values, ends):
     """Running sums of each row at the ends of the runs, with a first column of 0."""
-    total = np.cumsum(values, axis=1)[:, ends]
-    return np.concatenate([np.zeros((len(values), 1)), total], axis=1)
+    sums = np.zeros((len(values), len(ends) + 1))
+    if len(ends) == values.shape[1]:  # no two scores are equal: nothing to pick, and no copy of it
+        np.cumsum(values, axis=1, out=sums[:, 1:])
+    else:
+        sums[:, 1:] = np.cumsum(values, axis=1)[:, ends]
+    return sums
 
 
 def curve_band(
@@ -147,8 +154,9 @@ def curve_band(
     at = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
     curve, drawn = paired_curve(pairs), {"score": [], "cost_usd": []}
+    runs = ranked_runs(pairs["router_score"].to_numpy())
     for block in bootstrap_weights(len(pairs), resamples=resamples, seed=seed):
-        paths = _paths(pairs, block)
+        paths = _paths(pairs, runs, block)
         for name, lines in drawn.items():
             pairs_of_rows = zip(paths["strong_share"], paths[name], strict=True)
             lines += [np.interp(at, share, path) for share, path in pairs_of_rows]
@@ -399,9 +407,9 @@ def metric_intervals(
         pairs = lined_up(outcomes, scores, weak=weak, strong=strong).sort_index()
         # the table as it is, then its resamples: the same ones for every router
         drawn = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
-        rows = []
+        runs, rows = ranked_runs(pairs["router_score"].to_numpy()), []
         for block in chain([np.ones((1, len(pairs)))], drawn):
-            share, score = _paths(pairs, block, ["score"]).values()
+            share, score = _paths(pairs, runs, block, ["score"]).values()
             gain = _recovered(score)
             crossings = [_crossing(share, gain, level) for level in levels]
             rows.append(np.column_stack([np.trapezoid(gain, share), *crossings]))

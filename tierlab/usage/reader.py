@@ -340,7 +340,7 @@ class Pool:
         self._blocks += 1
         self._rows += len(frame)
         piece.rows_read += len(frame)
-        key = reader, tuple(frame.columns), tuple(map(str, frame.dtypes))
+        key = reader, tuple(frame.columns), tuple(frame.dtypes)
         block = piece, self._blocks, np.asarray(lines, int), frame
         self._waiting.setdefault(key, []).append(block)
         if self._rows >= BLOCK:
@@ -513,4 +513,4 @@ def _framed(items, reader):
         else:
             lines.append(line)
             rows.append(row)
-    return lines, pd.DataFrame(rows).reset_index(drop=True), faults
+    return lines, pd.DataFrame(rows), faults
