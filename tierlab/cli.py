@@ -229,6 +229,8 @@ class Log:
         whether your own column input_tokens includes cached ones
     date_format : str
         how your own file writes its times, where not as ISO does: such as %d.%m.%Y, or s or ms since 1970
+    decimal : str
+        the decimal mark of your own file's numbers, where they do not tell it themselves: . or ,
     timezone : str
         IANA name of the zone in which days begin
     billed : str
@@ -242,6 +244,7 @@ class Log:
     task: list[tuple[str, str]] | None = None
     cache_inside: Literal["yes", "no"] | None = None
     date_format: str | None = None
+    decimal: Literal[".", ","] | None = None
     timezone: str = "UTC"
     billed: str | None = None
 
@@ -291,6 +294,7 @@ _QUARTER = {  # parameters of notebook 90 -> the options of `quarter`
     "tasks": "task",
     "cache_inside": "cache_inside",
     "date_format": "date_format",
+    "decimal": "decimal",
     "billed_path": "billed",
     "outcomes_path": "outcomes",
     "last_summary_path": "last",
@@ -390,6 +394,7 @@ _OPTIONS = {  # words of read_usage -> of the command line
     r"cache_inside=True": "--cache-inside yes",
     r"cache_inside=False": "--cache-inside no",
     r"date_format=": "--date-format ",
+    r"decimal='(.)'": r"--decimal \1",
 }
 
 

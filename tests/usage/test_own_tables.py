@@ -130,3 +130,102 @@ def test_the_command_line_speaks_its_own_words(own, tmp_path, capsys, options, s
     assert said in told
     assert "columns=" not in told
     assert "cache_inside=" not in told
+
+
+def read(tmp_path, header, *rows, **options):
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return tl.read_usage(file, **options)
+
+
+SEMICOLONS = "model_id;input_tokens;output_tokens;billed_usd;ttft_s"
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "usd"),
+    [
+        # The dollars have decimal commas: a point groups.
+        (["gpt-5.5;1.000;2.500;0,05;0,4", "gpt-5.5;12;1;1.250,75;1,250"], 1000, [0.05, 1250.75]),
+        (["gpt-5.5;1.234.567;1;1,5;", "gpt-5.5;1.000;1;1.500;"], 1_234_567, [1.5, 1500]),
+        (["gpt-5.5;1 000;1;0,012;", "gpt-5.5;1;1;1 234,5;"], 1000, [0.012, 1234.5]),
+        (["gpt-5.5;1\u00a0000;1;$0,012;", "gpt-5.5;1;1;1\u202f234,5;"], 1000, [0.012, 1234.5]),
+        # Decimal points, and what may group beside them.
+        (["gpt-5.5;1,000;1;1.250;", "gpt-5.5;1;1;0.5;"], 1000, [1.25, 0.5]),
+        (["gpt-5.5;1'234;1;1,234.5;", "gpt-5.5;1;1;$1,234;"], 1234, [1234.5, 1234]),
+        (["gpt-5.5;1e3;1;1.5e-05;", "gpt-5.5;1;1;12.3456;"], 1000, [1.5e-05, 12.3456]),
+        (["gpt-5.5;1000.000;1;0.5;", "gpt-5.5;1.000;1;2;"], 1000, [0.5, 2]),
+    ],
+)
+def test_a_table_tells_how_it_writes_its_numbers(tmp_path, rows, tokens, usd):
+    usage = read(tmp_path, SEMICOLONS, *rows)
+    assert not len(usage.quarantine)
+    assert usage.requests["uncached_input_tokens"][0] == tokens
+    assert usage.requests["billed_usd"].tolist() == usd
+
+
+def test_waiting_times_have_decimal_commas_too(tmp_path):
+    rows = ["gpt-5.5;1;1;0,05;0,4", "gpt-5.5;1;1;1;1,250"]
+    assert read(tmp_path, SEMICOLONS, *rows).requests["ttft_s"].tolist() == [0.4, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "gpt-5.5;1.000;2.500;;",
+            r"'1.000' in the column 'input_tokens' .* 1 with decimal='.' and",
+        ),
+        ("gpt-5.5;2.500;2.500;0.05;", "2.5 with decimal='.' and 2,500 with decimal=','"),
+        ("gpt-5.5;10;2;1.250;", "'1.250' in the column 'billed_usd'"),
+        ("gpt-5.5;10;2;1,250;", "1,250 with decimal='.' and 1.25 with decimal=','"),
+        ("gpt-5.5;10;2;1;1.250", "'1.250' in the column 'ttft_s'"),
+    ],
+)
+def test_a_table_that_does_not_tell_is_refused_and_says_how_to_tell(tmp_path, row, said):
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path, SEMICOLONS, row)
+
+
+def test_what_was_said_of_the_decimal_mark_decides(tmp_path):
+    row = "gpt-5.5;1.000;2.000;1,250;"
+    german = read(tmp_path, SEMICOLONS, row, decimal=",").requests.iloc[0]
+    assert (german["uncached_input_tokens"], german["billed_usd"]) == (1000, 1.25)
+    english = read(tmp_path, SEMICOLONS, row, decimal=".").requests.iloc[0]
+    assert (english["uncached_input_tokens"], english["billed_usd"]) == (1, 1250)
+    with pytest.raises(ValueError, match="decimal=';'"):
+        read(tmp_path, SEMICOLONS, row, decimal=";")
+
+
+def test_a_number_in_doubt_after_the_first_rows_is_set_aside_by_name(tmp_path):
+    rows = ["gpt-5.5;10;2;;"] * 300 + ["gpt-5.5;1.000;2;;", "gpt-5.5;1.234.567;2;;"]
+    usage = read(tmp_path, SEMICOLONS, *rows)
+    assert usage.quarantine[["line", "excerpt"]].to_numpy().tolist() == [
+        [302, "input_tokens=1.000"]
+    ]
+    assert "what the decimal mark is" in usage.quarantine["reason"].item()
+    assert usage.requests["uncached_input_tokens"].iloc[-1] == 1_234_567
+
+
+@pytest.mark.parametrize("cell", ["12 %", "-", "n/a", "(1,234)", "1,23", "12,34,567", "1.5", "x"])
+def test_what_is_no_count_is_never_one(tmp_path, cell):
+    usage = read(tmp_path, SEMICOLONS, "gpt-5.5;10;2;0.5;", f"gpt-5.5;{cell};2;0.5;")
+    assert len(usage.requests) == 1
+    assert usage.quarantine["reason"].tolist() in (["not a number"], ["not a count from 0 up"])
+
+
+def test_a_count_of_our_own_columns_with_three_decimals_is_in_doubt(tmp_path):
+    rows = ["2026-09-01,gpt-5.5,1.000,1", "2026-09-01,gpt-5.5,1000.000,1", "2026-09-01,gpt-5.5,7,1"]
+    file = tmp_path / "requests.csv"
+    file.write_text("\n".join(["at,model_id,uncached_input_tokens,output_tokens", *rows]))
+    cube = tl.build_cube(file, tl.load_prices("maintained"))
+    aside = cube.account.set_aside
+    assert cube.account.rows_priced == 2
+    assert aside["reason"].tolist() == ["1.000 or 1,000 in uncached_input_tokens"]
+
+
+def test_the_command_line_says_how_to_tell_the_decimal_mark(tmp_path, capsys):
+    file = tmp_path / "own.csv"
+    file.write_text(f"at;{SEMICOLONS}\n2026-09-01;gpt-5.5;1.000;2.500;;\n")
+    arguments = ["quarter", "2026Q3", "--usage", str(file), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 2
+    assert "1 with --decimal . and 1,000 with --decimal ,; say which" in capsys.readouterr().err

@@ -230,6 +230,8 @@ def _count(column, name):
     number = column.cast("int64") if kind.is_integer() else _number(column, name)[0]
     if kind.is_string():
         faults.append((number.isnull() & (column.strip() != ""), f"no number in {name}"))
+        thousands = column.strip().re_search(r"^[1-9][0-9]{0,2}\.[0-9]{3}$")
+        faults.append((thousands, f"1.000 or 1,000 in {name}"))
     if name not in OPTIONAL_COUNTS:
         faults.append((number.isnull(), f"missing {name}"))
     if not kind.is_integer():

@@ -80,6 +80,7 @@ class Inputs:
     columns: dict[str, str] = field(default_factory=dict)
     cache_inside: str = ""
     date_format: str = ""
+    decimal: str = ""
     billed_path: str = ""
     outcomes_path: str = ""
     last_summary_path: str = ""
@@ -272,6 +273,7 @@ def _as_read(inputs):
         "columns": inputs.columns or None,
         "cache_inside": _YES[inputs.cache_inside],
         "date_format": inputs.date_format or None,
+        "decimal": inputs.decimal or None,
     }
 
 
@@ -279,7 +281,7 @@ def _scanned(inputs):
     """Whether the usage is a requests table that an engine scans in place."""
     if inputs.usage_format == "requests":
         return True
-    unsaid = inputs.usage_format == "auto" and not inputs.columns
+    unsaid = inputs.usage_format == "auto" and not inputs.columns and not inputs.decimal
     return unsaid and is_requests_table(inputs.usage_path)
 
 

@@ -165,6 +165,7 @@ def read_usage(
     cache_inside: bool | None = None,
     reasoning_inside: bool = True,
     date_format: str | None = None,
+    decimal: str | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> Usage:
     """Read usage from files of any known format.
@@ -187,6 +188,8 @@ def read_usage(
     date_format : str, optional
         For a file of your own: how its times are written where not as ISO does, such as "%d.%m.%Y %H:%M"; "s" or "ms"
         for seconds or milliseconds since 1970.
+    decimal : {".", ","}, optional
+        For a file of your own: the decimal mark of its numbers, where they do not tell it themselves.
     aliases : mapping of str to str, optional
         Names of your own for models, such as those of Azure deployments -> the model behind each.
 
@@ -217,7 +220,7 @@ def read_usage(
     >>> usage.requests[["at", "uncached_input_tokens", "cache_read_tokens"]].to_dict("records")
     [{'at': Timestamp('2026-09-01 08:00:00'), 'uncached_input_tokens': 200, 'cache_read_tokens': 800}]
     """
-    own = plain(columns, cache_inside, reasoning_inside, date_format)
+    own = plain(columns, cache_inside, reasoning_inside, date_format, decimal)
     readers, chosen, otherwise = _readers(own, columns, format)
     try:
         ZoneInfo(timezone)
@@ -249,7 +252,9 @@ def read_usage(
     return _together(pieces, pool, timezone)
 
 
-def check_usage(paths, *, format="auto", columns=None, cache_inside=None, date_format=None):
+def check_usage(
+    paths, *, format="auto", columns=None, cache_inside=None, date_format=None, decimal=None
+):
     """Refuse usage of which already the first rows of every file say that it cannot be read, within a moment.
 
     Parameters are those of `read_usage`.
@@ -259,7 +264,8 @@ def check_usage(paths, *, format="auto", columns=None, cache_inside=None, date_f
     ValueError
         What is wrong with the first file.
     """
-    own, problems = plain(columns, cache_inside, date_format=date_format), []
+    own = plain(columns, cache_inside, date_format=date_format, decimal=decimal)
+    problems = []
     readers, chosen, otherwise = _readers(own, columns, format)
     for file in find(paths):
         try:

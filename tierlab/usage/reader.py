@@ -69,7 +69,8 @@ class Reader:
     counters : str
         Of a flat table: a pattern for the names of columns that are told where no rule reads them.
     check : callable, optional
-        Takes the first rows of a file as a DataFrame and raises ValueError where it cannot be read at all.
+        Takes the first rows of a file as a DataFrame, raises ValueError where it cannot be read at all, and returns the
+        reader of the file.
     """
 
     name: str
@@ -423,13 +424,12 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
         If no reader recognises the file.
     """
     kind, head, stream, reader = _opened(piece.file, readers, chosen, otherwise)
-    piece.format, faults, checked_first = reader.name, [], reader.check is None
+    piece.format, faults, unchecked = reader.name, [], reader.check
     for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
         faults += broken
         if len(frame.columns):  # not faults alone
-            if not checked_first:
-                reader.check(frame)
-            checked_first = True
+            if unchecked:
+                reader, unchecked = unchecked(frame), None
             pool.add(piece, reader, lines, frame)
     pool.refuse(piece, faults)
 

@@ -18,7 +18,7 @@ _FAILURES = (
 )
 _NO_PRICE = ("included", "-", "n/a", "null", "none")
 _FREE = ("free", "no charge", "errored, no charge", "aborted, not charged", "not charged")
-_MONEY = re.compile(r"(?:us)?\$\s*(?=[-\d.])|\s*usd$")
+MONEY = re.compile(r"(?:us)?\$\s*(?=[-\d.])|\s*usd$")
 _GROUPED = r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"  # thousands; "0,008" is no number of ours
 
 
@@ -103,7 +103,7 @@ def money(sheet, name):
         sheet.assume(plan, "a cost that is included in a plan has no dollars of its own")
         other = words.str.contains("[€£¥]|eur|gbp", na=False)
         sheet.refuse(other, "a currency other than USD", name)
-        amount = words.str.replace(_MONEY, "", regex=True)
+        amount = words.str.replace(MONEY, "", regex=True)
         grouped = amount.str.fullmatch(_GROUPED, na=False)
         amount = amount.mask(grouped, amount.str.replace(",", ""))
         sheet.raw[name] = amount.mask(plan | other).mask(words.isin(_FREE), "0")

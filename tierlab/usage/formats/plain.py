@@ -6,16 +6,17 @@ said yes to it.
 
 import re
 import warnings
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
-from tierlab.core.tables import REQUEST_COLUMNS
+from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.core.untrusted import cited, shown
 from tierlab.core.vocabulary import unknown
-from tierlab.usage.formats.calls import money
+from tierlab.usage.formats.calls import MONEY, money
+from tierlab.usage.numerals import in_doubt, marks_of, two_ways, with_point
 from tierlab.usage.reader import Reader
 from tierlab.usage.sheet import Sheet, buckets
 
@@ -28,7 +29,15 @@ _MARKS = (
 _NEEDED = (("model_id",), ("output_tokens",), ("uncached_input_tokens", "input_tokens"))
 _CACHED = ("cache_read_tokens", "cache_write_short_tokens", "cache_write_long_tokens")
 _NUMBER_ENDS = ("_tokens", "_usd", "_s", "_id", "_ids")
-_GROUPED = r"\s*\d{1,3}(?:,\d{3})+\s*"
+_WHOLE = (
+    "input_tokens",
+    *TOKEN_COLUMNS,
+    "reasoning_tokens",
+    "requests",
+    "attempts",
+    "context_above",
+)
+_NUMBERS = (*_WHOLE, "billed_usd", "ttft_s", "end_to_end_s")
 _WORDS = ("task", "user", "team", "platform", "region", "service_tier", "session_id")
 # How the columns are read that a table may lack.
 _OPTIONAL = (
@@ -93,14 +102,18 @@ def _spelled(name):
     return re.sub(r"[\W_]+", "_", words).strip("_").lower()
 
 
-def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=None):
+def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=None, decimal=None):
     """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours, or by `guessed`.
+
+    Its `check` returns the reader of a file: one that knows how the file writes its numbers.
 
     Raises
     ------
     ValueError
         If the map leads to a column that is not ours, with the nearest that is.
     """
+    if decimal not in (None, ".", ","):
+        raise ValueError(f"decimal={decimal!r}; the decimal mark is '.' or ','")
     guess = columns == "guessed"
     given = {} if guess else dict(columns or {})
     for ours in given.values():
@@ -116,8 +129,9 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
         times = first.rename(columns=found).get("at")
         if times is not None and date_format is None:
             _check_times(times.head(_FEW))
+        return reader_of(_check_numbers(first, found, decimal))
 
-    def read(sheet):
+    def read(marks, sheet):
         found = led(sheet.raw.columns)
         sheet.rename(found)
         if guess:
@@ -126,10 +140,16 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
             sheet.assume(every, f"columns guessed: {', '.join(ways) or 'none'}")
         if date_format and "at" in sheet:
             _read_times(sheet, date_format)
+        for name, written in marks:
+            _read_numbers(sheet, name, written)
         return _columns(sheet, cache_inside, reasoning_inside)
 
-    marks = (tuple(given),) if given else ()
-    return Reader("plain", (*marks, *_MARKS), read, check=check)
+    @cache  # files that write their numbers alike share a reader, and so go through it together
+    def reader_of(marks):
+        fields = (tuple(given),) if given else ()
+        return Reader("plain", (*fields, *_MARKS), partial(read, marks), check=check)
+
+    return reader_of(())
 
 
 def _check_header(header, columns, cache_inside):
@@ -144,6 +164,10 @@ def _check_header(header, columns, cache_inside):
     for name in ours:
         near = unknown("column", name, left)
         if name not in OURS and str(name).endswith(_NUMBER_ENDS) and "did you mean" in near:
+            if name in guessed(
+                header
+            ):  # a name that teams use, of which the nearest of ours may say another thing
+                raise ValueError(f"unknown column {name!r}; {proposed(header)}")
             raise ValueError(f"{near} (or map it to another: columns={{...}})")
         if name in OURS and ours.count(name) > 1:
             raise ValueError(
@@ -207,11 +231,45 @@ def _read_times(sheet, date_format):
     sheet.raw["at"] = at
 
 
+def _check_numbers(first, found, decimal):
+    """How a file writes the numbers of each column, as (column, `Marks`) pairs; a number in doubt refuses the file."""
+    theirs = {found.get(name, name): name for name in first}
+    texts = {
+        ours: _amounts(first[theirs[ours]])
+        for ours in _NUMBERS
+        if ours in theirs and first[theirs[ours]].dtype == "str"
+    }
+    marks = marks_of(texts, _WHOLE, decimal)
+    for name, cells in texts.items():
+        if cell := in_doubt(cells, marks[name]):
+            ways = " and ".join(
+                f"{number} with decimal={mark!r}" for mark, number in two_ways(cell)
+            )
+            raise ValueError(
+                f"{cited(cell, 40)} in the column {cited(theirs[name], 60)} can be read in two ways: it is {ways}; "
+                "say which"
+            )
+    return tuple(marks.items())
+
+
+def _amounts(cells):
+    """Cells without the sign of the dollar."""
+    return cells.str.strip().str.lower().str.replace(MONEY, "", regex=True)
+
+
+def _read_numbers(sheet, name, written):
+    """Turn the numbers of a column, written as `written` says, into such with a decimal point; refuse those in doubt."""
+    cells = sheet.raw.get(name)
+    if cells is None or cells.dtype != "str":
+        return
+    amounts = _amounts(cells) if name == "billed_usd" else cells
+    numbers, doubt = with_point(amounts, written)
+    sheet.refuse(doubt, "a number that can be read in two ways: say what the decimal mark is", name)
+    sheet.raw[name] = cells.mask(numbers != amounts, numbers)
+
+
 def _columns(sheet, cache_inside, reasoning_inside):
     own = "uncached_input_tokens" in sheet
-    for name in ("input_tokens", "uncached_input_tokens", "output_tokens", *_CACHED):
-        if name in sheet:
-            _ungrouped(sheet, name)
     read, write_short, write_long = (sheet.counts(name) for name in _CACHED)
     told = "reasoning_tokens" in sheet
     reasoning = sheet.counts("reasoning_tokens", np.nan) if told else None
@@ -240,14 +298,6 @@ def _columns(sheet, cache_inside, reasoning_inside):
         found["status"] = np.where(pd.isna(status), "ok", status)
     optional = {name: column(sheet, name) for name, column in _OPTIONAL.items() if name in sheet}
     return tokens | found | optional
-
-
-def _ungrouped(sheet, name):
-    """Take the commas out of counts that are written with them ("1,250,000")."""
-    cells = sheet.raw[name]
-    if cells.dtype == "str" and cells.str.contains(",", regex=False).any():
-        grouped = cells.str.fullmatch(_GROUPED).fillna(False)
-        sheet.raw[name] = cells.mask(grouped, cells.str.replace(",", ""))
 
 
 def _truth(sheet, name):
