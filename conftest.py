@@ -4,6 +4,10 @@ import os
 import signal
 from pathlib import Path
 
+from tierlab.core.workers import skip_grammar_of_addresses
+
+skip_grammar_of_addresses()  # seconds in each process of the tests
+
 ROOT = Path(__file__).resolve().parent
 
 pytest_plugins = ["tests.servers"]

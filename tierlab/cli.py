@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from tierlab.core.untrusted import Printable, guarded, shown
+from tierlab.core.workers import skip_grammar_of_addresses
 
 app = App(
     name="tierlab",
@@ -91,9 +92,7 @@ def main(arguments=None):
     input, 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    # Where it is installed, jsonschema compiles the grammar of addresses at its import, which takes over a second; no
-    # notebook has one to check, and nbformat imports jsonschema.
-    sys.modules.setdefault("rfc3987_syntax", None)
+    skip_grammar_of_addresses()
     how = {"exit_on_error": False, "print_error": False}
     try:
         with contextlib.redirect_stdout(Printable(sys.stdout)):

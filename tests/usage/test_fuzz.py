@@ -1,6 +1,6 @@
 """Broken files of every format: no row vanishes, and no error that does not name its file.
 
-`TIERLAB_FUZZ` sets the number of cases (300 without it).
+`TIERLAB_FUZZ` sets the number of cases.
 """
 
 import csv
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tests.proofs import runs
 from tierlab.core.tables import TOKEN_COLUMNS
 
 SAMPLES = Path(__file__).parent.parent / "data" / "usage"
@@ -175,7 +176,7 @@ def check(usage):
 
 
 @settings(
-    max_examples=int(os.environ.get("TIERLAB_FUZZ", "300")),
+    max_examples=int(os.environ.get("TIERLAB_FUZZ") or runs(1000)),
     deadline=None,
     derandomize=True,
     database=None,

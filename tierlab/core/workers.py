@@ -3,7 +3,14 @@
 import atexit
 import contextlib
 import os
+import sys
 import threading
+
+
+def skip_grammar_of_addresses():
+    """Keep jsonschema, which nbformat imports, from compiling that grammar: it takes seconds, and no notebook has an address
+    to check."""
+    sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def end_with(receiver):
@@ -11,6 +18,7 @@ def end_with(receiver):
     atexit.register(
         os._exit, 0
     )  # the last thing to be done: taking down every module would take seconds on a busy machine
+    skip_grammar_of_addresses()
 
     def watch():
         import psutil

@@ -5,6 +5,7 @@ Everything is checked before anything runs; a notebook whose inputs have not cha
 
 import base64
 import hashlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -308,6 +309,7 @@ def _execute_all(jobs, *, timeout=120, progress=False):
     with sender, receiver, ProcessPoolExecutor(min(_PROCESSES, len(jobs)), **started) as pool:
         try:
             futures = {pool.submit(_execute, *job, timeout, progress): job[0] for job in jobs}
+            importlib.import_module("tierlab.pages.page")  # slow, and needed when they are done
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except (

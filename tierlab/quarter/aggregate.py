@@ -4,13 +4,16 @@ The engine sums whole tokens by day, model and so on, and by the rate that price
 So the numbers equal `tierlab.price` row by row, and do not depend on the order in which an engine adds.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
 
-import ibis
+import lazy_loader
 import numpy as np
 import pandas as pd
 
@@ -33,6 +36,11 @@ from tierlab.quarter.engine import (
     rate_table,
     with_local,
 )
+
+if TYPE_CHECKING:
+    import ibis
+else:
+    ibis = lazy_loader.load("ibis", error_on_import=True)
 
 DIMENSIONS = ("task", "team", "batch", "status", "platform", "region", "service_tier")
 GAP = 0.01  # of the larger of price and bill: what is less is rounding

@@ -9,9 +9,11 @@ import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ibis
+import lazy_loader
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +25,11 @@ from tierlab.core.vocabulary import BUCKETS
 from tierlab.prices.offers import BIT, find_offer
 from tierlab.prices.pricing import rate_book
 from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, table
+
+if TYPE_CHECKING:
+    import ibis
+else:  # the command line imports this module to check a log's first rows, which needs no engine
+    ibis = lazy_loader.load("ibis", error_on_import=True)
 
 NO_PRICE = ("unknown model", "no price where it was bought")
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
@@ -37,11 +44,6 @@ OPTIONAL_COUNTS = ("reasoning_tokens", "requests", "attempts", "context_above")
 # A single request; an aggregate that reports its context band; one that does not.
 ONE, REPORTED, UNREPORTED = range(3)
 _TIMES = (pd.Timestamp("2000-01-01"), pd.Timestamp("2099-12-31 23:59:59.999999"))
-_ABSENT = {  # what a log without the column says
-    **dict.fromkeys(TOKENS, ibis.literal(0, "int64")),
-    **dict.fromkeys(("requests", "context_above"), ibis.null("int64")),
-    "aggregate": ibis.literal(False),
-}
 _WHOLE = 2**53  # up to here a float holds every whole number
 
 
@@ -185,12 +187,22 @@ def checked_rows(log, start=None, end=None):
     if "service_tier" in columns:  # Anthropic's word for the batch endpoint
         by_tier = (columns["service_tier"] == "batch").fill_null(False)
         columns["batch"] = columns.get("batch", ibis.literal(False)) | by_tier
-    columns = _ABSENT | columns
+    columns = _absent() | columns
     # A row of several requests is a sum, whether or not it says so; a single one counts as one.
     columns["aggregate"] |= (columns["requests"] > 1).fill_null(False)
     single = columns["aggregate"].ifelse(ibis.null("int64"), 1)
     columns["requests"] = ibis.coalesce(columns["requests"], single)
     return log.select(**columns, fault=ibis.cases(*faults, else_=ibis.null("string")))
+
+
+@cache
+def _absent():
+    """What a log says that lacks a column."""
+    return {
+        **dict.fromkeys(TOKENS, ibis.literal(0, "int64")),
+        **dict.fromkeys(("requests", "context_above"), ibis.null("int64")),
+        "aggregate": ibis.literal(False),
+    }
 
 
 def _text(column, name):
