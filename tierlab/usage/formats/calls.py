@@ -98,7 +98,10 @@ def money(sheet, name):
     """A column of US dollars: with or without their sign, "Included" in a plan missing, "No Charge" 0."""
     cells = sheet.cells(name)
     if cells.dtype.kind in "OTU":
-        words = cells.astype("str").str.strip().str.lower()
+        words = cells.astype("str")
+        if not words.str.contains("[^0-9.]", na=False).any():
+            return sheet.numbers(name)
+        words = words.str.strip().str.lower()
         plan = words.isin(_NO_PRICE)
         sheet.assume(plan, "a cost that is included in a plan has no dollars of its own")
         other = words.str.contains("[€£¥]|eur|gbp", na=False)

@@ -254,6 +254,8 @@ def _check_numbers(first, found, decimal):
 
 def _amounts(cells):
     """Cells without the sign of the dollar."""
+    if not cells.str.contains("[$DdUu]").any():
+        return cells
     return cells.str.strip().str.lower().str.replace(MONEY, "", regex=True)
 
 
