@@ -169,9 +169,11 @@ def test_route(tmp_path):
 def test_run(tmp_path):
     """Two notebooks at a time, whose kernels start processes of their own."""
     source = (
-        "import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "import matplotlib.pyplot as plt\nimport tierlab as tl\nfigure, ax = plt.subplots(figsize=(1, 1))\n"
-        "tl.show(figure, alt='a square', caption='A square.', save_as='{name}')\ntime.sleep(0.5)\nchild.kill()"
+        "import os, pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "figures = pathlib.Path(os.environ['TIERLAB_FIGURES_DIR'])\nfigures.mkdir(parents=True, exist_ok=True)\n"
+        "(figures / '{name}.png').write_bytes(b'a figure' * 1000 + b'IEND\\xae\\x42\\x60\\x82')\n"
+        "time.sleep(0.5)\nchild.kill()"
     )
     mine = [tmp_path / "in" / f"{name}.ipynb" for name in ("a", "b")]
     for path in mine:
