@@ -8,7 +8,6 @@ from tierlab.core.explorer import WIDE, Explorer, choice
 from tierlab.core.format import usd
 from tierlab.sampling import figures
 
-
 TIMES = [
     "ttft_s",
     "end_to_end_s",
