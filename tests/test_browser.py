@@ -161,15 +161,14 @@ def conversation_facts(at, table):
 
 
 def sample_facts(at, table):
-    """The mean score of the answers that finished and have one."""
+    """The mean score of the answers that finished and have one; where most did not finish, those are wrong."""
     source = "word_problems" if at["answers"] == "word problems" else "open_models"
     rows = tl.load_samples(source)
     if at["answers"] not in tl.sampling.cases.KIT.values():
         rows = rows[rows["task"].str.replace("_", " ") == at["answers"]]
-    means = (
-        100
-        * rows[rows["status"] == "ok"].dropna(subset=["score"]).groupby("model_id")["score"].mean()
-    )
+    cut = rows["status"].ne("ok")
+    failing = cut.groupby(rows["model_id"]).transform("mean") > 0.5
+    means = 100 * rows["score"].mask(cut & failing, 0.0).groupby(rows["model_id"]).mean()
     return [(number(row["score (%)"]), means[row["model"]]) for _, row in table.iterrows()]
 
 

@@ -8,6 +8,12 @@ from tierlab.core.explorer import WIDE, Explorer, choice
 from tierlab.core.format import usd
 from tierlab.sampling import figures
 
+TIMES = [
+    "ttft_s",
+    "end_to_end_s",
+    "tokens_per_s",
+]  # not shown here, and a third of the time of a move
+
 
 class SampleExplorer(Explorer):
     """Each model against a reference: for other answers, one task, another margin, another cost of an error.
@@ -62,8 +68,9 @@ class SampleExplorer(Explorer):
     def table(self, *, answers, margin, error_usd):
         if answers not in self._prepared:  # what a task's answers say depends on no other control
             case, task = self._asked[answers]
+            rows = case.answers[case.answers["task"] == task]
             self._prepared[answers] = tl.evaluate.compare.prepare(
-                case.answers[case.answers["task"] == task],
+                rows.drop(columns=TIMES, errors="ignore"),
                 reference=case.reference,
                 truncated=case.truncated,
                 seed=case.seed,
