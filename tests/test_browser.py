@@ -162,8 +162,10 @@ def conversation_facts(at, table):
 
 def sample_facts(at, table):
     """The mean score of the answers that finished and have one; where most did not finish, those are wrong."""
-    source = "word_problems" if at["answers"] == "word problems" else "open_models"
-    rows = tl.load_samples(source)
+    if at["answers"] == "simulated intents":
+        rows = tl.sampling.cases.simulated_intents()
+    else:
+        rows = tl.load_samples("open_models")
     if at["answers"] not in tl.sampling.cases.KIT.values():
         rows = rows[rows["task"].str.replace("_", " ") == at["answers"]]
     cut = rows["status"].ne("ok")

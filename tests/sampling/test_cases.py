@@ -1,6 +1,5 @@
-"""Cases of notebook 05: what is read of a file, what is said of it, and the kit's second recording."""
+"""Cases of notebook 05: what is read of a file, what is said of it, and the simulated case of the kit."""
 
-import os
 import re
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.evaluate.scorers.numeric import numeric_answer
 from tierlab.pages import parameters
+from tierlab.routing.simulated import default_tasks
 from tierlab.sampling import cases, words
 
 OWN = str(Path(__file__).parents[1] / "data" / "own_samples.csv")
@@ -159,30 +158,25 @@ class TestKit:
         assert set(log["model"]) == {kit[1].models[-1], kit[1].reference}
         assert log["reason"].str.startswith("fallback").any()
 
-    def test_the_word_problems_are_scored_as_they_say(self, kit):
+    def test_the_simulated_case_is_labelled_and_at_the_assumed_rates(self, kit):
         answers = kit[0].answers
-        read = answers["answer"].map(numeric_answer)
-        expected = answers["score_reason"].str.extract(r"expected ([\d.,-]+)$")[0]
-        right = np.isclose(read, pd.to_numeric(expected.str.replace(",", "")))
-        assert (right == answers["score"].eq(1)).all()
+        assert set(answers["source"]) == {"simulated"} and "simulated" in words.about(kit[0])
+        assert answers.groupby("model_id").size().tolist() == [200, 200]
+        assumed = default_tasks().loc["intent_classification"]
+        for tier, rows in answers.groupby("tier"):
+            spread = (assumed[tier] * (1 - assumed[tier]) / 200) ** 0.5
+            assert rows["score"].mean() == pytest.approx(assumed[tier], abs=3 * spread)
+            # 1,500 tokens in on average: $1 a million on Haiku 4.5, $5 on Opus 4.8
+            rate = {"small": 1, "flagship": 5}[tier]
+            paid = (
+                rows["uncached_input_tokens"].sum() * rate + rows["output_tokens"].sum() * 5 * rate
+            )
+            assert rows["cost_usd"].sum() == pytest.approx(paid / 1e6)
 
-    @pytest.mark.skipif(
-        "TIERLAB_DATA_DIR" not in os.environ,
-        reason="TIERLAB_DATA_DIR is not set: public data sets are not in the repository",
-    )
-    def test_the_word_problems_are_those_of_the_public_answers(self, kit):
-        models = kit[0].models
-        article = tl.load_prices("article")
-        public = tl.load_outcomes("zeroeval_gsm", prices=article, models=models)
-        ids = public["prompt_id"].astype(str).str.replace("gsm8k-main-test-#", "gsm8k-test-")
-        drawn = ids.unique()[np.random.default_rng(0).choice(1319, 200, replace=False)]
-        assert kit[0].answers["prompt_id"].unique().tolist() == drawn.tolist()
-        keys = ["prompt_id", "model_id"]
-        columns = ["score", "cost_usd", "uncached_input_tokens", "output_tokens"]
-        public = public.assign(prompt_id=ids, model_id=public["model_id"].astype(str))
-        public = public.set_index(keys)[columns].loc[pd.MultiIndex.from_frame(kit[0].answers[keys])]
-        for name in columns:
-            assert public[name].tolist() == pytest.approx(kit[0].answers[name].tolist()), name
+    def test_with_the_true_rates_the_small_tier_costs_least_with_errors_counted(self):
+        """$1.50 and $7.50 per 1,000 on the input alone; a point of errors at $0.10 is $1."""
+        assumed = default_tasks().loc["intent_classification"]
+        assert 1000 * 0.10 * (assumed["flagship"] - assumed["small"]) < 7.50 - 1.50
 
 
 def test_the_words_of_a_stop_name_what_is_open():

@@ -10,8 +10,9 @@ from tierlab.core.vocabulary import ANSWERED, known
 from tierlab.evaluate.compare import Prepared, prepare
 from tierlab.evaluate.rows import example_scores, scored_rows
 from tierlab.evaluate.scorers.judge import judge_agreement
-from tierlab.prices.catalog import Prices
+from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.policies import Fallback, Threshold
+from tierlab.routing.simulated import default_tasks, simulate_outcomes
 from tierlab.sampling.examples import Example, load_examples
 from tierlab.sampling.live import LiveRouter
 from tierlab.sampling.run import estimate
@@ -19,11 +20,25 @@ from tierlab.sampling.runner import Limits
 from tierlab.sampling.samples import SAMPLES, load_samples
 from tierlab.sampling.until import Decided, replay_until_decided
 
-KIT = {"word_problems": "word problems", "open_models": "the kit's own examples"}
+KIT = {"simulated_intents": "simulated intents", "open_models": "the kit's own examples"}
 NO_RATE = (
     "given price: 0 / 0 "  # in the provenance of answers that cost the machine's time and no tokens
 )
 KINDS = ("right", "right in part", "wrong", "cut off or failed", "not scored")
+
+
+def simulated_intents() -> pd.DataFrame:
+    """Whether 200 messages were sorted rightly by a small tier and a flagship: simulated, at the assumed error rates.
+
+    A message comes with instructions and a list of labels, 1,500 tokens in all (our assumption): what it costs is mostly
+    input, which is what tells the two tiers apart. Error rates are those of data/assumptions.csv for an easy task, prices
+    the article's.
+    """
+    tasks = default_tasks().loc[["intent_classification"]].assign(share=1.0, input_tokens=1_500)
+    table = simulate_outcomes(200, seed=0, tasks=tasks, prices=load_prices("article"))
+    ids = "message-" + table["prompt_id"].astype(int).add(1).astype(str).str.zfill(3)
+    table = table.assign(prompt_id=ids, task="simulated_intents")
+    return table[table["tier"] != "mid"].reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +90,12 @@ def read_cases(
     truncated: str = "set_aside",
     seed: int = 0,
 ) -> list[Case]:
-    """The cases of a notebook: the kit's two recordings, or the answers of one store or file.
+    """The cases of a notebook: the kit's two, one simulated and one recorded, or the answers of one store or file.
 
     Parameters
     ----------
     samples : str
-        "kit", or as for `tierlab.load_samples`.
+        "kit", "simulated_intents", or as for `tierlab.load_samples`.
     reference : str
         Model id that the others have to match; by default the most expensive of a case.
     machine_usd_per_hour : float
@@ -94,7 +109,10 @@ def read_cases(
         If no case has the reference, or a case has only one model.
     """
     sources = KIT if samples == "kit" else {samples: KIT.get(samples, "your examples")}
-    tables = {name: load_samples(source) for source, name in sources.items()}
+    tables = {
+        name: simulated_intents() if source == "simulated_intents" else load_samples(source)
+        for source, name in sources.items()
+    }
     if reference:
         known(
             "reference",

@@ -88,9 +88,8 @@ def load_samples(source: str | Path) -> pd.DataFrame:
 
     Parameters
     ----------
-    source : path or {"open_models", "intents", "word_problems"}
-        The kit's own recordings of three open models, their answers to its examples and to the messages of `load_intents`;
-        and public answers of two models to grade-school problems (data/samples/README.md).
+    source : path or {"open_models", "intents"}
+        The kit's own recordings of three open models: their answers to its examples, and to the messages of `load_intents`.
 
     Returns
     -------

@@ -7,8 +7,8 @@ from tierlab.evaluate.compare import examples_needed
 from tierlab.sampling.cases import NO_RATE
 
 CAUTIONS = {
-    "word_problems": "The word problems are grade-school mathematics (GSM8K), answered by two models of one provider in 2024; tokens are counted "
-    "by a tokenizer, and no times are recorded.",
+    "simulated_intents": "The simulated intents are no answers of a model: right and wrong are drawn at the error rates that the kit "
+    "assumes for an easy task, so this case shows the method and says nothing of the two models.",
     "open_models": "The models of the kit's own examples are small open ones on one processor core, with 0.1 to 1.5 billion parameters: "
     "the cheaper candidates and the larger one stand for a choice between tiers, not for a provider's models.",
 }
