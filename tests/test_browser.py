@@ -71,6 +71,15 @@ def distillation():
     )
 
 
+def thinking():
+    """As notebook 08 makes it."""
+    usd = {"error_cost_usd": 0.1, "second_usd": 0.001}
+    shape = {"input_tokens": 500, "output_tokens": 300}
+    return reasoning_control.ThinkingExplorer(
+        november(), "anthropic", **shape, error_gap=0.05, **usd
+    )
+
+
 def number(text):
     return float(text.replace(",", "").replace("$", "").replace("%", ""))
 
@@ -223,6 +232,17 @@ def distillation_facts(at, table):
     return [] if repay == "never" else [(saved, 1_000 * once / number(repay))]
 
 
+def thinking_facts(at, table):
+    """A million messages at the rates of the catalogue; output is what is seen over one less the share."""
+    shares = pd.read_csv(paths.DATA / "efforts.csv", keep_default_na=False).set_index("effort")
+    found = []
+    for _, row in table.iterrows():
+        billed = at["output_tokens"] / (1 - float(shares.at[row["effort"], "share"]))
+        expected = november_usd(row["model"], 1e6, at["input_tokens"], billed)
+        found.append((1e6 * number(row["a message"]), expected))
+    return found
+
+
 def claim_facts(at, table):
     claims = pd.read_csv(paths.DATA / "claims.csv")
     total = (claims["section"] == at["section"]).sum() if at["section"] != "all" else len(claims)
@@ -341,7 +361,8 @@ CONTROLS = {
         )
     ],
     "07_limits_and_windows": [(product_limits, limit_facts)],
-    "08_reasoning_and_distillation": [(distillation, distillation_facts)],
+    "08_reasoning": [(thinking, thinking_facts)],
+    "09_distillation": [(distillation, distillation_facts)],
     "10_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
 }
 FITS = (
