@@ -331,7 +331,8 @@ def thinking_choices(
         A row per tier (small, flagship) and effort, from none on: tier, effort, model_id, the columns of `effort_costs`,
         extra_usd and extra_s (over no thinking), and gap, gap_low, gap_high: the share of requests (0-1) that the
         effort has to set right to repay its price and its wait. Speeds are those of `tierlab.load_speeds` for the
-        provider's tier.
+        provider's tier. Efforts are what the provider has; that a model of the lineup has none (GPT-4o-mini) is not known
+        here.
     """
     efforts, speeds = load_efforts(), load_speeds().set_index(["provider", "tier"])
     own = [name for name in efforts.index if provider in efforts.at[name, "providers"].split()]
