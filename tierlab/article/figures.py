@@ -64,7 +64,7 @@ def verdicts(table, *, ax=None):
             color=ink,
         )
         left = left + width
-    ax.set_ylim(len(sections) - 0.4, -0.6)
+    ax.set_ylim(max(len(sections), 4) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
     ax.legend(
