@@ -10,16 +10,11 @@ from tierlab.core import paths
 STORIES = (
     "01_pricing",
     "02_scaling_costs",
-STORIES = (
-    "01_pricing",
-    "02_scaling_costs",
     "05_live_sampling",
     "06_speed_and_waiting",
     "07_limits_and_windows",
     "08_reasoning",
     "09_distillation",
-    "10_article_claims",
-)
     "10_article_claims",
 )
 
