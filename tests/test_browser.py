@@ -65,8 +65,9 @@ def distillation():
         november(),
         student_usd=student_usd,
         hour_usd=60.0,
-        requests_per_day=50_000,
+        requests_per_day=20_000,
         labels=2_000,
+        start={"hours": 40.0, "relabel": 12.0, "gap": 0.01, "error_usd": 0.02},
         **shape,
     )
 
@@ -233,13 +234,13 @@ def distillation_facts(at, table):
 
 
 def thinking_facts(at, table):
-    """A million messages at the rates of the catalogue; output is what is seen over one less the share."""
+    """Ten thousand messages at the rates of the catalogue; output is what is seen over one less the share."""
     shares = pd.read_csv(paths.DATA / "efforts.csv", keep_default_na=False).set_index("effort")
     found = []
     for _, row in table.iterrows():
         billed = at["output_tokens"] / (1 - float(shares.at[row["effort"], "share"]))
-        expected = november_usd(row["model"], 1e6, at["input_tokens"], billed)
-        found.append((1e6 * number(row["a message"]), expected))
+        expected = november_usd(row["model"], 1e4, at["input_tokens"], billed)
+        found.append((1e4 * number(row["a message"]), expected))
     return found
 
 
@@ -255,6 +256,12 @@ def claim_facts(at, table):
 
 def claims():
     return tl.evaluate_claims(maintained=tl.load_prices("maintained", as_of="2026-06-12"))
+
+
+def product_claims():
+    """As notebook 10 makes it."""
+    where = {"section": "Routing and Hybrid Strategies", "verdict": "contradicted"}
+    return article_control.ClaimExplorer(claims(), **where)
 
 
 def simulated_router():
@@ -363,7 +370,7 @@ CONTROLS = {
     "07_limits_and_windows": [(product_limits, limit_facts)],
     "08_reasoning": [(thinking, thinking_facts)],
     "09_distillation": [(distillation, distillation_facts)],
-    "10_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
+    "10_article_claims": [(product_claims, claim_facts)],
 }
 FITS = (
     "document.documentElement.scrollHeight <= 800 && document.documentElement.scrollWidth <= 1280"
