@@ -234,13 +234,13 @@ def distillation_facts(at, table):
 
 
 def thinking_facts(at, table):
-    """Ten thousand messages at the rates of the catalogue; output is what is seen over one less the share."""
+    """A message at the rates of the catalogue; output is what is seen over one less the share. Written to three digits."""
     shares = pd.read_csv(paths.DATA / "efforts.csv", keep_default_na=False).set_index("effort")
     found = []
     for _, row in table.iterrows():
         billed = at["output_tokens"] / (1 - float(shares.at[row["effort"], "share"]))
-        expected = november_usd(row["model"], 1e4, at["input_tokens"], billed)
-        found.append((1e4 * number(row["a message"]), expected))
+        message = november_usd(row["model"], 1, at["input_tokens"], billed)
+        found.append((1e4 * number(row["a message"]), 1e4 * float(f"{message:.3g}")))
     return found
 
 
