@@ -65,9 +65,19 @@ def distillation():
         november(),
         student_usd=student_usd,
         hour_usd=60.0,
-        requests_per_day=50_000,
+        requests_per_day=20_000,
         labels=2_000,
+        start={"hours": 40.0, "relabel": 12.0, "gap": 0.01, "error_usd": 0.02},
         **shape,
+    )
+
+
+def thinking():
+    """As notebook 08 makes it."""
+    usd = {"error_cost_usd": 0.1, "second_usd": 0.001}
+    shape = {"input_tokens": 500, "output_tokens": 300}
+    return reasoning_control.ThinkingExplorer(
+        november(), "anthropic", **shape, error_gap=0.05, **usd
     )
 
 
@@ -225,6 +235,17 @@ def distillation_facts(at, table):
     return [] if repay == "never" else [(saved, 1_000 * once / number(repay))]
 
 
+def thinking_facts(at, table):
+    """A message at the rates of the catalogue; output is what is seen over one less the share. Written to three digits."""
+    shares = pd.read_csv(paths.DATA / "efforts.csv", keep_default_na=False).set_index("effort")
+    found = []
+    for _, row in table.iterrows():
+        billed = at["output_tokens"] / (1 - float(shares.at[row["effort"], "share"]))
+        message = november_usd(row["model"], 1, at["input_tokens"], billed)
+        found.append((1e4 * number(row["a message"]), 1e4 * float(f"{message:.3g}")))
+    return found
+
+
 def claim_facts(at, table):
     claims = pd.read_csv(paths.DATA / "claims.csv")
     total = (claims["section"] == at["section"]).sum() if at["section"] != "all" else len(claims)
@@ -237,6 +258,12 @@ def claim_facts(at, table):
 
 def claims():
     return tl.evaluate_claims(maintained=tl.load_prices("maintained", as_of="2026-06-12"))
+
+
+def product_claims():
+    """As notebook 10 makes it."""
+    where = {"section": "Routing and Hybrid Strategies", "verdict": "contradicted"}
+    return article_control.ClaimExplorer(claims(), **where)
 
 
 def simulated_router():
@@ -343,8 +370,9 @@ CONTROLS = {
         )
     ],
     "07_limits_and_windows": [(product_limits, limit_facts)],
-    "08_reasoning_and_distillation": [(distillation, distillation_facts)],
-    "10_article_claims": [(lambda: article_control.ClaimExplorer(claims()), claim_facts)],
+    "08_reasoning": [(thinking, thinking_facts)],
+    "09_distillation": [(distillation, distillation_facts)],
+    "10_article_claims": [(product_claims, claim_facts)],
 }
 FITS = (
     "document.documentElement.scrollHeight <= 800 && document.documentElement.scrollWidth <= 1280"

@@ -56,11 +56,17 @@ CHANGED = {
         "as_of": "2026-06-12",
         "seed": 1,
     },
-    "08_reasoning_and_distillation": {
+    "08_reasoning": {
+        "product": str(TINY.with_name("product.yaml")),
+        "provider": "openai",
         "as_of": "2026-06-12",
-        "error_cost_usd": 20.0,
-        "second_usd": 0.01,
+        "second_usd": 0.0,
+    },
+    "09_distillation": {
+        "product": str(TINY.with_name("product.yaml")),
+        "as_of": "2026-06-12",
         "labels": 500,
+        "relabel_months": 3.0,
         "seed": 1,
     },
     "10_article_claims": {"section": "FAQ"},

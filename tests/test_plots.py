@@ -203,6 +203,17 @@ CLAIMS = pd.DataFrame({
     "section": ["Why It Matters"] * 3 + ["FAQ"] * 2,
     "verdict": ["supported", "contradicted", "supported", "not checkable", "contradicted"],
 })  # fmt: skip
+READINGS = pd.DataFrame({
+    "stem": ["A costs 30 to 50 times B"] * 2 + ["C saves 40-60%"],
+    "case": ["Anthropic", "Google, to 200,000 input tokens", "OpenAI"],
+    "low": [30, 30, 0.4], "high": [50, 50, 0.6],
+    "computed_low": [5, 33.3, 0.5], "computed_high": [5, 50, 0.667],
+    "unit": ["x", "x", "share"], "verdict": ["contradicted", "supported", "contradicted"],
+})  # fmt: skip
+BANDS = {
+    **{"anthropic_mid_from_usd": 0.08, "anthropic_flagship_from_usd": 0.2},
+    **{"openai_mid_from_usd": 0.4, "openai_flagship_from_usd": 0.1},
+}
 FIGURES = {
     "lineup": lambda: prices_figures.lineup(price_rows()),
     "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
@@ -227,6 +238,8 @@ FIGURES = {
     "trace_lengths": lambda: scaling_figures.trace_lengths(trace(), windows=WINDOWS),
     "cache_hit_curve": lambda: scaling_figures.cache_hit_curve(HITS),
     "verdicts": lambda: article_figures.verdicts(CLAIMS),
+    "ranges": lambda: article_figures.ranges(READINGS),
+    "mid_band": lambda: article_figures.mid_band(BANDS, providers=("anthropic", "openai")),
 }
 
 
@@ -269,6 +282,7 @@ class TestEveryFigure:
             "Anthropic",
             "OpenAI",
             "Google",
+            *READINGS["stem"],  # which promise a panel is about
         }
 
     def test_labels_lie_inside_the_figure_and_apart(self, name):
@@ -586,6 +600,23 @@ def test_verdict_counts():
     assert ax.get_xlim()[0] == 0
     with pytest.raises(ValueError, match=r"unknown verdict 'suported'; did you mean 'supported'\?"):
         article_figures.verdicts(CLAIMS.replace("not checkable", "suported"))
+
+
+def test_a_range_is_a_band_and_what_comes_out_a_line_over_it():
+    first, second = article_figures.ranges(READINGS).axes
+    assert [(bar.get_x(), bar.get_width()) for bar in first.patches] == [(30, 20), (30, 20)]
+    assert [list(line.get_xdata()) for line in first.lines] == [[5, 5], [33.3, 50]]
+    assert [line.get_marker() for line in first.lines] == ["X", "o"]
+    assert second.get_xlim()[0] == 0 and second.xaxis.get_major_formatter()(0.5, 0) == "50%"
+
+
+def test_the_mid_tiers_band_and_one_that_does_not_exist():
+    """Where the flagship pays before the mid tier does, there is none, and between the two nothing is claimed."""
+    ax = article_figures.mid_band(BANDS, providers=("anthropic", "openai"))
+    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    expected = [(0.01, 0.08), (0.08, 0.2), (0.2, 1), (0.01, 0.1), (0.4, 1)]
+    np.testing.assert_allclose(spans, expected)
+    assert {"$0.08 to $0.20", "nowhere"} <= set(words(ax))
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(1, 50)), min_size=1, max_size=12))

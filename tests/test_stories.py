@@ -13,6 +13,9 @@ STORIES = (
     "05_live_sampling",
     "06_speed_and_waiting",
     "07_limits_and_windows",
+    "08_reasoning",
+    "09_distillation",
+    "10_article_claims",
 )
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tierlab.article import claims as claims_of
 from tierlab.article.basis import METRICS, rates
 from tierlab.article.claims import VERDICTS, evaluate_claims, load_claims
 from tierlab.article.evidence import load_measured, load_recorded
@@ -27,7 +28,7 @@ NOTEBOOKS = {
         "04_routing",
         "05_live_sampling",
     ),
-    *("06_speed_and_waiting", "08_reasoning_and_distillation"),
+    *("06_speed_and_waiting", "08_reasoning", "09_distillation"),
 }
 INSTRUCTION = "an instruction, a definition or a principle: no number can bear it out"
 # The independent reading looked at the article alone, and called instructions supported.
@@ -71,6 +72,29 @@ DIFFERENT = {
         ["C096", "C097", "C098", "C099", "C100", "C113", "C119"], ("not checkable", INSTRUCTION)
     ),
 }
+
+
+def conversation_usd(share, read, write, output):
+    """What a model's turns of the conversation of C120 cost (USD per 1M), each of ten turns its own with a probability.
+
+    Before turn t its cache holds the input of the last turn that it answered: of turn u with the probability that it
+    answered u and none after it.
+    """
+    context = [6_000 + 2_000 * (turn + 1) + 300 * turn for turn in range(10)]
+    held = [
+        sum(share * (1 - share) ** (t - 1 - u) * context[u] for u in range(t)) for t in range(10)
+    ]
+    whole = zip(context, held, strict=True)
+    return sum(share * (read * old + write * (all_ - old) + output * 300) for all_, old in whole)
+
+
+def drawn_saving(share):
+    """Against Opus 4.8 alone, with that share of the turns on Haiku 4.5: read and write rates, 0.1 and 1.25 of input."""
+    haiku, opus = (0.10, 1.25, 5), (0.50, 6.25, 25)
+    mixed = conversation_usd(share, *haiku) + conversation_usd(1 - share, *opus)
+    return 1 - mixed / conversation_usd(1, *opus)
+
+
 # (lowest, highest) computed value, from the formula and the article's prices.
 NUMBERS = {
     "C001": (2126 / 11, 2126 / 11),
@@ -131,6 +155,11 @@ NUMBERS = {
     "C116": (0.20, 0.60),
     "C117": (122.2 / 90, 135 / 44),
     "C118": (1, 1),
+    "C120": (drawn_saving(0.7), drawn_saving(0.8)),  # 27.9% and 37.7%
+    "C121": (
+        0.7 * 0.8,
+        0.8 * 0.8,
+    ),  # one draw a conversation: Haiku's rates are all a fifth of Opus's
 }
 
 
@@ -508,6 +537,31 @@ def test_figures_quoted_in_notes_are_right(claims):
         f"{0.7 * (1 - 3_450 / 4_600):.1%} to {0.8 * (1 - 3_450 / 4_600):.0%}"
         in claims.loc["C075", "note"]
     )
+
+
+def test_a_general_claim_is_grouped_with_its_readings(table):
+    found = claims_of.readings(table)
+    groups = found.groupby("stem", sort=False).groups.values()
+    assert [list(ids) for ids in groups] == [
+        [f"C{i:03d}" for i in range(7, 11)],
+        [f"C{i:03d}" for i in range(32, 36)],
+        [f"C{i:03d}" for i in (*range(69, 76), 120, 121)],
+    ]
+    assert found.loc["C120", "case"] == "Anthropic, conversations: a model per turn"
+    assert found.loc["C009", ["low", "high"]].tolist() == [30, 50]
+
+
+def test_every_number_is_of_one_kind_of_evidence(table):
+    kinds = claims_of.evidence_kinds(table)
+    said = {"C001": "the article's own words", "C007": "prices", "C018": "no number"}
+    said |= {
+        "C024": "recorded answers",
+        "C064": "public pages",
+        "C048": "assumptions and ratings of the kit",
+    }
+    assert kinds[list(said)].to_dict() == said
+    assert (kinds == "no number").sum() == (table["computed"] == "").sum()
+    assert (kinds[table["basis"] != ""].isin(["prices", "no number"])).all()
 
 
 @settings(max_examples=25, deadline=None)

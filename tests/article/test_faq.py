@@ -35,7 +35,7 @@ def changed(model_id, **rates):
 
 
 EXPECTED = {
-    # errors of 12%, 7% and 5% (data/assumptions.csv): C = (dear - cheap) / gap
+    # errors of 12%, 7% and 5% (data/assumptions.csv): C = (higher - lower) / gap
     CHATBOT: {
         **{
             "chatbot_error_cost_usd": 1.0,

@@ -2,14 +2,16 @@
 
 import re
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+import tierlab as tl
 from tierlab.reasoning import distillation, effort
 from tierlab.reasoning import figures as reasoning_figures
-from tierlab.reasoning.control import OWN, DistillationExplorer
+from tierlab.reasoning.control import OWN, DistillationExplorer, ThinkingExplorer
 
 # Claude Opus 4.8 at the article's 5 / 25 USD per million, 1,000 and 200 tokens: a cent; Haiku 4.5 at 1 / 5: a fifth of it.
 SHAPE = {"input_tokens": 1_000, "output_tokens": 200, "requests_per_day": 1_000, "labels": 1_000}
@@ -131,7 +133,91 @@ def test_every_setting_redraws_without_an_error(article):
     assert control.controls["student"].options[0] == OWN
 
 
+def test_the_control_starts_where_it_is_told(article):
+    """Hours and months that are no steps of the controls are added to them."""
+    start = {"hours": 325.0, "relabel": 7.0, "gap": 0.01, "error_usd": 0.03}
+    control = DistillationExplorer(article, start=start)
+    assert {name: control.controls[name].value for name in start} == start
+    assert "every 7 months" in repr(control)
+
+
+def test_the_thinking_control_says_what_its_table_says(article):
+    """Haiku 4.5 at 1 / 5 USD: medium effort doubles the output, 300 tokens more at 137.5 a second and a free wait."""
+    control = ThinkingExplorer(
+        article,
+        "anthropic",
+        input_tokens=500,
+        output_tokens=300,
+        error_gap=0.02,
+        error_cost_usd=0.1,
+        second_usd=0.0,
+    )
+    assert shown_effort(control, "claude-haiku-4-5", "medium")[-1] == "1.5%"  # 300 x 5 / 1e6 / 0.1
+    assert "on claude-haiku-4-5 at low and medium effort" in control.summary
+    control.controls["error_usd"].value = 10.0
+    assert shown_effort(control, "claude-haiku-4-5", "medium")[-1] == "0.015%"
+    control.controls["provider"].value = "google"
+    assert "gemini-2.5-flash-lite" in control.summary and 'role="alert"' not in control.text.value
+
+
+def shown_effort(control, model, effort_name):
+    rows = re.findall(r"<tr>(.*?)</tr>", control.text.value, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
+    return next(row for row in cells if row[:2] == [model, effort_name])
+
+
 class TestFigures:
+    def test_a_mark_is_the_gap_of_its_effort_in_the_colour_of_its_tier(self):
+        choices = pd.DataFrame(
+            {
+                "tier": ["small"] * 2 + ["flagship"] * 2,
+                "model_id": ["s"] * 2 + ["f"] * 2,
+                "effort": ["none", "high"] * 2,
+                "gap": [0, 0.01, 0, 0.2],
+                "gap_low": [0, 0.005, 0, 0.1],
+                "gap_high": [0, 0.02, 0, np.inf],
+            }
+        )
+        ax = reasoning_figures.gaps_needed(choices, error_gap=0.05)
+        marks = [line for line in ax.lines if line.get_marker() in "o^"]
+        assert [line.get_xdata().tolist() for line in marks] == [[0.01], [0.2]]
+        assert [line.get_color() for line in marks] == ["#0173B2", "#D55E00"]
+        assert {"expected: 5%"} <= {text.get_text() for text in ax.texts}
+
+    def test_the_drawing_is_to_scale(self, article):
+        """High effort is four fifths: 1,200 unseen and 300 seen."""
+        message = tl.Workload(requests_per_day=1, input_tokens=500, output_tokens=300)
+        usd = {"error_cost_usd": 0.1, "second_usd": 0.0}
+        choices = effort.thinking_choices(message, article, "anthropic", **usd)
+        ax = reasoning_figures.thinking_drawing(choices)
+        assert [bar.get_width() for bar in ax.patches] == pytest.approx([0, 300, 1200, 300] * 2)
+        assert {"$0.002", "$0.008", "$0.01", "$0.04"} <= {text.get_text() for text in ax.texts}
+
+    def test_an_investment_is_drawn_with_its_numbers(self):
+        plan = distillation.Distillation(
+            requests_per_day=100,
+            teacher_usd=0.01,
+            student_usd=0.0,
+            labels=10,
+            label_usd=1.0,
+            relabel_months=6,
+            relabel_share=0.5,
+        )
+        ax = reasoning_figures.distillation_drawing(plan, teacher="m", days=10)
+        said = {text.get_text() for text in ax.texts}
+        assert {"$10.00 once", "saves $10.00", "paid after 10 days", "m"} <= said
+        assert "requests drift, so new labels every 6 months: $5.00 each time" in said
+
+    def test_an_offer_is_a_bar_from_its_beginning_to_its_end(self):
+        offers = distillation.who_offers("2026-11-23")
+        ax = reasoning_figures.tuning_offers(offers, days=["2026-06-12", "2026-11-23"])
+        names = [label.get_text() for label in ax.get_yticklabels()]
+        bars = {round(bar.get_y() + 0.275): bar for bar in ax.patches if bar.get_width() > 0}
+        ends = bars[names.index("OpenAI API: gpt-4.1-nano")]
+        assert ends.get_x() + ends.get_width() == mdates.date2num(pd.Timestamp("2026-10-23"))
+        assert ends.get_hatch()  # closed to newcomers since May
+        assert not any("command" in name for name in names)  # over before the first day
+
     def test_multiples_lie_on_the_curve(self):
         figure = reasoning_figures.reasoning_multiple(
             effort.load_efforts().loc[["low", "high"]], marks={"four": 4.0}

@@ -157,6 +157,58 @@ class TestBreakEven:
             effort.thinking_break_even(0.02, extra_s, error_gap=0.1, **givens)
 
 
+@pytest.fixture(scope="module")
+def choices():
+    november = tl.load_prices("maintained", as_of="2026-11-23")
+    message = tl.Workload(requests_per_day=1, input_tokens=500, output_tokens=300)
+    usd = {"error_cost_usd": 0.10, "second_usd": 0.001}
+    found = effort.thinking_choices(message, november, "anthropic", **usd)
+    return found.set_index(["tier", "effort"])
+
+
+class TestChoices:
+    """Haiku 5.5 at 0.10 / 0.50 and Opus 5.5 at 4 / 20 USD per million; 137.5 and 55 tokens per second (data/speeds.csv)."""
+
+    def test_a_small_model_that_thinks_costs_a_tenth_of_a_flagship_that_does_not(self, choices):
+        """High is four fifths of the output: 1,500 tokens for 300."""
+        assert choices.at[("small", "high"), "cost_usd"] == pytest.approx(
+            (500 * 0.10 + 1_500 * 0.50) / 1e6
+        )
+        assert choices.at[("flagship", "none"), "cost_usd"] == pytest.approx(
+            (500 * 4 + 300 * 20) / 1e6
+        )
+
+    @pytest.mark.parametrize(
+        ("tier", "rate", "speed"), [("small", 0.5, 137.5), ("flagship", 20, 55)]
+    )
+    def test_the_gap_pays_for_the_tokens_and_the_seconds(self, choices, tier, rate, speed):
+        """Medium is half of the output: 300 tokens more."""
+        extra = 300 * rate / 1e6 + 300 / speed * 0.001
+        assert choices.at[(tier, "medium"), "gap"] == pytest.approx(extra / 0.10)
+        assert choices.at[(tier, "none"), "gap"] == 0
+
+    def test_the_ends_lie_on_both_sides_and_may_never_pay(self, choices):
+        gaps = choices.drop("none", level="effort")
+        assert (gaps["gap_low"] <= gaps["gap"]).all() and (gaps["gap"] <= gaps["gap_high"]).all()
+        assert np.isinf(choices.at[("flagship", "max"), "gap"])
+
+    def test_what_is_read_is_what_was_computed(self, choices):
+        rows = effort.told(choices.reset_index()).set_index(["model", "effort"])
+        said = rows["messages to set right"]
+        assert said["claude-haiku-5-5", "none"] == "nothing"
+        assert said["claude-opus-5-5", "max"] == "more than all"
+        # (0.006 + 300 / 55 x 0.001) / 0.10
+        assert said["claude-opus-5-5", "medium"] == "11.5%"
+
+    def test_no_effort_pays_and_every_one_does(self, choices):
+        rows = choices.reset_index()
+        assert effort.thinking_headline(rows, 0.0001).endswith(
+            "on claude-haiku-5-5 at no effort, on claude-opus-5-5 at no effort"
+        )
+        every = "low, medium, high, xhigh and max effort"
+        assert every in effort.thinking_headline(rows, 0.5)
+
+
 class TestEfforts:
     def test_shares_are_shares_in_order_and_each_has_a_reason(self):
         table = effort.load_efforts()

@@ -155,6 +155,32 @@ def test_a_second_training_is_paid_and_sets_the_error_back():
     assert daily[62] - half[62] == pytest.approx(300)
 
 
+def test_labels_and_drift_cost_the_same_where_both_cost_least():
+    """600 USD a round; a point a month at a dime on 1,000 requests a day: 30.4375 USD more each month, half on average."""
+    plan = replace(PLAN, drift=0.01, error_cost_usd=0.10)
+    table, best = distillation.relabelling(plan, [2, 4, 10, (1200 / 30.4375) ** 0.5])
+    assert table["labels_usd"].tolist()[:3] == pytest.approx([300, 150, 60])
+    assert table["drift_usd"].tolist()[:3] == pytest.approx([30.4375, 60.875, 152.1875])
+    assert best == pytest.approx((1200 / 30.4375) ** 0.5)
+    last = table.iloc[-1]
+    assert (
+        last["labels_usd"] == pytest.approx(last["drift_usd"]) and last["usd"] == table["usd"].min()
+    )
+    assert distillation.relabelling(PLAN, [1])[1] == np.inf
+
+
+def test_the_sum_a_month_is_what_the_days_of_a_period_add_up_to():
+    """The same twelve months day by day: later rounds and drift, without the first round and the price of requests."""
+    plan = replace(PLAN, drift=0.01, error_cost_usd=0.10, relabel_months=4, training_usd=500)
+    run = distillation.cumulative_cost(plan, months=400)["student_usd"]
+    still = distillation.cumulative_cost(replace(plan, drift=0.0, relabel_share=0.0), months=400)[
+        "student_usd"
+    ]
+    monthly = (run - still).iloc[-1] / 400
+    table, _ = distillation.relabelling(plan, [4])
+    assert monthly == pytest.approx(table["usd"].iloc[0], rel=0.02)
+
+
 def test_a_later_training_can_put_the_date_off():
     """600 repaid after 75 days, but a training in the third month takes the balance below zero again."""
     assert (
@@ -214,6 +240,11 @@ class TestWhoOffers:
         return table[
             (table["provider"] == provider) & table["platform"].str.startswith(platform)
         ].iloc[-1]
+
+    def test_the_beginning_of_an_offer_is_told_and_a_gap_where_nobody_says(self):
+        table = distillation.who_offers("2026-11-24").set_index("models")["offered_from"]
+        assert str(table["claude-3-haiku"].date()) == "2024-07-10"
+        assert pd.isna(table["gpt-4.1-nano"])
 
     def test_every_row_has_a_source_and_the_day_it_was_read(self):
         table = distillation.who_offers("2026-11-24")

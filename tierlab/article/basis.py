@@ -123,15 +123,15 @@ def labels_of(names, mixes):
     ]
 
 
-def price_ratio(prices, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):
-    """Price of the cheap over the dear model of each pair, by mix and input length."""
-    dear, cheap = np.broadcast_arrays(find_models(prices, dear), find_models(prices, cheap))
+def price_ratio(prices, higher, lower, mix=MIXES, input_tokens=INPUT_TOKENS):
+    """Price of the lower over the higher model of each pair, by mix and input length."""
+    higher, lower = np.broadcast_arrays(find_models(prices, higher), find_models(prices, lower))
     mixes = mix.split("|")
-    names = [f"{x} / {y}" if len(dear) > 1 else "" for x, y in zip(dear, cheap, strict=True)]
+    names = [f"{x} / {y}" if len(higher) > 1 else "" for x, y in zip(higher, lower, strict=True)]
     labels = labels_of(names, mixes)
 
     def ratio_at(tokens):
-        over, under = (rates(prices, side, tokens)[mixes].to_numpy() for side in (dear, cheap))
+        over, under = (rates(prices, side, tokens)[mixes].to_numpy() for side in (higher, lower))
         return pd.Series((under / over).ravel(), labels)
 
     return over_lengths(ratio_at, input_tokens)

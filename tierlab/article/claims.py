@@ -115,6 +115,45 @@ def evaluate_claims(
     return pd.DataFrame(rows, columns=COLUMNS).set_index("id")
 
 
+def readings(table):
+    """General claims that are read for several cases each: what they promise, and what comes out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Table of `evaluate_claims`.
+
+    Returns
+    -------
+    DataFrame
+        The rows of claims with at least three readings that have a range each: stem (the general sentence) and case
+        (what it is read for), low and high of the claim, computed_low and computed_high, computed, unit, verdict.
+
+    Examples
+    --------
+    >>> readings(evaluate_claims(section="Why It Matters"))["case"].tolist()[:2]
+    ['Anthropic', 'OpenAI']
+    """
+    bounds = load_claims().set_index("id")[["low", "high"]].apply(pd.to_numeric, errors="coerce")
+    parts = table["claim"].str.extract(r"^(?P<stem>.*?) \((?P<case>.*)\)$")
+    rows = table.join(parts).join(bounds).dropna(subset=["stem", "low", "high", "computed_low"])
+    return rows[rows.groupby("stem")["stem"].transform("size") > 2]
+
+
+def evidence_kinds(table):
+    """What the number of each claim stands on, in a word or two: a Series, "no number" where there is none."""
+    kinds = {
+        "data/(?:measured|samples)": "recorded answers",
+        "data/(?:published|router|fine)": "public pages",
+        "data/(?:efforts|speeds|tasks)": "assumptions and ratings of the kit",
+        "the article": "the article's own words",
+    }
+    found = pd.Series("prices", table.index).mask(table["computed"] == "", "no number")
+    for start, kind in kinds.items():
+        found = found.mask(table["source"].str.match(start) & (table["computed"] != ""), kind)
+    return found
+
+
 def _judge(row, basis):
     """Verdict, reason and numbers of one claim on one catalogue."""
     empty = {"computed": "", "computed_low": np.nan, "computed_high": np.nan}

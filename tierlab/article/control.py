@@ -11,16 +11,18 @@ class ClaimExplorer(Explorer):
     ----------
     claims : DataFrame
         Table of `tierlab.evaluate_claims`.
+    section, verdict : str
+        Where the control starts, if the table has them.
     """
 
     size, margins = (7.2, 3.6), (2.1, 0.2, 0.5, 0.35)
 
-    def __init__(self, claims):
-        self.claims = claims
-        super().__init__(
-            section=choice("section", [ALL, *claims["section"].drop_duplicates()]),
-            verdict=choice("verdict", [ALL, *claims["verdict"].drop_duplicates()]),
-        )
+    def __init__(self, claims, *, section=ALL, verdict=ALL):
+        self.claims, said = claims, {}
+        for name, start in (("section", section), ("verdict", verdict)):
+            options = [ALL, *claims[name].drop_duplicates()]
+            said[name] = choice(name, options, start if start in options else ALL)
+        super().__init__(**said)
 
     def table(self, *, section, verdict):
         keep = ((self.claims["section"] == section) | (section == ALL)) & (
@@ -40,4 +42,4 @@ class ClaimExplorer(Explorer):
         )
 
     def numbers(self, table, **_):
-        return table[["id", "claim", "computed", "bounds", "verdict", "why"]]
+        return table[["id", "claim", "verdict", "computed", "why"]]

@@ -115,7 +115,7 @@ def _gpt_4o_mini(basis):
 def _how_much_cheaper(basis):
     numbers, parts = {}, []
     for provider in NAMES:
-        pair = {"dear": f"{provider}.flagship", "cheap": f"{provider}.small"}
+        pair = {"higher": f"{provider}.flagship", "lower": f"{provider}.small"}
         ratio = METRICS["cost_ratio"](basis, **pair)
         numbers |= {f"{provider}_{kind}": ratio[kind] for kind in ("input", "output", "blended")}
         numbers[f"{provider}_month_usd"] = METRICS["month_difference"](basis, **pair)
@@ -145,8 +145,8 @@ def _always_worse(basis):
 
 
 def _routing(basis):
-    pair = {"dear": "anthropic.flagship", "cheap": "anthropic.small"}
-    saved = METRICS["routed_saving"](basis, **pair, classifier=pair["cheap"])
+    pair = {"higher": "anthropic.flagship", "lower": "anthropic.small"}
+    saved = METRICS["routed_saving"](basis, **pair, classifier=pair["lower"])
     per_month = METRICS["routing_month_saving"](basis, **pair, requests_per_day="1000|10000")
     waits = load_published().query("tier == 'small'")["ttft_s"]
     numbers = {
@@ -171,7 +171,7 @@ def _routing(basis):
 
 
 def _gemini(basis):
-    sides = {"dear": "anthropic.flagship|openai.flagship", "cheap": "google.flagship"}
+    sides = {"higher": "anthropic.flagship|openai.flagship", "lower": "google.flagship"}
     saving = METRICS["saving"](basis, **sides, mix="input", input_tokens="500|250000")
     lead = METRICS["published_lead"](
         basis, fast="google.flagship", slow="anthropic.flagship|openai.flagship"
@@ -236,7 +236,7 @@ QUESTIONS = {
     ),
     "What is a routing strategy, and when should you use one?": (
         _routing,
-        "C069 C070 C071 C072 C073 C074 C075 C083 C113 C114 C115",
+        "C069 C070 C071 C072 C073 C074 C075 C083 C113 C114 C115 C120 C121",
         ["a classifier call of 545 + 3 tokens (our estimate)", SPEEDS],
         "",
     ),

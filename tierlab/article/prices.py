@@ -1,5 +1,7 @@
 """Rules on money: the lineup and its prices, their ratios, context windows, and what a volume of requests costs."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from tierlab.article.basis import (
     OUTPUT_TOKENS,
     REQUESTS_PER_DAY,
     ROUTED_SHARES,
+    NoFigure,
     find_models,
     in_force,
     labels_of,
@@ -22,7 +25,12 @@ from tierlab.article.basis import (
     rates,
     request_usd,
 )
+from tierlab.core.product import Conversation
 from tierlab.core.vocabulary import TIERS
+from tierlab.routing.caches import Caches
+from tierlab.routing.policies import Rules
+from tierlab.routing.route import route
+from tierlab.routing.sessions import equal_conversations
 from tierlab.scaling.costs import error_cost_break_even
 
 
@@ -69,33 +77,33 @@ def list_price(basis, models, mix="input|output", input_tokens=INPUT_TOKENS):
 
 
 @metric()
-def cost_ratio(basis, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):
-    """How many times more the dear model costs than the cheap one."""
-    return 1 / price_ratio(basis.prices, dear, cheap, mix, input_tokens)
+def cost_ratio(basis, higher, lower, mix=MIXES, input_tokens=INPUT_TOKENS):
+    """How many times more the higher model costs than the lower one."""
+    return 1 / price_ratio(basis.prices, higher, lower, mix, input_tokens)
 
 
 @metric()
-def saving(basis, dear, cheap, mix=MIXES, input_tokens=INPUT_TOKENS):
-    """Share by which the cheap model costs less than the dear one."""
-    return 1 - price_ratio(basis.prices, dear, cheap, mix, input_tokens)
+def saving(basis, higher, lower, mix=MIXES, input_tokens=INPUT_TOKENS):
+    """Share by which the lower model costs less than the higher one."""
+    return 1 - price_ratio(basis.prices, higher, lower, mix, input_tokens)
 
 
 @metric()
-def output_gap(basis, dear, cheap, input_tokens=INPUT_TOKENS):
-    """Ratio of output prices over ratio of input prices, dear to cheap."""
+def output_gap(basis, higher, lower, input_tokens=INPUT_TOKENS):
+    """Ratio of output prices over ratio of input prices, the more expensive to the cheaper model."""
 
     def gap_at(tokens):
-        return price_ratio(basis.prices, dear, cheap, "input", tokens) / price_ratio(
-            basis.prices, dear, cheap, "output", tokens
+        return price_ratio(basis.prices, higher, lower, "input", tokens) / price_ratio(
+            basis.prices, higher, lower, "output", tokens
         )
 
     return over_lengths(gap_at, input_tokens)
 
 
 @metric()
-def gap_spread(basis, dear, cheap):
+def gap_spread(basis, higher, lower):
     """Largest over smallest price ratio of the pairs, on the article's own request."""
-    ratios = price_ratio(basis.prices, dear, cheap, "blended")
+    ratios = price_ratio(basis.prices, higher, lower, "blended")
     return ratios.max() / ratios.min()
 
 
@@ -190,30 +198,30 @@ def volume_cost(basis, models, requests):
     return float(requests) * request_usd(basis.prices, find_models(basis.prices, models))
 
 
-def pair_usd(prices, dear, cheap):
-    return (request_usd(prices, find_models(prices, side)).to_numpy() for side in (dear, cheap))
+def pair_usd(prices, higher, lower):
+    return (request_usd(prices, find_models(prices, side)).to_numpy() for side in (higher, lower))
 
 
 @metric()
-def month_difference(basis, dear, cheap):
+def month_difference(basis, higher, lower):
     """US dollars a month between two models at the article's volume."""
-    over, under = pair_usd(basis.prices, dear, cheap)
+    over, under = pair_usd(basis.prices, higher, lower)
     return DAYS_PER_MONTH * REQUESTS_PER_DAY * (over - under)[0]
 
 
 @metric()
-def error_cost(basis, dear, cheap):
-    """US dollars per error above which the dear model pays, if it makes ERROR_GAP fewer errors per request."""
-    over, under = pair_usd(basis.prices, dear, cheap)
+def error_cost(basis, higher, lower):
+    """US dollars per error above which the higher model pays, if it makes ERROR_GAP fewer errors per request."""
+    over, under = pair_usd(basis.prices, higher, lower)
     return pd.Series(
-        error_cost_break_even(over, under, 0, ERROR_GAP), find_models(basis.prices, dear)
+        error_cost_break_even(over, under, 0, ERROR_GAP), find_models(basis.prices, higher)
     )
 
 
 @metric()
-def fixed_cost_requests(basis, fixed_usd, dear, cheap):
-    """Requests after which a fixed cost is repaid by going from the dear to the cheap model."""
-    over, under = pair_usd(basis.prices, dear, cheap)
+def fixed_cost_requests(basis, fixed_usd, higher, lower):
+    """Requests after which a fixed cost is repaid by going from the higher to the lower model."""
+    over, under = pair_usd(basis.prices, higher, lower)
     return float(fixed_usd) / (over - under)[0]
 
 
@@ -224,25 +232,54 @@ def flagship_share(basis):
 
 
 @metric()
-def routed_saving(basis, dear, cheap, classifier=""):
-    """Share saved against the dear model alone, at both ends of the routed shares."""
-    (over,), (under,) = pair_usd(basis.prices, dear, cheap)
+def routed_saving(basis, higher, lower, classifier=""):
+    """Share saved against the higher model alone, at both ends of the routed shares."""
+    (over,), (under,) = pair_usd(basis.prices, higher, lower)
     call = classifier_usd(basis.prices, classifier)
     return pd.Series({f"at {s:.0%}": s * (1 - under / over) - call / over for s in ROUTED_SHARES})
 
 
 @metric()
-def router_break_even(basis, dear, cheap):
-    """Share of requests that must go to the cheap model before the classifier call, made on it, pays."""
-    (over,), (under,) = pair_usd(basis.prices, dear, cheap)
-    return classifier_usd(basis.prices, cheap) / (over - under)
+def conversation_saving(
+    basis, higher, lower, decided, turns, system_tokens, input_tokens, output_tokens
+):
+    """The same in conversations, expected over every order of the turns, each model with its own prompt cache.
+
+    The model is drawn for each turn, or once for all of them (`decided`: turn, conversation).
+    """
+    (top,), (bottom,) = find_models(basis.prices, higher), find_models(basis.prices, lower)
+    rates = in_force(basis.prices).set_index("model_id").loc[[top, bottom]]
+    if rates[["cache_read", "cache_write_short"]].isna().any(axis=None):
+        raise NoFigure(f"no cache rates of {top} and {bottom} in {basis.prices.source}")
+    shape = Conversation(
+        system_tokens=system_tokens,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        turns=turns,
+    )
+    draws = np.array([*product((0, 1), repeat=shape.turns if decided == "turn" else 1)])
+    up = draws.repeat(shape.turns // draws.shape[1], axis=1)
+    talks = equal_conversations(shape, {bottom: 1.0, top: 1.0}, sessions=len(draws))
+    talks["up"] = up[talks["session_id"], talks["turn"] - 1]
+    calls = route(talks, Rules({0: bottom, 1: top}, column="up"), sessions=Caches(basis.prices))
+    cost = calls.groupby("session_id")["cost_usd"].sum()
+    # The last order asks the higher model every time.
+    left = {s: np.where(draws, 1 - s, s).prod(axis=1) @ cost / cost.iloc[-1] for s in ROUTED_SHARES}
+    return pd.Series({f"at {s:.0%}": 1 - share for s, share in left.items()})
 
 
 @metric()
-def routing_month_saving(basis, dear, cheap, requests_per_day):
-    """US dollars a month saved by sending 80% to the cheap model, with the classifier call."""
-    share = routed_saving(basis, dear, cheap, classifier=cheap).iloc[-1]
-    monthly = DAYS_PER_MONTH * request_usd(basis.prices, find_models(basis.prices, dear)).iloc[0]
+def router_break_even(basis, higher, lower):
+    """Share of requests that must go to the lower model before the classifier call, made on it, pays."""
+    (over,), (under,) = pair_usd(basis.prices, higher, lower)
+    return classifier_usd(basis.prices, lower) / (over - under)
+
+
+@metric()
+def routing_month_saving(basis, higher, lower, requests_per_day):
+    """US dollars a month saved by sending 80% to the lower model, with the classifier call."""
+    share = routed_saving(basis, higher, lower, classifier=lower).iloc[-1]
+    monthly = DAYS_PER_MONTH * request_usd(basis.prices, find_models(basis.prices, higher)).iloc[0]
     return pd.Series({f"{n:,} a day": n * monthly * share for n in lengths(requests_per_day)})
 
 

@@ -1,30 +1,86 @@
-"""The control of distillation: when has a small model of your own paid for itself?"""
+"""The controls of thinking and of distillation: which effort pays, and when has a small model of your own paid?"""
 
 import ipywidgets
 import pandas as pd
 
 import tierlab as tl
 from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider
-from tierlab.core.format import usd
-from tierlab.reasoning import distillation, figures
+from tierlab.core.format import share, usd
+from tierlab.reasoning import distillation, effort, figures
 
 OWN = "a classifier of your own"
 _HOURS = (0, 1, 2, 5, 10, 20, 40, 80, 160, 320)
-_RELABEL = [
-    ("never", 0),
-    ("every month", 1),
-    ("every 3 months", 3),
-    ("every 6 months", 6),
-    ("every 12 months", 12),
-]
-_ERROR_USD = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_ROWS = {
-    "fixed_usd": "once, before the first request (USD)",
-    "saving_usd": "saved per 1,000 requests (USD)",
-    "requests": "requests that repay it",
-    "requests_per_period": "requests that each later training needs",
-    "days": "days until it has paid",
+_RELABEL = {
+    0: "never",
+    1: "every month",
+    3: "every 3 months",
+    6: "every 6 months",
+    12: "every 12 months",
 }
+_ERROR_USD = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_SECOND_USD = (0.0, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+_GAPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def _steps(label, steps, value, written):
+    """A slider over given steps and the value it starts at."""
+    options = [(written(step), step) for step in sorted({*steps, value})]
+    return ipywidgets.SelectionSlider(
+        description=label, options=options, value=value, continuous_update=False, **WIDE
+    )
+
+
+class ThinkingExplorer(Explorer):
+    """What thinking has to achieve at each effort, on a provider's small model and on its flagship.
+
+    Parameters
+    ----------
+    prices : Prices
+    provider : str
+    input_tokens, output_tokens : int
+        Of a message; output is what is shown.
+    error_gap, error_cost_usd, second_usd : float
+        Where the controls start.
+    """
+
+    size, margins = (7.2, 3.8), (0.9, 0.2, 0.75, 0.35)
+
+    def __init__(
+        self,
+        prices,
+        provider,
+        *,
+        input_tokens,
+        output_tokens,
+        error_gap,
+        error_cost_usd,
+        second_usd,
+    ):
+        self.prices = prices
+        super().__init__(
+            provider=choice("provider", list(prices.lineup().index), provider),
+            input_tokens=nice_slider("input tokens of a message", input_tokens, high=50_000),
+            output_tokens=nice_slider("tokens of the answer", output_tokens, high=5_000),
+            error_gap=_steps("messages that it sets right", _GAPS, error_gap, share),
+            error_usd=_steps("cost of an error", _ERROR_USD[1:], error_cost_usd, usd),
+            second_usd=_steps("value of a second of waiting", _SECOND_USD, second_usd, usd),
+        )
+
+    def table(self, *, provider, input_tokens, output_tokens, error_usd, second_usd, **_):
+        request = tl.Workload(
+            requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens
+        )
+        costs = {"error_cost_usd": error_usd, "second_usd": second_usd}
+        return effort.thinking_choices(request, self.prices, provider, **costs)
+
+    def draw(self, ax, table, *, error_gap, **_):
+        figures.gaps_needed(table, error_gap=error_gap, ax=ax)
+
+    def words(self, table, *, error_gap, **_):
+        return effort.thinking_headline(table, error_gap) + "."
+
+    def numbers(self, table, **_):
+        return effort.told(table)
 
 
 class DistillationExplorer(Explorer):
@@ -42,6 +98,8 @@ class DistillationExplorer(Explorer):
         USD per hour of the people who choose and check the examples.
     requests_per_day, input_tokens, output_tokens, labels : int
         Where the controls start.
+    start : mapping of str to float, optional
+        The same for hours (of people), relabel (months, 0 never), gap (share) and error_usd.
 
     Notes
     -----
@@ -63,6 +121,7 @@ class DistillationExplorer(Explorer):
         input_tokens=200,
         output_tokens=10,
         labels=1_000,
+        start=None,
     ):
         self.prices, self.start = prices, f"{prices.as_of:%Y-%m-%d}"
         self.student_usd, self.hour_usd = student_usd, hour_usd
@@ -70,7 +129,9 @@ class DistillationExplorer(Explorer):
         self.tunable = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
-        slider, line = ipywidgets.SelectionSlider, {"continuous_update": False, **WIDE}
+        line = {"continuous_update": False, **WIDE}
+        start = {"hours": 20, "relabel": 6, "gap": 0.02, "error_usd": 0.005} | dict(start or {})
+        again = {start["relabel"]: f"every {start['relabel']:g} months"} | _RELABEL
         super().__init__(
             teacher=choice("teacher", models, teacher),
             student=choice("student", [OWN, *lineup["small"].dropna()]),
@@ -80,14 +141,14 @@ class DistillationExplorer(Explorer):
                 "output tokens per request", output_tokens, low=1, high=5_000
             ),
             labels=nice_slider("labels from the teacher", labels, high=1_000_000),
-            hours=slider(
-                description=f"people (hours at {usd(hour_usd)})",
-                options=[(f"{hours}", hours) for hours in _HOURS],
-                value=20,
-                **line,
+            hours=_steps(
+                f"people (hours at {usd(hour_usd)})", _HOURS, start["hours"], "{:g}".format
             ),
             relabel=ipywidgets.Dropdown(
-                description="new labels and training", options=_RELABEL, value=6, **WIDE
+                description="new labels and training",
+                options=[(again[months], months) for months in sorted(again)],
+                value=start["relabel"],
+                **WIDE,
             ),
             drift=ipywidgets.FloatSlider(
                 description="growth of its errors (share per month)",
@@ -99,19 +160,14 @@ class DistillationExplorer(Explorer):
             ),
             gap=ipywidgets.FloatSlider(
                 description="more errors than the teacher (share)",
-                value=0.02,
+                value=start["gap"],
                 min=-0.1,
                 max=0.3,
                 step=0.01,
                 readout_format=".0%",
                 **line,
             ),
-            error_usd=slider(
-                description="error cost (USD)",
-                options=[(usd(value), value) for value in _ERROR_USD],
-                value=0.005,
-                **line,
-            ),
+            error_usd=_steps("error cost (USD)", _ERROR_USD, start["error_usd"], usd),
         )
 
     def plan(self, said):
@@ -167,9 +223,5 @@ class DistillationExplorer(Explorer):
         )
 
     def numbers(self, table, **_):
-        rows = self.found.drop(index="on").astype(float)
-        rows.loc["saving_usd"] *= 1000
-        rows = rows.rename(index=_ROWS).dropna().map("{:,.2f}".format).replace("inf", "never")
-        days = self.found.loc["on"]
-        rows.loc["on the day"] = ["never" if pd.isna(day) else f"{day:%Y-%m-%d}" for day in days]
-        return rows.rename(columns={"value": "middle"}).rename_axis("").reset_index()
+        rows = distillation.told(self.found)
+        return rows.map(lambda cell: f"{cell:,.2f}" if isinstance(cell, float) else cell)

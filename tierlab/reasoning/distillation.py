@@ -14,6 +14,15 @@ _SHARES = ("teacher_error", "student_error", "drift", "relabel_share")
 _ABOVE = {"monthly_growth": -1, "relabel_months": 0}  # that the number cannot be
 
 
+_ROWS = {
+    "fixed_usd": "once, before the first request (USD)",
+    "saving_usd": "saved per 1,000 requests (USD)",
+    "requests": "requests that repay it",
+    "requests_per_period": "requests that each later training needs",
+    "days": "days until it has paid",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """A small model (the student) that takes over from a large one (the teacher) whose answers it was trained on.
@@ -175,6 +184,41 @@ def requests_per_period(plan):
     return plan.relabel_share * fixed_usd(plan) / saving if saving > 0 else float("inf")
 
 
+def relabelling(plan, months):
+    """What a student costs per month beyond its price when new labels come every so many months.
+
+    Parameters
+    ----------
+    plan : Distillation
+    months : array_like of float
+        Between two trainings, above 0.
+
+    Returns
+    -------
+    (DataFrame, float)
+        By months: labels_usd (labels and trainings, USD per month), drift_usd (errors since the last training), usd (their
+        sum); and the number of months for which the sum is least, infinite where drift costs nothing.
+
+    Notes
+    -----
+    Labels cost relabel / d and drift drift x C x requests x d / 2 a month: least where both are equal, at
+    d = sqrt(2 relabel / (drift x C x requests)), the square-root formula of Harris (1913).
+
+    Examples
+    --------
+    >>> plan = Distillation(requests_per_day=100, teacher_usd=0.01, student_usd=0, labels=100, label_usd=1, drift=0.01, error_cost_usd=1)
+    >>> round(relabelling(plan, [1])[1], 2)
+    2.56
+    """
+    plan, months = plan.point(), np.asarray(months, float)
+    once = plan.relabel_share * fixed_usd(plan)
+    monthly = plan.drift * plan.error_cost_usd * plan.requests_per_day * DAYS_PER_MONTH
+    table = pd.DataFrame({"labels_usd": once / months, "drift_usd": monthly * months / 2})
+    table.index = pd.Index(months, name="months")
+    best = (2 * once / monthly) ** 0.5 if monthly else float("inf")
+    return table.assign(usd=table.sum(axis=1)), best
+
+
 def cumulative_cost(plan, *, months=24):
     """What has been spent by the end of each day, with the teacher and with the student.
 
@@ -257,6 +301,20 @@ def break_even(plan, *, start, months=60):
     return table
 
 
+def told(found):
+    """Rows of `break_even` ready to read: a first column of words, then middle, low and high; "never" for what is not.
+
+    The saving is for 1,000 requests. A row of a plan that has no such number (one that never relabels) is left out.
+    """
+    rows = found.drop(index="on").astype(float)
+    rows.loc["saving_usd"] *= 1000
+    rows = rows.dropna().astype(object).where(np.isfinite(rows.dropna()), "never")
+    rows = rows.rename(index=_ROWS)
+    days = found.loc["on"]
+    rows.loc["on the day"] = ["never" if pd.isna(day) else f"{day:%Y-%m-%d}" for day in days]
+    return rows.rename(columns={"value": "middle"}).rename_axis("").reset_index()
+
+
 def _days(balance):
     """Day from which a balance stays at or above zero; infinite if it ends below."""
     after = np.flatnonzero(balance < 0).max(initial=-1) + 1
@@ -275,7 +333,7 @@ def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.Da
     Returns
     -------
     DataFrame
-        provider, platform, models, offered ("yes"; "ending", with an end that was announced by then; "no"),
+        provider, platform, models, offered ("yes"; "ending", with an end that was announced by then; "no"), offered_from,
         closed_to_new_on (since when only earlier users may start), ends_on, how, note, source, checked_on. A row
         without a beginning is taken to have begun before `as_of`; one that was over before 2026, without a day for its
         end, says "no" on every day.
@@ -290,5 +348,5 @@ def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.Da
     table["offered"] = np.select([over, ending], ["no", "ending"], "yes")
     for name in ("closed_to_new_on", "ends_on"):
         table[name] = table[name].where(~table["announced_on"].gt(day))
-    said = ["provider", "platform", "models", "offered", "closed_to_new_on", "ends_on"]
-    return table[[*said, "how", "note", "source", "checked_on"]]
+    said = ["provider", "platform", "models", "offered", "offered_from"]
+    return table[[*said, "closed_to_new_on", "ends_on", "how", "note", "source", "checked_on"]]

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tierlab.core.format import share as percent
+from tierlab.core.format import usd
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import known, needs
 from tierlab.prices.catalog import Prices
 from tierlab.scaling.costs import cost_curve, daily_cost
 from tierlab.scaling.workload import Workload
 from tierlab.speed.latency import seconds_per_request
+from tierlab.speed.speeds import load_speeds
 
 _SHARES = ("share", "share_low", "share_high")
 
@@ -214,7 +217,7 @@ def thinking_break_even(
 
     Notes
     -----
-    Both choices cost the same, all in (`tierlab.decide.tasks.expected_cost`), where gap x C = extra_usd + extra_s x V.
+    Both choices have the same total cost (`tierlab.decide.tasks.expected_cost`) where gap x C = extra_usd + extra_s x V.
 
     Examples
     --------
@@ -283,7 +286,7 @@ def effort_costs(
     visible = one.mean_tokens()["output"]
     shares = np.unique(table[list(_SHARES)])
     curve = cost_curve(one, prices, [model], over="reasoning_share", values=shares)
-    usd = curve.set_index("reasoning_share")["cost_usd"]
+    costs = curve.set_index("reasoning_share")["cost_usd"]
     columns = {}
     for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
         share = table[f"share{end}"].to_numpy()
@@ -293,10 +296,92 @@ def effort_costs(
         columns |= {
             f"share{end}": share,
             f"billed_tokens{end}": billed,
-            f"cost_usd{end}": usd.loc[share].to_numpy(),
+            f"cost_usd{end}": costs.loc[share].to_numpy(),
             f"first_visible_s{end}": first_visible_s(visible, share, ttft, pace),
             f"seconds{end}": seconds_per_request(billed, ttft, pace),
         }
     names = ("share", "billed_tokens", "cost_usd", "first_visible_s", "seconds")
     order = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     return pd.DataFrame(columns, index=table.index)[order]
+
+
+def thinking_choices(
+    workload: Workload,
+    prices: Prices,
+    provider: str,
+    *,
+    error_cost_usd: float,
+    second_usd: float,
+) -> pd.DataFrame:
+    """A provider's small model and its flagship at each of its efforts, and what thinking must achieve to be worth it.
+
+    Parameters
+    ----------
+    workload : Workload
+        One request; `output_tokens` are the visible ones.
+    prices : Prices
+    provider : str
+        Of the lineup on the day of the prices.
+    error_cost_usd, second_usd : float
+        What a wrong answer and a second of waiting cost (USD).
+
+    Returns
+    -------
+    DataFrame
+        A row per tier (small, flagship) and effort, from none on: tier, effort, model_id, the columns of `effort_costs`,
+        extra_usd and extra_s (over no thinking), and gap, gap_low, gap_high: the share of requests (0-1) that the
+        effort has to set right to repay its price and its wait. Speeds are those of `tierlab.load_speeds` for the
+        provider's tier. Efforts are what the provider has; that a model of the lineup has none (GPT-4o-mini) is not known
+        here.
+    """
+    efforts, speeds = load_efforts(), load_speeds().set_index(["provider", "tier"])
+    own = [name for name in efforts.index if provider in efforts.at[name, "providers"].split()]
+    parts = []
+    for tier in ("small", "flagship"):
+        model = prices.lineup().at[provider, tier]
+        names = list(dict.fromkeys(["none", *own]))
+        now = effort_costs(workload, prices, model, speeds.loc[(provider, tier)], efforts=names)
+        extra = now - now.loc["none"]
+        gaps = {
+            f"gap{end}": thinking_break_even(
+                extra[f"cost_usd{end}"],
+                extra[f"seconds{end}"],
+                error_cost_usd=error_cost_usd,
+                second_usd=second_usd,
+            )
+            for end in ("", "_low", "_high")
+        }
+        told = {"tier": tier, "model_id": model, "extra_usd": extra["cost_usd"]}
+        parts.append(now.assign(**told, extra_s=extra["seconds"], **gaps).reset_index())
+    return pd.concat(parts, ignore_index=True)
+
+
+def told(choices):
+    """Rows of `thinking_choices` ready to read: the price of a message, the wait, and what thinking must set right."""
+    never = choices["gap"].map(lambda gap: percent(gap) if np.isfinite(gap) else "more than all")
+    columns = {
+        "model": choices["model_id"],
+        "effort": choices["effort"],
+        "a message": choices["cost_usd"].map(usd),
+        "first word after (s)": choices["first_visible_s"].map("{:.1f}".format),
+        "messages to set right": never.mask(choices["effort"] == "none", "nothing"),
+    }
+    return pd.DataFrame(columns)
+
+
+def thinking_headline(choices, error_gap):
+    """Where thinking pays, if it sets a share of the requests right, as a sentence.
+
+    Examples
+    --------
+    >>> choices = pd.DataFrame({"model_id": "m", "tier": "small", "effort": ["none", "low"], "gap": [0, 0.01]})
+    >>> thinking_headline(choices, 0.05)
+    'If it sets 5% of the messages right, thinking pays on m at low effort'
+    """
+    parts = []
+    for model, rows in choices[choices["effort"] != "none"].groupby("model_id", sort=False):
+        names = list(rows.loc[rows["gap"] <= error_gap, "effort"])
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+        parts.append(f"on {model} at {listed or 'no'} effort")
+    where = ", ".join(parts)
+    return f"If it sets {percent(error_gap)} of the messages right, thinking pays {where}"

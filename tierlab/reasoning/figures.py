@@ -1,9 +1,12 @@
-"""Figures of thinking and of distillation: multiples, waits, break-even lines, money over time, learning curves."""
+"""Figures of thinking and of distillation: two drawings, multiples, waits, break-evens, money over time, scores."""
+
+from textwrap import shorten
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.patches import FancyBboxPatch
 
 from tierlab.core.format import share, usd
 from tierlab.core.style import (
@@ -19,7 +22,9 @@ from tierlab.core.style import (
     note,
     plain,
 )
+from tierlab.reasoning.distillation import fixed_usd, saving_usd
 from tierlab.reasoning.effort import billed_output, thinking_break_even
+from tierlab.scaling.figures import cost_curve
 
 _HATCHES = {"wait": ("#d9d9d9", ""), "reasoning": (BASELINE, "////"), "answer": (INK, "")}
 
@@ -66,6 +71,85 @@ def reasoning_multiple(efforts, *, marks=None):
     plain(below.xaxis, share=True)
     below.set_xticks(np.linspace(0, 1, 6))
     return figure
+
+
+def gaps_needed(choices, *, error_gap, ax=None):
+    """What each effort has to achieve on the small model and on the flagship, beside what you expect of it.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Table of `tierlab.reasoning.effort.thinking_choices`.
+    error_gap : float
+        Share of requests (0-1) that you expect thinking to set right.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("gaps_needed", choices, "tier", "effort", "gap", "gap_low", "gap_high")
+    shown = choices[choices["effort"] != "none"]
+    efforts = list(shown["effort"].drop_duplicates())
+    ax = axes(ax, height=1.3 + 0.5 * len(efforts))
+    for (tier, rows), up in zip(shown.groupby("tier", sort=False), (-0.17, 0.17), strict=True):
+        style = TIER_STYLE[tier]
+        at = [efforts.index(effort) + up for effort in rows["effort"]]
+        ends = rows[["gap_low", "gap_high"]].clip(1e-4, 2).to_numpy()
+        ax.hlines(at, *ends.T, color=style["color"], lw=2, alpha=0.6)
+        name = f"{tier}: {rows['model_id'].iloc[0]}"
+        ax.plot(rows["gap"], at, **style | {"linestyle": "", "ms": 8}, label=name)
+    ax.axvline(error_gap, color=INK, lw=1.2, ls="--")
+    note(ax, f"expected: {share(error_gap)}", (error_gap, -0.62), (5, 0))
+    name_rows(ax, efforts, above=0.35)
+    ax.set(xscale="log", xlim=(1e-4, 1.3))
+    ax.set_xlabel(
+        "requests that thinking must set right to pay (share, logarithmic scale)\n"
+        "lines: ends of the assumed reasoning shares and speeds"
+    )
+    plain(ax.xaxis, log=True, share=True)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    return ax
+
+
+def thinking_drawing(choices, *, effort="high"):
+    """Reasoning inside the output: the tokens of a request with and without thinking, to scale, its price and its wait.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Table of `tierlab.reasoning.effort.thinking_choices`.
+    effort : str
+
+    Returns
+    -------
+    Axes
+    """
+    need("thinking_drawing", choices, "tier", "effort", "billed_tokens", "share", "cost_usd")
+    rows = choices[choices["effort"].isin(["none", effort])].reset_index(drop=True)
+    ax = axes(None, height=1.2 + 0.48 * len(rows))
+    whole = rows["billed_tokens"].max()
+    hidden = rows["billed_tokens"] * rows["share"]
+    answer = (rows["billed_tokens"] - hidden).round()
+    for row, line in enumerate(rows.itertuples()):
+        color = TIER_STYLE[line.tier]["color"]
+        light = 1 - 0.25 * (1 - np.array(mpl.colors.to_rgb(color)))
+        ax.barh(row, hidden[row], 0.56, color=[light], edgecolor=color)
+        ax.barh(row, answer[row], 0.56, left=hidden[row], color=color, edgecolor=color)
+        if hidden[row]:
+            note(ax, f"{hidden[row]:,.0f} reasoning tokens, unseen", (0, row), (8, 0))
+        note(ax, f"{answer[row]:,.0f} seen", (line.billed_tokens, row), (6, 0))
+        note(ax, usd(line.cost_usd), (1.62 * whole, row), (0, 0), align="right", weight="bold")
+        first = f"{line.first_visible_s:,.1f} s"
+        note(ax, first, (1.95 * whole, row), (0, 0), align="right", weight="bold")
+    for x, head in ((1.62, "a message"), (1.95, "first word after")):
+        note(ax, head, (x * whole, -0.75), (0, 0), align="right")
+    names = [f"{line.tier}, {line.effort} effort" for line in rows.itertuples()]
+    name_rows(ax, [name.replace("none effort", "no thinking") for name in names], above=0.55)
+    ax.set(xlim=(0, 1.96 * whole), xlabel="output that is billed (tokens, to scale)")
+    ax.set_xticks([])
+    ax.spines[:].set_visible(False)
+    return ax
 
 
 def effort_times(efforts, *, ax=None):
@@ -174,8 +258,9 @@ def thinking_map(
             *([value] for value in point),
             ls="",
             marker="D",
-            color=TIER_STYLE["flagship"]["color"],
-            ms=7,
+            color=INK,
+            mfc="white",
+            ms=8,
             zorder=5,
         )
         note(ax, "yours", point, (9, 0))
@@ -189,6 +274,28 @@ def thinking_map(
     plain(ax.yaxis, log=True)
     ax.yaxis.set_major_formatter(lambda value, _position: f"{value * 100:g}%")
     label_ends([(ax, ends)])
+    return ax
+
+
+def against_flagship(curve, meets, *, ax=None):
+    """Cost per day of reasoning models against their reasoning share, with a ring where each meets the flagship.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        Table of `tierlab.cost_curve` over reasoning_share.
+    meets : DataFrame
+        reasoning_share (0-1) and cost_usd of each ring.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    ax = cost_curve(curve, over="reasoning_share", ax=axes(ax))
+    for at in meets[["reasoning_share", "cost_usd"]].itertuples(index=False):
+        ax.plot(*at, ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=10, zorder=5)
+        note(ax, share(at.reasoning_share), at, (8, -11))
     return ax
 
 
@@ -215,11 +322,12 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
     ax = axes(ax)
     days = pd.Timestamp(start) + pd.to_timedelta(costs.index - 1, unit="D")
     ends = []
-    for column, name, tier in (
-        ("teacher_usd", names[0], "flagship"),
-        ("student_usd", names[1], "small"),
+    # The student is nobody's tier; the teacher is a flagship.
+    own = {"color": INK, "marker": "D", "linestyle": ":"}
+    for column, name, style in (
+        ("teacher_usd", names[0], TIER_STYLE["flagship"]),
+        ("student_usd", names[1], own),
     ):
-        style = TIER_STYLE[tier]
         ax.plot(days, costs[column], **style, markevery=max(len(costs) // 6, 1))
         ax.fill_between(
             days,
@@ -288,15 +396,8 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
         )
         ends.append((scores["labels"].max(), line["score"].iloc[-1], name, INK))
     for name, score in (levels or {}).items():
-        ax.axhline(score, color=TIER_STYLE["flagship"]["color"], ls="-.", lw=1.3)
-        ends.append(
-            (
-                scores["labels"].max(),
-                score,
-                f"{name} {share(score)}",
-                TIER_STYLE["flagship"]["color"],
-            )
-        )
+        ax.axhline(score, color=BASELINE, lw=1.6)
+        ends.append((scores["labels"].max(), score, f"{name} {share(score)}", BASELINE))
     ax.set(
         xscale="log",
         ylim=(0, 1.02),
@@ -308,4 +409,136 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
     ax.xaxis.set_major_formatter("{x:,.0f}")
     plain(ax.yaxis, share=True)
     label_ends([(ax, ends)])
+    return ax
+
+
+def distillation_drawing(plan, *, teacher, days):
+    """A distillation as an investment: who labels, what is trained, what it costs once and saves on every request.
+
+    Parameters
+    ----------
+    plan : tierlab.reasoning.distillation.Distillation
+    teacher : str
+        As it is to be called.
+    days : float
+        Until it has paid; infinite if it does not.
+
+    Returns
+    -------
+    Axes
+    """
+    middle, once, saved = plan.point(), fixed_usd(plan), saving_usd(plan)
+    people = middle.curation_hours * middle.hour_usd
+    ax = axes(None, height=2.7)
+    ax.set(xlim=(0, 100), ylim=(0, 36))
+    ax.set_axis_off()
+    boxes = [
+        (0, TIER_STYLE["flagship"]["color"], "the teacher"),
+        (28.5, BASELINE, "people"),
+        (57, INK, "the student"),
+    ]
+    words = [
+        [teacher, f"{middle.labels:,.0f} labels", f"{usd(middle.labels * middle.label_usd)} once"],
+        ["choose and check", f"{middle.curation_hours:,.0f} hours", f"{usd(people)} once"],
+        [
+            "trained on the labels",
+            f"{middle.requests_per_day:,.0f} requests a day",
+            f"{usd(1000 * middle.student_usd)} per 1,000",
+        ],
+    ]
+    for (left, color, head), lines in zip(boxes, words, strict=True):
+        look = {"boxstyle": "round,pad=0,rounding_size=1", "fc": "white", "ec": color, "lw": 1.6}
+        ax.add_patch(FancyBboxPatch((left + 0.5, 14), 21.5, 19, **look))
+        note(ax, head, (left + 2, 29.6), (0, 0), weight="bold", size=9)
+        for row, line in enumerate(lines):
+            note(ax, line, (left + 2, 25.6 - 4 * row), (0, 0))
+    arrow = {"arrowstyle": "-|>", "color": INK, "lw": 1.4}
+    for left in (22.4, 50.9, 79.4):
+        ax.annotate("", (left + 5.4, 24), (left, 24), arrowprops=arrow)
+    told = [
+        (f"{usd(once)} once", "bold"),
+        (f"{'saves' if saved >= 0 else 'loses'} {usd(1000 * abs(saved))}", "bold"),
+        ("per 1,000 requests,", None),
+        ("errors included", None),
+        (f"paid after {days:,.0f} days" if np.isfinite(days) else "does not pay", "bold"),
+    ]
+    for row, (line, weight) in enumerate(told):
+        note(ax, line, (85.5, 32 - 4 * row), (0, 0), weight=weight or "normal")
+    if middle.relabel_months is not None:
+        back = arrow | {"connectionstyle": "bar,fraction=-0.13", "ls": "--"}
+        ax.annotate("", (11, 13.6), (68, 13.6), arrowprops=back)
+        again = usd(middle.relabel_share * once)
+        line = f"requests drift, so new labels every {middle.relabel_months:g} months: {again} each time"
+        note(ax, line, (39.5, 2.5), (0, 0), align="center")
+    return ax
+
+
+def relabelling(costs, *, best, ax=None):
+    """What labels, drift and both cost per month, against the months between two trainings.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        Table of `tierlab.reasoning.distillation.relabelling`: labels_usd, drift_usd, usd, indexed by months.
+    best : float
+        Months to mark; none are if it is infinite.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    need("relabelling", costs, "labels_usd", "drift_usd", "usd")
+    ax, ends = axes(ax), []
+    parts = {"labels_usd": ("new labels", ":"), "drift_usd": ("drift", "--"), "usd": ("both", "-")}
+    for column, (name, dash) in parts.items():
+        ax.plot(costs.index, costs[column], color=INK, ls=dash)
+        ends.append((costs.index[-1], costs[column].iloc[-1], name, INK))
+    if np.isfinite(best):
+        least = np.interp(best, costs.index, costs["usd"])
+        ax.plot([best], [least], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=9, zorder=5)
+        note(ax, f"{best:.1f} months", (best, least), (0, 14), align="center")
+    ax.set(xlim=(0, costs.index[-1]), ylim=(0, 3 * costs["usd"].min()))
+    ax.set(xlabel="time between two trainings (months)", ylabel="cost (USD per month)")
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+    label_ends([(ax, ends)])
+    return ax
+
+
+def tuning_offers(offers, *, days):
+    """Who lets you tune which models, from when to when, as far as it was known.
+
+    Parameters
+    ----------
+    offers : DataFrame
+        Table of `tierlab.who_offers`.
+    days : sequence of str
+        ISO dates to mark.
+
+    Returns
+    -------
+    Axes
+    """
+    need(
+        "tuning_offers", offers, "platform", "models", "offered_from", "closed_to_new_on", "ends_on"
+    )
+    marked = pd.DatetimeIndex(days)
+    left, right = marked.min() - pd.Timedelta(days=120), marked.max() + pd.Timedelta(days=90)
+    held = offers[offers["models"].ne("") & ~offers["ends_on"].lt(left)]
+    held = held[held["offered"].ne("no") | held["ends_on"].notna()]
+    ax = axes(None, height=1.2 + 0.36 * len(held))
+    for row, line in enumerate(held.itertuples()):
+        start = max(left, line.offered_from) if pd.notna(line.offered_from) else left
+        end = min(right, line.ends_on) if pd.notna(line.ends_on) else right
+        shut = min(end, line.closed_to_new_on) if pd.notna(line.closed_to_new_on) else end
+        ax.barh(row, shut - start, 0.55, left=start, color="#8cc9b5")
+        ax.barh(row, end - shut, 0.55, left=shut, color="#e9e9e9", ec=BASELINE, hatch="////")
+    for day in marked:
+        ax.axvline(day, color=INK, lw=1.2, ls="--")
+        note(ax, f"{day:%Y-%m-%d}", (day, -0.85), (3, 0))
+    names = [f"{line.platform.split(' (')[0]}: {line.models}" for line in held.itertuples()]
+    name_rows(ax, [shorten(name, 46, placeholder="...") for name in names], above=0.7)
+    ax.set(xlim=(left, right), xlabel="date; hatched: open to earlier users only")
+    dates(ax.xaxis, ticks=4)
     return ax
