@@ -239,32 +239,38 @@ def tier_regions(extra, ranges, *, now):
     Figure
     """
     need("tier_regions", extra, "provider", "tier", "error_cost_usd", "extra_usd")
-    providers, end = extra["provider"].unique(), extra["error_cost_usd"].max()
+    providers = extra["provider"].unique()
     figure, panels = plt.subplots(1, len(providers), figsize=(7.2, 3.7), sharey=True, squeeze=False)
     top = extra.loc[extra["error_cost_usd"] == 0, "extra_usd"].max()
     for ax, provider in zip(panels.flat, providers, strict=True):
-        own = extra[extra["provider"] == provider]
-        for tier, line in own.groupby("tier", sort=False):
-            style, cost = tier_style(tier), line["error_cost_usd"]
-            ax.plot(cost, line["extra_usd"], **style | {"marker": ""})
-            here = np.interp(now, cost, line["extra_usd"])
-            ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
-            if 0 < here <= top:
-                rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
-                note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
-        ax.axvline(now, color=INK, lw=1, zorder=1)
-        note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
-        _region_strip(ax, ranges[ranges["provider"] == provider], end, -0.14 * top)
-        ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
+        own, its = (table[table["provider"] == provider] for table in (extra, ranges))
+        region_panel(own, its, now=now, top=top, ax=ax)
         if len(providers) > 1:
             ax.set_title(PROVIDER_NAMES.get(provider, provider))
-        plain(ax.xaxis)
-        plain(ax.yaxis)
-        ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.14 * top])
     panels[0, 0].set_ylabel("cost above the cheapest (USD a day)")
     figure.supxlabel("cost of an error (USD)", fontsize=9)
     tier_legend(figure, extra)
     return figure
+
+
+def region_panel(extra, ranges, *, now, top, ax):
+    """One provider's panel of `tier_regions`, up to `top` USD a day."""
+    end = extra["error_cost_usd"].max()
+    for tier, line in extra.groupby("tier", sort=False):
+        style, cost = tier_style(tier), line["error_cost_usd"]
+        ax.plot(cost, line["extra_usd"], **style | {"marker": ""})
+        here = np.interp(now, cost, line["extra_usd"])
+        ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
+        if 0 < here <= top:
+            rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
+            note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
+    ax.axvline(now, color=INK, lw=1, zorder=1)
+    note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
+    _region_strip(ax, ranges, end, -0.14 * top)
+    ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.14 * top])
 
 
 def _region_strip(ax, ranges, end, floor):

@@ -90,8 +90,6 @@ class SwitchGate(Policy):
         Turns that the conversation still has, this one included, or the feature that holds them.
     new_tokens, output_tokens : float
         Expected input that is new in a turn, and expected output (tokens).
-    margin_usd : float
-        The expected saving must be larger than this.
 
     Notes
     -----
@@ -106,7 +104,6 @@ class SwitchGate(Policy):
     turns_left: float | str = 3.0
     new_tokens: float = 500.0
     output_tokens: float = 300.0
-    margin_usd: float = 0.0
 
     def choose(self, features, answers=()):
         planned = self.policy.choose(features, answers)
@@ -124,7 +121,7 @@ class SwitchGate(Policy):
             output = np.where(np.equal(kept, name), rate, output)
         asked = np.array([self._output(name) for name in names.reshape(-1)]).reshape(kept.shape)
         down = ~np.equal(kept, None) & (asked < output)
-        stays = down & ~(stay - move > self.margin_usd)
+        stays = down & ~(stay > move)
         return merge(stays, Choice(kept[()], "the cache is worth more"), planned)
 
     def _output(self, name):
