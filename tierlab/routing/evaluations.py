@@ -382,7 +382,7 @@ def _langfuse(file, scores, metric):
 def _langfuse_row(score, observations):
     kind, value = score["data_type"], score["value"]
     if kind == "TEXT":
-        raise ValueError(f"the score {cited(score['name'])} is text, which is no score")
+        raise ValueError(f"the score {cited(score['name'])} is text, which is not a score")
     usage = pd.DataFrame([row.get("usage_details") or {} for row in observations]).sum()
     read = usage.get("input_cached_tokens", 0) + usage.get("cache_read_input_tokens", 0)
     tokens = _buckets(

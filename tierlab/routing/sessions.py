@@ -21,6 +21,7 @@ from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Choice, Policy, Rules, merge, need
 from tierlab.routing.route import route
+from tierlab.scaling.bill import session
 
 
 @dataclass(frozen=True)
@@ -298,17 +299,8 @@ def equal_conversations(shape, quality, *, sessions=1):
         As for `conversation_outcomes`.
     sessions : int
     """
-    turn = np.tile(np.arange(1, shape.turns + 1), sessions)
-    grown = turn * shape.input_tokens + (turn - 1) * shape.output_tokens
-    requests = pd.DataFrame(
-        {
-            "session_id": np.repeat(np.arange(sessions), shape.turns),
-            "turn": turn,
-            "uncached_input_tokens": shape.system_tokens + grown,
-            "output_tokens": shape.output_tokens,
-        }
-    )
-    return conversation_outcomes(requests, quality)
+    requests = pd.concat([session(shape)] * sessions, keys=range(sessions), names=["session_id"])
+    return conversation_outcomes(requests.reset_index("session_id"), quality)
 
 
 def one_switch(shape, prices, *, small, flagship):
