@@ -110,7 +110,7 @@ class TestRecord:
         for said in ("Task: Customer support chatbot (stakes 2, complexity 2; 1 is low, 3 is high).", "as of 2026-06-12",
                      "requests per day 10 to 20; input tokens 500; output tokens 300; batch share 25%",
                      "An error costs \\$1.00 (\\$0.10 to \\$5.00)", "from 80 examples", "95% interval of your counts; ends of an assumed range for",
-                     "all in per request (low to high)", "90% of 1,000 draws over the stated ranges"):  # fmt: skip
+                     "total per request (low to high)", "90% of 1,000 draws over the stated ranges"):  # fmt: skip
             assert said in text, said
         assert "[10, 20]" not in text.split("---\n", 2)[2] and "`flips`" not in text
 

@@ -79,7 +79,7 @@ def expected_costs(
     _parts_legend(ax, table)
     highest = options[["expected_usd", "high"]].max().max() * requests
     from_zero(
-        ax, 1.12 * highest, f"cost all in (USD per {requests:,} requests)\nwhiskers: {interval}"
+        ax, 1.12 * highest, f"total cost (USD per {requests:,} requests)\nwhiskers: {interval}"
     )
     return ax
 

@@ -285,7 +285,7 @@ def _verdict(money, table, prices, changes):
     sure = f"the cheapest in {best['best_share']:.0%} of the draws"
     if best["low_usd"] * _SAME < best["high_usd"]:
         sure = f"{usd(best['low_usd'])} to {usd(best['high_usd'])} in {INTERVAL}; {sure}"
-    total = f"{usd(best['expected_usd'])} a day all in ({sure})"
+    total = f"{usd(best['expected_usd'])} a day in total ({sure})"
     if pd.isna(kept["expected_usd"]):
         why = table["note"].get(choice, "it has no price any more")
         return False, (
@@ -304,6 +304,6 @@ def _verdict(money, table, prices, changes):
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
     alone = f"{usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}" if bill else "the same"
     return False, (
-        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day all in "
+        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day in total "
         f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )
