@@ -212,7 +212,7 @@ class App:
         least, most = extra["error_cost_usd"].eq(0), extra["error_cost_usd"].eq(now)
         # As high as the lines begin, and high enough for the cheapest's nearest rival today.
         top = extra.loc[least, "extra_usd"].max()
-        top = max(top, 1.2 * extra.loc[most, "extra_usd"].nsmallest(2).iloc[-1])
+        top = max(top, 1.2 * extra.loc[most, "extra_usd"].nsmallest(2).iloc[-1]) or 1.0
         region_panel(extra, cheapest_ranges(options), now=now, top=top, ax=right)
         right.set(xlabel="cost of an error (USD)", ylabel="USD a day above the cheapest")
         for at, words in ((0.005, DAY_TITLE), (0.5, "What another tier would cost on top")):
