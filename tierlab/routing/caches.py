@@ -75,7 +75,9 @@ class Conversations:
         self._first = first = grid.table.iloc[grid.rows[:, 0]]
         self.session, ids = pd.factorize(first["session_id"])
         self._order = first.groupby("session_id", sort=False)["turn"].rank("dense").to_numpy(int)
-        self._at = _seconds(first)
+        self._at = np.zeros(len(first))
+        if "at" in first:
+            self._at = first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6
         self._context = sum(
             grid.values(f"{bucket}_tokens") for bucket in _INPUT if f"{bucket}_tokens" in grid.table
         )
@@ -166,9 +168,3 @@ class Conversations:
             cache_read_tokens=self.read,
             cache_write_tokens=self.written,
         )
-
-
-def _seconds(first):
-    if "at" not in first:
-        return np.zeros(len(first))
-    return first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6
