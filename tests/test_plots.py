@@ -226,9 +226,7 @@ FIGURES = {
     "cost_curve_one": lambda: scaling_figures.cost_curve(
         curve(), over="requests_per_day", ax=plt.subplots()[1]
     ),
-    "cost_curve_window": lambda: scaling_figures.cost_curve(
-        curve_to_window(), over="input_tokens", log="xy"
-    ),
+    "cost_curve_window": lambda: scaling_figures.cost_curve(curve_to_window(), over="input_tokens"),
     "what_bends": lambda: scaling_figures.what_bends(bends()),
     "session_curves": lambda: scaling_figures.session_curves(sessions(20)),
     "cache_drawing": lambda: scaling_figures.cache_drawing(one_session()),
@@ -396,11 +394,6 @@ def test_crossovers_are_ringed_where_both_lines_are_in_the_panel():
     ]
     assert rings == [[[1.0, 1000.0]], []]
     assert "1" in words(figure.axes[0])
-
-
-def test_curve_refuses_an_unknown_scale():
-    with pytest.raises(ValueError, match="log is 'z'"):
-        scaling_figures.cost_curve(curve(), over="requests_per_day", log="z")
 
 
 def test_bars_start_at_zero_and_end_at_the_cost():

@@ -15,7 +15,7 @@ GIVES_THE_ANSWER = ["00_start_here", "03_match_tasks_to_tiers"]
 VERDICT = re.compile(r"Start with the (\w+) tier, ([\w.-]+): (\$[\d,.]+) a day")
 VOLUME = re.compile(r"chatbot: ([\d,]+) messages a day")
 ERROR_COST = re.compile(r"an error costs (\$[\d.]+\d)")
-PER_MESSAGE = re.compile(r"([\w.-]+) costs (\$[\d.]+) a request, all in")
+PER_MESSAGE = re.compile(r"([\w.-]+) costs (\$[\d.]+) a request in total")
 BEST_SINGLE = re.compile(r"\$(\d+) with the best single model \(always (\w+)\)")
 PRICES = re.compile(r"Cost per day at the prices of article[^:]*: (.+?)\.(?:\n|$)")
 

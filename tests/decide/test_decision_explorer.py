@@ -100,7 +100,7 @@ class TestChecklist:
         best = explorer.found.table.iloc[0]
         # Opus 5.5 at 4 and 20 USD a million: 1,200 and 250 tokens, and 5% of 4 USD
         assert best["expected_usd"] == pytest.approx(0.0048 + 0.005 + 0.05 * 4)
-        assert "claude-opus-5-5, $0.21 a request all in, $629 a day" in explorer.headline.value
+        assert "claude-opus-5-5, $0.21 a request in total, $629 a day" in explorer.headline.value
         assert "as of 2026-11-23" in explorer.summary
 
     @pytest.mark.parametrize(

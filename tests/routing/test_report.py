@@ -190,16 +190,16 @@ def test_the_control_shows_the_numbers_of_its_point():
         }
     )
     control = tl.routing.control.RouterExplorer(
-        table, pd.Series([0.1, 0.9], [1, 2]), weak="w", strong="s", router_usd=0.001
+        table, pd.Series([0.1, 0.9], [1, 2]), weak="w", strong="s"
     )
     control.controls["share"].value = 0.5
     before = bytes(control.image.value)
     control.controls["factor"].value = 2.0
     row = control.table(share=0.5, factor=2.0, error_usd=0.05).set_index("choice")
-    assert row.loc["router", "cost_usd"] == pytest.approx(0.011 + 0.001)
+    assert row.loc["router", "cost_usd"] == pytest.approx(0.011)
     assert row.loc["always s", "cost_usd"] == pytest.approx(0.02)
     assert row.loc["always w", "all_in_usd"] == pytest.approx(0.002 + 0.5 * 0.05)
-    assert "12.00" in control.text.value  # USD per 1,000 requests
+    assert "11.00" in control.text.value  # USD per 1,000 requests
     assert "costs 10% more than the strong model" in control.words(
         row.reset_index().assign(cost_usd=[0.002, 0.022, 0.02]), error_usd=0.05
     )

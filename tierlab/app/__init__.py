@@ -2,6 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=("answer", "figures", "page", "tabs")
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=("answer", "page", "tabs"))

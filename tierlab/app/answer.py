@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-import numpy as np
 import pandas as pd
 
 import tierlab as tl
@@ -165,22 +164,6 @@ class Answer:
     def month_usd(self):
         """What the provider bills in a month, USD."""
         return self.days["price_usd"].iloc[0] * MONTH_DAYS
-
-    def extra(self, most):
-        """What each tier costs above the cheapest one, over the cost of an error from 0 to `most` USD.
-
-        Returns
-        -------
-        DataFrame
-            tier, model_id, error_cost_usd, extra_usd (USD per day).
-        """
-        grid, table = np.linspace(0, most, 61), self.days
-        fixed = table["price_usd"] + table["time_usd"]
-        errors = table["error_rate"] * self.setting.requests_per_day
-        costs = tl.expected_cost(fixed.to_numpy()[:, None], errors.to_numpy()[:, None], grid)
-        rows = table[["tier", "model_id"]].loc[table.index.repeat(len(grid))]
-        extra = costs - costs.min(axis=0)
-        return rows.assign(error_cost_usd=np.tile(grid, len(table)), extra_usd=extra.ravel())
 
 
 def answer(setting):

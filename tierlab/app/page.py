@@ -9,7 +9,6 @@ import ipywidgets
 import traitlets
 
 import tierlab as tl
-from tierlab.app import figures
 from tierlab.app.answer import Said, Setting, answer, difference, lineups
 from tierlab.app.tabs import TABS
 from tierlab.core import paths
@@ -26,7 +25,8 @@ from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import in_html
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.control import money_slider
-from tierlab.decide.figures import expected_costs
+from tierlab.decide.figures import expected_costs, region_panel
+from tierlab.decide.match import cheapest_ranges, extra_costs
 
 STYLE = Path(__file__).with_name("app.css")
 DECIDE = "Decide"
@@ -34,7 +34,6 @@ SIZE = (9.32, 3.05)  # inches, of both figures of the decision
 BOXES = ((0.19, 0.17, 0.25, 0.66), (0.56, 0.17, 0.37, 0.73))  # left, bottom, width, height
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # USD per second of waiting
 DAY_TITLE = "What a day costs on each tier, errors included"
-LEAST_AXIS_USD = 0.01  # the axis of the cost of an error runs to three times today's, or to this
 
 
 class App:
@@ -208,8 +207,14 @@ class App:
         left, right = (figure.add_axes(box) for box in BOXES)
         expected_costs(self.now.found.table, requests=setting.requests_per_day, ax=left)
         left.set_xlabel("USD a day; lines: 90% of draws")
-        top = max(3 * setting.error_cost_usd, LEAST_AXIS_USD)
-        figures.extra_costs(self.now.extra(top), now=setting.error_cost_usd, ax=right)
+        options, now = self.now.found.table, setting.error_cost_usd
+        extra = extra_costs(options, now=now, requests_per_day=setting.requests_per_day)
+        least, most = extra["error_cost_usd"].eq(0), extra["error_cost_usd"].eq(now)
+        # As high as the lines begin, and high enough for the cheapest's nearest rival today.
+        top = extra.loc[least, "extra_usd"].max()
+        top = max(top, 1.2 * extra.loc[most, "extra_usd"].nsmallest(2).iloc[-1]) or 1.0
+        region_panel(extra, cheapest_ranges(options), now=now, top=top, ax=right)
+        right.set(xlabel="cost of an error (USD)", ylabel="USD a day above the cheapest")
         for at, words in ((0.005, DAY_TITLE), (0.5, "What another tier would cost on top")):
             figure.text(at, 0.95, words, weight="bold")
 

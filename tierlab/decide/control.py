@@ -34,7 +34,6 @@ _HINTS = {
     "rate is assumed.",
     5: "The same examples. What you leave at 0 stays assumed.",
 }
-_USD = ["price_usd", "error_usd", "time_usd", "expected_usd"]
 OWN = "a task of my own"
 
 
@@ -44,29 +43,6 @@ def money_slider(label, value, steps=tuple(_MONEY)):
     return ipywidgets.SelectionSlider(
         description=label, options=options, value=value, continuous_update=False, **WIDE
     )
-
-
-def _per_thousand(table, **more):
-    """The options as a reader sees them: shares in per cent, dollars for 1,000 requests."""
-    shown = table.assign(error_rate=100 * table["error_rate"], best_share=100 * table["best_share"])
-    shown[_USD] *= 1000
-    columns = {
-        "model_id": "model",
-        "tier": "tier",
-        "error_rate": "errors (%)",
-        "price_usd": "price (USD per 1,000)",
-        **more,
-    }
-    return shown[list(columns)].rename(columns=columns)
-
-
-def _tasks():
-    return [(name, task) for task, name in load_tasks()["name"].items()]
-
-
-def _providers(prices, provider):
-    providers = list(prices.lineup().index)
-    return choice("provider", [*providers, ALL], provider or providers[0])
 
 
 class DecisionChecklist(Explorer):
@@ -91,7 +67,8 @@ class DecisionChecklist(Explorer):
     def __init__(self, prices, *, product=None, provider=None, folder="decisions", decided_on=None):
         product = product or tl.load_product()
         self.prices, self.decided_on = prices, decided_on
-        tasks, line = [*_tasks(), (OWN, OWN)], {"continuous_update": False, **WIDE}
+        tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
+        providers, line = list(prices.lineup().index), {"continuous_update": False, **WIDE}
         count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
         few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
         controls = {
@@ -104,7 +81,7 @@ class DecisionChecklist(Explorer):
             "complexity": ipywidgets.Dropdown(
                 description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE
             ),
-            "provider": _providers(prices, provider),
+            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
             "requests_per_day": count(
                 description="requests per day",
                 value=product.requests_per_day,
@@ -199,7 +176,7 @@ class DecisionChecklist(Explorer):
         if self.found is not None:
             usd_each = self.found.table["expected_usd"].iloc[0]
             day = usd(usd_each * self.controls["requests_per_day"].value)
-            said = f"{self.found.tier}: {self.found.model_id}, {usd(usd_each)} a request all in, {day} a day"
+            said = f"{self.found.tier}: {self.found.model_id}, {usd(usd_each)} a request in total, {day} a day"
             if self.found.close:
                 said += f"; too close to call against {' and '.join(self.found.close[1:])}"
             self.headline.value = f"<strong>{html.escape(said)}</strong>"
@@ -239,8 +216,18 @@ class DecisionChecklist(Explorer):
         return f"{self.found.reason} Next, step {self.found.step}: {self.found.next_step} {prices}"
 
     def numbers(self, table, **_):
-        all_in, best = "all in (USD per 1,000)", "cheapest in (% of draws)"
-        return _per_thousand(table, expected_usd=all_in, best_share=best)
+        columns = {
+            "model_id": "model",
+            "tier": "tier",
+            "error_rate": "errors (%)",
+            "price_usd": "price (USD per 1,000)",
+            "expected_usd": "total (USD per 1,000)",
+            "best_share": "cheapest in (% of draws)",
+        }
+        shown = table[list(columns)].copy()
+        shown[["error_rate", "best_share"]] *= 100
+        shown[["price_usd", "expected_usd"]] *= 1000
+        return shown.rename(columns=columns)
 
     def _file(self, _button):
         """File what stands on the screen; what went wrong is said beside the button."""

@@ -70,37 +70,43 @@ def expected_costs(
     running = np.isfinite(table["expected_usd"].to_numpy())
     for row, words in zip(rows[~running], table.loc[~running, "note"], strict=True):
         note(ax, words, (0, row), (4, 0), color=INK)
-    rows, table = rows[running], table[running]
-    colors, left = (
-        [tier_style(tier or np.nan)["color"] for tier in table["tier"]],
-        np.zeros(len(rows)),
-    )
-    for part, (white, hatch) in EXPECTED_PARTS.items():
-        width = table[part].to_numpy() * requests
-        if width.any():
-            faces = [_whiter(color, white) for color in colors]
-            ax.barh(
-                rows, width, left=left, height=0.62, color=faces, edgecolor=INK, lw=0.5, hatch=hatch
-            )
-        left = left + width
-    low, high = table["low"].to_numpy() * requests, table["high"].to_numpy() * requests
-    ax.hlines(rows, low, high, color=INK, lw=1.2)
-    for row, whole, end in zip(rows, left, high, strict=True):
-        note(ax, usd(whole), (max(whole, end), row), (6, 0))
-    handles = [
-        mpl.patches.Patch(
-            facecolor=_whiter("#767676", white), edgecolor=INK, hatch=hatch, label=word, lw=0.5
-        )
-        for (white, hatch), word in zip(
-            EXPECTED_PARTS.values(), ("price", "errors", "time"), strict=True
-        )
-    ]
-    ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    rows, table = rows[running], table[running].copy()
+    table[[*EXPECTED_PARTS, "low", "high"]] *= requests
+    for row, own in zip(rows, table.itertuples(), strict=True):
+        whole = _stack(ax, row, own, 0.62)
+        note(ax, usd(whole), (max(whole, own.high), row), (6, 0))
+    ax.hlines(rows, table["low"], table["high"], color=INK, lw=1.2)
+    _parts_legend(ax, table)
     highest = options[["expected_usd", "high"]].max().max() * requests
     from_zero(
-        ax, 1.12 * highest, f"cost all in (USD per {requests:,} requests)\nwhiskers: {interval}"
+        ax, 1.12 * highest, f"total cost (USD per {requests:,} requests)\nwhiskers: {interval}"
     )
     return ax
+
+
+def _stack(ax, row, own, height):
+    """A bar of price, errors and waiting, each with its tint and hatch; returns where it ends."""
+    color, left = tier_style(own.tier or np.nan)["color"], 0.0
+    for part, (white, hatch) in EXPECTED_PARTS.items():
+        width, face = getattr(own, part), [_whiter(color, white)]
+        if width:
+            look = {"color": face, "edgecolor": INK, "lw": 0.5, "hatch": hatch}
+            ax.barh(row, width, left=left, height=height, **look)
+        left += width
+    return left
+
+
+def _parts_legend(ax, rows):
+    """Which tint and hatch is which part, of those that the rows have."""
+    words = {"price_usd": "price", "error_usd": "errors", "time_usd": "waiting"}
+    handles = [
+        mpl.patches.Patch(
+            fc=_whiter("#767676", white), ec=INK, hatch=hatch, label=words[part], lw=0.5
+        )
+        for part, (white, hatch) in EXPECTED_PARTS.items()
+        if rows[part].any()
+    ]
+    ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 
 def _whiter(color, white):
@@ -166,21 +172,7 @@ def _money_rows(rows, shaded, ax):
     lines = rows["words"].str.count("\n").max() + 1
     ax = axes(ax, height=0.95 + len(rows) * (0.48 + 0.17 * lines))
     for row, own in enumerate(rows.itertuples()):
-        style, left = tier_style(own.tier or np.nan), 0.0
-        for part, (white, hatch) in EXPECTED_PARTS.items():
-            width, face = getattr(own, part), _whiter(style["color"], white)
-            if width:
-                ax.barh(
-                    row,
-                    width,
-                    left=left,
-                    height=0.44,
-                    color=[face],
-                    edgecolor=INK,
-                    lw=0.5,
-                    hatch=hatch,
-                )
-            left += width
+        left = _stack(ax, row, own, 0.44)
         note(ax, usd(left), (left, row), (6, 0), size=11, weight="bold")
         ax.annotate(
             own.words,
@@ -197,7 +189,7 @@ def _money_rows(rows, shaded, ax):
             [row - 0.11],
             transform=side,
             clip_on=False,
-            **style | {"linestyle": ""},
+            **tier_style(own.tier or np.nan) | {"linestyle": ""},
         )
         if own.Index == shaded:
             ax.axhspan(row - 0.36, row + 0.62, color="#f0f2f4", zorder=0)
@@ -205,19 +197,7 @@ def _money_rows(rows, shaded, ax):
     ax.tick_params(axis="y", length=0, pad=16)
     ax.set_ylim(len(rows) - 0.3, -0.5)
     ax.grid(axis="y", visible=False)
-    used = [part for part in EXPECTED_PARTS if rows[part].any()]
-    words = {"price_usd": "price", "error_usd": "errors", "time_usd": "waiting"}
-    handles = [
-        mpl.patches.Patch(
-            fc=_whiter("#767676", EXPECTED_PARTS[part][0]),
-            ec=INK,
-            hatch=EXPECTED_PARTS[part][1],
-            label=words[part],
-            lw=0.5,
-        )
-        for part in used
-    ]
-    ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    _parts_legend(ax, rows)
     from_zero(ax, 1.1 * rows["expected_usd"].max(), "cost (USD a day)")
     return ax
 
@@ -239,32 +219,38 @@ def tier_regions(extra, ranges, *, now):
     Figure
     """
     need("tier_regions", extra, "provider", "tier", "error_cost_usd", "extra_usd")
-    providers, end = extra["provider"].unique(), extra["error_cost_usd"].max()
+    providers = extra["provider"].unique()
     figure, panels = plt.subplots(1, len(providers), figsize=(7.2, 3.7), sharey=True, squeeze=False)
     top = extra.loc[extra["error_cost_usd"] == 0, "extra_usd"].max()
     for ax, provider in zip(panels.flat, providers, strict=True):
-        own = extra[extra["provider"] == provider]
-        for tier, line in own.groupby("tier", sort=False):
-            style, cost = tier_style(tier), line["error_cost_usd"]
-            ax.plot(cost, line["extra_usd"], **style | {"marker": ""})
-            here = np.interp(now, cost, line["extra_usd"])
-            ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
-            if 0 < here <= top:
-                rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
-                note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
-        ax.axvline(now, color=INK, lw=1, zorder=1)
-        note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
-        _region_strip(ax, ranges[ranges["provider"] == provider], end, -0.14 * top)
-        ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
+        own, its = (table[table["provider"] == provider] for table in (extra, ranges))
+        region_panel(own, its, now=now, top=top, ax=ax)
         if len(providers) > 1:
             ax.set_title(PROVIDER_NAMES.get(provider, provider))
-        plain(ax.xaxis)
-        plain(ax.yaxis)
-        ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.14 * top])
     panels[0, 0].set_ylabel("cost above the cheapest (USD a day)")
     figure.supxlabel("cost of an error (USD)", fontsize=9)
     tier_legend(figure, extra)
     return figure
+
+
+def region_panel(extra, ranges, *, now, top, ax):
+    """One provider's panel of `tier_regions`, up to `top` USD a day."""
+    end = extra["error_cost_usd"].max()
+    for tier, line in extra.groupby("tier", sort=False):
+        style, cost = tier_style(tier), line["error_cost_usd"]
+        ax.plot(cost, line["extra_usd"], **style | {"marker": ""})
+        here = np.interp(now, cost, line["extra_usd"])
+        ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
+        if 0 < here <= top:
+            rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
+            note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
+    ax.axvline(now, color=INK, lw=1, zorder=1)
+    note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
+    _region_strip(ax, ranges, end, -0.14 * top)
+    ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
+    plain(ax.xaxis)
+    plain(ax.yaxis)
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= 1.14 * top])
 
 
 def _region_strip(ax, ranges, end, floor):

@@ -196,7 +196,7 @@ def _reason(found):
     text = f"price {usd(best['price_usd'])}, errors {usd(best['error_usd'])} ({best['error_rate']:.1%} at {usd(cost)} each)"
     if found.second_usd:
         text += f", time {usd(best['time_usd'])}"
-    text = f"{name} costs {usd(best['expected_usd'])} a request, all in: {text}."
+    text = f"{name} costs {usd(best['expected_usd'])} a request in total: {text}."
     if len(running) == 1:
         return f"{text} It is the only candidate: nothing was compared."
     second = running.iloc[1]

@@ -10,7 +10,7 @@ from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
 from tierlab.decide.options import COST, ERRORS, INTERVAL, TIMES, resolved, total_costs
-from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
+from tierlab.decide.record import Candidate, Record, load_record, workload_of
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
@@ -143,9 +143,6 @@ def _filed(record, prices):
     filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
     floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
     filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
-    # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
-    ends = dict.fromkeys(TIMES[1:], filed["seconds"])
-    filed = filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
     waits = record.second_usd * (1 - workload_of(record.workload).point().batch_share)
     error, time = filed["error_rate"] * record.error_cost_usd, filed["seconds"] * waits
     time = time if waits else 0.0  # nobody waits for what is in batch
@@ -224,10 +221,6 @@ def _grounds(record, filed, prices):
             f"the filed expected_usd of {edited} does not follow from the head (was it edited?): the sum is used",
         ),
         (
-            record.kind != KIND,
-            "the record does not say how its error rates were counted: they are drawn over their ranges",
-        ),
-        (
             not record.tier,
             f"{choice} has no tier: no model of today's lineup was compared in its place",
         ),
@@ -292,7 +285,7 @@ def _verdict(money, table, prices, changes):
     sure = f"the cheapest in {best['best_share']:.0%} of the draws"
     if best["low_usd"] * _SAME < best["high_usd"]:
         sure = f"{usd(best['low_usd'])} to {usd(best['high_usd'])} in {INTERVAL}; {sure}"
-    total = f"{usd(best['expected_usd'])} a day all in ({sure})"
+    total = f"{usd(best['expected_usd'])} a day in total ({sure})"
     if pd.isna(kept["expected_usd"]):
         why = table["note"].get(choice, "it has no price any more")
         return False, (
@@ -311,6 +304,6 @@ def _verdict(money, table, prices, changes):
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
     alone = f"{usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}" if bill else "the same"
     return False, (
-        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day all in "
+        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day in total "
         f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )

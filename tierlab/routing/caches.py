@@ -1,33 +1,28 @@
 """Prompt caches in a replay of conversations: what each model's cache holds of each session, and what a call costs."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.pricing import price
+from tierlab.prices.pricing import price_tokens
 
 _INPUT = BUCKETS[:4]
 
 
 @dataclass(frozen=True)
 class Caches:
-    """Prices and rules of prompt caches, for a replay of conversations.
+    """Prices of prompt caches, with each provider's rules, for a replay of conversations.
 
     Parameters
     ----------
     prices : Prices
-    ttl_s : float, optional
-        One time to live for every model (seconds; infinite: nothing expires) in place of the providers' own.
-    minimum_tokens : int, optional
-        One minimum for every model, below which nothing is cached, in place of the providers' own.
     """
 
     prices: object
-    ttl_s: float | None = None
-    minimum_tokens: int | None = None
 
     def rules(self, models):
         """By model id: ttl_s, minimum_tokens, step_tokens (only whole steps are cached) and caches_answer.
@@ -35,18 +30,22 @@ class Caches:
         The row of data/cache_rules.csv that begins a model's id with most characters holds; a model that none begins
         never loses its cache and has no minimum.
         """
-        known = pd.read_csv(DATA / "cache_rules.csv").sort_values(
-            "model_starts", key=lambda s: s.str.len()
-        )
+        known = _rules()
         found = pd.DataFrame(index=pd.Index(models, name="model_id"), columns=known.columns)
         for rule in known.itertuples(index=False):
             found.loc[[model.startswith(rule.model_starts) for model in models]] = rule
         found = found[["ttl_s", "minimum_tokens", "step_tokens", "caches_answer"]].astype(float)
-        found = found.fillna(
+        return found.fillna(
             {"ttl_s": np.inf, "minimum_tokens": 0, "step_tokens": 1, "caches_answer": 0}
         )
-        given = {"ttl_s": self.ttl_s, "minimum_tokens": self.minimum_tokens}
-        return found.assign(**{name: value for name, value in given.items() if value is not None})
+
+
+@lru_cache
+def _rules():
+    """The table of rules, those of the longest beginnings last."""
+    return pd.read_csv(DATA / "cache_rules.csv").sort_values(
+        "model_starts", key=lambda starts: starts.str.len()
+    )
 
 
 class Conversations:
@@ -66,23 +65,27 @@ class Conversations:
 
     def __init__(self, grid, caches):
         self.grid, self.prices = grid, caches.prices
-        prices, rules = (
-            caches.prices,
-            caches.rules([caches.prices.resolve(name) for name in grid.models]),
-        )
+        self._names = [self.prices.resolve(name) for name in grid.models]
+        rules = caches.rules(self._names)
         self._ttl, self._minimum, self._step, self._caches_answer = rules.to_numpy(float).T
-        rates = prices.in_force().drop_duplicates("model_id").set_index("model_id")
-        rates = rates.loc[[prices.resolve(name) for name in grid.models]]
+        rates = self.prices.in_force().drop_duplicates("model_id").set_index("model_id")
+        rates = rates.loc[self._names]
         self._reads = rates["cache_read"].notna().to_numpy()
         self._writes = rates["cache_write_short"].notna().to_numpy()
         self._first = first = grid.table.iloc[grid.rows[:, 0]]
         self.session, ids = pd.factorize(first["session_id"])
         self._order = first.groupby("session_id", sort=False)["turn"].rank("dense").to_numpy(int)
-        self._at = _seconds(first)
+        self._at = np.zeros(len(first))
+        if "at" in first:
+            self._at = first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6
         self._context = sum(
             grid.values(f"{bucket}_tokens") for bucket in _INPUT if f"{bucket}_tokens" in grid.table
         )
         self._output = grid.values("output_tokens")
+        if np.isnan(self._context + self._output).any():
+            raise ValueError(
+                "a conversation is priced by its tokens, and some answers have no count"
+            )
         self._sessions = len(ids)
 
     def turns(self):
@@ -137,12 +140,11 @@ class Conversations:
         kept = np.where(context >= self._minimum[codes], kept, 0)
         new = np.maximum(kept - read, 0)
         written = np.where(self._writes[codes], new, 0)
-        calls = {
-            "model_id": np.array(self.grid.models, object)[codes],
-            "uncached_input_tokens": context - read - written,
-            "cache_read_tokens": read,
-            "cache_write_short_tokens": written,
-            "output_tokens": output,
+        tokens = {
+            "uncached_input": context - read - written,
+            "cache_read": read,
+            "cache_write_short": written,
+            "output": output,
         }
         called = context > 0  # a failed call left nothing behind
         answer = output * self._caches_answer[codes] * (kept > 0)
@@ -151,7 +153,12 @@ class Conversations:
         self._model[session] = names
         self.read[rows] += read
         self.written[rows] += written
-        return price(pd.DataFrame(calls), self.prices)["cost_usd"].to_numpy()
+        cost = np.empty(len(rows))
+        for code in np.unique(codes):
+            own = codes == code
+            part = {bucket: column[own] for bucket, column in tokens.items()}
+            cost[own] = price_tokens(part, self.prices, self._names[code])[0][-1]
+        return cost
 
     def told(self, routes):
         """Routes with what the caches did: session_id, turn, cache_read_tokens, cache_write_tokens of all calls."""
@@ -161,9 +168,3 @@ class Conversations:
             cache_read_tokens=self.read,
             cache_write_tokens=self.written,
         )
-
-
-def _seconds(first):
-    if "at" not in first:
-        return np.zeros(len(first))
-    return first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6

@@ -30,15 +30,12 @@ class RouterExplorer(Explorer):
         Indexed by prompt_id; higher goes to the strong model.
     weak, strong : str
         Model ids.
-    router_usd : float
-        The router's own call, USD per request.
     """
 
     size, margins = (7.2, 3.6), (0.9, 0.3, 0.65, 0.2)
 
-    def __init__(self, outcomes, router_score, *, weak, strong, router_usd=0.0):
+    def __init__(self, outcomes, router_score, *, weak, strong):
         self.curve = tl.cost_quality_curve(outcomes, router_score, weak=weak, strong=strong)
-        self.router_usd = router_usd
         self.names = [f"always {weak}", "router", f"always {strong}"]
         # what the strong model's answers alone cost at each point of the curve, per request
         cost = outcomes.loc[outcomes["model_id"] == strong].set_index("prompt_id")["cost_usd"]
@@ -67,7 +64,7 @@ class RouterExplorer(Explorer):
     def table(self, *, share, factor, error_usd):
         at = (self.curve["strong_share"] - share).abs().argmin()
         rows = self.curve[["strong_share", "score", "cost_usd"]].iloc[[0, at, -1]]
-        more = (factor - 1) * self.strong_usd[[0, at, -1]] + [0.0, self.router_usd, 0.0]
+        more = (factor - 1) * self.strong_usd[[0, at, -1]]
         table = rows.assign(cost_usd=rows["cost_usd"] + more)
         table.insert(0, "choice", self.names)
         return table.assign(all_in_usd=table["cost_usd"] + (1 - table["score"]) * error_usd)

@@ -217,10 +217,10 @@ def _inspect(file, metric):
         samples = [json.loads(archive.read(name)) for name in names]
     model = about["eval"]["model"]
     whole = header is not None and header["status"] == "success" and not header.get("invalidated")
-    scorers = [name for sample in samples for name in sample["scores"] or ()]
-    chosen = _chosen(metric, _inspect_metrics(samples)) if scorers else None
-    rows = []
-    for sample in samples:
+    scores = [_inspect_scores(sample) for sample in samples]
+    names = [name for own in scores for name in own]
+    chosen, rows = _chosen(metric, names) if names else None, []
+    for sample, own in zip(samples, scores, strict=True):
         usage = (sample.get("model_usage") or {}).get(model) or {}
         tokens = _buckets(
             usage.get("input_tokens") or 0,
@@ -231,14 +231,13 @@ def _inspect(file, metric):
         )
         flags = [tokens.pop("flags"), "" if whole else "unfinished_run"]
         failed = bool(sample.get("error"))
-        score = None if failed else _inspect_score(sample, chosen)
         rows.append(
             {
                 "prompt_id": str(sample["id"]),
                 "content": _content(sample.get("input"), sample.get("target")),
                 "model_id": model,
                 "task": about["eval"].get("task"),
-                "score": np.nan if failed else _number(score),
+                "score": np.nan if failed else _number(own.get(chosen)),
                 "status": "error" if failed else "ok",
                 "cost_usd": usage.get("total_cost", np.nan),
                 "end_to_end_s": sample.get("working_time", np.nan),
@@ -249,21 +248,16 @@ def _inspect(file, metric):
     return _table(f"Inspect, {chosen}", rows)
 
 
-def _inspect_metrics(samples):
-    """Scorers, and "scorer/key" for those whose value is a dict."""
-    for sample in samples:
-        for name, score in (sample["scores"] or {}).items():
-            if isinstance(score["value"], dict):
-                yield from (f"{name}/{key}" for key in score["value"])
-            else:
-                yield name
-
-
-def _inspect_score(sample, chosen):
-    name, _, key = (chosen or "").partition("/")
-    score = (sample["scores"] or {}).get(name)
-    value = None if score is None else score["value"]
-    return value.get(key) if isinstance(value, dict) else value
+def _inspect_scores(sample):
+    """A sample's scores by name; "scorer/key" for those whose value is a dict."""
+    found = {}
+    for name, score in (sample["scores"] or {}).items():
+        value = score["value"]
+        if isinstance(value, dict):
+            found |= {f"{name}/{key}": part for key, part in value.items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _harness(file, rows, metric):
@@ -277,7 +271,7 @@ def _harness(file, rows, metric):
     name, kept = chosen.split(",", 1)
     task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
     better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
-    table = _table(
+    return _table(
         f"lm-evaluation-harness, {chosen}",
         [
             {
@@ -292,7 +286,6 @@ def _harness(file, rows, metric):
             if row["filter"] == kept and name in row
         ],
     )
-    return table
 
 
 def _promptfoo(whole, metric):
@@ -303,10 +296,8 @@ def _promptfoo(whole, metric):
         )
     rows = []
     for row in results["results"]:
-        usage, details = (
-            row.get("tokenUsage") or {},
-            (row.get("tokenUsage") or {}).get("completionDetails") or {},
-        )
+        usage = row.get("tokenUsage") or {}
+        details = usage.get("completionDetails") or {}
         cached = bool((row.get("response") or {}).get("cached"))
         tokens = _buckets(
             usage.get("prompt") or 0,
@@ -319,13 +310,14 @@ def _promptfoo(whole, metric):
             tokens = {"flags": "from_promptfoos_cache"}
         unknown_cost = tokens["flags"] == "no_tokens" and not row.get("cost")
         failed = row["failureReason"] == 2
+        scores = {**(row.get("namedScores") or {}), "score": row["score"]}
         provider = row["provider"]
         rows.append(
             {
                 "prompt_id": _content(row["promptId"], row["vars"]),
                 "model_id": provider["id"],
                 "label": provider.get("label") or "",
-                "score": np.nan if failed else _number(_named(row, metric)),
+                "score": np.nan if failed else _number(scores[_chosen(metric or "score", scores)]),
                 "status": "error" if failed else "ok",
                 "cost_usd": np.nan if unknown_cost else row.get("cost", np.nan),
                 "end_to_end_s": np.nan if cached else row["latencyMs"] / 1000,
@@ -337,14 +329,6 @@ def _promptfoo(whole, metric):
     several = table["model_id"] + " (" + table["label"] + ")"
     table["model_id"] = table["model_id"].where(labels == 1, several)
     return table.drop(columns="label")
-
-
-def _named(row, metric):
-    if metric is None:
-        return row["score"]
-    if metric not in (row.get("namedScores") or {}):
-        raise ValueError(unknown("metric", metric, ["score", *(row.get("namedScores") or {})]))
-    return row["namedScores"][metric]
 
 
 def _langfuse(file, scores, metric):
@@ -372,17 +356,14 @@ def _langfuse(file, scores, metric):
             apart += 1  # no generation, or several models: the score belongs to none of them alone
             continue
         rows.append(_langfuse_row(score, mine))
-    table = _table(
-        f"Langfuse, {chosen}" + (f", {apart:,} scores of no one model left out" if apart else ""),
-        rows,
-    )
-    return table
+    left_out = f", {apart:,} scores of no one model left out" if apart else ""
+    return _table(f"Langfuse, {chosen}{left_out}", rows)
 
 
 def _langfuse_row(score, observations):
     kind, value = score["data_type"], score["value"]
     if kind == "TEXT":
-        raise ValueError(f"the score {cited(score['name'])} is text, which is no score")
+        raise ValueError(f"the score {cited(score['name'])} is text, which is not a score")
     usage = pd.DataFrame([row.get("usage_details") or {} for row in observations]).sum()
     read = usage.get("input_cached_tokens", 0) + usage.get("cache_read_input_tokens", 0)
     tokens = _buckets(

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.patches import FancyBboxPatch, Patch, PathPatch, Rectangle
 from matplotlib.path import Path
@@ -97,7 +96,7 @@ def policies(table, *, edge=None, ax=None):
     Parameters
     ----------
     table : DataFrame
-        label, cost_usd (USD per request), score; optionally score_low, score_high, cost_low, cost_high, tier
+        label, cost_usd (USD per request), score; optionally score_low, score_high, tier
         (for a single model) and interval (what the ends are).
     edge : DataFrame, optional
         Table of `tierlab.hull`.
@@ -121,9 +120,6 @@ def policies(table, *, edge=None, ax=None):
         if "score_low" in row:
             bars["yerr"] = [[max(y - row["score_low"], 0)], [max(row["score_high"] - y, 0)]]
             lines.append(([x, x], [row["score_low"], row["score_high"]]))
-        if "cost_low" in row:
-            low, high = row["cost_low"] * 1000, row["cost_high"] * 1000
-            bars["xerr"] = [[max(x - low, 0)], [max(high - x, 0)]]
         ax.errorbar([x], [y], **bars, **style, ls="", ms=7, elinewidth=1, zorder=3)
         ends.append((x, y, row["label"], style["color"]))
     interval = f"\nbars: {table['interval'].iloc[0]}" if "interval" in table else ""
@@ -169,12 +165,12 @@ def _inside(box, points):
 
 
 def saving_map(table, *, bounds=(), ax=None):
-    """Saving of routing by share of requests that stay on the cheap model and by price ratio.
+    """Saving of routing by way to route and by the share of requests that stay on the lower tier.
 
     Parameters
     ----------
     table : DataFrame
-        saving (share of the strong model's cost), indexed by price ratio, a column per share.
+        saving (share of the flagship's cost): a row per way to route, named by its index, a column per share.
     bounds : sequence of float
         Savings to outline, such as the two ends of a claimed range.
     ax : Axes, optional
@@ -200,13 +196,11 @@ def saving_map(table, *, bounds=(), ax=None):
     for row, column in np.argwhere(table.ge(low) & table.le(high)):
         corner = (column + 0.04, row + 0.06)
         ax.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, ec=INK, lw=1.6))
-    numeric = pd.api.types.is_numeric_dtype(table.index)
-    rows = [f"{ratio:g}x" if numeric else ratio for ratio in table.index]
     ax.set_xticks(np.arange(table.shape[1]) + 0.5, [f"{share:.0%}" for share in table.columns])
-    ax.set_yticks(np.arange(len(table)) + 0.5, rows, rotation=0)
+    ax.set_yticks(np.arange(len(table)) + 0.5, table.index, rotation=0)
     outlined = f"\noutlined: {low:.0%} to {high:.0%}" if len(bounds) else ""
     ax.set_xlabel(f"requests on the cheap model (share){outlined}")
-    ax.set_ylabel("price ratio" if numeric else "")
+    ax.set_ylabel("")
     return ax
 
 

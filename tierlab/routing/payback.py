@@ -90,7 +90,7 @@ def ways(bill, messages):
 
 
 def promised_savings(prices, message, shares):
-    """What the shares alone promise to save, by provider, cheap tier and tier of the rest, against the flagship.
+    """What the shares alone promise to save, by provider, lower tier and tier of the rest, against the flagship.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def promised_savings(prices, message, shares):
         With a lineup of three tiers for each provider.
     message : tierlab.core.product.Message
     shares : sequence of float
-        Of the messages on the cheap model, 0-1.
+        Of the messages on the lower tier, 0-1.
 
     Returns
     -------
     DataFrame
-        A column per share; by provider, cheap, rest and times (the flagship's price against the cheap model's).
+        A column per share; by provider, lower, rest and times (the price of the flagship against that of the lower tier).
     """
     lineup = prices.lineup()
     one = pd.DataFrame(
@@ -111,17 +111,17 @@ def promised_savings(prices, message, shares):
     )
     cost = reprice(one, prices, prices.models()).iloc[0]
     rows = {}
-    for cheap, rest in (("small", "flagship"), ("mid", "flagship"), ("small", "mid")):
+    for lower, rest in (("small", "flagship"), ("mid", "flagship"), ("small", "mid")):
         for provider, tier in lineup.iterrows():
             low, high = (
-                cost[tier[cheap]] / cost[tier["flagship"]],
+                cost[tier[lower]] / cost[tier["flagship"]],
                 cost[tier[rest]] / cost[tier["flagship"]],
             )
-            rows[provider, cheap, rest, 1 / low] = {
+            rows[provider, lower, rest, 1 / low] = {
                 share: 1 - share * low - (1 - share) * high for share in shares
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.rename_axis(["provider", "cheap", "rest", "times"])
+    return table.rename_axis(["provider", "lower", "rest", "times"])
 
 
 @dataclass(frozen=True)
@@ -294,21 +294,18 @@ def complex_needed(parts, simple_right, *, call_usd, single_usd, gain_usd):
     return max(needed, 0.0) if needed <= 1 else np.nan
 
 
-def recognised(outcomes, policy, *, weak, strong, seed, features=None):
-    """Shares 0-1 of the simple and of the complex messages that a policy sends to the right one of two models."""
-    routes = route(outcomes, policy, seed=seed, features=features)
-    scores = pair_outcomes(outcomes, [weak, strong]).values("score")
-    simple, up = scores[:, 0] >= scores[:, 1], (routes["model_id"] == strong).to_numpy()
-    return float(np.mean(~up[simple])), float(np.mean(up[~simple]))
-
-
 def accuracies(outcomes, policies, *, weak, strong, seed, features=None):
-    """What policies recognise, as `figures.classifier_map` marks them: label, simple_right, complex_right (0-1)."""
-    rows = [
-        (
-            name,
-            *recognised(outcomes, policy, weak=weak, strong=strong, seed=seed, features=features),
-        )
-        for name, policy in policies.items()
-    ]
+    """Shares 0-1 of the simple and of the complex messages that policies send to the right one of two models.
+
+    Returns
+    -------
+    DataFrame
+        label (of the policy), simple_right, complex_right, as `figures.classifier_map` marks them.
+    """
+    scores = pair_outcomes(outcomes, [weak, strong]).values("score")
+    simple, rows = scores[:, 0] >= scores[:, 1], []
+    for name, policy in policies.items():
+        routes = route(outcomes, policy, seed=seed, features=features)
+        up = (routes["model_id"] == strong).to_numpy()
+        rows.append((name, np.mean(~up[simple]), np.mean(up[~simple])))
     return pd.DataFrame(rows, columns=["label", "simple_right", "complex_right"])

@@ -254,7 +254,7 @@ def output(out=None, *, inputs=(), force=False):
 def write(report, folder):
     """Write curve.csv, policies.csv and router.html; returns the page's path."""
     import matplotlib.pyplot as plt
-    from nbformat.v4 import new_markdown_cell, new_notebook
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
     from tierlab.core import finding
     from tierlab.pages import page
@@ -268,27 +268,17 @@ def write(report, folder):
     plt.close(axes.figure)
     alt = f"Quality of routing between {report.weak} and {report.strong} against the share of strong calls, with the random line."
     picture = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
-    cells = [
-        new_markdown_cell("# Is this router worth building?"),
-        _words(f"Outcomes: {report.name}. Router: {report.router}."),
-        _words(report.verdict),
-        _shown(picture, {"image/png": {"alt": alt}}),
-    ]
-    for title, table in report.tables.items():
-        with pd.option_context("display.max_colwidth", None):
-            cells += [_words(title), _shown({"text/html": table.to_html(border=0)})]
-    text, _ = page.page(new_notebook(cells=cells), stem="router")
+    # Names from files are text, never markup.
+    head = [f"Outcomes: {report.name}. Router: {report.router}.", report.verdict]
+    words = "".join(f"<p>{html.escape(text)}</p>" for text in head)
+    with pd.option_context("display.max_colwidth", None):
+        tables = [
+            f"<p>{html.escape(title)}</p>{table.to_html(border=0)}"
+            for title, table in report.tables.items()
+        ]
+    outputs = [new_output("display_data", {"text/html": text}) for text in (words, *tables)]
+    outputs.insert(1, new_output("display_data", picture, metadata={"image/png": {"alt": alt}}))
+    title = new_markdown_cell("# Is this router worth building?")
+    notebook = new_notebook(cells=[title, new_code_cell("", outputs=outputs)])
+    text, _ = page.page(notebook, stem="router")
     return folder.write("router.html", text)
-
-
-def _words(text):
-    """A paragraph of the page; names from files are text, never markup."""
-    return _shown({"text/html": f"<p>{html.escape(text)}</p>"})
-
-
-def _shown(data, metadata=None):
-    """A cell of the page without code."""
-    from nbformat.v4 import new_code_cell, new_output
-
-    output = new_output("display_data", data, metadata=metadata or {})
-    return new_code_cell("", outputs=[output])

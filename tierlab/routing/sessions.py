@@ -21,6 +21,7 @@ from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Choice, Policy, Rules, merge, need
 from tierlab.routing.route import route
+from tierlab.scaling.bill import session
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,6 @@ class SwitchGate(Policy):
         Turns that the conversation still has, this one included, or the feature that holds them.
     new_tokens, output_tokens : float
         Expected input that is new in a turn, and expected output (tokens).
-    margin_usd : float
-        The expected saving must be larger than this.
 
     Notes
     -----
@@ -106,31 +105,22 @@ class SwitchGate(Policy):
     turns_left: float | str = 3.0
     new_tokens: float = 500.0
     output_tokens: float = 300.0
-    margin_usd: float = 0.0
 
     def choose(self, features, answers=()):
         planned = self.policy.choose(features, answers)
         if answers:
             return planned
         kept = np.asarray(need(features, "session_model", self), object)
-        names = np.broadcast_to(np.asarray(planned.name, object), kept.shape)
-        stay, move, output = (np.full(kept.shape, np.nan) for _ in range(3))
         left = self.turns_left
         left = need(features, left, self) if isinstance(left, str) else left
-        for name, (_, _, rate) in self.rates.items():
-            cost = np.broadcast_to(self._cost(features, name, left), kept.shape)
-            stay = np.where(np.equal(kept, name), cost, stay)
-            move = np.where(np.equal(names, name), cost, move)
-            output = np.where(np.equal(kept, name), rate, output)
-        asked = np.array([self._output(name) for name in names.reshape(-1)]).reshape(kept.shape)
-        down = ~np.equal(kept, None) & (asked < output)
-        stays = down & ~(stay - move > self.margin_usd)
+        # Places 1, 2, ... are the models of `rates`; at 0 there is none yet, and nothing to compare.
+        held, asked = (_rank(names, (None, *self.rates)) for names in (kept, planned.name))
+        output = np.array([np.nan, *(rate for _, _, rate in self.rates.values())])
+        nothing = np.full(kept.shape, np.nan)
+        costs = [nothing, *(self._cost(features, name, left) for name in self.rates)]
+        stay, move = (np.choose(place, costs) for place in (held, asked))
+        stays = (output[asked] < output[held]) & ~(stay > move)
         return merge(stays, Choice(kept[()], "the cache is worth more"), planned)
-
-    def _output(self, name):
-        if name not in self.rates:
-            raise ValueError("SwitchGate.rates: " + unknown("model", name, self.rates))
-        return self.rates[name][2]
 
     def _cost(self, features, name, turns):
         """Expected cost of the remaining turns on a model (US dollars)."""
@@ -168,16 +158,10 @@ def session_rates(prices, names):
     """
     pairs = names if isinstance(names, Mapping) else {name: name for name in names}
     table = prices.in_force().query("context_above == 0").set_index("model_id")
-    found = {}
-    for name, model_id in pairs.items():
-        rates = table.loc[
-            prices.resolve(model_id),
-            ["uncached_input", "cache_read", "cache_write_short", "output"],
-        ]
-        plain, read, write, output = (float(rate) for rate in rates)
-        read, write = (plain if np.isnan(rate) else rate for rate in (read, write))
-        found[name] = (read, write, output)
-    return found
+    rates = table.loc[[prices.resolve(model_id) for model_id in pairs.values()]]
+    rates = rates[["cache_read", "cache_write_short", "output", "uncached_input"]].astype(float)
+    rates = rates.T.fillna(rates["uncached_input"]).T.iloc[:, :3]
+    return dict(zip(pairs, rates.itertuples(index=False, name=None), strict=True))
 
 
 def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.DataFrame:
@@ -301,17 +285,8 @@ def equal_conversations(shape, quality, *, sessions=1):
         As for `conversation_outcomes`.
     sessions : int
     """
-    turn = np.tile(np.arange(1, shape.turns + 1), sessions)
-    grown = turn * shape.input_tokens + (turn - 1) * shape.output_tokens
-    requests = pd.DataFrame(
-        {
-            "session_id": np.repeat(np.arange(sessions), shape.turns),
-            "turn": turn,
-            "uncached_input_tokens": shape.system_tokens + grown,
-            "output_tokens": shape.output_tokens,
-        }
-    )
-    return conversation_outcomes(requests, quality)
+    requests = pd.concat([session(shape)] * sessions, keys=range(sessions), names=["session_id"])
+    return conversation_outcomes(requests.reset_index("session_id"), quality)
 
 
 def one_switch(shape, prices, *, small, flagship):

@@ -99,7 +99,8 @@ def load_outcomes(
         if log:
             table = _answered(read_evaluation(name, metric=metric, scale=scale))
         else:
-            table = READERS[name]() if name in READERS else _own(Path(name))
+            path = Path(name)
+            table = READERS[name]() if name in READERS else _recorded(read_rows(path), path.name)
         table = check_outcomes(_of(table, models), incomplete=incomplete)
         return _costed(table, prices, usd_per_mtok).reset_index(drop=True)
     except ValueError as error:
@@ -122,11 +123,6 @@ def _of(table, models):
         if not (names == name).any(axis=None):
             raise ValueError(unknown("model", name, names["model_id"].unique()))
     return table[names.isin(models).any(axis=1)]
-
-
-def _own(path):
-    """A file of one's own."""
-    return _recorded(read_rows(path), path.name)
 
 
 def _recorded(frame, name):
@@ -190,32 +186,35 @@ def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes.assign(model_id=names, tier=names.map(named))[names.isin(named)]
 
 
-def recorded_tiers(name_or_path, *, unlisted_usd_per_mtok=0.24):
+def recorded_tiers(name_or_path):
     """Recorded outcomes as up to three tiers with a cost for every answer: a public data set by name, or a file.
 
     Parameters
     ----------
     name_or_path : str or path
         Of zeroeval_gsm, the three Claude 3 models.
-    unlisted_usd_per_mtok : float
-        Input and output rate of Mixtral 8x7B, which no catalogue lists any more (US dollars per million tokens; by
-        default RouteLLM's, arXiv 2406.18665).
 
     Raises
     ------
     ValueError
         If answers have no cost.
+
+    Notes
+    -----
+    Mixtral 8x7B, which no catalogue lists any more, costs RouteLLM's 0.24 USD per million tokens in and out (arXiv
+    2406.18665).
     """
-    unlisted, listed = None, None
-    if name_or_path in ("routellm_gsm8k", "routellm_mmlu"):
-        rate = unlisted_usd_per_mtok
-        unlisted = {"mistralai/Mixtral-8x7B-Instruct-v0.1": (rate, rate)}
-    if unlisted or name_or_path == "zeroeval_gsm":
-        listed = load_prices("maintained")
-    outcomes = load_outcomes(name_or_path, prices=listed, usd_per_mtok=unlisted)
+    of_routellm = name_or_path in ("routellm_gsm8k", "routellm_mmlu")
+    known = of_routellm or name_or_path == "zeroeval_gsm"
+    outcomes = load_outcomes(
+        name_or_path,
+        prices=load_prices("maintained") if known else None,
+        usd_per_mtok={"mistralai/Mixtral-8x7B-Instruct-v0.1": (0.24, 0.24)}
+        if of_routellm
+        else None,
+    )
     if name_or_path == "zeroeval_gsm":
-        claude = outcomes["model_id"].astype(str).str.startswith("claude-3-")
-        outcomes = outcomes[claude]
+        outcomes = outcomes[outcomes["model_id"].astype(str).str.startswith("claude-3-")]
     outcomes = as_tiers(outcomes)
     lacking = outcomes["cost_usd"].isna().sum()
     if lacking:

@@ -49,17 +49,17 @@ def bill_rows(ways, messages):
 def map_rows(savings):
     """`payback.promised_savings` with one line of text for each row."""
     names = [
-        f"{provider}: {cheap} ({times:.3g}x), rest {rest}"
-        for provider, cheap, rest, times in savings.index
+        f"{provider}: {lower} ({times:.3g}x), rest {rest}"
+        for provider, lower, rest, times in savings.index
     ]
     return savings.set_axis(names)
 
 
 def provider_rows(savings):
     """Savings with the rest on the flagship, a row per provider."""
-    table = savings.query("rest == 'flagship'").droplevel(["rest", "times"]).unstack("cheap")
+    table = savings.query("rest == 'flagship'").droplevel(["rest", "times"]).unstack("lower")
     table = table.sort_index(axis=1, level=1, ascending=False, sort_remaining=False)
-    heads = [f"{cheap}, {share(part)} of messages" for part, cheap in table.columns]
+    heads = [f"{lower}, {share(part)} of messages" for part, lower in table.columns]
     return table.map(share).set_axis(heads, axis=1).rename_axis("provider")
 
 

@@ -40,7 +40,7 @@ OVER_LABELS = {
 }
 
 
-def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
+def cost_curve(curve, *, over, crossovers=None, ax=None):
     """Cost per day of each model over one variable; one panel per provider unless `ax` is given.
 
     Parameters
@@ -52,8 +52,6 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
         Column on the horizontal axis.
     crossovers : DataFrame, optional
         Table of `tierlab.crossovers`. A crossing is ringed, with its value, where both lines are in one panel.
-    log : {"", "x", "y", "xy"}
-        Axes with a logarithmic scale.
     ax : Axes, optional
 
     Returns
@@ -61,18 +59,15 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
     Figure, or Axes if `ax` is given
     """
     need("cost_curve", curve, "provider", "tier", "model_id", "cost_usd", over)
-    if log not in ("", "x", "y", "xy"):
-        raise ValueError(f"log is {log!r}; allowed: '', 'x', 'y', 'xy'")
 
     def draw(ax, part):
         ends = [
             _curve_line(ax, line.sort_values(over), over)
             for _, line in part.groupby("model_id", sort=False)
         ]
-        ax.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear")
         ax.margins(x=0.02)
-        plain(ax.xaxis, log="x" in log, share=is_share, ticks=ticks)
-        plain(ax.yaxis, log="y" in log)
+        plain(ax.xaxis, share=is_share, ticks=ticks)
+        plain(ax.yaxis)
         if crossovers is not None:
             both = (
                 crossovers[["cheaper_before", "cheaper_after"]]
@@ -87,9 +82,7 @@ def cost_curve(curve, *, over, crossovers=None, log="", ax=None):
 
     ticks, is_share = 2 if ax is None else 5, over.endswith(("_rate", "_share", "_growth"))
     label = OVER_LABELS.get(over, over.replace("_", " ")) + interval_note(curve, "bands")
-    return by_provider(
-        in_order(curve), draw, label, "cost (USD per day)", ax, from_zero="y" not in log
-    )
+    return by_provider(in_order(curve), draw, label, "cost (USD per day)", ax)
 
 
 def _curve_line(ax, line, over):
