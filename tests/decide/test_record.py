@@ -795,3 +795,33 @@ class TestCommands:
         )
         done = run("review", tmp_path / "nothing.md")
         assert done.returncode == 2 and "nothing.md" in done.stderr
+
+
+class TestVersion1:
+    """A record that the kit filed before its records said what their draws are made of."""
+
+    FILE = Path(__file__).parent / "record_version_1.md"
+
+    def test_it_is_read_with_every_number(self):
+        record = load_record(self.FILE)
+        assert (record.title, record.model_id) == ("Support chatbot", "claude-opus-4-8")
+        rates = {row["model_id"]: row["error_rate"] for row in record.candidates}
+        assert rates == pytest.approx(
+            {"claude-opus-4-8": 0.05, "claude-sonnet-4-6": 6.5 / 81, "claude-haiku-4-5": 0.12}
+        )
+        assert (record.examples, record.examples_needed) == (80, 0)
+
+    def test_it_is_judged_and_says_what_it_lacks(self):
+        found = review(self.FILE, prices=JUNE)
+        # Opus: 0.010 a request, 5% of 20 cents, 1.2 s and 299 tokens at 55 a second at 0.0005 USD
+        paid = 10_000 * (0.010 + 0.05 * 0.2 + (1.2 + 299 / 55) * 0.0005)
+        assert found.money["expected_usd"].tolist() == pytest.approx([paid] * 3)
+        assert found.stands and found.changes.empty
+        assert any("does not say how its error rates were counted" in x for x in found.grounds)
+        assert review(self.FILE, prices=NOVEMBER).changes["kind"].eq("new").any()
+
+    def test_it_is_replaced_by_one_of_today(self, tmp_path):
+        path = tmp_path / "a.md"
+        path.write_bytes(self.FILE.read_bytes())
+        file_record(decide(), path, title="again", replace=True)
+        assert load_record(path).kind.endswith("version 2")

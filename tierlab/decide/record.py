@@ -10,14 +10,14 @@ import os
 import re
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NotRequired, get_args
 
 import jinja2
 import numpy as np
 import pandas as pd
 import yaml
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import TypedDict  # the one that pydantic takes before Python 3.12
 
 from tierlab.core.files import write_whole
@@ -39,6 +39,7 @@ _INTERVALS = {
     "given": "ends of the range that was given",
 }
 
+Kind = Literal["tierlab decision record, version 1", "tierlab decision record, version 2"]
 Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -62,8 +63,8 @@ class Candidate(TypedDict):
 
     Prices, errors and seconds are those of `tierlab.decide.options.Options`. price_scale is price_usd over the
     catalogue's price of the workload: not 1 where a table of requests was filed as its mean, or the price is that of
-    samples; None for a model outside the catalogue. The draws are made of the last four
-    (`tierlab.decide.options.Options`).
+    samples; None for a model outside the catalogue. The last four, of which the draws are made
+    (`tierlab.decide.options.Options`), are not in records of version 1.
     """
 
     model_id: str
@@ -77,10 +78,10 @@ class Candidate(TypedDict):
     error_high: Share
     seconds: Amount | None
     expected_usd: Amount | None
-    worth: Amount
-    shared: Annotated[float, Field(ge=-1, le=1)]
-    seconds_low: Amount | None
-    seconds_high: Amount | None
+    worth: NotRequired[Amount]
+    shared: NotRequired[Annotated[float, Field(ge=-1, le=1)]]
+    seconds_low: NotRequired[Amount | None]
+    seconds_high: NotRequired[Amount | None]
 
 
 class Record(BaseModel):
@@ -120,7 +121,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    kind: Literal["tierlab decision record, version 2"] = KIND
+    kind: Kind = KIND
     title: str
     owner: str
     decided_on: datetime.date
@@ -146,6 +147,14 @@ class Record(BaseModel):
     flips: list[dict]
     next_step: int
     grounds: list[str]
+
+    @field_validator("workload", mode="before")
+    @classmethod
+    def _in_todays_words(cls, workload):
+        """Files before version 0.2 have Anthropic's two times to live."""
+        if isinstance(workload, dict) and workload.get("cache_ttl") in ("5m", "1h"):
+            return workload | {"cache_ttl": {"5m": "short", "1h": "long"}[workload["cache_ttl"]]}
+        return workload
 
     @model_validator(mode="after")
     def _makes_sense(self):
@@ -254,7 +263,7 @@ def file_record(
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a decision record back.
+    """Read a decision record back, also one of version 1.
 
     Parameters
     ----------
@@ -275,7 +284,7 @@ def load_record(path: str | Path) -> Record:
         if not parts:
             raise ValueError("no YAML head between two lines of ---; is this a decision record?")
         head = read_yaml(parts[1])
-        if not isinstance(head, dict) or head.get("kind") != KIND:
+        if not isinstance(head, dict) or head.get("kind") not in get_args(Kind):
             raise ValueError(f"the head has no line 'kind: {KIND}'")
         return Record.model_validate(head)
     except ValidationError as error:

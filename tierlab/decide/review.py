@@ -10,7 +10,7 @@ from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
 from tierlab.decide.options import COST, ERRORS, INTERVAL, TIMES, resolved, total_costs
-from tierlab.decide.record import Candidate, Record, load_record, workload_of
+from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
@@ -143,6 +143,9 @@ def _filed(record, prices):
     filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
     floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
     filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
+    # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
+    ends = dict.fromkeys(TIMES[1:], filed["seconds"])
+    filed = filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
     waits = record.second_usd * (1 - workload_of(record.workload).point().batch_share)
     error, time = filed["error_rate"] * record.error_cost_usd, filed["seconds"] * waits
     time = time if waits else 0.0  # nobody waits for what is in batch
@@ -219,6 +222,10 @@ def _grounds(record, filed, prices):
         (
             edited,
             f"the filed expected_usd of {edited} does not follow from the head (was it edited?): the sum is used",
+        ),
+        (
+            record.kind != KIND,
+            "the record does not say how its error rates were counted: they are drawn over their ranges",
         ),
         (
             not record.tier,

@@ -67,7 +67,10 @@ def paired_curve(pairs):
     """
     scores = pairs["router_score"].to_numpy(float)
     order, ends = ranked_runs(scores)
-    lines = {name: path[0] for name, path in _paths(pairs, (order, ends), np.ones((1, len(scores)))).items()}
+    lines = {
+        name: path[0]
+        for name, path in _paths(pairs, (order, ends), np.ones((1, len(scores)))).items()
+    }
     first = {
         "threshold": np.append(np.inf, scores[order[ends]]),
         "strong_calls": np.append(0, ends + 1),
