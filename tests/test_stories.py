@@ -71,3 +71,15 @@ def test_no_cell_only_prints_prose_and_sentences_fold_their_source(cells):
 def test_a_check_closes_the_exercises(cells):
     assert cells[-1].source.startswith("tl.workshop.check(")
     assert cells[-1].outputs[0].data["text/plain"].endswith("still to be filled in.")
+
+
+def test_the_report_asks_six_questions_and_each_has_one_finding():
+    cells = nbformat.read(paths.NOTEBOOKS / "90_quarterly_report.ipynb", as_version=4).cells
+    begin, end = heading(cells, "## When did spend change?"), heading(cells, "## Limits")
+    brief = cells[begin:end]
+    assert [("## " in c.source, "tl.finding(" in c.source) for c in brief] == [
+        (True, False),
+        (False, True),
+    ] * 6
+    assert all(c.source.count("?") for c in brief[::2])
+    assert sum("tl.finding(" in c.source for c in cells) == 6

@@ -9,7 +9,8 @@ import pytest
 import tierlab as tl
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.report import Inputs, prepare, summarise
-from tierlab.quarter.words import compared, coverage_said, gaps, headline
+from tierlab.quarter.tables import compared
+from tierlab.quarter.words import coverage_said, gaps, headline
 
 # 100,000 tokens in and 10,000 out; model, platform, region, service tier, what the row bills, hour, and USD by hand
 # from the sellers' rates per million tokens of August 2026.

@@ -509,7 +509,7 @@ def test_savings_by_arithmetic():
     )
     assert table.loc[("move", "faq_answering"), "usd"] == pytest.approx(10 * (0.0045 - 0.0015))
     assert table.loc[("move", "faq_answering"), "status"] == "to test"
-    assert "tl.compare" in table.loc[("move", "faq_answering"), "needs"]
+    assert "of your own examples" in table.loc[("move", "faq_answering"), "needs"]
     assert table.loc[("move", "customer_support"), "status"] == "against the task table"
     assert table.loc[("batch", "own_task"), "usd"] == pytest.approx(5 * 0.0035 / 2)
     assert len(table) == 3

@@ -8,7 +8,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.cli import main
-from tierlab.quarter.words import compared
+from tierlab.quarter.tables import compared
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
 TERMS = """

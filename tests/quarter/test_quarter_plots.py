@@ -114,8 +114,32 @@ def test_the_fan_shows_the_total_and_its_band():
     found = forecast(history, "2026-12-31")
     ax = quarter_figures.forecast_fan(history.rename_axis("day").rename("usd").reset_index(), found)
     assert any(text.startswith("2026Q4: $920 (") for text in texts(ax))
-    dashed = next(line for line in ax.lines if line.get_label() == "forecast")
-    assert dashed.get_ydata() == pytest.approx(found.days["usd"].rolling(7).mean().dropna())
+    drawn = {line.get_label(): line for line in ax.lines}
+    assert drawn["spend"].get_ydata().tolist() == [10.0] * 91
+    dashed = drawn["forecast, mean of 7 days"]
+    assert dashed.get_ydata()[7:] == pytest.approx(found.days["usd"].rolling(7).mean().dropna())
+    # It begins where the past ends: on its last day, at its last mean.
+    assert dashed.get_xdata()[0] == drawn["its mean"].get_xdata()[-1] == history.index[-1]
+    assert dashed.get_ydata()[0] == drawn["its mean"].get_ydata()[-1] == pytest.approx(10)
+
+
+def test_a_spike_is_a_dot_and_no_plateau_and_a_lasting_event_begins_a_new_mean():
+    """20 days at 10 dollars, one at 80, 30 more at 10, and 40 at 20."""
+    day = pd.date_range("2026-07-01", periods=91)
+    past = pd.DataFrame({"day": day, "usd": [10.0] * 20 + [80.0] + [10.0] * 30 + [20.0] * 40})
+    events = pd.DataFrame(
+        {
+            "over": ["total", "team"],
+            "lasts": [False, True],
+            "start": day[[20, 51]],
+            "end": day[[20, 90]],
+        }
+    )
+    spend = past.set_index("day")["usd"]
+    found = forecast(spend, "2026-12-31", shifts=[day[51]])
+    ax = quarter_figures.forecast_fan(past, found, events=events)
+    means = [line.get_ydata().tolist() for line in ax.lines[1:3]]
+    assert means == [[10.0] * 51, [20.0] * 40]
 
 
 def test_unit_costs_say_what_is_not_known():

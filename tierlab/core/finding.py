@@ -3,6 +3,8 @@
 import base64
 import io
 import os
+import re
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def finding(
     *,
     alt: str,
     caption: str,
-    table: pd.DataFrame | None = None,
+    table: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     save_as: str | None = None,
 ) -> None:
     """Tell one thing that was found: the claim, the figure, three to five rows, and the whole table folded below.
@@ -75,8 +77,9 @@ def finding(
         written to three significant digits). The index is not shown unless it has a name.
     alt, caption, save_as
         As for `show`.
-    table : DataFrame, optional
-        Everything behind the claim. It is folded in a page and in JupyterLab, and part of the text that is compared.
+    table : DataFrame or mapping of str to DataFrame, optional
+        Everything behind the claim; of several tables each has a name. They are folded in a page and in JupyterLab, and
+        part of the text that is compared.
 
     Raises
     ------
@@ -92,10 +95,18 @@ def finding(
     few = written(numbers)
     parts, text = [_html(few)], [_text(few)]
     if table is not None:
-        whole = written(table)
-        parts.append(f"<details><summary>All the numbers</summary>{_html(whole)}</details>")
-        text += ["", "All the numbers", _text(whole)]
+        named = table if isinstance(table, Mapping) else {"All the numbers": table}
+        for part, line in map(folded, named, named.values()):
+            parts.append(part)
+            text += ["", line]
     _display("".join(parts), "\n".join(text))
+
+
+def folded(name: str, table: pd.DataFrame) -> tuple[str, str]:
+    """A table folded away under its name: as HTML, and as text."""
+    whole = written(table)
+    page = f"<details><summary>{in_html(name)}</summary>{_html(whole)}</details>"
+    return page, f"{name}\n{_text(whole)}"
 
 
 def say(text: str) -> "Sentence":
@@ -123,7 +134,7 @@ class Sentence:
         return self.text
 
     def _repr_markdown_(self):
-        return self.text.replace("$", r"\$")
+        return re.sub(r"(?<!\\)\$", r"\\$", self.text)
 
 
 def written(table):

@@ -1,4 +1,4 @@
-"""The report's first screen: three numbers, the change named by cause, three decisions, and a message of ten lines."""
+"""The report's first screen: the verdict, three numbers, the change named by cause, three decisions; and a message of ten lines."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,20 @@ from IPython.display import display
 from tierlab.core.format import usd
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
+from tierlab.quarter.outlook import day_said
 from tierlab.quarter.settings import Settings
-from tierlab.quarter.words import decisions, over_budget_usd, paid_usd, priced_only
+from tierlab.quarter.words import (
+    budget_said,
+    causes,
+    decisions,
+    decisions_said,
+    paid_usd,
+    unpriced_said,
+    verdict,
+    why,
+)
 
-_NEW = 0.1  # of a day's spend now: who spent less before is new
 _COVERED = 0.995  # of the spend: where the log bills less of it, the list price is the figure
-_SMALL = 0.01  # of the quarter's spend: a smaller cause is part of the rest
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,11 @@ class Number:
 
 def numbers(q: Quarter) -> list[Number]:
     """What was spent, what comes if nothing changes, and what comes with the decisions."""
-    found = [Number(f"Spent in {q.quarter}, {_basis(q)}", usd(_spent(q)), _against(q))]
+    billed = _billed(q)
+    basis = "at list prices" if np.isnan(q.effective_usd) else "under the contract"
+    label = f"Spent in {q.quarter}, {basis if np.isnan(billed) else 'as billed'}"
+    value = paid_usd(q) if np.isnan(billed) else billed
+    found = [Number(label, usd(value), _against(q, billed))]
     if not q.forecast:
         return found
     period, ahead = _ahead(q)
@@ -63,37 +75,11 @@ def _billed(q):
     return float(own["billed_usd"].sum()) if covered else np.nan
 
 
-def _spent(q):
-    billed = _billed(q)
-    return paid_usd(q) if np.isnan(billed) else billed
-
-
-def _basis(q):
-    if not np.isnan(_billed(q)):
-        return "as billed"
-    return "at list prices" if np.isnan(q.effective_usd) else "under the contract"
-
-
-def _against(q):
-    parts = []
-    if not np.isnan(_billed(q)):
-        parts.append(f"At list prices: {usd(q.spend_usd)}.")
-    if q.unpriced_usd > 0:
-        parts.append(f"{usd(q.unpriced_usd)} of the bill without a price.")
-    elif q.unpriced_rows:
-        parts.append(f"Not counting {q.unpriced_rows:,} rows without a price.")
-    over = over_budget_usd(q)
-    if over <= 0 and priced_only(q):
-        parts.append(
-            f"Whether that keeps to the budget of {usd(q.budget_usd)} is open until everything has a price."
-        )
-    elif not np.isnan(over):
-        side = "over" if over > 0 else "under"
-        share = f"{abs(over) / q.budget_usd:.0%}"
-        parts.append(f"{usd(abs(over))} ({share}) {side} the budget of {usd(q.budget_usd)}.")
-    if q.before_usd > 0:
-        parts.append(f"The quarter before cost {usd(q.before_usd)}.")
-    return " ".join(parts)
+def _against(q, billed):
+    listed = f"at list prices: {usd(q.spend_usd)}" if not np.isnan(billed) else ""
+    before = f"the quarter before cost {usd(q.before_usd)}" if q.before_usd > 0 else ""
+    parts = [part for part in (listed, unpriced_said(q), budget_said(q), before) if part]
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
 
 def _miss(q):
@@ -103,59 +89,6 @@ def _miss(q):
             return f"This method was {abs(last.error):.0%} too {side} last time."
         return f"The {last.source} was {abs(last.error):.0%} too {side}."
     return "How far off this method was last time is not known."
-
-
-def causes(q: Quarter) -> pd.DataFrame:
-    """What moved spend from the quarter before to this one, each cause once and by its name.
-
-    Returns
-    -------
-    DataFrame
-        cause, usd, over, name, start: events first, then changes of price; "" and NaT for those.
-    """
-    found, taken = [], set()
-    order = {"cache": 0, "team": 1, "model": 2, "total": 3}
-    for event in q.events.sort_values("over", key=lambda over: over.map(order)).itertuples():
-        # One cause shows in a cache, a team, a model and the total on the same day: it counts once.
-        if event.start in taken or abs(event.excess_usd) < _SMALL * q.spend_usd:
-            continue
-        taken.add(event.start)
-        found.append((_event(q, event), event.excess_usd, event.over, event.name, event.start))
-    changed = q.price_changes
-    changed = changed[~changed["scheduled"]] if len(changed) else changed
-    for row in changed.itertuples():
-        if abs(row.effect_usd) >= _SMALL * q.spend_usd:
-            cheaper = "cheaper" if row.effect_usd < 0 else "more expensive"
-            text = f"{row.model_id} is {cheaper} from {_day(row.on)}"
-            found.append((text, row.effect_usd, "price", "", pd.NaT))
-    table = pd.DataFrame(found, columns=["cause", "usd", "over", "name", "start"])
-    return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
-
-
-def _day(day):
-    return f"{day.day} {day:%B}"
-
-
-def _event(q, event):
-    """An event as one would tell it."""
-    if event.over == "cache":
-        now = "is no longer read" if event.seen < 0.01 else f"is read for {event.seen:.0%} only"
-        now = "is read more" if event.direction == "above" else now
-        return f"the cache of {event.name} {now}, {_when(event)}"
-    who = "the total" if event.over == "total" else event.name
-    if event.usual < _NEW * event.seen and event.over == "team":
-        same = q.events[(q.events["over"] == "model") & (q.events["start"] == event.start)]
-        verb = f"called {same['name'].iloc[0]}" if len(same) else "spent"
-        return f"{who} has {verb} {_when(event)}" if event.lasts else f"{who} {verb} {_when(event)}"
-    more = "more" if event.excess_usd > 0 else "less"
-    return f"{who} spent {more} {_when(event)}"
-
-
-def _when(event):
-    if event.lasts:
-        return f"since {_day(event.start)}"
-    end = "" if event.days == 1 else f" to {_day(event.end)}"
-    return f"on {_day(event.start)}" if event.days == 1 else f"from {_day(event.start)}{end}"
 
 
 def steps(q: Quarter) -> pd.DataFrame:
@@ -210,7 +143,7 @@ def cards(q: Quarter, settings: Settings | None = None) -> pd.DataFrame:
     so_far = [
         f"This traffic cost {usd(row.spend_usd)} in {q.quarter}."
         if cause is None
-        else f"Cost so far: {usd(cause['usd'])} since {_day(cause['start'])}."
+        else f"Cost so far: {usd(cause['usd'])} since {day_said(cause['start'])}."
         for row, cause in zip(q.decisions.itertuples(), found, strict=True)
     ]
     who = [_who(row, settings or Settings()) for row in q.decisions.itertuples()]
@@ -225,49 +158,53 @@ def _who(row, settings):
 
 
 def first_screen(q: Quarter):
-    """Show the three numbers."""
-    blocks, lines = [], []
+    """Show the verdict and the three numbers."""
+    blocks, lines = [], [verdict(q)]
     for one in numbers(q):
         blocks.append(
             f'<div class="number"><p class="label">{in_html(one.label)}</p>'
             f'<p class="big">{in_html(one.value)}</p><p>{in_html(one.note)}</p></div>'
         )
         lines.append(f"{one.label}: {one.value}. {one.note}")
-    page = f'<div class="numbers">{"".join(blocks)}</div>'
+    page = f'<p class="finding"><strong>{in_html(lines[0])}</strong></p>'
+    page += f'<div class="numbers">{"".join(blocks)}</div>'
     display({"text/html": page, "text/plain": "\n".join(lines)}, raw=True)
 
 
 def decision_cards(q: Quarter, settings: Settings | None = None):
-    """Show each decision: do what, who, what it saves, what it cost so far and costs if it goes on."""
+    """Show each decision: do what, who, what it saves, what it cost so far and costs if it goes on; or why there is none."""
     blocks, lines = [], []
     for row in cards(q, settings).itertuples():
         saves = f"{usd(row.saves_usd)} a quarter"
         goes_on = f"{row.so_far} If it goes on: {saves} too much."
         blocks.append(
             f'<div class="decision"><p><b>{row.place}. {in_html(row.decision)}</b></p>'
-            f'<p>Saves <b class="big">{saves}</b></p><p>{in_html(goes_on)}</p>'
+            f'<p>Saves <b class="big">{in_html(saves)}</b></p><p>{in_html(goes_on)}</p>'
             f"<p><b>Who: {in_html(row.who)}.</b> First step: {in_html(row.first)}.</p></div>"
         )
         lines.append(
             f"{row.place}. {row.decision}: saves {saves}. {goes_on} "
             f"Who: {row.who}. First step: {row.first}."
         )
-    if blocks:
-        page = f'<div class="decisions">{"".join(blocks)}</div>'
-        display({"text/html": page, "text/plain": "\n".join(lines)}, raw=True)
+    page = f'<div class="decisions">{"".join(blocks)}</div>' if blocks else ""
+    rest = decisions_said(q)[len(blocks) :]
+    page += "".join(f"<p>{in_html(line)}</p>" for line in rest)
+    display({"text/html": page, "text/plain": "\n".join(lines + rest)}, raw=True)
 
 
 def message(q: Quarter, title: str) -> str:
     """The first screen in at most ten lines, for a mail or a chat."""
-    lines = [in_markdown(title)]
-    lines += [f"- {in_markdown(f'{one.label}: {one.value}. {one.note}')}" for one in numbers(q)]
-    named = [f"{row.cause} ({usd(row.usd)})" for row in causes(q).head(2).itertuples()]
-    if named:
-        lines.append(f"- Why: {in_markdown('; '.join(named))}")
-    lines += [
-        f"{row.place}. {in_markdown(row.decision)}: saves {in_markdown(usd(row.saves_usd))} a quarter"
-        for row in cards(q).itertuples()
-    ]
+    lines = [title, *(f"{one.label}: {one.value}. {one.note}" for one in numbers(q))]
+    lines += [f"Why: {why(q)}"] * bool(why(q))
     if q.missing:
-        lines.append(f"- The log leaves {len(q.missing)} questions open; the report lists them.")
-    return "\n".join(lines) + "\n"
+        lines.append(f"The log leaves {len(q.missing)} questions open; the report lists them.")
+    first, *rest = map(in_markdown, lines)
+    return "\n".join([first, *(f"- {line}" for line in rest), *_decided(q)]) + "\n"
+
+
+def _decided(q):
+    """The decisions as an ordered list of Markdown."""
+    lines = decisions_said(q)[: len(q.decisions)]
+    return [
+        f"{place}. {in_markdown(line.partition(' ')[2])}" for place, line in enumerate(lines, 1)
+    ]

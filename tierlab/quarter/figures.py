@@ -41,7 +41,7 @@ _HATCHES = {"mid": "///", "flagship": "..", "reasoning": "xx"}
 
 
 def spend_days(days, *, events=None, budget_usd=None, ax=None):
-    """Spend per day with flagged days marked, and what was expected.
+    """Spend per day as dots, flagged days ringed, over the line of what was expected.
 
     Parameters
     ----------
@@ -64,20 +64,19 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
         days["expected"],
         color=BASELINE,
         lw=1.2,
-        ls="--",
         label="expected from 28 days before",
     )
-    ax.plot(days["day"], days["usd"], color=INK, lw=1.2, label="spend")
+    ax.plot(days["day"], days["usd"], color=INK, ls="", marker="o", ms=3, label="spend")
     odd = days[days["flagged"]]
     ax.plot(
         odd["day"],
         odd["usd"],
         ls="",
         marker="o",
-        ms=4.5,
-        mfc="white",
+        ms=7,
+        mfc="none",
         mec=INK,
-        mew=1.3,
+        mew=1,
         label="flagged",
     )
     if budget_usd is not None and np.isfinite(budget_usd):
@@ -305,8 +304,8 @@ def savings_bars(savings, *, ax=None):
     return ax
 
 
-def forecast_fan(days, forecast, *, ax=None):
-    """Weekly spend of the past and of the forecast with its band.
+def forecast_fan(days, forecast, *, events=None, ax=None):
+    """Days of the past as dots under the mean between lasting events, then the forecast with its band.
 
     Parameters
     ----------
@@ -314,6 +313,8 @@ def forecast_fan(days, forecast, *, ax=None):
         day, usd: the past, US dollars per day.
     forecast : Forecast
         Of `tierlab.quarter.outlook`.
+    events : DataFrame, optional
+        Of `tierlab.quarter.outlook`: a lasting one begins a new mean, and the days of a short one are in none.
     ax : Axes, optional
 
     Returns
@@ -322,9 +323,11 @@ def forecast_fan(days, forecast, *, ax=None):
     """
     need("forecast_fan", days, "day", "usd")
     ax = axes(ax)
-    past = days.set_index("day")["usd"].rolling(7).mean()
-    ahead = forecast.days.set_index("day")
-    smooth = ahead[["usd", "low", "high"]].rolling(7, min_periods=7).mean().dropna()
+    means = _levels(days, events)
+    ax.plot(days["day"], days["usd"], color=BASELINE, ls="", marker="o", ms=3, label="spend")
+    for place, level in enumerate(means):
+        ax.plot(level.index, level, color=INK, label="_" if place else "its mean")
+    smooth = forecast.days.set_index("day")[["usd", "low", "high"]].rolling(7).mean().bfill()
     ax.fill_between(
         smooth.index,
         smooth["low"],
@@ -334,18 +337,33 @@ def forecast_fan(days, forecast, *, ax=None):
         lw=0,
         label=f"{forecast.confidence:.0%} band per day",
     )
-    ax.plot(smooth.index, smooth["usd"], color=INK, ls="--", label="forecast")
-    ax.plot(past.index, past, color=INK, label="spend")
+    ahead = pd.concat([means[-1].tail(1), smooth["usd"]])
+    ax.plot(ahead.index, ahead, color=INK, ls="--", label="forecast, mean of 7 days")
     quarter = forecast.totals.index[-1]
     whole = forecast.totals.loc[quarter]
     text = f"{quarter}: {usd(whole['usd'])} ({usd(whole['low'])} to {usd(whole['high'])})"
     note(ax, text, (smooth.index[-1], smooth["low"].iloc[-1]), (0, -14), align="right")
-    ax.set_ylim(0, max(past.max(), smooth["high"].max()) * 1.1)
-    ax.set(xlabel="day", ylabel="spend (USD per day, mean of 7 days)")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    ax.set_ylim(0, max(days["usd"].max(), smooth["high"].max()) * 1.1)
+    ax.set(xlabel="day", ylabel="spend (USD per day)")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
     dates(ax.xaxis)
     plain(ax.yaxis)
     return ax
+
+
+def _levels(days, events):
+    """The mean between lasting events, by day: a Series for each stretch; days of short events count in none."""
+    own, starts = days.set_index("day")["usd"], []
+    if events is not None and len(events):
+        lasting = events["lasts"]
+        for start in sorted(events.loc[lasting, "start"].unique()):
+            if not starts or start - starts[-1] >= pd.Timedelta(days=7):
+                starts.append(start)
+        for event in events[~lasting & events["over"].eq("total")].itertuples():
+            own = own.mask((own.index >= event.start) & (own.index <= event.end))
+    stretch = np.searchsorted(np.array(starts, "datetime64[us]"), own.index, side="right")
+    parts = [part for _, part in own.groupby(stretch) if part.notna().any()]
+    return [pd.Series(part.mean(), part.index) for part in parts]
 
 
 def unit_costs(units, *, ax=None):

@@ -22,6 +22,11 @@ _COLUMNS = ["over", "name", "measure", "start", "end", "days", "direction", "pea
 _COLUMNS += ["usual", "seen", "excess_usd", "lasts"]
 
 
+def day_said(day):
+    """A day of the quarter as one says it: 17 August."""
+    return f"{day.day} {day:%B}"
+
+
 def robust_z(series, *, floor=0.0, seasonal=True):
     """How far each day lies from the days before it, in robust standard deviations.
 

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from glob import glob, has_magic
 from pathlib import Path
@@ -98,6 +98,11 @@ class Inputs:
     company: str = ""
     settings_path: str = ""
 
+    @classmethod
+    def among(cls, names):
+        """The inputs among some names and values, such as the variables of a notebook."""
+        return cls(**{one.name: names[one.name] for one in fields(cls)})
+
     def checked(self):
         """The same, each value of its type and paths absolute; reads no log yet.
 
@@ -187,6 +192,14 @@ class Prepared:
     kind: str
     inputs: Inputs
     settings: Settings
+
+    @property
+    def files(self):
+        """What the reader made of each file, by its name without the folder; empty where there was no file to read."""
+        if self.read is None:
+            return pd.DataFrame()
+        names = [Path(file).name for file in self.read.files["file"]]
+        return self.read.files.assign(file=names)
 
 
 def prepare(inputs: Inputs) -> Prepared:
@@ -313,11 +326,6 @@ def is_requests_table(path):
         return False
 
 
-def file_names(account):
-    """Names of the files that were read, without the folders they lie in."""
-    return [Path(file).name for file in account.files["file"]]
-
-
 def as_quarter(trace, prices, quarter):
     """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
 
@@ -434,7 +442,7 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
             told = json.loads((temporary / "summary.json").read_text("utf-8"))["message"]
             (temporary / "message.md").write_text(told, "utf-8", newline="\n")
             html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
-            note = printing.print_pdf(html, temporary / "report.pdf") if pdf else ""
+            note = _print(html, temporary / "report.pdf") if pdf else ""
         except (ValueError, RuntimeError) as error:
             if begun:
                 _fail(folder, inputs, error, temporary / "report.ipynb")
@@ -447,6 +455,15 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
         for name in sorted(names, key="summary.json".__eq__):
             folder.write(name, (temporary / name).read_bytes())
     return [out / name for name in _MADE if name in names], note
+
+
+def _print(html, target):
+    """Print the page with everything unfolded; returns why there is no PDF, or ""."""
+    text = html.read_text("utf-8").replace("<details>", "<details open>")
+    with tempfile.TemporaryDirectory() as folder:
+        unfolded = Path(folder, "report.html")
+        unfolded.write_text(text, "utf-8")
+        return printing.print_pdf(unfolded, target)
 
 
 def _run(inputs, temporary, out, timeout):
@@ -503,9 +520,7 @@ def summarise(prepared):
         `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
         the section needs), account (rows), files (what the reader made of each) and prices (source, as_of, sha256).
     """
-    q, account, files = prepared.quarter, prepared.cube.account, "[]"
-    if prepared.read is not None:
-        files = prepared.read.files.assign(file=file_names(prepared.read)).to_json(orient="records")
+    q, account = prepared.quarter, prepared.cube.account
     return summary(q) | {
         "state": "ok",
         "title": title(prepared.inputs),
@@ -527,7 +542,7 @@ def summarise(prepared):
             "as_of": account.price_as_of,
             "sha256": account.price_sha256,
         },
-        "files": json.loads(files),
+        "files": json.loads(prepared.files.to_json(orient="records")),
     }
 
 

@@ -22,6 +22,7 @@ from tierlab.prices.pricing import (
     repriced,
     tiers_of,
 )
+from tierlab.quarter.outlook import day_said
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
@@ -164,6 +165,8 @@ def _groups(now):
 
 
 def _on(task):
+    """A task of a sentence: the kit's own names in words, those of the log as they are."""
+    task = task.replace("_", " ") if task in load_tasks().index else task
     return f"{task} " if task else "everything "
 
 
@@ -221,8 +224,8 @@ def _test(model_id, margin):
     wanted = margin or 0.05
     examples = required_examples(margin=wanted, discordant=DISCORDANT)
     return (
-        f"a test of non-inferiority: tl.compare(samples, reference={model_id!r}, margin={wanted:g}), "
-        f"about {examples:,} examples if one in ten answers differs"
+        f"a test that it is at most {100 * wanted:g} points worse than {model_id}: "
+        f"about {examples:,} of your own examples if one in ten answers differs"
     )
 
 
@@ -269,7 +272,6 @@ def _event_savings(now, ahead, events):
         rows = now[labelled(now["team" if event.over == "team" else "model_id"]) == event.name]
         spent = rows["cost_usd"].sum()
         moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what prices do to it
-        since = f"since {event.start:%Y-%m-%d}"
         found = {
             "rows": rows,
             "usd": event.excess_usd / event.days * days * (1.0 if np.isnan(moved) else moved),
@@ -277,7 +279,7 @@ def _event_savings(now, ahead, events):
         if event.over == "cache":
             yield found | {
                 "kind": "cache",
-                "what": f"repair the cache of {event.name}, broken {since}",
+                "what": f"repair the cache of {event.name}, broken since {day_said(event.start)}",
                 "model_id": event.name,
                 "task": _cached_task(rows),
                 "assumes": "the hit rate comes back to what it was",
@@ -286,7 +288,7 @@ def _event_savings(now, ahead, events):
         elif event.usual < _HARDLY * event.seen:
             yield found | {
                 "kind": "stop",
-                "what": f"{event.name}, which hardly spent before, {since}",
+                "what": f"{event.name}, which began to spend on {day_said(event.start)}",
                 "team": event.name,
                 "assumes": "nobody needs it",
                 "needs": "the owner of the key",
