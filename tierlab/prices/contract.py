@@ -120,6 +120,12 @@ class Contract(_Strict):
     provisioned: list[Provisioned] = []
     credits: list[Credit] = []
 
+    @property
+    def has_terms(self):
+        """Whether it moves any money; one that only names things does not."""
+        lists = (self.discounts, self.commitments, self.provisioned, self.credits)
+        return any(lists) or self.tax > 0 or self.currency != "USD"
+
     def in_currency(self, month):
         """Units of the contract's currency per USD in a month ("2026-11").
 

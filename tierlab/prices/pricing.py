@@ -799,15 +799,19 @@ def repriced(daily, prices, on, *, batch=None, ahead=None):
     >>> daily["cost_usd"].tolist(), repriced(daily, prices, "2026-07-30").round(9).tolist()
     ([0.65], [0.52])
     """
+    parts = repriced_parts(daily, prices, on, batch=batch, ahead=ahead)
+    return pd.Series(parts.sum(axis=1), index=daily.index) + daily.get("other_usd", 0.0)
+
+
+def repriced_parts(daily, prices, on, *, batch=None, ahead=None):
+    """`repriced` by part: an array of shape (n, 4), US dollars in the order of `PARTS`."""
     own = in_batch(daily)
     here = at_base(daily, rates_at(prices, bought(daily), daily["day"], own))
     there = at_base(
         daily, rates_at(ahead or prices, bought(daily), on, own if batch is None else batch)
     )
     paid = daily[list(PARTS)].to_numpy(float)
-    step = np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
-    other = daily.get("other_usd", 0.0)
-    return pd.Series((there * step).sum(axis=1), index=daily.index) + other
+    return there * np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
 
 
 def on_model(daily, prices, model_id, on):

@@ -128,6 +128,8 @@ class Cube:
         Optional columns that the log does not have.
     settlement : Settlement or None
         What a contract makes of it (`tierlab.settle`).
+    contract : Contract or None
+        One that has no terms is none.
     """
 
     daily: pd.DataFrame
@@ -136,6 +138,7 @@ class Cube:
     account: Account
     missing: tuple
     settlement: Settlement | None = None
+    contract: Contract | None = None
 
 
 def build_cube(
@@ -179,6 +182,7 @@ def build_cube(
     >>> cube.account.set_aside.values.tolist()
     [['unknown model', 'gpt-9', 1]]
     """
+    contract = contract if contract is not None and contract.has_terms else None
     if timezone not in available_timezones():
         raise ValueError(unknown("time zone", timezone, sorted(available_timezones())))
     if start is not None:
@@ -235,7 +239,7 @@ def build_cube(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
     missing = tuple(column for column in _OPTIONAL if column not in have)
-    return Cube(daily, users, latency, account, missing, settled)
+    return Cube(daily, users, latency, account, missing, settled, contract)
 
 
 def _sums(rows, have):
@@ -303,6 +307,8 @@ def _daily(sums, rates, prices, contract):
         settled = settle(requests, sums, prices, contract, until=until)
         sums = sums.join(settled.rows[["contracted_usd", "effective_usd"]])
         due = "contracted_usd"
+        if contract.provisioned:  # capacity is bought under a name of one's own
+            sums["spelt"] = rate["model_id"]
     if "told" in sums:
         sums["covered_usd"] = sums[due].where(sums["told"], 0.0)
     bits, write_bits = rate["bits"].to_numpy().copy(), rate["write_bits"].to_numpy()
@@ -312,7 +318,7 @@ def _daily(sums, rates, prices, contract):
     for place, flag in enumerate(FLAGS):
         written = np.where(write_bits >> place & 1, sums["writing_rows"], 0)
         sums[flag] = np.where(bits >> place & 1, sums["rows"], written)
-    keys = ["day", "model_id", *(d for d in DIMENSIONS if d in sums), "offer"]
+    keys = ["day", "model_id", *(d for d in (*DIMENSIONS, "spelt") if d in sums), "offer"]
     sums = sums.drop(
         columns=["rate", "kind", "gap", "writing_rows", "unit", "on", "quantity"], errors="ignore"
     )

@@ -1,7 +1,7 @@
 """The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,16 @@ import pandas as pd
 from tierlab.evaluate.intervals import mean_interval
 from tierlab.prices.catalog import Prices
 from tierlab.prices.offers import FLAGS
-from tierlab.prices.pricing import TIER_LABELS, bought, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.pricing import (
+    PARTS,
+    TIER_LABELS,
+    at_base,
+    bought,
+    in_batch,
+    labelled,
+    rates_at,
+    tiers_of,
+)
 from tierlab.quarter.aggregate import Cube
 from tierlab.quarter.arrival import arrivals, decided_by, decided_in
 from tierlab.quarter.engine import TOKENS
@@ -22,14 +31,16 @@ from tierlab.quarter.outlook import (
     next_quarter,
     robust_z,
 )
+from tierlab.quarter.paid import Deal, forecast_paid, table, without_cache, without_output
 from tierlab.quarter.savings import (
     Ahead,
     Terms,
     decisions,
     price_changes,
+    proposals,
     reconciliation,
     retiring,
-    savings,
+    saved_usd,
     without_price,
 )
 from tierlab.quarter.variance import changes_by, variance
@@ -66,6 +77,10 @@ class Quarter:
     contracted_usd, effective_usd : float
         The quarter under the contract: after discounts, and with what is unused of commitments and capacity. NaN
         without a contract.
+    before_paid_usd : float
+        The quarter before under the contract; `before_usd` without one.
+    saved_usd : float
+        What the decisions save together in the quarter ahead, at effective rates under a contract.
     unpriced_rows, unpriced_usd : int, float
         What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
         for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
@@ -98,6 +113,8 @@ class Quarter:
     budget_usd: float
     contracted_usd: float
     effective_usd: float
+    before_paid_usd: float
+    saved_usd: float
     unpriced_rows: int
     unpriced_usd: float
     ahead: str
@@ -192,7 +209,10 @@ def analyse(
     judged = int((days.index < start).sum())
     days = days.loc[start:end].rename_axis("day").reset_index().rename(columns={"value": "usd"})
     events = anomalies(history, start, end)
-    proposals = savings(now, prices, on, events=events, outcomes=outcomes, terms=terms)
+    events, contract = _at_contract(events, history), cube.contract
+    later = Ahead(prices, on, now, contract)
+    offered = proposals(later, events, outcomes, terms)
+    decided = decisions(offered, now)
     ahead, no_forecast = next_quarter(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
     )
@@ -202,7 +222,16 @@ def analyse(
     bills = reconciliation(now, prices, billed)
     unpriced = without_price(cube.account, bills, str(period), unread)
     gaps = cube.account.gaps
+    if ahead and contract:
+        recent = history[history["day"] > last - pd.Timedelta(days=WINDOW)]
+        totals = forecast_paid(ahead.totals, recent, contract, prices)
+        ahead = replace(ahead, totals=totals)
     contracted, effective, invoice = _under_contract(cube.settlement, now, period)
+    _, before_paid, _ = _under_contract(cube.settlement, before, period - 1)
+    unused = [
+        effective - contracted,
+        before_paid - before.get("contracted_usd", before["cost_usd"]).sum(),
+    ]
     missing = _missing(cube, now, before) | {
         section: words
         for section, lacks, words in (
@@ -216,7 +245,10 @@ def analyse(
         )
         if lacks
     }
-    future, empty = Ahead(prices, on).period, pd.DataFrame()
+    future, empty = later.period, pd.DataFrame()
+    deal = None
+    if contract:
+        deal = Deal(contract, prices, period, table(now, now[list(PARTS)].to_numpy(), period))
     compared = "variance" not in missing
     users = cube.users[cube.users["period"] == str(period)]
     latency = cube.latency[cube.latency["quarter"] == str(period)].drop(columns="quarter")
@@ -235,17 +267,19 @@ def analyse(
         ahead=str(future),
         contracted_usd=contracted,
         effective_usd=effective,
+        before_paid_usd=before_paid if contract else float(before["cost_usd"].sum()),
+        saved_usd=saved_usd(decided, later),
         invoice=invoice,
         spend=spend_table(now, before, budget_usd, effective),
-        variance=variance(now, before, prices) if compared else empty,
+        variance=variance(now, before, prices, unused) if compared else empty,
         changes=changes_by(now, before) if compared else empty,
         units=units(now, users=users[users["over"] == "all"]),
         teams=units(now, "team", users[users["over"] == "team"]) if "team" in now else empty,
         tasks=units(now, "task") if "task" in now else empty,
         tiers=tier_mix(both, prices),
         months=tier_mix(both, prices, "M"),
-        cache=cache(now, prices) if "cache" not in missing else empty,
-        output=output(now),
+        cache=cache(now, prices, deal) if "cache" not in missing else empty,
+        output=output(now, deal),
         reliability=reliability(now) if "reliability" not in missing else empty,
         latency=latency,
         quality=empty if outcomes is None else quality(outcomes, prices, on),
@@ -253,8 +287,8 @@ def analyse(
         events=events,
         forecast=ahead,
         forecast_error=error,
-        savings=proposals,
-        decisions=decisions(proposals, now),
+        savings=offered.drop(columns=["rows", "change"]),
+        decisions=decided.drop(columns=["rows", "change"]),
         arrival=arrivals(history, prices, earlier),
         price_changes=price_changes(
             now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
@@ -440,14 +474,29 @@ def tier_mix(daily, prices, unit="Q"):
     )
 
 
-def cache(now, prices):
+def _at_contract(events, daily):
+    """Events with contracted_usd: their excess times what their rows cost under the contract over the list price."""
+    if "contracted_usd" not in daily:
+        return events
+    columns, paid = {"team": "team", "model": "model_id", "cache": "model_id"}, []
+    for event in events.itertuples():
+        rows = daily[daily["day"].between(event.start, event.end)]
+        if event.over in columns:
+            rows = rows[labelled(rows[columns[event.over]]) == event.name]
+        ratio = rows["contracted_usd"].sum() / rows["cost_usd"].sum()
+        paid.append(event.excess_usd * ratio)
+    return events.assign(contracted_usd=np.array(paid, float))
+
+
+def cache(now, prices, deal=None):
     """Cache hit rate and net saving, by model.
 
     Returns
     -------
     DataFrame
         model_id, input_tokens, hit_rate (read over all input, 0-1), saved_usd (reads at the input rate, minus what
-        they cost), premium_usd (what writes cost beyond plain input), net_usd; the last row is "all".
+        they cost), premium_usd (what writes cost beyond plain input), net_usd; the last row is "all". Under a contract
+        (`tierlab.quarter.paid.Deal`) contracted_usd and effective_usd: the net saving in its rates.
 
     Notes
     -----
@@ -465,7 +514,26 @@ def cache(now, prices):
     )
     hits = table["read"] / table["input_tokens"].where(table["input_tokens"] > 0)
     table.insert(2, "hit_rate", hits)
-    return table.drop(columns="read").assign(net_usd=table["saved_usd"] - table["premium_usd"])
+    table = table.drop(columns="read").assign(net_usd=table["saved_usd"] - table["premium_usd"])
+    if deal is None:
+        return table
+    given = np.where(tokens.any(axis=1), tokens.sum(axis=1) * rates[:, 0], 0.0)
+    usd = at_base(now, rates)
+    cached = deal.rows.assign(**dict(zip(PARTS, usd.T, strict=True)))
+    usd = np.column_stack([given, 0 * given, 0 * given, usd[:, 3]])
+    return _paid(table, now, deal, without_cache(deal.rows, usd), cached)
+
+
+def _paid(table, now, deal, before, after):
+    """A table by model with what a change of rows saves under a contract: contracted_usd, effective_usd."""
+    own = [
+        now.index if name == "all" else now.index[now["model_id"] == name]
+        for name in table["model_id"]
+    ]
+    saved = [deal.saving((before.loc[rows], after.loc[rows])) for rows in own]
+    return table.assign(
+        **dict(zip(("contracted_usd", "effective_usd"), zip(*saved, strict=True), strict=True))
+    )
 
 
 def _by_model(now, **columns):
@@ -477,14 +545,15 @@ def _by_model(now, **columns):
     return pd.concat([table, whole], ignore_index=True)
 
 
-def output(now):
+def output(now, deal=None):
     """Reasoning share, output over input, and truncated share, by model; the last row is "all".
 
     Returns
     -------
     DataFrame
-        model_id, output_tokens, output_over_input, output_usd_share, and reasoning_share (of output tokens),
-        truncated_share (of requests) where the log has reasoning_tokens and status.
+        model_id, output_tokens, output_usd (contracted_usd and effective_usd under a contract), output_over_input,
+        output_usd_share, and reasoning_share (of output tokens), truncated_share (of requests) where the log has
+        reasoning_tokens and status.
     """
     sums = now[["output_tokens", "output_usd", "cost_usd", "requests"]].assign(
         given=now[INPUTS].sum(axis=1)
@@ -500,11 +569,13 @@ def output(now):
         "reasoning_share": ("reasoning", "output_tokens"),
         "truncated_share": ("cut", "requests"),
     }
-    result = table[["model_id", "output_tokens"]].copy()
+    result = table[["model_id", "output_tokens", "output_usd"]].copy()
     for name, (part, whole) in shares.items():
         if part in table:
             result[name] = table[part] / table[whole].where(table[whole] > 0)
-    return result
+    if deal is None:
+        return result
+    return _paid(result, now, deal, deal.rows, without_output(deal.rows))
 
 
 def reliability(now):

@@ -50,7 +50,7 @@ def numbers(q: Quarter) -> list[Number]:
         Number(f"{period} if nothing changes", f"about {usd(ahead['usd'])}", f"{band} {_miss(q)}")
     )
     if len(q.decisions):
-        saved = q.decisions["usd"].sum()
+        saved = q.saved_usd
         low, high = (usd(max(ahead[end] - saved, 0)) for end in ("low", "high"))
         count = len(q.decisions)
         which = "the decision" if count == 1 else f"the {('two', 'three')[count - 2]} decisions"
@@ -63,8 +63,12 @@ def numbers(q: Quarter) -> list[Number]:
 
 
 def _ahead(q):
-    """The last whole quarter of the forecast and its row."""
-    return q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
+    """The last whole quarter of the forecast and its usd, low and high: effective under a contract."""
+    row = q.forecast.totals.iloc[-1]
+    if "effective_usd" in row:
+        paid = ["effective_usd", "effective_low", "effective_high"]
+        row = row[paid].set_axis(["usd", "low", "high"])
+    return q.forecast.totals.index[-1], row
 
 
 def _billed(q):
@@ -77,7 +81,9 @@ def _billed(q):
 
 def _against(q, billed):
     listed = f"at list prices: {usd(q.spend_usd)}" if not np.isnan(billed) else ""
-    before = f"the quarter before cost {usd(q.before_usd)}" if q.before_usd > 0 else ""
+    if not np.isnan(q.effective_usd):
+        listed = f"at list prices: {usd(q.spend_usd)}, contracted: {usd(q.contracted_usd)}"
+    before = f"the quarter before cost {usd(q.before_paid_usd)}" if q.before_usd > 0 else ""
     parts = [part for part in (listed, unpriced_said(q), budget_said(q), before) if part]
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
@@ -100,21 +106,21 @@ def steps(q: Quarter) -> pd.DataFrame:
         label, usd (a level, or what a step adds), kind ("level", "estimate", "cause", "rest", "saves").
     """
     named = causes(q) if q.before_usd > 0 else causes(q).head(0)
-    rows = []
+    rows, paid = [], q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
     if q.before_usd > 0:
-        rest = q.spend_usd - q.before_usd - named["usd"].sum()
-        rows.append(("quarter before", q.before_usd, "level"))
+        rest = paid - q.before_paid_usd - named["usd"].sum()
+        rows.append(("quarter before", q.before_paid_usd, "level"))
         rows += [(row.cause, row.usd, "cause") for row in named.itertuples()]
         rows.append(("growth and the rest", rest, "rest"))
-    rows.append((q.quarter, q.spend_usd, "level"))
+    rows.append((q.quarter, paid, "level"))
     if not q.forecast:
         return pd.DataFrame(rows, columns=["label", "usd", "kind"])
     period, ahead = _ahead(q)
-    left = ahead["usd"] - q.spend_usd
+    left = ahead["usd"] - paid
     for place, row in enumerate(q.decisions.itertuples(), 1):
         cause = _cause_of(row, named)
         if cause is not None:
-            more = row.usd - cause["usd"]
+            more = getattr(row, "contracted_usd", row.usd) - cause["usd"]
             left -= more
             what = f"the cache of {cause['name']}" if cause["over"] == "cache" else cause["name"]
             rows.append((f"{place}. {what}, for a whole quarter", more, "cause"))
@@ -123,7 +129,9 @@ def steps(q: Quarter) -> pd.DataFrame:
     for row in decisions(q).itertuples():
         rows.append((f"{row.place}. {row.decision}", -row.usd, "saves"))
     if len(q.decisions):
-        with_them = ahead["usd"] - q.decisions["usd"].sum()
+        with_them = ahead["usd"] - q.saved_usd
+        if abs(both := q.decisions["usd"].sum() - q.saved_usd) >= 0.005:
+            rows.append(("what stays unused of the contract for all of them", both, "rest"))
         rows.append((f"{period} with the decisions", with_them, "estimate"))
     return pd.DataFrame(rows, columns=["label", "usd", "kind"])
 
@@ -141,7 +149,7 @@ def cards(q: Quarter, settings: Settings | None = None) -> pd.DataFrame:
     table, named = decisions(q), causes(q)
     found = [_cause_of(row, named) for row in q.decisions.itertuples()]
     so_far = [
-        f"This traffic cost {usd(row.spend_usd)} in {q.quarter}."
+        f"This traffic cost {usd(getattr(row, 'paid_usd', row.spend_usd))} in {q.quarter}."
         if cause is None
         else f"Cost so far: {usd(cause['usd'])} since {day_said(cause['start'])}."
         for row, cause in zip(q.decisions.itertuples(), found, strict=True)

@@ -7,22 +7,29 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
 from tierlab.prices.catalog import Prices
+from tierlab.prices.contract import Contract
 from tierlab.prices.pricing import (
+    PARTS,
     TIER_LABELS,
+    at_base,
     changes_of,
     in_batch,
     labelled,
     on_model,
+    rates_at,
     repriced,
+    repriced_parts,
     tiers_of,
 )
 from tierlab.quarter.outlook import day_said
+from tierlab.quarter.paid import Deal, on_another, table, times
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
@@ -66,7 +73,7 @@ class Terms:
                 raise ValueError(f"tasks = {self.tasks!r}: {unknown('task', ours, known)}")
 
 
-def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
+def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract=None):
     """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
 
     Parameters
@@ -82,6 +89,9 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     outcomes : DataFrame, optional
         Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
     terms : Terms, optional
+    contract : Contract, optional
+        Then usd is what is saved at effective rates, and list_usd, contracted_usd and paid_usd (what it concerns cost
+        under the contract) stand beside it; a commitment that stays unused for it eats a part, and `assumes` says so.
 
     Returns
     -------
@@ -104,8 +114,14 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
     (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. Of a task that it does not
     know nobody has said what a wrong answer costs: a move is held back until a test or `Terms.tasks` says more.
     """
-    ahead, terms = Ahead(prices, pd.Timestamp(on)), terms or Terms()
-    proposals = [
+    ahead = Ahead(prices, pd.Timestamp(on), now, contract)
+    return proposals(ahead, events, outcomes, terms or Terms()).drop(columns=["rows", "change"])
+
+
+def proposals(ahead, events, outcomes, terms):
+    """The table of `savings` with two columns more: rows, those it concerns, and change (`Ahead.change`)."""
+    now, contract = ahead.now, ahead.contract
+    found = [
         *_moves(now, ahead, outcomes, terms),
         *_batches(now, ahead, terms.may_wait),
         *_replacements(now, ahead, terms.margin),
@@ -113,15 +129,32 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None):
         *_errors(now),
     ]
     spend, blank = now["cost_usd"].sum(), dict.fromkeys(COLUMNS[5:], "")
-    table = pd.DataFrame([blank | proposal for proposal in proposals], columns=["rows", *COLUMNS])
+    found = [blank | one for one in found if one["usd"] >= SMALL * spend]
+    table = pd.DataFrame(found, columns=["rows", "change", *COLUMNS])
     table["spend_usd"] = [rows["cost_usd"].sum() for rows in table["rows"]]
     table["spend_share"] = table["spend_usd"] / spend
     table["teams"] = [_teams(row.rows, row.task) for row in table.itertuples()]
     dated = table["scheduled"] != ""
     means = f"; the mean rates of {ahead.period}: " + table.loc[dated, "scheduled"]
     table.loc[dated, "assumes"] += means
-    table = table.loc[table["usd"] >= SMALL * spend, COLUMNS]
+    if contract is not None:
+        table["change"] = pd.Series([ahead.change(one) for one in found], dtype=object)
+        paid = [ahead.deal.saving(change) for change in table["change"]]
+        table = table.assign(
+            list_usd=table["usd"],
+            contracted_usd=[contracted for contracted, _ in paid],
+            usd=[effective for _, effective in paid],
+            paid_usd=[rows["effective_usd"].sum() for rows in table["rows"]],
+        )
+        table["assumes"] += _eaten(table["contracted_usd"] - table["usd"])
+        table = table[table["usd"] >= SMALL * spend]
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
+
+
+def _eaten(lost):
+    """What a commitment or a capacity takes of each saving, in words; "" where that is nothing."""
+    words = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
+    return pd.Series(words, lost.index, dtype=object).where(lost >= 0.005, "")
 
 
 def _teams(rows, task):
@@ -145,6 +178,13 @@ def decisions(table, now):
             taken |= mine
             picked.append(place)
     return table.loc[picked].reset_index(drop=True)
+
+
+def saved_usd(decided, ahead):
+    """What decisions save together (US dollars): under a contract what is unused depends on all of them at once."""
+    if ahead.contract is None or decided.empty:
+        return float(decided["usd"].sum())
+    return ahead.deal.saving(*decided["change"])[1]
 
 
 def _lowest_tiers(now, tasks):
@@ -325,10 +365,36 @@ class Ahead:
         The catalogue, whose rates priced the tokens.
     on : Timestamp
         The day on which one stands.
+    now : DataFrame, optional
+        Rows of `Cube.daily` of the quarter, and the contract they are under.
+    contract : Contract, optional
     """
 
     prices: Prices
     on: pd.Timestamp
+    now: pd.DataFrame | None = None
+    contract: Contract | None = None
+
+    @cached_property
+    def deal(self):
+        """The quarter's own tokens in the quarter ahead under the contract."""
+        usd = repriced_parts(self.now, self.prices, self.rates.as_of, ahead=self.rates)
+        return Deal(self.contract, self.prices, self.period, table(self.now, usd, self.period))
+
+    def change(self, proposal):
+        """The rows that a proposal concerns, before and after it, for `Deal.saving`."""
+        own, rates = proposal["rows"], self.rates
+        rows, to = self.deal.rows.loc[own.index], proposal.get("to")
+        if to:
+            usd = at_base(own, rates_at(rates, [to] * len(own), rates.as_of, in_batch(own)))
+            return rows, on_another(rows, to, usd)
+        if proposal["kind"] == "batch":
+            usd = repriced_parts(own, self.prices, rates.as_of, batch=True, ahead=rates)
+            return rows, rows.assign(batch=True, **dict(zip(PARTS, usd.T, strict=True)))
+        listed = rows[[*PARTS, "other_usd"]].to_numpy().sum()
+        share = proposal["usd"] / listed if listed > 0 else 0.0
+        # What runs for a part of the quarter costs more in a whole one.
+        return times(rows, max(share, 1.0)), times(rows, max(1.0 - share, 0.0))
 
     @cached_property
     def period(self):
@@ -382,10 +448,11 @@ def price_changes(now, prices, start, end):
         on, model_id, change (in words, USD per million tokens), scheduled, tokens_from (from which day the tokens
         are counted), before_usd, after_usd, effect_usd: what those tokens cost at the rates of the day before the
         change and of the day itself. A change in the quarter is priced on the tokens from that day on, a scheduled
-        one on the whole quarter's. NaN where a mode ends that the log does not tell apart.
+        one on the whole quarter's. NaN where a mode ends that the log does not tell apart. Under a contract
+        contracted_usd: the effect times what those tokens cost under it over their list price.
     """
     columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
-    changes, rows = changes_of(prices, now["model_id"].unique(), start, end), []
+    changes, rows, ratios = changes_of(prices, now["model_id"].unique(), start, end), [], []
     for (on, model_id), part in changes.groupby(["on", "model_id"], sort=False):
         own, scheduled = now[now["model_id"] == model_id], bool(on > now["day"].max())
         own = own if scheduled else own[own["day"] >= on]
@@ -394,8 +461,11 @@ def price_changes(now, prices, start, end):
             days = (on - pd.Timedelta(days=1), on)
             costs = [repriced(own, prices, day).sum(skipna=False) for day in days]
         rows.append((on, model_id, _in_words(part), scheduled, own["day"].min(), *costs))
+        if "contracted_usd" in now:
+            ratios.append(own["contracted_usd"].sum() / own["cost_usd"].sum())
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(effect_usd=table["after_usd"] - table["before_usd"])
+    table = table.assign(effect_usd=table["after_usd"] - table["before_usd"])
+    return table.assign(contracted_usd=table["effect_usd"] * ratios) if ratios else table
 
 
 def _in_words(changes):
@@ -502,19 +572,20 @@ def reconciliation(now, prices, billed=None):
         (priced minus billed), ratio (priced over billed, minus 1), uncovered_usd (priced spend of rows that
         do not say what was billed).
     """
+    due = now["contracted_usd"] if "contracted_usd" in now else now["cost_usd"]
     own = pd.DataFrame(
         {
             "month": now["day"].dt.to_period("M").astype(str),
             "provider": now["model_id"].map(
                 prices.rates.drop_duplicates("model_id").set_index("model_id")["provider"]
             ),
-            "priced_usd": now["cost_usd"],
+            "priced_usd": due,
         }
     )
     parts = []
     if "billed_usd" in now and now["billed_rows"].sum() > 0:
         usd = {"priced_usd": now["covered_usd"], "billed_usd": now["billed_usd"]}
-        usd["uncovered_usd"] = now["cost_usd"] - now["covered_usd"]
+        usd["uncovered_usd"] = due - now["covered_usd"]
         parts.append(own.assign(**usd, against="billed_usd of the rows"))
     if billed is not None and len(billed):
         day, quarter = pd.to_datetime(billed["day"]), now["day"].max().to_period("Q")

@@ -13,6 +13,7 @@ from tierlab.quarter.variance import NAMES
 from tierlab.quarter.words import causes, gaps, missing_said, nothing_found, priced_only
 
 MOST = 5  # rows of a finding
+_LACKS = "Not in this report: the list at its end says what is needed."
 _OURS = NAMES | {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "whole answer"}
 
 
@@ -69,12 +70,14 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("usual", "usual day", str),
         ("seen", "seen", str),
         ("excess_usd", "excess", change),
+        ("contracted_usd", "contracted", change),
         ("lasts", "lasts", _yes),
     ),
     "variance": (
         ("effect", "effect", _word),
         ("what", "what it is", str),
         ("usd", "USD", usd),
+        *_PAID,
         ("share_of_before", "of the quarter before", share),
     ),
     "changes": (
@@ -105,10 +108,13 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("saved_usd", "reads saved", usd),
         ("premium_usd", "writes cost extra", usd),
         ("net_usd", "net", usd),
+        *_PAID,
     ),
     "output": (
         ("model_id", "model", str),
         ("output_tokens", "output tokens", number),
+        ("output_usd", "its cost", usd),
+        *_PAID,
         ("output_over_input", "output per input token", number),
         ("output_usd_share", "of its spend", share),
         ("reasoning_share", "reasoning", share),
@@ -148,6 +154,9 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("usd", "likely", usd),
         ("low", "from", usd),
         ("high", "to", usd),
+        *_PAID,
+        ("effective_low", "effective from", usd),
+        ("effective_high", "effective to", usd),
         ("days", "days", number),
     ),
     "forecast_error": (
@@ -160,8 +169,11 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
     "savings": (
         ("kind", "kind", str),
         ("what", "what", str),
+        ("list_usd", "at list", usd),
+        ("contracted_usd", "contracted", usd),
         ("usd", "saves per quarter", usd),
         ("spend_usd", "cost this quarter", usd),
+        ("paid_usd", "of it paid", usd),
         ("spend_share", "share of the spend", share),
         ("status", "status", str),
         ("assumes", "assumes", str),
@@ -194,6 +206,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("before_usd", "own tokens before", usd),
         ("after_usd", "after", usd),
         ("effect_usd", "effect", change),
+        ("contracted_usd", "contracted", change),
     ),
     "retiring": (
         ("model_id", "model", str),
@@ -268,7 +281,7 @@ _TITLES = {  # table -> what stands above it; the others are called as they are
     "output": "Output, reasoning and answers cut off",
     "tiers": "By tier of the lineup of the day",
     "forecast_error": "How far off the last forecast was",
-    "price_changes": "Prices that change, on the quarter's own tokens at list prices",
+    "price_changes": "Prices that change, on the quarter's own tokens",
     "retiring": "Models that retire, at list prices",
     "savings": "Every proposal",
     "latency": "Waiting times of answered single requests (seconds)",
@@ -284,7 +297,7 @@ _TITLES = {  # table -> what stands above it; the others are called as they are
 
 def has(run, section):
     """Whether the report has a section; where it has not, a line says so."""
-    q, words = run.quarter, "Not in this report: the list at its end says what is needed."
+    q, words = run.quarter, _LACKS
     if section == "savings" and q.savings.empty:
         words = nothing_found(q)
     elif section not in q.missing:
@@ -341,7 +354,7 @@ def section(run, title, *names):
     """Show a part of the appendix: its title, and each of its tables folded, or what it needs."""
     found = fold(run, *names)
     parts = [folded(name, table) for name, table in found.items()]
-    parts = parts or [("<p>Nothing.</p>", "Nothing.")]
+    parts = parts or [(f'<p class="note">{in_html(_LACKS)}</p>', _LACKS)]
     page = f"<p>{in_html(title)}</p>{''.join(page for page, _ in parts)}"
     display(
         {"text/html": page, "text/plain": "\n\n".join([title, *(text for _, text in parts)])},

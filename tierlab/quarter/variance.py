@@ -20,9 +20,13 @@ EFFECTS = {
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
 }
+CONTRACT = "contract"  # what a contract's rates are of list prices
+_UNUSED = "unused of commitments and capacity"
 NAMES = {name: name.replace("_", " ") for name in EFFECTS} | {
     "cache_batch": "cache and batch",
     "other_units": "images, audio and fees",
+    CONTRACT: "contract rates",
+    "unused": _UNUSED,
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
 _OTHER = "images, audio, searches and fees per request"
@@ -33,7 +37,7 @@ _SIDES = np.zeros((len(BUCKETS), len(BUCKETS)))
 _SIDES[:4, :4] = _SIDES[4, 4] = 1
 
 
-def variance(now, before, prices):
+def variance(now, before, prices, unused=(0.0, 0.0)):
     """Split the change of spend between two quarters into effects that add up to it.
 
     Parameters
@@ -42,10 +46,13 @@ def variance(now, before, prices):
         Rows of `Cube.daily` of each quarter.
     prices : Prices
         The catalogue that priced them.
+    unused : (float, float)
+        Under a contract, what is unused of commitments and capacity in this quarter and the one before (US dollars).
 
     Returns
     -------
     DataFrame
+        Under a contract contracted_usd and effective_usd as well, with rows for its rates and for what is unused;
         effect (and "other_units", for what is no text token, where there is any), what (in words), usd (US dollars; they sum to the change) and share_of_before.
 
     Raises
@@ -77,13 +84,29 @@ def variance(now, before, prices):
         _factors(own.reindex(index), activity, daily["day"], prices)
         for own, daily in zip(cells, (before, now), strict=True)
     )
-    usd = _shapley(_filled(old, new), _filled(new, old))
+    sides = _filled(old, new), _filled(new, old)
+    usd = _shapley(*sides, list(EFFECTS))
     what = EFFECTS | (_IN_TOKENS if uncounted else {})
     table = pd.DataFrame({"effect": list(EFFECTS), "what": what.values(), "usd": usd})
     other = [daily["other_usd"].sum() if "other_usd" in daily else 0.0 for daily in (before, now)]
     if any(other):
         table.loc[len(table)] = ["other_units", _OTHER, other[1] - other[0]]
+    if "contracted_usd" in now:
+        table = _under_contract(table, sides, (before, now), unused)
     return table.assign(share_of_before=table["usd"] / before["cost_usd"].sum())
+
+
+def _under_contract(table, sides, quarters, unused):
+    """The effects in contract rates, where what the contract takes off list prices is one more factor."""
+    paid = _shapley(*sides, [*EFFECTS, CONTRACT])
+    moved = np.diff([daily["contracted_usd"].sum() for daily in quarters])[0]
+    rest = [moved - sum(paid)] * (len(table) - len(EFFECTS))  # of images, audio and fees
+    table = table.assign(contracted_usd=[*paid[:-1], *rest])
+    table.loc[len(table)] = [CONTRACT, "discounts and rates of one's own", 0.0, paid[-1]]
+    table.loc[len(table)] = ["unused", _UNUSED, 0.0, 0.0]
+    effective = table["contracted_usd"].to_numpy().copy()
+    effective[-1] = unused[0] - unused[1]
+    return table.assign(effective_usd=effective)
 
 
 def _cells(daily, prices):
@@ -107,7 +130,10 @@ def _cells(daily, prices):
     cell = [task.rename("task"), pd.Series(tier, daily.index, name="tier"), bought(daily)]
     table = table.groupby(cell).sum()
     cost = daily["cost_usd"].groupby(cell).sum()
-    return table.assign(idle=cost.where(table["requests"] <= 0, 0.0))
+    paid = daily.get("contracted_usd", daily["cost_usd"]).groupby(cell).sum()
+    return table.assign(
+        idle=cost.where(table["requests"] <= 0, 0.0), contract=paid / cost.where(cost > 0)
+    )
 
 
 def _factors(cells, activity, days, prices):
@@ -129,6 +155,7 @@ def _factors(cells, activity, days, prices):
             "steps": usd / np.where(listed > 0, listed, np.nan),
             "cache_batch": tokens / np.where(of_side > 0, of_side, np.nan)[:, None, :],
             "price": listed / np.where(tokens > 0, tokens, np.nan),
+            CONTRACT: cells["contract"].to_numpy(float),
             "catalogue": _mean_rates(prices, cells.index.get_level_values(2), days),
         }
 
@@ -147,6 +174,7 @@ def _filled(own, other):
         _known(own["price"], own["catalogue"]), _known(other["price"], other["catalogue"])
     )
     filled = {name: np.nan_to_num(_known(own[name], other[name])) for name in EFFECTS}
+    filled[CONTRACT] = np.nan_to_num(_known(own[CONTRACT], other[CONTRACT]), nan=1.0)
     # Context steps belong to the length of requests: they move with it.
     steps = np.nan_to_num(_known(own["steps"], other["steps"]), nan=1.0)
     lengths = filled["tokens_per_request"][:, None, :] * steps
@@ -160,13 +188,14 @@ def _known(one, other):
 
 def _spend(factors):
     per_request = factors["tokens_per_request"] * factors["cache_batch"] * factors["price"]
-    requests = [factors[name] for name in ("volume", "task_mix", "tier_mix", "model_mix")]
+    own = ("volume", "task_mix", "tier_mix", "model_mix", CONTRACT)
+    requests = [factors[name] for name in own if name in factors]
     return float((np.prod(requests, axis=0) * per_request.sum(axis=(1, 2))).sum())
 
 
-def _shapley(old, new):
+def _shapley(old, new, names):
     """For each factor, the mean of what spend changes when it moves, over all orders in which all of them can."""
-    n, names = len(EFFECTS), list(EFFECTS)
+    n = len(names)
     spend = {}
     for size in range(n + 1):
         for moved in combinations(names, size):
@@ -175,8 +204,7 @@ def _shapley(old, new):
     usd = dict.fromkeys(names, 0.0)
     for moved, before in spend.items():
         for name in set(names) - moved:
-            change = spend[moved | {name}] - before
-            usd[name] += change / (n * comb(n - 1, len(moved)))
+            usd[name] += (spend[moved | {name}] - before) / (n * comb(n - 1, len(moved)))
     return list(usd.values())
 
 

@@ -138,7 +138,8 @@ def causes(q: Quarter) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        cause, usd, over, name, start: events first, then changes of price; "" and NaT for those.
+        cause, usd, over, name, start: events first, then changes of price; "" and NaT for those. Under a contract usd is
+        in its rates, and these and what is unused are causes as well.
     """
     found, taken = [], set()
     order = {"cache": 0, "team": 1, "model": 2, "total": 3}
@@ -147,14 +148,23 @@ def causes(q: Quarter) -> pd.DataFrame:
         if event.start in taken or abs(event.excess_usd) < _SMALL * q.spend_usd:
             continue
         taken.add(event.start)
-        found.append((_event(q, event), event.excess_usd, event.over, event.name, event.start))
+        money = getattr(event, "contracted_usd", event.excess_usd)
+        found.append((_event(q, event), money, event.over, event.name, event.start))
     changed = q.price_changes
     changed = changed[~changed["scheduled"]] if len(changed) else changed
     for row in changed.itertuples():
         if abs(row.effect_usd) >= _SMALL * q.spend_usd:
             cheaper = "cheaper" if row.effect_usd < 0 else "more expensive"
             text = f"{row.model_id} is {cheaper} from {day_said(row.on)}"
-            found.append((text, row.effect_usd, "price", "", pd.NaT))
+            money = getattr(row, "contracted_usd", row.effect_usd)
+            found.append((text, money, "price", "", pd.NaT))
+    if "effective_usd" in q.variance:
+        for row in q.variance.set_index("effect").loc[["contract", "unused"]].itertuples():
+            if abs(row.effective_usd) >= _SMALL * q.spend_usd:
+                less = "less" if row.effective_usd < 0 else "more"
+                unused = f"{less} of the contract stays unused"
+                text = unused if row.Index == "unused" else row.what
+                found.append((text, row.effective_usd, "contract", "", pd.NaT))
     table = pd.DataFrame(found, columns=["cause", "usd", "over", "name", "start"])
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
@@ -453,7 +463,7 @@ def _savings(q):
     which = (
         "The decision saves" if count == 1 else f"The {('two', 'three')[count - 2]} decisions save"
     )
-    return f"{which} about {usd(q.decisions['usd'].sum())} a quarter."
+    return f"{which} about {usd(q.saved_usd)} a quarter."
 
 
 def _held(q):
