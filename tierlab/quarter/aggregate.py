@@ -43,6 +43,7 @@ else:
     ibis = lazy_loader.load("ibis", error_on_import=True)
 
 DIMENSIONS = ("task", "team", "batch", "status", "platform", "region", "service_tier")
+SESSION_ROWS = 100_000  # of sessions that several models answered: more are counted and not read
 GAP = 0.01  # of the larger of price and bill: what is less is rounding
 ONE_IN = 20  # of the users, those with the highest cost, whose share is reported: the top 5 %
 _OPTIONAL = DIMENSIONS + TOKENS[1:4]
@@ -55,6 +56,7 @@ _BIN = 1.01  # a latency is known to a bin of this ratio
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _USERS = ["period", "over", "team", "active_users", "top_users", "top_share"]
 _USERS += ["requests", "cost_usd"]
+_TURNS = ["at", "quarter", "session_id", "model_id", *TOKENS, "cost_usd"]
 _LATENCY = ["quarter", "measure", "model_id"]
 
 
@@ -126,6 +128,11 @@ class Cube:
     account : Account
     missing : tuple of str
         Optional columns that the log does not have.
+    turns : DataFrame
+        The rows of sessions that more than one model answered, in order, for a replay: at, quarter, session_id, team,
+        model_id, the token buckets and cost_usd; of single online requests alone. None are here where there are more
+        than `SESSION_ROWS`, and then mixed_turns says how many there are.
+    mixed_turns : int
     settlement : Settlement or None
         What a contract makes of it (`tierlab.settle`).
     contract : Contract or None
@@ -137,6 +144,8 @@ class Cube:
     latency: pd.DataFrame
     account: Account
     missing: tuple
+    turns: pd.DataFrame
+    mixed_turns: int = 0
     settlement: Settlement | None = None
     contract: Contract | None = None
 
@@ -210,6 +219,7 @@ def build_cube(
         priced = priced_rows(rows, rates)
         sums = _other(_sums(priced, have), rates, prices)
         users, latency = _users(priced, have), _latency(rows, rates, prices, have)
+        turns, mixed = _turns(priced, rates, prices, have)
     lacking = sums[sums["gap"].notna()]
     spelt = rates.frame["model_id"].take(lacking["rate"]).to_numpy()
     quarter = lacking["day"].dt.to_period("Q").astype(str)
@@ -239,7 +249,7 @@ def build_cube(
             "the log changed while it was read; let what writes it finish, or copy it first"
         )
     missing = tuple(column for column in _OPTIONAL if column not in have)
-    return Cube(daily, users, latency, account, missing, settled, contract)
+    return Cube(daily, users, latency, account, missing, turns, mixed, settled, contract)
 
 
 def _sums(rows, have):
@@ -354,6 +364,32 @@ def _users(rows, have):
     share = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
     table = table.assign(period=_quarters(table["period"]), top_share=share)
     return table.reindex(columns=_USERS)
+
+
+def _turns(rows, rates, prices, have):
+    """The rows of sessions that more than one model answered, and how many they are; only these leave the engine."""
+    if "session_id" not in have:
+        return pd.DataFrame(columns=_TURNS), 0
+    alone = rows.gap.isnull() & ~rows["aggregate"] & (rows.requests == 1) & ~rows.by_batch
+    rows = rows.filter(alone, rows.session_id.notnull(), sum(rows[name] for name in TOKENS) > 0)
+    mixed = rows.group_by("session_id").agg(models=rows.model_id.nunique())
+    rows = rows.semi_join(mixed.filter(mixed.models > 1), "session_id")
+    count = int(rows.count().execute())
+    if count > SESSION_ROWS:
+        return pd.DataFrame(columns=_TURNS), count
+    usd = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in BUCKETS)
+    kept = [
+        name for name in ("at", "quarter", "session_id", "team", *TOKENS) if name in rows.columns
+    ]
+    table = rows.select("rate", *kept, cost_usd=usd).execute()
+    bought = [own.model_id for own in _bought(rates, prices)]
+    model_id = [bought[place] for place in rates.frame["offer"].take(table.pop("rate"))]
+    table = table.assign(model_id=model_id, quarter=_quarters(table["quarter"]))
+    several = (
+        table.groupby("session_id")["model_id"].transform("nunique") > 1
+    )  # of one name's two spellings
+    order = ["session_id", "at", "model_id", *TOKENS]
+    return table[several].sort_values(order, ignore_index=True), count
 
 
 def _ranked(users, by):

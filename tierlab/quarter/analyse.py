@@ -43,6 +43,7 @@ from tierlab.quarter.savings import (
     saved_usd,
     without_price,
 )
+from tierlab.quarter.sessions import per_session
 from tierlab.quarter.variance import changes_by, variance
 
 INPUTS = list(TOKENS[:4])
@@ -211,7 +212,8 @@ def analyse(
     events = anomalies(history, start, end)
     events, contract = _at_contract(events, history), cube.contract
     later = Ahead(prices, on, now, contract)
-    offered = proposals(later, events, outcomes, terms)
+    sessions, no_sessions = per_session(cube, period, later.rates)
+    offered = proposals(later, events, outcomes, terms, sessions)
     decided = decisions(offered, now)
     ahead, no_forecast = next_quarter(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
@@ -242,6 +244,7 @@ def analyse(
             ("forecast_error", no_error, no_error),
             ("reconciliation", bills.empty, _BILLS),
             ("arrival", not earlier, _EARLIER),
+            ("sessions", no_sessions, no_sessions),
         )
         if lacks
     }

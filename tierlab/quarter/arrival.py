@@ -50,7 +50,7 @@ class Decided:
     ----------
     source : str
         Where it was written down.
-    kind : {"move", "replace", "batch", "cache", "stop", "errors"}
+    kind : {"move", "replace", "batch", "cache", "stop", "session", "errors"}
     what : str
     since : Timestamp
         The first day on which it could show.
@@ -210,6 +210,8 @@ def _judged(daily, prices, one):
     before = before[before["day"] >= one.since - pd.Timedelta(days=BASELINE)]
     sides = _Sides(before, after, daily["day"].max())
     try:
+        if one.kind not in _LOOKS:
+            raise _Untold("sums by day do not show which model a session was kept on")
         seen = _LOOKS[one.kind](sides.only(lambda rows: rows["day"].notna()), prices, one)
         row["days"] = days = int((seen.weight > 0).sum())
         if min(days, seen.base_days) < LEAST_DAYS:

@@ -255,7 +255,7 @@ def _count(column, name):
 
 _READERS = {
     "at": _time,
-    **dict.fromkeys((*BOUGHT, "task", "user", "team", "status", "unit"), _text),
+    **dict.fromkeys((*BOUGHT, "task", "user", "team", "session_id", "status", "unit"), _text),
     **dict.fromkeys(("batch", "aggregate"), _truth),
     **dict.fromkeys((*TOKENS, *OPTIONAL_COUNTS), _count),
     **dict.fromkeys(("quantity", "ttft_s", "end_to_end_s", "billed_usd"), _number),

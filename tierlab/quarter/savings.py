@@ -96,7 +96,7 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract
     Returns
     -------
     DataFrame
-        kind ("stop", "cache", "move", "batch", "replace", "errors"), what, usd (US dollars per quarter ahead), spend_usd
+        kind ("stop", "cache", "move", "batch", "replace", "session", "errors"), what, usd (US dollars per quarter ahead), spend_usd
         (what it concerns cost in this quarter) and spend_share (its share of this quarter's spend), status ("to test",
         "not worse", "worse", "cannot tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled
         (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams
@@ -118,7 +118,7 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract
     return proposals(ahead, events, outcomes, terms or Terms()).drop(columns=["rows", "change"])
 
 
-def proposals(ahead, events, outcomes, terms):
+def proposals(ahead, events, outcomes, terms, sessions=None):
     """The table of `savings` with two columns more: rows, those it concerns, and change (`Ahead.change`)."""
     now, contract = ahead.now, ahead.contract
     found = [
@@ -127,6 +127,7 @@ def proposals(ahead, events, outcomes, terms):
         *_replacements(now, ahead, terms.margin),
         *_event_savings(now, ahead, events),
         *_errors(now),
+        *_sessions(now, sessions),
     ]
     spend, blank = now["cost_usd"].sum(), dict.fromkeys(COLUMNS[5:], "")
     found = [blank | one for one in found if one["usd"] >= SMALL * spend]
@@ -342,6 +343,27 @@ def _cached_task(rows):
     return tasks[0] if len(tasks) == 1 else ""
 
 
+def _sessions(now, found):
+    """Routing per session, of `tierlab.quarter.sessions.per_session`."""
+    if found is None:
+        return
+    own = now[now["model_id"].isin(found["models"])]
+    rows = found["rows"]
+    if "effective_usd" in now:
+        ratio = own["effective_usd"].sum() / own["cost_usd"].sum()
+        rows = rows.assign(effective_usd=rows["cost_usd"] * ratio)
+    yield {
+        "kind": "session",
+        "what": f"choose the model once per session instead of at each turn ({', '.join(found['models'])})",
+        "rows": rows,
+        "daily": own,
+        "usd": found["usd"],
+        "status": "to test",
+        "assumes": found["assumes"],
+        "needs": "a test that the answers stay as good when a session keeps its model",
+    }
+
+
 def _errors(now):
     if "status" in now:
         failed = now[~now["status"].fillna("ok").isin(["ok", "truncated"])]
@@ -383,7 +405,7 @@ class Ahead:
 
     def change(self, proposal):
         """The rows that a proposal concerns, before and after it, for `Deal.saving`."""
-        own, rates = proposal["rows"], self.rates
+        own, rates = proposal.get("daily", proposal["rows"]), self.rates
         rows, to = self.deal.rows.loc[own.index], proposal.get("to")
         if to:
             usd = at_base(own, rates_at(rates, [to] * len(own), rates.as_of, in_batch(own)))

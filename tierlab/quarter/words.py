@@ -24,6 +24,7 @@ _ACTS = {  # kind of a decision -> its verb, and the first step
     "move": ("Move ", "test on your own examples that the cheaper model is good enough"),
     "replace": ("Replace ", "test on your own examples that the newer model is good enough"),
     "batch": ("Send ", "ask who reads the answers whether they may wait a day"),
+    "session": ("", "let the first turn of a session choose the model, and keep it to the end"),
     "errors": ("Avoid ", "look at the reasons, status by status"),
 }
 _QUESTIONS = {  # section -> what it would answer
@@ -43,6 +44,7 @@ _QUESTIONS = {  # section -> what it would answer
     "latency (end_to_end_s)": "How long did whole answers take?",
     "batch savings": "What would batches save?",
     "cost per request": "What does a request cost?",
+    "sessions": "What would it save to choose the model once per session?",
     "quality": "Were the answers good enough?",
     "events": "Which days stand out?",
     "forecast": "What will the next quarter cost?",
@@ -202,10 +204,13 @@ def why(q):
 
 def decisions(q):
     """The decisions as a table for a reader who signs: place, decision, usd, spend_usd, spend_share, first."""
-    table, acts = q.decisions, q.decisions["kind"].map(_ACTS)
-    said = acts.str[0] + table["what"] + [_dated(row) for row in table.itertuples()]
-    said = said.str[:1].str.upper() + said.str[1:]
-    table = table.assign(place=range(1, len(table) + 1), decision=said, first=acts.str[1])
+    rows = list(q.decisions.itertuples())
+    said = [f"{_ACTS[row.kind][0]}{row.what}{_dated(row)}" for row in rows]
+    table = q.decisions.assign(
+        place=range(1, len(rows) + 1),
+        decision=[text[:1].upper() + text[1:] for text in said],
+        first=[_ACTS[row.kind][1] for row in rows],
+    )
     return table[["place", "decision", "usd", "spend_usd", "spend_share", "first"]]
 
 
