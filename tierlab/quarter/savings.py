@@ -443,7 +443,11 @@ class Ahead:
     @cached_property
     def _scheduled(self):
         seen = replace(self.prices, as_of=self.on)
-        return seen.scheduled(list(self.prices.rows_of), self.period.end_time)
+        # Only what is used and what could replace it is asked for: a catalogue has hundreds of models.
+        asked = {*seen.lineups["model_id"], *([] if self.now is None else self.now["model_id"])}
+        return seen.scheduled(
+            [name for name in asked if name in seen.rows_of], self.period.end_time
+        )
 
     def changes(self, *models):
         """What is scheduled for some models up to the end of the quarter ahead, with its dates; "" for nothing."""
