@@ -372,15 +372,17 @@ def _turns(rows, rates, prices, have):
         return pd.DataFrame(columns=_TURNS), 0
     alone = rows.gap.isnull() & ~rows["aggregate"] & (rows.requests == 1) & ~rows.by_batch
     rows = rows.filter(alone, rows.session_id.notnull(), sum(rows[name] for name in TOKENS) > 0)
-    mixed = rows.group_by("session_id").agg(models=rows.model_id.nunique())
-    rows = rows.semi_join(mixed.filter(mixed.models > 1), "session_id")
+    mixed = rows.group_by("session_id").agg(models=rows.model_id.nunique(), turns=rows.count())
+    mixed = mixed.filter(mixed.models > 1)
+    count = int(mixed.turns.sum().fill_null(0).execute())
+    if not 0 < count <= SESSION_ROWS:
+        return pd.DataFrame(columns=_TURNS), count
+    rows = rows.semi_join(mixed, "session_id")
     usd = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in BUCKETS)
     kept = [
         name for name in ("at", "quarter", "session_id", "team", *TOKENS) if name in rows.columns
     ]
-    table = rows.select("rate", *kept, cost_usd=usd).limit(SESSION_ROWS + 1).execute()
-    if len(table) > SESSION_ROWS:
-        return pd.DataFrame(columns=_TURNS), int(rows.count().execute())
+    table = rows.select("rate", *kept, cost_usd=usd).execute()
     bought = [own.model_id for own in _bought(rates, prices)]
     model_id = [bought[place] for place in rates.frame["offer"].take(table.pop("rate"))]
     table = table.assign(model_id=model_id, quarter=_quarters(table["quarter"]))
@@ -388,7 +390,7 @@ def _turns(rows, rates, prices, have):
         table.groupby("session_id")["model_id"].transform("nunique") > 1
     )  # of one name's two spellings
     order = ["session_id", "at", "model_id", *TOKENS]
-    return table[several].sort_values(order, ignore_index=True), len(table)
+    return table[several].sort_values(order, ignore_index=True), count
 
 
 def _ranked(users, by):
