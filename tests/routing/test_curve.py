@@ -44,11 +44,11 @@ def long_table(score, cost, models="wsx"):
     )
 
 
-def curve_of(router_score, weak_score, strong_score):
+def curve_of(router_score, weak_score, strong_score, weights=None):
     """The curve of scores alone, one element per prompt."""
     scores = {"router_score": router_score, "weak_score": weak_score, "strong_score": strong_score}
     pairs = pd.DataFrame(scores).assign(weak_cost_usd=np.nan, strong_cost_usd=np.nan)
-    return paired_curve(pairs)
+    return paired_curve(pairs, weights=weights)
 
 
 @st.composite
@@ -116,6 +116,23 @@ def test_a_router_that_says_the_same_of_all_has_two_points():
     )
 
 
+def test_weights_equal_repeated_prompts():
+    rng = np.random.default_rng(0)
+    scores, weak, strong, times = (
+        rng.random(50),
+        rng.random(50) / 2,
+        rng.random(50),
+        rng.integers(1, 4, 50),
+    )
+    weighted = curve_of(scores, weak, strong, weights=times)
+    repeated = curve_of(*(np.repeat(part, times) for part in (scores, weak, strong)))
+    np.testing.assert_allclose(
+        weighted[["strong_share", "score"]], repeated[["strong_share", "score"]], rtol=1e-12
+    )
+    assert apgr(weighted) == pytest.approx(apgr(repeated))
+    assert "weights" in apgr(weighted, variant="as_coded").reason
+
+
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
@@ -137,6 +154,8 @@ def test_wrong_names_and_tables_are_refused():
         cost_quality_curve(table, scores, weak="weak", strong="s")
     with pytest.raises(ValueError, match="1 of 2 prompts lack an answer"):
         cost_quality_curve(table.iloc[:-1], scores, weak="w", strong="s")
+    with pytest.raises(ValueError, match="weights"):
+        cost_quality_curve(table, scores, weak="w", strong="s", weights=pd.Series([-1, 1]))
     no_cost = cost_quality_curve(table.drop(columns="cost_usd"), scores, weak="w", strong="s")
     assert no_cost["cost_usd"].isna().all() and no_cost["score"].notna().all()
 
@@ -175,6 +194,9 @@ def test_metrics_as_coded_equal_the_procedure_written_out():
     expected = (area - low * 100) / (high * 100 - low * 100)
     curve = curve_of(scores, weak, strong)
     assert apgr(curve, variant="as_coded") == pytest.approx(expected)
+    for level in (0.2, 0.5, 0.8):
+        interp = np.interp(low + level * (high - low), accuracy, calls)
+        assert cpt(curve, level, variant="as_coded") == pytest.approx(interp / 100)
 
 
 def test_cpt_takes_the_first_crossing_of_a_curve_that_overshoots():
@@ -187,8 +209,9 @@ def test_cpt_takes_the_first_crossing_of_a_curve_that_overshoots():
     )
     level = 1.0
     assert cpt(curve, level) == pytest.approx(0.04)
+    assert cpt(curve, level, variant="paper") == pytest.approx(0.10)
     assert cpt(curve, 0.0) == 0
-    assert "thresholds" in apgr(curve, variant="as_coded").reason
+    assert "thresholds" in cpt(curve, level, variant="as_coded").reason
     with pytest.raises(ValueError, match=r"level=1\.5"):
         cpt(curve, 1.5)
 
@@ -211,8 +234,12 @@ def test_every_metric_is_a_number_or_nan_with_a_reason(case):
     points = pd.DataFrame({"cost_usd": [1.0, 2.0, 2.0][:1], "score": [0.5]})
     for curve in (*curves, points):
         found = [apgr(curve, variant=v) for v in ("exact", "paper", "as_coded")]
-        found += [cpt(curve, level) for level in (0, 0.5, 1)]
-        found += [aiq(curve)]
+        found += [
+            cpt(curve, level, variant=v)
+            for level in (0, 0.5, 1)
+            for v in ("exact", "paper", "as_coded")
+        ]
+        found += [aiq(curve, variant=v) for v in ("paper", "as_coded")]
         assert all(np.isfinite(value) if not value.reason else np.isnan(value) for value in found)
 
 
@@ -233,6 +260,7 @@ def test_aiq_by_hand():
         {"cost_usd": [5.0, 1.0, 2.0, 3.0, 2.0], "score": [0.9, 0.4, 0.8, 0.7, 0.1]}
     )
     assert aiq(points) == pytest.approx(3.15 / 4)
+    assert aiq(points, variant="as_coded") == pytest.approx(3.15 / 5)
     assert aiq(points.iloc[:1]).reason == "all points cost the same"
 
 
@@ -244,16 +272,17 @@ def test_band_holds_the_curve_and_narrows_with_prompts():
     table = simulate_outcomes(4000, seed=1, prices=tl.load_prices("article"))
     signal = table.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
     kwargs = {"weak": "small", "strong": "flagship", "seed": 1, "resamples": 2000}
-    band = curve_band(table, signal, **kwargs)
+    band = curve_band(table, signal, shares=[0.0, 0.2, 1.0], **kwargs)
     assert band["score"].between(band["score_low"], band["score_high"]).all()
     assert band["cost_usd"].between(band["cost_usd_low"], band["cost_usd_high"]).all()
     scores = table.loc[table["tier"] == "flagship", "score"]
     half = (band["score_high"] - band["score_low"]).iloc[-1] / 2
     assert half == pytest.approx(1.96 * scores.std() / np.sqrt(4000), rel=0.1)
-    assert band["strong_share"].to_numpy() == pytest.approx(np.arange(101) / 100)
-    wide = curve_band(table.iloc[: 3 * 1000], signal.iloc[:1000], **kwargs)
-    assert (wide["score_high"] - wide["score_low"]).iloc[20] == pytest.approx(
-        2 * (band["score_high"] - band["score_low"]).iloc[20], rel=0.25
+    percents = curve_band(table.iloc[:30], signal.iloc[:10], **kwargs)["strong_share"]
+    assert percents.to_numpy() == pytest.approx(np.arange(101) / 100)
+    wide = curve_band(table.iloc[: 3 * 1000], signal.iloc[:1000], shares=[0.2], **kwargs)
+    assert (wide["score_high"] - wide["score_low"]).item() == pytest.approx(
+        2 * (band["score_high"] - band["score_low"]).iloc[1], rel=0.25
     )
 
 
@@ -278,9 +307,23 @@ def test_intervals_equal_curves_of_resampled_tables():
         ("apgr", [apgr(c) for c in curves]),
         ("cpt_0.5", [cpt(c, 0.5) for c in curves]),
     ):
-        assert result.loc[metric, ["low", "high"]].tolist() == pytest.approx(
+        assert result.loc[("router", metric), ["low", "high"]].tolist() == pytest.approx(
             np.quantile(values, [0.25, 0.75]).tolist()
         )
+
+
+def test_a_router_against_itself_differs_by_nothing():
+    table = long_table(np.random.default_rng(1).integers(0, 2, (80, 2)) | [0, 1], [[1, 2]] * 80)
+    scores = pd.Series(np.arange(80.0))
+    result = metric_intervals(
+        table,
+        {"a": scores, "b": scores.sample(frac=1, random_state=0)},
+        weak="w",
+        strong="s",
+        seed=1,
+        resamples=50,
+    )
+    assert result.loc["b - a", ["estimate", "low", "high"]].abs().max(axis=None) < 1e-12
 
 
 @settings(max_examples=60, deadline=None)

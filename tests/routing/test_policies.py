@@ -34,6 +34,7 @@ from tierlab.routing.verdict import (
     break_even_factor,
     calibrate_threshold,
     compare_policies,
+    mix_weights,
     price_sensitivity,
     same_cost_mix,
 )
@@ -629,6 +630,18 @@ def test_threshold_is_chosen_on_one_part_and_judged_on_the_other():
         calibrate_threshold(table, signal, strong_share=1.5, **kwargs)
 
 
+def test_another_task_mix_equals_a_table_with_that_mix():
+    """Three of task a and one of b; at half and half every a counts 2/3 and every b 2."""
+    table = FOUR.assign(task=np.repeat(["a", "a", "a", "b"], 3))
+    signal = table.drop_duplicates("prompt_id").set_index("prompt_id")["signal"]
+    weights = mix_weights(table, {"a": 0.5, "b": 0.5})
+    curve = cost_quality_curve(table, signal, weak="small", strong="flagship", weights=weights)
+    assert curve["strong_share"].tolist() == pytest.approx([0, 0.5, 2 / 3, 5 / 6, 1])
+    assert curve["score"].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 2, 1 / 2])
+    with pytest.raises(ValueError, match="unknown task 'c'"):
+        mix_weights(table, {"a": 0.5, "c": 0.5})
+
+
 def test_the_articles_mix_with_and_without_the_classifier():
     """80/20 at 500/300 tokens: $3,600 for a million, and $4,160 with the call that decides."""
     n = 20_000
@@ -721,13 +734,16 @@ def test_default_trained_router_on_recorded_outcomes(name, at_least):
         warnings.simplefilter("error")
         gains = out_of_fold_gain(table, weak=MIXTRAL, strong=GPT4, seed=0)
     length = table.drop_duplicates("prompt_id").set_index("prompt_id")["prompt_chars"]
-    of_length, of_text = (
-        metric_intervals(table, scores, weak=MIXTRAL, strong=GPT4, seed=1, resamples=500).loc[
-            "apgr"
-        ]
-        for scores in (length, gains)
+    result = metric_intervals(
+        table, {"length": length, "text": gains}, weak=MIXTRAL, strong=GPT4, seed=1, resamples=500
     )
+    estimate = result["estimate"]
     curve = cost_quality_curve(table, gains, weak=MIXTRAL, strong=GPT4)
-    assert of_text["estimate"] == pytest.approx(apgr(curve))
-    assert of_text["estimate"] > at_least
-    assert of_length["estimate"] < of_text["low"] < of_text["estimate"] < of_text["high"]
+    assert estimate["text", "apgr"] == pytest.approx(apgr(curve))
+    assert estimate["text", "apgr"] > at_least
+    assert (
+        result.loc[("text", "apgr"), "low"]
+        < estimate["text", "apgr"]
+        < result.loc[("text", "apgr"), "high"]
+    )
+    assert result.loc[("text - length", "apgr"), "low"] > 0

@@ -168,6 +168,30 @@ def test_what_misses_the_cache_is_input_or_written(maintained):
     assert costs == pytest.approx([2_100, 2_600, 4_100])
 
 
+def test_a_task_mix_weights_the_cost_of_recorded_requests(maintained):
+    """Opus 5.5 at 4 USD per million: 100,000 or 300,000 input tokens, so 0.40 or 1.20 USD a request."""
+    table = pd.DataFrame(
+        {
+            "uncached_input_tokens": [10**5] * 8 + [3 * 10**5] * 2,
+            "output_tokens": 0,
+            "task": ["a"] * 8 + ["b"] * 2,
+        }
+    )
+
+    def day(mix):
+        work = tl.Workload(requests_per_day=10, table=table, task_mix=mix)
+        return tl.daily_cost(work, maintained, ["claude-opus-5-5"]).iloc[0]
+
+    as_recorded, half, one = (
+        day(mix) for mix in ({"a": 0.8, "b": 0.2}, {"a": 0.5, "b": 0.5}, {"b": 1})
+    )
+    assert [found["cost_usd"] for found in (as_recorded, half, one)] == pytest.approx([5.6, 8, 12])
+    plain = day(None)
+    assert (as_recorded["low"], as_recorded["high"]) == pytest.approx((plain["low"], plain["high"]))
+    # Kish: 1 / sum of squared weights = 1 / (8 x 0.0625^2 + 2 x 0.25^2) = 6.4 rows; each request costs 0.80 +- 0.40 USD
+    assert half["high"] - 8 == pytest.approx(1.96 * 10 * 0.4 / 6.4**0.5, rel=1e-4)
+
+
 def test_a_misspelt_part_of_the_workload_is_named(article):
     with pytest.raises(
         ValueError, match="unknown part of a workload 'output_token'; did you mean 'output_tokens'"

@@ -52,6 +52,7 @@ def test_a_sample_has_the_means_and_shares_of_its_workload():
         cache_ttl="long",
         batch_share=0.3,
         reasoning_share=0.5,
+        task_mix={"faq_answering": 0.25, "summarisation": 0.75},
     )
     table = work.requests(60_000, seed=3)
     means = table.mean(numeric_only=True)
@@ -62,6 +63,7 @@ def test_a_sample_has_the_means_and_shares_of_its_workload():
     assert means["output_tokens"] == 400
     assert means["reasoning_tokens"] == 200
     assert means["batch"] == pytest.approx(0.3, abs=0.01)
+    assert (table["task"] == "summarisation").mean() == pytest.approx(0.75, abs=0.01)
     assert set(table["source"]) == {"simulated"}
     tl.price(
         table.drop(columns="cache_write_long_tokens").assign(model_id="gpt-4o"),
@@ -99,6 +101,29 @@ def test_a_table_keeps_its_rows():
         tl.Workload(requests_per_day=5, table=table.iloc[:0])
 
 
+def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
+    """Three short questions and one contract, sent half and half: (100 + 900) / 2 input tokens, not 300."""
+    table = pd.DataFrame(
+        {
+            "uncached_input_tokens": [100, 100, 100, 900],
+            "output_tokens": 10,
+            "task": [*["faq"] * 3, "contract"],
+        }
+    )
+    work = tl.Workload(requests_per_day=5, table=table, task_mix={"faq": 0.5, "contract": 0.5})
+    assert tl.Workload(requests_per_day=5, table=table).mean_tokens()["uncached_input"] == 300
+    assert work.mean_tokens()["uncached_input"] == pytest.approx(500)
+    drawn = work.requests(4_000, seed=0)
+    assert (drawn["task"] == "contract").mean() == pytest.approx(
+        0.5, abs=0.03
+    )  # four standard errors
+    assert set(drawn.loc[drawn["task"] == "contract", "uncached_input_tokens"]) == {900}
+    none = tl.Workload(requests_per_day=5, table=table, task_mix={"faq": 1, "contract": 0})
+    assert none.mean_tokens()["uncached_input"] == pytest.approx(100)
+    with pytest.raises(ValueError, match="task_mix: unknown task 'fqa'; did you mean 'faq'"):
+        tl.Workload(requests_per_day=5, table=table, task_mix={"fqa": 1})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -110,6 +135,8 @@ def test_a_table_keeps_its_rows():
         ({"turns": 0}, "turns=0"),
         ({"turns": 1.5}, "turns=1.5"),
         ({"cache_ttl": "shorts"}, "did you mean 'short'"),
+        ({"task_mix": {"a": 0.5}}, "sum to 0.5"),
+        ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: from 0 up, with the sum 1"),
     ],
 )
 def test_wrong_workloads_are_refused(options, message):

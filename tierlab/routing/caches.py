@@ -15,14 +15,20 @@ _INPUT = BUCKETS[:4]
 
 @dataclass(frozen=True)
 class Caches:
-    """Prices of prompt caches, with each provider's rules, for a replay of conversations.
+    """Prices and rules of prompt caches, for a replay of conversations.
 
     Parameters
     ----------
     prices : Prices
+    ttl_s : float, optional
+        One time to live for every model (seconds; infinite: nothing expires) in place of the providers' own.
+    minimum_tokens : int, optional
+        One minimum for every model, below which nothing is cached, in place of the providers' own.
     """
 
     prices: object
+    ttl_s: float | None = None
+    minimum_tokens: int | None = None
 
     def rules(self, models):
         """By model id: ttl_s, minimum_tokens, step_tokens (only whole steps are cached) and caches_answer.
@@ -35,9 +41,11 @@ class Caches:
         for rule in known.itertuples(index=False):
             found.loc[[model.startswith(rule.model_starts) for model in models]] = rule
         found = found[["ttl_s", "minimum_tokens", "step_tokens", "caches_answer"]].astype(float)
-        return found.fillna(
+        found = found.fillna(
             {"ttl_s": np.inf, "minimum_tokens": 0, "step_tokens": 1, "caches_answer": 0}
         )
+        given = {"ttl_s": self.ttl_s, "minimum_tokens": self.minimum_tokens}
+        return found.assign(**{name: value for name, value in given.items() if value is not None})
 
 
 @lru_cache

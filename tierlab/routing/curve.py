@@ -5,7 +5,7 @@ A curve is a table with one point per threshold: `threshold`, `strong_calls`, `s
 request the same score has two points. A metric that does not apply is NaN and says why: ``apgr(curve).reason``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -22,6 +22,7 @@ def cost_quality_curve(
     *,
     weak: str,
     strong: str,
+    weights: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Every trade-off a two-tier router offers, one point per distinct score.
 
@@ -33,6 +34,8 @@ def cost_quality_curve(
         The router's score, indexed by prompt_id; the higher, the more the strong model is needed.
     weak, strong : str
         Model ids, or tiers.
+    weights : Series, optional
+        Weight of each prompt, indexed by prompt_id (`tierlab.routing.verdict.mix_weights` for another task mix).
 
     Returns
     -------
@@ -53,10 +56,15 @@ def cost_quality_curve(
     >>> curve[["strong_share", "score"]].to_numpy().tolist()
     [[0.0, 0.5], [0.5, 1.0], [1.0, 1.0]]
     """
-    return paired_curve(lined_up(outcomes, router_score, weak=weak, strong=strong))
+    pairs = lined_up(outcomes, router_score, weak=weak, strong=strong)
+    if weights is not None:
+        weights = align(weights.rename("weight"), pairs.index).to_numpy(float)
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
+            raise ValueError("weights are numbers from 0 up, and not all 0")
+    return paired_curve(pairs, weights=weights)
 
 
-def paired_curve(pairs):
+def paired_curve(pairs, *, weights=None):
     """`cost_quality_curve` of answers that are lined up already (`lined_up`).
 
     Examples
@@ -67,10 +75,8 @@ def paired_curve(pairs):
     """
     scores = pairs["router_score"].to_numpy(float)
     order, ends = ranked_runs(scores)
-    lines = {
-        name: path[0]
-        for name, path in _paths(pairs, (order, ends), np.ones((1, len(scores)))).items()
-    }
+    weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
+    lines = {name: path[0] for name, path in _paths(pairs, (order, ends), weights[None]).items()}
     first = {
         "threshold": np.append(np.inf, scores[order[ends]]),
         "strong_calls": np.append(0, ends + 1),
@@ -123,16 +129,21 @@ def curve_band(
     weak: str,
     strong: str,
     seed: int | np.random.Generator,
+    shares: Sequence[float] | None = None,
+    confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """Confidence band (95%) of a curve: bootstrap over prompts, at shares of strong calls of 0, 0.01, ... 1.
+    """Confidence band of a curve: bootstrap over prompts, at fixed shares of strong calls.
 
     Parameters
     ----------
     outcomes, router_score, weak, strong
         As for `cost_quality_curve`.
     seed : int or numpy.random.Generator
-    resamples : int
+    shares : sequence of float, optional
+        Shares of strong calls, 0-1, at which to give it; by default 0, 0.01, ... 1.
+    confidence, resamples
+        As for `tierlab.evaluate.intervals.bootstrap`.
 
     Returns
     -------
@@ -140,7 +151,7 @@ def curve_band(
         strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. Pointwise, and for
         the router as it is: how another training set would change it is not in the band.
     """
-    at = np.linspace(0, 1, 101)
+    at = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
     curve, drawn = paired_curve(pairs), {"score": [], "cost_usd": []}
     runs = ranked_runs(pairs["router_score"].to_numpy())
@@ -149,10 +160,10 @@ def curve_band(
         for name, lines in drawn.items():
             pairs_of_rows = zip(paths["strong_share"], paths[name], strict=True)
             lines += [np.interp(at, share, path) for share, path in pairs_of_rows]
-    band = {"strong_share": at}
+    band, tail = {"strong_share": at}, (1 - confidence) / 2
     for name, lines in drawn.items():
         band[name] = np.interp(at, curve["strong_share"], curve[name])
-        band[f"{name}_low"], band[f"{name}_high"] = np.quantile(lines, [0.025, 0.975], axis=0)
+        band[f"{name}_low"], band[f"{name}_high"] = np.quantile(lines, [tail, 1 - tail], axis=0)
     return pd.DataFrame(band)
 
 
@@ -273,11 +284,8 @@ def apgr(curve: pd.DataFrame, *, variant: str = "exact") -> Metric:
     return Metric(np.trapezoid(gain, share) / (share[-1] - share[0]))
 
 
-def cpt(curve: pd.DataFrame, level: float) -> Metric:
+def cpt(curve: pd.DataFrame, level: float, *, variant: str = "exact") -> Metric:
     """Call-performance threshold: the share of strong calls that closes a given part of the gap.
-
-    Where the curve first reaches it, by straight lines between thresholds (a share of the requests at one score can be
-    sent on at random).
 
     Parameters
     ----------
@@ -285,6 +293,10 @@ def cpt(curve: pd.DataFrame, level: float) -> Metric:
         From `tierlab.routing.curve.cost_quality_curve`.
     level : float
         Part of the gap, 0-1.
+    variant : {"exact", "paper", "as_coded"}
+        exact: where the curve first reaches it, by straight lines between thresholds (a share of the requests
+        at one score can be sent on at random). paper: the first threshold that reaches it. as_coded: numpy.interp
+        over the 11 decile points with the scores as they come, sorted or not; the kit gives a share, not percent.
 
     Returns
     -------
@@ -294,14 +306,19 @@ def cpt(curve: pd.DataFrame, level: float) -> Metric:
     Examples
     --------
     >>> curve = pd.DataFrame({"strong_share": [0.0, 0.5, 1.0], "score": [0.5, 0.9, 0.9]})
-    >>> cpt(curve, 0.5)
-    0.25
+    >>> cpt(curve, 0.5), cpt(curve, 0.5, variant="paper")
+    (0.25, 0.5)
     """
+    one_of("variant", variant, ("exact", "paper", "as_coded"))
     if not 0 <= level <= 1:
         raise ValueError(f"level={level!r}; a part of the gap from 0 to 1 is needed")
-    share, gain, why = _gap(curve)
+    share, gain, why = _deciles(curve) if variant == "as_coded" else _gap(curve)
     if why:
         return Metric(reason=why)
+    if variant == "as_coded":
+        return Metric(np.interp(level, gain, share))
+    if variant == "paper":
+        return Metric(share[(gain >= level - 1e-12).argmax()])
     return Metric(_crossing(share[None], gain[None], level)[0])
 
 
@@ -329,6 +346,8 @@ def _deciles(curve):
     if not {"threshold", "strong_calls"} <= set(curve):
         return None, None, "the curve has no thresholds and counts of calls"
     calls, values = curve["strong_calls"].to_numpy(), curve["threshold"].to_numpy(float)
+    if not np.allclose(share, calls / calls[-1]):
+        return None, None, "the published code knows no weights"
     # scores ascending, as often as they occur: what pandas.qcut would see
     edges = np.quantile(np.repeat(values[:0:-1], np.diff(calls)[::-1]), np.arange(11) / 10)
     if len(np.unique(edges)) < 11:
@@ -352,7 +371,7 @@ def _crossing(share, gain, level):
 
 def metric_intervals(
     outcomes: pd.DataFrame,
-    router_score: pd.Series,
+    router_scores: pd.Series | pd.DataFrame | Mapping[str, pd.Series],
     *,
     weak: str,
     strong: str,
@@ -361,12 +380,14 @@ def metric_intervals(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """APGR and CPT (exact) with bootstrap intervals over prompts.
+    """APGR and CPT (exact) with bootstrap intervals over prompts, paired between routers.
 
     Parameters
     ----------
-    outcomes, router_score, weak, strong
+    outcomes, weak, strong
         As for `tierlab.routing.curve.cost_quality_curve`.
+    router_scores : Series, DataFrame or mapping of str to Series
+        One or more routers' scores, indexed by prompt_id. Each further one is also compared with the first.
     seed : int
     levels : sequence of float
         Parts of the gap for which to give CPT.
@@ -376,37 +397,48 @@ def metric_intervals(
     Returns
     -------
     DataFrame
-        By metric: estimate, low, high, prompts, resamples, confidence, reason. The router is taken as it is: how
-        another training set would change it is not in the interval.
+        By router (or "b - a") and metric: estimate, low, high, prompts, resamples, confidence, reason. The
+        routers are taken as they are: how another training set would change them is not in the interval.
     """
-    pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
-    runs, rows = ranked_runs(pairs["router_score"].to_numpy()), []
-    # the table as it is, then its resamples
-    drawn = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
-    for block in chain([np.ones((1, len(pairs)))], drawn):
-        share, score = _paths(pairs, runs, block, ["score"]).values()
-        gain = _recovered(score)
-        crossings = [_crossing(share, gain, level) for level in levels]
-        rows.append(np.column_stack([np.trapezoid(gain, share), *crossings]))
-    values, tail = np.concatenate(rows), (1 - confidence) / 2
-    low, high = np.quantile(values[1:], [tail, 1 - tail], axis=0)
-    names = pd.Index(["apgr", *(f"cpt_{level:g}" for level in levels)], name="metric")
-    table = pd.DataFrame({"estimate": values[0], "low": low, "high": high}, names)
-    table = table.assign(prompts=len(pairs), resamples=resamples, confidence=confidence)
+    if isinstance(router_scores, pd.Series):
+        router_scores = {router_scores.name or "router": router_scores}
+    draws = {}
+    for router, scores in dict(router_scores).items():
+        pairs = lined_up(outcomes, scores, weak=weak, strong=strong).sort_index()
+        # the table as it is, then its resamples: the same ones for every router
+        drawn = bootstrap_weights(len(pairs), resamples=resamples, seed=seed)
+        runs, rows = ranked_runs(pairs["router_score"].to_numpy()), []
+        for block in chain([np.ones((1, len(pairs)))], drawn):
+            share, score = _paths(pairs, runs, block, ["score"]).values()
+            gain = _recovered(score)
+            crossings = [_crossing(share, gain, level) for level in levels]
+            rows.append(np.column_stack([np.trapezoid(gain, share), *crossings]))
+        draws[router] = np.concatenate(rows)
+    first, *others = draws
+    draws |= {f"{other} - {first}": draws[other] - draws[first] for other in others}
+    tables, tail = {}, (1 - confidence) / 2
+    names = pd.Index(["apgr", *(f"cpt_{level:g}" for level in levels)])
+    for router, values in draws.items():
+        low, high = np.quantile(values[1:], [tail, 1 - tail], axis=0)
+        tables[router] = pd.DataFrame({"estimate": values[0], "low": low, "high": high}, names)
+    table = pd.concat(tables, names=["router", "metric"]).assign(
+        prompts=len(pairs), resamples=resamples, confidence=confidence
+    )
     why = "without a gap between the models, in the table or in a resample"
     return table.assign(reason=np.where(table["low"].isna(), why, ""))
 
 
-def aiq(points: pd.DataFrame) -> Metric:
+def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
     """Average improvement in quality: the mean height of the non-decreasing hull over the range of costs.
-
-    The area under the hull from the lowest to the highest cost, divided by that range (RouterBench, Hu et al., arXiv
-    2403.12031).
 
     Parameters
     ----------
     points : DataFrame
         cost_usd and score of a router's settings, or a curve.
+    variant : {"paper", "as_coded"}
+        paper: the area under the hull from the lowest to the highest cost, divided by that range (RouterBench,
+        Hu et al., arXiv 2403.12031). as_coded: the area, divided by the highest cost (withmartian/routerbench
+        cc67d10, evaluation/AIQ.py).
 
     Returns
     -------
@@ -415,9 +447,10 @@ def aiq(points: pd.DataFrame) -> Metric:
     Examples
     --------
     >>> line = pd.DataFrame({"cost_usd": [1.0, 3.0], "score": [0.5, 0.9]})
-    >>> round(aiq(line), 4)
-    0.7
+    >>> round(aiq(line), 4), round(aiq(line, variant="as_coded"), 4)
+    (0.7, 0.4667)
     """
+    one_of("variant", variant, ("paper", "as_coded"))
     known = points.reindex(columns=["cost_usd", "score"]).to_numpy(float)
     if not np.isfinite(known).all():
         return Metric(reason="a point without a cost or a score")
@@ -425,7 +458,7 @@ def aiq(points: pd.DataFrame) -> Metric:
     x, y = best["cost_usd"].to_numpy(float), best["score"].to_numpy(float)
     last = points["cost_usd"].max()
     area = np.trapezoid(np.append(y, y[-1]), np.append(x, last))
-    width = last - x[0]
+    width = last - x[0] if variant == "paper" else last
     return Metric(area / width) if width > 0 else Metric(reason="all points cost the same")
 
 

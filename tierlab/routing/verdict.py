@@ -8,7 +8,7 @@ import pandas as pd
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.curve import hull, lined_up, paired_curve
-from tierlab.routing.policies import Policy, draw
+from tierlab.routing.policies import Policy, check_shares, draw
 from tierlab.routing.route import pair_outcomes, route
 
 
@@ -155,6 +155,43 @@ def _best_mix(singles, cost_usd):
     apart = np.abs(places - np.interp(cost_usd, best["cost_usd"], places))
     shares = pd.Series(np.maximum(1 - apart, 0), best.index)
     return shares.reindex(singles.index, fill_value=0.0)
+
+
+def mix_weights(outcomes, mix, *, by="task"):
+    """Weights that turn the task mix of a table into another: what a router would be worth on other traffic.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+    mix : mapping of str to float
+        Task -> share of requests, 0-1; they add up to 1.
+    by : str
+        The column.
+
+    Returns
+    -------
+    Series
+        Weight of each prompt, mean 1, indexed by prompt_id: for `cost_quality_curve(weights=...)`.
+
+    Raises
+    ------
+    ValueError
+        If a task of the mix is not in the table: no weight can stand for prompts that were never asked.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"prompt_id": [1, 2, 3, 4], "task": ["a", "a", "a", "b"]})
+    >>> mix_weights(table, {"a": 0.5, "b": 0.5}).round(4).tolist()
+    [0.6667, 0.6667, 0.6667, 2.0]
+    """
+    task = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")[by].astype(object)
+    present = task.value_counts(normalize=True)
+    for name, share in mix.items():
+        if name not in present and share:
+            raise ValueError(unknown(by, name, present.index))
+    check_shares("the mix", mix)
+    weight = pd.Series(mix, dtype=float).reindex(present.index, fill_value=0.0) / present
+    return task.map(weight).astype(float).rename("weight")
 
 
 def calibrate_threshold(

@@ -92,6 +92,8 @@ def cost_curve(
     tokens, weight, owner = _stack(corners)
     batch_share = np.array([corner.batch_share for corner in corners])
     volume = np.array([corner.requests_per_day for corner in corners])
+    # One over the number of rows, or more where a task mix weights them.
+    rows = np.bincount(owner, weight**2)[starts]
     names = [prices.resolve(name) for name in (models or prices.models())]
     known = prices.by_model[["provider", "tier"]]
     parts = []
@@ -103,7 +105,7 @@ def cost_curve(
         low, high = np.fmin.reduceat(cost, starts), np.fmax.reduceat(cost, starts)
         reasons = np.where(high > low, "ends of the given ranges", "").astype(object)
         if workload.table is not None and len(workload.table) > 1:
-            error = _Z95 * spread[starts] * volume[starts] / np.sqrt(len(workload.table))
+            error = _Z95 * spread[starts] * volume[starts] * np.sqrt(rows)
             low, high = low - error, high + error
             reasons = _joined(
                 reasons, f"95% of the mean of {len(workload.table):,} recorded requests"

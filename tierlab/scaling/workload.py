@@ -94,6 +94,9 @@ class Workload:
         Share 0-1 of billed output that is reasoning: billed = visible / (1 - share).
     monthly_growth : float
         Growth of requests per month, 0.1 for 10 %.
+    task_mix : dict, optional
+        Task -> share of requests; the shares sum to 1. A table with a column `task` is weighted so that each task
+        has its share of the cost; without one, tasks are labels of `requests` that do not depend on length.
 
     Raises
     ------
@@ -118,6 +121,7 @@ class Workload:
     batch_share: float | tuple = 0.0
     reasoning_share: float | tuple = 0.0
     monthly_growth: float | tuple = 0.0
+    task_mix: dict | None = None
 
     def __post_init__(self):
         one_of("cache_ttl", self.cache_ttl, (None, *CACHE_TTLS))
@@ -133,6 +137,12 @@ class Workload:
                 raise ValueError(f"{name}={getattr(self, name)!r}: the low end comes first")
         if self.turns != int(self.turns) or self.turns < 1:
             raise ValueError(f"turns={self.turns!r}; allowed: a whole number from 1 up")
+        if self.task_mix is not None:
+            shares = list(self.task_mix.values())
+            if not np.isclose(sum(shares), 1) or min(shares) < 0:
+                raise ValueError(
+                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: from 0 up, with the sum 1"
+                )
         if self.table is not None:
             self._check_table()
 
@@ -152,6 +162,18 @@ class Workload:
             raise ValueError(
                 f"cache_hit_rate and the table contradict each other: it has {cached[0]}_tokens of its own"
             )
+        if "task" in self.table:
+            known = self.table["task"].unique()
+            for task in set(self.task_mix or ()).difference(known):
+                raise ValueError(f"task_mix: {unknown('task', task, known)}")
+
+    def _table_weight(self):
+        """Share of requests that each row of the table stands for; sums to 1."""
+        if self.task_mix is None or "task" not in self.table:
+            return np.full(len(self.table), 1 / len(self.table))
+        tasks = self.table["task"]
+        each = pd.Series(self.task_mix, dtype=float) / tasks.value_counts()
+        return tasks.map(each).fillna(0).to_numpy()
 
     def ranges(self):
         """(low, high) of every numeric field by name, equal ends for a point."""
@@ -183,7 +205,7 @@ class Workload:
             Share of requests that each stands for; sums to 1.
         """
         if self.table is not None:
-            tokens = _as_floats(self.table)
+            tokens, weight = _as_floats(self.table), self._table_weight()
         else:
             fixed = not (self.input_spread or self.output_spread)
             grid = np.array([0.5]) if fixed else (np.arange(_QUANTILES) + 0.5) / _QUANTILES
@@ -196,7 +218,7 @@ class Workload:
                 "uncached_input": (turn * given + (turn - 1) * visible).ravel(),
                 "output": np.tile(visible, len(turn)),
             }
-        weight = np.full(len(tokens["output"]), 1 / len(tokens["output"]))
+            weight = np.full(len(tokens["output"]), 1 / len(tokens["output"]))
         tokens["output"] = tokens["output"] / (1 - self.reasoning_share)
         return self._cached(tokens), weight
 
@@ -218,12 +240,17 @@ class Workload:
         Returns
         -------
         DataFrame
-            The requests table without a model: buckets, reasoning_tokens, batch, source "simulated" (or
+            The requests table without a model: buckets, reasoning_tokens, batch, task, source "simulated" (or
             the source of the table from which rows are drawn with replacement). Ranges are at their middle.
         """
         rng, work = np.random.default_rng(seed), self.point()
         if self.table is not None:
-            frame = self.table.iloc[rng.integers(0, len(self.table), n)].reset_index(drop=True)
+            drawn = (
+                rng.choice(len(self.table), n, p=self._table_weight())
+                if self.task_mix
+                else rng.integers(0, len(self.table), n)
+            )
+            frame = self.table.iloc[drawn].reset_index(drop=True)
             tokens = _as_floats(frame)
         else:
             frame = pd.DataFrame({"source": "simulated"}, index=range(n))
@@ -246,6 +273,8 @@ class Workload:
         frame = frame.assign(**{f"{bucket}_tokens": column for bucket, column in whole.items()})
         frame["reasoning_tokens"] = reasoning.astype("int64")
         frame["batch"] = rng.random(n) < work.batch_share
+        if self.task_mix and "task" not in frame:
+            frame["task"] = rng.choice(list(self.task_mix), n, p=list(self.task_mix.values()))
         return frame
 
     def _cached(self, tokens, *, integers=False):
@@ -262,7 +291,9 @@ class Workload:
         return tokens | split
 
 
-NUMERIC = tuple(f.name for f in fields(Workload) if f.name not in ("table", "turns", "cache_ttl"))
+NUMERIC = tuple(
+    f.name for f in fields(Workload) if f.name not in ("table", "turns", "cache_ttl", "task_mix")
+)
 _GOLDEN = (5**0.5 - 1) / 2
 
 
