@@ -50,7 +50,11 @@ def copied(folders):
         # pictures are compared in the notebooks; the harness runs alone, in a process without mutmut
         "do_not_mutate": ["*/figures.py", "*/control.py", "*/code_harness.py"],
         "also_copy": [path.name for path in COPY.iterdir() if path.name != "tierlab"],
-        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-k", "not notebook and not isolation"],
+        "pytest_add_cli_args": [
+            "--hypothesis-profile=mutants",
+            *("-p", "no:cacheprovider"),
+            *("-k", "not notebook and not isolation"),
+        ],
         "pytest_add_cli_args_test_selection": tests,
         "track_dependencies": "false",
         "timeout_multiplier": "4",

@@ -166,55 +166,6 @@ class TestStructure:
         assert run.cleaned(copy.deepcopy(notebook)) == notebook
 
 
-# Cells before the appendix, at most.
-STORIES = {
-    "00_start_here": 25,
-    "03_match_tasks_to_tiers": 25,
-    "04_routing": 25,
-    "05_live_sampling": 25,
-    "06_speed_and_waiting": 25,
-    "07_limits_and_windows": 25,
-    "90_quarterly_report": 30,
-}
-
-
-@pytest.mark.parametrize("stem", STORIES)
-class TestStory:
-    """The answer on the first screen, then one finding after the other, and an appendix."""
-
-    @pytest.fixture
-    def cells(self, stem):
-        return nbformat.read(paths.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
-
-    def test_it_is_as_short_as_a_story(self, stem, cells):
-        heads = [cell.source.startswith("## Appendix") for cell in cells]
-        end = heads.index(True) if any(heads) else len(cells)
-        assert heads.count(True) <= 1 and end <= STORIES[stem]
-        assert len(cells) - end <= 8
-
-    def test_the_answer_stands_before_every_finding(self, stem, cells):
-        words = [cell.source for cell in cells if cell.cell_type == "markdown"]
-        heads = [line for text in words for line in text.splitlines() if line.startswith("## ")]
-        assert heads[0] == "## The answer"
-        assert {"## Recap", "## Limits", "## Exercises"} <= set(heads)
-
-    def test_what_only_tells_is_folded_and_nothing_is_told_by_hand(self, stem, cells):
-        for cell in cells:
-            assert "Markdown(" not in cell.source
-            if "tl.finding(" in cell.source or "tl.say(" in cell.source:
-                assert cell.metadata["jupyter"]["source_hidden"], cell.id
-
-    def test_few_tables_are_open(self, stem, cells):
-        shown = [
-            output
-            for cell in cells
-            if cell.cell_type == "code" and "tl.finding(" not in cell.source
-            for output in cell.outputs
-            if "<table" in output.get("data", {}).get("text/html", "")
-        ]
-        assert len(shown) <= 5
-
-
 class TestNbval:
     """Strict nbval passes on what is stored and fails when one stored number is changed."""
 
