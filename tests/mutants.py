@@ -52,8 +52,10 @@ def copied(folders):
         "also_copy": [path.name for path in COPY.iterdir() if path.name != "tierlab"],
         "pytest_add_cli_args": [
             "--hypothesis-profile=mutants",
-            *("-p", "no:cacheprovider"),
-            *("-k", "not notebook and not isolation"),
+            "-p",
+            "no:cacheprovider",
+            "-k",
+            "not notebook and not isolation",
         ],
         "pytest_add_cli_args_test_selection": tests,
         "track_dependencies": "false",
