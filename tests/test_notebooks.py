@@ -162,6 +162,16 @@ class TestStructure:
             and title.endswith("?")
         )
 
+    def test_jupyterlab_takes_no_dollars_for_a_formula(self, notebook):
+        """It does where two of them stand in a paragraph, a cell of a table or an item, escaped or not."""
+        texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+        outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+        texts += [o.get("data", {}).get("text/markdown", "") for o in outputs]
+        for text in texts:
+            bare = re.sub(r"`[^`]*`|<span>\\\$</span>", "", text)
+            for part in re.split(r"\n\s*\n|\n(?=[-|\d])|\|", bare):
+                assert part.count(r"\$") <= 1, part
+
     def test_nothing_of_one_run_is_stored(self, notebook):
         assert run.cleaned(copy.deepcopy(notebook)) == notebook
 

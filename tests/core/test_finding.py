@@ -50,7 +50,9 @@ def test_a_finding_has_one_to_five_rows(rows):
 def test_a_sentence_is_compared_as_it_stands_and_has_no_formula_in_it():
     sentence = tl.say("From **$5** to $7.")
     assert repr(sentence) == "From **$5** to $7."
-    assert sentence._repr_markdown_() == r"From **\$5** to \$7."
+    page = r"From **<span>\$</span>5** to <span>\$</span>7."
+    assert sentence._repr_markdown_() == page
+    assert tl.say(r"From **\$5** to \$7.")._repr_markdown_() == page
 
 
 def test_numbers_are_written_one_way():

@@ -23,7 +23,7 @@ from tierlab.routing.policies import Rules
 from tierlab.workshop import CHECKS, build
 from tierlab.workshop.caching import help_desk
 from tierlab.workshop.reporting import SEEN_IN
-from tierlab.workshop.routing import session_cost
+from tierlab.workshop.routing import MISTAKES, session_cost
 
 SMALL, FLAGSHIP = "claude-haiku-5-5", "claude-opus-5-5"
 
@@ -781,20 +781,22 @@ class TestConversation:
         day = 2_000 * (right["saving"]["promised"] - right["saving"]["per turn"]) * alone
         assert f"{tl.usd(day)} a day" in found.worth
 
-    @pytest.mark.parametrize(
-        ("switches", "kind"),
-        [
-            ({"own": False}, "a cache belongs to one model"),
-            ({"history": False}, "the answers are sent again"),
-            ({"kept": False}, "still there when it comes back"),
-        ],
-    )
-    def test_a_wrong_replay(self, right, figures, switches, kind):
+    @pytest.mark.parametrize("mistake", MISTAKES)
+    def test_a_wrong_replay(self, right, figures, mistake):
         prices = tl.load_prices("maintained", as_of="2026-11-23")
         rates = prices.in_force().query("context_above == 0").set_index("model_id")
         rates = rates[["cache_read", "cache_write_short", "output"]].astype(float)
-        answer = {"session_usd": lambda models: session_cost(models, rates, **switches)}
-        wrong(11, right, answer, kind, figures)
+        answer = {"session_usd": lambda models: session_cost(models, rates, mistake=mistake)}
+        wrong(11, right, answer, MISTAKES[mistake], figures)
+
+    def test_a_cache_that_outlives_its_conversation(self, right, figures):
+        seen = []
+
+        def session_usd(models):
+            seen.append(models)
+            return right["session_usd"](models) / len(seen)
+
+        wrong(11, right, {"session_usd": session_usd}, "when it is called again", figures)
 
     def test_other_wrong_answers(self, right, figures):
         usd, saving = right["session_usd"], right["saving"]
@@ -806,6 +808,16 @@ class TestConversation:
             ({"routed_usd": alone}, "the flagship alone"),
             ({"routed_usd": usd([SMALL] * 10)}, "the small model alone"),
             ({"routed_usd": shares}, "what the shares promise"),
+            (
+                {"routed_usd": usd([FLAGSHIP if n in (4, 8) else SMALL for n in range(10)])},
+                "turn 1",
+            ),
+            (
+                {"routed_usd": usd([SMALL if n in (4, 8) else FLAGSHIP for n in range(1, 11)])},
+                "places",
+            ),
+            ({"routed_usd": round(right["routed_usd"], 4)}, "rounded"),
+            ({"saving": saving | {"per turn": round(saving["per turn"], 2)}}, "rounded"),
             ({"saving": saving | {"per turn": saving["promised"]}}, "thrown away"),
             ({"saving": saving | {"per session": saving["per turn"]}}, "mid-conversation"),
             ({"saving": saving | {"promised": 1 - saving["promised"]}}, "left to pay"),

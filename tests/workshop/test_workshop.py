@@ -700,24 +700,44 @@ class TestRatioTable:
 class TestFiveBuckets:
     """Exercise 3. Sums of the two files' own fields, by hand (uncached, read, 5-minute write, 1-hour write, output)."""
 
-    # haiku + opus + haiku: 3M + 0.5M + 2M; 12M + 4M + 6M; 0.8M + 0.2M + 0.4M; 0.3M; 0.9M + 0.25M + 0.6M
+    # haiku, opus, haiku
+    ROWS = {  # noqa: RUF012
+        "anthropic": [
+            (3_000_000, 12_000_000, 800_000, 0, 900_000),
+            (500_000, 4_000_000, 200_000, 300_000, 250_000),
+            (2_000_000, 6_000_000, 400_000, 0, 600_000),
+        ],
+        # 5M - 2M, 1.2M - 0.4M, 4M - 1.5M of input
+        "openai": [
+            (3_000_000, 2_000_000, 0, 0, 700_000),
+            (800_000, 400_000, 0, 0, 350_000),
+            (2_500_000, 1_500_000, 0, 0, 600_000),
+        ],
+    }
     ANTHROPIC = (5_500_000, 22_000_000, 1_400_000, 300_000, 1_750_000)
-    # (5M - 2M) + (1.2M - 0.4M) + (4M - 1.5M); 2M + 0.4M + 1.5M; none; none; 0.7M + 0.35M + 0.6M
     OPENAI = (6_300_000, 3_900_000, 0, 0, 1_650_000)
 
-    @staticmethod
-    def table(sums):
-        return pd.DataFrame([sums, [0] * 5, [0] * 5], columns=list(tl.core.tables.TOKEN_COLUMNS))
+    @classmethod
+    def table(cls, sums, name="openai"):
+        """The file's rows; where the sums are other ones, the first row has the difference."""
+        rows = pd.DataFrame(cls.ROWS[name], columns=list(tl.core.tables.TOKEN_COLUMNS))
+        rows.iloc[0] += np.array(sums) - rows.sum()
+        return rows
 
     @classmethod
     def right(cls):
-        return {"anthropic": cls.table(cls.ANTHROPIC), "openai": cls.table(cls.OPENAI)}
+        return {
+            "anthropic": cls.table(cls.ANTHROPIC, "anthropic"),
+            "openai": cls.table(cls.OPENAI),
+        }
 
     def test_right(self):
         assert tl.workshop.check(3, **self.right()).right
         solved = namespace(3)
         for name, sums in (("anthropic", self.ANTHROPIC), ("openai", self.OPENAI)):
             assert tuple(solved[name][list(tl.core.tables.TOKEN_COLUMNS)].sum()) == sums
+        # object columns hold the same counts
+        assert tl.workshop.check(3, **{n: t.astype(object) for n, t in self.right().items()}).right
 
     @pytest.mark.parametrize(
         ("name", "change", "kind"),
@@ -768,7 +788,7 @@ class TestFiveBuckets:
     )
     def test_wrong_sums(self, name, change, kind):
         figures = [figure for figure in (*self.ANTHROPIC, *self.OPENAI) if figure]
-        wrong(3, self.right(), {name: self.table(change)}, kind, figures)
+        wrong(3, self.right(), {name: self.table(change, name)}, kind, figures)
 
     @pytest.mark.parametrize(
         ("change", "kind"),
@@ -780,8 +800,12 @@ class TestFiveBuckets:
                 "no column 'cache_write_long_tokens'",
             ),
             (lambda t: t.assign(cache_write_long_tokens=np.nan), "missing counts"),
-            (lambda t: t.astype(str), "something else than numbers"),
+            (lambda t: t.astype(str) + " tokens", "text or something else"),
             (lambda t: t.to_dict(), "a DataFrame is asked for"),
+            (lambda t: pd.concat([t, t]), "rows more than once"),
+            (lambda t: t.sum().to_frame().T, "has rows added up"),
+            (lambda t: t.assign(output_tokens=t["output_tokens"].to_numpy()[::-1]), "other rows"),
+            (lambda t: t.assign(cache_write_long_tokens=None), "missing counts"),
         ],
     )
     def test_wrong_tables(self, change, kind):

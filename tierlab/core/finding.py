@@ -134,7 +134,8 @@ class Sentence:
         return self.text
 
     def _repr_markdown_(self):
-        return re.sub(r"(?<!\\)\$", r"\\$", self.text)
+        # JupyterLab takes what stands between two dollar signs for mathematics, also when they are escaped.
+        return re.sub(r"\\?\$", r"<span>\\$</span>", self.text)
 
 
 def written(table):

@@ -1,6 +1,7 @@
 """Checks of exercises 3 and 4: usage logs into five disjoint buckets, and a log that writes a response more than once."""
 
 import json
+import math
 from functools import lru_cache
 
 import pandas as pd
@@ -23,12 +24,9 @@ def five_buckets(anthropic, openai):
         ("anthropic", anthropic, "anthropic_usage.json"),
         ("openai", openai, "openai_usage.csv"),
     ):
-        right = _requests(file)
-        _is_table(name, answer, len(right))
-        theirs, ours = (
-            answer[list(TOKEN_COLUMNS)].sum(),
-            right[list(TOKEN_COLUMNS)].sum().astype(float),
-        )
+        right = _requests(file)[list(TOKEN_COLUMNS)].astype(float)
+        counts = _counts(name, answer, right)
+        theirs, ours = counts.sum(), right.sum()
         for column in TOKEN_COLUMNS:
             try:
                 compare(
@@ -47,6 +45,10 @@ def five_buckets(anthropic, openai):
                 raise Hint(
                     f"{hint} (the five buckets of {name} together hold {found} the file)"
                 ) from None
+        if sorted(counts.itertuples(index=False)) != sorted(right.itertuples(index=False)):
+            raise Hint(
+                f"the sums of {name} are right, but counts have moved to other rows: keep those of one row together"
+            )
         yield name
     used = _requests("openai_usage.csv")
     twice = used["uncached_input_tokens"] + used["cache_read_tokens"]
@@ -66,21 +68,30 @@ def _requests(file):
     return read_usage(FOLDER / file).requests
 
 
-def _is_table(name, answer, rows):
+def _counts(name, answer, right):
+    """The answer's five columns as numbers, if it has a row for each row of the source that is usage."""
     frame(name, answer, columns=TOKEN_COLUMNS)
+    columns = answer[list(TOKEN_COLUMNS)]
+    if columns.isna().any(axis=None) and len(answer) == len(right):
+        raise Hint(f"{name} has missing counts: a bucket that a provider does not have is zero")
+    try:
+        columns = columns.astype(float)
+    except (TypeError, ValueError):
+        raise Hint(
+            f"{name} holds text or something else in its counts; numbers are asked for"
+        ) from None
+    whole, rows = columns.sum().sum(), len(right)
+    if len(answer) > rows and math.isclose(whole, len(answer) / rows * right.sum().sum()):
+        raise Hint(f"{name} has rows more than once")
     if len(answer) > rows:
         raise Hint(
             f"{name} has rows that are not usage: what does the file write for a day on which nobody asked anything?"
         )
+    if len(answer) < rows and whole == right.sum().sum():
+        raise Hint(f"{name} has rows added up; keep one row for each row of the file that is usage")
     if len(answer) < rows:
         raise Hint(f"{name} has lost rows that hold tokens")
-    columns = answer[list(TOKEN_COLUMNS)]
-    if wrong := [
-        column for column in columns if not pd.api.types.is_numeric_dtype(columns[column])
-    ]:
-        raise Hint(f"{name}[{wrong[0]!r}] holds something else than numbers")
-    if columns.isna().any(axis=None):
-        raise Hint(f"{name} has missing counts: a bucket that a provider does not have is zero")
+    return columns
 
 
 def _misread(name, ours):

@@ -287,10 +287,12 @@ def conversation(session_usd, routed_usd, saving, best_turns):
     mixed = session_cost(TWO_HARD, rates)
     others = {alone: "this is the flagship alone", cheap: "this is the small model alone"}
     shares = 0.8 * cheap + 0.2 * alone
-    promised = {
-        shares: "this is what the shares promise; two turns in the middle cost more than that"
+    others |= {
+        shares: "this is what the shares promise; two turns in the middle cost more than that",
+        _with_flagship((5, 9), rates): "these are turns 5 and 9: the first turn is turn 1",
+        _with_flagship({*range(1, 11)} - {4, 8}, rates): "the two models have changed places",
     }
-    compare("routed_usd", routed_usd, mixed, rel=1e-6, mistakes=others | promised)
+    compare("routed_usd", routed_usd, mixed, rel=1e-6, mistakes=others)
     yield "routed_usd"
     right = {
         "promised": 1 - shares / alone,
@@ -318,58 +320,57 @@ def conversation(session_usd, routed_usd, saving, best_turns):
     )
 
 
-def session_cost(models, rates, *, own=True, history=True, kept=True):
-    """US dollars of a conversation with one model per turn.
+def session_cost(models, rates, *, mistake=""):
+    """US dollars of a conversation with one model per turn; or what a usual mistake (`MISTAKES`) makes of it.
 
-    Each turn reads what its model was sent at that model's last turn and writes the rest. The three switches make usual
-    mistakes: one cache for all models, answers that are not sent again, and a cache lost whenever the model changes.
+    Each turn reads what its model was sent at that model's last turn and writes the rest.
     """
-    cached, usd, length, before = {}, 0.0, CHAT.system_tokens, None
+    cached, usd, before = {}, 0.0, None
+    length = 0 if mistake == "no system prompt" else CHAT.system_tokens
     for model in models:
         length += CHAT.input_tokens
-        if not kept and model != before:
+        if mistake == "lost" and model != before:
             cached.clear()
-        key = model if own else "all"
+        key = "all" if mistake == "shared" else model
         read, write, output = rates.loc[model]
-        held = cached.get(key, 0)
-        usd += held * read + (length - held) * write + CHAT.output_tokens * output
+        held = 0 if mistake == "no cache" else cached.get(key, 0)
+        if mistake == "swapped":
+            read, write = write, read
+        written = length if mistake == "written again" else length - held
+        usd += held * read + written * write + CHAT.output_tokens * output
         cached[key], before = length, model
-        length += CHAT.output_tokens * history
+        length += 0 if mistake == "no answers" else CHAT.output_tokens
     return usd / 1e6
 
 
+MISTAKES = {
+    "shared": "a cache belongs to one model: another one has to write it anew",
+    "lost": "the other model's cache is still there when it comes back",
+    "no answers": "the answers are sent again as well, with the next message",
+    "no system prompt": "the system prompt is sent with every turn",
+    "no cache": "nothing is read from a cache: what has the model been sent before?",
+    "written again": "what is read from the cache is not written again",
+    "swapped": "the rates for reading and for writing have changed places",
+}
+
+
 def _one_session(session_usd, models, rates):
-    names = (
-        "an empty list"
-        if not models
-        else f"{len(models)} turns of {', '.join(dict.fromkeys(models))}"
-    )
+    turns = "1 turn" if len(models) == 1 else f"{len(models)} turns"
+    call = f"session_usd of {turns} on {' and '.join(dict.fromkeys(models))}"
     found = number("session_usd", ask("session_usd", session_usd, list(models)))
+    if number("session_usd", ask("session_usd", session_usd, list(models))) != found:
+        raise Hint(
+            "session_usd answers differently when it is called again: "
+            "does it still hold the cache of the conversation before?"
+        )
     right = session_cost(models, rates)
-    whole = sum(
-        CHAT.system_tokens + turn * CHAT.input_tokens + (turn - 1) * CHAT.output_tokens
-        for turn in range(1, len(models) + 1)
-    )
-    mistakes = {
-        session_cost(
-            models, rates, own=False
-        ): "a cache belongs to one model: another one has to write it anew",
-        session_cost(
-            models, rates, kept=False
-        ): "the other model's cache is still there when it comes back",
-        session_cost(
-            models, rates, history=False
-        ): "the answers are sent again as well, with the next message",
+    answers = CHAT.output_tokens * rates.loc[list(models), "output"].sum() / 1e6
+    mistakes = {session_cost(models, rates, mistake=kind): why for kind, why in MISTAKES.items()}
+    mistakes |= {
         right * 1e6: "a million times too large: the rates are per million tokens",
-        right
-        - CHAT.output_tokens
-        * rates.loc[list(models), "output"].sum()
-        / 1e6: "the output is missing",
-        session_cost(models, rates) + whole * rates.loc[models[0], "cache_write_short"] / 1e6: (
-            "what is read from the cache is not written again"
-        ),
+        right - answers: "the output is missing",
     }
-    compare(f"session_usd of {names}", found, right, rel=1e-6, mistakes=mistakes)
+    compare(call, found, right, rel=1e-6, mistakes=mistakes)
 
 
 def _turns(answer, rates):
