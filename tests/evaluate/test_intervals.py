@@ -1,9 +1,11 @@
 """Intervals: equal to the libraries and to published tables, and covering what they promise."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import optimize, stats
 
+import tierlab as tl
 from tierlab.evaluate.intervals import mean_interval, one_sided_p, paired_interval, tango_interval
 
 
@@ -72,6 +74,33 @@ def test_a_difference_that_is_the_same_everywhere_is_not_certain_either():
     assert mean_interval([0.7] * 8)[0] < 0.5 and mean_interval([1.0] * 8)[:2] == pytest.approx(
         (8 / (8 + 1.959964**2), 1)
     )
+
+
+def test_square_and_add_by_hand():
+    """Four gains and two losses of a half in 100: Wilson of 2 and of 1 in 100, ends 0.55 to 7.00% and 0.18 to 5.45%."""
+    name, interval = paired_interval(np.repeat([0.5, -0.5, 0.0], [4, 2, 94]))
+    low = 0.01 - np.hypot(0.02 - 0.0055, 0.0545 - 0.01)
+    high = 0.01 + np.hypot(0.0700 - 0.02, 0.01 - 0.0018)
+    assert name == "Wilson square-and-add"
+    assert interval(0.95) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 1.5])
+def test_a_level_lies_between_0_and_1(confidence):
+    with pytest.raises(ValueError, match="confidence"):
+        tl.bootstrap(pd.DataFrame({"a": [0.0, 1.0]}), lambda m: m, seed=1, confidence=confidence)
+
+
+def test_the_resamples_say_their_level():
+    found = tl.bootstrap(
+        pd.DataFrame({"a": [0.0, 1.0]}), lambda m: m, seed=1, confidence=0.8, resamples=50
+    )
+    assert found[["confidence", "resamples", "prompts"]].iloc[0].tolist() == [0.8, 50, 2]
+
+
+def test_no_more_successes_than_trials():
+    with pytest.raises(ValueError, match="successes"):
+        tl.wilson_interval(3, 2)
 
 
 def test_clustered_t_equals_scipy_without_groups_and_the_formula_with():

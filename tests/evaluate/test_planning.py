@@ -93,6 +93,8 @@ def test_required_examples_for_other_scores_and_for_a_difference():
     assert paired_sample_size(0.05, discordant=0.15) == 469
     assert achievable_margin(99, sd=0.2) == pytest.approx(z * 0.2 / math.sqrt(99), rel=0.01)
     assert math.isnan(achievable_margin(1, sd=0.9))
+    # (1.6449 + 0.8416)^2 x 2^2 = 24.7: 24 examples cannot settle any margin, 25 can
+    assert math.isnan(achievable_margin(24, sd=2)) and achievable_margin(25, sd=2) > 0.99
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,11 @@ def test_overlap_is_rouge_1_on_content_words():
     assert found.reason == "shares 2 of 5 content words of the reference, and has 4"
 
 
+def test_overlap_finds_a_word_in_another_form():
+    for reference, answer in (("companies", "company"), ("tried", "try"), ("stopped", "stop")):
+        assert score("overlap", answer, reference).score == 1
+
+
 def test_overlap_by_key_points_needs_their_numbers_and_most_of_their_words():
     points = ["Sales rose 12% in May", "the shop in Bern closed", "costs fell"]
     reference = "Sales rose 12% in May, costs fell, and the shop in Bern closed."

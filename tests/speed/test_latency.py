@@ -419,6 +419,13 @@ class TestWorth:
         )  # 10,000 USD for a million
         assert costs.at["claude-haiku-4-5", "price_usd"] == pytest.approx(0.002)
         assert costs.at["claude-opus-4-8", "seconds"] == tl.mean_seconds(300, 1.2, 55)
+        assert costs["flags"].str.contains("approximate").any()  # GPT-5.5 is known only "roughly"
+
+    def test_a_model_of_which_no_row_is_left_has_no_percentiles(self):
+        rows = pd.DataFrame(
+            {"model_id": pd.Categorical(["a"] * 9, ["a", "b"]), "end_to_end_s": 1.0}
+        )
+        assert set(latency.latency_percentiles(rows)["model_id"]) == {"a"}
 
     def test_premium_is_price_and_wait_and_doubles_where_they_are_equal(self, table, article):
         costs = latency.request_costs(table, article, input_tokens=500, output_tokens=300)

@@ -95,8 +95,8 @@ def _stem(word):
 
     Examples
     --------
-    >>> [_stem(w) for w in ("increases", "increasing", "companies", "company", "stopped", "1,200")]
-    ['increas', 'increas', 'company', 'company', 'stop', '1200']
+    >>> [_stem(w) for w in ("increases", "increasing", "companies", "tried", "stopped", "1,200")]
+    ['increas', 'increas', 'company', 'try', 'stop', '1200']
     """
     if word[0].isdigit():
         return re.sub(r",(?=\d{3}(?!\d))", "", word)
