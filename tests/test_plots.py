@@ -494,13 +494,6 @@ def test_lineup_refuses_prices_of_several_days():
         )
 
 
-def test_a_missing_column_is_named():
-    with pytest.raises(
-        ValueError, match="cost_bars needs a column 'cost_usd'; the table has provider"
-    ):
-        prices_figures.cost_bars(daily().drop(columns="cost_usd"))
-
-
 def test_calendar_steps_on_the_day_of_the_change():
     figure = scaling_figures.calendar(calendar())
     line = lines(figure.axes[2])["gemini-4-argon"]

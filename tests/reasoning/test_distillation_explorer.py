@@ -288,7 +288,3 @@ class TestFigures:
             [0.5, 0.7]
         ]
         assert {"person", "model", "small 65%"} <= {text.get_text() for text in ax.texts}
-
-    def test_a_missing_column_is_named(self):
-        with pytest.raises(ValueError, match="learning_curve needs a column 'low'"):
-            reasoning_figures.learning_curve(pd.DataFrame({"labels": [1], "score": [1]}))

@@ -169,24 +169,30 @@ def test_loads_are_shares_of_each_limit(tmp_path):
 
 
 def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(tmp_path):
-    table = limits.smallest_tier(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE)).set_index(
-        "model_id"
-    )
+    table = limits.smallest_of(
+        limits.loads(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE))
+    ).set_index("model_id")
     assert table["limit_tier"].to_dict() == {"m": "Build", "n": "Tier 2"}
     assert table["ruled_out_below"].to_dict() == {"m": "input tokens", "n": "all tokens"}
     assert table.loc["m", ["used", "headroom"]].tolist() == pytest.approx([0.75, 1 / 0.75 - 1])
-    passed = limits.smallest_tier(minute(250, 0, 0, 0), own_limits(tmp_path, FILE)).iloc[0]
+    passed = limits.smallest_of(
+        limits.loads(minute(250, 0, 0, 0), own_limits(tmp_path, FILE))
+    ).iloc[0]
     assert pd.isna(passed["limit_tier"])
     assert passed["headroom"] == pytest.approx(200 / 250 - 1)
 
 
 def test_at_the_limit_it_fits():
     assert (
-        limits.smallest_tier(minute(1000, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        limits.smallest_of(limits.loads(minute(1000, 0, 0, 0), limits.load_rate_limits()))[
+            "limit_tier"
+        ].iloc[0]
         == "Start"
     )
     assert (
-        limits.smallest_tier(minute(1001, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        limits.smallest_of(limits.loads(minute(1001, 0, 0, 0), limits.load_rate_limits()))[
+            "limit_tier"
+        ].iloc[0]
         == "Build"
     )
 
@@ -194,7 +200,7 @@ def test_at_the_limit_it_fits():
 def test_requests_in_the_minutes_that_the_quantile_leaves_out_are_counted(tmp_path):
     """One busy minute of 300 in 200: the 99th percentile is 1 request and fits 100 a minute, though 300 of 499 do not."""
     usage = pd.concat([minute(1, 10, 0, 5)] * 199 + [minute(300, 10, 0, 5)], ignore_index=True)
-    row = limits.smallest_tier(usage, own_limits(tmp_path, FILE)).iloc[0]
+    row = limits.smallest_of(limits.loads(usage, own_limits(tmp_path, FILE))).iloc[0]
     assert row[["limit_tier", "used"]].tolist() == ["Start", 0.01]
     assert row["over_share"] == pytest.approx(300 / 499)
     # tokens count as well: 400 uncached and 700 read pass 1,000 where reads count, and do not where they are free
@@ -219,10 +225,12 @@ def test_a_limit_per_day_counts_the_mean_rate_over_a_day():
     """7 a minute are 10,080 a day: above the 10,000 of gpt-4o-mini's first tier, far below its 500 a minute."""
     table = limits.load_rate_limits().query("model_id == 'gpt-4o-mini'")
     assert (
-        limits.smallest_tier(minute(7, 0, 0, 0), table)["ruled_out_below"].item()
+        limits.smallest_of(limits.loads(minute(7, 0, 0, 0), table))["ruled_out_below"].item()
         == "requests a day"
     )
-    assert limits.smallest_tier(minute(6, 0, 0, 0), table)["limit_tier"].item() == "Tier 1"
+    assert (
+        limits.smallest_of(limits.loads(minute(6, 0, 0, 0), table))["limit_tier"].item() == "Tier 1"
+    )
 
 
 DOCUMENTED = limits.load_rate_limits().query("model_id in ['claude-haiku-5-5', 'gpt-4o-mini']")
@@ -241,7 +249,7 @@ def test_more_traffic_never_needs_a_smaller_limit_tier(requests, uncached, read,
         key: i for i, key in enumerate(zip(table["model_id"], table["limit_tier"], strict=True))
     }
     use = minute(requests, uncached, read, output)
-    small, large = (limits.smallest_tier(u, table) for u in (use, use * factor))
+    small, large = (limits.smallest_of(limits.loads(u, table)) for u in (use, use * factor))
     for a, b in zip(small.itertuples(), large.itertuples(), strict=True):
         assert (
             pd.isna(b.limit_tier)
@@ -386,7 +394,7 @@ def test_a_bucket_of_requests_holds_one_at_least(tmp_path):
     """30 a minute enforced over one second: half a request. One every 2 s passes, and a second one in that time does not."""
     table = own_limits(tmp_path, "provider,limit_tier,model_id,cached_input,rpm\na,T,m,free,30\n")
     row = limits.replay(log([0, 2, 4, 5], 1), table, burst_s=1).iloc[0]
-    assert row[["refused_share", "delayed_share", "too_large"]].tolist() == [0.25, 0.25, 0]
+    assert row[["refused_share", "too_large"]].tolist() == [0.25, 0]
 
 
 @given(st.integers(2, 1200), st.integers(2, 300))
@@ -399,20 +407,18 @@ def test_arrivals_at_exactly_the_refill_are_never_refused(per_minute, number):
 
 
 def test_simulated_arrivals_keep_rate_and_spread():
-    """Counts per minute: mean 50, variance 50 + (0.4 x 50)^2 = 450, within sampling error of 4,000 minutes."""
-    requests = log(np.zeros(200_000), 1).drop(columns="at")
-    usage = limits.usage_per_minute(
-        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0.4, seed=3)
-    )
-    assert usage["requests"].sum() == 200_000
-    assert len(usage) == 4_000
-    assert usage["requests"].var() == pytest.approx(450, rel=0.08)
-    poisson = limits.usage_per_minute(
-        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0, seed=3)
-    )
-    assert poisson["requests"].var() == pytest.approx(50, rel=0.08)
-    with pytest.raises(ValueError, match="above 0"):
-        limits.with_arrivals(requests, requests_per_minute=0, seed=1)
+    """Counts per minute: mean 50, variance 50 + (0.4 x 50)^2 = 450 or, of a Poisson process, 50; within sampling error."""
+    day = Workload(requests_per_day=3_000, input_tokens=1, output_tokens=1)
+    for spread, variance in ((0.4, 450), (0.0, 50)):
+        counts = []
+        for seed in range(66):
+            at = limits.busiest_hour(day, share=1.0, minute_spread=spread, seed=seed)["at"]
+            minutes = (at - TRACE_ORIGIN).dt.total_seconds() // 60
+            counts.append(np.bincount(minutes.astype(int), minlength=60))
+        assert np.sum(counts) == 66 * 3_000 and np.shape(counts) == (66, 60)
+        assert np.var(counts) == pytest.approx(variance, rel=0.08)
+    with pytest.raises(ValueError, match="from 0 up"):
+        limits.busiest_hour(day, share=1.0, minute_spread=-0.1, seed=1)
 
 
 def test_the_busiest_hour_has_its_share_of_the_day_and_is_an_hour_long():

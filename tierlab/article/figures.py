@@ -16,7 +16,6 @@ from tierlab.core.style import (
     axes,
     from_zero,
     name_rows,
-    need,
     note,
     plain,
 )
@@ -38,7 +37,6 @@ def verdicts(table, *, ax=None):
     -------
     Axes
     """
-    need("verdicts", table, "section", "verdict")
     if table.empty:
         raise ValueError("there is no claim to show; say so in words")
     for verdict in table["verdict"].drop_duplicates():
@@ -87,7 +85,6 @@ def ranges(rows):
     -------
     Figure
     """
-    need("ranges", rows, "stem", "case", "low", "high", "computed_low", "computed_high", "unit")
     parts = [part for _, part in rows.groupby("stem", sort=False)]
     heights = [len(part) + 1.8 for part in parts]
     figure, panels = plt.subplots(

@@ -17,7 +17,6 @@ from tierlab.core.style import (
     interval_note,
     model_rows,
     name_rows,
-    need,
     note,
     plain,
     spread,
@@ -53,17 +52,6 @@ def lineup(prices, *, ax=None):
     ValueError
         If a column is missing, or a model has prices of several days.
     """
-    need(
-        "lineup",
-        prices,
-        "provider",
-        "tier",
-        "model_id",
-        "context_above",
-        "uncached_input",
-        "output",
-        "approximate",
-    )
     twice = prices.loc[prices.duplicated(["model_id", "context_above"]), "model_id"]
     if len(twice):
         raise ValueError(
@@ -139,7 +127,6 @@ def tier_ladder_drawing(costs):
     -------
     Axes
     """
-    need("tier_ladder_drawing", costs, "provider", "tier", "model_id", "usd")
     ax, top, size = axes(None), costs["usd"].max(), SMALL_PRINT * 2.5
     per_point = 1.15 * top / (72 * 2.9)  # USD to a point of height
     for place, (provider, ladder) in enumerate(costs.groupby("provider", sort=False)):
@@ -195,7 +182,6 @@ def context_cliff_drawing(rows):
     -------
     Axes
     """
-    need("context_cliff_drawing", rows, "tier", "model_id", "context_above", "uncached_input")
     low, high = rows.sort_values("context_above").itertuples()
     color, step = tier_style(low.tier)["color"], high.context_above
     below, above = low.uncached_input / 1e6, high.uncached_input / 1e6
@@ -238,7 +224,6 @@ def bought(costs):
     -------
     Axes
     """
-    need("bought", costs, "bought", "tier", "usd", "flags")
     ax = axes(None, height=0.9 + 0.3 * len(costs))
     for row, cost in enumerate(costs.itertuples()):
         color = tier_style(cost.tier)["color"]
@@ -275,7 +260,6 @@ def routed_bill(ways):
     -------
     Axes
     """
-    need("routed_bill", ways, "flagship", "small", "router")
     ax = axes(None, height=1.0 + 0.42 * len(ways))
     parts = {
         "flagship": ("flagship", None, "answered by the flagship"),
@@ -322,7 +306,6 @@ def cost_bars(daily, *, ax=None):
     -------
     Axes
     """
-    need("cost_bars", daily, "provider", "tier", "model_id", "cost_usd")
     daily = in_order(daily)
     daily = daily.assign(
         **{side: daily["cost_usd"] for side in ("low", "high") if side not in daily}
@@ -366,7 +349,6 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
     -------
     Axes
     """
-    need("cost_by_bucket", costs, "provider", "tier", "model_id", *COST_PARTS)
     costs = in_order(costs)
     ax, rows = model_rows(costs, ax)
     styles = [tier_style(tier) for tier in costs["tier"]]
@@ -452,17 +434,6 @@ def price_changes(changes, *, as_of=None, ax=None):
     ValueError
         If there is no change to show.
     """
-    need(
-        "price_changes",
-        changes,
-        "on",
-        "model_id",
-        "kind",
-        "rate",
-        "context_above",
-        "before",
-        "after",
-    )
     if changes.empty:
         raise ValueError("there is no price change to show; say so in words")
     events = changes.assign(on=pd.to_datetime(changes["on"])).sort_values("on", kind="stable")

@@ -87,15 +87,14 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     return table.assign(**limits)
 
 
-def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
-    """The same requests with simulated arrival times.
+def busiest_hour(workload, *, share, minute_spread=0.3, seed):
+    """Simulated requests of the busiest hour of a day, with simulated arrival times.
 
     Parameters
     ----------
-    requests : DataFrame
-        One row per request.
-    requests_per_minute : float
-        Mean number per minute.
+    workload : Workload
+    share : float
+        Share of the day's requests in that hour, above 0 and up to 1; 1/24 is a day without a peak.
     minute_spread : float
         Coefficient of variation of the rate from minute to minute, beside chance; 0 is a Poisson process. One recorded
         hour of Azure's conversations has 0.28 and one of its code completions 1.02.
@@ -104,38 +103,12 @@ def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
     Returns
     -------
     DataFrame
-        A copy sorted by `at`, which counts from 2000-01-01.
+        The requests table, sorted by `at`, which counts from 2000-01-01.
 
     Notes
     -----
     Poisson arrivals whose rate is drawn anew each minute from a gamma distribution with mean 1, so that counts per minute
     are negative binomial: the usual model of overdispersed counts (Greenwood & Yule 1920).
-    """
-    needs("requests_per_minute", requests_per_minute, requests_per_minute > 0, "a number above 0")
-    needs("minute_spread", minute_spread, minute_spread >= 0, "a number from 0 up")
-    rng = np.random.default_rng(seed)
-    minutes = max(1, round(len(requests) / requests_per_minute))
-    rate = rng.gamma(minute_spread**-2, size=minutes) if minute_spread else np.ones(minutes)
-    numbers = rng.multinomial(len(requests), rate / rate.sum())
-    seconds = np.sort(60 * (np.repeat(np.arange(minutes), numbers) + rng.random(len(requests))))
-    return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
-
-
-def busiest_hour(workload, *, share, minute_spread=0.3, seed):
-    """Simulated requests of the busiest hour of a day.
-
-    Parameters
-    ----------
-    workload : Workload
-    share : float
-        Share of the day's requests in that hour, above 0 and up to 1; 1/24 is a day without a peak.
-    minute_spread, seed
-        As for `with_arrivals`.
-
-    Returns
-    -------
-    DataFrame
-        The requests table with `at`.
 
     Examples
     --------
@@ -144,10 +117,13 @@ def busiest_hour(workload, *, share, minute_spread=0.3, seed):
     2400
     """
     needs("share", share, 0 < share <= 1, "a share above 0 and up to 1")
+    needs("minute_spread", minute_spread, minute_spread >= 0, "a number from 0 up")
     number = max(1, round(workload.requests_per_day * share))
-    requests = workload.requests(number, seed=seed)
-    arrivals = {"requests_per_minute": number / 60, "minute_spread": minute_spread}
-    return with_arrivals(requests, **arrivals, seed=seed)
+    requests, rng = workload.requests(number, seed=seed), np.random.default_rng(seed)
+    rate = rng.gamma(minute_spread**-2, size=60) if minute_spread else np.ones(60)
+    numbers = rng.multinomial(number, rate / rate.sum())
+    seconds = np.sort(60 * (np.repeat(np.arange(60), numbers) + rng.random(number)))
+    return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
 
 
 def usage_per_minute(requests):
@@ -205,22 +181,20 @@ def _single(requests):
     return live, len(requests) - len(live)
 
 
-def usage_quantiles(usage, quantiles=(0.5, 0.95, QUANTILE)):
+def usage_quantiles(usage):
     """Quantiles of the use per minute, as observed minutes: the least that this share of minutes does not pass.
 
     Parameters
     ----------
     usage : DataFrame
         From `usage_per_minute`.
-    quantiles : sequence of float
-        Shares 0-1.
 
     Returns
     -------
     DataFrame
         A row per column of `usage`: mean, p50, p95, p99, max. With 60 minutes the 99th percentile is the busiest.
     """
-    columns = {f"p{q * 100:g}": _observed(usage, q) for q in quantiles}
+    columns = {f"p{q * 100:g}": _observed(usage, q) for q in (0.5, 0.95, QUANTILE)}
     return pd.DataFrame({"mean": usage.mean(), **columns, "max": usage.max()})
 
 
@@ -289,18 +263,18 @@ def loads(usage, limits, *, quantile=QUANTILE):
     )
 
 
-def smallest_tier(usage, limits, *, quantile=QUANTILE):
+def smallest_of(loads):
     """The smallest limit tier of each model that carries the trace, and what binds there.
 
     Parameters
     ----------
-    usage, limits, quantile
-        As for `loads`.
+    loads : DataFrame
+        From `loads`.
 
     Returns
     -------
     DataFrame
-        One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; the rest is
+        One row per model in the order of the limits: provider, model_id, limit_tier (missing if none carries it; the rest is
         then of the largest), ruled_out_below (the limit that the next smaller limit tier lacks most, "" for the smallest),
         binding, used (share of the binding limit), headroom (share by which all use can grow before it is reached; negative
         if it is passed), over_share (of the requests, in minutes that pass a limit all the same).
@@ -309,14 +283,9 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
     --------
     >>> usage = pd.DataFrame({"requests": [800], "uncached_tokens": [3_000_000], "cache_read_tokens": 0, "output_tokens": [9]})
     >>> limits = load_rate_limits().query("model_id == 'claude-haiku-5-5'")
-    >>> smallest_tier(usage, limits)[["limit_tier", "ruled_out_below", "used"]].values.tolist()
+    >>> smallest_of(loads(usage, limits))[["limit_tier", "ruled_out_below", "used"]].values.tolist()
     [['Build', 'input tokens', 0.6]]
     """
-    return smallest_of(loads(usage, limits, quantile=quantile))
-
-
-def smallest_of(loads):
-    """The row of each model that `smallest_tier` gives, of a table of `loads`."""
     table = loads.copy()
     models = table.groupby(["provider", "model_id"], sort=False)
     table["ruled_out_below"] = models["binding"].shift().fillna("")
@@ -345,7 +314,7 @@ def replay(requests, limits, *, burst_s=60.0):
     Returns
     -------
     DataFrame
-        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again), delayed_share,
+        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again),
         delay_p99_s (seconds, all in one line), too_large (requests that take more than the bucket ever holds).
     """
     requests, _ = _single(requests)
@@ -373,7 +342,6 @@ def replay(requests, limits, *, burst_s=60.0):
                     "limit": LIMITS[name],
                     "per_minute": row[name],
                     "refused_share": got["refused"].mean(),
-                    "delayed_share": (got["delay_s"] > 1e-9).mean(),
                     "delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher"),
                     "too_large": int((takes[name] > capacity).sum()),
                 }
