@@ -89,8 +89,8 @@ def gaps_needed(choices, *, error_gap, ax=None):
     shown = choices[choices["effort"] != "none"]
     efforts = list(shown["effort"].drop_duplicates())
     ax = axes(ax, height=1.3 + 0.5 * len(efforts))
-    for (tier, rows), up in zip(shown.groupby("tier", sort=False), (-0.17, 0.17), strict=True):
-        style = TIER_STYLE[tier]
+    for tier, rows in shown.groupby("tier", sort=False):
+        style, up = TIER_STYLE[tier], 0.17 if tier == "flagship" else -0.17
         at = [efforts.index(effort) + up for effort in rows["effort"]]
         ends = rows[["gap_low", "gap_high"]].clip(1e-4, 2).to_numpy()
         ax.hlines(at, *ends.T, color=style["color"], lw=2, alpha=0.6)
