@@ -45,15 +45,6 @@ def models():
     )
 
 
-def price_rows():
-    rows = models().assign(context_above=0, approximate=lambda t: t["model_id"] == "gpt-5.5")
-    pro = rows[rows["model_id"] == "gemini-3.1-pro-preview"]
-    return pd.concat(
-        [rows, pro.assign(context_above=200_000, uncached_input=4.0, output=18.0)],
-        ignore_index=True,
-    )
-
-
 def daily():
     """A million requests of 500 and 300 tokens; the approximate price taken as a tenth either way."""
     table = models()
@@ -215,7 +206,6 @@ BANDS = {
     **{"openai_mid_from_usd": 0.4, "openai_flagship_from_usd": 0.1},
 }
 FIGURES = {
-    "lineup": lambda: prices_figures.lineup(price_rows()),
     "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
     "context_cliff_drawing": lambda: prices_figures.context_cliff_drawing(cliff()),
     "routed_bill": lambda: prices_figures.routed_bill(WAYS),
@@ -462,36 +452,6 @@ def test_buckets_stack_to_the_cost():
         if line.get_marker() != "None"
     }
     assert marked == {row: TIER_LOOKS[name][:2] for row, name in tier.items()}
-
-
-def test_lineup_dots_are_the_prices():
-    ax = prices_figures.lineup(price_rows())
-    dots = {
-        (line.get_xdata()[0], line.get_markerfacecolor() == "white")
-        for line in ax.lines
-        if line.get_marker() != "None"
-    }
-    base = models()
-    assert dots == {(p, True) for p in base["uncached_input"]} | {
-        (p, False) for p in base["output"]
-    }
-    spans = {(round(bar.get_x(), 6), round(bar.get_x() + bar.get_width(), 6)) for bar in ax.patches}
-    assert spans == {(2.0, 4.0), (12.0, 18.0)}
-    assert {
-        "~5.00",
-        "~30.00",
-        "2.00\N{EN DASH}4.00",
-        "12.00\N{EN DASH}18.00 (200,000)",
-        "0.15",
-    } <= set(words(ax))
-    assert "~ approximate" in ax.get_xlabel() and "USD per million tokens" in ax.get_xlabel()
-
-
-def test_lineup_refuses_prices_of_several_days():
-    with pytest.raises(ValueError, match="'claude-haiku-4-5' has prices of several"):
-        prices_figures.lineup(
-            pd.concat([price_rows(), models().head(1).assign(context_above=0, approximate=False)])
-        )
 
 
 def test_calendar_steps_on_the_day_of_the_change():

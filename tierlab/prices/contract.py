@@ -259,11 +259,14 @@ def holds(scope, facts, prices):
     for column, value in said.items():
         if value is not None:
             mask &= facts[column].eq(value).to_numpy(bool)
-    if scope.start is not None:
-        mask &= (facts["at"] >= pd.Timestamp(scope.start)).to_numpy()
-    if scope.end is not None:
-        mask &= (facts["at"] < pd.Timestamp(scope.end) + pd.Timedelta(days=1)).to_numpy()
-    return mask
+    return mask & _within(scope, facts["at"])
+
+
+def _within(clause, at):
+    """Which times lie between the days of a clause, both included; one that it does not name does not matter."""
+    day = at.dt.normalize()
+    after = clause.start is None or day >= pd.Timestamp(clause.start)
+    return np.asarray(after & (clause.end is None or day <= pd.Timestamp(clause.end)))
 
 
 def _facts(requests, prices):
@@ -330,9 +333,7 @@ def _cover(one, facts, requests, rows, prices):
         & facts["platform"].eq(bought.platform)
         & facts["tier"].eq("provisioned")
     )
-    mine &= facts["at"] >= pd.Timestamp(one.start)
-    if one.end is not None:
-        mine &= facts["at"] < pd.Timestamp(one.end) + pd.Timedelta(days=1)
+    mine &= _within(one, facts["at"])
     count = {
         b: requests[f"{b}_tokens"].to_numpy(float) for b in BUCKETS if f"{b}_tokens" in requests
     }

@@ -33,88 +33,6 @@ COST_PARTS = {
 _UP, _DOWN = "\N{BLACK UP-POINTING TRIANGLE}", "\N{WHITE DOWN-POINTING TRIANGLE}"
 
 
-def lineup(prices, *, ax=None):
-    """Input and output price of each model.
-
-    Parameters
-    ----------
-    prices : DataFrame
-        Rows of the prices table that hold on one day (`Prices.in_force`): provider, tier, model_id, context_above,
-        uncached_input, output (USD per million tokens), approximate. Steps by context length become a range.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, or a model has prices of several days.
-    """
-    twice = prices.loc[prices.duplicated(["model_id", "context_above"]), "model_id"]
-    if len(twice):
-        raise ValueError(
-            f"lineup shows one day, but {twice.iloc[0]!r} has prices of several; pass prices.in_force(day)"
-        )
-    models = in_order(
-        prices.sort_values("context_above", kind="stable").drop_duplicates("model_id")
-    )
-    ax, rows = model_rows(models, ax)
-    for row, model in zip(rows, models.itertuples(index=False), strict=True):
-        steps = prices[prices["model_id"] == model.model_id].sort_values("context_above")
-        _price_range(ax, row, steps["uncached_input"], steps, filled=False)
-        _price_range(ax, row, steps["output"], steps, filled=True)
-        style = tier_style(model.tier)
-        ax.plot(
-            [model.uncached_input, model.output],
-            [row, row],
-            lw=1,
-            color=style["color"],
-            ls=style["linestyle"],
-            zorder=1,
-        )
-    for rate, word in (("uncached_input", "input"), ("output", "output")):
-        note(ax, word, (models[rate].iloc[0], rows[0]), (0, 12), align="center", weight="bold")
-    ax.set_xscale("log")
-    ax.set_xlim(prices["uncached_input"].min() / 5, prices["output"].max() * 2)
-    notes = ["~ approximate"] * bool(prices["approximate"].any())
-    notes += ["bars: the price rises above the input tokens in brackets"] * bool(
-        prices["context_above"].gt(0).any()
-    )
-    ax.set_xlabel(
-        "price (USD per million tokens, logarithmic scale)" + "\n" * bool(notes) + "; ".join(notes)
-    )
-    plain(ax.xaxis, log=True)
-    return ax
-
-
-def _price_range(ax, row, rates, steps, *, filled):
-    style = tier_style(steps["tier"].iloc[0])
-    low, high = rates.min(), rates.max()
-    if low < high:
-        color = mpl.colors.to_rgba(style["color"], 0.3 if filled else 0)
-        ax.barh(
-            row, high - low, left=low, height=0.4, color=color, edgecolor=style["color"], lw=0.8
-        )
-    fill = style["color"] if filled else "white"
-    ax.plot(
-        [low], [row], ls="", marker=style["marker"], mec=style["color"], mfc=fill, mew=1.5, ms=7
-    )
-    text = "~" * bool(steps["approximate"].any()) + (
-        f"{low:,.2f}" if low == high else f"{low:,.2f}\N{EN DASH}{high:,.2f}"
-    )
-    if filled and len(steps) > 1:
-        text += f" ({', '.join(f'{above:,.0f}' for above in steps['context_above'].iloc[1:])})"
-    note(
-        ax,
-        text,
-        (high if filled else low, row),
-        (8 if filled else -8, 0),
-        align="left" if filled else "right",
-    )
-
-
 def tier_ladder_drawing(costs):
     """A ladder to scale for each provider, a rung for each tier at its price.
 
@@ -335,14 +253,13 @@ def cost_bars(daily, *, ax=None):
     return ax
 
 
-def cost_by_bucket(costs, *, unit="USD per day", ax=None):
+def cost_by_bucket(costs, *, ax=None):
     """What each model's cost is made of: output, uncached input, cache writes, cache reads.
 
     Parameters
     ----------
     costs : DataFrame
-        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd in `unit`; flags.
-    unit : str
+        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd (USD per day); flags.
     ax : Axes, optional
 
     Returns
@@ -402,7 +319,7 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
         borderaxespad=0.2,
         handlelength=1.4,
     )
-    from_zero(ax, total.max(), f"cost ({unit})")
+    from_zero(ax, total.max(), "cost (USD per day)")
     return ax
 
 

@@ -299,7 +299,7 @@ def smallest_of(loads):
 
 
 def replay(requests, limits, *, burst_s=60.0):
-    """What the token buckets of a limit tier would do to a trace, each limit by itself.
+    """What the token buckets of a limit tier would refuse of a trace, each limit by itself.
 
     Parameters
     ----------
@@ -314,8 +314,7 @@ def replay(requests, limits, *, burst_s=60.0):
     Returns
     -------
     DataFrame
-        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again),
-        delay_p99_s (seconds, all in one line), too_large (requests that take more than the bucket ever holds).
+        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again).
     """
     requests, _ = _single(requests)
     requests = requests.iloc[np.argsort(times(requests), kind="stable")]
@@ -333,24 +332,15 @@ def replay(requests, limits, *, burst_s=60.0):
         }
         for name in [name for name in takes if np.isfinite(row[name])]:
             capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
-            got = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
-            rows.append(
-                {
-                    "provider": row["provider"],
-                    "model_id": row["model_id"],
-                    "limit_tier": row["limit_tier"],
-                    "limit": LIMITS[name],
-                    "per_minute": row[name],
-                    "refused_share": got["refused"].mean(),
-                    "delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher"),
-                    "too_large": int((takes[name] > capacity).sum()),
-                }
-            )
+            refused = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
+            own = {key: row[key] for key in ("provider", "model_id", "limit_tier")}
+            own |= {"limit": LIMITS[name], "per_minute": row[name]}
+            rows.append(own | {"refused_share": refused.mean()})
     return pd.DataFrame(rows)
 
 
 def token_bucket(at, tokens, *, per_minute, capacity):
-    """Replay arrivals against a token bucket: which are refused, and how long they wait if they stand in line.
+    """Replay arrivals against a token bucket: which are refused.
 
     Parameters
     ----------
@@ -365,47 +355,27 @@ def token_bucket(at, tokens, *, per_minute, capacity):
 
     Returns
     -------
-    DataFrame
-        In the order given: refused (bool: not enough in the bucket on arrival, and not sent again), delay_s (seconds to
-        wait if every request stands in line, first come first served; infinite if it takes more than the bucket holds).
+    ndarray of bool
+        In the order given: whether there was not enough in the bucket on arrival. What is refused is not sent again and
+        takes nothing.
 
     Notes
     -----
-    Bucket: RFC 2697, section 3 (without the second burst size); it refills continuously, as Anthropic says of its own
+    RFC 2697, section 3 (without the second burst size); the bucket refills continuously, as Anthropic says of its own
     (rate limits page, read 2026-10-08). The size of a provider's bucket is not published: Anthropic warns that 60 requests
-    a minute may be enforced as one a second, which is a `capacity` of ``per_minute / 60``. Line: virtual scheduling, ITU-T
-    I.371, annex A (GCRA). With T the time at which the bucket would be full again and r the refill per second, request k
-    leaves at d = max(at, d before it, T + (tokens - capacity) / r), and T becomes max(at, T) + tokens / r, which is a sum
-    and a running maximum. More refill never means a longer wait; it can mean more refusals, when it lets a large request
-    in that empties the bucket for small ones. Output tokens are taken on arrival here; a provider counts them as they come.
+    a minute may be enforced as one a second, which is a `capacity` of ``per_minute / 60``. More refill can mean more
+    refusals, when it lets a large request in that empties the bucket for small ones. Output tokens are taken on arrival
+    here; a provider counts them as they come.
 
     Examples
     --------
-    >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).values.tolist()
-    [[False, 0.0], [True, 1.0], [False, 1.0]]
+    >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).tolist()
+    [False, True, False]
     """
-    seconds, tokens = np.asarray(at, float) - at[0], np.asarray(tokens, float)
-    rate, fits = per_minute / 60, tokens <= capacity * (1 + _ROUNDING)
-    delay = np.full(len(tokens), np.inf)
-    delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)
-    return pd.DataFrame({"refused": _refused(seconds, tokens, rate, capacity), "delay_s": delay})
-
-
-def _line(at, tokens, rate, capacity):
-    """Seconds that each request waits in a first-come line; none takes more than the bucket holds."""
-    spent = np.concatenate([[0.0], np.cumsum(tokens / rate)])
-    full = (
-        np.maximum.accumulate(np.concatenate([[-np.inf], at - spent[:-1]])) + spent
-    )  # T before each request, and at the end
-    leaves = np.maximum.accumulate(np.maximum(at, full[:-1] + (tokens - capacity) / rate))
-    return leaves - at
-
-
-def _refused(at, tokens, rate, capacity):
-    """Which requests find too little in the bucket; what is refused takes nothing, so each step needs the one before."""
-    refused, level, before = np.zeros(len(at), bool), capacity, at[0] if len(at) else 0.0
-    for place, (now, wanted) in enumerate(zip(at.tolist(), tokens.tolist(), strict=True)):
-        level, before = min(capacity, level + (now - before) * rate), now
+    at, tokens = np.asarray(at, float).tolist(), np.asarray(tokens, float).tolist()
+    refused, level, before = np.zeros(len(at), bool), capacity, at[0] if at else 0.0
+    for place, (now, wanted) in enumerate(zip(at, tokens, strict=True)):
+        level, before = min(capacity, level + (now - before) * per_minute / 60), now
         if wanted > level + _ROUNDING * capacity:
             refused[place] = True
         else:
