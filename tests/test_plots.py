@@ -103,20 +103,6 @@ def calendar():
     return table
 
 
-def changes():
-    rows = [
-        ("2026-08-21", "gpt-5.6-sol", "rate", "output", 0, 30.0, 20.0),
-        ("2026-08-21", "gpt-5.6-sol", "rate", "uncached_input", 0, 5.0, 4.0),
-        ("2026-08-21", "gpt-5.6-sol", "rate", "uncached_input", 272_000, 10.0, 8.0),
-        ("2026-11-30", "claude-opus-4-8", "end", "fast mode", None, np.nan, np.nan),
-        ("2026-12-01", "gemini-4-argon", "rate", "output", 0, 10.0, 20.0),
-        ("2026-12-01", "gemini-4-argon", "rate", "uncached_input", 0, 2.0, 4.0),
-    ]
-    return pd.DataFrame(
-        rows, columns=["on", "model_id", "kind", "rate", "context_above", "before", "after"]
-    )
-
-
 def ladder():
     """The article's nine models at 500 tokens in and 300 out: USD of 1,000 messages."""
     work = tl.Workload(requests_per_day=1_000, input_tokens=500, output_tokens=300)
@@ -201,10 +187,6 @@ READINGS = pd.DataFrame({
     "computed_low": [5, 33.3, 0.5], "computed_high": [5, 50, 0.667],
     "unit": ["x", "x", "share"], "verdict": ["contradicted", "supported", "contradicted"],
 })  # fmt: skip
-BANDS = {
-    **{"anthropic_mid_from_usd": 0.08, "anthropic_flagship_from_usd": 0.2},
-    **{"openai_mid_from_usd": 0.4, "openai_flagship_from_usd": 0.1},
-}
 FIGURES = {
     "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
     "context_cliff_drawing": lambda: prices_figures.context_cliff_drawing(cliff()),
@@ -221,13 +203,11 @@ FIGURES = {
     "session_curves": lambda: scaling_figures.session_curves(sessions(20)),
     "cache_drawing": lambda: scaling_figures.cache_drawing(one_session()),
     "calendar": lambda: scaling_figures.calendar(calendar()),
-    "price_changes": lambda: prices_figures.price_changes(changes(), as_of="2026-11-23"),
     "break_even": lambda: scaling_figures.break_even(write_multiples()),
     "trace_lengths": lambda: scaling_figures.trace_lengths(trace(), windows=WINDOWS),
     "cache_hit_curve": lambda: scaling_figures.cache_hit_curve(HITS),
     "verdicts": lambda: article_figures.verdicts(CLAIMS),
     "ranges": lambda: article_figures.ranges(READINGS),
-    "mid_band": lambda: article_figures.mid_band(BANDS, providers=("anthropic", "openai")),
 }
 
 
@@ -479,23 +459,6 @@ def test_calendar_line_ends_on_the_day_of_retirement():
     assert words(ax) == ["2026-10-23 o4-mini: retires", "o4-mini"]
 
 
-def test_price_changes_rise_cut_and_end():
-    ax = prices_figures.price_changes(changes(), as_of="2026-11-23")
-    marks = {
-        line.get_ydata()[0]: line.get_marker() for line in ax.lines if line.get_marker() != "None"
-    }
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "gpt-5.6-sol",
-        "claude-opus-4-8",
-        "gemini-4-argon",
-    ]
-    assert marks == {0: "v", 1: "D", 2: "^"}
-    assert "2026-08-21  input 5 to 4, output 30 to 20, 1 more rate" in words(ax)
-    assert "2026-11-30  fast mode ends" in words(ax) and "as of 2026-11-23" in words(ax)
-    with pytest.raises(ValueError, match="no price change"):
-        prices_figures.price_changes(changes().iloc[:0])
-
-
 def test_break_evens_are_ringed_where_the_formula_says():
     ax = scaling_figures.break_even(write_multiples())
     rings = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
@@ -554,15 +517,6 @@ def test_a_range_is_a_band_and_what_comes_out_a_line_over_it():
     assert [list(line.get_xdata()) for line in first.lines] == [[5, 5], [33.3, 50]]
     assert [line.get_marker() for line in first.lines] == ["X", "o"]
     assert second.get_xlim()[0] == 0 and second.xaxis.get_major_formatter()(0.5, 0) == "50%"
-
-
-def test_the_mid_tiers_band_and_one_that_does_not_exist():
-    """Where the flagship pays before the mid tier does, there is none, and between the two nothing is claimed."""
-    ax = article_figures.mid_band(BANDS, providers=("anthropic", "openai"))
-    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
-    expected = [(0.01, 0.08), (0.08, 0.2), (0.2, 1), (0.01, 0.1), (0.4, 1)]
-    np.testing.assert_allclose(spans, expected)
-    assert {"$0.08 to $0.20", "nowhere"} <= set(words(ax))
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(1, 50)), min_size=1, max_size=12))

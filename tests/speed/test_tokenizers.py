@@ -43,7 +43,8 @@ def test_measured_ratios_follow_from_the_public_data(of, relative_to):
     counts = outcomes.pivot(index="prompt_id", columns="model_id", values="uncached_input_tokens")
     counts.columns = [name.rsplit("-", 1)[0] for name in counts.columns.astype(str)]
     prompts = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["prompt"]
-    counts["o200k_base"] = count_tokens(prompts, "o200k_base").reindex(counts.index)
+    own = pd.Series(count_tokens(prompts, "o200k_base"), prompts.index)
+    counts["o200k_base"] = own.reindex(counts.index)
     row = (
         pd.read_csv(tl.paths.DATA / "tokenizer_ratios.csv")
         .set_index(["of", "relative_to"])

@@ -6,12 +6,10 @@ import pandas as pd
 
 from tierlab.core.format import number, usd
 from tierlab.core.style import (
-    BASELINE,
     INK,
     PROVIDER_NAMES,
     SMALL_PRINT,
     axes,
-    dates,
     from_zero,
     in_order,
     interval_note,
@@ -30,7 +28,6 @@ COST_PARTS = {
     "cache_write_usd": 0.6,
     "cache_read_usd": 0.82,
 }
-_UP, _DOWN = "\N{BLACK UP-POINTING TRIANGLE}", "\N{WHITE DOWN-POINTING TRIANGLE}"
 
 
 def tier_ladder_drawing(costs):
@@ -329,85 +326,3 @@ def _bar_label(ax, row, value, text):
 
 def _no_bar(flags):
     return "does not fit" if "over_window" in flags else "no figure"
-
-
-def price_changes(changes, *, as_of=None, ax=None):
-    """Dated price changes: a row per model, a rise up, a cut down, anything else as a diamond.
-
-    Parameters
-    ----------
-    changes : DataFrame
-        Table of `Prices.changes`: on, model_id, kind, rate, context_above, before, after (USD per million tokens).
-    as_of : str or Timestamp, optional
-        The day on which one stands: what lies to its right is scheduled.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If there is no change to show.
-    """
-    if changes.empty:
-        raise ValueError("there is no price change to show; say so in words")
-    events = changes.assign(on=pd.to_datetime(changes["on"])).sort_values("on", kind="stable")
-    models = list(events["model_id"].drop_duplicates())
-    ax = axes(ax, height=1 + 0.34 * len(models))
-    days = [
-        events["on"].min(),
-        events["on"].max(),
-        *([pd.Timestamp(as_of)] if as_of is not None else []),
-    ]
-    pad = max((max(days) - min(days)) * 0.06, pd.Timedelta(days=5))
-    for (on, model_id), event in events.groupby(["on", "model_id"], sort=False):
-        marker, text = _change(event)
-        late = on > min(days) + (max(days) - min(days)) / 2
-        row = models.index(model_id)
-        ax.plot(
-            [on], [row], ls="", marker=marker, mec=INK, mfc="white" if marker == "v" else INK, ms=8
-        )
-        note(
-            ax,
-            f"{on:%Y-%m-%d}  {text}",
-            (on, row),
-            (-10 if late else 10, 0),
-            align="right" if late else "left",
-            bbox={"fc": "white", "ec": "none", "pad": 1},
-        )
-    if as_of is not None:
-        ax.axvline(pd.Timestamp(as_of), color=BASELINE, lw=1, ls="--")
-        note(
-            ax,
-            f"as of {pd.Timestamp(as_of):%Y-%m-%d}",
-            (pd.Timestamp(as_of), -0.6),
-            (0, 8),
-            align="center",
-        )
-    ax.set_yticks(range(len(models)), models)
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(models) - 0.4, -0.6)
-    ax.set_xlim(min(days) - pad, max(days) + pad)
-    ax.set_xlabel(f"date ({_UP} rise, {_DOWN} cut; prices in USD per million tokens)")
-    dates(ax.xaxis)
-    return ax
-
-
-def _change(event):
-    """Marker and words of one model's changes on one day: input and output first, the rest counted."""
-    if (event["kind"] != "rate").any():
-        return "D", "; ".join(f"{rate} ends" for rate in event.loc[event["kind"] != "rate", "rate"])
-    lowest = event[event["context_above"] == event["context_above"].min()]
-    named = lowest[lowest["rate"].isin(["uncached_input", "output"])]
-    named = named if len(named) else lowest.head(2)
-    # Alphabetical order would put output before input.
-    named = named.sort_values("rate", key=lambda rate: rate.eq("output"), kind="stable")
-    names = named["rate"].str.removeprefix("uncached_").str.replace("_", " ")
-    steps = zip(names, named["before"], named["after"], strict=True)
-    words = [f"{name} {before:,.10g} to {after:,.10g}" for name, before, after in steps]
-    more = len(event) - len(named)
-    words += [f"{more} more rate{'s' * (more > 1)}"] * (more > 0)
-    up, down = (named["after"] > named["before"]).all(), (named["after"] < named["before"]).all()
-    return "^" if up else "v" if down else "D", ", ".join(words)

@@ -522,28 +522,3 @@ def _shares(table, values, words, label, ax):
     from_zero(ax, 1.4 * highest, label)
     plain(ax.xaxis, share=True)
     return ax
-
-
-def token_ratios(table, *, ax=None):
-    """Ratios of two tokenizers' counts, a row each, against no difference at 1.
-
-    Parameters
-    ----------
-    table : DataFrame
-        label, ratio, low, high (tokens per token; ratio missing for a range without a middle).
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = axes(ax, height=0.9 + 0.3 * len(table))
-    rows = np.arange(len(table))
-    ax.axvline(1, color=BASELINE, lw=1.2)
-    ax.hlines(rows, table["low"], table["high"], color=INK, lw=1.6)
-    ax.plot(table["ratio"], rows, ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=6)
-    for row, (ratio, high) in enumerate(zip(table["ratio"], table["high"], strict=True)):
-        note(ax, f"{ratio:.3f}" if pd.notna(ratio) else "no middle given", (high, row), (7, 0))
-    name_rows(ax, list(table["label"]))
-    ax.set_xlabel("tokens on the first per token on the second")
-    return ax
