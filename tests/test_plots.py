@@ -45,15 +45,6 @@ def models():
     )
 
 
-def price_rows():
-    rows = models().assign(context_above=0, approximate=lambda t: t["model_id"] == "gpt-5.5")
-    pro = rows[rows["model_id"] == "gemini-3.1-pro-preview"]
-    return pd.concat(
-        [rows, pro.assign(context_above=200_000, uncached_input=4.0, output=18.0)],
-        ignore_index=True,
-    )
-
-
 def daily():
     """A million requests of 500 and 300 tokens; the approximate price taken as a tenth either way."""
     table = models()
@@ -110,20 +101,6 @@ def calendar():
         table.loc[this & (table["on"] >= on), "cost_usd"] = 2 * cost
         table.loc[this & (table["on"] == on), "change"] = f"${cost:,} to ${2 * cost:,}"
     return table
-
-
-def changes():
-    rows = [
-        ("2026-08-21", "gpt-5.6-sol", "rate", "output", 0, 30.0, 20.0),
-        ("2026-08-21", "gpt-5.6-sol", "rate", "uncached_input", 0, 5.0, 4.0),
-        ("2026-08-21", "gpt-5.6-sol", "rate", "uncached_input", 272_000, 10.0, 8.0),
-        ("2026-11-30", "claude-opus-4-8", "end", "fast mode", None, np.nan, np.nan),
-        ("2026-12-01", "gemini-4-argon", "rate", "output", 0, 10.0, 20.0),
-        ("2026-12-01", "gemini-4-argon", "rate", "uncached_input", 0, 2.0, 4.0),
-    ]
-    return pd.DataFrame(
-        rows, columns=["on", "model_id", "kind", "rate", "context_above", "before", "after"]
-    )
 
 
 def ladder():
@@ -210,12 +187,7 @@ READINGS = pd.DataFrame({
     "computed_low": [5, 33.3, 0.5], "computed_high": [5, 50, 0.667],
     "unit": ["x", "x", "share"], "verdict": ["contradicted", "supported", "contradicted"],
 })  # fmt: skip
-BANDS = {
-    **{"anthropic_mid_from_usd": 0.08, "anthropic_flagship_from_usd": 0.2},
-    **{"openai_mid_from_usd": 0.4, "openai_flagship_from_usd": 0.1},
-}
 FIGURES = {
-    "lineup": lambda: prices_figures.lineup(price_rows()),
     "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
     "context_cliff_drawing": lambda: prices_figures.context_cliff_drawing(cliff()),
     "routed_bill": lambda: prices_figures.routed_bill(WAYS),
@@ -231,13 +203,11 @@ FIGURES = {
     "session_curves": lambda: scaling_figures.session_curves(sessions(20)),
     "cache_drawing": lambda: scaling_figures.cache_drawing(one_session()),
     "calendar": lambda: scaling_figures.calendar(calendar()),
-    "price_changes": lambda: prices_figures.price_changes(changes(), as_of="2026-11-23"),
     "break_even": lambda: scaling_figures.break_even(write_multiples()),
     "trace_lengths": lambda: scaling_figures.trace_lengths(trace(), windows=WINDOWS),
     "cache_hit_curve": lambda: scaling_figures.cache_hit_curve(HITS),
     "verdicts": lambda: article_figures.verdicts(CLAIMS),
     "ranges": lambda: article_figures.ranges(READINGS),
-    "mid_band": lambda: article_figures.mid_band(BANDS, providers=("anthropic", "openai")),
 }
 
 
@@ -464,43 +434,6 @@ def test_buckets_stack_to_the_cost():
     assert marked == {row: TIER_LOOKS[name][:2] for row, name in tier.items()}
 
 
-def test_lineup_dots_are_the_prices():
-    ax = prices_figures.lineup(price_rows())
-    dots = {
-        (line.get_xdata()[0], line.get_markerfacecolor() == "white")
-        for line in ax.lines
-        if line.get_marker() != "None"
-    }
-    base = models()
-    assert dots == {(p, True) for p in base["uncached_input"]} | {
-        (p, False) for p in base["output"]
-    }
-    spans = {(round(bar.get_x(), 6), round(bar.get_x() + bar.get_width(), 6)) for bar in ax.patches}
-    assert spans == {(2.0, 4.0), (12.0, 18.0)}
-    assert {
-        "~5.00",
-        "~30.00",
-        "2.00\N{EN DASH}4.00",
-        "12.00\N{EN DASH}18.00 (200,000)",
-        "0.15",
-    } <= set(words(ax))
-    assert "~ approximate" in ax.get_xlabel() and "USD per million tokens" in ax.get_xlabel()
-
-
-def test_lineup_refuses_prices_of_several_days():
-    with pytest.raises(ValueError, match="'claude-haiku-4-5' has prices of several"):
-        prices_figures.lineup(
-            pd.concat([price_rows(), models().head(1).assign(context_above=0, approximate=False)])
-        )
-
-
-def test_a_missing_column_is_named():
-    with pytest.raises(
-        ValueError, match="cost_bars needs a column 'cost_usd'; the table has provider"
-    ):
-        prices_figures.cost_bars(daily().drop(columns="cost_usd"))
-
-
 def test_calendar_steps_on_the_day_of_the_change():
     figure = scaling_figures.calendar(calendar())
     line = lines(figure.axes[2])["gemini-4-argon"]
@@ -524,23 +457,6 @@ def test_calendar_line_ends_on_the_day_of_retirement():
     (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
     assert pd.to_datetime(cross.get_xdata()[0]) == days[1] and cross.get_ydata()[0] == 1870
     assert words(ax) == ["2026-10-23 o4-mini: retires", "o4-mini"]
-
-
-def test_price_changes_rise_cut_and_end():
-    ax = prices_figures.price_changes(changes(), as_of="2026-11-23")
-    marks = {
-        line.get_ydata()[0]: line.get_marker() for line in ax.lines if line.get_marker() != "None"
-    }
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "gpt-5.6-sol",
-        "claude-opus-4-8",
-        "gemini-4-argon",
-    ]
-    assert marks == {0: "v", 1: "D", 2: "^"}
-    assert "2026-08-21  input 5 to 4, output 30 to 20, 1 more rate" in words(ax)
-    assert "2026-11-30  fast mode ends" in words(ax) and "as of 2026-11-23" in words(ax)
-    with pytest.raises(ValueError, match="no price change"):
-        prices_figures.price_changes(changes().iloc[:0])
 
 
 def test_break_evens_are_ringed_where_the_formula_says():
@@ -601,15 +517,6 @@ def test_a_range_is_a_band_and_what_comes_out_a_line_over_it():
     assert [list(line.get_xdata()) for line in first.lines] == [[5, 5], [33.3, 50]]
     assert [line.get_marker() for line in first.lines] == ["X", "o"]
     assert second.get_xlim()[0] == 0 and second.xaxis.get_major_formatter()(0.5, 0) == "50%"
-
-
-def test_the_mid_tiers_band_and_one_that_does_not_exist():
-    """Where the flagship pays before the mid tier does, there is none, and between the two nothing is claimed."""
-    ax = article_figures.mid_band(BANDS, providers=("anthropic", "openai"))
-    spans = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
-    expected = [(0.01, 0.08), (0.08, 0.2), (0.2, 1), (0.01, 0.1), (0.4, 1)]
-    np.testing.assert_allclose(spans, expected)
-    assert {"$0.08 to $0.20", "nowhere"} <= set(words(ax))
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(1, 50)), min_size=1, max_size=12))

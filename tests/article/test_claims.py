@@ -57,7 +57,7 @@ DIFFERENT = {
     ),
     "C087": (
         "supported",
-        "two of the three windows are below the article's own 900,000-token request",
+        "the window of GPT-4o-mini is below the article's own 900,000-token request",
     ),
     "C091": ("contradicted", "no page of Anthropic or Amazon offers tuning of Haiku 4.5"),
     "C112": (
@@ -139,7 +139,7 @@ NUMBERS = {
     "C084": (200_000, 1_000_000),
     "C085": (1, 2),
     "C086": (128_000, 1_000_000),
-    "C087": (2, 2),
+    "C087": (128_000, 128_000),
     "C091": (0, 1),
     "C092": (5_000 / 0.008,) * 2,
     "C094": (1 / (1 - 0.2), 1 / (1 - 0.8)),

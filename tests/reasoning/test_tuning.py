@@ -40,32 +40,24 @@ plans = st.builds(
 )
 
 
-def test_fixed_cost_saving_and_the_requests_that_repay_it():
+def test_fixed_cost_and_saving():
     assert distillation.fixed_usd(PLAN) == pytest.approx(600)
     assert distillation.saving_usd(PLAN) == pytest.approx(0.008)
-    assert distillation.break_even_requests(PLAN) == pytest.approx(75_000)
 
 
 def test_the_articles_pair_repays_five_thousand_dollars():
-    """Opus 4.8 to Haiku 4.5 at 500 and 300 tokens: 0.010 to 0.002 USD, so 5,000 / 0.008 requests."""
+    """Opus 4.8 to Haiku 4.5 at 500 and 300 tokens: 0.010 to 0.002 USD, so 5,000 / 0.008 requests, 625 days of 1,000."""
     plan = replace(PLAN, labels=0, curation_hours=0, training_usd=5_000)
-    assert distillation.break_even_requests(plan) == pytest.approx(625_000)
+    assert distillation.break_even(plan, start="2026-12-01").at["days", "value"] == 625
 
 
 def test_errors_are_paid_for():
     """Three points more errors at ten cents each take 0.003 of the 0.008; at 30 cents they take more than all of it."""
     worse = replace(PLAN, teacher_error=0.02, student_error=0.05, error_cost_usd=0.10)
     assert distillation.saving_usd(worse) == pytest.approx(0.005)
-    assert distillation.break_even_requests(worse) == pytest.approx(120_000)
-    assert distillation.break_even_requests(replace(worse, error_cost_usd=0.30)) == np.inf
-
-
-def test_each_training_has_to_be_repaid_in_its_period():
-    """Drift of a point a month for six months: three points on average at ten cents, 0.005 left; half of 600 USD again."""
-    plan = replace(PLAN, drift=0.01, error_cost_usd=0.10, relabel_months=6, relabel_share=0.5)
-    assert distillation.requests_per_period(plan) == pytest.approx(300 / 0.005)
-    assert distillation.requests_per_period(replace(plan, error_cost_usd=0.30)) == np.inf
-    assert np.isnan(distillation.requests_per_period(PLAN))
+    assert distillation.break_even(worse, start="2026-12-01").at["days", "value"] == 120
+    never = distillation.break_even(replace(worse, error_cost_usd=0.30), start="2026-12-01")
+    assert never.at["days", "value"] == np.inf
 
 
 def test_an_error_that_has_reached_one_grows_no_more():
@@ -82,20 +74,6 @@ def test_an_error_that_has_reached_one_grows_no_more():
     assert distillation.saving_usd(plan, months).mean() == pytest.approx(
         0.008 - 0.375 * 0.01, rel=1e-6
     )
-    assert distillation.requests_per_period(plan) == pytest.approx(600 / (0.008 - 0.375 * 0.01))
-
-
-@given(plans)
-def test_at_the_break_even_both_have_cost_the_same(plan):
-    requests = distillation.break_even_requests(plan)
-    teacher = plan.teacher_usd + plan.teacher_error * plan.error_cost_usd
-    student = plan.student_usd + plan.student_error * plan.error_cost_usd
-    if np.isfinite(requests):
-        assert distillation.fixed_usd(plan) + requests * student == pytest.approx(
-            requests * teacher
-        )
-    else:
-        assert student >= teacher
 
 
 @given(plans)
@@ -196,9 +174,8 @@ def test_ranges_span_all_corners():
     plan = replace(PLAN, curation_hours=(10, 20), student_usd=(0.002, 0.004))
     table = distillation.break_even(plan, start="2026-12-01")
     assert table.loc["fixed_usd"].tolist() == pytest.approx([850, 600, 1_100])
-    assert table.loc["requests"].tolist() == pytest.approx(
-        [850 / 0.007, 600 / 0.008, 1_100 / 0.006]
-    )
+    # 850 / 7 is 121.4 days of 1,000 requests; the best corner is 600 / 8, the worst 1,100 / 6
+    assert table.loc["days"].tolist() == [122, 75, 184]
     assert table.loc["on", "low"] < table.loc["on", "value"] < table.loc["on", "high"]
 
 

@@ -449,15 +449,6 @@ class TestWorth:
         )
         assert latency.premium(costs, [5.0])["equal_hour_usd"].item() == np.inf
 
-    def test_speed_is_for_sale_only_where_the_faster_one_is_dearer(self):
-        costs = pd.DataFrame(
-            {"model_id": list("abc"), "price_usd": [3.0, 1.0, 2.0], "seconds": [1.0, 2.0, 4.0]}
-        )
-        found = latency.paid_speed(costs)
-        # a over b: 2 USD for 1 s; a over c: 1 USD for 3 s; b is cheaper and faster than c
-        assert found[["faster", "slower"]].to_numpy().tolist() == [["a", "c"], ["a", "b"]]
-        assert found["hour_usd"].tolist() == pytest.approx([3600 / 3, 7200])
-
 
 def test_the_files_stand_in_the_dictionary():
     text = (DATA / "README.md").read_text("utf-8")

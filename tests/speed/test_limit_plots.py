@@ -128,37 +128,3 @@ def test_a_turn_stands_on_what_was_said_and_the_first_over_a_window_is_named():
         "20: turn 3 does not fit\nb",
         "30: all turns fit\nc",
     ]
-
-
-def test_ratios_stand_at_their_values_with_their_ends():
-    table = pd.DataFrame(
-        {
-            "label": ["x / y", "z / y"],
-            "ratio": [1.25, np.nan],
-            "low": [1.0, 1.0],
-            "high": [1.7, 1.35],
-        }
-    )
-    ax = speed_figures.token_ratios(table)
-    assert ax.collections[0].get_segments()[0].tolist() == [[1.0, 0.0], [1.7, 0.0]]
-    assert ax.lines[1].get_xdata()[0] == 1.25
-    assert texts(ax) == ["1.250", "no middle given"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["x / y", "z / y"]
-
-
-@pytest.mark.parametrize(
-    "figure",
-    [
-        speed_figures.minute_usage,
-        speed_figures.bucket_curve,
-        speed_figures.window_fit,
-        speed_figures.step_costs,
-        speed_figures.headroom,
-        speed_figures.filling_window,
-        speed_figures.token_ratios,
-    ],
-)
-def test_a_missing_column_is_named(figure):
-    two = (speed_figures.minute_usage, speed_figures.filling_window)
-    with pytest.raises(ValueError, match=f"{figure.__name__} needs a column"):
-        figure(*[pd.DataFrame({"other": [1]})] * (1 + (figure in two)))

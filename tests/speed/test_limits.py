@@ -169,24 +169,30 @@ def test_loads_are_shares_of_each_limit(tmp_path):
 
 
 def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(tmp_path):
-    table = limits.smallest_tier(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE)).set_index(
-        "model_id"
-    )
+    table = limits.smallest_of(
+        limits.loads(minute(50, 1500, 3000, 300), own_limits(tmp_path, FILE))
+    ).set_index("model_id")
     assert table["limit_tier"].to_dict() == {"m": "Build", "n": "Tier 2"}
     assert table["ruled_out_below"].to_dict() == {"m": "input tokens", "n": "all tokens"}
     assert table.loc["m", ["used", "headroom"]].tolist() == pytest.approx([0.75, 1 / 0.75 - 1])
-    passed = limits.smallest_tier(minute(250, 0, 0, 0), own_limits(tmp_path, FILE)).iloc[0]
+    passed = limits.smallest_of(
+        limits.loads(minute(250, 0, 0, 0), own_limits(tmp_path, FILE))
+    ).iloc[0]
     assert pd.isna(passed["limit_tier"])
     assert passed["headroom"] == pytest.approx(200 / 250 - 1)
 
 
 def test_at_the_limit_it_fits():
     assert (
-        limits.smallest_tier(minute(1000, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        limits.smallest_of(limits.loads(minute(1000, 0, 0, 0), limits.load_rate_limits()))[
+            "limit_tier"
+        ].iloc[0]
         == "Start"
     )
     assert (
-        limits.smallest_tier(minute(1001, 0, 0, 0), limits.load_rate_limits())["limit_tier"].iloc[0]
+        limits.smallest_of(limits.loads(minute(1001, 0, 0, 0), limits.load_rate_limits()))[
+            "limit_tier"
+        ].iloc[0]
         == "Build"
     )
 
@@ -194,7 +200,7 @@ def test_at_the_limit_it_fits():
 def test_requests_in_the_minutes_that_the_quantile_leaves_out_are_counted(tmp_path):
     """One busy minute of 300 in 200: the 99th percentile is 1 request and fits 100 a minute, though 300 of 499 do not."""
     usage = pd.concat([minute(1, 10, 0, 5)] * 199 + [minute(300, 10, 0, 5)], ignore_index=True)
-    row = limits.smallest_tier(usage, own_limits(tmp_path, FILE)).iloc[0]
+    row = limits.smallest_of(limits.loads(usage, own_limits(tmp_path, FILE))).iloc[0]
     assert row[["limit_tier", "used"]].tolist() == ["Start", 0.01]
     assert row["over_share"] == pytest.approx(300 / 499)
     # tokens count as well: 400 uncached and 700 read pass 1,000 where reads count, and do not where they are free
@@ -219,10 +225,12 @@ def test_a_limit_per_day_counts_the_mean_rate_over_a_day():
     """7 a minute are 10,080 a day: above the 10,000 of gpt-4o-mini's first tier, far below its 500 a minute."""
     table = limits.load_rate_limits().query("model_id == 'gpt-4o-mini'")
     assert (
-        limits.smallest_tier(minute(7, 0, 0, 0), table)["ruled_out_below"].item()
+        limits.smallest_of(limits.loads(minute(7, 0, 0, 0), table))["ruled_out_below"].item()
         == "requests a day"
     )
-    assert limits.smallest_tier(minute(6, 0, 0, 0), table)["limit_tier"].item() == "Tier 1"
+    assert (
+        limits.smallest_of(limits.loads(minute(6, 0, 0, 0), table))["limit_tier"].item() == "Tier 1"
+    )
 
 
 DOCUMENTED = limits.load_rate_limits().query("model_id in ['claude-haiku-5-5', 'gpt-4o-mini']")
@@ -241,7 +249,7 @@ def test_more_traffic_never_needs_a_smaller_limit_tier(requests, uncached, read,
         key: i for i, key in enumerate(zip(table["model_id"], table["limit_tier"], strict=True))
     }
     use = minute(requests, uncached, read, output)
-    small, large = (limits.smallest_tier(u, table) for u in (use, use * factor))
+    small, large = (limits.smallest_of(limits.loads(u, table)) for u in (use, use * factor))
     for a, b in zip(small.itertuples(), large.itertuples(), strict=True):
         assert (
             pd.isna(b.limit_tier)
@@ -261,50 +269,15 @@ def as_arrays(pairs):
 
 
 @given(arrivals, rates, sizes)
-def test_the_line_equals_a_bucket_simulated_request_by_request(pairs, per_minute, capacity):
-    """Level after a departure, refill up to the capacity, and the wait until there is enough, written out."""
-    at, tokens = as_arrays(pairs)
-    rate, level, last, expected = per_minute / 60, float(capacity), at[0], []
-    for now, wanted in zip(at, tokens, strict=True):
-        if wanted > capacity:
-            expected.append(np.inf)
-            continue
-        begins = max(now, last)
-        level = min(capacity, level + (begins - last) * rate)
-        leaves = begins + max(0, wanted - level) / rate
-        level, last = min(capacity, level + (leaves - begins) * rate) - wanted, leaves
-        expected.append(leaves - now)
-    got = limits.token_bucket(at, tokens, per_minute=per_minute, capacity=capacity)["delay_s"]
-    assert got.to_numpy() == pytest.approx(np.array(expected), abs=1e-6)
-
-
-@given(arrivals, rates, sizes)
 def test_what_is_let_in_never_passes_capacity_and_refill(pairs, per_minute, capacity):
-    """Over any stretch of time, in either mode: at most a full bucket and what was refilled meanwhile."""
+    """Over any stretch of time: at most a full bucket and what was refilled meanwhile."""
     at, tokens = as_arrays(pairs)
-    got = limits.token_bucket(at, tokens, per_minute=per_minute, capacity=capacity)
-    served = np.isfinite(got["delay_s"].to_numpy())
-    for times, kept in (
-        (at, ~got["refused"].to_numpy()),
-        (at + got["delay_s"].where(served, 0).to_numpy(), served),
-    ):
-        times, let_in = times[kept], tokens[kept]
-        for first in range(len(times)):
-            total = np.cumsum(let_in[first:])
-            assert (
-                total <= capacity + per_minute / 60 * (times[first:] - times[first]) + 1e-6
-            ).all()
-
-
-@given(arrivals, rates, sizes, st.floats(1, 5))
-def test_more_refill_never_means_a_longer_wait(pairs, per_minute, capacity, factor):
-    at, tokens = as_arrays(pairs)
-    slow, fast = (
-        limits.token_bucket(at, tokens, per_minute=rate, capacity=capacity)["delay_s"]
-        for rate in (per_minute, per_minute * factor)
-    )
-    assert (fast <= slow + 1e-6).all()
-    assert (fast > 1e-6).mean() <= (slow > 1e-6).mean()
+    kept = ~limits.token_bucket(at, tokens, per_minute=per_minute, capacity=capacity)
+    times, let_in = at[kept], tokens[kept]
+    for first in range(len(times)):
+        total = np.cumsum(let_in[first:])
+        room = capacity + per_minute / 60 * (times[first:] - times[first])
+        assert (total <= room + 1e-6).all()
 
 
 @given(
@@ -319,9 +292,7 @@ def test_more_refill_never_refuses_more_requests_of_one_size(
 ):
     at = np.cumsum(gaps) / 10
     slow, fast = (
-        limits.token_bucket(at, np.full(len(at), size), per_minute=rate, capacity=capacity)[
-            "refused"
-        ].sum()
+        limits.token_bucket(at, np.full(len(at), size), per_minute=rate, capacity=capacity).sum()
         for rate in (per_minute, per_minute * factor)
     )
     assert fast <= slow
@@ -331,32 +302,21 @@ def test_of_mixed_sizes_more_refill_can_refuse_more_requests():
     """At 54 a minute the large second request finds 9 of its 10 and is refused, and ten small ones find 9; at 60 it is let
     in and leaves nothing for them."""
     at, tokens = np.r_[0.0, np.full(11, 10.0)], np.r_[10.0, 10.0, np.ones(10)]
-    got = [
-        limits.token_bucket(at, tokens, per_minute=rate, capacity=10)["refused"].sum()
-        for rate in (54, 60)
-    ]
+    got = [limits.token_bucket(at, tokens, per_minute=rate, capacity=10).sum() for rate in (54, 60)]
     assert got == [2, 10]
 
 
 @given(arrivals, sizes)
-def test_enough_refill_refuses_and_delays_nothing(pairs, extra):
+def test_enough_refill_refuses_nothing(pairs, extra):
     """A bucket that holds all of it has enough, whatever the arrivals."""
     at, tokens = as_arrays(pairs)
-    got = limits.token_bucket(at, tokens, per_minute=1, capacity=tokens.sum() + extra)
-    assert not got["refused"].any()
-    assert (got["delay_s"] == 0).all()
+    assert not limits.token_bucket(at, tokens, per_minute=1, capacity=tokens.sum() + extra).any()
 
 
 def test_the_bucket_by_hand():
-    """60 a minute is one a second and the bucket holds 2: three at once leave at 0, 0, 1 s; one more at 1.5 s leaves at 2 s."""
-    at = [0.0, 0.0, 0.0, 1.5]
-    got = limits.token_bucket(at, [1, 1, 1, 1], per_minute=60, capacity=2)
-    assert got["delay_s"].tolist() == pytest.approx([0, 0, 1, 0.5])
-    assert got["refused"].tolist() == [False, False, True, False]
-    assert (
-        limits.token_bucket(at, [1, 1, 1, 3], per_minute=60, capacity=2)["delay_s"].iloc[3]
-        == np.inf
-    )
+    """60 a minute is one a second and the bucket holds 2: of three at once one is refused, one more at 1.5 s finds 1.5."""
+    got = limits.token_bucket([0.0, 0.0, 0.0, 1.5], [1, 1, 1, 1], per_minute=60, capacity=2)
+    assert got.tolist() == [False, False, True, False]
 
 
 def test_replay_takes_from_each_limit_what_it_counts(tmp_path):
@@ -375,44 +335,37 @@ def test_replay_takes_from_each_limit_what_it_counts(tmp_path):
             ("n", "all tokens"): 0.2,
         }
     )
-    assert got.loc[("m", "input tokens"), "delay_p99_s"] == pytest.approx(
-        60
-    )  # 2,000 at once: 1,000 lack, at 1,000 a minute
     second = limits.replay(requests, table.iloc[[2]], burst_s=1).set_index("limit")
-    assert second.loc["all tokens", ["refused_share", "too_large"]].tolist() == [1, 5]
+    assert second.loc["all tokens", "refused_share"] == 1
 
 
 def test_a_bucket_of_requests_holds_one_at_least(tmp_path):
     """30 a minute enforced over one second: half a request. One every 2 s passes, and a second one in that time does not."""
     table = own_limits(tmp_path, "provider,limit_tier,model_id,cached_input,rpm\na,T,m,free,30\n")
     row = limits.replay(log([0, 2, 4, 5], 1), table, burst_s=1).iloc[0]
-    assert row[["refused_share", "delayed_share", "too_large"]].tolist() == [0.25, 0.25, 0]
+    assert row["refused_share"] == 0.25
 
 
 @given(st.integers(2, 1200), st.integers(2, 300))
 def test_arrivals_at_exactly_the_refill_are_never_refused(per_minute, number):
     """A bucket of one, full again when the next one comes: the limit is met and not passed, whatever the rounding."""
     spaced = np.arange(number) * (60 / per_minute)
-    assert not limits.token_bucket(spaced, np.ones(number), per_minute=per_minute, capacity=1)[
-        "refused"
-    ].any()
+    assert not limits.token_bucket(spaced, np.ones(number), per_minute=per_minute, capacity=1).any()
 
 
 def test_simulated_arrivals_keep_rate_and_spread():
-    """Counts per minute: mean 50, variance 50 + (0.4 x 50)^2 = 450, within sampling error of 4,000 minutes."""
-    requests = log(np.zeros(200_000), 1).drop(columns="at")
-    usage = limits.usage_per_minute(
-        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0.4, seed=3)
-    )
-    assert usage["requests"].sum() == 200_000
-    assert len(usage) == 4_000
-    assert usage["requests"].var() == pytest.approx(450, rel=0.08)
-    poisson = limits.usage_per_minute(
-        limits.with_arrivals(requests, requests_per_minute=50, minute_spread=0, seed=3)
-    )
-    assert poisson["requests"].var() == pytest.approx(50, rel=0.08)
-    with pytest.raises(ValueError, match="above 0"):
-        limits.with_arrivals(requests, requests_per_minute=0, seed=1)
+    """Counts per minute: mean 50, variance 50 + (0.4 x 50)^2 = 450 or, of a Poisson process, 50; within sampling error."""
+    day = Workload(requests_per_day=3_000, input_tokens=1, output_tokens=1)
+    for spread, variance in ((0.4, 450), (0.0, 50)):
+        counts = []
+        for seed in range(66):
+            at = limits.busiest_hour(day, share=1.0, minute_spread=spread, seed=seed)["at"]
+            minutes = (at - TRACE_ORIGIN).dt.total_seconds() // 60
+            counts.append(np.bincount(minutes.astype(int), minlength=60))
+        assert np.sum(counts) == 66 * 3_000 and np.shape(counts) == (66, 60)
+        assert np.var(counts) == pytest.approx(variance, rel=0.08)
+    with pytest.raises(ValueError, match="from 0 up"):
+        limits.busiest_hour(day, share=1.0, minute_spread=-0.1, seed=1)
 
 
 def test_the_busiest_hour_has_its_share_of_the_day_and_is_an_hour_long():

@@ -15,7 +15,7 @@ PUBLISHED = "data/published_speeds.csv: what public pages say, read on 2026-11-2
 ASSUMED = "data/speeds.csv: speeds of the article, waits assumed"
 SKETCH = "the article's code, run against a stand-in client"
 MEASURED = "data/measured.csv: recorded answers of public data sets"
-RECORDED = "data/samples/open_models.csv: recorded answers of three open models"
+RECORDED = "data/samples: recorded answers of open models, and of a student that one of them taught"
 
 
 def load_measured(path=DATA / "measured.csv"):
@@ -56,15 +56,7 @@ def examples_needed(basis, margin, disagreement):
 
 @metric(source=RECORDED)
 def recorded(basis, name):
-    """A number of data/recorded.csv, with its interval where it has one: from recorded answers, and checked by a test."""
-    return load_recorded(name)
-
-
-@metric(
-    source="data/samples/intents.csv: recorded answers of the teacher; the student was trained on them"
-)
-def distilled(basis, name):
-    """The same, of a small classifier that was trained on a model's labels."""
+    """Numbers of data/recorded.csv, with their interval where there is one: from recorded answers, and checked by a test."""
     return load_recorded(name)
 
 
@@ -91,25 +83,15 @@ def task_tier(basis, task):
     return task_tiers(load_tasks().loc[[task]]).iloc[0].set_axis(["from", "to"])
 
 
-def article_router(reply):
-    """The tiers that the article's two-tier router asks for one message: its classifier, then the model for its reply."""
-    return "small", "flagship" if reply.strip().lower() == "complex" else "small"
-
-
 @metric(source=SKETCH)
 def router_sketch(basis, replies, count):
-    """What the article's router does with each reply of its classifier.
+    """What the article's router does with each reply of its classifier, which is one call; the model it chooses is another.
 
     `count` is calls (for one message), tiers (that answer), or unsafe (replies after which the small model answers).
     """
-    asked = pd.Series({reply: article_router(reply) for reply in replies.split("|")})
-    answers = asked.str[-1]
-    counts = {
-        "calls": asked.str.len(),
-        "tiers": float(answers.nunique()),
-        "unsafe": float(answers.eq("small").sum()),
-    }
-    return counts[count]
+    answered = pd.Series(replies.split("|")).str.strip().str.lower().eq("complex")
+    counts = {"calls": 2.0, "tiers": answered.nunique(), "unsafe": (~answered).sum()}
+    return float(counts[count])
 
 
 @metric(source=PUBLISHED)

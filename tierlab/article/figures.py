@@ -1,4 +1,4 @@
-"""Figures of the article's claims: how many hold, ranges against what comes out, and where the mid tier is right."""
+"""Figures of the article's claims: how many hold, and ranges against what comes out."""
 
 from textwrap import fill
 
@@ -7,20 +7,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
 from tierlab.core.style import (
     INK,
-    PROVIDER_NAMES,
     SMALL_PRINT,
-    TIER_STYLE,
     axes,
     from_zero,
     name_rows,
-    need,
     note,
     plain,
 )
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import unknown
 
 VERDICT_COLORS = {"supported": "#8cc9b5", "contradicted": "#404040", "not checkable": "#f2f2f2"}
 
@@ -38,7 +34,6 @@ def verdicts(table, *, ax=None):
     -------
     Axes
     """
-    need("verdicts", table, "section", "verdict")
     if table.empty:
         raise ValueError("there is no claim to show; say so in words")
     for verdict in table["verdict"].drop_duplicates():
@@ -87,7 +82,6 @@ def ranges(rows):
     -------
     Figure
     """
-    need("ranges", rows, "stem", "case", "low", "high", "computed_low", "computed_high", "unit")
     parts = [part for _, part in rows.groupby("stem", sort=False)]
     heights = [len(part) + 1.8 for part in parts]
     figure, panels = plt.subplots(
@@ -115,39 +109,3 @@ def ranges(rows):
             plain(ax.xaxis, share=True)
             ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
     return figure
-
-
-def mid_band(numbers, *, providers=tuple(PROVIDER_NAMES), ax=None):
-    """Cost of an error for which each tier costs least, errors included: a row of three parts per provider.
-
-    Parameters
-    ----------
-    numbers : dict of str to float
-        PROVIDER_mid_from_usd and PROVIDER_flagship_from_usd of `tierlab.article.faq.answers` (US dollars per error).
-    providers : sequence of str
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    ax = axes(ax, height=1.0 + 0.5 * len(providers))
-    edges = [
-        [max(numbers[f"{provider}_{tier}_from_usd"], 0.001) for tier in TIERS[1:]]
-        for provider in providers
-    ]
-    low, high = 10.0 ** np.floor(np.log10(np.min(edges))), 10 ** np.ceil(np.log10(np.max(edges)))
-    for row, (mid, flagship) in enumerate(edges):
-        first, last = sorted((mid, flagship))  # the other way round, the mid tier is never the best
-        parts = ((low, first), (mid, flagship), (last, high))
-        for tier, (left, right) in zip(TIERS, parts, strict=True):
-            if left < right:
-                color = TIER_STYLE[tier]["color"]
-                ax.barh(row, right - left, 0.5, left=left, color=color, alpha=0.3, ec=color)
-                note(ax, tier, ((left * right) ** 0.5, row), (0, 0), align="center")
-        span = f"{usd(mid)} to {usd(flagship)}" if mid < flagship else "nowhere"
-        note(ax, span, (first, row - 0.42), (0, 0))
-    name_rows(ax, [PROVIDER_NAMES.get(name, name) for name in providers], above=0.3)
-    ax.set(xscale="log", xlim=(low, high), xlabel="cost of an error (USD, logarithmic scale)")
-    plain(ax.xaxis, log=True)
-    return ax

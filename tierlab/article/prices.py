@@ -170,13 +170,6 @@ def long_context_ratio(basis, models, short, long):
     return far / near
 
 
-@metric()
-def too_small_for(basis, models, tokens):
-    """Models whose context window is below a number of tokens."""
-    windows = context_window(basis, models)
-    return (windows < float(tokens)).sum() if windows.notna().all() else np.nan
-
-
 def classifier_usd(prices, model):
     return (
         request_usd(prices, find_models(prices, model), CLASSIFIER_TOKENS).iloc[0] if model else 0.0

@@ -200,7 +200,6 @@ def settle(
     prices: Prices,
     contract: Contract,
     *,
-    spread: bool = False,
     until: str | pd.Timestamp | None = None,
 ) -> Settlement:
     """List, contracted and effective cost of priced requests, side by side.
@@ -214,8 +213,6 @@ def settle(
     prices : Prices
         The catalogue that priced it.
     contract : Contract
-    spread : bool
-        Spread what is unused of a commitment over the requests it was for, rather than show it as a line.
     until : str, optional
         Last day whose periods are over, so that a shortfall is due; by default the end of the month of the
         last request.
@@ -241,12 +238,8 @@ def settle(
     ]  # fmt: skip
     for one in contract.commitments:
         mask = holds(one, facts, prices)
-        for month, due, places in _shortfalls(one, facts, rows, mask, credits, last):
+        for month, due in _shortfalls(one, facts, rows, mask, credits, last):
             lines.append((month, "unused commitment", one.id, due))
-            if spread and len(places):
-                paid = rows["contracted_usd"].to_numpy()[places]
-                column = rows.columns.get_loc("effective_usd")
-                rows.iloc[places, column] += due * paid / paid.sum()
     lines = pd.DataFrame(lines, columns=["month", "kind", "id", "usd"])
     return Settlement(rows, lines, _invoice(rows, lines, months, credits, contract), capacity)
 
@@ -266,11 +259,14 @@ def holds(scope, facts, prices):
     for column, value in said.items():
         if value is not None:
             mask &= facts[column].eq(value).to_numpy(bool)
-    if scope.start is not None:
-        mask &= (facts["at"] >= pd.Timestamp(scope.start)).to_numpy()
-    if scope.end is not None:
-        mask &= (facts["at"] < pd.Timestamp(scope.end) + pd.Timedelta(days=1)).to_numpy()
-    return mask
+    return mask & _within(scope, facts["at"])
+
+
+def _within(clause, at):
+    """Which times lie between the days of a clause, both included; one that it does not name does not matter."""
+    day = at.dt.normalize()
+    after = clause.start is None or day >= pd.Timestamp(clause.start)
+    return np.asarray(after & (clause.end is None or day <= pd.Timestamp(clause.end)))
 
 
 def _facts(requests, prices):
@@ -337,9 +333,7 @@ def _cover(one, facts, requests, rows, prices):
         & facts["platform"].eq(bought.platform)
         & facts["tier"].eq("provisioned")
     )
-    mine &= facts["at"] >= pd.Timestamp(one.start)
-    if one.end is not None:
-        mine &= facts["at"] < pd.Timestamp(one.end) + pd.Timedelta(days=1)
+    mine &= _within(one, facts["at"])
     count = {
         b: requests[f"{b}_tokens"].to_numpy(float) for b in BUCKETS if f"{b}_tokens" in requests
     }
@@ -385,7 +379,7 @@ def _cover(one, facts, requests, rows, prices):
 
 
 def _shortfalls(one, facts, rows, mask, credits, last):
-    """(month in which it is due, USD, positions of the rows it is for) of each period that is over."""
+    """(month in which it is due, USD) of each period that is over."""
     measured = (
         rows["list_usd" if one.measure == "list" else "contracted_usd"].to_numpy(float).copy()
     )
@@ -406,12 +400,11 @@ def _shortfalls(one, facts, rows, mask, credits, last):
     for begin, stop in periods:
         if stop.normalize() > last.normalize():
             break
-        places = np.flatnonzero(mask & (at >= begin).to_numpy() & (at <= stop).to_numpy())
-        due = one.usd + owed - measured[places].sum()
+        due = one.usd + owed - measured[mask & at.between(begin, stop).to_numpy()].sum()
         final = stop.normalize() >= end.normalize() and one.end is not None
         owed = max(due, 0.0) if one.shortfall == "carry" and not final else 0.0
         if due > 0 and (one.shortfall == "pay" or (one.shortfall == "carry" and final)):
-            found.append((str(stop.to_period("M")), due, places))
+            found.append((str(stop.to_period("M")), due))
     return found
 
 

@@ -6,18 +6,15 @@ import pandas as pd
 
 from tierlab.core.format import number, usd
 from tierlab.core.style import (
-    BASELINE,
     INK,
     PROVIDER_NAMES,
     SMALL_PRINT,
     axes,
-    dates,
     from_zero,
     in_order,
     interval_note,
     model_rows,
     name_rows,
-    need,
     note,
     plain,
     spread,
@@ -31,100 +28,6 @@ COST_PARTS = {
     "cache_write_usd": 0.6,
     "cache_read_usd": 0.82,
 }
-_UP, _DOWN = "\N{BLACK UP-POINTING TRIANGLE}", "\N{WHITE DOWN-POINTING TRIANGLE}"
-
-
-def lineup(prices, *, ax=None):
-    """Input and output price of each model.
-
-    Parameters
-    ----------
-    prices : DataFrame
-        Rows of the prices table that hold on one day (`Prices.in_force`): provider, tier, model_id, context_above,
-        uncached_input, output (USD per million tokens), approximate. Steps by context length become a range.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, or a model has prices of several days.
-    """
-    need(
-        "lineup",
-        prices,
-        "provider",
-        "tier",
-        "model_id",
-        "context_above",
-        "uncached_input",
-        "output",
-        "approximate",
-    )
-    twice = prices.loc[prices.duplicated(["model_id", "context_above"]), "model_id"]
-    if len(twice):
-        raise ValueError(
-            f"lineup shows one day, but {twice.iloc[0]!r} has prices of several; pass prices.in_force(day)"
-        )
-    models = in_order(
-        prices.sort_values("context_above", kind="stable").drop_duplicates("model_id")
-    )
-    ax, rows = model_rows(models, ax)
-    for row, model in zip(rows, models.itertuples(index=False), strict=True):
-        steps = prices[prices["model_id"] == model.model_id].sort_values("context_above")
-        _price_range(ax, row, steps["uncached_input"], steps, filled=False)
-        _price_range(ax, row, steps["output"], steps, filled=True)
-        style = tier_style(model.tier)
-        ax.plot(
-            [model.uncached_input, model.output],
-            [row, row],
-            lw=1,
-            color=style["color"],
-            ls=style["linestyle"],
-            zorder=1,
-        )
-    for rate, word in (("uncached_input", "input"), ("output", "output")):
-        note(ax, word, (models[rate].iloc[0], rows[0]), (0, 12), align="center", weight="bold")
-    ax.set_xscale("log")
-    ax.set_xlim(prices["uncached_input"].min() / 5, prices["output"].max() * 2)
-    notes = ["~ approximate"] * bool(prices["approximate"].any())
-    notes += ["bars: the price rises above the input tokens in brackets"] * bool(
-        prices["context_above"].gt(0).any()
-    )
-    ax.set_xlabel(
-        "price (USD per million tokens, logarithmic scale)" + "\n" * bool(notes) + "; ".join(notes)
-    )
-    plain(ax.xaxis, log=True)
-    return ax
-
-
-def _price_range(ax, row, rates, steps, *, filled):
-    style = tier_style(steps["tier"].iloc[0])
-    low, high = rates.min(), rates.max()
-    if low < high:
-        color = mpl.colors.to_rgba(style["color"], 0.3 if filled else 0)
-        ax.barh(
-            row, high - low, left=low, height=0.4, color=color, edgecolor=style["color"], lw=0.8
-        )
-    fill = style["color"] if filled else "white"
-    ax.plot(
-        [low], [row], ls="", marker=style["marker"], mec=style["color"], mfc=fill, mew=1.5, ms=7
-    )
-    text = "~" * bool(steps["approximate"].any()) + (
-        f"{low:,.2f}" if low == high else f"{low:,.2f}\N{EN DASH}{high:,.2f}"
-    )
-    if filled and len(steps) > 1:
-        text += f" ({', '.join(f'{above:,.0f}' for above in steps['context_above'].iloc[1:])})"
-    note(
-        ax,
-        text,
-        (high if filled else low, row),
-        (8 if filled else -8, 0),
-        align="left" if filled else "right",
-    )
 
 
 def tier_ladder_drawing(costs):
@@ -139,7 +42,6 @@ def tier_ladder_drawing(costs):
     -------
     Axes
     """
-    need("tier_ladder_drawing", costs, "provider", "tier", "model_id", "usd")
     ax, top, size = axes(None), costs["usd"].max(), SMALL_PRINT * 2.5
     per_point = 1.15 * top / (72 * 2.9)  # USD to a point of height
     for place, (provider, ladder) in enumerate(costs.groupby("provider", sort=False)):
@@ -195,7 +97,6 @@ def context_cliff_drawing(rows):
     -------
     Axes
     """
-    need("context_cliff_drawing", rows, "tier", "model_id", "context_above", "uncached_input")
     low, high = rows.sort_values("context_above").itertuples()
     color, step = tier_style(low.tier)["color"], high.context_above
     below, above = low.uncached_input / 1e6, high.uncached_input / 1e6
@@ -238,7 +139,6 @@ def bought(costs):
     -------
     Axes
     """
-    need("bought", costs, "bought", "tier", "usd", "flags")
     ax = axes(None, height=0.9 + 0.3 * len(costs))
     for row, cost in enumerate(costs.itertuples()):
         color = tier_style(cost.tier)["color"]
@@ -275,7 +175,6 @@ def routed_bill(ways):
     -------
     Axes
     """
-    need("routed_bill", ways, "flagship", "small", "router")
     ax = axes(None, height=1.0 + 0.42 * len(ways))
     parts = {
         "flagship": ("flagship", None, "answered by the flagship"),
@@ -322,7 +221,6 @@ def cost_bars(daily, *, ax=None):
     -------
     Axes
     """
-    need("cost_bars", daily, "provider", "tier", "model_id", "cost_usd")
     daily = in_order(daily)
     daily = daily.assign(
         **{side: daily["cost_usd"] for side in ("low", "high") if side not in daily}
@@ -352,21 +250,19 @@ def cost_bars(daily, *, ax=None):
     return ax
 
 
-def cost_by_bucket(costs, *, unit="USD per day", ax=None):
+def cost_by_bucket(costs, *, ax=None):
     """What each model's cost is made of: output, uncached input, cache writes, cache reads.
 
     Parameters
     ----------
     costs : DataFrame
-        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd in `unit`; flags.
-    unit : str
+        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd (USD per day); flags.
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    need("cost_by_bucket", costs, "provider", "tier", "model_id", *COST_PARTS)
     costs = in_order(costs)
     ax, rows = model_rows(costs, ax)
     styles = [tier_style(tier) for tier in costs["tier"]]
@@ -420,7 +316,7 @@ def cost_by_bucket(costs, *, unit="USD per day", ax=None):
         borderaxespad=0.2,
         handlelength=1.4,
     )
-    from_zero(ax, total.max(), f"cost ({unit})")
+    from_zero(ax, total.max(), "cost (USD per day)")
     return ax
 
 
@@ -430,96 +326,3 @@ def _bar_label(ax, row, value, text):
 
 def _no_bar(flags):
     return "does not fit" if "over_window" in flags else "no figure"
-
-
-def price_changes(changes, *, as_of=None, ax=None):
-    """Dated price changes: a row per model, a rise up, a cut down, anything else as a diamond.
-
-    Parameters
-    ----------
-    changes : DataFrame
-        Table of `Prices.changes`: on, model_id, kind, rate, context_above, before, after (USD per million tokens).
-    as_of : str or Timestamp, optional
-        The day on which one stands: what lies to its right is scheduled.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If there is no change to show.
-    """
-    need(
-        "price_changes",
-        changes,
-        "on",
-        "model_id",
-        "kind",
-        "rate",
-        "context_above",
-        "before",
-        "after",
-    )
-    if changes.empty:
-        raise ValueError("there is no price change to show; say so in words")
-    events = changes.assign(on=pd.to_datetime(changes["on"])).sort_values("on", kind="stable")
-    models = list(events["model_id"].drop_duplicates())
-    ax = axes(ax, height=1 + 0.34 * len(models))
-    days = [
-        events["on"].min(),
-        events["on"].max(),
-        *([pd.Timestamp(as_of)] if as_of is not None else []),
-    ]
-    pad = max((max(days) - min(days)) * 0.06, pd.Timedelta(days=5))
-    for (on, model_id), event in events.groupby(["on", "model_id"], sort=False):
-        marker, text = _change(event)
-        late = on > min(days) + (max(days) - min(days)) / 2
-        row = models.index(model_id)
-        ax.plot(
-            [on], [row], ls="", marker=marker, mec=INK, mfc="white" if marker == "v" else INK, ms=8
-        )
-        note(
-            ax,
-            f"{on:%Y-%m-%d}  {text}",
-            (on, row),
-            (-10 if late else 10, 0),
-            align="right" if late else "left",
-            bbox={"fc": "white", "ec": "none", "pad": 1},
-        )
-    if as_of is not None:
-        ax.axvline(pd.Timestamp(as_of), color=BASELINE, lw=1, ls="--")
-        note(
-            ax,
-            f"as of {pd.Timestamp(as_of):%Y-%m-%d}",
-            (pd.Timestamp(as_of), -0.6),
-            (0, 8),
-            align="center",
-        )
-    ax.set_yticks(range(len(models)), models)
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(models) - 0.4, -0.6)
-    ax.set_xlim(min(days) - pad, max(days) + pad)
-    ax.set_xlabel(f"date ({_UP} rise, {_DOWN} cut; prices in USD per million tokens)")
-    dates(ax.xaxis)
-    return ax
-
-
-def _change(event):
-    """Marker and words of one model's changes on one day: input and output first, the rest counted."""
-    if (event["kind"] != "rate").any():
-        return "D", "; ".join(f"{rate} ends" for rate in event.loc[event["kind"] != "rate", "rate"])
-    lowest = event[event["context_above"] == event["context_above"].min()]
-    named = lowest[lowest["rate"].isin(["uncached_input", "output"])]
-    named = named if len(named) else lowest.head(2)
-    # Alphabetical order would put output before input.
-    named = named.sort_values("rate", key=lambda rate: rate.eq("output"), kind="stable")
-    names = named["rate"].str.removeprefix("uncached_").str.replace("_", " ")
-    steps = zip(names, named["before"], named["after"], strict=True)
-    words = [f"{name} {before:,.10g} to {after:,.10g}" for name, before, after in steps]
-    more = len(event) - len(named)
-    words += [f"{more} more rate{'s' * (more > 1)}"] * (more > 0)
-    up, down = (named["after"] > named["before"]).all(), (named["after"] < named["before"]).all()
-    return "^" if up else "v" if down else "D", ", ".join(words)

@@ -31,8 +31,9 @@ MODES = {  # service tier -> how genai-prices says it; OpenAI's "fast" is its pr
 }
 
 
+@lru_cache
 def read():
-    """What the makers sell themselves, at their standard rates.
+    """What the makers sell themselves, at their standard rates. Kept, so not to be written to.
 
     Returns
     -------
@@ -42,17 +43,6 @@ def read():
         Dated ends that are no rates: on, model_id, rate (what ends).
     version : str
     """
-    frame, ends = _read()
-    return frame.copy(), ends.copy(), version()
-
-
-def others():
-    """The rates of all other sellers, regions and service tiers: a prices table."""
-    return _others().copy()
-
-
-@lru_cache
-def _read():
     own = [Listed(model.id, maker, maker, None, model) for maker, model in makers()]
     rows = [row for entry in own for row in _model_rows(entry, _facts().get(entry.model.id, {}))]
     rows = [row for row in rows if "uncached_input" in row]
@@ -66,11 +56,12 @@ def _read():
             "rate": what[0],
         }
     )
-    return _table(rows), ends.reset_index(drop=True)
+    return _table(rows), ends.reset_index(drop=True), version()
 
 
 @lru_cache
-def _others():
+def others():
+    """The rates of all other sellers, regions and service tiers: a prices table. Kept, so not to be written to."""
     rows, sold = [], {(maker, model.id) for maker, model in makers()}
     for entry in listed():
         own = (entry.provider, entry.model.id) in sold and entry.platform == entry.provider

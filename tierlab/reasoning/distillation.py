@@ -17,8 +17,6 @@ _ABOVE = {"monthly_growth": -1, "relabel_months": 0}  # that the number cannot b
 _ROWS = {
     "fixed_usd": "once, before the first request (USD)",
     "saving_usd": "saved per 1,000 requests (USD)",
-    "requests": "requests that repay it",
-    "requests_per_period": "requests that each later training needs",
     "days": "days until it has paid",
 }
 
@@ -63,8 +61,8 @@ class Distillation:
     Examples
     --------
     >>> plan = Distillation(requests_per_day=10_000, teacher_usd=0.01, student_usd=0.002, labels=1_000, label_usd=0.01)
-    >>> round(fixed_usd(plan), 6), round(saving_usd(plan), 6), round(break_even_requests(plan), 6)
-    (10.0, 0.008, 1250.0)
+    >>> round(fixed_usd(plan), 6), round(saving_usd(plan), 6)
+    (10.0, 0.008)
     """
 
     requests_per_day: float | tuple
@@ -151,37 +149,6 @@ def saving_usd(plan, months=0.0):
         plan.teacher_usd - plan.student_usd - (error - plan.teacher_error) * plan.error_cost_usd
     )
     return saving if saving.ndim else float(saving)
-
-
-def break_even_requests(plan):
-    """Requests after which the first student has repaid its fixed cost, before any drift; infinite if it never does.
-
-    Notes
-    -----
-    N = fixed / (c_teacher - c_student), with the errors of both in c.
-    """
-    saving = saving_usd(plan)
-    return fixed_usd(plan) / saving if saving > 0 else float("inf")
-
-
-def requests_per_period(plan):
-    """Requests that each period between two trainings needs to repay the second, drift included; infinite if none do.
-
-    Notes
-    -----
-    N = relabel share x fixed / mean saving over the period. The error rises in a straight line from training to
-    training, so the mean saving is the saving in the middle of the period; where the error would pass 1 it stays there,
-    and what the line has above 1, (e + drift x d - 1)^2 / (2 drift d) on average, is taken off. NaN for a plan that
-    never relabels.
-    """
-    plan = plan.point()
-    if plan.relabel_months is None:
-        return float("nan")
-    grown = plan.drift * plan.relabel_months
-    above = max(plan.student_error + grown - 1, 0) ** 2 / (2 * grown) if grown else 0.0
-    error = plan.student_error + grown / 2 - above
-    saving = saving_usd(replace(plan, student_error=error, drift=0.0))
-    return plan.relabel_share * fixed_usd(plan) / saving if saving > 0 else float("inf")
 
 
 def relabelling(plan, months):
@@ -278,16 +245,13 @@ def break_even(plan, *, start, months=60):
     Returns
     -------
     DataFrame
-        value, low, high of fixed_usd, saving_usd (per request, fresh from training), requests (that repay the first
-        student), requests_per_period (that each later training needs), days and on (the date). Days are counted to
-        the day after which the balance stays at or above zero as far as one looks, so that a later training
+        value, low, high of fixed_usd, saving_usd (per request, fresh from training), days and on (the date). Days are
+        counted to the day after which the balance stays at or above zero as far as one looks, so that a later training
         cannot undo it; they are infinite, and the date is missing, where that does not come.
     """
     measures = {
         "fixed_usd": fixed_usd,
         "saving_usd": saving_usd,
-        "requests": break_even_requests,
-        "requests_per_period": requests_per_period,
         "days": lambda each: _days(_run(each, months)["balance_usd"]),
     }
     table = {}
@@ -304,11 +268,11 @@ def break_even(plan, *, start, months=60):
 def told(found):
     """Rows of `break_even` ready to read: a first column of words, then middle, low and high; "never" for what is not.
 
-    The saving is for 1,000 requests. A row of a plan that has no such number (one that never relabels) is left out.
+    The saving is for 1,000 requests.
     """
     rows = found.drop(index="on").astype(float)
     rows.loc["saving_usd"] *= 1000
-    rows = rows.dropna().astype(object).where(np.isfinite(rows.dropna()), "never")
+    rows = rows.astype(object).where(np.isfinite(rows), "never")
     rows = rows.rename(index=_ROWS)
     days = found.loc["on"]
     rows.loc["on the day"] = ["never" if pd.isna(day) else f"{day:%Y-%m-%d}" for day in days]

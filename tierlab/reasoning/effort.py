@@ -32,7 +32,8 @@ def load_efforts(path=DATA / "efforts.csv"):
     -------
     DataFrame
         Indexed by effort, from none to max: share, share_low, share_high (of billed output, 0-1), providers (that
-        have the setting, November 2026), basis, reason.
+        have the setting, November 2026), not_on (their models in a lineup of the kit that cannot think at all:
+        OpenAI's API reference gives the setting to the gpt-5 and o-series and what came after), basis, reason.
 
     Examples
     --------
@@ -331,15 +332,23 @@ def thinking_choices(
         A row per tier (small, flagship) and effort, from none on: tier, effort, model_id, the columns of `effort_costs`,
         extra_usd and extra_s (over no thinking), and gap, gap_low, gap_high: the share of requests (0-1) that the
         effort has to set right to repay its price and its wait. Speeds are those of `tierlab.load_speeds` for the
-        provider's tier. Efforts are what the provider has; that a model of the lineup has none (GPT-4o-mini) is not known
-        here.
+        provider's tier. Efforts are what the provider has; a model that cannot think (GPT-4o-mini) has the row none alone.
+
+    Examples
+    --------
+    >>> import tierlab as tl
+    >>> june = tl.load_prices("maintained", as_of="2026-06-12")
+    >>> choices = thinking_choices(Workload(requests_per_day=1), june, "openai", error_cost_usd=1.0, second_usd=0.0)
+    >>> choices.groupby("model_id")["effort"].agg(list)["gpt-4o-mini"]
+    ['none']
     """
     efforts, speeds = load_efforts(), load_speeds().set_index(["provider", "tier"])
-    own = [name for name in efforts.index if provider in efforts.at[name, "providers"].split()]
+    has = efforts["providers"].str.split().map(lambda names: provider in names)
     parts = []
     for tier in ("small", "flagship"):
         model = prices.lineup().at[provider, tier]
-        names = list(dict.fromkeys(["none", *own]))
+        able = efforts["not_on"].str.split().map(lambda names, model=model: model not in names)
+        names = list(dict.fromkeys(["none", *efforts.index[has & able]]))
         now = effort_costs(workload, prices, model, speeds.loc[(provider, tier)], efforts=names)
         extra = now - now.loc["none"]
         gaps = {
@@ -378,10 +387,13 @@ def thinking_headline(choices, error_gap):
     >>> thinking_headline(choices, 0.05)
     'If it sets 5% of the messages right, thinking pays on m at low effort'
     """
-    parts = []
-    for model, rows in choices[choices["effort"] != "none"].groupby("model_id", sort=False):
-        names = list(rows.loc[rows["gap"] <= error_gap, "effort"])
+    parts, unable = [], ""
+    for model, rows in choices.groupby("model_id", sort=False):
+        names = list(rows.loc[(rows["gap"] <= error_gap) & (rows["effort"] != "none"), "effort"])
         listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-        parts.append(f"on {model} at {listed or 'no'} effort")
+        if len(rows) > 1:
+            parts.append(f"on {model} at {listed or 'no'} effort")
+        else:
+            unable = f"; {model} cannot think"
     where = ", ".join(parts)
-    return f"If it sets {percent(error_gap)} of the messages right, thinking pays {where}"
+    return f"If it sets {percent(error_gap)} of the messages right, thinking pays {where}{unable}"

@@ -18,7 +18,6 @@ from tierlab.core.style import (
     from_zero,
     label_ends,
     name_rows,
-    need,
     note,
     plain,
 )
@@ -43,7 +42,6 @@ def reasoning_multiple(efforts, *, marks=None):
     -------
     Figure
     """
-    need("reasoning_multiple", efforts, "share", "share_low", "share_high")
     width, height = mpl.rcParams["figure.figsize"]
     size = (width, height + 0.2 * len(efforts))
     figure, (top, below) = plt.subplots(
@@ -88,12 +86,11 @@ def gaps_needed(choices, *, error_gap, ax=None):
     -------
     Axes
     """
-    need("gaps_needed", choices, "tier", "effort", "gap", "gap_low", "gap_high")
     shown = choices[choices["effort"] != "none"]
     efforts = list(shown["effort"].drop_duplicates())
     ax = axes(ax, height=1.3 + 0.5 * len(efforts))
-    for (tier, rows), up in zip(shown.groupby("tier", sort=False), (-0.17, 0.17), strict=True):
-        style = TIER_STYLE[tier]
+    for tier, rows in shown.groupby("tier", sort=False):
+        style, up = TIER_STYLE[tier], 0.17 if tier == "flagship" else -0.17
         at = [efforts.index(effort) + up for effort in rows["effort"]]
         ends = rows[["gap_low", "gap_high"]].clip(1e-4, 2).to_numpy()
         ax.hlines(at, *ends.T, color=style["color"], lw=2, alpha=0.6)
@@ -125,7 +122,6 @@ def thinking_drawing(choices, *, effort="high"):
     -------
     Axes
     """
-    need("thinking_drawing", choices, "tier", "effort", "billed_tokens", "share", "cost_usd")
     rows = choices[choices["effort"].isin(["none", effort])].reset_index(drop=True)
     ax = axes(None, height=1.2 + 0.48 * len(rows))
     whole = rows["billed_tokens"].max()
@@ -166,15 +162,6 @@ def effort_times(efforts, *, ax=None):
     -------
     Axes
     """
-    need(
-        "effort_times",
-        efforts,
-        "ttft_s",
-        "first_visible_s",
-        "seconds",
-        "seconds_low",
-        "seconds_high",
-    )
     ax = axes(ax, height=1.0 + 0.42 * len(efforts))
     names = list(efforts.index)
     parts = {"wait": efforts["ttft_s"], "reasoning": efforts["first_visible_s"] - efforts["ttft_s"]}
@@ -318,7 +305,6 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
     -------
     Axes
     """
-    need("investment", costs, "teacher_usd", "student_usd", "student_usd_low", "student_usd_high")
     ax = axes(ax)
     days = pd.Timestamp(start) + pd.to_timedelta(costs.index - 1, unit="D")
     ends = []
@@ -372,7 +358,6 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
     -------
     Axes
     """
-    need("learning_curve", scores, "labels", "score", "low", "high")
     ax, ends = axes(ax), []
     lines = (
         scores.groupby("labelled_by", sort=False)
@@ -488,7 +473,6 @@ def relabelling(costs, *, best, ax=None):
     -------
     Axes
     """
-    need("relabelling", costs, "labels_usd", "drift_usd", "usd")
     ax, ends = axes(ax), []
     parts = {"labels_usd": ("new labels", ":"), "drift_usd": ("drift", "--"), "usd": ("both", "-")}
     for column, (name, dash) in parts.items():
@@ -520,9 +504,6 @@ def tuning_offers(offers, *, days):
     -------
     Axes
     """
-    need(
-        "tuning_offers", offers, "platform", "models", "offered_from", "closed_to_new_on", "ends_on"
-    )
     marked = pd.DatetimeIndex(days)
     left, right = marked.min() - pd.Timedelta(days=120), marked.max() + pd.Timedelta(days=90)
     held = offers[offers["models"].ne("") & ~offers["ends_on"].lt(left)]

@@ -1,4 +1,4 @@
-"""Latency, limits, windows and tokenizers (notebooks 06 and 07)."""
+"""Latency, limits and windows (notebooks 06 and 07)."""
 
 import lazy_loader
 
@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "latency",
         "limits",
         "speeds",
-        "tokenizers",
         "windows",
     ),
 )

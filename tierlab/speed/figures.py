@@ -15,7 +15,6 @@ from tierlab.core.style import (
     label_ends,
     model_rows,
     name_rows,
-    need,
     note,
     plain,
     tier_style,
@@ -36,19 +35,6 @@ def speed_ranges(table, *, ax=None):
     -------
     Axes
     """
-    need(
-        "speed_ranges",
-        table,
-        "provider",
-        "tier",
-        "model_id",
-        "tokens_per_s",
-        "low",
-        "high",
-        "basis",
-        "published_low",
-        "pages",
-    )
     table = in_order(table)
     ax, rows = model_rows(table, ax)
     for row, line in zip(rows, table.itertuples(), strict=True):
@@ -101,7 +87,6 @@ def time_line(table, *, limit_s):
     -------
     Axes
     """
-    need("time_line", table, "tier", "model_id", "router_s", "ttft_s", "tokens_per_s")
     ax, last = axes(None, height=0.9 + 0.62 * len(table)), limit_s
     for row, line in enumerate(table.itertuples()):
         color, first = tier_style(line.tier)["color"], line.router_s + line.ttft_s
@@ -149,17 +134,6 @@ def request_seconds(table, *, ax=None):
     -------
     Axes
     """
-    need(
-        "request_seconds",
-        table,
-        "provider",
-        "tier",
-        "model_id",
-        "seconds",
-        "low",
-        "high",
-        "first_token_s",
-    )
     table = in_order(table)
     ax, rows = model_rows(table, ax)
     for row, line in zip(rows, table.itertuples(), strict=True):
@@ -193,7 +167,6 @@ def percentiles(table, *, by="model_id", ax=None):
     -------
     Axes
     """
-    need("percentiles", table, by, "percentile", "seconds", "low", "high")
     names = list(dict.fromkeys(table[by]))
     ax = axes(ax, height=1.1 + 0.75 * len(names))
     levels = sorted(table["percentile"].unique())
@@ -234,7 +207,6 @@ def slo_mix(table, *, target=None, at=None, ax=None):
     -------
     Axes
     """
-    need("slo_mix", table, "slow_share", "attainment", "low", "high", "line")
     ax, ends = axes(ax), []
     for place, ((name, line), dash) in enumerate(
         zip(table.groupby("line", sort=False), ("-", "--", "-.", ":"), strict=False)
@@ -284,7 +256,6 @@ def second_value(table, *, ax=None):
     -------
     Axes
     """
-    need("second_value", table, "provider", "hour_usd", "extra_usd", "equal_hour_usd")
     ax, ends, highest = axes(ax), [], table["extra_usd"].idxmax()
     for (name, line), dash in zip(
         table.groupby("provider", sort=False), ("-", "--", "-.", ":"), strict=False
@@ -352,7 +323,6 @@ def minute_usage(usage, limits, *, quantile=0.99):
     """
     import matplotlib.pyplot as plt
 
-    need("minute_usage", usage, "requests", "uncached_tokens", "cache_read_tokens", "output_tokens")
     whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
     usage = usage.assign(all_tokens=whole + usage["output_tokens"])
     if limits["cached_input"].eq("counted").any():
@@ -404,7 +374,6 @@ def headroom(table, *, ax=None):
     -------
     Axes
     """
-    need("headroom", table, "provider", "tier", "model_id", "limit_tier", "used")
     table = in_order(table.assign(times=1 / table["used"]))
     models = table.drop_duplicates("model_id")
     ax, rows = model_rows(models, ax)
@@ -442,7 +411,6 @@ def bucket_curve(table, *, ax=None):
     -------
     Axes
     """
-    need("bucket_curve", table, "times_mean", "burst_s", "refused_share")
     ax = axes(ax)
     for (burst, line), dash in zip(
         table.groupby("burst_s", sort=False), ("-", "--", "-.", ":"), strict=False
@@ -478,7 +446,6 @@ def filling_window(talk, windows):
     -------
     Axes
     """
-    need("filling_window", talk, "turn", "before", "new", "answer")
     ax, whole = axes(None), talk[["before", "new", "answer"]].sum(axis=1)
     ax.bar(talk["turn"], talk["before"], color="#D9D9D9", label="sent again")
     ax.bar(
@@ -516,7 +483,6 @@ def window_fit(table, *, ax=None):
     -------
     Axes
     """
-    need("window_fit", table, "provider", "tier", "model_id", "context_window", "fits_share")
     words = [
         f"{share(fits)} fit {window:,.0f} tokens" if np.isfinite(fits) else "window not known"
         for fits, window in zip(table["fits_share"], table["context_window"], strict=True)
@@ -537,8 +503,6 @@ def step_costs(table, *, ax=None):
     -------
     Axes
     """
-    shares = ("above_share", "added_share")
-    need("step_costs", table, "provider", "tier", "model_id", "context_above", *shares)
     words = [
         f"+{share(line.added_share)}: {share(line.above_share)} are above {line.context_above:,.0f}"
         for line in table.itertuples()
@@ -557,30 +521,4 @@ def _shares(table, values, words, label, ax):
         note(ax, text, (value, row), (5, 0))
     from_zero(ax, 1.4 * highest, label)
     plain(ax.xaxis, share=True)
-    return ax
-
-
-def token_ratios(table, *, ax=None):
-    """Ratios of two tokenizers' counts, a row each, against no difference at 1.
-
-    Parameters
-    ----------
-    table : DataFrame
-        label, ratio, low, high (tokens per token; ratio missing for a range without a middle).
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-    """
-    need("token_ratios", table, "label", "ratio", "low", "high")
-    ax = axes(ax, height=0.9 + 0.3 * len(table))
-    rows = np.arange(len(table))
-    ax.axvline(1, color=BASELINE, lw=1.2)
-    ax.hlines(rows, table["low"], table["high"], color=INK, lw=1.6)
-    ax.plot(table["ratio"], rows, ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=6)
-    for row, (ratio, high) in enumerate(zip(table["ratio"], table["high"], strict=True)):
-        note(ax, f"{ratio:.3f}" if pd.notna(ratio) else "no middle given", (high, row), (7, 0))
-    name_rows(ax, list(table["label"]))
-    ax.set_xlabel("tokens on the first per token on the second")
     return ax

@@ -87,15 +87,14 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     return table.assign(**limits)
 
 
-def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
-    """The same requests with simulated arrival times.
+def busiest_hour(workload, *, share, minute_spread=0.3, seed):
+    """Simulated requests of the busiest hour of a day, with simulated arrival times.
 
     Parameters
     ----------
-    requests : DataFrame
-        One row per request.
-    requests_per_minute : float
-        Mean number per minute.
+    workload : Workload
+    share : float
+        Share of the day's requests in that hour, above 0 and up to 1; 1/24 is a day without a peak.
     minute_spread : float
         Coefficient of variation of the rate from minute to minute, beside chance; 0 is a Poisson process. One recorded
         hour of Azure's conversations has 0.28 and one of its code completions 1.02.
@@ -104,38 +103,12 @@ def with_arrivals(requests, *, requests_per_minute, minute_spread=0.3, seed):
     Returns
     -------
     DataFrame
-        A copy sorted by `at`, which counts from 2000-01-01.
+        The requests table, sorted by `at`, which counts from 2000-01-01.
 
     Notes
     -----
     Poisson arrivals whose rate is drawn anew each minute from a gamma distribution with mean 1, so that counts per minute
     are negative binomial: the usual model of overdispersed counts (Greenwood & Yule 1920).
-    """
-    needs("requests_per_minute", requests_per_minute, requests_per_minute > 0, "a number above 0")
-    needs("minute_spread", minute_spread, minute_spread >= 0, "a number from 0 up")
-    rng = np.random.default_rng(seed)
-    minutes = max(1, round(len(requests) / requests_per_minute))
-    rate = rng.gamma(minute_spread**-2, size=minutes) if minute_spread else np.ones(minutes)
-    numbers = rng.multinomial(len(requests), rate / rate.sum())
-    seconds = np.sort(60 * (np.repeat(np.arange(minutes), numbers) + rng.random(len(requests))))
-    return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
-
-
-def busiest_hour(workload, *, share, minute_spread=0.3, seed):
-    """Simulated requests of the busiest hour of a day.
-
-    Parameters
-    ----------
-    workload : Workload
-    share : float
-        Share of the day's requests in that hour, above 0 and up to 1; 1/24 is a day without a peak.
-    minute_spread, seed
-        As for `with_arrivals`.
-
-    Returns
-    -------
-    DataFrame
-        The requests table with `at`.
 
     Examples
     --------
@@ -144,10 +117,13 @@ def busiest_hour(workload, *, share, minute_spread=0.3, seed):
     2400
     """
     needs("share", share, 0 < share <= 1, "a share above 0 and up to 1")
+    needs("minute_spread", minute_spread, minute_spread >= 0, "a number from 0 up")
     number = max(1, round(workload.requests_per_day * share))
-    requests = workload.requests(number, seed=seed)
-    arrivals = {"requests_per_minute": number / 60, "minute_spread": minute_spread}
-    return with_arrivals(requests, **arrivals, seed=seed)
+    requests, rng = workload.requests(number, seed=seed), np.random.default_rng(seed)
+    rate = rng.gamma(minute_spread**-2, size=60) if minute_spread else np.ones(60)
+    numbers = rng.multinomial(number, rate / rate.sum())
+    seconds = np.sort(60 * (np.repeat(np.arange(60), numbers) + rng.random(number)))
+    return requests.assign(at=TRACE_ORIGIN + pd.to_timedelta(seconds, unit="s"))
 
 
 def usage_per_minute(requests):
@@ -205,22 +181,20 @@ def _single(requests):
     return live, len(requests) - len(live)
 
 
-def usage_quantiles(usage, quantiles=(0.5, 0.95, QUANTILE)):
+def usage_quantiles(usage):
     """Quantiles of the use per minute, as observed minutes: the least that this share of minutes does not pass.
 
     Parameters
     ----------
     usage : DataFrame
         From `usage_per_minute`.
-    quantiles : sequence of float
-        Shares 0-1.
 
     Returns
     -------
     DataFrame
         A row per column of `usage`: mean, p50, p95, p99, max. With 60 minutes the 99th percentile is the busiest.
     """
-    columns = {f"p{q * 100:g}": _observed(usage, q) for q in quantiles}
+    columns = {f"p{q * 100:g}": _observed(usage, q) for q in (0.5, 0.95, QUANTILE)}
     return pd.DataFrame({"mean": usage.mean(), **columns, "max": usage.max()})
 
 
@@ -289,18 +263,18 @@ def loads(usage, limits, *, quantile=QUANTILE):
     )
 
 
-def smallest_tier(usage, limits, *, quantile=QUANTILE):
+def smallest_of(loads):
     """The smallest limit tier of each model that carries the trace, and what binds there.
 
     Parameters
     ----------
-    usage, limits, quantile
-        As for `loads`.
+    loads : DataFrame
+        From `loads`.
 
     Returns
     -------
     DataFrame
-        One row per model in the order of `limits`: provider, model_id, limit_tier (missing if none carries it; the rest is
+        One row per model in the order of the limits: provider, model_id, limit_tier (missing if none carries it; the rest is
         then of the largest), ruled_out_below (the limit that the next smaller limit tier lacks most, "" for the smallest),
         binding, used (share of the binding limit), headroom (share by which all use can grow before it is reached; negative
         if it is passed), over_share (of the requests, in minutes that pass a limit all the same).
@@ -309,14 +283,9 @@ def smallest_tier(usage, limits, *, quantile=QUANTILE):
     --------
     >>> usage = pd.DataFrame({"requests": [800], "uncached_tokens": [3_000_000], "cache_read_tokens": 0, "output_tokens": [9]})
     >>> limits = load_rate_limits().query("model_id == 'claude-haiku-5-5'")
-    >>> smallest_tier(usage, limits)[["limit_tier", "ruled_out_below", "used"]].values.tolist()
+    >>> smallest_of(loads(usage, limits))[["limit_tier", "ruled_out_below", "used"]].values.tolist()
     [['Build', 'input tokens', 0.6]]
     """
-    return smallest_of(loads(usage, limits, quantile=quantile))
-
-
-def smallest_of(loads):
-    """The row of each model that `smallest_tier` gives, of a table of `loads`."""
     table = loads.copy()
     models = table.groupby(["provider", "model_id"], sort=False)
     table["ruled_out_below"] = models["binding"].shift().fillna("")
@@ -330,7 +299,7 @@ def smallest_of(loads):
 
 
 def replay(requests, limits, *, burst_s=60.0):
-    """What the token buckets of a limit tier would do to a trace, each limit by itself.
+    """What the token buckets of a limit tier would refuse of a trace, each limit by itself.
 
     Parameters
     ----------
@@ -345,8 +314,7 @@ def replay(requests, limits, *, burst_s=60.0):
     Returns
     -------
     DataFrame
-        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again), delayed_share,
-        delay_p99_s (seconds, all in one line), too_large (requests that take more than the bucket ever holds).
+        provider, model_id, limit_tier, limit, per_minute, refused_share (of requests, not sent again).
     """
     requests, _ = _single(requests)
     requests = requests.iloc[np.argsort(times(requests), kind="stable")]
@@ -364,25 +332,15 @@ def replay(requests, limits, *, burst_s=60.0):
         }
         for name in [name for name in takes if np.isfinite(row[name])]:
             capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
-            got = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
-            rows.append(
-                {
-                    "provider": row["provider"],
-                    "model_id": row["model_id"],
-                    "limit_tier": row["limit_tier"],
-                    "limit": LIMITS[name],
-                    "per_minute": row[name],
-                    "refused_share": got["refused"].mean(),
-                    "delayed_share": (got["delay_s"] > 1e-9).mean(),
-                    "delay_p99_s": got["delay_s"].quantile(0.99, interpolation="higher"),
-                    "too_large": int((takes[name] > capacity).sum()),
-                }
-            )
+            refused = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
+            own = {key: row[key] for key in ("provider", "model_id", "limit_tier")}
+            own |= {"limit": LIMITS[name], "per_minute": row[name]}
+            rows.append(own | {"refused_share": refused.mean()})
     return pd.DataFrame(rows)
 
 
 def token_bucket(at, tokens, *, per_minute, capacity):
-    """Replay arrivals against a token bucket: which are refused, and how long they wait if they stand in line.
+    """Replay arrivals against a token bucket: which are refused.
 
     Parameters
     ----------
@@ -397,47 +355,27 @@ def token_bucket(at, tokens, *, per_minute, capacity):
 
     Returns
     -------
-    DataFrame
-        In the order given: refused (bool: not enough in the bucket on arrival, and not sent again), delay_s (seconds to
-        wait if every request stands in line, first come first served; infinite if it takes more than the bucket holds).
+    ndarray of bool
+        In the order given: whether there was not enough in the bucket on arrival. What is refused is not sent again and
+        takes nothing.
 
     Notes
     -----
-    Bucket: RFC 2697, section 3 (without the second burst size); it refills continuously, as Anthropic says of its own
+    RFC 2697, section 3 (without the second burst size); the bucket refills continuously, as Anthropic says of its own
     (rate limits page, read 2026-10-08). The size of a provider's bucket is not published: Anthropic warns that 60 requests
-    a minute may be enforced as one a second, which is a `capacity` of ``per_minute / 60``. Line: virtual scheduling, ITU-T
-    I.371, annex A (GCRA). With T the time at which the bucket would be full again and r the refill per second, request k
-    leaves at d = max(at, d before it, T + (tokens - capacity) / r), and T becomes max(at, T) + tokens / r, which is a sum
-    and a running maximum. More refill never means a longer wait; it can mean more refusals, when it lets a large request
-    in that empties the bucket for small ones. Output tokens are taken on arrival here; a provider counts them as they come.
+    a minute may be enforced as one a second, which is a `capacity` of ``per_minute / 60``. More refill can mean more
+    refusals, when it lets a large request in that empties the bucket for small ones. Output tokens are taken on arrival
+    here; a provider counts them as they come.
 
     Examples
     --------
-    >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).values.tolist()
-    [[False, 0.0], [True, 1.0], [False, 1.0]]
+    >>> token_bucket([0.0, 0.0, 1.0], [60, 60, 60], per_minute=3600, capacity=60).tolist()
+    [False, True, False]
     """
-    seconds, tokens = np.asarray(at, float) - at[0], np.asarray(tokens, float)
-    rate, fits = per_minute / 60, tokens <= capacity * (1 + _ROUNDING)
-    delay = np.full(len(tokens), np.inf)
-    delay[fits] = _line(seconds[fits], tokens[fits], rate, capacity)
-    return pd.DataFrame({"refused": _refused(seconds, tokens, rate, capacity), "delay_s": delay})
-
-
-def _line(at, tokens, rate, capacity):
-    """Seconds that each request waits in a first-come line; none takes more than the bucket holds."""
-    spent = np.concatenate([[0.0], np.cumsum(tokens / rate)])
-    full = (
-        np.maximum.accumulate(np.concatenate([[-np.inf], at - spent[:-1]])) + spent
-    )  # T before each request, and at the end
-    leaves = np.maximum.accumulate(np.maximum(at, full[:-1] + (tokens - capacity) / rate))
-    return leaves - at
-
-
-def _refused(at, tokens, rate, capacity):
-    """Which requests find too little in the bucket; what is refused takes nothing, so each step needs the one before."""
-    refused, level, before = np.zeros(len(at), bool), capacity, at[0] if len(at) else 0.0
-    for place, (now, wanted) in enumerate(zip(at.tolist(), tokens.tolist(), strict=True)):
-        level, before = min(capacity, level + (now - before) * rate), now
+    at, tokens = np.asarray(at, float).tolist(), np.asarray(tokens, float).tolist()
+    refused, level, before = np.zeros(len(at), bool), capacity, at[0] if at else 0.0
+    for place, (now, wanted) in enumerate(zip(at, tokens, strict=True)):
+        level, before = min(capacity, level + (now - before) * per_minute / 60), now
         if wanted > level + _ROUNDING * capacity:
             refused[place] = True
         else:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import check_columns, checked_tokens, one_of
+from tierlab.core.tables import check_columns, checked_tokens
 from tierlab.prices.pricing import reprice
 from tierlab.scaling.workload import check_single
 
@@ -13,7 +13,7 @@ NO_WINDOW = "the price source gives no context window"
 NO_OUTPUT_LIMIT = "the price source gives no output limit: only the window is checked"
 
 
-def fit(requests, prices, models=None, *, output_room="recorded"):
+def fit(requests, prices, models=None):
     """Share of requests that fits each model's context window.
 
     Parameters
@@ -24,16 +24,14 @@ def fit(requests, prices, models=None, *, output_room="recorded"):
         With context_window and max_output_tokens.
     models : sequence of str, optional
         By default the lineup.
-    output_room : {"recorded", "none"}
-        Whether the window must hold the recorded answer as well, as it does at Anthropic and OpenAI; Google gives the
-        input a window of its own. With "recorded" an answer above max_output_tokens does not fit either.
 
     Returns
     -------
     DataFrame
         One row per model: provider, tier, model_id, context_window, max_output_tokens, fits_share (of requests),
-        fits_token_share (of all tokens), too_long (requests), longest_tokens (of the longest request, with its answer if
-        that counts), reason. A model whose window is not known has no share (NaN) and a reason, never "fits".
+        fits_token_share (of all tokens), too_long (requests), longest_tokens (of the longest request, with its answer),
+        reason. The window must hold the recorded answer as well, as it does at Anthropic and OpenAI (Google gives the
+        input a window of its own), and an answer above max_output_tokens does not fit either. A model whose window is not known has no share (NaN) and a reason, never "fits".
 
     Examples
     --------
@@ -42,20 +40,18 @@ def fit(requests, prices, models=None, *, output_room="recorded"):
     >>> fit(log, tl.load_prices("maintained"), ["gpt-4o"])[["fits_share", "too_long"]].round(3).values.tolist()
     [[0.333, 2.0]]
     """
-    one_of("output_room", output_room, ("recorded", "none"))
     whole, output = _lengths(requests)
     total = whole + output
-    needed = total if output_room == "recorded" else whole
     rows = []
     for row in _windows(prices, models).to_dict("records"):
-        longest = row["max_output_tokens"] if output_room == "recorded" else np.inf
+        longest = row["max_output_tokens"]
         # A comparison with what is not known is false, so an unknown output limit refuses nothing.
-        fits = ~((needed > row["context_window"]) | (output > longest))
+        fits = ~((total > row["context_window"]) | (output > longest))
         row |= {
             "fits_share": fits.mean(),
             "fits_token_share": total[fits].sum() / total.sum() if total.sum() else np.nan,
             "too_long": int((~fits).sum()),
-            "longest_tokens": int(needed.max()),
+            "longest_tokens": int(total.max()),
             "reason": NO_OUTPUT_LIMIT if np.isnan(longest) else "",
         }
         if np.isnan(row["context_window"]):
