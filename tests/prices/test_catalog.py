@@ -184,6 +184,14 @@ def test_retiring_within_a_horizon(maintained):
     assert table.set_index("model_id").loc["o3", "days"] == 18  # 2026-11-23 to 2026-12-11
 
 
+def test_age_is_measured_against_as_of():
+    assert not tl.load_prices("article").age()["stale"].any()
+    half_year = tl.load_prices("article", as_of="2026-12-09").age()  # 2026-06-12 + 180 days
+    assert half_year["age_days"].eq(180).all()
+    assert not half_year["stale"].any()
+    assert tl.load_prices("article", as_of="2026-12-10").age()["stale"].all()
+
+
 def _file(tmp_path, text):
     path = tmp_path / "prices.csv"
     path.write_text(text)

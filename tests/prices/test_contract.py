@@ -64,6 +64,8 @@ def test_the_worked_example_to_the_cent(maintained, contract):
     assert found.lines["usd"].round(2).tolist() == [1510]
     month = found.invoice.iloc[0].drop(["month", "currency"]).astype(float).round(2)
     assert month.tolist() == [9600, 8490, 1510, -500, 9500, 1805, 11305, 10174.50]
+    spread = settled(november(), maintained, contract, spread=True).rows["effective_usd"]
+    assert spread.round(2).tolist() == [6360.42, 3003.53, 636.04]
 
 
 def test_two_short_months_and_one_floor_for_both(maintained, contract):

@@ -52,6 +52,9 @@ def test_each_seller_region_and_tier_has_its_price(maintained, model, columns, u
     priced = tl.price(one(model, **columns), maintained).iloc[0]
     assert priced["cost_usd"] == pytest.approx(usd)
     assert priced["flags"] == flags
+    if flags:
+        with pytest.raises(ValueError, match=flags):
+            tl.price(one(model, **columns), maintained, strict=True)
 
 
 def test_what_other_rows_say_makes_silence_an_assumption(maintained):

@@ -188,7 +188,7 @@ def flags(requests, prices, **options):
     return tl.price(requests, prices, **options)["flags"].astype(str).tolist()
 
 
-def test_assumptions_come_back_flagged(article, maintained):
+def test_assumptions_come_back_flagged_and_strict_raises(article, maintained):
     june = tl.load_prices("maintained", as_of="2026-06-12")
     cases = [
         (table("gpt-5.5"), article, {}, "approximate_price"),
@@ -218,6 +218,8 @@ def test_assumptions_come_back_flagged(article, maintained):
     ]
     for requests, prices, options, flag in cases:
         assert flags(requests, prices, **options) == [flag], flag
+        with pytest.raises(ValueError, match=f"1 rows carry flags.*{flag}"):
+            tl.price(requests, prices, strict=True, **options)
     assert flags(table("gpt-4o", 128_000, batch=True, cache_read_tokens=0), maintained) == [""]
     assert flags(table("gpt-4o", cache_write_short_tokens=[0, 5], index=[0, 1]), maintained) == [
         "",
@@ -251,7 +253,12 @@ def test_aggregate_rows_use_the_band_their_source_reports(maintained):
         "gpt-5.5", 10**7, 0, index=[0, 1, 2], aggregate=True, context_above=[0, 272_000, np.nan]
     )
     assert cost(requests, maintained) == pytest.approx([50, 100, 50])
-    assert flags(requests, maintained) == ["", "", "aggregate_without_band"]
+    assert cost(requests, maintained, aggregate_band="highest") == pytest.approx([50, 100, 100])
+    assert flags(requests, maintained, aggregate_band="highest") == [
+        "",
+        "",
+        "aggregate_without_band",
+    ]
 
 
 @pytest.mark.parametrize("several", [100, 100.0, 2])
@@ -268,6 +275,7 @@ def test_a_row_of_several_requests_is_a_sum_whether_or_not_it_says_so(maintained
         == flags(daily.assign(aggregate=True), maintained)
         == ["aggregate_without_band"]
     )
+    assert cost(daily, maintained, aggregate_band="highest") == pytest.approx([10])
     assert cost(daily.assign(context_above=272_000), maintained) == pytest.approx([10])
     single = daily.assign(requests=pd.array([None if several == 2 else 1], "Int64"))
     assert cost(single, maintained) == pytest.approx([10]) and flags(single, maintained) == [""]
@@ -276,6 +284,15 @@ def test_a_row_of_several_requests_is_a_sum_whether_or_not_it_says_so(maintained
 def test_a_total_is_priced_at_the_base_rate_on_another_model_too(maintained):
     daily = table("gpt-5.5", 10**6, 0, requests=100)
     assert tl.reprice(daily, maintained, ["gpt-5.5"])["gpt-5.5"].tolist() == pytest.approx([5])
+
+
+def test_residency_multiplies_by_region(article):
+    requests = table(index=[0, 1], region=["us", "global"])
+    assert cost(requests, article, residency={"us": 1.1, "global": 1.0}) == pytest.approx(
+        [0.011, 0.01]
+    )
+    with pytest.raises(ValueError, match="a region without a multiplier"):
+        tl.price(requests, article, residency={"us": 1.1})
 
 
 def test_reprice_and_token_ratio(article):

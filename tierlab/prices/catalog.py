@@ -395,6 +395,17 @@ class Prices:
             .reset_index(drop=True)
         )
 
+    def age(self):
+        """Age of each model's prices at `as_of`: model_id, checked_on, age_days, stale (over 180 days).
+
+        Measured against `as_of`, never against the clock; a price checked after `as_of` has age 0.
+        """
+        newest = self.frame.groupby("model_id", sort=False)["checked_on"].max()
+        days = (self.as_of - newest).dt.days.clip(lower=0)
+        return pd.DataFrame(
+            {"checked_on": newest, "age_days": days, "stale": days > STALE_AFTER_DAYS}
+        ).reset_index()
+
     @cached_property
     def rows_of(self):
         """Model id -> positions of its rows in `frame`, oldest rates first."""

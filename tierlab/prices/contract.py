@@ -200,6 +200,7 @@ def settle(
     prices: Prices,
     contract: Contract,
     *,
+    spread: bool = False,
     until: str | pd.Timestamp | None = None,
 ) -> Settlement:
     """List, contracted and effective cost of priced requests, side by side.
@@ -213,6 +214,8 @@ def settle(
     prices : Prices
         The catalogue that priced it.
     contract : Contract
+    spread : bool
+        Spread what is unused of a commitment over the requests it was for, rather than show it as a line.
     until : str, optional
         Last day whose periods are over, so that a shortfall is due; by default the end of the month of the
         last request.
@@ -238,8 +241,12 @@ def settle(
     ]  # fmt: skip
     for one in contract.commitments:
         mask = holds(one, facts, prices)
-        for month, due in _shortfalls(one, facts, rows, mask, credits, last):
+        for month, due, places in _shortfalls(one, facts, rows, mask, credits, last):
             lines.append((month, "unused commitment", one.id, due))
+            if spread and len(places):
+                paid = rows["contracted_usd"].to_numpy()[places]
+                column = rows.columns.get_loc("effective_usd")
+                rows.iloc[places, column] += due * paid / paid.sum()
     lines = pd.DataFrame(lines, columns=["month", "kind", "id", "usd"])
     return Settlement(rows, lines, _invoice(rows, lines, months, credits, contract), capacity)
 
@@ -379,7 +386,7 @@ def _cover(one, facts, requests, rows, prices):
 
 
 def _shortfalls(one, facts, rows, mask, credits, last):
-    """(month in which it is due, USD) of each period that is over."""
+    """(month in which it is due, USD, positions of the rows it is for) of each period that is over."""
     measured = (
         rows["list_usd" if one.measure == "list" else "contracted_usd"].to_numpy(float).copy()
     )
@@ -400,11 +407,12 @@ def _shortfalls(one, facts, rows, mask, credits, last):
     for begin, stop in periods:
         if stop.normalize() > last.normalize():
             break
-        due = one.usd + owed - measured[mask & at.between(begin, stop).to_numpy()].sum()
+        places = np.flatnonzero(mask & (at >= begin).to_numpy() & (at <= stop).to_numpy())
+        due = one.usd + owed - measured[places].sum()
         final = stop.normalize() >= end.normalize() and one.end is not None
         owed = max(due, 0.0) if one.shortfall == "carry" and not final else 0.0
         if due > 0 and (one.shortfall == "pay" or (one.shortfall == "carry" and final)):
-            found.append((str(stop.to_period("M")), due))
+            found.append((str(stop.to_period("M")), due, places))
     return found
 
 

@@ -47,6 +47,9 @@ def price(
     prices: Prices,
     *,
     price_on: str = "as_of",
+    strict: bool = False,
+    aggregate_band: str = "base",
+    residency: Mapping[str, float] | float | None = None,
 ) -> pd.DataFrame:
     """Price every request of a table, by bucket.
 
@@ -58,14 +61,21 @@ def price(
     requests : DataFrame
         The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
         no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. A sum
-        (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports; one that
-        reports none, at the base rate, which is flagged.
+        (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports.
         Used where they are there: platform, region, service_tier (what was bought, and where), unit and quantity
         (what is no text token; a usage key of genai-prices such as input_audio_tokens or web_searches).
     prices : Prices
         From `tierlab.load_prices`.
     price_on : {"as_of", "at"}
         The day whose rates apply: the catalogue's `as_of` for every row, or each row's own `at` (UTC).
+    strict : bool
+        Raise where a flag would be set.
+    aggregate_band : {"base", "highest"}
+        Context step of sums that report none: the base rate (flagged), or the highest step, which
+        bounds the cost from above (flagged as well).
+    residency : mapping of str to float, optional
+        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it), in place
+        of the catalogue's own rates and rules by region. Every region of the table must be named.
 
     Returns
     -------
@@ -88,23 +98,38 @@ def price(
     0.01
     """
     one_of("price_on", price_on, ("as_of", "at"))
+    one_of("aggregate_band", aggregate_band, ("base", "highest"))
     requests = as_pandas(requests, "requests")
     check_columns(requests)
     tokens = token_counts(requests)
     at = times(requests) if price_on == "at" else None
-    code, offers = _offers(requests, prices, at)
+    code, offers = _offers(requests, prices, at, residency is None)
     book = rate_book(prices, offers, at)
     batch = booleans(requests, "batch")
     if "service_tier" in requests:  # Anthropic's word for the batch endpoint
         by_tier = requests["service_tier"].astype(object).eq("batch").to_numpy(bool)
         batch = by_tier if batch is None else batch | by_tier
-    job = _Job(book, code, at, batch, tokens, _bands(requests))
+    job = _Job(
+        book,
+        code,
+        at,
+        batch,
+        tokens,
+        _bands(requests, aggregate_band),
+        _multipliers(requests, residency),
+    )
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
     if (other := other_usd(requests, prices, offers, code, at, batch)) is not None:
         table["other_usd"] = other
         table["cost_usd"] += other
     table["flags"] = flag_names(flags)
+    if strict and flags.any():
+        found = table.loc[flags > 0, "flags"].value_counts()
+        first = requests.index[np.flatnonzero(flags)[0]]
+        raise ValueError(
+            f"{int((flags > 0).sum()):,} rows carry flags, first row {plain(first)!r}: {found[found > 0].to_dict()}"
+        )
     return table
 
 
@@ -158,7 +183,7 @@ def reprice(
         if not (np.isfinite(ratio) and ratio > 0):
             raise ValueError(f"token_ratio of {name!r} is {ratio!r}; a ratio is a number above 0")
     tokens = token_counts(requests)
-    batch, bands = booleans(requests, "batch"), _bands(requests)
+    batch, bands = booleans(requests, "batch"), _bands(requests, "base")
     result, assumed = {}, {}
     for name in names:
         scaled = {b: t * ratios[name] for b, t in tokens.items()} if name in ratios else tokens
@@ -197,7 +222,7 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
         Bits of `FLAGS`; `flag_names` turns them into words.
     """
     n = len(tokens["output"])
-    job = _Job(_model_book(prices, model_id), np.zeros(n, "int8"), None, batch, tokens, bands)
+    job = _Job(_model_book(prices, model_id), np.zeros(n, "int8"), None, batch, tokens, bands, None)
     return _run(job, n, pd.DataFrame(index=range(n)) if requests is None else requests)
 
 
@@ -253,13 +278,15 @@ class Tariff:
         return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
 
 
-def tariff(prices, name, *, usd_per_mtok=None, usd_per_hour=0.0):
+def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
     """The rates of one model at `prices.as_of`.
 
     Parameters
     ----------
     prices : Prices
     name : str
+    batch : bool
+        The batch rates.
     usd_per_mtok : (float, float), optional
         Input and output rate of a model that the catalogue lacks; (0, 0) for a server of your own.
     usd_per_hour : float
@@ -271,7 +298,7 @@ def tariff(prices, name, *, usd_per_mtok=None, usd_per_hour=0.0):
     Raises
     ------
     ValueError
-        If the model is unknown and no rates are given.
+        If the model is unknown and no rates are given, or has no batch rate.
     """
     if not usd_per_hour >= 0:
         raise ValueError(
@@ -299,13 +326,17 @@ def tariff(prices, name, *, usd_per_mtok=None, usd_per_hour=0.0):
         else prices.frame.take(offer.rows)
     )
     rows = replace(prices, frame=rows).in_force().sort_values("context_above")
-    rates = rows[list(BUCKETS)].to_numpy(float) * offer.factor / 1e6
+    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) * offer.factor / 1e6
     if np.isnan(rates[:, [0, 4]]).any():
         raise ValueError(
-            f"model {model_id!r} has no rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
+            f"model {model_id!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
         )
-    one_each = {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])}
-    _, bits = price_tokens(one_each, prices, offer)
+    _, bits = price_tokens(
+        {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])},
+        prices,
+        offer,
+        batch=np.array([batch]),
+    )
     return Tariff(
         np.append(-1.0, rows["context_above"].to_numpy(float)[1:]),
         rates,
@@ -338,6 +369,7 @@ class _Job:
     batch: np.ndarray | None
     tokens: dict
     bands: tuple | None  # (aggregate, band) per row
+    multiplier: np.ndarray | None
 
 
 def rate_book(prices, offers, at):
@@ -491,6 +523,8 @@ def _fill(job, block, out, tokens, row):
             np.multiply(cost, tokens[bucket], out=out[index] if number == 0 else cost)
             if number:
                 out[index] += cost
+    if job.multiplier is not None:
+        out[:4] *= job.multiplier[block]
     np.add(out[0], out[3], out=out[4])
     out[4] += out[1]
     out[4] += out[2]
@@ -519,12 +553,12 @@ def _explain(job, requests, what, bucket, rows):
     )
 
 
-def _offers(requests, prices, at):
+def _offers(requests, prices, at, by_region):
     """Codes (int) of each row's offer and the offers they stand for; each distinct spelling is looked up once."""
     codes, spelt = _factorized(requests["model_id"])
     if codes.min(initial=0) < 0:
         refuse(requests, "model_id", codes < 0, "a missing model")
-    columns = ("platform", "region", "service_tier")
+    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
     told = {c: _factorized(requests[c]) for c in columns if c in requests}
     told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
     distinct = range(len(spelt))
@@ -578,7 +612,7 @@ def _by_hour(codes, offers, at):
     return codes, offers
 
 
-def _bands(requests):
+def _bands(requests, aggregate_band):
     """(aggregate, whole input that decides the context step, band unknown) per row, or None without aggregates."""
     aggregate = sums(requests)
     if aggregate is None or not aggregate.any():
@@ -590,7 +624,25 @@ def _bands(requests):
     )
     reported = reported.to_numpy(float, na_value=np.nan)
     unreported = np.isnan(reported)
-    return aggregate, np.where(unreported, 0.0, reported + 1), unreported
+    reported = np.where(
+        unreported, 0.0 if aggregate_band == "base" else np.finfo(float).max, reported + 1
+    )
+    return aggregate, reported, unreported
+
+
+def _multipliers(requests, residency):
+    if residency is None:
+        return None
+    if "region" not in requests:
+        raise ValueError("residency needs a column 'region'")
+    factor = requests["region"].map(dict(residency)).to_numpy(float, na_value=np.nan)
+    refuse(
+        requests,
+        "region",
+        np.isnan(factor),
+        f"a region without a multiplier (there are {sorted(residency)})",
+    )
+    return factor
 
 
 def flag_names(flags):
