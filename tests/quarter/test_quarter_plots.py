@@ -33,7 +33,7 @@ def effects():
 def test_the_waterfall_leads_from_one_quarter_to_the_next():
     ax = quarter_figures.waterfall(effects(), 100.0, 120.0)
     bars = [end for b in ax.patches for end in (b.get_x(), b.get_x() + b.get_width())]
-    assert bars == pytest.approx([0, 100, 0, 120, 100, 130, 130, 140, 120, 140])
+    assert bars == pytest.approx([0, 100, 100, 130, 130, 140, 120, 140, 0, 120])
     assert ax.get_xlim()[0] == 0
     assert {"+$30.00", "+$10.00", "-$20.00", "$100", "$120", "cache and batch"} <= set(texts(ax))
     assert "tier mix" not in texts(ax)

@@ -26,7 +26,7 @@ class Counters:
     read : iterable of str or tuple of str
         Places of the counters it reads, as "outer.inner" or ("outer", "inner"); lists are looked into.
     idle : iterable of str or tuple of str
-        Places that hold nothing more: totals of others, numbers that are no counters.
+        Places that hold nothing more: totals of others, numbers that are not counters.
 
     Examples
     --------

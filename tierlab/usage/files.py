@@ -243,7 +243,7 @@ def parsed(line):
 
 
 def records(stream):
-    """(line, object) of a stream of JSON texts or values, lists opened; a Fault for what is no object."""
+    """(line, object) of a stream of JSON texts or values, lists opened; a Fault for what is not an object."""
     for item in stream:
         if isinstance(item, Fault):
             yield item
@@ -259,7 +259,7 @@ def records(stream):
 
 
 def table(stream):
-    """(first lines, DataFrame) of blocks of rows of a CSV file, one at least, and a Fault for what is no row.
+    """(first lines, DataFrame) of blocks of rows of a CSV file, one at least, and a Fault for what is not a row.
 
     Raises
     ------

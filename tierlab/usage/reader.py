@@ -209,7 +209,7 @@ def same(*names):
 
 
 def unfolded(record, lists):
-    """The objects in lists inside lists, each with the fields around it; None for each that is no object."""
+    """The objects in lists inside lists, each with the fields around it; None for each that is not an object."""
     if record is None or not lists:
         yield record
         return
@@ -225,7 +225,7 @@ def child(record, name):
 
 
 def children(record, name):
-    """The objects in the list under a name, with None for each that is no object."""
+    """The objects in the list under a name, with None for each that is not an object."""
     value = record.get(name)
     if value is None:
         return []
@@ -236,7 +236,7 @@ def children(record, name):
 
 
 def added(values):
-    """The sum of some counts, None for none; or the first that is no number, so that its row shows what is wrong."""
+    """The sum of some counts, None for none; or the first that is not a number, so that its row shows what is wrong."""
     given = [value for value in values if value is not None]
     wrong = [one for one in given if isinstance(one, bool) or not isinstance(one, (int, float))]
     if wrong or not given:
@@ -349,7 +349,7 @@ class Pool:
             self.finish()
 
     def refuse(self, piece, faults):
-        """Set aside what is no row."""
+        """Set aside what is not a row."""
         if faults:
             piece.rows_read += len(faults)
             rows = pd.DataFrame(faults).assign(file=piece.place, block=0)
