@@ -151,11 +151,6 @@ def test_unit_costs_say_what_is_not_known():
     assert ax.get_xlabel() == "USD per request"
 
 
-def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match="spend_days needs a column 'flagged'"):
-        quarter_figures.spend_days(days().drop(columns="flagged"))
-
-
 def test_a_quarter_like_the_one_before_has_no_steps():
     ax = quarter_figures.waterfall(effects().assign(usd=0.0), 100.0, 100.0)
     assert [bar.get_width() for bar in ax.patches] == [100.0, 100.0]

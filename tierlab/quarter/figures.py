@@ -15,7 +15,6 @@ from tierlab.core.style import (
     dates,
     from_zero,
     name_rows,
-    need,
     note,
     plain,
 )
@@ -56,7 +55,6 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
     -------
     Axes
     """
-    need("spend_days", days, "day", "usd", "expected", "flagged")
     ax = axes(ax)
     ax.plot(
         days["day"],
@@ -123,7 +121,6 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     ValueError
         If the effects do not add up to the change.
     """
-    need("waterfall", variance, "effect", "usd")
     off = before_usd + variance["usd"].sum() - now_usd
     if abs(off) > 1e-6 * max(abs(before_usd), abs(now_usd), 1):
         raise ValueError(f"the effects and the change differ by {off:g} USD")
@@ -151,7 +148,6 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
     -------
     Axes
     """
-    need("causes_waterfall", steps, "label", "usd", "kind")
     level = steps["kind"].isin(["level", "estimate"])
     ends = steps["usd"].where(level).ffill() + steps["usd"].mask(level, 0).groupby(
         level.cumsum()
@@ -194,7 +190,6 @@ def tier_months(months, *, ax=None):
     -------
     Axes
     """
-    need("tier_months", months, "period", "tier", "cost_usd")
     table = months.assign(tier=months["tier"].astype(str)).pivot_table(
         index="period", columns="tier", values="cost_usd", aggfunc="sum", fill_value=0.0
     )
@@ -251,7 +246,6 @@ def savings_bars(savings, *, ax=None):
     -------
     Axes
     """
-    need("savings_bars", savings, "kind", "what", "usd", "status")
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(MOST)
@@ -294,7 +288,6 @@ def forecast_fan(days, forecast, *, events=None, ax=None):
     -------
     Axes
     """
-    need("forecast_fan", days, "day", "usd")
     ax = axes(ax)
     means = _levels(days, events)
     ax.plot(days["day"], days["usd"], color=BASELINE, ls="", marker="o", ms=3, label="spend")
@@ -352,7 +345,6 @@ def unit_costs(units, *, ax=None):
     -------
     Axes
     """
-    need("unit_costs", units, "name", "share", "usd_per_request")
     table = units.sort_values("usd_per_request", ascending=False, kind="stable")
     costs, shares = table["usd_per_request"], table["share"]
     known = costs.map(usd).where(costs.notna(), "not known")

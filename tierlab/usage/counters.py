@@ -61,7 +61,7 @@ class Counters:
 
 
 def _number(value):
-    """A number, also one written as text; 0 for what is none, or no finite one."""
+    """A number, also one written as text; 0 for what is not one, or not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0
     try:

@@ -483,7 +483,7 @@ def pseudonym(text):
 
 
 def status_of(code):
-    """The failure word of an HTTP status, "unavailable" for what is none."""
+    """The failure word of an HTTP status, "unavailable" for what is not one."""
     return FAILED.get(code, "bad_request" if 100 <= code < 500 else "unavailable")
 
 

@@ -181,7 +181,7 @@ def proposed(header):
     has = f"the file has {shown([shown(str(name), 40) for name in header], 600)}"
     if not all(set(needed) & {*found.values(), *header} for needed in _NEEDED):
         return f"{has}: map one to it with columns={{...}}"
-    return f"{has}; by their names, columns={found!r} would do (guess_columns() takes that)"
+    return f"{has}; by their names, columns={found!r} would do (tierlab.usage.read.guess_columns() takes that)"
 
 
 def _check_times(column):
