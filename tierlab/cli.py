@@ -388,7 +388,7 @@ def quarter(
 
 
 _OPTIONS = {  # words of read_usage -> of the command line
-    r"columns='guessed'": "--guess-columns",
+    r"tierlab\.usage\.read\.guess_columns\(\)": "--guess-columns",
     r"columns=\{\.\.\.\}": "--column THEIRS OURS",
     r"cache_inside=True": "--cache-inside yes",
     r"cache_inside=False": "--cache-inside no",

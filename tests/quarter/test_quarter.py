@@ -18,6 +18,7 @@ from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies, robust_z
 from tierlab.quarter.savings import (
+    Ahead,
     Terms,
     decisions,
     price_changes,
@@ -368,6 +369,15 @@ def test_quality_has_wilson_intervals():
     assert [row["low"], row["high"]] == pytest.approx(proportion_confint(34, 40, method="wilson"))
 
 
+def test_an_answer_without_a_score_is_counted_and_in_no_mean():
+    """Of three answers two have a score, 1 and 0; the last came in September."""
+    at = pd.to_datetime(["2026-07-01", "2026-09-02", "2026-08-01"])
+    outcomes = pd.DataFrame({"prompt_id": range(3), "model_id": "gpt-4o", "score": [1, 0, None]})
+    row = quarter_analyse.quality(outcomes.assign(at=at), PRICES, "2026-10-01").iloc[0]
+    assert (row["examples"], row["set_aside"], row["score"]) == (3, 1, 0.5)
+    assert row["last_at"] == at[1]
+
+
 def test_price_changes_on_own_tokens():
     log = pd.concat(
         [
@@ -502,23 +512,20 @@ def savings_log():
     )
 
 
+def ahead(now):
+    return Ahead(PRICES, pd.Timestamp("2026-10-01"), now)
+
+
 def test_savings_by_arithmetic():
     """Sonnet 3 and 15, Haiku 1 and 5 per million; gpt-4o costs half in batch. gpt-4o-mini retires, so nothing moves there."""
-    table = savings(daily(savings_log()), PRICES, pd.Timestamp("2026-10-01")).set_index(
-        ["kind", "task"]
-    )
+    table = savings(ahead(daily(savings_log()))).set_index(["kind", "task"])
     assert table.loc[("move", "faq_answering"), "usd"] == pytest.approx(10 * (0.0045 - 0.0015))
     assert table.loc[("move", "faq_answering"), "status"] == "to test"
     assert "of your own examples" in table.loc[("move", "faq_answering"), "needs"]
     assert table.loc[("move", "customer_support"), "status"] == "against the task table"
     assert table.loc[("batch", "own_task"), "usd"] == pytest.approx(5 * 0.0035 / 2)
     assert len(table) == 3
-    asked = savings(
-        daily(savings_log()),
-        PRICES,
-        pd.Timestamp("2026-10-01"),
-        terms=Terms(may_wait=["faq_answering"]),
-    )
+    asked = savings(ahead(daily(savings_log())), terms=Terms(may_wait=["faq_answering"]))
     assert asked.loc[asked["kind"] == "batch", "task"].tolist() == ["faq_answering"]
 
 
@@ -530,23 +537,23 @@ def event(**columns):
 
 def test_what_lasts_is_counted_for_every_day_of_the_quarter_ahead():
     """3 dollars in 30 days are 9.20 in the 92 days of the fourth quarter, at prices that stay."""
-    now, on = daily(rows("2026-09-03", "gpt-4o", 9, team="staging")), pd.Timestamp("2026-10-01")
+    now = ahead(daily(rows("2026-09-03", "gpt-4o", 9, team="staging")))
     leak = event(over="team", name="staging", usual=0.0, seen=0.1)
-    table = savings(now, PRICES, on, events=leak).set_index("kind")
+    table = savings(now, events=leak).set_index("kind")
     assert table.loc["stop", "usd"] == pytest.approx(92 * 3 / 30)
-    assert "stop" not in set(savings(now, PRICES, on, events=leak.assign(lasts=False))["kind"])
+    assert "stop" not in set(savings(now, events=leak.assign(lasts=False))["kind"])
 
 
 @pytest.mark.parametrize(("other", "task"), [(0, "chat"), (700, "")])
 def test_the_task_of_a_broken_cache_is_named_if_it_is_the_only_one(other, task):
-    model, on = "claude-sonnet-4-6", pd.Timestamp("2026-10-01")
+    model = "claude-sonnet-4-6"
     log = pd.concat(
         [
             rows("2026-09-03", model, task="chat", cache_read_tokens=700),
             rows("2026-09-03", model, task="mail", cache_read_tokens=other),
         ]
     )
-    table = savings(daily(log), PRICES, on, events=event()).set_index("kind")
+    table = savings(ahead(daily(log)), events=event()).set_index("kind")
     assert table.loc["cache", "task"] == task
 
 
@@ -560,32 +567,20 @@ def test_outcomes_settle_a_move():
     )
     outcomes = outcomes.assign(task="faq_answering", source="measured")
     table = savings(
-        daily(savings_log()),
-        PRICES,
-        pd.Timestamp("2026-10-01"),
-        outcomes=outcomes,
-        terms=Terms(margin=0.05),
+        ahead(daily(savings_log())), outcomes=outcomes, terms=Terms(margin=0.05)
     ).set_index("task")
     assert table.loc["faq_answering", "status"] == "not worse"
     outcomes.loc[
         (outcomes["model_id"] == "claude-haiku-4-5") & (outcomes["prompt_id"] < 60), "score"
     ] = 0
-    table = savings(
-        daily(savings_log()),
-        PRICES,
-        pd.Timestamp("2026-10-01"),
-        outcomes=outcomes,
-        terms=Terms(margin=0.05),
-    )
+    table = savings(ahead(daily(savings_log())), outcomes=outcomes, terms=Terms(margin=0.05))
     assert table.set_index("task").loc["faq_answering", "status"] == "worse"
     assert "faq_answering" not in set(decisions(table, daily(savings_log()))["task"])
 
 
 def test_decisions_do_not_take_the_same_tokens_twice():
     now = daily(savings_log())
-    table = savings(
-        now, PRICES, pd.Timestamp("2026-10-01"), terms=Terms(may_wait=["faq_answering"])
-    )
+    table = savings(ahead(now), terms=Terms(may_wait=["faq_answering"]))
     assert set(table["kind"]) == {"move", "batch"}
     assert decisions(table, now)[["kind", "task"]].values.tolist() == [["move", "faq_answering"]]
 

@@ -10,7 +10,7 @@ from tierlab.quarter import simulated
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies
-from tierlab.quarter.savings import savings
+from tierlab.quarter.savings import Ahead, savings
 from tierlab.quarter.simulated import FLOWS, LEAK, PLANTS, synthetic_quarters
 from tierlab.quarter.words import headline
 
@@ -163,7 +163,7 @@ def test_without_plants_nothing_is_found():
         events = anomalies(log, START, END)
         now = log[log["day"] >= START]
         assert (
-            not savings(now, PRICES, pd.Timestamp("2026-10-01"), events=events)["kind"]
+            not savings(Ahead(PRICES, pd.Timestamp("2026-10-01"), now), events=events)["kind"]
             .isin(["stop", "cache"])
             .any()
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from tierlab.evaluate.intervals import mean_interval
+from tierlab.evaluate.by_model import quality_by_model
+from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
 from tierlab.prices.offers import FLAGS
 from tierlab.prices.pricing import (
@@ -37,10 +38,10 @@ from tierlab.quarter.savings import (
     Terms,
     decisions,
     price_changes,
-    proposals,
     reconciliation,
     retiring,
     saved_usd,
+    savings,
     without_price,
 )
 from tierlab.quarter.sessions import per_session
@@ -213,7 +214,7 @@ def analyse(
     events, contract = _at_contract(events, history), cube.contract
     later = Ahead(prices, on, now, contract)
     sessions, no_sessions = per_session(cube, period, later.rates)
-    offered = proposals(later, events, outcomes, terms, sessions)
+    offered = savings(later, events=events, outcomes=outcomes, terms=terms, sessions=sessions)
     decided = decisions(offered, now)
     ahead, no_forecast = next_quarter(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
@@ -370,12 +371,11 @@ def spend_table(now, before, budget_usd=None, effective=np.nan):
     spend = float(now["cost_usd"].sum())
     usd = {"this quarter": spend}
     if not np.isnan(effective):
-        contracted = now["contracted_usd"].sum()
         usd |= {
-            "contracted": contracted,
+            "contracted": now["contracted_usd"].sum(),
             "unused of commitments and capacity": effective - now["effective_usd"].sum(),
+            "effective": effective,
         }
-        usd |= {"effective": effective}
     usd |= {
         "budget": budget_usd,
         "quarter before": before["cost_usd"].sum() if len(before) else None,
@@ -607,7 +607,7 @@ def reliability(now):
 
 
 def quality(outcomes, prices, on):
-    """Mean score per task and model with its 95% interval.
+    """Mean score per task and model with its 95% interval, as `tierlab.compare` counts and measures it.
 
     Parameters
     ----------
@@ -620,28 +620,30 @@ def quality(outcomes, prices, on):
     Returns
     -------
     DataFrame
-        task, tier, model_id, prompts, score, low, high, method (Wilson's for right-or-wrong scores), last_at where
-        the table has times.
+        task, tier, model_id, examples, set_aside (answers without a score), score, low, high, method (Wilson's for
+        right-or-wrong scores), last_at where the table has times.
     """
     task = labelled(outcomes["task"]) if "task" in outcomes else pd.Series("(none)", outcomes.index)
-    rows = []
-    for (name, model_id), own in outcomes.groupby([task, outcomes["model_id"].astype(str)]):
-        scores = own["score"].astype(float)
-        if unknown := int(scores.isna().sum()):
-            raise ValueError(
-                f"{unknown:,} scores of {model_id!r} on {name!r} are missing; "
-                "set those rows aside by name"
-            )
-        binary = scores.isin([0, 1]).all() and own["prompt_id"].is_unique
-        low, high, method = mean_interval(
-            scores, own["prompt_id"].to_numpy(), binary=binary, confidence=0.95
-        )
-        tier = tiers_of(prices, [model_id], [on])[0]
-        last = own["at"].max() if "at" in own else None
-        rows.append((name, tier, model_id, len(own), scores.mean(), low, high, method, last))
-    columns = ["task", "tier", "model_id", "prompts", "score", "low", "high", "method", "last_at"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table if "at" in outcomes else table.drop(columns="last_at")
+    parts = []
+    for name, own in outcomes.groupby(task):
+        rows = scored_rows(own)
+        table = quality_by_model(rows, sorted(rows["model_id"].unique()), 0.95).reset_index()
+        tier = tiers_of(prices, table["model_id"], [on] * len(table))
+        if "at" in rows:
+            table["last_at"] = table["model_id"].map(rows.groupby("model_id")["at"].max())
+        parts.append(table.assign(task=name, tier=tier))
+    columns = [
+        "task",
+        "tier",
+        "model_id",
+        "examples",
+        "set_aside",
+        "score",
+        "low",
+        "high",
+        "method",
+    ]
+    return pd.concat(parts, ignore_index=True)[columns + ["last_at"] * ("at" in outcomes)]
 
 
 def coverage(account, now, before):

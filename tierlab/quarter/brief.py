@@ -14,6 +14,7 @@ from tierlab.quarter.settings import Settings
 from tierlab.quarter.words import (
     budget_said,
     causes,
+    counted_decisions,
     decisions,
     decisions_said,
     paid_usd,
@@ -52,12 +53,14 @@ def numbers(q: Quarter) -> list[Number]:
     if len(q.decisions):
         saved = q.saved_usd
         low, high = (usd(max(ahead[end] - saved, 0)) for end in ("low", "high"))
-        count = len(q.decisions)
-        which = "the decision" if count == 1 else f"the {('two', 'three')[count - 2]} decisions"
         rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
         text = f"{usd(saved)} less{rates}, if they start with the quarter; {low} to {high}."
         found.append(
-            Number(f"{period} with {which}", f"about {usd(max(ahead['usd'] - saved, 0))}", text)
+            Number(
+                f"{period} with {counted_decisions(q)}",
+                f"about {usd(max(ahead['usd'] - saved, 0))}",
+                text,
+            )
         )
     return found
 
@@ -207,12 +210,6 @@ def message(q: Quarter, title: str) -> str:
     if q.missing:
         lines.append(f"The log leaves {len(q.missing)} questions open; the report lists them.")
     first, *rest = map(in_markdown, lines)
-    return "\n".join([first, *(f"- {line}" for line in rest), *_decided(q)]) + "\n"
-
-
-def _decided(q):
-    """The decisions as an ordered list of Markdown."""
-    lines = decisions_said(q)[: len(q.decisions)]
-    return [
-        f"{place}. {in_markdown(line.partition(' ')[2])}" for place, line in enumerate(lines, 1)
-    ]
+    decided = [line.partition(" ") for line in decisions_said(q)[: len(q.decisions)]]
+    items = [f"{place} {in_markdown(text)}" for place, _, text in decided]
+    return "\n".join([first, *(f"- {line}" for line in rest), *items]) + "\n"

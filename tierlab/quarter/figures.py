@@ -15,7 +15,6 @@ from tierlab.core.style import (
     dates,
     from_zero,
     name_rows,
-    need,
     note,
     plain,
 )
@@ -23,8 +22,7 @@ from tierlab.prices.pricing import TIER_LABELS
 from tierlab.quarter.savings import HELD
 from tierlab.quarter.variance import NAMES
 
-# Adds, saves, a quarter's total: greys, because tiers own the colours.
-UP, DOWN, WHOLE = "#4a4a4a", "#ffffff", "#c4c4c4"
+UP, DOWN = "#4a4a4a", "#ffffff"  # what is proposed, what is held back: tiers own the colours
 _SAVES = "#029E73"
 _STEPS = {  # kind of a step -> its colour and hatch
     "level": ("#c9d0d8", ""),
@@ -57,7 +55,6 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
     -------
     Axes
     """
-    need("spend_days", days, "day", "usd", "expected", "flagged")
     ax = axes(ax)
     ax.plot(
         days["day"],
@@ -124,44 +121,16 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     ValueError
         If the effects do not add up to the change.
     """
-    need("waterfall", variance, "effect", "usd")
     off = before_usd + variance["usd"].sum() - now_usd
     if abs(off) > 1e-6 * max(abs(before_usd), abs(now_usd), 1):
         raise ValueError(f"the effects and the change differ by {off:g} USD")
-    steps = variance[variance["usd"].abs() >= 0.005]
-    ends = before_usd + steps["usd"].cumsum().to_numpy()
-    starts = np.r_[before_usd, ends][:-1]
-    names = [
-        "quarter before",
-        *steps["effect"].map(NAMES),
-        "this quarter",
-    ]
-    ax = axes(ax, height=1.1 + 0.34 * len(names))
-    ax.barh(
-        [0, len(names) - 1], [before_usd, now_usd], height=0.62, color=WHOLE, edgecolor=UP, lw=0.8
-    )
-    for row, (a, b) in enumerate(zip(starts, ends, strict=True), 1):
-        ax.barh(
-            row,
-            abs(b - a),
-            left=min(a, b),
-            height=0.62,
-            color=UP if b > a else DOWN,
-            edgecolor=UP,
-            lw=0.8,
-        )
-        ax.plot([a, a], [row - 1, row], color=BASELINE, lw=0.8, zorder=0)
-        note(ax, f"{'+' if b > a else '-'}{usd(abs(b - a))}", (max(a, b), row), (6, 0))
-    ax.plot([now_usd, now_usd], [len(names) - 2, len(names) - 1], color=BASELINE, lw=0.8, zorder=0)
-    for row, value in ((0, before_usd), (len(names) - 1, now_usd)):
-        note(ax, usd(value), (value, row), (6, 0))
-    name_rows(ax, names)
-    from_zero(
-        ax,
-        1.1 * max(before_usd, now_usd, *ends),
-        "spend (USD per quarter)\ndark: adds, white: saves",
-    )
-    return ax
+    own = variance[variance["usd"].abs() >= 0.005]
+    steps = {
+        "label": ["quarter before", *own["effect"].map(NAMES), "this quarter"],
+        "usd": [before_usd, *own["usd"], now_usd],
+        "kind": ["level", *["cause"] * len(own), "level"],
+    }
+    return causes_waterfall(pd.DataFrame(steps), ax=ax)
 
 
 def causes_waterfall(steps, *, budget_usd=None, ax=None):
@@ -179,7 +148,6 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
     -------
     Axes
     """
-    need("causes_waterfall", steps, "label", "usd", "kind")
     level = steps["kind"].isin(["level", "estimate"])
     ends = steps["usd"].where(level).ffill() + steps["usd"].mask(level, 0).groupby(
         level.cumsum()
@@ -204,7 +172,8 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
         ax.axvline(budget_usd, color=INK, lw=1, ls=":")
         note(ax, f"budget {usd(budget_usd)}", (budget_usd, -0.7), (4, 0))
     name_rows(ax, names, above=0.5)
-    from_zero(ax, 1.15 * ends.max(), "USD per quarter; hatched: estimates, green: what falls")
+    hatched = "hatched: estimates, " if "estimate" in set(steps["kind"]) else ""
+    from_zero(ax, 1.15 * ends.max(), f"USD per quarter; {hatched}green: what falls")
     return ax
 
 
@@ -221,7 +190,6 @@ def tier_months(months, *, ax=None):
     -------
     Axes
     """
-    need("tier_months", months, "period", "tier", "cost_usd")
     table = months.assign(tier=months["tier"].astype(str)).pivot_table(
         index="period", columns="tier", values="cost_usd", aggfunc="sum", fill_value=0.0
     )
@@ -278,29 +246,28 @@ def savings_bars(savings, *, ax=None):
     -------
     Axes
     """
-    need("savings_bars", savings, "kind", "what", "usd", "status")
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(MOST)
-    ax = axes(ax, height=1.1 + 0.42 * len(table))
-    ax.barh(
-        range(len(table)),
-        table["usd"],
-        height=0.62,
-        color=np.where(table["status"].isin(HELD), DOWN, UP),
-        edgecolor=UP,
-        lw=0.8,
-    )
-    for row, item in enumerate(table.itertuples()):
-        status = f"  {item.status}" if item.status else ""
-        note(ax, usd(item.usd) + status, (item.usd, row), (6, 0))
-    name_rows(ax, [_short(f"{row.kind}: {row.what}") for row in table.itertuples()])
     rest = f"; {len(savings) - MOST} smaller ones not shown" if len(savings) > MOST else ""
-    from_zero(
-        ax,
-        1.1 * table["usd"].max() * 1.3,
+    return _named_bars(
+        [f"{row.kind}: {row.what}" for row in table.itertuples()],
+        table["usd"].to_numpy(),
+        [f"{usd(row.usd)}  {row.status}".rstrip() for row in table.itertuples()],
         f"saving (USD per quarter, not additive)\nwhite: held back{rest}",
+        colors=np.where(table["status"].isin(HELD), DOWN, UP),
+        ax=ax,
     )
+
+
+def _named_bars(names, sizes, texts, label, *, colors=UP, ax=None):
+    """A bar for each name, with a text at its end."""
+    ax = axes(ax, height=1.1 + 0.4 * len(names))
+    ax.barh(range(len(names)), sizes, height=0.62, color=colors, edgecolor=UP, lw=0.8)
+    for row, (size, text) in enumerate(zip(sizes, texts, strict=True)):
+        note(ax, text, (size, row), (6, 0))
+    name_rows(ax, [_short(name) for name in names])
+    from_zero(ax, 1.4 * max(sizes), label)
     return ax
 
 
@@ -321,7 +288,6 @@ def forecast_fan(days, forecast, *, events=None, ax=None):
     -------
     Axes
     """
-    need("forecast_fan", days, "day", "usd")
     ax = axes(ax)
     means = _levels(days, events)
     ax.plot(days["day"], days["usd"], color=BASELINE, ls="", marker="o", ms=3, label="spend")
@@ -379,17 +345,16 @@ def unit_costs(units, *, ax=None):
     -------
     Axes
     """
-    need("unit_costs", units, "name", "share", "usd_per_request")
     table = units.sort_values("usd_per_request", ascending=False, kind="stable")
-    costs = table["usd_per_request"]
-    ax = axes(ax, height=0.9 + 0.3 * len(table))
-    ax.barh(range(len(table)), costs.fillna(0), height=0.62, color=UP, lw=0)
-    for row, (cost, share) in enumerate(zip(costs, table["share"], strict=True)):
-        known = usd(cost) if pd.notna(cost) else "not known"
-        note(ax, f"{known}  ({share:.0%} of the spend)", (np.nan_to_num(cost), row), (6, 0))
-    name_rows(ax, [_short(name) for name in table["name"]])
-    from_zero(ax, 1.1 * costs.max() * 1.25, "USD per request")
-    return ax
+    costs, shares = table["usd_per_request"], table["share"]
+    known = costs.map(usd).where(costs.notna(), "not known")
+    return _named_bars(
+        table["name"].tolist(),
+        costs.fillna(0).to_numpy(),
+        [f"{cost}  ({share:.0%} of the spend)" for cost, share in zip(known, shares, strict=True)],
+        "USD per request",
+        ax=ax,
+    )
 
 
 def _short(text, width=40):

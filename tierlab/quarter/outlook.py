@@ -10,7 +10,7 @@ from tierlab.prices.pricing import changes_of, labelled, repriced
 
 WINDOW = 28  # days of the baseline
 THRESHOLD = 6.0  # robust z; see `anomalies` for the false alarms
-FLOOR = 0.01  # of a usual day's total spend: smaller movements are no news
+FLOOR = 0.01  # of a usual day's total spend: smaller movements are not news
 LEAST_WEEKS = 8
 CONFIDENCE = 0.8
 PATHS = 2000
@@ -345,7 +345,7 @@ def _fit(y, line, cover):
 def next_quarter(every, events, prices, last, end, seed):
     """Forecast from the day after `last` to `end`, or None; and what it needs, "" if it is there.
 
-    History is taken at the rates of the last day, so that an old price change is no growth; scheduled changes come on
+    History is taken at the rates of the last day, so that an old price change is not growth; scheduled changes come on
     top, on the last four weeks' tokens. Short events are replaced by what was expected, and lasting ones are steps.
     """
     history = _constant(every, prices, last)
@@ -382,10 +382,9 @@ def error_of_last(now, before, prices, period, last_summary, seed):
     else:
         source = f"report of {last_summary['quarter']}"
     usd, low, high = (float(row[name]) for name in ("usd", "low", "high"))
-    error = {"spend_usd": spend, "error_usd": usd - spend, "error": (usd - spend) / spend}
-    error |= {"inside": bool(low <= spend <= high)}
-    said = {"source": source, "forecast_usd": usd, "low": low, "high": high}
-    return pd.DataFrame([said | error]), needs
+    found = {"source": source, "forecast_usd": usd, "low": low, "high": high, "spend_usd": spend}
+    found |= {"error_usd": usd - spend, "error": (usd - spend) / spend}
+    return pd.DataFrame([found | {"inside": low <= spend <= high}]), needs
 
 
 def _constant(every, prices, last):

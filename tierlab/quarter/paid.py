@@ -71,11 +71,6 @@ class Deal:
         contracted = float(found.rows["contracted_usd"].sum())
         return contracted, contracted + float(found.lines["usd"].sum())
 
-    @cached_property
-    def base(self):
-        """What the quarter's own rows cost."""
-        return self.cost(self.rows)
-
     def saving(self, *changes):
         """What changes save: contracted and effective, US dollars.
 
@@ -162,20 +157,18 @@ def forecast_paid(totals, recent, contract, prices):
         because what is unused then depends on the days behind.
     """
     listed, usd = float(recent["cost_usd"].sum()), recent[list(PARTS)].to_numpy()
-    names = ["contracted_usd", "effective_usd", "effective_low", "effective_high"]
+    names = [
+        f"{kind}_{end}" for end in ("usd", "low", "high") for kind in ("contracted", "effective")
+    ]
     paid = pd.DataFrame(np.nan, totals.index, names)
     for quarter in totals.index[totals["days"] > 31]:
         period = pd.Period(quarter, freq="Q")
-        months = [str(month) for month in pd.period_range(*_ends(period), freq="M")]
+        months = pd.period_range(period.start_time, period.end_time, freq="M").astype(str).tolist()
         if not set(months) <= set(totals.index):
             continue
         deal = Deal(contract, prices, period, recent)
         rows = table(recent, usd, period)
-        for column, name in (
-            ("usd", "effective_usd"),
-            ("low", "effective_low"),
-            ("high", "effective_high"),
-        ):
+        for column in ("usd", "low", "high"):
             # A quarter's own quantile is not the sum of its months': the months are scaled to it.
             scale = totals.at[quarter, column] / totals.loc[months, column].sum()
             parts = [
@@ -184,12 +177,6 @@ def forecast_paid(totals, recent, contract, prices):
                 )
                 for month in months
             ]
-            contracted, effective = deal.cost(pd.concat(parts, ignore_index=True))
-            paid.loc[quarter, name] = effective
-            if column == "usd":
-                paid.loc[quarter, "contracted_usd"] = contracted
-    return totals.join(paid)
-
-
-def _ends(period):
-    return period.start_time.to_period("M"), period.end_time.to_period("M")
+            cost = deal.cost(pd.concat(parts, ignore_index=True))
+            paid.loc[quarter, [f"contracted_{column}", f"effective_{column}"]] = cost
+    return totals.join(paid.drop(columns=["contracted_low", "contracted_high"]))

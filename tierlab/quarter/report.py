@@ -291,11 +291,15 @@ def _as_read(inputs):
 
 
 def _scanned(inputs):
-    """Whether the usage is a requests table that an engine scans in place."""
+    """Whether the usage is files of the requests table alone (Parquet, CSV), which an engine scans in place."""
     if inputs.usage_format == "requests":
         return True
-    unsaid = inputs.usage_format == "auto" and not inputs.columns and not inputs.decimal
-    return unsaid and is_requests_table(inputs.usage_path)
+    if inputs.usage_format != "auto" or inputs.columns or inputs.decimal:
+        return False
+    try:
+        return all(set(NEEDED) <= set(columns_of(file)) for file in files_of(inputs.usage_path))
+    except (ValueError, OSError):
+        return False
 
 
 def _check_log(inputs):
@@ -316,14 +320,6 @@ def _refuse_twice(overlaps, period):
             f"{row.first_day:%Y-%m-%d} to {row.last_day:%Y-%m-%d}), which would count them twice; "
             "give one of them"
         )
-
-
-def is_requests_table(path):
-    """Whether a path leads to Parquet or CSV files of the requests table alone, which an engine scans in place."""
-    try:
-        return all(set(NEEDED) <= set(columns_of(file)) for file in files_of(path))
-    except (ValueError, OSError):
-        return False
 
 
 def as_quarter(trace, prices, quarter):

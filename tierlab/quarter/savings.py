@@ -73,25 +73,21 @@ class Terms:
                 raise ValueError(f"tasks = {self.tasks!r}: {unknown('task', ours, known)}")
 
 
-def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract=None):
+def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
     """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
 
     Parameters
     ----------
-    now : DataFrame
-        Rows of `Cube.daily` of the quarter.
-    prices : Prices
-    on : Timestamp
-        The day on which one stands, whose lineup applies. Rates are the mean of those scheduled for the first whole
-        quarter from this day on.
+    ahead : Ahead
+        The quarter's rows and contract, and the day on which one stands, whose lineup applies. Rates are the mean of
+        those scheduled for the first whole quarter from that day on.
     events : DataFrame, optional
         From `tierlab.quarter.outlook`: caches that broke, and teams that suddenly spend.
     outcomes : DataFrame, optional
         Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
     terms : Terms, optional
-    contract : Contract, optional
-        Then usd is what is saved at effective rates, and list_usd, contracted_usd and paid_usd (what it concerns cost
-        under the contract) stand beside it; a commitment that stays unused for it eats a part, and `assumes` says so.
+    sessions : dict, optional
+        From `tierlab.quarter.sessions.per_session`.
 
     Returns
     -------
@@ -100,8 +96,12 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract
         (what it concerns cost in this quarter) and spend_share (its share of this quarter's spend), status ("to test",
         "not worse", "worse", "cannot tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled
         (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams
-        (whose spend it concerns, the largest first); the largest saving first. They are not additive: two can concern the same tokens (`decisions` picks some that do not).
-        Savings under half a per cent of the spend are left out; so is a model without a rate for what is proposed.
+        (whose spend it concerns, the largest first); the largest saving first. They are not additive: two can concern
+        the same tokens (`decisions` picks some that do not). Savings under half a per cent of the spend are left out; so
+        is a model without a rate for what is proposed. Beside them rows, those it concerns, and change (`Ahead.change`).
+        Under a contract usd is what is saved at effective rates, and list_usd, contracted_usd and paid_usd (what it
+        concerns cost under the contract) stand beside it; a commitment that stays unused for it eats a part, and
+        `assumes` says so.
 
     Raises
     ------
@@ -114,13 +114,7 @@ def savings(now, prices, on, *, events=None, outcomes=None, terms=None, contract
     (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. Of a task that it does not
     know nobody has said what a wrong answer costs: a move is held back until a test or `Terms.tasks` says more.
     """
-    ahead = Ahead(prices, pd.Timestamp(on), now, contract)
-    return proposals(ahead, events, outcomes, terms or Terms()).drop(columns=["rows", "change"])
-
-
-def proposals(ahead, events, outcomes, terms, sessions=None):
-    """The table of `savings` with two columns more: rows, those it concerns, and change (`Ahead.change`)."""
-    now, contract = ahead.now, ahead.contract
+    now, contract, terms = ahead.now, ahead.contract, terms or Terms()
     found = [
         *_moves(now, ahead, outcomes, terms),
         *_batches(now, ahead, terms.may_wait),

@@ -53,7 +53,7 @@ def variance(now, before, prices, unused=(0.0, 0.0)):
     -------
     DataFrame
         Under a contract contracted_usd and effective_usd as well, with rows for its rates and for what is unused;
-        effect (and "other_units", for what is no text token, where there is any), what (in words), usd (US dollars; they sum to the change) and share_of_before.
+        effect (and "other_units", for what is not a text token, where there is any), what (in words), usd (US dollars; they sum to the change) and share_of_before.
 
     Raises
     ------

@@ -152,21 +152,17 @@ def causes(q: Quarter) -> pd.DataFrame:
         taken.add(event.start)
         money = getattr(event, "contracted_usd", event.excess_usd)
         found.append((_event(q, event), money, event.over, event.name, event.start))
-    changed = q.price_changes
-    changed = changed[~changed["scheduled"]] if len(changed) else changed
-    for row in changed.itertuples():
-        if abs(row.effect_usd) >= _SMALL * q.spend_usd:
+    for row in q.price_changes.itertuples():
+        if not row.scheduled and abs(row.effect_usd) >= _SMALL * q.spend_usd:
             cheaper = "cheaper" if row.effect_usd < 0 else "more expensive"
             text = f"{row.model_id} is {cheaper} from {day_said(row.on)}"
             money = getattr(row, "contracted_usd", row.effect_usd)
             found.append((text, money, "price", "", pd.NaT))
-    if "effective_usd" in q.variance:
-        for row in q.variance.set_index("effect").loc[["contract", "unused"]].itertuples():
-            if abs(row.effective_usd) >= _SMALL * q.spend_usd:
-                less = "less" if row.effective_usd < 0 else "more"
-                unused = f"{less} of the contract stays unused"
-                text = unused if row.Index == "unused" else row.what
-                found.append((text, row.effective_usd, "contract", "", pd.NaT))
+    for row in q.variance.itertuples() if "effective_usd" in q.variance else ():
+        less = "less" if row.effective_usd < 0 else "more"
+        said = {"contract": row.what, "unused": f"{less} of the contract stays unused"}
+        if row.effect in said and abs(row.effective_usd) >= _SMALL * q.spend_usd:
+            found.append((said[row.effect], row.effective_usd, "contract", "", pd.NaT))
     table = pd.DataFrame(found, columns=["cause", "usd", "over", "name", "start"])
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
@@ -189,10 +185,9 @@ def _event(q, event):
 def _when(event):
     if event.lasts:
         return f"since {day_said(event.start)}"
-    end = "" if event.days == 1 else f" to {day_said(event.end)}"
-    return (
-        f"on {day_said(event.start)}" if event.days == 1 else f"from {day_said(event.start)}{end}"
-    )
+    if event.days == 1:
+        return f"on {day_said(event.start)}"
+    return f"from {day_said(event.start)} to {day_said(event.end)}"
 
 
 def why(q):
@@ -205,17 +200,14 @@ def why(q):
 def decisions(q):
     """The decisions as a table for a reader who signs: place, decision, usd, spend_usd, spend_share, first."""
     rows = list(q.decisions.itertuples())
-    said = [f"{_ACTS[row.kind][0]}{row.what}{_dated(row)}" for row in rows]
+    dated = [f" ({row.scheduled})" * bool(row.scheduled) for row in rows]
+    said = [f"{_ACTS[row.kind][0]}{row.what}{date}" for row, date in zip(rows, dated, strict=True)]
     table = q.decisions.assign(
         place=range(1, len(rows) + 1),
         decision=[text[:1].upper() + text[1:] for text in said],
         first=[_ACTS[row.kind][1] for row in rows],
     )
     return table[["place", "decision", "usd", "spend_usd", "spend_share", "first"]]
-
-
-def _dated(row):
-    return f" ({row.scheduled})" if row.scheduled else ""
 
 
 def decisions_said(q):
@@ -459,16 +451,19 @@ def _arrived(row):
     return f"{text}."
 
 
-def _savings(q):
+def counted_decisions(q):
+    """The decisions with their number: a part of a sentence."""
     count = len(q.decisions)
+    return "the decision" if count == 1 else f"the {('two', 'three')[count - 2]} decisions"
+
+
+def _savings(q):
     if q.savings.empty:
         return nothing_found(q)
-    if not count:
+    if q.decisions.empty:
         return "No saving can be decided on these numbers alone."
-    which = (
-        "The decision saves" if count == 1 else f"The {('two', 'three')[count - 2]} decisions save"
-    )
-    return f"{which} about {usd(q.saved_usd)} a quarter."
+    verb = "saves" if len(q.decisions) == 1 else "save"
+    return f"{counted_decisions(q).capitalize()} {verb} about {usd(q.saved_usd)} a quarter."
 
 
 def _held(q):
@@ -509,18 +504,7 @@ def summary(quarter: Quarter) -> dict:
         unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
     """
     q = quarter
-    tables = {name: getattr(q, name) for name in _RECORDS}
-    money = {
-        name: getattr(q, name)
-        for name in (
-            "spend_usd",
-            "contracted_usd",
-            "effective_usd",
-            "before_usd",
-            "budget_usd",
-            "unpriced_usd",
-        )
-    }
+    money = {name: getattr(q, name) for name in _MONEY} | {"over_budget_usd": over_budget_usd(q)}
     totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
     return {
         "schema": SCHEMA,
@@ -531,20 +515,37 @@ def summary(quarter: Quarter) -> dict:
         "unpriced_rows": q.unpriced_rows,
         "ahead": q.ahead,
         "headline": headline(q),
-        "over_budget_usd": None if np.isnan(over_budget_usd(q)) else float(over_budget_usd(q)),
         "missing": dict(q.missing),
         "forecast": json.loads(totals),
-        **{name: json.loads(_records(table)) for name, table in tables.items()},
+        **{name: json.loads(getattr(q, name).to_json(**_JSON)) for name in _RECORDS},
     }
 
 
-def _records(table):
-    return table.to_json(orient="records", date_format="iso", double_precision=15)
-
-
-_RECORDS = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
-_RECORDS += ("reliability", "latency", "quality", "events", "forecast_error", "savings")
-_RECORDS += (
+_JSON = {"orient": "records", "date_format": "iso", "double_precision": 15}
+_MONEY = (
+    "spend_usd",
+    "contracted_usd",
+    "effective_usd",
+    "before_usd",
+    "budget_usd",
+    "unpriced_usd",
+)
+_RECORDS = [
+    "spend",
+    "variance",
+    "changes",
+    "units",
+    "teams",
+    "tasks",
+    "tiers",
+    "cache",
+    "output",
+    "reliability",
+    "latency",
+    "quality",
+    "events",
+    "forecast_error",
+    "savings",
     "decisions",
     "arrival",
     "price_changes",
@@ -552,5 +553,8 @@ _RECORDS += (
     "reconciliation",
     "coverage",
     "flags",
-)
-_RECORDS += ("assumptions", "unpriced", "gaps", "invoice")
+    "assumptions",
+    "unpriced",
+    "gaps",
+    "invoice",
+]

@@ -26,7 +26,7 @@ class Counters:
     read : iterable of str or tuple of str
         Places of the counters it reads, as "outer.inner" or ("outer", "inner"); lists are looked into.
     idle : iterable of str or tuple of str
-        Places that hold nothing more: totals of others, numbers that are no counters.
+        Places that hold nothing more: totals of others, numbers that are not counters.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Counters:
 
 
 def _number(value):
-    """A number, also one written as text; 0 for what is none, or no finite one."""
+    """A number, also one written as text; 0 for what is not one, or not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return 0.0
     try:

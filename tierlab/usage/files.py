@@ -243,7 +243,7 @@ def parsed(line):
 
 
 def records(stream):
-    """(line, object) of a stream of JSON texts or values, lists opened; a Fault for what is no object."""
+    """(line, object) of a stream of JSON texts or values, lists opened; a Fault for what is not an object."""
     for item in stream:
         if isinstance(item, Fault):
             yield item
@@ -259,21 +259,21 @@ def records(stream):
 
 
 def table(stream):
-    """(first lines, DataFrame) of blocks of rows of a CSV file, one at least, and a Fault for what is no row.
+    """(first lines, DataFrame) of blocks of rows of a CSV file, one at least, and a Fault for what is not a row.
 
     Raises
     ------
     ValueError
         If the header cannot be read, or names a column twice.
     """
-    tape = _Tape(stream)
-    header, delimiter = _header(tape)
-    rows, block, size = _rows(tape, delimiter, len(header)), True, _FIRST
+    lines = (item for item in stream if isinstance(item, Fault) or item[1].rstrip("\r\n"))
+    header, delimiter, faults = _header(lines)
+    rows, block, size = chain(faults, _rows(lines, delimiter, len(header))), True, _FIRST
     while block:
         block, size = block_of(rows, size), BLOCK
         good = [item for item in block if not isinstance(item, Fault)]
-        lines = np.array([number for number, _ in good], int)
-        yield lines, _frame([row for _, row in good], header, delimiter)
+        numbers = np.array([number for number, _ in good], int)
+        yield numbers, _frame([row for _, row in good], header, delimiter)
         yield from (item for item in block if isinstance(item, Fault))
 
 
@@ -294,96 +294,73 @@ def _frame(rows, header, delimiter):
 
 def header_of(path):
     """Names of the columns of a CSV file."""
-    return _header(_Tape(dropwhile(_is_blank, lines_of(path))))[0]
+    return _header(dropwhile(_is_blank, lines_of(path)))[0]
 
 
-class _Tape:
-    """Lines for the csv module. `taken`: those of the row that is being read; `again`: one to be read once more."""
-
-    def __init__(self, stream):
-        self.again, self._stream, self._faults = None, iter(stream), []
-        self.begin()
-
-    def begin(self):
-        self.taken, self._room = [], LINE_BYTES
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._room < 0:  # a row of many lines is bounded as a line is: no row goes on for ever
-            raise StopIteration
-        line, self.again = self.again or self._next(), None
-        self.taken.append(line)
-        self._room -= len(line[1])
-        return line[1]
-
-    def _next(self):
-        for item in self._stream:
-            if isinstance(item, Fault):
-                self._faults.append(item)
-            elif item[1].rstrip("\r\n"):
-                return item
-        raise StopIteration
-
-    def unquoted(self):
-        """Lines up to one that has a quote, which stays on the tape, and faults."""
-        waiting, self.again = [self.again] if self.again else [], None
-        for item in chain(waiting, self._stream):
-            if isinstance(item, Fault):
-                yield item
-            elif '"' in item[1]:
-                self.again = item
-                return
-            elif text := item[1].rstrip("\r\n"):
-                yield item[0], text
-
-    def told(self):
-        found, self._faults = self._faults, []
-        return found
-
-
-def _header(tape):
-    first = next(tape, None)
-    if first is None:
+def _header(lines):
+    """Names of the columns, the delimiter, and the faults that come before them."""
+    faults = []
+    for item in lines:
+        if not isinstance(item, Fault):
+            break
+        faults.append(item)
+    else:
         raise ValueError("the file is empty")
-    delimiter = Counter({mark: first.count(mark) for mark in ",;\t"}).most_common(1)[0][0]
-    cells = _alone(first, delimiter)
+    delimiter = Counter({mark: item[1].count(mark) for mark in ",;\t"}).most_common(1)[0][0]
+    cells = _alone(item[1], delimiter)
     if cells is None:
         raise ValueError("the header has a quote that does not close")
     header = [name.strip() for name in cells]
     twice = [name for name, times in Counter(header).items() if times > 1]
     if twice:
         raise ValueError(f"the header has {shown(repr(twice[0]))} twice")
-    return header, delimiter
+    return header, delimiter, faults
 
 
-def _rows(tape, delimiter, width):
-    """(first line, cells) of each row of a tape, or a Fault; see the module's words on the grammar."""
-    strict = csv.reader(tape, delimiter=delimiter, strict=True)
-    while True:
-        # A line without a quote is a row of its own, and is split faster than csv reads it.
-        for item in tape.unquoted():
-            if isinstance(item, Fault) or item[1].count(delimiter) == width - 1:
-                yield item
+def _rows(lines, delimiter, width):
+    """(first line, cells) of each row, or a Fault; see the module's words on the grammar."""
+    again = None
+    while (item := again or next(lines, None)) is not None:
+        again = None
+        if isinstance(item, Fault):
+            yield item
+        elif '"' in item[1]:
+            taken, faults = [], []
+            cells = _quoted(chain((item,), lines), delimiter, taken, faults)
+            if len(taken) == 1 and cells is not None:
+                yield _row(item[0], cells, width)
+            elif cells and len(cells) == width and not _holds_a_row(taken, delimiter, width):
+                yield item[0], cells
             else:
-                yield _row(item[0], item[1].split(delimiter), width)
-        tape.begin()
-        try:
-            cells = next(strict, None)
-        except csv.Error:
-            cells = None
-        lines = tape.taken
-        if len(lines) == 1 and cells is not None:
-            yield _row(lines[0][0], cells, width)
-        elif cells and len(cells) == width and not _holds_a_row(lines, delimiter, width):
-            yield lines[0][0], cells
+                again = taken.pop() if len(taken) > 1 else None
+                yield from (_row(number, _alone(line, delimiter), width) for number, line in taken)
+            yield from faults
+        # A line without a quote is a row of its own, and is split faster than csv reads it.
+        elif item[1].count(delimiter) == width - 1:
+            yield item[0], item[1].rstrip("\r\n")
         else:
-            tape.again = lines.pop() if len(lines) > 1 else None
-            yield from (_row(number, _alone(line, delimiter), width) for number, line in lines)
-        yield from tape.told()
-        if not lines:
-            return
+            yield _row(item[0], item[1].rstrip("\r\n").split(delimiter), width)
+
+
+def _quoted(lines, delimiter, taken, faults):
+    """The cells of the row that begins a stream, None where csv cannot read it strictly; fills `taken` and `faults`."""
+
+    def feed():
+        room = LINE_BYTES
+        for item in lines:
+            if isinstance(item, Fault):
+                faults.append(item)
+                continue
+            taken.append(item)
+            yield item[1]
+            room -= len(item[1])
+            if room < 0:  # a row of many lines is bounded as a line is: no row goes on for ever
+                return
+
+    try:
+        return next(csv.reader(feed(), delimiter=delimiter, strict=True), None)
+    except csv.Error:
+        return None
 
 
 def _row(number, cells, width):

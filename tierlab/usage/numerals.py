@@ -83,7 +83,7 @@ def _readings(cells):
 def with_point(cells, marks):
     """Cells as numbers with a decimal point and nothing between the digits, and which of them are in doubt.
 
-    What is no number, or has the other decimal mark where the column's is known, stays as it stands.
+    What is not a number, or has the other decimal mark where the column's is known, stays as it stands.
 
     Examples
     --------

@@ -32,7 +32,7 @@ from tierlab.usage.formats import (
     sessions,
 )
 from tierlab.usage.formats.plain import guessed, plain
-from tierlab.usage.reader import UNLINKED, Piece, Pool, check_file, names_of, read_file
+from tierlab.usage.reader import UNLINKED, Piece, Pool, names_of, read_file
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
 from tierlab.usage.sheet import unread
 
@@ -161,7 +161,7 @@ def read_usage(
     *,
     format: str = "auto",
     timezone: str = "UTC",
-    columns: Mapping[str, str] | str | None = None,
+    columns: Mapping[str, str] | None = None,
     cache_inside: bool | None = None,
     reasoning_inside: bool = True,
     date_format: str | None = None,
@@ -178,9 +178,8 @@ def read_usage(
         "auto" recognises each file by its fields; or the name of a format in `FORMATS`.
     timezone : str
         IANA name of the zone that times without one are in. Days of provider reports are UTC whatever it says.
-    columns : mapping of str to str, or "guessed", optional
-        For a CSV, Parquet or JSON-lines file of your own: its column -> ours; "guessed" takes what the names of its
-        columns say, and the account tells which was taken for which.
+    columns : mapping of str to str, optional
+        For a CSV, Parquet or JSON-lines file of your own: its column -> ours; `guess_columns` proposes one.
     cache_inside : bool, optional
         For a file of your own that has input_tokens and cache columns: whether input includes the cached ones.
     reasoning_inside : bool
@@ -269,7 +268,7 @@ def check_usage(
     readers, chosen, otherwise = _readers(own, columns, format)
     for file in find(paths):
         try:
-            check_file(file, readers, chosen=chosen, otherwise=otherwise)
+            read_file(Piece(file, 0), None, readers, chosen=chosen, otherwise=otherwise)
             return
         except (ValueError, OSError) as error:
             problems.append(f"{file}: {error}")
@@ -283,7 +282,7 @@ def guess_columns(paths):
 
 def _readers(own, columns, format):
     """All readers, the one that a format names, and the one for files that none recognises."""
-    readers = (own, *READERS) if columns and columns != "guessed" else (*READERS, own)
+    readers = (own, *READERS) if columns else (*READERS, own)
     by_name = {"auto": None} | {reader.name: reader for reader in readers}
     if format not in by_name:
         raise ValueError(unknown("format", format, ["auto", *FORMATS]))

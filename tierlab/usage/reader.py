@@ -18,6 +18,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
 from tierlab.usage.counters import ALL, Counters
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
+from tierlab.usage.repeats import counted_tokens
 from tierlab.usage.sheet import Sheet
 
 ASIDE = (
@@ -208,7 +209,7 @@ def same(*names):
 
 
 def unfolded(record, lists):
-    """The objects in lists inside lists, each with the fields around it; None for each that is no object."""
+    """The objects in lists inside lists, each with the fields around it; None for each that is not an object."""
     if record is None or not lists:
         yield record
         return
@@ -224,7 +225,7 @@ def child(record, name):
 
 
 def children(record, name):
-    """The objects in the list under a name, with None for each that is no object."""
+    """The objects in the list under a name, with None for each that is not an object."""
     value = record.get(name)
     if value is None:
         return []
@@ -235,7 +236,7 @@ def children(record, name):
 
 
 def added(values):
-    """The sum of some counts, None for none; or the first that is no number, so that its row shows what is wrong."""
+    """The sum of some counts, None for none; or the first that is not a number, so that its row shows what is wrong."""
     given = [value for value in values if value is not None]
     wrong = [one for one in given if isinstance(one, bool) or not isinstance(one, (int, float))]
     if wrong or not given:
@@ -348,7 +349,7 @@ class Pool:
             self.finish()
 
     def refuse(self, piece, faults):
-        """Set aside what is no row."""
+        """Set aside what is not a row."""
         if faults:
             piece.rows_read += len(faults)
             rows = pd.DataFrame(faults).assign(file=piece.place, block=0)
@@ -400,16 +401,13 @@ class Pool:
 
 def checked(table, sheet):
     """Rows of a reader held against what they say of themselves: their money, and their source's total of tokens."""
-    tokens = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
-    of_tokens = table.get("unit", pd.Series("", table.index)).fillna("").str.endswith("_tokens")
-    quantity = table.get("quantity", pd.Series(0.0, table.index)).fillna(0)
-    counted = tokens + quantity.where(of_tokens, 0)
     if "billed_usd" in table:
         table["own_money"] = table.get("own_money", table["billed_usd"])
-        nothing = (tokens == 0) & (quantity == 0) & ~sheet.money_only
+        measures = table.reindex(columns=[*TOKEN_COLUMNS, "quantity"]).fillna(0)
+        nothing = measures.eq(0).all(axis=1) & ~sheet.money_only
         sheet.refuse(nothing & (table["billed_usd"].fillna(0) != 0), "money without tokens")
     if "own_tokens" in table:
-        gap = (table["own_tokens"] - counted).fillna(0).where(~sheet.money_only, 0)
+        gap = (table["own_tokens"] - counted_tokens(table)).fillna(0).where(~sheet.money_only, 0)
         told = "the source's own total of tokens is not the sum of its parts; the difference"
         sheet.assume(gap != 0, told, gap)
     return table
@@ -418,33 +416,25 @@ def checked(table, sheet):
 def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
     """Put the file of a piece into a pool, through the reader chosen, or the one that recognises it, or else `otherwise`.
 
+    Without a pool its first rows are looked at, whether they can be read, and that is all.
+
     Raises
     ------
     ValueError
-        If no reader recognises the file.
+        If no reader recognises the file, or its first rows cannot be read.
     """
     kind, head, stream, reader = _opened(piece.file, readers, chosen, otherwise)
     piece.format, faults, unchecked = reader.name, [], reader.check
-    for lines, frame, broken in _blocks(kind, chain(head, stream), reader):
+    rest = () if pool is None else stream
+    for lines, frame, broken in _blocks(kind, chain(head, rest), reader):
         faults += broken
         if len(frame.columns):  # not faults alone
             if unchecked:
                 reader, unchecked = unchecked(frame), None
+            if pool is None:
+                return
             pool.add(piece, reader, lines, frame)
     pool.refuse(piece, faults)
-
-
-def check_file(file, readers, *, chosen=None, otherwise=None):
-    """Refuse a file of which already the first rows say that it cannot be read.
-
-    Raises
-    ------
-    ValueError
-    """
-    kind, head, _, reader = _opened(file, readers, chosen, otherwise)
-    if reader.check:
-        for _, frame, _ in islice(_blocks(kind, iter(head), reader), 1):
-            reader.check(frame)
 
 
 def names_of(file):

@@ -139,7 +139,7 @@ class Sheet:
         return nothing | (column == "").to_numpy() if column.dtype.kind in "OTU" else nothing
 
     def numbers(self, name, missing=np.nan, most=MOST):
-        """A column of numbers as float; `missing` for empty cells, a refused row for what is no number."""
+        """A column of numbers as float; `missing` for empty cells, a refused row for what is not a number."""
         if name not in self.raw:
             return np.full(len(self), missing, float)
         values, empty = _numbers(self.cells(name)), self.empty(name)
@@ -414,7 +414,7 @@ def buckets(
 
 
 def units(sheet, tokens, parts):
-    """Buckets without what is no text token, and `unit` and `quantity` for it.
+    """Buckets without what is not a text token, and `unit` and `quantity` for it.
 
     A row has one unit: of several the largest counts, and the others stay where they are, which is told.
 
@@ -483,7 +483,7 @@ def pseudonym(text):
 
 
 def status_of(code):
-    """The failure word of an HTTP status, "unavailable" for what is none."""
+    """The failure word of an HTTP status, "unavailable" for what is not one."""
     return FAILED.get(code, "bad_request" if 100 <= code < 500 else "unavailable")
 
 
@@ -503,7 +503,7 @@ def _words(column, written=pseudonym):
 
 
 def _numbers(column):
-    """A column as float, NaN for what is no number; true and false are none."""
+    """A column as float, NaN for what is not a number; true and false are none."""
     kind = pd.api.types.infer_dtype(column) if column.dtype == object else ""
     if kind in (
         "empty",

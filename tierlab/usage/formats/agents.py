@@ -15,7 +15,7 @@ from tierlab.usage.formats.calls import calls
 from tierlab.usage.formats.otel import attributes_of
 from tierlab.usage.reader import Reader, added, child, picked
 
-_ESTIMATE = "the cost that an agent estimates at list prices is no bill: it is left out"
+_ESTIMATE = "the cost that an agent estimates at list prices is not a bill: it is left out"
 # Events, in OTLP or as the client's exporter writes them.
 _EVENT = {
     "at": ("event.timestamp",),
@@ -55,7 +55,7 @@ def _events(records):
             for ours, names in _EVENT.items()
         }
         name = str(said.get("event.name")).removeprefix("claude_code.")
-        aside = None if name in _REQUESTS else "an event that is no request"
+        aside = None if name in _REQUESTS else "an event that is not a request"
         if name == _TOLD_TWICE:
             aside = "says a request again that gemini_cli.api_response tells"
         nested = {key for key, value in said.items() if isinstance(value, dict | list)}

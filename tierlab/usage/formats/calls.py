@@ -19,7 +19,7 @@ _FAILURES = (
 _NO_PRICE = ("included", "-", "n/a", "null", "none")
 _FREE = ("free", "no charge", "errored, no charge", "aborted, not charged", "not charged")
 MONEY = re.compile(r"(?:us)?\$\s*(?=[-\d.])|\s*usd$")
-_GROUPED = r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"  # thousands; "0,008" is no number of ours
+_GROUPED = r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"  # thousands; "0,008" is not a number of ours
 
 
 def calls(sheet, *, scope, inside, reasoning_inside=True, unit=None, zone=None, timed=True):

@@ -115,7 +115,7 @@ def _azure(sheet):
 
 
 def _meter_bucket(meter):
-    """The token bucket that Azure's meter speaks of; None for what is no text token."""
+    """The token bucket that Azure's meter speaks of; None for what is not a text token."""
     words = set(re.sub(r"batch(?=[io])", "batch ", meter.lower()).split())
     if _OTHER_TOKENS.search(meter.lower()) and not words & {"txt", "text"}:
         return None

@@ -148,7 +148,7 @@ _export_rows = picked(
 
 
 def _credit(credits):
-    """The sum of the amounts of some credits, or what shows that one of them is no number."""
+    """The sum of the amounts of some credits, or what shows that one of them is not a number."""
     amounts = [item and item.get("amount") for item in children({"credits": credits}, "credits")]
     try:
         return sum(float(amount) for amount in amounts)
@@ -234,7 +234,7 @@ def tier_in(text):
 
 
 def bucket_in(text):
-    """The token bucket that a description speaks of; None for what is no text token (storage, search, pictures).
+    """The token bucket that a description speaks of; None for what is not a text token (storage, search, pictures).
 
     "Cached input" comes before "input"; where both input and output stand, the first is meant (a real one reads
     "output token count gemini 2.5 flash short input text").

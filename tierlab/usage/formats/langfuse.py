@@ -83,7 +83,7 @@ def _rows(records):
 
 def _columns(sheet):
     model = sheet.words("type").isin(("generation", "embedding"))
-    sheet.refuse(~model, "an observation that is no generation")
+    sheet.refuse(~model, "an observation that is not a generation")
     other = ~sheet.words("unit").isin(("", "tokens"))
     sheet.refuse(other, "counted in another unit than tokens", "unit")
     found = calls(sheet, scope="langfuse", inside=False, reasoning_inside=False)

@@ -103,7 +103,7 @@ def _spelled(name):
 
 
 def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=None, decimal=None):
-    """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours, or by `guessed`.
+    """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours.
 
     Its `check` returns the reader of a file: one that knows how the file writes its numbers.
 
@@ -114,30 +114,20 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
     """
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal={decimal!r}; the decimal mark is '.' or ','")
-    guess = columns == "guessed"
-    given = {} if guess else dict(columns or {})
+    given = dict(columns or {})
     for ours in given.values():
         if ours not in OURS:
             raise ValueError("columns: " + unknown("column", ours, OURS))
 
-    def led(header):
-        return guessed(header) if guess else given
-
     def check(first):
-        found = led(first.columns)
-        _check_header(list(first.columns), found, cache_inside)
-        times = first.rename(columns=found).get("at")
+        _check_header(list(first.columns), given, cache_inside)
+        times = first.rename(columns=given).get("at")
         if times is not None and date_format is None:
             _check_times(times.head(_FEW))
-        return reader_of(_check_numbers(first, found, decimal))
+        return reader_of(_check_numbers(first, given, decimal))
 
     def read(marks, sheet):
-        found = led(sheet.raw.columns)
-        sheet.rename(found)
-        if guess:
-            ways = [f"{cited(name, 60)} as {ours}" for name, ours in found.items() if name != ours]
-            every = np.ones(len(sheet), bool)
-            sheet.assume(every, f"columns guessed: {', '.join(ways) or 'none'}")
+        sheet.rename(given)
         if date_format and "at" in sheet:
             _read_times(sheet, date_format)
         for name, written in marks:
@@ -191,7 +181,7 @@ def proposed(header):
     has = f"the file has {shown([shown(str(name), 40) for name in header], 600)}"
     if not all(set(needed) & {*found.values(), *header} for needed in _NEEDED):
         return f"{has}: map one to it with columns={{...}}"
-    return f"{has}; by their names, columns={found!r} would do (columns='guessed' takes that)"
+    return f"{has}; by their names, columns={found!r} would do (tierlab.usage.read.guess_columns() takes that)"
 
 
 def _check_times(column):

@@ -2,7 +2,7 @@
 
 Claude Code writes one response on 2 to 14 lines, partial output first: rows of one message id are one request, the
 one with the most output, at the first time. Codex writes what the last request used and a running total; a total
-that was there before is no new request. Used on a subscription, such tokens are not billed one by one.
+that was there before is not a new request. Used on a subscription, such tokens are not billed one by one.
 """
 
 from collections import Counter
