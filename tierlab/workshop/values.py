@@ -166,7 +166,8 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
     for wrong, why in (mistakes or {}).items():
         if near(wrong):
             raise Hint(f"{name}: {why}")
-    if any(found == round(right, digits) for digits in range(1, 7)):
+    close = found and math.isclose(found, right, rel_tol=0.05)
+    if close and any(found == round(right, digits) for digits in range(1, 7)):
         raise Hint(f"{name} is rounded: keep all digits, and round when you show it")
     direction = "large" if found > right else "small"
     if found * right < 0:
