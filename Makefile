@@ -51,7 +51,7 @@ test: $(READY)  ## run all tests, and compare every notebook with its stored out
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 120 tests tierlab notebooks
 
-prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth
+prove: $(READY)  ## run the long proofs whole; of each `make test` runs a tenth or a twentieth
 	@TIERLAB_PROVE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "prove or not prove" \
 		$$(grep -rlE --include='test_*.py' 'tests\.proofs|import proofs' tests)
 

@@ -9,6 +9,7 @@ from scipy.stats import beta
 
 import tierlab as tl
 from tests.decide.decisions import recommend
+from tests.proofs import runs
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.tasks import (
     assumed,
@@ -154,7 +155,7 @@ class TestRecommendation:
         )
         assert found.tier == "flagship" and found.provider == "anthropic"
 
-    @settings(max_examples=40)
+    @settings(max_examples=runs(200))
     @given(st.floats(0.001, 10), st.tuples(*[st.floats(0, 0.5)] * 3), st.floats(0, 0.01))
     def test_at_each_flip_the_two_models_cost_the_same(self, cost, rates, second):
         article = tl.load_prices("article")
@@ -185,7 +186,7 @@ class TestRecommendation:
                         total(other, *at(row[side])), rel=1e-6, abs=1e-9
                     )
 
-    @settings(max_examples=30)
+    @settings(max_examples=runs(200))
     @given(st.floats(0, 5), st.floats(0, 5))
     def test_a_dearer_error_never_calls_for_a_model_that_errs_more(self, one, other):
         article, low_to_high = tl.load_prices("article"), sorted((one, other))

@@ -170,6 +170,16 @@ def test_in_force_is_a_models_newest_row_that_has_begun(day, model_id):
     assert set(found) == {expected}
 
 
+def test_what_is_done_to_the_rows_of_a_day_does_not_reach_the_catalogue():
+    prices = tl.load_prices("article")
+    rows = prices.in_force()
+    before = rows["output"].tolist()
+    rows["output"] = 0.0
+    rows.loc[0, "uncached_input"] = -1.0
+    again = prices.in_force()
+    assert again["output"].tolist() == before and (again["uncached_input"] > 0).all()
+
+
 def test_retiring_within_a_horizon(maintained):
     """litellm 1.106.2: o3 2026-12-11, GPT-4o and 4o-mini 2027-01-14; o4-mini (2026-10-23) is past."""
     table = maintained.retiring("2027-01-14")

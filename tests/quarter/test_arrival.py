@@ -115,9 +115,9 @@ def expected(name):
 
 
 def test_the_outcomes_are_told_apart_and_the_intervals_cover(monkeypatch):
-    """200 seeds with TIERLAB_PROVE=1, else 20. Nothing that did not arrive is said to have."""
+    """200 seeds with TIERLAB_PROVE=1, else 10. Nothing that did not arrive is said to have."""
     covered = {name: [] for name in ("moved", "moved in part", "batched", "stop", "cache")}
-    number, told = runs(200), []
+    number, told = runs(200, 20), []
     for seed in range(number):
         daily = quarters(seed, monkeypatch, done=True)
         found = arrivals(daily, PRICES, list(DECISIONS.values())).set_index(pd.Index(DECISIONS))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
+from tests.proofs import runs
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.prices.pricing import COST_COLUMNS, FLAGS
 from tierlab.quarter.aggregate import DIMENSIONS, build_cube
@@ -333,7 +334,7 @@ row = st.tuples(
 
 
 @given(st.lists(row, max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=runs(100), deadline=None)
 def test_every_row_is_priced_or_set_aside_as_price_does(rows):
     """`tierlab.price` asked row by row accepts exactly what the cube prices, for the same dollars."""
     prices = tl.load_prices("maintained")

@@ -12,6 +12,7 @@ from scipy.stats import median_abs_deviation
 from statsmodels.stats.proportion import proportion_confint
 
 import tierlab as tl
+from tests.proofs import runs
 from tierlab.prices.pricing import COST_COLUMNS, on_model, repriced, tiers_of
 from tierlab.quarter import analyse as quarter_analyse
 from tierlab.quarter.aggregate import build_cube
@@ -111,7 +112,7 @@ MODELS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=runs(200), deadline=None)
 @given(
     st.integers(0, 10**9),
     st.sets(st.sampled_from(MODELS), min_size=1),

@@ -328,29 +328,6 @@ class TestLogs:
             found.quarter.missing
         )
 
-    def test_sections_without_their_column_say_which(self, tmp_path):
-        done = command(
-            "2026Q3",
-            "--usage",
-            own_csv(tmp_path / "own.csv"),
-            "--out",
-            tmp_path / "out",
-            "--no-pdf",
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stderr
-        text = soup_of(tmp_path / "out").get_text()
-        for column in (
-            "'team'",
-            "'task'",
-            "'user'",
-            "'status'",
-            "'cache_read_tokens'",
-            "'ttft_s' or 'end_to_end_s'",
-            "'billed_usd'",
-        ):
-            assert f"Needs a column {column} in the log" in text, column
-
     def test_a_csv_with_other_column_names(self, tmp_path):
         table = pd.DataFrame(
             {"when": DAYS, "model": "claude-haiku-4-5", "prompt": 1_000_000, "answer": 0}
@@ -457,7 +434,9 @@ class TestRefusals:
 
 
 class TestPapermill:
-    def test_plain_papermill_from_another_folder_with_texts(self, tmp_path):
+    def test_plain_papermill_from_another_folder_with_texts_and_a_log_of_few_columns(
+        self, tmp_path
+    ):
         own_csv(tmp_path / "own.csv")
         notebook = paths.NOTEBOOKS / "90_quarterly_report.ipynb"
         words = [
@@ -488,6 +467,19 @@ class TestPapermill:
         assert "unknown parameter" not in done.stderr
         found = json.loads((tmp_path / "s.json").read_text())
         assert found["budget_usd"] == 300 and found["spend_usd"] == pytest.approx(276)
+        # And on its page a section without its column says which.
+        page, _ = pages_page.page(nbformat.read(tmp_path / "out.ipynb", as_version=4), stem="out")
+        text = BeautifulSoup(page, "html.parser").get_text()
+        for column in (
+            "'team'",
+            "'task'",
+            "'user'",
+            "'status'",
+            "'cache_read_tokens'",
+            "'ttft_s' or 'end_to_end_s'",
+            "'billed_usd'",
+        ):
+            assert f"Needs a column {column} in the log" in text, column
 
     def test_a_relative_path_is_found_from_the_shells_folder(self, tmp_path, monkeypatch):
         own_csv(tmp_path / "own.csv")

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"),
     reason="Windows neither forks nor has kill -9; the README says what differs",
 )
-KILLS = -(-runs(100) // 3)  # of each of the three commands
+KILLS = -(-runs(100, 20) // 3)  # of each of the three commands
 SECONDS = 3  # in which every process is gone
 # Imports once and forks for each command: what is killed is the command and not its imports.
 DRIVER = """

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -79,16 +80,18 @@ def rates(prices, names, input_tokens=INPUT_TOKENS, *, on=None):
 
     NaN where the length exceeds the model's context window.
     """
-    rows = in_force(prices, on)
-    rows = (
-        rows[rows["context_above"] < input_tokens]
-        .drop_duplicates("model_id", keep="last")
-        .set_index("model_id")
-    )
-    missing = [name for name in names if name not in rows.index]
+    table = _rates_of_all(prices, input_tokens, on)
+    missing = [name for name in names if name not in table.index]
     if missing:
         raise NoFigure(f"no price of {', '.join(missing)} in {prices.source}")
-    rows = rows.loc[list(names)]
+    return table.loc[list(names)]
+
+
+@lru_cache(maxsize=32)  # the claims ask for the same few lengths and days again and again
+def _rates_of_all(prices, input_tokens, on):
+    rows = in_force(prices, on)
+    rows = rows[rows["context_above"] < input_tokens]
+    rows = rows.drop_duplicates("model_id", keep="last").set_index("model_id")
     table = rows[["uncached_input", "output"]].set_axis(["input", "output"], axis=1)
     table["blended"] = (
         table @ np.array([INPUT_TOKENS, OUTPUT_TOKENS]) / (INPUT_TOKENS + OUTPUT_TOKENS)

@@ -86,7 +86,18 @@ class Prices:
         on : str or Timestamp, optional
             ISO date; by default `as_of`.
         """
-        return self._in_force(self.frame, on)
+        begun = int(np.searchsorted(self._begins, _day(on, self.as_of), side="right"))
+        if begun not in self._held:  # between two dates nothing changes
+            self._held[begun] = self._in_force(self.frame, on)
+        return self._held[begun].copy()
+
+    @cached_property
+    def _begins(self):
+        return np.unique(self.frame["valid_from"].dropna())
+
+    @cached_property
+    def _held(self):
+        return {}
 
     def offered(self, name, on=None):
         """All rates of one model that hold on a day: one row per seller, region, service tier and context step.
