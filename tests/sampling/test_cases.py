@@ -49,7 +49,9 @@ class TestReading:
         found = case.compared.at(0.1, error_cost_usd=0.1)
         assert words.answer_rows(case, found)["1,000 requests"].tolist() == ["not known"] * 2
         stopped = {"own": cases.stops(case, 0.1)}
-        assert words.stop_rows([case], stopped)["spent on all candidates"].tolist() == ["not known"]
+        assert words.stop_rows([case], stopped)["spent on all candidates"].tolist() == [
+            "an unknown amount"
+        ]
         assert "nan" not in words.stop_words([case], stopped)
         assert cases.asking(case, tl.load_prices("maintained", as_of="2026-11-23")).empty
 
@@ -124,8 +126,8 @@ class TestTasks:
 
     def test_one_task_is_said_to_be_one(self):
         tasks = cases.by_task([cases.case_of("own", table(0.0))], 0.1)
-        assert (
-            words.task_words(tasks) == "There is only one task, on which the cheaper model is worse"
+        assert words.task_words(tasks) == (
+            "Of 1 task, the cheaper model is good enough on none and worse on 1; undecided: none (median 40 examples a task)"
         )
 
 

@@ -252,12 +252,12 @@ def test_an_interrupt_inside_a_running_loop_stops_the_sending(store, monkeypatch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget_usd": -1}, "budget_usd is -1"),
-        ({"budget_usd": float("nan")}, "budget_usd is nan"),
-        ({"concurrency": 0}, "concurrency is 0"),
-        ({"attempts": 0}, "attempts is 0"),
-        ({"repeats": 0}, "repeats is 0"),
-        ({"deadline_s": 0}, "deadline_s is 0"),
+        ({"budget_usd": -1}, "budget_usd=-1"),
+        ({"budget_usd": float("nan")}, "budget_usd=nan"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"attempts": 0}, "attempts=0"),
+        ({"repeats": 0}, "repeats=0"),
+        ({"deadline_s": 0}, "deadline_s=0"),
         (
             {"retry": ("rate_limitted",)},
             "unknown status 'rate_limitted'; did you mean 'rate_limited'",

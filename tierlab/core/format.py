@@ -50,3 +50,15 @@ def number(value: float) -> str:
 def change(value):
     """`usd` with a plus where it is one."""
     return ("+" if value > 0 else "") + usd(value)
+
+
+def listed(names):
+    """Names as a sentence has them.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"]), listed([])
+    ('a, b and c', '')
+    """
+    *first, last = names or [""]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -545,13 +545,13 @@ def _sampled_errors(tiers, rows):
     names = list(tiers.index)
     scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
     anchor = scored.reindex(names).fillna(0).idxmax()
-    found = levels(rows, names, anchor)
-    rate, examples = found.table["error_rate"], found.table["examples"]
+    found, influence = levels(rows, names, anchor)
+    rate, examples = found["error_rate"], found["examples"]
     if not examples[anchor]:
         raise ValueError(
             "no example has a scored answer of two candidates: they cannot be compared on the same examples"
         )
-    variance = (found.influence**2).sum(axis=0)
+    variance = (influence**2).sum(axis=0)
     # Where no spread was seen, each group counts as one answer.
     flat = (variance < 1e-15) | rate.isin((0, 1))
     groups = np.minimum(examples, rows["cluster"].nunique())
@@ -563,7 +563,7 @@ def _sampled_errors(tiers, rows):
             "error_low": np.minimum(low, rate),
             "error_high": np.maximum(high, rate),
             "worth": worth,
-            "shared": _common_factor(found.influence),
+            "shared": _common_factor(influence),
         },
         index=names,
     )
@@ -578,7 +578,7 @@ def _sampled_errors(tiers, rows):
     ]
     source = "; ".join(rows["source"].astype(str).unique()) if "source" in rows else "samples"
     counted = examples[examples > 0].astype(int).to_dict()
-    return Errors(table, source, counted, grounds, found.table["cost_usd"])
+    return Errors(table, source, counted, grounds, found["cost_usd"])
 
 
 def _common_factor(influence):

@@ -152,7 +152,7 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
             "cost_usd": tables["costs"]["per_request"],
         }
     )
-    common = levels(rows, models, reference).table.fillna(
+    common = levels(rows, models, reference)[0].fillna(
         own
     )  # a model without common examples stands for itself
     failed = mostly_failing(rows)

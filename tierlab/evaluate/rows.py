@@ -129,24 +129,6 @@ def mostly_failing(rows):
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Levels:
-    """What each model got wrong and cost per request, measured against one of them, the anchor.
-
-    Attributes
-    ----------
-    table : DataFrame
-        By model: examples (that it and the anchor both have a score on; of the anchor, those that it shares with any
-        other), error_rate (0-1), cost_usd (US dollars per request); NaN where nothing is known.
-    influence : ndarray, shape (groups, models)
-        What each group of examples adds to a model's error rate: the sum of squares of a column is the variance of its
-        rate, and that of products of two columns their covariance.
-    """
-
-    table: pd.DataFrame
-    influence: np.ndarray
-
-
 def levels(rows, models, anchor):
     """Error rate and cost of each model of a `scored_rows` table, pair by pair with the anchor.
 
@@ -164,7 +146,12 @@ def levels(rows, models, anchor):
 
     Returns
     -------
-    Levels
+    table : DataFrame
+        By model: examples (that it and the anchor both have a score on; of the anchor, those that it shares with any
+        other), error_rate (0-1), cost_usd (US dollars per request); NaN where nothing is known.
+    influence : ndarray, shape (groups, models)
+        What each group of examples adds to a model's error rate: the sum of squares of a column is the variance of its
+        rate, and that of products of two columns their covariance.
     """
     answered = rows["status"].isin(ANSWERED)
     spent = rows["cost_usd"].where(
@@ -207,9 +194,7 @@ def levels(rows, models, anchor):
         )
         np.add.at(influence[:, place], cluster[both], (gap - gap.mean()) / n)
     columns = ["examples", "error_rate", "cost_usd"]
-    return Levels(
-        pd.DataFrame(table, columns=columns, index=pd.Index(models, name="model_id")), influence
-    )
+    return pd.DataFrame(table, columns=columns, index=pd.Index(models, name="model_id")), influence
 
 
 def right_or_wrong(examples):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import number, share, usd
+from tierlab.core.format import listed, number, share, usd
 
 POWER = 0.8  # of the run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
@@ -47,7 +47,7 @@ def verdict(asked, pairs, costs, error_cost_usd):
     blank = [m for m in (reference, *fine, *undecided) if math.isnan(rank[m])]
     if blank and fine:
         why = "; ".join(f"{m}: {costs['note'][m] or 'no scored answer'}" for m in blank)
-        found = f"{_listed(fine)} {_are(fine)} {asked.claim} ({asked.level})"
+        found = f"{listed(fine)} {_are(fine)} {asked.claim} ({asked.level})"
         return None, f"{found}, but the cheapest cannot be named ({why})."
     best = min((*fine, reference), key=lambda model: rank[model])
     everyone = blank or not pairs["examples"].any()
@@ -67,7 +67,7 @@ def verdict(asked, pairs, costs, error_cost_usd):
     lower = [model for model in pairs.index if blank or rank[model] < rank[reference]]
     why = f"no model is cheaper {unit}"
     if lower:
-        why = f"{_listed(lower)} {_are(lower)} worse by more than {asked.points} ({asked.level})"
+        why = f"{listed(lower)} {_are(lower)} worse by more than {asked.points} ({asked.level})"
     return reference, f"Stay with {reference}: {why}."
 
 
@@ -85,7 +85,7 @@ def _question(asked, pairs):
         for name, row in pairs.iterrows()
     )
     names = list(pairs.index)
-    whether = f"whether {_listed(names)} {_are(names)} {asked.claim}"
+    whether = f"whether {listed(names)} {_are(names)} {asked.claim}"
     if pairs["more_examples"].isna().all():
         beyond = f", and {_BEYOND}" if pairs["examples"].any() else ""
         return f"cannot tell {whether}{beyond}: {seen}"
@@ -154,10 +154,6 @@ def warnings(candidates, failing):
 
 def _points(share):
     return f"{round(100 * share, 1) + 0.0:.1f}"
-
-
-def _listed(names):
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _are(names):

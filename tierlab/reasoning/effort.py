@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tierlab.core.format import listed, usd
 from tierlab.core.format import share as percent
-from tierlab.core.format import usd
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import known, needs
 from tierlab.prices.catalog import Prices
@@ -390,9 +390,8 @@ def thinking_headline(choices, error_gap):
     parts, unable = [], ""
     for model, rows in choices.groupby("model_id", sort=False):
         names = list(rows.loc[(rows["gap"] <= error_gap) & (rows["effort"] != "none"), "effort"])
-        listed = " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
         if len(rows) > 1:
-            parts.append(f"on {model} at {listed or 'no'} effort")
+            parts.append(f"on {model} at {listed(names) or 'no'} effort")
         else:
             unable = f"; {model} cannot think"
     where = ", ".join(parts)

@@ -9,8 +9,6 @@ import json
 import math
 import os
 import re
-import socket
-import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -73,6 +71,24 @@ _IN_STREAM = (
     (re.compile("rate.?limit", re.IGNORECASE), "rate_limited"),
     (_OVERFLOW, "context_overflow"),
     (_FILTERED, "content_filter"),
+)
+# What errors of a connection say, the status of the call, and what to do.
+_NO_CONNECTION = (
+    (
+        re.compile("SSL"),
+        "wrong_address",
+        "no secure connection (TLS) to {place}; is base_url http where it says https, or a proxy in between? ({said})",
+    ),
+    (
+        re.compile("gaierror|Name or service not known|name resolution"),
+        "wrong_address",
+        "the host name of {place} is not known (DNS): check base_url and the network",
+    ),
+    (
+        re.compile("ConnectionRefused|refused"),
+        "unavailable",
+        "connection refused: nothing listens at {place}; is the server running?",
+    ),
 )
 _TRUTH_AS_COUNT = re.compile(
     rb'"(?:(?:input|output|prompt|completion|cached?|cache_\w+|reasoning|thinking)_tokens|\w+TokenCount)"\s*:\s*(?:true|false)'
@@ -587,23 +603,10 @@ def _not_connected(chain):
     place = (
         f"{request.url.host}:{request.url.port or request.url.scheme}" if request else "the server"
     )
-    said = shown(" ".join(str(link) for link in chain), 2000)
-    if any(isinstance(link, ssl.SSLError) for link in chain) or "[SSL" in said:
-        why = next((str(link) for link in chain if isinstance(link, ssl.SSLError)), str(chain[0]))
-        return ProviderError(
-            "wrong_address",
-            f"no secure connection (TLS) to {place}: {why}; is base_url http where it says https, or a proxy in between?",
-        )
-    unknown_host = any(isinstance(link, socket.gaierror) for link in chain)
-    if unknown_host or "Name or service not known" in said or "name resolution" in said:
-        return ProviderError(
-            "wrong_address",
-            f"the host name of {place} is not known (DNS): check base_url and the network",
-        )
-    if any(isinstance(link, ConnectionRefusedError) for link in chain) or "refused" in said:
-        return ProviderError(
-            "unavailable", f"connection refused: nothing listens at {place}; is the server running?"
-        )
+    said = shown(" ".join(f"{type(link).__name__}: {link}" for link in chain), 2000)
+    for pattern, reason, words in _NO_CONNECTION:
+        if pattern.search(said):
+            return ProviderError(reason, words.format(place=place, said=said))
     return ProviderError("unavailable", f"no connection to {place}: {chain[0]}")
 
 

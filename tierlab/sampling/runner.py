@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tierlab.core.vocabulary import FAILURES, unknown
+from tierlab.core.vocabulary import FAILURES, needs, unknown
 from tierlab.prices.names import canonical
 from tierlab.sampling.providers import Candidate, Prompt, ProviderError, Reply, connect
 from tierlab.sampling.store import packed
@@ -65,16 +65,11 @@ class Limits:
     deadline_s: float = 120.0
 
     def __post_init__(self):
-        if not 0 <= self.budget_usd < float("inf"):
-            raise ValueError(
-                f"budget_usd is {self.budget_usd!r}; an amount from 0 up is needed (0 for a local model or a replay)"
-            )
+        amount = "an amount from 0 up (0 for a local model or a replay)"
+        needs("budget_usd", self.budget_usd, 0 <= self.budget_usd < math.inf, amount)
         check_count("concurrency", self.concurrency)
         check_count("attempts", self.attempts)
-        if not self.deadline_s > 0:
-            raise ValueError(
-                f"deadline_s is {self.deadline_s!r}; a number of seconds above 0 is needed"
-            )
+        needs("deadline_s", self.deadline_s, self.deadline_s > 0, "a number of seconds above 0")
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,7 @@ SETUP = Setup()
 
 def check_count(name, value):
     """Refuse what is not a whole number from 1 up."""
-    if not (isinstance(value, int) and value >= 1):
-        raise ValueError(f"{name} is {value!r}; a whole number from 1 up is needed")
+    needs(name, value, isinstance(value, int) and value >= 1, "a whole number from 1 up")
 
 
 @dataclass(frozen=True)

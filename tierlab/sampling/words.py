@@ -2,12 +2,11 @@
 
 import pandas as pd
 
-from tierlab.core.format import number, share, usd
+from tierlab.core.format import listed, number, share, usd
 from tierlab.evaluate.compare import examples_needed
-from tierlab.sampling.cases import NO_RATE
 
 CAUTIONS = {
-    "simulated_intents": "The simulated intents are no answers of a model: right and wrong are drawn at the error rates that the kit "
+    "simulated_intents": "The simulated intents are not answers of a model: right and wrong are drawn at the error rates that the kit "
     "assumes for an easy task, so this case shows the method and says nothing of the two models.",
     "open_models": "The models of the kit's own examples are small open ones on one processor core, with 0.1 to 1.5 billion parameters: "
     "the cheaper candidates and the larger one stand for a choice between tiers, not for a provider's models.",
@@ -15,21 +14,14 @@ CAUTIONS = {
 
 
 def about(case) -> str:
-    """What a case holds and which model is its reference, in a sentence or two."""
+    """What a case holds and which model is its reference."""
     costs = case.compared.tables["costs"]["per_request"]
-    source = " and ".join(sorted(case.answers["source"].astype(str).unique()))
-    why = "the most expensive" if case.reference == case.models[0] else "as you chose"
-    why += (
-        f" at {usd(costs[case.reference])} an answer"
-        if costs[case.reference] == costs[case.reference]
-        else ""
-    )
-    if costs.isna().any():
-        why = (
-            "as you chose"
-            if case.reference != case.models[0]
-            else "the first of the models, since not every cost is known"
-        )
+    source = listed(sorted(case.answers["source"].astype(str).unique()))
+    why = "as you chose"
+    if case.reference == case.models[0]:
+        why = f"the most expensive at {usd(costs[case.reference])} an answer"
+        if costs.isna().any():
+            why = "the first of the models, since not every cost is known"
     return (
         f"**{case.name[0].upper()}{case.name[1:]}**: {case.examples:,} examples, {source} answers of "
         f"{listed(case.models)}. The others have to match {case.reference} ({why}); the next most expensive, {case.challenger}, is the challenger."
@@ -66,9 +58,9 @@ def answer_rows(case, found) -> pd.DataFrame:
     """One row per model: what it scored, its difference to the reference, and what 1,000 requests cost."""
     pairs = found.pairs[["difference", "low", "high", "finding"]]
     rows = found.candidates[["score", "answers", "set_aside_as"]]
-    rows = rows.join(found.costs[["per_request", "expected"]]).join(pairs)
+    rows = rows.join(found.costs[["per_request", "expected", "per_solved"]]).join(pairs)
     rows = rows.loc[case.models]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "model": case.models,
             "finding": rows["finding"].fillna("reference"),
@@ -76,10 +68,12 @@ def answer_rows(case, found) -> pd.DataFrame:
             "points (95% interval)": _gaps(rows),
             "1,000 requests": (1000 * rows["per_request"]).map(_money),
             "errors counted": (1000 * rows["expected"]).map(_money),
+            "1,000 solved": (1000 * rows["per_solved"]).map(_money),
             "answers": rows["answers"],
             "set aside": rows["set_aside_as"],
         }
-    ).reset_index(drop=True)
+    )
+    return table.reset_index(drop=True)
 
 
 def cautions(cases):
@@ -95,13 +89,11 @@ def gap_words(pairs):
 
 def wrong_words(cases):
     """On how many examples the challenger of each case did worse than the reference."""
-    parts = []
-    for case in cases:
-        pair = case.compared.pairs.loc[case.challenger]
-        parts.append(
-            f"on {case.name} {case.challenger} did worse than {case.reference} on {pair['worse']:,} of {pair['examples']:,} examples"
-        )
-    return _sentence(parts)
+    pairs = [(case, case.compared.pairs.loc[case.challenger]) for case in cases]
+    return _sentence(
+        f"on {case.name} {case.challenger} did worse than {case.reference} on {pair['worse']:,} of {pair['examples']:,} examples"
+        for case, pair in pairs
+    )
 
 
 def wrong_counts(cases, wrong):
@@ -124,21 +116,10 @@ def kind_words(parts):
 def task_words(tasks):
     """On how many tasks the challenger is good enough, worse, or open."""
     count = tasks["finding"].value_counts()
-    enough, worse, open_ = (
-        count.get(name, "none") for name in ("not worse", "worse", "cannot tell")
-    )
-    if len(tasks) == 1:
-        said = {
-            "not worse": "is good enough",
-            "worse": "is worse",
-            "cannot tell": "is neither shown to be good enough nor shown to be worse",
-        }
-        return (
-            f"There is only one task, on which the cheaper model {said[tasks['finding'].iloc[0]]}"
-        )
+    found = [count.get(name, "none") for name in ("not worse", "worse", "cannot tell")]
     return (
-        f"Of {len(tasks)} tasks, the cheaper model is good enough on {enough} and worse on {worse}; "
-        f"undecided: {open_} (median {tasks['examples'].median():,.0f} examples a task)"
+        f"Of {len(tasks)} task{'s' * (len(tasks) > 1)}, the cheaper model is good enough on {found[0]} and worse on {found[1]}; "
+        f"undecided: {found[2]} (median {tasks['examples'].median():,.0f} examples a task)"
     )
 
 
@@ -165,67 +146,55 @@ def task_rows(tasks):
 
 def needed_rows(cases, margin) -> pd.DataFrame:
     """How many examples each case has, and how many it takes at its own disagreement."""
-    rows = []
+    pairs = [case.compared.pairs.loc[case.challenger] for case in cases]
+    asked = [(case.rows, case.challenger, case.reference, margin) for case in cases]
+    return pd.DataFrame(
+        {
+            "answers": [case.name for case in cases],
+            "examples with both": [int(pair["examples"]) for pair in pairs],
+            "disagree (share)": [
+                (pair["better"] + pair["worse"]) / max(1, pair["examples"]) for pair in pairs
+            ],
+            f"needed for {number(100 * margin)} points": [
+                examples_needed(*each)[1] for each in asked
+            ],
+        }
+    )
+
+
+def stop_rows(cases, stopped):
+    """What the replay found about each candidate, after how many examples, and what was spent of what."""
+    tables = []
     for case in cases:
-        pair = case.compared.pairs.loc[case.challenger]
-        _, needed = examples_needed(case.rows, case.challenger, case.reference, margin)
-        rows.append(
-            (
-                case.name,
-                int(pair["examples"]),
-                (pair["better"] + pair["worse"]) / max(1, pair["examples"]),
-                needed,
-            )
-        )
-    heads = [
-        "answers",
-        "examples with both",
-        "disagree (share)",
-        f"needed for {number(100 * margin)} points",
-    ]
-    return pd.DataFrame(rows, columns=heads)
+        told = stopped[case.name].attrs
+        tables.append(told["decided"].assign(answers=case.name, spent=_spent(told)))
+    table = pd.concat(tables, ignore_index=True)
+    used = table["examples"].map("{:,}".format) + " of " + table["of"].map("{:,}".format)
+    table = table.assign(examples=used).drop(columns=["task", "of"])
+    return table.rename(columns={"spent": "spent on all candidates"})
 
 
 def stop_words(cases, stopped):
     """After how many examples each case was decided, and what that saved."""
     parts = []
     for case in cases:
-        decided, (spent, whole) = (
-            stopped[case.name].attrs["decided"],
-            stopped[case.name].attrs["usd"],
-        )
-        money = f": {usd(spent)} of {usd(whole)}" if whole == whole else ""
+        told, decided = stopped[case.name].attrs, stopped[case.name].attrs["decided"]
         open_ = list(decided.loc[decided["finding"] == "cannot tell", "candidate"])
-        most = f"{decided['examples'].max():,} of {case.examples:,} examples{money}"
-        if open_:
-            parts.append(f"{case.name}: still open for {listed(open_)} after {most}")
-        else:
-            parts.append(f"{case.name}: decided after {most}")
+        found = f"still open for {listed(open_)}" if open_ else "decided"
+        used = f"{decided['examples'].max():,} of {case.examples:,} examples"
+        parts.append(f"{case.name}: {found} after {used}: {_spent(told)}")
     return _sentence(parts)
 
 
-def stop_rows(cases, stopped):
-    """What the replay found about each candidate, after how many examples, and what was spent of what."""
-    rows = []
-    for case in cases:
-        spent, whole = stopped[case.name].attrs["usd"]
-        money = f"{usd(spent)} of {usd(whole)}" if whole == whole else "not known"
-        for row in stopped[case.name].attrs["decided"].itertuples():
-            used = f"{row.examples:,} of {row.of:,}"
-            rows.append((row.candidate, row.finding, used, case.name, money))
-    heads = ["candidate", "finding", "examples", "answers", "spent on all candidates"]
-    return pd.DataFrame(rows, columns=heads)
-
-
-def stop_points(cases, found, stopped):
+def stop_points(cases, stopped):
     """Each case's challenger as a point of `tierlab.sampling.figures.budget_by_gap`."""
     rows = []
     for case in cases:
-        decided = stopped[case.name].attrs["decided"].set_index("candidate").loc[case.challenger]
-        used, of = decided["examples"], decided["of"]
-        gap = found[case.name].pairs.loc[case.challenger, "difference"]
-        rows.append((gap, used / of, f"{case.challenger}, {used:,} of {of:,}"))
-    return pd.DataFrame(rows, columns=["difference", "share", "label"])
+        row = stopped[case.name].attrs["decided"].set_index("candidate").loc[case.challenger]
+        gap, used = case.compared.pairs.loc[case.challenger, "difference"], row["examples"]
+        label = f"{case.challenger}, {used:,} of {row['of']:,}"
+        rows.append({"difference": gap, "share": used / row["of"], "label": label})
+    return pd.DataFrame(rows)
 
 
 def budget_rows(budget):
@@ -243,51 +212,6 @@ def budget_rows(budget):
     return table
 
 
-def points(case, found):
-    """Each model as a point of `tierlab.routing.figures.policies`; the cost may be unknown."""
-    table = found.candidates.rename(columns={"low": "score_low", "high": "score_high"})
-    table = table.assign(cost_usd=found.costs["per_request"], interval="95% interval of the score")
-    return table.loc[case.models].rename_axis("label").reset_index()
-
-
-def point_words(points):
-    """Score and cost of each point."""
-    return "; ".join(
-        f"{row.label} {share(row.score)} at {usd(1000 * row.cost_usd)}"
-        for row in points.itertuples()
-    )
-
-
-def money_words(cases, found):
-    """What a solved example costs on the reference and on the challenger."""
-    parts = []
-    for case in cases:
-        solved = found[case.name].costs["per_solved"]
-        if solved[[case.reference, case.challenger]].isna().any():
-            parts.append(f"on {case.name}, what a solved example costs is not known")
-        else:
-            parts.append(
-                f"on {case.name}, a solved example costs {usd(solved[case.challenger])} with {case.challenger} and "
-                f"{usd(solved[case.reference])} with {case.reference}"
-            )
-    return _sentence(parts)
-
-
-def money_rows(case, found):
-    """What 1,000 requests and 1,000 solved examples cost, and the mean score, model by model."""
-    costs = found.costs.loc[case.models]
-    table = pd.DataFrame(
-        {
-            "model": costs.index,
-            "mean score": found.candidates["score"][case.models].map(share).to_numpy(),
-            "1,000 requests (USD)": 1000 * costs["per_request"].to_numpy(),
-            "1,000 solved (USD)": 1000 * costs["per_solved"].to_numpy(),
-            "with errors counted (USD)": 1000 * costs["expected"].to_numpy(),
-        }
-    )
-    return table
-
-
 def estimate_words(estimate):
     """What it would cost to ask all models of an estimate."""
     if estimate.empty:
@@ -300,18 +224,6 @@ def estimate_words(estimate):
     )
 
 
-def money_caption(cases, machine_usd_per_hour, times):
-    """How a solved example is paid for, and what is folded below."""
-    text = "A cheap answer that is wrong is paid for as well: the cost per solved example is all that was paid over all that was solved."
-    if any(case.answers["provenance"].str.contains(NO_RATE, regex=False).any() for case in cases):
-        text += f" Models without a price per token cost {usd(machine_usd_per_hour)} an hour of the machine."
-    return text + (
-        " Folded: times of complete answers, and tokens per second."
-        if len(times)
-        else " No times are known."
-    )
-
-
 def time_rows(found):
     """Median and 95th percentile of what was timed."""
     names = {
@@ -319,10 +231,11 @@ def time_rows(found):
         "end_to_end_s": "whole answer (s)",
         "tokens_per_s": "tokens per second",
     }
-    table = found.latency[["p50", "p95", "p95_high", "answers"]].reset_index()
-    table["measure"] = table["measure"].map(names)
-    heads = ["model", "measure", "median", "95th percentile", "its upper end", "answers timed"]
-    return table[table["answers"] > 0].set_axis(heads, axis=1)
+    heads = {"p50": "median", "p95": "95th percentile", "p95_high": "its upper end"}
+    table = found.latency.reset_index().query("answers > 0").replace({"measure": names})
+    columns = ["model_id", "measure", *heads, "answers"]
+    more = {"model_id": "model", "answers": "answers timed"}
+    return table[columns].rename(columns=heads | more)
 
 
 def judge_words(agreements):
@@ -353,21 +266,14 @@ def _money(dollars):
     return usd(dollars) if dollars == dollars else "not known"
 
 
+def _spent(told):
+    spent, whole = told["usd"]
+    return f"{usd(spent)} of {usd(whole)}" if whole == whole else "an unknown amount"
+
+
 def _gaps(rows):
     """Differences with their intervals, in points; empty for the reference."""
     return [
         "" if gap != gap else f"{100 * gap:+.1f} ({100 * least:+.1f} to {100 * most:+.1f})"
         for gap, least, most in rows[["difference", "low", "high"]].to_numpy(float)
     ]
-
-
-def listed(names):
-    """Names as a sentence has them.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    names = list(names)
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

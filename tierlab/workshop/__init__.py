@@ -9,6 +9,7 @@ import inspect
 from dataclasses import dataclass
 from importlib import import_module
 
+from tierlab.core.format import listed
 from tierlab.core.untrusted import in_html
 from tierlab.core.vocabulary import unknown
 from tierlab.workshop.values import Hint, Unfilled, unfilled
@@ -119,7 +120,7 @@ def check(number, **answers):
         if answer not in asked:
             raise ValueError(unknown("answer", answer, asked))
     if left := [answer for answer in asked if answer not in answers]:
-        raise ValueError(f"exercise {number} also asks for {_listed(left)}")
+        raise ValueError(f"exercise {number} also asks for {listed(left)}")
     waiting = [answer for answer in asked if unfilled(answers[answer])]
     states = dict.fromkeys(asked, "not yet seen") | dict.fromkeys(waiting, "to do")
     steps = function(**answers)
@@ -142,8 +143,4 @@ def check(number, **answers):
 
 def _open(number, names, states):
     verb = "is" if len(names) == 1 else "are"
-    return Check(number, "open", f"{_listed(names)} {verb} still to be filled in.", states)
-
-
-def _listed(names):
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return Check(number, "open", f"{listed(names)} {verb} still to be filled in.", states)
