@@ -1,12 +1,10 @@
-"""What each model did on the samples, by itself: quality, money and latency, each with its interval."""
-
-import math
+"""What each model did on the samples, by itself: quality and money, each with its interval."""
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import ANSWERED, IN_DOUBT
-from tierlab.evaluate.intervals import bootstrap, mean_interval, quantile_interval
+from tierlab.evaluate.intervals import bootstrap, mean_interval
 from tierlab.evaluate.rows import NOT_SENT, example_scores, right_or_wrong, tally
 
 
@@ -84,32 +82,6 @@ def _money(own):
         "solved_per_usd": solved / paid if paid else np.nan,
         "note": "; ".join(notes),
     }
-
-
-def latency_by_model(rows, models, confidence):
-    """Quantiles of complete answers per model: the table `latency` of `tierlab.compare`."""
-    needed = math.ceil(math.log((1 - confidence) / 2) / math.log(0.95))
-    result = {}
-    for model in models:
-        own = rows[(rows["model_id"] == model) & (rows["status"] == "ok")]
-        sources = list(dict.fromkeys(own["source"].astype(str))) if "source" in own else []
-        for measure in ("ttft_s", "end_to_end_s", "tokens_per_s"):
-            times = own[measure].dropna().to_numpy(float)
-            row, notes = {}, ["mixes sources"] if len(sources) > 1 else []
-            for percent in (50, 95):
-                names = (f"p{percent}", f"p{percent}_low", f"p{percent}_high")
-                found = quantile_interval(times, percent / 100, confidence=confidence)
-                row |= dict(zip(names, found, strict=True))
-            if 0 < len(times) < needed:
-                notes.append(
-                    f"p95 has no upper end: {len(times):,} timed answers, {needed:,} are needed"
-                )
-            result[model, measure] = row | {
-                "answers": len(times),
-                "source": "; ".join(sources),
-                "note": "; ".join(notes),
-            }
-    return pd.DataFrame.from_dict(result, orient="index").rename_axis(["model_id", "measure"])
 
 
 def _table(rows):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import known, needs
-from tierlab.evaluate.by_model import costs_by_model, latency_by_model, quality_by_model
+from tierlab.evaluate.by_model import costs_by_model, quality_by_model
 from tierlab.evaluate.intervals import clustered_se, one_sided_p, paired_interval
 from tierlab.evaluate.planning import required_examples
 from tierlab.evaluate.rows import levels, mostly_failing, paired, scored_rows
@@ -24,7 +24,7 @@ class Comparison:
         One sentence, and a warning for each model of which much is set aside.
     choice : str or None
         The model that the verdict names; None if it cannot tell.
-    candidates, costs, latency, pairs : DataFrame
+    candidates, costs, pairs : DataFrame
         See `compare`.
     reference : str
     margin : float
@@ -35,7 +35,6 @@ class Comparison:
     choice: str | None
     candidates: pd.DataFrame = field(repr=False)
     costs: pd.DataFrame = field(repr=False)
-    latency: pd.DataFrame = field(repr=False)
     pairs: pd.DataFrame = field(repr=False)
     reference: str
     margin: float
@@ -73,14 +72,12 @@ def compare(
     Returns
     -------
     Comparison
-        With four tables by model. **candidates**: examples, absent (examples of the table without a row),
+        With three tables by model. **candidates**: examples, absent (examples of the table without a row),
         answers (rows with a score), set_aside (rows), set_aside_as, non_answers (refused, empty, filtered: scored
         0), score, low, high, method. **costs**, US dollars: per_request (all that was paid, failures included, per
         answer received), per_solved (the same per unit of score) with low and high (bootstrap over examples, all
         models on the same resamples), solved_per_usd, expected (what a request costs with its errors, on the examples in
-        common with the reference: `tierlab.evaluate.compare.levels`), note (why a number is missing or a lower bound). **latency**, by model and measure (ttft_s, end_to_end_s,
-        tokens_per_s), of complete answers: p50 and p95 with exact order-statistic intervals, answers, source, note.
-        **pairs**, by candidate: examples (common), groups, better, worse (examples on which it scores higher and
+        common with the reference: `tierlab.evaluate.compare.levels`), note (why a number is missing or a lower bound). **pairs**, by candidate: examples (common), groups, better, worse (examples on which it scores higher and
         lower), difference, low, high, method, test, p, p_holm (of "no difference"), bound (one-sided), p_not_worse
         and p_worse (Holm-adjusted, of more and less than -margin), finding ("not worse", "worse", "cannot tell"),
         more_examples and planned_difference (what would decide), saving (share of the reference's cost per request, on
@@ -140,7 +137,6 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
     tables = {
         "candidates": quality_by_model(rows, models, confidence),
         "costs": costs_by_model(rows, models, confidence, seed),
-        "latency": latency_by_model(rows, models, confidence),
     }
     found = {m: _pair(paired(rows, m, reference), confidence) for m in others}
     intervals = {m: interval for m, (_, interval) in found.items()}

@@ -8,12 +8,6 @@ from tierlab.core.explorer import WIDE, Explorer, choice
 from tierlab.core.format import usd
 from tierlab.sampling import figures
 
-TIMES = [
-    "ttft_s",
-    "end_to_end_s",
-    "tokens_per_s",
-]  # not shown here, and a third of the time of a move
-
 
 class SampleExplorer(Explorer):
     """Each model against a reference: for other answers, one task, another margin, another cost of an error.
@@ -70,7 +64,7 @@ class SampleExplorer(Explorer):
             case, task = self._asked[answers]
             rows = case.answers[case.answers["task"] == task]
             self._prepared[answers] = tl.evaluate.compare.prepare(
-                rows.drop(columns=TIMES, errors="ignore"),
+                rows,
                 reference=case.reference,
                 truncated=case.truncated,
                 seed=case.seed,

@@ -224,20 +224,6 @@ def estimate_words(estimate):
     )
 
 
-def time_rows(found):
-    """Median and 95th percentile of what was timed."""
-    names = {
-        "ttft_s": "first token (s)",
-        "end_to_end_s": "whole answer (s)",
-        "tokens_per_s": "tokens per second",
-    }
-    heads = {"p50": "median", "p95": "95th percentile", "p95_high": "its upper end"}
-    table = found.latency.reset_index().query("answers > 0").replace({"measure": names})
-    columns = ["model_id", "measure", *heads, "answers"]
-    more = {"model_id": "model", "answers": "answers timed"}
-    return table[columns].rename(columns=heads | more)
-
-
 def judge_words(agreements):
     """How far a judge agrees with the scorers, of the first case that has one recorded."""
     found = next((each for each in agreements if each is not None), None)
