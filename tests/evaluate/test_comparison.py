@@ -475,7 +475,7 @@ def bad(**changes):
         (bad(repeat=0, prompt_id="e0"), {}, "4 rows share an example, model and repeat"),
         (bad(status="timeuot"), {}, "unknown status 'timeuot'; did you mean 'timeout'"),
         (bad(score=2.0), {}, "a score outside 0-1 in 4 rows"),
-        (bad(score="yes"), {}, "a score that is no number"),
+        (bad(score="yes"), {}, "a score that is not a number"),
         (bad(cost_usd=-0.1), {}, "a negative value"),
         (bad(group=["a", "b", "b", "b"]), {}, "1 examples are in two groups; first: 'e0'"),
         (bad(model_id=["small", None, "flagship", "flagship"]), {}, "a missing name"),

@@ -16,7 +16,7 @@ from tierlab.evaluate.intervals import (
     wilson_interval,
 )
 from tierlab.evaluate.planning import paired_sample_size
-from tierlab.evaluate.scorers.numeric import numeric_answer, score_numeric
+from tierlab.evaluate.scorers.numeric import numeric_answer
 
 ANSWERS = [
     ("She makes 16 - 7 = 9 eggs, so 9 * $2 = $18 every day.", 18),
@@ -86,15 +86,6 @@ def test_any_whole_number_survives_any_spelling(number, form):
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reader(text):
     assert isinstance(numeric_answer(text), float)
-
-
-def test_scores_pair_by_position_and_refuse_a_truth_without_a_number():
-    assert score_numeric(["18", "19", "none"], ["# 18", "# 18", "# 18"]).tolist() == [1, 0, 0]
-    assert score_numeric(["0.3333333333"], ["1/3"], rel_tol=1e-6).tolist() == [1]
-    with pytest.raises(ValueError, match=r"truth \(row 1\)='eighteen'"):
-        score_numeric(["18", "18"], ["18", "eighteen"])
-    with pytest.raises(ValueError, match="shorter"):
-        score_numeric(["18", "18"], ["18"])
 
 
 def test_wilson_interval_of_the_articles_50_to_100_examples():

@@ -154,13 +154,13 @@ def test_a_judge_that_failed_is_asked_again_when_told_to(store):
 
 def test_a_judge_that_could_cost_more_than_a_dollar_wants_a_yes(store):
     asked = []
-    dear = f"{JUDGE},usd_per_mtok=1000/1000"  # 200 tokens of output, four times: 0.8 USD and more for each answer
+    costly = f"{JUDGE},usd_per_mtok=1000/1000"  # 200 tokens of output, four times: 0.8 USD and more for each answer
     options = {
         "budget_usd": 100,
         "progress": False,
         "transport": service({"gpt-4.1": by_length}, asked),
     }
     with pytest.raises(ValueError, match="give yes=True"):
-        tl.judge(store, dear, **together(**options))
+        tl.judge(store, costly, **together(**options))
     assert asked == []
-    assert tl.judge(store, dear, **together(yes=True, **options))["status"].tolist() == ["ok"] * 2
+    assert tl.judge(store, costly, **together(yes=True, **options))["status"].tolist() == ["ok"] * 2

@@ -263,7 +263,7 @@ def test_request_of_messages():
         "type": "enabled",
         "budget_tokens": 2000,
     }
-    with pytest.raises(ValueError, match="extra_output_tokens of at least that"):
+    with pytest.raises(ValueError, match=r"a number from \d+ up \(thinking counts"):
         changed("anthropic", effort="2000", extra_output_tokens=1999)
 
 
@@ -356,11 +356,11 @@ def test_the_bound_on_input_tokens_holds_for_tokenizers():
 def test_candidates_are_checked_and_read():
     with pytest.raises(ValueError, match="unknown provider 'antropic'; did you mean 'anthropic'"):
         Candidate("antropic", "claude")
-    with pytest.raises(ValueError, match="needs its base_url"):
+    with pytest.raises(ValueError, match="base_url=None; the address"):
         Candidate("compatible", "llama")
-    with pytest.raises(ValueError, match="needs the path"):
+    with pytest.raises(ValueError, match="path=None; the path"):
         Candidate("replay", "llama")
-    with pytest.raises(ValueError, match="extra_output_tokens is -1"):
+    with pytest.raises(ValueError, match="extra_output_tokens=-1"):
         Candidate("openai", "gpt", extra_output_tokens=-1)
     assert candidate("compatible:llama3.2:1b,base_url=http://h/v1,label=own").name == "own"
     assert candidate("google:gemini-4-argon,effort=low,temperature=0.5") == changed(

@@ -182,7 +182,7 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
             "set the environment variable ANTHROPIC_API_KEY",
         ),
         (["--budget-usd", "-1", "--candidate", "replay:m,path=x.csv"], "budget_usd=-1"),
-        (["--budget-usd", "1", "--candidate", "compatible:m"], "needs its base_url"),
+        (["--budget-usd", "1", "--candidate", "compatible:m"], "m: base_url=None; the address"),
         (
             ["--budget-usd", "1", "--candidate", "openai:gpt-6-luna", "--reference", "gpt-6-luna"],
             "--reference and --margin go together",

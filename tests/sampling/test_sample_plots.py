@@ -92,8 +92,8 @@ def test_the_answer_has_a_panel_for_every_case(samples):
     found = {"own": case.compared.at(0.1), "twice": case.compared.at(0.1)}
     figure = tl.sampling.figures.answer(found)
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
-        "Own, against dear",
-        "Twice, against dear",
+        "Own, against large",
+        "Twice, against large",
     ]
     assert [ax.get_xlabel() == "" for ax in figure.axes] == [True, False]
 
@@ -123,14 +123,14 @@ def test_each_margin_has_its_curve_and_name():
 
 @pytest.fixture(scope="module")
 def samples():
-    """Task x: both right on all 40. Task y: the cheap model wrong on all 40, the dear one right."""
-    rows = [(f"{task}{i}", model, task, float(task == "x" or model == "dear"), 0.001 if model == "cheap" else 0.01)
-            for task in "xy" for i in range(40) for model in ("cheap", "dear")]  # fmt: skip
+    """Task x: both right on all 40. Task y: the cheap model wrong on all 40, the large one right."""
+    rows = [(f"{task}{i}", model, task, float(task == "x" or model == "large"), 0.001 if model == "cheap" else 0.01)
+            for task in "xy" for i in range(40) for model in ("cheap", "large")]  # fmt: skip
     return pd.DataFrame(rows, columns=["prompt_id", "model_id", "task", "score", "cost_usd"])
 
 
 def explorer(table, *, margin, error_cost_usd, **asked):
-    case = cases.case_of("own", table, reference="dear", **asked)
+    case = cases.case_of("own", table, reference="large", **asked)
     return tl.sampling.control.SampleExplorer([case], margin=margin, error_cost_usd=error_cost_usd)
 
 
@@ -151,7 +151,7 @@ def test_the_control_compares_anew_for_a_task_a_margin_and_an_error_cost(samples
 
 def test_the_control_gives_the_numbers_of_compare(samples):
     control = explorer(samples, margin=0.2, error_cost_usd=0.05)
-    found = tl.compare(samples, reference="dear", margin=0.2, error_cost_usd=0.05)
+    found = tl.compare(samples, reference="large", margin=0.2, error_cost_usd=0.05)
     pd.testing.assert_frame_equal(control.found.pairs, found.pairs)
     assert control.found.verdict == found.verdict
 
@@ -161,6 +161,6 @@ def test_the_control_counts_cut_answers_as_it_is_told(samples):
     for truncated in ("set_aside", "wrong"):
         control = explorer(cut, margin=0.2, error_cost_usd=0.05, truncated=truncated)
         found = tl.compare(
-            cut, reference="dear", margin=0.2, error_cost_usd=0.05, truncated=truncated
+            cut, reference="large", margin=0.2, error_cost_usd=0.05, truncated=truncated
         )
         pd.testing.assert_frame_equal(control.found.candidates, found.candidates)

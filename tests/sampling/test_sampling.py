@@ -190,8 +190,8 @@ def test_a_mended_reference_is_scored_again_without_being_asked_again(store):
 
 def test_an_answer_keeps_the_prices_it_was_paid_at(store):
     run(questions(1), OK, store)
-    dearer = Candidate(**vars(OWN) | {"usd_per_mtok": (100, 200)})
-    again, _ = run(questions(2), OK, store, [dearer])
+    pricier = Candidate(**vars(OWN) | {"usd_per_mtok": (100, 200)})
+    again, _ = run(questions(2), OK, store, [pricier])
     assert list(again["cost_usd"]) == pytest.approx([COST, 100 * COST])
     assert ["1 / 2 USD" in text for text in again["provenance"]] == [True, False]
 
@@ -305,18 +305,18 @@ def test_a_missing_key_is_named(store, monkeypatch, provider):
 
 
 def test_a_run_that_could_cost_more_than_a_dollar_wants_a_yes_and_loses_nothing(store):
-    dear = Candidate(**vars(OWN) | {"usd_per_mtok": (1000, 1000)})
+    costly = Candidate(**vars(OWN) | {"usd_per_mtok": (1000, 1000)})
     run(
         questions(2),
         lambda request: response({"error": {"message": "no"}}, 404),
         store,
-        [dear],
+        [costly],
         budget_usd=90,
     )
     with pytest.raises(ValueError, match=r"2 calls could cost up to \d\.\d\d USD.*yes=True"):
-        run(questions(2), OK, store, [dear], budget_usd=90, yes=False, retry=True)
+        run(questions(2), OK, store, [costly], budget_usd=90, yes=False, retry=True)
     assert list(tl.load_samples(store)["status"]) == ["bad_request"] * 2
-    samples, _ = run(questions(2), OK, store, [dear], budget_usd=90, yes=True, retry=True)
+    samples, _ = run(questions(2), OK, store, [costly], budget_usd=90, yes=True, retry=True)
     assert list(samples["status"]) == ["ok"] * 2
 
 

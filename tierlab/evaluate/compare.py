@@ -166,7 +166,7 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
 
 
 def check_margin(margin, error_cost_usd=None):
-    """Refuse a margin that is no share between 0 and 1, and an error cost below 0."""
+    """Refuse a margin that is not a share between 0 and 1, and an error cost below 0."""
     needs("margin", margin, 0 < margin < 1, "a share between 0 and 1 (five points are 0.05)")
     fits = error_cost_usd is None or error_cost_usd >= 0
     needs("error_cost_usd", error_cost_usd, fits, "a number of US dollars from 0 up")

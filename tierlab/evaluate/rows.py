@@ -41,7 +41,7 @@ def scored_rows(samples, *, truncated="set_aside"):
     Raises
     ------
     ValueError
-        For a missing column, a status that is not known, a score that is no number from 0 to 1, an example in
+        For a missing column, a status that is not known, a score that is not a number from 0 to 1, an example in
         two groups, or two rows for one example, model and repeat.
 
     Notes
@@ -223,7 +223,7 @@ def _scores(samples, status, truncated):
         samples,
         "score",
         (scores.isna() & samples["score"].notna()).to_numpy(),
-        "a score that is no number",
+        "a score that is not a number",
     )
     refuse(samples, "score", ((scores < 0) | (scores > 1)).to_numpy(), "a score outside 0-1")
     zero = status.isin(NON_ANSWERS) | ((status == "truncated") & (truncated == "wrong"))

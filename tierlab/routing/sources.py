@@ -17,7 +17,7 @@ from tierlab.core.extras import install_line
 from tierlab.core.frames import as_pandas
 from tierlab.core.tables import one_of
 from tierlab.core.vocabulary import unknown
-from tierlab.evaluate.scorers.numeric import score_numeric
+from tierlab.evaluate.scorers.numeric import numeric
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.evaluations import is_evaluation, read_evaluation
 from tierlab.routing.outcomes import check_outcomes, merge_flags, note, price_outcomes
@@ -80,7 +80,7 @@ def load_outcomes(
     RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors, without the prompts that they list as contaminated
     (12 of GSM8K, 5 of MMLU); the input is the question alone, without the worked examples they sent along. Prompt ids
     of MMLU are subject and row, because some questions repeat; its answers count as one token, all that the authors let the models write. ZeroEval: raw answers scored
-    by `tierlab.evaluate.scorers.numeric.score_numeric`; the hidden reasoning of o1-mini is billed and not in the data,
+    by `tierlab.evaluate.scorers.numeric.numeric`; the hidden reasoning of o1-mini is billed and not in the data,
     so its cost is a lower bound. RouterArena: the providers' token counts and
     the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
     """
@@ -294,19 +294,20 @@ def routellm_mmlu():
 
 
 def zeroeval_gsm():
-    """1,319 grade-school problems answered by eight models of 2024, raw answers scored by `score_numeric`."""
+    """1,319 grade-school problems answered by eight models of 2024, raw answers scored by `numeric`."""
     runs = []
     for file in sorted(datasets.path("zeroeval_gsm").glob("*.json")):
         runs.append(pd.DataFrame(json.loads(file.read_text())).assign(model_id=file.stem))
     raw = pd.concat(runs, ignore_index=True)
     replies = raw["output"].str[0]
+    truths = zip(replies, raw["answer"], strict=True)
     table = pd.DataFrame(
         {
             "prompt_id": raw["id"],
             "model_id": raw["model_id"].astype("category"),
             "task": raw["dataset"],
             "prompt": raw["question"],
-            "score": score_numeric(replies, raw["answer"]),
+            "score": [numeric(reply, (), truth).score for reply, truth in truths],
             "uncached_input_tokens": count_tokens(raw["chat_history"].str[0]),
             "output_tokens": count_tokens(replies),
         }

@@ -273,19 +273,19 @@ def _read_csv(path):
 
 def _from_cells(cells):
     """Record of one row of text: JSON where the field is structured, a number where it is one."""
-    record, problems = dict(cells), []
-    structured = [name for name in _JSON_CELLS if name in cells]
-    scorer, reference = cells.get("scorer"), cells.get("reference", "")
-    if scorer in _JSON_REFERENCES and reference:
-        structured.append("reference")
-    elif scorer == "contains" and reference:
-        record["reference"] = [reference]
-        structured += ["reference"] if reference.lstrip().startswith("[") else []
-    if cells.get("prompt", "").lstrip().startswith('[{"role"'):
-        structured.append("prompt")
-    for name in structured:
-        record[name], problem = _json(cells[name])
-        problems += [f"{name}: {problem}"] if problem else []
+    record, problems, scorer = dict(cells), [], cells.get("scorer")
+    reference = cells.get("reference", "").lstrip()
+    structured = dict.fromkeys(_JSON_CELLS, True) | {
+        "prompt": cells.get("prompt", "").lstrip().startswith('[{"role"'),
+        "reference": scorer in _JSON_REFERENCES
+        or (scorer == "contains" and reference.startswith("[")),
+    }
+    for name, cell in cells.items():
+        if structured.get(name):
+            record[name], problem = _json(cell)
+            problems += [f"{name}: {problem}"] if problem else []
+    if scorer == "contains" and reference and not structured["reference"]:
+        record["reference"] = [cells["reference"]]
     if "max_output_tokens" in cells and cells["max_output_tokens"].strip().isdecimal():
         record["max_output_tokens"] = int(cells["max_output_tokens"])
     return record, problems

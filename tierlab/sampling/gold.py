@@ -116,7 +116,7 @@ def export_gold(
 
 
 def _set_aside(table, model, min_score):
-    """Outcome of the samples that are no good answers of the model; "" for the others."""
+    """Outcome of the samples that are not good answers of the model; "" for the others."""
     status, score = table["status"], table["score"]
     no_text = table["answer"].fillna("").str.strip().eq("")
     rules = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from tierlab.core.untrusted import REPLY_BYTES, shown
-from tierlab.core.vocabulary import IN_DOUBT, unknown
+from tierlab.core.vocabulary import IN_DOUBT, known, needs, unknown
 from tierlab.evaluate.scorers.answers import split_thinking
 from tierlab.sampling.store import packed
 
@@ -144,28 +144,17 @@ class Candidate:
     label: str | None = None
 
     def __post_init__(self):
-        if self.provider not in ADAPTERS:
-            raise ValueError(unknown("provider", self.provider, ADAPTERS))
+        known("provider", self.provider, ADAPTERS)
+        address = "the address of the compatible server, such as http://127.0.0.1:11434/v1,"
+        found = self.base_url or self.provider != "compatible"
+        needs(f"{self.model_id}: base_url", self.base_url, found, address)
+        found = self.path or self.provider != "replay"
+        needs(f"{self.model_id}: path", self.path, found, "the path of the recorded samples")
+        counted = self.provider == "anthropic" and (self.effort or "").isdecimal()
+        least = int(self.effort) if counted else 0
+        enough = f"a number from {least} up (thinking counts as output)"
         room = self.extra_output_tokens
-        thinking = int(self.effort) if (self.effort or "").isdecimal() else 0
-        rules = (
-            (
-                self.provider == "compatible" and not self.base_url,
-                "a compatible server needs its base_url, such as http://127.0.0.1:11434/v1",
-            ),
-            (
-                self.provider == "replay" and not self.path,
-                "a replay needs the path of the recorded samples",
-            ),
-            (room < 0, f"extra_output_tokens is {room}; a number from 0 up is needed"),
-            (
-                self.provider == "anthropic" and room < thinking,
-                f"{thinking} tokens of thinking count as output; give extra_output_tokens of at least that",
-            ),
-        )
-        for broken, says in rules:
-            if broken:
-                raise ValueError(f"{self.model_id}: {says}")
+        needs(f"{self.model_id}: extra_output_tokens", room, room >= least, enough)
 
     @property
     def name(self):
@@ -535,7 +524,7 @@ async def _looked_at(response):
 
 
 def _bounded(response):
-    """The stream of a response, up to the most bytes that a reply may have, and without counts that are no numbers."""
+    """The stream of a response, up to the most bytes that a reply may have, and without counts that are not numbers."""
     import httpx2
 
     given = response.stream

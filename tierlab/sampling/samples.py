@@ -110,7 +110,7 @@ def load_samples(source: str | Path) -> pd.DataFrame:
         raise ValueError(f"{near} (or a path to a store, .csv or .parquet)")
     if path.suffix not in (".csv", ".parquet"):
         return samples_table(path, [key for (key,) in read(path, _KEYS)], {})
-    texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is no number
+    texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is not a number
     read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
     table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
     if missing := [column for column in NEEDED if column not in table]:
@@ -214,7 +214,7 @@ def code_run(examples, allow_code):
 
 
 def tool_calls(calls):
-    """The calls with their arguments read; arguments that are no JSON object stay as text under an empty name."""
+    """The calls with their arguments read; arguments that are not a JSON object stay as text under an empty name."""
     read_calls = []
     for name, text in calls:
         try:

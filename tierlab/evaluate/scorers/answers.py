@@ -30,7 +30,7 @@ class ToolCall:
     ----------
     name : str
     arguments : dict
-        Or ``{"": raw text}`` where the model's arguments were no JSON object.
+        Or ``{"": raw text}`` where the model's arguments were not a JSON object.
     """
 
     name: str

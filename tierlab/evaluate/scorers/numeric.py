@@ -5,8 +5,6 @@ import re
 import unicodedata
 from collections import deque
 
-import numpy as np
-
 from tierlab.core.vocabulary import needs
 from tierlab.evaluate.scorers.answers import Score
 
@@ -117,41 +115,6 @@ def numeric_answer(text):
     """
     found, _ = _answer(text)
     return math.nan if found is None else _value(found)
-
-
-def score_numeric(answers, truths, *, rel_tol=1e-9):
-    """1 where the number in an answer equals the number in the truth, else 0; no number is a wrong answer.
-
-    Parameters
-    ----------
-    answers, truths : sequence of str
-        Replies and reference answers, paired by position.
-    rel_tol : float
-        Relative difference at which two numbers still count as equal.
-
-    Returns
-    -------
-    ndarray of float
-
-    Raises
-    ------
-    ValueError
-        If a truth holds no number, or the lengths differ.
-
-    Examples
-    --------
-    >>> score_numeric(["The total is 1,596 dollars.", "cannot tell"], ["#### 1596", "45"]).tolist()
-    [1.0, 0.0]
-    """
-    truths = list(truths)
-    truth_of = {truth: numeric_answer(truth) for truth in dict.fromkeys(truths)}
-    for row, truth in enumerate(truths):
-        holds = not math.isnan(truth_of[truth])
-        needs(f"truth (row {row})", truth, holds, "a text with a number")
-    pairs = zip(answers, truths, strict=True)
-    return np.array(
-        [math.isclose(numeric_answer(a), truth_of[t], rel_tol=rel_tol) for a, t in pairs], float
-    )
 
 
 def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):

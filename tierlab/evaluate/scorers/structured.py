@@ -126,7 +126,7 @@ def _one_call(wanted, made, allow_extra):
         return Score(0.0, f"calls {clip(made.name)}, not {clip(wanted['name'])}")
     expected, given = wanted.get("arguments", {}), made.arguments
     if "" in given and "" not in expected:
-        return Score(0.0, f"{wanted['name']}: the arguments are no JSON object")
+        return Score(0.0, f"{wanted['name']}: the arguments are not a JSON object")
     faults = [
         f"{name} is missing"
         if name not in given
