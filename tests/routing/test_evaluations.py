@@ -161,6 +161,18 @@ class TestHarness:
             read_evaluation(file)
         assert len(read_evaluation(file, metric="exact_match,flexible")) == 5
 
+    @pytest.mark.parametrize(
+        ("value", "scale", "score"), [(0.1, None, 0.9), (0.1, (1, 0), 0.9), (12, (100, 0), 0.88)]
+    )
+    def test_a_metric_of_which_less_is_better_is_turned_once(self, tmp_path, value, scale, score):
+        file = _lower_is_better(tmp_path, value)
+        assert read_evaluation(file, scale=scale)["score"].tolist() == pytest.approx([score] * 5)
+
+    def test_a_scale_that_runs_against_the_metric_is_refused(self, tmp_path):
+        file = _lower_is_better(tmp_path, 12)
+        with pytest.raises(ValueError, match=r"lower is better.*\(100, 0\)"):
+            read_evaluation(file, scale=(0, 100))
+
     def test_without_its_results_a_file_has_no_model(self, tmp_path):
         (file,) = (LOGS / "lm_eval" / "vendor__model-a").glob("samples_*")
         shutil.copy(file, tmp_path)
@@ -168,6 +180,20 @@ class TestHarness:
             ValueError, match=r"results_.*json, which names its model, is not beside it"
         ):
             read_evaluation(tmp_path / file.name)
+
+
+def _lower_is_better(folder, value):
+    """Samples of the harness's log whose score is `value` each, of a metric of which less is better."""
+    shutil.copytree(LOGS / "lm_eval" / "vendor__model-a", folder / "logs")
+    (file,) = (folder / "logs").glob("samples_*")
+    (results,) = (folder / "logs").glob("results_*")
+    lines = [json.loads(line) | {"exact_match": value} for line in file.read_text().splitlines()]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    about = json.loads(results.read_text())
+    task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+    about["higher_is_better"] = {task: {"exact_match": False}}
+    results.write_text(json.dumps(about))
+    return file
 
 
 class TestPromptfoo:

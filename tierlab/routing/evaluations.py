@@ -137,14 +137,22 @@ def _chosen(metric, names):
 
 
 def _scaled(table, scale, file):
-    low, high = (0.0, 1.0) if scale is None else map(float, scale)
+    lower = table.attrs.get("lower_is_better", False)
+    if scale is None:
+        scale = (1, 0) if lower else (0, 1)
+    low, high = map(float, scale)
+    if lower and low < high:
+        raise ValueError(
+            f"{file}: lower is better, so the first number of the scale is the larger one: "
+            f"({high:g}, {low:g})"
+        )
     score = (pd.to_numeric(table["score"]) - low) / (high - low)
     outside = (score < 0) | (score > 1)
     if outside.any():
         value = table["score"][outside.idxmax()]
         raise ValueError(
-            f"{file}: a score of {value:g} lies outside {low:g}-{high:g}; give the scale, such as scale=(1, 5), or (1, 0) "
-            "where lower is better"
+            f"{file}: a score of {value:g} lies outside {min(low, high):g}-{max(low, high):g}; give the scale, such as scale=(1, 5), or "
+            "(100, 0) where lower is better"
         )
     return table.assign(score=score)
 
@@ -270,15 +278,14 @@ def _harness(file, rows, metric):
     chosen = _chosen(metric, names)
     name, kept = chosen.split(",", 1)
     task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
-    better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
-    return _table(
+    table = _table(
         f"lm-evaluation-harness, {chosen}",
         [
             {
                 "prompt_id": f"{task} {row['doc_hash'][:12]}",
                 "model_id": about["model_name"],
                 "task": task,
-                "score": _number(row[name]) if better else 1 - _number(row[name]),
+                "score": _number(row[name]),
                 "status": "ok",
                 "flags": "no_tokens",
             }
@@ -286,6 +293,9 @@ def _harness(file, rows, metric):
             if row["filter"] == kept and name in row
         ],
     )
+    better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
+    table.attrs["lower_is_better"] = not better
+    return table
 
 
 def _promptfoo(whole, metric):
