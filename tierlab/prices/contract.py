@@ -20,7 +20,7 @@ from tierlab.prices.catalog import Prices
 from tierlab.prices.names import platform_of
 from tierlab.prices.offers import normal_tier
 
-_PERIODS = {"month": "M", "quarter": "Q", "year": "Y"}
+_PERIODS = {"month": ("M", 1), "quarter": ("Q", 3), "year": ("Y", 12)}  # months of each
 _COLUMNS = {  # which cost column a rate of one's own replaces
     "uncached_input": "uncached_input_usd",
     "cache_read": "cache_read_usd",
@@ -229,7 +229,8 @@ def settle(
         {"list_usd": priced["cost_usd"], "contracted_usd": priced["cost_usd"]}
     ).astype(float)
     rows["contracted_usd"] = _discounted(facts, requests, priced, contract, prices)
-    capacity = [_cover(one, facts, requests, rows, prices) for one in contract.provisioned]
+    open_ = rows.assign(share=1.0)  # what no capacity covers yet
+    capacity = [_cover(one, facts, requests, (rows, open_), prices) for one in contract.provisioned]
     capacity = pd.concat(capacity, ignore_index=True) if capacity else pd.DataFrame()
     rows["effective_usd"] = rows["contracted_usd"]
     last = facts["at"].max().to_period("M").end_time if until is None else pd.Timestamp(until)
@@ -326,11 +327,12 @@ def _discounted(facts, requests, priced, contract, prices):
     return usd
 
 
-def _cover(one, facts, requests, rows, prices):
+def _cover(one, facts, requests, tables, prices):
     """Give covered rows their part of a capacity's cost, in place; a row per month of what it cost and served.
 
-    A month's demand is set against the month's capacity: peaks within it may spill over earlier.
+    `tables` are the rows, and what capacities before this one left of them. A month's demand is set against the month's capacity: peaks within it may spill over earlier.
     """
+    rows, open_ = tables
     bought = prices.alias(one.alias)
     mine = facts["spelt"].eq(one.alias) | (
         facts["model"].eq(bought.model_id)
@@ -356,14 +358,16 @@ def _cover(one, facts, requests, rows, prices):
         cost = one.units * one.usd_per_unit_hour * hours
         capacity = one.units * one.input_tpm_per_unit * 60 * hours / 1e6
         here = (mine & (months == month)).to_numpy()
-        asked = equivalent[here].sum()
+        wanted = equivalent[here] * open_.loc[here, "share"].to_numpy()
+        asked = wanted.sum()
         share = min(1.0, capacity / asked) if asked else 0.0
         paid = cost * (1 - one.share)
         used = paid * asked * share / capacity
-        worth = rows["list_usd"].to_numpy()[here].sum() * share
+        worth = open_.loc[here, "list_usd"].sum() * share
         if asked:
-            part = used * equivalent[here] / asked
-            rows.loc[here, "contracted_usd"] = part + rows.loc[here, "contracted_usd"] * (1 - share)
+            part = used * wanted / asked
+            rows.loc[here, "contracted_usd"] += part - open_.loc[here, "contracted_usd"] * share
+            open_.loc[here] *= 1 - share
         served = asked * share
         list_rate = worth / served if served else np.nan
         found.append(
@@ -397,11 +401,12 @@ def _shortfalls(one, facts, rows, mask, credits, last):
     if one.every == "term":
         periods = [(start, end)]
     else:
-        frequency = _PERIODS[one.every]
-        spans = pd.period_range(
-            start.to_period(frequency), end.to_period(frequency), freq=frequency
-        )
-        periods = [(span.start_time, span.end_time) for span in spans]
+        frequency, months = _PERIODS[one.every]
+        start = start if one.start else start.to_period(frequency).start_time
+        count = len(pd.period_range(start, end, freq="M")) // months + 1
+        begins = [start + pd.DateOffset(months=months * n) for n in range(count + 1)]
+        stops = [begin - pd.Timedelta(nanoseconds=1) for begin in begins[1:]]
+        periods = [pair for pair in zip(begins, stops, strict=False) if pair[0] <= end]
     found, owed = [], 0.0
     for begin, stop in periods:
         if stop.normalize() > last.normalize():
