@@ -217,6 +217,9 @@ def test_a_year_adds_up_as_a_spreadsheet_would_have_it(maintained):
         ("discounts: [{rate: {ouput: 1}}]", "did you mean 'output'"),
         ("discounts: [{rate: {cache_write_short: 1}}]", "names both"),
         ("commitments: [{usd: 5}]", "commitments.0.id: Field required"),
+        ("tax: 19", "tax: Input should be less than or equal to 1"),
+        ("discounts: [{share: 0.1}]\ndiscounts: [{share: 0.5}]", "line 2: 'discounts' is there"),
+        ("credits: [{usd: 1, from: 2026-12-01, to: 2026-11-01}]", "from 2026-12-01 is after to"),
         ("tax: a", "tax: Input should be a valid number"),
         ("a: &x 1", "anchors"),
     ],
@@ -226,6 +229,31 @@ def test_a_bad_contract_names_file_and_key(tmp_path, text, message):
     with pytest.raises(ValueError) as error:
         tl.load_contract(tmp_path / "contract.yaml")
     assert message in str(error.value) and "contract.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("clauses", "message"),
+    [
+        ({"discounts": [{"provider": "Anthropic", "share": 0.1}]}, "discounts.0: unknown provider 'Anthropic'; did you mean 'anthropic'"),
+        ({"credits": [{"model": "claude-opus-5.55", "usd": 1}]}, "credits.0: .*'claude-opus-5.55'.*did you mean"),
+        ({"discounts": [{"tier": "prioritty", "share": 0.1}]}, "unknown tier 'prioritty'; did you mean 'priority'"),
+        (
+            {"provisioned": [{"id": "p", "alias": "prod-chatt", "units": 1, "usd_per_unit_hour": 1, "input_tpm_per_unit": 1,
+                              "output_weight": 8, "from": "2026-11-01"}]},
+            "provisioned.0: unknown alias 'prod-chatt'; did you mean 'prod-chat'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_clause_that_can_match_nothing_is_refused(maintained, contract, clauses, message):
+    given = Contract(aliases=contract.aliases, **clauses)
+    with pytest.raises(ValueError, match=message):
+        settled(november(), maintained, given)
+
+
+def test_clauses_that_held_for_no_request_are_told(maintained, contract):
+    clauses = [{"provider": "openai", "share": 0.1}, {"provider": "anthropic", "share": 0.1}]
+    assert settled(november(), maintained, Contract(discounts=clauses)).idle == ("discounts.0",)
+    assert settled(november(), maintained, contract).idle == ()
 
 
 def test_a_month_without_a_rate_of_exchange_raises(maintained, contract):
