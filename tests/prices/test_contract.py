@@ -113,6 +113,45 @@ def test_provisioned_capacity_is_used_and_unused(contract, tmp_path):
     assert found.rows["contracted_usd"].sum() + found.lines.query("kind == 'unused capacity'")["usd"].sum() == pytest.approx(25_920)  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("clause", "due"),
+    [
+        ({"usd": 12_000, "every": "year", "from": "2026-04-01", "to": "2027-03-31"}, []),
+        ({"usd": 30_000, "every": "quarter", "from": "2026-11-01", "to": "2027-10-31"}, []),
+        ({"usd": 10_000, "every": "month", "from": "2026-11-16", "to": "2026-12-15"}, [("2026-12", 6400)]),
+        ({"usd": 4000, "every": "month", "from": "2026-10-16", "to": "2026-12-15"}, [("2026-12", 400)]),
+    ],
+)  # fmt: skip
+def test_periods_count_from_the_start_of_the_commitment(maintained, clause, due):
+    """6,000 are spent on 10 November and 3,600 on the 20th."""
+    contract = Contract(commitments=[{"id": "c"} | clause])
+    lines = settled(november(), maintained, contract, until="2026-12-31").lines
+    assert [(m, round(usd, 2)) for m, usd in lines[["month", "usd"]].to_numpy()] == due
+
+
+def test_two_capacities_on_one_name_share_its_rows(contract):
+    """24 h x 1,000 tokens a minute are 1.44 million; the first serves 1.44 of 2 million, the second 0.56."""
+    unit = {"alias": "prod-chat", "units": 1, "usd_per_unit_hour": 1, "input_tpm_per_unit": 1000}
+    unit |= {"output_weight": 8, "from": "2026-11-10", "to": "2026-11-10"}
+    both = Contract(provisioned=[unit | {"id": "p1"}, unit | {"id": "p2"}])
+    prices = tl.load_prices("maintained", aliases=contract.aliases)
+    requests = pd.DataFrame(
+        {
+            "model_id": ["prod-chat"],
+            "at": [pd.Timestamp("2026-11-10 12:00")],
+            "uncached_input_tokens": [2_000_000],
+            "output_tokens": [0],
+            "aggregate": True,
+        }
+    )
+    found = settled(requests, prices, both)
+    assert found.capacity["served_mtok"].tolist() == pytest.approx([1.44, 0.56])
+    assert found.capacity["unused_usd"].tolist() == pytest.approx([0, 24 - 24 * 0.56 / 1.44])
+    assert found.capacity["worth_usd"].sum() == pytest.approx(2 * 1.25)
+    # 48 paid in all: in the row what is used, in a line what is not
+    assert found.rows["contracted_usd"].sum() + found.lines["usd"].sum() == pytest.approx(48)
+
+
 def test_an_empty_contract_changes_no_number(maintained):
     found = settled(november(), maintained, Contract())
     assert found.rows["list_usd"].equals(found.rows["contracted_usd"])
@@ -178,6 +217,9 @@ def test_a_year_adds_up_as_a_spreadsheet_would_have_it(maintained):
         ("discounts: [{rate: {ouput: 1}}]", "did you mean 'output'"),
         ("discounts: [{rate: {cache_write_short: 1}}]", "names both"),
         ("commitments: [{usd: 5}]", "commitments.0.id: Field required"),
+        ("tax: 19", "tax: Input should be less than or equal to 1"),
+        ("discounts: [{share: 0.1}]\ndiscounts: [{share: 0.5}]", "line 2: 'discounts' is there"),
+        ("credits: [{usd: 1, from: 2026-12-01, to: 2026-11-01}]", "from 2026-12-01 is after to"),
         ("tax: a", "tax: Input should be a valid number"),
         ("a: &x 1", "anchors"),
     ],
@@ -187,6 +229,31 @@ def test_a_bad_contract_names_file_and_key(tmp_path, text, message):
     with pytest.raises(ValueError) as error:
         tl.load_contract(tmp_path / "contract.yaml")
     assert message in str(error.value) and "contract.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("clauses", "message"),
+    [
+        ({"discounts": [{"provider": "Anthropic", "share": 0.1}]}, "discounts.0: unknown provider 'Anthropic'; did you mean 'anthropic'"),
+        ({"credits": [{"model": "claude-opus-5.55", "usd": 1}]}, "credits.0: .*'claude-opus-5.55'.*did you mean"),
+        ({"discounts": [{"tier": "prioritty", "share": 0.1}]}, "unknown tier 'prioritty'; did you mean 'priority'"),
+        (
+            {"provisioned": [{"id": "p", "alias": "prod-chatt", "units": 1, "usd_per_unit_hour": 1, "input_tpm_per_unit": 1,
+                              "output_weight": 8, "from": "2026-11-01"}]},
+            "provisioned.0: unknown alias 'prod-chatt'; did you mean 'prod-chat'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_clause_that_can_match_nothing_is_refused(maintained, contract, clauses, message):
+    given = Contract(aliases=contract.aliases, **clauses)
+    with pytest.raises(ValueError, match=message):
+        settled(november(), maintained, given)
+
+
+def test_clauses_that_held_for_no_request_are_told(maintained, contract):
+    clauses = [{"provider": "openai", "share": 0.1}, {"provider": "anthropic", "share": 0.1}]
+    assert settled(november(), maintained, Contract(discounts=clauses)).idle == ("discounts.0",)
+    assert settled(november(), maintained, contract).idle == ()
 
 
 def test_a_month_without_a_rate_of_exchange_raises(maintained, contract):

@@ -183,6 +183,16 @@ def test_what_cannot_be_told_says_why(daily, one, why):
     assert np.isnan(row.get("saved_usd", np.nan))
 
 
+def test_what_went_to_a_third_model_counts_and_is_named():
+    """Of 10 requests a day 5 save $2.35 each; 5 went to gpt-5.5 and cost $2.50 more each."""
+    moved = log_of(("gpt-4o", 5), ("gpt-4o-mini", 5))
+    other = log_of(("gpt-4o", 5), ("gpt-5.5", 5))
+    row = arrivals(pd.concat([moved, other], ignore_index=True), SMALL, [MOVE]).iloc[0]
+    assert (row["outcome"], row["moved_share"]) == (NOT_ARRIVED, 0.5)
+    assert row["saved_usd"] == pytest.approx(28 * 5 * (2.35 - 2.5))
+    assert "50% went to gpt-5.5" in row["why"]
+
+
 def test_more_requests_are_named_beside_the_saving():
     row = arrivals(log_of(("gpt-4o", 10), ("gpt-4o-mini", 20)), SMALL, [MOVE]).iloc[0]
     assert row["outcome"] == ARRIVED and row["saved_usd"] == pytest.approx(28 * 20 * 2.35)

@@ -618,6 +618,12 @@ def test_a_section_without_its_input_says_what_it_needs(bare):
     assert "not complete" in headline(q)
 
 
+def test_the_summary_of_the_quarter_itself_is_refused():
+    log = rows("2026-08-03", "gpt-4o", 3)
+    with pytest.raises(ValueError, match="that of 2026Q3, which is not before 2026Q3"):
+        analyse(build_cube(log, PRICES), PRICES, "2026Q3", last_summary={"quarter": "2026Q3"})
+
+
 def test_budget_quarter_before_and_last_forecast():
     log = pd.concat([rows("2026-06-01", "gpt-4o", 2), rows("2026-08-03", "gpt-4o", 3)])
     last = {"quarter": "2026Q2", "forecast": {"2026Q3": {"usd": 0.021, "low": 0.01, "high": 0.03}}}

@@ -109,6 +109,39 @@ class TestInspect:
             == 0
         )
 
+    def test_two_efforts_of_a_model_are_two_candidates(self, tmp_path):
+        for effort in ("high", "low"):
+            log = tmp_path / f"{effort}.eval"
+            shutil.copy(LOGS / "inspect" / "sums_large.eval", log)
+            _rewrite(
+                log, lambda sample: sample, settings={"reasoning_effort": effort, "seed": effort}
+            )
+        assert accuracy(read_evaluation(tmp_path)) == {
+            "mockllm/large (reasoning_effort=high)": 0.917,
+            "mockllm/large (reasoning_effort=low)": 0.917,
+        }
+
+    def test_two_seeds_of_a_model_are_repeats(self, tmp_path):
+        for seed in (1, 2):
+            log = tmp_path / f"{seed}.eval"
+            shutil.copy(LOGS / "inspect" / "sums_large.eval", log)
+            _rewrite(log, lambda sample: sample, settings={"seed": seed})
+        assert accuracy(read_evaluation(tmp_path)) == {"mockllm/large": 0.917}
+
+    def test_what_the_model_used_as_its_own_grader_is_not_its_answer(self, tmp_path):
+        shutil.copy(LOGS / "inspect" / "sums_large.eval", tmp_path / "g.eval")
+        graded = {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9}
+
+        def with_grader(sample):
+            usage = sample["model_usage"]["mockllm/large"]
+            usage |= {name: usage[name] + count for name, count in graded.items()}
+            return sample | {"role_usage": {"grader": graded}}
+
+        _rewrite(tmp_path / "g.eval", with_grader)
+        table = read_evaluation(tmp_path / "g.eval")
+        assert table["uncached_input_tokens"].tolist() == [12] * 12
+        assert table["output_tokens"].tolist() == [3] * 12
+
     @pytest.mark.parametrize("keep", [0.2, 0.9])
     def test_a_damaged_log_is_refused_by_name(self, tmp_path, keep):
         data = (LOGS / "inspect" / "sums_large.eval").read_bytes()
@@ -117,8 +150,8 @@ class TestInspect:
             read_evaluation(tmp_path / "half.eval")
 
 
-def _rewrite(path, change, without=None):
-    """The same log with its samples changed."""
+def _rewrite(path, change, without=None, settings=None):
+    """The same log with its samples changed, and settings of the model."""
     from tierlab.routing.evaluations import open_archive
 
     with open_archive(path) as old:
@@ -128,6 +161,8 @@ def _rewrite(path, change, without=None):
     with zipfile.ZipFile(path, "w") as new:
         for name, content in members.items():
             content = change(content) if name.startswith("samples/") else content
+            if name == "header.json" and settings:
+                content["eval"]["model_generate_config"] = settings
             new.writestr(name, json.dumps(content))
 
 
@@ -161,6 +196,30 @@ class TestHarness:
             read_evaluation(file)
         assert len(read_evaluation(file, metric="exact_match,flexible")) == 5
 
+    @pytest.mark.parametrize(
+        ("value", "scale", "score"), [(0.1, None, 0.9), (0.1, (1, 0), 0.9), (12, (100, 0), 0.88)]
+    )
+    def test_a_metric_of_which_less_is_better_is_turned_once(self, tmp_path, value, scale, score):
+        file = _lower_is_better(tmp_path, value)
+        assert read_evaluation(file, scale=scale)["score"].tolist() == pytest.approx([score] * 5)
+
+    def test_a_scale_that_runs_against_the_metric_is_refused(self, tmp_path):
+        file = _lower_is_better(tmp_path, 12)
+        with pytest.raises(ValueError, match=r"lower is better.*\(100, 0\)"):
+            read_evaluation(file, scale=(0, 100))
+
+    def test_an_adapter_makes_another_model(self, tmp_path):
+        for folder, adapter in (("plain", ""), ("tuned", ",peft=mine")):
+            shutil.copytree(LOGS / "lm_eval" / "vendor__model-a", tmp_path / folder)
+            (file,) = (tmp_path / folder).glob("results_*")
+            about = json.loads(file.read_text())
+            about["config"]["model_args"] = f"pretrained=vendor/model-a{adapter}"
+            file.write_text(json.dumps(about))
+        assert accuracy(read_evaluation(tmp_path)) == {
+            "vendor/model-a (peft=default)": 0.4,
+            "vendor/model-a (peft=mine)": 0.4,
+        }
+
     def test_without_its_results_a_file_has_no_model(self, tmp_path):
         (file,) = (LOGS / "lm_eval" / "vendor__model-a").glob("samples_*")
         shutil.copy(file, tmp_path)
@@ -168,6 +227,20 @@ class TestHarness:
             ValueError, match=r"results_.*json, which names its model, is not beside it"
         ):
             read_evaluation(tmp_path / file.name)
+
+
+def _lower_is_better(folder, value):
+    """Samples of the harness's log whose score is `value` each, of a metric of which less is better."""
+    shutil.copytree(LOGS / "lm_eval" / "vendor__model-a", folder / "logs")
+    (file,) = (folder / "logs").glob("samples_*")
+    (results,) = (folder / "logs").glob("results_*")
+    lines = [json.loads(line) | {"exact_match": value} for line in file.read_text().splitlines()]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    about = json.loads(results.read_text())
+    task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+    about["higher_is_better"] = {task: {"exact_match": False}}
+    results.write_text(json.dumps(about))
+    return file
 
 
 class TestPromptfoo:
@@ -199,6 +272,17 @@ class TestPromptfoo:
         assert table["end_to_end_s"].isna().sum() == 1
         assert table["flags"].str.contains("from_promptfoos_cache").sum() == 1
 
+    def test_two_configurations_without_a_label_are_two_candidates(self, tmp_path):
+        whole = json.loads((LOGS / "promptfoo" / "sums.json").read_text())
+        for row in whole["results"]["results"]:
+            row["provider"] = {"id": "vendor:one"}
+        (tmp_path / "c.json").write_text(json.dumps(whole))
+        labelled = accuracy(read_evaluation(LOGS / "promptfoo" / "sums.json"))
+        assert accuracy(read_evaluation(tmp_path / "c.json")) == {
+            "vendor:one (configuration 1)": labelled["vendor:large"],
+            "vendor:one (configuration 2)": labelled["vendor:small"],
+        }
+
     def test_another_version_is_refused(self, tmp_path):
         whole = json.loads((LOGS / "promptfoo" / "sums.json").read_text())
         whole["results"]["version"] = 4
@@ -228,6 +312,46 @@ class TestLangfuse:
     def test_a_rating_needs_its_scale(self):
         with pytest.raises(ValueError, match="a score of 4 lies outside 0-1"):
             read_evaluation(LOGS / "langfuse", metric="helpful")
+
+    @pytest.mark.parametrize(
+        ("usage", "buckets"),
+        [
+            ({"input": 200, "input_cache_read": 800, "output": 100}, [200, 800, 100]),
+            ({"input": 1000, "input_cache_read": 800, "output": 100, "total": 1100}, [200, 800, 100]),
+            ({"input": 200, "output": 50, "output_reasoning_tokens": 400, "total": 650}, [200, 0, 450]),
+            ({"input": 200, "output": 50, "output_reasoning_tokens": 400}, [200, 0, 450]),
+        ],
+    )  # fmt: skip
+    def test_counts_lie_beside_each_other_unless_the_total_says_otherwise(
+        self, tmp_path, usage, buckets
+    ):
+        row = read_evaluation(_one_trace(tmp_path, [{"usage_details": usage}])).iloc[0]
+        columns = ["uncached_input_tokens", "cache_read_tokens", "output_tokens"]
+        assert row[columns].tolist() == buckets
+
+    def test_the_newest_state_of_an_observation_counts(self, tmp_path):
+        newest = {"updated_at": "2026-09-02T00:00:00Z", "total_cost": 0.5}
+        oldest = {"updated_at": "2026-09-01T00:00:00Z", "total_cost": 9.0}
+        table = read_evaluation(_one_trace(tmp_path, [newest, oldest]))
+        assert table["cost_usd"].tolist() == [0.5]
+
+    def test_scores_of_two_sources_are_not_averaged(self, tmp_path):
+        folder = _one_trace(tmp_path, [{}], sources=("EVAL", "ANNOTATION"))
+        with pytest.raises(ValueError, match="two sources, 'EVAL' and 'ANNOTATION'"):
+            read_evaluation(folder)
+
+
+def _one_trace(folder, states, sources=("EVAL",)):
+    """A folder with one scored trace whose observation was written in several states."""
+    first = json.loads((LOGS / "langfuse" / "observations.jsonl").read_text().splitlines()[0])
+    score = json.loads((LOGS / "langfuse" / "scores.jsonl").read_text().splitlines()[0])
+    files = {
+        "observations": [first | state for state in states],
+        "scores": [score | {"source": source} for source in sources],
+    }
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
 
 
 def test_outcomes_leave_out_what_some_model_did_not_answer():

@@ -264,6 +264,48 @@ def test_a_split_per_turn_over_all_1024_sequences(large, small, saved, promised)
         assert alone[large] == pytest.approx((28_700 * 5 + 154_800 * 0.2 + 3_000 * 20) / 1e6)
 
 
+def four_turns(**columns):
+    """A conversation of one model, a minute between the turns, of which the second failed and has no tokens."""
+    table = pd.DataFrame(
+        {
+            "prompt_id": range(4),
+            "model_id": LARGE,
+            "session_id": "s",
+            "turn": [1, 2, 3, 4],
+            "at": pd.date_range("2026-11-01 10:00", periods=4, freq="min"),
+            "uncached_input_tokens": [1000, 0, 1230, 1500],
+            "output_tokens": [30, 0, 30, 30],
+            "score": 1.0,
+        }
+    )
+    return table.assign(**columns)
+
+
+def test_a_turn_that_failed_leaves_the_caches_as_they_are(prices):
+    routes = tl.route(four_turns(), Always(LARGE), sessions=Caches(prices)).sort_values("turn")
+    assert routes["cache_read_tokens"].tolist() == [0, 0, 1000, 1230]
+    # 12.50 a written token, 1.00 a read one, 50.00 of output
+    paid = [12.5 * 1000 + 50 * 30, 0, 1000 + 12.5 * 230 + 50 * 30, 1230 + 12.5 * 270 + 50 * 30]
+    assert (routes["cost_usd"] * 1e6).tolist() == pytest.approx(paid)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"turn": [1, None, 3, 4]}, "1 of 4 turns have no 'turn'; the first is prompt 1"),
+        ({"session_id": ["s", "s", None, "s"]}, "no 'session_id'; the first is prompt 2"),
+        (
+            {"at": pd.to_datetime(["2026-11-01", "2026-11-02", "2026-11-03", None])},
+            "no 'at'; the first is prompt 3",
+        ),
+        ({"turn": [1, 2, 4, 3]}, "times run against the turns .* prompt 2: turn 4 of session s is"),
+    ],
+)
+def test_turns_out_of_order_are_refused(prices, columns, said):
+    with pytest.raises(ValueError, match=said):
+        tl.route(four_turns(**columns), Always(LARGE), sessions=Caches(prices))
+
+
 def test_deciding_once_per_session_keeps_the_promise(prices, sessions):
     found = compare_conversations(
         sessions, {"session": PerSession(MIX), "turn": MIX}, Caches(prices), reference=LARGE, seed=3

@@ -57,7 +57,7 @@ def read_yaml(text, loader=yaml.SafeLoader):
     Raises
     ------
     ValueError
-        Where it is not YAML, or nested too deeply.
+        Where it is not YAML, nested too deeply, or has a key twice.
 
     Examples
     --------
@@ -79,9 +79,25 @@ def read_yaml(text, loader=yaml.SafeLoader):
                 raise ValueError(
                     f"line {line}: anchors and aliases (&{cut}, *{cut}) are not read; write the value out"
                 )
+        _refuse_twice(yaml.compose(text, Loader=loader))
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {shown(str(error), 300)}") from None
+
+
+def _refuse_twice(node):
+    """Refuse a mapping in which a key stands twice: of two values YAML would keep the last and say nothing."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twice(item)
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                cut, line = shown(key.value, 40), key.start_mark.line + 1
+                raise ValueError(f"line {line}: {cut!r} is there already; write each key once")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            _refuse_twice(value)
 
 
 _BOUNDED = reprlib.Repr()

@@ -17,10 +17,10 @@ from tierlab.core.tables import times
 from tierlab.core.untrusted import read_text, read_yaml, shown
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.catalog import Prices
-from tierlab.prices.names import platform_of
+from tierlab.prices.names import listed, platform_of
 from tierlab.prices.offers import normal_tier
 
-_PERIODS = {"month": "M", "quarter": "Q", "year": "Y"}
+_PERIODS = {"month": ("M", 1), "quarter": ("Q", 3), "year": ("Y", 12)}  # months of each
 _COLUMNS = {  # which cost column a rate of one's own replaces
     "uncached_input": "uncached_input_usd",
     "cache_read": "cache_read_usd",
@@ -33,7 +33,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Scope(_Strict):
+class _Dated(_Strict):
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"from {self.start} is after to {self.end}")
+        return self
+
+
+class Scope(_Dated):
     """Which requests a clause is about: what it does not say does not matter."""
 
     provider: str | None = None
@@ -76,7 +84,7 @@ class Commitment(Scope):
     shortfall: Literal["pay", "carry", "forgive"] = "pay"
 
 
-class Provisioned(_Strict):
+class Provisioned(_Dated):
     """Capacity that is paid by the hour, used or not."""
 
     id: str
@@ -113,7 +121,7 @@ class Contract(_Strict):
     contract: str = ""
     currency: str = "USD"
     rates: dict[str, float] = {}
-    tax: float = Field(0, ge=0)
+    tax: float = Field(0, ge=0, le=1)
     aliases: dict[str, Bought] = {}
     discounts: list[Discount] = []
     commitments: list[Commitment] = []
@@ -161,12 +169,15 @@ class Settlement:
         One row per provisioned capacity and month: list_usd, contracted_usd, used_usd, unused_usd, capacity_mtok and
         served_mtok (input equivalents), worth_usd (served tokens at list), usd_per_mtok, break_even (the
         utilisation at which the capacity costs what its tokens cost at list).
+    idle : tuple of str
+        Clauses that held for no request, as the file counts them: "discounts.0" is the first discount.
     """
 
     rows: pd.DataFrame
     lines: pd.DataFrame
     invoice: pd.DataFrame
     capacity: pd.DataFrame
+    idle: tuple = ()
 
 
 def load_contract(path: str | Path) -> Contract:
@@ -223,13 +234,20 @@ def settle(
     Returns
     -------
     Settlement
+
+    Raises
+    ------
+    ValueError
+        Where a clause names a model, a provider, a tier or an alias that neither the catalogue nor a request knows.
     """
     facts = _facts(requests, prices)
+    idle = _idle(contract, facts, prices)
     rows = pd.DataFrame(
         {"list_usd": priced["cost_usd"], "contracted_usd": priced["cost_usd"]}
     ).astype(float)
     rows["contracted_usd"] = _discounted(facts, requests, priced, contract, prices)
-    capacity = [_cover(one, facts, requests, rows, prices) for one in contract.provisioned]
+    open_ = rows.assign(share=1.0)  # what no capacity covers yet
+    capacity = [_cover(one, facts, requests, (rows, open_), prices) for one in contract.provisioned]
     capacity = pd.concat(capacity, ignore_index=True) if capacity else pd.DataFrame()
     rows["effective_usd"] = rows["contracted_usd"]
     last = facts["at"].max().to_period("M").end_time if until is None else pd.Timestamp(until)
@@ -248,7 +266,34 @@ def settle(
                 column = rows.columns.get_loc("effective_usd")
                 rows.iloc[places, column] += due * paid / paid.sum()
     lines = pd.DataFrame(lines, columns=["month", "kind", "id", "usd"])
-    return Settlement(rows, lines, _invoice(rows, lines, months, credits, contract), capacity)
+    invoice = _invoice(rows, lines, months, credits, contract)
+    return Settlement(rows, lines, invoice, capacity, idle)
+
+
+def _idle(contract, facts, prices):
+    """The clauses that hold for no row; refuses those that never could."""
+    known = {
+        "provider": {entry.provider for entry in listed()} | {*prices.rates["provider"]},
+        "tier": {"standard", "provisioned", *prices.rates["service_tier"]},
+    }
+    idle = []
+    for kind in ("discounts", "commitments", "credits"):
+        for place, one in enumerate(getattr(contract, kind)):
+            for name, allowed in known.items():
+                value, allowed = getattr(one, name), allowed | {*facts[name].dropna()}
+                if value is not None and value not in allowed:
+                    raise ValueError(f"{kind}.{place}: {unknown(name, value, sorted(allowed))}")
+            if one.model is not None and prices.alias(one.model).model_id is None:
+                raise ValueError(f"{kind}.{place}: {prices.no_price(one.model, None)}")
+            if not holds(one, facts, prices).any():
+                idle.append(f"{kind}.{place}")
+    for place, one in enumerate(contract.provisioned):
+        if prices.alias(one.alias).model_id is None:
+            said = unknown("alias", one.alias, sorted({*prices.aliases, *contract.aliases}))
+            if one.alias in contract.aliases:
+                said = f"the catalogue does not know {one.alias!r}; load it with the contract's aliases"
+            raise ValueError(f"provisioned.{place}: {said}")
+    return tuple(idle)
 
 
 def holds(scope, facts, prices):
@@ -329,11 +374,12 @@ def _discounted(facts, requests, priced, contract, prices):
     return usd
 
 
-def _cover(one, facts, requests, rows, prices):
+def _cover(one, facts, requests, tables, prices):
     """Give covered rows their part of a capacity's cost, in place; a row per month of what it cost and served.
 
-    A month's demand is set against the month's capacity: peaks within it may spill over earlier.
+    `tables` are the rows, and what capacities before this one left of them. A month's demand is set against the month's capacity: peaks within it may spill over earlier.
     """
+    rows, open_ = tables
     bought = prices.alias(one.alias)
     mine = facts["spelt"].eq(one.alias) | (
         facts["model"].eq(bought.model_id)
@@ -357,14 +403,16 @@ def _cover(one, facts, requests, rows, prices):
         cost = one.units * one.usd_per_unit_hour * hours
         capacity = one.units * one.input_tpm_per_unit * 60 * hours / 1e6
         here = (mine & (months == month)).to_numpy()
-        asked = equivalent[here].sum()
+        wanted = equivalent[here] * open_.loc[here, "share"].to_numpy()
+        asked = wanted.sum()
         share = min(1.0, capacity / asked) if asked else 0.0
         paid = cost * (1 - one.share)
         used = paid * asked * share / capacity
-        worth = rows["list_usd"].to_numpy()[here].sum() * share
+        worth = open_.loc[here, "list_usd"].sum() * share
         if asked:
-            part = used * equivalent[here] / asked
-            rows.loc[here, "contracted_usd"] = part + rows.loc[here, "contracted_usd"] * (1 - share)
+            part = used * wanted / asked
+            rows.loc[here, "contracted_usd"] += part - open_.loc[here, "contracted_usd"] * share
+            open_.loc[here] *= 1 - share
         served = asked * share
         list_rate = worth / served if served else np.nan
         found.append(
@@ -398,11 +446,12 @@ def _shortfalls(one, facts, rows, mask, credits, last):
     if one.every == "term":
         periods = [(start, end)]
     else:
-        frequency = _PERIODS[one.every]
-        spans = pd.period_range(
-            start.to_period(frequency), end.to_period(frequency), freq=frequency
-        )
-        periods = [(span.start_time, span.end_time) for span in spans]
+        frequency, months = _PERIODS[one.every]
+        start = start if one.start else start.to_period(frequency).start_time
+        count = len(pd.period_range(start, end, freq="M")) // months + 1
+        begins = [start + pd.DateOffset(months=months * n) for n in range(count + 1)]
+        stops = [begin - pd.Timedelta(nanoseconds=1) for begin in begins[1:]]
+        periods = [pair for pair in zip(begins, stops, strict=False) if pair[0] <= end]
     found, owed = [], 0.0
     for begin, stop in periods:
         if stop.normalize() > last.normalize():

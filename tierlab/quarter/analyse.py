@@ -193,12 +193,18 @@ def analyse(
     Raises
     ------
     ValueError
-        If `quarter` is not a quarter or has no usage, or the budget is not above 0.
+        If `quarter` is not a quarter or has no usage, the budget is not above 0, or `last_summary` is not of a quarter
+        before.
     """
     period, terms = period_of(quarter), terms or Terms()
     start, end = period.start_time, period.end_time.normalize()
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
         raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
+    if last_summary and pd.Period(last_summary["quarter"], freq="Q") >= period:
+        raise ValueError(
+            f"the earlier report is that of {last_summary['quarter']}, which is not before {period}; "
+            "give the summary.json of a quarter before it"
+        )
     history = cube.daily[cube.daily["day"] <= end]
     now = history[history["day"] >= start]
     if not now["cost_usd"].sum() > 0:

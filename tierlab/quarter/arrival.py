@@ -84,7 +84,7 @@ class _Seen:
 
     `saved` is US dollars by day; `share` of the traffic moved in the last weeks; `weight` the traffic by day, which has
     the weekdays in it; `base_variance` what the days before the decision leave uncertain in the sum of `saved`, and
-    `base_days` how many they are.
+    `base_days` how many they are; `elsewhere` says in words which traffic went to models that nobody decided on.
     """
 
     saved: pd.Series
@@ -93,6 +93,7 @@ class _Seen:
     base_variance: float
     base_days: int
     concerned: "_Sides"
+    elsewhere: str = ""
 
 
 class _Untold(ValueError):
@@ -163,7 +164,8 @@ def arrivals(daily: pd.DataFrame, prices: Prices, decided: Sequence[Decided]) ->
     -----
     A saving is what the same rows would have cost the old way, at the rates of their day, less what they cost: on the
     old model at the same tokens; at the standard rate; with the input split as while the cache was broken; at the
-    team's daily level while it spent. Traffic that already went the new way before is not counted. The interval is that
+    team's daily level while it spent. Traffic that already went the new way before is not counted. What a task's
+    other new models save or cost counts, and `why` names them. The interval is that
     of a sum of independent days around two levels with a trend, weekdays taken out (Student's t), and contains what
     the days before leave uncertain. It holds the old model to the new one's tokens: a model that writes more looks
     worse in `also_moved`, not in the saving.
@@ -222,6 +224,7 @@ def _judged(daily, prices, one):
         return row | {"outcome": CANNOT_TELL, "why": str(why)}
     saved, low, high = _interval(seen)
     outcome, why = _outcome(seen.share, low, high)
+    why += seen.elsewhere
     found = {"moved_share": seen.share, "saved_usd": saved, "low": low, "high": high}
     also = _also_moved(seen.concerned, one, prices)
     return row | found | {"outcome": outcome, "why": why, "also_moved": also}
@@ -281,7 +284,7 @@ def _by_day(values, rows, end):
     return values.groupby(rows["day"]).sum().reindex(days, fill_value=0.0)
 
 
-def _shifted(sides, old_way, is_new):
+def _shifted(sides, old_way, is_new, others=()):
     """Traffic that goes a new way, beyond the share that went that way before.
 
     Parameters
@@ -292,6 +295,8 @@ def _shifted(sides, old_way, is_new):
         Their US dollars the old way.
     is_new : function of rows
         Which go the new way.
+    others : collection of str
+        Models that nobody decided on and that answer only since: what they save or cost counts, not as moved.
     """
     tables = []
     for rows, end in ((sides.before, sides.before["day"].max()), (sides.since, sides.end)):
@@ -299,6 +304,9 @@ def _shifted(sides, old_way, is_new):
         if usd.isna().any():
             raise _Untold("the old way has no price on some of the days")
         parts = {"whole": usd, "new": usd.where(new, 0.0), "paid": rows["cost_usd"].where(new, 0.0)}
+        other = rows["model_id"].isin(others) & ~new
+        parts["other"] = usd.where(other, 0.0)
+        parts["other_saved"] = (usd - rows["cost_usd"]).where(other, 0.0)
         tables.append(_by_day(pd.DataFrame(parts), rows, end))
     old, now = tables
     had, variance_of_had = _ratio(old["new"], old["whole"])
@@ -307,15 +315,17 @@ def _shifted(sides, old_way, is_new):
     sides.recent()
     recent = now.tail(RECENT)
     share, _ = _ratio(recent["new"], recent["whole"])
+    went, _ = _ratio(recent["other"], recent["whole"])
     moved = now["new"].sum()
     gain = 1 - now["paid"].sum() / moved if moved > 0 else 0.0  # of a dollar the old way
     return _Seen(
-        saved=gain * (now["new"] - had * now["whole"]),
+        saved=gain * (now["new"] - had * now["whole"]) + now["other_saved"],
         share=(share - had) / (1 - had),
         weight=now["whole"],
         base_variance=variance_of_had * (gain * now["whole"].sum()) ** 2,
         base_days=int((old["whole"] > 0).sum()),
         concerned=sides,
+        elsewhere=f"; {went:.0%} went to {', '.join(others)}" if len(others) else "",
     )
 
 
@@ -339,8 +349,10 @@ def _moved(sides, prices, one):
         there = on_model(rows, prices, old, rows["day"].to_numpy())
         return rows["cost_usd"].where(rows["model_id"] == old, there)
 
-    both = sides.only(lambda rows: rows["model_id"].isin([old, one.to]))
-    return _shifted(both, old_way, lambda rows: rows["model_id"] == one.to)
+    sides.only(lambda rows: rows["model_id"].isin([old, one.to]))  # refuses a side without
+    others = sorted({*sides.since["model_id"]} - {*sides.before["model_id"], one.to})
+    own = sides.only(lambda rows: rows["model_id"].isin([old, one.to, *others]))
+    return _shifted(own, old_way, lambda rows: rows["model_id"] == one.to, others)
 
 
 def _answered_before(before, to):

@@ -56,6 +56,32 @@ def _rules():
     )
 
 
+def _refuse_disorder(turns):
+    """Refuse turns without a session, a number or a time that others have, and times that run against the turns."""
+    for column in ("session_id", "turn", "at"):
+        if column not in turns or (column == "at" and turns[column].isna().all()):
+            continue
+        lacking = turns[column].isna()
+        if lacking.any():
+            prompt = turns.loc[lacking.idxmax(), "prompt_id"]
+            raise ValueError(
+                f"{lacking.sum():,} of {len(turns):,} turns have no {column!r}; "
+                f"the first is prompt {prompt}"
+            )
+    if "at" not in turns:
+        return
+    ordered = turns.sort_values(["session_id", "turn", "at"])
+    back = ordered["session_id"].eq(ordered["session_id"].shift())
+    back &= ordered["at"] < ordered["at"].shift()
+    if back.any():
+        row = ordered.loc[back.idxmax()]
+        raise ValueError(
+            f"times run against the turns in {back.sum():,} places; the first is prompt "
+            f"{row['prompt_id']}: turn {row['turn']} of session {row['session_id']} is earlier "
+            "than the turn before it"
+        )
+
+
 class Conversations:
     """The sessions of an outcomes table while a policy walks through them turn by turn.
 
@@ -81,10 +107,11 @@ class Conversations:
         self._reads = rates["cache_read"].notna().to_numpy()
         self._writes = rates["cache_write_short"].notna().to_numpy()
         self._first = first = grid.table.iloc[grid.rows[:, 0]]
+        _refuse_disorder(first)
         self.session, ids = pd.factorize(first["session_id"])
         self._order = first.groupby("session_id", sort=False)["turn"].rank("dense").to_numpy(int)
         self._at = np.zeros(len(first))
-        if "at" in first:
+        if "at" in first and first["at"].notna().any():
             self._at = first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6
         self._context = sum(
             grid.values(f"{bucket}_tokens") for bucket in _INPUT if f"{bucket}_tokens" in grid.table
@@ -111,10 +138,11 @@ class Conversations:
             extra[f"cached_tokens:{name}"] = np.zeros(n)
         by_turn = np.argsort(self._order, kind="stable")
         for rows in np.split(by_turn, np.flatnonzero(np.diff(self._order[by_turn])) + 1):
-            session = self.session[rows]
-            rewritten = (self._context[rows] < self._before[session]).any(axis=1)
+            session, context = self.session[rows], self._context[rows]
+            told = context > 0  # a turn that failed has no tokens, and says nothing of the session
+            rewritten = (told & (context < self._before[session])).any(axis=1)
             self._cached[session[rewritten]] = 0
-            self._before[session] = self._context[rows]
+            self._before[session] = np.where(told, context, self._before[session])
             extra["session_model"][rows] = self._model[session]
             held = self._held(rows)
             for name, column in self.grid.names.items():

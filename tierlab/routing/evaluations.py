@@ -21,6 +21,28 @@ from tierlab.routing.outcomes import merge_flags
 
 _VALUES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _JOURNAL = "_journal/start.json"
+_NO_SETTING = (
+    "seed",
+    "timeout",
+    "connections",
+    "retries",
+    "key",
+    "device",
+    "cache",
+)  # what differs between repeats
+_LANGFUSE_KEYS = {  # those not listed go by their first word
+    "input_cached_tokens": "read",
+    "input_cache_read": "read",
+    "cache_read_input_tokens": "read",
+    "input_cache_creation": "write",
+    "cache_creation_input_tokens": "write",
+    "input_cache_creation_5m": "write",
+    "input_cache_creation_1h": "write_long",
+    "output_reasoning_tokens": "reasoning",
+    "output_reasoning": "reasoning",
+    "promptTokens": "input",
+    "completionTokens": "output",
+}
 TOOLS = ("Inspect", "lm-evaluation-harness", "promptfoo", "Langfuse scores")
 
 
@@ -65,7 +87,8 @@ def read_evaluation(path, *, metric=None, scale=None):
             )
     if not parts:
         raise ValueError(f"{path}: no evaluation log of {', '.join(TOOLS)} in this folder")
-    table = _one_row_per_answer(pd.concat(parts, ignore_index=True)).assign(source="measured")
+    table = _configurations(pd.concat(parts, ignore_index=True))
+    table = _one_row_per_answer(table).assign(source="measured")
     for column in ("cost_usd", "end_to_end_s"):
         if column in table and table[column].isna().all():
             table = table.drop(columns=column)
@@ -137,16 +160,60 @@ def _chosen(metric, names):
 
 
 def _scaled(table, scale, file):
-    low, high = (0.0, 1.0) if scale is None else map(float, scale)
+    lower = table.attrs.get("lower_is_better", False)
+    if scale is None:
+        scale = (1, 0) if lower else (0, 1)
+    low, high = map(float, scale)
+    if lower and low < high:
+        raise ValueError(
+            f"{file}: lower is better, so the first number of the scale is the larger one: "
+            f"({high:g}, {low:g})"
+        )
     score = (pd.to_numeric(table["score"]) - low) / (high - low)
     outside = (score < 0) | (score > 1)
     if outside.any():
         value = table["score"][outside.idxmax()]
         raise ValueError(
-            f"{file}: a score of {value:g} lies outside {low:g}-{high:g}; give the scale, such as scale=(1, 5), or (1, 0) "
-            "where lower is better"
+            f"{file}: a score of {value:g} lies outside {min(low, high):g}-{max(low, high):g}; give the scale, such as scale=(1, 5), or "
+            "(100, 0) where lower is better"
         )
     return table.assign(score=score)
+
+
+def _settings(*parts):
+    """The settings of a run that may change its answers, flat, as text; arguments may come as "a=1,b=2"."""
+    found = {}
+    for part in parts:
+        if isinstance(part, str):
+            part = dict(pair.partition("=")[::2] for pair in part.split(","))
+        found |= {
+            name: json.dumps(value, sort_keys=True).strip('"')
+            for name, value in (part or {}).items()
+            if value is not None and not any(word in name for word in _NO_SETTING)
+        }
+    return json.dumps(found, sort_keys=True)
+
+
+def _configurations(table):
+    """Configurations of one model in one table are models of their own, named by the settings that differ."""
+    if "settings" not in table:
+        return table
+    names = table["model_id"].copy()
+    tasks = table["task"] if "task" in table else table["model_id"]
+    for _, own in table.groupby(["model_id", tasks.fillna("").rename("of")])["settings"]:
+        kinds = {text: json.loads(text) for text in own.dropna().unique()}
+        if len(kinds) < 2:
+            continue
+        settings = sorted({name for kind in kinds.values() for name in kind})
+        differ = [name for name in settings if len({kind.get(name) for kind in kinds.values()}) > 1]
+        for text, kind in kinds.items():
+            said = ", ".join(f"{name}={_short(kind.get(name, 'default'))}" for name in differ)
+            names[own.index[own == text]] += f" ({said})"
+    return table.assign(model_id=names).drop(columns="settings")
+
+
+def _short(value):
+    return value if len(value) <= 40 else _content(value)
 
 
 def _one_row_per_answer(table):
@@ -216,12 +283,17 @@ def _inspect(file, metric):
         names = sorted(name for name in members if name.startswith("samples/"))
         samples = [json.loads(archive.read(name)) for name in names]
     model = about["eval"]["model"]
+    settings = _settings(
+        about["eval"].get("model_args"),
+        about["eval"].get("model_generate_config"),
+        (about.get("plan") or {}).get("config"),
+    )
     whole = header is not None and header["status"] == "success" and not header.get("invalidated")
     scores = [_inspect_scores(sample) for sample in samples]
     names = [name for own in scores for name in own]
     chosen, rows = _chosen(metric, names) if names else None, []
     for sample, own in zip(samples, scores, strict=True):
-        usage = (sample.get("model_usage") or {}).get(model) or {}
+        usage = _inspect_usage(sample, model, about["eval"].get("model_roles") or {})
         tokens = _buckets(
             usage.get("input_tokens") or 0,
             usage.get("output_tokens") or 0,
@@ -236,6 +308,7 @@ def _inspect(file, metric):
                 "prompt_id": str(sample["id"]),
                 "content": _content(sample.get("input"), sample.get("target")),
                 "model_id": model,
+                "settings": settings,
                 "task": about["eval"].get("task"),
                 "score": np.nan if failed else _number(own.get(chosen)),
                 "status": "error" if failed else "ok",
@@ -246,6 +319,20 @@ def _inspect(file, metric):
             }
         )
     return _table(f"Inspect, {chosen}", rows)
+
+
+def _inspect_usage(sample, model, roles):
+    """What the model used when it answered: without what it used in another role, such as the grader."""
+    usage = dict((sample.get("model_usage") or {}).get(model) or {})
+    for role, other in (sample.get("role_usage") or {}).items():
+        if roles.get(role, {}).get("model", model) != model:
+            continue
+        if role not in roles and len(sample["model_usage"]) > 1:
+            return {}  # whose the tokens are is not told
+        for name, value in other.items():
+            if isinstance(value, int | float) and usage.get(name) is not None:
+                usage[name] -= value
+    return usage
 
 
 def _inspect_scores(sample):
@@ -270,15 +357,17 @@ def _harness(file, rows, metric):
     chosen = _chosen(metric, names)
     name, kept = chosen.split(",", 1)
     task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
-    better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
-    return _table(
+    config = about.get("config") or {}
+    settings = _settings(config.get("model_args"), config.get("gen_kwargs"))
+    table = _table(
         f"lm-evaluation-harness, {chosen}",
         [
             {
                 "prompt_id": f"{task} {row['doc_hash'][:12]}",
                 "model_id": about["model_name"],
+                "settings": settings,
                 "task": task,
-                "score": _number(row[name]) if better else 1 - _number(row[name]),
+                "score": _number(row[name]),
                 "status": "ok",
                 "flags": "no_tokens",
             }
@@ -286,6 +375,9 @@ def _harness(file, rows, metric):
             if row["filter"] == kept and name in row
         ],
     )
+    better = about.get("higher_is_better", {}).get(task, {}).get(name, True)
+    table.attrs["lower_is_better"] = not better
+    return table
 
 
 def _promptfoo(whole, metric):
@@ -317,6 +409,8 @@ def _promptfoo(whole, metric):
                 "prompt_id": _content(row["promptId"], row["vars"]),
                 "model_id": provider["id"],
                 "label": provider.get("label") or "",
+                "prompt": row["promptId"],
+                "column": row.get("promptIdx", 0),
                 "score": np.nan if failed else _number(scores[_chosen(metric or "score", scores)]),
                 "status": "error" if failed else "ok",
                 "cost_usd": np.nan if unknown_cost else row.get("cost", np.nan),
@@ -328,7 +422,12 @@ def _promptfoo(whole, metric):
     labels = table.groupby("model_id")["label"].transform("nunique")
     several = table["model_id"] + " (" + table["label"] + ")"
     table["model_id"] = table["model_id"].where(labels == 1, several)
-    return table.drop(columns="label")
+    # A prompt and a provider are one column; two columns of both are two configurations of the provider.
+    column = table.groupby(["model_id", "prompt"])["column"].rank("dense").astype(int)
+    several = column.groupby(table["model_id"]).transform("max") > 1
+    numbered = table["model_id"] + " (configuration " + column.astype(str) + ")"
+    table["model_id"] = table["model_id"].mask(several, numbered)
+    return table.drop(columns=["label", "prompt", "column"])
 
 
 def _langfuse(file, scores, metric):
@@ -337,16 +436,25 @@ def _langfuse(file, scores, metric):
     for other in sorted(file.parent.rglob("*.jsonl")):
         for row in _lines(other) if other != file else ():
             if row.get("type") == "GENERATION":
-                seen[row["id"]] = row
+                before = seen.get(row["id"], row)
+                if _updated(row) >= _updated(before):
+                    seen[row["id"]] = row
     if not seen:
         raise ValueError("the observations, which name the models, are not in its folder")
     by_trace = {}
     for row in seen.values():
         by_trace.setdefault(row["trace_id"], []).append(row)
-    rows, apart = [], 0
+    rows, apart, sources = [], 0, {}
     for score in scores:
         if score["name"] != chosen:
             continue
+        rated = (score["trace_id"], score.get("observation_id"))
+        source = sources.setdefault(rated, score.get("source"))
+        if source != score.get("source"):
+            raise ValueError(
+                f"trace {shown(score['trace_id'])} has scores {shown(chosen)} of two sources, "
+                f"{cited(source)} and {cited(score.get('source'))}; keep the lines of one of them"
+            )
         mine = (
             [seen[score["observation_id"]]]
             if score.get("observation_id") in seen
@@ -360,19 +468,49 @@ def _langfuse(file, scores, metric):
     return _table(f"Langfuse, {chosen}{left_out}", rows)
 
 
+def _updated(row):
+    return pd.to_datetime(row.get("updated_at") or row.get("updatedAt") or 0, utc=True)
+
+
+def _langfuse_tokens(details):
+    """Token buckets of the observations of an answer.
+
+    The counts lie beside each other, as Langfuse keeps them; where input and output alone are the total, the others are
+    inside.
+    """
+    sums = dict.fromkeys(("input", "output", *_LANGFUSE_KEYS.values()), 0)
+    for one in details:
+        own = dict.fromkeys(sums, 0)
+        for name, count in one.items():
+            bucket = _LANGFUSE_KEYS.get(name, name.split("_")[0])
+            if bucket in own:
+                own[bucket] += int(count or 0)
+        if not any(own.values()):
+            return {"flags": "no_tokens"}
+        total = one.get("total")
+        if total is not None and total == own["input"] + own["output"]:
+            own["input"] -= own["read"] + own["write"] + own["write_long"]
+            own["reasoning"] = 0
+        elif total is not None and total != sum(own.values()):
+            return {"flags": "tokens_do_not_add_up"}
+        if own["input"] < 0:
+            return {"flags": "tokens_do_not_add_up"}
+        sums = {bucket: sums[bucket] + own[bucket] for bucket in sums}
+    return {
+        "uncached_input_tokens": sums["input"],
+        "cache_read_tokens": sums["read"],
+        "cache_write_short_tokens": sums["write"],
+        "cache_write_long_tokens": sums["write_long"],
+        "output_tokens": sums["output"] + sums["reasoning"],
+        "flags": "assumed_write_ttl" if sums["write"] else "",
+    }
+
+
 def _langfuse_row(score, observations):
     kind, value = score["data_type"], score["value"]
     if kind == "TEXT":
         raise ValueError(f"the score {cited(score['name'])} is text, which is not a score")
-    usage = pd.DataFrame([row.get("usage_details") or {} for row in observations]).sum()
-    read = usage.get("input_cached_tokens", 0) + usage.get("cache_read_input_tokens", 0)
-    tokens = _buckets(
-        int(usage.get("input", 0)),
-        int(usage.get("output", 0)),
-        read=int(read),
-        write=int(usage.get("cache_creation_input_tokens", 0)),
-        total=usage.get("total"),
-    )
+    tokens = _langfuse_tokens([row.get("usage_details") or {} for row in observations])
     cost = [row.get("total_cost") for row in observations]
     waits = [row.get("latency") for row in observations]
     return {
