@@ -13,6 +13,7 @@ from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.options import Evidence
+from tierlab.decide.record import words_of
 from tierlab.decide.tasks import Task
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
@@ -28,7 +29,8 @@ _STEPS = [  # the controls of each step of the checklist
 ]
 _HINTS = {
     1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
-    "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
+    "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates: low, a short text "
+    "and one choice; medium, several steps; high, reasoning that has to hold over many steps.",
     3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
     4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
     "rate is assumed.",
@@ -242,10 +244,9 @@ class DecisionChecklist(Explorer):
                 decided_on=self.decided_on,
                 replace=self.replace.value,
             )
-            text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
             said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
             self.filed.value = said + mistune.create_markdown(
                 escape=True, plugins=["table", "task_lists"]
-            )(text)
+            )(words_of(path))
         except (ValueError, OSError) as error:
             self.filed.value = f'<p role="alert"><strong>{html.escape(str(error))}</strong></p>'
