@@ -13,6 +13,7 @@ from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.options import Evidence
+from tierlab.decide.recommend import counts_said, rates_said
 from tierlab.decide.record import words_of
 from tierlab.decide.tasks import Task
 
@@ -181,6 +182,7 @@ class DecisionChecklist(Explorer):
             said = f"{self.found.tier}: {self.found.model_id}, {usd(usd_each)} a request in total, {day} a day"
             if self.found.close:
                 said += f"; too close to call against {' and '.join(self.found.close[1:])}"
+            said += f" (error rates: {rates_said(self.found)})"
             self.headline.value = f"<strong>{html.escape(said)}</strong>"
 
     def table(self, **form):
@@ -222,11 +224,13 @@ class DecisionChecklist(Explorer):
             "model_id": "model",
             "tier": "tier",
             "error_rate": "errors (%)",
+            "counted": "counted",
             "price_usd": "price (USD per 1,000)",
             "expected_usd": "total (USD per 1,000)",
             "best_share": "cheapest in (% of draws)",
         }
-        shown = table[list(columns)].copy()
+        counts = [counts_said(row) or row["basis"] for _, row in table.iterrows()]
+        shown = table.assign(counted=counts)[list(columns)]
         shown[["error_rate", "best_share"]] *= 100
         shown[["price_usd", "expected_usd"]] *= 1000
         return shown.rename(columns=columns)

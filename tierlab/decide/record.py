@@ -44,7 +44,7 @@ from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
 _ROWS = 9  # of the options table; the numbers at the end have them all
-_NUMBERS = "\n## Numbers for the review\n"
+_NUMBERS = "\n## Numbers for the review\n\nRun `python -m tierlab review` with this file.\n"
 _OLD_DAYS = 31  # prices that are older than that are said to be
 _INTERVALS = {
     "counted": "95% interval of your counts",
