@@ -1102,7 +1102,10 @@ def review(
         IANA name of the zone in which the log's days begin
     rates : Rates
     """
+    import numpy as np
+
     import tierlab as tl
+    from tierlab.decide.recommend import dollars
 
     if not records:
         raise ValueError("name the records to review, as in `tierlab review decisions/*.md`")
@@ -1118,8 +1121,14 @@ def review(
             continue
         stand &= found.stands
         filed.append(record)
+        kept, volume = found.money.at["kept", "model_id"], record.workload["requests_per_day"]
+        options = dollars(found.table, np.mean(volume), kept)
+        if kept not in set(options["model_id"]):  # it is gone and saves nothing
+            options = options.drop(columns="saved_a_year")
         print(
-            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n"
+            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n\n"
+            f"Every option, US dollars, and what the filed choice saves against it:\n"
+            f"{options.round(2).to_string(index=False)}\n"
         )
     if usage and filed:
         from tierlab.quarter import report, words

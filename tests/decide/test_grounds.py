@@ -108,7 +108,7 @@ class TestCounts:
 class TestDollars:
     def test_a_day_and_a_year_and_what_the_choice_saves(self):
         found = ask(complexity=2)
-        rows = dollars(found).set_index("model_id")
+        rows = dollars(found.table, 45_000, found.model_id).set_index("model_id")
         day = 45_000 * (MID + 0.4 * 6.5 / 121)
         assert rows.loc["claude-sonnet-4-6"].tolist() == pytest.approx([day, 365 * day, 0])
         small = 45_000 * (SMALL + 0.4 * 14.5 / 121)

@@ -189,19 +189,17 @@ def volume_said(found):
     return volume + named
 
 
-def dollars(found):
+def dollars(table, requests_per_day, choice):
     """Total cost of each model that runs, US dollars: model_id, a day, a year of 365 such days, what the choice saves a year."""
-    running = found.running()
-    day = running["expected_usd"] * found.workload.point().requests_per_day
-    year = 365 * day
-    return running[["model_id"]].assign(
-        usd_a_day=day, usd_a_year=year, saved_a_year=year - year.iloc[0]
-    )
+    running = table[table["expected_usd"].notna()]
+    day = running["expected_usd"] * requests_per_day
+    saved = 365 * (day - day[running["model_id"] == choice].sum())
+    return running[["model_id"]].assign(usd_a_day=day, usd_a_year=365 * day, saved_a_year=saved)
 
 
 def dollars_said(found):
     """What the choice costs, and what it saves against each other model, in one sentence."""
-    table = dollars(found)
+    table = dollars(found.table, found.workload.point().requests_per_day, found.model_id)
     best = table.iloc[0]
     text = (
         f"At {volume_said(found)}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "

@@ -44,7 +44,7 @@ from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
 _ROWS = 9  # of the options table; the numbers at the end have them all
-_NUMBERS = "\n## Numbers for the review\n\nRun `python -m tierlab review` with this file.\n"
+_NUMBERS = "\n## Numbers for the review\n"
 _OLD_DAYS = 31  # prices that are older than that are said to be
 _INTERVALS = {
     "counted": "95% interval of your counts",
@@ -269,7 +269,7 @@ def file_record(
         load_record(path)  # refuses what is not one
     # Lines are not folded, so that none of a text begins with the end of the block.
     head = yaml.safe_dump(record.model_dump(), sort_keys=False, allow_unicode=True, width=np.inf)
-    text = f"{_body(record, recommendation, notes)}{_NUMBERS}\n```yaml\n{head}```\n"
+    text = f"{_body(record, recommendation, notes)}{_NUMBERS}\nRun `python -m tierlab review` with this file.\n\n```yaml\n{head}```\n"
     try:
         write_whole(path, text, exclusive=not replace)
     except FileExistsError:
@@ -300,7 +300,7 @@ def load_record(path: str | Path) -> Record:
     text = read_text(path).replace("\r\n", "\n")
     parts = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)", text, re.S)
     if not parts:
-        parts = re.match(r"\s*```yaml\n(.*?)\n```\s*$", text.rpartition(_NUMBERS)[2], re.S)
+        parts = re.match(r"(.*?)\n```\s*\Z", text.rpartition("\n```yaml\n")[2], re.S)
     try:
         if not parts:
             raise ValueError("no YAML with the numbers at its end; is this a decision record?")
@@ -531,7 +531,9 @@ def _body(record, found, notes):
             f"{name.replace('_', ' ')} {_ends_said(value, name)}"
             for name, value in record.workload.items()
         ),
-        table=running.merge(dollars(found), on="model_id")
+        table=running.merge(
+            dollars(running, found.workload.point().requests_per_day, found.model_id)
+        )
         .assign(said=[rate_said(row) for _, row in running.iterrows()])
         .head(_ROWS),
         rates=rates_said(found),
