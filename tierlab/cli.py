@@ -1044,8 +1044,8 @@ def recommend(
         name.replace("_per_", " a ").replace("_", " ") for name in shape if name not in said
     )
     found = replace(found, assumed=assumed)
-    columns = ["model_id", "tier", "price_usd", "counted", "error_rate", "error_usd", "time_usd"]
-    columns += ["expected_usd", "low", "high", "best_share", "note"]
+    columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd"]
+    columns += ["expected_usd", "low", "high", "best_share", "counted", "note"]
     counts = [counts_said(row) or row["basis"] for _, row in found.table.iterrows()]
     table = found.table.assign(counted=counts)[columns]
     table = table.rename(columns={"expected_usd": "total_usd", "counted": "errors"})

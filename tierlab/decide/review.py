@@ -128,7 +128,7 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
     changes = _changes(filed, own, prices, lost, new)
     when = f"on {prices.as_of:%Y-%m-%d}"
     if prices.as_of < pd.Timestamp(record.decided_on):
-        when = f"at the prices of {prices.as_of:%Y-%m-%d}, which are older than the decision of {record.decided_on},"
+        when = f"at the prices of {prices.as_of:%Y-%m-%d}, older than the decision of {record.decided_on}"
     stands, verdict = _verdict(money, own, when, changes)
     later = scheduled_said(of_today, numbers.index)
     grounds += [later] if later else []
