@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -883,9 +883,10 @@ class TaskOptions:
     Parameters
     ----------
     stakes : int
-        what can go wrong: 1 low, 2 medium, 3 high
+        what can go wrong: 1 it is asked again, 2 it takes somebody's time, 3 there is damage
     complexity : int
-        how complex the reasoning is: 1 to 3
+        how complex the reasoning is: 1 a short text and one choice, 2 several steps, 3 reasoning that has to hold over
+        many steps; it sets the error rates that are assumed
     error_cost_usd : float
         what a wrong answer costs (assumed from the stakes)
     second_usd : float
@@ -935,7 +936,8 @@ class Evidence:
     Parameters
     ----------
     count : list
-        TIER WRONG EXAMPLES: wrong answers that you counted, of a model, or of a tier of one provider; again for each
+        MODEL WRONG EXAMPLES: wrong answers that you counted, of any model of the catalogue, or of a tier of one provider;
+        again for each
     samples : str
         answers to your examples: a run's store or samples.csv, or CSV or Parquet with prompt_id, model_id, score and
         cost_usd (or tokens)
@@ -1018,7 +1020,8 @@ def recommend(
     """
     import tierlab as tl
     from tierlab.decide.options import INTERVAL
-    from tierlab.decide.recommend import flip_words
+    from tierlab.decide.recommend import counts_said, flip_words
+    from tierlab.decide.record import age_said, settles_said
 
     said = {name: value for name, value in vars(workload).items() if value is not None}
     found = tl.recommend(
@@ -1036,22 +1039,34 @@ def recommend(
             margin=evidence.margin,
         ),
     )
+    shape = ("requests_per_day", "input_tokens", "output_tokens")
+    assumed = tuple(
+        name.replace("_per_", " a ").replace("_", " ") for name in shape if name not in said
+    )
+    found = replace(found, assumed=assumed)
     columns = ["model_id", "tier", "price_usd", "error_rate", "error_usd", "time_usd"]
-    columns += ["expected_usd", "low", "high", "best_share", "note"]
-    table = found.table[columns].rename(columns={"expected_usd": "total_usd"})
+    columns += ["expected_usd", "low", "high", "best_share", "counted", "note"]
+    counts = [counts_said(row) or row["basis"] for _, row in found.table.iterrows()]
+    table = found.table.assign(counted=counts)[columns]
+    table = table.rename(columns={"expected_usd": "total_usd", "counted": "errors"})
     print(f"{found}\n\n{table.to_string(index=False, na_rep='-', float_format='{:.4g}'.format)}")
     print(
         f"low and high of total_usd: {INTERVAL}; best_share: share of the draws in which a model is the cheapest"
     )
     print("\nWhat would change it:")
     print("\n".join(f"  {line}" for line in flip_words(found.flips)) or "  nothing on its own")
+    if settles_said(found):
+        print(f"  {settles_said(found)}")
     if filing.file:
+        day = filing.decided_on or date.today()
+        if age_said(found, day):
+            print(f"\nNote: {age_said(found, day)}.")
         path = tl.file_record(
             found,
             filing.file,
             title=filing.title or task.replace("_", " "),
             owner=filing.owner,
-            decided_on=filing.decided_on or date.today(),
+            decided_on=day,
             notes=filing.notes,
             replace=filing.replace,
         )
@@ -1087,7 +1102,10 @@ def review(
         IANA name of the zone in which the log's days begin
     rates : Rates
     """
+    import numpy as np
+
     import tierlab as tl
+    from tierlab.decide.recommend import dollars
 
     if not records:
         raise ValueError("name the records to review, as in `tierlab review decisions/*.md`")
@@ -1103,8 +1121,14 @@ def review(
             continue
         stand &= found.stands
         filed.append(record)
+        kept, volume = found.money.at["kept", "model_id"], record.workload["requests_per_day"]
+        options = dollars(found.table, np.mean(volume), kept)
+        if kept not in set(options["model_id"]):  # it is gone and saves nothing
+            options = options.drop(columns="saved_a_year")
         print(
-            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n"
+            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n\n"
+            f"Every option, US dollars, and what the filed choice saves against it:\n"
+            f"{options.round(2).to_string(index=False)}\n"
         )
     if usage and filed:
         from tierlab.quarter import report, words

@@ -508,13 +508,14 @@ class TestCommands:
             capsys, file, "--file", tmp_path / "d.md", "--decided-on", "2026-12-05", "--margin", 0.1
         )
         record, text = tl.load_record(tmp_path / "d.md"), (tmp_path / "d.md").read_text("utf-8")
-        assert record.decided_on == datetime.date(
-            2026, 12, 5
-        ) and record.review_on == datetime.date(2027, 6, 5)
-        assert "decided on 2026-12-05, with no owner named, at prices of 2026-06-12" in text
-        said(
-            capsys, "review", tmp_path / "d.md", "--prices", "article"
-        )  # prices older than the decision are no fault
+        assert record.decided_on == datetime.date(2026, 12, 5)
+        # Six months after the prices, which were averaged up to there.
+        assert record.review_on == datetime.date(2026, 12, 12)
+        # 18 days of June, 31 + 31 + 30 + 31 + 30 and 5 of December
+        assert "| 2026-12-05 | nobody named | 2026-12-12 | 2026-06-12 (176 days older) |" in text
+        # Prices older than the decision are no fault, but the words do not call them later.
+        told = said(capsys, "review", tmp_path / "d.md", "--prices", "article")
+        assert "at the prices of 2026-06-12, older than the decision of 2026-12-05" in told
 
     @pytest.mark.parametrize("column", ["prompt_id", "model_id", "score"])
     def test_a_file_of_samples_lacks_only_what_is_needed(self, outcomes, tmp_path, capsys, column):

@@ -166,7 +166,15 @@ class TestWords:
             evidence=counted,
         )
         assert found.close
-        assert words.verdict(found).startswith("Too close to call between small and mid: measure")
+        first, rest = words.verdict(found).split(
+            " Too close to call between small and mid: measure"
+        )
+        assert first == (
+            "The choice of claude-haiku-4-5 rests on an assumed error rate of 12.0%: nobody has tested it."
+        )
+        assert (
+            "(error rates: counted for mid (80 examples); assumed for small and flagship)" in rest
+        )
 
     def test_ranges_are_one_sentence(self, options):
         assert words.ranges(match.cheapest_ranges(options)) == (

@@ -650,7 +650,7 @@ class TestNextStep:
         [
             ({}, 3, "Put a figure on an error"),
             ({"error_cost_usd": 0.1}, 4, "claude-sonnet-4-6"),
-            ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "1 are few"),
+            ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "1 examples are few"),
             ({"error_cost_usd": 0.1, "error_counts": {"mid": (6, 80)}}, 5, "claude-haiku-4-5"),
             (
                 {

@@ -9,7 +9,7 @@ import pandas as pd
 import tierlab as tl
 from tierlab.core.format import share, usd
 from tierlab.core.style import PROVIDER_NAMES
-from tierlab.decide.recommend import Recommendation, error_cost_flip
+from tierlab.decide.recommend import Recommendation, error_cost_flip, rates_said, untested_said
 
 DATES = {"June 2026": "2026-06-12", "November 2026": "2026-11-23"}
 MONTH_DAYS = 365 / 12
@@ -134,7 +134,8 @@ class Answer:
         if found.close:
             tiers = self.days.set_index("model_id").loc[list(found.close), "tier"]
             headline = f"Too close to call: {' or '.join(tiers)} tier"
-        words = f"{found.model_id} costs {usd(best['expected_usd'])} a day, errors included."
+        words = f"{found.model_id} costs {usd(best['expected_usd'])} a day, errors included (error rates: {rates_said(found)})."
+        words = f"{untested_said(found)} {words}".lstrip()
         if len(self.days) > 1:
             second = self.days.iloc[1]
             gap = usd(second["expected_usd"] - best["expected_usd"])

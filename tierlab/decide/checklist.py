@@ -108,6 +108,12 @@ def overlap(found, margin):
     return Overlap(rival.model_id, have, need, paid, margin)
 
 
+def untested(found):
+    """Whether the choice rests on an assumed error rate while another model was tested."""
+    assumed = found.running()["basis"].eq("assumed")
+    return bool(assumed.iloc[0] and not assumed.all())
+
+
 def steps_done(found, common, given):
     """Numbers of the steps that are done.
 
@@ -142,6 +148,11 @@ def next_step(found, common, done):
     """(number, sentence) of what to do next; parameters as for `steps_done`, and the steps that are done."""
     running = found.running()
     best = running["model_id"].iloc[0]
+    if untested(found) and 4 in done:
+        return 5, (
+            f"Run the same examples through {best}: nobody has tested it, and the choice rests on its error rate. "
+            "`python -m tierlab sample --help`"
+        )
     if 3 not in done:
         cost = usd(found.cost["error_cost_usd"])
         return 3, (
@@ -153,7 +164,7 @@ def next_step(found, common, done):
     if 4 not in done:
         first = next(iter(running.loc[running["tier"] == "mid", "model_id"]), best)
         have = found.counted.get(first, 0)
-        why = f"{have} are few" if have else "its error rate is not counted on examples"
+        why = f"{have} examples are few" if have else "its error rate is assumed"
         return 4, (
             f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. "
             "`python -m tierlab sample --help`"
@@ -163,8 +174,10 @@ def next_step(found, common, done):
         untried = few.sort_values("best_share", ascending=False).iloc[0]
         is_choice = untried["model_id"] == best
         why = "it is the choice so far" if is_choice else "it may be the better choice"
+        have = found.counted.get(untried["model_id"], 0)
+        tested = f"only {have} examples have tested it" if have else "nobody has tested it"
         return 5, (
-            f"Run the same examples through {untried['model_id']}: its error rate is not counted on 50, "
+            f"Run the same examples through {untried['model_id']}: {tested}, "
             f"and {why} ({untried['best_share']:.0%} of the draws)."
         )
     saves = _savings(found, best)

@@ -13,6 +13,8 @@ from tierlab.core.tables import load_tasks
 from tierlab.decide import figures
 from tierlab.decide.checklist import CHECKLIST
 from tierlab.decide.options import Evidence
+from tierlab.decide.recommend import counts_said, rates_said
+from tierlab.decide.record import words_of
 from tierlab.decide.tasks import Task
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
@@ -28,7 +30,8 @@ _STEPS = [  # the controls of each step of the checklist
 ]
 _HINTS = {
     1: "The ratings count for a task of your own. What can go wrong: low, it is asked again; medium, it takes somebody's time; "
-    "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates.",
+    "high, there is damage (step 3 puts your dollars in its place). Complexity sets the assumed error rates: low, a short text "
+    "and one choice; medium, several steps; high, reasoning that has to hold over many steps.",
     3: "Does somebody wait? The hourly cost over 3,600: 18 USD an hour are 0.005 a second. 0: nobody waits.",
     4: "<code>python -m tierlab sample my_examples.jsonl</code> runs them (guides/samples.md has the form); 0 examples: the error "
     "rate is assumed.",
@@ -179,6 +182,7 @@ class DecisionChecklist(Explorer):
             said = f"{self.found.tier}: {self.found.model_id}, {usd(usd_each)} a request in total, {day} a day"
             if self.found.close:
                 said += f"; too close to call against {' and '.join(self.found.close[1:])}"
+            said += f" (error rates: {rates_said(self.found)})"
             self.headline.value = f"<strong>{html.escape(said)}</strong>"
 
     def table(self, **form):
@@ -220,11 +224,13 @@ class DecisionChecklist(Explorer):
             "model_id": "model",
             "tier": "tier",
             "error_rate": "errors (%)",
+            "counted": "counted",
             "price_usd": "price (USD per 1,000)",
             "expected_usd": "total (USD per 1,000)",
             "best_share": "cheapest in (% of draws)",
         }
-        shown = table[list(columns)].copy()
+        counts = [counts_said(row) or row["basis"] for _, row in table.iterrows()]
+        shown = table.assign(counted=counts)[list(columns)]
         shown[["error_rate", "best_share"]] *= 100
         shown[["price_usd", "expected_usd"]] *= 1000
         return shown.rename(columns=columns)
@@ -242,10 +248,9 @@ class DecisionChecklist(Explorer):
                 decided_on=self.decided_on,
                 replace=self.replace.value,
             )
-            text = path.read_text(encoding="utf-8").split("---\n", 2)[2].strip()
             said = f'<p role="status"><strong>{html.escape(f"Filed: {path}")}</strong></p>'
             self.filed.value = said + mistune.create_markdown(
                 escape=True, plugins=["table", "task_lists"]
-            )(text)
+            )(words_of(path))
         except (ValueError, OSError) as error:
             self.filed.value = f'<p role="alert"><strong>{html.escape(str(error))}</strong></p>'

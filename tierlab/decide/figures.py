@@ -367,7 +367,7 @@ def settling_curves(rivals, *, advised=(50, 100), ax=None):
     plain(ax.yaxis, log=True)
     ax.set(
         xlabel="own examples, each answered by both models (logarithmic scale)",
-        ylabel="smallest distance that they show\n(points of error rate, logarithmic scale)",
+        ylabel="difference in error rates that they can show\n(points, logarithmic scale)",
     )
     tier_legend(ax, rivals)
     return ax

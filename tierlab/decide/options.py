@@ -6,7 +6,7 @@ over its range.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 import numpy as np
@@ -43,7 +43,7 @@ _COLUMNS = [
     "error_usd",
 ]
 _COLUMNS += ["time_usd", "expected_usd", "low", "high", "best_share", "note"]
-_COLUMNS += ["worth", "shared", "seconds_low", "seconds_high"]
+_COLUMNS += ["worth", "shared", "seconds_low", "seconds_high", "basis", "wrong", "examples"]
 _FLAGS = {
     "approximate_price": "is approximate",
     "before_first_price": "is its first known one, of a later day",
@@ -69,7 +69,8 @@ class Evidence:
         (`tierlab.evaluate.rows.levels`); where an answer has no cost, its own tokens are priced at the rates of
         the day. Seconds are the median.
     error_counts : mapping, optional
-        (wrong answers, examples) of your own, by model, or by a tier that one candidate has.
+        (wrong answers, examples) of your own, by model, or by a tier of one provider. A model of the catalogue that is
+        not among the candidates joins them.
     error_rates : mapping, optional
         Share 0-1 of requests answered wrongly, or a range.
     seconds : mapping, optional
@@ -114,7 +115,8 @@ class Options:
         seconds_low, seconds_high; best_share (share of the draws in which it is the cheapest); note (why a model is
         out of the running); worth, how many independent right-or-wrong examples the error rate is worth (0 for a range
         that nobody counted); shared, how far it moves with what all models have in common (-1 to 1; 0 is a rate that is
-        known by itself).
+        known by itself); basis, where the error rate comes from ("assumed", "counted", "given", or the source of the
+        samples); examples behind it, and how many of your own counts were wrong.
     cost : dict
         error_cost_usd, error_cost_low, error_cost_high: USD per error.
     second_usd : float
@@ -123,7 +125,7 @@ class Options:
     counted : dict
         Model -> number of examples behind its error rate.
     basis : str
-        Where the error rates come from: "assumed", "counted", "given", or the source of the samples.
+        Where the error rates come from, as in the table; "counted" where some are and the others are assumed.
     grounds : tuple of str
         Where the numbers come from that the catalogue does not give, as sentences.
     rows : DataFrame or None
@@ -161,6 +163,10 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
     if evidence.samples is not None:
         rows, grounds = _scored(evidence, models, prices)
     tiers = _candidates(prices, provider, models, rows)
+    for name in (resolved(key, prices) for key in evidence.error_counts or ()):
+        if name in prices.by_model.index and name not in tiers:
+            tier = prices.by_model["tier"][name]
+            tiers[name] = tier if pd.notna(tier) else ""
     rates, counts, seconds = (
         _keyed(what, getattr(evidence, what), prices, tiers)
         for what in ("error_rates", "error_counts", "seconds")
@@ -178,6 +184,11 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
     times, timed = _seconds(seconds, tiers, prices, workload, rows)
     numbers = errors.table.assign(tier=tiers, like=tiers.index, **times, paid=errors.paid)
     numbers["price_basis"] = "catalogue" if rows is None else "samples"
+    numbers["basis"] = errors.basis
+    if errors.basis == "counted":
+        numbers["basis"] = np.where(numbers.index.isin(list(errors.counted)), "counted", "assumed")
+    numbers["wrong"] = pd.Series(errors.wrong, dtype="Int64")
+    numbers["examples"] = pd.Series(errors.counted, dtype="Int64")
     table, bought = total_costs(
         numbers, prices=prices, workload=workload, cost=cost, second_usd=second_usd, seed=seed
     )
@@ -269,7 +280,7 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
     best = draws <= draws.min(axis=1, keepdims=True) * (1 + 1e-12)
     table["best_share"] = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     table = table.rename_axis("model_id").sort_values(["expected_usd", "price_usd"], kind="stable")
-    return table.reset_index()[_COLUMNS], grounds
+    return table.reset_index().reindex(columns=_COLUMNS), grounds
 
 
 def _priced(numbers, workload, prices, seed):
@@ -473,8 +484,8 @@ def _keyed(what, given, prices, tiers):
 class Errors:
     """Error rates by model (error_rate, error_low, error_high, worth, shared: see `Options`), and where they come from.
 
-    `counted` are the examples of rates that were counted on whole tasks, by model; `paid` the US dollars per request by
-    model, as measured on the same examples.
+    `counted` are the examples of rates that were counted on whole tasks, by model, and `wrong` how many of your own
+    counts were wrong; `paid` the US dollars per request by model, as measured on the same examples.
     """
 
     table: pd.DataFrame
@@ -482,6 +493,7 @@ class Errors:
     counted: dict
     grounds: list
     paid: pd.Series | None = None
+    wrong: Mapping[str, int] = field(default_factory=dict)
 
 
 def _counted_errors(counts, tiers, task):
@@ -493,9 +505,11 @@ def _counted_errors(counts, tiers, task):
     of 10 is not "never", and its interval is close to Wilson's (Brown, Cai, DasGupta 2001,
     doi:10.1214/ss/1009213286).
     """
-    rows, counted, grounds, said = {}, {}, [], []
+    rows, counted, bad, grounds, said = {}, {}, {}, [], []
     for key, (wrong, examples) in counts.items():
-        models = [key] if key in tiers else list(tiers.index[tiers == key])
+        models = (
+            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
+        )
         if len(models) != 1:
             raise ValueError(
                 f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
@@ -507,7 +521,12 @@ def _counted_errors(counts, tiers, task):
             )
         rate = (wrong + 0.5) / (examples + 1)
         rows[models[0]] = (rate, *_jeffreys(rate, examples).ravel(), examples, 0.0)
-        counted[models[0]] = examples
+        counted[models[0]], bad[models[0]] = examples, wrong
+        if key not in tiers:
+            grounds.append(
+                f"counts of the tier {key} are taken as those of {models[0]}; name another model in place of the tier "
+                "if that one answered (error_counts, --count)"
+            )
         said.append(f"{models[0]} {wrong} of {examples}")
     rest = tiers.drop(list(rows))
     if len(rest):
@@ -526,11 +545,18 @@ def _counted_errors(counts, tiers, task):
         )
     if said:
         grounds.append(
-            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is (wrong + 1/2) / (examples + 1), with its 95% interval)"
+            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is taken as (wrong + 1/2) / (examples + 1), with its 95% interval)"
         )
     columns = [*ERRORS, "worth", "shared"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).loc[tiers.index]
-    return Errors(table, "counted" if said else "assumed", counted, grounds)
+    return Errors(table, "counted" if said else "assumed", counted, grounds, wrong=bad)
+
+
+def assumed_errors(task, tiers, calls):
+    """Assumed error rate of each of some tiers, tool calls included: value, low, high."""
+    rates, tools = assumed("error_rate", task).reindex(tiers), assumed("tool_error_rate")
+    rates[:] = error_with_tools(rates, tools.reindex(tiers).to_numpy(), calls)
+    return rates
 
 
 def _sampled_errors(tiers, rows):

@@ -1,13 +1,14 @@
 """A recommendation: which tier, why, what would change it, and the next step of the checklist."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.format import usd
+from tierlab.core.vocabulary import TIERS
 from tierlab.decide.checklist import (
     Overlap,
     near_ties,
@@ -16,9 +17,10 @@ from tierlab.decide.checklist import (
     review_day,
     scheduled_said,
     steps_done,
+    untested,
     until_review,
 )
-from tierlab.decide.options import Evidence, Options, weigh
+from tierlab.decide.options import Evidence, Options, assumed_errors, weigh
 from tierlab.decide.tasks import Task, rated
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.scaling.costs import cost_curve
@@ -45,6 +47,8 @@ class Recommendation(Options):
         The steps that are done.
     common : Overlap or None
         The examples that samples have for the choice and its rival.
+    assumed : tuple of str
+        What of the workload nobody gave.
     """
 
     tier: str
@@ -56,6 +60,7 @@ class Recommendation(Options):
     close: tuple
     done: list
     common: Overlap | None
+    assumed: tuple = ()
 
     @cached_property
     def flips(self):
@@ -71,7 +76,12 @@ class Recommendation(Options):
         head = f"{self.tier or 'no tier'}: {self.model_id}"
         if self.close:
             head = f"too close to call: {_with_tiers(self.table, self.close)}"
-        lines = [head, self.reason, f"Next, step {self.step}: {self.next_step}"]
+        lines = [
+            f"{head} (error rates: {rates_said(self)})",
+            self.reason,
+            f"Next, step {self.step}: {self.next_step}",
+        ]
+        lines[2:2] = [dollars_said(self)]
         return "\n".join([*lines, *(f"Note: {line}." for line in self.grounds)])
 
 
@@ -158,7 +168,7 @@ def recommend(
     step, words = next_step(found, common, done)
     later = scheduled_said(prices, found.running()["model_id"])
     later = later and f"{later[0].upper()}{later[1:]}."
-    parts = [_tie(found, close), _reason(found), *_hints(found), later]
+    parts = [untested_said(found), _tie(found, close), _reason(found), *_hints(found), later]
     return Recommendation(
         **vars(found),
         **best[["tier", "model_id", "provider"]],
@@ -168,7 +178,82 @@ def recommend(
         close=close,
         done=done,
         common=common,
+        assumed=("requests a day", "input tokens", "output tokens") if workload is None else (),
     )
+
+
+def volume_said(found):
+    """Requests a day, and what of the workload nobody gave."""
+    volume = f"{found.workload.point().requests_per_day:,.0f} requests a day"
+    named = f" (assumed: {_listed(found.assumed)})" if found.assumed else ""
+    return volume + named
+
+
+def dollars(table, requests_per_day, choice):
+    """Total cost of each model that runs, US dollars: model_id, a day, a year of 365 such days, what the choice saves a year."""
+    running = table[table["expected_usd"].notna()]
+    day = running["expected_usd"] * requests_per_day
+    saved = 365 * (day - day[running["model_id"] == choice].sum())
+    return running[["model_id"]].assign(usd_a_day=day, usd_a_year=365 * day, saved_a_year=saved)
+
+
+def dollars_said(found):
+    """What the choice costs, and what it saves against each other model, in one sentence."""
+    table = dollars(found.table, found.workload.point().requests_per_day, found.model_id)
+    best = table.iloc[0]
+    text = (
+        f"At {volume_said(found)}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "
+        f"{usd(best['usd_a_year'])} a year in total"
+    )
+    saved = [
+        f"{usd(row.saved_a_year)} a year against {row.model_id}"
+        for row in table.iloc[1:4].itertuples()
+    ]
+    return f"{text}; it saves {_listed(saved)}." if saved else f"{text}."
+
+
+def rates_said(found):
+    """Where each error rate comes from, in words: "counted for mid (120 examples); assumed for small and flagship"."""
+    running = found.running().sort_values(
+        "basis", key=lambda basis: basis == "assumed", kind="stable"
+    )
+    by_tier = running["tier"].is_unique and running["tier"].ne("").all()
+    parts = []
+    for basis, own in running.groupby("basis", sort=False):
+        names = own["tier" if by_tier else "model_id"].tolist()
+        if len(names) == len(running):
+            names = []
+        elif len(names) > 3:
+            names = [f"{len(names)} models"]
+        sizes = [f"{size:,}" for size in own["examples"].dropna().unique()]
+        examples = f" ({_listed(sizes)} examples)" if sizes else ""
+        parts.append(basis + (f" for {_listed(names)}" if names else "") + examples)
+    return "; ".join(parts)
+
+
+def _listed(names):
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def rate_said(row):
+    """An error rate; of your own counts also the counts, and what was added to them."""
+    counts, taken = counts_said(row), f"{row['error_rate']:.1%}"
+    return f"{counts}, taken as {taken}, half an error added" if counts else taken
+
+
+def counts_said(row):
+    """Your own counts and their share, "6 of 120: 5.0%"; "" for a rate that is not of counts."""
+    if pd.isna(row["wrong"]):
+        return ""
+    return f"{row['wrong']} of {row['examples']}: {row['wrong'] / row['examples']:.1%}"
+
+
+def untested_said(found):
+    """That the choice rests on an assumption while other models were tested; "" where it does not."""
+    if not untested(found):
+        return ""
+    best = found.running().iloc[0]
+    return f"The choice of {best['model_id']} rests on an assumed error rate of {best['error_rate']:.1%}: nobody has tested it."
 
 
 def _with_tiers(table, models):
@@ -181,11 +266,11 @@ def _tie(found, close):
         return ""
     rows = found.table.set_index("model_id").loc[list(close)]
     shares = " and ".join(f"{share:.0%}" for share in rows["best_share"])
-    gap = usd(rows["expected_usd"].max() - rows["expected_usd"].min())
+    costs = " and ".join(usd(cost) for cost in rows["expected_usd"])
     how = "examples of your own" if found.rows is None else "more examples"
     return (
-        f"Too close to call: {_with_tiers(found.table, close)} are within {gap} a request of each other, "
-        f"and the cheapest in {shares} of the draws; measure them on {how}."
+        f"Too close to call: {_with_tiers(found.table, close)} cost {costs} a request, "
+        f"and are the cheapest in {shares} of the draws; measure them on {how}."
     )
 
 
@@ -193,7 +278,7 @@ def _reason(found):
     running, cost = found.running(), found.cost["error_cost_usd"]
     best = running.iloc[0]
     name = best["model_id"]
-    text = f"price {usd(best['price_usd'])}, errors {usd(best['error_usd'])} ({best['error_rate']:.1%} at {usd(cost)} each)"
+    text = f"price {usd(best['price_usd'])}, errors {usd(best['error_usd'])} ({rate_said(best)} at {usd(cost)} each)"
     if found.second_usd:
         text += f", time {usd(best['time_usd'])}"
     text = f"{name} costs {usd(best['expected_usd'])} a request in total: {text}."
@@ -213,8 +298,8 @@ def _reason(found):
 
 def _hints(found):
     """What to make of the numbers beside the article's rule and across providers, and when the choice retires."""
-    running, hints = found.running(), []
-    best = running.iloc[0]
+    running = found.running()
+    hints, best = _counts_against(found, running), running.iloc[0]
     if len(running) > 1 and found.basis == "assumed" and running["provider"].nunique() > 1:
         hints.append(
             "Error rates are assumed per tier, so between providers only price and speed decide."
@@ -234,6 +319,30 @@ def _hints(found):
     return hints
 
 
+def _counts_against(found, running):
+    """What your own counts say against the rating of the task, and against the half error that is added to them."""
+    said, counted = [], running[running["wrong"].notna()].set_index("model_id")
+    plain = (counted["wrong"] / counted["examples"]).astype(float)
+    if running["basis"].eq("assumed").any():
+        rating = " to ".join(str(end) for end in dict.fromkeys(found.task.ends("complexity")))
+        usual = assumed_errors(found.task, TIERS, found.tool_calls)
+        for model, row in counted[counted["tier"] != ""].iterrows():
+            value, low, high = usual.loc[row["tier"]]
+            if low <= plain[model] <= high or row["error_low"] <= value <= row["error_high"]:
+                continue
+            said.append(
+                f"Warning: {model} was wrong in {row['wrong']} of {row['examples']} examples ({plain[model]:.1%}), where "
+                f"complexity {rating} assumes {value:.1%} ({low:.1%} to {high:.1%}) for the {row['tier']} tier: "
+                "the rating, and with it the assumed rates, may be wrong."
+            )
+    rates = running["model_id"].map(plain).fillna(running["error_rate"])
+    total = running["expected_usd"] - running["error_usd"] + rates * found.cost["error_cost_usd"]
+    other = running["model_id"][total.idxmin()]
+    if len(counted) and other != running["model_id"].iloc[0]:
+        said.append(f"Warning: without the half error that is added to counts it would be {other}.")
+    return said
+
+
 def find_flips(found):
     """Switching values of a choice.
 
@@ -245,8 +354,10 @@ def find_flips(found):
     Returns
     -------
     DataFrame
-        what, unit ("USD", "times", "share"), now, below (the value under which another model is the cheapest), below_to,
-        above, above_to, note (why a value is not known, "" otherwise). NaN without a note: it never flips.
+        what, unit ("USD", "times", "share", "rating"), now, below (the value under which another model is the cheapest),
+        below_to, above, above_to, note (why a value is not known, "" otherwise), counts ("6 of 120: 5.0%" behind an error
+        rate that you counted). NaN without a note: it never flips. Of a rating, below and above are the nearest ratings at
+        which the assumed error rates make another model the cheapest.
 
     Notes
     -----
@@ -270,19 +381,31 @@ def find_flips(found):
             _flip(f"price of {name}", "times", 1.0, total - own * price, own * price, names),
             _flip(f"error rate of {name}", "share", rate, total - paid * error, paid, names),
         ]
+        rows[-1]["counts"] = counts_said(table.loc[place])
+    rows[1:1] = _complexity(found, table)
     levers = (("batch_share", "batch share"), ("cache_hit_rate", "cache hit rate"))
-    return pd.DataFrame(rows + [_lever(found, table, over, what) for over, what in levers])
+    rows += [_lever(found, table, over, what) for over, what in levers]
+    return pd.DataFrame(rows).fillna({"counts": ""})
 
 
 def flip_words(flips):
     """The table `flips` as sentences, in plain text: one per quantity that can change the choice."""
     units = {"USD": usd, "share": "{:.1%}".format, "times": "{:.2f} times today's".format}
+    units["rating"] = "{:g}".format
     lines = []
     for row in flips.to_dict("records"):
         show = units[row["unit"]]
-        said = _sides(row, show, "{side} {at} it is {to}")
+        now, said = show(row["now"]), []
+        for side in ("below", "above"):
+            at = show(row[side])
+            where = f"rated {at}" if row["unit"] == "rating" else f"{side} {at}"
+            if at == now:
+                where = "at about this value already"
+            if row[f"{side}_to"]:
+                said.append(f"{where} it is {row[f'{side}_to']}")
         said += [row["note"]] if row["note"] else []
-        now = "" if row["unit"] == "times" else f" (now {show(row['now'])})"
+        counts = f", counted {row['counts']}" if row["counts"] else ""
+        now = "" if row["unit"] == "times" else f" (now {now}{counts})"
         if said:
             lines.append(f"{row['what']}{now}: {'; '.join(said)}")
     return lines
@@ -304,6 +427,25 @@ def error_cost_flip(found):
     return _flip("cost of an error", "USD", now, rest.to_numpy(), error, names)
 
 
+def _complexity(found, table):
+    """The row of `find_flips` on the rating that assumed error rates come from; a list, empty where none is assumed."""
+    is_assumed = table["basis"].eq("assumed")
+    if not is_assumed.any():
+        return []
+    now, rest = np.mean(found.task.ends("complexity")), table["expected_usd"] - table["error_usd"]
+    flip = _flip("complexity", "rating", float(now), np.zeros(1), np.zeros(1), [""])
+    for rating in (1, 2, 3):
+        usual = assumed_errors(replace(found.task, complexity=rating), TIERS, found.tool_calls)
+        rates = table["error_rate"].mask(is_assumed, table["tier"].map(usual["value"]))
+        to = table["model_id"][(rest + rates * found.cost["error_cost_usd"]).idxmin()]
+        if to == table["model_id"].iloc[0] or rating == now:
+            continue
+        side = "below" if rating < now else "above"
+        if side == "below" or not flip["above_to"]:
+            flip |= {side: float(rating), f"{side}_to": to}
+    return [flip]
+
+
 def _lever(found, table, over, what):
     """Batch share or cache hit rate: price and waiting are linear in it, so two points give the line."""
     point, names = found.workload.point(), table["model_id"].tolist()
@@ -317,8 +459,8 @@ def _lever(found, table, over, what):
             curve = cost_curve(point, found.prices, names, over=over, values=[0.0, 1.0])
             day = curve.pivot(index=over, columns="model_id", values="cost_usd")
             ends = day[names].to_numpy() / point.requests_per_day
-        except ValueError as error:  # a rate is missing: nothing is known about this lever
-            why = error
+        except ValueError:
+            why = "the catalogue lacks a rate for it"
     timed = table["time_usd"].to_numpy()
     base = table["expected_usd"].to_numpy() - table["price_usd"].to_numpy() - timed
     saved = 0.0

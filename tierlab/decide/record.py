@@ -1,13 +1,13 @@
-"""Decision records: a recommendation filed as Markdown that a person reads, with a YAML head that the kit reads back.
+"""Decision records: a recommendation filed as Markdown that a person reads, with YAML at its end that the kit reads back.
 
-The form follows the architecture decision records of software teams (Nygard 2011; MADR): context, options, decision,
-consequences. What the kit needs to judge the decision again stands in the head, in numbers; record.md.jinja beside this
-module has the words.
+The sections are those of the architecture decision records of software teams (Nygard 2011; MADR), the decision first.
+What the kit needs to judge it again stands at the end, in numbers; record.md.jinja beside this module has the words.
 """
 
 import datetime
 import os
 import re
+from collections import defaultdict
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, NotRequired, get_args
@@ -25,14 +25,27 @@ from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import cited, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
-from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS
+from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS, review_day
+from tierlab.decide.match import settling
 from tierlab.decide.options import INTERVAL, daily
-from tierlab.decide.recommend import Recommendation, flip_words
+from tierlab.decide.recommend import (
+    Recommendation,
+    dollars,
+    dollars_said,
+    flip_words,
+    rate_said,
+    rates_said,
+    untested_said,
+)
+from tierlab.decide.words import about
+from tierlab.prices.catalog import load_prices
 from tierlab.prices.names import canonical
 from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
-_ROWS = 9  # of the options table; the head has them all
+_ROWS = 9  # of the options table; the numbers at the end have them all
+_NUMBERS = "\n## Numbers for the review\n"
+_OLD_DAYS = 31  # prices that are older than that are said to be
 _INTERVALS = {
     "counted": "95% interval of your counts",
     "assumed": "ends of an assumed range",
@@ -63,8 +76,8 @@ class Candidate(TypedDict):
 
     Prices, errors and seconds are those of `tierlab.decide.options.Options`. price_scale is price_usd over the
     catalogue's price of the workload: not 1 where a table of requests was filed as its mean, or the price is that of
-    samples; None for a model outside the catalogue. The last four, of which the draws are made
-    (`tierlab.decide.options.Options`), are not in records of version 1.
+    samples; None for a model outside the catalogue. The last four, of which the draws are made, are not in records of
+    version 1; basis, wrong and examples (`tierlab.decide.options.Options`) not in early ones of version 2.
     """
 
     model_id: str
@@ -78,6 +91,9 @@ class Candidate(TypedDict):
     error_high: Share
     seconds: Amount | None
     expected_usd: Amount | None
+    basis: NotRequired[str]
+    wrong: NotRequired[Count | None]
+    examples: NotRequired[Count | None]
     worth: NotRequired[Amount]
     shared: NotRequired[Annotated[float, Field(ge=-1, le=1)]]
     seconds_low: NotRequired[Amount | None]
@@ -85,7 +101,7 @@ class Candidate(TypedDict):
 
 
 class Record(BaseModel):
-    """The head of a decision record.
+    """The numbers of a decision record.
 
     Attributes
     ----------
@@ -108,7 +124,9 @@ class Record(BaseModel):
     examples : int
         How many of your own examples stand behind them; of samples, those that the choice has in common with its rival.
     examples_needed, margin : int, float
-        How many the margin takes (how much worse than a rival the choice may be, 0-1); 0 without samples.
+        How many the margin takes (how much worse than a rival the choice may be, 0-1). Without samples the margin is 0,
+        and the examples are those that settle the choice against the rival nearest to turning it
+        (`tierlab.decide.match.settling`); 0 where none would.
     prices : dict
         source, as_of.
     candidates : list of Candidate
@@ -249,8 +267,9 @@ def file_record(
         if not path.is_file():
             raise ValueError(f"{path} is not a decision record and is not replaced")
         load_record(path)  # refuses what is not one
-    head = yaml.safe_dump(record.model_dump(), sort_keys=False, allow_unicode=True, width=120)
-    text = f"---\n{head}---\n\n{_body(record, recommendation, notes)}"
+    # Lines are not folded, so that none of a text begins with the end of the block.
+    head = yaml.safe_dump(record.model_dump(), sort_keys=False, allow_unicode=True, width=np.inf)
+    text = f"{_body(record, recommendation, notes)}{_NUMBERS}\nRun `python -m tierlab review` with this file.\n\n```yaml\n{head}```\n"
     try:
         write_whole(path, text, exclusive=not replace)
     except FileExistsError:
@@ -263,7 +282,7 @@ def file_record(
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a decision record back, also one of version 1.
+    """Read a decision record back, also one whose numbers stand at its head, and one of version 1.
 
     Parameters
     ----------
@@ -280,12 +299,14 @@ def load_record(path: str | Path) -> Record:
     """
     text = read_text(path).replace("\r\n", "\n")
     parts = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)", text, re.S)
+    if not parts:
+        parts = re.match(r"(.*?)\n```\s*\Z", text.rpartition("\n```yaml\n")[2], re.S)
     try:
         if not parts:
-            raise ValueError("no YAML head between two lines of ---; is this a decision record?")
+            raise ValueError("no YAML with the numbers at its end; is this a decision record?")
         head = read_yaml(parts[1])
         if not isinstance(head, dict) or head.get("kind") not in get_args(Kind):
-            raise ValueError(f"the head has no line 'kind: {KIND}'")
+            raise ValueError(f"the numbers have no line 'kind: {KIND}'")
         return Record.model_validate(head)
     except ValidationError as error:
         raise ValueError(f"{path}: {_in_words(error.errors())}") from None
@@ -316,9 +337,67 @@ def workload_of(shape) -> Workload:
     return Workload(**{name: tuple(v) if isinstance(v, list) else v for name, v in shape.items()})
 
 
+def words_of(path):
+    """What a decision record says to people: everything but the numbers at its end."""
+    return read_text(path).rpartition(_NUMBERS)[0].strip()
+
+
+def age_said(found, decided_on):
+    """How much older the prices are than the decision, and which changed in between; "" within a month.
+
+    Changes are those of the maintained catalogue: what was compared are means until the review.
+    """
+    prices, decided = found.prices, pd.Timestamp(decided_on)
+    days = (decided - prices.as_of).days
+    if days <= _OLD_DAYS:
+        return ""
+    changes = load_prices("maintained", as_of=prices.as_of).scheduled(
+        list(found.running()["model_id"]), decided
+    )
+    said = "; ".join(f"{model} costs {change}" for model, change in changes.items())
+    return (
+        f"the prices of {prices.as_of:%Y-%m-%d} are {days} days older than the decision of {decided:%Y-%m-%d}: "
+        + (
+            said
+            or "no price of a compared model is known to have changed since, but there may be new models"
+        )
+    )
+
+
+def _needed(found):
+    """How many examples settle the choice, and against which rival: (0, "") where none would."""
+    if found.common:
+        return found.common.needed, found.common.rival
+    rivals = settling(found).dropna(subset="examples")
+    if rivals.empty:
+        return 0, ""
+    near = rivals.loc[rivals["distance"].idxmin()]
+    return int(near["examples"]), near["model_id"]
+
+
+def settles_said(found):
+    """How many examples of your own settle the choice, in a sentence."""
+    needed, rival = _needed(found)
+    if not needed:
+        return ""
+    return f"{about(needed).capitalize()} examples of your own, answered by both models, settle it against {rival}."
+
+
+def _tested(running):
+    """Beside steps 4 and 5 of the checklist: which models of it were tested on how many examples."""
+    said = {4: [], 5: []}
+    if running["examples"].notna().any():
+        for row in running.itertuples():
+            how = "not tested" if pd.isna(row.examples) else f"tested on {row.examples}"
+            said[4 if row.tier == "mid" else 5].append(f"{row.model_id} {how}")
+    return {step: ", ".join(own) for step, own in said.items()}
+
+
 def _record(found, title, owner, decided_on):
     prices, task, common, workload = found.prices, found.task, found.common, found.workload
     decided = pd.Timestamp(decided_on or datetime.date.today())
+    # Prices are averaged up to their own horizon: the decision is looked at again before it ends.
+    review_on = min(decided + pd.DateOffset(months=REVIEW_MONTHS), review_day(prices))
     if found.rows is not None:
         # Its tokens price nothing, so that their ranges are no uncertainty.
         workload = replace(workload.point(), requests_per_day=workload.requests_per_day)
@@ -327,14 +406,20 @@ def _record(found, title, owner, decided_on):
         grounds.append(
             f"the workload is filed as the mean of a table of {len(workload.table):,} requests"
         )
+    if found.assumed:
+        grounds.append(
+            f"nobody gave the {' or the '.join(found.assumed)}: the workload assumes them"
+        )
     candidates, scaled = _candidates(found, shape)
+    old = age_said(found, decided)
+    grounds = [old, *grounds] if old else grounds
     flips = found.flips
     flips = flips[flips[["below", "above"]].notna().any(axis=1) | flips["note"].ne("")]
     return Record(
         title=title,
         owner=owner,
         decided_on=decided.date(),
-        review_on=(decided + pd.DateOffset(months=REVIEW_MONTHS)).date(),
+        review_on=max(decided, review_on).date(),
         task=task.name if task else "",
         stakes=task.ends("stakes") if task else [],
         complexity=task.ends("complexity") if task else [],
@@ -347,7 +432,7 @@ def _record(found, title, owner, decided_on):
         second_usd=found.second_usd,
         basis=found.basis,
         examples=common.examples if common else int(max(found.counted.values(), default=0)),
-        examples_needed=common.needed if common else 0,
+        examples_needed=_needed(found)[0],
         margin=common.margin if common else 0.0,
         prices={"source": prices.source, "as_of": prices.as_of.date()},
         candidates=candidates,
@@ -404,7 +489,7 @@ def _shape(workload):
     }
 
 
-# The words below the head
+# The words
 
 
 def escaped(words):
@@ -419,16 +504,17 @@ def escaped(words):
     \\- \\<b\\> costs \\$1 \\& more 1\\. one
     """
     line = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", " ".join(str(words).split()))
-    line = re.sub(r"([\\`*_\[\]<>#|&$~^{}])", r"\\\1", line)
+    # An underscore within a word opens nothing.
+    line = re.sub(r"([\\`*\[\]<>#|&$~^{}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", line)
     return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 
 def _body(record, found, notes):
-    """Everything below the head."""
+    """Everything above the numbers."""
     running, aside = found.running(), []
     if len(running) > _ROWS:
         aside.append(
-            f"{len(running) - _ROWS} more expensive models are in the head of this file only"
+            f"{len(running) - _ROWS} more expensive models are in the numbers at the end only"
         )
     aside += [
         f"{row.model_id} is out of the running: {row.note}"
@@ -445,10 +531,22 @@ def _body(record, found, notes):
             f"{name.replace('_', ' ')} {_ends_said(value, name)}"
             for name, value in record.workload.items()
         ),
-        table=running.head(_ROWS),
+        table=running.merge(
+            dollars(running, found.workload.point().requests_per_day, found.model_id)
+        )
+        .assign(said=[rate_said(row) for _, row in running.iterrows()])
+        .head(_ROWS),
+        rates=rates_said(found),
+        untested=untested_said(found),
+        dollars=dollars_said(found),
+        days_old=(pd.Timestamp(record.decided_on) - found.prices.as_of).days,
+        settles=settles_said(found),
+        tested=defaultdict(str, _tested(running)),
         basis={"catalogue": "", "samples": ", from samples", "given": ", given"},
         errors=_INTERVALS.get(record.basis, "95% interval, your examples drawn again"),
-        uncounted=[model for model in running["model_id"] if model not in found.counted],
+        uncounted=[]
+        if record.basis == "assumed"
+        else running.loc[running["basis"] == "assumed", "model_id"].tolist(),
         interval=INTERVAL,
         aside=aside,
         flips=flip_words(found.flips),
@@ -462,6 +560,17 @@ def _printed(value):
     """What a template prints: words are escaped, unless they are marked as Markdown of ours; numbers are not."""
     is_words = isinstance(value, str) and not isinstance(value, Markup)
     return escaped(value) if is_words else value
+
+
+def in_words(said):
+    """Amounts of ours in plain text: a dollar sign would open mathematics, and would need a backslash.
+
+    Examples
+    --------
+    >>> in_words("$0.40 and -$5")
+    'USD 0.40 and USD -5'
+    """
+    return re.sub(r"(-?)\$(?=\d)", r"USD \1", said)
 
 
 def _ends_said(value, name=""):
@@ -484,7 +593,8 @@ _TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
 )
 _TEMPLATES.filters |= {
-    "usd": usd,
+    "usd": lambda value: Markup(in_words(usd(value))),
+    "ours": in_words,
     "ends": lambda value: Markup(_ends_said(value)),
     "percent": lambda value: Markup(f"{value:.1%}"),
 }

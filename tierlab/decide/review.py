@@ -46,6 +46,8 @@ class Review:
     table : DataFrame
         Every candidate today: see `tierlab.decide.options.Options`.
     grounds : tuple of str
+    since : str
+        Between which prices the changes lie.
     """
 
     stands: bool
@@ -54,13 +56,14 @@ class Review:
     money: pd.DataFrame = field(repr=False)
     table: pd.DataFrame = field(repr=False)
     grounds: tuple
+    since: str = "Changed:"
 
     def __repr__(self):
         changes = [f"  {row.model_id}: {row.what}" for row in self.changes.itertuples()] or [
             "  nothing changed"
         ]
         return "\n".join(
-            [self.verdict, "Since then:", *changes, *(f"Note: {line}." for line in self.grounds)]
+            [self.verdict, self.since, *changes, *(f"Note: {line}." for line in self.grounds)]
         )
 
 
@@ -123,13 +126,18 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
     own = table.set_index("model_id")
     money = _money(record, choice, filed, own)
     changes = _changes(filed, own, prices, lost, new)
-    stands, verdict = _verdict(money, own, prices, changes)
+    when = f"on {prices.as_of:%Y-%m-%d}"
+    if prices.as_of < pd.Timestamp(record.decided_on):
+        when = f"at the prices of {prices.as_of:%Y-%m-%d}, older than the decision of {record.decided_on}"
+    stands, verdict = _verdict(money, own, when, changes)
     later = scheduled_said(of_today, numbers.index)
-    return Review(stands, verdict, changes, money, table, (*grounds, *([later] if later else [])))
+    grounds += [later] if later else []
+    since = f"Changed from the prices of {decided_at:%Y-%m-%d} to those of {prices.as_of:%Y-%m-%d}:"
+    return Review(stands, verdict, changes, money, table, tuple(grounds), since)
 
 
 def _own_name(name, prices):
-    """The catalogue's name of a model, whatever spelling stands in the head."""
+    """The catalogue's name of a model, whatever spelling stands in the record."""
     name = resolved(name, prices)
     return canonical(name) or name
 
@@ -221,7 +229,7 @@ def _grounds(record, filed, prices):
     asides = [
         (
             edited,
-            f"the filed expected_usd of {edited} does not follow from the head (was it edited?): the sum is used",
+            f"the filed expected_usd of {edited} does not follow from the other numbers (was it edited?): the sum is used",
         ),
         (
             record.kind != KIND,
@@ -285,18 +293,17 @@ def _money(record, choice, filed, table):
     return money
 
 
-def _verdict(money, table, prices, changes):
+def _verdict(money, table, when, changes):
     kept, best = money.loc["kept"], money.loc["best"]
     choice, rival = kept["model_id"], best["model_id"]
-    when = f"{prices.as_of:%Y-%m-%d}"
     sure = f"the cheapest in {best['best_share']:.0%} of the draws"
     if best["low_usd"] * _SAME < best["high_usd"]:
         sure = f"{usd(best['low_usd'])} to {usd(best['high_usd'])} in {INTERVAL}; {sure}"
-    total = f"{usd(best['expected_usd'])} a day in total ({sure})"
+    total = f"{usd(best['expected_usd'])} a day and {usd(365 * best['expected_usd'])} a year in total ({sure})"
     if pd.isna(kept["expected_usd"]):
         why = table["note"].get(choice, "it has no price any more")
         return False, (
-            f"The decision cannot stand on {when}: {choice}, {why}. The cheapest now is {rival}, {total}."
+            f"The decision cannot stand {when}: {choice}, {why}. The cheapest now is {rival}, {total}."
         )
     if rival == choice:
         moved = kept["expected_usd"] - money.at["decided", "expected_usd"]
@@ -306,11 +313,11 @@ def _verdict(money, table, prices, changes):
         leaves = changes[(changes["model_id"] == choice) & (changes["kind"] == "retires")]["what"]
         but = "".join(f", but it {said}" for said in leaves)
         return True, (
-            f"The decision stands on {when}: {choice} is still the cheapest, {total}, {since} when it was filed{but}."
+            f"The decision stands {when}: {choice} is still the cheapest, {total}, {since} when it was filed{but}."
         )
     saved, bill = kept["expected_usd"] - best["expected_usd"], best["bill_usd"] - kept["bill_usd"]
     alone = f"{usd(abs(bill))} a day {'higher' if bill > 0 else 'lower'}" if bill else "the same"
     return False, (
-        f"The decision flips on {when}: {rival} in place of {choice} saves {usd(saved)} a day in total "
+        f"The decision flips {when}: {rival} in place of {choice} saves {usd(saved)} a day in total "
         f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )

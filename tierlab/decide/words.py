@@ -5,7 +5,8 @@ import pandas as pd
 
 from tierlab.core.format import number, share, usd
 from tierlab.core.vocabulary import TIERS
-from tierlab.decide.checklist import WORTH_TRYING
+from tierlab.decide.checklist import WORTH_TRYING, untested
+from tierlab.decide.recommend import counts_said, rates_said, untested_said
 from tierlab.decide.tasks import load_assumptions
 
 _RANGES = {"from_usd": "cheapest from (USD an error)", "to_usd": "to (USD an error)"}
@@ -27,14 +28,15 @@ def verdict(found):
     """The choice, what a day costs, and how near the next tier is, in two sentences."""
     running, day = found.running(), found.workload.point().requests_per_day
     best = running.iloc[0]
-    total = f"{usd(best['expected_usd'] * day)} a day, errors included"
+    total = f"{usd(best['expected_usd'] * day)} a day, errors included (error rates: {rates_said(found)})"
+    first = f"{untested_said(found)} " if untested(found) else ""
     if found.close:
         tiers = " and ".join(running.set_index("model_id").loc[list(found.close), "tier"])
-        return (
+        return first + (
             f"Too close to call between {tiers}: measure both on your own examples. "
             f"{best['model_id']} costs {total}."
         )
-    said = f"Start with the {best['tier']} tier, {best['model_id']}: {total}."
+    said = f"{first}Start with the {best['tier']} tier, {best['model_id']}: {total}."
     if len(running) == 1:
         return said
     rival = running.iloc[1]
@@ -105,7 +107,9 @@ def day_tables(found):
             "total (USD a day)": rows["expected_usd"] * day,
             "price (USD)": rows["price_usd"] * day,
             "errors (USD)": rows["error_usd"] * day,
-            "wrong answers": rows["error_rate"].map(share),
+            "wrong answers": [
+                counts_said(row) or share(row["error_rate"]) for _, row in rows.iterrows()
+            ],
             "best_share": rows["best_share"].map(share),
             "model_id": rows["model_id"],
         }
