@@ -16,13 +16,13 @@ from tierlab.prices.control import CostExplorer
 from tierlab.reasoning.control import DistillationExplorer
 from tierlab.routing.control import RouterExplorer
 from tierlab.routing.simulated import default_models, default_tasks
+from tierlab.sampling.cases import read_cases
 from tierlab.sampling.control import SampleExplorer
 from tierlab.scaling.control import CurveExplorer
 from tierlab.speed.control import LatencyExplorer
 
 PROMPTS = 4_000  # simulated, for the router
 MACHINE_HOUR_USD = 0.05  # an open model has no price per token
-REFERENCE = "qwen2.5-coder-1.5b-instruct"
 
 
 class Tab:
@@ -133,7 +133,7 @@ class Samples(Tab):
     )
 
     def build(self, setting):
-        return SampleExplorer(recorded(), reference=REFERENCE)
+        return SampleExplorer(recorded())
 
     def follow(self, explorer, setting):
         explorer.given = {"error_usd": setting.error_cost_usd}
@@ -146,18 +146,15 @@ class Samples(Tab):
         ]
         choice = explorer.found.choice
         headline = f"Good enough: {choice}" if choice else "Not told yet"
-        if choice == REFERENCE:
+        if choice == explorer.found.reference:
             headline = f"Stay with {choice}"
         return Said(headline, explorer.summary, cards)
 
 
 @lru_cache
 def recorded():
-    """The recorded answers, with the machine's time as their cost where they have no price."""
-    answers = tl.load_samples("open_models")
-    free = answers["provenance"].str.contains("given price: 0 / 0 ", regex=False)
-    machine = answers["end_to_end_s"] * MACHINE_HOUR_USD / 3600
-    return answers.assign(cost_usd=answers["cost_usd"].mask(free, machine))
+    """The kit's own examples, with the machine's time as the cost of answers that have no price."""
+    return read_cases("open_models", machine_usd_per_hour=MACHINE_HOUR_USD)
 
 
 class Speed(Tab):
