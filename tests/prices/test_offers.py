@@ -83,6 +83,9 @@ def test_deepseeks_hours_are_those_of_the_row(maintained):
 def test_a_host_is_named_where_the_maker_does_not_sell(maintained):
     with pytest.raises(ValueError, match=r"'qwen3-32b' is sold by .*groq.*and not by its maker"):
         tl.price(one("qwen3-32b"), maintained)
+    for weights in ("gpt-oss-120b", "gpt-oss-20b", "gpt-oss-safeguard-20b"):
+        with pytest.raises(ValueError, match=f"'{weights}' .*groq"):
+            tl.price(one(weights), maintained)
     with pytest.raises(ValueError, match="has no price on platform 'anthropic'; it is sold by"):
         tl.price(one("qwen3-32b", platform="anthropic"), maintained)
 
