@@ -45,6 +45,7 @@ HAIKU, GPT = 0.1005, 0.503  # 100,000 x 1 + 100 x 5, and 100,000 x 5 + 100 x 30,
         ("groq/openai/gpt-oss-120b", {}, 0.01506, ""),
         ("deepseek/deepseek-r1:free", {}, 0, ""),
         ("deepseek-v4-pro", {}, 0.132396, "assumed_peak_hours"),
+        ("mistral-large-latest", {}, 0.2 + 0.0006, "approximate_price"),
         ("sonar", {}, 0.1001 + 0.012, "approximate_price"),
     ],
 )  # fmt: skip

@@ -182,7 +182,8 @@ def _model_rows(entry, facts, tier="standard", when=None):
             fee = "requests_kcount" in vars(
                 standard
             )  # by depth of search, and one of them is listed
-            row |= {"valid_from": start or first, "context_above": step, "approximate": fee}
+            doubtful = fee or facts.get("approximate") == "yes"
+            row |= {"valid_from": start or first, "context_above": step, "approximate": doubtful}
             rows.append(row)
     common = {
         "model_id": entry.model_id,
