@@ -45,6 +45,7 @@ HAIKU, GPT = 0.1005, 0.503  # 100,000 x 1 + 100 x 5, and 100,000 x 5 + 100 x 30,
         ("groq/openai/gpt-oss-120b", {}, 0.01506, ""),
         ("deepseek/deepseek-r1:free", {}, 0, ""),
         ("deepseek-v4-pro", {}, 0.132396, "assumed_peak_hours"),
+        ("mistral-large-latest", {}, 0.2 + 0.0006, "approximate_price"),
         ("sonar", {}, 0.1001 + 0.012, "approximate_price"),
     ],
 )  # fmt: skip
@@ -83,6 +84,9 @@ def test_deepseeks_hours_are_those_of_the_row(maintained):
 def test_a_host_is_named_where_the_maker_does_not_sell(maintained):
     with pytest.raises(ValueError, match=r"'qwen3-32b' is sold by .*groq.*and not by its maker"):
         tl.price(one("qwen3-32b"), maintained)
+    for weights in ("gpt-oss-120b", "gpt-oss-20b", "gpt-oss-safeguard-20b"):
+        with pytest.raises(ValueError, match=f"'{weights}' .*groq"):
+            tl.price(one(weights), maintained)
     with pytest.raises(ValueError, match="has no price on platform 'anthropic'; it is sold by"):
         tl.price(one("qwen3-32b", platform="anthropic"), maintained)
 

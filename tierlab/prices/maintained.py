@@ -2,7 +2,7 @@
 
 genai-prices carries history and scheduled changes of 47 sellers. What it lacks (launch and retirement dates, some
 windows and batch rates) comes from the overlay, each fact with its source; an overlay fact never replaces a rate
-that genai-prices has. A rate is flattened as it resolves on a day, never as a factor on another: steps and cache
+that genai-prices has, but it drops the rates of a maker that does not sell its model. A rate is flattened as it resolves on a day, never as a factor on another: steps and cache
 rates differ by tier and by batch.
 """
 
@@ -44,6 +44,7 @@ def read():
     version : str
     """
     own = [Listed(model.id, maker, maker, None, model) for maker, model in makers()]
+    own = [entry for entry in own if _sold(entry)]
     rows = [row for entry in own for row in _model_rows(entry, _facts().get(entry.model.id, {}))]
     rows = [row for row in rows if "uncached_input" in row]
     overlay = _overlay()
@@ -63,7 +64,7 @@ def read():
 def others():
     """The rates of all other sellers, regions and service tiers: a prices table. Kept, so not to be written to."""
     rows, sold = [], {(maker, model.id) for maker, model in makers()}
-    for entry in listed():
+    for entry in filter(_sold, listed()):
         own = (entry.provider, entry.model.id) in sold and entry.platform == entry.provider
         facts = _facts().get(entry.model.id, {}) if own else {}
         rows += [row for row in _model_rows(entry, facts) if not own or "uncached_input" not in row]
@@ -98,6 +99,12 @@ def _facts():
         model_id: dict(zip(t["field"], t["value"], strict=True))
         for model_id, t in _overlay().groupby("model_id")
     }
+
+
+def _sold(entry):
+    """Whether a seller sells a model: a maker that only publishes the weights does not."""
+    weights = _facts().get(entry.model.id, {}).get("sold_by_maker") == "no"
+    return not (weights and entry.platform == entry.provider)
 
 
 @lru_cache
@@ -175,7 +182,8 @@ def _model_rows(entry, facts, tier="standard", when=None):
             fee = "requests_kcount" in vars(
                 standard
             )  # by depth of search, and one of them is listed
-            row |= {"valid_from": start or first, "context_above": step, "approximate": fee}
+            doubtful = fee or facts.get("approximate") == "yes"
+            row |= {"valid_from": start or first, "context_above": step, "approximate": doubtful}
             rows.append(row)
     common = {
         "model_id": entry.model_id,
