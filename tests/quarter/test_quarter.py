@@ -21,8 +21,8 @@ from tierlab.quarter.outlook import anomalies, robust_z
 from tierlab.quarter.savings import (
     Ahead,
     Terms,
-    decisions,
     price_changes,
+    ranked,
     reconciliation,
     retiring,
     savings,
@@ -283,7 +283,7 @@ def test_tiers_of_the_day():
         "mid",
         "mid",
         "reasoning",
-        "outside the lineup",
+        "other models",
     ]
 
 
@@ -576,14 +576,20 @@ def test_outcomes_settle_a_move():
     ] = 0
     table = savings(ahead(daily(savings_log())), outcomes=outcomes, terms=Terms(margin=0.05))
     assert table.set_index("task").loc["faq_answering", "status"] == "worse"
-    assert "faq_answering" not in set(decisions(table, daily(savings_log()))["task"])
+    found = ranked(table, daily(savings_log()))
+    assert "faq_answering" not in set(found.loc[found["place"] > 0, "task"])
 
 
 def test_decisions_do_not_take_the_same_tokens_twice():
     now = daily(savings_log())
     table = savings(ahead(now), terms=Terms(may_wait=["faq_answering"]))
     assert set(table["kind"]) == {"move", "batch"}
-    assert decisions(table, now)[["kind", "task"]].values.tolist() == [["move", "faq_answering"]]
+    found = ranked(table, now)[["kind", "task", "place", "overlaps"]]
+    assert found.values.tolist() == [
+        ["move", "customer_support", 0, 0],  # held back: the task needs a higher tier
+        ["move", "faq_answering", 1, 0],
+        ["batch", "faq_answering", 0, 1],
+    ]
 
 
 @pytest.fixture(scope="module")

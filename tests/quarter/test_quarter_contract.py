@@ -8,7 +8,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.cli import main
-from tierlab.core.format import usd
+from tierlab.core.format import dollars, usd
 from tierlab.quarter import brief
 from tierlab.quarter.tables import compared
 
@@ -58,7 +58,7 @@ def test_the_three_costs_by_arithmetic(log, terms):
     assert rows.loc[shown, "usd"].tolist() == pytest.approx([LIST, CONTRACTED, 170.5, EFFECTIVE])
     said = tl.headline(q)
     assert "cost $600 under the contract ($460 at list, $430 contracted)" in said
-    assert "$50.00 (9%) over the budget of $550" in said  # at list it would be under it
+    assert "$50 (9%) over the budget of $550" in said  # at list it would be under it
     for table in (q.teams, q.tiers, q.units):
         assert table["contracted_usd"].sum() == pytest.approx(CONTRACTED)
     assert q.months["effective_usd"].tolist() == pytest.approx([155, 139.5, 135])
@@ -120,9 +120,11 @@ def test_a_fifth_off_one_maker_takes_a_fifth_off_all_that_is_said_of_it(two_make
     assert total["effective_usd"] == pytest.approx(total["contracted_usd"])
     first, ahead, better = brief.numbers(q)
     assert (
-        first.value == usd(0.8 * sonnet + gpt) and ahead.value == f"about {usd(0.8 * sonnet + gpt)}"
+        first.value == dollars(0.8 * sonnet + gpt)
+        and ahead.value == f"about {dollars(0.8 * sonnet + gpt)}"
     )
-    assert better.note.startswith(f"{usd(q.decisions['usd'].sum())} less")
+    assert better.note.startswith(f"{dollars(q.decisions['usd'].sum())} less")
+    assert better.label == "2026Q4 with decision 1, if its test succeeds"
 
 
 def test_a_discount_that_begins_is_an_effect_of_its_own(two_makers, tmp_path):

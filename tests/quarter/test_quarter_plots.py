@@ -35,8 +35,27 @@ def test_the_waterfall_leads_from_one_quarter_to_the_next():
     bars = [end for b in ax.patches for end in (b.get_x(), b.get_x() + b.get_width())]
     assert bars == pytest.approx([0, 100, 100, 130, 130, 140, 120, 140, 0, 120])
     assert ax.get_xlim()[0] == 0
-    assert {"+$30.00", "+$10.00", "-$20.00", "$100", "$120", "cache and batch"} <= set(texts(ax))
+    assert {"+$30", "+$10", "\N{MINUS SIGN}$20", "$100", "$120", "cache and batch"} <= set(
+        texts(ax)
+    )
     assert "tier mix" not in texts(ax)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_causes_lead_over_the_budget_line_and_no_label_is_crossed_by_it(narrow):
+    """100, +30, then 130; a decision of 40 makes 90, a test of 10 more makes 80."""
+    kinds = ["level", "cause", "level", "saves", "estimate", "test", "estimate"]
+    steps = pd.DataFrame({"label": EVIL, "usd": [100.0, 30, 130, -40, 90, -10, 80], "kind": kinds})
+    ax = quarter_figures.causes_waterfall(steps, budget_usd=95.0, narrow=narrow)
+    bars = [(b.get_x(), b.get_width()) for b in ax.patches]
+    assert bars == [(0, 100), (100, 30), (0, 130), (90, 40), (0, 90), (80, 10), (0, 80)]
+    said = [text for text in ax.texts if "$x^2$" not in text.get_text()]
+    assert [text.get_text() for text in said] == [
+        "$100", "+$30", "$130", "\N{MINUS SIGN}$40", "about $90", "\N{MINUS SIGN}$10", "about $80", "budget $95",
+    ]  # fmt: skip
+    assert all(text.get_bbox_patch() and text.zorder > ax.lines[-1].zorder for text in said)
+    rows = [bar.get_y() for bar in ax.patches]
+    assert rows == sorted(rows) and ax.get_ylim()[0] > rows[-1]
 
 
 def test_a_waterfall_that_does_not_add_up_is_refused():
@@ -62,7 +81,7 @@ def test_days_mark_what_is_flagged_and_draw_the_budget():
     by_label = {line.get_label(): line for line in ax.lines}
     assert by_label["spend"].get_ydata().tolist() == days()["usd"].tolist()
     assert by_label["flagged"].get_ydata().tolist() == [50.0]
-    assert {"21 Jul, 1 day: $40.00 over", "budget $10.00"} <= set(texts(ax))
+    assert {"21 Jul, 1 day: $40 over", "budget $10"} <= set(texts(ax))
     assert ax.get_ylim()[0] == 0
 
 
@@ -106,7 +125,7 @@ def test_savings_are_ordered_bars_and_held_ones_are_white():
     with pytest.raises(ValueError, match="no saving to show"):
         quarter_figures.savings_bars(table.head(0))
     many = pd.concat([table] * 6, ignore_index=True)
-    assert "2 smaller ones not shown" in quarter_figures.savings_bars(many).get_xlabel()
+    assert "7 more not shown" in quarter_figures.savings_bars(many).get_xlabel()
 
 
 def test_the_fan_shows_the_total_and_its_band():

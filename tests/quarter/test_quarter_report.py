@@ -20,7 +20,7 @@ import tierlab as tl
 from tierlab.cli import main
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder
-from tierlab.core.format import usd
+from tierlab.core.format import dollars
 from tierlab.core.untrusted import in_markdown
 from tierlab.pages import page as pages_page
 from tierlab.pages import printing
@@ -156,6 +156,10 @@ class TestFiles:
             "summary.json",
         ] and all((out / name).is_file() for name in printed)
         assert len(list((out / "figures").glob("90_*.png"))) == 7
+        there = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+        assert (
+            set(summary_of(out)["files"]) <= set(there) and "message.md" in summary_of(out)["files"]
+        )
         assert "Traceback" not in done.stderr and "unknown parameter" not in done.stderr
 
     def test_the_page_has_no_code_and_loads_nothing(self, synthetic, attacked):
@@ -178,6 +182,8 @@ class TestFiles:
     def test_every_image_has_an_alt_text(self, synthetic):
         images = soup_of(synthetic[0])("img")
         assert len(images) == 7
+        narrow = soup_of(synthetic[0]).select("picture > source[srcset^='data:image/png']")
+        assert len(narrow) == 2  # the causes and the forecast, for a phone
         assert all(
             len(image["alt"]) > 40 and not image["alt"].startswith("No description")
             for image in images
@@ -194,7 +200,7 @@ class TestFiles:
         assert f"cost ${found['spend_usd']:,.0f}, ${found['spend_usd'] - 500:,.0f}" in page
         assert found["budget_usd"] == 500
         for decision in found["decisions"]:
-            assert usd(decision["usd"]) in page
+            assert dollars(decision["usd"]) in page
         assert (
             len(found["decisions"]) == 3
             and f"${sum(d['usd'] for d in found['decisions']):,.0f} a quarter"
@@ -260,7 +266,10 @@ class TestFindings:
             ("cache", "claude-sonnet-4-6"),
         ]
         page = first_page(soup_of(synthetic[0]))
-        assert "Stop staging" in page and "Repair the cache of claude-sonnet-4-6" in page
+        assert (
+            "Stop the calls of staging" in page
+            and "Repair the prompt cache of customer support on claude-sonnet-4-6" in page
+        )
 
 
 class TestLogs:
@@ -272,7 +281,8 @@ class TestLogs:
             92 * 3 * 2 * EACH_USD
         )
         assert (
-            found["files"][0]["format"] == "litellm" and found["files"][0]["file"] == "spend.jsonl"
+            found["files_read"][0]["format"] == "litellm"
+            and found["files_read"][0]["file"] == "spend.jsonl"
         )
 
     def test_what_cannot_be_priced_is_named_on_the_first_page(self, attacked):
@@ -471,15 +481,15 @@ class TestPapermill:
         page, _ = pages_page.page(nbformat.read(tmp_path / "out.ipynb", as_version=4), stem="out")
         text = BeautifulSoup(page, "html.parser").get_text()
         for column in (
-            "'team'",
-            "'task'",
-            "'user'",
-            "'status'",
-            "'cache_read_tokens'",
-            "'ttft_s' or 'end_to_end_s'",
-            "'billed_usd'",
+            "the team",
+            "the task",
+            "the user",
+            "how each request ended",
+            "the tokens read from a cache",
+            "the seconds to the first token or the seconds to the whole answer",
+            "what each request was billed",
         ):
-            assert f"Needs a column {column} in the log" in text, column
+            assert f"Needs {column} in the log" in text, column
 
     def test_a_relative_path_is_found_from_the_shells_folder(self, tmp_path, monkeypatch):
         own_csv(tmp_path / "own.csv")
@@ -593,7 +603,11 @@ class TestBrowser:
         text = subprocess.run(
             ["pdftotext", "-l", "1", pdf, "-"], capture_output=True, text=True, check=True
         ).stdout
-        assert "2026Q3 cost $649" in text and "Stop staging" in text and "day by day" not in text
+        assert (
+            "2026Q3 cost $649" in text
+            and "Stop the calls of staging" in text
+            and "day by day" not in text
+        )
 
 
 def test_a_cell_marked_for_the_notebook_alone_is_not_on_the_page():

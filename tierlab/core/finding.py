@@ -27,7 +27,14 @@ def use_style() -> None:
     plt.style.use(STYLE_FILE)
 
 
-def show(figure: Figure | Axes, *, alt: str, caption: str, save_as: str | None = None) -> None:
+def show(
+    figure: Figure | Axes,
+    *,
+    alt: str,
+    caption: str,
+    save_as: str | None = None,
+    narrow: Figure | Axes | None = None,
+) -> None:
     """Display a figure once, alt text on the image and the caption in words below; then close it.
 
     Parameters
@@ -40,6 +47,8 @@ def show(figure: Figure | Axes, *, alt: str, caption: str, save_as: str | None =
     save_as : str, optional
         File name. Written only where the environment names the figures folder (``TIERLAB_FIGURES_DIR``), as the
         kit's commands and tests do: a person at work in JupyterLab changes no file of the repository.
+    narrow : Figure or Axes, optional
+        The same for a phone, which a page shows there.
     """
     from IPython.display import display
 
@@ -50,7 +59,12 @@ def show(figure: Figure | Axes, *, alt: str, caption: str, save_as: str | None =
         save(figure, save_as, alt=alt)
     image = base64.b64encode(_image(figure, "png", alt)).decode("ascii")
     plt.close(figure)
-    display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    about = {"alt": alt}
+    if narrow is not None:
+        narrow = _figure(narrow)
+        about["narrow"] = base64.b64encode(_image(narrow, "png", alt)).decode("ascii")
+        plt.close(narrow)
+    display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": about})
     words = f'<p class="caption">{in_html(caption)}</p>'
     display({"text/html": words, "text/plain": caption}, raw=True)
 
@@ -64,6 +78,7 @@ def finding(
     caption: str,
     table: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     save_as: str | None = None,
+    narrow: Figure | Axes | None = None,
 ) -> None:
     """Tell one thing that was found: the claim, the figure, three to five rows, and the whole table folded below.
 
@@ -75,7 +90,7 @@ def finding(
     numbers : DataFrame
         The rows that carry the claim, ready to read: headings in words with units, cells as text or numbers (which are
         written to three significant digits). The index is not shown unless it has a name.
-    alt, caption, save_as
+    alt, caption, save_as, narrow
         As for `show`.
     table : DataFrame or mapping of str to DataFrame, optional
         Everything behind the claim; of several tables each has a name. They are folded in a page and in JupyterLab, and
@@ -91,7 +106,7 @@ def finding(
             f"a finding shows one to five rows, and here are {len(numbers)}; give the rest as table="
         )
     _display(f'<p class="finding"><strong>{in_html(headline)}</strong></p>', headline)
-    show(figure, alt=alt, caption=caption, save_as=save_as)
+    show(figure, alt=alt, caption=caption, save_as=save_as, narrow=narrow)
     few = written(numbers)
     parts, text = [_html(few)], [_text(few)]
     if table is not None:

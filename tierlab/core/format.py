@@ -22,6 +22,19 @@ def usd(value: float) -> str:
     return f"{'-' if value < 0 else ''}${size:,.{decimals}f}"
 
 
+def dollars(value: float, *, signed: bool = False) -> str:
+    """US dollars for a sentence: whole from ten on, else as `usd`; signed with a plus or a minus before it.
+
+    Examples
+    --------
+    >>> dollars(42.96), dollars(9.996), dollars(9.45), dollars(-12.5, signed=True), dollars(0)
+    ('$43', '$10', '$9.45', '\N{MINUS SIGN}$12', '$0')
+    """
+    size = float(f"{abs(value):.12g}")
+    sign = ("\N{MINUS SIGN}" if value < 0 else "+" if signed and value > 0 else "") * (size > 0)
+    return sign + (f"${size:,.0f}" if size >= 9.995 else usd(size))
+
+
 def share(value: float) -> str:
     """A share as a percentage.
 

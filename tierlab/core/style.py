@@ -62,12 +62,12 @@ def in_order(table):
     return table.iloc[np.lexsort((tier, table["provider"].map(providers.index)))]
 
 
-def axes(ax, *, height=None):
-    """The given axes, or new ones of the house width and a height in inches."""
+def axes(ax, *, height=None, narrow=False):
+    """The given axes, or new ones of the house width (that of a phone: 3.5 inches) and a height in inches."""
     if ax is not None:
         return ax
     width, usual = mpl.rcParams["figure.figsize"]
-    return plt.subplots(figsize=(width, height or usual))[1]
+    return plt.subplots(figsize=(3.5 if narrow else width, height or usual))[1]
 
 
 def model_rows(models, ax):

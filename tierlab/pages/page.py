@@ -75,6 +75,7 @@ _ATTRIBUTES = {
     **dict.fromkeys(_MATHML, _MATHML_ATTRIBUTES),
 }
 _PHONE, _COLUMN = 320, 836  # pixels that a table has on a phone, and beside the contents
+_ON_PHONE = "screen and (max-width: 37.5rem)"
 _SCROLLS = 480  # a figure of more pixels than this is scrolled on a phone, not shrunk
 _NUMBER = re.compile(
     r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE
@@ -189,6 +190,7 @@ def _render(template, **values):
 def _body(notebook, pages):
     frozen = copy.deepcopy(notebook)
     _freeze_controls(frozen)
+    narrow = _narrow(frozen)
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
     # A box that is ticked or not is a sign of its own: what a person could click is left out.
     raw = re.sub(
@@ -211,6 +213,12 @@ def _body(notebook, pages):
     for image in soup("img"):
         if not image.get("src", "").startswith("data:image/"):
             image.replace_with(f"[image: {image.get('alt', '')}]")
+        elif found := narrow.get(image["src"].partition(",")[2]):
+            image.wrap(soup.new_tag("picture"))
+            before = image.find_parent(class_="cell").find_previous_sibling(class_="cell")
+            beside = ", print" if before and before.select_one(".decisions") else ""
+            source = {"media": _ON_PHONE + beside, "srcset": f"data:image/png;base64,{found}"}
+            image.insert_before(soup.new_tag("source", attrs=source))
         elif _pixels(image["src"]) > _SCROLLS:
             area = {"class": "figure", "role": "group", "tabindex": "0", "aria-label": "figure"}
             image.wrap(soup.new_tag("div", attrs=area))
@@ -223,6 +231,16 @@ def _body(notebook, pages):
     for table in soup("table"):
         _finish_table(soup, table)
     return soup
+
+
+def _narrow(notebook):
+    """The image for a page, as base64 -> that for a phone, of the figures that have one."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return {
+        output.data["image/png"].strip(): about["narrow"]
+        for output in outputs
+        if "narrow" in (about := output.get("metadata", {}).get("image/png", {}))
+    }
 
 
 def _fold_code(soup, *, keep):

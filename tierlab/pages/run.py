@@ -484,12 +484,18 @@ def _keep_same_images(fresh, stored):
     """Put the stored bytes in place of each fresh image that shows the same, so that only real changes remain."""
     for now, was in zip(fresh.cells, stored.cells, strict=False):
         for output, before in zip(now.get("outputs", []), was.get("outputs", []), strict=False):
-            pair = [each.get("data", {}).get("image/png", "") for each in (output, before)]
-            try:
-                if all(pair) and same_image(*map(base64.b64decode, pair)):
-                    output["data"]["image/png"] = pair[1]
-            except ValueError:  # what is stored is not base64, and so not the same image
-                continue
+            for image, old in zip(_images(output), _images(before), strict=True):
+                for name in image.keys() & old.keys() & {"image/png", "narrow"}:
+                    try:
+                        if same_image(*(base64.b64decode(each[name]) for each in (image, old))):
+                            image[name] = old[name]
+                    except ValueError:  # what is stored is not base64, and so not the same image
+                        continue
+
+
+def _images(output):
+    """Where an output has its image, and where the one for a phone."""
+    return output.get("data", {}), output.get("metadata", {}).get("image/png", {})
 
 
 def _compare_figures(fresh, stored, whole, check):

@@ -663,7 +663,7 @@ def flag_names(flags):
     return pd.Categorical.from_codes(lookup[flags], text)
 
 
-TIER_LABELS = (*reversed(TIERS), "reasoning", "outside the lineup")
+TIER_LABELS = (*reversed(TIERS), "reasoning", "other models")
 PARTS = {
     "uncached_input_usd": ("uncached_input",),
     "cache_read_usd": ("cache_read",),

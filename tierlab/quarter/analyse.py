@@ -34,10 +34,11 @@ from tierlab.quarter.outlook import (
 )
 from tierlab.quarter.paid import Deal, forecast_paid, table, without_cache, without_output
 from tierlab.quarter.savings import (
+    SURE,
     Ahead,
     Terms,
-    decisions,
     price_changes,
+    ranked,
     reconciliation,
     retiring,
     saved_usd,
@@ -81,8 +82,9 @@ class Quarter:
         without a contract.
     before_paid_usd : float
         The quarter before under the contract; `before_usd` without one.
-    saved_usd : float
-        What the decisions save together in the quarter ahead, at effective rates under a contract.
+    saved_usd, sure_usd : float
+        What the decisions save together in the quarter ahead, at effective rates under a contract; and what those do
+        that need no test.
     unpriced_rows, unpriced_usd : int, float
         What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
         for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
@@ -117,6 +119,7 @@ class Quarter:
     effective_usd: float
     before_paid_usd: float
     saved_usd: float
+    sure_usd: float
     unpriced_rows: int
     unpriced_usd: float
     ahead: str
@@ -221,7 +224,8 @@ def analyse(
     later = Ahead(prices, on, now, contract)
     sessions, no_sessions = per_session(cube, period, later.rates)
     offered = savings(later, events=events, outcomes=outcomes, terms=terms, sessions=sessions)
-    decided = decisions(offered, now)
+    offered = ranked(offered, now)
+    decided = offered[offered["place"] > 0].reset_index(drop=True)
     ahead, no_forecast = next_quarter(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
     )
@@ -279,6 +283,7 @@ def analyse(
         effective_usd=effective,
         before_paid_usd=before_paid if contract else float(before["cost_usd"].sum()),
         saved_usd=saved_usd(decided, later),
+        sure_usd=saved_usd(decided[decided["status"].isin(SURE)], later),
         invoice=invoice,
         spend=spend_table(now, before, budget_usd, effective),
         variance=variance(now, before, prices, unused) if compared else empty,

@@ -1,25 +1,33 @@
 """The report's first screen: the verdict, three numbers, the change named by cause, three decisions; and a message of ten lines."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from tierlab.core.format import usd
+from tierlab.core.format import dollars
 from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.outlook import day_said
 from tierlab.quarter.settings import Settings
 from tierlab.quarter.words import (
+    KINDS,
+    ahead,
+    ahead_said,
     budget_said,
     causes,
-    counted_decisions,
+    courses,
     decisions,
     decisions_said,
+    miss_said,
+    others_said,
     paid_usd,
+    past_said,
+    retiring_said,
+    same_budget,
     unpriced_said,
-    verdict,
     why,
 )
 
@@ -41,37 +49,35 @@ def numbers(q: Quarter) -> list[Number]:
     basis = "at list prices" if np.isnan(q.effective_usd) else "under the contract"
     label = f"Spent in {q.quarter}, {basis if np.isnan(billed) else 'as billed'}"
     value = paid_usd(q) if np.isnan(billed) else billed
-    found = [Number(label, usd(value), _against(q, billed))]
+    found = [Number(label, dollars(value), _against(q, billed))]
     if not q.forecast:
         return found
-    period, ahead = _ahead(q)
-    share = f"{q.forecast.confidence:.0%}"
-    band = f"{share} of simulated futures: {usd(ahead['low'])} to {usd(ahead['high'])}."
-    found.append(
-        Number(f"{period} if nothing changes", f"about {usd(ahead['usd'])}", f"{band} {_miss(q)}")
-    )
-    if len(q.decisions):
-        saved = q.saved_usd
-        low, high = (usd(max(ahead[end] - saved, 0)) for end in ("low", "high"))
+    period, row = ahead(q)
+    band = f"{q.forecast.confidence:.0%} of the simulations end between {_between(row)}"
+    notes = _sentences(same_budget(q, row["usd"]), band)
+    label = f"{period} if nothing changes"
+    found.append(Number(label, f"about {dollars(row['usd'])}", f"{notes} {miss_said(q)}"))
+    for which, saved, test in courses(q)[:1]:
         rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
-        text = f"{usd(saved)} less{rates}, if they start with the quarter; {low} to {high}."
-        found.append(
-            Number(
-                f"{period} with {counted_decisions(q)}",
-                f"about {usd(max(ahead['usd'] - saved, 0))}",
-                text,
-            )
-        )
+        less = max(row["usd"] - saved, 0)
+        more = f"{dollars(saved)} less{rates}, if made as the quarter begins"
+        notes = [same_budget(q, less), f"{more}; between {_between(row, saved)}"]
+        notes += [
+            f"About {dollars(max(row['usd'] - further, 0))} with {names}, {condition}"
+            for names, further, condition in courses(q)[1:]
+        ]
+        label = f"{period} with {which}{test and ', '}{test}"
+        found.append(Number(label, f"about {dollars(less)}", _sentences(*notes)))
     return found
 
 
-def _ahead(q):
-    """The last whole quarter of the forecast and its usd, low and high: effective under a contract."""
-    row = q.forecast.totals.iloc[-1]
-    if "effective_usd" in row:
-        paid = ["effective_usd", "effective_low", "effective_high"]
-        row = row[paid].set_axis(["usd", "low", "high"])
-    return q.forecast.totals.index[-1], row
+def _between(row, saved=0.0):
+    return " and ".join(dollars(max(row[end] - saved, 0)) for end in ("low", "high"))
+
+
+def _sentences(*parts):
+    """Parts as sentences; empty ones are left out."""
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 
 def _billed(q):
@@ -83,21 +89,11 @@ def _billed(q):
 
 
 def _against(q, billed):
-    listed = f"at list prices: {usd(q.spend_usd)}" if not np.isnan(billed) else ""
+    listed = f"at list prices: {dollars(q.spend_usd)}" if not np.isnan(billed) else ""
     if not np.isnan(q.effective_usd):
-        listed = f"at list prices: {usd(q.spend_usd)}, contracted: {usd(q.contracted_usd)}"
-    before = f"the quarter before cost {usd(q.before_paid_usd)}" if q.before_usd > 0 else ""
-    parts = [part for part in (listed, unpriced_said(q), budget_said(q), before) if part]
-    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
-
-
-def _miss(q):
-    for last in q.forecast_error.itertuples():
-        side = "low" if last.error < 0 else "high"
-        if last.source.startswith("this method"):
-            return f"This method was {abs(last.error):.0%} too {side} last time."
-        return f"The {last.source} was {abs(last.error):.0%} too {side}."
-    return "How far off this method was last time is not known."
+        listed = f"at list prices: {dollars(q.spend_usd)}, contracted: {dollars(q.contracted_usd)}"
+    before = f"the quarter before cost {dollars(q.before_paid_usd)}" if q.before_usd > 0 else ""
+    return _sentences(budget_said(q), listed, unpriced_said(q), before)
 
 
 def steps(q: Quarter) -> pd.DataFrame:
@@ -106,7 +102,7 @@ def steps(q: Quarter) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        label, usd (a level, or what a step adds), kind ("level", "estimate", "cause", "rest", "saves").
+        label, usd (a level, or what a step adds), kind ("level", "estimate", "cause", "rest", "saves", "test").
     """
     named = causes(q) if q.before_usd > 0 else causes(q).head(0)
     rows, paid = [], q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
@@ -118,24 +114,27 @@ def steps(q: Quarter) -> pd.DataFrame:
     rows.append((q.quarter, paid, "level"))
     if not q.forecast:
         return pd.DataFrame(rows, columns=["label", "usd", "kind"])
-    period, ahead = _ahead(q)
-    left = ahead["usd"] - paid
+    period, future = ahead(q)
+    left, table = future["usd"] - paid, decisions(q)
     for place, row in enumerate(q.decisions.itertuples(), 1):
         cause = _cause_of(row, named)
         if cause is not None:
             more = getattr(row, "contracted_usd", row.usd) - cause["usd"]
             left -= more
-            what = f"the cache of {cause['name']}" if cause["over"] == "cache" else cause["name"]
-            rows.append((f"{place}. {what}, for a whole quarter", more, "cause"))
+            what = "the prompt cache" if cause["over"] == "cache" else cause["name"]
+            rows.append((f"{place}. {what}, now for a whole quarter", more, "cause"))
     rows.append(("growth and the rest, next quarter", left, "rest"))
-    rows.append((f"{period} if nothing changes", ahead["usd"], "estimate"))
-    for row in decisions(q).itertuples():
-        rows.append((f"{row.place}. {row.decision}", -row.usd, "saves"))
-    if len(q.decisions):
-        with_them = ahead["usd"] - q.saved_usd
-        if abs(both := q.decisions["usd"].sum() - q.saved_usd) >= 0.005:
+    rows.append((f"{period} if nothing changes", future["usd"], "estimate"))
+    reached = future["usd"]
+    for (which, saved, test), sure in zip(courses(q), table["sure"].drop_duplicates(), strict=True):
+        for row in table[table["sure"] == sure].itertuples():
+            rows.append((f"{row.place}. {row.decision}", -row.usd, "saves" if sure else "test"))
+            reached -= row.usd
+        if abs(future["usd"] - saved - reached) >= 0.005:
+            both = future["usd"] - saved - reached
             rows.append(("what stays unused of the contract for all of them", both, "rest"))
-        rows.append((f"{period} with the decisions", with_them, "estimate"))
+        reached = future["usd"] - saved
+        rows.append((f"{period} with {which}{test and ', '}{test}", reached, "estimate"))
     return pd.DataFrame(rows, columns=["label", "usd", "kind"])
 
 
@@ -148,18 +147,18 @@ def _cause_of(decision, named):
 
 
 def cards(q: Quarter, settings: Settings | None = None) -> pd.DataFrame:
-    """The decisions for who signs them: place, decision, who, saves_usd, so_far (a sentence), first."""
-    table, named = decisions(q), causes(q)
+    """The decisions for who signs them: those of `tierlab.quarter.words.decisions` with who, and so_far (a sentence)."""
+    named = causes(q)
     found = [_cause_of(row, named) for row in q.decisions.itertuples()]
     so_far = [
-        f"This traffic cost {usd(getattr(row, 'paid_usd', row.spend_usd))} in {q.quarter}."
+        f"This traffic cost {dollars(getattr(row, 'paid_usd', row.spend_usd))} in {q.quarter}."
         if cause is None
-        else f"Cost so far: {usd(cause['usd'])} since {day_said(cause['start'])}."
+        else f"Cost so far: {dollars(cause['usd'])} since {day_said(cause['start'])}"
+        f"{', for input that the cache gave at a lower rate' * (cause['over'] == 'cache')}."
         for row, cause in zip(q.decisions.itertuples(), found, strict=True)
     ]
     who = [_who(row, settings or Settings()) for row in q.decisions.itertuples()]
-    table = table.assign(who=who, so_far=so_far)
-    return table.rename(columns={"usd": "saves_usd"})
+    return decisions(q).assign(who=who, so_far=so_far)
 
 
 def _who(row, settings):
@@ -168,48 +167,80 @@ def _who(row, settings):
     return ", ".join(dict.fromkeys(owners)) or "nobody is named: find the owner"
 
 
-def first_screen(q: Quarter):
-    """Show the verdict and the three numbers."""
-    blocks, lines = [], [verdict(q)]
+def first_screen(run):
+    """Show whether the usage is real, the verdict, and the three numbers."""
+    q, page, lines = run.quarter, "", []
+    if run.kind in KINDS:
+        name, what = KINDS[run.kind]
+        page = f'<p class="note"><b class="badge">{name}</b> {what}.</p>'
+        lines.append(f"{name}: {what}.")
+    first, *rest = filter(None, [ahead_said(q), past_said(q)])
+    page += f'<p class="finding"><strong>{_html(first)}</strong></p>'
+    page += "".join(f"<p>{_html(line)}</p>" for line in rest) + '<div class="numbers">'
+    lines += [first, *rest]
     for one in numbers(q):
-        blocks.append(
-            f'<div class="number"><p class="label">{in_html(one.label)}</p>'
-            f'<p class="big">{in_html(one.value)}</p><p>{in_html(one.note)}</p></div>'
+        page += (
+            f'<div class="number"><p class="label">{_html(one.label)}</p>'
+            f'<p class="big">{_html(one.value)}</p><p>{_html(one.note)}</p></div>'
         )
         lines.append(f"{one.label}: {one.value}. {one.note}")
-    page = f'<p class="finding"><strong>{in_html(lines[0])}</strong></p>'
-    page += f'<div class="numbers">{"".join(blocks)}</div>'
-    display({"text/html": page, "text/plain": "\n".join(lines)}, raw=True)
+    display({"text/html": f"{page}</div>", "text/plain": "\n".join(lines)}, raw=True)
+
+
+def _html(text):
+    """A text as HTML in which a name such as that of a model is not broken at its hyphens."""
+    return re.sub(
+        r"\w[\w.]*(?:-[\w.]*\w)+[,.;:)]*", r'<span class="word">\g<0></span>', in_html(text)
+    )
 
 
 def decision_cards(q: Quarter, settings: Settings | None = None):
-    """Show each decision: do what, who, what it saves, what it cost so far and costs if it goes on; or why there is none."""
+    """Show each decision: do what, who, what it saves and when, what a week costs; then what else must be known."""
     blocks, lines = [], []
     for row in cards(q, settings).itertuples():
-        saves = f"{usd(row.saves_usd)} a quarter"
-        goes_on = f"{row.so_far} If it goes on: {saves} too much."
+        saves = f"{dollars(row.usd)} a quarter"
+        verb = "Saves" if row.sure else '<b class="badge">To test</b> Would save'
+        money = f"{row.so_far} A week's delay costs {dollars(row.delay_usd)}."
         blocks.append(
-            f'<div class="decision"><p><b>{row.place}. {in_html(row.decision)}</b></p>'
-            f'<p>Saves <b class="big">{in_html(saves)}</b></p><p>{in_html(goes_on)}</p>'
+            f'<div class="decision"><p><b>{row.place}. {_html(row.decision)}</b></p>'
+            f'<p>{verb} <b class="big">{_html(saves)}</b>, {_html(row.condition)}.</p>'
+            f"<p>{_html(money)}</p>"
             f"<p><b>Who: {in_html(row.who)}.</b> First step: {in_html(row.first)}.</p></div>"
         )
         lines.append(
-            f"{row.place}. {row.decision}: saves {saves}. {goes_on} "
-            f"Who: {row.who}. First step: {row.first}."
+            f"{decisions_said(q)[row.place - 1]} {money} Who: {row.who}. First step: {row.first}."
         )
     page = f'<div class="decisions">{"".join(blocks)}</div>' if blocks else ""
-    rest = decisions_said(q)[len(blocks) :]
-    page += "".join(f"<p>{in_html(line)}</p>" for line in rest)
+    rest = [*decisions_said(q)[len(blocks) :], *retiring_said(q), *filter(None, [others_said(q)])]
+    page += "".join(f"<p>{_html(line)}</p>" for line in rest)
     display({"text/html": page, "text/plain": "\n".join(lines + rest)}, raw=True)
 
 
-def message(q: Quarter, title: str) -> str:
+def message(run, title: str) -> str:
     """The first screen in at most ten lines, for a mail or a chat."""
-    lines = [title, *(f"{one.label}: {one.value}. {one.note}" for one in numbers(q))]
-    lines += [f"Why: {why(q)}"] * bool(why(q))
+    q, (spent, *after) = run.quarter, numbers(run.quarter)
+    lines = [f"{title} ({': '.join(KINDS[run.kind])})" if run.kind in KINDS else title]
+    lines += filter(None, [ahead_said(q)])
+    lines.append(f"{spent.label}: {spent.value}. {spent.note} {'Why: ' * bool(why(q))}{why(q)}")
+    lines += [f"{one.label}: {one.value}. {one.note}" for one in after[:1]]
+    lines += [" ".join(retiring_said(q))] * bool(retiring_said(q))
+    lines += filter(None, [others_said(q)])
     if q.missing:
         lines.append(f"The log leaves {len(q.missing)} questions open; the report lists them.")
-    first, *rest = map(in_markdown, lines)
-    decided = [line.partition(" ") for line in decisions_said(q)[: len(q.decisions)]]
-    items = [f"{place} {in_markdown(text)}" for place, _, text in decided]
-    return "\n".join([first, *(f"- {line}" for line in rest), *items]) + "\n"
+    first, *rest = map(_markdown, lines)
+    return "\n".join([first, *(f"- {line}" for line in rest), *_decided(run)]) + "\n"
+
+
+def _markdown(text):
+    """A line of Markdown; a dollar sign before a digit can end no formula, so that none needs a backslash."""
+    return re.sub(r"\\\$(?=\d)", "$", in_markdown(text))
+
+
+def _decided(run):
+    """The decisions as an ordered list of Markdown."""
+    table = cards(run.quarter, run.settings)
+    lines = [line.partition(" ")[2] for line in decisions_said(run.quarter)[: len(table)]]
+    return [
+        f"{row.place}. {_markdown(f'{line} Who: {row.who}. First step: {row.first}.')}"
+        for row, line in zip(table.itertuples(), lines, strict=True)
+    ]

@@ -5,7 +5,7 @@ from textwrap import wrap
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import dollars, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -19,7 +19,7 @@ from tierlab.core.style import (
     plain,
 )
 from tierlab.prices.pricing import TIER_LABELS
-from tierlab.quarter.savings import HELD
+from tierlab.quarter.savings import HELD, STATUSES, task_said
 from tierlab.quarter.variance import NAMES
 
 UP, DOWN = "#4a4a4a", "#ffffff"  # what is proposed, what is held back: tiers own the colours
@@ -30,11 +30,13 @@ _STEPS = {  # kind of a step -> its colour and hatch
     "cause": (INK, ""),
     "rest": ("#949ca5", ""),
     "saves": (_SAVES, ""),
+    "test": (_SAVES, "////"),
 }
-MOST = 10  # savings that are drawn
+_BOX = {"fc": "white", "ec": "none", "pad": 0.8}  # behind a label, so that no line runs through it
+MOST = 5  # savings that are drawn, as many as a finding has rows
 # What tells the parts of a stack apart, with and without colour.
 _COLORS = {tier: look["color"] for tier, look in TIER_STYLE.items()}
-_COLORS |= {"reasoning": "#949494", "outside the lineup": "#d4d4d4"}
+_COLORS |= {"reasoning": "#949494", "other models": "#d4d4d4"}
 _HATCHES = {"mid": "///", "flagship": "..", "reasoning": "xx"}
 
 
@@ -80,7 +82,7 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
         first = days["day"].min().to_period("Q")
         even = budget_usd / ((first.end_time.normalize() - first.start_time).days + 1)
         ax.axhline(even, color=BASELINE, lw=1, ls=":")
-        note(ax, f"budget {usd(even)}", (days["day"].max(), even), (6, 0))
+        note(ax, f"budget {dollars(even)}", (days["day"].max(), even), (6, 0))
     middle = days["day"].min() + (days["day"].max() - days["day"].min()) / 2
     for event in () if events is None else events[events["over"] == "total"].itertuples():
         own = days[days["day"].between(event.start, event.end)]
@@ -88,7 +90,7 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
         side, late = "over" if event.direction == "above" else "under", top["day"] > middle
         note(
             ax,
-            f"{event.start:%d %b}, {lasted}: {usd(abs(event.excess_usd))} {side}",
+            f"{event.start:%d %b}, {lasted}: {dollars(abs(event.excess_usd))} {side}",
             (top["day"], top["usd"]),
             (-7 if late else 7, 5),
             align="right" if late else "left",
@@ -133,7 +135,7 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
     return causes_waterfall(pd.DataFrame(steps), ax=ax)
 
 
-def causes_waterfall(steps, *, budget_usd=None, ax=None):
+def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
     """From the quarter before to this one and to the next, each step named by its cause.
 
     Parameters
@@ -142,6 +144,8 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
         Of `tierlab.quarter.brief.steps`: label, usd, kind.
     budget_usd : float, optional
         Of the quarter: a dotted line.
+    narrow : bool
+        For a phone: the names stand above their bars.
     ax : Axes, optional
 
     Returns
@@ -154,26 +158,33 @@ def causes_waterfall(steps, *, budget_usd=None, ax=None):
     ).cumsum().where(~level, 0)
     starts = ends.where(~level, steps["usd"]) - steps["usd"]
     names = [_short(label, 46) for label in steps["label"]]
-    lines = sum(1 + name.count("\n") for name in names)
-    ax = axes(ax, height=1.0 + 0.17 * lines + 0.1 * len(names))
-    for row, (kind, start, value) in enumerate(
-        zip(steps["kind"], starts, steps["usd"], strict=True)
-    ):
-        color, hatch = (_SAVES, "") if value < 0 else _STEPS[kind]
+    more = np.array([name.count("\n") for name in names])
+    # On a phone a name stands above its bar, and one of two lines needs more room there.
+    rows = np.arange(len(names)) + (0.4 * more.cumsum() if narrow else 0)
+    ax = axes(ax, height=1.0 + (0.33 if narrow else 0.31) * (rows[-1] + 1), narrow=narrow)
+    for row, kind, start, value in zip(rows, steps["kind"], starts, steps["usd"], strict=True):
+        color, hatch = _STEPS[kind] if kind == "test" or value > 0 else (_SAVES, "")
+        fill = "white" if kind == "test" else color
         ax.barh(
-            row, abs(value), left=min(start, start + value), height=0.62,
-            color=color, hatch=hatch, edgecolor=INK if hatch else color, lw=0.6,
+            row, abs(value), left=min(start, start + value), height=0.36 if narrow else 0.62,
+            color=fill, hatch=hatch, edgecolor=color if kind == "test" else INK if hatch else color,
+            lw=0.6,
         )  # fmt: skip
-        sign = "" if kind in ("level", "estimate") else "+" if value > 0 else "-"
-        about = "about " if kind == "estimate" else ""
-        place = (max(start, start + value), row)
-        note(ax, f"{about}{sign}{usd(abs(value))}", place, (6, 0))
+        estimate, known = kind == "estimate", kind in ("level", "estimate")
+        text = f"{'about ' * estimate}{dollars(value, signed=not known)}"
+        note(ax, text, (max(start, start + value), row), (8, 0), bbox=_BOX)
     if budget_usd is not None and np.isfinite(budget_usd):
-        ax.axvline(budget_usd, color=INK, lw=1, ls=":")
-        note(ax, f"budget {usd(budget_usd)}", (budget_usd, -0.7), (4, 0))
-    name_rows(ax, names, above=0.5)
-    hatched = "hatched: estimates, " if "estimate" in set(steps["kind"]) else ""
-    from_zero(ax, 1.15 * ends.max(), f"USD per quarter; {hatched}green: what falls")
+        ax.axvline(budget_usd, color=INK, lw=1, ls=":", zorder=0.5)
+        note(ax, f"budget {dollars(budget_usd)}", (budget_usd, -0.8), (4, 0), bbox=_BOX)
+    name_rows(ax, names, above=0.6)
+    if narrow:
+        ax.set_ylim(rows[-1] + 0.5, -1.1)
+        ax.set_yticks([])
+        for row, name in zip(rows, names, strict=True):
+            note(ax, name, (0, row - 0.22), (1, 0), bbox=_BOX).set_va("bottom")
+    hatched = "hatched: not certain; " if "estimate" in set(steps["kind"]) else ""
+    label = f"USD per quarter\n{hatched}green: {'saves' if hatched else 'what falls'}"
+    from_zero(ax, (1.3 if narrow else 1.15) * ends.max(), label)
     return ax
 
 
@@ -215,7 +226,7 @@ def tier_months(months, *, ax=None):
                 label.set_bbox({"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.85})
         floor = floor + table[tier].to_numpy()
     for place, total in enumerate(floor):
-        note(ax, usd(total), (place, total), (0, 8), align="center")
+        note(ax, dollars(total), (place, total), (0, 8), align="center")
     ax.set_ylim(0, floor.max() * 1.12)
     ax.set(xlabel="month", ylabel="spend (USD per month)")
     ax.grid(axis="x", visible=False)
@@ -234,7 +245,7 @@ def tier_months(months, *, ax=None):
 
 
 def savings_bars(savings, *, ax=None):
-    """Savings per quarter, the largest first; white bars are held back by the task table or by a test.
+    """Savings per quarter, the largest first; white bars are held back.
 
     Parameters
     ----------
@@ -249,11 +260,14 @@ def savings_bars(savings, *, ax=None):
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(MOST)
-    rest = f"; {len(savings) - MOST} smaller ones not shown" if len(savings) > MOST else ""
+    rest = f"; {len(savings) - MOST} more not shown" if len(savings) > MOST else ""
     return _named_bars(
         [f"{row.kind}: {row.what}" for row in table.itertuples()],
         table["usd"].to_numpy(),
-        [f"{usd(row.usd)}  {row.status}".rstrip() for row in table.itertuples()],
+        [
+            f"{dollars(row.usd)}  {STATUSES.get(row.status, row.status)}".rstrip()
+            for row in table.itertuples()
+        ],
         f"saving (USD per quarter, not additive)\nwhite: held back{rest}",
         colors=np.where(table["status"].isin(HELD), DOWN, UP),
         ax=ax,
@@ -262,7 +276,7 @@ def savings_bars(savings, *, ax=None):
 
 def _named_bars(names, sizes, texts, label, *, colors=UP, ax=None):
     """A bar for each name, with a text at its end."""
-    ax = axes(ax, height=1.1 + 0.4 * len(names))
+    ax = axes(ax, height=1.1 + 0.45 * len(names))
     ax.barh(range(len(names)), sizes, height=0.62, color=colors, edgecolor=UP, lw=0.8)
     for row, (size, text) in enumerate(zip(sizes, texts, strict=True)):
         note(ax, text, (size, row), (6, 0))
@@ -271,7 +285,7 @@ def _named_bars(names, sizes, texts, label, *, colors=UP, ax=None):
     return ax
 
 
-def forecast_fan(days, forecast, *, events=None, ax=None):
+def forecast_fan(days, forecast, *, events=None, narrow=False, ax=None):
     """Days of the past as dots under the mean between lasting events, then the forecast with its band.
 
     Parameters
@@ -282,13 +296,15 @@ def forecast_fan(days, forecast, *, events=None, ax=None):
         Of `tierlab.quarter.outlook`.
     events : DataFrame, optional
         Of `tierlab.quarter.outlook`: a lasting one begins a new mean, and the days of a short one are in none.
+    narrow : bool
+        For a phone.
     ax : Axes, optional
 
     Returns
     -------
     Axes
     """
-    ax = axes(ax)
+    ax = axes(ax, narrow=narrow)
     means = _levels(days, events)
     ax.plot(days["day"], days["usd"], color=BASELINE, ls="", marker="o", ms=3, label="spend")
     for place, level in enumerate(means):
@@ -307,12 +323,19 @@ def forecast_fan(days, forecast, *, events=None, ax=None):
     ax.plot(ahead.index, ahead, color=INK, ls="--", label="forecast, mean of 7 days")
     quarter = forecast.totals.index[-1]
     whole = forecast.totals.loc[quarter]
-    text = f"{quarter}: {usd(whole['usd'])} ({usd(whole['low'])} to {usd(whole['high'])})"
-    note(ax, text, (smooth.index[-1], smooth["low"].iloc[-1]), (0, -14), align="right")
+    band = f"({dollars(whole['low'])} to {dollars(whole['high'])})"
+    text = f"{quarter}: {dollars(whole['usd'])}" + ("\n" if narrow else " ") + band
+    note(
+        ax,
+        text,
+        (smooth.index[-1], smooth["low"].iloc[-1]),
+        (0, -20 if narrow else -14),
+        align="right",
+    )
     ax.set_ylim(0, max(days["usd"].max(), smooth["high"].max()) * 1.1)
     ax.set(xlabel="day", ylabel="spend (USD per day)")
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
-    dates(ax.xaxis)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2 if narrow else 4, borderaxespad=0.2)
+    dates(ax.xaxis, ticks=4 if narrow else 5)
     plain(ax.yaxis)
     return ax
 
@@ -349,7 +372,7 @@ def unit_costs(units, *, ax=None):
     costs, shares = table["usd_per_request"], table["share"]
     known = costs.map(usd).where(costs.notna(), "not known")
     return _named_bars(
-        table["name"].tolist(),
+        table["name"].map(task_said).tolist(),
         costs.fillna(0).to_numpy(),
         [f"{cost}  ({share:.0%} of the spend)" for cost, share in zip(known, shares, strict=True)],
         "USD per request",
@@ -358,6 +381,6 @@ def unit_costs(units, *, ax=None):
 
 
 def _short(text, width=40):
-    """A long name on two lines, and what does not fit there cut."""
-    lines = wrap(text, width)
-    return "\n".join(lines[:2]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 2)
+    """A long name on three lines, and what does not fit there cut."""
+    lines = wrap(text, width, break_on_hyphens=False)
+    return "\n".join(lines[:3]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 3)

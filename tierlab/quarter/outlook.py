@@ -377,8 +377,8 @@ def error_of_last(now, before, prices, period, last_summary, seed):
         if unfit(history):
             return pd.DataFrame(), needs
         row = forecast(history, end, seed=seed).totals.loc[str(period)]
-        source = "this method on the quarter before"
-        needs += "; shown is what this method says of the quarter from the quarter before alone"
+        source = f"back-test from {period - 1} alone"
+        needs += f"; the back-test shown instead is a forecast made in the same way from {period - 1} alone"
     else:
         source = f"report of {last_summary['quarter']}"
     usd, low, high = (float(row[name]) for name in ("usd", "low", "high"))

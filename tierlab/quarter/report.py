@@ -435,8 +435,8 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
             _check_log(checked)
             _run(checked, temporary, out, timeout)
             html = temporary / "report.html"
-            told = json.loads((temporary / "summary.json").read_text("utf-8"))["message"]
-            (temporary / "message.md").write_text(told, "utf-8", newline="\n")
+            summed = json.loads((temporary / "summary.json").read_text("utf-8"))
+            (temporary / "message.md").write_text(summed["message"], "utf-8", newline="\n")
             html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
             note = _print(html, temporary / "report.pdf") if pdf else ""
         except (ValueError, RuntimeError) as error:
@@ -445,6 +445,8 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
             raise
         files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         names = [path.relative_to(temporary).as_posix() for path in files]
+        told = _text(summed | {"files": names})
+        (temporary / "summary.json").write_text(told, "utf-8", newline="\n")
         folder.claim(*names)
         folder.remove(*(name for name in _left(folder) if name not in names), "summary.json")
         # The summary comes last: where it is there, the report is whole.
@@ -456,6 +458,8 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
 def _print(html, target):
     """Print the page with everything unfolded; returns why there is no PDF, or ""."""
     text = html.read_text("utf-8").replace("<details>", "<details open>")
+    # Chromium chooses an image before it prints: here as if it printed already.
+    text = text.replace(', print"', ', all"')
     with tempfile.TemporaryDirectory() as folder:
         unfolded = Path(folder, "report.html")
         unfolded.write_text(text, "utf-8")
@@ -514,13 +518,14 @@ def summarise(prepared):
     -------
     dict
         `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
-        the section needs), account (rows), files (what the reader made of each) and prices (source, as_of, sha256).
+        the section needs), account (rows), files_read (what the reader made of each) and prices (source, as_of,
+        sha256). `write` adds files: the names of those of the report.
     """
     q, account = prepared.quarter, prepared.cube.account
     return summary(q) | {
         "state": "ok",
         "title": title(prepared.inputs),
-        "message": message(q, title(prepared.inputs)),
+        "message": message(prepared, title(prepared.inputs)),
         "usage": prepared.kind,
         "sections": {name: q.missing.get(key, "shown") for name, key in _SECTIONS.items()},
         "account": {
@@ -538,7 +543,7 @@ def summarise(prepared):
             "as_of": account.price_as_of,
             "sha256": account.price_sha256,
         },
-        "files": json.loads(prepared.files.to_json(orient="records")),
+        "files_read": json.loads(prepared.files.to_json(orient="records")),
     }
 
 

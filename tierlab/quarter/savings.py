@@ -37,6 +37,11 @@ COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
 DISCORDANT = 0.10
 UNKNOWN_STAKES = "stakes not said"
 HELD = ("worse", "against the task table", UNKNOWN_STAKES)
+STATUSES = {  # in words, where the status alone does not say it
+    "against the task table": "the task needs a higher tier",
+    UNKNOWN_STAKES: "nobody has said what a wrong answer costs",
+}
+SURE = ("", "not worse")  # of the statuses: what needs no test any more
 SMALL = 0.005  # a saving of less than this part of the quarter's spend is not worth a decision
 RETIRE_DAYS = 180
 _HARDLY = 0.1  # a team that spent less than this share of what it spends now was not meant to
@@ -162,17 +167,24 @@ def _teams(rows, task):
     return ", ".join(usd[usd > 0].sort_values(ascending=False).index)
 
 
-def decisions(table, now):
-    """The largest savings that are not held back and do not concern the same tokens twice."""
+def ranked(table, now):
+    """Proposals with two columns more: place (1 to 3 for a decision, else 0), and overlaps.
+
+    Decisions are the largest savings that are not held back and do not concern the same tokens twice; overlaps is the
+    place of the decision that already concerns tokens of a proposal, 0 for none.
+    """
     keys = ["task", "model_id", "team"]
     cells = now.reindex(columns=keys).apply(labelled).drop_duplicates()
-    taken, picked = pd.Series(False, cells.index), []
-    for place, row in table[~table["status"].isin(HELD)].iterrows():
+    taken, picked, table = pd.Series(0, cells.index), 0, table.assign(place=0, overlaps=0)
+    for at, row in table[~table["status"].isin(HELD)].iterrows():
         mine = ((cells == row[keys]) | (row[keys] == "")).all(axis=1)
-        if not (mine & taken).any() and len(picked) < 3:
-            taken |= mine
-            picked.append(place)
-    return table.loc[picked].reset_index(drop=True)
+        others = taken[mine & (taken > 0)]
+        if len(others):
+            table.loc[at, "overlaps"] = others.min()
+        elif picked < 3:
+            picked += 1
+            taken[mine] = table.loc[at, "place"] = picked
+    return table
 
 
 def saved_usd(decided, ahead):
@@ -199,10 +211,19 @@ def _groups(now):
     return [(task, model_id, own) for (task, model_id), own in groups]
 
 
+def task_said(task):
+    """A task of a sentence: the kit's own names in words, those of the log as they are.
+
+    Examples
+    --------
+    >>> task_said("faq_answering"), task_said("own_name")
+    ('FAQ answering', 'own_name')
+    """
+    return task.replace("_", " ").replace("faq", "FAQ") if task in load_tasks().index else task
+
+
 def _on(task):
-    """A task of a sentence: the kit's own names in words, those of the log as they are."""
-    task = task.replace("_", " ") if task in load_tasks().index else task
-    return f"{task} " if task else "everything "
+    return f"{task_said(task)} " if task else "everything "
 
 
 def _another(ahead, own, model_id, to):
@@ -314,18 +335,19 @@ def _event_savings(now, ahead, events):
         if event.over == "cache":
             yield found | {
                 "kind": "cache",
-                "what": f"repair the cache of {event.name}, broken since {day_said(event.start)}",
+                "what": f"repair the prompt cache of {_on(_cached_task(rows))}on {event.name}, "
+                f"broken since {day_said(event.start)}",
                 "model_id": event.name,
                 "task": _cached_task(rows),
-                "assumes": "the hit rate comes back to what it was",
-                "needs": "no test of quality: the same prompt in the same order",
+                "assumes": "as much of the input is read from the cache as before",
+                "needs": "no test of quality: the answers stay as they are",
             }
         elif event.usual < _HARDLY * event.seen:
             yield found | {
                 "kind": "stop",
-                "what": f"{event.name}, which began to spend on {day_said(event.start)}",
+                "what": f"the calls of {event.name} that began on {day_said(event.start)}",
                 "team": event.name,
-                "assumes": "nobody needs it",
+                "assumes": "nobody needs them",
                 "needs": "the owner of the key",
             }
 

@@ -8,9 +8,17 @@ from IPython.display import display
 from tierlab.core.finding import folded
 from tierlab.core.format import change, number, share, usd
 from tierlab.core.untrusted import in_html
+from tierlab.quarter.savings import STATUSES, task_said
 from tierlab.quarter.settings import by_owner
 from tierlab.quarter.variance import NAMES
-from tierlab.quarter.words import causes, gaps, missing_said, nothing_found, priced_only
+from tierlab.quarter.words import (
+    causes,
+    gaps,
+    missing_said,
+    nothing_found,
+    offered,
+    priced_only,
+)
 
 MOST = 5  # rows of a finding
 _LACKS = "Not in this report: the list at its end says what is needed."
@@ -32,7 +40,7 @@ def _day(value):
 
 _PAID = (("contracted_usd", "contracted", usd), ("effective_usd", "effective", usd))
 _UNITS = (
-    ("name", "name", str),
+    ("name", "name", task_said),
     ("cost_usd", "spend", usd),
     *_PAID,
     ("share", "share", share),
@@ -168,6 +176,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("inside", "inside its band", _yes),
     ),
     "savings": (
+        ("place", "decision", lambda place: str(place or "-")),
         ("kind", "kind", str),
         ("what", "what", str),
         ("list_usd", "at list", usd),
@@ -176,7 +185,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
         ("spend_usd", "cost this quarter", usd),
         ("paid_usd", "of it paid", usd),
         ("spend_share", "share of the spend", share),
-        ("status", "status", str),
+        ("status", "status", lambda status: STATUSES.get(status, status)),
         ("assumes", "assumes", str),
         ("needs", "needs", str),
     ),
@@ -281,7 +290,7 @@ _TITLES = {  # table -> what stands above it; the others are called as they are
     "cache": "What the cache gave back, against no cache at all",
     "output": "Output, reasoning and answers cut off",
     "tiers": "By tier of the lineup of the day",
-    "forecast_error": "How far off the last forecast was",
+    "forecast_error": "How far off a forecast of this quarter was",
     "price_changes": "Prices that change, on the quarter's own tokens",
     "retiring": "Models that retire, at list prices",
     "savings": "Every proposal",
@@ -339,6 +348,10 @@ def few(run, name, *columns):
         frame = frame.sort_values("usd", key=abs, ascending=False, kind="stable")
     if name == "tiers":
         frame = frame[frame["period"] == run.quarter.quarter]
+    if name == "teams":  # those that a decision concerns are among them
+        deciding = frame["name"].isin(", ".join(run.quarter.decisions["teams"]).split(", "))
+        frame = frame.loc[deciding.sort_values(ascending=False, kind="stable").index[:MOST]]
+        frame = frame.sort_values("cost_usd", ascending=False, kind="stable")
     if name == "forecast":  # the quarters stand after their months
         frame = frame.tail(MOST)
     table = shown(run, name, frame.head(MOST))
@@ -409,6 +422,7 @@ _FRAMES = {  # what is shown of a table, where that is not all of it as it is
     "by_month": _by_month,
     "events": lambda run: _events(run.quarter),
     "gaps": lambda run: gaps(run.quarter),
+    "savings": lambda run: offered(run.quarter),
     "forecast": lambda run: run.quarter.forecast.totals.reset_index(),
     "owners": lambda run: (
         by_owner(run.quarter.teams, run.settings) if run.settings.teams else pd.DataFrame()
