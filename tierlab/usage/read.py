@@ -51,7 +51,7 @@ READERS = (
 )
 _ABOVE = "tokens of a span above others, left out, beyond what those count: are calls missing?"
 _AGAIN = (
-    "an id that comes again with the same input, more than an hour later: taken as another call"
+    "an id that comes again with the same input in another call, or at another time: another call"
 )
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")

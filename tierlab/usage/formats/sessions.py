@@ -35,7 +35,7 @@ _counted = picked(
     idle=("server_tool_use.web_fetch_requests", f"iterations.{ALL}"),
 )
 _claude_records = picked(
-    same("type", "requestId")
+    same("type", "requestId", "isSidechain")
     | {
         "at": ("timestamp",),
         "id": ("message.id", "requestId", "uuid"),
@@ -103,13 +103,15 @@ def _claude(sheet):
     sheet.refuse(
         sheet.cells("model") == "<synthetic>", "written by the client itself, not by a model"
     )
+    # A side chain repeats messages of its parent under other requests.
+    side = sheet.cells("isSidechain").eq(True).to_numpy(bool)
     return claude_columns(sheet) | {
         "at": sheet.times("at"),
         "session_id": sheet.text("session"),
         "status": sheet.finished("stop"),
         "source": "recorded",
         "key": sheet.identity("claude_code", "id"),
-        "call": sheet.identity("claude_code call", "requestId"),
+        "call": np.where(side, np.uint64(0), sheet.identity("claude_code call", "requestId")),
     }
 
 

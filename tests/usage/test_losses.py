@@ -1,0 +1,134 @@
+"""Usage that could be lost, doubled or mispriced without a word: each case small enough to be counted by hand."""
+
+import json
+
+import tierlab as tl
+
+
+def read(tmp_path, rows, name="log.jsonl", **said):
+    """Usage of rows (objects, or the text of a CSV file)."""
+    if not isinstance(rows, str):
+        name, rows = name, "\n".join(map(json.dumps, rows)) + "\n"
+    file = tmp_path / name
+    file.write_text(rows)
+    return tl.read_usage(file, **said)
+
+
+def chat(number, second, prompt=400):
+    return {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1788256800 + second,
+        "model": "gpt-5.5",
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": 3,
+            "total_tokens": prompt + 3,
+        },
+    }
+
+
+def claude(at, output, call="req_a", message="msg_0"):
+    usage = {"input_tokens": 1000, "output_tokens": output}
+    return {
+        "type": "assistant",
+        "timestamp": f"2026-09-01T{at}Z",
+        "sessionId": "s",
+        "uuid": f"u{at}",
+        "message": {
+            "id": message,
+            "role": "assistant",
+            "model": "claude-sonnet-4-6",
+            "usage": usage,
+        },
+    } | ({"requestId": call} if call else {})
+
+
+def litellm(start, **told):
+    return {
+        "request_id": "chatcmpl-123",
+        "call_type": "acompletion",
+        "spend": 0.008,
+        "startTime": f"2026-09-01T{start}",
+        "endTime": f"2026-09-01T{start}",
+        "model": "gpt-5.5",
+        "custom_llm_provider": "openai",
+        "prompt_tokens": 1000,
+        "completion_tokens": 100,
+        "total_tokens": 1100,
+        "status": "success",
+        "metadata": "{}",
+    } | told
+
+
+def span(trace, start_s, response="chatcmpl-123"):
+    told = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-5.5",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 100,
+        "gen_ai.response.id": response,
+    }
+    return {
+        "traceId": trace,
+        "spanId": f"s{start_s}",
+        "startTimeUnixNano": str((1788256800 + start_s) * 10**9),
+        "endTimeUnixNano": str((1788256801 + start_s) * 10**9),
+        "attributes": told,
+    }
+
+
+def test_servers_that_begin_their_ids_anew_lose_no_call(tmp_path):
+    # 300 answers a second apart under 100 ids, all with the same prompt
+    usage = read(tmp_path, [chat(second % 100, second) for second in range(300)])
+    assert len(usage.requests) == 300
+    assert "another call (200 rows)" in usage.account.files["assumed"].item()
+
+
+def test_an_answer_that_is_written_twice_is_one(tmp_path):
+    rows = [chat(1, 0), chat(1, 0), chat(1, 60), chat(1, 60)]
+    assert len(read(tmp_path, rows).requests) == 2
+
+
+def test_calls_of_claude_code_are_told_apart_by_their_request(tmp_path):
+    rows = [
+        claude("10:00:00", 1),  # a stream: 100 tokens in the end
+        claude("10:00:02", 100),
+        claude("10:01:00", 200, "req_b"),
+        claude("10:02:00", 50, "req_c"),
+        claude("10:02:00", 50, "req_c") | {"sessionId": "resumed"},
+    ]
+    assert read(tmp_path, rows).requests["output_tokens"].tolist() == [100, 200, 50]
+
+
+def test_a_stream_without_the_name_of_its_request_is_one_call(tmp_path):
+    rows = [claude("10:00:00", 1, None), claude("10:00:02", 100, None)]
+    assert read(tmp_path, rows).requests["output_tokens"].tolist() == [100]
+
+
+def test_one_id_for_all_answers_of_a_gateway(tmp_path):
+    usage = read(tmp_path, [litellm("10:00:00"), litellm("10:10:00", spend=0.0086)])
+    assert usage.requests["billed_usd"].tolist() == [0.008, 0.0086]
+
+
+def test_two_traces_are_two_calls(tmp_path):
+    rows = [span("a", 0), span("b", 100), span("b", 101)]  # the last: told twice in one trace
+    assert len(read(tmp_path, rows).requests) == 2
+
+
+def test_a_gateway_and_a_trace_that_tell_of_the_same_calls(tmp_path):
+    (tmp_path / "spend.jsonl").write_text(
+        "\n".join(json.dumps(litellm(start)) for start in ("10:00:00.2", "10:10:00.2"))
+    )
+    spans = [span("a", 0), span("b", 600)]  # 1788256800 is 10:00:00
+    assert len(read(tmp_path, spans, "spans.jsonl").requests) == 2
+    assert len(tl.read_usage(tmp_path).requests) == 2
+
+
+def test_a_number_that_two_models_share_is_two_calls(tmp_path):
+    rows = """at,model_id,input_tokens,output_tokens,request_id
+2026-09-01T10:00:00,gpt-5.5,1000,100,1
+2026-09-01T10:00:00,claude-sonnet-4-6,1000,100,1
+2026-09-01T10:00:00,claude-sonnet-4-6,1000,100,1
+"""
+    assert len(read(tmp_path, rows, "own.csv").requests) == 2
