@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 import tierlab as tl
+from tierlab.usage.read import guess_columns
 
 
 def read(tmp_path, rows, name="log.jsonl", **said):
@@ -132,3 +135,47 @@ def test_a_number_that_two_models_share_is_two_calls(tmp_path):
 2026-09-01T10:00:00,claude-sonnet-4-6,1000,100,1
 """
     assert len(read(tmp_path, rows, "own.csv").requests) == 2
+
+
+def test_days_without_a_time_are_sums_of_many_requests(tmp_path, maintained):
+    rows = "at,model_id,input_tokens,output_tokens\n2026-09-01,gpt-5.5,900000,10000\n"
+    usage = read(tmp_path, rows, "days.csv")
+    assert usage.requests["aggregate"].all() and usage.requests["requests"].isna().all()
+    assert "taken as a sum of many (1 rows)" in usage.account.files["assumed"].item()
+    # 0.9 million at $5 and 0.01 million at $30, and no step for inputs above 272,000 tokens
+    assert tl.price(usage.requests, maintained)["cost_usd"].sum() == pytest.approx(4.80)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "requests"), [("request_id", "a", 1), ("api_requests", "700", 700)]
+)
+def test_a_day_with_ids_or_counts_of_requests_is_what_it_says(tmp_path, column, cell, requests):
+    rows = f"date,model,prompt,output,{column}\n2026-09-01,gpt-5.5,900000,10000,{cell}\n"
+    (tmp_path / "days.csv").write_text(rows)
+    guess = guess_columns(tmp_path / "days.csv")
+    assert read(tmp_path, rows, "days.csv", columns=guess).requests["requests"].item() == requests
+
+
+COSTS = """Datum,Modell,prompt_tokens,completion_tokens,Kosten{}
+2026-09-01T10:00:00,gpt-5.5,1000,100,0.007{}
+"""
+
+
+@pytest.mark.parametrize("heading", ["currency", "Billing Currency", "Waehrung"])
+def test_a_column_of_the_currency_is_believed(tmp_path, heading):
+    said = {}
+    for code in ("EUR", "USD"):
+        rows = COSTS.format(f",{heading}", f",{code}")
+        (tmp_path / "own.csv").write_text(rows)
+        columns = guess_columns(tmp_path / "own.csv")
+        said[code] = read(tmp_path, rows, "own.csv", columns=columns)
+    assert said["EUR"].quarantine["reason"].tolist() == ["a currency other than USD"]
+    assert said["USD"].requests["billed_usd"].tolist() == [0.007]
+    assert "names no currency" not in said["USD"].account.files["assumed"].item()
+
+
+def test_money_without_a_currency_is_told(tmp_path):
+    rows = COSTS.format("", "")
+    (tmp_path / "own.csv").write_text(rows)
+    usage = read(tmp_path, rows, "own.csv", columns=guess_columns(tmp_path / "own.csv"))
+    assert "'Kosten' names no currency" in usage.account.files["assumed"].item()
