@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 import tierlab as tl
@@ -179,3 +180,53 @@ def test_money_without_a_currency_is_told(tmp_path):
     (tmp_path / "own.csv").write_text(rows)
     usage = read(tmp_path, rows, "own.csv", columns=guess_columns(tmp_path / "own.csv"))
     assert "'Kosten' names no currency" in usage.account.files["assumed"].item()
+
+
+def test_focus_keeps_units_and_their_dollars(tmp_path, maintained):
+    table = pd.DataFrame(
+        {
+            "at": pd.to_datetime("2026-09-01 10:00"),
+            "model_id": ["claude-sonnet-4-6", "claude-sonnet-4-6", "gpt-4o-audio-preview"],
+            "uncached_input_tokens": [1000, 0, 0],
+            "output_tokens": [100, 0, 0],
+            "unit": ["web_searches", "web_searches", "input_audio_tokens"],
+            "quantity": [1.0, 2.0, 1000.0],
+        }
+    )
+    priced = table.join(tl.price(table, maintained))
+    # $3 and $15 per million tokens and $10 per thousand searches
+    assert priced["cost_usd"].head(2).tolist() == pytest.approx([0.0045 + 0.01, 0.02])
+    usage = read(tmp_path, tl.to_focus(priced).to_csv(index=False), "focus.csv")
+    back = usage.requests
+    assert back.groupby("unit")["quantity"].sum().to_dict() == {
+        "web_searches": 3,
+        "input_audio_tokens": 1000,
+    }
+    assert (back["uncached_input_tokens"].sum(), back["output_tokens"].sum()) == (1000, 100)
+    assert back["billed_usd"].sum() == pytest.approx(priced["cost_usd"].sum())
+    assert usage.billed.empty and usage.account.totals["difference"].abs().max() < 1e-9
+
+
+def test_focus_keeps_fees(tmp_path):
+    table = pd.DataFrame(
+        {
+            "at": pd.to_datetime(["2026-09-01"]),
+            "model_id": ["gpt-5.5"],
+            "uncached_input_tokens": [1000],
+            "uncached_input_usd": [0.005],
+            "cache_write_usd": [0.0],
+            "other_usd": [0.02],
+            "cost_usd": [0.025],
+        }
+    )
+    usage = read(tmp_path, tl.to_focus(table).to_csv(index=False), "focus.csv")
+    assert usage.requests["billed_usd"].tolist() == pytest.approx([0.005])
+    assert usage.billed["usd"].tolist() == pytest.approx([0.02])
+
+
+def test_equal_charges_of_two_invoices_are_two(tmp_path):
+    row = "3,USD,2026-09-01T00:00:00Z,2026-09-02T00:00:00Z,Usage,1000000,Tokens,claude-sonnet-4-6,Input Tokens,"
+    head = "BilledCost,BillingCurrency,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,"
+    head += "ConsumedQuantity,ConsumedUnit,SkuId,SkuMeter,InvoiceId\n"
+    usage = read(tmp_path, head + f"{row}i1\n{row}i2\n{row}i2\n", "focus.csv")
+    assert usage.requests["uncached_input_tokens"].sum() == 2_000_000
