@@ -230,3 +230,94 @@ def test_equal_charges_of_two_invoices_are_two(tmp_path):
     head += "ConsumedQuantity,ConsumedUnit,SkuId,SkuMeter,InvoiceId\n"
     usage = read(tmp_path, head + f"{row}i1\n{row}i2\n{row}i2\n", "focus.csv")
     assert usage.requests["uncached_input_tokens"].sum() == 2_000_000
+
+
+def test_searches_of_openai_stand_beside_its_usage(tmp_path, maintained):
+    search = {"type": "web_search_call", "status": "completed", "action": {"type": "search"}}
+    answer = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1788256800,
+        "model": "gpt-5.5",
+        "output": [
+            search,
+            search | {"action": {"type": "open_page"}},
+            search | {"status": "failed"},
+            {"type": "web_search_call"},
+            {"type": "message"},
+        ],
+        "usage": {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100},
+    }
+    found = read(tmp_path, [answer]).requests
+    assert found[["unit", "quantity"]].values.tolist() == [["web_searches", 2]]
+    # $5 and $30 per million tokens, $10 per thousand searches
+    assert tl.price(found, maintained)["cost_usd"].item() == pytest.approx(0.008 + 0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "quantity", "usd"),
+    # once an answer at $35 per thousand, a search at $14
+    [("gemini-2.5-flash", 1, 0.00055 + 0.035), ("gemini-3.5-flash", 2, None)],
+)
+def test_searches_of_gemini_stand_beside_its_usage(tmp_path, maintained, model, quantity, usd):
+    grounded = {"webSearchQueries": ["a", "b"]}
+    answer = {
+        "responseId": "g1",
+        "modelVersion": model,
+        "timestamp": "2026-09-01T10:00:00Z",
+        "candidates": [{"finishReason": "STOP", "groundingMetadata": grounded}],
+        "usageMetadata": {
+            "promptTokenCount": 1000,
+            "candidatesTokenCount": 100,
+            "totalTokenCount": 1100,
+        },
+    }
+    found = read(tmp_path, [answer]).requests
+    assert found[["unit", "quantity"]].values.tolist() == [["web_searches", quantity]]
+    if usd:
+        assert tl.price(found, maintained)["cost_usd"].item() == pytest.approx(usd)
+
+
+def test_a_generation_inside_a_generation_is_one_call(tmp_path):
+    outer = {
+        "id": "o1",
+        "traceId": "t",
+        "type": "GENERATION",
+        "startTime": "2026-09-01T10:00:00Z",
+        "model": "gpt-5.5",
+        "usageDetails": {"input": 200, "output": 100, "total": 300},
+        "totalCost": 0.004,
+    }
+    inner = outer | {"id": "o2", "parentObservationId": "o1"}
+    usage = read(tmp_path, [outer, inner, outer | {"id": "o3"}])
+    assert usage.requests["billed_usd"].tolist() == [0.004, 0.004]
+    assert usage.account.files["duplicates"].item() == 1
+
+
+def azure(*days):
+    head = "Date,MeterCategory,MeterName,Quantity,UnitOfMeasure,EffectivePrice,CostInBillingCurrency,BillingCurrency"
+    row = "{},Foundry Models,GPT 5 Inpt Glbl 1M Tokens,2,1M,1.25,2.5,USD"
+    return "\n".join([head, *map(row.format, days)]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        (("01/09/2026", "13/09/2026"), ["2026-09-01", "2026-09-13"]),
+        (("01/09/2026", "01/13/2026"), ["2026-01-09", "2026-01-13"]),
+        (("2026-09-01", "2026-09-13"), ["2026-09-01", "2026-09-13"]),
+    ],
+)
+def test_a_day_above_twelve_tells_which_number_is_the_day(tmp_path, days, found):
+    times = read(tmp_path, azure(*days), "azure.csv").requests["at"]
+    assert times.dt.strftime("%Y-%m-%d").tolist() == found
+
+
+def test_days_that_may_be_months_are_told(tmp_path):
+    usage = read(tmp_path, azure("01/09/2026", "12/09/2026"), "azure.csv")
+    assert "taken as month/day/year (2 rows)" in usage.account.files["assumed"].item()
+
+
+def test_the_first_rows_of_an_export_follow_the_later_ones(tmp_path):
+    usage = read(tmp_path, azure(*["01/09/2026"] * 500, "13/09/2026"), "azure.csv")
+    assert usage.requests["at"].dt.month.unique().tolist() == [9]
