@@ -321,3 +321,39 @@ def test_days_that_may_be_months_are_told(tmp_path):
 def test_the_first_rows_of_an_export_follow_the_later_ones(tmp_path):
     usage = read(tmp_path, azure(*["01/09/2026"] * 500, "13/09/2026"), "azure.csv")
     assert usage.requests["at"].dt.month.unique().tolist() == [9]
+
+
+def codex(minute, prompt, cached, output):
+    total = {
+        "input_tokens": prompt,
+        "cached_input_tokens": cached,
+        "output_tokens": output,
+        "reasoning_output_tokens": 0,
+        "total_tokens": prompt + output,
+    }
+    told = {"type": "token_count", "info": {"last_token_usage": None, "total_token_usage": total}}
+    return {"timestamp": f"2026-09-01T10:0{minute}:00Z", "type": "event_msg", "payload": told}
+
+
+def test_totals_of_codex_that_fall_begin_anew(tmp_path):
+    start = {"timestamp": "2026-09-01T10:00:00Z"}
+    rows = [
+        start | {"type": "session_meta", "payload": {"id": "s"}},
+        start | {"type": "turn_context", "payload": {"model": "gpt-5.5"}},
+        codex(1, 10_000, 0, 100),
+        codex(2, 25_000, 8000, 300),
+        codex(3, 4000, 0, 50),
+        codex(4, 9000, 3000, 150),
+    ]
+    found = read(tmp_path, rows).requests
+    assert found["output_tokens"].tolist() == [100, 200, 50, 100]
+    assert found["uncached_input_tokens"].tolist() == [10_000, 15_000 - 8000, 4000, 5000 - 3000]
+    assert found["cache_read_tokens"].tolist() == [0, 8000, 0, 3000]
+
+
+def test_a_usage_object_beside_columns_of_its_own_is_told(tmp_path):
+    row = {"at": "2026-09-01T10:00:00", "model_id": "gpt-5.5", "input_tokens": 1000}
+    row |= {"output_tokens": 100, "usage": {"cached": 800, "details": {"audio": 7}}}
+    told = read(tmp_path, [row, row]).account.assumed.set_index("what")["total"]
+    assert told["a counter that no rule reads, 'usage.cached'"] == 1600
+    assert told["a counter that no rule reads, 'usage.details.audio'"] == 14

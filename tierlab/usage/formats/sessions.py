@@ -199,6 +199,11 @@ def _codex_rows(records):
             aside = "says the running total again: no new request"
         else:
             seen.add(mark)
+            if (
+                _is_count(total.get("total_tokens"))
+                and total["total_tokens"] < highest["total_tokens"]
+            ):
+                highest = dict.fromkeys(_CODEX_COUNTERS, 0)  # after a compaction it begins anew
             grown = {name: _grown(total.get(name), highest[name]) for name in _CODEX_COUNTERS}
             known = {name: total[name] for name in highest if _is_count(total.get(name))}
             highest |= {name: max(count, highest[name]) for name, count in known.items()}
