@@ -357,3 +357,28 @@ def test_a_usage_object_beside_columns_of_its_own_is_told(tmp_path):
     told = read(tmp_path, [row, row]).account.assumed.set_index("what")["total"]
     assert told["a counter that no rule reads, 'usage.cached'"] == 1600
     assert told["a counter that no rule reads, 'usage.details.audio'"] == 14
+
+
+def test_exports_that_share_rows_are_told(tmp_path):
+    head = "at,model_id,input_tokens,output_tokens\n"
+    rows = [f"2026-08-{day:02}T10:00:00,gpt-5.5,{1000 + day},100\n" for day in range(1, 7)]
+    (tmp_path / "a.csv").write_text(head + "".join(rows[:4]))
+    usage = read(tmp_path, head + "".join(rows[2:]), "b.csv")
+    assert usage.account.overlaps.empty
+    usage = tl.read_usage(tmp_path)
+    assert len(usage.requests) == 8
+    told = usage.account.overlaps.iloc[0]
+    assert told["what"] == "requests in two files of one format"
+    assert (told["dropped"], told["rows"]) == ("", 4)  # days 3 and 4, twice each
+    assert [told["first_day"].day, told["last_day"].day] == [3, 4]
+    assert "may overlap" in repr(usage)
+
+
+def test_month_to_date_exports_that_differ_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        azure("09/13/2026").replace(",2,1M", ",1,1M").replace("2.5", "1.25")
+    )
+    (tmp_path / "b.csv").write_text(azure("09/13/2026", "09/14/2026"))
+    usage = tl.read_usage(tmp_path)
+    told = usage.account.overlaps.iloc[0]
+    assert (told["what"], told["rows"]) == ("reports in two files of one format", 2)

@@ -245,6 +245,26 @@ def logged_and_reported(kept):
     )
 
 
+def shared(kept):
+    """Days on which files of one format tell the same requests, or each a report; nothing is dropped.
+
+    Such files may be exports that overlap, or of two accounts: nothing in them says which.
+    """
+    rows = kept[kept["at"].notna()].assign(day=lambda rows: rows["at"].dt.floor("D"))
+    single = rows["kind"] == "requests"
+    hits = []
+    for part, on, what in (
+        (rows[single & (rows["key"] == 0)], ["at", "model_id", *TOKEN_COLUMNS], "requests"),
+        (rows[~single], ["provider", "kind", "day"], "reports"),
+    ):
+        same = part.reindex(columns=["format", *on, "file"]).drop_duplicates()
+        files = same[same.duplicated(["format", *on], keep=False)]
+        hit = part.merge(files, on=[*files.columns])
+        hits.append(hit.assign(what=f"{what} in two files of one format"))
+    hit = pd.concat(hits)
+    return _listed(hit.assign(kept=hit["format"], dropped=""))
+
+
 def _makers(model_ids):
     """The provider that makes a model, by the start of its id; "" for one of another maker."""
     starts = [(start, provider) for provider, names in PROVIDERS.items() for start in (*names, "gpt", "o1", "o3", "o4")
