@@ -382,3 +382,19 @@ def test_month_to_date_exports_that_differ_are_told(tmp_path):
     usage = tl.read_usage(tmp_path)
     told = usage.account.overlaps.iloc[0]
     assert (told["what"], told["rows"]) == ("reports in two files of one format", 2)
+
+
+def test_money_alone_in_two_files_of_one_day(tmp_path):
+    """Tables without any token have no columns of tokens to compare."""
+    result = {"amount": "123.45", "currency": "USD", "cost_type": "tokens", "description": "x"}
+    for name, amount in (("a", "100"), ("b", "200")):
+        bucket = {
+            "starting_at": "2026-09-01T00:00:00Z",
+            "ending_at": "2026-09-02T00:00:00Z",
+            "results": [result | {"amount": amount, "model": "claude-sonnet-4-6"}],
+        }
+        page = {"data": [bucket], "has_more": False}
+        (tmp_path / f"{name}.json").write_text(json.dumps(page))
+    usage = tl.read_usage(tmp_path)
+    overlap = usage.account.overlaps["what"].tolist()
+    assert overlap in ([], ["reports in two files of one format"])

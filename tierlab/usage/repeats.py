@@ -250,6 +250,8 @@ def shared(kept):
 
     Such files may be exports that overlap, or of two accounts: nothing in them says which.
     """
+    if kept["file"].nunique() < 2:
+        return pd.DataFrame(columns=list(OVERLAP_COLUMNS))
     rows = kept[kept["at"].notna()].assign(day=lambda rows: rows["at"].dt.floor("D"))
     single = rows["kind"] == "requests"
     hits = []
@@ -257,7 +259,8 @@ def shared(kept):
         (rows[single & (rows["key"] == 0)], ["at", "model_id", *TOKEN_COLUMNS], "requests"),
         (rows[~single], ["provider", "kind", "day"], "reports"),
     ):
-        same = part.reindex(columns=["format", *on, "file"]).drop_duplicates()
+        part = part.reindex(columns=part.columns.union(on, sort=False))
+        same = part[["format", *on, "file"]].drop_duplicates()
         files = same[same.duplicated(["format", *on], keep=False)]
         hit = part.merge(files, on=[*files.columns])
         hits.append(hit.assign(what=f"{what} in two files of one format"))
