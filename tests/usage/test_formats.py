@@ -124,8 +124,8 @@ def test_what_a_sample_says_beside_its_tokens(name, column, values):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("claude_code_events.jsonl", "no bill: it is left out: 0.00893"),  # 0.00543 + 0.0035
-        ("claude_code_analytics.json", "no bill: it is left out: 0.01"),
+        ("claude_code_events.jsonl", "not a bill: it is left out: 0.00893"),  # 0.00543 + 0.0035
+        ("claude_code_analytics.json", "not a bill: it is left out: 0.01"),
         ("codex_exec.jsonl", "no model in this log"),
         ("cursor.csv", "included in a plan has no dollars of its own"),
         ("langfuse_blob.jsonl", "cached tokens lie on the other side"),

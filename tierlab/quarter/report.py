@@ -311,7 +311,7 @@ def _check_log(inputs):
 
 def _refuse_twice(overlaps, period):
     """Single requests and reports of the same days would be added up."""
-    twice = overlaps[overlaps["dropped"].eq("")]
+    twice = overlaps[overlaps["what"].eq("single requests and reports")]
     first, last = pd.to_datetime(twice["first_day"]), pd.to_datetime(twice["last_day"])
     inside = twice[(last >= (period - 1).start_time) & (first <= period.end_time)]
     for row in inside.itertuples():

@@ -33,7 +33,7 @@ from tierlab.usage.formats import (
 )
 from tierlab.usage.formats.plain import guessed, plain
 from tierlab.usage.reader import UNLINKED, Piece, Pool, names_of, read_file
-from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats
+from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats, shared
 from tierlab.usage.sheet import unread
 
 READERS = (
@@ -51,7 +51,7 @@ READERS = (
 )
 _ABOVE = "tokens of a span above others, left out, beyond what those count: are calls missing?"
 _AGAIN = (
-    "an id that comes again with the same input, more than an hour later: taken as another call"
+    "an id that comes again with the same input in another call, or at another time: another call"
 )
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
@@ -108,7 +108,8 @@ class Account:
     overlaps : DataFrame
         provider, what, first_day, last_day, kept, dropped, rows: days of which two sources tell. Of two reports one
         counts and the other's rows are duplicates; single requests and reports of the same days are both kept
-        (dropped is ""), because nothing says which of them is complete: select by the column `aggregate`.
+        (dropped is ""), because nothing says which of them is complete: select by the column `aggregate`. So are
+        equal requests without ids, and reports of one day, in two files of one format.
     timezone : str
         What times without a zone were taken to be in.
     """
@@ -147,12 +148,14 @@ class Usage:
         read, kept, aside, twice = (
             int(files[name].sum()) for name in ("rows_read", "kept", "set_aside", "duplicates")
         )
-        both = self.account.overlaps.query("dropped == ''")["provider"].unique()
+        told = self.account.overlaps.query("dropped == ''")
+        alike = told["what"].str.endswith("of one format")
+        both = told.loc[~alike, "provider"].unique()
         warning = (
             f"; single requests AND reports of the same days: {', '.join(both)}"
             if len(both)
             else ""
-        )
+        ) + ("; files of one format that may overlap" if alike.any() else "")
         return f"Usage({len(files)} files, {read:,} rows read: {kept:,} kept, {aside:,} set aside, {twice:,} duplicates{warning})"
 
 
@@ -310,7 +313,8 @@ def _together(pieces, pool, timezone):
     for place, numbers in left.itertuples(index=False):
         for name, number in numbers.items():
             pieces[place].note(unread(name), 1, number)
-    overlaps = pd.concat([overlaps, logged_and_reported(kept)], ignore_index=True)
+    found = [overlaps, logged_and_reported(kept), shared(kept)]
+    overlaps = pd.concat(found, ignore_index=True)
     quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
     quarantine = quarantine.assign(file=names[quarantine["file"]])
     rows_kept, rows_aside, rows_twice = (

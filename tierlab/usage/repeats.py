@@ -13,6 +13,7 @@ from tierlab.prices.names import PROVIDERS
 
 OVERLAP_COLUMNS = ("provider", "what", "first_day", "last_day", "kept", "dropped", "rows")
 _ANSWERED = pd.Timedelta(hours=1)  # no answer takes longer
+_STREAMED = ("claude_code",)  # writes an answer on several lines, each at its own time
 _NEARLY = (
     0.9  # of two reports of a day that hold about as much, the better kind counts; else the fuller
 )
@@ -77,23 +78,37 @@ def _doubled(up):
 def _calls(logs):
     """For each row of a log what is the same in rows of one key that are one call: (input tokens, round).
 
-    An id whose input counts differ is not the same call (a relay that gives every answer one id), nor is one that
-    comes again more than an hour later; but for rows of the same `call`, those that tell no tokens yet, and those
-    that their source updates.
+    An id whose input counts differ is not the same call (a relay that gives every answer one id), nor are rows of
+    two different `call`s. Where a format names no call, its rows are one if time and model are the same, but for
+    rows that tell no tokens yet, those that their source updates, and the lines of a stream (`_STREAMED`). The n-th
+    call of an id in one format is the n-th in another, within an hour.
     """
     inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
+    empty = (inputs == 0) & (logs["output_tokens"] == 0)
+    updated = logs["updated"].notna() if "updated" in logs else pd.Series(False, logs.index)
     most = inputs.groupby(logs["key"]).transform("max")
-    inputs = inputs.mask((inputs == 0) & (logs["output_tokens"] == 0), most)
-    if "updated" in logs:
-        inputs = inputs.mask(logs["updated"].notna(), 0)
+    inputs = inputs.mask(empty, most).mask(updated, 0)
+    named = logs["call"] != 0
     same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
-    inputs = inputs.mask(logs["call"] != 0, same)
-    found = logs.assign(inputs=inputs).sort_values(["key", "inputs", "at"])
+    inputs = inputs.mask(named, same)
+    apart = ~(named | empty | updated | logs["format"].isin(_STREAMED))
+    found = logs[["key", "call", "format"]].assign(
+        inputs=inputs, at=logs["at"], apart_at=logs["at"].where(apart)
+    )
+    found["apart_model"] = logs["model_id"].where(apart)
+    found = found.sort_values("at", kind="stable")
+    one = ["key", "inputs", "format", "call", "apart_at", "apart_model"]
+    seen = (
+        found[(named | apart).reindex(found.index)].groupby(one, sort=False, dropna=False).ngroup()
+    )
+    places = [found[name].reindex(seen.index) for name in one[:3]]
+    found["place"] = seen.groupby(places).rank("dense")
+    found["place"] = found["place"].fillna(1)
+    found = found.sort_values(["key", "inputs", "place", "at"])
     alike = found.groupby(["key", "inputs"])
     later = alike["at"].diff() > _ANSWERED
     later &= (found["call"] == 0) | (found["call"] != alike["call"].shift(fill_value=np.uint64(0)))
-    if "updated" in logs:
-        later &= found["updated"].isna()
+    later = later & ~updated | (alike["place"].diff() > 0)
     return found[["inputs"]].assign(round=later.groupby([found["key"], found["inputs"]]).cumsum())
 
 
@@ -228,6 +243,29 @@ def logged_and_reported(kept):
             kept=hit["provider"].map(formats), dropped="", what="single requests and reports"
         )
     )
+
+
+def shared(kept):
+    """Days on which files of one format tell the same requests, or each a report; nothing is dropped.
+
+    Such files may be exports that overlap, or of two accounts: nothing in them says which.
+    """
+    if kept["file"].nunique() < 2:
+        return pd.DataFrame(columns=list(OVERLAP_COLUMNS))
+    rows = kept[kept["at"].notna()].assign(day=lambda rows: rows["at"].dt.floor("D"))
+    single = rows["kind"] == "requests"
+    hits = []
+    for part, on, what in (
+        (rows[single & (rows["key"] == 0)], ["at", "model_id", *TOKEN_COLUMNS], "requests"),
+        (rows[~single], ["provider", "kind", "day"], "reports"),
+    ):
+        part = part.reindex(columns=part.columns.union(on, sort=False))
+        same = part[["format", *on, "file"]].drop_duplicates()
+        files = same[same.duplicated(["format", *on], keep=False)]
+        hit = part.merge(files, on=[*files.columns])
+        hits.append(hit.assign(what=f"{what} in two files of one format"))
+    hit = pd.concat(hits)
+    return _listed(hit.assign(kept=hit["format"], dropped=""))
 
 
 def _makers(model_ids):

@@ -13,11 +13,14 @@ import pandas as pd
 from tierlab.core import untrusted
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.prices.names import platform_of, resolved, sellers
+from tierlab.usage.counters import Counters
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # tokens or dollars in one row beyond which a cell is nonsense
 _ZONED = r"(?:[zZ]|[+-]\d\d:?\d\d)\s*$"
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
+_TOLD = 100  # different counters of objects in one column
+_USAGE = re.compile("usage|token", re.I)
 _SHOWN = re.compile(r"[\w.:+/-]{1,32}")
 _COUNTER_NAME = re.compile(r"[\w.()/ -]{1,100}")
 _KEY_LIKE = re.compile(r"^(?:sk|pk|rk|key|AIza|ghp|Bearer)|[A-Za-z0-9_-]{25,}")
@@ -262,10 +265,21 @@ class Sheet:
     def tell_columns(self, raw, reader):
         """Tell of the numeric columns of a flat table that the reader did not look at."""
         for name in raw.columns.difference([*self._looked, *reader.idle], sort=False):
-            if raw[name].dtype.kind in "OTUiuf" and re.search(reader.counters, str(name), re.I):
+            if _USAGE.search(str(name)) and raw[name].map(type).eq(dict).any():
+                self._tell_objects(str(name), raw[name])
+            elif raw[name].dtype.kind in "OTUiuf" and re.search(reader.counters, str(name), re.I):
                 numbers = _numbers(raw[name])
                 there = np.isfinite(numbers) & (numbers != 0)
                 self.assume(there, unread(str(name)), np.where(there, numbers, 0))
+
+    def _tell_objects(self, name, cells):
+        sizes = {}
+        for place, cell in enumerate(cells):
+            for inner, number in Counters(()).left(cell if type(cell) is dict else {}).items():
+                if inner in sizes or len(sizes) < _TOLD:
+                    sizes.setdefault(inner, np.zeros(len(cells)))[place] = number
+        for inner, size in sizes.items():
+            self.assume(size != 0, unread(f"{name}.{inner}"), size)
 
     def identity(self, scope, *names):
         """A hash of what names each row, 0 where every named cell is empty; ids that a provider gave count everywhere."""

@@ -67,6 +67,7 @@ _fields = picked(
             "body.usage.output_tokens_details.thinking_tokens",
         ),
         "searches": ("body.usage.server_tool_use.web_search_requests",),
+        "items": ("body.output",),
         "total": ("body.usage.total_tokens", "body.usage.totalTokens"),
         "details": ("body.usage.cacheDetails",),
         "inside": _INSIDE,
@@ -118,12 +119,22 @@ def _rows(records):
         for item in children(row, "details"):
             side = "write_long" if child({"": item}, "").get("ttl") == "1h" else "write_short"
             row[side] = added([row[side], child({"": item}, "").get("inputTokens")])
+        row["searches"] = row["searches"] or sum(map(_searched, children(row, "items"))) or None
+        del row["items"]  # the answer itself is not kept
         if row["result"] != "succeeded":
             row["error"] = row["error"] or row["result"]
         hidden = isinstance(row["model"], str) and "profile/" in row["model"]  # names no model
         model = (row["told_model"] or row["model"]) if hidden else row["model"]
         aside = {} if model else {"aside": "failed before any model answered"}
         yield line, row | {"model": model} | aside
+
+
+def _searched(item):
+    """Whether an item of an answer is a search of the web that was done; opening a page is not billed."""
+    item = item or {}
+    action = child(item, "action").get("type")
+    called = item.get("type") == "web_search_call" and item.get("status") in (None, "completed")
+    return called and action in (None, "search")
 
 
 def _counts(record):

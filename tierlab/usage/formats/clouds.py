@@ -96,7 +96,7 @@ def _azure(sheet):
     category = sheet.words("product")
     ours = category.str.contains(r"cognitive|foundry|openai|\bai\b|machine learning")
     sheet.refuse(~ours & (category != ""), "a service that serves no models", "product")
-    sheet.raw["at"] = sheet.cells("date").map(_iso, na_action="ignore")
+    sheet.raw["at"] = _days(sheet)
     meter = pd.Series(sheet.text("meter"), dtype=object).fillna("")
     bucket = mapped(meter.to_numpy(object), _meter_bucket)
     sheet.assume(
@@ -161,10 +161,20 @@ def _size(unit):
     return found and float(found[1].replace(",", "") or 1) * _SIZES[found[2].lower()]
 
 
-def _iso(day):
-    """A day as ISO writes it; Azure's exports write month, day and year."""
-    found = _US_DATE.match(str(day))
-    return f"{found[3]}-{int(found[1]):02}-{int(found[2]):02}" if found else day
+def _days(sheet):
+    """Days as ISO writes them. Azure's exports write the month first, or the day, as the region of their account does.
+
+    A number above 12 says for all rows which of the two is the day; where there is none, that is told.
+    """
+    days = sheet.cells("date")
+    parts = days.astype("str").str.extract(_US_DATE)
+    first, second = parts[0].astype(float), parts[1].astype(float)
+    day_first = (first > 12) | ((first > 12).any() and not (second > 12).any())
+    told = (first > 12).any() != (second > 12).any()
+    sheet.assume(first.notna() & (not told), "days that may be months, taken as month/day/year")
+    month, day = parts[0].mask(day_first, parts[1]), parts[1].mask(day_first, parts[0])
+    written = parts[2] + "-" + month.str.zfill(2) + "-" + day.str.zfill(2)
+    return days.where(first.isna(), written)
 
 
 READERS = (

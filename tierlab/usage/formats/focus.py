@@ -35,6 +35,7 @@ _IDENTITY = (
     "SkuMeter",
     "ChargeDescription",
     "ChargeCategory",
+    "InvoiceId",
     "SubAccountId",
     "RegionId",
     "ResourceId",
@@ -60,11 +61,25 @@ def _columns(sheet):
     details = sheet.cells("SkuPriceDetails").map(loaded)
     for name in ("team", "task"):
         sheet.raw[f"tag_{name}"] = [tag.get(name) for tag in tags]
-    for name in ("x_ServiceTier", "x_Batch"):
+    for name in ("x_ServiceTier", "x_Batch", "x_Unit"):
         sheet.raw[name] = [detail.get(name) for detail in details]
+    unit = np.where(pd.isna(model), None, sheet.text("x_Unit"))
+    units = ~pd.isna(unit)
+    tokens &= ~units
     tier = tiers(sheet, "x_Batch", "x_ServiceTier")
     money = sheet.numbers("BilledCost")
-    return bill_columns(sheet, tokens, bucket, "ConsumedQuantity", money, "BillingCurrency") | {
+    found = bill_columns(sheet, tokens, bucket, "ConsumedQuantity", money, "BillingCurrency")
+    sheet.money_only &= ~units
+    quantity = np.where(units, sheet.numbers("ConsumedQuantity"), np.nan)
+    of_tokens = units & pd.Series(unit, dtype=object).fillna("").str.endswith("_tokens").to_numpy(
+        bool
+    )
+    return found | {
+        "unit": unit,
+        "quantity": quantity,
+        "billed_usd": np.where(units, found["usd"], found["billed_usd"]),
+        "usd": np.where(units, np.nan, found["usd"]),
+        "own_tokens": np.where(of_tokens, quantity, found["own_tokens"]),
         "at": sheet.times("ChargePeriodStart", zone="UTC"),
         "model_id": sheet.resolved(model),
         "team": sheet.text("tag_team", "SubAccountId"),
@@ -116,6 +131,8 @@ _LONG_WRITE = 2 / 1.25
 def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     """A priced requests table as FOCUS 1.4: a row per day, model, platform, region, tier, team, task and token bucket.
 
+    What is not a text token (searches, audio, ...) has a row per unit, and fees per request have one of their own.
+
     Parameters
     ----------
     priced : DataFrame
@@ -126,7 +143,7 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Read again by `tierlab.read_usage`, its tokens and dollars are the same.
+        Read again by `tierlab.read_usage`, its tokens, units and dollars are the same; fees are dollars alone.
 
     Raises
     ------
@@ -143,7 +160,9 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     [['gpt-5.5', 'Input Tokens', 1000, 0.005], ['gpt-5.5', 'Output Tokens', 100, 0.003]]
     """
     table = priced.reindex(
-        columns=priced.columns.union([*_ONE - {"day"}, *TOKEN_COLUMNS], sort=False)
+        columns=priced.columns.union(
+            [*_ONE - {"day"}, *TOKEN_COLUMNS, "unit", "quantity", "requests"], sort=False
+        )
     )
     listed_usd = "list_usd" if "list_usd" in table else "cost_usd"
     costs = [table[listed_usd]]
@@ -165,10 +184,17 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     for name, meter in _METERS.items():
         # Where nothing is charged, by tokens.
         share = (usd[name] / costs[0].where(costs[0] > 0)).fillna(table[name] / tokens)
-        part = about.assign(SkuMeter=meter, ConsumedQuantity=table[name])
+        part = about.assign(SkuMeter=meter, unit="Tokens", ConsumedQuantity=table[name])
         part[list(_COSTS)] = np.array([cost * share for cost in costs]).T
         parts.append(part[table[name] > 0])
-    keys = [*sorted(_ONE), "SkuMeter"]
+    other = table.get("other_usd", pd.Series(0.0, table.index)).fillna(0)
+    share = (other / costs[0].where(costs[0] > 0)).fillna((tokens == 0).astype(float))
+    unit = table["unit"].astype(object).where(table["unit"].notna(), "Requests")
+    quantity = table["quantity"].where(table["unit"].notna(), table["requests"].fillna(1))
+    part = about.assign(SkuMeter=unit, unit=unit, ConsumedQuantity=quantity)
+    part[list(_COSTS)] = np.array([cost * share for cost in costs]).T
+    parts.append(part[table["unit"].notna() | (part[list(_COSTS)] != 0).any(axis=1)])
+    keys = [*sorted(_ONE), "SkuMeter", "unit"]
     rows = pd.concat(parts).groupby(keys, dropna=False, sort=True).sum().reset_index()
     return _focus_columns(rows)
 
@@ -181,7 +207,13 @@ def _focus_columns(rows):
     batch = np.where(rows["batch"], "true", "false")
     words = rows[["service_tier", "team", "task"]].astype(object)
     words = words.where(words.notna(), None)
-    details = zip(words["service_tier"], batch, strict=True)
+    tokens = rows["unit"].eq("Tokens")
+    sizes = rows["ConsumedQuantity"]
+    details = [
+        {"x_ServiceTier": tier, "x_Batch": flag}
+        | ({} if unit in ("Tokens", "Requests") else {"x_Unit": unit})
+        for tier, flag, unit in zip(words["service_tier"], batch, rows["unit"], strict=True)
+    ]
     host = rows["platform"].astype(object).fillna(maker)
     period = {
         "BillingPeriodStart": month.dt.start_time,
@@ -201,10 +233,10 @@ def _focus_columns(rows):
             "ChargeFrequency": "Usage-Based",
             **{name: rows[name] for name in _COSTS},
             "BillingCurrency": "USD",
-            "ConsumedQuantity": rows["ConsumedQuantity"].astype("int64"),
-            "ConsumedUnit": "Tokens",
-            "PricingQuantity": rows["ConsumedQuantity"] / 1e6,
-            "PricingUnit": "1000000 Tokens",
+            "ConsumedQuantity": sizes if (sizes % 1).any() else sizes.astype("int64"),
+            "ConsumedUnit": rows["unit"],
+            "PricingQuantity": (sizes / 1e6).where(tokens, sizes),
+            "PricingUnit": rows["unit"].where(~tokens, "1000000 Tokens"),
             "PricingCategory": "Standard",
             "ServiceProviderName": host,
             "HostProviderName": host,
@@ -214,9 +246,7 @@ def _focus_columns(rows):
             "ServiceName": "Model inference",
             "SkuId": rows["model_id"],
             "SkuMeter": rows["SkuMeter"],
-            "SkuPriceDetails": [
-                json.dumps({"x_ServiceTier": tier, "x_Batch": flag}) for tier, flag in details
-            ],
+            "SkuPriceDetails": [json.dumps(detail) for detail in details],
             "Tags": [
                 json.dumps({"team": team, "task": task})
                 for team, task in zip(words["team"], words["task"], strict=True)

@@ -59,6 +59,10 @@ _answers = picked(
         "model": ("modelVersion", "model_version", "model"),
         "id": ("responseId", "response_id"),
         "finish": ("candidates.finishReason",),
+        "queries": (
+            "candidates.groundingMetadata.webSearchQueries",
+            "candidates.grounding_metadata.web_search_queries",
+        ),
     }
     | {
         name: (f"usageMetadata.{camel}", f"usage_metadata.{snake}")
@@ -92,6 +96,8 @@ def _metadata_rows(records):
             if kind not in (*_KINDS, *_TEXT)
         }
         row["unread"] = (row["unread"] or {}) | Counters(()).left(strange) or None
+        row["searches"] = len(children(row, "queries")) or None
+        del row["queries"]  # what was searched for is not kept
         yield line, row
 
 
@@ -114,13 +120,18 @@ def _metadata(sheet):
         ):
             name = f"{side}_{kind}{way}_tokens"
             parts[name] = bucket, size
+    model = sheet.models("model")
+    # Google bills searches of Gemini 3 one by one, those of earlier models once an answer.
+    once = pd.Series(model, dtype=object).astype("str").str.match("gemini-[12]").to_numpy(bool)
+    searches = sheet.counts("searches")
+    parts["web_searches"] = None, np.where(once, np.minimum(searches, 1), searches)
     vertex = ~sheet.empty("traffic")
     return (
         units(sheet, tokens, parts)
         | tiers(sheet, "traffic", "tier")
         | {
             "at": sheet.times("time"),
-            "model_id": sheet.models("model"),
+            "model_id": model,
             "platform": np.where(vertex, "vertex", None),
             "status": sheet.finished("finish"),
             "source": "recorded",

@@ -55,6 +55,8 @@ _records = picked(
         "prompt": ("promptTokens",),
         "completion": ("completionTokens",),
         "updated": ("updated_at", "updatedAt"),
+        "trace": ("traceId", "trace_id"),
+        "parent": ("parentObservationId", "parent_observation_id"),
     },
     texts=(*_DETAILS, "usage"),
     usage=(TOKENS,),
@@ -94,6 +96,12 @@ def _columns(sheet):
         "ttft_s": sheet.seconds(found["at"], first),
         "end_to_end_s": sheet.seconds(found["at"], end),
         "updated": updated,
+        "span": np.where(
+            sheet.empty("id"), np.uint64(0), sheet.identity("langfuse", "trace", "id")
+        ),
+        "parent": np.where(
+            sheet.empty("parent"), np.uint64(0), sheet.identity("langfuse", "trace", "parent")
+        ),
     }
 
 

@@ -72,10 +72,16 @@ _GUESSES = {
     "user": "user_id username user_name email e_mail employee benutzer utilisateur",
     "team": "team_name department project project_id cost_center cost_centre workspace abteilung",
     "task": "use_case usecase feature application app app_name purpose product",
-    "requests": "calls request_count num_requests n_requests number_of_requests api_calls anfragen",
+    "requests": "calls request_count num_requests n_requests number_of_requests api_calls api_requests anfragen",
     "session_id": "session conversation conversation_id thread_id chat_id",
     "request_id": "id call_id uuid",
 }
+_CURRENCIES = (  # columns that say what the money is
+    *("currency", "currency_code", "billing_currency", "billed_currency", "cost_currency"),
+    *("waehrung", "währung", "moneda", "devise"),
+)
+_DOLLARS = ("usd", "$", "us$", "us dollar", "us dollars", "dollar", "dollars")
+_SINGLE = ("request_id", "requests", "aggregate", "session_id", "status", "ttft_s", "end_to_end_s")
 _FEW = 200  # cells of a column that are looked at before the rest
 
 
@@ -132,6 +138,7 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
             _read_times(sheet, date_format)
         for name, written in marks:
             _read_numbers(sheet, name, written)
+        _check_currency(sheet, next((name for name in given if given[name] == "billed_usd"), "usd"))
         return _columns(sheet, cache_inside, reasoning_inside)
 
     @cache  # files that write their numbers alike share a reader, and so go through it together
@@ -260,6 +267,36 @@ def _read_numbers(sheet, name, written):
     sheet.raw[name] = cells.mask(numbers != amounts, numbers)
 
 
+def _check_currency(sheet, heading):
+    """Set rows aside whose money is not in US dollars by a column beside it; tell of money whose currency nothing names."""
+    if "billed_usd" not in sheet:
+        return
+    paid = ~sheet.empty("billed_usd")
+    beside = [name for name in sheet.raw if _spelled(name) in _CURRENCIES]
+    for name in beside:
+        dollars = sheet.words(name).isin(_DOLLARS)
+        sheet.refuse(paid & ~dollars, "a currency other than USD", name)
+    if not beside and not re.search(r"usd|\$|dollar", heading, re.I):
+        bare = ~sheet.cells("billed_usd").astype("str").str.contains(
+            "[$€£¥]|usd|eur|gbp", case=False
+        )
+        sheet.assume(
+            paid & bare.fillna(True), f"{cited(heading, 60)} names no currency, taken as US dollars"
+        )
+
+
+def _whole_days(sheet):
+    """Rows with a day but no time, in a table in which nothing speaks of single requests: sums of a day."""
+    if "at" not in sheet or any(name in sheet for name in _SINGLE):
+        return np.zeros(len(sheet), bool)
+    cells = sheet.cells("at")
+    if pd.api.types.is_datetime64_any_dtype(cells):
+        days = cells.notna() & (cells.dropna() == cells.dropna().dt.normalize()).all()
+    else:
+        days = cells.notna() & ~cells.astype("str").str.contains(":", regex=False, na=False)
+    return days.to_numpy(bool) & ~sheet.empty("at")
+
+
 def _columns(sheet, cache_inside, reasoning_inside):
     own = "uncached_input_tokens" in sheet
     read, write_short, write_long = (sheet.counts(name) for name in _CACHED)
@@ -276,7 +313,9 @@ def _columns(sheet, cache_inside, reasoning_inside):
         reasoning=reasoning,
         reasoning_inside=reasoning_inside,
     )
-    aggregate = _truth(sheet, "aggregate")
+    days = _whole_days(sheet)
+    sheet.assume(days, "a day without a time, and no number of requests: taken as a sum of many")
+    aggregate = _truth(sheet, "aggregate") | days
     found = {
         "model_id": sheet.models("model_id"),
         "batch": _truth(sheet, "batch"),

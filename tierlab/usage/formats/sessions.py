@@ -35,7 +35,7 @@ _counted = picked(
     idle=("server_tool_use.web_fetch_requests", f"iterations.{ALL}"),
 )
 _claude_records = picked(
-    same("type", "requestId")
+    same("type", "requestId", "isSidechain")
     | {
         "at": ("timestamp",),
         "id": ("message.id", "requestId", "uuid"),
@@ -103,13 +103,15 @@ def _claude(sheet):
     sheet.refuse(
         sheet.cells("model") == "<synthetic>", "written by the client itself, not by a model"
     )
+    # A side chain repeats messages of its parent under other requests.
+    side = sheet.cells("isSidechain").eq(True).to_numpy(bool)
     return claude_columns(sheet) | {
         "at": sheet.times("at"),
         "session_id": sheet.text("session"),
         "status": sheet.finished("stop"),
         "source": "recorded",
         "key": sheet.identity("claude_code", "id"),
-        "call": sheet.identity("claude_code call", "requestId"),
+        "call": np.where(side, np.uint64(0), sheet.identity("claude_code call", "requestId")),
     }
 
 
@@ -197,6 +199,11 @@ def _codex_rows(records):
             aside = "says the running total again: no new request"
         else:
             seen.add(mark)
+            if (
+                _is_count(total.get("total_tokens"))
+                and total["total_tokens"] < highest["total_tokens"]
+            ):
+                highest = dict.fromkeys(_CODEX_COUNTERS, 0)  # after a compaction it begins anew
             grown = {name: _grown(total.get(name), highest[name]) for name in _CODEX_COUNTERS}
             known = {name: total[name] for name in highest if _is_count(total.get(name))}
             highest |= {name: max(count, highest[name]) for name, count in known.items()}
