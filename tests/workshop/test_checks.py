@@ -698,7 +698,7 @@ class TestQuarterly:
             ({"change_usd": right["change_usd"] / report.before_usd}, "the share; US dollars"),
             ({"effects": effects / report.before_usd}, "the share; US dollars"),
             ({"effects": effects.drop("price")}, "no entry for 'price'"),
-            ({"effects": effects.round(2)}, "effects.*too (large|small)"),
+            ({"effects": effects.round(2)}, "effects.*is rounded"),
             ({"effects": rounded}, "are rounded"),
             ({"effects": list(effects)}, "a dict or a Series"),
             ({"unpriced_share": 0.0}, "in no figure"),

@@ -167,7 +167,7 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
         if near(wrong):
             raise Hint(f"{name}: {why}")
     close = found and math.isclose(found, right, rel_tol=0.05)
-    if close and any(found == round(right, digits) for digits in range(1, 7)):
+    if close and any(found == round(right, digits) for digits in range(2, 7)):
         raise Hint(f"{name} is rounded: keep all digits, and round when you show it")
     direction = "large" if found > right else "small"
     if found * right < 0:
