@@ -10,7 +10,7 @@ import tierlab as tl
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.report import Inputs, prepare, summarise
 from tierlab.quarter.tables import compared
-from tierlab.quarter.words import coverage_said, gaps, headline
+from tierlab.quarter.words import coverage_said, gaps, headline, missing_said
 
 # 100,000 tokens in and 10,000 out; model, platform, region, service tier, what the row bills, hour, and USD by hand
 # from the sellers' rates per million tokens of August 2026.
@@ -139,3 +139,20 @@ def test_the_whole_way_with_everything_in_one_file(tmp_path):
     assert "differ by more than 1% on 1 day: billed $0.25, priced $0.315" in coverage_said(run)
     effects = sum(row["usd"] for row in found["variance"])
     assert effects == pytest.approx(found["spend_usd"] - found["before_usd"], abs=1e-9)
+
+
+def test_what_somebody_should_look_at_stands_among_the_open_questions(tmp_path):
+    """Two exports that share two days, and a clause of the contract for a maker that nobody called."""
+    rows = [f"2026-08-{day:02}T10:00,gpt-4o,1{day:02}0,10" for day in range(1, 10)]
+    (tmp_path / "logs").mkdir()
+    for name, part in (("a", rows[:5]), ("b", rows[3:])):
+        text = "\n".join(["at,model_id,input_tokens,output_tokens", *part])
+        (tmp_path / "logs" / f"{name}.csv").write_text(text + "\n")
+    (tmp_path / "contract.yaml").write_text("discounts:\n  - {provider: google, share: 0.1}\n")
+    run = prepare(
+        Inputs(usage_path=str(tmp_path / "logs"), contract_path=str(tmp_path / "contract.yaml"))
+    )
+    said = " ".join(missing_said(run.quarter))
+    assert "Was every call counted once? 4 rows of files of one format" in said
+    assert "(2026-08-04 to 2026-08-05)" in said
+    assert "Did every clause of the contract count? Discount 1 in the order" in said

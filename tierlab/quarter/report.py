@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from glob import glob, has_magic
 from pathlib import Path
@@ -248,7 +248,28 @@ def _prepared(inputs):
         unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
+    quarter = replace(quarter, missing=quarter.missing | _doubts(cube.settlement, read, span))
     return Prepared(quarter, cube, read, kind, inputs, settings)
+
+
+def _doubts(settlement, read, span):
+    """What of the log and the contract somebody should look at: name -> what it is about."""
+    found = {}
+    if settlement is not None and settlement.idle:
+        clauses = [clause.split(".") for clause in settlement.idle]
+        listed = ", ".join(f"{kind.removesuffix('s')} {int(place) + 1}" for kind, place in clauses)
+        found["contract"] = f"{listed} in the order of the contract's file held for no request"
+    if read is not None:
+        alike = read.overlaps[read.overlaps["what"].str.endswith("of one format")]
+        first, last = (pd.to_datetime(alike[f"{end}_day"]) for end in ("first", "last"))
+        alike = alike[(last >= span["start"]) & (first <= span["end"])]
+        if len(alike):
+            days = f"{pd.to_datetime(alike['first_day']).min():%Y-%m-%d} to {pd.to_datetime(alike['last_day']).max():%Y-%m-%d}"
+            found["overlaps"] = (
+                f"{alike['rows'].sum():,} rows of files of one format are of the same requests or the same days "
+                f"({days}) and all were counted; if one file repeats another, give one of them"
+            )
+    return found
 
 
 def _as_of(inputs):

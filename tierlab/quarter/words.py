@@ -62,6 +62,8 @@ _QUESTIONS = {  # section -> what it would answer
     "forecast_error": "What did last quarter's report forecast?",
     "reconciliation": "Does it match the bill?",
     "arrival": "Did the earlier decisions arrive?",
+    "overlaps": "Was every call counted once?",
+    "contract": "Did every clause of the contract count?",
 }
 KINDS = {  # of usage -> its name and what it is, where it is not the reader's own
     "simulated": (
