@@ -215,9 +215,20 @@ def _responses(pieces, calls, stop, usage, refusal, stream, model):
         for n, (name, given) in enumerate(calls)
     ]
     whole = stop == "completed"
-    about = {"id": "resp_1", "object": "response", "created_at": 1, "model": model, "tools": [], "tool_choice": "auto",
-             "parallel_tool_calls": True, "status": "completed" if whole else "incomplete", "output": output, "usage": usage,
-             "incomplete_details": None if whole else {"reason": stop}, "error": None}  # fmt: skip
+    about = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": model,
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "status": "completed" if whole else "incomplete",
+        "output": output,
+        "usage": usage,
+        "incomplete_details": None if whole else {"reason": stop},
+        "error": None,
+    }
     if not stream:
         return [json.dumps(about)]
     events = [

@@ -88,8 +88,12 @@ def curve_to_window():
 
 def calendar():
     """Two scheduled rises; everything else stays."""
-    lineup = [("anthropic", "flagship", "claude-opus-5-5", 8000), ("google", "flagship", "gemini-4-argon", 4000),
-              ("google", "mid", "gemini-3.8-flash", 1500), ("openai", "mid", "gpt-6.1-terra", 2000)]  # fmt: skip
+    lineup = [
+        ("anthropic", "flagship", "claude-opus-5-5", 8000),
+        ("google", "flagship", "gemini-4-argon", 4000),
+        ("google", "mid", "gemini-3.8-flash", 1500),
+        ("openai", "mid", "gpt-6.1-terra", 2000),
+    ]
     days = pd.DataFrame({"on": pd.date_range("2026-11-01", "2027-02-01")})
     table = pd.DataFrame(lineup, columns=["provider", "tier", "model_id", "cost_usd"]).merge(
         days, how="cross"
@@ -164,29 +168,46 @@ def write_multiples():
 
 def trace():
     rng = np.random.default_rng(0)
-    return pd.DataFrame({
-        "uncached_input_tokens": rng.lognormal(6.5, 1, 501).astype(int),
-        "cache_read_tokens": 512,
-        "output_tokens": rng.lognormal(4.8, 1, 501).astype(int) + 1,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "uncached_input_tokens": rng.lognormal(6.5, 1, 501).astype(int),
+            "cache_read_tokens": 512,
+            "output_tokens": rng.lognormal(4.8, 1, 501).astype(int) + 1,
+        }
+    )
 
 
-WINDOWS = pd.Series({"gpt-4o": 128_000, "gpt-4o-mini": 128_000, "claude-haiku-4-5": 200_000, "claude-opus-4-8": 1_000_000,
-                     "gpt-5.5": 1_050_000, "gemini-3.5-flash": 1_048_576})  # fmt: skip
+WINDOWS = pd.Series(
+    {
+        "gpt-4o": 128_000,
+        "gpt-4o-mini": 128_000,
+        "claude-haiku-4-5": 200_000,
+        "claude-opus-4-8": 1_000_000,
+        "gpt-5.5": 1_050_000,
+        "gemini-3.5-flash": 1_048_576,
+    }
+)
 HITS = pd.DataFrame(
     {"ttl_s": [10, 60, 300, 3600, np.inf], "cache_hit_rate": [0.02, 0.1, 0.22, 0.368, 0.374]}
 )
-CLAIMS = pd.DataFrame({
-    "section": ["Why It Matters"] * 3 + ["FAQ"] * 2,
-    "verdict": ["supported", "contradicted", "supported", "not checkable", "contradicted"],
-})  # fmt: skip
-READINGS = pd.DataFrame({
-    "stem": ["A costs 30 to 50 times B"] * 2 + ["C saves 40-60%"],
-    "case": ["Anthropic", "Google, to 200,000 input tokens", "OpenAI"],
-    "low": [30, 30, 0.4], "high": [50, 50, 0.6],
-    "computed_low": [5, 33.3, 0.5], "computed_high": [5, 50, 0.667],
-    "unit": ["x", "x", "share"], "verdict": ["contradicted", "supported", "contradicted"],
-})  # fmt: skip
+CLAIMS = pd.DataFrame(
+    {
+        "section": ["Why It Matters"] * 3 + ["FAQ"] * 2,
+        "verdict": ["supported", "contradicted", "supported", "not checkable", "contradicted"],
+    }
+)
+READINGS = pd.DataFrame(
+    {
+        "stem": ["A costs 30 to 50 times B"] * 2 + ["C saves 40-60%"],
+        "case": ["Anthropic", "Google, to 200,000 input tokens", "OpenAI"],
+        "low": [30, 30, 0.4],
+        "high": [50, 50, 0.6],
+        "computed_low": [5, 33.3, 0.5],
+        "computed_high": [5, 50, 0.667],
+        "unit": ["x", "x", "share"],
+        "verdict": ["contradicted", "supported", "contradicted"],
+    }
+)
 FIGURES = {
     "tier_ladder_drawing": lambda: prices_figures.tier_ladder_drawing(ladder()),
     "context_cliff_drawing": lambda: prices_figures.context_cliff_drawing(cliff()),
@@ -355,8 +376,14 @@ def test_crossovers_are_ringed_where_both_lines_are_in_the_panel():
     rows += [("openai", "flagship", "gpt-5.5", n, 500 + 500.0 * n) for n in range(4)]
     rows += [("google", "mid", "gemini-3.5-flash", n, 1500 - 500.0 * n) for n in range(4)]
     table = pd.DataFrame(rows, columns=["provider", "tier", "model_id", "turns", "cost_usd"])
-    meet = pd.DataFrame({"turns": [1.0, 1.0], "cost_usd": [1000.0, 1000.0], "cheaper_before": ["gpt-4o", "gpt-4o"],
-                         "cheaper_after": ["gpt-5.5", "gemini-3.5-flash"]})  # fmt: skip
+    meet = pd.DataFrame(
+        {
+            "turns": [1.0, 1.0],
+            "cost_usd": [1000.0, 1000.0],
+            "cheaper_before": ["gpt-4o", "gpt-4o"],
+            "cheaper_after": ["gpt-5.5", "gemini-3.5-flash"],
+        }
+    )
     figure = scaling_figures.cost_curve(table, over="turns", crossovers=meet)
     rings = [
         [line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 10]
@@ -451,8 +478,16 @@ def test_calendar_steps_on_the_day_of_the_change():
 
 def test_calendar_line_ends_on_the_day_of_retirement():
     days = pd.to_datetime(["2026-10-01", "2026-10-23", "2026-11-01"])
-    table = pd.DataFrame({"on": days, "provider": "openai", "tier": None, "model_id": "o4-mini",
-                          "cost_usd": [1870, np.nan, np.nan], "change": ["", "retires", ""]})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "on": days,
+            "provider": "openai",
+            "tier": None,
+            "model_id": "o4-mini",
+            "cost_usd": [1870, np.nan, np.nan],
+            "change": ["", "retires", ""],
+        }
+    )
     ax = scaling_figures.calendar(table, ax=plt.subplots()[1])
     (cross,) = [line for line in ax.lines if line.get_marker() == "x"]
     assert pd.to_datetime(cross.get_xdata()[0]) == days[1] and cross.get_ydata()[0] == 1870

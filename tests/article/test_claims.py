@@ -28,7 +28,9 @@ NOTEBOOKS = {
         "04_routing",
         "05_live_sampling",
     ),
-    *("06_speed_and_waiting", "08_reasoning", "09_distillation"),
+    "06_speed_and_waiting",
+    "08_reasoning",
+    "09_distillation",
 }
 INSTRUCTION = "an instruction, a definition or a principle: no number can bear it out"
 # The independent reading looked at the article alone, and called instructions supported.

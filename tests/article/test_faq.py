@@ -13,10 +13,16 @@ from tierlab.article import faq
 from tierlab.article.evidence import load_measured
 
 REQUEST = {  # USD of 500 + 300 tokens at the article's prices
-    "claude-opus-4-8": 0.010, "claude-sonnet-4-6": 0.006, "claude-haiku-4-5": 0.002,
-    "gpt-5.5": 0.0115, "gpt-4o": 0.00425, "gpt-4o-mini": 0.000255,
-    "gemini-3.1-pro-preview": 0.0046, "gemini-3.5-flash": 0.0009, "gemini-2.5-flash-lite": 0.00017,
-}  # fmt: skip
+    "claude-opus-4-8": 0.010,
+    "claude-sonnet-4-6": 0.006,
+    "claude-haiku-4-5": 0.002,
+    "gpt-5.5": 0.0115,
+    "gpt-4o": 0.00425,
+    "gpt-4o-mini": 0.000255,
+    "gemini-3.1-pro-preview": 0.0046,
+    "gemini-3.5-flash": 0.0009,
+    "gemini-2.5-flash-lite": 0.00017,
+}
 RECORDED = ("score", "score_gpt_4o", "valid_json", "margin_of_50", "margin_of_100")
 CHATBOT, MINI, CHEAPER, WORSE, ROUTING, GEMINI = range(6)
 

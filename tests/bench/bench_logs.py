@@ -31,8 +31,16 @@ def csv_log(folder, rows, task):
 
 def folder_of(folder, files):
     """A folder of JSON-lines files of one gateway record each."""
-    record = {"call_type": "acompletion", "spend": 0.001, "total_tokens": 800, "prompt_tokens": 500, "completion_tokens": 300,
-              "startTime": "2026-11-01T12:00:00Z", "endTime": "2026-11-01T12:00:05Z", "model": "claude-opus-5-5"}  # fmt: skip
+    record = {
+        "call_type": "acompletion",
+        "spend": 0.001,
+        "total_tokens": 800,
+        "prompt_tokens": 500,
+        "completion_tokens": 300,
+        "startTime": "2026-11-01T12:00:00Z",
+        "endTime": "2026-11-01T12:00:05Z",
+        "model": "claude-opus-5-5",
+    }
     for number in range(files):
         (folder / f"{number}.jsonl").write_text(
             json.dumps(record | {"request_id": f"r{number}"}) + "\n"

@@ -20,14 +20,16 @@ SIZES = (10**5, 10**6, 10**7)
 def requests(prices, n, seed=0):
     """Requests over the nine models with cache reads and writes, batch and inputs on both sides of every step."""
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({
-        "model_id": pd.Categorical.from_codes(rng.integers(0, 9, n, "int8"), prices.models()),
-        "uncached_input_tokens": rng.integers(0, 300_000, n),
-        "cache_read_tokens": rng.integers(0, 20_000, n),
-        "cache_write_short_tokens": rng.integers(0, 2_000, n),
-        "output_tokens": rng.integers(0, 2_000, n),
-        "batch": rng.random(n) < 0.3,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "model_id": pd.Categorical.from_codes(rng.integers(0, 9, n, "int8"), prices.models()),
+            "uncached_input_tokens": rng.integers(0, 300_000, n),
+            "cache_read_tokens": rng.integers(0, 20_000, n),
+            "cache_write_short_tokens": rng.integers(0, 2_000, n),
+            "output_tokens": rng.integers(0, 2_000, n),
+            "batch": rng.random(n) < 0.3,
+        }
+    )
 
 
 def best(function, repeats=5):
@@ -75,10 +77,15 @@ def main():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         size = table.memory_usage(deep=True).sum()
-        lines.append({
-            "rows": f"{n:,}", "rows per second": f"{n / ours:,.0f}", "times the genai-prices loop": f"{peer * n / ours:,.0f}",
-            "times a plain copy": f"{ours / copy:.1f}", "peak memory / input table": f"{(size + peak) / size:.2f}",
-        })  # fmt: skip
+        lines.append(
+            {
+                "rows": f"{n:,}",
+                "rows per second": f"{n / ours:,.0f}",
+                "times the genai-prices loop": f"{peer * n / ours:,.0f}",
+                "times a plain copy": f"{ours / copy:.1f}",
+                "peak memory / input table": f"{(size + peak) / size:.2f}",
+            }
+        )
     print(
         f"price: genai-prices row by row {1 / peer:,.0f} rows per second (measured on {PEER_ROWS:,})"
     )

@@ -82,11 +82,17 @@ def main(sizes):
                 text=True,
             )
             wall, processor, peak, tables = map(float, child.stdout.split())
-            lines.append({
-                "rows": f"{float(size):,.0f}", "file (MB)": f"{path.stat().st_size / 1e6:,.0f}",
-                "plain scan (s)": f"{scan(path):.1f}", "cube (s)": f"{wall:.1f}", "processor (s)": f"{processor:.1f}",
-                "peak memory (GB)": f"{peak:.2f}", "rows out": f"{tables:,.0f}",
-            })  # fmt: skip
+            lines.append(
+                {
+                    "rows": f"{float(size):,.0f}",
+                    "file (MB)": f"{path.stat().st_size / 1e6:,.0f}",
+                    "plain scan (s)": f"{scan(path):.1f}",
+                    "cube (s)": f"{wall:.1f}",
+                    "processor (s)": f"{processor:.1f}",
+                    "peak memory (GB)": f"{peak:.2f}",
+                    "rows out": f"{tables:,.0f}",
+                }
+            )
     print(pd.DataFrame(lines).to_string(index=False))
 
 

@@ -423,8 +423,14 @@ class TestRecords:
         (tmp_path / "notes").write_text("mine")
         (tmp_path / "dangling.md").symlink_to(tmp_path / "nowhere.md")
         before = snapshot(tmp_path)
-        for given in (["README.md"], ["README.md", "--replace"], ["notes"], ["notes", "--replace"], ["dangling.md"],
-                      ["dangling.md", "--replace"]):  # fmt: skip
+        for given in (
+            ["README.md"],
+            ["README.md", "--replace"],
+            ["notes"],
+            ["notes", "--replace"],
+            ["dangling.md"],
+            ["dangling.md", "--replace"],
+        ):
             assert main([*self.WORDS, str(tmp_path / given[0]), *given[1:]]) == 2, given
             assert snapshot(tmp_path) == before, given
             assert "Errno" not in capsys.readouterr().err

@@ -188,8 +188,13 @@ def test_names_in_a_log_steer_no_terminal(tmp_path):
     (tmp_path / "other.csv").write_text(f"{STEERING},{'b' * 9000}\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match="not a known format") as caught:
         tl.read_usage(tmp_path / "other.csv")
-    for text in (repr(usage), usage.requests.to_string(), usage.quarantine.to_string(), usage.account.unknown_models.to_string(),
-                 str(caught.value)):  # fmt: skip
+    for text in (
+        repr(usage),
+        usage.requests.to_string(),
+        usage.quarantine.to_string(),
+        usage.account.unknown_models.to_string(),
+        str(caught.value),
+    ):
         assert not set(text) & set("\x1b\x07\x9b\u202e")
     assert (
         len(str(caught.value)) < 2000

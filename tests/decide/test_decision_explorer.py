@@ -76,8 +76,16 @@ class TestChecklist:
         )
         workload = tl.Workload(requests_per_day=1_000, batch_share=0.5)
         explorer.name.value = "contract triage"
-        wanted = recommend(task="contract triage", stakes=1, complexity=3, error_cost_usd=0.05, workload=workload, prices=maintained,
-                              provider="anthropic", error_counts={"mid": (20, 80)})  # fmt: skip
+        wanted = recommend(
+            task="contract triage",
+            stakes=1,
+            complexity=3,
+            error_cost_usd=0.05,
+            workload=workload,
+            prices=maintained,
+            provider="anthropic",
+            error_counts={"mid": (20, 80)},
+        )
         assert wanted.reason in explorer.summary and wanted.next_step in explorer.summary
         assert shown(explorer)[wanted.model_id][0] == wanted.tier
 

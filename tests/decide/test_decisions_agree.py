@@ -423,17 +423,27 @@ class TestNearTies:
 # The review draws what was drawn
 
 FOUND = {
-    "counted": {"error_counts": {"small": (12, 80), "mid": (9, 80), "flagship": (8, 80)}, "error_cost_usd": 0.1},
-    "partly counted": {"error_counts": {"mid": (6, 80)}, "error_cost_usd": 0.1, "task": "customer_support"},
+    "counted": {
+        "error_counts": {"small": (12, 80), "mid": (9, 80), "flagship": (8, 80)},
+        "error_cost_usd": 0.1,
+    },
+    "partly counted": {
+        "error_counts": {"mid": (6, 80)},
+        "error_cost_usd": 0.1,
+        "task": "customer_support",
+    },
     "assumed": {"task": "customer_support"},
     "agents": {"task": "agentic_tools", "error_cost_usd": 0.05},
     "waiting": {"task": "customer_support", "error_cost_usd": 0.1, "second_usd": 0.0005},
     "ranges": {
-        "task": "customer_support", "error_cost_usd": (0.1, 0.05, 0.2),
-        "workload": tl.Workload(requests_per_day=10, input_tokens=(200, 4_000), batch_share=(0.0, 0.5)),
+        "task": "customer_support",
+        "error_cost_usd": (0.1, 0.05, 0.2),
+        "workload": tl.Workload(
+            requests_per_day=10, input_tokens=(200, 4_000), batch_share=(0.0, 0.5)
+        ),
     },
     "approximate": {"task": "customer_support", "error_cost_usd": 0.1, "provider": "google"},
-}  # fmt: skip
+}
 
 
 class TestReview:

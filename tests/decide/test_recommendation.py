@@ -133,8 +133,13 @@ class TestRecommendation:
         )
 
     def test_the_value_of_a_second_at_which_time_pays(self, article):
-        found = recommend(error_cost_usd=0, prices=article, models=PAIR["models"], error_rates={"small": 0, "flagship": 0},
-                          seconds={"small": 6, "flagship": 2})  # fmt: skip
+        found = recommend(
+            error_cost_usd=0,
+            prices=article,
+            models=PAIR["models"],
+            error_rates={"small": 0, "flagship": 0},
+            seconds={"small": 6, "flagship": 2},
+        )
         assert flips(found).loc["value of a second", "above"] == pytest.approx(
             (0.010 - 0.002) / (6 - 2)
         )
@@ -143,8 +148,14 @@ class TestRecommendation:
         assert recommend(task="summarisation", prices=article).table["time_usd"].eq(0).all()
 
     def test_expected_cost_of_each_model_is_arithmetic(self, article):
-        found = recommend(error_cost_usd=2, second_usd=0.001, prices=article, provider="anthropic",
-                          error_rates={"small": 0.10, "mid": 0.06, "flagship": 0.05}, seconds={"small": 2, "mid": 4, "flagship": 6})  # fmt: skip
+        found = recommend(
+            error_cost_usd=2,
+            second_usd=0.001,
+            prices=article,
+            provider="anthropic",
+            error_rates={"small": 0.10, "mid": 0.06, "flagship": 0.05},
+            seconds={"small": 2, "mid": 4, "flagship": 6},
+        )
         table = found.table.set_index("tier")["expected_usd"]
         assert table.to_dict() == pytest.approx(
             {
@@ -256,8 +267,14 @@ class TestRecommendation:
         )
 
     def test_equal_models_share_the_draws_evenly(self, article):
-        found = recommend(task="summarisation", error_cost_usd=1, prices=article, models=["claude-haiku-4-5", "claude-opus-4-8"],
-                          error_counts={"small": (20, 100), "flagship": (20, 100)}, seed=1)  # fmt: skip
+        found = recommend(
+            task="summarisation",
+            error_cost_usd=1,
+            prices=article,
+            models=["claude-haiku-4-5", "claude-opus-4-8"],
+            error_counts={"small": (20, 100), "flagship": (20, 100)},
+            seed=1,
+        )
         assert 0.4 < found.table["best_share"].iloc[0] < 0.6
 
     def test_a_model_that_has_retired_or_does_not_fit_is_out_and_says_why(self):
@@ -271,8 +288,13 @@ class TestRecommendation:
         assert found.model_id == "gpt-6-luna"
         assert found.table.set_index("model_id").at["o4-mini", "note"] == "retired on 2026-10-23"
         june = tl.load_prices("maintained", as_of="2026-06-12")  # GPT-4o reads 128,000 tokens
-        found = recommend(task="summarisation", error_cost_usd=9, prices=june, provider="openai",
-                          workload=tl.Workload(requests_per_day=1, input_tokens=200_000))  # fmt: skip
+        found = recommend(
+            task="summarisation",
+            error_cost_usd=9,
+            prices=june,
+            provider="openai",
+            workload=tl.Workload(requests_per_day=1, input_tokens=200_000),
+        )
         notes = found.table.set_index("model_id")["note"]
         assert (
             notes["gpt-4o"] == "100% of the requests do not fit its window"
@@ -426,8 +448,13 @@ class TestWorkloads:
 
     def test_a_range_of_lengths_moves_all_models_together(self, article):
         """Haiku is the cheapest at every length, so in every draw."""
-        found = recommend(error_cost_usd=0, prices=article, provider="anthropic", error_rates=dict.fromkeys(("small", "mid", "flagship"), 0),
-                          workload=tl.Workload(requests_per_day=1, input_tokens=(100, 20_000)))  # fmt: skip
+        found = recommend(
+            error_cost_usd=0,
+            prices=article,
+            provider="anthropic",
+            error_rates=dict.fromkeys(("small", "mid", "flagship"), 0),
+            workload=tl.Workload(requests_per_day=1, input_tokens=(100, 20_000)),
+        )
         row = found.table.iloc[0]
         assert row["tier"] == "small" and row["best_share"] == 1
         # 100 to 20,000 input tokens at 1 USD and 300 output tokens at 5 USD a million
@@ -435,8 +462,13 @@ class TestWorkloads:
 
     def test_a_range_that_leaves_the_window_puts_the_model_aside(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")
-        found = recommend(task="summarisation", error_cost_usd=9, prices=june, provider="openai",
-                          workload=tl.Workload(requests_per_day=1, input_tokens=(100, 250_000)))  # fmt: skip
+        found = recommend(
+            task="summarisation",
+            error_cost_usd=9,
+            prices=june,
+            provider="openai",
+            workload=tl.Workload(requests_per_day=1, input_tokens=(100, 250_000)),
+        )
         assert (
             "do not fit" in found.table.set_index("model_id").at["gpt-4o", "note"]
             and found.model_id == "gpt-5.5"
@@ -526,8 +558,13 @@ class TestCandidates:
 
     def test_a_model_without_the_rate_stands_aside_and_the_others_are_weighed(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")
-        found = recommend(task="customer_support", error_cost_usd=1, prices=june, provider="google",
-                          workload=tl.Workload(requests_per_day=1, batch_share=0.5, cache_hit_rate=0.5))  # fmt: skip
+        found = recommend(
+            task="customer_support",
+            error_cost_usd=1,
+            prices=june,
+            provider="google",
+            workload=tl.Workload(requests_per_day=1, batch_share=0.5, cache_hit_rate=0.5),
+        )
         out = found.table[found.table["expected_usd"].isna()]
         assert (
             out["note"].str.startswith("no figure").all()
@@ -542,8 +579,13 @@ class TestCandidates:
         assert "nothing was compared" in found.reason and "say otherwise" not in found.reason
 
     def test_equal_candidates_share_the_draws(self, article):
-        found = recommend(error_cost_usd=1, prices=article, models=["claude-haiku-4-5", "claude-opus-4-8"], seconds={"small": 1, "flagship": 1},
-                          error_rates={"small": 0.108, "flagship": 0.1})  # fmt: skip
+        found = recommend(
+            error_cost_usd=1,
+            prices=article,
+            models=["claude-haiku-4-5", "claude-opus-4-8"],
+            seconds={"small": 1, "flagship": 1},
+            error_rates={"small": 0.108, "flagship": 0.1},
+        )
         assert found.table["expected_usd"].tolist() == pytest.approx([0.11, 0.11]) and found.table[
             "best_share"
         ].tolist() == pytest.approx([0.5, 0.5])
@@ -669,9 +711,14 @@ class TestNextStep:
 
     def test_the_last_step_is_the_review_in_six_months(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")
-        found = recommend(task="customer_support", prices=june, provider="anthropic", error_cost_usd=0.1,
-                          error_counts={"mid": (1, 80), "small": (40, 80), "flagship": (1, 80)},
-                          workload=tl.Workload(requests_per_day=10, batch_share=0.5))  # fmt: skip
+        found = recommend(
+            task="customer_support",
+            prices=june,
+            provider="anthropic",
+            error_cost_usd=0.1,
+            error_counts={"mid": (1, 80), "small": (40, 80), "flagship": (1, 80)},
+            workload=tl.Workload(requests_per_day=10, batch_share=0.5),
+        )
         assert found.step == 7 and "look again 6 months later" in found.next_step
 
 

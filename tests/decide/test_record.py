@@ -105,10 +105,17 @@ class TestRecord:
             tool_calls=2,
         )
         text = file_record(found, tmp_path / "a.md", title="x").read_text("utf-8")
-        for said in ("Task: Customer support chatbot (stakes 2, complexity 2; 1 is low, 3 is high).", "as of 2026-06-12",
-                     "requests per day 10 to 20; input tokens 500; output tokens 300; batch share 25%",
-                     "An error costs USD 1.00 (USD 0.10 to USD 5.00)", "counted for mid (80 examples)", "95% interval of your counts; ends of an assumed range for",
-                     "6 of 80: 7.5%, taken as 8.0%, half an error added", "total per request (low to high)", "90% of 1,000 draws over the stated ranges"):  # fmt: skip
+        for said in (
+            "Task: Customer support chatbot (stakes 2, complexity 2; 1 is low, 3 is high).",
+            "as of 2026-06-12",
+            "requests per day 10 to 20; input tokens 500; output tokens 300; batch share 25%",
+            "An error costs USD 1.00 (USD 0.10 to USD 5.00)",
+            "counted for mid (80 examples)",
+            "95% interval of your counts; ends of an assumed range for",
+            "6 of 80: 7.5%, taken as 8.0%, half an error added",
+            "total per request (low to high)",
+            "90% of 1,000 draws over the stated ranges",
+        ):
             assert said in text, said
         assert "[10, 20]" not in text.split("```yaml")[0] and "`flips`" not in text
 
@@ -253,8 +260,13 @@ class TestRecord:
             MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]),
             escaped(words),
         )
-        places = {line: [], f"# {line}": ["heading"], f"- {line}": ["bullet_list", "list_item"],
-                  f"above\n{line}": [], f"| a |\n|---|\n| {line} |": ["table", "thead", "tbody", "tr", "th", "td"]}  # fmt: skip
+        places = {
+            line: [],
+            f"# {line}": ["heading"],
+            f"- {line}": ["bullet_list", "list_item"],
+            f"above\n{line}": [],
+            f"| a |\n|---|\n| {line} |": ["table", "thead", "tbody", "tr", "th", "td"],
+        }
         for text, kinds in places.items():
             tokens = markdown.parse(text)
             seen = {token.type.removesuffix("_open").removesuffix("_close") for token in tokens}
@@ -394,9 +406,17 @@ class TestReview:
         )
 
     def test_a_price_change_is_named_with_both_prices(self, filed, tmp_path):
-        rows = pd.DataFrame({"model_id": ["claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-8"], "provider": "anthropic",
-                             "tier": ["small", "mid", "flagship"], "valid_from": "2026-07-01", "context_above": 0,
-                             "uncached_input": [1.0, 6.0, 5.0], "output": [5.0, 30.0, 25.0]})  # fmt: skip
+        rows = pd.DataFrame(
+            {
+                "model_id": ["claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-8"],
+                "provider": "anthropic",
+                "tier": ["small", "mid", "flagship"],
+                "valid_from": "2026-07-01",
+                "context_above": 0,
+                "uncached_input": [1.0, 6.0, 5.0],
+                "output": [5.0, 30.0, 25.0],
+            }
+        )
         rows.to_csv(tmp_path / "p.csv", index=False)
         found = review(filed, prices=tl.load_prices(tmp_path / "p.csv", as_of="2026-07-02"))
         change = found.changes.query("kind == 'price'")
@@ -457,7 +477,16 @@ def tables(draw):
     count = st.integers(0, 3_000) | st.integers(0, 400_000)
     columns = ("uncached_input", "cache_read", "cache_write_short", "cache_write_long")
     used = draw(st.lists(st.sampled_from(columns[1:]), unique=True))
-    rows = draw(st.lists(st.tuples(*[count if c in ("uncached_input", *used) else st.just(0) for c in columns], st.integers(1, 2_000)), min_size=1, max_size=5))  # fmt: skip
+    rows = draw(
+        st.lists(
+            st.tuples(
+                *[count if c in ("uncached_input", *used) else st.just(0) for c in columns],
+                st.integers(1, 2_000),
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
     return pd.DataFrame(rows, columns=[f"{column}_tokens" for column in (*columns, "output")])
 
 
@@ -502,9 +531,14 @@ class TestSameDay:
 
     @pytest.mark.parametrize(
         "shape",
-        [{"input_tokens": (400, 600), "requests_per_day": (10, 20)}, {"input_spread": 0.5, "output_spread": 0.3, "turns": 3},
-         {"cache_hit_rate": (0.2, 0.4), "cache_ttl": "long"}, {"reasoning_share": 0.4, "batch_share": 0.5}, {"monthly_growth": 0.1}],
-    )  # fmt: skip
+        [
+            {"input_tokens": (400, 600), "requests_per_day": (10, 20)},
+            {"input_spread": 0.5, "output_spread": 0.3, "turns": 3},
+            {"cache_hit_rate": (0.2, 0.4), "cache_ttl": "long"},
+            {"reasoning_share": 0.4, "batch_share": 0.5},
+            {"monthly_growth": 0.1},
+        ],
+    )
     @pytest.mark.parametrize("second_usd", [0.0, 0.001])
     def test_shapes(self, shape, second_usd):
         self.assert_nothing_changed(
@@ -655,8 +689,11 @@ class TestJudgement:
 
     def test_a_price_of_samples_stands(self, tmp_path):
         """My model is in no catalogue; Opus is, and cost in the samples what it did there."""
-        rows = [{"prompt_id": i, "model_id": model, "score": float(i % 20 > 0), "cost_usd": cost}
-                for model, cost in (("mine", 0.001), ("claude-opus-4-8", 0.004)) for i in range(100)]  # fmt: skip
+        rows = [
+            {"prompt_id": i, "model_id": model, "score": float(i % 20 > 0), "cost_usd": cost}
+            for model, cost in (("mine", 0.001), ("claude-opus-4-8", 0.004))
+            for i in range(100)
+        ]
         asked = {"samples": pd.DataFrame(rows), "provider": None, "error_rates": None}
         path = file_record(decide(**asked), tmp_path, title="x")
         assert {row["price_basis"] for row in load_record(path).candidates} == {"samples"}
@@ -676,8 +713,16 @@ class TestJudgement:
         )
 
     def test_only_a_model_of_the_catalogue_can_leave_it(self, filed, tmp_path):
-        rows = pd.DataFrame({"model_id": ["claude-sonnet-4-6"], "provider": "anthropic", "tier": "mid", "valid_from": "2026-07-01",
-                             "uncached_input": [3.0], "output": [15.0]})  # fmt: skip
+        rows = pd.DataFrame(
+            {
+                "model_id": ["claude-sonnet-4-6"],
+                "provider": "anthropic",
+                "tier": "mid",
+                "valid_from": "2026-07-01",
+                "uncached_input": [3.0],
+                "output": [15.0],
+            }
+        )
         rows.to_csv(tmp_path / "p.csv", index=False)
         found = review(filed, prices=tl.load_prices(tmp_path / "p.csv", as_of="2026-07-02"))
         gone = found.changes.query("kind == 'retired'")
@@ -743,12 +788,18 @@ class TestCommands:
             80,
         )
         # 500 tokens in, 300 out, an error 5 USD. Error rates: 3% and 2% assumed at complexity 1, (2 + 1/2) / (80 + 1) counted.
-        per = {"gpt-4o-mini": (500 * 0.15 + 300 * 0.6) / 1e6 + 5 * 0.03, "gpt-4o": (500 * 2.5 + 300 * 10) / 1e6 + 5 * 2.5 / 81,
-               "gpt-5.5": (500 * 5 + 300 * 30) / 1e6 + 5 * 0.02}  # fmt: skip
+        per = {
+            "gpt-4o-mini": (500 * 0.15 + 300 * 0.6) / 1e6 + 5 * 0.03,
+            "gpt-4o": (500 * 2.5 + 300 * 10) / 1e6 + 5 * 2.5 / 81,
+            "gpt-5.5": (500 * 5 + 300 * 30) / 1e6 + 5 * 0.02,
+        }
         assert record.model_id == min(per, key=per.get) == "gpt-5.5"
         # The three that are new in November, with the error rates of the three they follow.
-        per |= {"gpt-6-luna": (500 * 0.1 + 300 * 0.5) / 1e6 + 5 * 0.03, "gpt-6.1-terra": (500 * 1 + 300 * 5) / 1e6 + 5 * 2.5 / 81,
-                "gpt-6-astra": (500 * 10 + 300 * 50) / 1e6 + 5 * 0.02}  # fmt: skip
+        per |= {
+            "gpt-6-luna": (500 * 0.1 + 300 * 0.5) / 1e6 + 5 * 0.03,
+            "gpt-6.1-terra": (500 * 1 + 300 * 5) / 1e6 + 5 * 2.5 / 81,
+            "gpt-6-astra": (500 * 10 + 300 * 50) / 1e6 + 5 * 0.02,
+        }
         assert min(per, key=per.get) == "gpt-5.5"
         done = run("review", path, "--as-of", "2026-11-23")
         assert (

@@ -173,9 +173,13 @@ def grouped(rng, n, spread):
 
 
 CASES = {  # the slow part of this file: about a millisecond per data set
-    **{f"graded {n} {gain} {loss}": (graded, n, (gain, loss)) for n in (50, 100) for gain, loss in ((0.0, 0.1), (0.05, 0.15), (0.4, 0.4))},
+    **{
+        f"graded {n} {gain} {loss}": (graded, n, (gain, loss))
+        for n in (50, 100)
+        for gain, loss in ((0.0, 0.1), (0.05, 0.15), (0.4, 0.4))
+    },
     **{f"grouped 10x5, {spread}": (grouped, 50, (spread,)) for spread in (0.0, 0.2)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -45,7 +45,10 @@ def by_paired_t(wins, losses, n, margin):
     )
 
 
-@pytest.mark.parametrize(("n", "margin", "t_power"), [(50, 0.05, 0.33), (80, 0.05, 0.41), (100, 0.05, 0.48), (50, 0.1, 0.73), (80, 0.1, 0.88)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "margin", "t_power"),
+    [(50, 0.05, 0.33), (80, 0.05, 0.41), (100, 0.05, 0.48), (50, 0.1, 0.73), (80, 0.1, 0.88)],
+)
 def test_power_at_50_to_100_examples(n, margin, t_power):
     """Two equal models, 10% discordant. The paired t test's power is the figure often quoted; the score test has less."""
     ours = noninferiority_power(n, margin, discordant=0.1)

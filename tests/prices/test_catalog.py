@@ -9,10 +9,16 @@ import tierlab as tl
 from tierlab.prices.names import COLUMNS
 
 ARTICLE = {  # USD per million tokens, input and output, as the article states them
-    "claude-opus-4-8": (5, 25), "claude-sonnet-4-6": (3, 15), "claude-haiku-4-5": (1, 5),
-    "gpt-5.5": (5, 30), "gpt-4o": (2.5, 10), "gpt-4o-mini": (0.15, 0.6),
-    "gemini-3.1-pro-preview": (2, 12), "gemini-3.5-flash": (0.3, 2.5), "gemini-2.5-flash-lite": (0.1, 0.4),
-}  # fmt: skip
+    "claude-opus-4-8": (5, 25),
+    "claude-sonnet-4-6": (3, 15),
+    "claude-haiku-4-5": (1, 5),
+    "gpt-5.5": (5, 30),
+    "gpt-4o": (2.5, 10),
+    "gpt-4o-mini": (0.15, 0.6),
+    "gemini-3.1-pro-preview": (2, 12),
+    "gemini-3.5-flash": (0.3, 2.5),
+    "gemini-2.5-flash-lite": (0.1, 0.4),
+}
 
 
 def test_article_prices_are_the_articles(article):
@@ -40,7 +46,9 @@ def test_lineups(article, maintained):
             "gpt-6.1-terra",
             "gpt-6-astra",
         ),
-        *("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-4-argon"),
+        "gemini-3.5-flash-lite",
+        "gemini-3.8-flash",
+        "gemini-4-argon",
     ]
     assert maintained.models("2026-06-12", reasoning=True)[9:] == ["o3", "o4-mini"]
     with pytest.raises(

@@ -110,7 +110,9 @@ def test_provisioned_capacity_is_used_and_unused(contract, tmp_path):
         [12_312, 15_390, 15_552, 10_368]
     )
     assert (round(one["usd_per_mtok"], 3), round(100 * one["break_even"], 2)) == (2.105, 101.05)
-    assert found.rows["contracted_usd"].sum() + found.lines.query("kind == 'unused capacity'")["usd"].sum() == pytest.approx(25_920)  # fmt: skip
+    assert found.rows["contracted_usd"].sum() + found.lines.query("kind == 'unused capacity'")[
+        "usd"
+    ].sum() == pytest.approx(25_920)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +120,16 @@ def test_provisioned_capacity_is_used_and_unused(contract, tmp_path):
     [
         ({"usd": 12_000, "every": "year", "from": "2026-04-01", "to": "2027-03-31"}, []),
         ({"usd": 30_000, "every": "quarter", "from": "2026-11-01", "to": "2027-10-31"}, []),
-        ({"usd": 10_000, "every": "month", "from": "2026-11-16", "to": "2026-12-15"}, [("2026-12", 6400)]),
-        ({"usd": 4000, "every": "month", "from": "2026-10-16", "to": "2026-12-15"}, [("2026-12", 400)]),
+        (
+            {"usd": 10_000, "every": "month", "from": "2026-11-16", "to": "2026-12-15"},
+            [("2026-12", 6400)],
+        ),
+        (
+            {"usd": 4000, "every": "month", "from": "2026-10-16", "to": "2026-12-15"},
+            [("2026-12", 400)],
+        ),
     ],
-)  # fmt: skip
+)
 def test_periods_count_from_the_start_of_the_commitment(maintained, clause, due):
     """6,000 are spent on 10 November and 3,600 on the 20th."""
     contract = Contract(commitments=[{"id": "c"} | clause])
@@ -234,16 +242,36 @@ def test_a_bad_contract_names_file_and_key(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("clauses", "message"),
     [
-        ({"discounts": [{"provider": "Anthropic", "share": 0.1}]}, "discounts.0: unknown provider 'Anthropic'; did you mean 'anthropic'"),
-        ({"credits": [{"model": "claude-opus-5.55", "usd": 1}]}, "credits.0: .*'claude-opus-5.55'.*did you mean"),
-        ({"discounts": [{"tier": "prioritty", "share": 0.1}]}, "unknown tier 'prioritty'; did you mean 'priority'"),
         (
-            {"provisioned": [{"id": "p", "alias": "prod-chatt", "units": 1, "usd_per_unit_hour": 1, "input_tpm_per_unit": 1,
-                              "output_weight": 8, "from": "2026-11-01"}]},
+            {"discounts": [{"provider": "Anthropic", "share": 0.1}]},
+            "discounts.0: unknown provider 'Anthropic'; did you mean 'anthropic'",
+        ),
+        (
+            {"credits": [{"model": "claude-opus-5.55", "usd": 1}]},
+            "credits.0: .*'claude-opus-5.55'.*did you mean",
+        ),
+        (
+            {"discounts": [{"tier": "prioritty", "share": 0.1}]},
+            "unknown tier 'prioritty'; did you mean 'priority'",
+        ),
+        (
+            {
+                "provisioned": [
+                    {
+                        "id": "p",
+                        "alias": "prod-chatt",
+                        "units": 1,
+                        "usd_per_unit_hour": 1,
+                        "input_tpm_per_unit": 1,
+                        "output_weight": 8,
+                        "from": "2026-11-01",
+                    }
+                ]
+            },
             "provisioned.0: unknown alias 'prod-chatt'; did you mean 'prod-chat'",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_clause_that_can_match_nothing_is_refused(maintained, contract, clauses, message):
     given = Contract(aliases=contract.aliases, **clauses)
     with pytest.raises(ValueError, match=message):

@@ -50,9 +50,15 @@ def draw(rng, models):
         "service_tier": tier,
         "sold": tier in tiers,
         "batch": bool({"processing": "batch"} in variants and rng.random() < 0.3),
-        **dict(zip(tl.BUCKETS[:4], (shares * rng.integers(1, max(most, 2))).astype(int).tolist(), strict=True)),
+        **dict(
+            zip(
+                tl.BUCKETS[:4],
+                (shares * rng.integers(1, max(most, 2))).astype(int).tolist(),
+                strict=True,
+            )
+        ),
         "output": int(rng.integers(0, 2_000)) if sells_output(model) else 0,
-    }  # fmt: skip
+    }
 
 
 def theirs(case):
@@ -80,7 +86,7 @@ def theirs(case):
             price_context=context,
         )
         .total_price
-    )  # fmt: skip
+    )
 
 
 def ours(cases, prices):

@@ -81,9 +81,19 @@ def test_a_spelling_names_model_platform_region_and_tier(line):
 
 @pytest.mark.parametrize(
     "name",
-    ["my-o4-mini-dep", "gpt-4o-prod", "gpt-4o-2099-01-01", "claude-opus-9", "auto", "llama3:8b", "nightly-batch",
-     "text-bison", "9.9 mini Inp Gl", "claude-haiku-4-5-turbo"],
-)  # fmt: skip
+    [
+        "my-o4-mini-dep",
+        "gpt-4o-prod",
+        "gpt-4o-2099-01-01",
+        "claude-opus-9",
+        "auto",
+        "llama3:8b",
+        "nightly-batch",
+        "text-bison",
+        "9.9 mini Inp Gl",
+        "claude-haiku-4-5-turbo",
+    ],
+)
 def test_what_is_unknown_stays_unknown(name):
     assert resolved(name).model_id is None
 
@@ -107,5 +117,19 @@ def test_every_listed_model_has_a_key_of_its_own_and_its_id_resolves_to_it():
 
 
 def test_sellers_have_one_name_each():
-    names = ["Amazon Bedrock", "aws.bedrock", "vertex_ai-anthropic_models", "gcp.vertex_ai", "azure.ai.openai", "x_ai"]  # fmt: skip
-    assert [platform_of(n) for n in names] == ["bedrock", "bedrock", "vertex", "vertex", "azure", "x-ai"]  # fmt: skip
+    names = [
+        "Amazon Bedrock",
+        "aws.bedrock",
+        "vertex_ai-anthropic_models",
+        "gcp.vertex_ai",
+        "azure.ai.openai",
+        "x_ai",
+    ]
+    assert [platform_of(n) for n in names] == [
+        "bedrock",
+        "bedrock",
+        "vertex",
+        "vertex",
+        "azure",
+        "x-ai",
+    ]

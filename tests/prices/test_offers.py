@@ -24,14 +24,24 @@ HAIKU, GPT = 0.1005, 0.503  # 100,000 x 1 + 100 x 5, and 100,000 x 5 + 100 x 30,
         ("claude-haiku-4-5", {"platform": "Amazon Bedrock"}, 1.1 * HAIKU, "assumed_region"),
         ("claude-haiku-4-5", {"platform": "bedrock", "region": "global"}, HAIKU, ""),
         ("claude-haiku-4-5", {"platform": "bedrock", "region": "eu-west-1"}, 1.1 * HAIKU, ""),
-        ("claude-haiku-4-5", {"platform": "vertex", "region": "us-east5"}, 1.1 * HAIKU, "assumed_premium"),
+        (
+            "claude-haiku-4-5",
+            {"platform": "vertex", "region": "us-east5"},
+            1.1 * HAIKU,
+            "assumed_premium",
+        ),
         ("claude-haiku-4-5", {"platform": "google", "region": "global"}, HAIKU, ""),
         ("claude-haiku-4-5", {"platform": "first_party"}, HAIKU, ""),
         ("claude-haiku-4-5", {"platform": "anthropic"}, HAIKU, ""),
         ("claude-haiku-4-5", {"platform": "some-proxy"}, HAIKU, "assumed_platform"),
         ("claude-haiku-4-5", {"region": "us"}, HAIKU, ""),  # older models know no inference_geo
         ("claude-opus-4-8", {"region": "us"}, 1.1 * 0.5025, "assumed_premium"),
-        ("us.anthropic.claude-haiku-4-5", {"service_tier": "flex"}, 1.1 * HAIKU / 2, "assumed_premium"),
+        (
+            "us.anthropic.claude-haiku-4-5",
+            {"service_tier": "flex"},
+            1.1 * HAIKU / 2,
+            "assumed_premium",
+        ),
         ("us.anthropic.claude-haiku-4-5", {"batch": True}, 1.1 * HAIKU / 2, "assumed_batch_rate"),
         ("claude-haiku-4-5", {"service_tier": "batch"}, HAIKU / 2, ""),
         ("gpt-5.5", {"service_tier": "default"}, GPT, ""),
@@ -41,14 +51,19 @@ HAIKU, GPT = 0.1005, 0.503  # 100,000 x 1 + 100 x 5, and 100,000 x 5 + 100 x 30,
         ("gpt-5.5", {"platform": "azure", "region": "global"}, GPT, ""),
         ("gpt-5.5", {"platform": "azure", "region": "data_zone"}, 1.1 * GPT, "assumed_premium"),
         ("gpt-6-astra", {"service_tier": "ultrafast"}, 6 * 1.005, "assumed_premium"),
-        ("gpt-5.5-pro", {"uncached_input_tokens": 300_000, "batch": True}, 4.509, "unstepped_batch_rate"),
+        (
+            "gpt-5.5-pro",
+            {"uncached_input_tokens": 300_000, "batch": True},
+            4.509,
+            "unstepped_batch_rate",
+        ),
         ("groq/openai/gpt-oss-120b", {}, 0.01506, ""),
         ("deepseek/deepseek-r1:free", {}, 0, ""),
         ("deepseek-v4-pro", {}, 0.132396, "assumed_peak_hours"),
         ("mistral-large-latest", {}, 0.2 + 0.0006, "approximate_price"),
         ("sonar", {}, 0.1001 + 0.012, "approximate_price"),
     ],
-)  # fmt: skip
+)
 def test_each_seller_region_and_tier_has_its_price(maintained, model, columns, usd, flags):
     priced = tl.price(one(model, **columns), maintained).iloc[0]
     assert priced["cost_usd"] == pytest.approx(usd)
@@ -59,8 +74,12 @@ def test_each_seller_region_and_tier_has_its_price(maintained, model, columns, u
 
 
 def test_what_other_rows_say_makes_silence_an_assumption(maintained):
-    both = pd.concat([one("claude-opus-4-8", platform="vertex", region="global", service_tier="standard"),
-                      one("claude-opus-4-8", platform=None, region=None, service_tier=None)])  # fmt: skip
+    both = pd.concat(
+        [
+            one("claude-opus-4-8", platform="vertex", region="global", service_tier="standard"),
+            one("claude-opus-4-8", platform=None, region=None, service_tier=None),
+        ]
+    )
     assert tl.price(both, maintained)["flags"].tolist() == [
         "",
         "assumed_platform;assumed_service_tier",
@@ -93,12 +112,20 @@ def test_a_host_is_named_where_the_maker_does_not_sell(maintained):
 
 def test_images_audio_and_searches_have_their_own_rates(maintained):
     """1.00 per million audio tokens on Gemini 2.5 Flash, 30 per million image tokens, 14 or 10 per 1,000 searches."""
-    rows = pd.DataFrame({
-        "model_id": ["gemini-2.5-flash", "gemini-2.5-flash-image", "gpt-image-2", "gpt-6-luna"],
-        "uncached_input_tokens": 0, "output_tokens": 0,
-        "unit": ["input_audio_tokens", "output_image_tokens", "output_image_tokens", "web_searches"],
-        "quantity": [100_000, 1_290, 1_000, 3],
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "model_id": ["gemini-2.5-flash", "gemini-2.5-flash-image", "gpt-image-2", "gpt-6-luna"],
+            "uncached_input_tokens": 0,
+            "output_tokens": 0,
+            "unit": [
+                "input_audio_tokens",
+                "output_image_tokens",
+                "output_image_tokens",
+                "web_searches",
+            ],
+            "quantity": [100_000, 1_290, 1_000, 3],
+        }
+    )
     priced = tl.price(rows, maintained)
     assert priced["other_usd"].tolist() == pytest.approx([0.10, 0.0387, 0.03, 0.03])
     assert priced["cost_usd"].tolist() == pytest.approx(priced["other_usd"].tolist())
@@ -121,9 +148,14 @@ def test_reprice_knows_the_seller_that_a_spelling_names(maintained):
 
 def own_machines(utilisation=0.4, **columns):
     return tl.self_hosted(
-        "ours", gpus=2, usd_per_gpu_hour=3.0, input_tokens_per_s=25_000, output_tokens_per_s=2_500,
-        utilisation=utilisation, **columns,
-    )  # fmt: skip
+        "ours",
+        gpus=2,
+        usd_per_gpu_hour=3.0,
+        input_tokens_per_s=25_000,
+        output_tokens_per_s=2_500,
+        utilisation=utilisation,
+        **columns,
+    )
 
 
 def test_a_model_of_ones_own_is_priced_like_any_other():

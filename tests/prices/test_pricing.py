@@ -145,14 +145,23 @@ def test_price_on_at_uses_each_rows_own_utc_day(maintained):
 @pytest.mark.parametrize(
     ("requests", "message"),
     [
-        (lambda: table().rename(columns={"output_tokens": "ouput_tokens"}), "unknown column 'ouput_tokens'; did you mean 'output_tokens'"),
+        (
+            lambda: table().rename(columns={"output_tokens": "ouput_tokens"}),
+            "unknown column 'ouput_tokens'; did you mean 'output_tokens'",
+        ),
         (lambda: table(cached_tokens=5), "unknown column 'cached_tokens'"),
         (lambda: table().rename(columns={"uncached_input_tokens": "input_tokens"}), "split_input"),
         (lambda: table().drop(columns="output_tokens"), "column 'output_tokens' is missing"),
         (lambda: table("gpt-4-o"), "unknown model 'gpt-4-o'; did you mean 'gpt-4o'"),
-        (lambda: table(pd.Categorical(["gpt-4-o"])), "unknown model 'gpt-4-o'.*first row 0, column 'model_id'"),
+        (
+            lambda: table(pd.Categorical(["gpt-4-o"])),
+            "unknown model 'gpt-4-o'.*first row 0, column 'model_id'",
+        ),
         (lambda: table(None), "a missing model"),
-        (lambda: table(uncached=-1), "a negative count in 1 rows; first row 0, column 'uncached_input_tokens': -1"),
+        (
+            lambda: table(uncached=-1),
+            "a negative count in 1 rows; first row 0, column 'uncached_input_tokens': -1",
+        ),
         (lambda: table(output=1.5), "a fractional count in 1 rows.*'output_tokens': 1.5"),
         (lambda: table(output=np.nan), "a missing count"),
         (lambda: table(output=pd.array([None], "Int64")), "a missing count"),
@@ -160,12 +169,26 @@ def test_price_on_at_uses_each_rows_own_utc_day(maintained):
         (lambda: table(output="300"), "counts are whole numbers"),
         (lambda: table(reasoning_tokens=301), "more reasoning than output tokens"),
         (lambda: table(batch="yes"), "must be true or false"),
-        (lambda: table("gpt-4o", cache_write_short_tokens=5, batch=True).assign(model_id="gpt-5-mini"), "'gpt-5-mini' has no batch rate for cache_write_short"),
-        (lambda: table("gpt-5-mini", cache_write_short_tokens=5), "'gpt-5-mini' has no rate for cache_write_short"),
-        (lambda: table("gpt-6-astra", cache_write_long_tokens=5), "'gpt-6-astra' has no rate for cache_write_long"),
-        (lambda: table("gemini-3.7-flash", batch=True), "'gemini-3.7-flash' has no batch rate for uncached_input"),
+        (
+            lambda: table("gpt-4o", cache_write_short_tokens=5, batch=True).assign(
+                model_id="gpt-5-mini"
+            ),
+            "'gpt-5-mini' has no batch rate for cache_write_short",
+        ),
+        (
+            lambda: table("gpt-5-mini", cache_write_short_tokens=5),
+            "'gpt-5-mini' has no rate for cache_write_short",
+        ),
+        (
+            lambda: table("gpt-6-astra", cache_write_long_tokens=5),
+            "'gpt-6-astra' has no rate for cache_write_long",
+        ),
+        (
+            lambda: table("gemini-3.7-flash", batch=True),
+            "'gemini-3.7-flash' has no batch rate for uncached_input",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_other_libraries_answer_in_silence_raises(maintained, requests, message):
     with pytest.raises(ValueError, match=message):
         tl.price(requests(), maintained)

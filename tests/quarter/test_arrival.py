@@ -33,16 +33,25 @@ def decided(kind, since=SINCE, **names):
 
 
 DECISIONS = {
-    "moved": decided("move", task="faq_answering", model_id="claude-sonnet-4-6", to="claude-haiku-4-5"),
+    "moved": decided(
+        "move", task="faq_answering", model_id="claude-sonnet-4-6", to="claude-haiku-4-5"
+    ),
     "moved in part": decided("move", task="summarisation", model_id="gpt-4o", to="gpt-4o-mini"),
-    "never moved": decided("move", task="legal_medical_analysis", model_id="gemini-3.1-pro-preview", to="gpt-4o"),
+    "never moved": decided(
+        "move", task="legal_medical_analysis", model_id="gemini-3.1-pro-preview", to="gpt-4o"
+    ),
     "moved late": decided("move", task="code_review", model_id="gpt-5.4", to="gpt-4o-mini"),
     "moved for nothing": decided("move", task="planning", model_id="o4-mini", to="o3-mini"),
     "batched": decided("batch", task="entity_extraction", model_id="gpt-4o-mini"),
     "never batched": decided("batch", task="intent_classification", model_id="claude-haiku-4-5"),
     "stop": decided("stop", team="staging", began=pd.Timestamp("2026-05-15")),
-    "cache": decided("cache", task="customer_support", model_id="claude-sonnet-4-6", began=pd.Timestamp("2026-05-25")),
-}  # fmt: skip
+    "cache": decided(
+        "cache",
+        task="customer_support",
+        model_id="claude-sonnet-4-6",
+        began=pd.Timestamp("2026-05-25"),
+    ),
+}
 TRUTH = {
     "moved": ARRIVED,
     "moved in part": NOT_ARRIVED,
@@ -168,15 +177,39 @@ def test_a_move_by_arithmetic():
 @pytest.mark.parametrize(
     "daily, one, why",
     [
-        (log_of(("gpt-4o", 10), ("gpt-4o-mini", 10), days=13), MOVE, "13 days of traffic since and 13"),
+        (
+            log_of(("gpt-4o", 10), ("gpt-4o-mini", 10), days=13),
+            MOVE,
+            "13 days of traffic since and 13",
+        ),
         (log_of(("gpt-4o", 10), ("gpt-5", 10)), MOVE, "concerned is in the log since"),
-        (log_of(("gpt-4o-mini", 10), ("gpt-4o-mini", 10)), MOVE, "100% of the traffic went this way"),
-        (log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)), decided("stop", team="staging"), "which team"),
-        (log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)), decided("batch", task="support", model_id="gpt-4o"), "batch endpoint"),
-        (log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)), decided("cache", task="support", model_id="gpt-4o"), "when it began"),
-        (log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)), decided("move", pd.Timestamp("2026-08-01"), task="support", to="gpt-4o-mini"), "in the log since"),
+        (
+            log_of(("gpt-4o-mini", 10), ("gpt-4o-mini", 10)),
+            MOVE,
+            "100% of the traffic went this way",
+        ),
+        (
+            log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)),
+            decided("stop", team="staging"),
+            "which team",
+        ),
+        (
+            log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)),
+            decided("batch", task="support", model_id="gpt-4o"),
+            "batch endpoint",
+        ),
+        (
+            log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)),
+            decided("cache", task="support", model_id="gpt-4o"),
+            "when it began",
+        ),
+        (
+            log_of(("gpt-4o", 10), ("gpt-4o-mini", 10)),
+            decided("move", pd.Timestamp("2026-08-01"), task="support", to="gpt-4o-mini"),
+            "in the log since",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_told_says_why(daily, one, why):
     row = arrivals(daily, SMALL, [one]).iloc[0]
     assert row["outcome"] == CANNOT_TELL and why in row["why"]
@@ -202,9 +235,25 @@ def test_more_requests_are_named_beside_the_saving():
 def test_a_summary_and_a_record_become_decisions():
     event = {"over": "team", "name": "staging", "start": "2026-05-15T00:00:00.000", "lasts": True}
     rows = [
-        {"kind": "stop", "what": "staging", "usd": 260.0, "team": "staging", "task": "", "model_id": "", "to": ""},
-        {"kind": "move", "what": "faq", "usd": 37.0, "team": "", "task": "faq", "model_id": "gpt-4o", "to": "gpt-4o-mini"},
-    ]  # fmt: skip
+        {
+            "kind": "stop",
+            "what": "staging",
+            "usd": 260.0,
+            "team": "staging",
+            "task": "",
+            "model_id": "",
+            "to": "",
+        },
+        {
+            "kind": "move",
+            "what": "faq",
+            "usd": 37.0,
+            "team": "",
+            "task": "faq",
+            "model_id": "gpt-4o",
+            "to": "gpt-4o-mini",
+        },
+    ]
     stop, move = decided_in({"quarter": "2026Q2", "events": [event], "decisions": rows})
     assert (stop.since, stop.began) == (SINCE, pd.Timestamp("2026-05-15"))
     assert (move.task, move.to, move.promised_usd, move.began) == ("faq", "gpt-4o-mini", 37.0, None)

@@ -15,7 +15,15 @@ from tierlab.quarter.words import coverage_said, gaps, headline, missing_said
 # 100,000 tokens in and 10,000 out; model, platform, region, service tier, what the row bills, hour, and USD by hand
 # from the sellers' rates per million tokens of August 2026.
 PRICED = [
-    ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "bedrock", None, None, 0.1, 12, 0.1 * 1.1 + 0.01 * 5.5),
+    (
+        "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "bedrock",
+        None,
+        None,
+        0.1,
+        12,
+        0.1 * 1.1 + 0.01 * 5.5,
+    ),
     ("claude-haiku-4-5@20251001", "vertex", "global", None, 0.15, 12, 0.1 * 1 + 0.01 * 5),
     ("gpt-4o", "azure", "global", None, None, 12, 0.1 * 2.5 + 0.01 * 10),
     ("gpt-4o", "azure", "swedencentral", None, None, 12, (0.1 * 2.5 + 0.01 * 10) * 1.21),
@@ -23,9 +31,17 @@ PRICED = [
     ("mistral-large-2512", "mistral", None, None, None, 12, 0.1 * 0.5 + 0.01 * 1.5),
     ("ft:gpt-4o-2024-08-06:acme::x1", "openai", None, None, None, 12, 0.1 * 3.75 + 0.01 * 15),
     ("llama-3.3-70b-versatile", "groq", None, None, None, 12, 0.1 * 0.59 + 0.01 * 0.79),
-    ("deepseek-v4-pro", "deepseek", None, None, None, 2, 0.1 * 1.32 + 0.01 * 3.96),  # its peak hours
+    (
+        "deepseek-v4-pro",
+        "deepseek",
+        None,
+        None,
+        None,
+        2,
+        0.1 * 1.32 + 0.01 * 3.96,
+    ),  # its peak hours
     ("deepseek-v4-pro", "deepseek", None, None, None, 12, 0.1 * 0.66 + 0.01 * 1.98),
-]  # fmt: skip
+]
 UNPRICED = {  # what is billed and has no price here
     ("unknown model", "prod-chat-eu"): 12.0,
     ("unknown model", "dall-e-3"): 0.08,
@@ -37,13 +53,29 @@ def mixed():
     columns = ["model_id", "platform", "region", "service_tier", "billed_usd", "hour", "usd"]
     table = pd.DataFrame(PRICED, columns=columns).astype({"billed_usd": float})
     table = table.assign(uncached_input_tokens=100_000, output_tokens=10_000)
-    embedding = {"model_id": "text-embedding-3-small", "uncached_input_tokens": 100_000, "output_tokens": 0, "usd": 0.1 * 0.02}  # fmt: skip
-    image = {"model_id": "gpt-image-2", "uncached_input_tokens": 1000, "output_tokens": 0, "unit": "output_image_tokens",
-             "quantity": 2000, "usd": 0.001 * 5 + 0.002 * 30}  # fmt: skip
+    embedding = {
+        "model_id": "text-embedding-3-small",
+        "uncached_input_tokens": 100_000,
+        "output_tokens": 0,
+        "usd": 0.1 * 0.02,
+    }
+    image = {
+        "model_id": "gpt-image-2",
+        "uncached_input_tokens": 1000,
+        "output_tokens": 0,
+        "unit": "output_image_tokens",
+        "quantity": 2000,
+        "usd": 0.001 * 5 + 0.002 * 30,
+    }
     none = [
-        {"model_id": name, "billed_usd": usd, "uncached_input_tokens": 0 if "token" in reason else 500, "output_tokens": 0}
+        {
+            "model_id": name,
+            "billed_usd": usd,
+            "uncached_input_tokens": 0 if "token" in reason else 500,
+            "output_tokens": 0,
+        }
         for (reason, name), usd in UNPRICED.items()
-    ]  # fmt: skip
+    ]
     more = pd.DataFrame([embedding, image, *none]).assign(platform="openai", hour=12)
     table = pd.concat([table, more], ignore_index=True)
     at = pd.Timestamp("2026-09-03") + pd.to_timedelta(table.pop("hour"), unit="h")
@@ -74,15 +106,28 @@ def test_engine_and_pandas_agree_on_every_key(maintained):
     n = 400
     log = pd.DataFrame(
         {
-            "at": pd.Timestamp("2026-08-01") + pd.to_timedelta(rng.integers(0, 92 * 24 * 60, n), unit="min"),
-            "model_id": rng.choice(["claude-haiku-4-5", "anthropic.claude-sonnet-4-6", "gpt-4o", "gpt-5.5", "deepseek-v4-pro", "gemini-3.1-pro-preview"], n),
-            "region": rng.choice(np.array(["global", "us", "eu", "swedencentral", None], object), n),
+            "at": pd.Timestamp("2026-08-01")
+            + pd.to_timedelta(rng.integers(0, 92 * 24 * 60, n), unit="min"),
+            "model_id": rng.choice(
+                [
+                    "claude-haiku-4-5",
+                    "anthropic.claude-sonnet-4-6",
+                    "gpt-4o",
+                    "gpt-5.5",
+                    "deepseek-v4-pro",
+                    "gemini-3.1-pro-preview",
+                ],
+                n,
+            ),
+            "region": rng.choice(
+                np.array(["global", "us", "eu", "swedencentral", None], object), n
+            ),
             "service_tier": rng.choice(np.array(["default", "priority", "flex", None], object), n),
             "uncached_input_tokens": rng.integers(0, 400_000, n),
             "cache_read_tokens": rng.integers(0, 50_000, n),
             "output_tokens": rng.integers(0, 5000, n),
         }
-    )  # fmt: skip
+    )
     log["platform"] = np.where(
         log["model_id"].str.contains("claude"),
         rng.choice(["bedrock", "vertex", "anthropic"], n),

@@ -132,23 +132,56 @@ def test_effects_add_up_on_random_logs(seed, before, now, aggregates):
 
 # What changes, what it costs before and now (USD per million tokens x tokens), and the one effect that must hold it all.
 ONLY = {
-    "volume": (rows("2026-06-01", "claude-haiku-4-5", 2), rows("2026-08-03", "claude-haiku-4-5", 6)),
+    "volume": (
+        rows("2026-06-01", "claude-haiku-4-5", 2),
+        rows("2026-08-03", "claude-haiku-4-5", 6),
+    ),
     "task_mix": (
-        pd.concat([rows("2026-06-01", "gpt-4o", task="a"), rows("2026-06-01", "claude-haiku-4-5", 3, task="b")]),
-        pd.concat([rows("2026-08-03", "gpt-4o", 3, task="a"), rows("2026-08-03", "claude-haiku-4-5", task="b")]),
+        pd.concat(
+            [
+                rows("2026-06-01", "gpt-4o", task="a"),
+                rows("2026-06-01", "claude-haiku-4-5", 3, task="b"),
+            ]
+        ),
+        pd.concat(
+            [
+                rows("2026-08-03", "gpt-4o", 3, task="a"),
+                rows("2026-08-03", "claude-haiku-4-5", task="b"),
+            ]
+        ),
     ),
     "tier_mix": (
-        pd.concat([rows("2026-06-01", "claude-sonnet-4-6", task="a"), rows("2026-06-01", "claude-haiku-4-5", 3, task="a")]),
-        pd.concat([rows("2026-08-03", "claude-sonnet-4-6", 3, task="a"), rows("2026-08-03", "claude-haiku-4-5", task="a")]),
+        pd.concat(
+            [
+                rows("2026-06-01", "claude-sonnet-4-6", task="a"),
+                rows("2026-06-01", "claude-haiku-4-5", 3, task="a"),
+            ]
+        ),
+        pd.concat(
+            [
+                rows("2026-08-03", "claude-sonnet-4-6", 3, task="a"),
+                rows("2026-08-03", "claude-haiku-4-5", task="a"),
+            ]
+        ),
     ),
     "model_mix": (rows("2026-06-01", "claude-sonnet-4-6", 2), rows("2026-08-03", "gpt-4o", 2)),
-    "tokens_per_request": (rows("2026-06-01", "gpt-4o", 2), rows("2026-08-03", "gpt-4o", 2, output_tokens=400)),
+    "tokens_per_request": (
+        rows("2026-06-01", "gpt-4o", 2),
+        rows("2026-08-03", "gpt-4o", 2, output_tokens=400),
+    ),
     "cache_batch": (
         rows("2026-06-01", "claude-sonnet-4-6", 2),
-        rows("2026-08-03", "claude-sonnet-4-6", 2, uncached_input_tokens=200, cache_read_tokens=700, cache_write_short_tokens=100),
+        rows(
+            "2026-08-03",
+            "claude-sonnet-4-6",
+            2,
+            uncached_input_tokens=200,
+            cache_read_tokens=700,
+            cache_write_short_tokens=100,
+        ),
     ),
     "price": (rows("2026-06-01", "gpt-5.6-terra", 2), rows("2026-08-03", "gpt-5.6-terra", 2)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("effect", ONLY)
@@ -601,10 +634,24 @@ def bare():
 def test_a_section_without_its_input_says_what_it_needs(bare):
     q = analyse(bare, PRICES)
     assert q.spend_usd == pytest.approx(3 * 0.0035)
-    needs = {"teams": "team", "tasks": "task", "users": "user", "reliability": "status", "reasoning": "reasoning_tokens",
-             "latency": "ttft_s", "cache": "cache_read_tokens", "quality": "outcomes", "variance": "quarter before",
-             "budget": "budget_usd", "reconciliation": "billed_usd", "forecast": "8 weeks", "events": "28 days",
-             "retries": "attempts", "forecast_error": "last_summary", "changes": "quarter before"}  # fmt: skip
+    needs = {
+        "teams": "team",
+        "tasks": "task",
+        "users": "user",
+        "reliability": "status",
+        "reasoning": "reasoning_tokens",
+        "latency": "ttft_s",
+        "cache": "cache_read_tokens",
+        "quality": "outcomes",
+        "variance": "quarter before",
+        "budget": "budget_usd",
+        "reconciliation": "billed_usd",
+        "forecast": "8 weeks",
+        "events": "28 days",
+        "retries": "attempts",
+        "forecast_error": "last_summary",
+        "changes": "quarter before",
+    }
     for section, word in needs.items():
         assert word in q.missing[section], section
     for name in (

@@ -51,8 +51,15 @@ def test_the_causes_lead_over_the_budget_line_and_no_label_is_crossed_by_it(narr
     assert bars == [(0, 100), (100, 30), (0, 130), (90, 40), (0, 90), (80, 10), (0, 80)]
     said = [text for text in ax.texts if "$x^2$" not in text.get_text()]
     assert [text.get_text() for text in said] == [
-        "$100", "+$30", "$130", "\N{MINUS SIGN}$40", "about $90", "\N{MINUS SIGN}$10", "about $80", "budget $95",
-    ]  # fmt: skip
+        "$100",
+        "+$30",
+        "$130",
+        "\N{MINUS SIGN}$40",
+        "about $90",
+        "\N{MINUS SIGN}$10",
+        "about $80",
+        "budget $95",
+    ]
     assert all(text.get_bbox_patch() and text.zorder > ax.lines[-1].zorder for text in said)
     rows = [bar.get_y() for bar in ax.patches]
     assert rows == sorted(rows) and ax.get_ylim()[0] > rows[-1]
@@ -74,9 +81,15 @@ def days():
 
 def test_days_mark_what_is_flagged_and_draw_the_budget():
     events = pd.DataFrame(
-        {"over": ["total"], "start": [pd.Timestamp("2026-07-21")], "end": [pd.Timestamp("2026-07-21")], "days": [1],
-         "direction": ["above"], "excess_usd": [40.0]}
-    )  # fmt: skip
+        {
+            "over": ["total"],
+            "start": [pd.Timestamp("2026-07-21")],
+            "end": [pd.Timestamp("2026-07-21")],
+            "days": [1],
+            "direction": ["above"],
+            "excess_usd": [40.0],
+        }
+    )
     ax = quarter_figures.spend_days(days(), events=events, budget_usd=920.0)
     by_label = {line.get_label(): line for line in ax.lines}
     assert by_label["spend"].get_ydata().tolist() == days()["usd"].tolist()

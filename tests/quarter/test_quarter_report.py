@@ -56,16 +56,37 @@ def litellm_log(folder, *, per_day=3, strange=0):
     rows = []
     for day in DAYS:
         for number in range(per_day):
-            usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, "cache_read_input_tokens": 500,
-                     "cache_creation_input_tokens": 0, "prompt_tokens_details": {"cached_tokens": 500}}  # fmt: skip
+            usage = {
+                "prompt_tokens": 1000,
+                "completion_tokens": 100,
+                "total_tokens": 1100,
+                "cache_read_input_tokens": 500,
+                "cache_creation_input_tokens": 0,
+                "prompt_tokens_details": {"cached_tokens": 500},
+            }
             start = f"{day:%Y-%m-%d}T10:{number:02d}:00.000Z"
-            rows.append({
-                "request_id": f"{day:%m%d}-{number}", "call_type": "acompletion", "spend": 2 * EACH_USD, "total_tokens": 1100,
-                "prompt_tokens": 1000, "completion_tokens": 100, "startTime": start, "endTime": f"{day:%Y-%m-%d}T10:{number:02d}:02.000Z",
-                "completionStartTime": f"{day:%Y-%m-%d}T10:{number:02d}:01.000Z", "model": "claude-haiku-4-5-20251001",
-                "custom_llm_provider": "anthropic", "status": "success", "metadata": json.dumps({"usage_object": usage}),
-                "api_key": "", "user": MARKUP, "team_id": MARKUP, "cache_hit": "False", "request_tags": "[]",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "request_id": f"{day:%m%d}-{number}",
+                    "call_type": "acompletion",
+                    "spend": 2 * EACH_USD,
+                    "total_tokens": 1100,
+                    "prompt_tokens": 1000,
+                    "completion_tokens": 100,
+                    "startTime": start,
+                    "endTime": f"{day:%Y-%m-%d}T10:{number:02d}:02.000Z",
+                    "completionStartTime": f"{day:%Y-%m-%d}T10:{number:02d}:01.000Z",
+                    "model": "claude-haiku-4-5-20251001",
+                    "custom_llm_provider": "anthropic",
+                    "status": "success",
+                    "metadata": json.dumps({"usage_object": usage}),
+                    "api_key": "",
+                    "user": MARKUP,
+                    "team_id": MARKUP,
+                    "cache_hit": "False",
+                    "request_tags": "[]",
+                }
+            )
     rows += [
         rows[-1 - place] | {"model": ATTACK, "request_id": f"strange-{place}"}
         for place in range(strange)

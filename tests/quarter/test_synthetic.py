@@ -17,8 +17,16 @@ from tierlab.quarter.words import headline
 START, END = pd.Timestamp("2026-07-01"), pd.Timestamp("2026-09-30")
 FLOW = {flow.task: flow for flow in FLOWS}
 # USD per million tokens in and out, from 30 July on; the support chat's input is priced below.
-RATES = {"claude-haiku-4-5": (1, 5), "claude-sonnet-4-6": (3, 15), "gpt-4o-mini": (0.15, 0.6), "gpt-4o": (2.5, 10),
-         "gpt-5.6-terra": (2, 12), "o4-mini": (1.1, 4.4), "gemini-3.1-pro-preview": (2, 12), "claude-opus-4-8": (5, 25)}  # fmt: skip
+RATES = {
+    "claude-haiku-4-5": (1, 5),
+    "claude-sonnet-4-6": (3, 15),
+    "gpt-4o-mini": (0.15, 0.6),
+    "gpt-4o": (2.5, 10),
+    "gpt-5.6-terra": (2, 12),
+    "o4-mini": (1.1, 4.4),
+    "gemini-3.1-pro-preview": (2, 12),
+    "claude-opus-4-8": (5, 25),
+}
 MEAN = np.exp(0.4**2 / 2)  # of a log-normal variable over its median
 ANSWERED = 0.99
 

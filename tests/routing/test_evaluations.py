@@ -317,11 +317,17 @@ class TestLangfuse:
         ("usage", "buckets"),
         [
             ({"input": 200, "input_cache_read": 800, "output": 100}, [200, 800, 100]),
-            ({"input": 1000, "input_cache_read": 800, "output": 100, "total": 1100}, [200, 800, 100]),
-            ({"input": 200, "output": 50, "output_reasoning_tokens": 400, "total": 650}, [200, 0, 450]),
+            (
+                {"input": 1000, "input_cache_read": 800, "output": 100, "total": 1100},
+                [200, 800, 100],
+            ),
+            (
+                {"input": 200, "output": 50, "output_reasoning_tokens": 400, "total": 650},
+                [200, 0, 450],
+            ),
             ({"input": 200, "output": 50, "output_reasoning_tokens": 400}, [200, 0, 450]),
         ],
-    )  # fmt: skip
+    )
     def test_counts_lie_beside_each_other_unless_the_total_says_otherwise(
         self, tmp_path, usage, buckets
     ):

@@ -32,11 +32,13 @@ TALK = (
 PARIS = {"name": "get_weather", "arguments": {"city": "Paris", "days": 2}}
 EXAMPLES = [
     Example("plain", "own", "Which day follows Monday?", "exact", "Tuesday"),
-    Example("system", "own", "Which day follows Friday?", "exact", "Saturday, sûr", system="One word."),
+    Example(
+        "system", "own", "Which day follows Friday?", "exact", "Saturday, sûr", system="One word."
+    ),
     Example("talk", "own", TALK, "exact", "Bye!\u2028"),
     Example("tool", "own", "Weather in Paris for two days?", "tool_call", PARIS, tools=(WEATHER,)),
     Example("said", "own", "Do you know the weather?", "exact", "Yes.", tools=(WEATHER,)),
-]  # fmt: skip
+]
 
 
 def called(name, arguments):
@@ -137,9 +139,16 @@ def test_a_call_that_is_none_is_not_taught(tmp_path, store, name, arguments):
 
 def many(n, **columns):
     return [
-        Example(f"q{i:02d}", "own", f"Say {i}.", "exact", f"{i}", **{k: v(i) for k, v in columns.items()})
+        Example(
+            f"q{i:02d}",
+            "own",
+            f"Say {i}.",
+            "exact",
+            f"{i}",
+            **{k: v(i) for k, v in columns.items()},
+        )
         for i in range(n)
-    ]  # fmt: skip
+    ]
 
 
 def number(user):

@@ -21,15 +21,40 @@ TOOLS = ({"name": "weather", "description": "", "parameters": CITY},)
 # One question for each scorer; what is answered is up to the test.
 ASKED = {
     "exact": Example("exact", "own", "ask exact?", "exact", "Paris."),
-    "choice": Example("choice", "own", "ask choice?", "choice", "refund", {"options": ["refund", "repair"]}),
+    "choice": Example(
+        "choice", "own", "ask choice?", "choice", "refund", {"options": ["refund", "repair"]}
+    ),
     "numeric": Example("numeric", "own", "ask numeric?", "numeric", 17),
-    "json_fields": Example("json_fields", "own", "ask json_fields?", "json_fields", {"a": {"b": [1]}, "n": 4}),
-    "contains": Example("contains", "own", "ask contains?", "contains", ["30 days"], {"any_of": ["now"], "none_of": ["never"]}),
+    "json_fields": Example(
+        "json_fields", "own", "ask json_fields?", "json_fields", {"a": {"b": [1]}, "n": 4}
+    ),
+    "contains": Example(
+        "contains",
+        "own",
+        "ask contains?",
+        "contains",
+        ["30 days"],
+        {"any_of": ["now"], "none_of": ["never"]},
+    ),
     "regex": Example("regex", "own", "ask regex?", "regex", r"(a+)+$"),
-    "tool_call": Example("tool_call", "own", "ask tool_call?", "tool_call", {"name": "weather", "arguments": {"city": "Bern"}}, tools=TOOLS),
+    "tool_call": Example(
+        "tool_call",
+        "own",
+        "ask tool_call?",
+        "tool_call",
+        {"name": "weather", "arguments": {"city": "Bern"}},
+        tools=TOOLS,
+    ),
     "code": Example("code", "own", "ask code?", "code", "assert f(1) == 2", {"seconds": 1}),
-    "overlap": Example("overlap", "own", "ask overlap?", "overlap", "The valve opens on 9 June.", {"key_points": ["9 June"]}),
-}  # fmt: skip
+    "overlap": Example(
+        "overlap",
+        "own",
+        "ask overlap?",
+        "overlap",
+        "The valve opens on 9 June.",
+        {"key_points": ["9 June"]},
+    ),
+}
 SAFE = Example("safe", "own", "ask safe?", "exact", "Paris.")
 DEEP = 100_000
 TEXTS = {
@@ -199,8 +224,20 @@ def test_the_file_of_samples_comes_back_as_it_was(tmp_path, capsys):
     samples = run({f"q{n}": text for n, text in enumerate(texts.values())}, store, recorded)
     samples.to_csv(tmp_path / "recorded.csv", index=False, lineterminator="\n")
     (tmp_path / "mine.jsonl").write_text(
-        "".join(json.dumps({"example_id": e.example_id, "task": "own", "prompt": e.prompt, "scorer": "exact", "reference": "Paris."}) + "\n" for e in recorded)
-    )  # fmt: skip
+        "".join(
+            json.dumps(
+                {
+                    "example_id": e.example_id,
+                    "task": "own",
+                    "prompt": e.prompt,
+                    "scorer": "exact",
+                    "reference": "Paris.",
+                }
+            )
+            + "\n"
+            for e in recorded
+        )
+    )
     replay = f"replay:own,path={tmp_path / 'recorded.csv'}"
     command = ["sample", str(tmp_path / "mine.jsonl"), "--candidate", replay, "--budget-usd", "0"]
     assert main([*command, "--store", str(tmp_path / "out" / "s.sqlite")]) in (0, None)

@@ -32,8 +32,17 @@ def service(replies, asked=None):
         message = {"role": "assistant", "content": replies[body["model"]](user)}
         usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return httpx2.Response(200, json={"id": "c", "object": "chat.completion", "created": 1, "model": body["model"],
-                                          "choices": [choice], "usage": usage})  # fmt: skip
+        return httpx2.Response(
+            200,
+            json={
+                "id": "c",
+                "object": "chat.completion",
+                "created": 1,
+                "model": body["model"],
+                "choices": [choice],
+                "usage": usage,
+            },
+        )
 
     return httpx2.MockTransport(handle)
 

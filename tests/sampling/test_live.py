@@ -56,10 +56,13 @@ NOON = pd.Timestamp("2026-06-12 12:00")
 def body(model, text, finish="stop", refusal=None):
     message = {"role": "assistant", "content": text, "refusal": refusal}
     return {
-        "id": "c", "object": "chat.completion", "created": 1, "model": model,
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": finish}],
         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
-    }  # fmt: skip
+    }
 
 
 def broken(status, message="no", code=None):
@@ -426,8 +429,9 @@ def test_the_cap_of_the_store_is_never_passed(router):
 
 
 QUESTIONS = [
-    Example(f"q{n}", "faq_answering" if n % 2 else "code_review", f"Say {n}.", "exact", f"{n}") for n in range(24)
-]  # fmt: skip
+    Example(f"q{n}", "faq_answering" if n % 2 else "code_review", f"Say {n}.", "exact", f"{n}")
+    for n in range(24)
+]
 
 
 def answering(right):
@@ -691,9 +695,14 @@ def test_a_recorded_run_can_stand_for_the_models(router, tmp_path):
         Example("q2", "own", "Say 2.", "exact", "2"),
     ]
     samples = tl.sample(
-        examples, [MODELS["small"], MODELS["flagship"]], **together(store=tmp_path / "s.sqlite",
-        transport=Service(small="1", flagship=answering(lambda n: True)).transport, **options),
-    )  # fmt: skip
+        examples,
+        [MODELS["small"], MODELS["flagship"]],
+        **together(
+            store=tmp_path / "s.sqlite",
+            transport=Service(small="1", flagship=answering(lambda n: True)).transport,
+            **options,
+        ),
+    )
     samples.to_csv(tmp_path / "recorded.csv", index=False)
     replayed = {
         name: f"replay:{IDS[name]},path={tmp_path / 'recorded.csv'}"

@@ -103,8 +103,13 @@ def test_text_tokens_and_model_are_read(provider, stream):
 @both_ways
 def test_tool_calls_are_read(provider, stream):
     given = json.dumps({"city": "Paris", "days": 3})
-    reply, _ = ask(CANDIDATES[provider], frames(provider, (), calls=[("weather", given), ("news", "{}")], stop="tool", stream=stream),
-                   stream=stream)  # fmt: skip
+    reply, _ = ask(
+        CANDIDATES[provider],
+        frames(
+            provider, (), calls=[("weather", given), ("news", "{}")], stop="tool", stream=stream
+        ),
+        stream=stream,
+    )
     assert [(name, json.loads(arguments)) for name, arguments in reply.tool_calls] == [
         ("weather", {"city": "Paris", "days": 3}),
         ("news", {}),
@@ -219,7 +224,11 @@ def test_half_a_character_becomes_a_replacement_character(provider):
 
 # --- what is sent ---------------------------------------------------------------------------------------------
 
-TOOL = {"name": "weather", "description": "Weather of a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}  # fmt: skip
+TOOL = {
+    "name": "weather",
+    "description": "Weather of a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -366,7 +375,11 @@ def test_candidates_are_checked_and_read():
     assert candidate("google:gemini-4-argon,effort=low,temperature=0.5") == changed(
         "google", effort="low", temperature=0.5
     )
-    for wrong, says in (("gpt-5", "not a candidate"), ("openai:m,efort=low", "did you mean 'effort'"), ("openai:m,temperature=x", "not a value of temperature")):  # fmt: skip
+    for wrong, says in (
+        ("gpt-5", "not a candidate"),
+        ("openai:m,efort=low", "did you mean 'effort'"),
+        ("openai:m,temperature=x", "not a value of temperature"),
+    ):
         with pytest.raises(ValueError, match=says):
             candidate(wrong)
 
@@ -420,15 +433,28 @@ def test_an_error_without_json(provider, body):
 
 
 def test_retry_after_in_all_its_forms():
-    forms = (({"retry-after": "2.5"}, 2.5), ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5), ({"retry-after": "soon"}, None),
-             ({"retry-after": "-4"}, 0.0), ({}, None))  # fmt: skip
+    forms = (
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-4"}, 0.0),
+        ({}, None),
+    )
     for headers, seconds in forms:
         error, _ = ask(
             CANDIDATES["openai"], lambda request, h=headers: response(error_body("openai"), 429, h)
         )
         assert error.retry_after_s == seconds
-    google = {"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [
-        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]}}  # fmt: skip
+    google = {
+        "error": {
+            "code": 429,
+            "message": "quota",
+            "status": "RESOURCE_EXHAUSTED",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}
+            ],
+        }
+    }
     error, _ = ask(CANDIDATES["google"], lambda request: response(google, 429), stream=False)
     assert error.retry_after_s == 34.5
 
@@ -605,14 +631,60 @@ def test_a_page_in_place_of_json(provider, stream):
 
 
 IN_STREAM = [
-    ("anthropic", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "overloaded"),
-    ("anthropic", {"type": "error", "error": {"type": "api_error", "message": "Internal"}}, "broken_stream"),
-    ("openai", {"type": "error", "code": "rate_limit_exceeded", "message": "slow", "param": None, "sequence_number": 9}, "rate_limited"),
-    ("openai", {"type": "error", "code": "server_error", "message": "deadline", "param": None, "sequence_number": 9}, "broken_stream"),
-    ("openai-chat", {"error": {"message": "had an error", "type": "server_error", "code": None}}, "broken_stream"),
-    ("compatible", {"error": {"message": "Context size has been exceeded.", "type": "server_error", "code": None}}, "context_overflow"),
-    ("google", {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}, "overloaded"),
-]  # fmt: skip
+    (
+        "anthropic",
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        "overloaded",
+    ),
+    (
+        "anthropic",
+        {"type": "error", "error": {"type": "api_error", "message": "Internal"}},
+        "broken_stream",
+    ),
+    (
+        "openai",
+        {
+            "type": "error",
+            "code": "rate_limit_exceeded",
+            "message": "slow",
+            "param": None,
+            "sequence_number": 9,
+        },
+        "rate_limited",
+    ),
+    (
+        "openai",
+        {
+            "type": "error",
+            "code": "server_error",
+            "message": "deadline",
+            "param": None,
+            "sequence_number": 9,
+        },
+        "broken_stream",
+    ),
+    (
+        "openai-chat",
+        {"error": {"message": "had an error", "type": "server_error", "code": None}},
+        "broken_stream",
+    ),
+    (
+        "compatible",
+        {
+            "error": {
+                "message": "Context size has been exceeded.",
+                "type": "server_error",
+                "code": None,
+            }
+        },
+        "context_overflow",
+    ),
+    (
+        "google",
+        {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
+        "overloaded",
+    ),
+]
 
 
 @pytest.mark.parametrize(("provider", "event", "reason"), IN_STREAM)
@@ -621,7 +693,14 @@ def test_an_error_in_mid_stream_may_be_billed(provider, event, reason):
     assert (error.reason, error.in_doubt) == (reason, True)
 
 
-@pytest.mark.parametrize(("code", "reason"), [("server_error", "broken_stream"), ("context_length_exceeded", "context_overflow"), ("invalid_prompt", "content_filter")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("server_error", "broken_stream"),
+        ("context_length_exceeded", "context_overflow"),
+        ("invalid_prompt", "content_filter"),
+    ],
+)
 def test_a_response_that_failed(code, reason):
     failed = json.loads(frames("openai", stream=False)[0]) | {
         "status": "failed",

@@ -304,16 +304,41 @@ def test_no_key_gets_into_a_store_a_table_or_a_terminal(examples, raw_server, tm
 
     raw_server.answer = echo
     places = {
-        "ANTHROPIC_BASE_URL": raw_server.url, "OPENAI_BASE_URL": raw_server.base_url("openai"),
+        "ANTHROPIC_BASE_URL": raw_server.url,
+        "OPENAI_BASE_URL": raw_server.base_url("openai"),
         "GOOGLE_GEMINI_BASE_URL": raw_server.url,
-    }  # fmt: skip
-    chosen = ["anthropic:claude-opus-5-5", "openai:gpt-6-luna", "openai-chat:gpt-6-astra", "google:gemini-4-argon",
-              f"compatible:own,base_url={raw_server.base_url('openai')},usd_per_mtok=0/0"]  # fmt: skip
+    }
+    chosen = [
+        "anthropic:claude-opus-5-5",
+        "openai:gpt-6-luna",
+        "openai-chat:gpt-6-astra",
+        "google:gemini-4-argon",
+        f"compatible:own,base_url={raw_server.base_url('openai')},usd_per_mtok=0/0",
+    ]
     run = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "ignore", "-m", "tierlab", "sample", examples, "--budget-usd", "9", "--yes",
-         "--store", str(tmp_path / "run" / "a.sqlite"), *(part for one in chosen for part in ("--candidate", one))],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | KEYS | places | {"OPENAI_LOG": "debug", "ANTHROPIC_LOG": "debug"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-X",
+            "dev",
+            "-W",
+            "ignore",
+            "-m",
+            "tierlab",
+            "sample",
+            examples,
+            "--budget-usd",
+            "9",
+            "--yes",
+            "--store",
+            str(tmp_path / "run" / "a.sqlite"),
+            *(part for one in chosen for part in ("--candidate", one)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | KEYS | places | {"OPENAI_LOG": "debug", "ANTHROPIC_LOG": "debug"},
+    )
     assert run.returncode == 0, run.stderr
     received = " ".join(f"{request.headers}" for request in raw_server.requests)
     assert all(key in received for key in KEYS.values())  # each server did get its own

@@ -31,8 +31,10 @@ def texts(ax):
 
 
 def test_scores_stand_at_their_place_with_their_interval():
-    table = pd.DataFrame({"score": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.4, 0.8], "answers": [60, 94]},
-                         index=["a", "b"])  # fmt: skip
+    table = pd.DataFrame(
+        {"score": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.4, 0.8], "answers": [60, 94]},
+        index=["a", "b"],
+    )
     ax = tl.sampling.figures.pass_rates(table)
     bars, points = ax.lines[::2], ax.lines[1::2]
     assert [list(bar.get_xdata()) for bar in bars] == [[0.1, 0.4], [0.6, 0.8]]
@@ -124,8 +126,18 @@ def test_each_margin_has_its_curve_and_name():
 @pytest.fixture(scope="module")
 def samples():
     """Task x: both right on all 40. Task y: the cheap model wrong on all 40, the large one right."""
-    rows = [(f"{task}{i}", model, task, float(task == "x" or model == "large"), 0.001 if model == "cheap" else 0.01)
-            for task in "xy" for i in range(40) for model in ("cheap", "large")]  # fmt: skip
+    rows = [
+        (
+            f"{task}{i}",
+            model,
+            task,
+            float(task == "x" or model == "large"),
+            0.001 if model == "cheap" else 0.01,
+        )
+        for task in "xy"
+        for i in range(40)
+        for model in ("cheap", "large")
+    ]
     return pd.DataFrame(rows, columns=["prompt_id", "model_id", "task", "score", "cost_usd"])
 
 

@@ -815,8 +815,17 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
                 pass
 
         monkeypatch.setattr(runner, "connect", lambda *given, **more: Provider())
-        calls = [Call(str(i), Prompt(({"role": "user", "content": "x" * chance.randint(1, 900)},), max_output_tokens=chance.randint(1, 900)), OWN)
-                 for i in range(chance.randint(1, 25))]  # fmt: skip
+        calls = [
+            Call(
+                str(i),
+                Prompt(
+                    ({"role": "user", "content": "x" * chance.randint(1, 900)},),
+                    max_output_tokens=chance.randint(1, 900),
+                ),
+                OWN,
+            )
+            for i in range(chance.randint(1, 25))
+        ]
         memory, attempts = Memory(), chance.randint(1, 4)
         first = Runner(memory, prices, Ledger(0), tl.Limits(0, chance.randint(1, 8), attempts, 2.0))
         budget = sum(first.most_usd(call) for call in calls) * chance.uniform(0, 1.5)
@@ -986,8 +995,15 @@ def test_fifty_kills_lose_no_answer_and_pay_for_none_twice(tmp_path):
     assert not again  # nothing that had been stored was asked again
     assert (found["calls"], found["by_status"]) == (n, {"ok": n})
     assert set(received) == set(samples["prompt"])
-    cut = Counter(dict(tl.sampling.store.read(store, "SELECT json_extract(c.request, '$.prompt'), COUNT(*) FROM attempts a JOIN calls c USING (key) "
-                                            "WHERE reason = 'interrupted' GROUP BY 1")))  # fmt: skip
+    cut = Counter(
+        dict(
+            tl.sampling.store.read(
+                store,
+                "SELECT json_extract(c.request, '$.prompt'), COUNT(*) FROM attempts a JOIN calls c USING (key) "
+                "WHERE reason = 'interrupted' GROUP BY 1",
+            )
+        )
+    )
     # What the server was asked: once for the answer that is kept, and at most once for each attempt that was cut off.
     for question, times in received.items():
         assert 1 <= times <= 1 + cut[question], question
@@ -1000,15 +1016,22 @@ def test_fifty_kills_lose_no_answer_and_pay_for_none_twice(tmp_path):
 
 # --- servers that others wrote, and a real model --------------------------------------------------------------
 
-FRANCE = [Example("f", "own", "What is the capital of France?", "contains", ["Paris"]), Example("c", "own", "Please count to a thousand", "contains", ["1"])]  # fmt: skip
+FRANCE = [
+    Example("f", "own", "What is the capital of France?", "contains", ["Paris"]),
+    Example("c", "own", "Please count to a thousand", "contains", ["1"]),
+]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_all_providers_in_one_run_on_aimock(aimock, store, monkeypatch, stream):
     for name, value in aimock.env().items():
         monkeypatch.setenv(name, value)
-    chosen = [*list(CANDIDATES.values())[:2], Candidate("openai-chat", "gpt-6-luna"), CANDIDATES["google"],
-              Candidate("compatible", "own", base_url=aimock.base_url("openai"), usd_per_mtok=(0, 0))]  # fmt: skip
+    chosen = [
+        *list(CANDIDATES.values())[:2],
+        Candidate("openai-chat", "gpt-6-luna"),
+        CANDIDATES["google"],
+        Candidate("compatible", "own", base_url=aimock.base_url("openai"), usd_per_mtok=(0, 0)),
+    ]
     samples = tl.sample(
         FRANCE,
         chosen,
@@ -1068,9 +1091,11 @@ def test_a_real_local_model(local_model, store, monkeypatch):
         usd_per_mtok=(0, 0),
         temperature=0.0,
     )
-    examples = [Example("a", "own", "What is 2+3?", "contains", ["5"], max_output_tokens=40),
-                Example("b", "own", "word " * 5000, "contains", ["5"]),
-                Example("c", "own", "Count from 1 to 100.", "contains", ["5"], max_output_tokens=4)]  # fmt: skip
+    examples = [
+        Example("a", "own", "What is 2+3?", "contains", ["5"], max_output_tokens=40),
+        Example("b", "own", "word " * 5000, "contains", ["5"]),
+        Example("c", "own", "Count from 1 to 100.", "contains", ["5"], max_output_tokens=4),
+    ]
     samples = tl.sample(
         examples,
         [own, claude],

@@ -188,8 +188,13 @@ def test_one_wrong_statement_fails_alone_and_whole(path):
         async def three():
             wrong = file.awrite((ATTEMPT, ("half", 1.0)), ("INSERT INTO nowhere VALUES (1)", ()))
             unfit = file.awrite((ATTEMPT, ("\ud83d", 1.0)))  # half a character has no bytes
-            return await asyncio.gather(file.awrite((ATTEMPT, ("a", 1.0))), wrong, unfit, file.awrite((ATTEMPT, ("b", 1.0))),
-                                        return_exceptions=True)  # fmt: skip
+            return await asyncio.gather(
+                file.awrite((ATTEMPT, ("a", 1.0))),
+                wrong,
+                unfit,
+                file.awrite((ATTEMPT, ("b", 1.0))),
+                return_exceptions=True,
+            )
 
         first, wrong, unfit, last = asyncio.run(three())
         assert isinstance(wrong, OSError)

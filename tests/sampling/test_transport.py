@@ -48,8 +48,20 @@ def sampled(tmp_path):
         chosen = Candidate(
             provider, CANDIDATES[provider].model_id, base_url=address + path, usd_per_mtok=(1, 2)
         )
-        samples = tl.sample(QUESTION, [chosen], **together(store=tmp_path / "run.sqlite", budget_usd=1, stream=stream, warm_up=False,
-                            attempts=2, deadline_s=20, progress=False, **options))  # fmt: skip
+        samples = tl.sample(
+            QUESTION,
+            [chosen],
+            **together(
+                store=tmp_path / "run.sqlite",
+                budget_usd=1,
+                stream=stream,
+                warm_up=False,
+                attempts=2,
+                deadline_s=20,
+                progress=False,
+                **options,
+            ),
+        )
         return samples.iloc[0], samples.attrs["account"]
 
     return run
@@ -178,10 +190,20 @@ COUNT = {  # where each API reports its output tokens
     "google": "candidatesTokenCount",
 }
 WRONG = {
-    "negative": "-5", "not a number": "NaN", "infinite": "Infinity", "minus infinite": "-Infinity", "beyond a double": "1e400",
-    "a fraction": "12.5", "a list": "[1]", "an object": "{}", "beyond an exact double": "9007199254740992",
-    "400 digits": "9" * 400, "a word": '"many"', "true": "true", "false": "false",
-}  # fmt: skip
+    "negative": "-5",
+    "not a number": "NaN",
+    "infinite": "Infinity",
+    "minus infinite": "-Infinity",
+    "beyond a double": "1e400",
+    "a fraction": "12.5",
+    "a list": "[1]",
+    "an object": "{}",
+    "beyond an exact double": "9007199254740992",
+    "400 digits": "9" * 400,
+    "a word": '"many"',
+    "true": "true",
+    "false": "false",
+}
 
 
 def sent_with(provider, stream, value):

@@ -108,9 +108,16 @@ class TestFile:
 class TestClaims:
     def test_findings_follow_from_the_ends(self):
         own = pd.DataFrame(
-            {"provider": "p", "tier": "small", "model_id": list("abcde"), "tokens_per_s": 55.0, "tokens_per_s_low": 50.0,
-             "tokens_per_s_high": 60.0, "basis": "article"}
-        )  # fmt: skip
+            {
+                "provider": "p",
+                "tier": "small",
+                "model_id": list("abcde"),
+                "tokens_per_s": 55.0,
+                "tokens_per_s_low": 50.0,
+                "tokens_per_s_high": 60.0,
+                "basis": "article",
+            }
+        )
         pages = pd.DataFrame(
             {"model_id": [*"aabbccdd"], "tokens_per_s": [50.0, 60, 40, 49, 61, 70, 40, 70]}
         )
@@ -396,8 +403,13 @@ class TestAttainment:
 
     def test_assumed_ends_enclose_the_middle_and_the_router_only_takes_away(self, table):
         own = table[table["provider"] == "anthropic"]
-        plain, routed = (latency.assumed_attainment(own, 5.0, output_tokens=300, router_s=call, n=500, seed=2)
-                         for call in ((0.0, 0.0, 0.0), latency.router_seconds("small_llm", table, provider="anthropic")))  # fmt: skip
+        plain, routed = (
+            latency.assumed_attainment(own, 5.0, output_tokens=300, router_s=call, n=500, seed=2)
+            for call in (
+                (0.0, 0.0, 0.0),
+                latency.router_seconds("small_llm", table, provider="anthropic"),
+            )
+        )
         assert ((plain["low"] <= plain["share"]) & (plain["share"] <= plain["high"])).all()
         assert (routed["share"] <= plain["share"]).all() and (
             routed["share"] < plain["share"]

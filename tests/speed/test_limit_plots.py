@@ -78,9 +78,14 @@ def test_bucket_lines_equal_the_table():
 
 def test_a_window_that_is_not_known_has_words_and_no_bar():
     table = pd.DataFrame(
-        {"provider": "openai", "tier": ["mid", "small"], "model_id": ["a", "b"], "context_window": [128_000, np.nan],
-         "fits_share": [0.89, np.nan]}
-    )  # fmt: skip
+        {
+            "provider": "openai",
+            "tier": ["mid", "small"],
+            "model_id": ["a", "b"],
+            "context_window": [128_000, np.nan],
+            "fits_share": [0.89, np.nan],
+        }
+    )
     ax = speed_figures.window_fit(table)
     assert [patch.get_width() for patch in ax.patches] == [0.89, 0]
     assert texts(ax) == ["89% fit 128,000 tokens", "window not known"]
@@ -88,9 +93,15 @@ def test_a_window_that_is_not_known_has_words_and_no_bar():
 
 def test_a_step_is_as_long_as_what_it_adds_and_says_how_many_requests_pay_it():
     table = pd.DataFrame(
-        {"provider": "google", "tier": "flagship", "model_id": ["a", "b"], "context_above": 200_000.0,
-         "above_share": [0.05, 0.1], "added_share": [0.25, 2.0]}
-    )  # fmt: skip
+        {
+            "provider": "google",
+            "tier": "flagship",
+            "model_id": ["a", "b"],
+            "context_above": 200_000.0,
+            "above_share": [0.05, 0.1],
+            "added_share": [0.25, 2.0],
+        }
+    )
     ax = speed_figures.step_costs(table)
     assert [patch.get_width() for patch in ax.patches] == [0.25, 2.0]
     assert texts(ax) == ["+25%: 5% are above 200,000", "+200%: 10% are above 200,000"]

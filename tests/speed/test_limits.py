@@ -36,8 +36,12 @@ def test_documented_figures_are_those_of_the_providers_pages():
         }.items():
             assert tuple(table.loc[(model, tier), ["rpm", "itpm", "otpm"]]) == row
     assert table.loc["gpt-4o-mini"][["rpm", "tpm"]].values.tolist() == [
-        [500, 2e5], [5e3, 2e6], [5e3, 4e6], [1e4, 1e7], [3e4, 1.5e8],
-    ]  # fmt: skip
+        [500, 2e5],
+        [5e3, 2e6],
+        [5e3, 4e6],
+        [1e4, 1e7],
+        [3e4, 1.5e8],
+    ]
     assert table.loc["gpt-4o", "tpm"].tolist() == [3e4, 4.5e5, 8e5, 2e6, 3e7]
     assert table.loc["gpt-6-astra", "tpm"].tolist() == [5e5, 1e6, 2e6, 4e6, 4e7]
     assert set(table["source"].str.split("/").str[2]) == {
@@ -87,8 +91,14 @@ def test_a_wrong_file_of_limits_is_refused_by_name(tmp_path, text, words):
 
 
 def test_minutes_hold_what_falls_into_them_and_idle_ones_count():
-    requests = log([0, 59.9, 60, 185], [100, 200, 400, 800], [1, 2, 4, 8], cache_read_tokens=[0, 10, 0, 0],
-                   cache_write_short_tokens=[0, 0, 50, 0], cache_write_long_tokens=[0, 0, 0, 7])  # fmt: skip
+    requests = log(
+        [0, 59.9, 60, 185],
+        [100, 200, 400, 800],
+        [1, 2, 4, 8],
+        cache_read_tokens=[0, 10, 0, 0],
+        cache_write_short_tokens=[0, 0, 50, 0],
+        cache_write_long_tokens=[0, 0, 0, 7],
+    )
     usage = limits.usage_per_minute(requests.sample(frac=1, random_state=1))
     assert usage["requests"].tolist() == [2, 1, 0, 1]
     assert usage["uncached_tokens"].tolist() == [

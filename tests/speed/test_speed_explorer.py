@@ -198,9 +198,13 @@ class TestLimits:
         values = control.values()
         assert (values["peak"], values["cache_hit_rate"]) == (0.12, 0.75)
         work = tl.Workload(
-            requests_per_day=20_000, input_tokens=7_200, output_tokens=300, cache_hit_rate=0.75,
-            input_spread=1.0, output_spread=0.8,
-        )  # fmt: skip
+            requests_per_day=20_000,
+            input_tokens=7_200,
+            output_tokens=300,
+            cache_hit_rate=0.75,
+            input_spread=1.0,
+            output_spread=0.8,
+        )
         hour = tl.speed.limits.busiest_hour(work, share=0.12, seed=7)
         usage = tl.speed.limits.usage_per_minute(hour)
         found = tl.speed.limits.smallest_of(tl.speed.limits.loads(usage, control.rows))

@@ -22,14 +22,18 @@ def usd(rates, uncached, read, write, output):
 
 DOLLARS = {
     # the parent's two requests, and one of each fork: 1,000 new input tokens on 42,000 cached ones
-    "codex_fork": usd(GPT, 40_000, 0, 0, 500) + usd(GPT, 2000, 40_000, 0, 300)
+    "codex_fork": usd(GPT, 40_000, 0, 0, 500)
+    + usd(GPT, 2000, 40_000, 0, 300)
     + 2 * usd(GPT, 1000, 42_000, 0, 100),
     # standard, then priority at 2.5 times the price, then standard again
     "codex_priority": (1 + 2.5 + 1) * usd(GPT, 10_000, 0, 0, 100),
     "codex_records": usd(GPT, 1000, 4000, 0, 100) + usd(GPT, 1000, 5000, 0, 200),
     # an advisor's answer and a compaction outside the message; then one of two iterations by another model inside
-    "iterations": usd(SONNET, 200, 10_000, 0, 300) + usd(OPUS, 20_000, 0, 0, 1000)
-    + usd(SONNET, 1000, 0, 0, 50) + usd(SONNET, 1000, 0, 0, 200) + usd(OPUS, 2000, 0, 0, 300),
+    "iterations": usd(SONNET, 200, 10_000, 0, 300)
+    + usd(OPUS, 20_000, 0, 0, 1000)
+    + usd(SONNET, 1000, 0, 0, 50)
+    + usd(SONNET, 1000, 0, 0, 200)
+    + usd(OPUS, 2000, 0, 0, 300),
     # five requests under one id; of the third, two lines, the second with more output
     "relay": usd(SONNET, 6000, 0, 0, 100 + 200 + 350) + usd(SONNET, 1000, 9000, 0, 20),
     "finished_batch": usd(GPT, 800_000, 0, 0, 60_000) / 2 + usd(GPT, 1000, 0, 0, 100),
@@ -55,7 +59,7 @@ DOLLARS = {
     # 1,056 tokens of a picture at 32 dollars, ten searches at 10 dollars a thousand
     "pictures_and_searches": 40 * 5e-6 + 1056 * 32e-6 + usd(SONNET, 1000, 0, 0, 100) + 0.1,
     "variants": usd(GPT, 1000, 0, 0, 100) / 2 + 0 + usd(GPT, 1000, 0, 0, 100),
-}  # fmt: skip
+}
 ROWS = {
     "codex_fork": 4,
     "codex_priority": 3,
@@ -104,7 +108,9 @@ def test_models_are_never_pseudonyms():
 
 def test_money_without_tokens_is_set_aside_with_its_dollars():
     account = tl.read_usage(CASES / "money_without_tokens").account
-    assert account.set_aside[["reason", "rows", "usd"]].values.tolist() == [["money without tokens", 1, 0.04]]  # fmt: skip
+    assert account.set_aside[["reason", "rows", "usd"]].values.tolist() == [
+        ["money without tokens", 1, 0.04]
+    ]
 
 
 def test_a_finished_batch_says_that_it_is_one():
@@ -128,9 +134,13 @@ def test_a_span_that_counts_more_than_those_below_it_is_told(tmp_path):
     text = (CASES / "circle_of_spans" / "spans.jsonl").read_text()
     # 1,050 tokens of b2 are less than the 2,100 of a1 below it, and the other way round 1,050 more
     file = tmp_path / "spans.jsonl"
-    file.write_text(text.replace('"spanId": "b2", "parentSpanId": "a1"', '"spanId": "b2", "parentSpanId": ""'))  # fmt: skip
+    file.write_text(
+        text.replace('"spanId": "b2", "parentSpanId": "a1"', '"spanId": "b2", "parentSpanId": ""')
+    )
     assert tl.read_usage(file).account.assumed.empty
-    file.write_text(text.replace('"spanId": "a1", "parentSpanId": "b2"', '"spanId": "a1", "parentSpanId": ""'))  # fmt: skip
+    file.write_text(
+        text.replace('"spanId": "a1", "parentSpanId": "b2"', '"spanId": "a1", "parentSpanId": ""')
+    )
     note = tl.read_usage(file).account.assumed.query("what.str.contains('beyond')")
     assert note[["rows", "total"]].values.tolist() == [[1, 2100 - 1050]]
 
@@ -169,10 +179,20 @@ def test_reasoning_outside_the_completion_is_output(counts, output, reasoning):
             found = buckets(usage | details, "prompt", "completion")
             assert found["output_tokens"] == output
             assert found["uncached_input_tokens"] == 1000
-            assert found["reasoning_tokens"] == (reasoning if details or counts["completion_tokens"] == 50 else 0)  # fmt: skip
+            assert found["reasoning_tokens"] == (
+                reasoning if details or counts["completion_tokens"] == 50 else 0
+            )
 
 
 def test_cache_writes_of_twelve_hours_are_long():
-    details = {"cached_tokens": 10, "cache_write_tokens": 30, "cache_write_tokens_details": {"ttl_30m_tokens": 20, "ttl_12h_tokens": 10}}  # fmt: skip
-    found = buckets({"input_tokens": 100, "output_tokens": 1, "input_tokens_details": details}, "input", "output")  # fmt: skip
+    details = {
+        "cached_tokens": 10,
+        "cache_write_tokens": 30,
+        "cache_write_tokens_details": {"ttl_30m_tokens": 20, "ttl_12h_tokens": 10},
+    }
+    found = buckets(
+        {"input_tokens": 100, "output_tokens": 1, "input_tokens_details": details},
+        "input",
+        "output",
+    )
     assert (found["cache_write_short_tokens"], found["cache_write_long_tokens"]) == (20, 10)

@@ -15,7 +15,10 @@ from tierlab.core.tables import TOKEN_COLUMNS
 SAMPLES = Path(
     os.environ.get("TIERLAB_USAGE_SAMPLES") or Path(__file__).parent.parent / "data" / "usage"
 )
-COUNTER = re.compile(r"tokens?(\.\w+)*$|token_?count(\.\w+)*$|_tokens_|gen_ai\.usage\.|ai\.usage\.|amount_in_pricing", re.IGNORECASE)  # fmt: skip
+COUNTER = re.compile(
+    r"tokens?(\.\w+)*$|token_?count(\.\w+)*$|_tokens_|gen_ai\.usage\.|ai\.usage\.|amount_in_pricing",
+    re.IGNORECASE,
+)
 SIZE = 777  # of the unknown counter: no sum of the samples comes near it by chance
 FORMS = {
     "beside": lambda usage: usage | {"tokens_of_smell": SIZE},
@@ -124,7 +127,11 @@ def written(file, text, change):
 
 
 def jsons():
-    return sorted(file.name for file in SAMPLES.iterdir() if file.suffix not in (".csv", ".md") and file.is_file())  # fmt: skip
+    return sorted(
+        file.name
+        for file in SAMPLES.iterdir()
+        if file.suffix not in (".csv", ".md") and file.is_file()
+    )
 
 
 def tables():
@@ -179,7 +186,14 @@ def test_a_renamed_counter_never_vanishes(tmp_path, name):
     once = known(SAMPLES / name)
     if once.requests.empty:
         pytest.skip("a bill without tokens has no usage object")
-    names = sorted(set(re.findall(r'[\w.() /]*[tT]oken[\w.]*', text.partition("\n")[0] if name.endswith("csv") else text)))  # fmt: skip
+    names = sorted(
+        set(
+            re.findall(
+                r"[\w.() /]*[tT]oken[\w.]*",
+                text.partition("\n")[0] if name.endswith("csv") else text,
+            )
+        )
+    )
     for counter in names:
         other = counter + "_of_smell"
         file = tmp_path / name

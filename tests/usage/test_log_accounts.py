@@ -243,11 +243,21 @@ def test_mutated_json_logs_balance_with_the_decoder(tmp_path):
 
 SPEND = json.dumps(
     {
-        "request_id": "r", "call_type": "acompletion", "spend": 0.001, "total_tokens": 800, "prompt_tokens": 500,
-        "completion_tokens": 300, "startTime": "2026-11-01T12:00:00Z", "endTime": "2026-11-01T12:00:05Z",
-        "model": "claude-opus-5-5", "model_group": "claude-opus-5-5", "user": "u", "metadata": "{}", "request_tags": "[]",
+        "request_id": "r",
+        "call_type": "acompletion",
+        "spend": 0.001,
+        "total_tokens": 800,
+        "prompt_tokens": 500,
+        "completion_tokens": 300,
+        "startTime": "2026-11-01T12:00:00Z",
+        "endTime": "2026-11-01T12:00:05Z",
+        "model": "claude-opus-5-5",
+        "model_group": "claude-opus-5-5",
+        "user": "u",
+        "metadata": "{}",
+        "request_tags": "[]",
     }
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -400,8 +410,11 @@ def test_a_named_pipe_is_refused_by_name(tmp_path, capsys, command):
 def test_standard_input_is_refused_by_name():
     child = subprocess.run(
         [sys.executable, "-c", "import tierlab as tl; tl.read_usage('/dev/stdin')"],
-        stdin=subprocess.PIPE, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "/dev/stdin: not a regular file" in child.stderr
 
 

@@ -257,11 +257,16 @@ def report(result, *, start="2026-09-01T00:00:00Z", end="2026-09-02T00:00:00Z"):
 
 
 def test_anthropic_report_tier_band_and_region(tmp_path):
-    usage = read_json(tmp_path, [
-        report({"service_tier": "batch", "context_window": "200k-1M", "inference_geo": "us"}),
-        report({"service_tier": "priority", "context_window": "0-200k", "inference_geo": "global"}),
-        report({"service_tier": None, "speed": "fast"}),
-    ])  # fmt: skip
+    usage = read_json(
+        tmp_path,
+        [
+            report({"service_tier": "batch", "context_window": "200k-1M", "inference_geo": "us"}),
+            report(
+                {"service_tier": "priority", "context_window": "0-200k", "inference_geo": "global"}
+            ),
+            report({"service_tier": None, "speed": "fast"}),
+        ],
+    )
     requests = usage.requests
     assert requests["batch"].tolist() == [True, False, False]
     assert requests["context_above"].tolist() == [200_000, 0, pd.NA]

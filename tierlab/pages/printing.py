@@ -19,7 +19,9 @@ FLAGS = (
         "--no-first-run",
         "--disable-background-networking",
     ),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
 )
 SECONDS = 120
 

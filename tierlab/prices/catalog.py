@@ -289,8 +289,10 @@ class Prices:
                     *history.loc[history["valid_from"] == on, "context_above"],
                 }
             )
-            pair = [t.set_index("context_above")[list(RATES)].reindex(steps, method="ffill").T.stack()
-                    for t in (before, history[history["valid_from"] == on])]  # fmt: skip
+            pair = [
+                t.set_index("context_above")[list(RATES)].reindex(steps, method="ffill").T.stack()
+                for t in (before, history[history["valid_from"] == on])
+            ]
             pair = pd.DataFrame({"before": pair[0], "after": pair[1]}).dropna()
             pair = pair[~np.isclose(pair["before"], pair["after"], rtol=1e-9)].rename_axis(
                 ["rate", "context_above"]

@@ -253,10 +253,14 @@ def settle(
     last = facts["at"].max().to_period("M").end_time if until is None else pd.Timestamp(until)
     months = facts["at"].dt.to_period("M")
     credits = _credits(contract, facts, rows, prices)
-    lines = [] if capacity.empty else [
-        (month, "unused capacity", name, usd)
-        for month, name, usd in capacity[["month", "id", "unused_usd"]].itertuples(index=False)
-    ]  # fmt: skip
+    lines = (
+        []
+        if capacity.empty
+        else [
+            (month, "unused capacity", name, usd)
+            for month, name, usd in capacity[["month", "id", "unused_usd"]].itertuples(index=False)
+        ]
+    )
     for one in contract.commitments:
         mask = holds(one, facts, prices)
         for month, due, places in _shortfalls(one, facts, rows, mask, credits, last):

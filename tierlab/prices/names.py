@@ -22,11 +22,25 @@ PROVIDERS = {
 
 DATES = ("valid_from", "launched_on", "retires_on", "checked_on")
 COLUMNS = (
-    *("model_id", "provider", "platform", "region", "service_tier"),
-    *("tier", "reasoning_model", "valid_from", "context_above"),
+    "model_id",
+    "provider",
+    "platform",
+    "region",
+    "service_tier",
+    "tier",
+    "reasoning_model",
+    "valid_from",
+    "context_above",
     *RATES,
-    *("approximate", "batch_assumed", "write_assumed", "launched_on", "retires_on"),
-    *("context_window", "max_output_tokens", "source", "checked_on"),
+    "approximate",
+    "batch_assumed",
+    "write_assumed",
+    "launched_on",
+    "retires_on",
+    "context_window",
+    "max_output_tokens",
+    "source",
+    "checked_on",
 )
 _VERSION_SUFFIX = re.compile(r"-(?:\d[\d-]*|latest|default|preview(?:-[\d-]+)?)")
 
@@ -95,10 +109,16 @@ _SELLERS = {spelling: seller for seller, own in _PLATFORMS.items() for spelling 
 _MAKERS = {  # maker -> (vendor prefixes, how its models' names begin)
     "anthropic": ("", "claude"),
     "google": ("", "gemini gemma learnlm"),
-    "openai": ("", "gpt chatgpt codex-mini text-embedding davinci babbage ft: o1 o3 o4 whisper tts dall-e"),
+    "openai": (
+        "",
+        "gpt chatgpt codex-mini text-embedding davinci babbage ft: o1 o3 o4 whisper tts dall-e",
+    ),
     "x-ai": ("xai", "grok"),
     "meta": ("meta-llama meta-models", "llama meta-llama muse codellama"),
-    "mistral": ("mistralai mistral-ai", "mistral mixtral ministral codestral devstral magistral pixtral voxtral open-mi"),
+    "mistral": (
+        "mistralai mistral-ai",
+        "mistral mixtral ministral codestral devstral magistral pixtral voxtral open-mi",
+    ),
     "deepseek": ("deepseek-ai", "deepseek"),
     "qwen": ("alibaba", "qwen qwq"),
     "moonshotai": ("moonshot", "kimi moonshot"),
@@ -115,7 +135,7 @@ _MAKERS = {  # maker -> (vendor prefixes, how its models' names begin)
     "voyageai": ("", "voyage"),
     "elevenlabs": ("", "eleven"),
     "typesafe": ("", "jev"),
-}  # fmt: skip
+}
 _VENDORS = {
     spelling: maker for maker, (own, _) in _MAKERS.items() for spelling in (maker, *own.split())
 }

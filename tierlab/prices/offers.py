@@ -12,15 +12,29 @@ from tierlab.prices.maintained import peak_hours, premiums
 from tierlab.prices.names import listed, platform_of
 
 FLAGS = (
-    *("approximate_price", "assumed_batch_rate", "assumed_write_rate", "before_launch"),
-    *("after_retirement", "before_first_price", "aggregate_without_band", "over_window"),
-    *("stale_price", "assumed_platform", "assumed_region", "assumed_service_tier"),
-    *("assumed_premium", "assumed_peak_hours", "unstepped_batch_rate"),
+    "approximate_price",
+    "assumed_batch_rate",
+    "assumed_write_rate",
+    "before_launch",
+    "after_retirement",
+    "before_first_price",
+    "aggregate_without_band",
+    "over_window",
+    "stale_price",
+    "assumed_platform",
+    "assumed_region",
+    "assumed_service_tier",
+    "assumed_premium",
+    "assumed_peak_hours",
+    "unstepped_batch_rate",
 )
 BIT = {flag: 1 << place for place, flag in enumerate(FLAGS)}
 _STANDARD = ("default", "on_demand", "ondemand", "batch", "standard_only", "global")
 # Sellers whose list price is the maker's own: Azure by genai-prices, Gemini's two doors at Google.
-_SAME_LIST = {"azure": ("openai", "anthropic", "deepseek", "x-ai", "moonshotai"), "vertex": ("google",)}  # fmt: skip
+_SAME_LIST = {
+    "azure": ("openai", "anthropic", "deepseek", "x-ai", "moonshotai"),
+    "vertex": ("google",),
+}
 _PLACED = ("azure", "bedrock", "vertex")  # where the price depends on a region that logs leave out
 
 

@@ -166,10 +166,15 @@ def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
         color, hatch = _STEPS[kind] if kind == "test" or value > 0 else (_SAVES, "")
         fill = "white" if kind == "test" else color
         ax.barh(
-            row, abs(value), left=min(start, start + value), height=0.36 if narrow else 0.62,
-            color=fill, hatch=hatch, edgecolor=color if kind == "test" else INK if hatch else color,
+            row,
+            abs(value),
+            left=min(start, start + value),
+            height=0.36 if narrow else 0.62,
+            color=fill,
+            hatch=hatch,
+            edgecolor=color if kind == "test" else INK if hatch else color,
             lw=0.6,
-        )  # fmt: skip
+        )
         estimate, known = kind == "estimate", kind in ("level", "estimate")
         text = f"{'about ' * estimate}{dollars(value, signed=not known)}"
         note(ax, text, (max(start, start + value), row), (8, 0), bbox=_BOX)

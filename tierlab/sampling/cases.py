@@ -157,8 +157,14 @@ def _costed(answers, usd_per_hour):
     answers = answers.assign(model_id=answers["model_id"].astype(str))
     for column in ("cost_usd", "end_to_end_s"):
         answers[column] = pd.to_numeric(answers[column]) if column in answers else np.nan
-    for column, value in (("task", "all"), ("source", "recorded"), ("prompt", ""), ("answer", ""),
-                          ("score_reason", ""), ("provenance", "")):  # fmt: skip
+    for column, value in (
+        ("task", "all"),
+        ("source", "recorded"),
+        ("prompt", ""),
+        ("answer", ""),
+        ("score_reason", ""),
+        ("provenance", ""),
+    ):
         known_values = (
             answers[column].astype(object) if column in answers else pd.Series(None, answers.index)
         )

@@ -270,8 +270,12 @@ def shared(kept):
 
 def _makers(model_ids):
     """The provider that makes a model, by the start of its id; "" for one of another maker."""
-    starts = [(start, provider) for provider, names in PROVIDERS.items() for start in (*names, "gpt", "o1", "o3", "o4")
-              if start and (start.startswith(("gpt", "o")) == (provider == "openai"))]  # fmt: skip
+    starts = [
+        (start, provider)
+        for provider, names in PROVIDERS.items()
+        for start in (*names, "gpt", "o1", "o3", "o4")
+        if start and (start.startswith(("gpt", "o")) == (provider == "openai"))
+    ]
     codes, names = pd.factorize(model_ids)
     makers = [
         next((provider for start, provider in starts if str(name).startswith(start)), "")

@@ -77,8 +77,15 @@ _GUESSES = {
     "request_id": "id call_id uuid",
 }
 _CURRENCIES = (  # columns that say what the money is
-    *("currency", "currency_code", "billing_currency", "billed_currency", "cost_currency"),
-    *("waehrung", "währung", "moneda", "devise"),
+    "currency",
+    "currency_code",
+    "billing_currency",
+    "billed_currency",
+    "cost_currency",
+    "waehrung",
+    "währung",
+    "moneda",
+    "devise",
 )
 _DOLLARS = ("usd", "$", "us$", "us dollar", "us dollars", "dollar", "dollars")
 _SINGLE = ("request_id", "requests", "aggregate", "session_id", "status", "ttft_s", "end_to_end_s")
