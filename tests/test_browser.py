@@ -230,15 +230,18 @@ def speed_facts(at, table):
     return mixed + prices
 
 
-def distillation_facts(at, table):
-    """What a request saves, times the requests that repay it, is what it costs once; "middle" is of the ranges."""
-    rows = table.set_index(table.columns[0])["middle"]
-    once, saved = (
-        number(rows["once, before the first request (USD)"]),
-        number(rows["saved per 1,000 requests (USD)"]),
-    )
-    repay = rows["requests that repay it"]
-    return [] if repay == "never" else [(saved, 1_000 * once / number(repay))]
+def distillation_facts(_at, table):
+    """The days until it has paid, at the ends of the ranges, lie as far apart as the days of the calendar."""
+    rows = table.set_index(table.columns[0])
+    days, dates = rows.loc["days until it has paid"], rows.loc["on the day"]
+    paid = [end for end in ("low", "middle", "high") if days[end] != "never"]
+    return [
+        (
+            number(days[end]) - number(days[paid[0]]),
+            (pd.Timestamp(dates[end]) - pd.Timestamp(dates[paid[0]])).days,
+        )
+        for end in paid
+    ]
 
 
 def thinking_facts(at, table):

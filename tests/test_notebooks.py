@@ -16,32 +16,45 @@ from tierlab.core import paths
 from tierlab.pages import parameters, run
 
 TINY = Path(__file__).parent / "data" / "tiny.ipynb"
+PRODUCT = str(TINY.with_name("product.yaml"))
 NOTEBOOKS = run.find_all()
 # One other value at least for every notebook; a small one where the default takes long.
 CHANGED = {
-    "00_start_here": {"catalogue": "maintained", "product": str(TINY.with_name("product.yaml"))},
+    "00_start_here": {"catalogue": "maintained", "product": PRODUCT},
     "01_pricing": {
+        "product": PRODUCT,
         "cached_share": 0.0,
         "batch_share": 1.0,
         "today": "2026-10-20",
     },
-    "02_scaling_costs": {"as_of": "2026-06-12", "provider": "openai", "months": 2},
+    "02_scaling_costs": {
+        "product": PRODUCT,
+        "as_of": "2026-06-12",
+        "provider": "openai",
+        "months": 2,
+    },
     "03_match_tasks_to_tiers": {
-        "product": str(TINY.with_name("product.yaml")),
+        "product": PRODUCT,
         "provider": "google",
         "second_usd": 0.001,
         "later": "2026-10-20",
     },
-    "04_routing": {"prompts": 400, "complex_right": 0.3, "error_correlation": 0.0, "seed": 1},
+    "04_routing": {
+        "product": PRODUCT,
+        "prompts": 400,
+        "complex_right": 0.3,
+        "error_correlation": 0.0,
+        "seed": 1,
+    },
     "05_live_sampling": {
         "samples": str(TINY.with_name("own_samples.csv")),
         "margin": 0.3,
-        "error_cost_usd": 0.0,
+        "product": PRODUCT,
         "truncated": "wrong",
         "seed": 1,
     },
     "06_speed_and_waiting": {
-        "product": str(TINY.with_name("product.yaml")),
+        "product": PRODUCT,
         "provider": "google",
         "router": "small_llm",
         "slo_s": 3.0,
@@ -49,6 +62,7 @@ CHANGED = {
         "seed": 1,
     },
     "07_limits_and_windows": {
+        "product": PRODUCT,
         "shape": "message",
         "limit_model": "gpt-4o",
         "minute_spread": 1.0,
@@ -57,13 +71,13 @@ CHANGED = {
         "seed": 1,
     },
     "08_reasoning": {
-        "product": str(TINY.with_name("product.yaml")),
+        "product": PRODUCT,
         "provider": "openai",
         "as_of": "2026-06-12",
         "second_usd": 0.0,
     },
     "09_distillation": {
-        "product": str(TINY.with_name("product.yaml")),
+        "product": PRODUCT,
         "as_of": "2026-06-12",
         "labels": 500,
         "relabel_months": 3.0,
@@ -215,6 +229,16 @@ class TestRuns:
             if img["alt"].startswith(("No description", "the control at"))
         ]
         assert not soup.find(class_="output_stderr") and not soup.find(class_="output_error")
+
+    @pytest.mark.parametrize("stem", [stem for stem in CHANGED if "product" in CHANGED[stem]])
+    def test_another_product_moves_the_answer(self, pages, stem):
+        soup = BeautifulSoup((pages / f"{stem}.html").read_text("utf-8"), "html.parser")
+        stored = nbformat.read(paths.NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+        outputs = [o for cell in stored.cells for o in cell.get("outputs", [])]
+        claims = [o.data["text/html"] for o in outputs if 'class="finding"' in str(o.get("data"))]
+        before = BeautifulSoup(claims[0], "html.parser").get_text()
+        assert soup.find(class_="finding").get_text().strip() != before.strip()
+        assert "20,000 messages" not in soup.get_text()
 
     @pytest.mark.full  # `make test` compares the texts with nbval; this compares images as well
     def test_stored_outputs_and_figures_are_fresh(self):
