@@ -398,3 +398,14 @@ def test_money_alone_in_two_files_of_one_day(tmp_path):
     usage = tl.read_usage(tmp_path)
     assert usage.billed["usd"].tolist() == [1, 2]  # of cents
     assert usage.account.overlaps["what"].tolist() == ["reports in two files of one format"]
+
+
+def test_deepseek_tells_its_cache_beside_its_input(tmp_path):
+    """1,000 tokens in, of which 800 were read from the cache."""
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    usage |= {"prompt_cache_hit_tokens": 800, "prompt_cache_miss_tokens": 200}
+    row = {"id": "a", "object": "chat.completion", "created": 1788256800, "usage": usage}
+    found = read(tmp_path, [row | {"model": "deepseek-v4-pro"}])
+    columns = ["uncached_input_tokens", "cache_read_tokens", "output_tokens"]
+    assert found.requests[columns].to_numpy().tolist() == [[200, 800, 100]]
+    assert found.account.assumed.empty

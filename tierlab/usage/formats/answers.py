@@ -17,6 +17,7 @@ _INSIDE = ("body.usage.prompt_tokens_details", "body.usage.input_tokens_details"
 _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_details")
 _KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
+_HIT = "body.usage.prompt_cache_hit_tokens"  # DeepSeek's; its input includes them
 _METRICS = "body.amazon-bedrock-invocationMetrics"
 _fields = picked(
     {
@@ -47,6 +48,7 @@ _fields = picked(
             "body.usage.cache_read_input_tokens",
             "body.usage.cacheReadInputTokens",
             *(f"{place}.cached_tokens" for place in _INSIDE),
+            _HIT,
         ),
         "write": (
             "counts.cacheWriteInputTokenCount",
@@ -70,7 +72,7 @@ _fields = picked(
         "items": ("body.output",),
         "total": ("body.usage.total_tokens", "body.usage.totalTokens"),
         "details": ("body.usage.cacheDetails",),
-        "inside": _INSIDE,
+        "inside": (*_INSIDE, _HIT),
         "code": ("response.status_code",),
         "error": (
             "errorCode",
@@ -99,6 +101,7 @@ _fields = picked(
     usage=("body.usage", "counts"),
     idle=(
         "cacheDetails.*",
+        "prompt_cache_miss_tokens",  # the rest of the input
         *(
             f"{side}_tokens_details.text_tokens"
             for side in ("prompt", "input", "completion", "output")
