@@ -2,13 +2,16 @@
 
 import json
 
+import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from tierlab.cli import main
+from tierlab.core import paths
 from tierlab.core.format import dollars
 from tierlab.quarter import brief, report, tables
-from tierlab.quarter.report import Inputs, prepare, title
+from tierlab.quarter.report import Inputs, page_of, prepare, title
 from tierlab.quarter.settings import NOBODY, Settings, by_owner, load_settings
 from tierlab.quarter.words import (
     ahead_said,
@@ -172,6 +175,33 @@ class TestSettings:
         assert table["owner"].tolist() == ["Ada", NOBODY, NOBODY]
         assert table["cost_usd"].tolist() == [170, 40, 50]
         assert table["over_usd"].tolist()[:2] == [20, -10] and pd.isna(table["over_usd"].iloc[2])
+
+    def test_a_logo_is_in_the_page_itself(self, tmp_path):
+        (tmp_path / "mark.png").write_bytes((paths.ROOT / "figures" / "05_pairs.png").read_bytes())
+        (tmp_path / "tierlab.yaml").write_text("company: A & B\nlogo: mark.png\n")
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("x")])
+        notebook.metadata["papermill"] = {"parameters": {}}
+        nbformat.write(notebook, tmp_path / "report.ipynb")
+        page = page_of(
+            tmp_path / "report.ipynb", Inputs(settings_path=str(tmp_path / "tierlab.yaml"))
+        )
+        image = BeautifulSoup(page, "html.parser").find("img", class_="logo")
+        assert image["alt"] == "A & B" and image["src"].startswith("data:image/png;base64,iVBOR")
+
+    @pytest.mark.parametrize(
+        ("data", "why"),
+        [
+            (b"<svg onload='x()'/>", "mark.png is not a PNG or JPEG image of at most 256 KiB"),
+            (b"\x89PNG\r\n\x1a\n" + bytes(256 * 1024), "at most 256 KiB"),
+            (None, "No such file"),
+        ],
+    )
+    def test_a_logo_that_is_none_is_refused(self, tmp_path, data, why):
+        if data:
+            (tmp_path / "mark.png").write_bytes(data)
+        (tmp_path / "tierlab.yaml").write_text("logo: mark.png\n")
+        with pytest.raises(ValueError, match=f"tierlab.yaml: .*{why}"):
+            load_settings(tmp_path / "tierlab.yaml")
 
     @pytest.mark.parametrize(
         ("text", "why"),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
-from tierlab.core.untrusted import in_markdown, read_text, regular
+from tierlab.core.untrusted import in_html, in_markdown, read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.decide.record import load_record
 from tierlab.pages import printing
@@ -220,7 +220,7 @@ def _prepared(inputs):
     contract = load_contract(inputs.contract_path) if inputs.contract_path else None
     aliases = contract.aliases if contract else None
     prices = load_prices(inputs.catalogue, as_of=_as_of(inputs), aliases=aliases)
-    settings = load_settings(inputs.settings_path) if inputs.settings_path else Settings()
+    settings = _own(inputs)
     period = period_of(inputs.quarter)
     log, read, billed, kind = _log(inputs, prices, period)
     span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
@@ -458,7 +458,7 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
             html = temporary / "report.html"
             summed = json.loads((temporary / "summary.json").read_text("utf-8"))
             (temporary / "message.md").write_text(summed["message"], "utf-8", newline="\n")
-            html.write_text(_page(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
+            html.write_text(page_of(temporary / "report.ipynb", inputs), "utf-8", newline="\n")
             note = _print(html, temporary / "report.pdf") if pdf else ""
         except (ValueError, RuntimeError) as error:
             if begun:
@@ -505,7 +505,7 @@ def _run(inputs, temporary, out, timeout):
         raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
 
 
-def _page(executed, inputs):
+def page_of(executed, inputs):
     """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
     import nbformat
 
@@ -514,12 +514,20 @@ def _page(executed, inputs):
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["papermill"]["parameters"] = dict(vars(inputs))
     notebook.cells[0].source = f"# {in_markdown(title(inputs))}"
-    return pages.page(notebook, stem="report", banner=False)[0]
+    html, own = pages.page(notebook, stem="report", banner=False)[0], _own(inputs)
+    if not own.logo:
+        return html
+    name = in_html(inputs.company or own.company or "logo")
+    return html.replace("<h1", f'<img class="logo" alt="{name}" src="{own.logo}"><h1', 1)
+
+
+def _own(inputs):
+    return load_settings(inputs.settings_path) if inputs.settings_path else Settings()
 
 
 def title(inputs):
     """The title of the report: company, team and quarter."""
-    own = load_settings(inputs.settings_path) if inputs.settings_path else Settings()
+    own = _own(inputs)
     names = [
         inputs.company or own.company,
         own.team,

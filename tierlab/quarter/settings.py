@@ -1,14 +1,18 @@
 """tierlab.yaml: what a company says of itself in the quarterly report, and who owns which team's spend."""
 
+import base64
+from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tierlab.core.untrusted import read_text, read_yaml
+from tierlab.core.untrusted import read_text, read_yaml, regular
 from tierlab.core.vocabulary import unknown
 
 NOBODY = "(nobody)"
+LOGO_BYTES = 256 * 1024
+_IMAGES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}  # first bytes -> kind
 
 
 class Team(BaseModel):
@@ -27,6 +31,8 @@ class Settings(BaseModel):
     ----------
     company, team : str
         Of the title.
+    logo : str
+        In the file: the path of a PNG or JPEG image beside it, for the head of the page; once read, the image itself.
     budget_usd : float, optional
         Of the whole quarter (US dollars).
     teams : dict of str to Team
@@ -42,6 +48,7 @@ class Settings(BaseModel):
 
     company: str = ""
     team: str = ""
+    logo: str = ""
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     teams: dict[str, Team] = {}
 
@@ -62,7 +69,8 @@ def load_settings(path) -> Settings:
         found = read_yaml(read_text(path))
         if not isinstance(found, dict):
             raise ValueError("no fields; write for example `company: Example Ltd`")
-        return Settings.model_validate(found)
+        settings = Settings.model_validate(found)
+        return settings.model_copy(update={"logo": _image(Path(path).parent, settings.logo)})
     except ValidationError as error:
         fault = error.errors()[0]
         *above, name = fault["loc"]
@@ -70,8 +78,21 @@ def load_settings(path) -> Settings:
         if fault["type"] == "extra_forbidden":
             why = unknown("field", name, Team.model_fields if above else Settings.model_fields)
         raise ValueError(f"{path}: {'.'.join(map(str, fault['loc']))}: {why}") from None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _image(folder, name):
+    """An image as a data URI; a page loads nothing from elsewhere."""
+    if not name:
+        return ""
+    data = regular(folder / name).read_bytes()
+    kind = next((kind for start, kind in _IMAGES.items() if data.startswith(start)), None)
+    if kind is None or len(data) > LOGO_BYTES:
+        raise ValueError(
+            f"logo: {name} is not a PNG or JPEG image of at most {LOGO_BYTES // 1024} KiB"
+        )
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def by_owner(teams: pd.DataFrame, settings: Settings) -> pd.DataFrame:
