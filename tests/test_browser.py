@@ -36,19 +36,9 @@ sync_api = pytest.importorskip(
 )
 
 from tests import browser  # noqa: E402
+from tests.prices.test_catalog import ARTICLE  # noqa: E402
 
 needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
-ARTICLE = {  # USD per million tokens, input and output; the article, "How the Tiers Work"
-    "claude-opus-4-8": (5, 25),
-    "claude-sonnet-4-6": (3, 15),
-    "claude-haiku-4-5": (1, 5),
-    "gpt-5.5": (5, 30),
-    "gpt-4o": (2.5, 10),
-    "gpt-4o-mini": (0.15, 0.6),
-    "gemini-3.1-pro-preview": (2, 12),
-    "gemini-3.5-flash": (0.3, 2.5),
-    "gemini-2.5-flash-lite": (0.1, 0.4),
-}
 TIERS_USD = {
     "anthropic": "claude-haiku-4-5",
     "openai": "gpt-4o-mini",

@@ -422,7 +422,7 @@ class TestReview:
         change = found.changes.query("kind == 'price'")
         assert change["model_id"].tolist() == [
             "claude-sonnet-4-6"
-        ]  # twice as dear: 0.012 a request
+        ]  # twice the price: 0.012 a request
         assert change[["before_usd", "after_usd"]].iloc[0].tolist() == pytest.approx([0.006, 0.012])
         # 0.012 + 6% of 20 cents is 0.024 now; Opus is 0.010 + 5% of it, 0.020.
         assert not found.stands and found.money.at["best", "model_id"] == "claude-opus-4-8"

@@ -176,7 +176,7 @@ def test_daily_equals_price_row_by_row(log, priced, maintained, timezone):
 
 
 def test_users_and_top_share_are_exact(log, priced, maintained):
-    """Against pandas: distinct users, and what the dearest one in twenty (rounded up) cost of the whole."""
+    """Against pandas: distinct users, and what the most expensive one in twenty (rounded up) cost of the whole."""
     users = build_cube(log, maintained, timezone="Asia/Kolkata").users
     local = priced["at"].dt.tz_localize("UTC").dt.tz_convert("Asia/Kolkata").dt.tz_localize(None)
     found = {

@@ -122,8 +122,10 @@ def test_the_band_is_that_of_students_t():
 
 def test_scheduled_changes_multiply_the_days_from_then_on():
     spend = series(np.log(100) * np.ones(len(DAYS))).iloc[:HISTORY]
-    dearer = pd.Series(2.0, pd.date_range("2026-12-01", "2026-12-31"))
-    plain, changed = (forecast(spend, "2026-12-31", factor=f).totals["usd"] for f in (None, dearer))
+    doubled = pd.Series(2.0, pd.date_range("2026-12-01", "2026-12-31"))
+    plain, changed = (
+        forecast(spend, "2026-12-31", factor=f).totals["usd"] for f in (None, doubled)
+    )
     assert changed["2026-12"] == pytest.approx(2 * plain["2026-12"])
     assert changed["2026-10"] == pytest.approx(plain["2026-10"])
 
