@@ -409,3 +409,10 @@ def test_deepseek_tells_its_cache_beside_its_input(tmp_path):
     columns = ["uncached_input_tokens", "cache_read_tokens", "output_tokens"]
     assert found.requests[columns].to_numpy().tolist() == [[200, 800, 100]]
     assert found.account.assumed.empty
+
+
+@pytest.mark.parametrize(("second", "calls"), [("10:59:59", 1), ("11:00:01", 2)])
+def test_lines_of_one_message_lie_within_an_hour(tmp_path, second, calls):
+    """Without the id of a request, the same message is written again while it is answered, not after."""
+    rows = [claude("10:00:00", 100, call=""), claude(second, 100, call="")]
+    assert len(read(tmp_path, rows).requests) == calls
