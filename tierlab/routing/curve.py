@@ -75,12 +75,11 @@ def paired_curve(pairs, *, weights=None):
     """
     scores = pairs["router_score"].to_numpy(float)
     order, ends = ranked_runs(scores)
-    weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
-    lines = {name: path[0] for name, path in _paths(pairs, (order, ends), weights[None]).items()}
-    first = {
-        "threshold": np.append(np.inf, scores[order[ends]]),
-        "strong_calls": np.append(0, ends + 1),
-    }
+    weights = None if weights is None else (weights / weights.mean())[None]
+    lines = {name: path[0] for name, path in _paths(pairs, (order, ends), weights).items()}
+    threshold, calls = np.full(len(ends) + 1, np.inf), np.zeros(len(ends) + 1, int)
+    threshold[1:], calls[1:] = scores[order[ends]], ends + 1
+    first = {"threshold": threshold, "strong_calls": calls}
     return pd.DataFrame(first | lines, copy=False)
 
 
@@ -97,16 +96,21 @@ def ranked_runs(scores):
 def _paths(pairs, runs, weights, means=("score", "cost_usd")):
     """Share of strong calls and mean score and cost while prompts move from weak to strong, for each row of weights.
 
-    `runs` are those of the router's scores (`ranked_runs`). Weights have shape (rows, prompts) and mean 1; each path has
-    shape (rows, distinct router scores + 1).
+    `runs` are those of the router's scores (`ranked_runs`). Weights have shape (rows, prompts) and mean 1, or are None for
+    one row of equal ones; each path has shape (rows, distinct router scores + 1).
     """
     order, ends = runs
-    ranked, n = weights[:, order], len(pairs)
-    paths = {"strong_share": running_sums(ranked, ends)}
+    n, equal = len(pairs), weights is None
+    ranked = None if equal else weights[:, order]
+    # Equal weights are the common case, and need no multiplication by one.
+    paths = {
+        "strong_share": np.append(0.0, ends + 1)[None] if equal else running_sums(ranked, ends)
+    }
     for name in means:
         weak, strong = (pairs[f"{side}_{name}"].to_numpy(float) for side in ("weak", "strong"))
-        paths[name] = running_sums(ranked * (strong - weak)[order], ends)
-        paths[name] += (weights @ weak)[:, None]
+        gain = (strong - weak)[order]
+        paths[name] = running_sums(gain[None] if equal else ranked * gain, ends)
+        paths[name] += weak.sum() if equal else (weights @ weak)[:, None]
     for path in paths.values():
         path /= n
     return paths
@@ -178,11 +182,11 @@ def lined_up(outcomes, router_score, *, weak, strong):
     """
     grid = pair_outcomes(outcomes, [weak, strong])
     named = router_score.rename(router_score.name or "router_score")
-    pairs = pd.DataFrame({"router_score": align(named, grid.prompts)}, grid.prompts, dtype=float)
+    columns = {"router_score": align(named, grid.prompts).to_numpy(float)}
     for side, model in (("weak", weak), ("strong", strong)):
         for name in ("score", "cost_usd"):
-            pairs[f"{side}_{name}"] = grid.values(name, model)
-    return pairs
+            columns[f"{side}_{name}"] = grid.values(name, model)
+    return pd.DataFrame(columns, grid.prompts, copy=False)
 
 
 def hull(points: pd.DataFrame) -> pd.DataFrame:
