@@ -207,11 +207,11 @@ def budget_by_gap(table: pd.DataFrame, recorded: pd.DataFrame, *, margin: float)
     note(ax, f"margin: -{100 * margin:g} points", (-100 * margin, 1.09), (0, 0), align="center")
     for row in recorded.itertuples():
         ax.plot([100 * row.difference], [row.share], "D", color=INK, ms=7, mfc="white", mew=1.6)
-        left = row.difference < -margin  # the label keeps away from the peak at the margin
-        at = (100 * row.difference, row.share)
-        note(ax, row.label, at, (6 if left else -6, -13), align="right" if left else "left")
+        # The label keeps away from the peak at the margin, and right of it from the falling line.
+        offset, align = ((6, -13), "right") if row.difference < -margin else ((0, -26), "center")
+        note(ax, row.label, (100 * row.difference, row.share), offset, align=align)
     ax.set(
-        xlabel="difference in mean score to the reference (points)\nline: mean of simulated runs; band: 80% of them; diamonds: recorded answers",
+        xlabel="difference in mean score to the reference (points)\nline: mean of simulated runs; band: 80% of them; diamonds: the cases of this notebook",
         ylabel="examples used (share)",
         ylim=(0, 1.15),
     )

@@ -519,6 +519,6 @@ def _shares(table, values, words, label, ax):
     ax.barh(rows, values, height=0.7, color=colors)
     for row, value, text in zip(rows, values, words, strict=True):
         note(ax, text, (value, row), (5, 0))
-    from_zero(ax, 1.4 * highest, label)
+    from_zero(ax, 1.55 * highest, label)
     plain(ax.xaxis, share=True)
     return ax
