@@ -10,11 +10,12 @@ from scipy import special, stats
 from tests.evaluate.test_intervals import tango_score
 from tierlab.evaluate.planning import (
     achievable_margin,
+    betting_evidence,
     noninferiority_power,
     paired_sample_size,
     required_examples,
+    sequential_test,
 )
-from tierlab.evaluate.sequential import betting_evidence, sequential_test
 
 
 def enumerated(n, margin, discordant, decides, difference=0.0):
