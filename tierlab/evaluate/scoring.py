@@ -12,13 +12,20 @@ from typing_extensions import TypedDict  # the one that pydantic takes before Py
 
 from tierlab.core.vocabulary import known, needs, unknown
 from tierlab.evaluate.scorers.answers import Score, ToolCall, Unscored, split_thinking
-from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
 from tierlab.evaluate.scorers.judge import judge
 from tierlab.evaluate.scorers.numeric import check_numeric, numeric
-from tierlab.evaluate.scorers.overlap import check_overlap, overlap
 from tierlab.evaluate.scorers.structured import check_tool_call, json_fields, tool_call
-from tierlab.evaluate.scorers.text import check_regex, contains, exact, regex
+from tierlab.evaluate.scorers.text import (
+    check_choice,
+    check_overlap,
+    check_regex,
+    choice,
+    contains,
+    exact,
+    overlap,
+    regex,
+)
 
 MOST_CHARS = 1_000_000  # of a reply: no scorer takes more than seconds for them
 

@@ -10,7 +10,7 @@ import pandas as pd
 from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS, plain
 from tierlab.core.vocabulary import known, needs
-from tierlab.evaluate.scorers.choice import choice
+from tierlab.evaluate.scorers.text import choice
 from tierlab.sampling.examples import Example, load_intents
 
 TEACHER = "qwen2.5-coder-1.5b-instruct"
