@@ -99,6 +99,13 @@ def test_tests_see_their_own_builtins_and_only_the_names_they_use():
     )
 
 
+def test_a_name_is_the_tests_own_only_where_they_define_it():
+    local = "def own():\n    add = 1\n    return add\nassert own() == 1\nassert add(1, 1) == 2"
+    assert code(ADD, (), local) == (1.0, "all 2 tests pass")
+    captured = "match add((1,), (2,)):\n    case (first, last):\n        assert first < last"
+    assert code(ADD, (), captured) == (1.0, "the test passes")
+
+
 def test_setup_loops_and_classes_work_like_a_module():
     program = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import NamedTuple\nimport asyncio\n"
@@ -130,7 +137,7 @@ def test_sets_iterate_in_the_same_order_in_every_run():
 
 @posix
 def test_endless_loops_are_stopped():
-    # By CPU time; by the clock where the machine is so busy that six times as much passes first.
+    # By CPU time, or by the clock where the machine is so busy that six times as much passes first.
     stopped = "0 of 3 tests pass; the code (ran out of CPU time|was stopped by SIGKILL|ran longer than 6 s)"
     assert re.fullmatch(stopped, code("while True: pass", (), TESTS, seconds=1).reason)
     ignoring = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    try:\n        while True: pass\n    except: pass"

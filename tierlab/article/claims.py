@@ -13,7 +13,7 @@ import pandas as pd
 
 from tierlab.article.rules import METRICS, Basis, NoFigure, approximate_models
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, known, unknown
 from tierlab.prices.catalog import Prices, load_prices
 
 # "gpt-4o from 28, gpt-4o to 30" becomes "gpt-4o 28 to 30".
@@ -88,11 +88,8 @@ def evaluate_claims(
     ['$4,160', '$3,420 to $3,780', 'contradicted']
     """
     claims = load_claims() if claims is None else claims
+    known("section", section, ["all", *claims["section"].drop_duplicates()])
     if section != "all":
-        if section not in set(claims["section"]):
-            raise ValueError(
-                unknown("section", section, ["all", *claims["section"].drop_duplicates()])
-            )
         claims = claims[claims["section"] == section]
     catalogues = {"article": article or load_prices("article", as_of="2026-06-12")}
     catalogues["maintained"] = maintained or load_prices("maintained", as_of="2026-06-12")

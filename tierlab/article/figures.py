@@ -16,7 +16,7 @@ from tierlab.core.style import (
     note,
     plain,
 )
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known
 
 VERDICT_COLORS = {"supported": "#8cc9b5", "contradicted": "#404040", "not checkable": "#f2f2f2"}
 
@@ -35,10 +35,9 @@ def verdicts(table, *, ax=None):
     Axes
     """
     if table.empty:
-        raise ValueError("there is no claim to show; say so in words")
+        raise ValueError("there is no claim to show")
     for verdict in table["verdict"].drop_duplicates():
-        if verdict not in VERDICT_COLORS:
-            raise ValueError(unknown("verdict", verdict, VERDICT_COLORS))
+        known("verdict", verdict, VERDICT_COLORS)
     sections = list(table["section"].drop_duplicates())
     counts = pd.crosstab(table["section"], table["verdict"])
     counts = counts.reindex(index=sections, columns=list(VERDICT_COLORS), fill_value=0)

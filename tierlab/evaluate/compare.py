@@ -25,7 +25,7 @@ from tierlab.evaluate.rows import (
     scored_rows,
     tally,
 )
-from tierlab.evaluate.verdict import POWER, Asked, verdict, warnings
+from tierlab.evaluate.verdict import POWER, verdict, warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,19 +146,18 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
     known("reference", reference, models)
     others = [model for model in models if model != reference]
     if not others:
-        raise ValueError(f"the table holds no model but the reference {reference!r}")
+        raise ValueError(f"the table has no model but the reference {reference!r}")
     candidates = quality_by_model(rows, models, confidence)
     costs = _costs_by_model(rows, models, confidence, seed)
     found = {m: _pair(paired(rows, m, reference), confidence) for m in others}
     pairs = _table({model: row for model, (row, _) in found.items()})
-    pairs["p_holm"] = _holm(pairs["p"])
+    pairs.insert(pairs.columns.get_loc("bound"), "p_holm", _holm(pairs["p"]))
     # A model without common examples stands for itself.
     own = {"error_rate": 1 - candidates["score"], "cost_usd": costs["per_request"]}
     common = levels(rows, models, reference)[0].fillna(pd.DataFrame(own))
     return Prepared(
         rows=rows[["model_id", "prompt_id", "cost_usd"]],
-        candidates=candidates,
-        costs=costs,
+        tables={"candidates": candidates, "costs": costs},
         pairs=pairs,
         intervals={model: interval for model, (_, interval) in found.items()},
         reference=reference,
@@ -181,8 +180,12 @@ class Prepared:
 
     Attributes
     ----------
-    rows, candidates, costs, pairs : DataFrame
-        Samples, and the tables of the `Comparison` without what the margin decides.
+    rows : DataFrame
+        model_id, prompt_id and cost_usd of every sample.
+    tables : dict of str to DataFrame
+        candidates and costs of the `Comparison`; costs without `expected`, which depends on the cost of an error.
+    pairs : DataFrame
+        That of the `Comparison` without what depends on the margin.
     intervals : dict of str to callable
         Candidate to the interval of its difference, by level.
     reference : str
@@ -194,8 +197,7 @@ class Prepared:
     """
 
     rows: pd.DataFrame
-    candidates: pd.DataFrame
-    costs: pd.DataFrame
+    tables: dict
     pairs: pd.DataFrame
     intervals: dict
     reference: str
@@ -206,18 +208,16 @@ class Prepared:
     def at(self, margin, *, error_cost_usd=None):
         """Return the `Comparison` at a margin and a cost of an error."""
         check_margin(margin, error_cost_usd)
-        costs, paid = self.costs.copy(), self.common["cost_usd"]
+        candidates, costs = self.tables["candidates"], self.tables["costs"].copy()
+        paid = self.common["cost_usd"]
         expected = paid + (error_cost_usd or 0.0) * self.common["error_rate"]
         costs.insert(costs.columns.get_loc("note"), "expected", expected)
         level = 1 - self.confidence
         pairs = _planned(_decided(self.pairs, self.intervals, margin, level), margin, level)
         pairs["saving"] = 1 - paid.reindex(pairs.index) / paid.where(paid > 0)[self.reference]
-        asked = Asked(self.rows, self.reference, margin, self.confidence, len(pairs))
-        choice, sentence = verdict(asked, pairs, costs, error_cost_usd)
-        text = " ".join([sentence, *warnings(self.candidates, self.failing)])
-        return Comparison(
-            text, choice, self.candidates, costs, pairs, reference=self.reference, margin=margin
-        )
+        choice, sentence = verdict(self, margin, pairs, costs, error_cost_usd)
+        text = " ".join([sentence, *warnings(candidates, self.failing)])
+        return Comparison(text, choice, candidates, costs, pairs, self.reference, margin)
 
 
 def quality_by_model(rows, models, confidence):
@@ -361,11 +361,8 @@ def _holm(p):
 def _planned(pairs, margin, level):
     """Add how many examples would decide each undecided pair, at the level of Holm's first step."""
     plans = [_plan(row, margin, level / len(pairs)) for row in pairs.itertuples()]
-    order = [*pairs.columns[: pairs.columns.get_loc("p") + 1], "p_holm", "bound"]
-    table = pairs[[*order, "p_not_worse", "p_worse", "finding"]]
-    return table.assign(
-        more_examples=[more for more, _ in plans], planned_difference=[gap for _, gap in plans]
-    )
+    plans = pd.DataFrame(plans, pairs.index, ["more_examples", "planned_difference"])
+    return pairs.drop(columns="variance").join(plans)
 
 
 def _plan(row, margin, alpha):

@@ -60,7 +60,7 @@ def wilson_interval(
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
     share = successes / trials
     if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError("from 0 to all of at least one trial can be successes")
+        raise ValueError("successes must lie between 0 and trials, and trials must be at least 1")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (successes + z**2 / 2) / (trials + z**2)
     half = z / (trials + z**2) * np.sqrt(successes * (1 - share) + z**2 / 4)
@@ -158,7 +158,7 @@ def bootstrap(
         row, column = (found[0] for found in np.nonzero(~np.isfinite(values)))
         raise ValueError(
             f"{int((~np.isfinite(values)).any(axis=1).sum()):,} rows hold a missing or infinite value; first row "
-            f"{plain(table.index[row])!r}, column {table.columns[column]!r}; intervals over what is left would not be the table's"
+            f"{plain(table.index[row])!r}, column {table.columns[column]!r}; intervals over the other rows would not be those of the table"
         )
     blocks = bootstrap_weights(len(table), resamples=resamples, seed=seed)
     means = np.concatenate([weights @ values for weights in blocks]) / len(table)
@@ -329,9 +329,7 @@ def tango_interval(better, worse, n, *, confidence=0.95):
 
     scores = np.zeros((2, n))
     scores[0, :better] = scores[1, better : better + worse] = 1
-    with (
-        warnings.catch_warnings()
-    ):  # it also computes a deviation, which one difference does not have
+    with warnings.catch_warnings():  # of a deviation, which a single difference does not have
         warnings.simplefilter("ignore", RuntimeWarning)
         result = pairwise_differences(scores, 0, 1, method="tango", ci=confidence)
     return result.ci_low, result.ci_high

@@ -345,7 +345,7 @@ def _assumed(discordant, sd, difference, **shares):
     for name, value in shares.items():
         needs(name, value, 0 < value < 1, SHARE)
     if (discordant is None) == (sd is None):
-        raise ValueError("give one of discordant and sd")
+        raise ValueError("give either discordant or sd")
     if sd is not None:
         needs("sd", sd, 0 < sd < math.inf, "a standard deviation above 0")
         return sd**2

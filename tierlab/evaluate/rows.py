@@ -213,21 +213,17 @@ def levels(rows, models, anchor):
 
 def _by_example(rows, models):
     """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
-    answered = rows["status"].isin(ANSWERED)
-    parts = {
-        "prompt": pd.factorize(rows["prompt_id"])[0],
-        "cost": rows["cost_usd"].mask(
-            ~answered, rows["cost_usd"].fillna(0.0)
-        ),  # a failed call may be free
-        "answers": answered,
-    }
-    groups = rows.assign(**parts).groupby(["prompt", "model_id"], observed=True)
-    sums = groups["cost"].sum(skipna=False) / groups["answers"].sum().clip(lower=1)
-    cost, score = (
-        each.unstack().reindex(columns=models).to_numpy(float)
-        for each in (sums, groups["score"].mean())
+    answered, cost = rows["status"].isin(ANSWERED), rows["cost_usd"]
+    known = cost.where(answered, cost.fillna(0.0))  # a failed call may be free, an answer is not
+    example = pd.factorize(rows["prompt_id"])[0]
+    groups = rows.assign(example=example, known=known, answered=answered).groupby(
+        ["example", "model_id"], observed=True
     )
-    return cost, 1 - score
+    means = {
+        "cost": groups["known"].sum(skipna=False) / groups["answered"].sum().clip(lower=1),
+        "error": 1 - groups["score"].mean(),
+    }
+    return [mean.unstack().reindex(columns=models).to_numpy(float) for mean in means.values()]
 
 
 def right_or_wrong(examples):

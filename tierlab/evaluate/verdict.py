@@ -22,37 +22,28 @@ class Asked:
     rows : DataFrame
         model_id, prompt_id and cost_usd of every sample.
     reference : str
-    margin, confidence : float
-        Shares, 0-1.
-    candidates : int
+    confidence : float
+        Level of the intervals, 0-1.
+    points, claim, level : str
+        The margin, what a candidate has to be, and the level at which it is found to be so.
     """
 
     rows: pd.DataFrame
     reference: str
-    margin: float
     confidence: float
-    candidates: int
-
-    @property
-    def points(self):
-        return f"{number(100 * self.margin)} points"
-
-    @property
-    def claim(self):
-        return f"not worse than {self.reference} by more than {self.points}"
-
-    @property
-    def level(self):
-        holm = f", Holm over {self.candidates} candidates" if self.candidates > 1 else ""
-        return f"one-sided {share(1 - self.confidence)}{holm}"
+    points: str
+    claim: str
+    level: str
 
 
-def verdict(asked, pairs, costs, error_cost_usd):
+def verdict(prepared, margin, pairs, costs, error_cost_usd):
     """Name the cheapest model that is not worse than the reference, or say why it cannot be named.
 
     Parameters
     ----------
-    asked : Asked
+    prepared : tierlab.evaluate.compare.Prepared
+    margin : float
+        How much worse a candidate may be, 0-1.
     pairs, costs : DataFrame
         Tables of the `Comparison`.
     error_cost_usd : float or None
@@ -63,7 +54,12 @@ def verdict(asked, pairs, costs, error_cost_usd):
         The model that the sentence names.
     sentence : str
     """
-    rank, reference = costs["expected"], asked.reference
+    rank, reference = costs["expected"], prepared.reference
+    points = f"{number(100 * margin)} points"
+    claim = f"not worse than {reference} by more than {points}"
+    holm = f", Holm over {len(pairs)} candidates" if len(pairs) > 1 else ""
+    level = f"one-sided {share(1 - prepared.confidence)}{holm}"
+    asked = Asked(prepared.rows, reference, prepared.confidence, points, claim, level)
     unit = "per request"
     if error_cost_usd is not None:
         unit += f" with {usd(error_cost_usd)} per error"

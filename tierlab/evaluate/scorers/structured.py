@@ -39,19 +39,13 @@ def json_fields(text, tool_calls, reference, *, unordered=False):
     >>> json_fields('{"order": {"id": "a-7"}, "total": 12}', (), {"order.id": "A-7", "total": 12.5})
     Score(score=0.5, reason='1 of 2 fields right; total is 12, not 12.5')
     """
-    values = [each for each in json_values(text) if isinstance(each, dict | list)]
+    values = json_values(text)
     if not values:
         place = "" if len(text) <= JSON_CHARS else f" in the first {JSON_CHARS:,} characters"
         return Score(0.0, f"no JSON object in the reply{place}")
-    found = [{field: _at(value, field) for field in reference} for value in values]
-    held = [each for each in found if any(got is not _MISSING for got in each.values())]
-    given = (held or found)[-1]
-    faults = []
-    for field, wanted in reference.items():
-        if given[field] is _MISSING:
-            faults.append(f"{field} is missing")
-        elif not same_value(wanted, given[field], unordered=unordered):
-            faults.append(f"{field} is {clip(given[field])}, not {clip(wanted)}")
+    found = (_present(value, reference) for value in reversed(values))
+    given = next(filter(None, found), {})
+    faults = list(_faults(reference, given, unordered=unordered))
     total, wrong = len(reference), len(faults)
     if not wrong:
         return Score(1.0, f"all {total} fields right" if total > 1 else "the field is right")
@@ -121,12 +115,7 @@ def _one_call(wanted, made, allow_extra):
     expected, given = wanted.get("arguments", {}), made.arguments
     if "" in given and "" not in expected:
         return Score(0.0, f"{wanted['name']}: the arguments are not a JSON object")
-    faults = []
-    for name, value in expected.items():
-        if name not in given:
-            faults.append(f"{name} is missing")
-        elif not same_value(value, given[name]):
-            faults.append(f"{name} is {clip(given[name])}, not {clip(value)}")
+    faults = list(_faults(expected, given))
     right = len(expected) - len(faults)
     if allow_extra is not True:
         allowed = {*expected, *(allow_extra or ())}
@@ -134,6 +123,19 @@ def _one_call(wanted, made, allow_extra):
     if not faults:
         return Score(1.0, "")
     return Score(right / (right + len(faults)), f"{wanted['name']}: {faults[0]}")
+
+
+def _faults(expected, given, *, unordered=False):
+    for name, wanted in expected.items():
+        if name not in given:
+            yield f"{name} is missing"
+        elif not same_value(wanted, given[name], unordered=unordered):
+            yield f"{name} is {clip(given[name])}, not {clip(wanted)}"
+
+
+def _present(value, paths):
+    found = {path: _at(value, path) for path in paths}
+    return {path: got for path, got in found.items() if got is not _MISSING}
 
 
 def _at(value, path):

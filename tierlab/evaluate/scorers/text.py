@@ -378,7 +378,9 @@ def overlap(text, tool_calls, reference, *, key_points=(), max_words=None):
 def check_overlap(reference, *, key_points=(), max_words=None):
     """Refuse texts without content words, and a reference that would not have the full score itself."""
     content = all(map(_stems, (reference, *key_points)))
-    needs("overlap: reference", reference, content, "a text with content words, as each key point,")
+    needs(
+        "overlap: reference", reference, content, "a text with content words (like every key point)"
+    )
     own = overlap(reference, (), reference, key_points=key_points, max_words=max_words)
     if own.score < 1:
         raise ValueError(f"overlap: the reference itself scores {own.score:.2f}: {own.reason}")
