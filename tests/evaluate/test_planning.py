@@ -105,7 +105,7 @@ def test_required_examples_for_other_scores_and_for_a_difference():
     ("call", "said"),
     [
         (lambda: required_examples(margin=5, discordant=0.1), "margin=5"),
-        (lambda: required_examples(margin=0.05), "give one of"),
+        (lambda: required_examples(margin=0.05), "give either"),
         (lambda: required_examples(margin=0.05, sd=0.0), "sd=0.0"),
         (
             lambda: required_examples(margin=0.05, discordant=0.01, difference=0.02),
