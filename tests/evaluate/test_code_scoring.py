@@ -106,6 +106,25 @@ def test_a_name_is_the_tests_own_only_where_they_define_it():
     assert code(ADD, (), captured) == (1.0, "the test passes")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "decimal.Decimal('1.50')",
+        "fractions.Fraction(3, 4)",
+        "datetime.datetime(2026, 6, 12, 8, 30, tzinfo=datetime.timezone.utc)",
+        "datetime.timedelta(days=1, seconds=2)",
+        "pathlib.Path('a', 'b')",
+        "uuid.UUID(int=7)",
+        "{'x': [b'\\xff', range(3), 1j, (None, {2}), frozenset('ab')]}",
+    ],
+)
+def test_values_come_back_as_what_they_are(value):
+    modules = "import datetime, decimal, fractions, pathlib, uuid\n"
+    tests = f"{modules}assert made() == {value}\nassert not made() != {value}"
+    assert code(f"{modules}def made(): return {value}", (), tests) == (1.0, "all 2 tests pass")
+    assert code("def made(): return 0", (), tests).score == 0
+
+
 def test_setup_loops_and_classes_work_like_a_module():
     program = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import NamedTuple\nimport asyncio\n"

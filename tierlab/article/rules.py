@@ -21,7 +21,7 @@ from tierlab.decide.tasks import task_tiers, tier_by_rule
 from tierlab.evaluate.planning import required_examples
 from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import reprice
-from tierlab.reasoning.distillation import who_offers
+from tierlab.reasoning.distillation import tunable_models
 from tierlab.reasoning.effort import billed_output, load_efforts
 from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Rules
@@ -506,8 +506,7 @@ def recorded(basis, name):
 @metric(source="data/fine_tuning.csv: what the providers' pages say, dated")
 def tunable(basis, models, on):
     """Return 1 for each model that its provider, or a platform, lets somebody tune on a day; else 0."""
-    offers = who_offers(on)
-    names = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
+    names = tunable_models(on)
     return pd.Series({model: float(model in names) for model in find_models(basis.prices, models)})
 
 

@@ -30,6 +30,11 @@ def _steps(label, steps, value, written):
     )
 
 
+def _share_slider(label, value, low, high, step, written):
+    ends = {"value": value, "min": low, "max": high, "step": step, "readout_format": written}
+    return ipywidgets.FloatSlider(description=label, continuous_update=False, **ends, **WIDE)
+
+
 class ThinkingExplorer(Explorer):
     """What thinking has to achieve at each effort, on a provider's small model and on its flagship.
 
@@ -126,11 +131,9 @@ class DistillationExplorer(Explorer):
     ):
         self.prices, self.start = prices, f"{prices.as_of:%Y-%m-%d}"
         self.student_usd, self.hour_usd = student_usd, hour_usd
-        offers = distillation.who_offers(self.start)
-        self.tunable = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
+        self.tunable = distillation.tunable_models(self.start)
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
-        line = {"continuous_update": False, **WIDE}
         start = {"hours": 20, "relabel": 6, "gap": 0.02, "error_usd": 0.005} | dict(start or {})
         again = {start["relabel"]: f"every {start['relabel']:g} months"} | _RELABEL
         super().__init__(
@@ -151,22 +154,11 @@ class DistillationExplorer(Explorer):
                 value=start["relabel"],
                 **WIDE,
             ),
-            drift=ipywidgets.FloatSlider(
-                description="growth of its errors (share per month)",
-                value=0.002,
-                max=0.02,
-                step=0.001,
-                readout_format=".1%",
-                **line,
+            drift=_share_slider(
+                "growth of its errors (share per month)", 0.002, 0, 0.02, 0.001, ".1%"
             ),
-            gap=ipywidgets.FloatSlider(
-                description="more errors than the teacher (share)",
-                value=start["gap"],
-                min=-0.1,
-                max=0.3,
-                step=0.01,
-                readout_format=".0%",
-                **line,
+            gap=_share_slider(
+                "more errors than the teacher (share)", start["gap"], -0.1, 0.3, 0.01, ".0%"
             ),
             error_usd=_steps("error cost (USD)", _ERROR_USD, start["error_usd"], usd),
         )

@@ -329,3 +329,20 @@ def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.Da
         table[name] = table[name].where(~table["announced_on"].gt(day))
     said = ["provider", "platform", "models", "offered", "offered_from"]
     return table[[*said, "closed_to_new_on", "ends_on", "how", "note", "source", "checked_on"]]
+
+
+def tunable_models(as_of):
+    """Return the models that somebody may tune on a day, by `who_offers`.
+
+    Parameters
+    ----------
+    as_of : str
+        ISO date.
+
+    Returns
+    -------
+    set of str
+        Model ids.
+    """
+    offers = who_offers(as_of)
+    return set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))

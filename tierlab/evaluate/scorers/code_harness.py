@@ -95,6 +95,8 @@ _VALUES = {  # a value of these types is sent as the arguments that make it agai
     "datetime.timezone": lambda v: (v.utcoffset(None),),
     "pathlib.PosixPath": lambda v: (str(v),),
     "pathlib.WindowsPath": lambda v: (str(v),),
+    "pathlib._local.PosixPath": lambda v: (str(v),),  # its name in Python 3.13
+    "pathlib._local.WindowsPath": lambda v: (str(v),),
     "uuid.UUID": lambda v: (str(v),),
     "zoneinfo.ZoneInfo": lambda v: (v.key,),
 }
