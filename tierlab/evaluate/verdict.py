@@ -11,6 +11,7 @@ from tierlab.core.format import listed, number, share, usd
 
 POWER = 0.8  # of the larger run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
+_BEYOND = "as far as can be seen more examples would not show it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +109,6 @@ def _question(asked, pairs):
         beyond = f", and {_BEYOND}" if pairs["examples"].any() else ""
         return f"cannot tell {whether}{beyond}: {seen}"
     return f"cannot tell: {_open(asked, pairs, whether)}; {seen}"
-
-
-_BEYOND = "as far as can be seen more examples would not show it"
 
 
 def _gap(row, asked):
