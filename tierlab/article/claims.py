@@ -44,7 +44,18 @@ KEPT = ["id", "section", "claim", "claimed_by", "figure", "unit", "notebook", "e
 
 
 def load_claims(path=DATA / "claims.csv"):
-    """Return data/claims.csv with every column as text; data/README.md says what each column holds."""
+    """Read the claims.
+
+    Parameters
+    ----------
+    path : path
+        A table like data/claims.csv.
+
+    Returns
+    -------
+    DataFrame
+        Every column as text; data/README.md says what each holds.
+    """
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 

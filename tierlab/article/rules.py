@@ -93,7 +93,24 @@ def base_rates(prices):
 
 
 def find_models(prices, text):
-    """Return the model ids of "anthropic.small|gpt-4o": slots of the lineup on the catalogue's day, or names."""
+    """Resolve the models that a rule names.
+
+    Parameters
+    ----------
+    prices : Prices
+    text : str
+        Slots of the lineup on the catalogue's day, or names of models: "anthropic.small|gpt-4o".
+
+    Returns
+    -------
+    list of str
+        Model ids.
+
+    Raises
+    ------
+    NoFigure
+        If the catalogue has no such model.
+    """
     found = []
     for name in text.split("|"):
         provider, _, tier = name.rpartition(".")
@@ -466,7 +483,18 @@ def lever_saving(basis, levers="batch|cache"):
 
 
 def load_measured(path=DATA / "measured.csv"):
-    """Return data/measured.csv by name: value, unit, source, how."""
+    """Read the numbers that were computed from public data.
+
+    Parameters
+    ----------
+    path : path
+        A table like data/measured.csv.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name: value, unit, source, how.
+    """
     return pd.read_csv(path).set_index("name")
 
 

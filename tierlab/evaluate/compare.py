@@ -168,7 +168,20 @@ def prepare(samples, *, reference, confidence=0.95, truncated="set_aside", seed=
 
 
 def check_margin(margin, error_cost_usd=None):
-    """Refuse a margin that is not a share between 0 and 1, and an error cost below 0."""
+    """Refuse a margin that is not a share between 0 and 1, and an error cost below 0.
+
+    Parameters
+    ----------
+    margin : float
+        How much worse a candidate may be.
+    error_cost_usd : float, optional
+        US dollars per wrong answer.
+
+    Raises
+    ------
+    ValueError
+        Names the value and what is allowed.
+    """
     needs("margin", margin, 0 < margin < 1, "a share between 0 and 1 (five points are 0.05)")
     fits = error_cost_usd is None or error_cost_usd >= 0
     needs("error_cost_usd", error_cost_usd, fits, "a number of US dollars from 0 up")

@@ -214,16 +214,15 @@ def levels(rows, models, anchor):
 def _by_example(rows, models):
     """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
     answered, cost = rows["status"].isin(ANSWERED), rows["cost_usd"]
-    known = cost.where(answered, cost.fillna(0.0))  # a failed call may be free, an answer is not
+    spent = cost.where(answered, cost.fillna(0.0))  # a failed call may be free, an answer is not
     example = pd.factorize(rows["prompt_id"])[0]
-    groups = rows.assign(example=example, known=known, answered=answered).groupby(
-        ["example", "model_id"], observed=True
-    )
-    means = {
-        "cost": groups["known"].sum(skipna=False) / groups["answered"].sum().clip(lower=1),
-        "error": 1 - groups["score"].mean(),
-    }
-    return [mean.unstack().reindex(columns=models).to_numpy(float) for mean in means.values()]
+    rows = rows.assign(example=example, spent=spent, answered=answered)
+    groups = rows.groupby(["example", "model_id"], observed=True)
+    each_cost = groups["spent"].sum(skipna=False) / groups["answered"].sum().clip(lower=1)
+    each_error = 1 - groups["score"].mean()
+    return [
+        each.unstack().reindex(columns=models).to_numpy(float) for each in (each_cost, each_error)
+    ]
 
 
 def right_or_wrong(examples):
