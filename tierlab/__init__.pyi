@@ -44,8 +44,8 @@ from .evaluate.planning import achievable_margin as achievable_margin
 from .evaluate.planning import noninferiority_power as noninferiority_power
 from .evaluate.planning import paired_sample_size as paired_sample_size
 from .evaluate.planning import required_examples as required_examples
+from .evaluate.planning import sequential_test as sequential_test
 from .evaluate.scoring import score_example as score_example
-from .evaluate.sequential import sequential_test as sequential_test
 from .prices.catalog import Prices as Prices
 from .prices.catalog import load_prices as load_prices
 from .prices.contract import load_contract as load_contract

@@ -831,7 +831,7 @@ def compare(
 
 def _say_samples(samples, question, names):
     import tierlab as tl
-    from tierlab.evaluate.by_model import quality_by_model
+    from tierlab.evaluate.compare import quality_by_model
     from tierlab.evaluate.rows import scored_rows
 
     for name, value in samples.attrs["account"].items():

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 import tierlab as tl
 from tierlab.article import claims as claims_of
-from tierlab.article.basis import METRICS, rates
 from tierlab.article.claims import VERDICTS, evaluate_claims, load_claims
-from tierlab.article.evidence import load_measured, load_recorded
+from tierlab.article.rules import METRICS, load_measured, rates
 from tierlab.reasoning import student
 from tierlab.reasoning.student import recorded_embeddings
 
@@ -276,7 +275,7 @@ def test_a_recorded_gap_is_the_mean_of_the_differences(table, recorded, claim_id
 
 
 def in_recorded(name):
-    return load_recorded(name).to_dict()
+    return METRICS["recorded"](None, name).to_dict()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.article import faq
-from tierlab.article.evidence import load_measured
+from tierlab.article.rules import load_measured
 
 REQUEST = {  # USD of 500 + 300 tokens at the article's prices
     "claude-opus-4-8": 0.010,

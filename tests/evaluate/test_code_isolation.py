@@ -1,4 +1,4 @@
-"""What hostile code can and cannot do to the scorer that runs it, with bubblewrap and without; the guide's table is made here."""
+"""What hostile code can and cannot do to the scorer that runs it, with bubblewrap and without: the source of the guide's table."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def hunt(texts):
         for word in str(text).replace('"', "'").split("'"):
             if word in ({SECRET[0][:3]!r} + {SECRET[0][3:]!r}, {SECRET[1][:3]!r} + {SECRET[1][3:]!r}): return word
 """
-# The hook takes a path as seen from the working folder, and the system from another: so much for a hook.
+# The hook reads a path from the working folder, but the system reads it from another one: this gets round the hook.
 PAST = """
 import os
 def past(path):
@@ -442,7 +442,7 @@ HEAD = ("| the code | with bubblewrap | with limits alone |", "|---|---|---|")
 
 @pytest.fixture(params=["as found", "without bubblewrap"])
 def apart(request, monkeypatch, tmp_path):
-    """How the code is held apart: as on this machine, and as on one without bubblewrap."""
+    """How the code is kept apart: as on this machine, and as on one without bubblewrap."""
     if request.param == "without bubblewrap":
         monkeypatch.setenv("PATH", str(tmp_path))
         assert isolation() == "limits"
@@ -457,7 +457,7 @@ def listener():
 
 @pytest.fixture(scope="module")
 def holder():
-    """A process with a key in its first environment, as the kit itself is one."""
+    """A process that was started with a key in its environment, as the kit itself may be."""
     started = subprocess.Popen(
         ["/bin/sleep", "600"], env={"TIERLAB_TEST_API_KEY": "not-to-be-seen"}
     )
@@ -474,12 +474,12 @@ def score(program, tests, **options):
 
 
 def running(processes):
-    """Those of the processes that have not ended."""
+    """Return the processes that have not ended."""
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def started_by(pid):
-    """What a process started for the code of a reply, as soon as it is there."""
+    """Return what a process started for the code of a reply, as soon as it is there."""
     found = []
 
     def there():
@@ -538,10 +538,8 @@ def test_hostile_code(
         else expected
     )
     found, reason = outcome(program, tests)
-    if expected in (
-        FAILS,
-        STOPPED,
-    ):  # which of them, decide the machine's speed and the size of its stack
+    if expected in (FAILS, STOPPED):
+        # The machine's speed and the size of its stack decide which of the two.
         assert found in (FAILS, STOPPED), reason
     else:
         assert found == expected, reason

@@ -99,6 +99,32 @@ def test_tests_see_their_own_builtins_and_only_the_names_they_use():
     )
 
 
+def test_a_name_is_the_tests_own_only_where_they_define_it():
+    local = "def own():\n    add = 1\n    return add\nassert own() == 1\nassert add(1, 1) == 2"
+    assert code(ADD, (), local) == (1.0, "all 2 tests pass")
+    captured = "match add((1,), (2,)):\n    case (first, last):\n        assert first < last"
+    assert code(ADD, (), captured) == (1.0, "the test passes")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "decimal.Decimal('1.50')",
+        "fractions.Fraction(3, 4)",
+        "datetime.datetime(2026, 6, 12, 8, 30, tzinfo=datetime.timezone.utc)",
+        "datetime.timedelta(days=1, seconds=2)",
+        "pathlib.Path('a', 'b')",
+        "uuid.UUID(int=7)",
+        "{'x': [b'\\xff', range(3), 1j, (None, {2}), frozenset('ab')]}",
+    ],
+)
+def test_values_come_back_as_what_they_are(value):
+    modules = "import datetime, decimal, fractions, pathlib, uuid\n"
+    tests = f"{modules}assert made() == {value}\nassert not made() != {value}"
+    assert code(f"{modules}def made(): return {value}", (), tests) == (1.0, "all 2 tests pass")
+    assert code("def made(): return 0", (), tests).score == 0
+
+
 def test_setup_loops_and_classes_work_like_a_module():
     program = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import NamedTuple\nimport asyncio\n"
@@ -130,7 +156,7 @@ def test_sets_iterate_in_the_same_order_in_every_run():
 
 @posix
 def test_endless_loops_are_stopped():
-    # By CPU time; by the clock where the machine is so busy that six times as much passes first.
+    # By CPU time, or by the clock where the machine is so busy that six times as much passes first.
     stopped = "0 of 3 tests pass; the code (ran out of CPU time|was stopped by SIGKILL|ran longer than 6 s)"
     assert re.fullmatch(stopped, code("while True: pass", (), TESTS, seconds=1).reason)
     ignoring = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    try:\n        while True: pass\n    except: pass"

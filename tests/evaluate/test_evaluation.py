@@ -187,7 +187,7 @@ def test_sample_size_of_the_articles_own_example():
     [
         (lambda: paired_sample_size(0, discordant=0.1), "difference=0"),
         (lambda: paired_sample_size(0.2, discordant=0.1), "discordant=0.1"),
-        (lambda: paired_sample_size(0.2), "give one of"),
+        (lambda: paired_sample_size(0.2), "give either"),
         (lambda: paired_sample_size(0.2, sd=0), "sd=0"),
         (lambda: paired_sample_size(0.2, sd=0.3, power=80), "power=80"),
         (lambda: paired_sample_size(0.2, discordant=1.2), "discordant=1.2"),

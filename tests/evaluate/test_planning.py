@@ -10,11 +10,12 @@ from scipy import special, stats
 from tests.evaluate.test_intervals import tango_score
 from tierlab.evaluate.planning import (
     achievable_margin,
+    betting_evidence,
     noninferiority_power,
     paired_sample_size,
     required_examples,
+    sequential_test,
 )
-from tierlab.evaluate.sequential import betting_evidence, sequential_test
 
 
 def enumerated(n, margin, discordant, decides, difference=0.0):
@@ -104,7 +105,7 @@ def test_required_examples_for_other_scores_and_for_a_difference():
     ("call", "said"),
     [
         (lambda: required_examples(margin=5, discordant=0.1), "margin=5"),
-        (lambda: required_examples(margin=0.05), "give one of"),
+        (lambda: required_examples(margin=0.05), "give either"),
         (lambda: required_examples(margin=0.05, sd=0.0), "sd=0.0"),
         (
             lambda: required_examples(margin=0.05, discordant=0.01, difference=0.02),

@@ -5,12 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
-        "basis",
         "claims",
         "control",
-        "evidence",
         "faq",
         "figures",
-        "prices",
+        "rules",
     ),
 )

@@ -1,9 +1,9 @@
-"""The article's claims, each with a rule, and the verdict that follows from the number.
+"""The article's claims, each with the verdict that follows from its number.
 
-A rule in data/claims.csv names a metric of `tierlab.article`; its bounds are the claim's own figures. A verdict is never
-stored: change a price and it changes. One convention holds for all rows: a metric may give several values (input,
-output, the mix of the article's own request), and the claim is supported only when every value lies within the
-bounds, inclusive; one value outside contradicts it.
+A row of data/claims.csv names a rule of `tierlab.article.rules` and has the claim's own figures as bounds. A verdict is
+never stored: change a price and it changes. A rule may give several values (input, output, the mix of the article's own
+request); a claim is supported only if every value lies within the bounds, ends included, and one value outside
+contradicts it.
 """
 
 import re
@@ -11,15 +11,13 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.article import evidence, prices  # noqa: F401 (their rules register themselves)
-from tierlab.article.basis import METRICS, Basis, NoFigure, approximate_models
+from tierlab.article.rules import METRICS, Basis, NoFigure, approximate_models
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, known, unknown
 from tierlab.prices.catalog import Prices, load_prices
 
-_END = re.compile(
-    r"(\S[^,]*) from ([^, ]+), \1 to "
-)  # "gpt-4o from 28, gpt-4o to 30" is "gpt-4o 28 to 30"
+# "gpt-4o from 28, gpt-4o to 30" becomes "gpt-4o 28 to 30".
+_END = re.compile(r"(\S[^,]*) from ([^, ]+), \1 to ")
 VERDICTS = SUPPORTED, CONTRADICTED, NOT_CHECKABLE = "supported", "contradicted", "not checkable"
 COLUMNS = [
     "id",
@@ -46,7 +44,18 @@ KEPT = ["id", "section", "claim", "claimed_by", "figure", "unit", "notebook", "e
 
 
 def load_claims(path=DATA / "claims.csv"):
-    """The claims table as text: id, section, claim, claimed_by, figure, rule, args, prices, low, high, unit, notebook, note, evidence."""
+    """Read the claims.
+
+    Parameters
+    ----------
+    path : path
+        A table like data/claims.csv.
+
+    Returns
+    -------
+    DataFrame
+        Every column as text; data/README.md says what each holds.
+    """
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
@@ -57,7 +66,7 @@ def evaluate_claims(
     claims: pd.DataFrame | None = None,
     section: str = "all",
 ) -> pd.DataFrame:
-    """Recompute every claim and judge it by its number.
+    """Compute the number behind every claim and judge the claim by it.
 
     Parameters
     ----------
@@ -65,7 +74,7 @@ def evaluate_claims(
         The article's catalogue, and the one it is compared with; by default both on 2026-06-12. Rules that
         name a tier ("anthropic.small") take the lineup of each catalogue's own `as_of`.
     claims : DataFrame, optional
-        By default data/claims.csv.
+        Rows of data/claims.csv, by default all.
     section : str
         One section of the article, or "all".
 
@@ -74,9 +83,14 @@ def evaluate_claims(
     DataFrame
         One row per claim, index id: section, claim, claimed_by; basis (the catalogue that the verdict comes
         from); computed (text), computed_low, computed_high (in `unit`); bounds (text); verdict: "supported",
-        "contradicted" or "not checkable" (there may be a number all the same, and `why` says what it does not decide);
+        "contradicted" or "not checkable" (even if there is a number; `why` then says what it does not decide);
         why; other, other_computed, other_verdict (the same rule on the other catalogue, where it takes prices);
         notebook; evidence; source (of the basis, or of the rule's own data).
+
+    Raises
+    ------
+    ValueError
+        If the section or a rule is unknown, or a claim has more bounds than values.
 
     Examples
     --------
@@ -85,11 +99,8 @@ def evaluate_claims(
     ['$4,160', '$3,420 to $3,780', 'contradicted']
     """
     claims = load_claims() if claims is None else claims
+    known("section", section, ["all", *claims["section"].drop_duplicates()])
     if section != "all":
-        if section not in set(claims["section"]):
-            raise ValueError(
-                unknown("section", section, ["all", *claims["section"].drop_duplicates()])
-            )
         claims = claims[claims["section"] == section]
     catalogues = {"article": article or load_prices("article", as_of="2026-06-12")}
     catalogues["maintained"] = maintained or load_prices("maintained", as_of="2026-06-12")
@@ -116,7 +127,7 @@ def evaluate_claims(
 
 
 def readings(table):
-    """General claims that are read for several cases each: what they promise, and what comes out.
+    """Return the general claims that are read for several cases each: what they promise and what comes out.
 
     Parameters
     ----------
@@ -126,7 +137,7 @@ def readings(table):
     Returns
     -------
     DataFrame
-        The rows of claims with at least three readings that have a range each: stem (the general sentence) and case
+        The rows of claims with at least three readings that each have a range: stem (the general sentence) and case
         (what it is read for), low and high of the claim, computed_low and computed_high, computed, unit, verdict.
 
     Examples
@@ -141,7 +152,18 @@ def readings(table):
 
 
 def evidence_kinds(table):
-    """What the number of each claim stands on, in a word or two: a Series, "no number" where there is none."""
+    """Say in a few words what the number of each claim stands on.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Table of `evaluate_claims`.
+
+    Returns
+    -------
+    Series
+        By claim; "no number" where there is none.
+    """
     kinds = {
         "data/(?:measured|samples)": "recorded answers",
         "data/(?:published|router|fine)": "public pages",
@@ -155,7 +177,7 @@ def evidence_kinds(table):
 
 
 def _judge(row, basis):
-    """Verdict, reason and numbers of one claim on one catalogue."""
+    """Return the verdict, the reason and the numbers of one claim on one catalogue."""
     empty = {"computed": "", "computed_low": np.nan, "computed_high": np.nan}
     if not row.rule:
         return empty | {"verdict": NOT_CHECKABLE, "why": row.note}
@@ -191,28 +213,21 @@ def _judge(row, basis):
 def _compare(row, values):
     if not row.low and not row.high:
         return NOT_CHECKABLE, ""
-    low, high = (
-        _bound(text, len(values), side, row.id)
-        for text, side in ((row.low, -np.inf), (row.high, np.inf))
-    )
-    # 30/0.6 is 50.000000000000007 in floating point; a bound is meant inclusive.
+    low = _bound(row.low, len(values), -np.inf, row.id)
+    high = _bound(row.high, len(values), np.inf, row.id)
+    # 30/0.6 is 50.000000000000007 in floating point; a bound includes its end.
     slack = 1e-9 * np.maximum(1, np.abs(values.to_numpy()))
     outside = values[(values < low - slack) | (values > high + slack)]
-    bounds = _bounds_text(row)
-    relation = (
-        bounds
-        if bounds.startswith("at ")
-        else f"within {bounds}"
-        if " to " in bounds
-        else f"equal to {bounds}"
-    )
+    relation = _bounds_text(row)
+    if not relation.startswith("at "):  # at least, at most
+        relation = f"within {relation}" if " to " in relation else f"equal to {relation}"
     many = len(values) > 1
     if outside.empty:
         return SUPPORTED, f"all {len(values)} values {relation}" if many else relation
     named = _text(outside, row.unit, most=3)
-    return CONTRADICTED, (
-        f"{len(outside)} of {len(values)} values ({named})" if many else named
-    ) + f" not {relation}"
+    if many:
+        named = f"{len(outside)} of {len(values)} values ({named})"
+    return CONTRADICTED, f"{named} not {relation}"
 
 
 def _bound(text, n, missing, claim_id):
@@ -231,29 +246,27 @@ def _format(value, unit):
         return f"${value:,.2f}" if abs(value) < 100 else f"${value:,.0f}"
     if unit == "points":
         return f"{100 * value:.1f}"
-    return (
-        f"{value:,.3g}x" if unit == "x" else f"{value:.1%}" if unit == "share" else f"{value:,.0f}"
-    )
+    if unit == "x":
+        return f"{value:,.3g}x"
+    return f"{value:.1%}" if unit == "share" else f"{value:,.0f}"
 
 
 def _text(values, unit, most=6):
     if len(values) > max(1, most if values.nunique() > 1 else 1):
-        ends = [_format(values.min(), unit), _format(values.max(), unit)]
-        return " to ".join(dict.fromkeys(ends)) + (
-            f" ({len(values)} values)" if len(set(ends)) > 1 else ""
-        )
+        low, high = _format(values.min(), unit), _format(values.max(), unit)
+        return low if low == high else f"{low} to {high} ({len(values)} values)"
     text = ", ".join(f"{label} {_format(value, unit)}".strip() for label, value in values.items())
     return _END.sub(r"\1 \2 to ", text)
 
 
 def _bounds_text(row):
-    if not row.low and not row.high:
-        return ""
     low, high = (
-        [_format(float(v), row.unit) for v in text.split(";")] if text else []
+        [_format(float(bound), row.unit) for bound in text.split(";") if bound]
         for text in (row.low, row.high)
     )
-    if not low or not high:
-        return f"at least {', '.join(low)}" if low else f"at most {', '.join(high)}"
-    parts = [str(a) if a == b else f"{a} to {b}" for a, b in np.broadcast(low, high)]
-    return parts[0] if len(set(parts)) == 1 else ", ".join(parts)
+    if low and high:
+        parts = [str(a) if a == b else f"{a} to {b}" for a, b in np.broadcast(low, high)]
+        return parts[0] if len(set(parts)) == 1 else ", ".join(parts)
+    if low:
+        return f"at least {', '.join(low)}"
+    return f"at most {', '.join(high)}" if high else ""

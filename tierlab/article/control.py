@@ -35,11 +35,8 @@ class ClaimExplorer(Explorer):
 
     def words(self, table, **_):
         counts = table["verdict"].value_counts(sort=False)
-        return (
-            f"{len(table)} of {len(self.claims)} claims: "
-            + (", ".join(f"{n} {name}" for name, n in counts.items()) or "none")
-            + "."
-        )
+        said = ", ".join(f"{n} {name}" for name, n in counts.items()) or "none"
+        return f"{len(table)} of {len(self.claims)} claims: {said}."
 
     def numbers(self, table, **_):
         return table[["id", "claim", "verdict", "computed", "why"]]

@@ -1,6 +1,6 @@
 """The article's six questions, answered with computed numbers: change a price and the answers change.
 
-Each function below returns the text of one answer and the numbers in it by name (US dollars, shares 0-1, ratios).
+Each private function returns the text of one answer, and its numbers by name (US dollars, shares 0-1, ratios).
 """
 
 from itertools import pairwise
@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from tierlab.article.basis import METRICS, Basis, approximate_models, find_models, request_usd
+from tierlab.article import rules
 from tierlab.article.claims import evaluate_claims, load_claims
-from tierlab.article.evidence import load_measured
+from tierlab.article.rules import find_models, load_measured, request_usd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import TIERS
 from tierlab.decide.recommend import recommend
@@ -31,18 +31,12 @@ CHATBOTS = {  # the three cases of the article's answer
 SPEEDS = "data/published_speeds.csv (public pages)"
 
 
-def _request_usd(basis, *slots):
-    """US dollars of the article's request on each slot of the lineup."""
-    return request_usd(basis.prices, find_models(basis.prices, "|".join(slots))).tolist()
-
-
 def _chatbot(basis):
     errors = assumed("error_rate", "customer_support")["value"]
     numbers, parts = {}, []
     for provider in NAMES:
-        price = dict(
-            zip(TIERS, _request_usd(basis, *(f"{provider}.{tier}" for tier in TIERS)), strict=True)
-        )
+        slots = "|".join(f"{provider}.{tier}" for tier in TIERS)
+        price = dict(zip(TIERS, request_usd(basis.prices, slots), strict=True))
         mid, flagship = (
             error_cost_break_even(price[high], price[low], errors[high], errors[low])
             for low, high in pairwise(TIERS)
@@ -54,7 +48,7 @@ def _chatbot(basis):
     for name, task in CHATBOTS.items():
         said[name], found = _recommended(basis, task)
         numbers |= {f"{name}_{key}": value for key, value in found.items()}
-    ends = METRICS["task_tier"](basis, "customer_support")
+    ends = rules.task_tier(basis, "customer_support")
     tiers = " to ".join(dict.fromkeys(TIERS[int(end) - 1] for end in ends))
     text = (
         f"The article's two questions say {tiers}. In money: with assumed "
@@ -67,7 +61,7 @@ def _chatbot(basis):
 
 
 def _recommended(basis, task):
-    """What `tierlab.recommend` says within each provider's lineup, as words and as numbers."""
+    """Return what `tierlab.recommend` says within each provider's lineup, as words and as numbers."""
     found = [recommend(task=task, prices=basis.prices, provider=provider) for provider in NAMES]
     sure = [float(each.table["best_share"].iloc[0]) for each in found]
     cost = found[0].cost["error_cost_usd"]
@@ -84,7 +78,7 @@ def _recommended(basis, task):
 
 def _gpt_4o_mini(basis):
     model, (flagship_id,) = "gpt-4o-mini", find_models(basis.prices, "openai.flagship")
-    small, flagship = _request_usd(basis, model, flagship_id)
+    small, flagship = request_usd(basis.prices, f"{model}|openai.flagship")
     seen = load_measured()["value"]
     retired = basis.catalogues["maintained"].by_model["retires_on"].get(model)
     numbers = {
@@ -116,9 +110,9 @@ def _how_much_cheaper(basis):
     numbers, parts = {}, []
     for provider in NAMES:
         pair = {"higher": f"{provider}.flagship", "lower": f"{provider}.small"}
-        ratio = METRICS["cost_ratio"](basis, **pair)
+        ratio = rules.cost_ratio(basis, **pair)
         numbers |= {f"{provider}_{kind}": ratio[kind] for kind in ("input", "output", "blended")}
-        numbers[f"{provider}_month_usd"] = METRICS["month_difference"](basis, **pair)
+        numbers[f"{provider}_month_usd"] = rules.month_difference(basis, **pair)
         parts.append(
             f"{NAMES[provider]} {ratio['input']:.3g}x on input and {ratio['output']:.3g}x on output"
         )
@@ -146,11 +140,11 @@ def _always_worse(basis):
 
 def _routing(basis):
     pair = {"higher": "anthropic.flagship", "lower": "anthropic.small"}
-    saved = METRICS["routed_saving"](basis, **pair, classifier=pair["lower"])
-    per_month = METRICS["routing_month_saving"](basis, **pair, requests_per_day="1000|10000")
+    saved = rules.routed_saving(basis, **pair, classifier=pair["lower"])
+    per_month = rules.routing_month_saving(basis, **pair, requests_per_day="1000|10000")
     waits = load_published().query("tier == 'small'")["ttft_s"]
     numbers = {
-        "break_even_share": METRICS["router_break_even"](basis, **pair),
+        "break_even_share": rules.router_break_even(basis, **pair),
         "saving_at_70": saved.iloc[0],
         "saving_at_80": saved.iloc[1],
         "month_usd_at_1000_a_day": per_month.iloc[0],
@@ -172,14 +166,12 @@ def _routing(basis):
 
 def _gemini(basis):
     sides = {"higher": "anthropic.flagship|openai.flagship", "lower": "google.flagship"}
-    saving = METRICS["saving"](basis, **sides, mix="input", input_tokens="500|250000")
-    lead = METRICS["published_lead"](
-        basis, fast="google.flagship", slow="anthropic.flagship|openai.flagship"
-    )
-    rank = METRICS["price_rank"](basis, model="google.small", mix="blended")
-    day = 1_000_000 * np.array(_request_usd(basis, *(f"{provider}.flagship" for provider in NAMES)))
+    saving = rules.saving(basis, **sides, mix="input", input_tokens="500|250000")
+    lead = rules.published_lead(basis, fast=sides["lower"], slow=sides["higher"])
+    rank = rules.price_rank(basis, model="google.small", mix="blended")
+    day = 1_000_000 * request_usd(basis.prices, FLAGSHIPS).to_numpy()
     (mid,) = find_models(basis.prices, "google.mid")
-    mids = [request_usd(prices, [mid]).iloc[0] for prices in basis.catalogues.values()]
+    mids = [request_usd(prices, mid).iloc[0] for prices in basis.catalogues.values()]
     numbers = {
         "input_saving_low": saving.min(),
         "input_saving_high": saving.max(),
@@ -199,8 +191,7 @@ def _gemini(basis):
     text = (
         f"The flagship's input price is {saving.min():.0%} to {saving.max():.0%} lower, on both sides of its context step; a million "
         f"requests of 500 + 300 tokens cost {by_provider}. The small model is number {rank:.0f} of the lineup by price. {speed} "
-        f"{conflict}None of it says what an "
-        "answer is worth to you."
+        f"{conflict}None of it says what an answer is worth to you."
     )
     return text, numbers
 
@@ -250,20 +241,20 @@ QUESTIONS = {
 
 
 def answers(prices=None, maintained=None):
-    """The FAQ of the article with computed answers.
+    """Answer the questions of the article's FAQ with computed numbers.
 
     Parameters
     ----------
     prices : Prices, optional
-        By default the article's.
+        By default the article's own.
     maintained : Prices, optional
-        The catalogue that it is compared with, by default on the article's day.
+        The catalogue to compare with, by default the maintained one on the article's day.
 
     Returns
     -------
     DataFrame
-        question, answer (text), numbers (dict of name to value: US dollars, shares 0-1, ratios), claims (with their
-        verdicts), sources.
+        A row per question: question, answer (text), numbers (dict of name to value: US dollars, shares 0-1, ratios),
+        claims (with their verdicts), sources.
 
     Examples
     --------
@@ -272,23 +263,22 @@ def answers(prices=None, maintained=None):
     """
     prices = load_prices("article", as_of="2026-06-12") if prices is None else prices
     maintained = load_prices("maintained", as_of="2026-06-12") if maintained is None else maintained
-    basis = Basis(prices, {"article": prices, "maintained": maintained})
+    basis = rules.Basis(prices, {"article": prices, "maintained": maintained})
     known = load_claims()
     named = " ".join(ids for _, ids, _, _ in QUESTIONS.values()).split()
     verdicts = evaluate_claims(prices, maintained, claims=known[known["id"].isin(named)])["verdict"]
     rows = []
     for question, (answer, ids, data, slots) in QUESTIONS.items():
         text, numbers = answer(basis)
-        rough = [
-            f"the price of {model} is approximate" for model in approximate_models(prices, slots)
-        ]
+        rough = rules.approximate_models(prices, slots)
+        warned = [f"the price of {model} is approximate" for model in rough]
         rows.append(
             {
                 "question": question,
                 "answer": text,
                 "numbers": numbers,
                 "claims": "; ".join(f"{claim} {verdicts[claim]}" for claim in ids.split()),
-                "sources": "; ".join([prices.source, *data, *rough]),
+                "sources": "; ".join([prices.source, *data, *warned]),
             }
         )
     return pd.DataFrame(rows)

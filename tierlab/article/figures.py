@@ -16,13 +16,13 @@ from tierlab.core.style import (
     note,
     plain,
 )
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known
 
 VERDICT_COLORS = {"supported": "#8cc9b5", "contradicted": "#404040", "not checkable": "#f2f2f2"}
 
 
 def verdicts(table, *, ax=None):
-    """How many claims of each section are supported, contradicted or not checkable.
+    """Draw how many claims of each section are supported, contradicted or not checkable.
 
     Parameters
     ----------
@@ -35,29 +35,20 @@ def verdicts(table, *, ax=None):
     Axes
     """
     if table.empty:
-        raise ValueError("there is no claim to show; say so in words")
+        raise ValueError("there is no claim to show")
     for verdict in table["verdict"].drop_duplicates():
-        if verdict not in VERDICT_COLORS:
-            raise ValueError(unknown("verdict", verdict, VERDICT_COLORS))
+        known("verdict", verdict, VERDICT_COLORS)
     sections = list(table["section"].drop_duplicates())
-    counts = pd.crosstab(table["section"], table["verdict"]).reindex(
-        index=sections, columns=list(VERDICT_COLORS), fill_value=0
-    )
+    counts = pd.crosstab(table["section"], table["verdict"])
+    counts = counts.reindex(index=sections, columns=list(VERDICT_COLORS), fill_value=0)
     ax = axes(ax, height=1.1 + 0.26 * len(sections))
     left = np.zeros(len(sections))
     for verdict, color in VERDICT_COLORS.items():
         width = counts[verdict].to_numpy()
-        bars = ax.barh(
-            sections, width, left=left, height=0.7, color=color, edgecolor="#595959", label=verdict
-        )
-        ink = "white" if verdict == "contradicted" else INK
-        ax.bar_label(
-            bars,
-            [str(n) if n else "" for n in width],
-            label_type="center",
-            fontsize=SMALL_PRINT,
-            color=ink,
-        )
+        look = {"height": 0.7, "color": color, "edgecolor": "#595959"}
+        bars = ax.barh(sections, width, left=left, label=verdict, **look)
+        words = {"color": "white" if verdict == "contradicted" else INK, "fontsize": SMALL_PRINT}
+        ax.bar_label(bars, [str(n) if n else "" for n in width], label_type="center", **words)
         left = left + width
     ax.set_ylim(max(len(sections), 4) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -71,7 +62,7 @@ def verdicts(table, *, ax=None):
 
 
 def ranges(rows):
-    """What claims promise, as a band, and what comes out, from the lowest to the highest value; a panel per promise.
+    """Draw what claims promise, as a band, and what comes out, from the lowest to the highest value; a panel per promise.
 
     Parameters
     ----------
@@ -84,13 +75,8 @@ def ranges(rows):
     """
     parts = [part for _, part in rows.groupby("stem", sort=False)]
     heights = [len(part) + 1.8 for part in parts]
-    figure, panels = plt.subplots(
-        len(parts),
-        1,
-        figsize=(mpl.rcParams["figure.figsize"][0], 0.35 * sum(heights)),
-        height_ratios=heights,
-        squeeze=False,
-    )
+    size = (mpl.rcParams["figure.figsize"][0], 0.35 * sum(heights))
+    figure, panels = plt.subplots(len(parts), 1, figsize=size, height_ratios=heights, squeeze=False)
     for ax, part in zip(panels.flat, parts, strict=True):
         for row, line in enumerate(part.itertuples()):
             ax.barh(row, line.high - line.low, 0.8, left=line.low, color="#d3e6df")

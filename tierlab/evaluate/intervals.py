@@ -1,7 +1,7 @@
 """Intervals that hold on small samples: of a share, a mean score, a paired difference, and by the bootstrap.
 
-Scores lie in 0-1 and differences in -1 to 1 throughout; a group is what was drawn independently: an example, or several
-that belong together. scipy and evalstats are imported when used: they take longer to load than the rest of the kit.
+Scores lie in 0-1 and differences in -1 to 1 throughout. A group is what was drawn independently: an example, or several
+that belong together. scipy and evalstats are imported when used, because they take longer to load than the rest of the kit.
 """
 
 import warnings
@@ -22,11 +22,11 @@ SHARE = "a share between 0 and 1"
 def wilson_interval(
     successes: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a share.
+    """Return the Wilson score interval of a share.
 
-    For a share of right answers on up to a few hundred prompts this stays near its level where the percentile
-    bootstrap and the normal interval do not: at 50 prompts and a true share of 0.98 a nominal 95% interval
-    covers 92% of the time by Wilson and 62% by either of them.
+    For a share of right answers on up to a few hundred prompts this interval stays near its level, where the percentile
+    bootstrap and the normal interval do not: at 50 prompts and a true share of 0.98, a nominal 95% interval
+    covers 92% of the time by Wilson and 62% by either of the two.
 
     Parameters
     ----------
@@ -40,10 +40,15 @@ def wilson_interval(
     low, high : ndarray
         Shares, 0-1, of the broadcast shape.
 
+    Raises
+    ------
+    ValueError
+        If the successes are not from 0 to all of at least one trial, or the level is not between 0 and 1.
+
     Notes
     -----
-    Wilson, JASA 22 (1927) 209-212. A fractional count is cautious for any score in 0-1, because none with the same mean
-    varies more than a right-or-wrong one (Bhatia & Davis 2000).
+    Wilson, JASA 22 (1927) 209-212. A fractional count is cautious for any score in 0-1, because no score varies more
+    than a right-or-wrong one of the same mean (Bhatia & Davis 2000).
 
     Examples
     --------
@@ -55,7 +60,7 @@ def wilson_interval(
     successes, trials = np.asarray(successes, float), np.asarray(trials, float)
     share = successes / trials
     if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError("from 0 to all of at least one trial can be successes")
+        raise ValueError("successes must lie between 0 and trials, and trials must be at least 1")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (successes + z**2 / 2) / (trials + z**2)
     half = z / (trials + z**2) * np.sqrt(successes * (1 - share) + z**2 / 4)
@@ -65,16 +70,17 @@ def wilson_interval(
 
 
 def bootstrap_weights(n, *, resamples=1000, seed):
-    """How often each of `n` prompts is drawn in each bootstrap resample, in blocks that fit in memory.
+    """Draw how often each of `n` prompts is in each bootstrap resample, in blocks that fit in memory.
 
     The same weights applied to two policies pair them: they meet the same prompts in every resample. A curve
-    needs one sort and then only sums of weights, so a band costs no further sort.
+    is sorted once and then needs only sums of weights, so a band costs no further sort.
 
     Parameters
     ----------
     n : int
-        Prompts.
+        Prompts, from 1 up.
     resamples : int
+        From 1 up.
     seed : int or numpy.random.Generator
 
     Yields
@@ -106,7 +112,7 @@ def bootstrap(
     resamples: int = 1000,
     seed: int | np.random.Generator,
 ) -> pd.DataFrame:
-    """Percentile bootstrap intervals of column means over prompts, and of anything computed from them.
+    """Return percentile bootstrap intervals of column means over prompts, and of anything computed from them.
 
     Every column meets the same resamples, so a difference or ratio of two columns is a paired comparison.
 
@@ -120,6 +126,7 @@ def bootstrap(
     confidence : float
         Level, 0-1.
     resamples : int
+        From 1 up.
     seed : int or numpy.random.Generator
 
     Returns
@@ -128,10 +135,15 @@ def bootstrap(
         A row per quantity: estimate (on the table itself), low, high, prompts, resamples, confidence. A
         quantity that is undefined in some resample has NaN ends.
 
+    Raises
+    ------
+    ValueError
+        If the table has a missing or infinite value, or a number is out of its range.
+
     Notes
     -----
-    Efron & Tibshirani 1993, chapter 13. With fewer than some hundred prompts, or a share near 0 or 1, use
-    `wilson_interval` for a single share.
+    Efron & Tibshirani 1993, chapter 13. For a single share with fewer than a few hundred prompts, or near 0 or 1, use
+    `wilson_interval`.
 
     Examples
     --------
@@ -146,11 +158,10 @@ def bootstrap(
         row, column = (found[0] for found in np.nonzero(~np.isfinite(values)))
         raise ValueError(
             f"{int((~np.isfinite(values)).any(axis=1).sum()):,} rows hold a missing or infinite value; first row "
-            f"{plain(table.index[row])!r}, column {table.columns[column]!r}; intervals over what is left would not be the table's"
+            f"{plain(table.index[row])!r}, column {table.columns[column]!r}; intervals over the other rows would not be those of the table"
         )
-    means = np.concatenate(
-        [w @ values for w in bootstrap_weights(len(table), resamples=resamples, seed=seed)]
-    ) / len(table)
+    blocks = bootstrap_weights(len(table), resamples=resamples, seed=seed)
+    means = np.concatenate([weights @ values for weights in blocks]) / len(table)
     apply = statistic or (lambda frame: frame)
     drawn = apply(pd.DataFrame(means, columns=table.columns))
     estimate = apply(pd.DataFrame(values.mean(axis=0)[None], columns=table.columns)).iloc[0]
@@ -162,22 +173,22 @@ def bootstrap(
     )
 
 
-# Below this many groups that differ at all, and when they are the smaller half, a t interval of bounded scores is too
-# short: simulated coverage falls to 70-92% (tests/evaluate/test_intervals.py), because the rare large difference is not yet seen.
+# A t interval of bounded scores is too short if fewer than this many groups differ at all and these are the smaller half:
+# simulated coverage falls to 70-92% (tests/evaluate/test_intervals.py), because the rare large difference is not yet seen.
 FEW = 20
 
 
 def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
-    """Confidence interval of a mean score: (low, high, method).
+    """Return the confidence interval of a mean score.
 
     Parameters
     ----------
     scores : array_like of float
         One per example, 0-1.
     groups : array_like, optional
-        The independent unit that each example belongs to; by default each is its own.
+        The group that each example belongs to; by default each is its own.
     binary : bool
-        One right-or-wrong answer per example, each its own group: the Wilson interval.
+        Whether every example has one right-or-wrong answer and its own group; gives the Wilson interval.
     confidence : float
         Level, 0-1.
 
@@ -185,8 +196,8 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
     -------
     low, high : float
     method : str
-        "Wilson"; "clustered t": cluster-robust errors and t(groups - 1), which is the ordinary t interval when every
-        example is a group; "Wilson on groups" when few groups are off a perfect or a zero score.
+        "Wilson"; "clustered t" (cluster-robust errors and t(groups - 1), which is the ordinary t interval when every
+        example is a group); "Wilson on groups" when nearly all groups have a perfect score, or nearly all have zero.
 
     Notes
     -----
@@ -212,8 +223,23 @@ def mean_interval(scores, groups=None, *, binary=False, confidence=0.95):
 
 
 def quantile_interval(values, share, *, confidence=0.95):
-    """(quantile, low, high) of values; an end that so few cannot give is NaN, as is all without any.
+    """Return a quantile and its confidence interval.
 
+    Parameters
+    ----------
+    values : array_like of float
+    share : float
+        Which quantile, 0-1.
+    confidence : float
+        Level, 0-1.
+
+    Returns
+    -------
+    quantile, low, high : float
+        An end is NaN if the values are too few to give it; all are NaN without values.
+
+    Notes
+    -----
     The interval is made of order statistics and assumes no distribution (Conover 1999, 3.2).
     """
     from scipy.stats import quantile_test
@@ -225,28 +251,28 @@ def quantile_interval(values, share, *, confidence=0.95):
 
 
 def paired_interval(differences, groups=None, *, binary=False):
-    """Confidence interval of a mean paired difference, as a function of the level.
+    """Return the confidence interval of a mean paired difference, as a function of the level.
 
     Parameters
     ----------
     differences : array_like of float
         Candidate's score minus reference's on each example, -1 to 1.
     groups : array_like, optional
-        The independent unit that each example belongs to; by default each is its own.
+        The group that each example belongs to; by default each is its own.
     binary : bool
-        Right-or-wrong answers, each example its own group: Tango's score interval.
+        Whether the answers are right or wrong and each example is its own group; gives Tango's score interval.
 
     Returns
     -------
     method : str
-        "Tango score"; "clustered t" (see `mean_interval`); "Wilson square-and-add" when few groups differ at all.
+        "Tango score"; "clustered t" (see `mean_interval`); "Wilson square-and-add" when few groups differ.
     interval : callable
         ``interval(confidence) -> (low, high)``.
 
     Notes
     -----
     Tango, Statistics in Medicine 17 (1998) 891-908. Square-and-add: Newcombe, ibid. 2635-2650, here of the mean gain
-    and the mean loss, each with its Wilson interval; with differences of one sign or none it is not degenerate.
+    and the mean loss, each with its Wilson interval. It keeps a width even if all differences have one sign or are zero.
 
     Examples
     --------
@@ -261,9 +287,8 @@ def paired_interval(differences, groups=None, *, binary=False):
         return "none: no common example", lambda confidence: (-1.0, 1.0)
     if binary:
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
-        return "Tango score", lambda confidence: tango_interval(
-            better, worse, len(differences), confidence=confidence
-        )
+        n = len(differences)
+        return "Tango score", lambda level: tango_interval(better, worse, n, confidence=level)
     codes, count = _codes(groups, len(differences))
     error = clustered_se(differences, groups)
     if _few(len(np.unique(codes[differences != 0])), count, error):
@@ -276,7 +301,7 @@ def paired_interval(differences, groups=None, *, binary=False):
 
 @lru_cache(maxsize=1 << 16)
 def tango_interval(better, worse, n, *, confidence=0.95):
-    """Tango's score interval of a difference of paired shares, from counts: `evalstats`' exact form.
+    """Return Tango's score interval of a difference of paired shares, from counts.
 
     Parameters
     ----------
@@ -285,10 +310,15 @@ def tango_interval(better, worse, n, *, confidence=0.95):
     n : int
         Examples.
     confidence : float
+        Level, 0-1.
 
     Returns
     -------
     low, high : float
+
+    Notes
+    -----
+    The exact form of evalstats.
 
     Examples
     --------
@@ -299,14 +329,14 @@ def tango_interval(better, worse, n, *, confidence=0.95):
 
     scores = np.zeros((2, n))
     scores[0, :better] = scores[1, better : better + worse] = 1
-    with warnings.catch_warnings():  # it also takes the deviation of what may be one difference
+    with warnings.catch_warnings():  # of a deviation, which a single difference does not have
         warnings.simplefilter("ignore", RuntimeWarning)
         result = pairwise_differences(scores, 0, 1, method="tango", ci=confidence)
     return result.ci_low, result.ci_high
 
 
 def one_sided_p(interval, value):
-    """p value of "the difference is not above `value`": the level at which the interval's lower end reaches it.
+    """Return the p value of "the difference is not above `value`": the level at which the interval's lower end reaches it.
 
     Parameters
     ----------
@@ -317,7 +347,7 @@ def one_sided_p(interval, value):
     Returns
     -------
     float
-        For "not below" take 1 minus it. Exact to 1e-10: smaller ones are given as that.
+        For "not below", take 1 minus this. Exact to 1e-10; smaller p values are given as 1e-10.
 
     Examples
     --------
@@ -344,7 +374,7 @@ def one_sided_p(interval, value):
 
 
 def _codes(groups, n):
-    """(code of the group of each example, number of groups)."""
+    """Return the code of each example's group, and the number of groups."""
     if groups is None:
         return np.arange(n), n
     found, codes = np.unique(np.asarray(groups), return_inverse=True)
@@ -356,7 +386,19 @@ def _few(touched, count, error):
 
 
 def clustered_se(values, groups=None):
-    """Standard error of a mean over groups, cluster-robust; NaN with fewer than two groups."""
+    """Return the cluster-robust standard error of a mean.
+
+    Parameters
+    ----------
+    values : array_like of float
+    groups : array_like, optional
+        The group that each value belongs to; by default each is its own.
+
+    Returns
+    -------
+    float
+        NaN with fewer than two groups.
+    """
     codes, count = _codes(groups, len(values))
     if count < 2:
         return np.nan

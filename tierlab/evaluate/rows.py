@@ -1,4 +1,4 @@
-"""Samples made ready for comparison: which rows have a score, which are set aside and why, and who shares examples."""
+"""Make samples ready for comparison: which rows have a score, which are set aside and why, and who shares examples."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,19 @@ import pandas as pd
 from tierlab.core.tables import one_of, plain, refuse
 from tierlab.core.vocabulary import ANSWERED, FAILURES, known
 
-NON_ANSWERS = (
-    "refused",
-    "empty",
-    "content_filter",
-)  # paid for, and the user got nothing: a score of 0
+NON_ANSWERS = ("refused", "empty", "content_filter")  # paid for without use to anyone: a score of 0
 NOT_SENT = ("over_budget", "not_recorded", "not_sent")  # cost nothing
-MOSTLY = 0.5  # share of a model's calls above which those without a usable answer are its own wrong answers
-STATUSES = tuple(
-    dict.fromkeys((*ANSWERED, *FAILURES, *NOT_SENT, "error"))
-)  # "error": of an outcomes table
+MOSTLY = 0.5  # share of a model's calls above which those without a usable answer count as wrong
+STATUSES = (*ANSWERED, *FAILURES, "not_sent", "error")  # "error": of an outcomes table
 
 
 def scored_rows(samples, *, truncated="set_aside"):
-    """The rows of a samples table with the score that counts, and the reason where none does.
+    """Return the rows of a samples table with the score that counts, and the reason where none does.
 
     Parameters
     ----------
     samples : DataFrame
-        prompt_id, model_id, score; where they exist repeat, group, status, cost_usd, ttft_s, end_to_end_s,
+        prompt_id, model_id, score; optionally repeat, group, status, cost_usd, ttft_s, end_to_end_s,
         tokens_per_s, source. An outcomes table is a samples table without repeats and failures.
     truncated : {"set_aside", "wrong"}
         Whether an answer cut off by length has no score or a score of 0.
@@ -34,21 +28,21 @@ def scored_rows(samples, *, truncated="set_aside"):
     Returns
     -------
     DataFrame
-        The rows with `score` (NaN where set aside), `aside` (the status that set a row aside, "" for none;
-        "unscored" is an answer without a score), `cluster` (the group of the example, or the example) and every
+        The rows with `score` (NaN where set aside), `aside` (the status that set a row aside, "" where nothing did;
+        "unscored" is an answer without a score), `cluster` (the group of the example, or the example itself) and every
         column above.
 
     Raises
     ------
     ValueError
-        For a missing column, a status that is not known, a score that is not a number from 0 to 1, an example in
-        two groups, or two rows for one example, model and repeat.
+        If a column is missing, a status is unknown, a score is not a number from 0 to 1, an example is in two groups,
+        or two rows share one example, model and repeat.
 
     Notes
     -----
-    A model of which more than half of the calls brought no usable answer (cut off or failed) is judged as failing: those
-    calls score 0, whatever `truncated` says. Set aside, they would leave the few examples that it happened to manage.
-    Where every model fails like that, nothing is known about any, and all stay set aside.
+    If more than half of a model's calls brought no usable answer (cut off or failed), those calls score 0, whatever
+    `truncated` says. Set aside, they would leave only the few examples that the model happened to manage. Where every
+    model fails like that, nothing is known about any of them, and all such calls stay set aside.
     """
     one_of("truncated", truncated, ("set_aside", "wrong"))
     for column in ("prompt_id", "model_id", "score"):
@@ -87,40 +81,79 @@ def scored_rows(samples, *, truncated="set_aside"):
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """A candidate's and a reference's mean scores on the examples that both answered, in the table's order."""
+    """A candidate's and a reference's scores on the examples that both answered, in the table's order.
 
-    differences: np.ndarray  # candidate minus reference
+    Attributes
+    ----------
+    differences : ndarray of float
+        Mean score of the candidate minus that of the reference, by example.
+    clusters : ndarray of int
+        Group of each example.
+    binary : bool
+        Whether all are right or wrong, with one answer each and no groups.
+    """
+
+    differences: np.ndarray
     clusters: np.ndarray
-    binary: bool  # right or wrong, one answer each, no groups
+    binary: bool
 
 
 def paired(rows, candidate, reference):
-    """`Paired` of two models of a `scored_rows` table."""
+    """Pair two models of a `scored_rows` table.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+    candidate, reference : str
+        Model ids.
+
+    Returns
+    -------
+    Paired
+    """
     scores = {model: example_scores(rows, model) for model in (candidate, reference)}
     common = [prompt for prompt in scores[reference].index if prompt in scores[candidate].index]
     first, second = scores[candidate].loc[common], scores[reference].loc[common]
     binary = bool(common and right_or_wrong(first) and right_or_wrong(second))
-    return Paired(
-        (first["score"] - second["score"]).to_numpy(float), first["cluster"].to_numpy(), binary
-    )
+    differences = (first["score"] - second["score"]).to_numpy(float)
+    return Paired(differences, first["cluster"].to_numpy(), binary)
 
 
 def example_scores(rows, model):
-    """Mean score, number of scored repeats and cluster of every example that a model answered, in the table's order."""
-    groups = rows[(rows["model_id"] == model) & rows["score"].notna()].groupby(
-        "prompt_id", sort=False, observed=True
-    )
-    return pd.DataFrame(
-        {
-            "score": groups["score"].mean(),
-            "repeats": groups.size(),
-            "cluster": groups["cluster"].first(),
-        }
+    """Average a model's scores by example.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+    model : str
+
+    Returns
+    -------
+    DataFrame
+        Indexed by prompt_id, in the table's order, for every example that the model answered: score (mean, 0-1), repeats
+        (number of scores) and cluster.
+    """
+    own = rows[(rows["model_id"] == model) & rows["score"].notna()]
+    groups = own.groupby("prompt_id", sort=False, observed=True)
+    return groups.agg(
+        score=("score", "mean"), repeats=("score", "size"), cluster=("cluster", "first")
     )
 
 
 def mostly_failing(rows):
-    """Models of a `scored_rows` table of which most calls brought no answer and count as wrong: model -> their counts."""
+    """Return the models most of whose calls brought no answer and count as wrong, with their counts as text.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+
+    Returns
+    -------
+    dict of str to str
+    """
     lost = rows["status"].ne("ok") & rows["score"].notna()
     share = lost.groupby(rows["model_id"], sort=False).mean()
     return {
@@ -130,11 +163,11 @@ def mostly_failing(rows):
 
 
 def levels(rows, models, anchor):
-    """Error rate and cost of each model of a `scored_rows` table, pair by pair with the anchor.
+    """Return the error rate and the cost of each model, each compared with one anchor.
 
-    A candidate's gap to the anchor in errors, and its ratio to it in cost, are those on the examples that both have a score
-    on; they are put on the anchor's own level. So a model with few answers takes no example away from the others, and of
-    two models, or where all have answered all, these are the plain means on the common examples.
+    A model's gap to the anchor in errors, and its ratio in cost, are taken on the examples that both have a score on and
+    then applied to the anchor's own level. So a model with few answers takes no example away from the others. With two
+    models, or where all have answered everything, the results are the plain means on the common examples.
 
     Parameters
     ----------
@@ -142,37 +175,18 @@ def levels(rows, models, anchor):
         From `scored_rows`.
     models : sequence of str
     anchor : str
-        One of them.
+        One of the models.
 
     Returns
     -------
     table : DataFrame
-        By model: examples (that it and the anchor both have a score on; of the anchor, those that it shares with any
+        By model: examples (that it and the anchor both have a score on; for the anchor, those that it shares with any
         other), error_rate (0-1), cost_usd (US dollars per request); NaN where nothing is known.
     influence : ndarray, shape (groups, models)
-        What each group of examples adds to a model's error rate: the sum of squares of a column is the variance of its
-        rate, and that of products of two columns their covariance.
+        What each group of examples adds to a model's error rate. The sum of squares of a column is the variance of that
+        rate; the sum of products of two columns is their covariance.
     """
-    answered = rows["status"].isin(ANSWERED)
-    spent = rows["cost_usd"].where(
-        answered, rows["cost_usd"].fillna(0.0)
-    )  # a failed call may be free, an answer is not
-    parts = {
-        "prompt": pd.factorize(rows["prompt_id"])[0],
-        "cost": spent,
-        "unknown": spent.isna(),
-        "answers": answered,
-    }
-    sums = rows.assign(**parts).groupby(["prompt", "model_id"], observed=True)
-    sums = sums.agg({"cost": "sum", "unknown": "any", "answers": "sum", "score": "mean"})
-    cost = (
-        (sums["cost"] / sums["answers"].clip(lower=1))
-        .mask(sums["unknown"])
-        .unstack()
-        .reindex(columns=models)
-        .to_numpy(float)
-    )
-    wrong = 1 - sums["score"].unstack().reindex(columns=models).to_numpy(float)
+    cost, wrong = _by_example(rows, models)
     cluster = rows.drop_duplicates("prompt_id")["cluster"].to_numpy()
     at = list(models).index(anchor)
     seen = np.isfinite(wrong) & np.isfinite(wrong[:, [at]])
@@ -197,8 +211,22 @@ def levels(rows, models, anchor):
     return pd.DataFrame(table, columns=columns, index=pd.Index(models, name="model_id")), influence
 
 
+def _by_example(rows, models):
+    """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
+    answered, cost = rows["status"].isin(ANSWERED), rows["cost_usd"]
+    spent = cost.where(answered, cost.fillna(0.0))  # a failed call may be free, an answer is not
+    example = pd.factorize(rows["prompt_id"])[0]
+    rows = rows.assign(example=example, spent=spent, answered=answered)
+    groups = rows.groupby(["example", "model_id"], observed=True)
+    each_cost = groups["spent"].sum(skipna=False) / groups["answered"].sum().clip(lower=1)
+    each_error = 1 - groups["score"].mean()
+    return [
+        each.unstack().reindex(columns=models).to_numpy(float) for each in (each_cost, each_error)
+    ]
+
+
 def right_or_wrong(examples):
-    """Whether every example has one answer, right or wrong, and a group of its own."""
+    """Return whether every example of an `example_scores` table has one answer, right or wrong, and its own group."""
     return (
         examples["score"].isin((0, 1)).all()
         and (examples["repeats"] == 1).all()
@@ -207,7 +235,15 @@ def right_or_wrong(examples):
 
 
 def tally(texts):
-    """Counts as text, the most frequent first.
+    """Write how often each text occurs, the most frequent first.
+
+    Parameters
+    ----------
+    texts : Series of str
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -219,12 +255,8 @@ def tally(texts):
 
 def _scores(samples, status, truncated):
     scores = pd.to_numeric(samples["score"], errors="coerce").astype(float)
-    refuse(
-        samples,
-        "score",
-        (scores.isna() & samples["score"].notna()).to_numpy(),
-        "a score that is not a number",
-    )
+    unread = scores.isna() & samples["score"].notna()
+    refuse(samples, "score", unread.to_numpy(), "a score that is not a number")
     refuse(samples, "score", ((scores < 0) | (scores > 1)).to_numpy(), "a score outside 0-1")
     zero = status.isin(NON_ANSWERS) | ((status == "truncated") & (truncated == "wrong"))
     aside = ~status.isin(ANSWERED) | ((status == "truncated") & (truncated == "set_aside"))
@@ -233,7 +265,7 @@ def _scores(samples, status, truncated):
 
 
 def _clusters(rows):
-    """A code for each example's group; an example without a group is its own."""
+    """Return a code for each example's group; an example without a group is its own."""
     examples, names = pd.factorize(rows["prompt_id"])
     if "group" not in rows:
         return examples

@@ -1,6 +1,7 @@
-"""Scorers by name: from an example and a model's reply to a score from 0 to 1 and its reason.
+"""Score a model's reply by the scorer that its example names.
 
-A scorer is a function of the reply's text, its tool calls, and the example's reference and options.
+A scorer is a function of the reply's text, its tool calls, and the example's reference and options. It returns a score from
+0 to 1 with a reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,22 @@ from typing_extensions import TypedDict  # the one that pydantic takes before Py
 
 from tierlab.core.vocabulary import known, needs, unknown
 from tierlab.evaluate.scorers.answers import Score, ToolCall, Unscored, split_thinking
-from tierlab.evaluate.scorers.choice import check_choice, choice
 from tierlab.evaluate.scorers.code import check_code, code
 from tierlab.evaluate.scorers.judge import judge
 from tierlab.evaluate.scorers.numeric import check_numeric, numeric
-from tierlab.evaluate.scorers.overlap import check_overlap, overlap
 from tierlab.evaluate.scorers.structured import check_tool_call, json_fields, tool_call
-from tierlab.evaluate.scorers.text import check_regex, contains, exact, regex
+from tierlab.evaluate.scorers.text import (
+    check_choice,
+    check_overlap,
+    check_regex,
+    choice,
+    contains,
+    exact,
+    overlap,
+    regex,
+)
 
-MOST_CHARS = 1_000_000  # of a reply: no scorer takes more than seconds for them
+MOST_CHARS = 1_000_000  # of a reply, so that no scorer takes more than seconds
 
 _Text = Annotated[str, StringConstraints(pattern=r"\S")]
 _Flag = (bool, "true or false")
@@ -33,7 +41,7 @@ class _Call(TypedDict):
     arguments: NotRequired[Mapping]
 
 
-# Reference and options of each scorer: what they may be, for pydantic and in words.
+# What the reference and the options of each scorer may be, for pydantic and in words.
 FORMS = {
     "exact": {"reference": (_Text, "a text"), "ignore_case": _Flag},
     "choice": {"reference": (_Text, "a text"), "options": _Texts},
@@ -81,7 +89,7 @@ FORMS = {
         "rubric": (str | Sequence[str], "a text or a list of texts"),
     },
 }
-_CHECKS = {  # what a form cannot say
+_CHECKS = {  # of what a form cannot express
     "choice": check_choice,
     "numeric": check_numeric,
     "regex": check_regex,
@@ -102,10 +110,11 @@ def score_example(
     ----------
     example : Example
     text : str or None
-        What the model said; thinking inside it (``<think>...</think>``) is not looked at.
+        What the model said; thinking inside it (``<think>...</think>``) is left out.
     tool_calls : sequence of ToolCall
     allow_code : bool
-        Whether the scorer `code` may run the reply's code (`tierlab.evaluate.scorers.code` says how far apart from this machine).
+        Whether the scorer `code` may run the reply's code. `tierlab.evaluate.scorers.code` says how well it is kept apart
+        from this machine.
 
     Returns
     -------
@@ -115,7 +124,8 @@ def score_example(
     Raises
     ------
     Unscored
-        If the reply has more than a million characters or ends within its thinking; if the scorer is `judge`, which needs a model; `code` without `allow_code`; or the scorer itself failed.
+        If the reply has more than a million characters or ends within its thinking; if the scorer is `judge`, which needs
+        a model, or `code` without `allow_code`; or if the scorer itself failed.
     ValueError
         If scorer, reference and options do not fit together.
 
@@ -154,7 +164,7 @@ def check_scorer(name, reference, args):
         One of `SCORERS`.
     reference : object
     args : mapping
-        Options of the scorer.
+        Options of the scorer, by name.
 
     Raises
     ------

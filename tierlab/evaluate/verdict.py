@@ -1,6 +1,7 @@
-"""The sentence of a comparison: which model will do, on what evidence, and what would decide an open question."""
+"""Say what a comparison found: which model will do, on what evidence, and what would decide an open question."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,37 +9,58 @@ import pandas as pd
 
 from tierlab.core.format import listed, number, share, usd
 
-POWER = 0.8  # of the run that a "cannot tell" asks for
+POWER = 0.8  # of the larger run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
+_BEYOND = "as far as can be seen more examples would not show it"
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What was asked, and the words in which the sentences repeat it."""
+    """What was asked, and the words in which the sentences repeat it.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        model_id, prompt_id and cost_usd of every sample.
+    reference : str
+    confidence : float
+        Level of the intervals, 0-1.
+    points, claim, level : str
+        The margin, what a candidate has to be, and the level at which it is found to be so.
+    """
 
     rows: pd.DataFrame
     reference: str
-    margin: float
     confidence: float
-    candidates: int
-
-    @property
-    def points(self):
-        return f"{number(100 * self.margin)} points"
-
-    @property
-    def claim(self):
-        return f"not worse than {self.reference} by more than {self.points}"
-
-    @property
-    def level(self):
-        holm = f", Holm over {self.candidates} candidates" if self.candidates > 1 else ""
-        return f"one-sided {share(1 - self.confidence)}{holm}"
+    points: str
+    claim: str
+    level: str
 
 
-def verdict(asked, pairs, costs, error_cost_usd):
-    """(model that the sentence names or None, sentence)."""
-    rank, reference = costs["expected"], asked.reference
+def verdict(prepared, margin, pairs, costs, error_cost_usd):
+    """Name the cheapest model that is not worse than the reference, or say why it cannot be named.
+
+    Parameters
+    ----------
+    prepared : tierlab.evaluate.compare.Prepared
+    margin : float
+        How much worse a candidate may be, 0-1.
+    pairs, costs : DataFrame
+        Tables of the `Comparison`.
+    error_cost_usd : float or None
+
+    Returns
+    -------
+    choice : str or None
+        The model that the sentence names.
+    sentence : str
+    """
+    rank, reference = costs["expected"], prepared.reference
+    points = f"{number(100 * margin)} points"
+    claim = f"not worse than {reference} by more than {points}"
+    holm = f", Holm over {len(pairs)} candidates" if len(pairs) > 1 else ""
+    level = f"one-sided {share(1 - prepared.confidence)}{holm}"
+    asked = Asked(prepared.rows, reference, prepared.confidence, points, claim, level)
     unit = "per request"
     if error_cost_usd is not None:
         unit += f" with {usd(error_cost_usd)} per error"
@@ -57,13 +79,11 @@ def verdict(asked, pairs, costs, error_cost_usd):
         found = f"{_seen(pairs.loc[best], asked.confidence)} ({asked.level})"
         price = f"{usd(rank[best])} {unit} against {usd(rank[reference])}"
         rest = f"; cheaper still: {question}" if cheaper else ""
-        return (
-            best,
-            f"{best} is the cheapest model that is {asked.claim}: {found}, at {price}{rest}.",
-        )
+        named = f"{best} is the cheapest model that is {asked.claim}"
+        return best, f"{named}: {found}, at {price}{rest}."
     if cheaper:
-        named = not question.startswith("cannot")  # a sentence that begins with a model's id
-        return None, (question if named else f"C{question[1:]}") + "."
+        # A sentence that begins with a model's id keeps its first letter.
+        return None, re.sub("^cannot", "Cannot", question) + "."
     lower = [model for model in pairs.index if blank or rank[model] < rank[reference]]
     why = f"no model is cheaper {unit}"
     if lower:
@@ -72,7 +92,7 @@ def verdict(asked, pairs, costs, error_cost_usd):
 
 
 def _question(asked, pairs):
-    """What is known of the undecided; and what it takes to decide them: n more examples, about $x."""
+    """Say what is known of the undecided, and what it takes to decide them: n more examples, about $x."""
     gaps = {name: _gap(row, asked) for name, row in pairs.iterrows()}
     known = [name for name, gap in gaps.items() if gap]
     if known:
@@ -81,8 +101,7 @@ def _question(asked, pairs):
         rest = pairs.drop(index=known)
         return text + (f"; {_question(asked, rest)}" if len(rest) else "")
     seen = "; ".join(
-        f"{name} so far {_seen(row, asked.confidence) if row['examples'] else 'no example with a score of both'}"
-        for name, row in pairs.iterrows()
+        f"{name} so far {_seen(row, asked.confidence)}" for name, row in pairs.iterrows()
     )
     names = list(pairs.index)
     whether = f"whether {listed(names)} {_are(names)} {asked.claim}"
@@ -92,11 +111,8 @@ def _question(asked, pairs):
     return f"cannot tell: {_open(asked, pairs, whether)}; {seen}"
 
 
-_BEYOND = "as far as can be seen more examples would not show it"
-
-
 def _gap(row, asked):
-    """What an interval without zero says of the difference; "" for one that holds it."""
+    """Say what an interval that excludes zero says of the difference; "" if it includes zero."""
     if not row["examples"] or row["low"] <= 0 <= row["high"]:
         return ""
     word, ends = "better", (row["low"], row["high"])
@@ -109,15 +125,13 @@ def _gap(row, asked):
 
 
 def _chance(p):
-    return (
-        f"p = {np.format_float_positional(p, precision=1, fractional=False)}"
-        if p >= 1e-5
-        else "p < 0.00001"
-    )
+    if p < 1e-5:
+        return "p < 0.00001"
+    return f"p = {np.format_float_positional(p, precision=1, fractional=False)}"
 
 
 def _open(asked, pairs, whether="it"):
-    """How many more examples would decide the pairs, for how much, and how that was planned."""
+    """Say how many more examples would decide the pairs, for how much, and how that was planned."""
     more = pairs["more_examples"].max()
     if math.isnan(more):
         return _BEYOND
@@ -136,20 +150,35 @@ def _open(asked, pairs, whether="it"):
 
 
 def _seen(row, confidence):
+    if not row["examples"]:
+        return "no example with a score of both"
     ends = f"{share(confidence)} interval {_points(row['low'])} to {_points(row['high'])}"
     examples = f"{row['examples']:,} example{'s' if row['examples'] != 1 else ''}"
     return f"difference {_points(row['difference'])} points, {ends}, on {examples}"
 
 
 def warnings(candidates, failing):
+    """Warn of each model that mostly fails, has many rows set aside, or lacks rows.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        Table of the `Comparison`.
+    failing : dict of str to str
+        From `tierlab.evaluate.rows.mostly_failing`.
+
+    Yields
+    ------
+    str
+    """
     for name, row in candidates.iterrows():
-        total = row["answers"] + row["set_aside"]
+        total, wanted = row["answers"] + row["set_aside"], row["absent"] + row["examples"]
         if name in failing:
             yield f"Warning: {name} mostly fails: of {total:,} rows, {failing[name]} count as wrong."
         if row["set_aside"] > ASIDE_LIMIT * total:
             yield f"Warning: {row['set_aside']:,} of {total:,} rows of {name} are set aside ({row['set_aside_as']})."
-        if row["absent"] > ASIDE_LIMIT * (row["absent"] + row["examples"]):
-            yield f"Warning: {name} has no row for {row['absent']:,} of {row['absent'] + row['examples']:,} examples."
+        if row["absent"] > ASIDE_LIMIT * wanted:
+            yield f"Warning: {name} has no row for {row['absent']:,} of {wanted:,} examples."
 
 
 def _points(share):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from tierlab.evaluate.by_model import quality_by_model
+from tierlab.evaluate.compare import quality_by_model
 from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
 from tierlab.prices.offers import FLAGS

@@ -1,4 +1,4 @@
-"""The controls of thinking and of distillation: which effort pays, and when has a small model of your own paid?"""
+"""The controls of thinking and of distillation: which effort pays, and when has your own small model paid for itself?"""
 
 import ipywidgets
 import pandas as pd
@@ -23,11 +23,16 @@ _GAPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def _steps(label, steps, value, written):
-    """A slider over given steps and the value it starts at."""
+    """Return a slider over given steps and the value at which it starts."""
     options = [(written(step), step) for step in sorted({*steps, value})]
     return ipywidgets.SelectionSlider(
         description=label, options=options, value=value, continuous_update=False, **WIDE
     )
+
+
+def _share_slider(label, value, low, high, step, written):
+    ends = {"value": value, "min": low, "max": high, "step": step, "readout_format": written}
+    return ipywidgets.FloatSlider(description=label, continuous_update=False, **ends, **WIDE)
 
 
 class ThinkingExplorer(Explorer):
@@ -40,7 +45,7 @@ class ThinkingExplorer(Explorer):
     input_tokens, output_tokens : int
         Of a message; output is what is shown.
     error_gap, error_cost_usd, second_usd : float
-        Where the controls start.
+        Where the controls start: share of messages that thinking sets right, USD per error, USD per second of waiting.
     """
 
     size, margins = (7.2, 3.8), (0.9, 0.2, 0.75, 0.35)
@@ -92,19 +97,20 @@ class DistillationExplorer(Explorer):
     teacher : str, optional
         Model that answers now and labels the examples; by default the first flagship of the lineup.
     student_usd : float
-        USD per request of a classifier on a machine of your own; the small models of the lineup stand beside it, at
-        their list price, and the text says where nobody is known to tune them.
+        USD per request of a classifier on your own machine. The small models of the lineup can be chosen as well, at
+        their list price; the text says if no offer to tune the chosen one is known.
     hour_usd : float
         USD per hour of the people who choose and check the examples.
     requests_per_day, input_tokens, output_tokens, labels : int
         Where the controls start.
     start : mapping of str to float, optional
-        The same for hours (of people), relabel (months, 0 never), gap (share) and error_usd.
+        Where further controls start: hours (of people), relabel (months, 0 for never), gap (share) and error_usd.
 
     Notes
     -----
-    The student answers from the day of the prices on. `gap_room` is how uncertain the difference in errors is, to either
-    side (share 0-1); it is the band. `relabel_share` is what later labels and trainings cost, as a share of the first.
+    The student answers from the day of the prices on. `gap_room` says how uncertain the difference in errors is, to either
+    side (share 0-1), which makes the band. `relabel_share` is what later labels and trainings cost, as a share of the
+    first.
     """
 
     size, margins = (7.2, 3.6), (0.9, 1.5, 0.75, 0.2)
@@ -125,11 +131,9 @@ class DistillationExplorer(Explorer):
     ):
         self.prices, self.start = prices, f"{prices.as_of:%Y-%m-%d}"
         self.student_usd, self.hour_usd = student_usd, hour_usd
-        offers = distillation.who_offers(self.start)
-        self.tunable = set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))
+        self.tunable = distillation.tunable_models(self.start)
         lineup, models = prices.lineup(), prices.models()
         teacher = prices.resolve(teacher) if teacher else lineup["flagship"].iloc[0]
-        line = {"continuous_update": False, **WIDE}
         start = {"hours": 20, "relabel": 6, "gap": 0.02, "error_usd": 0.005} | dict(start or {})
         again = {start["relabel"]: f"every {start['relabel']:g} months"} | _RELABEL
         super().__init__(
@@ -150,33 +154,22 @@ class DistillationExplorer(Explorer):
                 value=start["relabel"],
                 **WIDE,
             ),
-            drift=ipywidgets.FloatSlider(
-                description="growth of its errors (share per month)",
-                value=0.002,
-                max=0.02,
-                step=0.001,
-                readout_format=".1%",
-                **line,
+            drift=_share_slider(
+                "growth of its errors (share per month)", 0.002, 0, 0.02, 0.001, ".1%"
             ),
-            gap=ipywidgets.FloatSlider(
-                description="more errors than the teacher (share)",
-                value=start["gap"],
-                min=-0.1,
-                max=0.3,
-                step=0.01,
-                readout_format=".0%",
-                **line,
+            gap=_share_slider(
+                "more errors than the teacher (share)", start["gap"], -0.1, 0.3, 0.01, ".0%"
             ),
             error_usd=_steps("error cost (USD)", _ERROR_USD, start["error_usd"], usd),
         )
 
     def plan(self, said):
-        """The distillation that the values of the controls describe."""
+        """Return the distillation that the values of the controls describe."""
         shape = {name: said[name] for name in ("input_tokens", "output_tokens")}
         names = [said[who] for who in ("teacher", "student") if said[who] != OWN]
         day = tl.daily_cost(tl.Workload(requests_per_day=1, **shape), self.prices, names)
         teacher_usd, *bought_usd = day["cost_usd"]
-        # Of the teacher's errors so many that no share falls below 0.
+        # The teacher makes just enough errors for the student's lowest share not to fall below 0.
         least = max(-said["gap"] + self.gap_room, 0)
         low, high = least + said["gap"] - self.gap_room, least + said["gap"] + self.gap_room
         return distillation.Distillation(

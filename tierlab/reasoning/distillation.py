@@ -1,4 +1,4 @@
-"""Fine-tuning and distillation as an investment: what it costs once, what it saves per request, when it has paid, who offers it."""
+"""Distillation as an investment: what it costs once, what it saves per request, when it has paid, and who offers it."""
 
 from dataclasses import dataclass, fields, replace
 from itertools import product
@@ -11,9 +11,7 @@ from tierlab.core.paths import DATA
 from tierlab.scaling.costs import DAYS_PER_MONTH
 
 _SHARES = ("teacher_error", "student_error", "drift", "relabel_share")
-_ABOVE = {"monthly_growth": -1, "relabel_months": 0}  # that the number cannot be
-
-
+_ABOVE = {"monthly_growth": -1, "relabel_months": 0}  # these numbers must lie above their bound
 _ROWS = {
     "fixed_usd": "once, before the first request (USD)",
     "saving_usd": "saved per 1,000 requests (USD)",
@@ -25,31 +23,32 @@ _ROWS = {
 class Distillation:
     """A small model (the student) that takes over from a large one (the teacher) whose answers it was trained on.
 
-    Any number may be a (low, high) pair: a range that is not known better, and becomes a band of the result.
+    Any number may be a (low, high) pair for what is known only as a range; the results then have a band.
 
     Attributes
     ----------
     requests_per_day : float
     teacher_usd, student_usd : float
-        USD per request; of a student on a machine of your own, its machine time, idle hours too if it has one to itself.
+        USD per request. A student on your own machine costs its machine time, idle hours included if it has the machine
+        to itself.
     labels : float
         Examples that the teacher labels.
     label_usd : float
-        USD per label, the teacher's price and any check of it.
+        USD per label: the teacher's price and any check of the label.
     curation_hours, hour_usd : float
         Hours of people to choose, check and maintain the examples, and USD per hour.
     training_usd : float
-        USD per training run, hosting set-up included.
+        USD per training run, including the set-up of hosting.
     teacher_error, student_error : float
-        Share 0-1 of requests answered wrongly, the student's right after training.
+        Share 0-1 of requests answered wrongly; the student's is the one right after training.
     error_cost_usd : float
         USD per wrong answer.
     drift : float
-        How much the student's error grows per month since its last training (share 0-1): traffic changes, it does not.
+        How much the student's error grows per month since its last training (share 0-1), because traffic changes.
     relabel_months : float, optional
-        Months after which the student is trained on new labels, which sets its error back; None never does.
+        Months after which the student is trained on new labels, which sets its error back; None for never.
     relabel_share : float
-        What that costs, as a share 0-1 of the first time.
+        What new labels and training cost, as a share 0-1 of the first time.
     monthly_growth : float
         Growth of requests per month, 0.1 for 10%.
 
@@ -83,55 +82,54 @@ class Distillation:
 
     def __post_init__(self):
         for name, (low, high) in self.ranges().items():
-            least, most = _ABOVE.get(name, 0), 1 if name in _SHARES else np.inf
-            short = low <= least if name in _ABOVE else low < least
-            if short or not (low <= high <= most and np.isfinite(high)):
-                bound = (
-                    "from 0 to 1"
-                    if most == 1
-                    else f"above {least}"
-                    if name in _ABOVE
-                    else "from 0 up"
-                )
+            if name in _SHARES:
+                right, bound = 0 <= low <= high <= 1, "from 0 to 1"
+            elif name in _ABOVE:
+                right, bound = _ABOVE[name] < low <= high < np.inf, f"above {_ABOVE[name]}"
+            else:
+                right, bound = 0 <= low <= high < np.inf, "from 0 up"
+            if not right:
+                value = getattr(self, name)
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r}; allowed: a number {bound}, or a (low, high) pair"
+                    f"{name}={value!r}; allowed: a number {bound}, or a (low, high) pair"
                 )
 
     def ranges(self):
-        """(low, high) of every number, equal ends for a point."""
+        """Return (low, high) of every number that is given; the ends of a single number are equal."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        ends = {
-            name: np.atleast_1d(np.asarray(value, float))
-            for name, value in given.items()
-            if value is not None
-        }
+        ends = {name: np.ravel(value) for name, value in given.items() if value is not None}
         return {name: (float(value[0]), float(value[-1])) for name, value in ends.items()}
 
     def point(self):
-        """The same plan with every range at its middle."""
-        return replace(
-            self, **{name: (low + high) / 2 for name, (low, high) in self.ranges().items()}
-        )
+        """Return the same plan with every range at its middle."""
+        middle = {name: (low + high) / 2 for name, (low, high) in self.ranges().items()}
+        return replace(self, **middle)
 
     def corners(self):
-        """Plans at every combination of the ends of the ranges; just the plan itself without ranges."""
-        ends = {
-            name: dict.fromkeys(pair) for name, pair in self.ranges().items()
-        }  # equal ends are one
-        return [
-            replace(self, **dict(zip(ends, corner, strict=True)))
-            for corner in product(*ends.values())
-        ]
+        """Return a plan for every combination of the ends of the ranges; without ranges, the plan itself."""
+        ranges = self.ranges()
+        corners = product(*map(dict.fromkeys, ranges.values()))  # equal ends are one
+        return [replace(self, **dict(zip(ranges, corner, strict=True))) for corner in corners]
 
 
 def fixed_usd(plan):
-    """What the first student costs before it answers a request (USD): labels, people, training."""
+    """Return what the first student costs before it answers a request: labels, people, training.
+
+    Parameters
+    ----------
+    plan : Distillation
+
+    Returns
+    -------
+    float
+        USD; with ranges, at their middle.
+    """
     plan = plan.point()
     return plan.labels * plan.label_usd + plan.curation_hours * plan.hour_usd + plan.training_usd
 
 
 def saving_usd(plan, months=0.0):
-    """What one request saves with the student, errors included (USD); negative where its errors cost more.
+    """Return what one request saves with the student, errors included.
 
     Parameters
     ----------
@@ -139,20 +137,24 @@ def saving_usd(plan, months=0.0):
     months : array_like of float
         Since the last training.
 
+    Returns
+    -------
+    float or ndarray
+        USD; negative where the student's errors cost more than it saves.
+
     Notes
     -----
     (c_teacher + e_teacher C) - (c_student + e_student C), with e_student + drift x months, at most 1.
     """
     plan = plan.point()
     error = np.minimum(plan.student_error + plan.drift * np.asarray(months, float), 1)
-    saving = (
-        plan.teacher_usd - plan.student_usd - (error - plan.teacher_error) * plan.error_cost_usd
-    )
+    more_errors = (error - plan.teacher_error) * plan.error_cost_usd
+    saving = plan.teacher_usd - plan.student_usd - more_errors
     return saving if saving.ndim else float(saving)
 
 
 def relabelling(plan, months):
-    """What a student costs per month beyond its price when new labels come every so many months.
+    """Return what regular relabelling and drift cost per month, and the interval at which their sum is least.
 
     Parameters
     ----------
@@ -162,14 +164,17 @@ def relabelling(plan, months):
 
     Returns
     -------
-    (DataFrame, float)
-        By months: labels_usd (labels and trainings, USD per month), drift_usd (errors since the last training), usd (their
-        sum); and the number of months for which the sum is least, infinite where drift costs nothing.
+    table : DataFrame
+        By months, USD per month: labels_usd (labels and trainings), drift_usd (errors since the last training) and usd
+        (their sum).
+    best : float
+        Months at which the sum is least; infinite where drift costs nothing.
 
     Notes
     -----
-    Labels cost relabel / d and drift drift x C x requests x d / 2 a month: least where both are equal, at
-    d = sqrt(2 relabel / (drift x C x requests)), the square-root formula of Harris (1913).
+    With d months between two trainings, labels cost relabel / d a month, and drift costs drift x C x requests x d / 2.
+    The sum is least where both are equal, at d = sqrt(2 relabel / (drift x C x requests)), the square-root formula of
+    Harris (1913).
 
     Examples
     --------
@@ -187,7 +192,7 @@ def relabelling(plan, months):
 
 
 def cumulative_cost(plan, *, months=24):
-    """What has been spent by the end of each day, with the teacher and with the student.
+    """Return what has been spent by the end of each day, with the teacher and with the student.
 
     Parameters
     ----------
@@ -200,22 +205,23 @@ def cumulative_cost(plan, *, months=24):
     DataFrame
         Indexed by day from 0, the day before the first: teacher_usd, student_usd and balance_usd (teacher less
         student: what has been saved so far), each with _low and _high over the corners of the given ranges. Errors
-        cost money here, the first labels and training are paid on day 0, later ones on the first day that they serve,
+        are included. The first labels and training are paid on day 0, later ones on the first day on which they serve,
         and growth compounds daily.
     """
-    middle, *ends = (pd.DataFrame(_run(each, months)) for each in (plan.point(), *plan.corners()))
+    corners = [_run(corner, months) for corner in plan.corners()]
     columns = {}
-    for name in middle:
-        low, high = (
-            np.min([end[name] for end in ends], axis=0),
-            np.max([end[name] for end in ends], axis=0),
-        )
-        columns |= {name: middle[name], f"{name}_low": low, f"{name}_high": high}
+    for name, middle in _run(plan.point(), months).items():
+        ends = [corner[name] for corner in corners]
+        columns |= {
+            name: middle,
+            f"{name}_low": np.min(ends, axis=0),
+            f"{name}_high": np.max(ends, axis=0),
+        }
     return pd.DataFrame(columns).rename_axis("day")
 
 
 def _run(plan, months):
-    """Money spent by the end of each day of one plan without ranges."""
+    """Return the money spent by the end of each day, for one plan without ranges."""
     day = np.arange(round(months * DAYS_PER_MONTH))
     requests = plan.requests_per_day * (1 + plan.monthly_growth) ** (day / DAYS_PER_MONTH)
     since, trained = day, np.zeros(len(day))
@@ -232,7 +238,7 @@ def _run(plan, months):
 
 
 def break_even(plan, *, start, months=60):
-    """When a distillation has paid for itself, with the range that its inputs leave.
+    """Say when a distillation has paid for itself, with the range that its inputs leave.
 
     Parameters
     ----------
@@ -245,9 +251,9 @@ def break_even(plan, *, start, months=60):
     Returns
     -------
     DataFrame
-        value, low, high of fixed_usd, saving_usd (per request, fresh from training), days and on (the date). Days are
-        counted to the day after which the balance stays at or above zero as far as one looks, so that a later training
-        cannot undo it; they are infinite, and the date is missing, where that does not come.
+        Rows fixed_usd, saving_usd (per request, right after training), days and on (the date); columns value, low and
+        high. Days count up to the day from which the balance stays at or above zero for the whole period, so that no
+        later training undoes it. If there is no such day, they are infinite and the date is missing.
     """
     measures = {
         "fixed_usd": fixed_usd,
@@ -259,16 +265,24 @@ def break_even(plan, *, start, months=60):
         ends = [measure(corner) for corner in plan.corners()]
         table[name] = [measure(plan.point()), min(ends), max(ends)]
     table = pd.DataFrame(table, index=["value", "low", "high"]).T.astype(object)
-    # Day 1 is the first day; what has paid before it begins has paid on it.
+    # Day 1 is the first day; a plan that has paid before it begins has paid on that day.
     days = table.loc["days"].astype(float).clip(lower=1) - 1
     table.loc["on"] = pd.Timestamp(start) + pd.to_timedelta(days.replace(np.inf, np.nan), unit="D")
     return table
 
 
 def told(found):
-    """Rows of `break_even` ready to read: a first column of words, then middle, low and high; "never" for what is not.
+    """Write the table of `break_even` for readers, with the saving per 1,000 requests.
 
-    The saving is for 1,000 requests.
+    Parameters
+    ----------
+    found : DataFrame
+        From `break_even`.
+
+    Returns
+    -------
+    DataFrame
+        A first column of words, then middle, low and high; "never" where a day does not come.
     """
     rows = found.drop(index="on").astype(float)
     rows.loc["saving_usd"] *= 1000
@@ -280,27 +294,28 @@ def told(found):
 
 
 def _days(balance):
-    """Day from which a balance stays at or above zero; infinite if it ends below."""
+    """Return the day from which a balance stays at or above zero; infinite if it ends below."""
     after = np.flatnonzero(balance < 0).max(initial=-1) + 1
     return float(after) if after < len(balance) else float("inf")
 
 
 def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.DataFrame:
-    """Who lets you tune which models on a day, as far as it was known then.
+    """Return who lets you tune which models on a day, as far as it was known then.
 
     Parameters
     ----------
     as_of : str
         ISO date.
     path : path
+        A table like data/fine_tuning.csv.
 
     Returns
     -------
     DataFrame
-        provider, platform, models, offered ("yes"; "ending", with an end that was announced by then; "no"), offered_from,
-        closed_to_new_on (since when only earlier users may start), ends_on, how, note, source, checked_on. A row
-        without a beginning is taken to have begun before `as_of`; one that was over before 2026, without a day for its
-        end, says "no" on every day.
+        provider, platform, models, offered ("yes", "no", or "ending" if an end had been announced by then),
+        offered_from, closed_to_new_on (since when only earlier users may start), ends_on, how, note, source, checked_on.
+        An offer without a beginning is taken to have begun before `as_of`. An offer that ended before 2026 on an unknown
+        day says "no" on every day.
     """
     dates = ["offered_from", "closed_to_new_on", "announced_on", "ends_on"]
     table = pd.read_csv(
@@ -314,3 +329,20 @@ def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.Da
         table[name] = table[name].where(~table["announced_on"].gt(day))
     said = ["provider", "platform", "models", "offered", "offered_from"]
     return table[[*said, "closed_to_new_on", "ends_on", "how", "note", "source", "checked_on"]]
+
+
+def tunable_models(as_of):
+    """Return the models that somebody may tune on a day, by `who_offers`.
+
+    Parameters
+    ----------
+    as_of : str
+        ISO date.
+
+    Returns
+    -------
+    set of str
+        Model ids.
+    """
+    offers = who_offers(as_of)
+    return set(", ".join(offers.loc[offers["offered"] != "no", "models"]).split(", "))

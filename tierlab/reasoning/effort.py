@@ -1,4 +1,4 @@
-"""Reasoning as an axis of its own: what thinking adds to the bill and to the wait, and which error gap repays it."""
+"""What thinking adds to the bill and to the wait, and how many errors it must avoid to be worth it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,17 +23,22 @@ _SHARES = ("share", "share_low", "share_high")
 
 @lru_cache
 def load_efforts(path=DATA / "efforts.csv"):
-    """Which share of the billed output each effort setting is taken to spend on reasoning: assumptions, with a range.
+    """Return the share of billed output that each effort setting is assumed to spend on reasoning, with a range.
 
-    Providers publish the settings and not what they use, so measure your own: a usage report has the reasoning
-    tokens (`reasoning_tokens` of the requests table over `output_tokens`).
+    Providers publish the settings but not what they use, so measure your own: divide `reasoning_tokens` of the requests
+    table by `output_tokens`.
+
+    Parameters
+    ----------
+    path : path
+        A table like data/efforts.csv.
 
     Returns
     -------
     DataFrame
         Indexed by effort, from none to max: share, share_low, share_high (of billed output, 0-1), providers (that
         have the setting, November 2026), not_on (their models in a lineup of the kit that cannot think at all:
-        OpenAI's API reference gives the setting to the gpt-5 and o-series and what came after), basis, reason.
+        OpenAI's API reference gives the setting to the gpt-5 and o-series and later models), basis, reason.
 
     Examples
     --------
@@ -46,7 +51,7 @@ def load_efforts(path=DATA / "efforts.csv"):
 
 
 def billed_output(visible_tokens: ArrayLike, reasoning_share: ArrayLike) -> float | np.ndarray:
-    """Output tokens that are billed when only some of them are shown.
+    """Return the output tokens that are billed when only some of them are shown.
 
     Parameters
     ----------
@@ -63,12 +68,12 @@ def billed_output(visible_tokens: ArrayLike, reasoning_share: ArrayLike) -> floa
     Raises
     ------
     ValueError
-        If a share lies outside 0-1, or is 1.
+        If a share is not from 0 to below 1.
 
     Notes
     -----
-    billed = visible / (1 - share), as in `tierlab.Workload`: OpenAI and Anthropic count reasoning inside output,
-    Gemini beside it, and all three bill it at the rate of output.
+    billed = visible / (1 - share), as in `tierlab.Workload`. OpenAI and Anthropic count reasoning inside output,
+    Gemini beside it; all three bill it at the rate of output.
 
     Examples
     --------
@@ -85,20 +90,20 @@ def billed_output(visible_tokens: ArrayLike, reasoning_share: ArrayLike) -> floa
 
 
 def output_break_even(prices, model, against, *, input_tokens=0, output_tokens=1):
-    """How many times the other model's output a model must emit to cost as much per request.
+    """Return how many times another model's output a model must emit to cost as much per request.
 
     Parameters
     ----------
     prices : Prices
     model, against : str
-        For example a reasoning model, and a flagship whose `output_tokens` are all shown.
+        Model ids: for example a reasoning model, and a flagship whose `output_tokens` are all shown.
     input_tokens, output_tokens : float
-        Of a request. Without input it is the ratio of the output prices.
+        Of a request. Without input, the result is the ratio of the output prices.
 
     Returns
     -------
     float
-        Times the output; with visible answers of equal length it is reached at a reasoning share of 1 - 1 / times.
+        Multiple of the output. If visible answers are equally long, a reasoning share of 1 - 1 / multiple reaches it.
 
     Notes
     -----
@@ -119,7 +124,7 @@ def output_break_even(prices, model, against, *, input_tokens=0, output_tokens=1
 
 
 def first_visible_s(visible_tokens, reasoning_share, ttft_s, tokens_per_s):
-    """Time to the first token that a reader sees: the reasoning is written before it.
+    """Return the time to the first token that a reader sees, which comes after the reasoning.
 
     Parameters
     ----------
@@ -149,7 +154,7 @@ def first_visible_s(visible_tokens, reasoning_share, ttft_s, tokens_per_s):
 
 
 def share_for_slowdown(times, visible_tokens, ttft_s, tokens_per_s):
-    """Reasoning share at which a request takes `times` as long, at the same speed.
+    """Return the reasoning share at which a request takes `times` as long, at the same speed.
 
     Parameters
     ----------
@@ -189,7 +194,7 @@ def thinking_break_even(
     error_cost_usd: ArrayLike | None = None,
     second_usd: ArrayLike | None = None,
 ) -> float | np.ndarray:
-    """The one value at which thinking costs as much as it saves, given the other two.
+    """Return the one value at which thinking costs as much as it saves, given the other two.
 
     Parameters
     ----------
@@ -198,7 +203,7 @@ def thinking_break_even(
     extra_s : array_like of float
         How much longer it takes (seconds), 0 or more.
     error_gap : array_like of float, optional
-        How many fewer requests are answered wrongly, share 0-1.
+        By how much thinking lowers the error rate, share 0-1.
     error_cost_usd : array_like of float, optional
         USD per wrong answer.
     second_usd : array_like of float, optional
@@ -208,13 +213,14 @@ def thinking_break_even(
     -------
     float or ndarray
         Whichever of the three is left out. Thinking pays above that error gap or error cost, and below that value of a
-        second. Infinite where no value is enough (a gap above 1, an error cost without a gap). Below 0, thinking pays
-        whatever errors cost; as a value of a second it says that thinking does not pay even where nobody waits.
+        second. The result is infinite where no value is enough (a gap above 1, an error cost without a gap). A gap or
+        error cost below 0 means that thinking pays whatever errors cost; a value of a second below 0 means that thinking
+        does not pay even where nobody waits.
 
     Raises
     ------
     ValueError
-        Unless exactly one of the three is left out, and all else is in its range.
+        Unless exactly one of the three is left out and the other numbers are not negative.
 
     Notes
     -----
@@ -222,7 +228,7 @@ def thinking_break_even(
 
     Examples
     --------
-    Thinking that costs two cents and twelve seconds more, an error that costs a dollar, a second worth a tenth of a cent:
+    Thinking costs two cents and twelve seconds more, an error costs a dollar, and a second is worth a tenth of a cent:
 
     >>> round(thinking_break_even(0.02, 12, error_cost_usd=1.0, second_usd=0.001), 6)
     0.032
@@ -255,7 +261,7 @@ def effort_costs(
     *,
     efforts: Sequence[str],
 ) -> pd.DataFrame:
-    """What a request costs and how long it takes at each effort setting.
+    """Return what a request costs and how long it takes at each effort setting.
 
     Parameters
     ----------
@@ -266,7 +272,7 @@ def effort_costs(
     speed : mapping
         ttft_s and tokens_per_s, optionally with _low and _high ends: a row of `tierlab.load_speeds`.
     efforts : sequence of str
-        Rows of `tierlab.reasoning.effort.load_efforts`, which says which provider has them.
+        Index values of `tierlab.reasoning.effort.load_efforts`, whose table says which provider has which setting.
 
     Returns
     -------
@@ -277,7 +283,7 @@ def effort_costs(
     Raises
     ------
     ValueError
-        For an unknown effort.
+        If an effort is unknown.
     """
     table = load_efforts()
     for effort in efforts:
@@ -314,7 +320,7 @@ def thinking_choices(
     error_cost_usd: float,
     second_usd: float,
 ) -> pd.DataFrame:
-    """A provider's small model and its flagship at each of its efforts, and what thinking must achieve to be worth it.
+    """Return what thinking must achieve to be worth it, for a provider's small model and its flagship at each effort.
 
     Parameters
     ----------
@@ -322,17 +328,17 @@ def thinking_choices(
         One request; `output_tokens` are the visible ones.
     prices : Prices
     provider : str
-        Of the lineup on the day of the prices.
+        A provider of the lineup on the day of the prices.
     error_cost_usd, second_usd : float
         What a wrong answer and a second of waiting cost (USD).
 
     Returns
     -------
     DataFrame
-        A row per tier (small, flagship) and effort, from none on: tier, effort, model_id, the columns of `effort_costs`,
-        extra_usd and extra_s (over no thinking), and gap, gap_low, gap_high: the share of requests (0-1) that the
-        effort has to set right to repay its price and its wait. Speeds are those of `tierlab.load_speeds` for the
-        provider's tier. Efforts are what the provider has; a model that cannot think (GPT-4o-mini) has the row none alone.
+        A row per tier (small, flagship) and effort that the provider has, from none on: tier, effort, model_id, the
+        columns of `effort_costs`, extra_usd and extra_s (over no thinking), and gap, gap_low, gap_high: the share of
+        requests (0-1) that the effort has to set right to repay its price and its wait. Speeds are those of
+        `tierlab.load_speeds` for the provider's tier. A model that cannot think (GPT-4o-mini) has only the row none.
 
     Examples
     --------
@@ -351,22 +357,30 @@ def thinking_choices(
         names = list(dict.fromkeys(["none", *efforts.index[has & able]]))
         now = effort_costs(workload, prices, model, speeds.loc[(provider, tier)], efforts=names)
         extra = now - now.loc["none"]
-        gaps = {
-            f"gap{end}": thinking_break_even(
-                extra[f"cost_usd{end}"],
-                extra[f"seconds{end}"],
-                error_cost_usd=error_cost_usd,
-                second_usd=second_usd,
+        now = now.assign(
+            tier=tier, model_id=model, extra_usd=extra["cost_usd"], extra_s=extra["seconds"]
+        )
+        for end in ("", "_low", "_high"):
+            more = extra[f"cost_usd{end}"], extra[f"seconds{end}"]
+            now[f"gap{end}"] = thinking_break_even(
+                *more, error_cost_usd=error_cost_usd, second_usd=second_usd
             )
-            for end in ("", "_low", "_high")
-        }
-        told = {"tier": tier, "model_id": model, "extra_usd": extra["cost_usd"]}
-        parts.append(now.assign(**told, extra_s=extra["seconds"], **gaps).reset_index())
+        parts.append(now.reset_index())
     return pd.concat(parts, ignore_index=True)
 
 
 def told(choices):
-    """Rows of `thinking_choices` ready to read: the price of a message, the wait, and what thinking must set right."""
+    """Write the table of `thinking_choices` for readers: the price of a message, the wait, and what thinking must set right.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        From `thinking_choices`, or rows of it.
+
+    Returns
+    -------
+    DataFrame
+    """
     never = choices["gap"].map(lambda gap: percent(gap) if np.isfinite(gap) else "more than all")
     columns = {
         "model": choices["model_id"],
@@ -379,7 +393,18 @@ def told(choices):
 
 
 def thinking_headline(choices, error_gap):
-    """Where thinking pays, if it sets a share of the requests right, as a sentence.
+    """Say in a sentence where thinking pays if it sets a share of the requests right.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        From `thinking_choices`.
+    error_gap : float
+        Share of requests, 0-1, that thinking sets right.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures of thinking and of distillation: two drawings, multiples, waits, break-evens, money over time, scores."""
+"""Figures of thinking and of distillation: multiples, waits, break-evens, money over time, scores, and two drawings."""
 
 from textwrap import shorten
 
@@ -25,18 +25,22 @@ from tierlab.reasoning.distillation import fixed_usd, saving_usd
 from tierlab.reasoning.effort import billed_output, thinking_break_even
 from tierlab.scaling.figures import cost_curve
 
-_HATCHES = {"wait": ("#d9d9d9", ""), "reasoning": (BASELINE, "////"), "answer": (INK, "")}
+_PARTS = (  # of a wait: label, colour, hatch
+    ("before any token", "#d9d9d9", ""),
+    ("reasoning, unseen", BASELINE, "////"),
+    ("the answer", INK, ""),
+)
 
 
 def reasoning_multiple(efforts, *, marks=None):
-    """Billed output over visible output against the reasoning share; below it what each effort is taken to spend.
+    """Draw billed over visible output against the reasoning share, and below it what each effort is assumed to spend.
 
     Parameters
     ----------
     efforts : DataFrame
         Table of `tierlab.reasoning.effort.load_efforts`, or rows of it: share, share_low, share_high, indexed by effort.
     marks : dict of str to float, optional
-        Multiples to draw as level lines, by their label.
+        Multiples to draw as level lines, by label.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def reasoning_multiple(efforts, *, marks=None):
 
 
 def gaps_needed(choices, *, error_gap, ax=None):
-    """What each effort has to achieve on the small model and on the flagship, beside what you expect of it.
+    """Draw what each effort has to achieve on the small model and on the flagship, beside what you expect of it.
 
     Parameters
     ----------
@@ -110,13 +114,14 @@ def gaps_needed(choices, *, error_gap, ax=None):
 
 
 def thinking_drawing(choices, *, effort="high"):
-    """Reasoning inside the output: the tokens of a request with and without thinking, to scale, its price and its wait.
+    """Draw the tokens of a request with and without thinking to scale, with its price and its wait.
 
     Parameters
     ----------
     choices : DataFrame
         Table of `tierlab.reasoning.effort.thinking_choices`.
     effort : str
+        Which effort to show beside no thinking.
 
     Returns
     -------
@@ -149,7 +154,7 @@ def thinking_drawing(choices, *, effort="high"):
 
 
 def effort_times(efforts, *, ax=None):
-    """What a reader waits for at each effort: the first token, the reasoning, the answer.
+    """Draw what a reader waits for at each effort: the first token, the reasoning, the answer.
 
     Parameters
     ----------
@@ -164,37 +169,20 @@ def effort_times(efforts, *, ax=None):
     """
     ax = axes(ax, height=1.0 + 0.42 * len(efforts))
     names = list(efforts.index)
-    parts = {"wait": efforts["ttft_s"], "reasoning": efforts["first_visible_s"] - efforts["ttft_s"]}
-    parts["answer"] = efforts["seconds"] - efforts["first_visible_s"]
+    wait, first, whole = efforts["ttft_s"], efforts["first_visible_s"], efforts["seconds"]
     start = np.zeros(len(efforts))
-    for name, width in parts.items():
-        color, hatch = _HATCHES[name]
-        label = {
-            "wait": "before any token",
-            "reasoning": "reasoning, unseen",
-            "answer": "the answer",
-        }[name]
-        ax.barh(
-            range(len(names)),
-            width,
-            0.55,
-            left=start,
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
-            lw=0,
-            label=label,
-        )
+    for width, (label, color, hatch) in zip(
+        (wait, first - wait, whole - first), _PARTS, strict=True
+    ):
+        look = {"color": color, "hatch": hatch, "edgecolor": "white", "lw": 0}
+        ax.barh(range(len(names)), width, 0.55, left=start, label=label, **look)
         start = start + width.to_numpy()
     for row, line in enumerate(efforts.itertuples()):
         ax.plot([line.seconds_low, line.seconds_high], [row + 0.38] * 2, color=INK, lw=1)
         note(ax, f"{line.seconds:,.0f} s", (line.seconds_high, row + 0.38), (5, 0))
     name_rows(ax, names, above=0.1)
-    from_zero(
-        ax,
-        efforts["seconds_high"].max() * 1.1,
-        "time of a request (seconds)\nlines below: ends of the assumed shares and speeds",
-    )
+    label = "time of a request (seconds)\nlines below: ends of the assumed shares and speeds"
+    from_zero(ax, efforts["seconds_high"].max() * 1.1, label)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
     return ax
 
@@ -208,7 +196,7 @@ def thinking_map(
     point=None,
     ax=None,
 ):
-    """Error gap above which thinking pays, against the cost of an error, for some values of a second.
+    """Draw the error gap above which thinking pays, against the cost of an error, for some values of a second.
 
     Parameters
     ----------
@@ -219,7 +207,7 @@ def thinking_map(
     error_costs : (float, float)
         Ends of the horizontal axis, USD per error.
     point : (float, float), optional
-        Error cost (USD) and error gap (share) of one's own.
+        Your own error cost (USD) and error gap (share), to mark.
     ax : Axes, optional
 
     Returns
@@ -232,24 +220,10 @@ def thinking_map(
         gap = thinking_break_even(extra_usd, extra_s, error_cost_usd=costs, second_usd=second)
         seen = np.isfinite(gap)
         ax.plot(costs[seen], gap[seen], color=INK, ls=dash)
-        ends.append(
-            (
-                costs[-1],
-                gap[-1],
-                f"a second is worth\n{usd(second)}" if second else "nobody waits",
-                INK,
-            )
-        )
+        name = f"a second is worth\n{usd(second)}" if second else "nobody waits"
+        ends.append((costs[-1], gap[-1], name, INK))
     if point is not None:
-        ax.plot(
-            *([value] for value in point),
-            ls="",
-            marker="D",
-            color=INK,
-            mfc="white",
-            ms=8,
-            zorder=5,
-        )
+        ax.plot(*point, ls="", marker="D", color=INK, mfc="white", ms=8, zorder=5)
         note(ax, "yours", point, (9, 0))
     ax.set(xscale="log", yscale="log", ylim=(1e-4, 1), xlim=error_costs)
     ax.set(
@@ -265,7 +239,7 @@ def thinking_map(
 
 
 def against_flagship(curve, meets, *, ax=None):
-    """Cost per day of reasoning models against their reasoning share, with a ring where each meets the flagship.
+    """Draw the cost per day of reasoning models against their reasoning share, with a ring where each meets the flagship.
 
     Parameters
     ----------
@@ -287,7 +261,7 @@ def against_flagship(curve, meets, *, ax=None):
 
 
 def investment(costs, *, start, break_even, names=("teacher", "student"), ax=None):
-    """Money spent over time with the teacher and with the student; where the lines cross, the student has paid.
+    """Draw the money spent over time with the teacher and with the student; where the lines cross, the student has paid.
 
     Parameters
     ----------
@@ -296,9 +270,9 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
     start : str
         ISO date of day 1.
     break_even : float
-        Day to mark, of `tierlab.reasoning.distillation.break_even`; none is marked if it is infinite.
+        Day to mark, from `tierlab.reasoning.distillation.break_even`; nothing is marked if it is infinite.
     names : (str, str)
-        Teacher and student, as they are to be called.
+        What to call the teacher and the student.
     ax : Axes, optional
 
     Returns
@@ -308,29 +282,20 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
     ax = axes(ax)
     days = pd.Timestamp(start) + pd.to_timedelta(costs.index - 1, unit="D")
     ends = []
-    # The student is nobody's tier; the teacher is a flagship.
+    # The student belongs to no tier; the teacher is a flagship.
     own = {"color": INK, "marker": "D", "linestyle": ":"}
-    for column, name, style in (
-        ("teacher_usd", names[0], TIER_STYLE["flagship"]),
-        ("student_usd", names[1], own),
-    ):
+    ranged = False
+    lines = {"teacher_usd": TIER_STYLE["flagship"], "student_usd": own}
+    for (column, style), name in zip(lines.items(), names, strict=True):
+        low, high, color = costs[f"{column}_low"], costs[f"{column}_high"], style["color"]
         ax.plot(days, costs[column], **style, markevery=max(len(costs) // 6, 1))
-        ax.fill_between(
-            days,
-            costs[f"{column}_low"],
-            costs[f"{column}_high"],
-            color=style["color"],
-            alpha=0.16,
-            lw=0,
-        )
-        ends.append((days[-1], costs[column].iloc[-1], name, style["color"]))
+        ax.fill_between(days, low, high, color=color, alpha=0.16, lw=0)
+        ends.append((days[-1], costs[column].iloc[-1], name, color))
+        ranged |= (low < high).any()
     if break_even in costs.index:
         at, spent = days[int(break_even)], costs["student_usd"].loc[break_even]
         ax.plot([at], [spent], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=9, zorder=5)
         note(ax, f"paid after {break_even:,.0f} days", (at, spent), (8, -12))
-    ranged = (costs["student_usd_low"] < costs["student_usd_high"]).any() or (
-        costs["teacher_usd_low"] < costs["teacher_usd_high"]
-    ).any()
     ax.set_xlabel("date" + ("\nbands: ends of the given ranges" if ranged else ""))
     ax.set_ylabel("spent so far, errors included (USD)")
     ax.set_ylim(0)
@@ -342,16 +307,17 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
 
 
 def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws", ax=None):
-    """Score of a student against the number of labels it was trained on.
+    """Draw the score of a student against the number of labels it was trained on.
 
     Parameters
     ----------
     scores : DataFrame
-        Table of `tierlab.reasoning.student.learning_curve`: labels, score, low, high (0-1), optionally labelled_by, a line each.
+        Table of `tierlab.reasoning.student.learning_curve`: labels, score, low, high (0-1), and optionally labelled_by,
+        which gives a line each.
     levels : dict of str to float, optional
-        Scores to compare with, drawn level, by name.
+        Scores to draw as level lines, by name.
     bars : str
-        What low and high are.
+        What low and high mean.
     ax : Axes, optional
 
     Returns
@@ -359,26 +325,15 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
     Axes
     """
     ax, ends = axes(ax), []
-    lines = (
-        scores.groupby("labelled_by", sort=False)
-        if "labelled_by" in scores
-        else [("student", scores)]
-    )
-    for (name, line), (dash, marker) in zip(
-        lines, (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D")), strict=False
-    ):
+    lines = [("student", scores)]
+    if "labelled_by" in scores:
+        lines = scores.groupby("labelled_by", sort=False)
+    looks = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
+    for (name, line), (dash, marker) in zip(lines, looks, strict=False):
         line = line.sort_values("labels")
         spread = [line["score"] - line["low"], line["high"] - line["score"]]
-        ax.errorbar(
-            line["labels"],
-            line["score"],
-            spread,
-            color=INK,
-            ls=dash,
-            marker=marker,
-            ms=5,
-            elinewidth=1,
-        )
+        look = {"color": INK, "ls": dash, "marker": marker, "ms": 5, "elinewidth": 1}
+        ax.errorbar(line["labels"], line["score"], spread, **look)
         ends.append((scores["labels"].max(), line["score"].iloc[-1], name, INK))
     for name, score in (levels or {}).items():
         ax.axhline(score, color=BASELINE, lw=1.6)
@@ -398,15 +353,15 @@ def learning_curve(scores, *, levels=None, bars="lowest and highest of the draws
 
 
 def distillation_drawing(plan, *, teacher, days):
-    """A distillation as an investment: who labels, what is trained, what it costs once and saves on every request.
+    """Draw a distillation as an investment: who labels, what is trained, what it costs once and saves on every request.
 
     Parameters
     ----------
     plan : tierlab.reasoning.distillation.Distillation
     teacher : str
-        As it is to be called.
+        What to call the teacher.
     days : float
-        Until it has paid; infinite if it does not.
+        Days until it has paid; infinite if it does not.
 
     Returns
     -------
@@ -459,14 +414,14 @@ def distillation_drawing(plan, *, teacher, days):
 
 
 def relabelling(costs, *, best, ax=None):
-    """What labels, drift and both cost per month, against the months between two trainings.
+    """Draw what labels, drift and both cost per month, against the months between two trainings.
 
     Parameters
     ----------
     costs : DataFrame
         Table of `tierlab.reasoning.distillation.relabelling`: labels_usd, drift_usd, usd, indexed by months.
     best : float
-        Months to mark; none are if it is infinite.
+        Months to mark; nothing is marked if it is infinite.
     ax : Axes, optional
 
     Returns
@@ -491,7 +446,7 @@ def relabelling(costs, *, best, ax=None):
 
 
 def tuning_offers(offers, *, days):
-    """Who lets you tune which models, from when to when, as far as it was known.
+    """Draw who lets you tune which models, from when to when, as far as it was known.
 
     Parameters
     ----------

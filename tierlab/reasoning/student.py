@@ -1,7 +1,7 @@
 """A worked distillation: a recorded model labels messages, a small classifier learns from the labels, and both are measured.
 
-The task is the intent of a customer's message (data/examples/intents.csv). What a small open model makes of a message,
-as numbers, is recorded beside it. scikit-learn is imported when used.
+The task is to find the intent of a customer's message (data/examples/intents.csv). The embeddings of the messages by a small
+open model are recorded. scikit-learn is imported when used.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS, plain
 from tierlab.core.vocabulary import known, needs
-from tierlab.evaluate.scorers.choice import choice
+from tierlab.evaluate.scorers.text import choice
 from tierlab.sampling.examples import Example, load_intents
 
 TEACHER = "qwen2.5-coder-1.5b-instruct"
@@ -34,11 +34,12 @@ SYSTEM = (
     "Classify the customer's message. Reply with the name of one intent and nothing else. The intents:\n"
     + "\n".join(f"{intent}: {meaning}" for intent, meaning in INTENTS.items())
 )  # data/samples/intents.csv was recorded with these words; others need a new recording
-WORDS_S, EMBEDDING_S = 0.0022, 0.212  # seconds per message; recorded: see evaluate
+WORDS_S, EMBEDDING_S = 0.0022, 0.212  # seconds per message, recorded as `evaluate` says
+EMBEDDINGS = DATA / "samples" / "intents_embeddings.npz"
 
 
 def intent_examples(intents=None):
-    """The messages as examples to run through models, worded as the kit's own recording was.
+    """Return the messages as examples to run through models, worded as in the kit's own recording.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def intent_examples(intents=None):
     Raises
     ------
     ValueError
-        If an intent is none of `INTENTS`, which the system prompt explains.
+        If an intent is not one of `INTENTS`, which the system prompt explains.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def intent_examples(intents=None):
 
 
 def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
-    """The label that a model gave to each message: the option that the scorer `choice` reads in its answer.
+    """Return the label that a model gave to each message: the option that the scorer `choice` reads in its answer.
 
     Parameters
     ----------
@@ -93,13 +94,13 @@ def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
     Returns
     -------
     Series
-        Indexed by prompt_id, named label; missing where an answer names no option or several, or there is none. Count
-        them (``labels.isna().sum()``) before you set them aside.
+        Indexed by prompt_id, named label; missing where there is no answer, or it does not name exactly one option. Count
+        the missing ones (``labels.isna().sum()``) before you set them aside.
 
     Raises
     ------
     ValueError
-        If the samples hold no such model, or several answers of it to one message.
+        If the samples do not have the model, or have several of its answers to one message.
 
     Examples
     --------
@@ -123,13 +124,13 @@ def teacher_labels(samples, model=TEACHER, *, options=tuple(INTENTS)):
 
 
 def random_errors(labels, rate, *, seed):
-    """Labels of which a share is replaced by another label drawn at random: errors without a pattern, to compare with.
+    """Replace a share of labels by others drawn at random: errors without a pattern, to compare with.
 
     Parameters
     ----------
     labels : Series
     rate : float
-        Share 0-1 that is replaced, to the nearest whole label.
+        Share 0-1 to replace, to the nearest whole label.
     seed : int
 
     Returns
@@ -155,9 +156,10 @@ def train(texts, labels, *, vectorise=None, seed=0):
     Parameters
     ----------
     texts, labels : sequence of str
-        None missing.
+        Equally many; no label may be missing.
     vectorise : callable, optional
-        Texts -> array (texts x numbers) that stands beside the words, such as `tierlab.reasoning.student.recorded_embeddings()`.
+        Turns texts into an array (texts x numbers) of further features, such as
+        `tierlab.reasoning.student.recorded_embeddings()`.
     seed : int
 
     Returns
@@ -167,10 +169,11 @@ def train(texts, labels, *, vectorise=None, seed=0):
 
     Notes
     -----
-    Word 1-2-grams and character 3-5-grams (sublinear tf-idf), as the text router has, and the vectors, standardised: each
-    of the three scaled to length 1. Then a linear support vector machine (C = 1) that weighs each class by the inverse
-    of its frequency, since a teacher favours some labels. Chosen by five-fold cross-validation on the training
-    messages alone, among ridge, logistic regression, naive Bayes and nearest centroid.
+    The features are word 1-2-grams and character 3-5-grams (sublinear tf-idf), as in the text router, and the
+    standardised vectors; each of the three is scaled to length 1. The classifier is a linear support vector machine
+    (C = 1) that weighs each class by the inverse of its frequency, because a teacher favours some labels. It was chosen by
+    five-fold cross-validation on the training messages alone, over ridge, logistic regression, naive Bayes and nearest
+    centroid.
 
     Examples
     --------
@@ -183,9 +186,10 @@ def train(texts, labels, *, vectorise=None, seed=0):
     from sklearn.svm import LinearSVC
 
     labels = np.asarray(labels, object)
-    if pd.isna(labels).any():
+    missing = int(pd.isna(labels).sum())
+    if missing:
         raise ValueError(
-            f"{int(pd.isna(labels).sum()):,} of {len(labels):,} labels are missing; set those messages aside first"
+            f"{missing:,} of {len(labels):,} labels are missing; set those messages aside first"
         )
     features = [
         TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2)),
@@ -207,25 +211,25 @@ def evaluate(classifier, test, *, model_id, usd_per_hour=0.05, seconds_per_reque
     classifier : object
         From `train`.
     test : DataFrame
-        text and intent, indexed by prompt_id; messages that it was not trained on.
+        text and intent, indexed by prompt_id, of messages that it was not trained on.
     model_id : str
         Name of the student in the table, such as "student (442 labels)".
     usd_per_hour : float
-        Price of the machine. The default is the one that the recorded models are charged.
+        Price of the machine; by default that of the recorded models.
     seconds_per_request : float
-        Time that one request keeps the machine busy; the default was recorded (Notes).
+        Time for which one request keeps the machine busy; the default was recorded (see Notes).
 
     Returns
     -------
     DataFrame
         A samples table for `tierlab.compare` beside the recorded models, with `sureness`: how far the best class is
-        ahead of the second in the classifier's own units. A router may send on what it is not sure of.
+        ahead of the second in the classifier's own units. A router may pass on what the student is not sure of.
 
     Notes
     -----
-    `WORDS_S` is the median of 1,000 predictions of one message each by the student of all labels (95th percentile 0.007 s),
-    `EMBEDDING_S` adds that of embedding each of the 646 messages (0.47 s): one thread of a busy 2-core x86-64
-    machine, 2026-11-25. They are upper bounds, as the recorded models' times are.
+    `WORDS_S` is the median of 1,000 predictions of one message each by the student of all labels (95th percentile 0.007 s).
+    `EMBEDDING_S` adds the median time of embedding each of the 646 messages (95th percentile 0.47 s). Both were measured
+    on one thread of a busy 2-core x86-64 machine, 2026-11-25. They are upper bounds, as the recorded models' times are.
     """
     answers = classifier.predict(test["text"])
     ahead = np.sort(classifier.decision_function(test["text"]), axis=1)
@@ -254,14 +258,14 @@ def evaluate(classifier, test, *, model_id, usd_per_hour=0.05, seconds_per_reque
 def learning_curve(
     training, test, *, columns, sizes=(50, 100, 200), draws=5, vectorise=None, seed=0
 ):
-    """How good a student becomes with the number of labels, by who gave them.
+    """Measure how good a student becomes with the number of labels, by who gave the labels.
 
-    Each draw takes the same messages for every column, so that the labels alone differ. The last size is always all.
+    Each draw takes the same messages for every column, so that only the labels differ. The last size is always all.
 
     Parameters
     ----------
     training : DataFrame
-        text, and the columns with labels. Messages without a label in one of them are set aside and counted.
+        text, and the columns with labels. Messages that lack a label in any of these are set aside and counted.
     test : DataFrame
         text and intent.
     columns : sequence of str
@@ -269,7 +273,7 @@ def learning_curve(
     sizes : sequence of int
         Numbers of labels below all.
     draws : int
-        Random selections of each size; all of them is one.
+        Random selections of each size; the last size, all, has one.
     vectorise : callable, optional
         As for `train`.
     seed : int
@@ -283,7 +287,7 @@ def learning_curve(
     Raises
     ------
     ValueError
-        If a size is not from 2 to one less than all, or a message is in both parts.
+        If a size is not between 2 and one less than all, or a message is in both parts.
     """
     both = set(training["text"]) & set(test["text"])
     if both:
@@ -291,10 +295,9 @@ def learning_curve(
             f"{len(both):,} test messages are in the training part; first {min(both)!r}"
         )
     rows = training.dropna(subset=list(columns))
+    allowed = f"a number of labels from 2 to {len(rows) - 1:,}"
     for size in sizes:
-        needs(
-            "size", size, 2 <= size < len(rows), f"a number of labels from 2 to {len(rows) - 1:,}"
-        )
+        needs("size", size, 2 <= size < len(rows), allowed)
     rng, truth, found = np.random.default_rng(seed), test["intent"].to_numpy(), []
     for size in (*sorted(sizes), len(rows)):
         for _ in range(draws if size < len(rows) else 1):
@@ -304,40 +307,38 @@ def learning_curve(
                 right = np.mean(classifier.predict(test["text"]) == truth)
                 found.append((column, size, right))
     scores = pd.DataFrame(found, columns=["labelled_by", "labels", "score"])
-    table = (
-        scores.groupby(["labelled_by", "labels"], sort=False)["score"]
-        .agg(score="mean", low="min", high="max", draws="size")
-        .reset_index()
-    )
+    groups = scores.groupby(["labelled_by", "labels"], sort=False)["score"]
+    table = groups.agg(score="mean", low="min", high="max", draws="size").reset_index()
     return table.assign(set_aside=len(training) - len(rows))
 
 
-EMBEDDINGS = DATA / "samples" / "intents_embeddings.npz"
-
-
 def recorded_embeddings(path=EMBEDDINGS):
-    """Mean of the last hidden states of SmolLM2-135M-Instruct on the messages of `tierlab.load_intents`, recorded.
+    """Return the recorded embeddings of the messages of `tierlab.load_intents`.
+
+    They are the means of the last hidden states of SmolLM2-135M-Instruct.
+
+    Parameters
+    ----------
+    path : path
 
     Returns
     -------
     callable
-        Texts -> array (texts x 576), for `train`. It refuses a text that was not recorded.
+        Turns texts into an array (texts x 576), for `train`. It refuses a text that was not recorded.
 
     Notes
     -----
     Each of the 576 numbers is stored in 255 steps between its least and its greatest value over the messages.
     """
     with np.load(path) as file:
-        vectors = dict(
-            zip(file["text"].tolist(), file["step"] * file["scale"] + file["offset"], strict=True)
-        )
+        values = file["step"] * file["scale"] + file["offset"]
+        vectors = dict(zip(file["text"].tolist(), values, strict=True))
 
     def vectorise(texts):
         missing = [text for text in texts if text not in vectors]
         if missing:
-            raise ValueError(
-                f"{len(missing):,} texts have no recorded embedding; first {missing[0]!r}"
-            )
+            count = f"{len(missing):,} texts have no recorded embedding"
+            raise ValueError(f"{count}; first {missing[0]!r}")
         return np.array([vectors[text] for text in texts])
 
     return vectorise

@@ -11,8 +11,8 @@ from tierlab.core.format import number, usd
 from tierlab.core.tables import one_of
 from tierlab.core.vocabulary import known, needs, unknown
 from tierlab.evaluate.intervals import SHARE
+from tierlab.evaluate.planning import betting_evidence
 from tierlab.evaluate.rows import paired, scored_rows
-from tierlab.evaluate.sequential import betting_evidence
 from tierlab.prices.catalog import Prices
 from tierlab.sampling.examples import load_examples
 from tierlab.sampling.providers import Candidate

@@ -6,11 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=(
         "answers",
-        "choice",
         "code",
         "judge",
         "numeric",
-        "overlap",
         "structured",
         "text",
     ),

@@ -1,4 +1,4 @@
-"""What scorers share: tool calls, a score with its reason, and reading fenced blocks and JSON out of a reply."""
+"""What scorers share: tool calls, a score with its reason, and how fenced blocks and JSON are read out of a reply."""
 
 import json
 import math
@@ -7,10 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
-JSON_CHARS, JSON_STARTS = (
-    200_000,
-    2_000,
-)  # how much of a reply is searched for JSON, so that no reply takes long
+JSON_CHARS, JSON_STARTS = 200_000, 2_000  # searched for JSON, so that no reply takes long
 _FENCE = re.compile(r"(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$")
 _NUMBER = re.compile(
     r"[$€£¥]?\s*([-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,3})?)\s*%?"
@@ -30,7 +27,7 @@ class ToolCall:
     ----------
     name : str
     arguments : dict
-        Or ``{"": raw text}`` where the model's arguments were not a JSON object.
+        ``{"": raw text}`` where the model's arguments were not a JSON object.
     """
 
     name: str
@@ -38,7 +35,7 @@ class ToolCall:
 
 
 class Score(NamedTuple):
-    """A score and why.
+    """A score with its reason.
 
     Attributes
     ----------
@@ -53,11 +50,19 @@ class Score(NamedTuple):
 
 
 class Unscored(ValueError):
-    """The answer has no score, and that is not the model's doing; the message says why and what to do."""
+    """The answer has no score, and the model is not the cause; the message says why and what to do."""
 
 
 def tidy(text):
-    """Text in one spelling for comparison: NFKC, straight quotes, single spaces.
+    """Return a text in one spelling for comparison: NFKC, straight quotes, single spaces.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -68,11 +73,22 @@ def tidy(text):
 
 
 def split_thinking(text):
-    """The answer and the thinking of a reply whose model thinks inside its text, and whether the thinking ended.
+    """Separate the answer from the thinking in a reply whose model thinks inside its text.
 
-    Thinking is what stands between ``<think>`` at the start of a line and ``</think>``; what stands before a
-    ``</think>`` that nothing opened (chat templates put the opening into the prompt); and what follows a
-    ``<think>`` that nothing closes: there the answer is missing.
+    Thinking is the text between ``<think>`` at the start of a line and ``</think>``; the text before a ``</think>`` that
+    nothing opened (chat templates put the opening into the prompt); and the text after a ``<think>`` that nothing
+    closes, where the answer is missing.
+
+    Parameters
+    ----------
+    text : str
+        The reply.
+
+    Returns
+    -------
+    answer, thinking : str
+    ended : bool
+        Whether the thinking was closed.
 
     Examples
     --------
@@ -95,7 +111,17 @@ def split_thinking(text):
 
 
 def clip(value, width=40):
-    """A value as it stands in a reason: on one line, in quotes if it is text, and cut where it is long.
+    """Write a value for a reason: on one line, in quotes if it is text, and cut where it is long.
+
+    Parameters
+    ----------
+    value : object
+    width : int
+        Characters to keep.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -110,7 +136,16 @@ def clip(value, width=40):
 
 
 def fenced(text):
-    """Language and content of each fenced block of a reply; one that is not closed runs to the end.
+    """Return the fenced blocks of a reply; one that is not closed runs to the end.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of (str, str)
+        Language, in small letters, and content of each.
 
     Examples
     --------
@@ -126,14 +161,9 @@ def fenced(text):
                 mark, language, lines = found[1], found[2].lower(), []
         elif bare.endswith(mark) and set(bare[bare.rfind(mark) :]) == {mark[0]}:
             content = bare.rstrip(mark[0])
-            blocks.append(
-                (
-                    language,
-                    "\n".join(
-                        [*lines, line[: line.find(content) + len(content)]] if content else lines
-                    ),
-                )
-            )
+            if content:  # code stands on the closing line
+                lines.append(line[: line.find(content) + len(content)])
+            blocks.append((language, "\n".join(lines)))
             mark = None
         else:
             lines.append(line)
@@ -141,9 +171,16 @@ def fenced(text):
 
 
 def json_values(text):
-    """The JSON objects and arrays of a reply, in order: those in fenced blocks, or else those in the text.
+    """Return the JSON objects and arrays of a reply in order: those in fenced blocks, or else those in the text.
 
-    Reads the first 200,000 characters and tries at most 2,000 opening brackets.
+    Parameters
+    ----------
+    text : str
+        The first 200,000 characters are read, and at most 2,000 opening brackets tried.
+
+    Returns
+    -------
+    list of dict or list
 
     Examples
     --------
@@ -156,11 +193,22 @@ def json_values(text):
 
 
 def same_value(wanted, got, *, unordered=False):
-    """Whether two JSON values mean the same.
+    """Return whether two JSON values mean the same.
 
-    Numbers compare as numbers, also when one stands in text ("1,250" is 1250); text regardless of case, spacing
-    and typographic quotes; true, false and null only with themselves; lists item by item (in any order with
-    `unordered`); objects key by key, with no key missing or surplus.
+    Numbers compare as numbers, even if one is written as text ("1,250" is 1250); text compares regardless of case, spacing
+    and typographic quotes; true, false and null only equal themselves; lists compare item by item, objects key by key, with
+    no key missing or surplus.
+
+    Parameters
+    ----------
+    wanted, got : object
+        JSON values.
+    unordered : bool
+        Whether lists match in any order.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -176,11 +224,8 @@ def same_value(wanted, got, *, unordered=False):
             and all(same_value(wanted[key], got[key], unordered=unordered) for key in wanted)
         )
     if isinstance(wanted, list | tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(wanted) == len(got)
-            and _same_items(wanted, got, unordered)
-        )
+        same_length = isinstance(got, list | tuple) and len(wanted) == len(got)
+        return same_length and _same_items(wanted, got, unordered)
     if isinstance(wanted, int | float):
         return _same_number(wanted, got)
     if isinstance(got, int | float):
@@ -193,12 +238,10 @@ def _same_items(wanted, got, unordered):
         return all(map(same_value, wanted, got))
     left = list(got)
     for each in wanted:
-        found = next(
-            (n for n, other in enumerate(left) if same_value(each, other, unordered=True)), None
-        )
-        if found is None:
+        same = [n for n, other in enumerate(left) if same_value(each, other, unordered=True)]
+        if not same:
             return False
-        del left[found]
+        del left[same[0]]
     return True
 
 
@@ -206,10 +249,10 @@ def _same_number(wanted, got):
     if isinstance(got, str):
         found = _NUMBER.fullmatch(tidy(got[:1_000]).replace("\u2212", "-"))
         got = float(found[1].replace(",", "")) if found else None
+    if not isinstance(got, int | float):
+        return False
     try:
-        return isinstance(got, int | float) and (
-            wanted == got or math.isclose(wanted, got, rel_tol=1e-9)
-        )
+        return wanted == got or math.isclose(wanted, got, rel_tol=1e-9)
     except OverflowError:  # a whole number too large for a float
         return False
 

@@ -1,8 +1,8 @@
 """The two processes of the scorer `code`, which starts this file twice: "judge" runs the tests, "answer" runs the reply's code.
 
-In the judge's process the names of the reply are proxies. What a test asks of one is worked out in the answer's process, which
-sees the arguments and never what they are compared with; values come back as data and are compared in the judge's process. The
-verdict leaves through a file that the answer's process does not have. Imports nothing of the kit.
+In the judge's process the names of the reply are proxies. What a test asks of a proxy is worked out in the answer's process,
+which sees the arguments and never what the results are compared with; values come back as data and are compared in the judge's
+process. The verdict leaves through a file that the answer's process does not have. This file imports nothing of the kit.
 """
 
 import ast
@@ -20,7 +20,8 @@ from collections import Counter, OrderedDict, deque
 
 MESSAGE_BYTES = 8 << 20
 JUDGE_BYTES = 1 << 30
-# Audit events that are refused to the reply's code, those that change a path, and what it may read outside the interpreter.
+# Audit events that the reply's code may not cause, events that change a path, and folders that it may read beside the
+# interpreter's.
 REFUSED = (
     "os.fork",
     "os.forkpty",
@@ -64,14 +65,22 @@ CHANGES = (
     "sqlite3.connect",
 )
 READABLE = ("/usr/share/zoneinfo",)
+SILENT = (  # functions that raise no audit event in every supported version
+    ("_posixsubprocess", "fork_exec"),
+    ("_thread", "start_new_thread"),
+    ("_thread", "start_new"),
+    ("_thread", "start_joinable_thread"),
+    ("_signal", "pidfd_send_signal"),
+    ("signal", "pidfd_send_signal"),
+)
 
 _CONTAINERS = {
     kind.__name__: kind for kind in (list, set, deque, dict, OrderedDict, Counter, tuple, frozenset)
 }
-_FIXED = (tuple, frozenset)  # made whole; the others are made empty, and changed where they stand
+_FIXED = (tuple, frozenset)  # made whole; the others are made empty and filled in place
 _TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
 _TYPES["NoneType"] = type(None)
-_VALUES = {  # types whose values are sent as the arguments that make them again
+_VALUES = {  # a value of these types is sent as the arguments that make it again
     "builtins.bytes": lambda v: (v.decode("latin-1"), "latin-1"),
     "builtins.bytearray": lambda v: (v.decode("latin-1"), "latin-1"),
     "builtins.complex": lambda v: (v.real, v.imag),
@@ -86,6 +95,8 @@ _VALUES = {  # types whose values are sent as the arguments that make them again
     "datetime.timezone": lambda v: (v.utcoffset(None),),
     "pathlib.PosixPath": lambda v: (str(v),),
     "pathlib.WindowsPath": lambda v: (str(v),),
+    "pathlib._local.PosixPath": lambda v: (str(v),),  # its name in Python 3.13
+    "pathlib._local.WindowsPath": lambda v: (str(v),),
     "uuid.UUID": lambda v: (str(v),),
     "zoneinfo.ZoneInfo": lambda v: (v.key,),
 }
@@ -106,7 +117,7 @@ _PLAIN = {
     type({}.keys()): set,
     type({}.items()): set,
 }
-# What may be asked of an object of the other process, by the names of the special methods.
+# What may be asked of an object in the other process, by the names of the special methods.
 _CHANGED = ("setitem", "setattr", "delitem", "delattr")
 _COMPARED = ("eq", "ne", "lt", "le", "gt", "ge", "contains")
 _BINARY = (
@@ -156,14 +167,14 @@ _NOT_JUDGED = (
     "reduce_ex",
     "mro_entries",
 )
-# A list, set or dictionary comes back by value, except for what is reached through these: that may be changed there, and stays.
+# A list, set or dictionary comes back by value, unless it is reached through one of these: it may be changed there, so it stays.
 _LIVE = ("name", "getattr", "getitem")
 _HIDDEN = ("_", "gi_", "cr_", "ag_", "tb_", "f_", "co_")
 _NAMES = ("__name__", "__doc__", "__qualname__")
 
 
 class Gone(BaseException):
-    """The other process has ended, or sends what cannot be read."""
+    """The other process has ended, or sent a message that cannot be read."""
 
 
 class NotJudged(BaseException):
@@ -171,7 +182,7 @@ class NotJudged(BaseException):
 
 
 class Proxy:
-    """An object of the other process."""
+    """Stands for an object in the other process."""
 
     __slots__ = ("_handle", "_link")
 
@@ -204,16 +215,18 @@ for _name in _BINARY:
 
 
 def _contents(value):
-    """The plain value of a subclass of a builtin type, or nothing."""
+    """Return the plain value of an object whose class derives from a builtin type, in a tuple; else an empty tuple."""
     return next(((plain(value),) for kind, plain in _PLAIN.items() if isinstance(value, kind)), ())
 
 
-_OPERATIONS = {  # the operator's function, whose name may end in an underscore, or the builtin one
+# Each is a function of `operator`, whose name may end in an underscore, or a builtin one.
+_OPERATIONS = {
     name: getattr(operator, name, None)
     or getattr(operator, f"{name}_", None)
     or getattr(builtins, name, None)
     for name in _CHANGED + _COMPARED + _BINARY + _OTHER
-} | {
+}
+_OPERATIONS |= {
     "call": lambda function, args, named: function(*args, **named),
     "getattr": getattr,
     "instancecheck": lambda kind, value: isinstance(value, kind),
@@ -224,15 +237,15 @@ _OPERATIONS = {  # the operator's function, whose name may end in an underscore,
 class Link:
     """One end of the line between the two processes.
 
-    A request names what to do with which values; its reply holds the result or the error, and what became of the lists,
-    sets and dictionaries of the request, so that code that changes its arguments is seen to do so. Either side may ask
-    while it is being asked. Values travel as a table of nodes that name each other by number: no depth is too deep.
+    A request names an operation and its operands. The reply has the result or the error, and what became of the lists,
+    sets and dictionaries of the request, so that code is seen to change its arguments. Either side may ask while it is
+    being asked. Values travel as a table of nodes that name each other by number, so they may be nested to any depth.
     """
 
     def __init__(self, reader, writer, **more):
         sys.set_int_max_str_digits(0)  # whole numbers travel as JSON writes them
         self.reader, self.writer, self.operations = reader, writer, _OPERATIONS | more
-        self.lost = None  # why nothing more can be asked; "" where the other process has ended
+        self.lost = None  # why nothing more can be asked; "" if the other process has ended
         self._given, self._handles, self._proxies = {}, {}, {}
 
     def ask(self, name, *operands):
@@ -249,10 +262,10 @@ class Link:
             raise result if isinstance(result, BaseException) else self._gone(_UNREADABLE)
         return result
 
-    do = ask  # what a special method of a proxy comes to
+    do = ask  # what a special method of a proxy calls
 
     def serve(self):
-        """Do what is asked until the other process ends."""
+        """Answer requests until the other process ends."""
         while True:
             self._serve(self._receive())
 
@@ -284,7 +297,7 @@ class Link:
     def _receive(self):
         line = self.reader.readline(MESSAGE_BYTES)
         if len(line) == MESSAGE_BYTES:
-            raise self._gone(f"the code gives more than {MESSAGE_BYTES >> 20} MiB")
+            raise self._gone(f"the code returns more than {MESSAGE_BYTES >> 20} MiB")
         if not line.endswith(b"\n"):
             raise self._gone("")
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
@@ -298,7 +311,7 @@ class Link:
         return Gone(why)
 
     def _pack(self, values, *, live=False):
-        """Nodes of the values and what they hold, and the object that stands behind each."""
+        """Return the nodes of the values and of all that they hold, and the object behind each node."""
         objects, places, nodes = [values], {id(values): 0}, []
 
         def place(part):
@@ -335,11 +348,11 @@ class Link:
 
     def _handle(self, value):
         handle = self._handles.setdefault(id(value), len(self._given))
-        self._given.setdefault(handle, value)  # kept for good, so that its id stays its own
+        self._given.setdefault(handle, value)  # kept for good, so that no other object gets its id
         return handle
 
     def _unpack(self, nodes, kept=()):
-        """The values of all nodes; objects that are `kept` take those of the first node's parts after its first."""
+        """Return the values of all nodes; the first node's parts after its first are filled into the objects `kept`."""
 
         def value(number):
             if number not in made:
@@ -354,11 +367,11 @@ class Link:
                 if kind in _CONTAINERS and _CONTAINERS[kind] not in _FIXED:
                     _fill(made[number], [value(part) for part in given[0]])
             return [made[number] for number in range(len(nodes))]
-        except Exception:  # whatever the other process makes of it
+        except Exception:  # whatever the other process has sent
             raise self._gone(_UNREADABLE) from None
 
     def _value(self, node, value):
-        """What a node stands for; a list, set or dictionary is still empty."""
+        """Return what a node stands for; a list, set or dictionary is still empty."""
         match node:
             case ["plain", None | bool() | int() | float() | str() as plain]:
                 return plain
@@ -384,7 +397,7 @@ class Link:
         raise ValueError(f"unknown node {node!r}")
 
     def _error_class(self, handle, module, name, bases):
-        """An exception class of the other process: the same one if it is a library's, else one that stands for it."""
+        """Return the class of an exception in the other process: a library's own, or one that stands for the code's."""
         known = getattr(sys.modules.get(module), name, None)
         own = module in ("answer", "tests", "__main__")
         if not own and isinstance(known, type) and issubclass(known, BaseException):
@@ -398,7 +411,7 @@ class Link:
         return self._proxies.setdefault(handle, kind)
 
     def _error(self, kind, args, handle):
-        # A class outside of builtins may want other arguments than those that it keeps.
+        # A class that is not a builtin may take other arguments than those that it keeps.
         error = kind(*args) if kind.__module__ == "builtins" else kind.__new__(kind, *args)
         error.args = args
         if "_proxy" in vars(kind):
@@ -406,11 +419,11 @@ class Link:
         return error
 
 
-_UNREADABLE = "the code's process sends what cannot be read"
+_UNREADABLE = "the code's process sent a message that cannot be read"
 
 
 def _changeable(objects, nodes):
-    """The lists, sets and dictionaries among objects, whose contents travel back."""
+    """Return the lists, sets and dictionaries among objects, whose contents travel back."""
     kinds = [_CONTAINERS.get(node[0], tuple) for node in nodes]
     return [value for value, kind in zip(objects, kinds, strict=True) if kind not in _FIXED]
 
@@ -424,10 +437,10 @@ def _fill(container, parts):
 
 
 class JudgeLink(Link):
-    """The tests' end of the line."""
+    """The end of the line at which the tests run."""
 
     def do(self, name, *operands):
-        """Compare or combine plain values here, and two objects of the reply there; never tell one of them the other."""
+        """Compare or combine plain values here and two objects of the reply there; never tell an object a plain value."""
         if name in _NOT_JUDGED:
             raise NotJudged(f"__{name}__")
         if name not in _COMPARED + _BINARY or all(type(each) is Proxy for each in operands):
@@ -440,7 +453,7 @@ class JudgeLink(Link):
         raise NotJudged(f"{name!r} between an object of the reply's own class and a plain value")
 
     def perform(self, name, operands):
-        """Do what the code asks of an object of the tests, unless it leads on to the tests themselves."""
+        """Do what the code asks of an object of the tests, unless that would lead to the tests themselves."""
         if not operands or id(operands[0]) not in self._handles:
             raise TypeError(f"{name} is not possible with an object of the tests")
         if name in ("getattr", "setattr", "delattr"):
@@ -453,8 +466,8 @@ class JudgeLink(Link):
 
 
 def judge(job):
-    """Run the tests on the names of the reply, and write to standard output which pass and the first fault."""
-    import subprocess  # not in the answer's process, where these would bring in threads
+    """Run the tests on the names of the reply, and write to standard output how many pass and the first fault."""
+    import subprocess  # not at the top: in the answer's process these would bring in threads
     import threading
 
     report = os.fdopen(os.dup(1), "w")
@@ -479,7 +492,7 @@ def judge(job):
 
 
 def _end_with(parent, answer, seconds):
-    """End the answer's process when its time is over, or the process that wanted the verdict is gone."""
+    """End the answer's process when its time is over, or when the process that wanted the verdict is gone."""
     end = time.monotonic() + seconds
     while os.getppid() == parent and time.monotonic() < end:
         time.sleep(0.1)
@@ -507,7 +520,7 @@ def _judge(link, job, verdict):
         is_test = any(isinstance(node, ast.Assert) for node in ast.walk(statement))
         try:
             exec(compile(ast.Module([statement], []), "<tests>", "exec"), scope)
-            if link.lost is not None:  # and the test has caught it
+            if link.lost is not None:  # and the test has caught the error
                 raise Gone(link.lost)
             verdict["passed"] += is_test
         except (Gone, NotJudged):
@@ -522,7 +535,7 @@ def _judge(link, job, verdict):
 
 
 def answer():
-    """Run the reply's code, and do with its names what the judge asks for."""
+    """Run the reply's code, and do with its names what the judge asks."""
     reader, writer = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _no_streams()
     module = sys.modules["answer"] = types.ModuleType("answer")
@@ -547,10 +560,10 @@ def _no_streams():
 
 
 def _ended(process, wall_s):
-    """How a process ended whose line is cut."""
+    """Say how a process ended whose line is cut."""
     try:
         status = process.wait(5)
-    except Exception:  # it is still there
+    except Exception:  # it is still running
         return "closed its line to the tests"
     status = 128 - status if status > 128 else status  # as bubblewrap tells a signal
     if status >= 0:
@@ -561,7 +574,7 @@ def _ended(process, wall_s):
 
 
 def limit(most):
-    """Lower what the process may use, for good; a platform sets the limits that it has."""
+    """Lower for good what the process may use, as far as the platform has such limits."""
     try:
         import resource
     except ImportError:
@@ -578,15 +591,13 @@ def limit(most):
 
 
 def guard():
-    """Refuse processes, threads, connections, and files outside the working folder; a hook stays for good."""
+    """Refuse processes, threads, connections and files outside the working folder; the hook cannot be removed."""
     realpath, decode, sep = os.path.realpath, os.fsdecode, os.sep
     home = realpath(".")
     readable = tuple(realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path, *READABLE))
-    refused, changes, writing = (
-        frozenset(REFUSED),
-        frozenset(CHANGES),
-        os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC,
-    )
+    # Names of its own, because the code can change those of this module.
+    refused, changes = frozenset(REFUSED), frozenset(CHANGES)
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
     def inside(path, folders):
         path = realpath(decode(path))
@@ -605,22 +616,10 @@ def guard():
                     raise PermissionError(f"{event} outside the working folder is not allowed here")
 
     sys.addaudithook(hook)
-    for name in ("_posixsubprocess", "_thread", "_signal", "signal"):
+    for module, name in SILENT:
         with contextlib.suppress(ImportError):
-            _silence(importlib.import_module(name))
-
-
-def _silence(module):
-    """Refuse the functions of a module that raise no audit event in every supported version."""
-    for name in (
-        "fork_exec",
-        "start_new_thread",
-        "start_new",
-        "start_joinable_thread",
-        "pidfd_send_signal",
-    ):
-        if hasattr(module, name):
-            setattr(module, name, _refuse)
+            if hasattr(importlib.import_module(module), name):
+                setattr(sys.modules[module], name, _refuse)
 
 
 def _refuse(*args, **kwargs):
@@ -634,7 +633,7 @@ def _shown(statement):
 
 
 def _described(error):
-    """Name and message of an error; the message is the code's own and may itself fail."""
+    """Return the name and the message of an error; the message is the code's own and may itself raise."""
     try:
         message = " ".join(str(error)[:1000].split())[:80]
     except BaseException:

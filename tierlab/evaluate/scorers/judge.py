@@ -1,6 +1,6 @@
-"""A model as judge: prompts to ask it, and how its replies are read. Nothing here calls a model.
+"""A model as judge: how it is asked, how its replies are read, and how far it agrees with people. Calls no model.
 
-A judged text is data. It stands between two lines that carry a hash of everything judged, so that no text can hold
+A judged text is data. It stands between two lines that carry a hash of everything judged, so that no text can contain
 its own closing line, and the judge is told that nothing between them is an instruction.
 """
 
@@ -9,10 +9,12 @@ import math
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
+from tierlab.evaluate.intervals import wilson_interval
 from tierlab.evaluate.scorers.answers import Score, Unscored, clip, json_values
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -41,12 +43,13 @@ class Agreement:
     Attributes
     ----------
     n, unread : int
-        Pairs compared, and those set aside because the judge's reply or the label is missing.
+        Pairs that were compared, and pairs set aside because the judge's reply or the label is missing.
     agreement, agreement_low, agreement_high : float
         Share of equal judgements, 0-1, with its Wilson interval.
     kappa, kappa_low, kappa_high : float
-        Cohen's kappa with its interval; NaN where all judgements and labels are one and the same category.
+        Cohen's kappa with its interval; NaN where all judgements and labels are of one category.
     confidence : float
+        Level of the intervals, 0-1.
     confusion : DataFrame
         Counts: a row per label, a column per judgement.
     """
@@ -64,7 +67,15 @@ class Agreement:
 
 
 def judge(text, tool_calls, reference, *, rubric=()):
-    """Refuse: a model has to be asked.
+    """Refuse to score, because a model has to be asked.
+
+    Parameters
+    ----------
+    text : str
+    tool_calls : sequence of ToolCall
+    reference : str or None
+    rubric : str or sequence of str
+        What counts.
 
     Raises
     ------
@@ -74,13 +85,13 @@ def judge(text, tool_calls, reference, *, rubric=()):
 
 
 def rubric_prompt(example, text):
-    """Ask a judge for a score from 1 to 5.
+    """Write the prompt that asks a judge for a score from 1 to 5.
 
     Parameters
     ----------
     example : Example
-        Its `reference`, if it is a text, is shown as a good answer; ``scorer_args["rubric"]`` (a text or a list of
-        texts) says what counts.
+        Its `reference`, if a text, is shown as a good answer; ``scorer_args["rubric"]`` (a text or a list of texts)
+        says what counts.
     text : str
         The answer to judge.
 
@@ -97,7 +108,7 @@ def rubric_prompt(example, text):
     """
     reference = example.reference if isinstance(example.reference, str) else ""
     parts = {"QUESTION": _asked(example), "GOOD ANSWER": reference, "ANSWER": text or ""}
-    # Lone surrogates, which no encoding takes, become question marks.
+    # Lone surrogates, which cannot be encoded, become question marks.
     parts = {
         name: part.encode("utf-8", "replace").decode("utf-8")
         for name, part in parts.items()
@@ -116,7 +127,16 @@ def rubric_prompt(example, text):
 
 
 def read_rubric(reply):
-    """A judge's score as 0-1 (1 is 0, 5 is 1), or None where its reply gives no whole number from 1 to 5.
+    """Read a judge's score.
+
+    Parameters
+    ----------
+    reply : str or None
+
+    Returns
+    -------
+    Score or None
+        From 0 (the judge's 1) to 1 (its 5); None where the reply gives no whole number from 1 to 5.
 
     Examples
     --------
@@ -147,8 +167,8 @@ def judge_agreement(judged, labels, *, confidence=0.95):
     Parameters
     ----------
     judged, labels : sequence
-        Categories, paired by position: right or wrong, scores of a rubric, or win, tie, loss. None or NaN is
-        missing: set aside and counted.
+        Categories, paired by position: right or wrong, scores of a rubric, or win, tie, loss. Pairs with None or NaN
+        are set aside and counted.
     confidence : float
         Level of the intervals, 0-1.
 
@@ -156,10 +176,15 @@ def judge_agreement(judged, labels, *, confidence=0.95):
     -------
     Agreement
 
+    Raises
+    ------
+    ValueError
+        If the two are not equally long, or no pair is complete.
+
     Notes
     -----
     Kappa and its standard error are statsmodels' `inter_rater.cohens_kappa` (Fleiss, Cohen & Everitt 1969). The
-    interval is normal: rough below some fifty pairs, and empty at perfect agreement.
+    interval is normal: rough below about fifty pairs, and of no width at perfect agreement.
 
     Examples
     --------
@@ -167,10 +192,7 @@ def judge_agreement(judged, labels, *, confidence=0.95):
     >>> found.n, found.unread, found.agreement, round(found.kappa, 2)
     (4, 1, 0.75, 0.5)
     """
-    from scipy.stats import norm
     from statsmodels.stats.inter_rater import cohens_kappa
-
-    from tierlab.evaluate.intervals import wilson_interval
 
     judged, labels = list(judged), list(labels)
     if len(judged) != len(labels):
@@ -186,7 +208,8 @@ def judge_agreement(judged, labels, *, confidence=0.95):
     kappa, half = math.nan, math.nan
     if len(categories) > 1:
         found = cohens_kappa(confusion.to_numpy())
-        kappa, half = float(found.kappa), float(found.std_kappa) * norm.ppf((1 + confidence) / 2)
+        reach = NormalDist().inv_cdf((1 + confidence) / 2)
+        kappa, half = float(found.kappa), float(found.std_kappa) * reach
     ends = (float(low), float(high), kappa, float(kappa - half), float(kappa + half))
     return Agreement(
         len(pairs), len(judged) - len(pairs), equal / len(pairs), *ends, confidence, confusion
@@ -194,7 +217,10 @@ def judge_agreement(judged, labels, *, confidence=0.95):
 
 
 def _asked(example):
-    turns = [] if example.system is None else [f"system: {example.system}"]
-    if isinstance(example.prompt, str):
-        return "\n".join([*turns, f"user: {example.prompt}"]) if turns else example.prompt
-    return "\n".join([*turns, *(f"{turn['role']}: {turn['content']}" for turn in example.prompt)])
+    if isinstance(example.prompt, str) and example.system is None:
+        return example.prompt
+    turns = example.prompt
+    if isinstance(turns, str):
+        turns = [{"role": "user", "content": turns}]
+    system = [] if example.system is None else [f"system: {example.system}"]
+    return "\n".join([*system, *(f"{turn['role']}: {turn['content']}" for turn in turns)])

@@ -1,4 +1,4 @@
-"""Numbers in replies: find the one that is the answer, and compare it with the truth."""
+"""Scorer of numbers: find the number that answers, and compare it with the truth."""
 
 import math
 import re
@@ -15,7 +15,8 @@ _NUMBER = re.compile(
     rf"(?<![^\W_])(?<!\.)(?P<minus>[-+]?)(?:[$€£¥₹]\s*)?(?P<inner>[-+]?)"
     rf"(?:(?P<whole>\d+)\s+(?=\d+\s*/\s*\d))?(?P<top>{_CORE})(?:\s*/\s*(?P<bottom>{_CORE}))?"
 )
-# Units that are written right after their number: other letters there make it a name ("42abc").
+_FORMS = {"{,}": ",", "\\,": ",", "\\!": "", "\\$": "$", "\u2212": "-"}
+# Units that are written right after their number; other letters there make it a name ("42abc").
 _GLUED = frozenset(
     [
         "mm",
@@ -89,19 +90,23 @@ _GLUED = frozenset(
 
 
 def numeric_answer(text):
-    r"""The number that an answer gives, or NaN.
+    r"""Return the number that an answer gives, or NaN.
 
-    Where to look: the `answer` field of a JSON reply; else what follows the last ``####``, ``\boxed{`` or
-    "answer is" / "answer:"; else the whole text. Which number: the first one in an answer field or after such
-    a mark (units, reasons and a restated question come later), the last one in free text.
+    The number is looked for in the `answer` field of a JSON reply; else in what follows the last ``####``, ``\boxed{`` or
+    "answer is" / "answer:"; else in the whole text. In an answer field or after such a mark it is the first number (units,
+    reasons and a restated question come later), in free text the last.
 
     Parameters
     ----------
     text : str
         A model's reply. Thousands separators (comma, thin space, apostrophe), currency signs, units, LaTeX,
         fractions ("3/4", "1 1/2", "½") and a typographic minus are read. Per cent is a unit: "60%" is 60. A
-        comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words and sums
-        are not worked out. Letters right after a number are its unit ("5km") or make it a name ("42abc").
+        comma that does not group three digits ends the number, so "3,5" is 3, not 3.5. Number words are not read
+        and sums not worked out. Letters right after a number are its unit ("5km") or make it a name ("42abc").
+
+    Returns
+    -------
+    float
 
     Notes
     -----
@@ -118,7 +123,7 @@ def numeric_answer(text):
 
 
 def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
-    """1 if the number that the reply gives equals the reference.
+    """Score 1 if the number that the reply gives equals the reference.
 
     Parameters
     ----------
@@ -129,11 +134,15 @@ def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
     reference : float or str
         A number, or a text with one.
     rel_tol : float
-        Relative difference at which two numbers still count as equal.
+        Relative difference up to which two numbers count as equal, from 0 up and below 1.
     units : mapping of str to float, optional
-        Unit -> its size in the reference's unit, for instance ``{"km": 1, "m": 0.001}``. The unit is read right
+        The size of each unit in the reference's unit, for instance ``{"km": 1, "m": 0.001}``. The unit is read right
         after the number (a currency sign also before it), as written or else whatever the case; a number with
-        none of these units stands in the reference's.
+        none of these units is in the reference's unit.
+
+    Returns
+    -------
+    Score
 
     Examples
     --------
@@ -150,6 +159,7 @@ def numeric(text, tool_calls, reference, *, rel_tol=1e-9, units=None):
 
 
 def check_numeric(reference, **_):
+    """Refuse a reference without a finite number."""
     finite = math.isfinite(_reference(reference))
     needs("numeric: reference", reference, finite, "a number or a text with one")
 
@@ -162,24 +172,19 @@ def _factor(found, text, units):
     after = text[found.end() : found.end() + 60].lstrip(" *_`\\{}~-").removeprefix("text{")
     for fold in (str, str.casefold):
         for unit in sorted(units, key=len, reverse=True):
-            if re.match(
-                re.escape(fold(unit)) + (r"(?![^\W\d_])" if unit[-1].isalpha() else ""), fold(after)
-            ) or (not unit[0].isalnum() and unit in found[0]):
+            end = r"(?![^\W\d_])" if unit[-1].isalpha() else ""
+            sign = not unit[0].isalnum() and unit in found[0]
+            if sign or re.match(re.escape(fold(unit)) + end, fold(after)):
                 return units[unit]
     return 1
 
 
 def _plain_text(text):
-    """The text with LaTeX, typographic and grouping forms of numbers turned into plain ones."""
+    """Return the text with LaTeX, typographic and grouping forms of numbers turned into plain ones."""
     if not isinstance(text, str):
         return ""
-    text = (
-        text.replace("{,}", ",")
-        .replace("\\,", ",")
-        .replace("\\!", "")
-        .replace("\\$", "$")
-        .replace("\u2212", "-")
-    )
+    for form, plain in _FORMS.items():
+        text = text.replace(form, plain)
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f'\u2019](?=\d{3}(?!\d))", ",", text)
     text = re.sub(r"(?<=\d)\s*(?=\\[dt]?frac)|(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])", " ", text)
     text = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", text)
@@ -187,7 +192,7 @@ def _plain_text(text):
 
 
 def _numbers(text, start, units):
-    """The numbers of a text from a place on; one with letters right after it counts where they are a unit."""
+    """Yield the numbers of a text from a place on; one with letters right after it counts only if they are a unit."""
     known = _GLUED.union(unit.casefold() for unit in units)
     for found in _NUMBER.finditer(text, start):
         letters = re.compile(r"[A-Za-z]\w*", re.ASCII).match(text, found.end())
@@ -196,7 +201,7 @@ def _numbers(text, start, units):
 
 
 def _answer(text, units=()):
-    """The number of an answer as a match, or None, and the text that it was found in."""
+    """Return the number of an answer as a match, or None, and the text that it was found in."""
     text = _plain_text(text)
     fields = _FIELD.findall(text)
     if fields:

@@ -15,53 +15,45 @@ _MISSING = object()
 
 
 def json_fields(text, tool_calls, reference, *, unordered=False):
-    """Share of the expected fields that the reply's JSON has right.
+    """Score the share of the expected fields that the reply's JSON has right.
 
     Parameters
     ----------
     text : str
-        The JSON may stand in a fenced block or among words; the last object or array with any of the fields counts.
+        The reply. Its JSON may stand in a fenced block or among words; the last object or array with any of the fields
+        counts.
     tool_calls : sequence of ToolCall
         Not looked at.
     reference : dict
-        Field -> expected value, compared by `tierlab.evaluate.scorers.answers.same_value`. A dotted name reaches into objects and
-        lists ("customer.name", "items.0.price"). Fields that the reply adds do not count.
+        The expected value of each field, compared by `tierlab.evaluate.scorers.answers.same_value`. A dotted name reaches
+        into objects and lists ("customer.name", "items.0.price"). Fields that the reply adds do not count.
     unordered : bool
-        Lists match in any order.
+        Whether lists match in any order.
+
+    Returns
+    -------
+    Score
 
     Examples
     --------
     >>> json_fields('{"order": {"id": "a-7"}, "total": 12}', (), {"order.id": "A-7", "total": 12.5})
     Score(score=0.5, reason='1 of 2 fields right; total is 12, not 12.5')
     """
-    values = [each for each in json_values(text) if isinstance(each, dict | list)]
+    values = json_values(text)
     if not values:
         place = "" if len(text) <= JSON_CHARS else f" in the first {JSON_CHARS:,} characters"
         return Score(0.0, f"no JSON object in the reply{place}")
-    value = next(
-        (v for v in reversed(values) if any(_at(v, field) is not _MISSING for field in reference)),
-        values[-1],
-    )
-    wrong = {
-        field: _at(value, field)
-        for field, wanted in reference.items()
-        if _at(value, field) is _MISSING
-        or not same_value(wanted, _at(value, field), unordered=unordered)
-    }
-    total = len(reference)
+    found = (_present(value, reference) for value in reversed(values))
+    given = next(filter(None, found), {})
+    faults = list(_faults(reference, given, unordered=unordered))
+    total, wrong = len(reference), len(faults)
     if not wrong:
         return Score(1.0, f"all {total} fields right" if total > 1 else "the field is right")
-    field, got = next(iter(wrong.items()))
-    fault = (
-        f"{field} is missing"
-        if got is _MISSING
-        else f"{field} is {clip(got)}, not {clip(reference[field])}"
-    )
-    return Score(1 - len(wrong) / total, f"{total - len(wrong)} of {total} fields right; {fault}")
+    return Score(1 - wrong / total, f"{total - wrong} of {total} fields right; {faults[0]}")
 
 
 def tool_call(text, tool_calls, reference, *, allow_extra=False):
-    """Share of the expected tool calls that were made, each weighted by its share of right arguments.
+    """Score the share of the expected tool calls that were made, each weighted by its share of right arguments.
 
     Parameters
     ----------
@@ -73,10 +65,14 @@ def tool_call(text, tool_calls, reference, *, allow_extra=False):
     allow_extra : bool or list of str
         Arguments beyond the expected ones that do not count as wrong: any, or those named.
 
+    Returns
+    -------
+    Score
+
     Notes
     -----
-    A call with the wrong name, or out of its place, has 0; with the right name, the right arguments over all
-    arguments expected or surplus. A missing and a surplus call count as calls with 0. Arguments are compared by
+    A call with the wrong name, or out of its place, counts 0. A call with the right name counts its right arguments over
+    all arguments expected or surplus. A missing call and a surplus one count as calls with 0. Arguments are compared by
     `tierlab.evaluate.scorers.answers.same_value`.
 
     Examples
@@ -87,34 +83,26 @@ def tool_call(text, tool_calls, reference, *, allow_extra=False):
     Score(score=0.5, reason="weather: unit is 'F', not 'C'")
     """
     wanted = [reference] if isinstance(reference, Mapping) else list(reference)
-    if wanted[0]["name"] is None:
-        return (
-            Score(0.0, f"calls {clip(tool_calls[0].name)}, where no call is right")
-            if tool_calls
-            else Score(1.0, "no call, as expected")
-        )
-    if not tool_calls:
-        return Score(0.0, f"no call, where {clip(wanted[0]['name'])} is expected")
-    judged = [
-        _one_call(call, made, allow_extra) for call, made in zip(wanted, tool_calls, strict=False)
-    ]
-    score = sum(each.score for each in judged) / max(len(wanted), len(tool_calls))
-    faults = [each.reason for each in judged if each.score < 1]
-    if len(tool_calls) != len(wanted):
-        faults.append(
-            f"{len(tool_calls)} call{'s' if len(tool_calls) > 1 else ''}, where {len(wanted)} {'are' if len(wanted) > 1 else 'is'} expected"
-        )
-    return Score(
-        score,
-        faults[0]
-        if faults
-        else f"calls {clip(wanted[0]['name'])} as expected"
-        if len(wanted) == 1
-        else f"all {len(wanted)} calls right",
-    )
+    expected, made = len(wanted), len(tool_calls)
+    first = wanted[0]["name"]
+    if first is None:
+        if made:
+            return Score(0.0, f"calls {clip(tool_calls[0].name)}, where no call is right")
+        return Score(1.0, "no call, as expected")
+    if not made:
+        return Score(0.0, f"no call, where {clip(first)} is expected")
+    judged = [_one_call(*pair, allow_extra) for pair in zip(wanted, tool_calls, strict=False)]
+    reasons = [each.reason for each in judged if each.score < 1]
+    if made != expected:
+        calls, are = "calls" if made > 1 else "call", "are" if expected > 1 else "is"
+        reasons.append(f"{made} {calls}, where {expected} {are} expected")
+    right = f"calls {clip(first)} as expected" if expected == 1 else f"all {expected} calls right"
+    score = sum(each.score for each in judged) / max(expected, made)
+    return Score(score, reasons[0] if reasons else right)
 
 
 def check_tool_call(reference, **_):
+    """Refuse a name of null that stands beside another call or has arguments."""
     calls = [reference] if isinstance(reference, Mapping) else reference
     for call in calls:
         alone = call["name"] is not None or (len(calls) == 1 and not call.get("arguments"))
@@ -127,28 +115,31 @@ def _one_call(wanted, made, allow_extra):
     expected, given = wanted.get("arguments", {}), made.arguments
     if "" in given and "" not in expected:
         return Score(0.0, f"{wanted['name']}: the arguments are not a JSON object")
-    faults = [
-        f"{name} is missing"
-        if name not in given
-        else f"{name} is {clip(given[name])}, not {clip(value)}"
-        for name, value in expected.items()
-        if name not in given or not same_value(value, given[name])
-    ]
+    faults = list(_faults(expected, given))
     right = len(expected) - len(faults)
-    surplus = (
-        []
-        if allow_extra is True
-        else [n for n in given if n not in expected and n not in (allow_extra or ())]
-    )
-    faults += [f"{clip(name)} is not expected" for name in surplus]
-    total = len(expected) + len(surplus)
-    return Score(
-        right / total if total else 1.0, f"{wanted['name']}: {faults[0]}" if faults else ""
-    )
+    if allow_extra is not True:
+        allowed = {*expected, *(allow_extra or ())}
+        faults += [f"{clip(name)} is not expected" for name in given if name not in allowed]
+    if not faults:
+        return Score(1.0, "")
+    return Score(right / (right + len(faults)), f"{wanted['name']}: {faults[0]}")
+
+
+def _faults(expected, given, *, unordered=False):
+    for name, wanted in expected.items():
+        if name not in given:
+            yield f"{name} is missing"
+        elif not same_value(wanted, given[name], unordered=unordered):
+            yield f"{name} is {clip(given[name])}, not {clip(wanted)}"
+
+
+def _present(value, paths):
+    found = {path: _at(value, path) for path in paths}
+    return {path: got for path, got in found.items() if got is not _MISSING}
 
 
 def _at(value, path):
-    """The value at a dotted path, or a mark that there is none; a field whose own name has dots comes first."""
+    """Return the value at a dotted path, or `_MISSING`; a field whose own name has dots comes first."""
     if isinstance(value, dict) and path in value:
         return value[path]
     for part in path.split("."):
