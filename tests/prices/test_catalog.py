@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.prices.names import COLUMNS
+from tierlab.prices.table import COLUMNS
 
 ARTICLE = {  # USD per million tokens, input and output, as the article states them
     "claude-opus-4-8": (5, 25),

@@ -16,27 +16,14 @@ import pandas as pd
 
 from tierlab.core.format import usd
 from tierlab.core.paths import DATA
-from tierlab.core.untrusted import regular, unguarded
 from tierlab.core.vocabulary import RATES, TIERS, unknown
 from tierlab.prices import maintained
-from tierlab.prices.names import (
-    COLUMNS,
-    DATES,
-    PROVIDERS,
-    Resolved,
-    known_models,
-    platform_of,
-    resolved,
-    sold_as,
-)
+from tierlab.prices.names import PROVIDERS, Resolved, platform_of, resolved, sold_as
 from tierlab.prices.names import lineups as known_lineups
+from tierlab.prices.table import KEY, MARKS, read_table
 
 STALE_AFTER_DAYS = 180
 SINCE_EVER = pd.Timestamp("1700-01-01")  # stands for an unknown first date of a rate
-_KEY = ["model_id", "platform", "region", "service_tier"]
-_REQUIRED = ("model_id", "provider", "uncached_input", "output")
-_COUNTS = ("context_above", "context_window", "max_output_tokens")
-_FLAGS = ("reasoning_model", "approximate", "batch_assumed", "write_assumed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,7 +102,7 @@ class Prices:
     def _in_force(self, frame, on):
         start = frame["valid_from"].fillna(SINCE_EVER)
         held = start.where(start <= _day(on, self.as_of))
-        keys = [frame[column] for column in _KEY]
+        keys = [frame[column] for column in KEY]
         newest = held.groupby(keys).transform("max")
         newest = newest.fillna(start.groupby(keys).transform("min"))
         return frame[start == newest].reset_index(drop=True)
@@ -205,8 +192,8 @@ class Prices:
         rates = self.frame
         for more in (self.beside, maintained.others() if self.hosted else None):
             if more is not None:
-                known = pd.MultiIndex.from_frame(rates[_KEY])
-                more = more[~pd.MultiIndex.from_frame(more[_KEY]).isin(known)]
+                known = pd.MultiIndex.from_frame(rates[KEY])
+                more = more[~pd.MultiIndex.from_frame(more[KEY]).isin(known)]
                 rates = pd.concat([rates, more], ignore_index=True)
         return rates
 
@@ -215,7 +202,7 @@ class Prices:
         """Model id -> platform -> (region, service tier) -> positions of its rows in `rates`."""
         found = {}
         for (model_id, platform, region, tier), rows in self.rates.groupby(
-            _KEY, sort=False
+            KEY, sort=False
         ).indices.items():
             places = found.setdefault(model_id, {}).setdefault(platform, {})
             places[(region, tier)] = tuple(rows.tolist())
@@ -246,21 +233,23 @@ class Prices:
             for p, side in ((self, "here"), (other, "there"))
         )
         both = left.merge(right, on=[*key, "rate"], how="outer")
-        common = set(self.frame["model_id"]) & set(other.frame["model_id"])
-        known = (
-            both.groupby(["model_id", "rate"])[["here", "there"]]
-            .transform("count")
-            .gt(0)
-            .all(axis=1)
-        )
+        sides = both.groupby(["model_id", "rate"])[["here", "there"]]
+        known = sides.transform("count").gt(0).all(axis=1)
         unequal = ~np.isclose(both["here"], both["there"], rtol=1e-9, equal_nan=True)
-        both = both[both["model_id"].isin(common) & known & unequal]
+        both = both[known & unequal]
         return both.assign(ratio=both["there"] / both["here"]).reset_index(drop=True)
 
-    def changes(self, start, end):
-        """Dated changes after `start` and up to and including `end`: rates, and modes that end.
+    def changes(self, start, end, *, models=None):
+        """List dated changes after `start` and up to and including `end`: rates, and modes that end.
 
         A rate that only became known (no earlier value) is not a change.
+
+        Parameters
+        ----------
+        start, end : str or Timestamp
+            ISO dates.
+        models : collection of str, optional
+            Model ids; by default all.
 
         Returns
         -------
@@ -268,37 +257,29 @@ class Prices:
             on, model_id, kind ("rate" or "end"), rate, context_above, before, after (USD per million tokens),
             sorted by date.
         """
-        start, end = _day(start), _day(end)
-        if end < start:
-            raise ValueError(f"the end {end:%Y-%m-%d} lies before the start {start:%Y-%m-%d}")
-        dates = self.frame.loc[
-            self.frame["valid_from"].between(start, end, inclusive="right"),
-            ["model_id", "valid_from"],
+        start, end = _period(start, end)
+        frame, ends = self.frame, self.ends
+        if models is not None:
+            frame, ends = (table[table["model_id"].isin(models)] for table in (frame, ends))
+        dates = frame.loc[
+            frame["valid_from"].between(start, end, inclusive="right"), ["model_id", "valid_from"]
         ]
         rows = []
         for model_id, on in dates.drop_duplicates().itertuples(index=False):
-            history = self.frame[self.frame["model_id"] == model_id]
+            history = frame[frame["model_id"] == model_id]
             earlier = history[history["valid_from"].isna() | (history["valid_from"] < on)]
             if earlier.empty:
                 continue
             since = earlier["valid_from"].fillna(SINCE_EVER)
-            before = earlier[since == since.max()]
-            steps = sorted(
-                {
-                    *before["context_above"],
-                    *history.loc[history["valid_from"] == on, "context_above"],
-                }
-            )
-            pair = [
-                t.set_index("context_above")[list(RATES)].reindex(steps, method="ffill").T.stack()
-                for t in (before, history[history["valid_from"] == on])
-            ]
-            pair = pd.DataFrame({"before": pair[0], "after": pair[1]}).dropna()
-            pair = pair[~np.isclose(pair["before"], pair["after"], rtol=1e-9)].rename_axis(
-                ["rate", "context_above"]
-            )
-            rows.append(pair.reset_index().assign(on=on, model_id=model_id, kind="rate"))
-        ends = self.ends[self.ends["on"].between(start, end, inclusive="right")].assign(kind="end")
+            sides = [earlier[since == since.max()], history[history["valid_from"] == on]]
+            sides = [side.set_index("context_above")[list(RATES)] for side in sides]
+            steps = sorted({*sides[0].index, *sides[1].index})
+            before, after = (side.reindex(steps, method="ffill").T.stack() for side in sides)
+            pair = pd.DataFrame({"before": before, "after": after}).dropna()
+            pair = pair[~np.isclose(pair["before"], pair["after"], rtol=1e-9)]
+            pair = pair.rename_axis(["rate", "context_above"]).reset_index()
+            rows.append(pair.assign(on=on, model_id=model_id, kind="rate"))
+        ends = ends[ends["on"].between(start, end, inclusive="right")].assign(kind="end")
         columns = ["on", "model_id", "kind", "rate", "context_above", "before", "after"]
         parts = [part.reindex(columns=columns) for part in (*rows, ends) if len(part)]
         if not parts:
@@ -330,16 +311,14 @@ class Prices:
         >>> float(prices.in_force().set_index("model_id").at["gemini-4-argon", "uncached_input"])
         3.5
         """
-        start, end = _day(start), _day(end)
-        if end < start:
-            raise ValueError(f"the end {end:%Y-%m-%d} lies before the start {start:%Y-%m-%d}")
+        start, end = _period(start, end)
         frame, starts = self.frame, self.frame["valid_from"]
         inside = starts.between(start, end, inclusive="right")
         since, above = (
             starts.fillna(SINCE_EVER).to_numpy("datetime64[us]"),
             frame["context_above"].to_numpy(),
         )
-        rates, flags = frame[list(RATES)].to_numpy(float), frame[list(_FLAGS)].to_numpy(bool)
+        rates, flags = frame[list(RATES)].to_numpy(float), frame[list(MARKS)].to_numpy(bool)
         places, steps, means, marks = [], [], [], []
         for model_id in frame.loc[inside, "model_id"].unique():
             rows = self.rows_of[model_id]
@@ -360,7 +339,7 @@ class Prices:
         if not places:
             return replace(self, as_of=start)
         mean = frame.take(places).assign(valid_from=start, context_above=steps).astype(frame.dtypes)
-        mean[list(RATES)], mean[list(_FLAGS)] = np.array(means), np.array(marks)
+        mean[list(RATES)], mean[list(MARKS)] = np.array(means), np.array(marks)
         gone = frame["model_id"].isin(mean["model_id"]) & starts.between(start, end)
         frame = pd.concat([frame[~gone], mean])
         place = frame["model_id"].map({name: number for number, name in enumerate(self.rows_of)})
@@ -380,9 +359,7 @@ class Prices:
         >>> load_prices("maintained").scheduled(["gemini-4-argon", "gpt-6-luna"], "2026-12-31")
         {'gemini-4-argon': '$4.00 instead of $2.00 per million input tokens and $20.00 instead of $10.00 per million output tokens from 2026-12-01'}
         """
-        table = replace(self, frame=self.frame[self.frame["model_id"].isin(models)]).changes(
-            self.as_of, end
-        )
+        table = self.changes(self.as_of, end, models=models)
         table = table[(table["kind"] == "rate") & (table["context_above"] == 0)]
         words = {}
         for (model_id, on), rows in table.groupby(["model_id", "on"]):
@@ -395,6 +372,11 @@ class Prices:
             ]
             words.setdefault(model_id, []).append(f"{' and '.join(moves)} from {on:%Y-%m-%d}")
         return {model_id: "; ".join(said) for model_id, said in words.items()}
+
+    def base_rates(self, models):
+        """Rates in force of some models (names in any spelling) below their first context step: a row each, in order."""
+        first = self.in_force().drop_duplicates("model_id").set_index("model_id")
+        return first.loc[[self.resolve(name) for name in models]].reset_index()
 
     def retiring(self, by):
         """Models that retire from `as_of` up to and including the day `by`: model_id, provider, tier, retires_on, days."""
@@ -494,48 +476,25 @@ def load_prices(
     >>> load_prices("article").lineup().loc["anthropic", "flagship"]
     'claude-opus-4-8'
     """
-    lineups, ends = (
-        known_lineups(),
-        pd.DataFrame(columns=["on", "model_id", "rate"]).astype({"on": "datetime64[us]"}),
-    )
-    hosted = False
-    if source == "maintained":
+    lineups, hosted = known_lineups(), source == "maintained"
+    ends = pd.DataFrame(columns=["on", "model_id", "rate"]).astype({"on": "datetime64[us]"})
+    if hosted:
         frame, ends, version = maintained.read()
-        hosted = True
     elif source == "article":
-        frame, version = (
-            _checked(_read(DATA / "prices_article.csv"), DATA / "prices_article.csv"),
-            "article",
-        )
+        frame, version = read_table(DATA / "prices_article.csv"), "article"
     elif isinstance(source, str) and not Path(source).suffix:
         raise ValueError(
             unknown("catalogue", source, ["article", "maintained"])
             + " (or a path to a .csv or .parquet file)"
         )
     else:
-        frame, version = _checked(_read(Path(source)), Path(source)), Path(source).name
-        named = frame[frame["tier"].notna() & ~frame["reasoning_model"]].drop_duplicates("model_id")
-        if len(named) and not named.duplicated(["provider", "tier"]).any():
-            first = frame["valid_from"].min()
-            own = frame[["provider", "tier", "model_id", "reasoning_model"]].drop_duplicates(
-                "model_id"
-            )
-            lineups = own.assign(
-                as_of=SINCE_EVER if pd.isna(first) else first,
-                tier=own["tier"].where(~own["reasoning_model"]),
-            )
-            lineups = lineups[lineups["tier"].notna() | lineups["reasoning_model"]]
-        else:
-            lineups = lineups[lineups["model_id"].isin(frame["model_id"])]
+        frame, version = read_table(source), Path(source).name
+        lineups = _own_lineups(frame, lineups)
     if extra is not None:
-        more = (
-            _checked(extra, Path("extra"))
-            if isinstance(extra, pd.DataFrame)
-            else _checked(_read(Path(extra)), Path(extra))
-        )
-        frame = pd.concat([frame, more], ignore_index=True).astype(frame.dtypes)
-        later = pd.MultiIndex.from_frame(frame[_KEY]).isin(pd.MultiIndex.from_frame(more[_KEY]))
-        frame = frame[~later | (frame.index >= len(frame) - len(more))]
+        more = read_table(extra)
+        known = pd.MultiIndex.from_frame(frame[KEY])
+        kept = frame[~known.isin(pd.MultiIndex.from_frame(more[KEY]))]
+        frame = pd.concat([kept, more], ignore_index=True).astype(frame.dtypes)
     default = (
         frame["platform"].eq(frame["provider"])
         & frame["region"].eq("")
@@ -559,6 +518,27 @@ def load_prices(
     return replace(known, aliases={name: known.named(one) for name, one in (aliases or {}).items()})
 
 
+def _own_lineups(frame, lineups):
+    """The lineups of a file of prices: its own where it names a tier's model, else what it has of the known ones."""
+    named = frame[frame["tier"].notna() & ~frame["reasoning_model"]].drop_duplicates("model_id")
+    if named.empty or named.duplicated(["provider", "tier"]).any():
+        return lineups[lineups["model_id"].isin(frame["model_id"])]
+    own = frame[["provider", "tier", "model_id", "reasoning_model"]].drop_duplicates("model_id")
+    first = frame["valid_from"].min()
+    own = own.assign(
+        as_of=SINCE_EVER if pd.isna(first) else first,
+        tier=own["tier"].where(~own["reasoning_model"]),
+    )
+    return own[own["tier"].notna() | own["reasoning_model"]]
+
+
+def _period(start, end):
+    start, end = _day(start), _day(end)
+    if end < start:
+        raise ValueError(f"the end {end:%Y-%m-%d} lies before the start {start:%Y-%m-%d}")
+    return start, end
+
+
 def _day(value, default=None):
     if value is None:
         value = default
@@ -569,97 +549,3 @@ def _day(value, default=None):
         return day.normalize()
     except (ValueError, TypeError):
         raise ValueError(f"{value!r} is not a date; write it as 'YYYY-MM-DD'") from None
-
-
-def _read(path):
-    try:
-        if regular(path).suffix == ".parquet":
-            return pd.read_parquet(path)
-        return unguarded(pd.read_csv(path, dtype=str, skip_blank_lines=False))
-    except Exception as error:
-        raise ValueError(f"{path}: cannot be read as a prices table ({error})") from error
-
-
-def _checked(raw, path):
-    """The prices table from a file's raw columns, or an error that names file, row and column."""
-    first_line = 1 if path.suffix == ".parquet" else 2
-
-    def refuse(bad, column, why):
-        if bad.any():
-            row = int(np.flatnonzero(bad.to_numpy())[0])
-            raise ValueError(
-                f"{path}, row {row + first_line}, column {column!r}: {why.format(raw[column].iloc[row])}"
-            )
-
-    for column in raw.columns.difference([*COLUMNS, "name", "note"]):
-        raise ValueError(f"{path}: {unknown('column', column, COLUMNS)}")
-    for column in _REQUIRED:
-        if column not in raw:
-            raise ValueError(
-                f"{path}: column {column!r} is missing; a prices table needs {', '.join(_REQUIRED)}"
-            )
-        if column != "output":  # embeddings have none
-            refuse(raw[column].isna(), column, "empty; every row needs a value")
-    if raw.empty:
-        raise ValueError(
-            f"{path}: no row below the header; a prices table needs at least one model"
-        )
-    usual = raw["provider"].str.strip().str.lower()
-    refuse(
-        usual.isin(PROVIDERS) & (raw["provider"] != usual),
-        "provider",
-        "{!r}; write it as one of " + ", ".join(PROVIDERS),
-    )
-    frame = raw.reindex(columns=list(COLUMNS))
-    for column in (*RATES, *_COUNTS):
-        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
-        if column in raw:
-            refuse(frame[column].isna() & raw[column].notna(), column, "{!r} is not a number")
-            refuse(
-                frame[column].lt(0) | np.isinf(frame[column]),
-                column,
-                "{} is not a number from 0 up",
-            )
-    for column in DATES:
-        frame[column] = pd.to_datetime(frame[column], errors="coerce", format="ISO8601").astype(
-            "datetime64[us]"
-        )
-        if column in raw:
-            refuse(frame[column].isna() & raw[column].notna(), column, "{!r} is not an ISO date")
-    for column in _FLAGS:
-        text = (
-            frame[column]
-            .astype(object)
-            .where(frame[column].notna(), "false")
-            .astype(str)
-            .str.lower()
-        )
-        if column in raw:
-            refuse(~text.isin(["true", "false"]), column, "{!r} is neither true nor false")
-        frame[column] = text == "true"
-    if "tier" in raw:
-        refuse(
-            raw["tier"].notna() & ~raw["tier"].isin(TIERS),
-            "tier",
-            "unknown tier {!r}; one of " + ", ".join(TIERS),
-        )
-    frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
-    frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
-    frame["region"] = frame["region"].astype(object).where(frame["region"].notna(), "")
-    tiers = frame["service_tier"].astype(object)
-    frame["service_tier"] = tiers.where(frame["service_tier"].notna(), "standard")
-    frame["source"] = frame["source"].astype(object).where(frame["source"].notna(), path.name)
-    for provider in PROVIDERS:
-        ours = (frame["provider"] == provider) & frame["launched_on"].isna()
-        strange = ours & ~frame["model_id"].isin(known_models())
-        if strange.any():
-            row = int(np.flatnonzero(strange)[0])
-            raise ValueError(
-                f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
-                " (a model that the maintained catalogue does not know yet needs its launched_on)"
-            )
-    twice = frame.duplicated([*_KEY, "valid_from", "context_above"])
-    refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
-    return frame.sort_values(
-        ["provider", "model_id", "valid_from", "context_above"], na_position="first"
-    ).reset_index(drop=True)

@@ -14,7 +14,8 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, RATES
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, Listed, listed, makers
+from tierlab.prices.names import PROVIDERS, Listed, listed, makers
+from tierlab.prices.table import COLUMNS, DATES
 
 _GENAI_KEYS = dict(
     zip(

@@ -1,4 +1,4 @@
-"""Names: the columns of a prices table, and the many spellings of a model, its seller, its region and its tier.
+"""The many spellings of a model, its seller, its region and its service tier.
 
 A provider prefix, a platform's id, a dated snapshot, a line of a bill and a display name all lead to one model
 id. What is unknown is named beside its nearest known neighbour, never guessed.
@@ -11,37 +11,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import RATES
 
 PROVIDERS = {
     "anthropic": ("claude",),
     "openai": ("",),
     "google": ("gemini", "gemma"),
 }  # id starts of first-party models
-
-
-DATES = ("valid_from", "launched_on", "retires_on", "checked_on")
-COLUMNS = (
-    "model_id",
-    "provider",
-    "platform",
-    "region",
-    "service_tier",
-    "tier",
-    "reasoning_model",
-    "valid_from",
-    "context_above",
-    *RATES,
-    "approximate",
-    "batch_assumed",
-    "write_assumed",
-    "launched_on",
-    "retires_on",
-    "context_window",
-    "max_output_tokens",
-    "source",
-    "checked_on",
-)
 _VERSION_SUFFIX = re.compile(r"-(?:\d[\d-]*|latest|default|preview(?:-[\d-]+)?)")
 
 

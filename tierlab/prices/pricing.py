@@ -1,12 +1,7 @@
 """Requests x prices -> US dollars by bucket, for whole tables at once.
 
-The one place where a token becomes a dollar. What is wrong raises and names the row; what had to be assumed
-comes back in `flags`.
-
-A summed usage log at other rates: those of another day, of another model, or of the batch endpoint.
-
-The table is `Cube.daily`. Sums carry no request lengths, so what a context step added is kept as the ratio that it
-was to the rates below the step.
+This is the one place where a token becomes a dollar: everything that asks for a price or a rate reads the same
+book of rates. What is wrong raises an error that names the row; what had to be assumed comes back in `flags`.
 """
 
 import os
@@ -14,9 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,10 +26,9 @@ from tierlab.core.tables import (
     times,
     token_counts,
 )
-from tierlab.core.vocabulary import BATCH_RATES, BUCKETS, TIERS
+from tierlab.core.vocabulary import BATCH_RATES, BUCKETS
 from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS, Prices
-from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer
-from tierlab.prices.units import other_usd
+from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer, request_fees, unit_rate
 
 COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
 _BLOCK = 1 << 17  # rows per block: the working set of one block stays in the cache
@@ -104,13 +97,13 @@ def price(
     tokens = token_counts(requests)
     at = times(requests) if price_on == "at" else None
     code, offers = _offers(requests, prices, at, residency is None)
-    book = rate_book(prices, offers, at)
+    span = (prices.as_of, prices.as_of) if at is None or not len(at) else (at.min(), at.max())
     batch = booleans(requests, "batch")
     if "service_tier" in requests:  # Anthropic's word for the batch endpoint
         by_tier = requests["service_tier"].astype(object).eq("batch").to_numpy(bool)
         batch = by_tier if batch is None else batch | by_tier
     job = _Job(
-        book,
+        rate_book(prices, offers, *span),
         code,
         at,
         batch,
@@ -120,7 +113,7 @@ def price(
     )
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
-    if (other := other_usd(requests, prices, offers, code, at, batch)) is not None:
+    if (other := _other_usd(requests, prices, offers, code, at, batch)) is not None:
         table["other_usd"] = other
         table["cost_usd"] += other
     table["flags"] = flag_names(flags)
@@ -319,30 +312,15 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
         raise ValueError(
             f"{error}; give its price: usd_per_mtok=(input, output), (0, 0) for a server of your own"
         ) from None
-    model_id = offer.name
-    rows = (
-        prices.rates.take(offer.rows)
-        if offer.rows[-1] >= len(prices.frame)
-        else prices.frame.take(offer.rows)
-    )
-    rows = replace(prices, frame=rows).in_force().sort_values("context_above")
-    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) * offer.factor / 1e6
+    book = _model_book(prices, offer)
+    base, steps = book.first[0] + batch, book.steps[0]
+    rates = book.known_rates(base + 2 * np.arange(len(steps) + 1))
     if np.isnan(rates[:, [0, 4]]).any():
         raise ValueError(
-            f"model {model_id!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
+            f"model {offer.name!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
         )
-    _, bits = price_tokens(
-        {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])},
-        prices,
-        offer,
-        batch=np.array([batch]),
-    )
-    return Tariff(
-        np.append(-1.0, rows["context_above"].to_numpy(float)[1:]),
-        rates,
-        flag_names(bits)[0],
-        usd_per_hour,
-    )
+    flags = flag_names(book.flags[:1] | book.row_flags[base])[0]
+    return Tariff(np.append(-1.0, steps), rates, flags, usd_per_hour)
 
 
 @dataclass(frozen=True)
@@ -358,23 +336,35 @@ class _Book:
     missing: np.ndarray  # the same -> whether there is none
     row_flags: np.ndarray  # row * 2 + batch -> bits
     write_flag: np.ndarray  # row * 2 + batch -> bit to set when the row has cache writes
-    names: list
+    names: list  # of the models
+
+    def known_rates(self, row):
+        """USD per token by bucket at some places of `rates`, NaN where there is none; shape (n, 5)."""
+        return np.where(self.missing[:, row], np.nan, self.rates[:, row]).T
 
 
 @dataclass(frozen=True)
 class _Job:
     book: _Book
-    code: np.ndarray
-    at: np.ndarray | None
+    code: np.ndarray  # place of each row's offer among those of the book
+    at: np.ndarray | None  # microseconds since 1970, UTC
     batch: np.ndarray | None
     tokens: dict
     bands: tuple | None  # (aggregate, band) per row
     multiplier: np.ndarray | None
 
 
-def rate_book(prices, offers, at):
-    """Arrays of the rates in force for some offers (or names), on `as_of` or, when `at` is given, in each time slot."""
-    offers = [o if isinstance(o, Offer) else find_offer(prices, o) for o in offers]
+def rate_book(prices, offers, first_at, last_at):
+    """Collect the rates of some offers from one time to another as arrays.
+
+    Parameters
+    ----------
+    prices : Prices
+    offers : list of Offer
+    first_at, last_at : Timestamp, or int of microseconds since 1970
+        Times between which the rates are needed, both included. A slot of time begins with `first_at` and at each
+        later date on which a model is launched, is retired or changes its price.
+    """
     where = [np.array(offer.rows, "intp") for offer in offers]
     taken = np.concatenate([*where, []]).astype("intp")
     own = taken.max(initial=0) < len(prices.frame)
@@ -383,14 +373,13 @@ def rate_book(prices, offers, at):
         c: frame[c].to_numpy("datetime64[us]")
         for c in ("valid_from", "launched_on", "retires_on", "checked_on")
     }
-    ever = SINCE_EVER.to_datetime64()
-    start = np.where(np.isnat(day["valid_from"]), ever, day["valid_from"])
+    start = np.where(np.isnat(day["valid_from"]), SINCE_EVER.to_datetime64(), day["valid_from"])
     stale = prices.as_of.to_datetime64() - day["checked_on"] > np.timedelta64(STALE_AFTER_DAYS, "D")
     above, window = frame["context_above"].to_numpy(float), frame["context_window"].to_numpy(float)
-    slots = np.array([prices.as_of], "datetime64[us]")
-    if at is not None:
-        edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
-        slots = np.unique(np.append(edges[~np.isnat(edges)], ever))
+    span = np.array([first_at, last_at], "datetime64[us]")
+    edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
+    edges = np.unique(edges[(edges > span[0]) & (edges <= span[1])])
+    slots = np.append(span[:1], edges)
     ends = np.cumsum([len(rows) for rows in where])
     first, steps, windows, flags = [], [], [], []
     for offer, begin, end in zip(offers, [0, *ends], ends, strict=False):
@@ -448,9 +437,10 @@ def _unstepped(rates, start, above):
 
 
 @lru_cache(maxsize=512)
-def _model_book(prices, model_id):
-    """One model's rates on `as_of`: a control asks for them at each move."""
-    return rate_book(prices, [model_id], None)
+def _model_book(prices, model):
+    """Rates of one model on `as_of`, kept because a control asks for them at each move."""
+    offer = model if isinstance(model, Offer) else find_offer(prices, model)
+    return rate_book(prices, [offer], prices.as_of, prices.as_of)
 
 
 def _run(job, n, requests):
@@ -603,12 +593,11 @@ def _by_hour(codes, offers, at):
     second, codes = at // 1_000_000 % 86_400, codes.copy()
     for number, offer in enumerate(list(offers)):
         if offer and offer.hours:
-            flags = offer.flags & ~BIT["assumed_peak_hours"]
-            offers[number] = offer._replace(flags=flags, hours=(), off_peak=())
+            offers[number] = offer.at_hours(peak=True)
             rows = np.flatnonzero(codes == number)
             peak = [(second[rows] >= start) & (second[rows] < end) for start, end in offer.hours]
             codes[rows[~np.any(peak, axis=0)]] = len(offers)
-            offers.append(offers[number]._replace(rows=offer.off_peak))
+            offers.append(offer.at_hours(peak=False))
     return codes, offers
 
 
@@ -617,17 +606,11 @@ def _bands(requests, aggregate_band):
     aggregate = sums(requests)
     if aggregate is None or not aggregate.any():
         return None
-    reported = (
-        requests["context_above"]
-        if "context_above" in requests
-        else pd.Series(np.nan, requests.index)
-    )
+    reported = requests.get("context_above", pd.Series(np.nan, requests.index))
     reported = reported.to_numpy(float, na_value=np.nan)
     unreported = np.isnan(reported)
-    reported = np.where(
-        unreported, 0.0 if aggregate_band == "base" else np.finfo(float).max, reported + 1
-    )
-    return aggregate, reported, unreported
+    otherwise = 0.0 if aggregate_band == "base" else np.finfo(float).max
+    return aggregate, np.where(unreported, otherwise, reported + 1), unreported
 
 
 def _multipliers(requests, residency):
@@ -643,6 +626,39 @@ def _multipliers(requests, residency):
         f"a region without a multiplier (there are {sorted(residency)})",
     )
     return factor
+
+
+def _other_usd(requests, prices, offers, codes, at, batch):
+    """Price `quantity` times `unit` of each row and the fees per request, in US dollars; None where there is neither."""
+    known = request_fees() if prices.hosted else {}
+    fees = [known.get(offer.name, 0.0) for offer in offers]
+    units = requests.get("unit")
+    there = np.flatnonzero([] if units is None else units.notna())
+    if not len(there) and not any(fees):
+        return None
+    count = requests.get("requests", pd.Series(1, requests.index))
+    usd = np.array([*fees, 0.0])[codes] * count.fillna(1).to_numpy(float)
+    quantity = requests.get("quantity", pd.Series(np.nan, requests.index))
+    quantity = quantity.to_numpy(float, na_value=np.nan)
+    bad = there[~(quantity[there] >= 0)]
+    if len(bad):
+        name = plain(requests.index[bad[0]])
+        raise ValueError(f"row {name!r}, column 'quantity': a number from 0 up is needed")
+    keys = {
+        "offer": codes[there],
+        "unit": None if units is None else units.to_numpy(object)[there],
+        "day": prices.as_of if at is None else pd.to_datetime(at[there], unit="us").floor("D"),
+        "batch": False if batch is None else batch[there],
+    }
+    keys = pd.DataFrame(keys, index=there)
+    for (place, *key), rows in keys.groupby(list(keys), sort=False).groups.items():
+        try:
+            rate = unit_rate(prices, offers[place], *key)
+        except ValueError as error:
+            name = plain(requests.index[rows[0]])
+            raise ValueError(f"{error} (row {name!r}, column 'unit')") from None
+        usd[rows] += quantity[rows] * rate * offers[place].factor
+    return usd
 
 
 def flag_names(flags):
@@ -661,194 +677,3 @@ def flag_names(flags):
     lookup[present] = np.arange(len(present))
     text = [";".join(flag for flag, bit in BIT.items() if bits & bit) for bits in present]
     return pd.Categorical.from_codes(lookup[flags], text)
-
-
-TIER_LABELS = (*reversed(TIERS), "reasoning", "other models")
-PARTS = {
-    "uncached_input_usd": ("uncached_input",),
-    "cache_read_usd": ("cache_read",),
-    "cache_write_usd": ("cache_write_short", "cache_write_long"),
-    "output_usd": ("output",),
-}
-
-
-class Bought(NamedTuple):
-    """Which rate priced a request, as any catalogue can find it: the key of a rate, and a seller's factor on it."""
-
-    model_id: str
-    platform: str
-    region: str
-    service_tier: str
-    factor: float = 1.0
-
-
-def bought(daily):
-    """What each row of `Cube.daily` was bought as: a model at its maker's standard rate, where the table says no more."""
-    return daily["offer"] if "offer" in daily else daily["model_id"].astype(object)
-
-
-def rates_at(prices, model_ids, days, batch=False):
-    """Rates below any context step, in US dollars per token.
-
-    Parameters
-    ----------
-    prices : Prices
-    model_ids : array_like of str or Bought
-    days : array_like of datetime64, or one day
-    batch : array_like of bool, or one
-
-    Returns
-    -------
-    ndarray, shape (n, 5)
-        In the order of `tierlab.BUCKETS`; NaN where the catalogue has none. Before a model's first rate, that rate.
-
-    Examples
-    --------
-    >>> import tierlab as tl
-    >>> terra = rates_at(tl.load_prices("maintained"), ["gpt-5.6-terra"] * 2, pd.to_datetime(["2026-07-29", "2026-07-30"]))
-    >>> (terra[:, 0] * 1e6).round(2).tolist()
-    [2.5, 2.0]
-    """
-    names, days = (
-        pd.Series(model_ids, dtype=object).to_numpy(),
-        np.broadcast_to(np.asarray(days, "datetime64[us]"), len(model_ids)),
-    )
-    frame = prices.rates if any(isinstance(name, Bought) for name in names) else prices.frame
-    start = frame["valid_from"].fillna(SINCE_EVER).to_numpy("datetime64[us]")
-    above, rates = (
-        frame["context_above"].to_numpy(),
-        frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float) / 1e6,
-    )
-    table = np.full((len(names), 2 * len(BUCKETS)), np.nan)
-    codes, unique = pd.factorize(names)
-    for code, name in enumerate(unique):
-        factor = 1.0
-        if isinstance(name, Bought):
-            factor = name.factor
-            sold = prices.sellers[name.model_id][name.platform]
-            rows = np.array(sold[name.region, name.service_tier], "intp")
-        else:
-            rows = prices.rows_of[prices.resolve(name)]
-        rows = rows[np.lexsort((above[rows], start[rows]))]
-        rows = rows[np.r_[True, start[rows][1:] != start[rows][:-1]]]
-        places = np.flatnonzero(codes == code)
-        table[places] = (
-            factor
-            * rates[
-                rows[np.maximum(np.searchsorted(start[rows], days[places], side="right") - 1, 0)]
-            ]
-        )
-    way = np.broadcast_to(np.asarray(batch, bool), len(names)).astype(int)
-    return table.reshape(-1, 2, len(BUCKETS))[np.arange(len(names)), way]
-
-
-def changes_of(prices, models, start, end):
-    """`Prices.changes` of some models."""
-    frame, ends = (table[table["model_id"].isin(models)] for table in (prices.frame, prices.ends))
-    return replace(prices, frame=frame, ends=ends).changes(start, end)
-
-
-def in_batch(daily):
-    """Which rows went through a batch endpoint; none where the log does not say."""
-    return (
-        daily["batch"].fillna(False).to_numpy(bool)
-        if "batch" in daily
-        else np.zeros(len(daily), bool)
-    )
-
-
-def at_base(daily, rates):
-    """US dollars of the rows' tokens at some rates: uncached input, cache reads, cache writes, output; shape (n, 4).
-
-    A bucket without tokens costs nothing, whether there is a rate or not.
-    """
-    tokens = daily[[f"{bucket}_tokens" for bucket in BUCKETS]].to_numpy(float)
-    usd = np.where(tokens > 0, tokens * rates, 0.0)
-    return np.column_stack([usd[:, 0], usd[:, 1], usd[:, 2] + usd[:, 3], usd[:, 4]])
-
-
-def repriced(daily, prices, on, *, batch=None, ahead=None):
-    """The same tokens on the same models at the rates of another day.
-
-    Parameters
-    ----------
-    daily : DataFrame
-        `Cube.daily`, or rows of it.
-    prices : Prices
-    on : str, Timestamp or array of datetime64
-        The day whose rates apply.
-    batch : bool, optional
-        True for the batch rates; by default each row keeps its way.
-    ahead : Prices, optional
-        Whose rates of the day `on` apply (`Prices.over` a horizon); by default those of `prices`.
-
-    Returns
-    -------
-    Series
-        US dollars, index of `daily`; NaN where a rate that the tokens need is not known on that day.
-
-    Examples
-    --------
-    A fifth off gpt-5.6-terra on 2026-07-30:
-
-    >>> import tierlab as tl
-    >>> prices = tl.load_prices("maintained")
-    >>> log = pd.DataFrame({"at": pd.to_datetime(["2026-07-29"]), "model_id": "gpt-5.6-terra",
-    ...                     "uncached_input_tokens": 200_000, "output_tokens": 10_000})
-    >>> daily = tl.build_cube(log, prices).daily
-    >>> daily["cost_usd"].tolist(), repriced(daily, prices, "2026-07-30").round(9).tolist()
-    ([0.65], [0.52])
-    """
-    parts = repriced_parts(daily, prices, on, batch=batch, ahead=ahead)
-    return pd.Series(parts.sum(axis=1), index=daily.index) + daily.get("other_usd", 0.0)
-
-
-def repriced_parts(daily, prices, on, *, batch=None, ahead=None):
-    """`repriced` by part: an array of shape (n, 4), US dollars in the order of `PARTS`."""
-    own = in_batch(daily)
-    here = at_base(daily, rates_at(prices, bought(daily), daily["day"], own))
-    there = at_base(
-        daily, rates_at(ahead or prices, bought(daily), on, own if batch is None else batch)
-    )
-    paid = daily[list(PARTS)].to_numpy(float)
-    return there * np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
-
-
-def on_model(daily, prices, model_id, on):
-    """The same tokens on another model (US dollars), at its rates of a day below any context step."""
-    return pd.Series(
-        at_base(daily, rates_at(prices, [model_id] * len(daily), on, in_batch(daily))).sum(axis=1),
-        daily.index,
-    )
-
-
-def tiers_of(prices, model_ids, days):
-    """Tier of each model in the lineup of the day: one of `TIER_LABELS`.
-
-    Before the first lineup the first counts. A model that has left the lineup keeps the tier it had in another.
-    """
-    known = prices.by_model
-    labels = known["tier"].where(~known["reasoning_model"], "reasoning").fillna(TIER_LABELS[-1])
-    result = (
-        pd.Series(np.asarray(model_ids, object))
-        .map(labels)
-        .fillna(TIER_LABELS[-1])
-        .to_numpy(object)
-    )
-    lineups = prices.lineups.sort_values("as_of", kind="stable")
-    dates = lineups["as_of"].drop_duplicates().to_numpy("datetime64[us]")
-    if len(dates) == 0:
-        return result
-    days = np.asarray(days, "datetime64[us]")
-    place = np.maximum(np.searchsorted(dates, days, side="right") - 1, 0)
-    for position, date in enumerate(dates):
-        rows = lineups[lineups["as_of"] == date].set_index("model_id")
-        names = rows["tier"].where(~rows["reasoning_model"].astype(bool), "reasoning")
-        found = pd.Series(np.asarray(model_ids, object)).map(names.to_dict()).to_numpy(object)
-        result = np.where((place == position) & pd.notna(found), found, result)
-    return result
-
-
-def labelled(values):
-    """A dimension's values as text, "(none)" where the log has none."""
-    return values.astype(object).where(values.notna(), "(none)").astype(str)
