@@ -198,7 +198,7 @@ def what_bends(table):
     Parameters
     ----------
     table : DataFrame
-        Table of `tierlab.scaling.bill.what_bends`: provider, tier, model_id, change, multiple (missing: no mark).
+        Table of `tierlab.scaling.costs.what_bends`: provider, tier, model_id, change, multiple (missing: no mark).
 
     Returns
     -------
@@ -243,7 +243,7 @@ def session_curves(table):
     Parameters
     ----------
     table : DataFrame
-        Table of `tierlab.scaling.bill.session_costs`: provider, tier, model_id, cached, turn, session_usd (USD; missing
+        Table of `tierlab.scaling.costs.session_costs`: provider, tier, model_id, cached, turn, session_usd (USD; missing
         where a session does not fit or no cache is sold).
 
     Returns
@@ -294,7 +294,7 @@ def cache_drawing(costs):
     Parameters
     ----------
     costs : DataFrame
-        Table of `tierlab.scaling.bill.session_costs` of one model.
+        Table of `tierlab.scaling.costs.session_costs` of one model.
 
     Returns
     -------

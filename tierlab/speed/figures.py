@@ -476,7 +476,7 @@ def window_fit(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        From `tierlab.speed.windows.fit`. A model whose window is not known has words in place of a bar.
+        From `tierlab.speed.limits.fits_window`. A model whose window is not known has words in place of a bar.
     ax : Axes, optional
 
     Returns
@@ -496,7 +496,7 @@ def step_costs(table, *, ax=None):
     Parameters
     ----------
     table : DataFrame
-        From `tierlab.speed.windows.cliff_cost`, rows with a step: context_above, above_share, added_share.
+        From `tierlab.speed.limits.cliff_cost`, rows with a step: context_above, above_share, added_share.
     ax : Axes, optional
 
     Returns
