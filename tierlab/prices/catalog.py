@@ -1,9 +1,9 @@
 """Prices on a date: catalogues, lineups, model names, changes and age.
 
-A catalogue is one table (`Prices.frame`): a row is one model's rates from a date on, above a context length,
+A catalogue is one table (`Prices.frame`): a row has one model's rates from a date on, above a context length,
 in USD per million tokens. Two come with the kit: "article" (the lineup of 2026-06-12 as the article states it)
 and "maintained" (the genai-prices package, with its gaps filled from data/overlay.csv, each fact with its
-source). A path to a CSV or Parquet file of the same columns is a third.
+source). You can also use a CSV or Parquet file of your own with the same columns.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from tierlab.prices.names import PROVIDERS, Resolved, platform_of, resolved, sol
 from tierlab.prices.names import lineups as known_lineups
 from tierlab.prices.table import KEY, MARKS, read_table
 
-STALE_AFTER_DAYS = 180
+STALE_AFTER_DAYS = 180  # half a year
 SINCE_EVER = pd.Timestamp("1700-01-01")  # stands for an unknown first date of a rate
 
 
@@ -33,22 +33,22 @@ class Prices:
     Attributes
     ----------
     frame : DataFrame
-        The prices table, full history: one row per model, date from which the rates hold, and context length
-        above which they hold. Rates in USD per million tokens; NaN is a rate the catalogue does not have.
+        The prices table with its full history: one row per model, date from which the rates hold, and context
+        length above which they hold. Rates are in USD per million tokens; NaN is a rate that the catalogue lacks.
     as_of : Timestamp
-        The day on which one stands.
+        The day from which the catalogue is seen.
     source : str
         Name and version of the catalogue and the day on which it was checked.
     lineups : DataFrame
-        Which model stands for which tier from which date on.
+        Which model stands for which tier, and from which date.
     ends : DataFrame
-        Dated ends that are not rates (a mode of a model that is withdrawn).
+        Dated ends other than changes of a rate (a mode of a model that is withdrawn).
     aliases : dict of str to Resolved
-        Names of one's own (a deployment) for a model, and where it is bought.
+        Your own names (of deployments, for example) for a model, and where it is bought.
     beside : DataFrame, optional
-        Rates of one's own for other sellers, regions or tiers.
+        Your own rates for other sellers, regions or service tiers.
     hosted : bool
-        Whether the rates of all other sellers, regions and tiers of genai-prices stand beside `frame`.
+        Whether the rates of all other sellers, regions and service tiers of genai-prices are available as well.
     """
 
     frame: pd.DataFrame
@@ -64,9 +64,9 @@ class Prices:
         return f"Prices({self.source}; as of {self.as_of:%Y-%m-%d}; {len(self.rows_of)} models)"
 
     def in_force(self, on=None):
-        """Rows that hold on a day: one per model and context step.
+        """Return the rows that hold on a day: one per model and context step.
 
-        Before a model's first known rate its first rate is returned; `tierlab.price` flags such rows.
+        Before a model's first known rate, its first rate is returned; `tierlab.price` flags such rows.
 
         Parameters
         ----------
@@ -87,7 +87,14 @@ class Prices:
         return {}
 
     def offered(self, name, on=None):
-        """All rates of one model that hold on a day: one row per seller, region, service tier and context step.
+        """Return all rates of one model that hold on a day: a row per seller, region, service tier and context step.
+
+        Parameters
+        ----------
+        name : str
+            The model in any spelling.
+        on : str or Timestamp, optional
+            ISO date; by default `as_of`.
 
         Raises
         ------
@@ -108,7 +115,12 @@ class Prices:
         return frame[start == newest].reset_index(drop=True)
 
     def lineup(self, on=None):
-        """Which model stands for which tier: a provider x tier table of model ids.
+        """Return a table of model ids, providers down and tiers across.
+
+        Parameters
+        ----------
+        on : str or Timestamp, optional
+            ISO date; by default `as_of`.
 
         Raises
         ------
@@ -131,22 +143,22 @@ class Prices:
         return self.lineup(self.as_of)
 
     def models(self, on=None, *, reasoning=False):
-        """Model ids of the lineup, by provider and tier; with the reasoning models beside it if asked for."""
+        """Return the model ids of the lineup by provider and tier, followed by the reasoning models if asked for."""
         names = self.lineup(on).stack().dropna().tolist()
         rows = self._lineup_rows(on)
         return names + (rows.loc[rows["tier"].isna(), "model_id"].tolist() if reasoning else [])
 
     def resolve(self, name):
-        """Canonical model id for any usual spelling of a name.
+        """Return the model id that any usual spelling of a name stands for.
 
-        Provider prefixes (``openai/``, ``models/``), display names, dated snapshots, Bedrock and Vertex
-        spellings resolve. A dated snapshot resolves only where the maintained catalogue says that it has the
-        same price.
+        Names with a provider's prefix (``openai/``, ``models/``), display names, and the spellings of Bedrock and
+        Vertex are understood. A dated snapshot is understood only where the maintained catalogue says that it has
+        the same price as the model.
 
         Raises
         ------
         ValueError
-            If the name is unknown, or known but without a price in this catalogue; names the nearest.
+            If the name is unknown, or known but without a price in this catalogue. The message has the nearest name.
 
         Examples
         --------
@@ -159,13 +171,13 @@ class Prices:
         raise ValueError(self.no_price(name, found.model_id))
 
     def alias(self, name):
-        """What a spelling names (`tierlab.prices.names.Resolved`): an own id or alias first, then the catalogue's."""
+        """Return what a spelling names (a `Resolved`): your own ids and aliases come before those of the catalogue."""
         if name in self.rows_of:
             return Resolved(name)
         return self.aliases.get(name) or resolved(str(name), self._ids)
 
     def named(self, given):
-        """What an alias stands for: a model in any spelling, or a mapping of model, platform, region and tier."""
+        """Return what an alias stands for: a model in any spelling, or a mapping of model, platform, region and tier."""
         given = {"model": given} if isinstance(given, str) else dict(given)
         found = self.alias(given["model"])
         if found.model_id is None:
@@ -178,7 +190,7 @@ class Prices:
         )
 
     def no_price(self, name, model_id):
-        """Why a name has no price here, in words."""
+        """Say why a name has no price in this catalogue."""
         if model_id in self.sellers:
             sold = ", ".join(sorted(self.sellers[model_id]))
             return f"model {name!r} ({model_id}) is not sold by its maker in {self.source}; others sell it: {sold}"
@@ -188,7 +200,7 @@ class Prices:
 
     @cached_property
     def rates(self):
-        """The prices table of all sellers, regions and service tiers: `frame` first, then what others sell."""
+        """Prices table of all sellers, regions and service tiers: `frame` first, then what others sell."""
         rates = self.frame
         for more in (self.beside, maintained.others() if self.hosted else None):
             if more is not None:
@@ -209,23 +221,27 @@ class Prices:
         return found
 
     def maker(self, sellers):
-        """Whose model the sellers of one model sell."""
+        """Return the maker of a model, given its entry in `sellers`."""
         rows = next(iter(next(iter(sellers.values())).values()))
         return self.rates["provider"].iat[rows[0]]
 
     def listed_as(self, spelling, platform, model_id):
-        """The id under which a platform sells what a spelling names: its own listing, where it has one."""
+        """Return the id under which a platform sells what a spelling names: its own listing, where it has one."""
         own = sold_as().get((platform, str(spelling).lower())) if self.hosted and platform else None
         return own if own in self.sellers else model_id
 
     def diff(self, other):
-        """Rates in force that differ between this catalogue and another, for the models both have.
+        """List the rates in force that differ between this catalogue and another, for the models that both have.
+
+        Parameters
+        ----------
+        other : Prices
 
         Returns
         -------
         DataFrame
             model_id, context_above, rate, here, there (USD per million tokens), ratio = there / here.
-            A context step that only one of them has shows with NaN on the other side.
+            A context step that only one of them has is NaN on the other side.
         """
         key = ["model_id", "context_above"]
         left, right = (
@@ -242,7 +258,7 @@ class Prices:
     def changes(self, start, end, *, models=None):
         """List dated changes after `start` and up to and including `end`: rates, and modes that end.
 
-        A rate that only became known (no earlier value) is not a change.
+        A rate that has no earlier value has only become known and is not a change.
 
         Parameters
         ----------
@@ -292,16 +308,21 @@ class Prices:
         )
 
     def over(self, start, end):
-        """The same catalogue with mean rates from `start` to `end`, both included, for advice about that time.
+        """Average the rates from `start` to `end`, both included, for advice about that time.
 
-        Every day counts alike, so what a workload costs at these rates is its mean cost over the horizon, changes
-        that are scheduled in it included.
+        Every day counts equally, so the cost of a workload at these rates is its mean cost over the horizon,
+        including the changes that are scheduled in it.
+
+        Parameters
+        ----------
+        start, end : str or Timestamp
+            ISO dates.
 
         Returns
         -------
         Prices
-            Seen from `start`. Rates before and after the horizon stay as they are; one that is missing on some of
-            its days is NaN.
+            The same catalogue, seen from `start`. Rates before and after the horizon are unchanged; a rate that is
+            missing on some of its days is NaN.
 
         Examples
         --------
@@ -347,12 +368,19 @@ class Prices:
         return replace(self, frame=frame.take(order).reset_index(drop=True), as_of=start)
 
     def scheduled(self, models, end):
-        """Rates of some models that change after `as_of` and up to `end`, in words.
+        """Put into words which rates of some models change after `as_of` and up to `end`.
+
+        Parameters
+        ----------
+        models : collection of str
+            Model ids.
+        end : str or Timestamp
+            ISO date.
 
         Returns
         -------
         dict of str to str
-            Model id -> which rate moves from what to what on which day; a model without a change is not there.
+            Model id -> its changes with their dates; models without a change are left out.
 
         Examples
         --------
@@ -374,12 +402,12 @@ class Prices:
         return {model_id: "; ".join(said) for model_id, said in words.items()}
 
     def base_rates(self, models):
-        """Rates in force of some models (names in any spelling) below their first context step: a row each, in order."""
+        """Return the rates in force of some models (in any spelling) below their first context step, in their order."""
         first = self.in_force().drop_duplicates("model_id").set_index("model_id")
         return first.loc[[self.resolve(name) for name in models]].reset_index()
 
     def retiring(self, by):
-        """Models that retire from `as_of` up to and including the day `by`: model_id, provider, tier, retires_on, days."""
+        """List the models that retire from `as_of` to `by`, both included: model_id, provider, tier, retires_on, days."""
         table = self.frame[["model_id", "provider", "tier", "retires_on"]].drop_duplicates(
             "model_id"
         )
@@ -391,9 +419,9 @@ class Prices:
         )
 
     def age(self):
-        """Age of each model's prices at `as_of`: model_id, checked_on, age_days, stale (over 180 days).
+        """Return the age of each model's prices at `as_of`: model_id, checked_on, age_days, stale (over 180 days).
 
-        Measured against `as_of`, never against the clock; a price checked after `as_of` has age 0.
+        It is measured against `as_of`, never against the clock; a price checked after `as_of` has age 0.
         """
         newest = self.frame.groupby("model_id", sort=False)["checked_on"].max()
         days = (self.as_of - newest).dt.days.clip(lower=0)
@@ -408,18 +436,14 @@ class Prices:
 
     @cached_property
     def by_model(self):
-        """One row per model, by its id: of use for what all its rows share (provider, tier, dates)."""
+        """One row per model, indexed by its id, for what all its rows share (provider, tier, dates)."""
         return self.frame.drop_duplicates("model_id").set_index("model_id")
 
     @cached_property
     def _ids(self):
-        """Ids that no spelling of the maintained catalogue leads to."""
-        ours = (
-            self.frame["model_id"][self.frame["source"].ne(maintained.version())]
-            if self.hosted
-            else self.frame["model_id"]
-        )
-        return frozenset(ours)
+        """Model ids that are not the maintained catalogue's own."""
+        ids, source = self.frame["model_id"], self.frame["source"]
+        return frozenset(ids[source.ne(maintained.version())] if self.hosted else ids)
 
     def _providers(self):
         return list(dict.fromkeys([*PROVIDERS, *self.frame["provider"]]))
@@ -452,13 +476,13 @@ def load_prices(
         The article's nine prices; the genai-prices package with data/overlay.csv; or your own CSV or Parquet
         file with at least model_id, provider, uncached_input and output (USD per million tokens).
     as_of : str, optional
-        ISO date on which one stands; by default the day on which the catalogue was checked.
+        ISO date from which the catalogue is seen; by default the day on which it was checked.
     extra : DataFrame or path, optional
-        Rows of your own on top of the catalogue (those of a model, platform, region and service tier replace
-        the catalogue's): what you negotiated, or `self_hosted`.
+        Your own rows, such as negotiated rates or those of `self_hosted`. They replace the catalogue's rows of the
+        same model, platform, region and service tier.
     aliases : mapping, optional
-        Names of your own: ``{"prod-chat": "azure/gpt-5"}``, or a mapping of model, platform, region and tier as
-        ``tierlab.load_contract(path).aliases`` has them.
+        Your own names: ``{"prod-chat": "azure/gpt-5"}``, or with a mapping of model, platform, region and tier as
+        the value, as in ``tierlab.load_contract(path).aliases``.
 
     Returns
     -------
@@ -467,9 +491,9 @@ def load_prices(
     Raises
     ------
     ValueError
-        If the source is unknown or a file has no rows, a missing or misspelt column, a price that is negative
-        or no number, a model that its provider does not have, or two rows for the same model, date and
-        context step; the message names file, row and column.
+        If the source is unknown, or a file has no rows, a missing or misspelt column, a price that is negative
+        or not a number, a model that its provider does not have, or two rows for the same model, date and
+        context step. The message names the file, the row and the column.
 
     Examples
     --------
@@ -519,7 +543,7 @@ def load_prices(
 
 
 def _own_lineups(frame, lineups):
-    """The lineups of a file of prices: its own where it names a tier's model, else what it has of the known ones."""
+    """Return a file's own lineup where it has one model for each tier, else the known lineups of its models."""
     named = frame[frame["tier"].notna() & ~frame["reasoning_model"]].drop_duplicates("model_id")
     if named.empty or named.duplicated(["provider", "tier"]).any():
         return lineups[lineups["model_id"].isin(frame["model_id"])]

@@ -1,4 +1,4 @@
-"""Requests x prices -> US dollars by bucket, for whole tables at once.
+"""Price requests: US dollars by bucket, for whole tables at once.
 
 This is the one place where a token becomes a dollar: everything that asks for a price or a rate reads the same
 book of rates. What is wrong raises an error that names the row; what had to be assumed comes back in `flags`.
@@ -31,7 +31,7 @@ from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS, Prices
 from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer, request_fees, unit_rate
 
 COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
-_BLOCK = 1 << 17  # rows per block: the working set of one block stays in the cache
+_BLOCK = 1 << 17  # rows per block, so that what one block needs stays in the processor's cache
 _INPUT = BUCKETS[:4]
 
 
@@ -52,30 +52,31 @@ def price(
     Parameters
     ----------
     requests : DataFrame
-        The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
-        no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. A sum
-        (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports.
-        Used where they are there: platform, region, service_tier (what was bought, and where), unit and quantity
-        (what is no text token; a usage key of genai-prices such as input_audio_tokens or web_searches).
+        The requests table. It needs model_id, uncached_input_tokens and output_tokens. Without cache columns nothing
+        was cached, and without `batch` nothing went through a batch endpoint. Reasoning tokens are inside
+        output_tokens. A sum (`aggregate` true, or `requests` above 1) is priced in the band that its `context_above`
+        reports. Optional columns are platform, region and service_tier (where and how the request was bought), and
+        unit and quantity (anything other than text tokens; the unit is a usage key of genai-prices such as
+        input_audio_tokens or web_searches).
     prices : Prices
         From `tierlab.load_prices`.
     price_on : {"as_of", "at"}
         The day whose rates apply: the catalogue's `as_of` for every row, or each row's own `at` (UTC).
     strict : bool
-        Raise where a flag would be set.
+        Raise an error where a flag would be set.
     aggregate_band : {"base", "highest"}
-        Context step of sums that report none: the base rate (flagged), or the highest step, which
-        bounds the cost from above (flagged as well).
+        How to price a sum that reports no context step: at the base rate, or at the highest step, which
+        bounds the cost from above. Both are flagged.
     residency : mapping of str to float, optional
-        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it), in place
-        of the catalogue's own rates and rules by region. Every region of the table must be named.
+        Multiplier for each `region` (Anthropic and OpenAI charge 1.1 for inference kept in the US), which replaces
+        the catalogue's own rates and rules by region. Every region of the table must be named.
 
     Returns
     -------
     DataFrame
-        Index of `requests`; uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US
-        dollars) and flags: the names of what was assumed, joined by ";", "" for nothing. Where there are units or
-        fees per request, other_usd is a part of cost_usd.
+        uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US dollars) and flags (the names
+        of what was assumed, joined by ";"; "" for nothing), with the index of `requests`. Where there are units or
+        fees per request, other_usd is one more part of cost_usd.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def reprice(
     token_ratio: Mapping[str, float] | None = None,
     over_window: str = "raise",
 ) -> pd.DataFrame:
-    """What the same requests would cost on other models, at the rates of `prices.as_of`.
+    """Price the same requests on other models, at the rates of `prices.as_of`.
 
     Parameters
     ----------
@@ -142,20 +143,20 @@ def reprice(
         The requests table; its own model_id is not used.
     prices : Prices
     models : sequence of str
-        Model names in any spelling; one that names a seller (``us.anthropic.claude-haiku-4-5``,
-        ``groq/llama-3.3-70b-versatile``) is priced there, in a column "model on seller".
+        Model names in any spelling. A name that names a seller as well (``us.anthropic.claude-haiku-4-5``,
+        ``groq/llama-3.3-70b-versatile``) is priced at that seller, in a column "model on seller".
     token_ratio : mapping of str to float, optional
-        Tokens on that model per token in the table, because tokenizers differ (measured median 1.25 for
-        Claude against Gemini on the same 809 prompts, 5th to 95th percentile 1.06 to 1.70). Without it the
-        counts are taken over as they are.
+        Tokens on that model per token in the table, because tokenizers differ (the measured median for Claude
+        against Gemini on the same 809 prompts is 1.25, the 5th to 95th percentile 1.06 to 1.70). By default the
+        counts are used as they are.
     over_window : {"raise", "price"}
         What to do with an input longer than a model's context window.
 
     Returns
     -------
     DataFrame
-        One column of US dollars per model, index of `requests`. What was assumed for a model stands in
-        ``attrs["flags"]``: model id -> names of flags; a model that is not there needed no assumption.
+        One column of US dollars per model, with the index of `requests`. ``attrs["flags"]`` has the names of the
+        flags of each model for which something was assumed.
 
     Examples
     --------
@@ -197,15 +198,21 @@ def reprice(
 
 
 def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=None):
-    """Price token counts, which may be fractions (an expectation), on one model at the rates of `prices.as_of`.
+    """Price token counts on one model at the rates of `prices.as_of`.
 
     Parameters
     ----------
     tokens : dict of str to ndarray
-        Bucket name -> tokens, shape (n,).
+        Bucket name -> tokens, shape (n,). They may be fractions, as an expectation is.
     prices : Prices
     model_id : str or Offer
     batch : ndarray of bool, shape (n,), optional
+        By default no request goes through a batch endpoint.
+    bands : tuple of ndarray, optional
+        Of the rows that are sums: whether a row is one, the input that decides its context step, and whether it
+        reports none.
+    requests : DataFrame, optional
+        The table that an error cites rows of.
 
     Returns
     -------
@@ -221,20 +228,20 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
 
 @dataclass(frozen=True, eq=False)
 class Tariff:
-    """What one request to one model costs, fast enough to be asked after every answer.
+    """The rates of one model, for the cost of single requests.
 
-    `tierlab.price` asks a whole table at once; the two agree (a test compares them).
+    A live router asks for a cost after every answer. `tierlab.price` gives the same numbers for a whole table.
 
     Attributes
     ----------
     above : ndarray
-        Context lengths from which on (exclusive) each row of rates holds, ascending.
+        Context lengths above which each row of rates holds, ascending.
     rates : ndarray, shape (rows, 5)
-        USD per token by bucket; NaN where the catalogue has none.
+        USD per token by bucket; NaN where the catalogue has no rate.
     flags : str
         What is assumed in these rates.
     usd_per_hour : float
-        Price of the machine, for the time that an answer takes.
+        Price of the machine in USD, charged for the time that an answer takes.
     """
 
     above: np.ndarray
@@ -243,7 +250,7 @@ class Tariff:
     usd_per_hour: float = 0.0
 
     def cost(self, tokens, seconds=0.0):
-        """US dollars for the five buckets of one request and the time it took.
+        """Return the cost (US dollars) of one request: the tokens of its buckets and the seconds it took.
 
         Examples
         --------
@@ -260,7 +267,7 @@ class Tariff:
         )
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
-        """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
+        """Return the most that these tokens can cost (US dollars), whichever input bucket they fall into."""
         of_input, of_output = self._highest
         return (
             of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
@@ -272,17 +279,20 @@ class Tariff:
 
 
 def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
-    """The rates of one model at `prices.as_of`.
+    """Return the rates of one model at `prices.as_of`.
 
     Parameters
     ----------
     prices : Prices
     name : str
+        A model in any spelling.
     batch : bool
-        The batch rates.
+        Whether to take the batch rates.
     usd_per_mtok : (float, float), optional
-        Input and output rate of a model that the catalogue lacks; (0, 0) for a server of your own.
+        Input and output rate (USD per million tokens) of a model that the catalogue lacks; (0, 0) for a server of
+        your own.
     usd_per_hour : float
+        Price of the machine (USD), 0 or more.
 
     Returns
     -------
@@ -291,7 +301,7 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
     Raises
     ------
     ValueError
-        If the model is unknown and no rates are given, or has no batch rate.
+        If the model is unknown and no rates are given, if it has no such rate, or if a given price is negative.
     """
     if not usd_per_hour >= 0:
         raise ValueError(
@@ -325,21 +335,21 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
 
 @dataclass(frozen=True)
 class _Book:
-    """Rates of the models in use as arrays: (model x time slot) -> rate row -> (batch or not) -> rates."""
+    """Rates of the offers in use as arrays: a key (offer x time slot) leads to a row, a row and batch to rates."""
 
     slots: np.ndarray  # starts of the time slots after the first, datetime64[us] as int64
-    first: np.ndarray  # model * slot -> row * 2 of the base rate
-    steps: np.ndarray  # model * slot x k -> context lengths above which the next row holds
-    window: np.ndarray  # model * slot -> context window (tokens)
-    flags: np.ndarray  # model * slot -> bits
+    first: np.ndarray  # key -> row * 2 of the base rate
+    steps: np.ndarray  # key x k -> context lengths above which the next row holds
+    window: np.ndarray  # key -> context window (tokens)
+    flags: np.ndarray  # key -> bits
     rates: np.ndarray  # bucket x (row * 2 + batch) -> USD per token, 0 where there is none
-    missing: np.ndarray  # the same -> whether there is none
+    missing: np.ndarray  # bucket x (row * 2 + batch) -> whether there is no rate
     row_flags: np.ndarray  # row * 2 + batch -> bits
-    write_flag: np.ndarray  # row * 2 + batch -> bit to set when the row has cache writes
-    names: list  # of the models
+    write_flag: np.ndarray  # row * 2 + batch -> bit to set when a request writes to a cache
+    names: list  # of the offers
 
     def known_rates(self, row):
-        """USD per token by bucket at some places of `rates`, NaN where there is none; shape (n, 5)."""
+        """Return the rates (USD per token) in some columns of `rates`, NaN where there is none; shape (n, 5)."""
         return np.where(self.missing[:, row], np.nan, self.rates[:, row]).T
 
 
@@ -380,57 +390,56 @@ def rate_book(prices, offers, first_at, last_at):
     edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
     edges = np.unique(edges[(edges > span[0]) & (edges <= span[1])])
     slots = np.append(span[:1], edges)
-    ends = np.cumsum([len(rows) for rows in where])
-    first, steps, windows, flags = [], [], [], []
-    for offer, begin, end in zip(offers, [0, *ends], ends, strict=False):
-        for slot in slots:
-            starts = start[begin:end]
-            held = begin + np.flatnonzero(
-                starts == starts[starts <= slot].max(initial=starts.min())
-            )
-            first.append(2 * held[0])
-            steps.append(above[held[1:]])
-            windows.append(window[held[0]])
-            early = slot < day["launched_on"][begin]
-            bits = BIT["before_launch"] * early | BIT["before_first_price"] * (
-                not early and slot < starts.min()
-            )
-            flags.append(
-                bits
-                | offer.flags
-                | BIT["after_retirement"] * (slot >= day["retires_on"][begin])
-                | BIT["stale_price"] * stale[held].all()
-            )
-    ladder = np.full((len(steps), max(map(len, steps), default=0)), np.inf)
-    for line, lengths in zip(ladder, steps, strict=True):
-        line[: len(lengths)] = lengths
-    rates = (
-        frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(len(frame) * 2, len(BUCKETS)).T
-        / 1e6
-    ) * np.repeat([offer.factor for offer in offers], [2 * len(rows) for rows in where])
+    sizes = np.array([len(rows) for rows in where], "intp")
+    begins = np.cumsum(sizes) - sizes
+    lower, upper = _rows_in_force(start, begins, sizes, slots)
+    later = lower[:, None] + np.arange(1, (upper - lower).max(initial=1))
+    steps = np.where(later < upper[:, None], above.take(later, mode="clip"), np.inf)
+    fresh = np.cumsum(np.append(0, ~stale))
+    oldest, now = np.repeat(begins, len(slots)), np.tile(slots, len(offers))
+    early = now < day["launched_on"][oldest]
+    flags = (
+        np.repeat([offer.flags for offer in offers], len(slots)).astype("uint16")
+        | early * BIT["before_launch"]
+        | (~early & (now < start[oldest])) * BIT["before_first_price"]
+        | (now >= day["retires_on"][oldest]) * BIT["after_retirement"]
+        | (fresh[lower] == fresh[upper]) * BIT["stale_price"]
+    )
+    rates = frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(-1, len(BUCKETS)).T / 1e6
+    rates = rates * np.repeat([offer.factor for offer in offers], 2 * sizes)
     approximate = frame["approximate"].to_numpy() * BIT["approximate_price"]
     assumed = approximate | frame["batch_assumed"].to_numpy() * BIT["assumed_batch_rate"]
-    assumed = (
-        assumed | _unstepped(rates[0].reshape(-1, 2), start, above) * BIT["unstepped_batch_rate"]
-    )
+    unstepped = _unstepped(rates[0].reshape(-1, 2), start, above)
+    assumed = assumed | unstepped * BIT["unstepped_batch_rate"]
+    written = np.repeat(frame["write_assumed"].to_numpy() * BIT["assumed_write_rate"], 2)
     return _Book(
         slots=slots[1:].astype("int64"),
-        first=np.array(first, "intp"),
-        steps=ladder,
-        window=np.nan_to_num(np.array(windows), nan=np.inf),
-        flags=np.array(flags, "uint16"),
+        first=2 * lower,
+        steps=steps,
+        window=np.nan_to_num(window[lower], nan=np.inf),
+        flags=flags.astype("uint16"),
         rates=np.ascontiguousarray(np.nan_to_num(rates)),
         missing=np.isnan(rates),
         row_flags=np.column_stack([approximate, assumed]).ravel().astype("uint16"),
-        write_flag=np.repeat(
-            frame["write_assumed"].to_numpy() * BIT["assumed_write_rate"], 2
-        ).astype("uint16"),
+        write_flag=written.astype("uint16"),
         names=[offer.name for offer in offers],
     )
 
 
+def _rows_in_force(start, begins, sizes, slots):
+    """Return where the rows in force begin and end, for each offer and slot; `start` of an offer's rows ascends."""
+    lower = np.empty((len(begins), len(slots)), "intp")
+    upper = lower.copy()
+    for place, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
+        own = start[begin : begin + size]
+        newest = own[np.maximum(np.searchsorted(own, slots, side="right") - 1, 0)]
+        lower[place] = begin + np.searchsorted(own, newest)
+        upper[place] = begin + np.searchsorted(own, newest, side="right")
+    return lower.ravel(), upper.ravel()
+
+
 def _unstepped(rates, start, above):
-    """Where the batch rate stays while the standard rate steps: input rates (standard, batch) of a row and of the one before."""
+    """Return where the batch rate of the input stays while the standard rate steps; `rates` has both, a row each."""
     before = np.vstack([rates[:1], rates[:-1]])
     stepped = (above > 0) & (start == np.append(start[:1], start[:-1]))
     return stepped & (rates[:, 0] != before[:, 0]) & (rates[:, 1] == before[:, 1])
@@ -444,7 +453,7 @@ def _model_book(prices, model):
 
 
 def _run(job, n, requests):
-    """Costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
+    """Return costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
     costs, flags = np.empty((5, n)), np.empty(n, "uint16")
     blocks = [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) if len(blocks) > 1 else nullcontext() as pool:
@@ -457,7 +466,7 @@ def _run(job, n, requests):
 
 
 def _price_block(job, block, costs, flags):
-    """Price one block of rows in place; returns (what, bucket, rows) of the first fault, if any."""
+    """Price one block of rows in place; return (what, bucket, rows) of the first fault, if any."""
     book = job.book
     tokens = {bucket: column[block] for bucket, column in job.tokens.items()}
     for bucket, column in tokens.items():
@@ -521,7 +530,7 @@ def _fill(job, block, out, tokens, row):
 
 
 def _take(table, index):
-    """`table[index]` for indices known to be in range, which spares the bounds check."""
+    """Return `table[index]` without a bounds check, for indices known to be in range."""
     return np.take(table, index, mode="clip")
 
 
@@ -544,7 +553,7 @@ def _explain(job, requests, what, bucket, rows):
 
 
 def _offers(requests, prices, at, by_region):
-    """Codes (int) of each row's offer and the offers they stand for; each distinct spelling is looked up once."""
+    """Return the code of each row's offer and the offers; each distinct spelling is looked up once."""
     codes, spelt = _factorized(requests["model_id"])
     if codes.min(initial=0) < 0:
         refuse(requests, "model_id", codes < 0, "a missing model")
@@ -582,14 +591,14 @@ def _offers(requests, prices, at, by_region):
 
 
 def _factorized(column):
-    """Codes of a column's values, -1 for a missing one, and the values."""
+    """Return the codes of a column's values, -1 for a missing one, and the values."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), column.cat.categories
     return pd.factorize(column)
 
 
 def _by_hour(codes, offers, at):
-    """Rows outside the hours of a peak rate go to the rate of the other hours."""
+    """Give the rows outside the hours of a peak rate the rate of the other hours."""
     second, codes = at // 1_000_000 % 86_400, codes.copy()
     for number, offer in enumerate(list(offers)):
         if offer and offer.hours:
@@ -602,7 +611,7 @@ def _by_hour(codes, offers, at):
 
 
 def _bands(requests, aggregate_band):
-    """(aggregate, whole input that decides the context step, band unknown) per row, or None without aggregates."""
+    """Return the `bands` of `price_tokens`, or None where no row is a sum."""
     aggregate = sums(requests)
     if aggregate is None or not aggregate.any():
         return None
@@ -662,7 +671,7 @@ def _other_usd(requests, prices, offers, codes, at, batch):
 
 
 def flag_names(flags):
-    """Flag bits as a categorical of names joined by ";", "" for none."""
+    """Turn flag bits into a categorical of names joined by ";", "" for none."""
     ever = np.bitwise_or.reduce(flags, initial=0)
     if ever == 0:
         return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])

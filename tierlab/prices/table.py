@@ -65,7 +65,7 @@ def _read(path):
 
 
 def _checked(raw, path):
-    """The prices table from a file's raw columns, or an error that names file, row and column."""
+    """Return the prices table from raw columns, or raise an error that names the file, the row and the column."""
     first_line = 1 if path.suffix == ".parquet" else 2
 
     def refuse(bad, column, why):
@@ -105,19 +105,13 @@ def _checked(raw, path):
                 "{} is not a number from 0 up",
             )
     for column in DATES:
-        frame[column] = pd.to_datetime(frame[column], errors="coerce", format="ISO8601").astype(
-            "datetime64[us]"
-        )
+        dates = pd.to_datetime(frame[column], errors="coerce", format="ISO8601")
+        frame[column] = dates.astype("datetime64[us]")
         if column in raw:
             refuse(frame[column].isna() & raw[column].notna(), column, "{!r} is not an ISO date")
     for column in MARKS:
-        text = (
-            frame[column]
-            .astype(object)
-            .where(frame[column].notna(), "false")
-            .astype(str)
-            .str.lower()
-        )
+        text = frame[column].astype(object).where(frame[column].notna(), "false")
+        text = text.astype(str).str.lower()
         if column in raw:
             refuse(~text.isin(["true", "false"]), column, "{!r} is neither true nor false")
         frame[column] = text == "true"
@@ -129,19 +123,16 @@ def _checked(raw, path):
         )
     frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
     frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
-    frame["region"] = frame["region"].astype(object).where(frame["region"].notna(), "")
-    tiers = frame["service_tier"].astype(object)
-    frame["service_tier"] = tiers.where(frame["service_tier"].notna(), "standard")
-    frame["source"] = frame["source"].astype(object).where(frame["source"].notna(), path.name)
-    for provider in PROVIDERS:
-        ours = (frame["provider"] == provider) & frame["launched_on"].isna()
-        strange = ours & ~frame["model_id"].isin(known_models())
-        if strange.any():
-            row = int(np.flatnonzero(strange)[0])
-            raise ValueError(
-                f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
-                " (a model that the maintained catalogue does not know yet needs its launched_on)"
-            )
+    for column, usual in (("region", ""), ("service_tier", "standard"), ("source", path.name)):
+        frame[column] = frame[column].astype(object).where(frame[column].notna(), usual)
+    ours = frame["provider"].isin(PROVIDERS) & frame["launched_on"].isna()
+    strange = np.flatnonzero(ours & ~frame["model_id"].isin(known_models()))
+    if len(strange):
+        row = int(strange[0])
+        raise ValueError(
+            f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
+            " (a model that the maintained catalogue does not know yet needs its launched_on)"
+        )
     twice = frame.duplicated([*KEY, "valid_from", "context_above"])
     refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
     return frame.sort_values(
@@ -162,38 +153,41 @@ def self_hosted(
     context_window: float | None = None,
     checked_on: str | None = None,
 ) -> pd.DataFrame:
-    """Rates of a model on one's own machines, as a row for ``load_prices(extra=...)``.
+    """Turn the price and speed of your own machines into a row for ``load_prices(extra=...)``.
 
-    USD per million tokens = 1e6 x dollars per hour / (3,600 x tokens per second x utilisation), for the prefill (input)
-    and the decoding (output, reasoning included) each at its own speed.
+    USD per million tokens = 1e6 x dollars per hour / (3,600 x tokens per second x utilisation). Prefill (input) and
+    decoding (output, including reasoning) each have their own speed.
 
     Parameters
     ----------
     model_id : str
+        Your name for the model.
     gpus : float
-        GPUs of the machine.
+        Number of GPUs of the machine.
     usd_per_gpu_hour : float
-        Price of one of them an hour, its share of the rest of the machine included.
+        Price of one GPU per hour (USD), including its share of the rest of the machine.
     input_tokens_per_s, output_tokens_per_s : float
-        Speed at saturation within the latency that is promised.
+        Tokens per second at full load within the latency that you promise.
     utilisation : float
-        Share of the paid hours at that speed, 0 to 1; idle time and start-up are paid too.
+        Share of the paid hours at that speed, 0 to 1; idle time and start-up are paid for too.
     provider : str
     tier : {"small", "mid", "flagship"}, optional
-        Which tier it is to stand in for, where error rates are assumed per tier.
+        The tier whose assumed error rates hold for the model.
     context_window : int, optional
+        Tokens.
     checked_on : str, optional
         ISO date of these figures.
 
     Returns
     -------
     DataFrame
-        One row of the prices table. A prefix-cache hit skips the prefill: cache reads cost nothing, writes are input.
+        One row of the prices table. A hit of the prefix cache skips the prefill, so cache reads cost nothing and
+        cache writes cost what input costs.
 
     Raises
     ------
     ValueError
-        If a figure is not above 0, or the utilisation is above 1.
+        If a figure is not above 0, or `utilisation` is above 1.
 
     Examples
     --------
