@@ -23,7 +23,7 @@ PARTS = {
 
 
 class Bought(NamedTuple):
-    """Which rate priced a request, as any catalogue can find it: the key of a rate, and a seller's factor on it."""
+    """The rate that priced a request, named so that any catalogue can find it: its key, and a seller's factor on it."""
 
     model_id: str
     platform: str
@@ -33,24 +33,25 @@ class Bought(NamedTuple):
 
 
 def bought(daily):
-    """What each row of `Cube.daily` was bought as: a model at its maker's standard rate, where the table says no more."""
+    """Return what each row of `Cube.daily` was bought as: where the table does not say, its model at the standard rate."""
     return daily["offer"] if "offer" in daily else daily["model_id"].astype(object)
 
 
 def rates_at(prices, model_ids, days, batch=False):
-    """Rates below any context step, in US dollars per token.
+    """Return the rates below any context step, in US dollars per token.
 
     Parameters
     ----------
     prices : Prices
-    model_ids : array_like of str or Bought
-    days : array_like of datetime64, or one day
-    batch : array_like of bool, or one
+    model_ids : array_like of str or Bought, shape (n,)
+    days : array_like of datetime64, shape (n,), or one day
+    batch : array_like of bool, shape (n,), or one bool
 
     Returns
     -------
     ndarray, shape (n, 5)
-        In the order of `tierlab.BUCKETS`; NaN where the catalogue has none. Before a model's first rate, that rate.
+        Rates in the order of `tierlab.BUCKETS`; NaN where the catalogue has none. Before the date of a model's first
+        rate, that rate is returned.
 
     Examples
     --------
@@ -71,7 +72,6 @@ def rates_at(prices, model_ids, days, batch=False):
 
 
 def _as_offer(prices, name):
-    """The offer that a model id or a `Bought` stands for in a catalogue."""
     if isinstance(name, Bought):
         rows = prices.sellers[name.model_id][name.platform][name.region, name.service_tier]
         return Offer(name.model_id, rows, name.factor)
@@ -80,18 +80,14 @@ def _as_offer(prices, name):
 
 
 def in_batch(daily):
-    """Which rows went through a batch endpoint; none where the log does not say."""
-    return (
-        daily["batch"].fillna(False).to_numpy(bool)
-        if "batch" in daily
-        else np.zeros(len(daily), bool)
-    )
+    """Return which rows went through a batch endpoint; none where the log does not say."""
+    return daily.get("batch", pd.Series(False, daily.index)).fillna(False).to_numpy(bool)
 
 
 def at_base(daily, rates):
-    """US dollars of the rows' tokens at some rates: uncached input, cache reads, cache writes, output; shape (n, 4).
+    """Price the rows' tokens at some rates: an array of US dollars in the order of `PARTS`, shape (n, 4).
 
-    A bucket without tokens costs nothing, whether there is a rate or not.
+    A bucket without tokens costs nothing, even where there is no rate for it.
     """
     tokens = daily[[f"{bucket}_tokens" for bucket in BUCKETS]].to_numpy(float)
     usd = np.where(tokens > 0, tokens * rates, 0.0)
@@ -99,7 +95,7 @@ def at_base(daily, rates):
 
 
 def repriced(daily, prices, on, *, batch=None, ahead=None):
-    """The same tokens on the same models at the rates of another day.
+    """Price the same tokens on the same models at the rates of another day.
 
     Parameters
     ----------
@@ -109,14 +105,14 @@ def repriced(daily, prices, on, *, batch=None, ahead=None):
     on : str, Timestamp or array of datetime64
         The day whose rates apply.
     batch : bool, optional
-        True for the batch rates; by default each row keeps its way.
+        Whether to use the batch rates; by default each row stays in or out of batch as it was.
     ahead : Prices, optional
-        Whose rates of the day `on` apply (`Prices.over` a horizon); by default those of `prices`.
+        The catalogue for the day `on` (`Prices.over` a horizon, for example); by default `prices`.
 
     Returns
     -------
     Series
-        US dollars, index of `daily`; NaN where a rate that the tokens need is not known on that day.
+        US dollars, with the index of `daily`; NaN where a rate that the tokens need is not known on that day.
 
     Examples
     --------
@@ -135,51 +131,40 @@ def repriced(daily, prices, on, *, batch=None, ahead=None):
 
 
 def repriced_parts(daily, prices, on, *, batch=None, ahead=None):
-    """`repriced` by part: an array of shape (n, 4), US dollars in the order of `PARTS`."""
-    own = in_batch(daily)
-    here = at_base(daily, rates_at(prices, bought(daily), daily["day"], own))
-    there = at_base(
-        daily, rates_at(ahead or prices, bought(daily), on, own if batch is None else batch)
-    )
+    """Do the same as `repriced`, by part: an array of US dollars in the order of `PARTS`, shape (n, 4)."""
+    names, own = bought(daily), in_batch(daily)
+    here = at_base(daily, rates_at(prices, names, daily["day"], own))
+    there = at_base(daily, rates_at(ahead or prices, names, on, own if batch is None else batch))
     paid = daily[list(PARTS)].to_numpy(float)
     return there * np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
 
 
 def on_model(daily, prices, model_id, on):
-    """The same tokens on another model (US dollars), at its rates of a day below any context step."""
-    return pd.Series(
-        at_base(daily, rates_at(prices, [model_id] * len(daily), on, in_batch(daily))).sum(axis=1),
-        daily.index,
-    )
+    """Price the same tokens on another model (US dollars), at its rates of a day below any context step."""
+    rates = rates_at(prices, [model_id] * len(daily), on, in_batch(daily))
+    return pd.Series(at_base(daily, rates).sum(axis=1), daily.index)
 
 
 def tiers_of(prices, model_ids, days):
-    """Tier of each model in the lineup of the day: one of `TIER_LABELS`.
+    """Return the tier of each model in the lineup of a day: one of `TIER_LABELS`.
 
-    Before the first lineup the first counts. A model that has left the lineup keeps the tier it had in another.
+    On days before the first lineup, the first one counts. A model that is not in the lineup of the day has the tier
+    it has in another.
     """
-    known = prices.by_model
-    labels = known["tier"].where(~known["reasoning_model"], "reasoning").fillna(TIER_LABELS[-1])
-    result = (
-        pd.Series(np.asarray(model_ids, object))
-        .map(labels)
-        .fillna(TIER_LABELS[-1])
-        .to_numpy(object)
-    )
+    ids, known = pd.Series(np.asarray(model_ids, object)), prices.by_model
+    labels = known["tier"].where(~known["reasoning_model"], "reasoning")
+    result = ids.map(labels).fillna(TIER_LABELS[-1]).to_numpy(object)
     lineups = prices.lineups.sort_values("as_of", kind="stable")
     dates = lineups["as_of"].drop_duplicates().to_numpy("datetime64[us]")
-    if len(dates) == 0:
-        return result
-    days = np.asarray(days, "datetime64[us]")
-    place = np.maximum(np.searchsorted(dates, days, side="right") - 1, 0)
+    place = np.searchsorted(dates, np.asarray(days, "datetime64[us]"), side="right") - 1
     for position, date in enumerate(dates):
         rows = lineups[lineups["as_of"] == date].set_index("model_id")
         names = rows["tier"].where(~rows["reasoning_model"].astype(bool), "reasoning")
-        found = pd.Series(np.asarray(model_ids, object)).map(names.to_dict()).to_numpy(object)
-        result = np.where((place == position) & pd.notna(found), found, result)
+        found = ids.map(names.to_dict()).to_numpy(object)
+        result = np.where((np.maximum(place, 0) == position) & pd.notna(found), found, result)
     return result
 
 
 def labelled(values):
-    """A dimension's values as text, "(none)" where the log has none."""
+    """Return a dimension's values as text, "(none)" where the log has none."""
     return values.astype(object).where(values.notna(), "(none)").astype(str)

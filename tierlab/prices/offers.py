@@ -51,11 +51,11 @@ class Offer(NamedTuple):
     rows: tuple
     factor: float = 1.0
     flags: int = 0
-    off_peak: tuple = ()  # rows outside the hours (start, end in seconds of a UTC day) of the peak rate
-    hours: tuple = ()
+    off_peak: tuple = ()  # rows outside the hours of the peak rate
+    hours: tuple = ()  # of the peak rate: (start, end) in seconds of a UTC day
 
     def at_hours(self, *, peak):
-        """The offer inside the hours of its peak rate, or outside of them."""
+        """Return the offer as it holds inside the hours of its peak rate, or outside of them."""
         flags = self.flags & ~BIT["assumed_peak_hours"]
         rows = self.rows if peak else self.off_peak
         return self._replace(rows=rows, flags=flags, hours=(), off_peak=())
@@ -144,14 +144,14 @@ def _seller(spelling, platform, maker, sellers, told):
 
 
 def _stand_in(platform, maker, sellers):
-    """Whose rates stand for those of a seller that the catalogue lacks for a model."""
+    """Return the seller whose rates stand in for those of a platform for which the catalogue has none."""
     if platform == "google" and "vertex" in sellers:
         return "vertex"
     return maker if maker in sellers else None
 
 
 def _price_class(keys, region):
-    """The region of a rate that a request's region falls under, and what had to be assumed."""
+    """Return the region of the rate that holds for a request's region, and what had to be assumed."""
     places = {place for place, _ in keys}
     if "" in places:
         return "", 0
@@ -162,7 +162,7 @@ def _price_class(keys, region):
 
 
 def _premium(platform, maker, model_id, region):
-    """Factor of a region by rule, and the flag of it."""
+    """Return the factor that a rule sets for a region, and its flag."""
     for rule in premiums():
         if rule.region and _applies(rule, platform, maker, model_id):
             if region is None:
@@ -182,7 +182,7 @@ def _tier_factor(platform, maker, model_id, tier):
 
 
 def _applies(rule, platform, maker, model_id):
-    """Whether a rule is about a model of a seller; Vertex and the Gemini API are one for Gemini."""
+    """Return whether a rule is about a seller's model; for Gemini, Vertex and the Gemini API count as one seller."""
     at = "google" if maker == "google" and platform == "vertex" else platform
     return (
         rule.platform == at and rule.provider in ("", maker) and re.fullmatch(rule.model, model_id)
@@ -190,7 +190,7 @@ def _applies(rule, platform, maker, model_id):
 
 
 def normal_tier(tier, maker):
-    """A service tier in its normal form, or None; OpenAI's fast is its priority tier."""
+    """Return a service tier in its normal form, or None; OpenAI's fast is its priority tier."""
     tier = str(tier).strip().lower().replace("-", "_").replace(" ", "_") if tier else None
     if tier in _STANDARD:
         return "standard"
@@ -199,7 +199,7 @@ def normal_tier(tier, maker):
 
 @lru_cache
 def peak_hours_of():
-    """Model id -> (start, end) of the hours of its peak rate, in seconds of a UTC day, where its maker has such hours."""
+    """Map each model with a peak rate to its hours: (start, end) pairs in seconds of a UTC day."""
     return {
         entry.model_id: tuple(
             (3600 * start.hour + 60 * start.minute, 3600 * end.hour + 60 * end.minute)
@@ -248,7 +248,7 @@ def unit_rate(prices, offer, unit, day, batch=False):
 
 @lru_cache
 def request_fees():
-    """Model id -> US dollars per request, for the models whose maker bills one beside the tokens."""
+    """Map each model whose maker bills a fee per request beside the tokens to that fee (US dollars)."""
     rates = {model.id: vars(model.get_prices(datetime.max)) for _, model in makers()}
     return {
         model_id: float(own["requests_kcount"]) / 1000
@@ -264,14 +264,14 @@ def _entries():
 
 @lru_cache
 def _units():
-    """Usage key -> (price key, units per price) of genai-prices."""
+    """Map each usage key of genai-prices to its price key and the number of units that a price is for."""
     from genai_prices.data_units import unit_data
 
     return {name: (unit.get("price_key", name), unit["per"]) for name, unit in unit_data.items()}
 
 
 def _parents(unit):
-    """The plainer tokens that a kind of token is one of."""
+    """Return the more general kinds of token that a kind of token belongs to."""
     if not unit.endswith("_tokens"):
         return ()
     if unit.startswith("cache_"):
