@@ -177,7 +177,7 @@ class Prices:
         return self.aliases.get(name) or resolved(str(name), self._ids)
 
     def named(self, given):
-        """Return what an alias stands for: a model in any spelling, or a mapping of model, platform, region and tier."""
+        """Return what an alias is for: a model in any spelling, or a mapping of model, platform, region and tier."""
         given = {"model": given} if isinstance(given, str) else dict(given)
         found = self.alias(given["model"])
         if found.model_id is None:
@@ -407,7 +407,7 @@ class Prices:
         return first.loc[[self.resolve(name) for name in models]].reset_index()
 
     def retiring(self, by):
-        """List the models that retire from `as_of` to `by`, both included: model_id, provider, tier, retires_on, days."""
+        """List the models that retire from `as_of` to `by`, inclusive: model_id, provider, tier, retires_on, days."""
         table = self.frame[["model_id", "provider", "tier", "retires_on"]].drop_duplicates(
             "model_id"
         )

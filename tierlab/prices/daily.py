@@ -33,7 +33,7 @@ class Bought(NamedTuple):
 
 
 def bought(daily):
-    """Return what each row of `Cube.daily` was bought as: where the table does not say, its model at the standard rate."""
+    """Return what each row of `Cube.daily` was bought as: by default, its model at the standard rate."""
     return daily["offer"] if "offer" in daily else daily["model_id"].astype(object)
 
 

@@ -638,7 +638,7 @@ def _multipliers(requests, residency):
 
 
 def _other_usd(requests, prices, offers, codes, at, batch):
-    """Price `quantity` times `unit` of each row and the fees per request, in US dollars; None where there is neither."""
+    """Price the units of each row and the fees per request (US dollars); None where there is neither."""
     known = request_fees() if prices.hosted else {}
     fees = [known.get(offer.name, 0.0) for offer in offers]
     units = requests.get("unit")
