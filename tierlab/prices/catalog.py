@@ -129,13 +129,11 @@ class Prices:
         """
         if on is None:
             return self._lineup_now.copy()
-        table = (
-            self._lineup_rows(on)
-            .dropna(subset="tier")
-            .pivot(index="provider", columns="tier", values="model_id")
-        )
+        rows = self._lineup_rows(on).dropna(subset="tier")
+        table = rows.pivot(index="provider", columns="tier", values="model_id")
+        providers = dict.fromkeys([*PROVIDERS, *self.frame["provider"]])
         return table.reindex(columns=list(TIERS)).reindex(
-            [p for p in self._providers() if p in table.index]
+            [p for p in providers if p in table.index]
         )
 
     @cached_property
@@ -145,8 +143,10 @@ class Prices:
     def models(self, on=None, *, reasoning=False):
         """Return the model ids of the lineup by provider and tier, followed by the reasoning models if asked for."""
         names = self.lineup(on).stack().dropna().tolist()
-        rows = self._lineup_rows(on)
-        return names + (rows.loc[rows["tier"].isna(), "model_id"].tolist() if reasoning else [])
+        if reasoning:
+            rows = self._lineup_rows(on)
+            names += rows.loc[rows["tier"].isna(), "model_id"].tolist()
+        return names
 
     def resolve(self, name):
         """Return the model id that any usual spelling of a name stands for.
@@ -391,11 +391,11 @@ class Prices:
         table = table[(table["kind"] == "rate") & (table["context_above"] == 0)]
         words = {}
         for (model_id, on), rows in table.groupby(["model_id", "on"]):
-            main = rows[rows["rate"].isin(["uncached_input", "output"])].sort_values(
-                "rate", ascending=False
-            )
+            main = rows[rows["rate"].isin(["uncached_input", "output"])]
+            main = main.sort_values("rate", ascending=False)
             moves = [
-                f"{usd(row.after)} instead of {usd(row.before)} per million {row.rate.removeprefix('uncached_').replace('_', ' ')} tokens"
+                f"{usd(row.after)} instead of {usd(row.before)} per million"
+                f" {row.rate.removeprefix('uncached_').replace('_', ' ')} tokens"
                 for row in (main if len(main) else rows).itertuples()
             ]
             words.setdefault(model_id, []).append(f"{' and '.join(moves)} from {on:%Y-%m-%d}")
@@ -408,15 +408,11 @@ class Prices:
 
     def retiring(self, by):
         """List the models that retire from `as_of` to `by`, inclusive: model_id, provider, tier, retires_on, days."""
-        table = self.frame[["model_id", "provider", "tier", "retires_on"]].drop_duplicates(
-            "model_id"
-        )
+        columns = ["model_id", "provider", "tier", "retires_on"]
+        table = self.frame[columns].drop_duplicates("model_id")
         table = table[table["retires_on"].between(self.as_of, _day(by))]
-        return (
-            table.assign(days=(table["retires_on"] - self.as_of).dt.days)
-            .sort_values("retires_on")
-            .reset_index(drop=True)
-        )
+        table = table.assign(days=(table["retires_on"] - self.as_of).dt.days)
+        return table.sort_values("retires_on", ignore_index=True)
 
     def age(self):
         """Return the age of each model's prices at `as_of`: model_id, checked_on, age_days, stale (over 180 days).
@@ -445,19 +441,13 @@ class Prices:
         ids, source = self.frame["model_id"], self.frame["source"]
         return frozenset(ids[source.ne(maintained.version())] if self.hosted else ids)
 
-    def _providers(self):
-        return list(dict.fromkeys([*PROVIDERS, *self.frame["provider"]]))
-
     def _lineup_rows(self, on):
         on = _day(on, self.as_of)
         dates = self.lineups["as_of"].drop_duplicates().sort_values()
         if not (dates <= on).any():
-            first = (
-                f"the first is {dates.iloc[0]:%Y-%m-%d}"
-                if len(dates)
-                else "name the models, or give the file a column 'tier'"
-            )
-            raise ValueError(f"no lineup is known on {on:%Y-%m-%d}; {first}")
+            hint = "name the models, or give the file a column 'tier'"
+            hint = f"the first is {dates.iloc[0]:%Y-%m-%d}" if len(dates) else hint
+            raise ValueError(f"no lineup is known on {on:%Y-%m-%d}; {hint}")
         return self.lineups[self.lineups["as_of"] == dates[dates <= on].iloc[-1]]
 
 

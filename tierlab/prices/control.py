@@ -18,7 +18,7 @@ _MISSES = {
 
 
 class CostExplorer(Explorer):
-    """Show what a day of one kind of request costs on each model of the lineup, by bucket.
+    """A control that shows what a day of one kind of request costs on each model of the lineup, by bucket.
 
     Parameters
     ----------

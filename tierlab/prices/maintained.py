@@ -200,14 +200,13 @@ def _model_rows(entry, facts, tier="standard", when=None):
     }
     rows = [common | {"checked_on": _checked_on(entry, row)} | row for row in rows]
     if facts.get("batch_history") == "same_ratio" and tier == "standard":
-        _assume_batch(rows)
+        first = next(row for row in rows if "batch_output" in row)
+        ratio = {b: first[f"batch_{b}"] / first[b] for b in BUCKETS if f"batch_{b}" in first}
+        _assume_batch(rows, ratio)  # before the first verified batch rate
     for rule in premiums():
-        if (
-            rule.batch
-            and rule.platform == entry.platform
-            and re.fullmatch(rule.model, entry.model_id)
-        ):
-            _assume_share(rows, rule.factor)
+        here = rule.batch and rule.platform == entry.platform
+        if here and re.fullmatch(rule.model, entry.model_id):
+            _assume_batch(rows, dict.fromkeys(BUCKETS, rule.factor))
     if facts.get("cache_write") == "as_input":
         _assume_writes(rows)
     if entry.platform not in PROVIDERS or not any("cache_read" in row for row in rows):
@@ -240,22 +239,11 @@ def rate_at(price, step):
     return float(reached[-1] if reached else price.base)
 
 
-def _assume_batch(rows):
-    """Give a model, before its first verified batch rate, batch rates in the same ratio to its standard rates."""
-    verified = next(row for row in rows if "batch_output" in row)
-    ratio = {b: verified[f"batch_{b}"] / verified[b] for b in BUCKETS if f"batch_{b}" in verified}
-    for row in rows:
-        if "batch_output" not in row:
-            row |= {f"batch_{b}": row[b] * ratio[b] for b in ratio if b in row} | {
-                "batch_assumed": True
-            }
-
-
-def _assume_share(rows, factor):
-    """Set batch rates by a seller's rule where genai-prices has none."""
+def _assume_batch(rows, ratio):
+    """Set the batch rates that are missing to a share of the standard rates, bucket by bucket."""
     for row in rows:
         if "batch_uncached_input" not in row:
-            row |= {f"batch_{b}": row[b] * factor for b in BUCKETS if b in row}
+            row |= {f"batch_{b}": row[b] * ratio[b] for b in ratio if b in row}
             row["batch_assumed"] = True
 
 

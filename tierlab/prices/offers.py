@@ -123,9 +123,11 @@ def find_offer(prices, spelling, platform=None, region=None, service_tier=None, 
 
 
 def _seller(spelling, platform, maker, sellers, told):
-    """The seller whose rates hold for a platform, and what had to be assumed."""
+    """Return the seller whose rates hold for a platform, and what had to be assumed."""
     if platform not in (None, "first_party"):
-        seller = platform if platform in sellers else _stand_in(platform, maker, sellers)
+        # Vertex stands in for the Gemini API, and the maker for every other platform.
+        others = ("vertex", maker) if platform == "google" else (maker,)
+        seller = next((name for name in (platform, *others) if name in sellers), None)
         if seller is None:
             raise ValueError(
                 f"{spelling!r} has no price on platform {platform!r}; it is sold by {', '.join(sorted(sellers))}"
@@ -141,13 +143,6 @@ def _seller(spelling, platform, maker, sellers, told):
             " say which (column 'platform')"
         )
     return next(iter(sellers)), BIT["assumed_platform"]
-
-
-def _stand_in(platform, maker, sellers):
-    """Return the seller whose rates stand in for those of a platform for which the catalogue has none."""
-    if platform == "google" and "vertex" in sellers:
-        return "vertex"
-    return maker if maker in sellers else None
 
 
 def _price_class(keys, region):
@@ -173,12 +168,10 @@ def _premium(platform, maker, model_id, region):
 
 
 def _tier_factor(platform, maker, model_id, tier):
-    factors = (
-        rule.factor
-        for rule in premiums()
-        if rule.service_tier == tier and _applies(rule, platform, maker, model_id)
-    )
-    return next(factors, None)
+    for rule in premiums():
+        if rule.service_tier == tier and _applies(rule, platform, maker, model_id):
+            return rule.factor
+    return None
 
 
 def _applies(rule, platform, maker, model_id):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -268,14 +268,9 @@ class Tariff:
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
         """Return the most that these tokens can cost (US dollars), whichever input bucket they fall into."""
-        of_input, of_output = self._highest
-        return (
-            of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
-        )
-
-    @cached_property
-    def _highest(self):
-        return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
+        of_input, of_output = np.nanmax(self.rates[:, :4]), np.nanmax(self.rates[:, 4])
+        tokens_usd = of_input * input_tokens + of_output * output_tokens
+        return float(tokens_usd + seconds * self.usd_per_hour / 3600)
 
 
 def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):

@@ -26,7 +26,7 @@ _TOP = {
 
 
 class TierExplorer(Explorer):
-    """Show what the three tiers of one provider cost per day.
+    """A control that shows what the three tiers of one provider cost per day.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class TierExplorer(Explorer):
 
 
 class CurveExplorer(Explorer):
-    """Show the cost per day over one variable of a workload, for any models.
+    """A control that shows the cost per day over one variable of a workload, for any models.
 
     Parameters
     ----------

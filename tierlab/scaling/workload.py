@@ -346,7 +346,10 @@ def load_requests(name_or_path: str | Path) -> pd.DataFrame:
         raise ValueError(
             unknown("trace", str(name_or_path), TRACES) + " (or a path to a .csv or .parquet file)"
         )
-    return _own(path)
+    try:
+        return _checked(read_rows(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _trace(name):
@@ -359,13 +362,6 @@ def _trace(name):
     table = raw.rename(columns=_TRACE_COLUMNS)
     columns = ["at", "uncached_input_tokens", "output_tokens", "source", "prefix_ids"]
     return table.assign(source="recorded").filter(columns)
-
-
-def _own(path):
-    try:
-        return _checked(read_rows(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _checked(frame):

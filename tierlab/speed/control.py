@@ -32,7 +32,7 @@ ROUTERS = {
 
 
 class LatencyExplorer(Explorer):
-    """Show the requests within a time limit for a mix of two tiers, and price and waiting per 1,000 requests.
+    """A control that shows the requests within a time limit for a mix of two tiers, and price and waiting per 1,000 requests.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class LatencyExplorer(Explorer):
 
 
 class LimitExplorer(Explorer):
-    """Show how many times the traffic of a busy hour each limit tier carries.
+    """A control that shows how many times the traffic of a busy hour each limit tier carries.
 
     Parameters
     ----------
