@@ -137,54 +137,45 @@ def peak_hours(model):
 
 def _model_rows(entry, facts, tier="standard", when=None):
     """Return the rows of one model at one tier, for every date on which a rate starts and every context step."""
-    from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
+    from genai_prices.types import ModelPrice
 
     model = entry.model
     variants = model.price_variants or ()
     batch = [v for v in variants if v.when == BATCH]
     own = [v for v in variants if when and v.when == when]
-    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *batch, *own]
-    dated = {
-        p.constraint.start_date for p in parts if isinstance(p.constraint, StartDateConstraint)
-    }
-    starts = [None, *sorted(dated)]
+    # A batch rate that only the overlay has holds from the day on which it was seen.
     known = {
         k.removeprefix("known_"): float(v) for k, v in facts.items() if k.startswith("known_batch_")
     }
-    if known:  # a batch rate that only the overlay has holds from the day on which it was seen
-        starts = [None, *sorted({*dated, date.fromisoformat(facts["known_from"])})]
     peak = peak_hours(model)
     hour = peak[0][1 if tier == "offpeak" else 0] if peak else time.min
     rows = []
-    for start in starts:
+    for start in _starts(model, [*batch, *own], facts["known_from"] if known else None):
         at = datetime.combine(start or date.min, hour.replace(tzinfo=None))
-        if own and not any(v.constraint is None or v.constraint.active(at) for v in own):
+        if own and not _active(own, at):
             continue
         standard = model.get_prices(at, when)
         if not vars(standard) and model.id.endswith(":free"):
             standard = ModelPrice(**dict.fromkeys(_GENAI_KEYS.values(), 0))
         if not vars(standard):
             continue  # listed without a price
-        active = any(v.constraint is None or v.constraint.active(at) for v in batch)
-        lists = [(standard, "")] + (
-            [(model.get_prices(at, BATCH | (when or {})), "batch_")] if active else []
-        )
+        lists = {"": standard}
+        if _active(batch, at):
+            lists["batch_"] = model.get_prices(at, BATCH | (when or {}))
         prices = {
             f"{prefix}{bucket}": vars(p).get(key)  # a missing attribute would be slow to ask for
-            for p, prefix in lists
+            for prefix, p in lists.items()
             for bucket, key in _GENAI_KEYS.items()
         }
         if known and start and start.isoformat() >= facts["known_from"]:
             prices |= known
-        tiered = [p for p in prices.values() if isinstance(p, TieredPrices)]
-        for step in [0, *sorted({tier.start for p in tiered for tier in p.tiers})]:
-            row = {name: rate_at(p, step) for name, p in prices.items() if p is not None}
-            first = facts.get("launched_on")
-            # A fee per request depends on the depth of the search, and only one of them is listed.
-            fee = "requests_kcount" in vars(standard)
-            doubtful = fee or facts.get("approximate") == "yes"
-            row |= {"valid_from": start or first, "context_above": step, "approximate": doubtful}
-            rows.append(row)
+        # A fee per request depends on the depth of the search, and only one of them is listed.
+        fee = "requests_kcount" in vars(standard)
+        common = {
+            "valid_from": start or facts.get("launched_on"),
+            "approximate": fee or facts.get("approximate") == "yes",
+        }
+        rows += [common | row for row in _by_step(prices)]
     common = {
         "model_id": entry.model_id,
         "provider": entry.provider,
@@ -199,6 +190,40 @@ def _model_rows(entry, facts, tier="standard", when=None):
         "max_output_tokens": facts.get("max_output_tokens"),
     }
     rows = [common | {"checked_on": _checked_on(entry, row)} | row for row in rows]
+    _assume(rows, entry, facts, tier)
+    return rows
+
+
+def _starts(model, variants, known_from):
+    """Return the dates on which a rate of a model starts; None, the first, stands for all time before."""
+    from genai_prices.types import ModelPrice, StartDateConstraint
+
+    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *variants]
+    limits = (part.constraint for part in parts)
+    dated = {limit.start_date for limit in limits if isinstance(limit, StartDateConstraint)}
+    if known_from is not None:
+        dated.add(date.fromisoformat(known_from))
+    return [None, *sorted(dated)]
+
+
+def _active(variants, at):
+    return any(v.constraint is None or v.constraint.active(at) for v in variants)
+
+
+def _by_step(prices):
+    """Return a row of rates for each context step of the prices of one day."""
+    from genai_prices.types import TieredPrices
+
+    tiered = [price for price in prices.values() if isinstance(price, TieredPrices)]
+    return [
+        {"context_above": step}
+        | {name: rate_at(price, step) for name, price in prices.items() if price is not None}
+        for step in [0, *sorted({tier.start for price in tiered for tier in price.tiers})]
+    ]
+
+
+def _assume(rows, entry, facts, tier):
+    """Add the rates that genai-prices lacks and that follow from a rule or from the overlay."""
     if facts.get("batch_history") == "same_ratio" and tier == "standard":
         first = next(row for row in rows if "batch_output" in row)
         ratio = {b: first[f"batch_{b}"] / first[b] for b in BUCKETS if f"batch_{b}" in first}
@@ -211,7 +236,6 @@ def _model_rows(entry, facts, tier="standard", when=None):
         _assume_writes(rows)
     if entry.platform not in PROVIDERS or not any("cache_read" in row for row in rows):
         _as_input(rows)
-    return rows
 
 
 def _checked_on(entry, row):

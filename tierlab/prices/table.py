@@ -94,6 +94,28 @@ def _checked(raw, path):
         "provider",
         "{!r}; write it as one of " + ", ".join(PROVIDERS),
     )
+    frame = _typed(raw, refuse)
+    frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
+    frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
+    for column, usual in (("region", ""), ("service_tier", "standard"), ("source", path.name)):
+        frame[column] = frame[column].astype(object).where(frame[column].notna(), usual)
+    ours = frame["provider"].isin(PROVIDERS) & frame["launched_on"].isna()
+    strange = np.flatnonzero(ours & ~frame["model_id"].isin(known_models()))
+    if len(strange):
+        row = int(strange[0])
+        raise ValueError(
+            f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
+            " (a model that the maintained catalogue does not know yet needs its launched_on)"
+        )
+    twice = frame.duplicated([*KEY, "valid_from", "context_above"])
+    refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
+    return frame.sort_values(
+        ["provider", "model_id", "valid_from", "context_above"], na_position="first"
+    ).reset_index(drop=True)
+
+
+def _typed(raw, refuse):
+    """Return the columns of the prices table with numbers, dates and truth values; `refuse` reports any other value."""
     frame = raw.reindex(columns=list(COLUMNS))
     for column in (*RATES, *_COUNTS):
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
@@ -121,23 +143,7 @@ def _checked(raw, path):
             "tier",
             "unknown tier {!r}; one of " + ", ".join(TIERS),
         )
-    frame["context_above"] = frame["context_above"].fillna(0).astype("int64")
-    frame["platform"] = frame["platform"].where(frame["platform"].notna(), frame["provider"])
-    for column, usual in (("region", ""), ("service_tier", "standard"), ("source", path.name)):
-        frame[column] = frame[column].astype(object).where(frame[column].notna(), usual)
-    ours = frame["provider"].isin(PROVIDERS) & frame["launched_on"].isna()
-    strange = np.flatnonzero(ours & ~frame["model_id"].isin(known_models()))
-    if len(strange):
-        row = int(strange[0])
-        raise ValueError(
-            f"{path}, row {row + first_line}, column 'model_id': {unknown('model', frame['model_id'].iloc[row], known_models())}"
-            " (a model that the maintained catalogue does not know yet needs its launched_on)"
-        )
-    twice = frame.duplicated([*KEY, "valid_from", "context_above"])
-    refuse(twice, "model_id", "a second row for {!r} with the same date and context step")
-    return frame.sort_values(
-        ["provider", "model_id", "valid_from", "context_above"], na_position="first"
-    ).reset_index(drop=True)
+    return frame
 
 
 def self_hosted(
