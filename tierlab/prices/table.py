@@ -31,12 +31,8 @@ COLUMNS = (
     "source",
     "checked_on",
 )
-KEY = [
-    "model_id",
-    "platform",
-    "region",
-    "service_tier",
-]  # of a rate, beside its date and context step
+# The key of a rate, together with its date and its context step.
+KEY = ["model_id", "platform", "region", "service_tier"]
 MARKS = ("reasoning_model", "approximate", "batch_assumed", "write_assumed")
 _REQUIRED = ("model_id", "provider", "uncached_input", "output")
 _COUNTS = ("context_above", "context_window", "max_output_tokens")

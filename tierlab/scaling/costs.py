@@ -117,8 +117,6 @@ def cost_curve(
         over_window = over_share[starts]
         others = ";".join(flag for flag in flags if flag != "over_window")
         part = {
-            "provider": known.at[model_id, "provider"],
-            "tier": known.at[model_id, "tier"],
             "model_id": model_id,
             over or "value": list(values),
             "cost_usd": cost[starts],
@@ -129,13 +127,9 @@ def cost_curve(
             "flags": np.where(over_window > 0, ";".join(flags), others),
         }
         parts.append(pd.DataFrame(part))
-    return pd.concat(parts, ignore_index=True).astype(
-        {
-            "provider": known["provider"].dtype,
-            "tier": known["tier"].dtype,
-            "model_id": prices.frame["model_id"].dtype,
-        }
-    )
+    table = pd.concat(parts, ignore_index=True)
+    table = table.astype({"model_id": prices.frame["model_id"].dtype})
+    return table.join(known, on="model_id")[["provider", "tier", *table.columns]]
 
 
 def _stack(workloads):
