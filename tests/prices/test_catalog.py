@@ -148,6 +148,12 @@ def test_past_changes_include_a_step_that_went_away(maintained):
         "model_id == 'claude-sonnet-4-6' and rate == 'output'"
     )
     assert table[["context_above", "before", "after"]].to_numpy().tolist() == [[200_000, 22.5, 15]]
+    pd.testing.assert_frame_equal(
+        maintained.changes("2026-03-12", "2026-03-13", models=table["model_id"].unique()),
+        maintained.changes("2026-03-12", "2026-03-13").merge(table[["model_id"]].drop_duplicates()),
+        check_like=True,
+    )
+    assert maintained.changes("2026-03-12", "2026-03-13", models=["gpt-4o"]).empty
     assert maintained.changes("2026-03-13", "2026-03-13").empty
     assert maintained.changes(
         "2026-10-13", "2026-10-15"

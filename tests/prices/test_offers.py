@@ -137,6 +137,8 @@ def test_images_audio_and_searches_have_their_own_rates(maintained):
         tl.price(one("claude-2", unit="input_document_pages", quantity=1), maintained)
     with pytest.raises(ValueError, match="row 0, column 'quantity'"):
         tl.price(one("gpt-6-luna", unit="web_searches", quantity=None), maintained)
+    with pytest.raises(ValueError, match="row 0, column 'quantity'"):
+        tl.price(one("gpt-6-luna", unit="web_searches"), maintained)
 
 
 def test_reprice_knows_the_seller_that_a_spelling_names(maintained):

@@ -179,6 +179,8 @@ def test_hits_do_not_depend_on_row_order_and_stay_inside_the_input():
     assert tl.cache_hits(table, block_tokens=10).tolist() == [15, 0]
     with pytest.raises(ValueError, match="column 'prefix_ids' is missing"):
         tl.cache_hits(table.drop(columns="prefix_ids"))
+    logged = table.assign(output_tokens=9, reasoning_tokens=5)
+    assert tl.cache_hits(logged, block_tokens=10).tolist() == [15, 0]
 
 
 def by_hand(table, ttl):
