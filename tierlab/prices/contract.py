@@ -246,9 +246,7 @@ def settle(
     """
     facts = _facts(requests, prices)
     idle = _idle(contract, facts, prices)
-    rows = pd.DataFrame(
-        {"list_usd": priced["cost_usd"], "contracted_usd": priced["cost_usd"]}
-    ).astype(float)
+    rows = pd.DataFrame({"list_usd": priced["cost_usd"].astype(float)})
     rows["contracted_usd"] = _discounted(facts, requests, priced, contract, prices)
     open_ = rows.assign(share=1.0)  # what no capacity covers yet
     capacity = [_cover(one, facts, requests, (rows, open_), prices) for one in contract.provisioned]

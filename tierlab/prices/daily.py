@@ -11,15 +11,9 @@ import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS, TIERS
 from tierlab.prices.offers import Offer
-from tierlab.prices.pricing import rate_book
+from tierlab.prices.pricing import PARTS, rate_book
 
 TIER_LABELS = (*reversed(TIERS), "reasoning", "other models")
-PARTS = {
-    "uncached_input_usd": ("uncached_input",),
-    "cache_read_usd": ("cache_read",),
-    "cache_write_usd": ("cache_write_short", "cache_write_long"),
-    "output_usd": ("output",),
-}
 
 
 class Bought(NamedTuple):

@@ -30,7 +30,13 @@ from tierlab.core.vocabulary import BATCH_RATES, BUCKETS
 from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS, Prices
 from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer, request_fees, unit_rate
 
-COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
+PARTS = {  # columns of cost, and the buckets that each is for
+    "uncached_input_usd": ("uncached_input",),
+    "cache_read_usd": ("cache_read",),
+    "cache_write_usd": ("cache_write_short", "cache_write_long"),
+    "output_usd": ("output",),
+}
+COST_COLUMNS = (*PARTS, "cost_usd")
 _BLOCK = 1 << 17  # rows per block, so that what one block needs stays in the processor's cache
 _INPUT = BUCKETS[:4]
 
@@ -104,13 +110,13 @@ def price(
         by_tier = requests["service_tier"].astype(object).eq("batch").to_numpy(bool)
         batch = by_tier if batch is None else batch | by_tier
     job = _Job(
-        rate_book(prices, offers, *span),
-        code,
-        at,
-        batch,
-        tokens,
-        _bands(requests, aggregate_band),
-        _multipliers(requests, residency),
+        book=rate_book(prices, offers, *span),
+        code=code,
+        at=at,
+        batch=batch,
+        tokens=tokens,
+        bands=_bands(requests, aggregate_band),
+        multiplier=_multipliers(requests, residency),
     )
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
@@ -479,9 +485,8 @@ def _price_block(job, block, costs, flags):
     if job.bands is not None:
         aggregate, band, unreported = (column[block] for column in job.bands)
         stepped = np.isfinite(book.steps).any(axis=1)[key]
-        bits |= np.where(aggregate & stepped & unreported, BIT["aggregate_without_band"], 0).astype(
-            "uint16"
-        )
+        assumed = aggregate & stepped & unreported
+        bits |= assumed.astype("uint16") * np.uint16(BIT["aggregate_without_band"])
         over = None if over is None else over & ~aggregate
         total = np.where(aggregate, band, total)
     row = _take(book.first, key)
@@ -508,7 +513,7 @@ def _price_block(job, block, costs, flags):
 
 def _fill(job, block, out, tokens, row):
     """Write the five cost columns of one block: tokens x rate, by bucket, and their sum."""
-    for index, buckets in enumerate((BUCKETS[:1], BUCKETS[1:2], BUCKETS[2:4], BUCKETS[4:])):
+    for index, buckets in enumerate(PARTS.values()):
         present = [bucket for bucket in buckets if bucket in tokens]
         if not present:
             out[index] = 0
@@ -531,12 +536,8 @@ def _take(table, index):
 
 def _explain(job, requests, what, bucket, rows):
     if what == "negative":
-        refuse(
-            requests,
-            f"{bucket}_tokens",
-            np.isin(np.arange(len(requests)), rows),
-            "a negative count",
-        )
+        bad = np.isin(np.arange(len(requests)), rows)
+        refuse(requests, f"{bucket}_tokens", bad, "a negative count")
     name = job.book.names[job.code[rows[0]]]
     batch = job.batch is not None and job.batch[rows[0]]
     rate = f"{'batch rate' if batch else 'rate'} for {bucket}"
