@@ -136,7 +136,7 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
         ({"turns": 1.5}, "turns=1.5"),
         ({"cache_ttl": "shorts"}, "did you mean 'short'"),
         ({"task_mix": {"a": 0.5}}, "sum to 0.5"),
-        ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: from 0 up, with the sum 1"),
+        ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: shares from 0 up that sum to 1"),
     ],
 )
 def test_wrong_workloads_are_refused(options, message):

@@ -525,7 +525,7 @@ def load_prices(
     checked = pd.concat([frame["checked_on"], beside["checked_on"]]).max()
     if as_of is None and pd.isna(checked):
         raise ValueError(
-            f"{source}: no row has a checked_on date, so say on which day you stand: as_of='YYYY-MM-DD'"
+            f"{source}: no row has a checked_on date, so give the day with as_of='YYYY-MM-DD'"
         )
     source = version if pd.isna(checked) else f"{version}, checked {checked:%Y-%m-%d}"
     known = Prices(frame, _day(as_of, checked), source, lineups, ends, {}, beside, hosted)

@@ -42,7 +42,7 @@ _SHARE = (0, 1, "a number from 0 to 1")
 _ALLOWED = {
     "cache_hit_rate": _SHARE,
     "batch_share": _SHARE,
-    "reasoning_share": (0, np.nextafter(1, 0), "a number from 0 to 1"),
+    "reasoning_share": (0, np.nextafter(1, 0), "a number from 0 to below 1"),
     "monthly_growth": (-1, np.inf, "a number from -1 up"),
 }
 _SHAPE = ("input_tokens", "output_tokens", "input_spread", "output_spread", "turns")
@@ -140,7 +140,7 @@ class Workload:
             shares = list(self.task_mix.values())
             if not np.isclose(sum(shares), 1) or min(shares) < 0:
                 raise ValueError(
-                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: from 0 up, with the sum 1"
+                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: shares from 0 up that sum to 1"
                 )
         if self.table is not None:
             self._check_table()
@@ -154,7 +154,7 @@ class Workload:
         for name in _SHAPE:
             if getattr(self, name) != getattr(Workload, name):  # the default stands on the class
                 raise ValueError(
-                    f"{name} and a table contradict each other: the table has its own lengths"
+                    f"{name} and a table contradict each other: the table has lengths of its own"
                 )
         cached = [b for b in BUCKETS[1:4] if self.table.get(f"{b}_tokens", pd.Series([0])).any()]
         if cached and self.ranges()["cache_hit_rate"] != (0, 0):
