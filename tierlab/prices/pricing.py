@@ -550,26 +550,25 @@ def _explain(job, requests, what, bucket, rows):
 
 def _offers(requests, prices, at, by_region):
     """Return the code of each row's offer and the offers; each distinct spelling is looked up once."""
-    codes, spelt = _factorized(requests["model_id"])
+    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
+    named = {c: _factorized(requests[c]) for c in ("model_id", *columns) if c in requests}
+    codes, spelt = named["model_id"]
     if codes.min(initial=0) < 0:
         refuse(requests, "model_id", codes < 0, "a missing model")
-    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
-    told = {c: _factorized(requests[c]) for c in columns if c in requests}
-    told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
-    distinct = range(len(spelt))
+    told = tuple(c for c in columns if c in named and (named[c][0] >= 0).any())
+    distinct = [spelt]
     if told:
-        key = codes.astype("int64")
-        for code, names in told.values():
-            key = key * (len(names) + 1) + code + 1
-        codes, distinct = pd.factorize(key)
+        parts = [named[c] for c in ("model_id", *told)]
+        sizes = [len(names) + 1 for _, names in parts]  # a missing value has a place too
+        key = np.ravel_multi_index([code.astype("intp") + 1 for code, _ in parts], sizes)
+        codes, key = pd.factorize(key)
+        places = zip(parts, np.unravel_index(key, sizes), strict=True)
+        distinct = [np.array([None, *names], object)[place] for (_, names), place in places]
     offers = []
-    for code, key in enumerate(distinct):
-        said = {}
-        for column, (_, names) in reversed(told.items()):
-            key, place = divmod(int(key), len(names) + 1)
-            said[column] = names[place - 1] if place else None
+    for code, (spelling, *said) in enumerate(zip(*distinct, strict=True)):
         try:
-            offers.append(find_offer(prices, spelt[key], **said, told=tuple(told)))
+            bought = dict(zip(told, said, strict=True))
+            offers.append(find_offer(prices, spelling, **bought, told=told))
         except ValueError as error:
             rows = np.flatnonzero(codes == code)
             if len(rows):

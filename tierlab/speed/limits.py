@@ -161,8 +161,21 @@ def usage_per_minute(requests):
     >>> usage_per_minute(log)["uncached_tokens"].tolist()
     [500, 0, 700]
     """
-    requests, left_out = _single(requests)
-    tokens, none = checked_tokens(requests), np.zeros(len(requests), "int64")
+    each, left_out = _use(requests)
+    usage = each.resample("min").sum()
+    usage.attrs["batch_requests"] = left_out
+    return usage
+
+
+def _use(requests):
+    """Return what each request outside of batches uses, by its time, and the number of requests in batches."""
+    check_columns(requests, needed=("at", "uncached_input_tokens", "output_tokens"))
+    check_single(requests, "minutes need")
+    batch = booleans(requests, "batch")
+    live = requests if batch is None else requests[~batch]
+    if live.empty:
+        raise ValueError("there is no request outside of a batch: batches have limits of their own")
+    tokens, none = checked_tokens(live), np.zeros(len(live), "int64")
     written = tokens.get("cache_write_short", none) + tokens.get("cache_write_long", none)
     each = pd.DataFrame(
         {
@@ -171,22 +184,19 @@ def usage_per_minute(requests):
             "cache_read_tokens": tokens.get("cache_read", none),
             "output_tokens": tokens["output"],
         },
-        index=pd.DatetimeIndex(times(requests).astype("datetime64[us]"), name="at"),
+        index=pd.DatetimeIndex(times(live).astype("datetime64[us]"), name="at"),
     )
-    usage = each.resample("min").sum()
-    usage.attrs["batch_requests"] = left_out
-    return usage
+    return each, len(requests) - len(live)
 
 
-def _single(requests):
-    """Return the rows outside of batches, each of which must be one request, and the number of rows in batches."""
-    check_columns(requests, needed=("at", "uncached_input_tokens", "output_tokens"))
-    check_single(requests, "minutes need")
-    batch = booleans(requests, "batch")
-    live = requests if batch is None else requests[~batch]
-    if live.empty:
-        raise ValueError("there is no request outside of a batch: batches have limits of their own")
-    return live, len(requests) - len(live)
+def _counted(usage, cached_input):
+    """Return what counts towards each limit per minute; `cached_input` says whether cache reads do."""
+    given, output = usage["uncached_tokens"], usage["output_tokens"]
+    if cached_input == "counted":
+        given = given + usage["cache_read_tokens"]
+    return pd.DataFrame(
+        {"rpm": usage["requests"], "itpm": given, "otpm": output, "tpm": given + output}
+    )
 
 
 def usage_quantiles(usage):
@@ -233,30 +243,15 @@ def loads(usage, limits, *, quantile=QUANTILE):
         have nearly all its requests in the minutes that the quantile leaves out.
     """
     needs("quantile", quantile, 0 < quantile <= 1, "a share of minutes above 0 and up to 1")
-    whole = usage["uncached_tokens"] + usage["cache_read_tokens"]
-    inputs = pd.DataFrame({"free": usage["uncached_tokens"], "counted": whole})
-    both = inputs.add(usage["output_tokens"], axis=0)
-    busy, rule = _observed(usage, quantile), limits["cached_input"]
+    counted = {kind: _counted(usage, kind) for kind in CACHED}
+    busy = pd.DataFrame({kind: _observed(table, quantile) for kind, table in counted.items()}).T
     day = usage["requests"].rolling(_MINUTES_PER_DAY).sum().max()
-    peak = {
-        "rpm": busy["requests"],
-        "rpd": usage["requests"].mean() * _MINUTES_PER_DAY if np.isnan(day) else day,
-        "itpm": rule.map(_observed(inputs, quantile)),
-        "otpm": busy["output_tokens"],
-        "tpm": rule.map(_observed(both, quantile)),
-    }
-    used = pd.DataFrame({name: value / limits[name] for name, value in peak.items()})
+    busy["rpd"] = usage["requests"].mean() * _MINUTES_PER_DAY if np.isnan(day) else day
+    names = list(LIMITS)
+    used = busy.loc[limits["cached_input"], names].set_axis(limits.index) / limits[names]
     over = []
     for row in limits.to_dict("records"):
-        kind = row["cached_input"]
-        each = pd.DataFrame(
-            {
-                "rpm": usage["requests"],
-                "itpm": inputs[kind],
-                "otpm": usage["output_tokens"],
-                "tpm": both[kind],
-            }
-        )
+        each = counted[row["cached_input"]]
         passed = (each > [row[name] for name in each]).any(axis=1)
         over.append(usage["requests"][passed].sum() / usage["requests"].sum())
     return (
@@ -327,26 +322,18 @@ def replay(requests, limits, *, burst_s=60.0):
         provider, model_id, limit_tier, limit, per_minute, refused_share (share 0-1 of requests, which are not sent
         again).
     """
-    requests, _ = _single(requests)
-    requests = requests.iloc[np.argsort(times(requests), kind="stable")]
-    tokens, at = checked_tokens(requests), times(requests) / 1e6
-    given = sum(column for name, column in tokens.items() if name not in ("cache_read", "output"))
-    inputs = {"free": given, "counted": given + tokens.get("cache_read", 0)}
+    each, _ = _use(requests)
+    each = each.sort_index(kind="stable")
+    at = each.index.to_numpy("datetime64[us]").astype("int64") / 1e6
     rows = []
     for row in limits.to_dict("records"):
-        whole = inputs[row["cached_input"]]
-        takes = {
-            "rpm": np.ones(len(at)),
-            "itpm": whole,
-            "otpm": tokens["output"],
-            "tpm": whole + tokens["output"],
-        }
-        for name in [name for name in takes if np.isfinite(row[name])]:
-            capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
-            refused = token_bucket(at, takes[name], per_minute=row[name], capacity=capacity)
-            own = {key: row[key] for key in ("provider", "model_id", "limit_tier")}
-            own |= {"limit": LIMITS[name], "per_minute": row[name]}
-            rows.append(own | {"refused_share": refused.mean()})
+        for name, takes in _counted(each, row["cached_input"]).items():
+            if np.isfinite(row[name]):
+                capacity = max(row[name] * burst_s / 60, 1.0 if name == "rpm" else 0.0)
+                refused = token_bucket(at, takes, per_minute=row[name], capacity=capacity)
+                own = {key: row[key] for key in ("provider", "model_id", "limit_tier")}
+                own |= {"limit": LIMITS[name], "per_minute": row[name]}
+                rows.append(own | {"refused_share": refused.mean()})
     return pd.DataFrame(rows)
 
 
