@@ -1,4 +1,4 @@
-"""Catalogues: what is known, on which day, under which name, and how a bad file is refused."""
+"""Catalogues: what they know on a day and under a name, and how a bad file is refused."""
 
 import pandas as pd
 import pytest
@@ -157,7 +157,7 @@ def test_past_changes_include_a_step_that_went_away(maintained):
     assert maintained.changes("2026-03-13", "2026-03-13").empty
     assert maintained.changes(
         "2026-10-13", "2026-10-15"
-    ).empty  # a batch rate that became known is no change
+    ).empty  # a batch rate that became known is not a change
     with pytest.raises(ValueError, match="before the start"):
         maintained.changes("2026-03-13", "2026-03-12")
 

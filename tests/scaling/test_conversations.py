@@ -1,4 +1,4 @@
-"""What bends the bill of the running product, by arithmetic in the open."""
+"""Conversations, caches and what bends the bill of the running product, against arithmetic in the open."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Workloads become requests with the means they promise; cache hits follow arrivals; bad files are named."""
+"""Workloads become requests with the right means; cache hits follow arrivals; errors name bad files."""
 
 import numpy as np
 import pandas as pd

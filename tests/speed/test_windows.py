@@ -43,7 +43,7 @@ def test_shares_count_requests_and_tokens(maintained):
     assert row["fits_token_share"] == pytest.approx(60 / 360)
 
 
-def test_a_window_that_nobody_states_is_not_known_and_never_fits(article):
+def test_a_window_that_no_source_states_is_not_known_and_never_fits(article):
     """The article gives windows of five of its nine models, and no limit of the answer."""
     table = limits.fits_window(log([10], 10), article).set_index("model_id")
     unknown = table[table["context_window"].isna()]
