@@ -109,7 +109,8 @@ def find_offer(prices, spelling, platform=None, region=None, service_tier=None, 
     rows = keys.get((place, tier or "standard"))
     if rows is None:
         rows = keys.get((place, "standard")) or next(iter(keys.values()))
-        more = _tier_factor(where, maker, model_id, tier)
+        rules = (r for r in premiums() if r.service_tier == tier)
+        more = next((r.factor for r in rules if _applies(r, where, maker, model_id)), None)
         flags |= BIT["assumed_service_tier" if more is None else "assumed_premium"]
         factor *= more or 1.0
     elif tier not in (None, "standard") and seller != where:
@@ -165,13 +166,6 @@ def _premium(platform, maker, model_id, region):
             if re.fullmatch(rule.region, region):
                 return rule.factor, BIT["assumed_premium"]
     return 1.0, 0
-
-
-def _tier_factor(platform, maker, model_id, tier):
-    for rule in premiums():
-        if rule.service_tier == tier and _applies(rule, platform, maker, model_id):
-            return rule.factor
-    return None
 
 
 def _applies(rule, platform, maker, model_id):
