@@ -63,7 +63,7 @@ class Discount(Scope):
     @model_validator(mode="after")
     def _one_of_two(self):
         if (self.share is None) == (self.rate is None):
-            raise ValueError("a discount needs a share or a rate, and not both")
+            raise ValueError("a discount needs either a share or a rate, not both")
         for bucket, usd in (self.rate or {}).items():
             if bucket not in BUCKETS:
                 raise ValueError(unknown("bucket", bucket, BUCKETS))
