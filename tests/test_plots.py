@@ -17,7 +17,7 @@ import tierlab as tl
 from tierlab.article import figures as article_figures
 from tierlab.core import finding, format, paths, style
 from tierlab.prices import figures as prices_figures
-from tierlab.scaling import bill
+from tierlab.scaling import costs
 from tierlab.scaling import figures as scaling_figures
 
 # The article's lineup: provider, tier, model, USD per million tokens in and out.
@@ -137,13 +137,13 @@ WAYS = pd.DataFrame(
 
 def bends():
     prices = tl.load_prices("maintained", as_of="2026-11-23")
-    return bill.what_bends(tl.load_product(), prices, prices.models(), until="2027-11-23")
+    return costs.what_bends(tl.load_product(), prices, prices.models(), until="2027-11-23")
 
 
 def sessions(turns):
     prices = tl.load_prices("maintained", as_of="2026-06-12")
     models = prices.lineup().loc["anthropic"]
-    return bill.session_costs(tl.load_product().conversation, prices, models, turns=turns)
+    return costs.session_costs(tl.load_product().conversation, prices, models, turns=turns)
 
 
 def one_session():

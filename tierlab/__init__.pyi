@@ -50,9 +50,9 @@ from .prices.catalog import Prices as Prices
 from .prices.catalog import load_prices as load_prices
 from .prices.contract import load_contract as load_contract
 from .prices.contract import settle as settle
-from .prices.own import self_hosted as self_hosted
 from .prices.pricing import price as price
 from .prices.pricing import reprice as reprice
+from .prices.table import self_hosted as self_hosted
 from .quarter.aggregate import build_cube as build_cube
 from .quarter.analyse import Quarter as Quarter
 from .quarter.analyse import analyse as analyse

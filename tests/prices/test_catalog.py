@@ -1,4 +1,4 @@
-"""Catalogues: what is known, on which day, under which name, and how a bad file is refused."""
+"""Catalogues: what they know on a day and under a name, and how a bad file is refused."""
 
 import pandas as pd
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tierlab as tl
-from tierlab.prices.names import COLUMNS
+from tierlab.prices.table import COLUMNS
 
 ARTICLE = {  # USD per million tokens, input and output, as the article states them
     "claude-opus-4-8": (5, 25),
@@ -148,10 +148,16 @@ def test_past_changes_include_a_step_that_went_away(maintained):
         "model_id == 'claude-sonnet-4-6' and rate == 'output'"
     )
     assert table[["context_above", "before", "after"]].to_numpy().tolist() == [[200_000, 22.5, 15]]
+    pd.testing.assert_frame_equal(
+        maintained.changes("2026-03-12", "2026-03-13", models=table["model_id"].unique()),
+        maintained.changes("2026-03-12", "2026-03-13").merge(table[["model_id"]].drop_duplicates()),
+        check_like=True,
+    )
+    assert maintained.changes("2026-03-12", "2026-03-13", models=["gpt-4o"]).empty
     assert maintained.changes("2026-03-13", "2026-03-13").empty
     assert maintained.changes(
         "2026-10-13", "2026-10-15"
-    ).empty  # a batch rate that became known is no change
+    ).empty  # a batch rate that became known is not a change
     with pytest.raises(ValueError, match="before the start"):
         maintained.changes("2026-03-13", "2026-03-12")
 

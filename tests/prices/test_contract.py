@@ -1,4 +1,4 @@
-"""Contracts: the worked example to the cent, a simulated year against plain Python, and a file that says too much."""
+"""Contracts: the worked example to the cent, a simulated year against plain Python, and files that are refused."""
 
 import numpy as np
 import pandas as pd

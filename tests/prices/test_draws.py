@@ -90,7 +90,7 @@ def theirs(case):
 
 
 def ours(cases, prices):
-    """What each case costs and its flags, or the error: halves of a table that raises are priced on their own."""
+    """Return the cost and flags of each case, or its error; a table that raises is split in half and priced again."""
     columns = ["model_id", "platform", "region", "service_tier", "at", "batch"]
     table = pd.DataFrame([{name: case[name] for name in columns} for case in cases])
     for bucket in tl.BUCKETS:

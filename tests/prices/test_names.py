@@ -1,4 +1,4 @@
-"""Spellings: every way in which logs, gateways and bills write a model leads to it, and no guess is made."""
+"""Spellings: every way in which logs, gateways and bills write a model leads to it, without a guess."""
 
 import pytest
 

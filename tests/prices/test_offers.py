@@ -1,4 +1,4 @@
-"""What was really bought: seller, region, tier and unit each at its own price, and every assumption said."""
+"""What was bought: seller, region, tier and unit each at its own price, with every assumption flagged."""
 
 import pandas as pd
 import pytest
@@ -137,6 +137,8 @@ def test_images_audio_and_searches_have_their_own_rates(maintained):
         tl.price(one("claude-2", unit="input_document_pages", quantity=1), maintained)
     with pytest.raises(ValueError, match="row 0, column 'quantity'"):
         tl.price(one("gpt-6-luna", unit="web_searches", quantity=None), maintained)
+    with pytest.raises(ValueError, match="row 0, column 'quantity'"):
+        tl.price(one("gpt-6-luna", unit="web_searches"), maintained)
 
 
 def test_reprice_knows_the_seller_that_a_spelling_names(maintained):
@@ -159,7 +161,7 @@ def own_machines(utilisation=0.4, **columns):
 
 
 def test_a_model_of_ones_own_is_priced_like_any_other():
-    """100 in and 10 out million tokens take 5.556 paid hours of $6; Groq would take $21."""
+    """100 million tokens in and 10 million out take 5.556 paid hours at $6; at Groq they cost $21."""
     prices = tl.load_prices("maintained", extra=own_machines())
     load = one("ours", uncached_input_tokens=100 * 10**6, output_tokens=10 * 10**6, aggregate=True)
     assert tl.price(load, prices)["cost_usd"].tolist() == pytest.approx([6 * 8000 / 0.4 / 3600])

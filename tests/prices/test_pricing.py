@@ -1,4 +1,4 @@
-"""Pricing: dollars by bucket, equal to the arithmetic and to genai-prices; wrong input never passes in silence."""
+"""Pricing: dollars by bucket, equal to the arithmetic and to genai-prices; wrong input never passes silently."""
 
 from datetime import datetime
 
@@ -271,7 +271,7 @@ def test_batch_before_it_was_verified_keeps_the_ratio():
 
 
 def test_aggregate_rows_use_the_band_their_source_reports(maintained):
-    """GPT-5.5: 5 up to 272k of input, 10 above; a day's total says nothing about one request."""
+    """GPT-5.5: 5 up to 272k of input, 10 above; a day's total says nothing about the length of one request."""
     requests = table(
         "gpt-5.5", 10**7, 0, index=[0, 1, 2], aggregate=True, context_above=[0, 272_000, np.nan]
     )
@@ -286,7 +286,7 @@ def test_aggregate_rows_use_the_band_their_source_reports(maintained):
 
 @pytest.mark.parametrize("several", [100, 100.0, 2])
 def test_a_row_of_several_requests_is_a_sum_whether_or_not_it_says_so(maintained, several):
-    """A day's 100 requests of 10,000 input tokens are no request of a million: 5 dollars at GPT-5.5's base rate, not 10."""
+    """A day's 100 requests of 10,000 input tokens are not one of a million: 5 dollars at GPT-5.5's base rate, not 10."""
     daily = table("gpt-5.5", 10**6, 0, requests=several)
     assert (
         cost(daily, maintained)
@@ -452,7 +452,7 @@ def test_many_blocks_give_the_same_as_one(maintained, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["Int64", float])
 def test_a_source_that_reports_no_reasoning_is_priced_all_the_same(article, dtype):
-    """The memo decides no dollar; where it is told, it must fit."""
+    """The count of reasoning tokens changes no price, but where a log has it, it must fit."""
     requests = (
         table()
         .iloc[[0, 0]]

@@ -13,7 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 import tierlab as tl
 from tests.proofs import runs
-from tierlab.prices.pricing import COST_COLUMNS, on_model, repriced, tiers_of
+from tierlab.prices.daily import on_model, repriced, tiers_of
+from tierlab.prices.pricing import COST_COLUMNS
 from tierlab.quarter import analyse as quarter_analyse
 from tierlab.quarter.aggregate import build_cube
 from tierlab.quarter.analyse import analyse

@@ -1,4 +1,4 @@
-"""The recorded traces, priced on every model. Skipped where the data is not at hand."""
+"""The recorded traces, priced on every model. These tests are skipped where the data is missing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Workloads become requests with the means they promise; cache hits follow arrivals; bad files are named."""
+"""Workloads become requests with the right means; cache hits follow arrivals; errors name bad files."""
 
 import numpy as np
 import pandas as pd
@@ -136,7 +136,7 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
         ({"turns": 1.5}, "turns=1.5"),
         ({"cache_ttl": "shorts"}, "did you mean 'short'"),
         ({"task_mix": {"a": 0.5}}, "sum to 0.5"),
-        ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: from 0 up, with the sum 1"),
+        ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: shares from 0 up that sum to 1"),
     ],
 )
 def test_wrong_workloads_are_refused(options, message):
@@ -179,6 +179,8 @@ def test_hits_do_not_depend_on_row_order_and_stay_inside_the_input():
     assert tl.cache_hits(table, block_tokens=10).tolist() == [15, 0]
     with pytest.raises(ValueError, match="column 'prefix_ids' is missing"):
         tl.cache_hits(table.drop(columns="prefix_ids"))
+    logged = table.assign(output_tokens=9, reasoning_tokens=5)
+    assert tl.cache_hits(logged, block_tokens=10).tolist() == [15, 0]
 
 
 def by_hand(table, ttl):

@@ -450,7 +450,7 @@ class TestWorth:
         )
         assert twice == pytest.approx(0.016)
 
-    def test_a_dearer_tier_that_is_no_slower_has_no_equal_value(self):
+    def test_a_more_expensive_tier_that_is_not_slower_has_no_equal_value(self):
         costs = pd.DataFrame(
             {
                 "provider": "p",

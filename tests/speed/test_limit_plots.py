@@ -1,4 +1,4 @@
-"""What the figures of limits draw is what their tables say."""
+"""The figures of limits draw what their tables say."""
 
 import matplotlib.pyplot as plt
 import numpy as np

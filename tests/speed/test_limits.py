@@ -1,4 +1,4 @@
-"""Rate limits against arithmetic in the open; the token bucket against a simulation step by step and its own laws."""
+"""Rate limits against arithmetic in the open; the token bucket against a step-by-step simulation and its own laws."""
 
 import numpy as np
 import pandas as pd
@@ -175,7 +175,7 @@ def test_loads_are_shares_of_each_limit(tmp_path):
     assert table.loc[2, "tpm"] == pytest.approx(1.2)
     assert table["carries"].tolist() == [False, True, False, True]
     assert table["binding"].tolist() == ["input tokens", "input tokens", "all tokens", "all tokens"]
-    assert np.isnan(table.loc[2, "itpm"])  # no such limit is no limit, not a full one
+    assert np.isnan(table.loc[2, "itpm"])  # a limit that does not exist is not a full one
 
 
 def test_the_smallest_limit_tier_what_rules_out_the_one_below_and_what_is_left(tmp_path):

@@ -1,6 +1,6 @@
 """What a company really pays: discounts, commitments, provisioned capacity, credits, tax and currency.
 
-A contract is a YAML file (`contract.yaml`). Each step takes the sums of the one before: list, discount, provisioned
+A contract is a YAML file (`contract.yaml`). Its steps are applied in this order: list price, discount, provisioned
 capacity, commitment, credit, tax, currency. An empty contract changes no number.
 """
 
@@ -21,7 +21,7 @@ from tierlab.prices.names import listed, platform_of
 from tierlab.prices.offers import normal_tier
 
 _PERIODS = {"month": ("M", 1), "quarter": ("Q", 3), "year": ("Y", 12)}  # months of each
-_COLUMNS = {  # which cost column a rate of one's own replaces
+_COLUMNS = {  # the cost column that a negotiated rate replaces
     "uncached_input": "uncached_input_usd",
     "cache_read": "cache_read_usd",
     "output": "output_usd",
@@ -42,7 +42,7 @@ class _Dated(_Strict):
 
 
 class Scope(_Dated):
-    """Which requests a clause is about: what it does not say does not matter."""
+    """The requests that a clause is about; what it leaves out may have any value."""
 
     provider: str | None = None
     model: str | None = None
@@ -55,7 +55,7 @@ class Scope(_Dated):
 
 
 class Discount(Scope):
-    """A share off the list price, or rates of one's own (USD per million tokens by bucket)."""
+    """A share off the list price, or negotiated rates (USD per million tokens by bucket)."""
 
     share: float | None = Field(None, ge=0, le=1)
     rate: dict[str, float] | None = None
@@ -63,7 +63,7 @@ class Discount(Scope):
     @model_validator(mode="after")
     def _one_of_two(self):
         if (self.share is None) == (self.rate is None):
-            raise ValueError("a discount has either a share or a rate")
+            raise ValueError("a discount needs either a share or a rate, not both")
         for bucket, usd in (self.rate or {}).items():
             if bucket not in BUCKETS:
                 raise ValueError(unknown("bucket", bucket, BUCKETS))
@@ -85,7 +85,7 @@ class Commitment(Scope):
 
 
 class Provisioned(_Dated):
-    """Capacity that is paid by the hour, used or not."""
+    """Capacity that is paid for by the hour, whether it is used or not."""
 
     id: str
     alias: str
@@ -100,14 +100,14 @@ class Provisioned(_Dated):
 
 
 class Credit(Scope):
-    """Money that pays for requests (not for what is unused); what expires first is used first."""
+    """Money that pays for requests, but not for what is unused; the credit that expires first is used first."""
 
     usd: float = Field(ge=0)
     toward_commitment: bool = False
 
 
 class Bought(_Strict):
-    """What a name of one's own stands for."""
+    """What an alias stands for."""
 
     model: str
     platform: str | None = None
@@ -116,7 +116,7 @@ class Bought(_Strict):
 
 
 class Contract(_Strict):
-    """A contract as its file says it; see `load_contract`."""
+    """A contract as it stands in its file; see `load_contract`."""
 
     contract: str = ""
     currency: str = "USD"
@@ -130,17 +130,17 @@ class Contract(_Strict):
 
     @property
     def has_terms(self):
-        """Whether it moves any money; one that only names things does not."""
+        """Whether the contract moves any money; one that only names things does not."""
         lists = (self.discounts, self.commitments, self.provisioned, self.credits)
         return any(lists) or self.tax > 0 or self.currency != "USD"
 
     def in_currency(self, month):
-        """Units of the contract's currency per USD in a month ("2026-11").
+        """Return the units of the contract's currency per USD in a month ("2026-11").
 
         Raises
         ------
         ValueError
-            Where the contract does not say.
+            If the contract has no rate for that month.
         """
         if self.currency == "USD":
             return 1.0
@@ -158,19 +158,19 @@ class Settlement:
     Attributes
     ----------
     rows : DataFrame
-        list_usd, contracted_usd, effective_usd of each request; where capacity covers it, its part of the
-        capacity's cost.
+        list_usd, contracted_usd and effective_usd of each request. A request that capacity covers costs its part of
+        the capacity.
     lines : DataFrame
-        What belongs to no request: month, kind ("unused commitment", "unused capacity"), id, usd.
+        Items that belong to no request: month, kind ("unused commitment", "unused capacity"), id, usd.
     invoice : DataFrame
         One row per month: list_usd, contracted_usd, lines_usd, credit_usd (negative), billed_usd, tax_usd,
         total_usd, and `total` in the contract's currency.
     capacity : DataFrame
         One row per provisioned capacity and month: list_usd, contracted_usd, used_usd, unused_usd, capacity_mtok and
-        served_mtok (input equivalents), worth_usd (served tokens at list), usd_per_mtok, break_even (the
-        utilisation at which the capacity costs what its tokens cost at list).
+        served_mtok (million input tokens or their equivalent), worth_usd (the served tokens at list price),
+        usd_per_mtok, break_even (the utilisation at which the capacity costs as much as its tokens at list price).
     idle : tuple of str
-        Clauses that held for no request, as the file counts them: "discounts.0" is the first discount.
+        Clauses that apply to no request, numbered as in the file: "discounts.0" is the first discount.
     """
 
     rows: pd.DataFrame
@@ -187,12 +187,16 @@ def load_contract(path: str | Path) -> Contract:
     ----------
     path : path
         A YAML file; its keys are those of `Contract`. A discount names what it is about (provider, model,
-        platform, region, tier, batch, from, to) and a `share` off list or a `rate` by bucket.
+        platform, region, tier, batch, from, to) and a `share` off the list price or a `rate` by bucket.
+
+    Returns
+    -------
+    Contract
 
     Raises
     ------
     ValueError
-        Naming the file and the key.
+        If the file cannot be read as a contract; the message names the file and the key.
     """
     try:
         said = read_yaml(read_text(path)) or {}
@@ -214,22 +218,22 @@ def settle(
     spread: bool = False,
     until: str | pd.Timestamp | None = None,
 ) -> Settlement:
-    """List, contracted and effective cost of priced requests, side by side.
+    """Work out the list, contracted and effective cost of priced requests.
 
     Parameters
     ----------
     requests : DataFrame
         The requests table, with `at`.
     priced : DataFrame
-        What `price` made of it, at list.
+        The same requests as `price` returns them, at list prices.
     prices : Prices
-        The catalogue that priced it.
+        The catalogue that priced them.
     contract : Contract
     spread : bool
-        Spread what is unused of a commitment over the requests it was for, rather than show it as a line.
+        Spread the unused part of a commitment over the requests that it is for, in addition to showing it as a line.
     until : str, optional
-        Last day whose periods are over, so that a shortfall is due; by default the end of the month of the
-        last request.
+        ISO date; a period that ends by then is over, so that its shortfall is due. By default the end of the month
+        of the last request.
 
     Returns
     -------
@@ -238,13 +242,11 @@ def settle(
     Raises
     ------
     ValueError
-        Where a clause names a model, a provider, a tier or an alias that neither the catalogue nor a request knows.
+        If a clause names a model, a provider, a tier or an alias that is in neither the catalogue nor a request.
     """
     facts = _facts(requests, prices)
     idle = _idle(contract, facts, prices)
-    rows = pd.DataFrame(
-        {"list_usd": priced["cost_usd"], "contracted_usd": priced["cost_usd"]}
-    ).astype(float)
+    rows = pd.DataFrame({"list_usd": priced["cost_usd"].astype(float)})
     rows["contracted_usd"] = _discounted(facts, requests, priced, contract, prices)
     open_ = rows.assign(share=1.0)  # what no capacity covers yet
     capacity = [_cover(one, facts, requests, (rows, open_), prices) for one in contract.provisioned]
@@ -253,14 +255,9 @@ def settle(
     last = facts["at"].max().to_period("M").end_time if until is None else pd.Timestamp(until)
     months = facts["at"].dt.to_period("M")
     credits = _credits(contract, facts, rows, prices)
-    lines = (
-        []
-        if capacity.empty
-        else [
-            (month, "unused capacity", name, usd)
-            for month, name, usd in capacity[["month", "id", "unused_usd"]].itertuples(index=False)
-        ]
-    )
+    lines = [
+        (row.month, "unused capacity", row.id, row.unused_usd) for row in capacity.itertuples()
+    ]
     for one in contract.commitments:
         mask = holds(one, facts, prices)
         for month, due, places in _shortfalls(one, facts, rows, mask, credits, last):
@@ -275,7 +272,7 @@ def settle(
 
 
 def _idle(contract, facts, prices):
-    """The clauses that hold for no row; refuses those that never could."""
+    """Return the clauses that apply to no row, and refuse those that never could."""
     known = {
         "provider": {entry.provider for entry in listed()} | {*prices.rates["provider"]},
         "tier": {"standard", "provisioned", *prices.rates["service_tier"]},
@@ -301,7 +298,7 @@ def _idle(contract, facts, prices):
 
 
 def holds(scope, facts, prices):
-    """Which rows a clause is about."""
+    """Return which rows a clause is about."""
     mask = np.ones(len(facts), bool)
     said = {
         "provider": scope.provider,
@@ -319,14 +316,14 @@ def holds(scope, facts, prices):
 
 
 def _within(clause, at):
-    """Which times lie between the days of a clause, both included; one that it does not name does not matter."""
+    """Return which times lie between the days of a clause, both included; either may be open."""
     day = at.dt.normalize()
     after = clause.start is None or day >= pd.Timestamp(clause.start)
     return np.asarray(after & (clause.end is None or day <= pd.Timestamp(clause.end)))
 
 
 def _facts(requests, prices):
-    """What clauses ask of each row: model, provider, platform, region, tier, batch, at."""
+    """Return what clauses look at in each row: model, provider, platform, region, tier, batch, at."""
     found = {name: prices.alias(name) for name in requests["model_id"].unique()}
     spelt = requests["model_id"].astype(object)
     makers = {
@@ -353,7 +350,7 @@ def _facts(requests, prices):
 
 
 def _discounted(facts, requests, priced, contract, prices):
-    """Each row at its most specific discount; of two equally specific ones the one that began later."""
+    """Price each row at its most specific discount; of two equally specific ones, at the one that began later."""
     usd = priced["cost_usd"].to_numpy(float).copy()
     narrow = ("provider", "model", "platform", "region", "tier", "batch")
 
@@ -379,9 +376,10 @@ def _discounted(facts, requests, priced, contract, prices):
 
 
 def _cover(one, facts, requests, tables, prices):
-    """Give covered rows their part of a capacity's cost, in place; a row per month of what it cost and served.
+    """Give covered rows their part of a capacity's cost, in place; return a row per month of what it cost and served.
 
-    `tables` are the rows, and what capacities before this one left of them. A month's demand is set against the month's capacity: peaks within it may spill over earlier.
+    `tables` are the rows, and what the capacities before this one have left of them. A month's demand is compared with
+    the month's capacity, although peaks within the month may spill over earlier.
     """
     rows, open_ = tables
     bought = prices.alias(one.alias)
@@ -394,10 +392,7 @@ def _cover(one, facts, requests, tables, prices):
     count = {
         b: requests[f"{b}_tokens"].to_numpy(float) for b in BUCKETS if f"{b}_tokens" in requests
     }
-    weight = {
-        "cache_read": 0.0,
-        "output": one.output_weight,
-    }  # a read takes nothing of the capacity
+    weight = {"cache_read": 0.0, "output": one.output_weight}  # reads need no capacity
     equivalent = sum(tokens * weight.get(bucket, 1.0) for bucket, tokens in count.items()) / 1e6
     months, found = facts["at"].dt.to_period("M"), []
     last = min(months.max(), pd.Period(one.end, "M")) if one.end else months.max()
@@ -438,7 +433,7 @@ def _cover(one, facts, requests, tables, prices):
 
 
 def _shortfalls(one, facts, rows, mask, credits, last):
-    """(month in which it is due, USD, positions of the rows it is for) of each period that is over."""
+    """Return (month in which it is due, USD, positions of the rows it is for) for each period that is over."""
     measured = (
         rows["list_usd" if one.measure == "list" else "contracted_usd"].to_numpy(float).copy()
     )
@@ -470,7 +465,7 @@ def _shortfalls(one, facts, rows, mask, credits, last):
 
 
 def _credits(contract, facts, rows, prices):
-    """(credit, USD of it on each row): used in order of time, the first to expire first."""
+    """Return (credit, USD of it on each row); a credit is used in order of time, the first to expire first."""
     left, used = rows["contracted_usd"].to_numpy(float).copy(), []
     for one in sorted(contract.credits, key=lambda credit: credit.end or date.max):
         mask = holds(one, facts, prices)
@@ -483,7 +478,7 @@ def _credits(contract, facts, rows, prices):
 
 
 def _invoice(rows, lines, months, credits, contract):
-    """The months of a bill: usage, lines, credits, tax and currency."""
+    """Return the bill of each month: usage, lines, credits, tax and currency."""
     by_month = months.astype(str).to_numpy()
     table = rows[["list_usd", "contracted_usd"]].groupby(by_month).sum()
     table = table.reindex(sorted({*table.index, *lines["month"]}), fill_value=0.0)

@@ -1,4 +1,4 @@
-"""Control of prices: what a day of one kind of request costs, by bucket."""
+"""The control of prices: what a day of one kind of request costs, by bucket."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ _MISSES = {
 
 
 class CostExplorer(Explorer):
-    """What a day of one kind of request costs on each model of the lineup, by bucket.
+    """A control that shows what a day of one kind of request costs on each model of the lineup, by bucket.
 
     Parameters
     ----------
@@ -67,9 +67,7 @@ class CostExplorer(Explorer):
         if batch_share:
             batch = _priced(one.assign(batch=True), prices)
             table[parts] = table[parts] * (1 - batch_share) + batch[parts] * batch_share
-            table["flags"] = batch[
-                "flags"
-            ]  # what is assumed of a batch rate includes what is assumed of the model
+            table["flags"] = batch["flags"]  # they include what is assumed of the model
         table[parts] *= requests_per_day
         return style.in_order(lineup.join(table))
 
@@ -98,17 +96,12 @@ class CostExplorer(Explorer):
 
 
 def _priced(requests, prices):
-    """Price each row; where a rate is missing the row says which, so that the other models are still shown."""
+    """Price each row; a row without a rate says which one is missing, so that the other models are still shown."""
     prefix = "batch_" if "batch" in requests else ""
     used = [
         bucket for bucket in BUCKETS if requests.get(f"{bucket}_tokens", pd.Series([0])).gt(0).any()
     ]
-    rates = (
-        prices.in_force()
-        .drop_duplicates("model_id")
-        .set_index("model_id")
-        .reindex(requests["model_id"])
-    )
+    rates = prices.base_rates(requests["model_id"])
     lacking = rates[[f"{prefix}{bucket}" for bucket in used]].isna().to_numpy()
     known = ~lacking.any(axis=1)
     table = price(requests[known], prices).astype({"flags": object}).reindex(requests.index)

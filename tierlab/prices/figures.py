@@ -31,7 +31,7 @@ COST_PARTS = {
 
 
 def tier_ladder_drawing(costs):
-    """A ladder to scale for each provider, a rung for each tier at its price.
+    """Draw a ladder to scale for each provider, with a rung for each tier at its price.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def tier_ladder_drawing(costs):
     Axes
     """
     ax, top, size = axes(None), costs["usd"].max(), SMALL_PRINT * 2.5
-    per_point = 1.15 * top / (72 * 2.9)  # USD to a point of height
+    per_point = 1.15 * top / (72 * 2.9)  # USD per point of height
     for place, (provider, ladder) in enumerate(costs.groupby("provider", sort=False)):
         left, right = 3 * place, 3 * place + 0.6
         for rail in (left, right):
@@ -85,13 +85,13 @@ def tier_ladder_drawing(costs):
 
 
 def context_cliff_drawing(rows):
-    """What the input of one request costs on a model with a context step: what one pays, and what one might expect.
+    """Draw what the input of one request costs on a model with a context step, beside what one might expect.
 
     Parameters
     ----------
     rows : DataFrame
-        Rows of the prices table of one model on one day: tier, model_id, context_above, uncached_input (USD per million
-        tokens); two of them.
+        Two rows of the prices table, of one model on one day: tier, model_id, context_above, uncached_input (USD per
+        million tokens).
 
     Returns
     -------
@@ -128,12 +128,12 @@ def context_cliff_drawing(rows):
 
 
 def bought(costs):
-    """The same messages by who sells them, where, and at which service tier.
+    """Draw the cost of the same messages by seller, region and service tier.
 
     Parameters
     ----------
     costs : DataFrame
-        bought (words), tier, usd (of 1,000 messages) and flags, a bar for each row.
+        A row for each bar: bought (words), tier, usd (of 1,000 messages) and flags.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def bought(costs):
 
 
 def routed_bill(ways):
-    """What a day costs by the way messages are sent: a bar of the flagship's part, the small model's and the router's.
+    """Draw what a day costs by the way messages are sent: parts for the flagship, the small model and the router.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def routed_bill(ways):
 
 
 def cost_bars(daily, *, ax=None):
-    """Cost per day of each model, with whiskers where the cost is a range.
+    """Draw the cost per day of each model, with whiskers where the cost is a range.
 
     Parameters
     ----------
@@ -251,12 +251,13 @@ def cost_bars(daily, *, ax=None):
 
 
 def cost_by_bucket(costs, *, ax=None):
-    """What each model's cost is made of: output, uncached input, cache writes, cache reads.
+    """Draw what each model's cost consists of: output, uncached input, cache writes, cache reads.
 
     Parameters
     ----------
     costs : DataFrame
-        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd (USD per day); flags.
+        provider, tier, model_id and output_usd, uncached_input_usd, cache_write_usd, cache_read_usd (USD per day);
+        flags.
     ax : Axes, optional
 
     Returns
@@ -265,8 +266,7 @@ def cost_by_bucket(costs, *, ax=None):
     """
     costs = in_order(costs)
     ax, rows = model_rows(costs, ax)
-    styles = [tier_style(tier) for tier in costs["tier"]]
-    colors = np.array([mpl.colors.to_rgb(style["color"]) for style in styles])
+    colors = np.array([mpl.colors.to_rgb(tier_style(tier)["color"]) for tier in costs["tier"]])
     grey = np.array(mpl.colors.to_rgb("#4a4a4a"))
     handles, left = [], np.zeros(len(costs))
     for part, white in COST_PARTS.items():
@@ -290,23 +290,9 @@ def cost_by_bucket(costs, *, ax=None):
         left = left + width
     total = costs[list(COST_PARTS)].sum(axis=1, min_count=1)
     flags = costs["flags"] if "flags" in costs else [""] * len(costs)
-    markers = np.array([style["marker"] for style in styles])
-    for marker, color in dict(
-        zip(markers, (style["color"] for style in styles), strict=True)
-    ).items():
-        own = rows[markers == marker]
-        ax.plot(
-            np.zeros_like(own),
-            own,
-            ls="",
-            marker=marker,
-            color=color,
-            mec="white",
-            ms=8,
-            clip_on=False,
-            zorder=5,
-        )
-    for row, value, flag in zip(rows, total, flags, strict=True):
+    for row, tier, value, flag in zip(rows, costs["tier"], total, flags, strict=True):
+        mark = {key: tier_style(tier)[key] for key in ("color", "marker")}
+        ax.plot([0], [row], ls="", **mark, mec="white", ms=8, clip_on=False, zorder=5)
         _bar_label(ax, row, value, usd(value) if value == value else _no_bar(flag))
     ax.legend(
         handles=handles,

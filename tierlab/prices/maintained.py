@@ -1,9 +1,9 @@
 """The maintained catalogue: the genai-prices package, with the gaps that data/overlay.csv fills.
 
-genai-prices carries history and scheduled changes of 47 sellers. What it lacks (launch and retirement dates, some
-windows and batch rates) comes from the overlay, each fact with its source; an overlay fact never replaces a rate
-that genai-prices has, but it drops the rates of a maker that does not sell its model. A rate is flattened as it resolves on a day, never as a factor on another: steps and cache
-rates differ by tier and by batch.
+genai-prices has the history and the scheduled changes of 47 sellers. The overlay supplies what it lacks (launch and
+retirement dates, some windows and batch rates), each fact with its source. An overlay fact never replaces a rate that
+genai-prices has, but it drops the rates of a maker that does not sell its model. Each rate is read as it resolves on
+a day, never as a factor on another rate, because context steps and cache rates differ by service tier and by batch.
 """
 
 import re
@@ -14,7 +14,8 @@ import pandas as pd
 
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, RATES
-from tierlab.prices.names import COLUMNS, DATES, PROVIDERS, Listed, listed, makers
+from tierlab.prices.names import PROVIDERS, Listed, listed, makers
+from tierlab.prices.table import COLUMNS, DATES
 
 _GENAI_KEYS = dict(
     zip(
@@ -33,14 +34,14 @@ MODES = {  # service tier -> how genai-prices says it; OpenAI's "fast" is its pr
 
 @lru_cache
 def read():
-    """What the makers sell themselves, at their standard rates. Kept, so not to be written to.
+    """Read what the makers sell themselves, at their standard rates. The result is cached: do not change it.
 
     Returns
     -------
     frame : DataFrame
         The prices table, USD per million tokens.
     ends : DataFrame
-        Dated ends that are no rates: on, model_id, rate (what ends).
+        Dated ends other than changes of a rate: on, model_id, rate (what ends).
     version : str
     """
     own = [Listed(model.id, maker, maker, None, model) for maker, model in makers()]
@@ -62,7 +63,7 @@ def read():
 
 @lru_cache
 def others():
-    """The rates of all other sellers, regions and service tiers: a prices table. Kept, so not to be written to."""
+    """Read the prices table of all other sellers, regions and service tiers. It is cached: do not change it."""
     rows, sold = [], {(maker, model.id) for maker, model in makers()}
     for entry in filter(_sold, listed()):
         own = (entry.provider, entry.model.id) in sold and entry.platform == entry.provider
@@ -79,9 +80,9 @@ def others():
 
 @lru_cache
 def premiums():
-    """data/premiums.csv: what sellers add or take off by rule where genai-prices has no rate.
+    """Read data/premiums.csv: what sellers add or take off by rule where genai-prices has no rate.
 
-    A list of rules; model and region are patterns, `factor` multiplies the standard rate.
+    In each rule, model and region are patterns, and `factor` multiplies the standard rate.
     """
     table = pd.read_csv(DATA / "premiums.csv", keep_default_na=False)
     table = table.assign(batch=table["batch"].eq("true"), model=table["model"].replace("", ".*"))
@@ -102,14 +103,14 @@ def _facts():
 
 
 def _sold(entry):
-    """Whether a seller sells a model: a maker that only publishes the weights does not."""
+    """Return whether a seller sells a model; a maker that only publishes the weights does not."""
     weights = _facts().get(entry.model.id, {}).get("sold_by_maker") == "no"
     return not (weights and entry.platform == entry.provider)
 
 
 @lru_cache
 def version():
-    """Name and version of the maintained catalogue."""
+    """Return the name and version of the maintained catalogue."""
     import genai_prices
 
     return f"genai-prices {genai_prices.__version__} + overlay"
@@ -123,7 +124,7 @@ def _table(rows):
 
 
 def peak_hours(model):
-    """(start, end) of the hours of a day (UTC) in which a model costs its peak rate; none for most."""
+    """Return (start, end) of the hours of a day (UTC) in which a model costs its peak rate; most have none."""
     from genai_prices.types import ModelPrice, TimeOfDateConstraint
 
     parts = [] if isinstance(model.prices, ModelPrice) else model.prices
@@ -135,56 +136,46 @@ def peak_hours(model):
 
 
 def _model_rows(entry, facts, tier="standard", when=None):
-    """Rows of one model at one tier: every date on which a rate starts x every context step."""
-    from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
+    """Return the rows of one model at one tier, for every date on which a rate starts and every context step."""
+    from genai_prices.types import ModelPrice
 
     model = entry.model
     variants = model.price_variants or ()
     batch = [v for v in variants if v.when == BATCH]
     own = [v for v in variants if when and v.when == when]
-    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *batch, *own]
-    dated = {
-        p.constraint.start_date for p in parts if isinstance(p.constraint, StartDateConstraint)
-    }
-    starts = [None, *sorted(dated)]
+    # A batch rate that only the overlay has holds from the day on which it was seen.
     known = {
         k.removeprefix("known_"): float(v) for k, v in facts.items() if k.startswith("known_batch_")
     }
-    if known:  # a batch rate that only the overlay has holds from the day on which it was seen
-        starts = [None, *sorted({*dated, date.fromisoformat(facts["known_from"])})]
     peak = peak_hours(model)
     hour = peak[0][1 if tier == "offpeak" else 0] if peak else time.min
     rows = []
-    for start in starts:
+    for start in _starts(model, [*batch, *own], facts["known_from"] if known else None):
         at = datetime.combine(start or date.min, hour.replace(tzinfo=None))
-        if own and not any(v.constraint is None or v.constraint.active(at) for v in own):
+        if own and not _active(own, at):
             continue
         standard = model.get_prices(at, when)
         if not vars(standard) and model.id.endswith(":free"):
             standard = ModelPrice(**dict.fromkeys(_GENAI_KEYS.values(), 0))
         if not vars(standard):
             continue  # listed without a price
-        active = any(v.constraint is None or v.constraint.active(at) for v in batch)
-        lists = [(standard, "")] + (
-            [(model.get_prices(at, BATCH | (when or {})), "batch_")] if active else []
-        )
+        lists = {"": standard}
+        if _active(batch, at):
+            lists["batch_"] = model.get_prices(at, BATCH | (when or {}))
         prices = {
-            f"{prefix}{bucket}": vars(p).get(key)  # an attribute that is not there takes its time
-            for p, prefix in lists
+            f"{prefix}{bucket}": vars(p).get(key)  # a missing attribute would be slow to ask for
+            for prefix, p in lists.items()
             for bucket, key in _GENAI_KEYS.items()
         }
         if known and start and start.isoformat() >= facts["known_from"]:
             prices |= known
-        tiered = [p for p in prices.values() if isinstance(p, TieredPrices)]
-        for step in [0, *sorted({tier.start for p in tiered for tier in p.tiers})]:
-            row = {name: rate_at(p, step) for name, p in prices.items() if p is not None}
-            first = facts.get("launched_on")
-            fee = "requests_kcount" in vars(
-                standard
-            )  # by depth of search, and one of them is listed
-            doubtful = fee or facts.get("approximate") == "yes"
-            row |= {"valid_from": start or first, "context_above": step, "approximate": doubtful}
-            rows.append(row)
+        # A fee per request depends on the depth of the search, and only one of them is listed.
+        fee = "requests_kcount" in vars(standard)
+        common = {
+            "valid_from": start or facts.get("launched_on"),
+            "approximate": fee or facts.get("approximate") == "yes",
+        }
+        rows += [common | row for row in _by_step(prices)]
     common = {
         "model_id": entry.model_id,
         "provider": entry.provider,
@@ -199,24 +190,56 @@ def _model_rows(entry, facts, tier="standard", when=None):
         "max_output_tokens": facts.get("max_output_tokens"),
     }
     rows = [common | {"checked_on": _checked_on(entry, row)} | row for row in rows]
+    _assume(rows, entry, facts, tier)
+    return rows
+
+
+def _starts(model, variants, known_from):
+    """Return the dates on which a rate of a model starts; None, the first, stands for all time before."""
+    from genai_prices.types import ModelPrice, StartDateConstraint
+
+    parts = [*([] if isinstance(model.prices, ModelPrice) else model.prices), *variants]
+    limits = (part.constraint for part in parts)
+    dated = {limit.start_date for limit in limits if isinstance(limit, StartDateConstraint)}
+    if known_from is not None:
+        dated.add(date.fromisoformat(known_from))
+    return [None, *sorted(dated)]
+
+
+def _active(variants, at):
+    return any(v.constraint is None or v.constraint.active(at) for v in variants)
+
+
+def _by_step(prices):
+    """Return a row of rates for each context step of the prices of one day."""
+    from genai_prices.types import TieredPrices
+
+    tiered = [price for price in prices.values() if isinstance(price, TieredPrices)]
+    return [
+        {"context_above": step}
+        | {name: rate_at(price, step) for name, price in prices.items() if price is not None}
+        for step in [0, *sorted({tier.start for price in tiered for tier in price.tiers})]
+    ]
+
+
+def _assume(rows, entry, facts, tier):
+    """Add the rates that genai-prices lacks and that follow from a rule or from the overlay."""
     if facts.get("batch_history") == "same_ratio" and tier == "standard":
-        _assume_batch(rows)
+        first = next(row for row in rows if "batch_output" in row)
+        ratio = {b: first[f"batch_{b}"] / first[b] for b in BUCKETS if f"batch_{b}" in first}
+        _assume_batch(rows, ratio)  # before the first verified batch rate
     for rule in premiums():
-        if (
-            rule.batch
-            and rule.platform == entry.platform
-            and re.fullmatch(rule.model, entry.model_id)
-        ):
-            _assume_share(rows, rule.factor)
+        here = rule.batch and rule.platform == entry.platform
+        if here and re.fullmatch(rule.model, entry.model_id):
+            _assume_batch(rows, dict.fromkeys(BUCKETS, rule.factor))
     if facts.get("cache_write") == "as_input":
         _assume_writes(rows)
     if entry.platform not in PROVIDERS or not any("cache_read" in row for row in rows):
         _as_input(rows)
-    return rows
 
 
 def _checked_on(entry, row):
-    """Day of the last check of a rate: genai-prices' own, unless it or we have looked at the rate since."""
+    """Return the day of the last check of a rate: genai-prices' own, unless the rate was looked at since."""
     ours = _facts()["*"]["checked_on"]
     theirs = _checks().get((entry.platform, entry.model.id))
     if theirs is None or (entry.platform == entry.provider and entry.model.id in _facts()):
@@ -227,42 +250,29 @@ def _checked_on(entry, row):
 
 @lru_cache
 def _checks():
-    """data/price_checks.csv: the days on which genai-prices' maintainers last compared a price with its page."""
+    """Read data/price_checks.csv: the days on which genai-prices' maintainers last compared a price with its page."""
     table = pd.read_csv(DATA / "price_checks.csv", dtype=str)
-    return dict(
-        zip(zip(table["platform"], table["model"], strict=True), table["checked_on"], strict=True)
-    )
+    return table.set_index(["platform", "model"])["checked_on"].to_dict()
 
 
 def rate_at(price, step):
-    """A price of genai-prices above a context step, as a number."""
+    """Return a price of genai-prices above a context step as a number."""
     if not hasattr(price, "tiers"):
         return float(price)
     reached = [tier.price for tier in price.tiers if tier.start <= step]
     return float(reached[-1] if reached else price.base)
 
 
-def _assume_batch(rows):
-    """Before its first verified batch rate a model's batch rates keep the same ratio to its standard rates."""
-    verified = next(row for row in rows if "batch_output" in row)
-    ratio = {b: verified[f"batch_{b}"] / verified[b] for b in BUCKETS if f"batch_{b}" in verified}
-    for row in rows:
-        if "batch_output" not in row:
-            row |= {f"batch_{b}": row[b] * ratio[b] for b in ratio if b in row} | {
-                "batch_assumed": True
-            }
-
-
-def _assume_share(rows, factor):
-    """Batch rates by a seller's rule, where genai-prices has none."""
+def _assume_batch(rows, ratio):
+    """Set the batch rates that are missing to a share of the standard rates, bucket by bucket."""
     for row in rows:
         if "batch_uncached_input" not in row:
-            row |= {f"batch_{b}": row[b] * factor for b in BUCKETS if b in row}
+            row |= {f"batch_{b}": row[b] * ratio[b] for b in ratio if b in row}
             row["batch_assumed"] = True
 
 
 def _assume_writes(rows):
-    """Automatic caching without a write fee: what is written is billed as plain input."""
+    """Bill cache writes as plain input where caching is automatic and has no fee for writes."""
     for row in rows:
         for prefix in ("", "batch_"):
             fee = row.get(f"{prefix}uncached_input")
@@ -272,9 +282,9 @@ def _assume_writes(rows):
 
 
 def _as_input(rows):
-    """Cached tokens for which a seller has no rate are input like any other: the rule of genai-prices.
+    """Bill cached tokens for which a seller has no rate as plain input: the rule of genai-prices.
 
-    A long write is an exception where short ones have a rate: the longer life costs more, and how much is not said.
+    A long write is an exception where short ones have a rate: the longer life costs more, and nobody says how much.
     """
     for row in rows:
         for prefix in ("", "batch_"):

@@ -1,7 +1,7 @@
-"""Names: the columns of a prices table, and the many spellings of a model, its seller, its region and its tier.
+"""The many spellings of a model, its seller, its region and its service tier.
 
-A provider prefix, a platform's id, a dated snapshot, a line of a bill and a display name all lead to one model
-id. What is unknown is named beside its nearest known neighbour, never guessed.
+A provider's prefix, a platform's id, a dated snapshot, a line of a bill and a display name all lead to one model id.
+An unknown name is never guessed.
 """
 
 import re
@@ -11,63 +11,40 @@ from typing import NamedTuple
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import RATES
 
 PROVIDERS = {
     "anthropic": ("claude",),
     "openai": ("",),
     "google": ("gemini", "gemma"),
 }  # id starts of first-party models
-
-
-DATES = ("valid_from", "launched_on", "retires_on", "checked_on")
-COLUMNS = (
-    "model_id",
-    "provider",
-    "platform",
-    "region",
-    "service_tier",
-    "tier",
-    "reasoning_model",
-    "valid_from",
-    "context_above",
-    *RATES,
-    "approximate",
-    "batch_assumed",
-    "write_assumed",
-    "launched_on",
-    "retires_on",
-    "context_window",
-    "max_output_tokens",
-    "source",
-    "checked_on",
-)
 _VERSION_SUFFIX = re.compile(r"-(?:\d[\d-]*|latest|default|preview(?:-[\d-]+)?)")
 
 
 @lru_cache
 def lineups():
-    """data/lineups.csv: which model stands for which tier from which date on; reasoning models have no tier."""
+    """Read data/lineups.csv: which model stands for which tier, and from which date; reasoning models have no tier."""
     table = pd.read_csv(DATA / "lineups.csv", parse_dates=["as_of"])
     return table.assign(tier=table["tier"].astype(object).where(table["tier"].notna(), None))
 
 
 @lru_cache
-def genai_models():
-    """First-party models of the three providers: (provider, model) pairs of the bundled genai-prices snapshot."""
+def known_models():
+    """Return the model ids of the three providers in the maintained catalogue."""
     from genai_prices.data_snapshot import get_snapshot
 
     by_id = {provider.id: provider for provider in get_snapshot().providers}
-    return [
-        (p, m)
-        for p, starts in PROVIDERS.items()
-        for m in by_id[p].models
-        if m.id.startswith(starts)
-    ]
+    return sorted(
+        {
+            m.id
+            for p, starts in PROVIDERS.items()
+            for m in by_id[p].models
+            if m.id.startswith(starts)
+        }
+    )
 
 
 class Resolved(NamedTuple):
-    """What a spelling of a model says: whose model, sold where, in which mode. None is what it does not say."""
+    """What a spelling says: the model, and where and how it is sold. None stands for what it does not say."""
 
     model_id: str | None
     platform: str | None = None
@@ -76,7 +53,7 @@ class Resolved(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One model of genai-prices: its id, its maker, its seller, its price class of regions, and the model."""
+    """One model of genai-prices: its id, its maker, its seller, the regions that its price is for, and the model."""
 
     model_id: str
     provider: str
@@ -148,7 +125,7 @@ _ARN = re.compile(r"arn:aws[\w-]*:bedrock:(?P<region>[\w-]*):\d*:(?P<kind>[\w-]+
 _VERTEX = re.compile(
     r"(?:projects/[^/]+/)?(?:locations/(?P<region>[^/]+)/)?(?P<kind>publishers/[^/]+/models|endpoints)/(?P<id>.+)"
 )
-_STEP = re.compile(  # between a gateway's prefix and the id
+_STEP = re.compile(  # what may stand between a gateway's prefix and the id
     r"(?:converse|invoke|(?P<region>global|eu|us|(?:us|eu|ap|ca|sa|me|af|il|mx|cn)(?:-gov)?-[a-z]+-\d)(?:-standard)?)/"
 )
 _COMPACT_DATE = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")
@@ -171,7 +148,7 @@ _AZURE_WORDS = re.compile(r"inpt?|opt|outpt?|c?cchd|cd|glbl|gl|dzo?n?e?|datazone
 
 
 def platform_of(text):
-    """The seller that a log, a gateway or an instrumentation names; a maker's own API is named like the maker.
+    """Return the seller that a log, a gateway or an instrumentation names; a maker's own API has the maker's name.
 
     Examples
     --------
@@ -186,16 +163,16 @@ def platform_of(text):
 
 @lru_cache(maxsize=4096)
 def resolved(name, own_ids=frozenset()):
-    """Model, platform, region and service tier that a spelling names; None is what it does not say or is unknown.
+    """Return the model, platform, region and service tier that a spelling names; None for what it leaves open.
 
-    Understood are dated snapshots, Claude's word orders, ids and paths of Bedrock, Vertex, Fireworks and
-    Cloudflare, prefixes of LiteLLM, slugs of OpenRouter and the words of Azure's, Google's and AWS's bills.
+    It understands dated snapshots, Claude's word orders, ids and paths of Bedrock, Vertex, Fireworks and Cloudflare,
+    prefixes of LiteLLM, slugs of OpenRouter, and the words of Azure's, Google's and AWS's bills.
 
     Parameters
     ----------
     name : str
     own_ids : frozenset of str
-        Ids that are known beside the maintained catalogue's.
+        Ids that are known in addition to those of the maintained catalogue.
 
     Examples
     --------
@@ -222,22 +199,17 @@ def resolved(name, own_ids=frozenset()):
     return _path(text, own) or _bill(text, own) or Resolved(_model(text, own))
 
 
-def canonical(name, own_ids=frozenset()):
-    """Model id that a spelling stands for, or None.
+def canonical(name):
+    """Return the model id that a spelling stands for, or None.
 
-    A dated snapshot counts only where the maintained catalogue's own matching gives it to the model: another
-    date can be another price (gpt-4o-2024-05-13 is 5 / 15, gpt-4o is 2.50 / 10).
+    A dated snapshot counts only where the maintained catalogue itself assigns it to the model, because another date
+    can have another price (gpt-4o-2024-05-13 costs 5 / 15, gpt-4o 2.50 / 10).
     """
-    return resolved(name, own_ids).model_id
-
-
-def known_models():
-    """Model ids of the three providers in the maintained catalogue."""
-    return sorted({model.id for _, model in genai_models()})
+    return resolved(name).model_id
 
 
 def _path(text, own):
-    """What an id with a platform's grammar says: a resource path, a gateway's prefix, a vendor before a dot."""
+    """Read an id in the form of a platform: a resource path, a gateway's prefix, a vendor before a dot."""
     if arn := _ARN.fullmatch(text):
         if arn["kind"] not in ("inference-profile", "foundation-model"):
             return Resolved(None, "bedrock", arn["region"] or None)  # names no model
@@ -249,7 +221,7 @@ def _path(text, own):
         return Resolved(model_id, "vertex", vertex["region"])
     if bedrock := _BEDROCK.fullmatch(text):
         sold = sold_as().get(("bedrock", f"{bedrock['vendor']}.{bedrock['model']}"))
-        model_id = sold or _model(re.sub(r"-v\d$", "", bedrock["model"]), own)
+        model_id = sold or _model(_unversioned(bedrock["model"]), own)
         return Resolved(model_id, "bedrock", bedrock["geo"] or "regional")
     if text.startswith("accounts/"):
         parts = text.split("/")
@@ -264,7 +236,7 @@ def _path(text, own):
         return Resolved(sold or _model(text.removeprefix("databricks-"), own), "databricks")
     slug, _, variant = text.rpartition(":")
     if slug and variant in ("free", "batch", *_ROUTING):
-        found = _path(slug, own) or Resolved(_model(slug, own))
+        found = _path_or_model(slug, own)
         listing = _hosted().get(
             _normal(text)
         )  # some variants are ids of their own, at their own price
@@ -277,8 +249,12 @@ def _path(text, own):
     return _prefixed(text, own)
 
 
+def _path_or_model(text, own):
+    return _path(text, own) or Resolved(_model(text, own))
+
+
 def _prefixed(text, own):
-    """An id behind a gateway's prefix (``bedrock/us-east-1/...``, ``azure/eu/...``) or a vendor's (``openai/...``)."""
+    """Read an id behind the prefix of a gateway (``bedrock/us-east-1/...``) or of a vendor (``openai/...``)."""
     first, _, rest = text.partition("/")
     seller = _SELLERS.get(first.replace("-", "_"), first if first in sellers() else None)
     if not rest or (seller is None and first not in _VENDORS):
@@ -296,9 +272,9 @@ def _prefixed(text, own):
 
 
 def _bill(text, own):
-    """What a line of a bill says: model, direction, scope and tier in one text, each generation spelt in its own way."""
+    """Read a line of a bill: model, direction, scope and tier in one text, which each generation spells differently."""
     if usage := _USAGE_TYPE.fullmatch(text):
-        found = _path(usage["model"], own) or Resolved(_model(usage["model"], own))
+        found = _path_or_model(usage["model"], own)
         tier = next((t for t in ("flex", "priority") if f"-{t}" in usage["rest"]), None)
         region = "global" if "global" in usage["rest"] else "regional"
         return Resolved(found.model_id, "bedrock", region, tier)
@@ -331,7 +307,7 @@ def _bill(text, own):
 
 
 def _snapshot(text, own):
-    """A model by its name, or by its name and the month and day of a snapshot (``gpt-4o-1120``)."""
+    """Find a model by its name, or by its name and the month and day of a snapshot (``gpt-4o-1120``)."""
     found = _model(text, own)
     day = re.fullmatch(r"(.+?)-?([01]\d)([0-3]\d)", text)
     if found or not day:
@@ -343,14 +319,14 @@ def _snapshot(text, own):
 
 
 def _model(text, own, slug=False):
-    """The model that a bare id, a slug's last part or a display name stands for, or None."""
+    """Return the model that a bare id, a slug's last part or a display name stands for, or None."""
     first, _ = _first_party()
     spellings = list(_spellings(text, slug))
     return _found(spellings, first | own) or _found(spellings, _hosted())
 
 
 def _found(spellings, names):
-    """The first of some spellings that is a known name, or a dated one of a model whose maker says so."""
+    """Return the model of the first spelling that is a known name, or a snapshot that its maker assigns to a model."""
     _, matchers = _first_party()
     for spelling in spellings:
         normal = _normal(spelling)
@@ -365,7 +341,7 @@ def _found(spellings, names):
 
 
 def _spellings(text, slug):
-    """A name, and what else it may be written as; the surest first."""
+    """Yield a name and its other possible spellings, the surest first."""
     text = re.sub(r"[\s_@]+", "-", text.rsplit("/", 1)[-1])
     text = re.sub(r"-default$", "", re.sub(r"^gpt-35", "gpt-3.5", text))
     turned = _CLAUDE.sub(r"claude-\2-\1", re.sub(r"^claude(?=\d)", "claude-", text))
@@ -378,20 +354,19 @@ def _spellings(text, slug):
     yield re.sub(r"-00\d$|-maas$", "", text)
     yield re.sub(r"-v\d-(?=20\d)", "-", text)
     if text.startswith(("gpt-", "o1", "o3", "o4")):
-        yield re.sub(
-            r"-(?:minimal|low|medium|high|xhigh)$", "", text
-        )  # the effort, which has no price of its own
+        # The effort has no price of its own.
+        yield re.sub(r"-(?:minimal|low|medium|high|xhigh)$", "", text)
 
 
 @lru_cache
 def sellers():
-    """Platforms of the maintained catalogue."""
+    """Return the platforms of the maintained catalogue."""
     return frozenset(entry.platform for entry in listed())
 
 
 @lru_cache
 def makers():
-    """Models that their makers sell themselves: (maker, model of genai-prices) pairs."""
+    """List the models that their makers sell themselves: (maker, model of genai-prices) pairs."""
     from genai_prices.data_snapshot import get_snapshot
 
     own = [
@@ -406,7 +381,7 @@ def makers():
 
 
 def _maker(genai_id, seller):
-    """Whose model an id of genai-prices is: by its vendor, else by how its name begins, else the seller's own."""
+    """Return the maker of a model of genai-prices: its vendor, else by how its name begins, else the seller."""
     text = genai_id.lower().removeprefix("~").removeprefix("@cf/")
     bedrock = _BEDROCK.fullmatch(text)
     vendor = bedrock["vendor"] if bedrock else text.split("/")[0] if "/" in text else None
@@ -419,7 +394,7 @@ def _maker(genai_id, seller):
 
 @lru_cache
 def _first_party():
-    """(normal spelling -> model id, model id -> matcher) of what the makers sell themselves."""
+    """Map spellings to model ids, and model ids to matchers, for what the makers sell themselves."""
     matchers = {model.id: model.is_match for _, model in makers()}
     names = {}
     for maker, model in makers():
@@ -432,7 +407,7 @@ def _first_party():
             if maker in PROVIDERS or alias.startswith(model.id):  # others' move: deepseek-r1
                 names.setdefault(_normal(alias), model.id)
     names = {_normal(model_id): model_id for model_id in reversed(matchers)} | names
-    names |= {_normal(model.id): model.id for _, model in genai_models()}
+    names |= {_normal(model_id): model_id for model_id in known_models()}
     names |= {
         _normal(name): model_id
         for name, model_id in lineups()[["name", "model_id"]].itertuples(index=False)
@@ -442,7 +417,7 @@ def _first_party():
 
 @lru_cache
 def listed():
-    """All models of genai-prices, first-party ones first: a list of `Listed`."""
+    """List all models of genai-prices as `Listed`, those sold by their makers first."""
     from genai_prices.data_snapshot import get_snapshot
 
     names, _ = _first_party()
@@ -455,7 +430,7 @@ def listed():
                 platform = "vertex"
             found = _BEDROCK.fullmatch(model.id.lower()) if platform == "bedrock" else None
             if found:
-                base, variant = re.sub(r"-v\d$", "", _BEDROCK_VERSION.sub("", found["model"])), ""
+                base, variant = _unversioned(_BEDROCK_VERSION.sub("", found["model"])), ""
             else:
                 base, _, variant = model.id.lower().rsplit("/", 1)[-1].partition(":")
                 base = base.removeprefix("databricks-").removesuffix("-maas")
@@ -474,11 +449,8 @@ def listed():
     spelt, taken = {}, set()
     for place, row in enumerate(rows):
         model_id = spelt.setdefault(_normal(row.model_id), row.model_id)
-        if (
-            model_id,
-            row.platform,
-            row.region,
-        ) in taken:  # the second of one seller keeps its own id
+        if (model_id, row.platform, row.region) in taken:
+            # The second of one seller keeps its own id.
             own = row.platform == row.provider
             model_id = row.model.id if own else f"{row.platform}/{row.model.id.lower()}"
         taken.add((model_id, row.platform, row.region))
@@ -488,27 +460,27 @@ def listed():
 
 @lru_cache
 def sold_as():
-    """(platform, the seller's own id without a region) -> model id."""
-    rows = ((row, row.model.id.lower()) for row in listed())
+    """Map (platform, the seller's own id without a region) to model ids."""
     return {
-        (row.platform, text.removeprefix(f"{row.region}.") if row.region else text): row.model_id
-        for row, text in rows
+        (row.platform, row.model.id.lower().removeprefix(f"{row.region}.")): row.model_id
+        for row in listed()
     }
 
 
 @lru_cache
 def _hosted():
-    """Normal spelling -> model id of what only others than its maker sell, or sell under a name of their own."""
-    names = {}
-    for row in listed():
-        for spelling in (row.model_id, row.model.id):
-            names.setdefault(_normal(spelling), row.model_id)
-    return names
+    """Map spellings to model ids for what only others than its maker sell, or sell under a name of their own."""
+    rows = reversed(listed())  # the first listing of a spelling counts
+    return {_normal(name): row.model_id for row in rows for name in (row.model.id, row.model_id)}
+
+
+def _unversioned(text):
+    return re.sub(r"-v\d$", "", text)
 
 
 def _normal(name):
-    """One spelling of a model name: no provider prefix, no platform suffix, dashes for every separator."""
+    """Reduce a model name to one spelling: no provider's prefix, no platform's suffix, dashes as separators."""
     name = name.strip().lower().rsplit("/", 1)[-1]
     if bedrock := _BEDROCK.fullmatch(name):
-        name = re.sub(r"-v\d$", "", bedrock["model"])
+        name = _unversioned(bedrock["model"])
     return re.sub(r"[\s_.@]+", "-", _BEDROCK_VERSION.sub("", name))

@@ -1,12 +1,7 @@
-"""Requests x prices -> US dollars by bucket, for whole tables at once.
+"""Price requests: US dollars by bucket, for whole tables at once.
 
-The one place where a token becomes a dollar. What is wrong raises and names the row; what had to be assumed
-comes back in `flags`.
-
-A summed usage log at other rates: those of another day, of another model, or of the batch endpoint.
-
-The table is `Cube.daily`. Sums carry no request lengths, so what a context step added is kept as the ratio that it
-was to the rates below the step.
+This is the one place where a token becomes a dollar: everything that asks for a price or a rate reads the same
+book of rates. What is wrong raises an error that names the row; what had to be assumed comes back in `flags`.
 """
 
 import os
@@ -14,9 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -32,13 +26,18 @@ from tierlab.core.tables import (
     times,
     token_counts,
 )
-from tierlab.core.vocabulary import BATCH_RATES, BUCKETS, TIERS
+from tierlab.core.vocabulary import BATCH_RATES, BUCKETS
 from tierlab.prices.catalog import SINCE_EVER, STALE_AFTER_DAYS, Prices
-from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer
-from tierlab.prices.units import other_usd
+from tierlab.prices.offers import BIT, FLAGS, Offer, find_offer, request_fees, unit_rate
 
-COST_COLUMNS = ("uncached_input_usd", "cache_read_usd", "cache_write_usd", "output_usd", "cost_usd")
-_BLOCK = 1 << 17  # rows per block: the working set of one block stays in the cache
+PARTS = {  # columns of cost, and the buckets that each is for
+    "uncached_input_usd": ("uncached_input",),
+    "cache_read_usd": ("cache_read",),
+    "cache_write_usd": ("cache_write_short", "cache_write_long"),
+    "output_usd": ("output",),
+}
+COST_COLUMNS = (*PARTS, "cost_usd")
+_BLOCK = 1 << 17  # rows per block, so that what one block needs stays in the processor's cache
 _INPUT = BUCKETS[:4]
 
 
@@ -59,30 +58,31 @@ def price(
     Parameters
     ----------
     requests : DataFrame
-        The requests table. Needed: model_id, uncached_input_tokens, output_tokens. Absent cache columns mean
-        no cached tokens, an absent `batch` means none. Reasoning tokens are inside output_tokens. A sum
-        (`aggregate` true, or `requests` above 1) is priced in the band its `context_above` reports.
-        Used where they are there: platform, region, service_tier (what was bought, and where), unit and quantity
-        (what is no text token; a usage key of genai-prices such as input_audio_tokens or web_searches).
+        The requests table. It needs model_id, uncached_input_tokens and output_tokens. Without cache columns nothing
+        was cached, and without `batch` nothing went through a batch endpoint. Reasoning tokens are inside
+        output_tokens. A sum (`aggregate` true, or `requests` above 1) is priced in the band that its `context_above`
+        reports. Optional columns are platform, region and service_tier (where and how the request was bought), and
+        unit and quantity (anything other than text tokens; the unit is a usage key of genai-prices such as
+        input_audio_tokens or web_searches).
     prices : Prices
         From `tierlab.load_prices`.
     price_on : {"as_of", "at"}
         The day whose rates apply: the catalogue's `as_of` for every row, or each row's own `at` (UTC).
     strict : bool
-        Raise where a flag would be set.
+        Raise an error where a flag would be set.
     aggregate_band : {"base", "highest"}
-        Context step of sums that report none: the base rate (flagged), or the highest step, which
-        bounds the cost from above (flagged as well).
+        How to price a sum that reports no context step: at the base rate, or at the highest step, which
+        bounds the cost from above. Both are flagged.
     residency : mapping of str to float, optional
-        Multiplier per `region` (1.1 for inference kept in the US, as Anthropic and OpenAI charge it), in place
-        of the catalogue's own rates and rules by region. Every region of the table must be named.
+        Multiplier for each `region` (Anthropic and OpenAI charge 1.1 for inference kept in the US), which replaces
+        the catalogue's own rates and rules by region. Every region of the table must be named.
 
     Returns
     -------
     DataFrame
-        Index of `requests`; uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US
-        dollars) and flags: the names of what was assumed, joined by ";", "" for nothing. Where there are units or
-        fees per request, other_usd is a part of cost_usd.
+        uncached_input_usd, cache_read_usd, cache_write_usd, output_usd, cost_usd (US dollars) and flags (the names
+        of what was assumed, joined by ";"; "" for nothing), with the index of `requests`. Where there are units or
+        fees per request, other_usd is one more part of cost_usd.
 
     Raises
     ------
@@ -104,23 +104,23 @@ def price(
     tokens = token_counts(requests)
     at = times(requests) if price_on == "at" else None
     code, offers = _offers(requests, prices, at, residency is None)
-    book = rate_book(prices, offers, at)
+    span = (prices.as_of, prices.as_of) if at is None or not len(at) else (at.min(), at.max())
     batch = booleans(requests, "batch")
     if "service_tier" in requests:  # Anthropic's word for the batch endpoint
         by_tier = requests["service_tier"].astype(object).eq("batch").to_numpy(bool)
         batch = by_tier if batch is None else batch | by_tier
     job = _Job(
-        book,
-        code,
-        at,
-        batch,
-        tokens,
-        _bands(requests, aggregate_band),
-        _multipliers(requests, residency),
+        book=rate_book(prices, offers, *span),
+        code=code,
+        at=at,
+        batch=batch,
+        tokens=tokens,
+        bands=_bands(requests, aggregate_band),
+        multiplier=_multipliers(requests, residency),
     )
     costs, flags = _run(job, len(requests), requests)
     table = pd.DataFrame(costs.T, columns=list(COST_COLUMNS), index=requests.index, copy=False)
-    if (other := other_usd(requests, prices, offers, code, at, batch)) is not None:
+    if (other := _other_usd(requests, prices, offers, code, at, batch)) is not None:
         table["other_usd"] = other
         table["cost_usd"] += other
     table["flags"] = flag_names(flags)
@@ -141,7 +141,7 @@ def reprice(
     token_ratio: Mapping[str, float] | None = None,
     over_window: str = "raise",
 ) -> pd.DataFrame:
-    """What the same requests would cost on other models, at the rates of `prices.as_of`.
+    """Price the same requests on other models, at the rates of `prices.as_of`.
 
     Parameters
     ----------
@@ -149,20 +149,20 @@ def reprice(
         The requests table; its own model_id is not used.
     prices : Prices
     models : sequence of str
-        Model names in any spelling; one that names a seller (``us.anthropic.claude-haiku-4-5``,
-        ``groq/llama-3.3-70b-versatile``) is priced there, in a column "model on seller".
+        Model names in any spelling. A name that names a seller as well (``us.anthropic.claude-haiku-4-5``,
+        ``groq/llama-3.3-70b-versatile``) is priced at that seller, in a column "model on seller".
     token_ratio : mapping of str to float, optional
-        Tokens on that model per token in the table, because tokenizers differ (measured median 1.25 for
-        Claude against Gemini on the same 809 prompts, 5th to 95th percentile 1.06 to 1.70). Without it the
-        counts are taken over as they are.
+        Tokens on that model per token in the table, because tokenizers differ (the measured median for Claude
+        against Gemini on the same 809 prompts is 1.25, the 5th to 95th percentile 1.06 to 1.70). By default the
+        counts are used as they are.
     over_window : {"raise", "price"}
         What to do with an input longer than a model's context window.
 
     Returns
     -------
     DataFrame
-        One column of US dollars per model, index of `requests`. What was assumed for a model stands in
-        ``attrs["flags"]``: model id -> names of flags; a model that is not there needed no assumption.
+        One column of US dollars per model, with the index of `requests`. ``attrs["flags"]`` has the names of the
+        flags of each model for which something was assumed.
 
     Examples
     --------
@@ -204,15 +204,21 @@ def reprice(
 
 
 def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=None):
-    """Price token counts, which may be fractions (an expectation), on one model at the rates of `prices.as_of`.
+    """Price token counts on one model at the rates of `prices.as_of`.
 
     Parameters
     ----------
     tokens : dict of str to ndarray
-        Bucket name -> tokens, shape (n,).
+        Bucket name -> tokens, shape (n,). They may be fractions, as an expectation is.
     prices : Prices
     model_id : str or Offer
     batch : ndarray of bool, shape (n,), optional
+        By default no request goes through a batch endpoint.
+    bands : tuple of ndarray, optional
+        Of the rows that are sums: whether a row is one, the input that decides its context step, and whether it
+        reports none.
+    requests : DataFrame, optional
+        The table that an error cites rows of.
 
     Returns
     -------
@@ -228,20 +234,20 @@ def price_tokens(tokens, prices, model_id, *, batch=None, bands=None, requests=N
 
 @dataclass(frozen=True, eq=False)
 class Tariff:
-    """What one request to one model costs, fast enough to be asked after every answer.
+    """The rates of one model, for the cost of single requests.
 
-    `tierlab.price` asks a whole table at once; the two agree (a test compares them).
+    A live router asks for a cost after every answer. `tierlab.price` gives the same numbers for a whole table.
 
     Attributes
     ----------
     above : ndarray
-        Context lengths from which on (exclusive) each row of rates holds, ascending.
+        Context lengths above which each row of rates holds, ascending.
     rates : ndarray, shape (rows, 5)
-        USD per token by bucket; NaN where the catalogue has none.
+        USD per token by bucket; NaN where the catalogue has no rate.
     flags : str
         What is assumed in these rates.
     usd_per_hour : float
-        Price of the machine, for the time that an answer takes.
+        Price of the machine in USD, charged for the time that an answer takes.
     """
 
     above: np.ndarray
@@ -250,7 +256,7 @@ class Tariff:
     usd_per_hour: float = 0.0
 
     def cost(self, tokens, seconds=0.0):
-        """US dollars for the five buckets of one request and the time it took.
+        """Return the cost (US dollars) of one request: the tokens of its buckets and the seconds it took.
 
         Examples
         --------
@@ -267,29 +273,27 @@ class Tariff:
         )
 
     def most(self, input_tokens, output_tokens, seconds=0.0):
-        """The most that so many tokens can cost (US dollars), whichever input bucket they fall into."""
-        of_input, of_output = self._highest
-        return (
-            of_input * input_tokens + of_output * output_tokens + seconds * self.usd_per_hour / 3600
-        )
-
-    @cached_property
-    def _highest(self):
-        return float(np.nanmax(self.rates[:, :4])), float(np.nanmax(self.rates[:, 4]))
+        """Return the most that these tokens can cost (US dollars), whichever input bucket they fall into."""
+        of_input, of_output = np.nanmax(self.rates[:, :4]), np.nanmax(self.rates[:, 4])
+        tokens_usd = of_input * input_tokens + of_output * output_tokens
+        return float(tokens_usd + seconds * self.usd_per_hour / 3600)
 
 
 def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
-    """The rates of one model at `prices.as_of`.
+    """Return the rates of one model at `prices.as_of`.
 
     Parameters
     ----------
     prices : Prices
     name : str
+        A model in any spelling.
     batch : bool
-        The batch rates.
+        Whether to take the batch rates.
     usd_per_mtok : (float, float), optional
-        Input and output rate of a model that the catalogue lacks; (0, 0) for a server of your own.
+        Input and output rate (USD per million tokens) of a model that the catalogue lacks; (0, 0) for a server of
+        your own.
     usd_per_hour : float
+        Price of the machine (USD), 0 or more.
 
     Returns
     -------
@@ -298,7 +302,7 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
     Raises
     ------
     ValueError
-        If the model is unknown and no rates are given, or has no batch rate.
+        If the model is unknown and no rates are given, if it has no such rate, or if a given price is negative.
     """
     if not usd_per_hour >= 0:
         raise ValueError(
@@ -319,62 +323,59 @@ def tariff(prices, name, *, batch=False, usd_per_mtok=None, usd_per_hour=0.0):
         raise ValueError(
             f"{error}; give its price: usd_per_mtok=(input, output), (0, 0) for a server of your own"
         ) from None
-    model_id = offer.name
-    rows = (
-        prices.rates.take(offer.rows)
-        if offer.rows[-1] >= len(prices.frame)
-        else prices.frame.take(offer.rows)
-    )
-    rows = replace(prices, frame=rows).in_force().sort_values("context_above")
-    rates = rows[list(BATCH_RATES if batch else BUCKETS)].to_numpy(float) * offer.factor / 1e6
+    book = _model_book(prices, offer)
+    base, steps = book.first[0] + batch, book.steps[0]
+    rates = book.known_rates(base + 2 * np.arange(len(steps) + 1))
     if np.isnan(rates[:, [0, 4]]).any():
         raise ValueError(
-            f"model {model_id!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
+            f"model {offer.name!r} has no {'batch ' if batch else ''}rate on {prices.as_of:%Y-%m-%d}; a rate is never guessed"
         )
-    _, bits = price_tokens(
-        {bucket: np.ones(1, int) for bucket in (BUCKETS[0], BUCKETS[4])},
-        prices,
-        offer,
-        batch=np.array([batch]),
-    )
-    return Tariff(
-        np.append(-1.0, rows["context_above"].to_numpy(float)[1:]),
-        rates,
-        flag_names(bits)[0],
-        usd_per_hour,
-    )
+    flags = flag_names(book.flags[:1] | book.row_flags[base])[0]
+    return Tariff(np.append(-1.0, steps), rates, flags, usd_per_hour)
 
 
 @dataclass(frozen=True)
 class _Book:
-    """Rates of the models in use as arrays: (model x time slot) -> rate row -> (batch or not) -> rates."""
+    """Rates of the offers in use as arrays: a key (offer x time slot) leads to a row, a row and batch to rates."""
 
     slots: np.ndarray  # starts of the time slots after the first, datetime64[us] as int64
-    first: np.ndarray  # model * slot -> row * 2 of the base rate
-    steps: np.ndarray  # model * slot x k -> context lengths above which the next row holds
-    window: np.ndarray  # model * slot -> context window (tokens)
-    flags: np.ndarray  # model * slot -> bits
+    first: np.ndarray  # key -> row * 2 of the base rate
+    steps: np.ndarray  # key x k -> context lengths above which the next row holds
+    window: np.ndarray  # key -> context window (tokens)
+    flags: np.ndarray  # key -> bits
     rates: np.ndarray  # bucket x (row * 2 + batch) -> USD per token, 0 where there is none
-    missing: np.ndarray  # the same -> whether there is none
+    missing: np.ndarray  # bucket x (row * 2 + batch) -> whether there is no rate
     row_flags: np.ndarray  # row * 2 + batch -> bits
-    write_flag: np.ndarray  # row * 2 + batch -> bit to set when the row has cache writes
-    names: list
+    write_flag: np.ndarray  # row * 2 + batch -> bit to set when a request writes to a cache
+    names: list  # of the offers
+
+    def known_rates(self, row):
+        """Return the rates (USD per token) in some columns of `rates`, NaN where there is none; shape (n, 5)."""
+        return np.where(self.missing[:, row], np.nan, self.rates[:, row]).T
 
 
 @dataclass(frozen=True)
 class _Job:
     book: _Book
-    code: np.ndarray
-    at: np.ndarray | None
+    code: np.ndarray  # place of each row's offer among those of the book
+    at: np.ndarray | None  # microseconds since 1970, UTC
     batch: np.ndarray | None
     tokens: dict
     bands: tuple | None  # (aggregate, band) per row
     multiplier: np.ndarray | None
 
 
-def rate_book(prices, offers, at):
-    """Arrays of the rates in force for some offers (or names), on `as_of` or, when `at` is given, in each time slot."""
-    offers = [o if isinstance(o, Offer) else find_offer(prices, o) for o in offers]
+def rate_book(prices, offers, first_at, last_at):
+    """Collect the rates of some offers from one time to another as arrays.
+
+    Parameters
+    ----------
+    prices : Prices
+    offers : list of Offer
+    first_at, last_at : Timestamp, or int of microseconds since 1970
+        Times between which the rates are needed, both included. A slot of time begins with `first_at` and at each
+        later date on which a model is launched, is retired or changes its price.
+    """
     where = [np.array(offer.rows, "intp") for offer in offers]
     taken = np.concatenate([*where, []]).astype("intp")
     own = taken.max(initial=0) < len(prices.frame)
@@ -383,78 +384,77 @@ def rate_book(prices, offers, at):
         c: frame[c].to_numpy("datetime64[us]")
         for c in ("valid_from", "launched_on", "retires_on", "checked_on")
     }
-    ever = SINCE_EVER.to_datetime64()
-    start = np.where(np.isnat(day["valid_from"]), ever, day["valid_from"])
+    start = np.where(np.isnat(day["valid_from"]), SINCE_EVER.to_datetime64(), day["valid_from"])
     stale = prices.as_of.to_datetime64() - day["checked_on"] > np.timedelta64(STALE_AFTER_DAYS, "D")
     above, window = frame["context_above"].to_numpy(float), frame["context_window"].to_numpy(float)
-    slots = np.array([prices.as_of], "datetime64[us]")
-    if at is not None:
-        edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
-        slots = np.unique(np.append(edges[~np.isnat(edges)], ever))
-    ends = np.cumsum([len(rows) for rows in where])
-    first, steps, windows, flags = [], [], [], []
-    for offer, begin, end in zip(offers, [0, *ends], ends, strict=False):
-        for slot in slots:
-            starts = start[begin:end]
-            held = begin + np.flatnonzero(
-                starts == starts[starts <= slot].max(initial=starts.min())
-            )
-            first.append(2 * held[0])
-            steps.append(above[held[1:]])
-            windows.append(window[held[0]])
-            early = slot < day["launched_on"][begin]
-            bits = BIT["before_launch"] * early | BIT["before_first_price"] * (
-                not early and slot < starts.min()
-            )
-            flags.append(
-                bits
-                | offer.flags
-                | BIT["after_retirement"] * (slot >= day["retires_on"][begin])
-                | BIT["stale_price"] * stale[held].all()
-            )
-    ladder = np.full((len(steps), max(map(len, steps), default=0)), np.inf)
-    for line, lengths in zip(ladder, steps, strict=True):
-        line[: len(lengths)] = lengths
-    rates = (
-        frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(len(frame) * 2, len(BUCKETS)).T
-        / 1e6
-    ) * np.repeat([offer.factor for offer in offers], [2 * len(rows) for rows in where])
+    span = np.array([first_at, last_at], "datetime64[us]")
+    edges = np.concatenate([day[c] for c in ("valid_from", "launched_on", "retires_on")])
+    edges = np.unique(edges[(edges > span[0]) & (edges <= span[1])])
+    slots = np.append(span[:1], edges)
+    sizes = np.array([len(rows) for rows in where], "intp")
+    begins = np.cumsum(sizes) - sizes
+    lower, upper = _rows_in_force(start, begins, sizes, slots)
+    later = lower[:, None] + np.arange(1, (upper - lower).max(initial=1))
+    steps = np.where(later < upper[:, None], above.take(later, mode="clip"), np.inf)
+    fresh = np.cumsum(np.append(0, ~stale))
+    oldest, now = np.repeat(begins, len(slots)), np.tile(slots, len(offers))
+    early = now < day["launched_on"][oldest]
+    flags = (
+        np.repeat([offer.flags for offer in offers], len(slots)).astype("uint16")
+        | early * BIT["before_launch"]
+        | (~early & (now < start[oldest])) * BIT["before_first_price"]
+        | (now >= day["retires_on"][oldest]) * BIT["after_retirement"]
+        | (fresh[lower] == fresh[upper]) * BIT["stale_price"]
+    )
+    rates = frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float).reshape(-1, len(BUCKETS)).T / 1e6
+    rates = rates * np.repeat([offer.factor for offer in offers], 2 * sizes)
     approximate = frame["approximate"].to_numpy() * BIT["approximate_price"]
     assumed = approximate | frame["batch_assumed"].to_numpy() * BIT["assumed_batch_rate"]
-    assumed = (
-        assumed | _unstepped(rates[0].reshape(-1, 2), start, above) * BIT["unstepped_batch_rate"]
-    )
+    unstepped = _unstepped(rates[0].reshape(-1, 2), start, above)
+    assumed = assumed | unstepped * BIT["unstepped_batch_rate"]
+    written = np.repeat(frame["write_assumed"].to_numpy() * BIT["assumed_write_rate"], 2)
     return _Book(
         slots=slots[1:].astype("int64"),
-        first=np.array(first, "intp"),
-        steps=ladder,
-        window=np.nan_to_num(np.array(windows), nan=np.inf),
-        flags=np.array(flags, "uint16"),
+        first=2 * lower,
+        steps=steps,
+        window=np.nan_to_num(window[lower], nan=np.inf),
+        flags=flags.astype("uint16"),
         rates=np.ascontiguousarray(np.nan_to_num(rates)),
         missing=np.isnan(rates),
         row_flags=np.column_stack([approximate, assumed]).ravel().astype("uint16"),
-        write_flag=np.repeat(
-            frame["write_assumed"].to_numpy() * BIT["assumed_write_rate"], 2
-        ).astype("uint16"),
+        write_flag=written.astype("uint16"),
         names=[offer.name for offer in offers],
     )
 
 
+def _rows_in_force(start, begins, sizes, slots):
+    """Return where the rows in force begin and end, for each offer and slot; `start` of an offer's rows ascends."""
+    lower = np.empty((len(begins), len(slots)), "intp")
+    upper = lower.copy()
+    for place, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
+        own = start[begin : begin + size]
+        newest = own[np.maximum(np.searchsorted(own, slots, side="right") - 1, 0)]
+        lower[place] = begin + np.searchsorted(own, newest)
+        upper[place] = begin + np.searchsorted(own, newest, side="right")
+    return lower.ravel(), upper.ravel()
+
+
 def _unstepped(rates, start, above):
-    """Where the batch rate stays while the standard rate steps: input rates (standard, batch) of a row and of the one before."""
+    """Return where the batch rate of the input stays while the standard rate steps; `rates` has both, a row each."""
     before = np.vstack([rates[:1], rates[:-1]])
     stepped = (above > 0) & (start == np.append(start[:1], start[:-1]))
     return stepped & (rates[:, 0] != before[:, 0]) & (rates[:, 1] == before[:, 1])
 
 
 @lru_cache(maxsize=512)
-def _model_book(prices, model_id):
-    """One model's rates on `as_of`: a control asks for them at each move."""
-    return rate_book(prices, [model_id], None)
+def _model_book(prices, model):
+    """Rates of one model on `as_of`, kept because a control asks for them at each move."""
+    offer = model if isinstance(model, Offer) else find_offer(prices, model)
+    return rate_book(prices, [offer], prices.as_of, prices.as_of)
 
 
 def _run(job, n, requests):
-    """Costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
+    """Return costs (5 x n, USD) and flag bits (n), block by block on all cores: numpy frees the interpreter lock."""
     costs, flags = np.empty((5, n)), np.empty(n, "uint16")
     blocks = [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) if len(blocks) > 1 else nullcontext() as pool:
@@ -467,7 +467,7 @@ def _run(job, n, requests):
 
 
 def _price_block(job, block, costs, flags):
-    """Price one block of rows in place; returns (what, bucket, rows) of the first fault, if any."""
+    """Price one block of rows in place; return (what, bucket, rows) of the first fault, if any."""
     book = job.book
     tokens = {bucket: column[block] for bucket, column in job.tokens.items()}
     for bucket, column in tokens.items():
@@ -485,9 +485,8 @@ def _price_block(job, block, costs, flags):
     if job.bands is not None:
         aggregate, band, unreported = (column[block] for column in job.bands)
         stepped = np.isfinite(book.steps).any(axis=1)[key]
-        bits |= np.where(aggregate & stepped & unreported, BIT["aggregate_without_band"], 0).astype(
-            "uint16"
-        )
+        assumed = aggregate & stepped & unreported
+        bits |= assumed.astype("uint16") * np.uint16(BIT["aggregate_without_band"])
         over = None if over is None else over & ~aggregate
         total = np.where(aggregate, band, total)
     row = _take(book.first, key)
@@ -514,7 +513,7 @@ def _price_block(job, block, costs, flags):
 
 def _fill(job, block, out, tokens, row):
     """Write the five cost columns of one block: tokens x rate, by bucket, and their sum."""
-    for index, buckets in enumerate((BUCKETS[:1], BUCKETS[1:2], BUCKETS[2:4], BUCKETS[4:])):
+    for index, buckets in enumerate(PARTS.values()):
         present = [bucket for bucket in buckets if bucket in tokens]
         if not present:
             out[index] = 0
@@ -531,18 +530,14 @@ def _fill(job, block, out, tokens, row):
 
 
 def _take(table, index):
-    """`table[index]` for indices known to be in range, which spares the bounds check."""
+    """Return `table[index]` without a bounds check, for indices known to be in range."""
     return np.take(table, index, mode="clip")
 
 
 def _explain(job, requests, what, bucket, rows):
     if what == "negative":
-        refuse(
-            requests,
-            f"{bucket}_tokens",
-            np.isin(np.arange(len(requests)), rows),
-            "a negative count",
-        )
+        bad = np.isin(np.arange(len(requests)), rows)
+        refuse(requests, f"{bucket}_tokens", bad, "a negative count")
     name = job.book.names[job.code[rows[0]]]
     batch = job.batch is not None and job.batch[rows[0]]
     rate = f"{'batch rate' if batch else 'rate'} for {bucket}"
@@ -554,27 +549,26 @@ def _explain(job, requests, what, bucket, rows):
 
 
 def _offers(requests, prices, at, by_region):
-    """Codes (int) of each row's offer and the offers they stand for; each distinct spelling is looked up once."""
-    codes, spelt = _factorized(requests["model_id"])
+    """Return the code of each row's offer and the offers; each distinct spelling is looked up once."""
+    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
+    named = {c: _factorized(requests[c]) for c in ("model_id", *columns) if c in requests}
+    codes, spelt = named["model_id"]
     if codes.min(initial=0) < 0:
         refuse(requests, "model_id", codes < 0, "a missing model")
-    columns = ("platform", "region", "service_tier") if by_region else ("platform", "service_tier")
-    told = {c: _factorized(requests[c]) for c in columns if c in requests}
-    told = {c: (code, names) for c, (code, names) in told.items() if (code >= 0).any()}
-    distinct = range(len(spelt))
+    told = tuple(c for c in columns if c in named and (named[c][0] >= 0).any())
+    distinct = [spelt]
     if told:
-        key = codes.astype("int64")
-        for code, names in told.values():
-            key = key * (len(names) + 1) + code + 1
-        codes, distinct = pd.factorize(key)
+        parts = [named[c] for c in ("model_id", *told)]
+        sizes = [len(names) + 1 for _, names in parts]  # a missing value has a place too
+        key = np.ravel_multi_index([code.astype("intp") + 1 for code, _ in parts], sizes)
+        codes, key = pd.factorize(key)
+        places = zip(parts, np.unravel_index(key, sizes), strict=True)
+        distinct = [np.array([None, *names], object)[place] for (_, names), place in places]
     offers = []
-    for code, key in enumerate(distinct):
-        said = {}
-        for column, (_, names) in reversed(told.items()):
-            key, place = divmod(int(key), len(names) + 1)
-            said[column] = names[place - 1] if place else None
+    for code, (spelling, *said) in enumerate(zip(*distinct, strict=True)):
         try:
-            offers.append(find_offer(prices, spelt[key], **said, told=tuple(told)))
+            bought = dict(zip(told, said, strict=True))
+            offers.append(find_offer(prices, spelling, **bought, told=told))
         except ValueError as error:
             rows = np.flatnonzero(codes == code)
             if len(rows):
@@ -592,42 +586,35 @@ def _offers(requests, prices, at, by_region):
 
 
 def _factorized(column):
-    """Codes of a column's values, -1 for a missing one, and the values."""
+    """Return the codes of a column's values, -1 for a missing one, and the values."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), column.cat.categories
     return pd.factorize(column)
 
 
 def _by_hour(codes, offers, at):
-    """Rows outside the hours of a peak rate go to the rate of the other hours."""
+    """Give the rows outside the hours of a peak rate the rate of the other hours."""
     second, codes = at // 1_000_000 % 86_400, codes.copy()
     for number, offer in enumerate(list(offers)):
         if offer and offer.hours:
-            flags = offer.flags & ~BIT["assumed_peak_hours"]
-            offers[number] = offer._replace(flags=flags, hours=(), off_peak=())
+            offers[number] = offer.at_hours(peak=True)
             rows = np.flatnonzero(codes == number)
             peak = [(second[rows] >= start) & (second[rows] < end) for start, end in offer.hours]
             codes[rows[~np.any(peak, axis=0)]] = len(offers)
-            offers.append(offers[number]._replace(rows=offer.off_peak))
+            offers.append(offer.at_hours(peak=False))
     return codes, offers
 
 
 def _bands(requests, aggregate_band):
-    """(aggregate, whole input that decides the context step, band unknown) per row, or None without aggregates."""
+    """Return the `bands` of `price_tokens`, or None where no row is a sum."""
     aggregate = sums(requests)
     if aggregate is None or not aggregate.any():
         return None
-    reported = (
-        requests["context_above"]
-        if "context_above" in requests
-        else pd.Series(np.nan, requests.index)
-    )
+    reported = requests.get("context_above", pd.Series(np.nan, requests.index))
     reported = reported.to_numpy(float, na_value=np.nan)
     unreported = np.isnan(reported)
-    reported = np.where(
-        unreported, 0.0 if aggregate_band == "base" else np.finfo(float).max, reported + 1
-    )
-    return aggregate, reported, unreported
+    otherwise = 0.0 if aggregate_band == "base" else np.finfo(float).max
+    return aggregate, np.where(unreported, otherwise, reported + 1), unreported
 
 
 def _multipliers(requests, residency):
@@ -645,8 +632,41 @@ def _multipliers(requests, residency):
     return factor
 
 
+def _other_usd(requests, prices, offers, codes, at, batch):
+    """Price the units of each row and the fees per request (US dollars); None where there is neither."""
+    known = request_fees() if prices.hosted else {}
+    fees = [known.get(offer.name, 0.0) for offer in offers]
+    units = requests.get("unit")
+    there = np.flatnonzero([] if units is None else units.notna())
+    if not len(there) and not any(fees):
+        return None
+    count = requests.get("requests", pd.Series(1, requests.index))
+    usd = np.array([*fees, 0.0])[codes] * count.fillna(1).to_numpy(float)
+    quantity = requests.get("quantity", pd.Series(np.nan, requests.index))
+    quantity = quantity.to_numpy(float, na_value=np.nan)
+    bad = there[~(quantity[there] >= 0)]
+    if len(bad):
+        name = plain(requests.index[bad[0]])
+        raise ValueError(f"row {name!r}, column 'quantity': a number from 0 up is needed")
+    keys = {
+        "offer": codes[there],
+        "unit": None if units is None else units.to_numpy(object)[there],
+        "day": prices.as_of if at is None else pd.to_datetime(at[there], unit="us").floor("D"),
+        "batch": False if batch is None else batch[there],
+    }
+    keys = pd.DataFrame(keys, index=there)
+    for (place, *key), rows in keys.groupby(list(keys), sort=False).groups.items():
+        try:
+            rate = unit_rate(prices, offers[place], *key)
+        except ValueError as error:
+            name = plain(requests.index[rows[0]])
+            raise ValueError(f"{error} (row {name!r}, column 'unit')") from None
+        usd[rows] += quantity[rows] * rate * offers[place].factor
+    return usd
+
+
 def flag_names(flags):
-    """Flag bits as a categorical of names joined by ";", "" for none."""
+    """Turn flag bits into a categorical of names joined by ";", "" for none."""
     ever = np.bitwise_or.reduce(flags, initial=0)
     if ever == 0:
         return pd.Categorical.from_codes(np.zeros(len(flags), "int8"), [""])
@@ -661,194 +681,3 @@ def flag_names(flags):
     lookup[present] = np.arange(len(present))
     text = [";".join(flag for flag, bit in BIT.items() if bits & bit) for bits in present]
     return pd.Categorical.from_codes(lookup[flags], text)
-
-
-TIER_LABELS = (*reversed(TIERS), "reasoning", "other models")
-PARTS = {
-    "uncached_input_usd": ("uncached_input",),
-    "cache_read_usd": ("cache_read",),
-    "cache_write_usd": ("cache_write_short", "cache_write_long"),
-    "output_usd": ("output",),
-}
-
-
-class Bought(NamedTuple):
-    """Which rate priced a request, as any catalogue can find it: the key of a rate, and a seller's factor on it."""
-
-    model_id: str
-    platform: str
-    region: str
-    service_tier: str
-    factor: float = 1.0
-
-
-def bought(daily):
-    """What each row of `Cube.daily` was bought as: a model at its maker's standard rate, where the table says no more."""
-    return daily["offer"] if "offer" in daily else daily["model_id"].astype(object)
-
-
-def rates_at(prices, model_ids, days, batch=False):
-    """Rates below any context step, in US dollars per token.
-
-    Parameters
-    ----------
-    prices : Prices
-    model_ids : array_like of str or Bought
-    days : array_like of datetime64, or one day
-    batch : array_like of bool, or one
-
-    Returns
-    -------
-    ndarray, shape (n, 5)
-        In the order of `tierlab.BUCKETS`; NaN where the catalogue has none. Before a model's first rate, that rate.
-
-    Examples
-    --------
-    >>> import tierlab as tl
-    >>> terra = rates_at(tl.load_prices("maintained"), ["gpt-5.6-terra"] * 2, pd.to_datetime(["2026-07-29", "2026-07-30"]))
-    >>> (terra[:, 0] * 1e6).round(2).tolist()
-    [2.5, 2.0]
-    """
-    names, days = (
-        pd.Series(model_ids, dtype=object).to_numpy(),
-        np.broadcast_to(np.asarray(days, "datetime64[us]"), len(model_ids)),
-    )
-    frame = prices.rates if any(isinstance(name, Bought) for name in names) else prices.frame
-    start = frame["valid_from"].fillna(SINCE_EVER).to_numpy("datetime64[us]")
-    above, rates = (
-        frame["context_above"].to_numpy(),
-        frame[[*BUCKETS, *BATCH_RATES]].to_numpy(float) / 1e6,
-    )
-    table = np.full((len(names), 2 * len(BUCKETS)), np.nan)
-    codes, unique = pd.factorize(names)
-    for code, name in enumerate(unique):
-        factor = 1.0
-        if isinstance(name, Bought):
-            factor = name.factor
-            sold = prices.sellers[name.model_id][name.platform]
-            rows = np.array(sold[name.region, name.service_tier], "intp")
-        else:
-            rows = prices.rows_of[prices.resolve(name)]
-        rows = rows[np.lexsort((above[rows], start[rows]))]
-        rows = rows[np.r_[True, start[rows][1:] != start[rows][:-1]]]
-        places = np.flatnonzero(codes == code)
-        table[places] = (
-            factor
-            * rates[
-                rows[np.maximum(np.searchsorted(start[rows], days[places], side="right") - 1, 0)]
-            ]
-        )
-    way = np.broadcast_to(np.asarray(batch, bool), len(names)).astype(int)
-    return table.reshape(-1, 2, len(BUCKETS))[np.arange(len(names)), way]
-
-
-def changes_of(prices, models, start, end):
-    """`Prices.changes` of some models."""
-    frame, ends = (table[table["model_id"].isin(models)] for table in (prices.frame, prices.ends))
-    return replace(prices, frame=frame, ends=ends).changes(start, end)
-
-
-def in_batch(daily):
-    """Which rows went through a batch endpoint; none where the log does not say."""
-    return (
-        daily["batch"].fillna(False).to_numpy(bool)
-        if "batch" in daily
-        else np.zeros(len(daily), bool)
-    )
-
-
-def at_base(daily, rates):
-    """US dollars of the rows' tokens at some rates: uncached input, cache reads, cache writes, output; shape (n, 4).
-
-    A bucket without tokens costs nothing, whether there is a rate or not.
-    """
-    tokens = daily[[f"{bucket}_tokens" for bucket in BUCKETS]].to_numpy(float)
-    usd = np.where(tokens > 0, tokens * rates, 0.0)
-    return np.column_stack([usd[:, 0], usd[:, 1], usd[:, 2] + usd[:, 3], usd[:, 4]])
-
-
-def repriced(daily, prices, on, *, batch=None, ahead=None):
-    """The same tokens on the same models at the rates of another day.
-
-    Parameters
-    ----------
-    daily : DataFrame
-        `Cube.daily`, or rows of it.
-    prices : Prices
-    on : str, Timestamp or array of datetime64
-        The day whose rates apply.
-    batch : bool, optional
-        True for the batch rates; by default each row keeps its way.
-    ahead : Prices, optional
-        Whose rates of the day `on` apply (`Prices.over` a horizon); by default those of `prices`.
-
-    Returns
-    -------
-    Series
-        US dollars, index of `daily`; NaN where a rate that the tokens need is not known on that day.
-
-    Examples
-    --------
-    A fifth off gpt-5.6-terra on 2026-07-30:
-
-    >>> import tierlab as tl
-    >>> prices = tl.load_prices("maintained")
-    >>> log = pd.DataFrame({"at": pd.to_datetime(["2026-07-29"]), "model_id": "gpt-5.6-terra",
-    ...                     "uncached_input_tokens": 200_000, "output_tokens": 10_000})
-    >>> daily = tl.build_cube(log, prices).daily
-    >>> daily["cost_usd"].tolist(), repriced(daily, prices, "2026-07-30").round(9).tolist()
-    ([0.65], [0.52])
-    """
-    parts = repriced_parts(daily, prices, on, batch=batch, ahead=ahead)
-    return pd.Series(parts.sum(axis=1), index=daily.index) + daily.get("other_usd", 0.0)
-
-
-def repriced_parts(daily, prices, on, *, batch=None, ahead=None):
-    """`repriced` by part: an array of shape (n, 4), US dollars in the order of `PARTS`."""
-    own = in_batch(daily)
-    here = at_base(daily, rates_at(prices, bought(daily), daily["day"], own))
-    there = at_base(
-        daily, rates_at(ahead or prices, bought(daily), on, own if batch is None else batch)
-    )
-    paid = daily[list(PARTS)].to_numpy(float)
-    return there * np.divide(paid, here, out=np.ones_like(paid), where=here > 0)
-
-
-def on_model(daily, prices, model_id, on):
-    """The same tokens on another model (US dollars), at its rates of a day below any context step."""
-    return pd.Series(
-        at_base(daily, rates_at(prices, [model_id] * len(daily), on, in_batch(daily))).sum(axis=1),
-        daily.index,
-    )
-
-
-def tiers_of(prices, model_ids, days):
-    """Tier of each model in the lineup of the day: one of `TIER_LABELS`.
-
-    Before the first lineup the first counts. A model that has left the lineup keeps the tier it had in another.
-    """
-    known = prices.by_model
-    labels = known["tier"].where(~known["reasoning_model"], "reasoning").fillna(TIER_LABELS[-1])
-    result = (
-        pd.Series(np.asarray(model_ids, object))
-        .map(labels)
-        .fillna(TIER_LABELS[-1])
-        .to_numpy(object)
-    )
-    lineups = prices.lineups.sort_values("as_of", kind="stable")
-    dates = lineups["as_of"].drop_duplicates().to_numpy("datetime64[us]")
-    if len(dates) == 0:
-        return result
-    days = np.asarray(days, "datetime64[us]")
-    place = np.maximum(np.searchsorted(dates, days, side="right") - 1, 0)
-    for position, date in enumerate(dates):
-        rows = lineups[lineups["as_of"] == date].set_index("model_id")
-        names = rows["tier"].where(~rows["reasoning_model"].astype(bool), "reasoning")
-        found = pd.Series(np.asarray(model_ids, object)).map(names.to_dict()).to_numpy(object)
-        result = np.where((place == position) & pd.notna(found), found, result)
-    return result
-
-
-def labelled(values):
-    """A dimension's values as text, "(none)" where the log has none."""
-    return values.astype(object).where(values.notna(), "(none)").astype(str)

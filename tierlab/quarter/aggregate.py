@@ -20,9 +20,8 @@ import pandas as pd
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.catalog import Prices
 from tierlab.prices.contract import Contract, Settlement, settle
-from tierlab.prices.offers import FLAGS
-from tierlab.prices.pricing import PARTS, Bought
-from tierlab.prices.units import request_fees, unit_rate
+from tierlab.prices.daily import PARTS, Bought
+from tierlab.prices.offers import FLAGS, request_fees, unit_rate
 from tierlab.quarter.engine import (
     BOUGHT,
     NO_PRICE,
@@ -112,7 +111,7 @@ class Cube:
     ----------
     daily : DataFrame
         One row per day, model_id, task, team, batch, status, platform, region and service_tier, as far as the log has
-        them, and offer (`tierlab.prices.pricing.Bought`: whose rate of which region and tier priced it): rows,
+        them, and offer (`tierlab.prices.daily.Bought`: whose rate of which region and tier priced it): rows,
         requests, uncounted_rows (aggregate rows that report no number of requests), attempts, the five token
         buckets and reasoning_tokens, US dollars by bucket, other_usd (of units that are no text tokens, and fees),
         cost_usd, billed_usd and billed_rows, covered_usd (our price

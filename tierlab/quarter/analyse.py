@@ -9,8 +9,7 @@ import pandas as pd
 from tierlab.evaluate.compare import quality_by_model
 from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
-from tierlab.prices.offers import FLAGS
-from tierlab.prices.pricing import (
+from tierlab.prices.daily import (
     PARTS,
     TIER_LABELS,
     at_base,
@@ -20,6 +19,7 @@ from tierlab.prices.pricing import (
     rates_at,
     tiers_of,
 )
+from tierlab.prices.offers import FLAGS
 from tierlab.quarter.aggregate import Cube
 from tierlab.quarter.arrival import arrivals, decided_by, decided_in
 from tierlab.quarter.engine import TOKENS

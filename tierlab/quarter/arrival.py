@@ -9,8 +9,7 @@ import pandas as pd
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.decide.record import Record
 from tierlab.prices.catalog import Prices
-from tierlab.prices.names import canonical
-from tierlab.prices.pricing import (
+from tierlab.prices.daily import (
     at_base,
     bought,
     in_batch,
@@ -19,6 +18,7 @@ from tierlab.prices.pricing import (
     rates_at,
     repriced,
 )
+from tierlab.prices.names import canonical
 from tierlab.quarter.variance import causes, variance
 
 ARRIVED, NOT_ARRIVED, CANNOT_TELL = "arrived", "not arrived", "cannot be told"

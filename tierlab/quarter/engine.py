@@ -321,10 +321,8 @@ def rate_table(prices, bought, first_at, last_at):
     offers = list(dict.fromkeys(offer for own in hourly for offer in own))
     number = {offer: place for place, offer in enumerate(offers)}
     hourly = np.array([[number[offer] for offer in own] for own in hourly], "int64")
-    book = rate_book(prices, offers, True)
+    book = rate_book(prices, offers, first_at, last_at)
     edges = book.slots.astype("datetime64[us]")
-    begun = int((edges <= np.datetime64(first_at, "us")).sum())
-    edges = edges[begun : int((edges <= np.datetime64(last_at, "us")).sum())]
     lengths = np.append(book.steps, book.window)
     levels = np.unique(lengths[np.isfinite(lengths)]).astype("int64")
     sizes = (len(bought), len(edges) + 1, len(levels) + 1, len(hours) + 1, 2)
@@ -333,8 +331,8 @@ def rate_table(prices, bought, first_at, last_at):
     frame = index.to_frame(index=False).astype("int16" if len(bought) < 2**15 else "int32")
     frame = frame.assign(in_batch=frame["in_batch"] > 0, rate=np.arange(len(index), dtype="int32"))
     offer = hourly.reshape(len(bought), len(hours) + 1)[frame["place"], frame["in_hour"]]
-    # The book is one row per offer and slot of all time; `length` stands for every input of its level.
-    key = offer * (len(book.slots) + 1) + begun + frame["in_slot"].to_numpy()
+    # `length` stands for every input of its level.
+    key = offer * (len(book.slots) + 1) + frame["in_slot"].to_numpy()
     length = np.append(0, levels + 0.5)[frame["in_level"]]
     row = book.first[key] + 2 * (length[:, None] > book.steps[key]).sum(axis=1) + frame["in_batch"]
     spelt = bought.astype("str").take(frame.pop("place")).reset_index(drop=True)

@@ -18,7 +18,7 @@ from tierlab.core.style import (
     note,
     plain,
 )
-from tierlab.prices.pricing import TIER_LABELS
+from tierlab.prices.daily import TIER_LABELS
 from tierlab.quarter.savings import HELD, STATUSES, task_said
 from tierlab.quarter.variance import NAMES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.pricing import changes_of, labelled, repriced
+from tierlab.prices.daily import labelled, repriced
 
 WINDOW = 28  # days of the baseline
 THRESHOLD = 6.0  # robust z; see `anomalies` for the false alarms
@@ -406,7 +406,7 @@ def _at_rates(daily, prices, on):
 def _scheduled(every, prices, last, end):
     """What price changes after the last day multiply spend with, on the last four weeks' tokens; by day."""
     recent = every[every["day"] > last - pd.Timedelta(days=WINDOW)]
-    changes = changes_of(prices, recent["model_id"].unique(), last, end)
+    changes = prices.changes(last, end, models=recent["model_id"].unique())
     factor = pd.Series(1.0, pd.date_range(last, end, unit="us"))
     base = _at_rates(recent, prices, last).sum()
     for on in sorted(changes.loc[changes["kind"] == "rate", "on"].unique()):

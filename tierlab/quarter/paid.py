@@ -8,7 +8,7 @@ import pandas as pd
 
 from tierlab.prices.catalog import Prices
 from tierlab.prices.contract import Contract, settle
-from tierlab.prices.pricing import PARTS, in_batch
+from tierlab.prices.daily import PARTS, in_batch
 from tierlab.quarter.engine import TOKENS
 
 _BOUGHT = ("platform", "region", "service_tier")

@@ -15,11 +15,10 @@ from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
 from tierlab.prices.catalog import Prices
 from tierlab.prices.contract import Contract
-from tierlab.prices.pricing import (
+from tierlab.prices.daily import (
     PARTS,
     TIER_LABELS,
     at_base,
-    changes_of,
     in_batch,
     labelled,
     on_model,
@@ -494,7 +493,8 @@ def price_changes(now, prices, start, end):
         contracted_usd: the effect times what those tokens cost under it over their list price.
     """
     columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
-    changes, rows, ratios = changes_of(prices, now["model_id"].unique(), start, end), [], []
+    changes = prices.changes(start, end, models=now["model_id"].unique())
+    rows, ratios = [], []
     for (on, model_id), part in changes.groupby(["on", "model_id"], sort=False):
         own, scheduled = now[now["model_id"] == model_id], bool(on > now["day"].max())
         own = own if scheduled else own[own["day"] >= on]

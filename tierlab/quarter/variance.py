@@ -8,7 +8,7 @@ import pandas as pd
 
 from tierlab.core.format import change
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.pricing import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.daily import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
 from tierlab.quarter.engine import TOKENS
 
 EFFECTS = {

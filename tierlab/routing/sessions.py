@@ -21,7 +21,7 @@ from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Choice, Policy, Rules, merge, need
 from tierlab.routing.route import route
-from tierlab.scaling.bill import session
+from tierlab.scaling.costs import session
 
 
 @dataclass(frozen=True)

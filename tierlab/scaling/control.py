@@ -1,8 +1,7 @@
-"""Controls of cost: a day on three tiers, and curves."""
+"""The controls of cost: a day on three tiers, and curves."""
 
 import ipywidgets
 import numpy as np
-import pandas as pd
 
 import tierlab as tl
 from tierlab.core import style
@@ -27,7 +26,7 @@ _TOP = {
 
 
 class TierExplorer(Explorer):
-    """What the three tiers of one provider cost per day.
+    """A control that shows what the three tiers of one provider cost per day.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ class TierExplorer(Explorer):
 
 
 class CurveExplorer(Explorer):
-    """Cost per day over one variable of a workload, for any models.
+    """A control that shows the cost per day over one variable of a workload, for any models.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ class CurveExplorer(Explorer):
     models : sequence of str, optional
         Models to choose from; by default the lineup. The first three are chosen at the start.
     requests_per_day, input_tokens, output_tokens : int
-        The workload where the variable is another one.
+        The workload, apart from the variable that is chosen.
     """
 
     size, margins = (7.2, 3.6), (1.0, 1.9, 0.65, 0.35)
@@ -123,9 +122,8 @@ class CurveExplorer(Explorer):
             top.value = self._top[change["new"]]
             self._moving = False
 
-        over.observe(
-            retune, names="value"
-        )  # registered before the redraw, so that it never sees the old range
+        # Registered before the redraw, so that the redraw never sees the old range.
+        over.observe(retune, names="value")
         chosen = ipywidgets.SelectMultiple(
             description="models", options=names, value=names[:3], rows=min(9, len(names)), **WIDE
         )
@@ -152,15 +150,10 @@ class CurveExplorer(Explorer):
         )
 
     def _cliffs(self, models, top):
-        """Both sides of each context step and window: a cliff must not look like a slope."""
+        """Return both sides of each context step and window, so that a cliff does not look like a slope."""
         rows = self.prices.in_force()
-        rows = rows[rows["model_id"].isin(models)]
-        edges = (
-            pd.concat([rows["context_above"], rows["context_window"]])
-            .astype(float)
-            .dropna()
-            .unique()
-        )
+        rows = rows.loc[rows["model_id"].isin(models), ["context_above", "context_window"]]
+        edges = np.unique(rows.to_numpy(float))
         edges = np.r_[edges, edges + 1]
         return edges[(edges >= 1) & (edges <= top)]
 

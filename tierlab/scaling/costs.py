@@ -1,20 +1,21 @@
-"""How cost grows: daily cost, curves over any part of a workload, crossovers, break-evens, dated changes."""
+"""How cost grows: daily cost, curves over any part of a workload, break-evens, dated changes, conversations."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, combinations, pairwise
+from itertools import chain, combinations, pairwise, permutations
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.catalog import Prices
-from tierlab.prices.pricing import FLAGS, price_tokens
+from tierlab.prices.pricing import FLAGS, price, price_tokens
 from tierlab.scaling.workload import NUMERIC, Workload
 
-# Half-width of an approximate price as a share of it: "roughly $5" is read as 4.50 to 5.50, half a unit to either side.
+# Half-width of an approximate price as a share of it: "roughly $5" is read as 4.50 to 5.50.
 APPROXIMATE_BAND = 0.10
 DAYS_PER_MONTH = 365.25 / 12
+_ABOUT = ["provider", "tier", "model_id"]
 _VARIED = (*NUMERIC, "turns")
 _Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
@@ -22,7 +23,7 @@ _Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 def daily_cost(
     workload: Workload, prices: Prices, models: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Cost per day of a workload on each model, with a band where an input is a range.
+    """Work out the cost per day of a workload on each model, with a band where an input is a range.
 
     Parameters
     ----------
@@ -36,8 +37,8 @@ def daily_cost(
     -------
     DataFrame
         One row per model: provider, tier, model_id, cost_usd, low, high (USD per day), interval (what low and
-        high are, "" for a point), over_window_share (share of requests that do not fit) and flags. A model
-        that some request does not fit has no cost (NaN), not a lower one.
+        high are, "" for a point), over_window_share (share of requests that do not fit, 0-1) and flags. A model
+        whose window is too short for some request has no cost (NaN) rather than a lower one.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def cost_curve(
     over: str | None,
     values: Sequence[float],
 ) -> pd.DataFrame:
-    """Cost per day of each model while one part of the workload varies.
+    """Work out the cost per day of each model while one part of the workload varies.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def cost_curve(
     Returns
     -------
     DataFrame
-        Columns of `daily_cost` and one named by `over`; a row per model and value.
+        The columns of `daily_cost` and one named by `over`; a row per model and value.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def cost_curve(
     tokens, weight, owner = _stack(corners)
     batch_share = np.array([corner.batch_share for corner in corners])
     volume = np.array([corner.requests_per_day for corner in corners])
-    # One over the number of rows, or more where a task mix weights them.
+    # The variance of a weighted mean is that of a row times the sum of squared weights: 1 / n for equal ones.
     rows = np.bincount(owner, weight**2)[starts]
     names = [prices.resolve(name) for name in (models or prices.models())]
     known = prices.by_model[["provider", "tier"]]
@@ -116,8 +117,6 @@ def cost_curve(
         over_window = over_share[starts]
         others = ";".join(flag for flag in flags if flag != "over_window")
         part = {
-            "provider": known.at[model_id, "provider"],
-            "tier": known.at[model_id, "tier"],
             "model_id": model_id,
             over or "value": list(values),
             "cost_usd": cost[starts],
@@ -128,17 +127,13 @@ def cost_curve(
             "flags": np.where(over_window > 0, ";".join(flags), others),
         }
         parts.append(pd.DataFrame(part))
-    return pd.concat(parts, ignore_index=True).astype(
-        {
-            "provider": known["provider"].dtype,
-            "tier": known["tier"].dtype,
-            "model_id": prices.frame["model_id"].dtype,
-        }
-    )
+    table = pd.concat(parts, ignore_index=True)
+    table = table.astype({"model_id": prices.frame["model_id"].dtype})
+    return table.join(known, on="model_id")[["provider", "tier", *table.columns]]
 
 
 def _stack(workloads):
-    """Cells of many workloads as one table: tokens by bucket, weights, and whose cell each is."""
+    """Join the cells of many workloads: tokens by bucket, weights, and the workload that each cell belongs to."""
     cells = [work.cells() for work in workloads]
     buckets = {bucket for tokens, _ in cells for bucket in tokens}
     sizes = [len(weight) for _, weight in cells]
@@ -146,15 +141,12 @@ def _stack(workloads):
         b: np.concatenate([t.get(b, np.zeros(n)) for (t, _), n in zip(cells, sizes, strict=True)])
         for b in buckets
     }
-    return (
-        tokens,
-        np.concatenate([weight for _, weight in cells]),
-        np.repeat(np.arange(len(cells)), sizes),
-    )
+    weight = np.concatenate([weight for _, weight in cells])
+    return tokens, weight, np.repeat(np.arange(len(cells)), sizes)
 
 
 def _per_request(tokens, weight, owner, batch_share, prices, model_id):
-    """Mean and standard deviation of the cost of one request (USD), share over the window, names of flags."""
+    """Return mean and standard deviation of the cost of a request (USD), share over the window, names of flags."""
     parts, bits = [], 0
     for batch, share in ((False, 1 - batch_share), (True, batch_share)):
         if share.any():
@@ -166,12 +158,8 @@ def _per_request(tokens, weight, owner, batch_share, prices, model_id):
     mean = sum(share * np.bincount(owner, weight * cost, count) for cost, share in parts)
     square = sum(share * np.bincount(owner, weight * cost**2, count) for cost, share in parts)
     names = [flag for place, flag in enumerate(FLAGS) if bits >> place & 1]
-    return (
-        mean,
-        np.sqrt(np.maximum(square - mean**2, 0)),
-        np.bincount(owner, weight * over, count),
-        names,
-    )
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    return mean, spread, np.bincount(owner, weight * over, count), names
 
 
 def _joined(texts, more):
@@ -179,7 +167,7 @@ def _joined(texts, more):
 
 
 def crossovers(curve: pd.DataFrame) -> pd.DataFrame:
-    """Where the cost curves of two models cross.
+    """Find where the cost curves of two models cross.
 
     Parameters
     ----------
@@ -189,8 +177,8 @@ def crossovers(curve: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The varied column, cost_usd (USD per day) at the crossing, model_id cheaper before and cheaper after.
-        Linear between neighbouring values of the curve, so exact where the curves are straight.
+        The varied column, cost_usd (USD per day) at the crossing, cheaper_before and cheaper_after (model ids). The
+        curve is taken as linear between neighbouring values, so a crossing is exact where the curves are straight.
     """
     over = next(column for column in _VARIED if column in curve)
     wide = curve.pivot(index=over, columns="model_id", values="cost_usd").sort_index()
@@ -224,12 +212,12 @@ def cost_calendar(
     start: str,
     end: str,
 ) -> pd.DataFrame:
-    """Cost per day over calendar time: scheduled price changes are steps, growth compounds.
+    """Work out the cost per day over calendar time: scheduled price changes are steps, growth compounds.
 
     Parameters
     ----------
     workload : Workload
-        Its ranges stand at their middle; `monthly_growth` compounds from `start`.
+        Its ranges are taken at their middle; `monthly_growth` compounds from `start`.
     prices : Prices
     models : sequence of str, optional
         By default the lineup.
@@ -240,7 +228,7 @@ def cost_calendar(
     -------
     DataFrame
         on, provider, tier, model_id, cost_usd (USD per day, NaN from the day of retirement), change (what
-        changed that day, "" for nothing), flags: a row per model on `start`, on the first of each month, on
+        changed that day, "" for nothing), flags. Each model has a row on `start`, on the first of each month, on
         each day on which one of the models changes, and on `end`.
     """
     names = [prices.resolve(name) for name in (models or prices.models())]
@@ -276,12 +264,12 @@ def _change_text(row):
 
 
 def cache_break_even(write_multiplier: float, read_multiplier: float) -> float:
-    """Cache hit rate above which writing to a cache pays.
+    """Return the cache hit rate above which writing to a cache pays.
 
     Parameters
     ----------
     write_multiplier, read_multiplier : float
-        Price of a written and of a read token, as multiples of plain input.
+        Price of a written token (1 or more) and of a read token (below 1) as multiples of plain input.
 
     Returns
     -------
@@ -306,7 +294,7 @@ def cache_break_even(write_multiplier: float, read_multiplier: float) -> float:
 
 
 def cliff_break_even(cost_below_usd: float, cost_above_usd: float, cost_flat_usd: float) -> float:
-    """Share of requests above a context step at which a stepped model costs as much as a flat one.
+    """Return the share of requests above a context step at which a stepped model costs as much as a flat one.
 
     Parameters
     ----------
@@ -318,7 +306,7 @@ def cliff_break_even(cost_below_usd: float, cost_above_usd: float, cost_flat_usd
     Returns
     -------
     float
-        Share 0-1 of requests; NaN where no share does.
+        Share 0-1 of requests; NaN where there is no such share.
 
     Notes
     -----
@@ -333,7 +321,7 @@ def cliff_break_even(cost_below_usd: float, cost_above_usd: float, cost_flat_usd
 
 
 def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float = 0.5) -> float:
-    """Share of requests in batch at which a more expensive model costs as much as a cheaper one without batch.
+    """Return the share in batch at which a more expensive model costs as much as a cheaper one without batch.
 
     Parameters
     ----------
@@ -345,7 +333,7 @@ def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float 
     Returns
     -------
     float
-        Share 0-1 of the more expensive model's requests; NaN where even all of them in batch cost more.
+        Share 0-1 of the more expensive model's requests; NaN where they cost more even with all of them in batch.
 
     Notes
     -----
@@ -360,26 +348,26 @@ def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float 
 
 
 def _share(value):
-    near = 1e-9  # an end of the range, missed by the last digit, is that end
+    near = 1e-9  # a value that misses an end of the range by rounding is that end
     return float(np.clip(value, 0, 1)) if -near <= value <= 1 + near else float("nan")
 
 
 def error_cost_break_even(
     cost_high_usd: float, cost_low_usd: float, error_high: float, error_low: float
 ) -> float:
-    """Cost of one error above which the more expensive model is the cheaper choice.
+    """Return the cost of one error above which the more expensive model is the cheaper choice.
 
     Parameters
     ----------
     cost_high_usd, cost_low_usd : float
         USD per request.
     error_high, error_low : float
-        Share 0-1 of requests answered wrongly by each.
+        Share 0-1 of requests that each answers wrongly.
 
     Returns
     -------
     float
-        USD per error; infinite when the more expensive model makes no fewer errors.
+        USD per error; infinite if the more expensive model does not make fewer errors.
 
     Notes
     -----
@@ -395,3 +383,238 @@ def error_cost_break_even(
     if error_low <= error_high:
         return float("inf")
     return (cost_high_usd - cost_low_usd) / (error_low - error_high)
+
+
+def session(conversation, turns=None, *, cached=False):
+    """Return the requests of one session: every turn sends all that came before it.
+
+    Parameters
+    ----------
+    conversation : tierlab.core.product.Conversation
+    turns : int, optional
+        By default those of the conversation.
+    cached : bool
+        Whether each turn reads the input of the turn before from the cache and writes what is new, including the last
+        answer.
+
+    Returns
+    -------
+    DataFrame
+        A row per turn: turn, the input buckets and output_tokens.
+
+    Examples
+    --------
+    >>> from tierlab.core.product import load_product
+    >>> session(load_product().conversation, 2, cached=True)[["cache_read_tokens", "cache_write_short_tokens"]].values.tolist()
+    [[0, 6200], [6200, 500]]
+    """
+    turn = np.arange(1, (turns or conversation.turns) + 1)
+    whole = (
+        conversation.system_tokens
+        + turn * conversation.input_tokens
+        + (turn - 1) * conversation.output_tokens
+    )
+    before = np.r_[0, whole[:-1]] if cached else 0 * whole
+    return pd.DataFrame(
+        {
+            "turn": turn,
+            "uncached_input_tokens": 0 * whole if cached else whole,
+            "cache_read_tokens": before,
+            "cache_write_short_tokens": whole - before if cached else 0 * whole,
+            "output_tokens": conversation.output_tokens,
+        }
+    )
+
+
+def hit_rate(conversation):
+    """Return the share (0-1) of the input tokens of a session that is read from the cache.
+
+    Examples
+    --------
+    27,800 of 36,000 tokens:
+
+    >>> from tierlab.core.product import load_product
+    >>> round(hit_rate(load_product().conversation), 4)
+    0.7722
+    """
+    turns = session(conversation, cached=True)
+    read, written = turns["cache_read_tokens"].sum(), turns["cache_write_short_tokens"].sum()
+    return float(read / (read + written))
+
+
+def session_costs(conversation, prices, models, *, turns=None):
+    """Work out what a session has cost after each turn, with and without a cache.
+
+    Parameters
+    ----------
+    conversation : tierlab.core.product.Conversation
+    prices : Prices
+    models : sequence of str
+    turns : int, optional
+        By default those of the conversation.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, cached, turn, the buckets, turn_usd and session_usd (the turns so far). A model
+        without cache rates has no cost with a cache, and a model whose window is exceeded has none from that turn on.
+    """
+    both = pd.concat(
+        session(conversation, turns, cached=way).assign(cached=way) for way in (False, True)
+    )
+    table = prices.base_rates(models)[_ABOUT].merge(both, how="cross")
+    table["turn_usd"] = _dollars(table, prices, table["cached"])
+    table["session_usd"] = table.groupby(["model_id", "cached"], sort=False)["turn_usd"].transform(
+        lambda usd: usd.cumsum().where(usd.notna().cummin())
+    )
+    return table
+
+
+def what_bends(product, prices, models, *, until):
+    """Work out the cost of one message under each change, as a multiple of today's message.
+
+    Parameters
+    ----------
+    product : tierlab.core.product.Product
+    prices : Prices
+    models : sequence of str
+    until : str
+        ISO date; price changes announced for up to that day are applied.
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, kind (volume, conversation, cached, long, batch, announced), change (the same in
+        words), usd (of one message; of the mean turn of a conversation; of two messages for twice the volume) and
+        multiple. Both are missing where a rate is missing or the input does not fit.
+    """
+    about = prices.base_rates(models)[_ABOUT]
+    steps = prices.in_force().query("model_id in @models and context_above > 0")["context_above"]
+    longer = int(steps.min()) + 1 if len(steps) else 100_000
+    message = about.assign(
+        uncached_input_tokens=product.message.input_tokens,
+        output_tokens=product.message.output_tokens,
+    )
+    today = _dollars(message, prices)
+    talk = session_costs(product.conversation, prices, models)
+    turn = talk.groupby(["model_id", "cached"])["turn_usd"].agg(lambda usd: usd.mean(skipna=False))
+    turn = turn.unstack().loc[about["model_id"]]
+    turns = product.conversation.turns
+    later = replace(prices, as_of=pd.Timestamp(until))
+    changes = [
+        ("volume", "twice the messages", 2 * today),
+        ("conversation", f"conversation of {turns} turns", turn[False].to_numpy()),
+        ("cached", "the same, cache read", turn[True].to_numpy()),
+        (
+            "long",
+            f"input of {longer:,} tokens",
+            _dollars(message.assign(uncached_input_tokens=longer), prices),
+        ),
+        ("batch", "all in batch", _dollars(message.assign(batch=True), prices)),
+        ("announced", f"announced prices to {until}", _dollars(message, later)),
+    ]
+    parts = [
+        about.assign(kind=kind, change=words, usd=usd, multiple=usd / today)
+        for kind, words, usd in changes
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def cache_factors(prices, models):
+    """Compare each model's cache prices with plain input, and find the hit rate above which a cache pays.
+
+    Parameters
+    ----------
+    prices : Prices
+    models : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        provider, tier, model_id, write ("short", "long"), write_multiple, read_multiple, break_even (hit rate, 0-1;
+        0 where a write costs no more than plain input). A model that does not sell such a write is left out.
+    """
+    rates = prices.base_rates(models)
+    parts = [
+        rates[_ABOUT].assign(
+            write=kind,
+            write_multiple=rates[f"cache_write_{kind}"] / rates["uncached_input"],
+            read_multiple=rates["cache_read"] / rates["uncached_input"],
+        )
+        for kind in ("short", "long")
+    ]
+    table = pd.concat(parts, ignore_index=True).dropna(subset=["write_multiple", "read_multiple"])
+    fee = table["write_multiple"] - 1
+    return table.assign(break_even=fee / (table["write_multiple"] - table["read_multiple"]))
+
+
+def overtakings(message, prices, *, error_gap):
+    """Find where one model of the lineup overtakes another, for one message, in three ways.
+
+    Parameters
+    ----------
+    message : tierlab.core.product.Message
+    prices : Prices
+    error_gap : float
+        Share of messages (0-1) that a provider's flagship answers right and its small model wrong.
+
+    Returns
+    -------
+    DataFrame
+        higher and lower (model ids), break_even (number) and of (what the number is): the USD that one error must cost
+        before a flagship is worth more than the small model, the share that must go through batch before a more
+        expensive model costs as much as a cheaper one without batch, and the share of requests over a context step at
+        which a model with a step costs as much as one without. A pair that no number makes equal is left out.
+    """
+    models = prices.models()
+
+    def costs(requests):
+        return dict(zip(models, _dollars(requests, prices), strict=True))
+
+    request = prices.base_rates(models)[["model_id"]].assign(
+        uncached_input_tokens=message.input_tokens, output_tokens=message.output_tokens
+    )
+    usd = costs(request)
+    rows = [
+        (
+            large,
+            small,
+            error_cost_break_even(usd[large], usd[small], 0.0, error_gap),
+            "USD per error",
+        )
+        for small, large in prices.lineup()[["small", "flagship"]].dropna().itertuples(index=False)
+        if usd[large] > usd[small]
+    ]
+    shares = [
+        (high, low, batch_break_even(usd[high], usd[low]), "share in batch")
+        for high, low in permutations(models, 2)
+    ]
+    steps = prices.in_force().query("model_id in @models and context_above > 0")
+    flat = [model for model in models if model not in set(steps["model_id"])]
+    for step in steps.drop_duplicates("model_id").itertuples():
+        of = f"share above {step.context_above:,} tokens"
+        lengths = (step.context_above, step.context_above + 1)
+        below, above = (costs(request.assign(uncached_input_tokens=tokens)) for tokens in lengths)
+        shares += [
+            (
+                step.model_id,
+                other,
+                cliff_break_even(below[step.model_id], above[step.model_id], below[other]),
+                of,
+            )
+            for other in flat
+        ]
+    rows += [row for row in shares if row[2] > 0]
+    return pd.DataFrame(rows, columns=["higher", "lower", "break_even", "of"])
+
+
+def _dollars(requests, prices, cached=False):
+    """Return the cost (USD) of each request, missing where a rate is missing or the input does not fit."""
+    rates = prices.base_rates(requests["model_id"])
+    known = ~(np.asarray(cached) & rates[["cache_read", "cache_write_short"]].isna().any(axis=1))
+    if "batch" in requests:
+        known &= rates[["batch_uncached_input", "batch_output"]].notna().all(axis=1)
+    known = known.to_numpy()
+    found = price(requests[known], prices)
+    fits = ~found["flags"].astype(str).str.contains("over_window")
+    return found["cost_usd"].where(fits).reindex(requests.index).to_numpy()

@@ -23,6 +23,7 @@ from tierlab.core.style import (
     tier_legend,
     tier_style,
 )
+from tierlab.core.vocabulary import BUCKETS
 from tierlab.scaling.workload import check_single
 
 OVER_LABELS = {
@@ -41,17 +42,17 @@ OVER_LABELS = {
 
 
 def cost_curve(curve, *, over, crossovers=None, ax=None):
-    """Cost per day of each model over one variable; one panel per provider unless `ax` is given.
+    """Draw the cost per day of each model over one variable; one panel per provider unless `ax` is given.
 
     Parameters
     ----------
     curve : DataFrame
         Table of `tierlab.cost_curve`: provider, tier, model_id, cost_usd, low, high (USD per day), interval and the
-        column named by `over`. Where the cost is missing the model does not fit: its line ends with a cross.
+        column named by `over`. The line of a model ends with a cross where it does not fit and has no cost.
     over : str
         Column on the horizontal axis.
     crossovers : DataFrame, optional
-        Table of `tierlab.crossovers`. A crossing is ringed, with its value, where both lines are in one panel.
+        Table of `tierlab.crossovers`. A crossing has a ring and its value where both lines are in one panel.
     ax : Axes, optional
 
     Returns
@@ -86,7 +87,7 @@ def cost_curve(curve, *, over, crossovers=None, ax=None):
 
 
 def _curve_line(ax, line, over):
-    """One model's line and band; returns where its label belongs."""
+    """Draw one model's line and band; return where its label belongs."""
     style, model_id = tier_style(line["tier"].iloc[0]), line["model_id"].iloc[0]
     fits = line[line["cost_usd"].notna()]
     if fits.empty:
@@ -105,7 +106,7 @@ def _curve_line(ax, line, over):
 
 
 def calendar(costs, *, ax=None):
-    """Cost per day of each model over calendar time, with price changes as steps.
+    """Draw the cost per day of each model over calendar time, with price changes as steps.
 
     Parameters
     ----------
@@ -122,10 +123,8 @@ def calendar(costs, *, ax=None):
     costs = in_order(costs.assign(on=pd.to_datetime(costs["on"])))
 
     row = 0.07 if ax is not None else 0.14  # height of a line of words, as a share of the panel's
-    start, length = (
-        costs["on"].min(),
-        max(costs["on"].max() - costs["on"].min(), pd.Timedelta(days=1)),
-    )
+    start = costs["on"].min()
+    length = max(costs["on"].max() - start, pd.Timedelta(days=1))
     changes = costs[costs["change"].fillna("").ne("")].sort_values("on", kind="stable")
 
     def draw(ax, part):
@@ -153,13 +152,9 @@ def calendar(costs, *, ax=None):
         dates(ax.xaxis)
         return ends
 
-    most = (
-        len(changes)
-        if ax is not None
-        else changes["provider"].value_counts().max()
-        if len(changes)
-        else 0
-    )
+    # Of one panel: that of a provider, or the one that all share.
+    panels = changes["provider"].value_counts() if ax is None else [len(changes)]
+    most = max(panels, default=0)
     return by_provider(
         costs, draw, "date", "cost (USD per day)", ax, stacked=True, headroom=min(row * most, 0.6)
     )
@@ -193,12 +188,12 @@ def _calendar_line(ax, line):
 
 
 def what_bends(table):
-    """One message under each change, as a multiple of today's: a panel per provider, a row per change, a mark per tier.
+    """Draw the cost of a message under each change as a multiple of today's, with a panel per provider.
 
     Parameters
     ----------
     table : DataFrame
-        Table of `tierlab.scaling.bill.what_bends`: provider, tier, model_id, change, multiple (missing: no mark).
+        Table of `tierlab.scaling.costs.what_bends`: provider, tier, model_id, change, multiple (missing: no mark).
 
     Returns
     -------
@@ -238,13 +233,13 @@ def what_bends(table):
 
 
 def session_curves(table):
-    """Cost of a session by its turns, without a cache and with one, side by side.
+    """Draw the cost of a session by its turns, without a cache and with one, side by side.
 
     Parameters
     ----------
     table : DataFrame
-        Table of `tierlab.scaling.bill.session_costs`: provider, tier, model_id, cached, turn, session_usd (USD; missing
-        where a session does not fit or no cache is sold).
+        Table of `tierlab.scaling.costs.session_costs`: provider, tier, model_id, cached, turn, session_usd (USD;
+        missing where a session does not fit or no cache is sold).
 
     Returns
     -------
@@ -266,16 +261,11 @@ def session_curves(table):
                 line["turn"], line["session_usd"], **tier_style(line["tier"].iloc[0]), markevery=4
             )
         last = [line.iloc[-1] for line in lines]
-        style = [tier_style(row["tier"])["color"] for row in last]
-        ends.append(
-            (
-                ax,
-                [
-                    (row["turn"], row["session_usd"], usd(row["session_usd"]), color)
-                    for row, color in zip(last, style, strict=True)
-                ],
-            )
-        )
+        words = [
+            (row.turn, row.session_usd, usd(row.session_usd), tier_style(row.tier)["color"])
+            for row in last
+        ]
+        ends.append((ax, words))
         note(ax, title, (0.03, 0.97), (0, 0), weight="bold", xycoords="axes fraction")
         ax.set_yscale("log")
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
@@ -289,12 +279,12 @@ def session_curves(table):
 
 
 def cache_drawing(costs):
-    """A conversation to scale: what each turn writes to the cache and reads from it, and what the turn costs.
+    """Draw a conversation to scale: what each turn writes to the cache and reads from it, and what the turn costs.
 
     Parameters
     ----------
     costs : DataFrame
-        Table of `tierlab.scaling.bill.session_costs` of one model.
+        Table of `tierlab.scaling.costs.session_costs` of one model.
 
     Returns
     -------
@@ -346,14 +336,14 @@ def cache_drawing(costs):
 
 
 def break_even(table, *, reached=None, ax=None):
-    """Cost of input through a cache over its cost without, against the hit rate; break-evens are ringed.
+    """Draw the cost of input through a cache over its cost without one, against the hit rate, with the break-evens.
 
     Parameters
     ----------
     table : DataFrame
         cache_hit_rate (0-1), write (text, one line each), cost_multiple (1 = no cache), break_even (hit rate, 0-1).
     reached : (float, str), optional
-        A hit rate to mark, and what has it.
+        A hit rate to mark, and the words for what has it.
     ax : Axes, optional
 
     Returns
@@ -388,14 +378,14 @@ def break_even(table, *, reached=None, ax=None):
 
 
 def trace_lengths(requests, *, windows=None, ax=None):
-    """Share of requests up to a length, for the whole input and for the output.
+    """Draw the share of requests up to a length, for the whole input and for the output.
 
     Parameters
     ----------
     requests : DataFrame
         Requests table, one row per request.
     windows : Series, optional
-        Context window in tokens, indexed by model id; nearly equal windows share one label.
+        Context windows in tokens, indexed by model id; nearly equal windows share one label.
     ax : Axes, optional
 
     Returns
@@ -407,16 +397,8 @@ def trace_lengths(requests, *, windows=None, ax=None):
     need("trace_lengths", requests, "uncached_input_tokens", "output_tokens")
     check_single(requests, "trace_lengths needs")
     ax = axes(ax)
-    inputs = [
-        "uncached_input_tokens",
-        "cache_read_tokens",
-        "cache_write_short_tokens",
-        "cache_write_long_tokens",
-    ]
-    lengths = {
-        "input": requests[[c for c in inputs if c in requests]].sum(axis=1),
-        "output": requests["output_tokens"],
-    }
+    whole = requests.filter([f"{bucket}_tokens" for bucket in BUCKETS[:4]]).sum(axis=1)
+    lengths = {"input": whole, "output": requests["output_tokens"]}
     longer = max(lengths, key=lambda name: lengths[name].median())
     for (name, tokens), dash in zip(lengths.items(), ("-", "--"), strict=True):
         sns.ecdfplot(x=tokens, ax=ax, color=INK, ls=dash, log_scale=True)
@@ -446,14 +428,14 @@ def trace_lengths(requests, *, windows=None, ax=None):
 
 
 def _near_windows(windows):
-    """Context windows from short to long, those within a tenth of one another together."""
+    """Group context windows from short to long, with those within a tenth of one another together."""
     windows = windows.sort_values()
     starts = (windows > windows.shift() * 1.1).cumsum()
     return [group for _, group in windows.groupby(starts)]
 
 
 def cache_hit_curve(table, *, ax=None):
-    """Cache hit rate against the time to live.
+    """Draw the cache hit rate against the time to live.
 
     Parameters
     ----------

@@ -23,10 +23,8 @@ from tierlab.core.tables import (
 from tierlab.core.untrusted import regular, unguarded
 from tierlab.core.vocabulary import BUCKETS, unknown
 
-CACHE_TTLS = (
-    "short",
-    "long",
-)  # Anthropic sells 5 minutes and 1 hour, OpenAI 30 minutes and 12 hours
+# Anthropic sells 5 minutes and 1 hour, OpenAI 30 minutes and 12 hours.
+CACHE_TTLS = ("short", "long")
 TRACES = ("azure_conv", "azure_code", "mooncake_conv")
 _TRACE_COLUMNS = {
     "TIMESTAMP": "at",
@@ -37,27 +35,25 @@ _TRACE_COLUMNS = {
     "output_length": "output_tokens",
     "hash_ids": "prefix_ids",
 }
-TRACE_ORIGIN = pd.Timestamp(
-    "2000-01-01"
-)  # for a trace that gives offsets only: plainly not a real date
-# What a number may be where it is not any number from 0 up: lowest, highest, in words.
+# Where a trace that has only offsets begins: plainly not a real date.
+TRACE_ORIGIN = pd.Timestamp("2000-01-01")
+# Limits of the fields that may not be just any number from 0 up: lowest, highest, in words.
 _SHARE = (0, 1, "a number from 0 to 1")
 _ALLOWED = {
     "cache_hit_rate": _SHARE,
     "batch_share": _SHARE,
-    "reasoning_share": (0, np.nextafter(1, 0), "a number from 0 to 1"),
+    "reasoning_share": (0, np.nextafter(1, 0), "a number from 0 to below 1"),
     "monthly_growth": (-1, np.inf, "a number from -1 up"),
 }
 _SHAPE = ("input_tokens", "output_tokens", "input_spread", "output_spread", "turns")
-_QUANTILES = 64
+_QUANTILES = 64  # of a distribution of lengths
 
 
 def check_single(requests, needs):
     """Refuse a table in which a row stands for several requests, or for none; `needs` begins the reason."""
-    many = booleans(requests, "aggregate")
-    many = np.zeros(len(requests), bool) if many is None else many
-    if "requests" in requests:
-        many = many | requests["requests"].fillna(1).ne(1).to_numpy()
+    many = requests.get("requests", pd.Series(1, requests.index)).fillna(1).ne(1).to_numpy()
+    if (aggregate := booleans(requests, "aggregate")) is not None:
+        many = many | aggregate
     if many.any():
         raise ValueError(
             f"{int(many.sum()):,} rows do not stand for one request; {needs} one row per request"
@@ -68,26 +64,27 @@ def check_single(requests, needs):
 class Workload:
     """A workload, described by a few numbers or by a table of recorded requests.
 
-    Any number may be a (low, high) pair: a range that is not known better, and becomes a band of the cost.
+    Any number may be a (low, high) pair, for what you only know as a range; it becomes a band of the cost.
 
     Attributes
     ----------
     requests_per_day : float
         Requests per day; each turn of a conversation is one request.
     input_tokens : float
-        Whole input of a first turn, cached part included (tokens); later turns add as many new ones.
+        Whole input of a first turn in tokens, including the cached part; each later turn adds as many.
     output_tokens : float
         Visible output per request (tokens).
     input_spread, output_spread : float
-        Coefficient of variation of a log-normal length, 0 for a fixed length.
+        Coefficient of variation of a log-normal length; 0 is a fixed length.
     table : DataFrame, optional
-        Recorded requests (buckets of the requests table) instead of the lengths above.
+        Recorded requests (buckets of the requests table) in place of the lengths above.
     turns : int
-        Turns per session. Turn k resends what came before: its input is k x input + (k - 1) x output tokens.
+        Turns per session. Turn k sends all that came before it again: k x input + (k - 1) x output tokens.
     cache_hit_rate : float
         Share 0-1 of the whole input that is read from a cache.
     cache_ttl : {None, "short", "long"}
-        None is automatic caching: what misses is plain input. Otherwise what misses is written, at that price.
+        None is automatic caching, where input outside the cache is plain input. Otherwise it is written to the
+        cache, at the price of a short or a long write.
     batch_share : float
         Share 0-1 of requests sent through a batch endpoint.
     reasoning_share : float
@@ -96,12 +93,14 @@ class Workload:
         Growth of requests per month, 0.1 for 10 %.
     task_mix : dict, optional
         Task -> share of requests; the shares sum to 1. A table with a column `task` is weighted so that each task
-        has its share of the cost; without one, tasks are labels of `requests` that do not depend on length.
+        has its share of the requests. Without such a column, tasks are labels of `requests` that do not depend on
+        the length.
 
     Raises
     ------
     ValueError
-        If a share lies outside 0-1, a number is negative or a (low, high) pair is out of order.
+        If a share lies outside 0-1, a number is negative, a (low, high) pair is out of order, or the table is not
+        one of single requests.
 
     Examples
     --------
@@ -141,7 +140,7 @@ class Workload:
             shares = list(self.task_mix.values())
             if not np.isclose(sum(shares), 1) or min(shares) < 0:
                 raise ValueError(
-                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: from 0 up, with the sum 1"
+                    f"the shares of task_mix are {shares} and sum to {sum(shares)}; allowed: shares from 0 up that sum to 1"
                 )
         if self.table is not None:
             self._check_table()
@@ -155,7 +154,7 @@ class Workload:
         for name in _SHAPE:
             if getattr(self, name) != getattr(Workload, name):  # the default stands on the class
                 raise ValueError(
-                    f"{name} and a table contradict each other: the table has its own lengths"
+                    f"{name} and a table contradict each other: the table has lengths of its own"
                 )
         cached = [b for b in BUCKETS[1:4] if self.table.get(f"{b}_tokens", pd.Series([0])).any()]
         if cached and self.ranges()["cache_hit_rate"] != (0, 0):
@@ -168,7 +167,7 @@ class Workload:
                 raise ValueError(f"task_mix: {unknown('task', task, known)}")
 
     def _table_weight(self):
-        """Share of requests that each row of the table stands for; sums to 1."""
+        """Return the share of requests that each row of the table stands for; the shares sum to 1."""
         if self.task_mix is None or "task" not in self.table:
             return np.full(len(self.table), 1 / len(self.table))
         tasks = self.table["task"]
@@ -176,17 +175,17 @@ class Workload:
         return tasks.map(each).fillna(0).to_numpy()
 
     def ranges(self):
-        """(low, high) of every numeric field by name, equal ends for a point."""
+        """Return (low, high) of every numeric field by name; the ends are equal for a point."""
         values = {name: np.atleast_1d(getattr(self, name)) for name in NUMERIC}
         return {name: (float(value[0]), float(value[-1])) for name, value in values.items()}
 
     def point(self):
-        """The same workload with every range at its middle."""
+        """Return the same workload with every range at its middle."""
         given = {name: ends for name, ends in self.ranges().items() if np.ndim(getattr(self, name))}
         return replace(self, **{name: sum(ends) / 2 for name, ends in given.items()})
 
     def corners(self):
-        """Workloads at every combination of the ends of the ranges; just the workload itself without ranges."""
+        """Return workloads at every combination of the ends of the ranges; without ranges, just the workload."""
         open_ = {name: ends for name, ends in self.ranges().items() if ends[0] < ends[1]}
         return [
             replace(self.point(), **dict(zip(open_, ends, strict=True)))
@@ -194,13 +193,13 @@ class Workload:
         ]
 
     def cells(self):
-        """Representative requests of a workload without ranges, for expectations.
+        """Return representative requests of a workload without ranges, for expectations.
 
         Returns
         -------
         tokens : dict of str to ndarray
-            Bucket -> tokens (real numbers), shape (n,). Lengths lie on a grid of quantiles of their
-            distribution, scaled to its mean, so that equal workloads give equal numbers.
+            Bucket -> tokens (real numbers), shape (n,). Lengths are taken at fixed quantiles of their distribution
+            and scaled to its mean, so that equal workloads give equal numbers.
         weight : ndarray, shape (n,)
             Share of requests that each stands for; sums to 1.
         """
@@ -209,7 +208,7 @@ class Workload:
         else:
             fixed = not (self.input_spread or self.output_spread)
             grid = np.array([0.5]) if fixed else (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-            # The shift lets long inputs meet short and long outputs alike.
+            # The shift pairs long inputs with short and long outputs alike.
             shifted = grid if fixed else (grid + _GOLDEN) % 1
             given = self.input_tokens * _log_normal(grid, self.input_spread)
             visible = self.output_tokens * _log_normal(shifted, self.output_spread)
@@ -223,25 +222,26 @@ class Workload:
         return self._cached(tokens), weight
 
     def mean_tokens(self):
-        """Mean tokens per request by bucket, ranges at their middle."""
+        """Return the mean tokens per request by bucket, with ranges at their middle."""
         tokens, weight = self.point().cells()
         return {bucket: float(round(column @ weight, 9)) for bucket, column in tokens.items()}
 
     def requests(self, n, *, seed):
-        """A random sample of requests.
+        """Draw a random sample of requests.
 
         Parameters
         ----------
         n : int
             Number of rows.
         seed : int or Generator
-            Seed of `numpy.random.default_rng`.
+            For `numpy.random.default_rng`.
 
         Returns
         -------
         DataFrame
-            The requests table without a model: buckets, reasoning_tokens, batch, task, source "simulated" (or
-            the source of the table from which rows are drawn with replacement). Ranges are at their middle.
+            The requests table without a model: buckets, reasoning_tokens, batch, task, source. The source is
+            "simulated", or that of the workload's table, from which rows are drawn with replacement. Ranges are taken
+            at their middle.
         """
         rng, work = np.random.default_rng(seed), self.point()
         if self.table is not None:
@@ -278,7 +278,7 @@ class Workload:
         return frame
 
     def _cached(self, tokens, *, integers=False):
-        """Split the whole input by the hit rate: what hits is read, what misses is written or plain input."""
+        """Split the whole input by the hit rate: what hits is read, what misses is written or is plain input."""
         if not self.cache_hit_rate and self.cache_ttl is None:
             return tokens
         whole = tokens["uncached_input"]
@@ -302,7 +302,7 @@ def _as_floats(requests):
 
 
 def _log_normal(uniform, spread):
-    """Log-normal quantiles with mean 1 and a coefficient of variation."""
+    """Return quantiles of a log-normal variable with mean 1 and a coefficient of variation."""
     uniform = np.asarray(uniform, float)
     if spread == 0:
         return np.ones_like(uniform)
@@ -313,23 +313,24 @@ def _log_normal(uniform, spread):
 
 
 def load_requests(name_or_path: str | Path) -> pd.DataFrame:
-    """A recorded trace, or a file of one's own, as a requests table.
+    """Load a recorded trace, or your own file or table, as a requests table.
 
     Parameters
     ----------
     name_or_path : {"azure_conv", "azure_code", "mooncake_conv"}, path or dataframe
-        A public trace, or a table or a CSV or Parquet file with at least uncached_input_tokens and output_tokens.
+        A public trace, or your own table, CSV or Parquet file with at least uncached_input_tokens and output_tokens.
 
     Returns
     -------
     DataFrame
-        Columns of the requests table. A trace has no model_id: it says what was sent, not to whom. Times of
-        the Mooncake trace are offsets and count from 2000-01-01.
+        The columns of the requests table. A trace has no model_id: it says what was sent, not to which model. The
+        times of the Mooncake trace are offsets; they count from 2000-01-01.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or a file has a missing, misspelt or wrong column; names file, row and column.
+        If the name is unknown, or a file has a missing, misspelt or wrong column. The message names the file, the
+        row and the column.
 
     Notes
     -----
@@ -345,7 +346,10 @@ def load_requests(name_or_path: str | Path) -> pd.DataFrame:
         raise ValueError(
             unknown("trace", str(name_or_path), TRACES) + " (or a path to a .csv or .parquet file)"
         )
-    return _own(path)
+    try:
+        return _checked(read_rows(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _trace(name):
@@ -360,13 +364,6 @@ def _trace(name):
     return table.assign(source="recorded").filter(columns)
 
 
-def _own(path):
-    try:
-        return _checked(read_rows(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
 def _checked(frame):
     check_columns(frame, needed=("uncached_input_tokens", "output_tokens"))
     for column in frame.columns.intersection(TOKEN_COLUMNS):
@@ -378,9 +375,9 @@ def _checked(frame):
 
 
 def read_rows(path):
-    """A CSV or Parquet file as a table whose index is the row of the file, below the heading of a CSV from 2.
+    """Read a CSV or Parquet file as a table indexed by the row of the file; a CSV's first row below the heading is 2.
 
-    Times without a zone are UTC, and come back without one.
+    Times without a zone are taken as UTC; all times are returned in UTC, without a zone.
     """
     try:
         with warnings.catch_warnings():
@@ -402,24 +399,24 @@ def read_rows(path):
 def cache_hits(
     requests: pd.DataFrame, *, ttl_s: float | None = None, block_tokens: int = 512
 ) -> pd.Series:
-    """Input tokens of each request that a prefix cache would hold when it arrives.
+    """Count the input tokens of each request that a prefix cache would hold when it arrives.
 
-    A block hits when it was used, read or written, within the last `ttl_s` seconds (a read refreshes it) and
-    every block before it hits as well: only a prefix can be cached.
+    A block hits if it was read or written within the last `ttl_s` seconds and every block before it hits as well,
+    because only a prefix can be cached. A read refreshes a block.
 
     Parameters
     ----------
     requests : DataFrame
         With at, prefix_ids (lists of chained block ids) and the input buckets.
     ttl_s : float, optional
-        Time to live in seconds; None never expires and bounds the hit rate from above.
+        Time to live in seconds. With None nothing expires, which bounds the hit rate from above.
     block_tokens : int
         Tokens per block.
 
     Returns
     -------
     Series of int
-        Tokens, index of `requests`; never more than the request's input.
+        Tokens, with the index of `requests`; never more than the request's input.
 
     Notes
     -----
@@ -440,11 +437,8 @@ def cache_hits(
     hit = ~np.isnan(since) if ttl_s is None else since <= ttl_s
     prefix = lengths.astype(float)  # blocks before the first that misses
     np.minimum.at(prefix, row, np.where(hit, np.inf, place))
-    whole = sum(
-        column
-        for bucket, column in token_counts(requests.assign(output_tokens=0)).items()
-        if bucket != "output"
-    )
+    inputs = requests.filter([f"{bucket}_tokens" for bucket in BUCKETS[:4]])
+    whole = sum(token_counts(inputs).values())
     hits = np.empty(len(order), "int64")
     hits[order] = prefix * block_tokens
     return pd.Series(np.minimum(hits, whole), index=requests.index, name="cache_read_tokens")

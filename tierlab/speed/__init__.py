@@ -10,6 +10,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "latency",
         "limits",
         "speeds",
-        "windows",
     ),
 )

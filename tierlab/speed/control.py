@@ -32,22 +32,22 @@ ROUTERS = {
 
 
 class LatencyExplorer(Explorer):
-    """Requests within a time limit for a mix of two tiers, and price and waiting per 1,000 requests.
+    """A control that shows the requests within a time limit for a mix of two tiers, and price and waiting per 1,000 requests.
 
     Parameters
     ----------
     prices : Prices
-        Of the models of `speeds`.
+        They must have the models of `speeds`.
     speeds : DataFrame, optional
         By default `tierlab.load_speeds()`.
     provider : str, optional
         By default the first of `speeds`.
     input_tokens : int
-        Per request; its price counts, its time is inside the time to the first token.
+        Per request. They count for the price; their time is part of the time to the first token.
     output_tokens : int
-        Where the control starts.
+        Per request, at the start.
     slo_s : float
-        Limit at the start, seconds.
+        Limit at the start, in seconds.
     slow_share : float
         Share of requests on the more expensive tier at the start, 0-1; the slider has steps of 0.05.
     hour_usd : float
@@ -105,7 +105,7 @@ class LatencyExplorer(Explorer):
         own = self.speeds[self.speeds["provider"] == provider].set_index("tier", drop=False)
         call = router_seconds(ROUTERS[router], self.speeds, provider=provider)
         tokens = {"input_tokens": self.input_tokens, "output_tokens": output_tokens}
-        call_usd = 0.0  # milliseconds of a machine of one's own round to nothing
+        call_usd = 0.0  # milliseconds of your own machine cost next to nothing
         if ROUTERS[router] == "small_llm":
             asked = tokens | {"output_tokens": LLM_ROUTER_TOKENS}
             call_usd = request_costs(own.loc[["small"]], self.prices, **asked)["price_usd"].item()
@@ -172,14 +172,14 @@ class LatencyExplorer(Explorer):
 
 
 class LimitExplorer(Explorer):
-    """How many times the traffic of a busy hour each limit tier carries.
+    """A control that shows how many times the traffic of a busy hour each limit tier carries.
 
     Parameters
     ----------
     rows : DataFrame
-        Of `tierlab.speed.limits.load_rate_limits`, with a column tier: the models that are compared.
+        From `tierlab.speed.limits.load_rate_limits`, with a column tier: the models that are compared.
     requests_per_day, input_tokens, output_tokens : int
-        Traffic at the start; a turn's whole input counts.
+        Traffic at the start; the whole input of a turn counts.
     cache_hit_rate : float
         Share of the input that is read from a cache, 0-1; the slider has steps of 0.05.
     peak : float

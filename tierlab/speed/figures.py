@@ -22,12 +22,12 @@ from tierlab.core.style import (
 
 
 def speed_ranges(table, *, ax=None):
-    """Each model's claimed or assumed speed, beside what public pages say of it.
+    """Draw each model's claimed or assumed speed beside what public pages say about it.
 
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.speed.speeds.against_published`: provider, tier, model_id, tokens_per_s, low, high, basis,
+        From `tierlab.speed.speeds.against_published`: provider, tier, model_id, tokens_per_s, low, high, basis,
         published_low, published_high, pages.
     ax : Axes, optional
 
@@ -74,7 +74,7 @@ def speed_ranges(table, *, ax=None):
 
 
 def time_line(table, *, limit_s):
-    """A request from sending to its last token: the router's call, the wait for the first token, then the tokens.
+    """Draw a request from sending to its last token: the router's call, the wait for the first token, the tokens.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def time_line(table, *, limit_s):
 
 
 def request_seconds(table, *, ax=None):
-    """Median time of a request on each model: the wait for the first token, then the writing, with its range.
+    """Draw the median time of a request on each model: the wait for the first token, then the writing.
 
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.speed.latency.seconds_range`: provider, tier, model_id, seconds, low, high, and first_token_s (seconds
-        until the first token, a router's call included).
+        From `tierlab.speed.latency.seconds_range`: provider, tier, model_id, seconds, low, high, and first_token_s
+        (seconds until the first token, including a router's call).
     ax : Axes, optional
 
     Returns
@@ -154,13 +154,14 @@ def request_seconds(table, *, ax=None):
 
 
 def percentiles(table, *, by="model_id", ax=None):
-    """Percentiles of the latency of each model, with their intervals.
+    """Draw percentiles of the latency of each model, with their intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.latency_percentiles`: `by`, percentile, seconds, low, high (an end may be missing).
+        From `tierlab.latency_percentiles`: `by`, percentile, seconds, low, high (an end may be missing).
     by : str
+        Column with a name per row of the figure.
     ax : Axes, optional
 
     Returns
@@ -191,16 +192,16 @@ def percentiles(table, *, by="model_id", ax=None):
 
 
 def slo_mix(table, *, target=None, at=None, ax=None):
-    """Share of requests within a limit over the share of the traffic that goes to the slower tier.
+    """Draw the share of requests within a limit over the share of the traffic that goes to the slower tier.
 
     Parameters
     ----------
     table : DataFrame
-        slow_share (0-1), attainment, low, high (0-1), line (what tells the lines apart; the first one has the band).
+        slow_share (0-1), attainment, low, high (0-1), line (the name of each line; the first one has the band).
     target : float, optional
-        Wanted attainment, 0-1.
+        Attainment to reach, 0-1.
     at : float, optional
-        Share at which the first line is marked.
+        Share at which the first line has a mark.
     ax : Axes, optional
 
     Returns
@@ -243,12 +244,12 @@ def slo_mix(table, *, target=None, at=None, ax=None):
 
 
 def second_value(table, *, ax=None):
-    """What a request on the slower model costs more, price and wait together, over the value of a second.
+    """Draw how much more a request on the slower model costs, in price and waiting, over the value of an hour.
 
     Parameters
     ----------
     table : DataFrame
-        Of `tierlab.speed.latency.premium`, from a value of 0 on: provider, hour_usd, extra_usd (USD per request),
+        From `tierlab.speed.latency.premium`, with values from 0 up: provider, hour_usd, extra_usd (USD per request),
         equal_hour_usd.
     ax : Axes, optional
 
@@ -295,7 +296,7 @@ def second_value(table, *, ax=None):
     return ax
 
 
-_FAR = 4  # a limit that is more than so many times the busiest minute is named and not drawn
+_FAR = 4  # a limit above this many times the busiest minute is named and not drawn
 USES = {
     "requests": ("rpm", "requests per minute"),
     "uncached_tokens": ("itpm", "uncached input tokens per minute"),
@@ -305,15 +306,16 @@ USES = {
 
 
 def minute_usage(usage, limits, *, quantile=0.99):
-    """Use of each minute of a trace, one panel per quantity, with the limits of one model.
+    """Draw the use of each minute of a trace, with the limits of one model and a panel per quantity.
 
     Parameters
     ----------
     usage : DataFrame
         From `tierlab.speed.limits.usage_per_minute`.
     limits : DataFrame
-        Rows of `tierlab.speed.limits.load_rate_limits` for one model. Drawn are the limit tiers that the trace passes and the
-        first that it does not; one far above is only named. The panels are those of the limits that the model has.
+        Rows of `tierlab.speed.limits.load_rate_limits` for one model. The figure has the highest limit tier that the
+        trace passes and the first that it does not; one far above is only named. There is a panel for each limit of the
+        model.
     quantile : float
         Share of minutes (0-1) below the dotted line.
 
@@ -339,13 +341,13 @@ def minute_usage(usage, limits, *, quantile=0.99):
         peak = np.quantile(usage[name], quantile, method="inverted_cdf")
         panel.axhline(peak, color=INK, ls=":", lw=1)
         drawn = [(peak, f"p{quantile * 100:g}: {peak:,.0f}", INK)]
-        # The limit tier below the peak, and the first that is not; equal ones once.
+        # The highest limit tier below the peak and the first that is not; equal limits count once.
         tiers = limits.dropna(subset=limit).drop_duplicates(limit)
         tiers = tiers[tiers[limit].cummax().shift(fill_value=0) < peak].tail(2)
         top = usage[name].max()
         for row in tiers.to_dict("records"):
             said, value = f"{row['limit_tier']}: {row[limit]:,.0f}", row[limit]
-            if value > _FAR * usage[name].max():  # drawn, it would press the minutes flat
+            if value > _FAR * usage[name].max():  # to draw it would flatten the minutes
                 said, value = f"{said}, {value / peak:,.0f} times as much", top
             else:
                 panel.axhline(value, color="#595959", ls="--", lw=1.2)
@@ -362,7 +364,7 @@ def minute_usage(usage, limits, *, quantile=0.99):
 
 
 def headroom(table, *, ax=None):
-    """How many times today's traffic each limit tier of a model carries; the smallest one that carries it is named.
+    """Draw how many times today's traffic each limit tier carries, and name the smallest one that carries it.
 
     Parameters
     ----------
@@ -399,12 +401,13 @@ def headroom(table, *, ax=None):
 
 
 def bucket_curve(table, *, ax=None):
-    """Share of requests that a token bucket refuses, against the limit, one line per size of the bucket.
+    """Draw the share of requests that a token bucket refuses, against the limit, with a line per size of the bucket.
 
     Parameters
     ----------
     table : DataFrame
-        times_mean (the limit, in multiples of the mean use), burst_s (seconds of refill that a full bucket holds), refused_share (0-1).
+        times_mean (the limit in multiples of the mean use), burst_s (seconds of refill that a full bucket holds),
+        refused_share (0-1).
     ax : Axes, optional
 
     Returns
@@ -433,14 +436,14 @@ def bucket_curve(table, *, ax=None):
 
 
 def filling_window(talk, windows):
-    """A conversation that fills the window: each turn sends all that came before, what is new, and leaves room to answer.
+    """Draw a conversation that fills the window: each turn sends all that came before it again, and what is new.
 
     Parameters
     ----------
     talk : DataFrame
         A row per turn: turn, before (system prompt and earlier turns), new, answer (tokens).
     windows : Series
-        Context windows (tokens), indexed by what has them; a turn above one no longer fits it.
+        Context windows (tokens), indexed by the names of their models.
 
     Returns
     -------
@@ -471,12 +474,12 @@ def filling_window(talk, windows):
 
 
 def window_fit(table, *, ax=None):
-    """Share of requests that fits each model's context window, a row per model.
+    """Draw the share of requests that fits each model's context window, with a row per model.
 
     Parameters
     ----------
     table : DataFrame
-        From `tierlab.speed.windows.fit`. A model whose window is not known has words in place of a bar.
+        From `tierlab.speed.limits.fits_window`. A model whose window is not known has words in place of a bar.
     ax : Axes, optional
 
     Returns
@@ -491,12 +494,12 @@ def window_fit(table, *, ax=None):
 
 
 def step_costs(table, *, ax=None):
-    """What the step in price adds to the bill of each model that has one, a row per model.
+    """Draw what the step in price adds to the bill of each model that has one, with a row per model.
 
     Parameters
     ----------
     table : DataFrame
-        From `tierlab.speed.windows.cliff_cost`, rows with a step: context_above, above_share, added_share.
+        From `tierlab.speed.limits.cliff_cost`, rows with a step: context_above, above_share, added_share.
     ax : Axes, optional
 
     Returns
@@ -512,7 +515,7 @@ def step_costs(table, *, ax=None):
 
 
 def _shares(table, values, words, label, ax):
-    """A bar from zero and its words for each model."""
+    """Draw a bar from zero and its words for each model."""
     ax, rows = model_rows(table, ax)
     values, highest = values.fillna(0), max(1.0, values.max())
     colors = [tier_style(tier)["color"] for tier in table["tier"]]

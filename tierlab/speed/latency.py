@@ -1,4 +1,4 @@
-"""How long a request takes, which share of requests is within a time limit, and what waiting is worth."""
+"""How long a request takes, what share of requests is within a time limit, and what waiting costs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ from tierlab.speed.speeds import load_routers, load_speeds
 
 TTFT_TAIL = 2.5  # 95th percentile over the median; a week of probes of six models had 1.5 to 4.2 (jonathanwrede.de, 2026)
 SPEED_TAIL = 1.3  # median over the 5th percentile; assumed: the recorded models, alone on a machine, have 1.1 to 1.3
-OUTPUT_TAIL = 2.5  # 95th percentile over the median of the answers' lengths; assumed: the recorded ones have 2.9 to 5.8
-LLM_ROUTER_TOKENS = 3  # "simple" or "complex", and the end
+OUTPUT_TAIL = 2.5  # 95th percentile over the median length of an answer; assumed: the recorded ones have 2.9 to 5.8
+LLM_ROUTER_TOKENS = 3  # of an answer "simple" or "complex", with its end
 _Z95 = 1.6448536269514722  # 95 % quantile of the normal distribution
-# The columns of a table of speeds that make the middle, the shortest and the longest time.
+# The columns of a table of speeds that give the middle, the shortest and the longest time.
 _ENDS = {
     "seconds": ("ttft_s", "tokens_per_s"),
     "low": ("ttft_s_low", "tokens_per_s_high"),
@@ -28,7 +28,7 @@ _ENDS = {
 def seconds_per_request(
     output_tokens: ArrayLike, ttft_s: ArrayLike, tokens_per_s: ArrayLike
 ) -> float | np.ndarray:
-    """Time from sending a request to its last token.
+    """Return the time from sending a request to its last token.
 
     Parameters
     ----------
@@ -51,8 +51,9 @@ def seconds_per_request(
 
     Notes
     -----
-    ttft + (n - 1) / speed: the first token arrives with the time to the first token, the other n - 1 at the
-    speed (time per output token as vLLM and MLPerf Inference define it, (end to end - ttft) / (n - 1), turned round).
+    ttft + (n - 1) / speed: the first token arrives after the time to the first token, the other n - 1 at the
+    speed. This follows from the time per output token as vLLM and MLPerf Inference define it,
+    (end to end - ttft) / (n - 1).
 
     Examples
     --------
@@ -74,21 +75,22 @@ def seconds_per_request(
 
 
 def seconds_range(speeds, output_tokens, *, router_s=(0.0, 0.0, 0.0)):
-    """Median time of a request on each row of a table of speeds, with the ends of its ranges.
+    """Return the median time of a request on each row of a table of speeds, with the ends of its range.
 
     Parameters
     ----------
     speeds : DataFrame
-        Of `load_speeds`.
+        From `load_speeds`.
     output_tokens : int
+        At least 1.
     router_s : tuple of float
-        Seconds of a router in front of each request: value, low, high (`router_seconds`).
+        Seconds that a router adds to each request: value, low, high (`router_seconds`).
 
     Returns
     -------
     DataFrame
-        provider, tier, model_id, seconds, low (short wait and fast), high (long wait and slow), basis: "article" or
-        "measured" only where speed and wait both are, otherwise "assumed".
+        provider, tier, model_id, seconds, low (short wait and fast), high (long wait and slow), basis. The basis is
+        that of the speed and the wait where they have the same one, otherwise "assumed".
 
     Examples
     --------
@@ -103,7 +105,7 @@ def seconds_range(speeds, output_tokens, *, router_s=(0.0, 0.0, 0.0)):
 
 
 def router_seconds(kind, speeds=None, *, provider=None):
-    """Seconds that a router adds before a request is sent on: value, low and high.
+    """Return the seconds that a router adds before a request is sent on: value, low and high.
 
     Parameters
     ----------
@@ -111,9 +113,9 @@ def router_seconds(kind, speeds=None, *, provider=None):
         "small_llm", a call of the provider's small model that answers with one word, or a row of
         `tierlab.speed.speeds.load_routers` ("none", "text_features", "embedding_local", "embedding_hosted").
     speeds : DataFrame, optional
-        By default `load_speeds()`; read with "small_llm".
+        By default `load_speeds()`; used with "small_llm" only.
     provider : str, optional
-        Whose small model, with "small_llm".
+        The provider of the small model, needed with "small_llm".
 
     Returns
     -------
@@ -151,25 +153,25 @@ def simulate_latency(
     router_s: float = 0.0,
     seed: int | np.random.Generator,
 ) -> pd.DataFrame:
-    """Simulated requests around a given speed.
+    """Simulate requests around a given speed.
 
     Parameters
     ----------
     n : int
-        Requests.
+        Number of requests.
     output_tokens : float
-        Mean, as of a `Workload`: what is billed is the mean.
+        Mean of the output tokens, as in a `Workload`, because the bill follows the mean.
     ttft_s, tokens_per_s : float
-        Medians.
+        Median seconds to the first token, and median output tokens per second after it.
     router_s : float
-        Median of a router's call in front, seconds; it spreads as the time to the first token does.
+        Median seconds of a router's call before the request; it spreads as the time to the first token does.
     seed : int or numpy.random.Generator
 
     Returns
     -------
     DataFrame
-        output_tokens, ttft_s (router and wait), end_to_end_s, source ("simulated"). With equal seeds a shorter wait, a
-        faster model or fewer tokens make no request slower.
+        output_tokens, ttft_s (router and wait), end_to_end_s, source ("simulated"). With the same seed, a shorter
+        wait, a faster model or fewer tokens make no request slower.
 
     Raises
     ------
@@ -178,8 +180,8 @@ def simulate_latency(
 
     Notes
     -----
-    Four independent log-normal variables, median x tail^(z / 1.645) with z standard normal and the tails of this module. Independence is the
-    optimistic case: under load wait and speed get worse together.
+    There are four independent log-normal variables, median x tail^(z / 1.645), with z standard normal and the tails
+    of this module. Independence is the optimistic case: under load, wait and speed get worse together.
 
     Examples
     --------
@@ -210,14 +212,16 @@ def mean_seconds(
     *,
     router_s: float = 0.0,
 ) -> float | np.ndarray:
-    """Mean time of a request, which is what a sum of money for waiting adds up from; for people, see the percentiles.
+    """Return the mean time of a request, from which the cost of waiting is summed.
+
+    What users experience is better described by percentiles.
 
     Parameters
     ----------
     output_tokens : array_like of float
-        Mean, at least 1.
+        Mean of the output tokens, at least 1.
     ttft_s, tokens_per_s, router_s : array_like of float
-        Medians.
+        Median seconds to the first token, output tokens per second and seconds of a router.
 
     Returns
     -------
@@ -226,11 +230,12 @@ def mean_seconds(
 
     Notes
     -----
-    A log-normal variable has the mean median x exp(sigma^2 / 2), sigma = ln(tail) / 1.645, and so has one over it.
+    The mean of a log-normal variable is median x exp(sigma^2 / 2) with sigma = ln(tail) / 1.645; its inverse has the
+    same sigma.
 
     Examples
     --------
-    A little more than the time at the medians:
+    The mean is a little more than the time at the medians:
 
     >>> round(mean_seconds(300, 1.0, 125), 2), round(seconds_per_request(300, 1.0, 125), 2)
     (3.59, 3.39)
@@ -241,7 +246,7 @@ def mean_seconds(
 
 
 def _mean_factor(tail):
-    """Mean over median of a log-normal variable with this tail."""
+    """Return the mean of a log-normal variable with this tail over its median."""
     return np.exp((np.log(tail) / _Z95) ** 2 / 2)
 
 
@@ -253,30 +258,30 @@ def latency_percentiles(
     percentiles: Sequence[float] = (50, 90, 95, 99),
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Percentiles of the latency, each with its interval.
+    """Compute percentiles of the latency, each with its interval.
 
     Parameters
     ----------
     rows : DataFrame
         One row per request: a samples table, a requests table with times, or `simulate_latency`.
     by : str
-        Column whose values have a row each.
+        Column to group by.
     column : str
-        Times in seconds.
+        Column of times in seconds.
     percentiles : sequence of float
-        0-100.
+        From 0 to 100.
     confidence : float
         Level, 0-1.
 
     Returns
     -------
     DataFrame
-        by, percentile, seconds, low, high, requests, set_aside (rows without a time). An end that so few requests
-        cannot give is missing, and so is everything of a group in which no row has a time.
+        by, percentile, seconds, low, high, requests, set_aside (rows without a time). An end of an interval is missing
+        where there are too few requests for it, and all numbers of a group are missing where no row has a time.
 
     Notes
     -----
-    Order statistics: `tierlab.evaluate.intervals.quantile_interval`.
+    Intervals come from order statistics: see `tierlab.evaluate.intervals.quantile_interval`.
 
     Examples
     --------
@@ -303,14 +308,14 @@ def slo_attainment(
     column: str = "end_to_end_s",
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Share of requests that are answered within a limit, with its Wilson interval.
+    """Compute the share of requests that are answered within a limit, with its Wilson interval.
 
     Parameters
     ----------
     rows : DataFrame
         One row per request.
     slo_s : float
-        Limit, seconds (the service level objective); a request of exactly that time is within.
+        Limit in seconds (the service level objective); a request that takes exactly that time is within it.
     by, column, confidence
         As for `latency_percentiles`.
 
@@ -327,7 +332,7 @@ def slo_attainment(
     """
     times = rows.groupby(by, sort=False, observed=True)[column].agg(["count", "size"])
     within = rows[column].le(slo_s).groupby(rows[by], sort=False, observed=True).sum()
-    # A group without any time has no share and keeps its row: 0 of 1 stands in until it is masked.
+    # A group in which no row has a time keeps its row but has no share: 0 of 1 stands in until it is masked.
     trials = times["count"].clip(lower=1)
     low, high = wilson_interval(within.to_numpy(), trials.to_numpy(), confidence=confidence)
     table = pd.DataFrame({"share": within / trials, "low": low, "high": high})
@@ -337,18 +342,18 @@ def slo_attainment(
 
 
 def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0), n=4000, seed):
-    """Share of requests within a limit for each row of a table of speeds, simulated, with the ends of its ranges.
+    """Simulate the share of requests within a limit for each row of a table of speeds, with the ends of its range.
 
     Parameters
     ----------
     speeds : DataFrame
-        Of `load_speeds`, one provider's or all.
+        From `load_speeds`, of one provider or all.
     slo_s : float
-        Limit, seconds.
+        Limit in seconds.
     output_tokens : float
-        Mean.
+        Mean of the output tokens.
     router_s : tuple of float
-        Seconds of a router in front: value, low, high.
+        Seconds that a router adds: value, low, high.
     n : int
         Simulated requests per row and end.
     seed : int
@@ -356,8 +361,8 @@ def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0)
     Returns
     -------
     DataFrame
-        provider, tier, share, low, high. Low has the long wait, the slow speed and the slow router at once, high the
-        opposite: what is not known about the speeds is larger than what 4,000 draws leave open.
+        provider, tier, share, low, high (0-1). Low takes the long wait, the slow speed and the slow router at once,
+        high the opposite. This uncertainty about the speeds is larger than the error of 4,000 draws.
 
     Examples
     --------
@@ -367,7 +372,7 @@ def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0)
     True
     """
     table = speeds[["provider", "tier"]].copy()
-    # The longest times make the lowest share.
+    # The longest times give the lowest share.
     for name, (wait, speed), router in zip(
         ("share", "high", "low"), _ENDS.values(), router_s, strict=True
     ):
@@ -389,17 +394,17 @@ def assumed_attainment(speeds, slo_s, *, output_tokens, router_s=(0.0, 0.0, 0.0)
 def mix_attainment(
     attainment: pd.DataFrame, shares: Mapping[str, float], *, together: bool = False
 ) -> tuple[float, float, float]:
-    """Share of requests within the limit when each tier has a share of the traffic.
+    """Compute the share of requests within the limit when each tier has a share of the traffic.
 
     Parameters
     ----------
     attainment : DataFrame
         share, low, high, indexed by tier (`slo_attainment`, or `assumed_attainment` of one provider).
     shares : mapping of str to float
-        Tier -> share of requests, 0-1, together 1.
+        Tier -> share of requests, 0-1; the shares sum to 1.
     together : bool
-        Whether the ends hold for all tiers at once, as those of `assumed_attainment` do; otherwise the tiers'
-        intervals are independent of one another.
+        Whether the ends hold for all tiers at once, as those of `assumed_attainment` do. Otherwise the intervals of
+        the tiers are independent of one another.
 
     Returns
     -------
@@ -409,12 +414,12 @@ def mix_attainment(
     Raises
     ------
     ValueError
-        If the shares are not 0-1 or do not add up to 1, or a tier is not in the table.
+        If the shares are not 0-1 or do not sum to 1, or a tier is not in the table.
 
     Notes
     -----
-    The attainment of a mix is the weighted mean of the attainments: a percentile of a mix is not the mean of the
-    percentiles. Independent intervals are combined by MOVER: the distance of each end is the root of the sum of
+    The attainment of a mix is the weighted mean of the attainments, whereas a percentile of a mix is not the mean of
+    the percentiles. Independent intervals are combined by MOVER: the distance of each end is the root of the sum of
     squares of the weighted distances (Zou & Donner, Statistics in Medicine 27, 2008, 1693-1702).
 
     Examples
@@ -439,17 +444,17 @@ def mix_attainment(
 
 
 def request_costs(speeds, prices, *, input_tokens, output_tokens, router_s=0.0):
-    """Price and mean time of a request on each row of a table of speeds.
+    """Compute the price and the mean time of a request on each row of a table of speeds.
 
     Parameters
     ----------
     speeds : DataFrame
-        Of `tierlab.load_speeds`; its models are priced, whatever the lineup of `prices` is.
+        From `tierlab.load_speeds`. Its models are priced, whatever the lineup of `prices` is.
     prices : Prices
     input_tokens, output_tokens : int
         Means per request.
     router_s : float
-        Seconds of a router in front, median.
+        Median seconds that a router adds.
 
     Returns
     -------
@@ -464,38 +469,32 @@ def request_costs(speeds, prices, *, input_tokens, output_tokens, router_s=0.0):
     [0.01, 0.006, 0.002]
     """
     work = Workload(requests_per_day=1, input_tokens=input_tokens, output_tokens=output_tokens)
-    day = (
-        daily_cost(work, prices, speeds["model_id"].tolist())
-        .set_index("model_id")
-        .loc[speeds["model_id"]]
-    )
+    models = speeds["model_id"].tolist()
+    day = daily_cost(work, prices, models).set_index("model_id").loc[models]
     seconds = mean_seconds(
         output_tokens, speeds["ttft_s"], speeds["tokens_per_s"], router_s=router_s
     )
-    return (
-        speeds[["provider", "tier", "model_id"]]
-        .reset_index(drop=True)
-        .assign(
-            price_usd=day["cost_usd"].to_numpy(), seconds=seconds, flags=day["flags"].to_numpy()
-        )
-    )
+    table = speeds[["provider", "tier", "model_id"]].reset_index(drop=True)
+    table["price_usd"], table["seconds"] = day["cost_usd"].to_numpy(), seconds
+    return table.assign(flags=day["flags"].to_numpy())
 
 
 def premium(costs, hours_usd):
-    """What a request on a provider's flagship costs more than on its small model, price and wait, over the value of an hour.
+    """Compute how much more a request costs on a provider's flagship than on its small model, in price and waiting.
 
     Parameters
     ----------
     costs : DataFrame
-        Of `request_costs`.
+        From `request_costs`.
     hours_usd : sequence of float
-        Values of an hour of waiting, USD.
+        Values of an hour of waiting (USD).
 
     Returns
     -------
     DataFrame
-        provider, hour_usd, extra_usd (USD per request), price_gap_usd, time_gap_s, equal_hour_usd: the value of an hour
-        at which the wait costs as much as the price difference; infinite where the flagship is no slower.
+        provider, hour_usd, extra_usd (USD per request), price_gap_usd, time_gap_s, equal_hour_usd. The last is the
+        value of an hour at which the wait costs as much as the price difference; it is infinite where the flagship is
+        not slower.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How fast models are said, assumed and recorded to be, and whether the three agree."""
+"""How fast models are claimed, assumed and recorded to be, and whether these figures agree."""
 
 from pathlib import Path
 
@@ -29,10 +29,15 @@ _SPEED_COLUMNS = [
 
 
 def load_speeds(path: str | Path = DATA / "speeds.csv") -> pd.DataFrame:
-    """Speed of each provider's tiers, each figure with its range and with what it rests on.
+    """Load the speed of each provider's tiers, each figure with its range and its basis.
 
-    The article's figures are claims to be tested, so they stand beside assumptions and are marked as what they are;
-    a file of your own with the same columns and basis "measured" takes their place.
+    The article's figures are claims to be tested; like the assumptions beside them they are marked as such. You can
+    replace them with a file of your own that has the same columns and the basis "measured".
+
+    Parameters
+    ----------
+    path : path
+        A CSV file with the columns below.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def load_speeds(path: str | Path = DATA / "speeds.csv") -> pd.DataFrame:
     for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
         for value in table[column]:
             known(f"{column} of {path}", value, allowed)
-    named = table.set_axis(table["provider"] + " " + table["tier"])  # an error names the row so
+    named = table.set_axis(table["provider"] + " " + table["tier"])  # for the errors
     refuse(named, "tier", named.index.duplicated(), "a provider's tier twice")
     for figure in ("tokens_per_s", "ttft_s"):
         ends = table[[f"{figure}_low", figure, f"{figure}_high"]]
@@ -68,19 +73,19 @@ def load_speeds(path: str | Path = DATA / "speeds.csv") -> pd.DataFrame:
 
 
 def load_published(path=DATA / "published_speeds.csv"):
-    """What public pages say about the speed of the same models: one row per model and page, each with its method.
+    """Load what public pages say about the speed of the same models: a row per model and page.
 
     Returns
     -------
     DataFrame
-        provider, tier, model_id, tokens_per_s, ttft_s (seconds; missing where the page has none), answers (how many
-        were timed, where the page says), source (URL), how, checked_on.
+        provider, tier, model_id, tokens_per_s, ttft_s (seconds; missing where the page has none), answers (the number
+        that was timed, where the page says), source (URL), how (the method), checked_on.
     """
     return pd.read_csv(path)
 
 
 def load_routers(path=DATA / "router_speeds.csv"):
-    """Seconds that a router which calls no language model adds to a request, indexed by its kind, with their basis.
+    """Load the seconds that a router without a language model adds to a request, indexed by the kind of router.
 
     Returns
     -------
@@ -96,14 +101,21 @@ def load_routers(path=DATA / "router_speeds.csv"):
 
 
 def against_published(speeds, published):
-    """Each speed of a table (`load_speeds`) beside what public pages (`load_published`) say of the same model.
+    """Compare each speed of a table with what public pages say about the same model.
+
+    Parameters
+    ----------
+    speeds : DataFrame
+        From `load_speeds`.
+    published : DataFrame
+        From `load_published`.
 
     Returns
     -------
     DataFrame
         provider, tier, model_id, tokens_per_s, low, high, basis; published_low, published_high (tokens per second) and
-        pages; finding: "agrees" where every page lies within low to high, "slower" or "faster" where every page lies
-        to that side, "mixed" otherwise, "no page" without one.
+        pages (their number); finding: "agrees" where every page lies within low to high, "slower" or "faster" where
+        every page lies on that side, "mixed" otherwise, "no page" where there is none.
 
     Examples
     --------
@@ -127,13 +139,18 @@ def against_published(speeds, published):
 
 
 def published_factors(published):
-    """How many times faster than its provider's flagship a tier is, by every pair of published speeds.
+    """Compare each tier with its provider's flagship, by every pair of published speeds.
+
+    Parameters
+    ----------
+    published : DataFrame
+        From `load_published`.
 
     Returns
     -------
     DataFrame
-        provider, tier, factor_low and factor_high (smallest and largest ratio of two pages), pairs. Most pairs come
-        from different pages, which differ in prompt, load and place: the range shows how little a ratio of them says.
+        provider, tier, factor_low and factor_high (smallest and largest ratio of the speeds), pairs. Most pairs come
+        from different pages, which differ in prompt, load and place: the range shows how little such a ratio says.
 
     Examples
     --------
@@ -164,7 +181,7 @@ def speed_ratio(
     resamples: int = 2000,
     seed: int | np.random.Generator,
 ) -> dict[str, float]:
-    """How many times faster one model writes than another, on the examples that both have answered.
+    """Estimate how many times faster one model writes than another, on the examples that both have answered.
 
     Parameters
     ----------
@@ -175,24 +192,25 @@ def speed_ratio(
     confidence : float
         Level, 0-1.
     resamples : int
+        Number of bootstrap samples.
     seed : int or numpy.random.Generator
 
     Returns
     -------
     dict
-        ratio (of the median speeds), low, high (bootstrap over examples, paired), examples, set_aside (examples on
-        which one of the two has no speed: answers of one token).
+        ratio (of the median speeds), low, high (paired bootstrap over examples), examples, set_aside (examples on
+        which one of the two has no speed, because its answer has one token).
 
     Raises
     ------
     ValueError
-        For a model that is not in the table, or fewer than two examples with both.
+        If a model is not in the table, or fewer than two examples have a speed of both.
 
     Notes
     -----
     Percentile bootstrap of the ratio of medians, both models on the same resampled examples (Efron & Tibshirani 1993,
-    chapter 13), by `scipy.stats.bootstrap`. The interval is over examples, on one machine at one time: it says
-    nothing about another machine, or about load.
+    chapter 13), by `scipy.stats.bootstrap`. The interval is over examples on one machine at one time: it says
+    nothing about another machine or about load.
 
     Examples
     --------
@@ -211,7 +229,7 @@ def speed_ratio(
     both = wide[[fast, slow]].dropna()
     if len(both) < 2:
         raise ValueError(
-            f"{len(both)} examples have a speed of both {fast} and {slow}; an interval needs two at least"
+            f"{len(both)} examples have a speed of both {fast} and {slow}; an interval needs at least two"
         )
     pair = both[fast].to_numpy(), both[slow].to_numpy()
     ends = bootstrap(
