@@ -1,4 +1,4 @@
-"""What every other folder stands on."""
+"""What every other folder builds on."""
 
 import lazy_loader
 

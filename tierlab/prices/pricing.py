@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tierlab.core.frames import as_pandas
 from tierlab.core.tables import (
+    as_pandas,
     booleans,
     check_columns,
     one_of,
