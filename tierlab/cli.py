@@ -17,7 +17,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
+import tierlab as tl  # its parts are loaded when a command uses them
+from tierlab.core.files import OutputFolder, same_file
 from tierlab.core.untrusted import Printable, guarded, shown
+from tierlab.core.vocabulary import install_line, unknown
 from tierlab.core.workers import skip_grammar_of_addresses
 
 app = App(
@@ -36,11 +39,12 @@ examples:
   tierlab compare results.eval --reference openai/gpt-5.5 --margin 0.05
                                        which models match it in your evaluation
   tierlab quarter 2026Q3 --usage logs/
-                                       what the quarter cost and what to change""",
+                                       what the quarter cost and what to change
+
+`tierlab COMMAND --help` shows examples of a command.""",
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
-    help_epilogue="`tierlab COMMAND --help` shows examples of a command.",
 )
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Several = Parameter(consume_multiple=True)
@@ -63,7 +67,6 @@ class Rates:
     as_of: str | None = None
 
     def load(self):
-        import tierlab as tl
 
         return tl.load_prices(self.prices, as_of=self.as_of)
 
@@ -118,23 +121,17 @@ def main(arguments=None):
         kept = "; all answers so far are kept, and the same command resumes from there"
         return _failed(f"interrupted{kept if given[:1] == ['sample'] else ''}", status=130)
     except ModuleNotFoundError as error:
-        from tierlab.core.vocabulary import install_line
-
         return _failed(install_line(error))
     except (ValueError, OSError, ImportError) as error:
         return _failed(str(error))
     except RuntimeError as error:
-        from tierlab.pages.run import NotebookError
-
-        if not isinstance(error, NotebookError):
+        if not isinstance(error, tl.pages.run.NotebookError):
             raise
         return _failed(str(error), status=1)
 
 
 def _needs_checkout(what, instead):
-    from tierlab.core import paths
-
-    if not paths.IN_CHECKOUT:
+    if not tl.paths.IN_CHECKOUT:
         raise ValueError(f"{what} and needs a checkout of the repository; use `{instead}` instead")
 
 
@@ -161,13 +158,11 @@ def new(folder: str):
     folder : str
         a folder that does not exist yet or is empty
     """
-    from tierlab.core import paths
-
     target = Path(folder)
     if target.exists() and any(target.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
     left_out = shutil.ignore_patterns("app", "ruff.toml", ".ipynb_checkpoints")
-    shutil.copytree(paths.NOTEBOOKS, target, ignore=left_out, dirs_exist_ok=True)
+    shutil.copytree(tl.paths.NOTEBOOKS, target, ignore=left_out, dirs_exist_ok=True)
     number = len(list(target.rglob("*.ipynb")))
     print(f"{target}: {number} notebooks; open them with: jupyter lab {target}")
 
@@ -200,12 +195,9 @@ def run(
     timeout : int
         seconds that one cell may take
     """
-    from tierlab.pages import parameters
-    from tierlab.pages import run as pages
-
-    index = pages.run(
+    index = tl.pages.run.run(
         notebooks,
-        parameters=(parameters.read_file(file) if file else {}) | dict(parameter),
+        parameters=(tl.pages.parameters.read_file(file) if file else {}) | dict(parameter),
         out=output.out,
         force=output.force,
         timeout=timeout,
@@ -460,7 +452,6 @@ def prices(
     csv : bool
         print all columns as CSV
     """
-    import tierlab as tl
 
     known = tl.load_prices(source, as_of=as_of)
     if changes:
@@ -553,7 +544,6 @@ def route(
         seed of folds, splits and resamples
     output : Output
     """
-    import tierlab as tl
     from tierlab.routing import report as routing_report
 
     if as_of and not prices:
@@ -705,8 +695,6 @@ def sample(
         run code that a model wrote (`tierlab doctor` says how it is isolated); otherwise such answers get no score
     output : Output
     """
-    import tierlab as tl
-    from tierlab.core.vocabulary import unknown
     from tierlab.evaluate.compare import check_margin
     from tierlab.sampling import examples as kit_examples
     from tierlab.sampling import local
@@ -805,8 +793,6 @@ def compare(
     as_of : str
         ISO date of the prices, with --prices
     """
-    import tierlab as tl
-    from tierlab.core.format import usd
     from tierlab.routing.evaluations import is_evaluation, read_evaluation
 
     path = Path(results)
@@ -828,16 +814,17 @@ def compare(
     ):
         return
     saved = each[reference] - each[found.choice]
-    worth = f"{usd(1000 * saved)} per thousand requests"
+    worth = f"{tl.usd(1000 * saved)} per thousand requests"
     if requests_per_day:
-        worth += f", {usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
+        worth += (
+            f", {tl.usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
+        )
     print(
-        f"Choosing {found.choice} saves {worth} (at each model's own cost per request in this log)."
+        f"Choosing {found.choice} is worth {worth} (at each model's own cost per request in this log)."
     )
 
 
 def _say_samples(samples, question, names):
-    import tierlab as tl
     from tierlab.evaluate.by_model import quality_by_model
     from tierlab.evaluate.rows import scored_rows
 
@@ -857,7 +844,6 @@ def _say_samples(samples, question, names):
 
 def _sample_folder(output, store, inputs):
     """Return the folder for samples.csv; refuse, before anything is paid, to replace a file that is not ours."""
-    from tierlab.core.files import OutputFolder, same_file
     from tierlab.sampling.store import check
 
     if any(same_file(store, given) for given in inputs):
@@ -1022,7 +1008,6 @@ def recommend(
     rates : Rates
     filing : Filing
     """
-    import tierlab as tl
     from tierlab.decide.options import INTERVAL
     from tierlab.decide.recommend import counts_said, flip_words
     from tierlab.decide.record import age_said, settles_said
@@ -1108,7 +1093,6 @@ def review(
     """
     import numpy as np
 
-    import tierlab as tl
     from tierlab.decide.recommend import dollars
 
     if not records:
@@ -1165,11 +1149,9 @@ def refresh(*notebooks: str, check: bool = False, force: bool = False):
     force : bool
         replace figures that tierlab did not make
     """
-    from tierlab.pages import run as pages
-
     _needs_checkout("refresh rewrites the stored outputs of the kit", "tierlab run")
-    found = [pages.find(name) for name in notebooks] or None
-    stale = pages.refresh(check=check, notebooks=found, force=force)
+    found = [tl.pages.run.find(name) for name in notebooks] or None
+    stale = tl.pages.run.refresh(check=check, notebooks=found, force=force)
     for line in stale:
         print(("stale: " if check else "rewritten: ") + line)
     if not stale:
@@ -1229,9 +1211,7 @@ def list_datasets():
       tierlab datasets
       tierlab datasets fetch azure_conv
     """
-    from tierlab.core import datasets as kit
-
-    print(kit.overview().to_string(index=False))
+    print(tl.datasets.overview().to_string(index=False))
 
 
 @datasets.command
@@ -1246,12 +1226,10 @@ def fetch(*names: str):
     names : str
         names of data sets, as `tierlab datasets` lists them
     """
-    from tierlab.core import datasets as kit
-
     if not names:
-        raise ValueError(f"name the data sets to fetch: {', '.join(kit.REGISTRY)}")
+        raise ValueError(f"name the data sets to fetch: {', '.join(tl.datasets.REGISTRY)}")
     for name in names:
-        print(kit.path(name))
+        print(tl.datasets.path(name))
 
 
 @app.command
@@ -1261,9 +1239,7 @@ def doctor():
     examples:
       tierlab doctor
     """
-    import tierlab as tl
     from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
-    from tierlab.pages.run import find_browser
     from tierlab.sampling.providers import ADAPTERS
 
     print(f"python        {platform.python_version()} on {platform.system()}")
@@ -1282,7 +1258,7 @@ def doctor():
     age = (date.today() - known.as_of.date()).days
     print(f"prices        {known.source}, {max(age, 0)} days ago")
     print(f"code scorer   {ISOLATIONS[isolation()]}")
-    print(f"browser       {find_browser() or 'none found (needed for PDF only)'}")
+    print(f"browser       {tl.pages.run.find_browser() or 'none found (needed for PDF only)'}")
     list_datasets()
 
 

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 import pandas as pd
 
 import tierlab as tl
-from tierlab.core.format import share, usd
+from tierlab.core.format import change, share, usd
 from tierlab.core.style import PROVIDER_NAMES
 from tierlab.decide.recommend import Recommendation, error_cost_flip, rates_said, untested_said
 
@@ -210,8 +210,4 @@ def difference(now, kept):
     tiers = f"{now.found.model_id} in both"
     if now.found.model_id != kept.found.model_id:
         tiers = f"{kept.found.model_id} in place of {now.found.model_id}"
-    return f"{_signed(day)} a day", f"{_signed(bill)} a month on the bill; {tiers}"
-
-
-def _signed(value):
-    return usd(value) if value <= 0 else f"+{usd(value)}"
+    return f"{change(day)} a day", f"{change(bill)} a month on the bill; {tiers}"

@@ -92,63 +92,42 @@ class App:
 
     def _arrange(self):
         """Build the frame of the page; each part has the class by which the style sheet knows it."""
-        keep, reset, file = (
-            ipywidgets.Button(description=name)
-            for name in ("Keep as scenario", "Reset", "File the record")
-        )
+        keep = ipywidgets.Button(description="Keep as scenario").add_class("tl-primary")
+        reset = ipywidgets.Button(description="Reset")
+        file = ipywidgets.Button(description="File the record").add_class("tl-primary")
         keep.on_click(self._keep)
         reset.on_click(self._reset)
         file.on_click(self._file)
         self.side, self.stage = ipywidgets.VBox(), ipywidgets.Box()
-        self.own, self.note = _classed(ipywidgets.GridBox(), "tl-own"), ipywidgets.HTML()
-        buttons = _classed(ipywidgets.HBox([keep, reset]), "tl-buttons")
+        self.own, self.note = ipywidgets.GridBox().add_class("tl-own"), ipywidgets.HTML()
+        buttons = ipywidgets.HBox([keep, reset]).add_class("tl-buttons")
         own = ipywidgets.HTML(
             "<h3>Your own examples</h3><p>Wrong answers among how many; 0: the error rate is assumed.</p>"
         )
-        self.form = _classed(
-            ipywidgets.GridBox(
-                [
-                    self.steps,
-                    ipywidgets.VBox([own, *self.counts.values()]),
-                    ipywidgets.VBox(
-                        [
-                            self.title,
-                            self.owner,
-                            self.replace,
-                            file,
-                            _classed(self.filed, "tl-filed"),
-                        ]
-                    ),
-                ]
-            ),
-            "tl-form",
-        )
+        examples = ipywidgets.VBox([own, *self.counts.values()])
+        filed = self.filed.add_class("tl-filed")
+        record = ipywidgets.VBox([self.title, self.owner, self.replace, file, filed])
+        self.form = ipywidgets.GridBox([self.steps, examples, record]).add_class("tl-form")
         head = ipywidgets.HTML("<h3>Your workload</h3>")
-        basis = _classed(self.basis, "tl-basis")
+        basis = self.basis.add_class("tl-basis")
         panel = ipywidgets.VBox([head, *self.panel.values(), self.day, buttons, basis])
         main = [
-            _classed(self.tabs, "tl-tabs"),
-            _classed(ipywidgets.GridBox([self.head, self.side]), "tl-answer"),
+            self.tabs.add_class("tl-tabs"),
+            ipywidgets.GridBox([self.head, self.side]).add_class("tl-answer"),
             self.cards,
-            _classed(self.stage, "tl-stage"),
-            _classed(self.strip, "tl-strip"),
+            self.stage.add_class("tl-stage"),
+            self.strip.add_class("tl-strip"),
         ]
         for control in (*self.controls.values(), self.title, self.owner, self.replace):
             _fit(control)
-        keep.add_class("tl-primary")
-        file.add_class("tl-primary")
         style = ipywidgets.HTML(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
-        self.box = _classed(
-            ipywidgets.GridBox(
-                [
-                    _classed(self.bar, "tl-bar"),
-                    _classed(panel, "tl-panel"),
-                    _classed(ipywidgets.VBox(main), "tl-main"),
-                    _classed(style, "tl-style"),
-                ]
-            ),
-            "tl-app",
-        )
+        parts = [
+            self.bar.add_class("tl-bar"),
+            panel.add_class("tl-panel"),
+            ipywidgets.VBox(main).add_class("tl-main"),
+            style.add_class("tl-style"),
+        ]
+        self.box = ipywidgets.GridBox(parts).add_class("tl-app")
 
     def setting(self):
         """Return the current values of the controls as a `Setting`."""
@@ -285,11 +264,6 @@ class App:
 
     def _repr_mimebundle_(self, **_):
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
-
-
-def _classed(widget, name):
-    widget.add_class(name)
-    return widget
 
 
 def _fit(control):

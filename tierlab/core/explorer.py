@@ -61,7 +61,7 @@ class Explorer:
             self.redraw()
 
     def redraw(self):
-        """Compute, draw and write; an error replaces the figure, so that none of other settings stays."""
+        """Compute, draw and write; an error replaces the figure, so that no old one stays beside new settings."""
         picture = b""
         try:
             values = self.values()
@@ -93,12 +93,6 @@ class Explorer:
         body = body.replace(' class="dataframe"', ' cellpadding="4"', 1)
         said = re.sub(r"`([^`]+)`", r"<code>\1</code>", in_html(self.summary))
         return f'<div role="status"><p>{said}</p>{body}</div>'
-
-    def show(self):
-        """Display the control."""
-        from IPython.display import display
-
-        display(self)
 
     def __repr__(self):
         parts = (f"{control.description} {spoken(control)}" for control in self.controls.values())
@@ -160,8 +154,9 @@ def choice(label, options, value=None):
 
 def spoken(control):
     """Return what a control shows, as text."""
-    if isinstance(control, ipywidgets.widget_selection._Selection) and control.index is not None:
-        chosen = control.options[control.index]  # `label` is empty until the control is moved
+    index = getattr(control, "index", None)
+    if isinstance(index, int):  # of a selection, whose `label` is empty until it is moved
+        chosen = control.options[index]
         return str(chosen[0] if isinstance(chosen, tuple) else chosen)
     label = getattr(control, "label", control.value)
     return ", ".join(label) if isinstance(label, tuple) else str(label)

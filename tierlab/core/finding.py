@@ -59,14 +59,14 @@ def show(
 
     if not alt.strip() or not caption.strip():
         raise ValueError("a figure needs an alt text and a caption")
-    figure = _figure(figure)
+    figure = figure.get_figure(root=True)
     if save_as is not None and "TIERLAB_FIGURES_DIR" in os.environ:
         save(figure, save_as, alt=alt)
     image = base64.b64encode(_image(figure, "png", alt)).decode("ascii")
     plt.close(figure)
     about = {"alt": alt}
     if narrow is not None:
-        narrow = _figure(narrow)
+        narrow = narrow.get_figure(root=True)
         about["narrow"] = base64.b64encode(_image(narrow, "png", alt)).decode("ascii")
         plt.close(narrow)
     display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": about})
@@ -229,7 +229,7 @@ def save(figure, name, *, alt, folder=None):
     """
     kind = "svg" if name.endswith(".svg") else "png"
     target = Path(folder or paths.FIGURES) / f"{name.removesuffix(f'.{kind}')}.{kind}"
-    write_whole(target, _image(_figure(figure), kind, alt))
+    write_whole(target, _image(figure.get_figure(root=True), kind, alt))
     return target
 
 
@@ -240,7 +240,3 @@ def _image(figure, kind, alt):
     with mpl.rc_context({"svg.hashsalt": "tierlab", "savefig.bbox": None}):
         figure.savefig(buffer, format=kind, metadata={"Description": alt} | left_out)
     return buffer.getvalue()
-
-
-def _figure(figure):
-    return figure if isinstance(figure, mpl.figure.FigureBase) else figure.figure

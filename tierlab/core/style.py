@@ -91,8 +91,8 @@ def model_rows(models, ax):
     return ax, rows
 
 
-def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True, stacked=False, headroom=0.0):
-    """Draw a panel for each provider with shared axes, or everything on the given axes.
+def by_provider(table, draw, xlabel, ylabel, ax, *, stacked=False, headroom=0.0):
+    """Draw a panel for each provider with shared axes from zero, or everything on the given axes.
 
     Parameters
     ----------
@@ -103,8 +103,6 @@ def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True, stacked=Fals
         labelled once all panels have their limits.
     xlabel, ylabel : str
     ax : Axes or None
-    from_zero : bool
-        Whether the vertical axis starts at zero.
     stacked : bool
         Whether the panels stand one above the other instead of side by side.
     headroom : float
@@ -136,9 +134,8 @@ def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True, stacked=Fals
         result.supylabel(ylabel, fontsize=mpl.rcParams["axes.labelsize"])
     else:
         first.set_ylabel(ylabel)
-    if from_zero:
-        # Only now, because this fixes the upper end, which the panels share.
-        first.set_ylim(0, first.get_ylim()[1] / (1 - headroom))
+    # From zero; only now, because this fixes the upper end, which the panels share.
+    first.set_ylim(0, first.get_ylim()[1] / (1 - headroom))
     tier_legend(result, table)
     label_ends(ends, wrap=ax is None and not stacked)
     return result
@@ -306,11 +303,11 @@ def label_ends(panels, *, wrap=False):
                 note(ax, text, (x, y), offset, arrowprops=leader if led else None)
 
 
-def _wrapped(text, most=14):
+def _wrapped(text):
     """Break a long model id over two lines, at the dash nearest to its middle."""
     head, *tail = text.split("\n")
     dashes = [i + 1 for i, letter in enumerate(head) if letter == "-"]
-    if len(head) > most and dashes:
+    if len(head) > 14 and dashes:
         cut = min(dashes, key=lambda i: abs(i - len(head) / 2))
         head = f"{head[:cut]}\n{head[cut:]}"
     return "\n".join([head, *tail])

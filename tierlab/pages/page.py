@@ -162,21 +162,20 @@ def _neighbours(stem, pages):
     }
 
 
-def index(cards, *, title="tierlab: which model tier does the job?"):
+def index(cards):
     """Make the page that leads to the others.
 
     Parameters
     ----------
     cards : list of dict
         As `page` returns them, in the order shown.
-    title : str
 
     Returns
     -------
     str
         The HTML page.
     """
-    return _render("index.html.j2", title=title, cards=cards)
+    return _render("index.html.j2", title="tierlab: which model tier does the job?", cards=cards)
 
 
 def _render(template, **values):
