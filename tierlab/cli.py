@@ -517,7 +517,7 @@ def route(
     seed: int = 0,
     output: Output = Output(),
 ):
-    """Judge from outcomes whether a router between two models pays; prints a summary and writes the curve and a page.
+    """Judge from outcomes whether a router between two models pays: summary, curve and page.
 
     examples:
       tierlab route my_outcomes.csv
@@ -613,7 +613,7 @@ class Bounds:
     repeats : int
         answers to each example
     limit : int
-        number of examples to take, from the first one on
+        use only the first N examples
     concurrency : int
         calls at the same time, per provider
     deadline : float

@@ -45,7 +45,13 @@ def path(name):
 
 
 def overview():
-    """List the data sets: name, files (count), mb, here (whether all files are on this machine), licence, source."""
+    """List the data sets.
+
+    Returns
+    -------
+    DataFrame
+        name, files (count), mb, here (whether all its files are on this machine), licence, source.
+    """
     return pd.DataFrame(
         {
             "name": name,

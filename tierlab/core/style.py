@@ -113,8 +113,7 @@ def by_provider(table, draw, xlabel, ylabel, ax, *, stacked=False, headroom=0.0)
     Figure or Axes
     """
     if ax is not None:
-        result, first = ax, ax
-        ends = [(ax, draw(ax, table))]
+        result, panels, parts = ax, [ax], [table]
         ax.set_xlabel(xlabel)
     else:
         providers = table["provider"].drop_duplicates()
@@ -122,20 +121,19 @@ def by_provider(table, draw, xlabel, ylabel, ax, *, stacked=False, headroom=0.0)
         shape = (1, len(providers))
         if stacked:
             shape, height = shape[::-1], max(3, 1 + 1.4 * len(providers))
-        result, panels = plt.subplots(
-            *shape, figsize=(width, height), sharex=True, sharey=True, squeeze=False
-        )
-        first, ends = panels[0, 0], []
-        for panel, provider in zip(panels.flat, providers, strict=True):
-            ends.append((panel, draw(panel, table[table["provider"] == provider])))
+        result, panels = plt.subplots(*shape, figsize=(width, height), sharex=True, sharey=True)
+        panels = np.atleast_1d(panels)
+        parts = [table[table["provider"] == provider] for provider in providers]
+        for panel, provider in zip(panels, providers, strict=True):
             panel.set_title(PROVIDER_NAMES.get(provider, provider))
         result.supxlabel(xlabel, fontsize=mpl.rcParams["axes.labelsize"])
     if stacked and ax is None:
         result.supylabel(ylabel, fontsize=mpl.rcParams["axes.labelsize"])
     else:
-        first.set_ylabel(ylabel)
+        panels[0].set_ylabel(ylabel)
+    ends = [(panel, draw(panel, part)) for panel, part in zip(panels, parts, strict=True)]
     # From zero; only now, because this fixes the upper end, which the panels share.
-    first.set_ylim(0, first.get_ylim()[1] / (1 - headroom))
+    panels[0].set_ylim(0, panels[0].get_ylim()[1] / (1 - headroom))
     tier_legend(result, table)
     label_ends(ends, wrap=ax is None and not stacked)
     return result
