@@ -102,7 +102,7 @@ class App:
         self.own, self.note = ipywidgets.GridBox().add_class("tl-own"), ipywidgets.HTML()
         buttons = ipywidgets.HBox([keep, reset]).add_class("tl-buttons")
         own = ipywidgets.HTML(
-            "<h3>Your own examples</h3><p>Wrong answers among how many; 0: the error rate is assumed.</p>"
+            "<h3>Your own examples</h3><p>Wrong answers in how many examples; with 0, the error rate is assumed.</p>"
         )
         examples = ipywidgets.VBox([own, *self.counts.values()])
         filed = self.filed.add_class("tl-filed")
@@ -312,8 +312,8 @@ def _steps_html(found):
 def _scenarios_html(now, kept):
     if now is None:
         return ""
-    b = "<li><b>B Kept</b><span>Keep as scenario holds these settings here; then move the panel.</span></li>"
-    apart = "<li><b>B less A</b><span>The difference stands here.</span></li>"
+    b = "<li><b>B Kept</b><span>Press Keep as scenario to keep these settings here; then move the panel.</span></li>"
+    apart = "<li><b>B less A</b><span>The difference appears here.</span></li>"
     if kept is not None:
         b = _scenario_html("B Kept", kept)
         day, bill = difference(now, kept)

@@ -26,16 +26,19 @@ MACHINE_HOUR_USD = 0.05  # an open model has no price per token
 
 
 class Tab:
-    """A tab whose control is built again for each lineup."""
+    """A tab whose control is built again for each lineup, and takes only the cost of an error from the panel."""
 
     def key(self, setting):
         return setting.lineup
+
+    def follow(self, explorer, setting):
+        explorer.given = {"error_usd": setting.error_cost_usd}
 
 
 class Cost(Tab):
     """What a day costs on each model of all lineups, and what the money is spent on."""
 
-    note = "Every lineup of the month, so that providers stand side by side."
+    note = "Every lineup of the month, so that you can compare the providers."
 
     def build(self, setting):
         return CostExplorer({month: catalogue(month) for month in DATES})
@@ -61,7 +64,9 @@ class Cost(Tab):
 class Growth(Tab):
     """How the bill grows with requests, tokens, cache or batch."""
 
-    note = "What stands on the axis runs from nothing to the end of the range; all else is the panel's."
+    note = (
+        "The axis runs from zero to the end of the range; all other values are those of the panel."
+    )
 
     def build(self, setting):
         return CurveExplorer(setting.prices, models=setting.models.tolist())
@@ -88,8 +93,8 @@ class Router(Tab):
     """A router with one threshold between the small model and the flagship of the lineup."""
 
     note = (
-        f"Simulated: {PROMPTS:,} prompts of the task and its tokens, at the error rates that the decision assumes. "
-        "Lengths spread around those of the panel; caches and batches are left out."
+        f"Simulated: {PROMPTS:,} prompts of this task, at the error rates that the decision assumes. "
+        "Their lengths vary around those of the panel; caches and batches are left out."
     )
 
     def key(self, setting):
@@ -105,9 +110,6 @@ class Router(Tab):
         score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
         weak, strong = setting.models.iloc[[0, -1]]
         return RouterExplorer(outcomes, score, weak=weak, strong=strong)
-
-    def follow(self, explorer, setting):
-        explorer.given = {"error_usd": setting.error_cost_usd}
 
     def said(self, explorer, table, setting):
         costs = table["all_in_usd"] * setting.requests_per_day
@@ -128,15 +130,12 @@ class Samples(Tab):
     """What a hundred recorded examples say about three open models."""
 
     note = (
-        "A hundred examples, answered by three open models and recorded, at what the machine's time costs; "
-        "of the panel, the cost of an error counts here. The command tierlab sample runs your own."
+        "A hundred examples with recorded answers of three open models, at the cost of the machine's time; "
+        "of the panel, only the cost of an error matters. The command tierlab sample runs your own."
     )
 
     def build(self, setting):
         return SampleExplorer(recorded())
-
-    def follow(self, explorer, setting):
-        explorer.given = {"error_usd": setting.error_cost_usd}
 
     def said(self, explorer, table, setting):
         rows = explorer.numbers(table, **explorer.values())
@@ -160,7 +159,7 @@ def recorded():
 class Speed(Tab):
     """The share of requests that a mix of two tiers answers within a limit."""
 
-    note = "Speeds are known of the lineup of June 2026, at the prices of the panel's date; batch and cache are left out."
+    note = "Speeds are known for the lineup of June 2026; prices are those of the panel's date, without batch and cache."
 
     def build(self, setting):
         return LatencyExplorer(setting.prices, provider=setting.lineup[0])
@@ -187,7 +186,7 @@ class Speed(Tab):
 class OwnModel(Tab):
     """When a distilled small model has paid for itself."""
 
-    note = "The teacher is the lineup's flagship, and all requests go to the student; caches and batches are left out."
+    note = "The teacher is the flagship of the lineup, and all requests go to the student; caches and batches are left out."
 
     def build(self, setting):
         return DistillationExplorer(setting.prices)
