@@ -67,7 +67,6 @@ class Rates:
     as_of: str | None = None
 
     def load(self):
-
         return tl.load_prices(self.prices, as_of=self.as_of)
 
 
@@ -1115,7 +1114,7 @@ def review(
             options = options.drop(columns="saved_a_year")
         print(
             f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n\n"
-            f"Every option, US dollars, and what the filed choice saves against it:\n"
+            f"Every option in US dollars, and what the filed choice saves compared with it:\n"
             f"{options.round(2).to_string(index=False)}\n"
         )
     if usage and filed:
@@ -1126,8 +1125,7 @@ def review(
         print("Did it arrive?")
         print(words.arrived(report.records_against(filed, report.Inputs(**own))))
     if not stand:
-        again = "A decision no longer stands; decide again with `tierlab recommend`."
-        print(again, file=sys.stderr)
+        print("A decision no longer stands: run `tierlab recommend` again.", file=sys.stderr)
     return 2 if bad else int(not stand)
 
 
