@@ -21,7 +21,7 @@ from tierlab.article import control as article_control
 from tierlab.core import paths
 from tierlab.decide import control as decide_control
 from tierlab.pages import page as pages_page
-from tierlab.pages import printing, run
+from tierlab.pages import run
 from tierlab.prices import control as prices_control
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
@@ -38,7 +38,7 @@ sync_api = pytest.importorskip(
 from tests import browser  # noqa: E402
 from tests.prices.test_catalog import ARTICLE  # noqa: E402
 
-needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
+needs_browser = pytest.mark.skipif(run.find_browser() is None, reason=run.NO_BROWSER)
 TIERS_USD = {
     "anthropic": "claude-haiku-4-5",
     "openai": "gpt-4o-mini",
@@ -387,8 +387,8 @@ WORKSHOP = [
 def chromium():
     # To the end of the module only: while Playwright runs, no other test could use asyncio.
     with sync_api.sync_playwright() as playwright:
-        flags = [flag for flag in printing.FLAGS if flag != "--headless"]
-        program = playwright.chromium.launch(executable_path=printing.find_browser(), args=flags)
+        flags = [flag for flag in run.BROWSER_FLAGS if flag != "--headless"]
+        program = playwright.chromium.launch(executable_path=run.find_browser(), args=flags)
         # One context: the twenty megabytes of JupyterLab's scripts are read once, not for every page.
         context = program.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(1000 * browser.WAIT_S)

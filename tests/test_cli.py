@@ -1,4 +1,4 @@
-"""The command line: what it prints, and how it refuses."""
+"""What the command line prints, and how it refuses mistakes."""
 
 import io
 import os
@@ -21,7 +21,7 @@ DATASETS_HERE = "TIERLAB_DATA_DIR" in os.environ
 
 @pytest.fixture
 def say(capsys):
-    """Run a command: exit status, standard output, standard error."""
+    """Return a function that runs a command and gives its exit status, standard output and standard error."""
 
     def run(*arguments):
         status = main([str(argument) for argument in arguments])

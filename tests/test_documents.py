@@ -1,4 +1,4 @@
-"""The words beside the code: links lead somewhere, and what a reader is told to type exists."""
+"""The links in the documents lead somewhere, and the commands that they tell a reader to type exist."""
 
 import re
 import runpy
@@ -58,7 +58,7 @@ def test_a_link_to_a_notebook_bears_its_name():
 
 
 def commands(text):
-    """What stands in the code blocks of a text, without comments."""
+    """Return the lines in the code blocks of a text, without comments."""
     blocks = [
         block
         for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.M | re.S)
@@ -95,7 +95,7 @@ def test_every_file_named_in_a_code_block_exists():
 
 @pytest.fixture(scope="module")
 def docs():
-    """What docs/conf.py defines; Sphinx is there once `make docs` has installed it."""
+    """What docs/conf.py defines; needs Sphinx, which `make docs` installs."""
     pytest.importorskip("sphinx", reason="Sphinx is not installed: make docs")
     return SimpleNamespace(**runpy.run_path(str(paths.ROOT / "docs" / "conf.py")))
 

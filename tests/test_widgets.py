@@ -198,13 +198,13 @@ from tierlab.scaling import control
 tl.use_style()
 article = tl.load_prices("article")
 ---
-control.TierExplorer(article).show()
+control.TierExplorer(article)
 ---
-tl.prices.control.CostExplorer({"article": article}).show()
+tl.prices.control.CostExplorer({"article": article})
 ---
 control.CurveExplorer(article)
 ---
-tl.article.control.ClaimExplorer(tl.evaluate_claims(section="FAQ")).show()
+tl.article.control.ClaimExplorer(tl.evaluate_claims(section="FAQ"))
 ---
 ax = figures.cost_bars(tl.daily_cost(tl.Workload(requests_per_day=1e6), article))
 tl.show(ax, alt="Nine bars; Claude Opus 4.8 costs $10,000.", caption="Prices: the article.")

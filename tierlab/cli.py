@@ -17,7 +17,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
+import tierlab as tl  # its parts are loaded when a command uses them
+from tierlab.core.files import OutputFolder, same_file
 from tierlab.core.untrusted import Printable, guarded, shown
+from tierlab.core.vocabulary import install_line, unknown
 from tierlab.core.workers import skip_grammar_of_addresses
 
 app = App(
@@ -25,21 +28,23 @@ app = App(
     help="""Decide between flagship, mid-tier and small language models with numbers you can defend.
 
 examples:
-  tierlab new my_tiers                 a copy of the notebooks, to work in
+  tierlab new my_tiers                 a copy of the notebooks to work in
   tierlab run                          every notebook as a page in build/report
   tierlab prices                       the prices in force
   tierlab recommend customer_support --error-cost-usd 0.5
-                                       which tier, why, what would change it
+                                       which tier, why, and what would change it
   tierlab review decisions/*.md        do filed decisions still stand?
-  tierlab sample mine.jsonl --check    your own examples, for real models
+  tierlab sample mine.jsonl --check    check your own examples for real models
   tierlab route my_outcomes.csv        is a router worth building?
-  tierlab compare results.eval         what an evaluation that you have says
+  tierlab compare results.eval --reference openai/gpt-5.5 --margin 0.05
+                                       which models match it in your evaluation
   tierlab quarter 2026Q3 --usage logs/
-                                       what the quarter cost, what to change""",
+                                       what the quarter cost and what to change
+
+`tierlab COMMAND --help` shows examples of a command.""",
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
-    help_epilogue="`tierlab COMMAND --help` has examples of each.",
 )
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Several = Parameter(consume_multiple=True)
@@ -48,23 +53,20 @@ Several = Parameter(consume_multiple=True)
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Rates:
-    """Which prices, and of which day.
+    """Which prices apply.
 
     Parameters
     ----------
     prices : str
         article, maintained, or a path to a .csv or .parquet file
     as_of : str
-        ISO date on which you stand; by default the day of the catalogue
+        ISO date for which you decide; by default the date of the catalogue
     """
 
     prices: str = "maintained"
     as_of: str | None = None
 
     def load(self):
-        """The prices table."""
-        import tierlab as tl
-
         return tl.load_prices(self.prices, as_of=self.as_of)
 
 
@@ -76,9 +78,9 @@ class Output:
     Parameters
     ----------
     out : str
-        folder of the files; by default one in build/
+        folder for the files; by default one in build/
     force : bool
-        replace files in the folder that tierlab did not make (never an input)
+        replace files in the folder that tierlab did not make (but never an input)
     """
 
     out: str | None = None
@@ -88,8 +90,16 @@ class Output:
 def main(arguments=None):
     """Run one command.
 
-    The exit status: 0 done, 1 a notebook failed, is stale, or a decision no longer stands, 2 a mistake in the
-    input, 130 interrupted.
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done; 1 a notebook failed or is stale, or a decision no longer stands; 2 a mistake in the
+        input; 3 a quarter over its budget, if that was asked for; 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
     skip_grammar_of_addresses()
@@ -102,36 +112,30 @@ def main(arguments=None):
             return app(given, result_action="return_value", **how) or 0
     except CycloptsError as error:
         command = next((name for name in given[:1] if name in app), "")
-        return _failed(f"{error} (tierlab {f'{command} ' if command else ''}--help says more)")
+        return _failed(f"{error} (see tierlab {f'{command} ' if command else ''}--help)")
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
-        kept = "; what was answered is kept, and the same command goes on from there"
+        kept = "; all answers so far are kept, and the same command resumes from there"
         return _failed(f"interrupted{kept if given[:1] == ['sample'] else ''}", status=130)
     except ModuleNotFoundError as error:
-        from tierlab.core.extras import install_line
-
         return _failed(install_line(error))
     except (ValueError, OSError, ImportError) as error:
         return _failed(str(error))
     except RuntimeError as error:
-        from tierlab.pages.run import NotebookError
-
-        if not isinstance(error, NotebookError):
+        if not isinstance(error, tl.pages.run.NotebookError):
             raise
         return _failed(str(error), status=1)
 
 
 def _needs_checkout(what, instead):
-    from tierlab.core import paths
-
-    if not paths.IN_CHECKOUT:
-        raise ValueError(f"{what}, in a checkout of the repository; here: {instead}")
+    if not tl.paths.IN_CHECKOUT:
+        raise ValueError(f"{what} and needs a checkout of the repository; use `{instead}` instead")
 
 
 def command():
-    """The entry point of the installed command: `main`, and its exit status."""
+    """Run `main` and exit with its status; the entry point of the installed command."""
     sys.exit(main())
 
 
@@ -143,7 +147,7 @@ def _failed(message, status=2):
 
 @app.command
 def new(folder: str):
-    """Copy the notebooks into a folder of your own, to work in.
+    """Copy the notebooks into a new folder, to work in.
 
     examples:
       tierlab new my_tiers
@@ -151,18 +155,15 @@ def new(folder: str):
     Parameters
     ----------
     folder : str
-        a folder that is not there yet, or is empty
+        a folder that does not exist yet or is empty
     """
-    from tierlab.core import paths
-
     target = Path(folder)
     if target.exists() and any(target.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
     left_out = shutil.ignore_patterns("app", "ruff.toml", ".ipynb_checkpoints")
-    shutil.copytree(paths.NOTEBOOKS, target, ignore=left_out, dirs_exist_ok=True)
-    print(
-        f"{target}: {len(list(target.rglob('*.ipynb')))} notebooks; open it with: jupyter lab {target}"
-    )
+    shutil.copytree(tl.paths.NOTEBOOKS, target, ignore=left_out, dirs_exist_ok=True)
+    number = len(list(target.rglob("*.ipynb")))
+    print(f"{target}: {number} notebooks; open them with: jupyter lab {target}")
 
 
 @app.command
@@ -173,7 +174,7 @@ def run(
     output: Output = Output(),
     timeout: Positive = 120,
 ):
-    """Run notebooks with checked parameters and write HTML pages.
+    """Run notebooks with checked parameters and write their HTML pages.
 
     examples:
       tierlab run
@@ -184,21 +185,18 @@ def run(
     Parameters
     ----------
     notebooks : str
-        names or paths; without one, all of them
+        names or paths; by default all notebooks
     parameter : list
-        NAME VALUE: value of a parameter, for each notebook that declares it; again for each
+        NAME VALUE: a parameter and its value, for each notebook that declares it; repeatable
     file : str
-        YAML file of parameters: `name: value`, or under a notebook's name
+        YAML file of parameters: lines `name: value`, at the top or under a notebook's name
     output : Output
     timeout : int
         seconds that one cell may take
     """
-    from tierlab.pages import parameters
-    from tierlab.pages import run as pages
-
-    index = pages.run(
+    index = tl.pages.run.run(
         notebooks,
-        parameters=(parameters.read_file(file) if file else {}) | dict(parameter),
+        parameters=(tl.pages.parameters.read_file(file) if file else {}) | dict(parameter),
         out=output.out,
         force=output.force,
         timeout=timeout,
@@ -217,23 +215,23 @@ class Log:
     usage : str
         file, folder or pattern of usage logs; or synthetic, or a public trace: azure_conv, azure_code, mooncake_conv
     format : str
-        auto, requests (our own columns, scanned in place), or a format of the usage guide
+        auto, requests (the kit's own columns, scanned in place), or a format named in the guide to the report
     column : list
-        THEIRS OURS: a column of your own CSV or Parquet file, and what it is here; again for each
+        THEIRS OURS: a column of your own CSV or Parquet file, and the column of the kit that it is; repeatable
     guess_columns : bool
-        take the columns of your own file by their names; prints which was taken for which
+        match the columns of your own file by their names, and print the matches
     task : list
-        THEIRS OURS: a task as your log calls it, and which task of the kit it is (data/tasks.csv); again for each
+        THEIRS OURS: a task as your log names it, and the task of data/tasks.csv that it is; repeatable
     cache_inside : str
-        whether your own column input_tokens includes cached ones
+        whether input_tokens in your own file includes cached tokens
     date_format : str
-        how your own file writes its times, where not as ISO does: such as %d.%m.%Y, or s or ms since 1970
+        how your own file writes times, if not as ISO does: such as %d.%m.%Y, or s or ms since 1970
     decimal : str
-        the decimal mark of your own file's numbers, where they do not tell it themselves: . or ,
+        decimal mark of your own file, if its numbers leave that open: . or ,
     timezone : str
-        IANA name of the zone in which days begin
+        IANA name of the time zone in which days begin
     billed : str
-        the provider's cost reports, to reconcile with
+        cost reports of the provider, to reconcile the log with
     """
 
     usage: str = "synthetic"
@@ -251,26 +249,26 @@ class Log:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Aims:
-    """What the quarter is held against.
+    """What the quarter is compared with.
 
     Parameters
     ----------
     budget : str
-        USD of the quarter
+        budget of the quarter in USD
     company : str
-        your company's name, for the title
+        name of your company, for the title
     settings : str
-        tierlab.yaml: company, team, budget_usd, and teams with owner and budget_usd each
+        tierlab.yaml: company, team, budget_usd, and teams, each with owner and budget_usd
     contract : str
-        your contract (contract.yaml): discounts, commitments, capacity, credits, names of your own
+        your contract (contract.yaml): discounts, commitments, capacity, credits, your own names of models
     last : str
-        summary.json of the quarter before, for its forecast and to see whether its decisions arrived
+        summary.json of the quarter before, to check its forecast and whether its decisions arrived
     records : str
-        decision records (file, folder or pattern), to see whether they arrived
+        decision records (file, folder or pattern), to check whether they arrived
     outcomes : str
         scores of your own examples: prompt_id, model_id, score, task
     margin : str
-        how much worse a cheaper model may be, 0-1; settles moves with --outcomes
+        how much worse a cheaper model may be, 0-1; with --outcomes it settles which moves are safe
     may_wait : list
         tasks whose answers may take a day
     """
@@ -325,12 +323,12 @@ def quarter(
 ):
     """Write a quarter's report from your usage: page, PDF, figures, message.md (ten lines for a chat), summary.json.
 
-    Sections that need a column your log lacks say which. Exit status: 0 done, 1 the notebook failed, 2 an input is
-    wrong; summary.json in the folder says the same. With --fail-over-budget, 3 if the report was written and the
-    quarter is over its budget.
+    A section that needs a column which your log lacks says so.
+    Exit status: 0 done, 1 the notebook failed, 2 an input is wrong; summary.json says the same.
+    With --fail-over-budget, 3 if the report was written and the quarter is over its budget.
 
     examples:
-      tierlab quarter 2026Q3                 two simulated quarters, to see what comes out
+      tierlab quarter 2026Q3                 a report on simulated usage, as a sample
       tierlab quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3
       tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json
       tierlab quarter 2026Q3 --usage own.csv --column when at --column model model_id \\
@@ -342,7 +340,7 @@ def quarter(
     Parameters
     ----------
     quarter : str
-        such as 2026Q3; the log should hold the quarter before as well, to compare with
+        such as 2026Q3; the log should also hold the quarter before, as a comparison
     log : Log
     aims : Aims
     rates : Rates
@@ -350,7 +348,7 @@ def quarter(
     no_pdf : bool
         leave out the PDF
     fail_over_budget : bool
-        exit status 3 where the quarter is over its budget
+        exit with status 3 if the quarter is over its budget
     timeout : int
         seconds that one cell may take
     """
@@ -398,7 +396,7 @@ _OPTIONS = {  # words of read_usage -> of the command line
 
 
 def _in_options(text):
-    """A message of the reader in the words of the command line.
+    """Put a message of `read_usage` into the words of the command line.
 
     Examples
     --------
@@ -428,7 +426,7 @@ def prices(
     all: bool = False,
     csv: bool = False,
 ):
-    """Print prices in force on a day, in USD per million tokens, or how they change.
+    """Print the prices in force on a day, in USD per million tokens, or how prices change.
 
     examples:
       tierlab prices
@@ -443,17 +441,16 @@ def prices(
     source : str
         article, maintained, or a path to a .csv or .parquet file
     as_of : str
-        ISO date; by default the day on which the catalogue was checked
+        ISO date; by default the date on which the catalogue was checked
     changes : tuple
-        START END: dated changes after START, up to END
+        START END: changes after START, up to END (ISO dates)
     model : str
         every rate of one model, by platform, region, service tier and context step
     all : bool
-        every model of the catalogue, not the lineup of the day alone
+        every model of the catalogue, not only the lineup of the day
     csv : bool
-        all columns, as CSV
+        print all columns as CSV
     """
-    import tierlab as tl
 
     known = tl.load_prices(source, as_of=as_of)
     if changes:
@@ -494,9 +491,9 @@ class Pair:
     strong : str
         model or tier; by default the most expensive
     drop_incomplete : bool
-        leave out prompts that a model has not answered
+        leave out prompts that one of the models has not answered
     usd_per_mtok : list
-        MODEL IN OUT: price of a model that the catalogue lacks, USD per million tokens; again for each
+        MODEL IN OUT: price of a model that the catalogue lacks, in USD per million tokens; repeatable
     """
 
     weak: str | None = None
@@ -519,7 +516,7 @@ def route(
     seed: int = 0,
     output: Output = Output(),
 ):
-    """Judge a router between two models on outcomes: summary, curve, page.
+    """Judge from outcomes whether a router between two models pays: summary, curve and page.
 
     examples:
       tierlab route my_outcomes.csv
@@ -533,20 +530,19 @@ def route(
         CSV or Parquet with prompt_id, model_id, score and cost_usd (or tokens), or a public data set
     pair : Pair
     prices : str
-        article, maintained or a path: price the answers from their tokens
+        price the answers from their tokens: article, maintained, or a path to a .csv or .parquet file
     as_of : str
-        ISO date of the prices
+        ISO date of the prices, with --prices
     error_cost_usd : float
-        what a lost answer costs: shows what a policy nets
+        USD that a wrong answer costs; shows what each policy saves after its errors
     score : str
-        column with the router's score; by default a text router trained out of fold
+        column with the router's score; by default a text router is trained, and scores each prompt out of fold
     share : float
-        share of requests that may go to the strong model
+        share of requests that may go to the strong model, 0-1
     seed : int
         seed of folds, splits and resamples
     output : Output
     """
-    import tierlab as tl
     from tierlab.routing import report as routing_report
 
     if as_of and not prices:
@@ -586,16 +582,15 @@ class Candidates:
     Parameters
     ----------
     candidate : list
-        PROVIDER:MODEL[,SETTING=VALUE...]: a model to try; again for each. Providers: anthropic, openai,
-        openai-chat, google, compatible, replay
+        PROVIDER:MODEL[,SETTING=VALUE...] of anthropic, openai, openai-chat, google, compatible or replay; repeatable
     local : bool
-        also a model served on this machine: the small open one of `make local`, or that of --gguf
+        add a model served on this machine: the small open one of `make local`, or the one of --gguf
     gguf : str
         file of the local model, with --local
     usd_per_hour : float
-        price of this machine, for the local model's time
+        price of this machine in USD per hour, charged for the time of the local model
     provenance : str
-        machine, runtime, date: kept with every answer
+        machine, runtime and date, kept with every answer
     """
 
     candidate: list[str] | None = None
@@ -608,24 +603,24 @@ class Candidates:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Bounds:
-    """How far the run may go.
+    """The limits of the run.
 
     Parameters
     ----------
     budget_usd : float
-        the most that the store's runs may cost together
+        USD that all runs into the store may cost together
     repeats : int
         answers to each example
     limit : int
-        the first N examples alone
+        use only the first N examples
     concurrency : int
-        calls under way at once, per provider
+        calls at the same time, per provider
     deadline : float
         seconds for one call with all its attempts
     retry : list
-        ask failed calls again: all, or those of these statuses
+        ask failed calls again: all of them, or those with these statuses
     yes : bool
-        start without asking, whatever it may cost within the budget
+        start without asking, whatever the run may cost within the budget
     """
 
     budget_usd: float | None = None
@@ -640,16 +635,16 @@ class Bounds:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Question:
-    """What the answers are to decide.
+    """What the answers should decide.
 
     Parameters
     ----------
     reference : str
-        compare the others with this candidate
+        candidate with which the others are compared
     margin : float
         how much worse is still good enough, 0-1 (0.05 is five points)
     error_cost_usd : float
-        what a wrong answer costs
+        USD that a wrong answer costs
     """
 
     reference: str | None = None
@@ -671,7 +666,7 @@ def sample(
     allow_code: bool = False,
     output: Output = Output(),
 ):
-    """Run your own examples through real models: estimate, answers, scores, verdict.
+    """Run your own examples through real models: cost estimate, answers, scores, verdict.
 
     examples:
       tierlab sample mine.jsonl --check
@@ -681,7 +676,7 @@ def sample(
                      --reference 'claude-opus-4-8 (effort high)' --margin 0.1
       tierlab sample mine.jsonl --budget-usd 0 \\
                      --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0
-      tierlab sample mine.jsonl ... --retry rate_limited timeout      ask those again, and nothing else
+      tierlab sample mine.jsonl ... --retry rate_limited timeout      ask only these again
 
     Parameters
     ----------
@@ -692,15 +687,13 @@ def sample(
     question : Question
     rates : Rates
     store : str
-        file where attempts and answers are kept; the same command goes on from there
+        file that keeps attempts and answers; the same command resumes from there
     check : bool
-        check the examples and say what they are; send nothing
+        check the examples and describe them; send nothing
     allow_code : bool
-        run code that a model wrote (doctor says how far apart from this machine); without it such answers get no score
+        run code that a model wrote (`tierlab doctor` says how it is isolated); otherwise such answers get no score
     output : Output
     """
-    import tierlab as tl
-    from tierlab.core.vocabulary import unknown
     from tierlab.evaluate.compare import check_margin
     from tierlab.sampling import examples as kit_examples
     from tierlab.sampling import local
@@ -710,7 +703,7 @@ def sample(
         return
     if bounds.budget_usd is None:
         raise ValueError(
-            "say what the run may cost at most: --budget-usd (0 for a local model or a replay)"
+            "say what the run may cost at most with --budget-usd (0 for a local model or a replay)"
         )
     if (question.reference is None) != (question.margin is None):
         raise ValueError("--reference and --margin go together")
@@ -734,7 +727,7 @@ def sample(
             raise ValueError(f"--reference is one of two candidates or more: {nearest}")
         estimate = tl.sampling.run.estimate(asked, chosen, prices=prices, repeats=bounds.repeats)
         print(estimate.to_string(float_format="{:,.4f}".format))
-        # The local server answers one request at a time, so that its times are its own.
+        # The local server answers one request at a time, so that the times measured are those of the answer alone.
         places = 1 if served else bounds.concurrency
         samples = tl.sample(
             asked,
@@ -769,8 +762,9 @@ def compare(
 ):
     """Compare models in an evaluation that you already have.
 
-    It reads logs of Inspect (.eval), lm-evaluation-harness (samples_*.jsonl), promptfoo (-o results.json) and Langfuse
-    (scores and observations), a folder of them, and tables with prompt_id, model_id and score.
+    Reads logs of Inspect (.eval), lm-evaluation-harness (samples_*.jsonl),
+    promptfoo (-o results.json) and Langfuse (scores and observations),
+    folders of them, and tables with prompt_id, model_id and score.
 
     examples:
       tierlab compare logs/ --reference openai/gpt-5.5 --margin 0.05
@@ -780,26 +774,24 @@ def compare(
     Parameters
     ----------
     results : str
-        the log, a folder of logs, or a .csv or .parquet file
+        a log, a folder of logs, or a .csv or .parquet file
     reference : str
-        the model that the others shall match
+        model that the others should match
     margin : float
         how much worse a candidate may be, 0-1
     metric : str
-        which score, where a log has several
+        which score to compare, if a log has several
     scale : float float
-        the worst and the best score, where they are not 0 and 1
+        WORST BEST: the ends of the scale of the score, if not 0 and 1
     requests_per_day : float
-        with it, what the decision is worth a year
+        requests a day; adds what the decision is worth a year
     error_cost_usd : float
-        what one wrong answer costs; the cheapest model then counts it
+        USD that a wrong answer costs; the cheapest model is then the one with the lowest cost, errors included
     prices : str
-        work costs out from tokens: article, maintained, or a path; by default the costs of the file
+        compute costs from tokens: article, maintained, or a path; by default the costs in the file are taken
     as_of : str
-        ISO date of the prices
+        ISO date of the prices, with --prices
     """
-    import tierlab as tl
-    from tierlab.core.format import usd
     from tierlab.routing.evaluations import is_evaluation, read_evaluation
 
     path = Path(results)
@@ -821,16 +813,17 @@ def compare(
     ):
         return
     saved = each[reference] - each[found.choice]
-    worth = f"{usd(1000 * saved)} per thousand requests"
+    worth = f"{tl.usd(1000 * saved)} per thousand requests"
     if requests_per_day:
-        worth += f", {usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
+        worth += (
+            f", {tl.usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
+        )
     print(
-        f"Worth of choosing {found.choice}: {worth} (each model's own cost per request in this log)."
+        f"Choosing {found.choice} is worth {worth} (at each model's own cost per request in this log)."
     )
 
 
 def _say_samples(samples, question, names):
-    import tierlab as tl
     from tierlab.evaluate.compare import quality_by_model
     from tierlab.evaluate.rows import scored_rows
 
@@ -849,13 +842,12 @@ def _say_samples(samples, question, names):
 
 
 def _sample_folder(output, store, inputs):
-    """The folder of samples.csv; refused before anything is paid where it, or the store, would replace what is not ours."""
-    from tierlab.core.files import OutputFolder, same_file
+    """Return the folder for samples.csv; refuse, before anything is paid, to replace a file that is not ours."""
     from tierlab.sampling.store import check
 
     if any(same_file(store, given) for given in inputs):
         raise ValueError(
-            f"--store {store} is an input of this command and is not written over; choose another file"
+            f"--store {store} is an input of this command and is never overwritten; choose another file"
         )
     check(Path(store))
     out = OutputFolder(
@@ -866,7 +858,7 @@ def _sample_folder(output, store, inputs):
 
 
 def _agreed(most_usd):
-    """Whether a person at the keyboard wants a run that could cost more than the limit; without one, not."""
+    """Ask whether to start a run that could cost more than the limit; without anybody at the keyboard, the answer is no."""
     from tierlab.sampling.runner import ASK_ABOVE_USD
 
     if most_usd <= ASK_ABOVE_USD or not sys.stdin.isatty():
@@ -883,16 +875,15 @@ class TaskOptions:
     Parameters
     ----------
     stakes : int
-        what can go wrong: 1 it is asked again, 2 it takes somebody's time, 3 there is damage
+        what a wrong answer leads to: 1 the question is asked again, 2 it takes somebody's time, 3 there is damage
     complexity : int
-        how complex the reasoning is: 1 a short text and one choice, 2 several steps, 3 reasoning that has to hold over
-        many steps; it sets the error rates that are assumed
+        1 one choice from a short text, 2 several steps, 3 many steps that must all hold; sets the error rates assumed
     error_cost_usd : float
-        what a wrong answer costs (assumed from the stakes)
+        USD that a wrong answer costs (by default assumed from the stakes)
     second_usd : float
-        what a second of waiting is worth (0: nobody waits)
+        USD that a second of waiting costs (0 if nobody waits)
     tool_calls : int
-        tool calls a request (agentic_tools: 5; else 0)
+        tool calls per request (by default 5 for agentic_tools, otherwise 0)
     """
 
     stakes: Literal[1, 2, 3] | None = None
@@ -910,15 +901,15 @@ class WorkloadOptions:
     Parameters
     ----------
     requests_per_day : float
-        requests a day (1,000)
+        requests a day (by default 1,000)
     input_tokens : float
-        whole input of a request (500)
+        tokens of the whole input of a request (by default 500)
     output_tokens : float
-        visible output of a request (300)
+        tokens of the visible output of a request (by default 300)
     cache_hit_rate : float
-        of the input, 0-1 (0)
+        share of the input that is read from a cache, 0-1 (by default 0)
     batch_share : float
-        of the requests, 0-1 (0)
+        share of the requests that are sent in a batch, 0-1 (by default 0)
     """
 
     requests_per_day: float | None = None
@@ -936,19 +927,17 @@ class Evidence:
     Parameters
     ----------
     count : list
-        MODEL WRONG EXAMPLES: wrong answers that you counted, of any model of the catalogue, or of a tier of one provider;
-        again for each
+        MODEL WRONG EXAMPLES: wrong answers that you counted, by model, or by tier with --provider; repeatable
     samples : str
-        answers to your examples: a run's store or samples.csv, or CSV or Parquet with prompt_id, model_id, score and
-        cost_usd (or tokens)
+        answers to your examples: a run's store or samples.csv, or a table with prompt_id, model_id, score, cost_usd
     truncated : str
-        an answer cut off by its limit has no score, or 0
+        whether an answer cut off by its limit is set aside or counts as wrong
     margin : float
-        how much worse than a rival the choice may be, 0-1: what takes more examples than --samples has is not filed
+        how much worse than a rival the choice may be, 0-1; if --samples has too few examples, nothing is filed
     provider : str
-        only its lineup (all providers)
+        take only the lineup of this provider (by default of all)
     model : list
-        a candidate in place of the lineup, or of all in --samples; again for each
+        a candidate, in place of the lineup or of all models in --samples; repeatable
     """
 
     count: list[tuple[str, int, int]] | None = None
@@ -967,17 +956,17 @@ class Filing:
     Parameters
     ----------
     file : str
-        file the decision: a file that ends in .md, or a folder
+        where to file the decision: a file that ends in .md, or a folder
     title : str
-        what is decided about (the task)
+        what the decision is about (by default the task)
     owner : str
-        who answers for it
+        who is responsible for the decision
     notes : str
-        words of your own, kept in the record
+        your own notes, kept in the record
     decided_on : str
-        ISO date of the decision (today)
+        ISO date of the decision (by default today)
     replace : bool
-        write over a record that is there
+        overwrite a record that exists
     """
 
     file: str | None = None
@@ -999,7 +988,7 @@ def recommend(
     rates: Rates = Rates(),
     filing: Filing = Filing(),
 ):
-    """Which tier does a task at the least total cost (price, errors and waiting); and file the decision.
+    """Recommend the tier with the lowest total cost for a task (price, errors and waiting), and file the decision.
 
     examples:
       tierlab recommend customer_support --error-cost-usd 0.5
@@ -1018,7 +1007,6 @@ def recommend(
     rates : Rates
     filing : Filing
     """
-    import tierlab as tl
     from tierlab.decide.options import INTERVAL
     from tierlab.decide.recommend import counts_said, flip_words
     from tierlab.decide.record import age_said, settles_said
@@ -1051,7 +1039,7 @@ def recommend(
     table = table.rename(columns={"expected_usd": "total_usd", "counted": "errors"})
     print(f"{found}\n\n{table.to_string(index=False, na_rep='-', float_format='{:.4g}'.format)}")
     print(
-        f"low and high of total_usd: {INTERVAL}; best_share: share of the draws in which a model is the cheapest"
+        f"low and high of total_usd: {INTERVAL}; best_share: share of the draws in which the model is the cheapest"
     )
     print("\nWhat would change it:")
     print("\n".join(f"  {line}" for line in flip_words(found.flips)) or "  nothing on its own")
@@ -1081,9 +1069,9 @@ def review(
     timezone: str = "UTC",
     rates: Rates = Rates(),
 ):
-    """Judge filed decisions again: what changed since, does each still stand, and by how many dollars.
+    """Review filed decisions: what has changed since, whether each still stands, and by how many dollars.
 
-    Exit status: 0 every decision stands, 1 one flips or its model is gone, 2 an input is wrong.
+    Exit status: 0 every decision stands, 1 one of them flips or its model is gone, 2 an input is wrong.
 
     examples:
       tierlab review decisions/2026-06-12-support.md
@@ -1095,16 +1083,15 @@ def review(
     records : str
         decision records (Markdown, from recommend --file)
     usage : str
-        usage logs from before the decisions and since: did they arrive, and what did they save?
+        usage logs from before and after the decisions, to check whether they arrived and what they saved
     task : list
-        THEIRS OURS: a task as your log calls it, and which task of the kit it is; again for each
+        THEIRS OURS: a task as your log names it, and the task of data/tasks.csv that it is; repeatable
     timezone : str
-        IANA name of the zone in which the log's days begin
+        IANA name of the time zone in which the days of the log begin
     rates : Rates
     """
     import numpy as np
 
-    import tierlab as tl
     from tierlab.decide.recommend import dollars
 
     if not records:
@@ -1115,7 +1102,7 @@ def review(
         try:
             record = tl.load_record(path)
             found = tl.review(record, prices=known)
-        except (ValueError, OSError) as error:  # the other records are judged all the same
+        except (ValueError, OSError) as error:  # the other records are still reviewed
             bad, said = True, shown(str(error), 2000)
             print("tierlab: " + (said if path in said else f"{path}: {said}"), file=sys.stderr)
             continue
@@ -1123,11 +1110,11 @@ def review(
         filed.append(record)
         kept, volume = found.money.at["kept", "model_id"], record.workload["requests_per_day"]
         options = dollars(found.table, np.mean(volume), kept)
-        if kept not in set(options["model_id"]):  # it is gone and saves nothing
+        if kept not in set(options["model_id"]):  # a model that is gone saves nothing
             options = options.drop(columns="saved_a_year")
         print(
             f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n\n"
-            f"Every option, US dollars, and what the filed choice saves against it:\n"
+            f"Every option in US dollars, and what the filed choice saves compared with it:\n"
             f"{options.round(2).to_string(index=False)}\n"
         )
     if usage and filed:
@@ -1138,7 +1125,7 @@ def review(
         print("Did it arrive?")
         print(words.arrived(report.records_against(filed, report.Inputs(**own))))
     if not stand:
-        print("A decision does not stand: decide again with `tierlab recommend`.", file=sys.stderr)
+        print("A decision no longer stands: run `tierlab recommend` again.", file=sys.stderr)
     return 2 if bad else int(not stand)
 
 
@@ -1154,17 +1141,15 @@ def refresh(*notebooks: str, check: bool = False, force: bool = False):
     Parameters
     ----------
     notebooks : str
-        names or paths; without one, all that have stored outputs
+        names or paths; by default all notebooks with stored outputs
     check : bool
         write nothing; fail and name what is stale
     force : bool
         replace figures that tierlab did not make
     """
-    from tierlab.pages import run as pages
-
-    _needs_checkout("refresh rewrites what the kit itself stores", "tierlab run")
-    found = [pages.find(name) for name in notebooks] or None
-    stale = pages.refresh(check=check, notebooks=found, force=force)
+    _needs_checkout("refresh rewrites the stored outputs of the kit", "tierlab run")
+    found = [tl.pages.run.find(name) for name in notebooks] or None
+    stale = tl.pages.run.refresh(check=check, notebooks=found, force=force)
     for line in stale:
         print(("stale: " if check else "rewritten: ") + line)
     if not stale:
@@ -1174,7 +1159,7 @@ def refresh(*notebooks: str, check: bool = False, force: bool = False):
 
 @app.command
 def workshop(folder: str | None = None, /, *, check: bool = False, force: bool = False):
-    """Copy the workshop's exercises into a folder of your own, or write the kit's afresh from their solutions.
+    """Copy the exercises of the workshop into a folder, or generate those of the kit again from their solutions.
 
     examples:
       tierlab workshop my_answers
@@ -1183,17 +1168,18 @@ def workshop(folder: str | None = None, /, *, check: bool = False, force: bool =
     Parameters
     ----------
     folder : str
-        your copy to work in; without it, the kit's own exercises
+        folder for a copy to work in; by default the exercises of the kit are generated again
     check : bool
         write nothing; fail and name what is stale
     force : bool
-        write over exercises that were changed, answers among them
+        overwrite exercises that were changed, including answers in them
     """
     from tierlab.workshop import build
 
     if folder is None:
         _needs_checkout(
-            "without a folder, workshop rewrites the kit's own exercises", "tierlab workshop DIR"
+            "without a folder, workshop rewrites the exercises of the kit",
+            "tierlab workshop FOLDER",
         )
     stale = build.generate(out=folder, check=check, force=force)
     done = "stale: " if check else "written: " if folder else "rewritten: "
@@ -1206,7 +1192,7 @@ def workshop(folder: str | None = None, /, *, check: bool = False, force: bool =
 
 datasets = App(
     name="datasets",
-    help="""List the public data sets, or download some.
+    help="""List or download public data sets.
 
 examples:
   tierlab datasets
@@ -1223,14 +1209,12 @@ def list_datasets():
       tierlab datasets
       tierlab datasets fetch azure_conv
     """
-    from tierlab.core import datasets as kit
-
-    print(kit.overview().to_string(index=False))
+    print(tl.datasets.overview().to_string(index=False))
 
 
 @datasets.command
 def fetch(*names: str):
-    """Download public data sets, unless they are cached.
+    """Download public data sets that are not cached yet, and print where they are.
 
     examples:
       tierlab datasets fetch azure_conv
@@ -1238,26 +1222,22 @@ def fetch(*names: str):
     Parameters
     ----------
     names : str
-        which ones
+        names of data sets, as `tierlab datasets` lists them
     """
-    from tierlab.core import datasets as kit
-
     if not names:
-        raise ValueError(f"name the data sets to fetch: {', '.join(kit.REGISTRY)}")
+        raise ValueError(f"name the data sets to fetch: {', '.join(tl.datasets.REGISTRY)}")
     for name in names:
-        print(kit.path(name))
+        print(tl.datasets.path(name))
 
 
 @app.command
 def doctor():
-    """Say what is installed, which keys are set, and which data sets are cached.
+    """Show what is installed, which keys are set, and which data sets are cached.
 
     examples:
       tierlab doctor
     """
-    import tierlab as tl
     from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
-    from tierlab.pages.printing import find_browser
     from tierlab.sampling.providers import ADAPTERS
 
     print(f"python        {platform.python_version()} on {platform.system()}")
@@ -1266,20 +1246,17 @@ def doctor():
         extra = re.search(r"extra == ['\"](\w+)['\"]", line)
         print(f"{name:<13} {_version(name, extra[1] if extra else None)}")
     for provider, (module, names) in ADAPTERS.items():
-        if (
-            provider != module or not names
-        ):  # another API of the same provider, or none that asks for a key
-            continue
+        if provider != module or not names:
+            continue  # another API of the same provider, or one that needs no key
         found = [name for name in names if os.environ.get(name)]
         none = f"no key ({' '.join(names)} not set)"
         print(f"{provider:<13} {f'{found[0]} is set' if found else none}")
     known = tl.load_prices("maintained")
-    age = (
-        date.today() - known.as_of.date()
-    ).days  # the one command whose answer may depend on the day
+    # The only command whose answer may depend on the day.
+    age = (date.today() - known.as_of.date()).days
     print(f"prices        {known.source}, {max(age, 0)} days ago")
     print(f"code scorer   {ISOLATIONS[isolation()]}")
-    print(f"browser       {find_browser() or 'none found (needed for PDF only)'}")
+    print(f"browser       {tl.pages.run.find_browser() or 'none found (needed for PDF only)'}")
     list_datasets()
 
 

@@ -1,4 +1,4 @@
-"""The app's numbers: arithmetic of the article's prices and of the assumed error rates, written out."""
+"""The numbers of the app, checked against written-out arithmetic on prices and assumed error rates."""
 
 from dataclasses import replace
 

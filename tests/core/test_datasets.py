@@ -1,4 +1,4 @@
-"""Public data by name: checked by sha256, and an error that says what to do when it is not there."""
+"""Public data sets are checked by sha256, and a missing one is reported with what to do about it."""
 
 import hashlib
 

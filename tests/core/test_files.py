@@ -1,4 +1,4 @@
-"""No command harms a file that is not its own: inputs, files of others, and its own that somebody has changed since."""
+"""No command harms a file that is not its own: an input, a file of others, or one of its own that somebody changed."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def summary():
 
 @dataclass(frozen=True)
 class Command:
-    """A command that writes: its words with {input} and {out}, what makes each input, and what it writes."""
+    """A command that writes: its words with {input} and {out}, the maker of each input, and the files that it writes."""
 
     words: str
     inputs: dict
@@ -146,7 +146,7 @@ CASES = [pytest.param(command, id=name) for name, command in COMMANDS.items()]
 
 
 def made(command, folder):
-    """The command's inputs as files; their paths by name."""
+    """Write the inputs of the command as files; return their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in command.inputs.values():
         make(folder / name)
@@ -154,7 +154,7 @@ def made(command, folder):
 
 
 def snapshot(folder):
-    """Everything in a folder: bytes of files, targets of links, empty folders; not what the kit calls its own."""
+    """Return all that is in a folder (bytes of files, targets of links, empty folders) but the kit's own files."""
     found = {}
     for path in sorted(folder.rglob("*")):
         kind = "link" if path.is_symlink() else "file" if path.is_file() else "folder"
@@ -178,7 +178,7 @@ WAYS = {
 @pytest.mark.parametrize("command", CASES)
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_no_input_is_written_over(command, force, tmp_path, capsys):
-    """Each input under each name that the command writes: itself, by links, and through a linked folder."""
+    """Put each input under each name that the command writes: as itself, by links, and through a linked folder."""
     for number, (name, output, way) in enumerate(
         (n, o, w) for n in command.inputs for o in command.writes for w in WAYS
     ):
@@ -361,7 +361,7 @@ class TestStores:
         assert snapshot(tmp_path) == before
 
     def test_the_lock_holds_under_every_name_of_the_file(self, tmp_path):
-        """A store that a process has open is refused to this one: by a link and a linked folder."""
+        """A store that another process has open is refused, also by a link and through a linked folder."""
         (tmp_path / "a").mkdir()
         (tmp_path / "b").mkdir()
         (tmp_path / "to_a").symlink_to("a")
@@ -472,8 +472,8 @@ class TestRecords:
 
 
 class TestRun:
-    def test_a_clone_is_no_folder_for_its_own_report(self, tmp_path, monkeypatch, capsys):
-        """`run --out .` where the notebooks lie: the kit's, a person's own, and pages of another program."""
+    def test_a_report_is_not_written_into_the_clone_itself(self, tmp_path, monkeypatch, capsys):
+        """`run --out .` in the folder of the notebooks: the kit's, a person's own, and pages of another program."""
         for name in ("01_kit", "my"):
             notebook(tmp_path / "notebooks" / f"{name}.ipynb")
         (tmp_path / "page.html").write_text("mine")
@@ -519,8 +519,8 @@ class TestQuarter:
         assert {name: after[name] for name in before} == before
         assert json.loads((out / "summary.json").read_text())["state"] == "bad input"
 
-    def test_the_notebooks_own_summary_is_no_input_and_no_file_of_others(self, tmp_path):
-        """As a person runs notebook 90, or an operator of papermill."""
+    def test_the_summary_of_the_notebook_is_never_an_input_or_a_file_of_others(self, tmp_path):
+        """Notebook 90 is run by a person, or by papermill."""
         from tierlab.quarter.report import InputError, Inputs, prepare, write_summary
 
         (tmp_path / "usage.csv").write_text(usage())
@@ -622,7 +622,7 @@ class TestWholeFiles:
             write_whole(tmp_path / "a", "two", exclusive=True)
         assert snapshot(tmp_path) == {"a": ("file", b"one")}
 
-    def test_links_modes_and_what_is_no_file(self, tmp_path):
+    def test_links_modes_and_what_is_not_a_file(self, tmp_path):
         target, link = tmp_path / "target", tmp_path / "link"
         target.write_text("old")
         target.chmod(0o640)

@@ -1,4 +1,4 @@
-"""What a finding shows and what nbval compares of it."""
+"""What a finding shows, and which part of it nbval compares."""
 
 import matplotlib.pyplot as plt
 import numpy as np

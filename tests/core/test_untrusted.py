@@ -1,4 +1,4 @@
-"""Text of others: read within limits, never a formula in a spreadsheet, never an escape sequence on a terminal."""
+"""Text of others is read within limits, and is never a formula in a spreadsheet or an escape sequence on a terminal."""
 
 import contextlib
 import csv
@@ -34,7 +34,7 @@ HOSTILE = [
 
 
 def bomb(levels=9):
-    """A few hundred bytes of YAML that stand for 10 ** levels values."""
+    """Return a few hundred bytes of YAML that stand for 10 ** levels values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels)]
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def test_a_long_parameter_of_the_command_line_is_cut(tmp_path, capsys):
 
 
 def test_samples_are_guarded_on_the_way_out_and_exact_on_the_way_back(tmp_path, capsys):
-    """A replay of hostile answers: no cell of samples.csv is a formula, and load_samples gives the answers as they were."""
+    """Hostile answers, replayed: no cell of samples.csv is a formula, and load_samples returns the answers unchanged."""
     examples = [
         {
             "example_id": f"e{n}",
@@ -222,7 +222,7 @@ class Server(BaseHTTPRequestHandler):
 
 
 def asked(tmp_path, status, reply, coding=None):
-    """One example through a server with this reply; the samples table."""
+    """Send one example to a server with this reply; return the samples table."""
     handler = type("One", (Server,), {"status": status, "reply": reply, "coding": coding})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)

@@ -1,4 +1,4 @@
-"""Images are compared as a reader sees them: a processor's shade passes, a changed digit, label or colour does not."""
+"""Images are compared as a reader sees them: the shade of another processor passes, a changed digit does not."""
 
 import io
 
@@ -32,7 +32,7 @@ def saved(figure):
 
 
 def moved(png, levels, pixels=None):
-    """The image with the first colour of some pixels (all by default) moved towards the middle."""
+    """Return the image with the first colour of some pixels (by default all) moved towards the middle."""
     image = np.round(255 * imread(io.BytesIO(png))).astype(int)
     rows, columns = np.divmod(
         np.random.default_rng(0).permutation(image[..., 0].size)[:pixels], image.shape[1]
@@ -72,7 +72,7 @@ def test_one_pixel_three_levels_off_or_all_of_them_one_level_fails(stored):
     assert not same_image(stored, moved(stored, 3, 1)) and not same_image(stored, moved(stored, 1))
 
 
-def test_what_is_no_image_is_not_the_same(stored):
+def test_what_is_not_an_image_is_not_the_same(stored):
     assert not any(
         same_image(stored, other) for other in (b"", b"not an image", stored[:200], stored[:-400])
     )

@@ -55,7 +55,7 @@ def soup_of(notebook, **options):
 
 
 def assert_harmless(html):
-    """Nothing is loaded, nothing runs but the page's own script."""
+    """Nothing is loaded, and nothing runs but the page's own script."""
     soup = BeautifulSoup(html, "html.parser")
     assert len(soup("script")) == 1 and soup.script.string == (
         Path(pages_page.__file__).parent / "templates/tables.js"
@@ -188,7 +188,7 @@ class TestParameters:
         }
 
     @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00"])
-    def test_a_file_that_is_no_mapping_is_named(self, tmp_path, text):
+    def test_a_file_that_is_not_a_mapping_is_named(self, tmp_path, text):
         file = tmp_path / "p.yaml"
         file.write_text(text)
         with pytest.raises(ValueError, match=r"p\.yaml"):
@@ -475,7 +475,7 @@ class TestPages:
             == r"\beta^"
         )
 
-    def test_dollar_amounts_are_no_formula(self):
+    def test_dollar_amounts_are_not_a_formula(self):
         assert (
             "costs $10,000 or $2,000 a day"
             in soup_of(
@@ -483,7 +483,7 @@ class TestPages:
             ).get_text()
         )
 
-    def test_a_progress_bar_is_no_result(self):
+    def test_a_progress_bar_is_not_a_result(self):
         bar = {"model_name": "FloatProgressModel", "state": {"description": "", "value": 3.0}}
         box = {"model_name": "HBoxModel", "state": {"children": ["IPY_MODEL_bar"]}}
         widgets = {

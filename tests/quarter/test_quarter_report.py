@@ -23,7 +23,7 @@ from tierlab.core.files import OutputFolder
 from tierlab.core.format import dollars
 from tierlab.core.untrusted import in_markdown
 from tierlab.pages import page as pages_page
-from tierlab.pages import printing
+from tierlab.pages import run
 from tierlab.pages.page import _Renderer
 from tierlab.pages.parameters import declared
 from tierlab.quarter import report
@@ -40,7 +40,7 @@ from tierlab.quarter.simulated import (
 ATTACK = "<script>alert(1)</script>"
 MARKUP = "<img src=x onerror=alert(2)> **bold** $x^2$ [l](http://evil.example) `c`"
 DATASETS_HERE = "TIERLAB_DATA_DIR" in os.environ
-needs_browser = pytest.mark.skipif(printing.find_browser() is None, reason=printing.HOW_TO_GET_IT)
+needs_browser = pytest.mark.skipif(run.find_browser() is None, reason=run.NO_BROWSER)
 DAYS = pd.date_range("2026-04-01", "2026-09-30")
 # Claude Haiku 4.5: 1 USD input, 0.10 cache read, 5 output per million tokens; 500 + 500 cached in, 100 out.
 EACH_USD = (500 * 1 + 500 * 0.1 + 100 * 5) / 1e6
@@ -168,7 +168,7 @@ class TestFiles:
     def test_the_command_writes_what_it_prints(self, synthetic):
         out, done = synthetic
         printed = [Path(line).name for line in done.stdout.split()]
-        pdf = ["report.pdf"] if printing.find_browser() else []
+        pdf = ["report.pdf"] if run.find_browser() else []
         assert printed == [
             "report.ipynb",
             "report.html",
@@ -455,8 +455,8 @@ class TestRefusals:
         assert found["state"] == "notebook failed" and "ZeroDivisionError" in found["error"]
 
     def test_without_chromium_the_report_is_there_and_says_how(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(printing, "BROWSERS", ("no-such-browser",))
-        assert printing.print_pdf(tmp_path / "x.html", tmp_path / "x.pdf") == printing.HOW_TO_GET_IT
+        monkeypatch.setattr(run, "BROWSERS", ("no-such-browser",))
+        assert run.print_pdf(tmp_path / "x.html", tmp_path / "x.pdf") == run.NO_BROWSER
 
     def test_help_teaches(self, capsys):
         assert main(["quarter", "--help"]) == 0
@@ -580,7 +580,7 @@ class TestBrowser:
             "--enable-logging=stderr",
             "--dump-dom",
         ]
-        line = [printing.find_browser(), *printing.FLAGS, *own, page.resolve().as_uri()]
+        line = [run.find_browser(), *run.BROWSER_FLAGS, *own, page.resolve().as_uri()]
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
         text = log.read_text("utf-8")
         events = json.loads(

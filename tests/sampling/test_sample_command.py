@@ -272,7 +272,7 @@ def test_an_interrupted_run_ends_without_a_traceback(capsys, examples, own, monk
         "a.sqlite",
     )
     assert status == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err
 
 
 def test_a_file_that_is_no_store_is_refused(capsys, examples, own, tmp_path):

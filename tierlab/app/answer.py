@@ -1,4 +1,4 @@
-"""What the app says: the settings of its panel in, a headline, a sentence and three numbers out."""
+"""Turn the settings of the app's panel into what it says: a headline, a sentence and three numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,23 +7,24 @@ from functools import cached_property, lru_cache
 import pandas as pd
 
 import tierlab as tl
-from tierlab.core.format import share, usd
+from tierlab.core.format import change, share, usd
 from tierlab.core.style import PROVIDER_NAMES
 from tierlab.decide.recommend import Recommendation, error_cost_flip, rates_said, untested_said
 
 DATES = {"June 2026": "2026-06-12", "November 2026": "2026-11-23"}
 MONTH_DAYS = 365 / 12
 SEED = 7
+SHAPE = ("requests_per_day", "input_tokens", "output_tokens", "cache_hit_rate", "batch_share")
 
 
 @lru_cache
 def catalogue(month):
-    """The maintained prices as of a day of `DATES`."""
+    """Return the maintained prices as of a day of `DATES`."""
     return tl.load_prices("maintained", as_of=DATES[month])
 
 
 def lineups():
-    """(label, (provider, month)) of each lineup that the app offers."""
+    """Return (label, (provider, month)) of each lineup that the app offers."""
     return [
         (f"{PROVIDER_NAMES.get(provider, provider)}, {month}", (provider, month))
         for month in DATES
@@ -33,7 +34,7 @@ def lineups():
 
 @dataclass(frozen=True)
 class Setting:
-    """What the panel and the controls of the decision say.
+    """The settings of the panel and of the controls of the decision.
 
     Attributes
     ----------
@@ -41,13 +42,13 @@ class Setting:
         Provider and month of `DATES`.
     requests_per_day, input_tokens, output_tokens : int
     cache_hit_rate, batch_share : float
-        Share 0-1 of the input tokens and of the requests.
+        Shares of the input tokens and of the requests, 0-1.
     error_cost_usd, second_usd : float
         USD per wrong answer, and per second of waiting.
     task : str
-        Of data/tasks.csv.
+        A task of data/tasks.csv.
     counts : dict
-        (wrong answers, examples) of your own by tier.
+        Tier -> (wrong answers, examples) that the user counted.
     """
 
     lineup: tuple
@@ -67,20 +68,13 @@ class Setting:
 
     @property
     def models(self):
-        """The lineup: model ids by tier, a Series; a tier that the provider lacks is left out."""
+        """Model ids of the lineup by tier, a Series without the tiers that the provider lacks."""
         return self.prices.lineup().loc[self.lineup[0]].dropna()
 
     @property
     def shape(self):
         """The fields of the workload, as `tierlab.Workload` takes them."""
-        names = (
-            "requests_per_day",
-            "input_tokens",
-            "output_tokens",
-            "cache_hit_rate",
-            "batch_share",
-        )
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SHAPE}
 
     def __str__(self):
         provider, month = self.lineup
@@ -101,7 +95,7 @@ class Said:
     cards : sequence of (label, value, note)
         Three numbers.
     tier : str
-        Whose mark stands before the headline; "" for none.
+        The tier whose mark stands before the headline, or "" for none.
     """
 
     headline: str
@@ -112,14 +106,14 @@ class Said:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The decision for a setting; `answer` makes it.
+    """The decision for a setting, as `answer` returns it.
 
     Attributes
     ----------
     setting : Setting
     found : Recommendation
     days : DataFrame
-        `found.table` in USD per day, the lowest total first; only models that run.
+        `found.table` in USD per day, the lowest total first, without models that do not run.
     """
 
     setting: Setting
@@ -128,7 +122,7 @@ class Answer:
 
     @cached_property
     def said(self):
-        """Headline, sentence and the three numbers of the decision, a `Said`."""
+        """Headline, sentence and three numbers of the decision, a `Said`."""
         found, best = self.found, self.days.iloc[0]
         headline = f"Start with the {found.tier} tier: {found.model_id}"
         if found.close:
@@ -163,12 +157,12 @@ class Answer:
 
     @property
     def month_usd(self):
-        """What the provider bills in a month, USD."""
+        """What the provider bills for the chosen model in a month, USD."""
         return self.days["price_usd"].iloc[0] * MONTH_DAYS
 
 
 def answer(setting):
-    """The decision for what the panel says.
+    """Decide for a setting.
 
     Parameters
     ----------
@@ -181,7 +175,7 @@ def answer(setting):
     Raises
     ------
     ValueError
-        As `tierlab.recommend`.
+        As from `tierlab.recommend`.
     """
     found = tl.recommend(
         task=setting.task,
@@ -200,19 +194,20 @@ def answer(setting):
 
 
 def difference(now, kept):
-    """What a kept scenario costs more or less than today's, as a sentence.
+    """Say how much more or less a kept scenario costs than today's.
 
     Parameters
     ----------
     now, kept : Answer
+
+    Returns
+    -------
+    day, bill : str
+        The difference a day, errors included; and that of the bill a month, with the models.
     """
     day = kept.days["expected_usd"].iloc[0] - now.days["expected_usd"].iloc[0]
     bill = kept.month_usd - now.month_usd
     tiers = f"{now.found.model_id} in both"
     if now.found.model_id != kept.found.model_id:
         tiers = f"{kept.found.model_id} in place of {now.found.model_id}"
-    return f"{_signed(day)} a day", f"{_signed(bill)} a month on the bill; {tiers}"
-
-
-def _signed(value):
-    return usd(value) if value <= 0 else f"+{usd(value)}"
+    return f"{change(day)} a day", f"{change(bill)} a month on the bill; {tiers}"

@@ -1,4 +1,4 @@
-"""The app itself: one workload panel, a tab for each question, two scenarios side by side, and a decision to file."""
+"""The page of the app: a workload panel, a tab for each question, two scenarios side by side, and a decision to file."""
 
 import base64
 import contextlib
@@ -12,14 +12,7 @@ import tierlab as tl
 from tierlab.app.answer import Said, Setting, answer, difference, lineups
 from tierlab.app.tabs import TABS
 from tierlab.core import paths
-from tierlab.core.explorer import (
-    choice,
-    drawn,
-    nice_slider,
-    picture_widget,
-    said,
-    share_slider,
-)
+from tierlab.core.explorer import choice, drawn, nice_slider, picture_widget, said, share_slider
 from tierlab.core.format import number, usd
 from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import in_html
@@ -42,16 +35,16 @@ class App:
     Parameters
     ----------
     product : Product, optional
-        Where the panel starts; by default data/product.yaml.
+        Starting values of the panel; by default data/product.yaml.
     folder : path
-        Where records are filed; a relative one starts at the top of the repository.
+        Where records are filed; a relative path starts at the top of the repository.
     decided_on : date, optional
-        The day on which they are filed; by default the day on which the button is pressed.
+        Date of the filed records; by default the day on which the button is pressed.
 
     Notes
     -----
-    Numbers come from `tierlab.app.answer` and from the controls of the notebooks (`tierlab.app.tabs`). Only the tab
-    that is open is computed, and a tab is built when it is first opened.
+    The numbers come from `tierlab.app.answer` and from the controls of the notebooks (`tierlab.app.tabs`). Only the open
+    tab is computed, and a tab is built when it is first opened.
     """
 
     def __init__(self, *, product=None, folder="decisions", decided_on=None):
@@ -98,67 +91,46 @@ class App:
         self.refresh()
 
     def _arrange(self):
-        """The frame of the page, each part with the class that the style sheet knows it by."""
-        keep, reset, file = (
-            ipywidgets.Button(description=name)
-            for name in ("Keep as scenario", "Reset", "File the record")
-        )
+        """Build the frame of the page; each part has the class by which the style sheet knows it."""
+        keep = ipywidgets.Button(description="Keep as scenario").add_class("tl-primary")
+        reset = ipywidgets.Button(description="Reset")
+        file = ipywidgets.Button(description="File the record").add_class("tl-primary")
         keep.on_click(self._keep)
         reset.on_click(self._reset)
         file.on_click(self._file)
         self.side, self.stage = ipywidgets.VBox(), ipywidgets.Box()
-        self.own, self.note = _classed(ipywidgets.GridBox(), "tl-own"), ipywidgets.HTML()
-        buttons = _classed(ipywidgets.HBox([keep, reset]), "tl-buttons")
+        self.own, self.note = ipywidgets.GridBox().add_class("tl-own"), ipywidgets.HTML()
+        buttons = ipywidgets.HBox([keep, reset]).add_class("tl-buttons")
         own = ipywidgets.HTML(
-            "<h3>Your own examples</h3><p>Wrong answers among how many; 0: the error rate is assumed.</p>"
+            "<h3>Your own examples</h3><p>Wrong answers in how many examples; with 0, the error rate is assumed.</p>"
         )
-        self.form = _classed(
-            ipywidgets.GridBox(
-                [
-                    self.steps,
-                    ipywidgets.VBox([own, *self.counts.values()]),
-                    ipywidgets.VBox(
-                        [
-                            self.title,
-                            self.owner,
-                            self.replace,
-                            file,
-                            _classed(self.filed, "tl-filed"),
-                        ]
-                    ),
-                ]
-            ),
-            "tl-form",
-        )
+        examples = ipywidgets.VBox([own, *self.counts.values()])
+        filed = self.filed.add_class("tl-filed")
+        record = ipywidgets.VBox([self.title, self.owner, self.replace, file, filed])
+        self.form = ipywidgets.GridBox([self.steps, examples, record]).add_class("tl-form")
         head = ipywidgets.HTML("<h3>Your workload</h3>")
-        basis = _classed(self.basis, "tl-basis")
+        basis = self.basis.add_class("tl-basis")
         panel = ipywidgets.VBox([head, *self.panel.values(), self.day, buttons, basis])
         main = [
-            _classed(self.tabs, "tl-tabs"),
-            _classed(ipywidgets.GridBox([self.head, self.side]), "tl-answer"),
+            self.tabs.add_class("tl-tabs"),
+            ipywidgets.GridBox([self.head, self.side]).add_class("tl-answer"),
             self.cards,
-            _classed(self.stage, "tl-stage"),
-            _classed(self.strip, "tl-strip"),
+            self.stage.add_class("tl-stage"),
+            self.strip.add_class("tl-strip"),
         ]
         for control in (*self.controls.values(), self.title, self.owner, self.replace):
             _fit(control)
-        keep.add_class("tl-primary")
-        file.add_class("tl-primary")
         style = ipywidgets.HTML(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
-        self.box = _classed(
-            ipywidgets.GridBox(
-                [
-                    _classed(self.bar, "tl-bar"),
-                    _classed(panel, "tl-panel"),
-                    _classed(ipywidgets.VBox(main), "tl-main"),
-                    _classed(style, "tl-style"),
-                ]
-            ),
-            "tl-app",
-        )
+        parts = [
+            self.bar.add_class("tl-bar"),
+            panel.add_class("tl-panel"),
+            ipywidgets.VBox(main).add_class("tl-main"),
+            style.add_class("tl-style"),
+        ]
+        self.box = ipywidgets.GridBox(parts).add_class("tl-app")
 
     def setting(self):
-        """What the controls say now, a `Setting`."""
+        """Return the current values of the controls as a `Setting`."""
         values = {name: control.value for name, control in (self.panel | self.asked).items()}
         counts = {tier: self._counted(tier) for tier in tl.TIERS if any(self._counted(tier))}
         return Setting(**values, counts=counts)
@@ -167,7 +139,7 @@ class App:
         return tuple(self.counts[tier, what].value for what in ("wrong", "examples"))
 
     def refresh(self):
-        """Compute and show the tab that is open; an error is said in its place."""
+        """Compute and show the open tab, or the error in its place."""
         setting = self.setting()
         day = f"Prices: {setting.prices.source}, as of {setting.prices.as_of:%Y-%m-%d}"
         self.bar.value = (
@@ -184,7 +156,7 @@ class App:
             self.said = show(setting)
         except Exception as error:
             self.said = Said("No answer for these settings", said(error), ())
-            # No picture of other settings stays, but the controls do: one of them mends it.
+            # No picture of other settings stays, but the controls do, because one of them can put it right.
             self.stage.children = [
                 part for part in self.stage.children if part in (self.form, self.own)
             ]
@@ -210,7 +182,7 @@ class App:
         options, now = self.now.found.table, setting.error_cost_usd
         extra = extra_costs(options, now=now, requests_per_day=setting.requests_per_day)
         least, most = extra["error_cost_usd"].eq(0), extra["error_cost_usd"].eq(now)
-        # As high as the lines begin, and high enough for the cheapest's nearest rival today.
+        # High enough for where the lines begin, and for today's nearest rival of the cheapest tier.
         top = extra.loc[least, "extra_usd"].max()
         top = max(top, 1.2 * extra.loc[most, "extra_usd"].nsmallest(2).iloc[-1]) or 1.0
         region_panel(extra, cheapest_ranges(options), now=now, top=top, ax=right)
@@ -224,7 +196,7 @@ class App:
         built, drawn_for, explorer = self._built.get(name, (None, None, None))
         if built != key:
             explorer = self._build(tab, setting, explorer)
-        if drawn_for != setting:  # else one of its own controls moved, and it has drawn itself
+        if drawn_for != setting:  # otherwise one of its own controls moved, and it redrew itself
             tab.follow(explorer, setting)
             explorer.redraw()
         self._built[name] = (key, setting, explorer)
@@ -238,12 +210,12 @@ class App:
         return tab.said(explorer, explorer.shown, setting)
 
     def _build(self, tab, setting, before):
-        """A tab's control, with what its own sliders said before."""
+        """Build the control of a tab, with the values that its own sliders had before."""
         explorer = tab.build(setting)
         tab.follow(explorer, setting)
         for name, control in explorer.controls.items():
             if before is not None and control.value != before.controls[name].value:
-                # A choice of the lineup before may not be one of this lineup.
+                # A choice from the previous lineup may not exist in this one.
                 with contextlib.suppress(traitlets.TraitError):
                     control.value = before.controls[name].value
             _fit(control)
@@ -266,7 +238,7 @@ class App:
         self.refresh()
 
     def _file(self, _button):
-        """File the decision on the screen and offer it as a download; what went wrong is said beside the button."""
+        """File the decision on the screen and offer it as a download, or say beside the button what went wrong."""
         try:
             if self.now is None:
                 raise ValueError(self.said.words)
@@ -294,13 +266,8 @@ class App:
         return self.box._repr_mimebundle_() | {"text/plain": repr(self)}
 
 
-def _classed(widget, name):
-    widget.add_class(name)
-    return widget
-
-
 def _fit(control):
-    """Let the style sheet set the widths that a control has of its own in a notebook."""
+    """Leave to the style sheet the widths that a control sets itself in a notebook."""
     control.layout.width = control.style.description_width = "auto"
 
 
@@ -345,8 +312,8 @@ def _steps_html(found):
 def _scenarios_html(now, kept):
     if now is None:
         return ""
-    b = "<li><b>B Kept</b><span>Keep as scenario holds these settings here; then move the panel.</span></li>"
-    apart = "<li><b>B less A</b><span>The difference stands here.</span></li>"
+    b = "<li><b>B Kept</b><span>Press Keep as scenario to keep these settings here; then move the panel.</span></li>"
+    apart = "<li><b>B less A</b><span>The difference appears here.</span></li>"
     if kept is not None:
         b = _scenario_html("B Kept", kept)
         day, bill = difference(now, kept)

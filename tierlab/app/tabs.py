@@ -1,7 +1,7 @@
-"""The app's tabs after the first: an existing control each, moved by the shared panel, with its three numbers.
+"""The tabs of the app after the first: each is the control of a notebook, moved by the shared panel, with three numbers.
 
-A tab builds a control for a setting, anew where its `key` differs, else hands it the setting (`follow`), and says in
-words what it shows (`said`).
+A tab builds its control for a setting (`build`), again whenever its `key` changes; hands the control every other setting
+(`follow`); and says in words what it shows (`said`).
 """
 
 from functools import lru_cache
@@ -26,16 +26,19 @@ MACHINE_HOUR_USD = 0.05  # an open model has no price per token
 
 
 class Tab:
-    """What all tabs share: a control of its own for each lineup."""
+    """A tab whose control is built again for each lineup, and takes only the cost of an error from the panel."""
 
     def key(self, setting):
         return setting.lineup
 
+    def follow(self, explorer, setting):
+        explorer.given = {"error_usd": setting.error_cost_usd}
+
 
 class Cost(Tab):
-    """A day on each model of all lineups, by what the money goes into."""
+    """What a day costs on each model of all lineups, and what the money is spent on."""
 
-    note = "Every lineup of the month, so that providers stand side by side."
+    note = "Every lineup of the month, so that you can compare the providers."
 
     def build(self, setting):
         return CostExplorer({month: catalogue(month) for month in DATES})
@@ -59,9 +62,11 @@ class Cost(Tab):
 
 
 class Growth(Tab):
-    """The bill over requests, tokens, cache or batch."""
+    """How the bill grows with requests, tokens, cache or batch."""
 
-    note = "What stands on the axis runs from nothing to the end of the range; all else is the panel's."
+    note = (
+        "The axis runs from zero to the end of the range; all other values are those of the panel."
+    )
 
     def build(self, setting):
         return CurveExplorer(setting.prices, models=setting.models.tolist())
@@ -85,11 +90,11 @@ class Growth(Tab):
 
 
 class Router(Tab):
-    """One threshold between the small model and the flagship of the lineup."""
+    """A router with one threshold between the small model and the flagship of the lineup."""
 
     note = (
-        f"Simulated: {PROMPTS:,} prompts of the task and its tokens, at the error rates that the decision assumes. "
-        "Lengths spread around those of the panel; caches and batches are left out."
+        f"Simulated: {PROMPTS:,} prompts of this task, at the error rates that the decision assumes. "
+        "Their lengths vary around those of the panel; caches and batches are left out."
     )
 
     def key(self, setting):
@@ -105,9 +110,6 @@ class Router(Tab):
         score = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")["router_signal"]
         weak, strong = setting.models.iloc[[0, -1]]
         return RouterExplorer(outcomes, score, weak=weak, strong=strong)
-
-    def follow(self, explorer, setting):
-        explorer.given = {"error_usd": setting.error_cost_usd}
 
     def said(self, explorer, table, setting):
         costs = table["all_in_usd"] * setting.requests_per_day
@@ -125,18 +127,15 @@ class Router(Tab):
 
 
 class Samples(Tab):
-    """A hundred recorded examples on three open models."""
+    """What a hundred recorded examples say about three open models."""
 
     note = (
-        "A hundred examples, answered by three open models and recorded, at what the machine's time costs; "
-        "of the panel, the cost of an error counts here. The command tierlab sample runs your own."
+        "A hundred examples with recorded answers of three open models, at the cost of the machine's time; "
+        "of the panel, only the cost of an error matters. The command tierlab sample runs your own."
     )
 
     def build(self, setting):
         return SampleExplorer(recorded())
-
-    def follow(self, explorer, setting):
-        explorer.given = {"error_usd": setting.error_cost_usd}
 
     def said(self, explorer, table, setting):
         rows = explorer.numbers(table, **explorer.values())
@@ -153,14 +152,14 @@ class Samples(Tab):
 
 @lru_cache
 def recorded():
-    """The kit's own examples, with the machine's time as the cost of answers that have no price."""
+    """Return the kit's own examples; the machine's time is the cost of answers without a price."""
     return read_cases("open_models", machine_usd_per_hour=MACHINE_HOUR_USD)
 
 
 class Speed(Tab):
-    """Which share of requests a mix of two tiers answers within a limit."""
+    """The share of requests that a mix of two tiers answers within a limit."""
 
-    note = "Speeds are known of the lineup of June 2026, at the prices of the panel's date; batch and cache are left out."
+    note = "Speeds are known for the lineup of June 2026; prices are those of the panel's date, without batch and cache."
 
     def build(self, setting):
         return LatencyExplorer(setting.prices, provider=setting.lineup[0])
@@ -185,9 +184,9 @@ class Speed(Tab):
 
 
 class OwnModel(Tab):
-    """When a small model of your own has paid for itself."""
+    """When a distilled small model has paid for itself."""
 
-    note = "The teacher is the lineup's flagship, and all requests go to the student; caches and batches are left out."
+    note = "The teacher is the flagship of the lineup, and all requests go to the student; caches and batches are left out."
 
     def build(self, setting):
         return DistillationExplorer(setting.prices)

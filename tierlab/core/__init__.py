@@ -1,4 +1,4 @@
-"""What every other folder stands on."""
+"""What every other folder builds on."""
 
 import lazy_loader
 
@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "finding",
         "format",
         "paths",
+        "product",
         "style",
         "tables",
         "untrusted",

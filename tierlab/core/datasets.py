@@ -1,4 +1,4 @@
-"""Public data sets by name: pinned commit, sha256, licence, local cache. None of them is kept in this repository."""
+"""Fetch public data sets by name, each from a pinned commit and checked by sha256. None is kept in this repository."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ REGISTRY = dict(list(pd.read_csv(paths.DATA / "datasets.csv").groupby("name")))
 
 
 def path(name):
-    """Local path of a data set, fetched once and checked by sha256.
+    """Return the local path of a data set, which is fetched once and checked by sha256.
 
-    Files are looked for in the folder that TIERLAB_DATA_DIR names, then in the cache, and then fetched from the
-    pinned commit of the repository that published them.
+    Each file is looked for in the folder that TIERLAB_DATA_DIR names, then in the cache. If it is in neither, it is
+    fetched from the pinned commit of the repository that published it.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ def path(name):
     Returns
     -------
     Path
-        The file, or for a data set of several files the folder that holds them.
+        The file, or the folder of a data set that has several.
 
     Raises
     ------
     ValueError
         If the name is unknown.
     OSError
-        If a file cannot be fetched or is not the one that was published.
+        If a file cannot be fetched, or differs from the one that was published.
     """
     known("data set", name, REGISTRY)
     files = [
@@ -45,7 +45,13 @@ def path(name):
 
 
 def overview():
-    """What there is: name, files, size (MB), where it is now, licence, source."""
+    """List the data sets.
+
+    Returns
+    -------
+    DataFrame
+        name, files (count), mb, here (whether all its files are on this machine), licence, source.
+    """
     return pd.DataFrame(
         {
             "name": name,
@@ -67,13 +73,12 @@ def _folders():
 
 
 def _file(file, repository, commit, upstream_path, sha256):
-    for folder in _folders():
-        if (folder / file).exists():
-            found = folder / file
-            if _sha256(found, found.stat().st_mtime_ns) != sha256:
-                raise OSError(
-                    f"{found} is not the published file: its sha256 is not {sha256}; delete it to fetch it again"
-                )
+    for found in (folder / file for folder in _folders()):
+        if found.exists() and _sha256(found, found.stat().st_mtime_ns) != sha256:
+            raise OSError(
+                f"{found} is not the published file (its sha256 is not {sha256}); delete it to fetch it again"
+            )
+        if found.exists():
             return found
     import pooch
 
@@ -85,8 +90,8 @@ def _file(file, repository, commit, upstream_path, sha256):
         )
     except Exception as error:
         raise OSError(
-            f"{file} is not here and could not be fetched from {repository} ({type(error).__name__}); with no network, "
-            "set TIERLAB_DATA_DIR to a folder that has it"
+            f"{file} is not on this machine and could not be fetched from {repository} ({type(error).__name__}); "
+            "without a network, set TIERLAB_DATA_DIR to a folder that has it"
         ) from error
     return target
 

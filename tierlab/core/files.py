@@ -1,7 +1,7 @@
-"""Files that people keep: written whole or not at all, and never over a file that is not ours.
+"""Write files that people keep: whole or not at all, and never over a file that is not ours.
 
-A folder of output holds a manifest, `.tierlab.json`, with the SHA-256 of each file that was written there.
-Only what stands in it, unchanged, is replaced or deleted without being asked.
+A folder of output holds a manifest, `.tierlab.json`, with the SHA-256 of each file that was written there. Only files
+that it lists and that are unchanged are replaced or deleted without being asked.
 """
 
 import contextlib
@@ -16,28 +16,28 @@ MANIFEST = ".tierlab.json"
 
 
 def write_whole(path, content, *, exclusive=False):
-    """Write a file so that a reader, a crash or a full disk never meets half of it.
+    """Write a file so that nobody ever meets half of it, even after a crash or on a full disk.
 
-    The content goes to a temporary file beside it, reaches the disk, and then takes the name in one step. A
-    link is followed: what it points to is replaced, the link stays.
+    The content goes to a temporary file in the same folder, reaches the disk, and then takes the name in one step. A link
+    is followed: the file it points to is replaced, and the link stays.
 
     Parameters
     ----------
     path : path
-        Its folder is made where it is missing.
+        Its folder is made if it is missing.
     content : str or bytes
-        Text is written as UTF-8 with its line ends as they are.
+        Text is written as UTF-8, with its line ends unchanged.
     exclusive : bool
-        Raise FileExistsError where anything has the name already, a dangling link too.
+        Raise FileExistsError if anything has the name already, even a dangling link.
 
     Raises
     ------
     OSError
-        Where it cannot be written; the file that was there is untouched.
+        If the file cannot be written; the one that was there is untouched.
 
     Notes
     -----
-    On Linux the content has no name before it is whole. Elsewhere a process that is killed at this moment may leave the
+    On Linux the content has no name before it is whole. Elsewhere a process that is killed while it writes may leave the
     temporary file, whose name begins with a dot and ends in .part.
     """
     path = Path(path)
@@ -77,39 +77,37 @@ def write_whole(path, content, *, exclusive=False):
 
 
 def _opened(temporary):
-    """A file to write, and whether it has its name already."""
+    """Open a file to write; return its handle, and whether it has its name already."""
     flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    with contextlib.suppress(
-        AttributeError, OSError
-    ):  # not Linux, or a file system that has no files without a name
+    # Suppressed: not Linux, or a file system that has no files without a name.
+    with contextlib.suppress(AttributeError, OSError):
         if Path("/proc/self/fd").is_dir():
             return os.open(temporary.parent, flags | os.O_TMPFILE, 0o666), False
     return os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666), True
 
 
 def _take(temporary, target):
-    """Give a whole file a name that nothing has; a rename would replace what took it meanwhile."""
+    """Give a whole file a name that nothing has; a rename would replace whatever took the name meanwhile."""
     try:
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # a file system without hard links: an empty file takes the name, and is replaced
+    except OSError:
+        # A file system without hard links: an empty file takes the name and is then replaced.
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         temporary.replace(target)
 
 
 class OutputFolder:
-    """A folder into which a command writes, and the inputs that it must not touch.
+    """A folder into which a command writes, with the inputs that it must not touch.
 
     Parameters
     ----------
     folder : path
     inputs : iterable of path
-        Files, folders and patterns that the command reads: never written, replaced or deleted.
+        Files, folders and patterns that the command reads. They are never written, replaced or deleted.
     force : bool
-        Replace files that this folder's manifest does not know; inputs and links are refused all the same.
+        Replace files that the manifest of this folder does not list. Inputs and links are still refused.
     """
 
     def __init__(self, folder, *, inputs=(), force=False):
@@ -126,7 +124,7 @@ class OutputFolder:
         Raises
         ------
         ValueError
-            Where a name is an input, or a file that was not made here, or was changed since.
+            If a name is an input, or a file that was not made here or was changed since.
         """
         manifest = self.path / MANIFEST
         if os.path.lexists(manifest) and self._made is None:
@@ -140,14 +138,12 @@ class OutputFolder:
                     raise ValueError(f"{folder} is not a folder; choose another one")
             if self._is_input(target) or self._is_input(manifest):
                 raise ValueError(
-                    f"{target} is an input of this command and is not written over; choose another folder"
+                    f"{target} is an input of this command and is never overwritten; choose another folder"
                 )
             if not os.path.lexists(target) or self._ours(name):
                 continue
-            if any(
-                Path(os.path.realpath(target)).is_relative_to(folder)
-                for folder in self._read_folders
-            ):
+            real = Path(os.path.realpath(target))
+            if any(real.is_relative_to(folder) for folder in self._read_folders):
                 raise ValueError(
                     f"{target} lies in a folder that this command reads; choose another folder"
                 )
@@ -156,34 +152,32 @@ class OutputFolder:
                     f"{target} is {'a link' if target.is_symlink() else 'not a file'}; choose another folder"
                 )
             if not self._force:
-                changed = (
-                    "was changed since tierlab wrote it"
-                    if name in self._made
-                    else "was not made by this version of tierlab"
-                )
+                why = "was not made by this version of tierlab"
+                if name in self._made:
+                    why = "was changed since tierlab wrote it"
                 raise ValueError(
-                    f"{target} {changed}; choose another folder, or have it replaced (--force, force=True)"
+                    f"{target} {why}; choose another folder, or have it replaced (--force, force=True)"
                 )
 
     def write(self, name, content):
-        """Write one file, after `claim`; returns its path."""
+        """Claim a name, write the file, and return its path."""
         self.claim(name)
         data = content.encode() if isinstance(content, str) else content
         before = self._made[name][:1] if self._ours(name) else []
-        # Known before it is there: a process that is killed in between leaves the old file or the new one, both ours.
+        # Listed before it is written: a process killed in between leaves the old file or the new one, and both are ours.
         self._made[name] = [hashlib.sha256(data).hexdigest(), *before]
         self._save()
         write_whole(self.path / name, data)
         return self.path / name
 
     def adopt(self, name):
-        """Take a file that is already what `write` would make of it into the manifest."""
+        """List a file in the manifest that is already what `write` would make of it."""
         if not self._ours(name):
             self._made[name] = [hashlib.sha256((self.path / name).read_bytes()).hexdigest()]
             self._save()
 
     def remove(self, *names):
-        """Delete files that were made here and are unchanged; others stay. Returns the names that were deleted."""
+        """Delete those of the files that were made here and are unchanged, and return their names."""
         gone = [name for name in names if self._ours(name) and not self._is_input(self.path / name)]
         for name in gone:
             (self.path / name).unlink()
@@ -193,7 +187,7 @@ class OutputFolder:
         return gone
 
     def made(self):
-        """Names of the files that were made here and stand unchanged, with `/` between folders."""
+        """Return the names of the files that were made here and are unchanged, with `/` between folders."""
         return sorted(name for name in self._made or () if self._ours(name))
 
     def _is_input(self, path):
@@ -206,13 +200,13 @@ class OutputFolder:
         return hashlib.sha256(target.read_bytes()).hexdigest() in self._made[name]
 
     def _read(self):
-        """The manifest: digests by name, newest first; None where the file is somebody else's."""
+        """Read the manifest: digests by name, newest first; None if the file is somebody else's."""
         manifest = self.path / MANIFEST
         if not os.path.lexists(manifest):
             return {}
         try:
             made = json.loads(manifest.read_text(encoding="utf-8"))["made"]
-            # A manifest may come with a folder from elsewhere: what it says of files outside the folder is not believed.
+            # A manifest may have come with a folder from elsewhere; what it says of files outside the folder is ignored.
             return {
                 name: list(digests)
                 for name, digests in made.items()
@@ -222,25 +216,20 @@ class OutputFolder:
             return None
 
     def _save(self):
-        others = {
-            name: digests
-            for name, digests in (self._read() or {}).items()
-            if (self.path / name).exists()
-        }
-        self._made = others | self._made  # another run may have written here meanwhile
-        write_whole(
-            self.path / MANIFEST,
-            json.dumps({"version": 1, "made": dict(sorted(self._made.items()))}, indent=1) + "\n",
-        )
+        now = self._read() or {}  # another run may have written here meanwhile
+        others = {name: digests for name, digests in now.items() if (self.path / name).exists()}
+        self._made = others | self._made
+        text = json.dumps({"version": 1, "made": dict(sorted(self._made.items()))}, indent=1)
+        write_whole(self.path / MANIFEST, f"{text}\n")
 
 
 def same_file(one, other):
-    """Whether two paths lead to the same file, links followed; a file that is not there yet is compared by its path."""
+    """Return whether two paths lead to the same file; links are followed, and a file that is missing is known by its path."""
     return not _identities(one).isdisjoint(_identities(other))
 
 
 def _identities(path):
-    """What tells a file from others: where its path leads, and its place on the disk, which all its hard links share."""
+    """Return what identifies a file: where its path leads, and its place on the disk, which all its hard links share."""
     found = {os.path.realpath(path)}
     with contextlib.suppress(OSError):
         status = os.stat(path)  # noqa: PTH116
@@ -253,7 +242,7 @@ def _matches(given):
 
 
 def _sync_folder(folder):
-    """Make the new name itself durable, where the system lets a folder be opened (Windows does not)."""
+    """Make a new name durable, if the system can open a folder (Windows cannot)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

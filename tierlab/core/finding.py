@@ -1,4 +1,4 @@
-"""How a notebook tells what it found: a claim, its picture, the few numbers behind it, and all of them folded away."""
+"""Show what a notebook found: a claim, its figure, the few numbers behind it, and the whole table folded away."""
 
 import base64
 import io
@@ -35,33 +35,38 @@ def show(
     save_as: str | None = None,
     narrow: Figure | Axes | None = None,
 ) -> None:
-    """Display a figure once, alt text on the image and the caption in words below; then close it.
+    """Display a figure with its alt text and a caption below it, then close it.
 
     Parameters
     ----------
     figure : Figure or Axes
     alt : str
-        What the figure shows, for someone who cannot see it. It is also the output's text form.
+        What the figure shows, for someone who cannot see it. It is also the text form of the output.
     caption : str
-        What the reader must know: prices and date, data, assumptions, what an interval is.
+        What the reader must know: prices and their date, data, assumptions, what an interval is.
     save_as : str, optional
-        File name. Written only where the environment names the figures folder (``TIERLAB_FIGURES_DIR``), as the
-        kit's commands and tests do: a person at work in JupyterLab changes no file of the repository.
+        File name. The file is written only if the environment names the folder of figures (``TIERLAB_FIGURES_DIR``), as
+        the kit's commands and tests do, so that nobody at work in JupyterLab changes a file of the repository.
     narrow : Figure or Axes, optional
-        The same for a phone, which a page shows there.
+        The same figure for a phone, which a page shows there.
+
+    Raises
+    ------
+    ValueError
+        If the alt text or the caption is empty.
     """
     from IPython.display import display
 
     if not alt.strip() or not caption.strip():
         raise ValueError("a figure needs an alt text and a caption")
-    figure = _figure(figure)
+    figure = figure.get_figure(root=True)
     if save_as is not None and "TIERLAB_FIGURES_DIR" in os.environ:
         save(figure, save_as, alt=alt)
     image = base64.b64encode(_image(figure, "png", alt)).decode("ascii")
     plt.close(figure)
     about = {"alt": alt}
     if narrow is not None:
-        narrow = _figure(narrow)
+        narrow = narrow.get_figure(root=True)
         about["narrow"] = base64.b64encode(_image(narrow, "png", alt)).decode("ascii")
         plt.close(narrow)
     display({"image/png": image, "text/plain": alt}, raw=True, metadata={"image/png": about})
@@ -80,30 +85,30 @@ def finding(
     save_as: str | None = None,
     narrow: Figure | Axes | None = None,
 ) -> None:
-    """Tell one thing that was found: the claim, the figure, three to five rows, and the whole table folded below.
+    """Show one finding: the claim, the figure, a few rows of numbers, and the whole table folded below.
 
     Parameters
     ----------
     headline : str
-        The claim as a sentence, its figures written by `tierlab.usd` and the like from the numbers at hand.
+        The claim as a sentence. Its numbers are computed, and written with `tierlab.usd`, `share` or `number`.
     figure : Figure or Axes
     numbers : DataFrame
-        The rows that carry the claim, ready to read: headings in words with units, cells as text or numbers (which are
-        written to three significant digits). The index is not shown unless it has a name.
+        The one to five rows that carry the claim, with headings in words and units. Cells are text, or numbers, which are
+        written to three significant digits. The index is shown only if it has a name.
     alt, caption, save_as, narrow
         As for `show`.
     table : DataFrame or mapping of str to DataFrame, optional
-        Everything behind the claim; of several tables each has a name. They are folded in a page and in JupyterLab, and
-        part of the text that is compared.
+        Everything behind the claim; several tables come with their names. They are folded on a page and in JupyterLab, and
+        are part of the text form of the output.
 
     Raises
     ------
     ValueError
-        If there are more than five rows in `numbers`, or the alt text or caption is missing.
+        If `numbers` has no row or more than five, or the alt text or caption is empty.
     """
     if not 1 <= len(numbers) <= 5:
         raise ValueError(
-            f"a finding shows one to five rows, and here are {len(numbers)}; give the rest as table="
+            f"a finding shows one to five rows, not {len(numbers)}; give the whole table as table="
         )
     _display(f'<p class="finding"><strong>{in_html(headline)}</strong></p>', headline)
     show(figure, alt=alt, caption=caption, save_as=save_as, narrow=narrow)
@@ -118,18 +123,24 @@ def finding(
 
 
 def folded(name: str, table: pd.DataFrame) -> tuple[str, str]:
-    """A table folded away under its name: as HTML, and as text."""
+    """Return a table folded away under its name, as HTML and as text."""
     whole = written(table)
     page = f"<details><summary>{in_html(name)}</summary>{_html(whole)}</details>"
     return page, f"{name}\n{_text(whole)}"
 
 
 def say(text: str) -> "Sentence":
-    """A sentence with numbers, as Markdown; a dollar sign is a dollar sign.
+    """Return Markdown for a sentence with numbers, in which a dollar sign is a dollar sign and starts no formula.
 
     Parameters
     ----------
     text : str
+        Markdown.
+
+    Returns
+    -------
+    Sentence
+        Shown as Markdown by a notebook; its repr is the text.
 
     Examples
     --------
@@ -140,7 +151,7 @@ def say(text: str) -> "Sentence":
 
 
 class Sentence:
-    """Text that a notebook shows as Markdown and that is compared as it is."""
+    """Text that a notebook shows as Markdown, and whose text form is the text itself."""
 
     def __init__(self, text):
         self.text = text
@@ -149,12 +160,12 @@ class Sentence:
         return self.text
 
     def _repr_markdown_(self):
-        # JupyterLab takes what stands between two dollar signs for mathematics, also when they are escaped.
+        # JupyterLab takes text between two dollar signs for mathematics, even if they are escaped.
         return re.sub(r"\\?\$", r"<span>\\$</span>", self.text)
 
 
 def written(table):
-    """A table whose numbers are written as the kit writes numbers: text in every cell, no gaps.
+    """Return a table as text in every cell, its numbers as `number` writes them and missing values empty.
 
     Examples
     --------
@@ -171,12 +182,7 @@ def written(table):
 def _cell(value):
     if isinstance(value, str):
         return value
-    if (
-        value is None
-        or value is pd.NaT
-        or value is pd.NA
-        or (isinstance(value, Real) and value != value)
-    ):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
@@ -204,36 +210,33 @@ def _display(page, text):
 
 
 def save(figure, name, *, alt, folder=None):
-    """Write a figure to a file that has the same bytes every time; the alt text goes into the file.
+    """Write a figure to a file that has the same bytes every time and holds the alt text.
 
     Parameters
     ----------
     figure : Figure or Axes
     name : str
-        File name that ends in .png or .svg; without an ending it is .png.
+        File name that ends in .png or .svg; .png is added to any other.
     alt : str
+        What the figure shows, for someone who cannot see it.
     folder : path, optional
         By default `tierlab.core.paths.FIGURES`.
 
     Returns
     -------
     Path
+        The file.
     """
     kind = "svg" if name.endswith(".svg") else "png"
     target = Path(folder or paths.FIGURES) / f"{name.removesuffix(f'.{kind}')}.{kind}"
-    write_whole(target, _image(_figure(figure), kind, alt))
+    write_whole(target, _image(figure.get_figure(root=True), kind, alt))
     return target
 
 
 def _image(figure, kind, alt):
-    metadata = {"Description": alt} | (
-        {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    )
+    # Without the fields that differ between versions and days.
+    left_out = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "tierlab", "savefig.bbox": None}):
-        figure.savefig(buffer, format=kind, metadata=metadata)
+        figure.savefig(buffer, format=kind, metadata={"Description": alt} | left_out)
     return buffer.getvalue()
-
-
-def _figure(figure):
-    return figure if isinstance(figure, mpl.figure.FigureBase) else figure.figure

@@ -1,10 +1,19 @@
-"""How money, shares and numbers are written: to three significant digits."""
+"""Write money, shares and numbers to three significant digits."""
 
 import math
 
 
 def usd(value: float) -> str:
-    """US dollars: whole from 100 on, cents below, and below a dollar the first three digits, no fewer than the cents.
+    """Write US dollars: whole from 100 on, to the cent below that, and below one dollar to three significant digits.
+
+    Parameters
+    ----------
+    value : float
+        USD.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -13,7 +22,7 @@ def usd(value: float) -> str:
     >>> usd(0.25499999999999995) == usd(0.255) == usd(0.25500000000000006)
     True
     """
-    # A digit in the middle must not fall to a side by how a sum was rounded.
+    # Twelve digits first, so that a value halfway between two rounds the same way however its sum was computed.
     size = float(f"{abs(value):.12g}")
     decimals = 0 if size >= 100 or size == 0 else 2
     if 0 < size < 1:
@@ -23,7 +32,18 @@ def usd(value: float) -> str:
 
 
 def dollars(value: float, *, signed: bool = False) -> str:
-    """US dollars for a sentence: whole from ten on, else as `usd`; signed with a plus or a minus before it.
+    """Write US dollars for a sentence: whole from ten on, below that as `usd` does.
+
+    Parameters
+    ----------
+    value : float
+        USD.
+    signed : bool
+        Whether a positive amount gets a plus sign.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -36,7 +56,16 @@ def dollars(value: float, *, signed: bool = False) -> str:
 
 
 def share(value: float) -> str:
-    """A share as a percentage.
+    """Write a share as a percentage.
+
+    Parameters
+    ----------
+    value : float
+        1 is 100%.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -47,7 +76,15 @@ def share(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number: whole from 100 on, else three digits.
+    """Write a number: whole from 100 on, below that to three significant digits.
+
+    Parameters
+    ----------
+    value : float
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -61,12 +98,12 @@ def number(value: float) -> str:
 
 
 def change(value):
-    """`usd` with a plus where it is one."""
+    """Write a change in US dollars as `usd` does, with a plus sign if it is positive."""
     return ("+" if value > 0 else "") + usd(value)
 
 
 def listed(names):
-    """Names as a sentence has them.
+    """Join names as a sentence does.
 
     Examples
     --------

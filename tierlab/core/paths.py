@@ -1,7 +1,7 @@
 """Where data, figures, notebooks, build output and the cache are.
 
-In a checkout they lie beside the package, and what is changed there counts. A wheel carries data and notebooks in
-the package (`kit`), which is left as it is: output goes to the folder in which one stands.
+In a checkout they lie beside the package, and changes there take effect. A wheel carries data and notebooks inside the
+package (`kit`), which is never written to: output goes to the working folder.
 """
 
 import os
@@ -15,6 +15,6 @@ ROOT = _PACKAGE.parent if IN_CHECKOUT else _PACKAGE / "kit"
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 BUILD = (ROOT if IN_CHECKOUT else Path.cwd()) / "build"
-# A run with other parameters, or a test, must not overwrite the committed figures: `pages.run` redirects them.
+# A test, or a run with other parameters, must not overwrite the committed figures: `pages.run` redirects them.
 FIGURES = Path(os.environ.get("TIERLAB_FIGURES_DIR", BUILD.parent / "figures"))
 CACHE = Path(os.environ.get("TIERLAB_CACHE_DIR", user_cache_path("tierlab", appauthor=False)))

@@ -1,4 +1,4 @@
-"""The running product of the notebooks, from one file."""
+"""The running product of the notebooks, read from one file."""
 
 from pathlib import Path
 
@@ -21,21 +21,21 @@ class _Part(BaseModel):
 
 
 class Message(_Part):
-    """One question and its answer, in tokens."""
+    """Sizes of one question and its answer in tokens."""
 
     input_tokens: PositiveInt
     output_tokens: PositiveInt
 
 
 class Conversation(Message):
-    """The same as a conversation: input that is new in a turn, after a system prompt."""
+    """Sizes of a conversation in tokens: each turn adds its input and output to the system prompt and the turns before."""
 
     system_tokens: NonNegativeInt
     turns: PositiveInt
 
 
 class Product(_Part):
-    """What the notebooks decide for: its volume, what an error costs, and its two shapes."""
+    """The product for which the notebooks decide: its daily volume, what an error costs, and the two shapes of its requests."""
 
     name: str
     task: str
@@ -46,7 +46,16 @@ class Product(_Part):
 
 
 def load_product(path: str | Path = "kit") -> Product:
-    """The running product: "kit" is data/product.yaml, anything else the path to a file like it.
+    """Load the running product of the notebooks.
+
+    Parameters
+    ----------
+    path : path
+        "kit" for data/product.yaml, or the path of a file like it.
+
+    Returns
+    -------
+    Product
 
     Raises
     ------

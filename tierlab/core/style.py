@@ -1,4 +1,4 @@
-"""How a figure of tierlab looks: tier styles, rows and panels, axes in plain numbers, labels that do not collide."""
+"""What the figures share: tier styles, rows and panels, axes in plain numbers, labels that do not collide."""
 
 from pathlib import Path
 from textwrap import fill
@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from tierlab.core.vocabulary import TIERS, known
 
-# Colours of seaborn's "colorblind" palette: they differ in lightness too.
+# Colours of seaborn's "colorblind" palette, which differ in lightness too.
 TIER_STYLE = {
     "small": {"color": "#0173B2", "marker": "o", "linestyle": "-"},
     "mid": {"color": "#DE8F05", "marker": "s", "linestyle": "--"},
@@ -32,7 +32,7 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 
 def tier_style(tier):
-    """Colour, marker and line style of a tier; a missing tier is a reasoning model.
+    """Return colour, marker and line style of a tier; a missing tier stands for a reasoning model.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def tier_style(tier):
 
 
 def need(figure, table, *columns):
-    """Refuse a table that lacks a column, naming figure and column."""
+    """Raise ValueError for a table that lacks a column, naming the figure and the column."""
     for column in columns:
         if column not in table:
             raise ValueError(
@@ -55,7 +55,7 @@ def need(figure, table, *columns):
 
 
 def in_order(table):
-    """Anthropic, OpenAI, Google, then others as they come; flagship above mid above small, then models without a tier."""
+    """Sort a table: Anthropic, OpenAI, Google, other providers as they come; in each flagship, mid, small, no tier."""
     rank = {tier: i for i, tier in enumerate(reversed(TIERS))}
     tier = table["tier"].astype(object).map(rank).fillna(len(rank))
     providers = list(dict.fromkeys([*PROVIDER_NAMES, *table["provider"]]))
@@ -63,7 +63,7 @@ def in_order(table):
 
 
 def axes(ax, *, height=None, narrow=False):
-    """The given axes, or new ones of the house width (that of a phone: 3.5 inches) and a height in inches."""
+    """Return the given axes, or new ones of the house width (narrow: 3.5 inches, for a phone) and a height in inches."""
     if ax is not None:
         return ax
     width, usual = mpl.rcParams["figure.figsize"]
@@ -71,7 +71,7 @@ def axes(ax, *, height=None, narrow=False):
 
 
 def model_rows(models, ax):
-    """A row for each model under its provider's heading; returns the axes and each model's height on them."""
+    """Name a row for each model under its provider's heading; return the axes and the height of each row."""
     providers = models["provider"].to_numpy()
     first = np.r_[True, providers[1:] != providers[:-1]]
     rows = np.arange(len(models)) + first.cumsum() * 0.85
@@ -91,46 +91,59 @@ def model_rows(models, ax):
     return ax, rows
 
 
-def by_provider(table, draw, xlabel, ylabel, ax, *, from_zero=True, stacked=False, headroom=0.0):
-    """One panel per provider with shared axes, side by side or stacked, or everything on the given axes.
+def by_provider(table, draw, xlabel, ylabel, ax, *, stacked=False, headroom=0.0):
+    """Draw a panel for each provider with shared axes from zero, or everything on the given axes.
 
-    `headroom` is the share of the height to keep free above the data. `draw(ax, part)` returns the line ends to label; they are placed when all panels have their limits.
+    Parameters
+    ----------
+    table : DataFrame
+        With provider and tier.
+    draw : callable
+        `draw(ax, part)` draws a part of the table and returns the line ends to label, as `label_ends` takes them. They are
+        labelled once all panels have their limits.
+    xlabel, ylabel : str
+    ax : Axes or None
+    stacked : bool
+        Whether the panels stand one above the other instead of side by side.
+    headroom : float
+        Share of the height to keep free above the data, 0-1.
+
+    Returns
+    -------
+    Figure or Axes
     """
     if ax is not None:
-        result, first = ax, ax
-        ends = [(ax, draw(ax, table))]
+        result, panels, parts = ax, [ax], [table]
         ax.set_xlabel(xlabel)
     else:
         providers = table["provider"].drop_duplicates()
         width, height = mpl.rcParams["figure.figsize"]
-        shape, size = (
-            ((len(providers), 1), (width, max(3, 1 + 1.4 * len(providers))))
-            if stacked
-            else ((1, len(providers)), (width, height))
-        )
-        result, panels = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
-        first, ends = panels[0, 0], []
-        for panel, provider in zip(panels.flat, providers, strict=True):
-            ends.append((panel, draw(panel, table[table["provider"] == provider])))
+        shape = (1, len(providers))
+        if stacked:
+            shape, height = shape[::-1], max(3, 1 + 1.4 * len(providers))
+        result, panels = plt.subplots(*shape, figsize=(width, height), sharex=True, sharey=True)
+        panels = np.atleast_1d(panels)
+        parts = [table[table["provider"] == provider] for provider in providers]
+        for panel, provider in zip(panels, providers, strict=True):
             panel.set_title(PROVIDER_NAMES.get(provider, provider))
         result.supxlabel(xlabel, fontsize=mpl.rcParams["axes.labelsize"])
     if stacked and ax is None:
         result.supylabel(ylabel, fontsize=mpl.rcParams["axes.labelsize"])
     else:
-        first.set_ylabel(ylabel)
-    if from_zero:
-        # Only now: it freezes the upper end, which the panels share.
-        first.set_ylim(0, first.get_ylim()[1] / (1 - headroom))
+        panels[0].set_ylabel(ylabel)
+    ends = [(panel, draw(panel, part)) for panel, part in zip(panels, parts, strict=True)]
+    # From zero; only now, because this fixes the upper end, which the panels share.
+    panels[0].set_ylim(0, panels[0].get_ylim()[1] / (1 - headroom))
     tier_legend(result, table)
     label_ends(ends, wrap=ax is None and not stacked)
     return result
 
 
 def tier_legend(where, table):
-    """Which line is which tier, above the figure or the axes."""
-    tiers = [tier for tier in reversed(TIERS) if (table["tier"] == tier).any()] + [None] * bool(
-        table["tier"].isna().any()
-    )
+    """Put a legend of the tiers in a table above a figure or axes."""
+    tiers = [tier for tier in reversed(TIERS) if (table["tier"] == tier).any()]
+    if table["tier"].isna().any():
+        tiers.append(None)
     handles = [
         mpl.lines.Line2D([], [], label=tier or "reasoning model", **tier_style(tier))
         for tier in tiers
@@ -144,28 +157,28 @@ def tier_legend(where, table):
 
 
 def plain(axis, *, log=False, share=False, ticks=5):
-    """Plain numbers with thousands separators; a share as a percentage."""
+    """Label an axis with plain numbers and thousands separators, or a share with percentages."""
     if log:
         axis.set_major_locator(mpl.ticker.LogLocator(numticks=ticks + 1))
         axis.set_minor_locator(mpl.ticker.NullLocator())
     else:
         axis.set_major_locator(mpl.ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(_percent if share else mpl.ticker.StrMethodFormatter("{x:,.10g}"))
-
-
-def _percent(value, _position):
-    return f"{value * 100:,.6g}%"
+    axis.set_major_formatter(
+        mpl.ticker.FuncFormatter(lambda value, _: f"{value * 100:,.6g}%")
+        if share
+        else mpl.ticker.StrMethodFormatter("{x:,.10g}")
+    )
 
 
 def from_zero(ax, highest, label):
-    """A horizontal axis of plain numbers from zero to a little above the highest."""
+    """Make the horizontal axis run from zero to a little above the highest value, with plain numbers and a label."""
     ax.set_xlim(0, highest * 1.04 if highest > 0 else 1)
     ax.set_xlabel(label)
     plain(ax.xaxis)
 
 
 def name_rows(ax, names, *, above=0.0):
-    """One row per name from the top, with space above the first."""
+    """Give each name a row, from the top, with space above the first."""
     ax.set_yticks(range(len(names)), names)
     for label in ax.get_yticklabels():
         label.set_parse_math(False)  # a name from a log is not a formula
@@ -175,13 +188,13 @@ def name_rows(ax, names, *, above=0.0):
 
 
 def dates(axis, *, ticks=5):
-    """Few enough dates to be read, the year under each."""
+    """Label an axis with dates, few enough to read, the year under each."""
     axis.set_major_locator(mdates.AutoDateLocator(minticks=2, maxticks=ticks))
     axis.set_major_formatter(mdates.DateFormatter("%d %b\n%Y"))
 
 
 def interval_note(table, mark):
-    """What low and high are, as a second line of the axis label: "whiskers: 90% of 1,000 simulated days"."""
+    """Say what low and high are, as a second line of the axis label, such as "whiskers: 90% of 1,000 simulated days"."""
     if not {"low", "high", "interval"} <= set(table.columns):
         return ""
     kinds = (
@@ -195,7 +208,7 @@ def interval_note(table, mark):
 
 
 def note(ax, text, xy, offset, *, align="left", size=SMALL_PRINT, **more):
-    """Words beside a point, legible over lines; `more` as `Axes.annotate` takes it."""
+    """Write beside a point, legible over lines; `offset` is in points, `more` as `Axes.annotate` takes it."""
     return ax.annotate(
         text,
         xy,
@@ -217,18 +230,19 @@ def spread(at, size, *, low=-np.inf, high=np.inf):
     Parameters
     ----------
     at, size : array
-        Wanted centre and extent of each label, in one unit.
+        Wanted centre and extent of each label, in the same unit.
     low, high : float
-        Space to stay within, as far as there is enough of it.
+        Bounds to stay within if there is enough space.
 
     Returns
     -------
     ndarray
-        New centres, in the order given.
+        New centres in the given order.
 
     Notes
     -----
-    Least squares under "each at least half of both sizes above the one before" is isotonic regression.
+    Least squares, under the condition that neighbours are at least half the sum of their sizes apart, is isotonic
+    regression.
 
     Examples
     --------
@@ -249,17 +263,17 @@ def spread(at, size, *, low=-np.inf, high=np.inf):
 
 
 def label_ends(panels, *, wrap=False):
-    """Write labels beside line ends, moved up or down where they would touch, with a thin leader where they moved.
+    """Label line ends; labels that would touch move up or down and get a thin line to their end.
 
     Parameters
     ----------
     panels : list of (Axes, list of (x, y, text, colour))
     wrap : bool
-        Break a long model id over two lines.
+        Whether to break a long model id over two lines.
     """
     figure = panels[0][0].figure
     if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)  # how far labels must move depends on the height of the axes
+        engine.execute(figure)  # the height of the axes decides how far labels must move
     points = 72 / figure.dpi
     for ax, ends in panels:
         floor, ceiling = ax.transAxes.transform([(0, 0), (0, 1)])[:, 1] * points
@@ -269,10 +283,8 @@ def label_ends(panels, *, wrap=False):
                 for at, y, text, color in ends
                 if at == x
             ]
-            wanted = (
-                ax.transData.transform([(ax.convert_xunits(x), y) for y, _, _ in group])[:, 1]
-                * points
-            )
+            centres = [(ax.convert_xunits(x), y) for y, _, _ in group]
+            wanted = ax.transData.transform(centres)[:, 1] * points
             heights = [SMALL_PRINT * 1.35 * (1 + text.count("\n")) for _, text, _ in group]
             moved = spread(wanted, heights, low=floor, high=ceiling + 6) - wanted
             far = np.abs(moved) > 4
@@ -285,20 +297,15 @@ def label_ends(panels, *, wrap=False):
                     "shrinkB": 3,
                     "relpos": (0, 0.5),
                 }
-                note(
-                    ax,
-                    text,
-                    (x, y),
-                    (14 if far.any() else 8, up),
-                    arrowprops=leader if led else None,
-                )
+                offset = (14 if far.any() else 8, up)
+                note(ax, text, (x, y), offset, arrowprops=leader if led else None)
 
 
-def _wrapped(text, most=14):
-    """A long model id on two lines, broken at the dash nearest to its middle."""
+def _wrapped(text):
+    """Break a long model id over two lines, at the dash nearest to its middle."""
     head, *tail = text.split("\n")
     dashes = [i + 1 for i, letter in enumerate(head) if letter == "-"]
-    if len(head) > most and dashes:
+    if len(head) > 14 and dashes:
         cut = min(dashes, key=lambda i: abs(i - len(head) / 2))
         head = f"{head[:cut]}\n{head[cut:]}"
     return "\n".join([head, *tail])

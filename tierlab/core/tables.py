@@ -1,4 +1,4 @@
-"""The columns of the three tables, and what checks them."""
+"""The columns of the three tables and the checks on them; dataframes of other kinds become pandas ones here."""
 
 from pathlib import Path
 
@@ -38,6 +38,36 @@ REQUEST_COLUMNS = (
 )
 
 
+def as_pandas(table, what="the table"):
+    """Return a table of any of the usual kinds as a pandas DataFrame; one of pandas comes back as it is.
+
+    Parameters
+    ----------
+    table : DataFrame, LazyFrame, pyarrow.Table or duckdb.DuckDBPyRelation
+    what : str
+        What the table is, for the error.
+
+    Raises
+    ------
+    TypeError
+        For anything else, such as a list or a path.
+    """
+    if isinstance(table, pd.DataFrame):
+        return table
+    import narwhals as nw
+
+    frame = nw.from_native(table, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        is_duckdb = type(table).__module__.split(".")[0] in ("duckdb", "_duckdb")
+        frame = frame.collect("pyarrow" if is_duckdb else None)
+    if not isinstance(frame, nw.DataFrame):
+        raise TypeError(
+            f"{what} is a {type(table).__name__}; give a pandas or Polars DataFrame, a Polars LazyFrame, "
+            "an Arrow table or a DuckDB relation"
+        )
+    return frame.to_pandas()
+
+
 def split_input(
     frame: pd.DataFrame, *, cache_inside: bool, reasoning_inside: bool = True
 ) -> pd.DataFrame:
@@ -46,13 +76,13 @@ def split_input(
     Parameters
     ----------
     frame : DataFrame
-        input_tokens, output_tokens and, where they exist, cache_read_tokens, cache_write_short_tokens,
+        With input_tokens, output_tokens and, where they exist, cache_read_tokens, cache_write_short_tokens,
         cache_write_long_tokens, reasoning_tokens.
     cache_inside : bool
         Whether input_tokens includes the cached ones: true for OpenAI, Gemini and OpenTelemetry, false for
-        Anthropic. Counting them twice is the commonest error of cost tools, so there is no default.
+        Anthropic. There is no default, because counting cached tokens twice is the commonest error of cost tools.
     reasoning_inside : bool
-        Whether output_tokens includes reasoning_tokens: true for all but Gemini.
+        Whether output_tokens includes reasoning_tokens: true for every provider but Gemini.
 
     Returns
     -------
@@ -62,7 +92,8 @@ def split_input(
     Raises
     ------
     ValueError
-        If a row has more cached than input tokens, or a count is negative, fractional or missing.
+        If a column is missing, a row has more cached than input tokens or more reasoning than output tokens, or a count
+        is fractional or missing.
 
     Examples
     --------
@@ -73,7 +104,9 @@ def split_input(
     """
     for column in ("input_tokens", "output_tokens"):
         if column not in frame:
-            raise ValueError(f"column {column!r} is missing; there are {list(frame.columns)}")
+            raise ValueError(
+                f"column {column!r} is missing; the table has {', '.join(map(str, frame.columns))}"
+            )
     given, output = counts(frame, "input_tokens"), counts(frame, "output_tokens")
     cached = sum(counts(frame, f"{b}_tokens") for b in BUCKETS[1:4] if f"{b}_tokens" in frame)
     uncached = given - cached if cache_inside else given
@@ -88,10 +121,11 @@ def split_input(
 
 
 def check_columns(requests, needed=("model_id", "uncached_input_tokens", "output_tokens")):
+    """Refuse a requests table that lacks a column, or has one that looks like a misspelt column or an unknown counter."""
     for column in requests.columns.difference(REQUEST_COLUMNS):
         if column == "input_tokens":
             raise ValueError(
-                "column 'input_tokens' is a provider's own counter, with the cache inside it or not: "
+                "column 'input_tokens' is a provider's own counter, which may or may not include cached tokens: "
                 "turn it into buckets with tierlab.split_input(table, cache_inside=...)"
             )
         near = unknown("column", column, REQUEST_COLUMNS)
@@ -105,29 +139,23 @@ def check_columns(requests, needed=("model_id", "uncached_input_tokens", "output
 
 
 def token_counts(requests):
-    """The bucket columns that are there, as whole numbers: bucket -> array of int, shape (rows,)."""
+    """Return the bucket columns of a table as whole numbers: bucket -> array of int, shape (rows,)."""
     tokens = {
         bucket: counts(requests, f"{bucket}_tokens")
         for bucket in BUCKETS
         if f"{bucket}_tokens" in requests
     }
-    if (
-        "reasoning_tokens" in requests
-    ):  # a memo inside output: a source that does not report it says nothing of money
+    if "reasoning_tokens" in requests:
+        # A memo inside output: where a source does not report it, no money is missing.
         told = requests["reasoning_tokens"].notna().to_numpy()
-        part = requests if told.all() else requests[told]
-        memo = counts(part, "reasoning_tokens")
-        refuse(
-            part,
-            "reasoning_tokens",
-            memo > tokens["output"][told],
-            "more reasoning than output tokens",
-        )
+        part = requests if told.all() else requests[told]  # the whole table is not copied
+        above = counts(part, "reasoning_tokens") > tokens["output"][told]
+        refuse(part, "reasoning_tokens", above, "more reasoning than output tokens")
     return tokens
 
 
 def checked_tokens(requests):
-    """`token_counts` of a table that is not about to be priced (pricing checks signs as it goes): none is negative."""
+    """Return `token_counts` and refuse negative ones, for tables that are not priced (pricing checks signs itself)."""
     tokens = token_counts(requests)
     for bucket, column in tokens.items():
         refuse(requests, f"{bucket}_tokens", column < 0, "a negative count")
@@ -135,7 +163,7 @@ def checked_tokens(requests):
 
 
 def counts(frame, column):
-    """A column of token counts as a numpy array of whole numbers; floats are accepted when they are whole."""
+    """Return a column of token counts as a numpy array of whole numbers; floats are accepted when they are whole."""
     series = frame[column]
     if pd.api.types.is_bool_dtype(series) or not pd.api.types.is_numeric_dtype(series):
         raise ValueError(f"column {column!r} has dtype {series.dtype}; counts are whole numbers")
@@ -145,17 +173,14 @@ def counts(frame, column):
         return values.astype("int64", copy=False)
     if values.dtype.kind != "i":
         values = values.astype(float)
-        refuse(
-            frame,
-            column,
-            ~(np.isfinite(values) & (values == np.floor(values))),
-            "a fractional count",
-        )
+        is_whole = np.isfinite(values) & (values == np.floor(values))
+        refuse(frame, column, ~is_whole, "a fractional count")
         values = values.astype("int64")
     return values
 
 
 def refuse(frame, column, bad, why):
+    """Raise ValueError if any row is bad (a mask, or None for no row), with the count, and the index and value of the first."""
     if bad is None or not bad.any():
         return
     row = int(np.flatnonzero(bad)[0])
@@ -166,11 +191,12 @@ def refuse(frame, column, bad, why):
 
 
 def plain(value):
-    """A numpy scalar as the Python value a reader knows."""
+    """Return a numpy scalar as a Python value, whose repr a reader knows."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def booleans(requests, column):
+    """Return a column as an array of bool, or None if the table lacks it."""
     if column not in requests:
         return None
     if not pd.api.types.is_bool_dtype(requests[column]) or requests[column].hasnans:
@@ -181,7 +207,7 @@ def booleans(requests, column):
 
 
 def sums(requests):
-    """Which rows are sums of several requests, whether or not they say `aggregate`; None where none can be."""
+    """Return a mask of the rows that sum several requests, whether or not they say `aggregate`; None if none can."""
     aggregate = booleans(requests, "aggregate")
     if "requests" in requests:
         several = requests["requests"].to_numpy(float, na_value=np.nan) > 1
@@ -190,6 +216,7 @@ def sums(requests):
 
 
 def times(requests):
+    """Return column `at` in UTC as microseconds since 1970, an array of int."""
     if "at" not in requests:
         raise ValueError(
             "price_on='at' needs a column 'at'; use price_on='as_of' for a what-if question"
@@ -205,10 +232,22 @@ def times(requests):
 
 
 def one_of(name, value, allowed):
+    """Raise ValueError for an argument that is not one of the values allowed, naming the nearest."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r}: " + unknown("option", value, allowed))
 
 
 def load_tasks(path: str | Path = DATA / "tasks.csv") -> pd.DataFrame:
-    """The nine task types with the article's tiers (a range) and our two ratings, 1 low to 3 high (ranges)."""
+    """Load the nine task types, with the article's tiers and our two ratings.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file with the columns of data/tasks.csv.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by task. Tiers and ratings (1 low to 3 high) are ranges, each with a column _low and a column _high.
+    """
     return pd.read_csv(path).set_index("task")

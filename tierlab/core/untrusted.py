@@ -1,4 +1,4 @@
-"""Text that others wrote (logs, models, servers, files): read within limits, shown as text, and cut to a length."""
+"""Handle text that others wrote (logs, models, servers, files): read it within limits, show it as text, cut it short."""
 
 import html
 import re
@@ -10,7 +10,7 @@ import yaml
 LINE_BYTES = 64 * 2**20  # one line of a log
 REPLY_BYTES = 16 * 2**20  # one reply of a server
 FILE_BYTES = 2**20  # a decision record, or a YAML file
-_DEPTH = 50  # levels of a YAML text: the time to read it grows with their square
+_DEPTH = 50  # levels of a YAML text; the time to read it grows with their square
 
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
@@ -19,27 +19,28 @@ _STEERING = re.compile(_CONTROL.pattern[:-1].replace(r"\x00-\x1f", r"\x00-\x08\x
 
 
 def regular(path):
-    """A path, unless it leads to a named pipe, a terminal or a device: reading that may never end.
+    """Return a path as `Path`, unless it leads to a pipe, a terminal or a device, which might never end.
 
     Raises
     ------
     ValueError
+        If the path exists and is neither a file nor a folder.
     """
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ValueError(
-            f"{path}: not a regular file but a pipe or a device; write what it holds to a file first"
+            f"{path}: not a regular file but a pipe or a device; write its content to a file first"
         )
     return path
 
 
 def read_text(path):
-    """The text of a small file that a person wrote: UTF-8, at most 1 MiB.
+    """Read a small file that a person wrote: UTF-8, at most 1 MiB.
 
     Raises
     ------
     ValueError
-        Where it is larger, not a file, or not UTF-8.
+        If it is larger, not a regular file, or not UTF-8.
     """
     with regular(path).open("rb") as file:
         data = file.read(FILE_BYTES + 1)
@@ -52,12 +53,18 @@ def read_text(path):
 
 
 def read_yaml(text, loader=yaml.SafeLoader):
-    """The value of a YAML text without anchors and aliases: with them a few hundred bytes fill any memory.
+    """Return the value of a YAML text without anchors and aliases, with which a few hundred bytes can fill any memory.
+
+    Parameters
+    ----------
+    text : str
+    loader : type
+        PyYAML loader, which decides what the scalars become.
 
     Raises
     ------
     ValueError
-        Where it is not YAML, nested too deeply, or has a key twice.
+        If the text is not YAML, has an anchor or alias, is nested too deeply, or repeats a key.
 
     Examples
     --------
@@ -69,13 +76,13 @@ def read_yaml(text, loader=yaml.SafeLoader):
     try:
         depth = 0
         for event in yaml.parse(text, Loader=loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
-                event, yaml.CollectionEndEvent
-            )
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            line = event.start_mark.line + 1
             if depth > _DEPTH:
-                raise ValueError(f"line {event.start_mark.line + 1}: more than {_DEPTH} levels")
+                raise ValueError(f"line {line}: more than {_DEPTH} levels")
             if name := getattr(event, "anchor", None):
-                cut, line = shown(name, 40), event.start_mark.line + 1
+                cut = shown(name, 40)
                 raise ValueError(
                     f"line {line}: anchors and aliases (&{cut}, *{cut}) are not read; write the value out"
                 )
@@ -86,7 +93,7 @@ def read_yaml(text, loader=yaml.SafeLoader):
 
 
 def _refuse_twice(node):
-    """Refuse a mapping in which a key stands twice: of two values YAML would keep the last and say nothing."""
+    """Refuse a mapping with a repeated key: YAML would silently keep the last of its values."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _refuse_twice(item)
@@ -105,15 +112,15 @@ _BOUNDED.maxstring = _BOUNDED.maxother = _BOUNDED.maxlong = 100
 
 
 def shown(value, length=200):
-    """A value on one line of a terminal or an error: no control characters, cut to `length` characters.
+    """Return a value as one line for a terminal or an error: without control characters, cut to `length` characters.
 
     Parameters
     ----------
     value : object
-        Its `str` is shown; only the first characters of a long text, and the first items and levels of a container, are
-        looked at.
+        Its `str` is shown. Of a long text only the first characters are read, of a container only the first items and
+        levels.
     length : int
-        Most characters of the result.
+        Maximum number of characters of the result.
 
     Examples
     --------
@@ -128,7 +135,7 @@ def shown(value, length=200):
 
 
 def cited(value, length=200):
-    """A value as code would write it (a text in quotes), on one line and cut.
+    """Return a value as code would write it (a text in quotes), on one line and cut to `length` characters.
 
     Examples
     --------
@@ -139,7 +146,7 @@ def cited(value, length=200):
 
 
 def in_html(text):
-    """A text as HTML that shows it as it is; a dollar sign in an element of its own cannot start a formula.
+    """Return HTML that shows a text as it is; each dollar sign gets its own element, so that none starts a formula.
 
     Examples
     --------
@@ -150,10 +157,10 @@ def in_html(text):
 
 
 def in_markdown(text):
-    """One line of Markdown that shows a text as it is.
+    """Return one line of Markdown that shows a text as it is.
 
-    CommonMark lets a backslash stand before any ASCII punctuation. What can open markup within a line gets one
-    everywhere; what can open it only at the start of a line (lists, rules, underlines of headings) gets one there.
+    CommonMark allows a backslash before any ASCII punctuation. A character that can open markup within a line gets one
+    everywhere; one that can open it only at the start of a line (lists, rules, underlined headings) gets one there.
 
     Examples
     --------
@@ -161,13 +168,13 @@ def in_markdown(text):
     \\- \\<b\\> costs \\$1 \\& more 1\\. one
     """
     line = " ".join(_CONTROL.sub(" ", str(text)).split())
-    # An address without brackets would become a link all the same.
+    # An address would become a link even without brackets.
     line = re.sub(r"([\\`*_\[\]<>#|&$~^{}@]|:(?=//)|(?<=www)\.)", r"\\\1", line)
     return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 
 class Printable:
-    """A stream for text of others: what would steer a terminal (escape sequences, other control characters) is left out."""
+    """A stream that leaves out what could steer a terminal: escape sequences and other control characters."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -180,10 +187,10 @@ class Printable:
 
 
 def spreadsheet(value):
-    """A text as a spreadsheet cell that cannot be read as a formula: an apostrophe stands before its first character.
+    """Return a text as a spreadsheet cell that is not taken for a formula: an apostrophe goes in front of it.
 
-    Numbers pass as they are, also as text (``"-3.5"``). A text that begins with an apostrophe before such a
-    character gets one more, so that `from_spreadsheet` gives back exactly what was there.
+    Numbers stay as they are, even as text (``"-3.5"``). A text that already has an apostrophe before such a character
+    gets one more, so that `from_spreadsheet` returns exactly what was there.
 
     Examples
     --------
@@ -194,30 +201,26 @@ def spreadsheet(value):
 
 
 def from_spreadsheet(value):
-    """What `spreadsheet` was given.
+    """Return what `spreadsheet` was given.
 
     Examples
     --------
     >>> [from_spreadsheet(spreadsheet(text)) for text in ("=1", "'=1", "'tis", "-3.5", "'-3.5")]
     ['=1', "'=1", "'tis", '-3.5', "'-3.5"]
     """
-    return (
-        value[1:]
-        if isinstance(value, str) and value[:1] == "'" and _is_formula(value.lstrip("'"))
-        else value
-    )
+    is_guarded = isinstance(value, str) and value[:1] == "'" and _is_formula(value.lstrip("'"))
+    return value[1:] if is_guarded else value
 
 
 def guarded(table):
-    """A table for a CSV file that a spreadsheet may open: `spreadsheet` in each cell of text, and in its headings."""
+    """Return a table for a CSV file that a spreadsheet may open: every text and heading goes through `spreadsheet`."""
     texts = table.select_dtypes(["object", "str", "category"])
-    return table.assign(
-        **{name: texts[name].astype(object).map(spreadsheet) for name in texts}
-    ).rename(index=spreadsheet, columns=spreadsheet)
+    safe = {name: texts[name].astype(object).map(spreadsheet) for name in texts}
+    return table.assign(**safe).rename(index=spreadsheet, columns=spreadsheet)
 
 
 def unguarded(table):
-    """A table as it was before `guarded`."""
+    """Return a table as it was before `guarded`."""
     texts = table.select_dtypes(["object", "str"])
     back = {
         name: texts[name].map(from_spreadsheet, na_action="ignore").astype(texts[name].dtype)

@@ -1,4 +1,7 @@
-"""Processes that end with the one that started them; on its own, so that a new process reaches it before anything slow."""
+"""End processes together with the one that started them.
+
+A module of its own, so that a new process can import it before anything slow.
+"""
 
 import atexit
 import contextlib
@@ -8,16 +11,23 @@ import threading
 
 
 def skip_grammar_of_addresses():
-    """Keep jsonschema, which nbformat imports, from compiling that grammar: it takes seconds, and no notebook has an address
-    to check."""
+    """Keep jsonschema, which nbformat imports, from compiling its grammar of web addresses.
+
+    Compiling takes seconds, and no notebook has an address to check.
+    """
     sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def end_with(receiver):
-    """End this process and all that it has started as soon as nobody holds the other end of a pipe, however that came about."""
-    atexit.register(
-        os._exit, 0
-    )  # the last thing to be done: taking down every module would take seconds on a busy machine
+    """End this process and all that it started once nobody holds the other end of a pipe, for whatever reason.
+
+    Parameters
+    ----------
+    receiver : multiprocessing.connection.Connection
+        This process's end of the pipe.
+    """
+    # The last thing to run at exit: taking down every module would take seconds on a busy machine.
+    atexit.register(os._exit, 0)
     skip_grammar_of_addresses()
 
     def watch():
@@ -35,7 +45,7 @@ def end_with(receiver):
 
 
 def _end(process):
-    """End a process and what it has started: it is stopped first, so that it starts nothing meanwhile."""
+    """End a process and all that it started; it is suspended first, so that it cannot start more meanwhile."""
     import psutil
 
     with contextlib.suppress(psutil.Error):

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=(
         "page",
         "parameters",
-        "printing",
         "run",
     ),
 )

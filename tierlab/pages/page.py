@@ -1,11 +1,9 @@
-"""An executed notebook as one HTML page that needs nothing else, and the index of such pages.
+"""Make one self-contained HTML page of an executed notebook, and the index of such pages.
 
-nbconvert turns cells into HTML; here that HTML is reduced to harmless elements (what a table shows is data, not
-code), formulas become MathML, controls are frozen, code is folded, tables get what a narrow screen needs to show each
-row as a card. A content security policy in each page makes the browser refuse any request and any script but the page's
-own.
-
-An HTML page as a PDF, through a Chromium that is on the machine.
+nbconvert turns the cells into HTML. This module reduces that HTML to harmless elements (what a table shows is data, not
+code), turns formulas into MathML, freezes controls, folds code, and gives tables what a narrow screen needs to show each
+row as a card. A content security policy in each page makes the browser refuse every request, and every script but the
+page's own.
 """
 
 import base64
@@ -74,40 +72,39 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     **dict.fromkeys(_MATHML, _MATHML_ATTRIBUTES),
 }
-_PHONE, _COLUMN = 320, 836  # pixels that a table has on a phone, and beside the contents
+_PHONE, _COLUMN = 320, 836  # width of a table in pixels: on a phone, and beside the contents
 _ON_PHONE = "screen and (max-width: 37.5rem)"
-_SCROLLS = 480  # a figure of more pixels than this is scrolled on a phone, not shrunk
+_SCROLLS = 480  # a wider figure (pixels) is scrolled on a phone, not shrunk
 _NUMBER = re.compile(
     r"[-+\u2212]?[$]?[\d,]*\.?\d+(?:e[+-]?\d+)?\s?%?|nan|NaN|<NA>|inf|", re.IGNORECASE
 )
 
 
 def page(notebook, *, stem, pages=None, banner=True):
-    """One notebook as a page.
+    """Make the page of one notebook.
 
     Parameters
     ----------
     notebook : NotebookNode
         Executed, as papermill leaves it.
     stem : str
-        Name of the page's file without the ending.
+        File name of the page without the ending.
     pages : mapping of str to str, optional
-        The titles of the pages in their order by their stems, this one among them. Links to those notebooks become
-        links to their pages; the page links to the index, to the one before and to the next, and has its code folded.
-        A page that stands alone has none of these, and no code.
+        Stem -> title of all pages of the report in their order, this one included. Links to those notebooks become links
+        to their pages; the page links to the index and to its neighbours, and its code is folded. A page that stands
+        alone has no such links and no code.
     banner : bool
-        Whether the changed parameters stand on top as well as in the table at the end.
+        Whether to show the changed parameters at the top as well as in the table at the end.
 
     Returns
     -------
     text : str
         The HTML page.
     card : dict
-        What the index shows of it: question, summary, image (a data URL) and alt, changed parameters, page.
+        What the index shows of the page: page, question, summary, image (a data URL), alt, changed (parameters).
     """
     pages = pages or {}
     body = _body(notebook, pages)
-    # What each parameter was in this run, beside its default.
     run = notebook.metadata.get("papermill", {}).get("parameters", {})
     parameters = [
         {
@@ -131,11 +128,15 @@ def page(notebook, *, stem, pages=None, banner=True):
         "alt": image["alt"] if image else "",
         "changed": changed,
     }
+    sections = [
+        {"href": f"#{head['id']}", "title": head.get_text().removesuffix("¶").strip()}
+        for head in body.select(".text_cell h2[id]")
+    ]
     return _render(
         "page.html.j2",
         title=card["question"],
         body=Markup(body),
-        contents=_contents(body),
+        contents=sections,
         parameters=parameters,
         changed=changed if banner else [],
         index=bool(pages),
@@ -144,36 +145,37 @@ def page(notebook, *, stem, pages=None, banner=True):
 
 
 def title(notebook, stem):
-    """The first heading of a notebook in plain words; its stem where it has none."""
+    """Return the first heading of a notebook without markup, or its stem if it has none."""
     source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     heading = re.search(r"^# (.+)$", source, re.MULTILINE)
     return re.sub(r"[*`]", "", heading[1]).strip() if heading else stem
 
 
 def _neighbours(stem, pages):
-    """The page before and the next one, each with its link and title, or None."""
-    order = list(pages)
-    place = order.index(stem) if stem in order else -2
-    near = {"before": place - 1, "after": place + 1}
+    """Return link and title of the page before and of the next one, each None if there is none."""
+    order = [None, *pages, None]
+    place = order.index(stem) if stem in pages else 0
+    near = {"before": order[place - 1], "after": order[place + 1]} if place else {}
     return {
-        name: {"href": f"{order[at]}.html", "title": pages[order[at]]}
-        if 0 <= at < len(order)
-        else None
-        for name, at in near.items()
+        name: {"href": f"{other}.html", "title": pages[other]} if other else None
+        for name, other in near.items()
     }
 
 
-def _contents(body):
-    """Anchor and words of each section."""
-    return [
-        {"href": f"#{head['id']}", "title": head.get_text().removesuffix("¶").strip()}
-        for head in body.select(".text_cell h2[id]")
-    ]
+def index(cards):
+    """Make the page that leads to the others.
 
+    Parameters
+    ----------
+    cards : list of dict
+        As `page` returns them, in the order shown.
 
-def index(cards, *, title="tierlab: which model tier does the job?"):
-    """The page that leads to the others; `cards` as `page` returns them."""
-    return _render("index.html.j2", title=title, cards=cards)
+    Returns
+    -------
+    str
+        The HTML page.
+    """
+    return _render("index.html.j2", title="tierlab: which model tier does the job?", cards=cards)
 
 
 def _render(template, **values):
@@ -192,7 +194,7 @@ def _body(notebook, pages):
     _freeze_controls(frozen)
     narrow = _narrow(frozen)
     raw, _ = _exporter().from_notebook_node(frozen, resources={"metadata": {"path": ""}})
-    # A box that is ticked or not is a sign of its own: what a person could click is left out.
+    # A tick box becomes a sign, ticked or not: a page has nothing to fill in.
     raw = re.sub(
         r'<input\b[^>]*type="checkbox"[^>]*>',
         lambda box: "\u2611 " if "checked" in box[0].replace("checkbox", "") else "\u2610 ",
@@ -208,20 +210,10 @@ def _body(notebook, pages):
     )
     soup = BeautifulSoup(clean, "html.parser")
     _fold_code(soup, keep=bool(pages))
-    for head in soup.select(".output :is(h1, h2, h3)"):  # of a text that is shown, not of the page
-        head.name = f"h{min(6, int(head.name[1]) + 2)}"
+    for head in soup.select(".output :is(h1, h2, h3)"):  # headings of a text shown, not of the page
+        head.name = f"h{int(head.name[1]) + 2}"
     for image in soup("img"):
-        if not image.get("src", "").startswith("data:image/"):
-            image.replace_with(f"[image: {image.get('alt', '')}]")
-        elif found := narrow.get(image["src"].partition(",")[2]):
-            image.wrap(soup.new_tag("picture"))
-            before = image.find_parent(class_="cell").find_previous_sibling(class_="cell")
-            beside = ", print" if before and before.select_one(".decisions") else ""
-            source = {"media": _ON_PHONE + beside, "srcset": f"data:image/png;base64,{found}"}
-            image.insert_before(soup.new_tag("source", attrs=source))
-        elif _pixels(image["src"]) > _SCROLLS:
-            area = {"class": "figure", "role": "group", "tabindex": "0", "aria-label": "figure"}
-            image.wrap(soup.new_tag("div", attrs=area))
+        _finish_image(soup, image, narrow)
     for link in soup("a", href=re.compile(r"\.ipynb(#|$)")):
         stem, anchor = re.fullmatch(r"(?:.*/)?([^/#]+)\.ipynb(#.*)?", link["href"]).groups()
         if stem in pages:
@@ -233,8 +225,23 @@ def _body(notebook, pages):
     return soup
 
 
+def _finish_image(soup, image, narrow):
+    """Take out an image from elsewhere; let a phone show the narrow version of a figure, or scroll a wide one."""
+    if not image.get("src", "").startswith("data:image/"):
+        image.replace_with(f"[image: {image.get('alt', '')}]")
+    elif found := narrow.get(image["src"].partition(",")[2]):
+        image.wrap(soup.new_tag("picture"))
+        before = image.find_parent(class_="cell").find_previous_sibling(class_="cell")
+        beside = ", print" if before and before.select_one(".decisions") else ""
+        source = {"media": _ON_PHONE + beside, "srcset": f"data:image/png;base64,{found}"}
+        image.insert_before(soup.new_tag("source", attrs=source))
+    elif _pixels(image["src"]) > _SCROLLS:
+        area = {"class": "figure", "role": "group", "tabindex": "0", "aria-label": "figure"}
+        image.wrap(soup.new_tag("div", attrs=area))
+
+
 def _narrow(notebook):
-    """The image for a page, as base64 -> that for a phone, of the figures that have one."""
+    """Return the image for a phone by the image for the page (both base64), for figures that have both."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return {
         output.data["image/png"].strip(): about["narrow"]
@@ -244,7 +251,7 @@ def _narrow(notebook):
 
 
 def _fold_code(soup, *, keep):
-    """Fold the code of the cells away, that of neighbours which show nothing into one fold; or drop it."""
+    """Fold the code of the cells away, or drop it; cells without output share the fold of the cell that follows."""
     fold = None
     for cell in soup.select(".cell"):
         given = cell.select_one(".input")
@@ -261,14 +268,14 @@ def _fold_code(soup, *, keep):
 
 
 def _pixels(source):
-    """The width of a PNG in a data URL; 0 for another image."""
+    """Return the width of a PNG in a data URL, or 0 for another kind of image."""
     kind, _, data = source.partition(";base64,")
     head = base64.b64decode(data[:32]) if kind == "data:image/png" and len(data) >= 32 else b""
-    return int.from_bytes(head[16:20])
+    return int.from_bytes(head[16:20])  # where the header of a PNG has its width
 
 
 def _finish_table(soup, table):
-    """Scroll area, header scopes, a label for each cell, numbers flush right, and how wide it is."""
+    """Give a table its scroll area, the scopes of its headers, a label for each cell, and classes for how wide it is."""
     area = {"class": "table", "role": "region", "tabindex": "0", "aria-label": "table"}
     table.wrap(soup.new_tag("div", attrs=area))
     del table["border"]
@@ -285,7 +292,9 @@ def _finish_table(soup, table):
     columns = list(zip(*heads, *rows, strict=False)) if rows else []
     for cells in columns:
         _finish_column(cells[: len(heads)], cells[len(heads) :])
-    for cell in table.select("tbody :is(th, td):has(*)"):  # in a card, one value beside its label
+    for cell in table.select(
+        "tbody :is(th, td):has(*)"
+    ):  # in a card, a value is one element beside its label
         inside = soup.new_tag("span")
         inside.extend(list(cell.contents))
         cell.append(inside)
@@ -296,7 +305,7 @@ def _finish_table(soup, table):
 
 
 def _name_the_index(table):
-    """Pandas gives the name of the index a row of its own: put it into the row of the other names."""
+    """Move the name of the index, to which pandas gives its own row, into the row of the column names."""
     names, *others = table.select("thead tr")[::-1] or [None]
     if (
         len(others) == 1
@@ -308,7 +317,7 @@ def _name_the_index(table):
 
 
 def _repeat_spanning(row):
-    """A cell that spans several rows stands in each of them, so that each can be read, sorted and saved alone."""
+    """Repeat a cell that spans several rows in each of them, so that each can be read, sorted and saved alone."""
     for place, cell in enumerate(row(["td", "th"])):
         more = int(cell.attrs.pop("rowspan", 1)) - 1
         for other in row.find_next_siblings("tr", limit=more) if more else ():
@@ -317,7 +326,7 @@ def _repeat_spanning(row):
 
 
 def _cells(row):
-    """The cell of each column: one that spans several stands for each of them."""
+    """Return the cell of each column; one that spans several columns is repeated."""
     return [cell for cell in row(["td", "th"]) for _ in range(int(cell.get("colspan", 1)))]
 
 
@@ -326,14 +335,14 @@ def _words(cell):
 
 
 def _finish_column(heads, cells):
-    """Label the cells by what stands above them; a column of numbers is one without any other text."""
+    """Label the cells with the headings above them, and mark the column if it holds nothing but numbers."""
     label = " ".join(dict.fromkeys(filter(None, map(_words, heads))))
     values = [cell for cell in cells if cell.name == "td"]
     numbers = values and all(_NUMBER.fullmatch(_words(cell)) for cell in values)
     for cell in cells:
         cell["data-label"] = label
-        # A model id is one word, although it has hyphens.
-        if "-" in _words(cell) and " " not in _words(cell) and not _NUMBER.fullmatch(_words(cell)):
+        text = _words(cell)  # a model id is one word, although it has hyphens
+        if "-" in text and " " not in text and not _NUMBER.fullmatch(text):
             cell["class"] = [*cell.get("class", []), "word"]
     for cell in (*heads, *cells) if numbers else ():
         if "colspan" not in cell.attrs:
@@ -341,19 +350,15 @@ def _finish_column(heads, cells):
 
 
 def _longest(cells, gaps):
-    """Characters of a column's longest word, where lines break at the gaps; a number is never broken."""
-    words = [
-        word
-        for cell in cells
-        for word in (
-            [_words(cell)] if _NUMBER.fullmatch(_words(cell)) else re.split(gaps, _words(cell))
-        )
-    ]
+    """Return the length of a column's longest word if lines break at the gaps; a number is never broken."""
+    words = []
+    for text in map(_words, cells):
+        words += [text] if _NUMBER.fullmatch(text) else re.split(gaps, text)
     return max(map(len, words), default=0)
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown whose formulas are MathML, which a browser draws without a script."""
+    """Renders formulas as MathML, which a browser draws without a script."""
 
     def block_math(self, body):
         return _mathml(body, "block")
@@ -372,18 +377,16 @@ class _Exporter(HTMLExporter):
 
 @cache
 def _exporter():
-    # Given at the start: what is set later does not reach the preprocessors, which exist by then.
+    # Configured at the start: later settings would not reach the preprocessors, which exist by then.
     config = Config()
     config.NbConvertBase.display_data_priority = [
-        *(
-            "text/html",
-            "text/markdown",
-            "image/svg+xml",
-            "image/png",
-            "image/jpeg",
-            "text/latex",
-            "text/plain",
-        ),
+        "text/html",
+        "text/markdown",
+        "image/svg+xml",
+        "image/png",
+        "image/jpeg",
+        "text/latex",
+        "text/plain",
     ]
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
@@ -396,14 +399,12 @@ def _mathml(latex, display):
 
     try:
         return convert(latex, display=display)
-    except (
-        Exception
-    ):  # the converter has no common base for what it cannot read; the source is still readable
+    except Exception:  # the converter's errors have no common base
         return f"<code>{html.escape(latex)}</code>"
 
 
 def _freeze_controls(notebook):
-    """Replace each control by the picture, text and settings it started with; a progress bar is no result."""
+    """Replace each control by the picture, text and settings it started with, and drop progress bars."""
     state = notebook.metadata.get("widgets", {}).get(_WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
         kept = []
@@ -423,6 +424,7 @@ def _freeze_controls(notebook):
 
 
 def _frozen(state, model_id):
+    """Yield what a widget and those inside it show, as (kind, text): shown (HTML), setting, or progress."""
     model = state.get(model_id, {})
     values, name = model.get("state", {}), model.get("model_name", "")
     if name == "ImageModel":
@@ -440,10 +442,8 @@ def _frozen(state, model_id):
         yield "progress", ""
     elif "_options_labels" in values and values.get("index") is not None:
         chosen = values["index"] if isinstance(values["index"], list) else [values["index"]]
-        yield (
-            "setting",
-            f"{values.get('description', '')} {', '.join(values['_options_labels'][i] for i in chosen)}".strip(),
-        )
+        labels = ", ".join(values["_options_labels"][i] for i in chosen)
+        yield "setting", f"{values.get('description', '')} {labels}".strip()
     elif values.get("description") and values.get("value") not in ("", None):
         value = values["value"]
         if isinstance(value, bool):

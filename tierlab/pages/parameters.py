@@ -1,7 +1,7 @@
-"""The parameters of a notebook: what its `parameters` cell declares, and values checked against it.
+"""Read the parameters that a notebook declares in its `parameters` cell, and check values against them.
 
-One line of the cell declares one parameter, for people and for this check at once: a name, a type, a default,
-and a comment with the meaning, the unit and what is allowed::
+A line of the cell declares a parameter, for people and for this check alike: its name, type and default, and a comment
+with its meaning, unit and what is allowed::
 
     requests_per_day: int = 1_000_000    # requests per day, 1..
     small_share: float = 0.8             # share of requests that the small model answers, 0..1
@@ -12,8 +12,8 @@ and a comment with the meaning, the unit and what is allowed::
     models: list[str] = ["gpt-4o"]       # model_ids to compare
     seed: int | None = None              # seed of the simulation; None draws nothing
 
-A comment is read for `low..high` (either end may be missing; both are included), `above number`, `one of a, b, c`
-(to the end of the comment or a semicolon), `or a path` and `ISO date`; for a list they hold for every item.
+The check reads these forms in a comment: `low..high` (either end may be missing; both are included), `above number`,
+`one of a, b, c` (up to a semicolon or the end), `or a path`, and `ISO date`. For a list they hold for every item.
 """
 
 import ast
@@ -43,11 +43,11 @@ _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def _whole(value):
-    """1e6 is a whole number too."""
+    # Pydantic does not read "1e6" as an int.
     return float(value) if isinstance(value, str) and "e" in value.lower() else value
 
 
-# Every type that a parameter can have, by the annotation that declares it.
+# Annotation in the cell -> the type; these are all that a parameter can have.
 _PLAIN = {
     "int": Annotated[int, BeforeValidator(_whole)],
     "float": Annotated[float, AllowInfNan(False)],
@@ -62,7 +62,24 @@ _TYPES = {name: TypeAdapter(kind, config={"defer_build": True}) for name, kind i
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell."""
+    """A line of a parameters cell.
+
+    Attributes
+    ----------
+    name, type : str
+        `type` is the annotation as written.
+    default : object
+    meaning : str
+        The comment.
+    low, high, above : float
+        Range of a number: `low` and `high` are allowed, `above` is not.
+    choices : tuple of str
+        Texts that are allowed; empty if any is.
+    path : bool
+        Whether a text may also be the path of a file or folder, or a pattern that matches some.
+    iso_date : bool
+        Whether a text must be an ISO date.
+    """
 
     name: str
     type: str
@@ -76,12 +93,12 @@ class Parameter:
     iso_date: bool = False
 
     def parse(self, value):
-        """A value of the declared type, or what a text (command line, YAML) stands for.
+        """Return a value of the declared type, or read one from a text (command line, YAML).
 
         Raises
         ------
         ValueError
-            If it is not of the declared type.
+            If the value is not of the declared type.
 
         Examples
         --------
@@ -109,7 +126,9 @@ class Parameter:
             ) from None
 
     def check(self, value):
-        """The value as `parse` reads it, if it is allowed; a path is made absolute: a notebook runs in its own folder.
+        """Return the value as `parse` reads it if it is allowed.
+
+        A path becomes absolute, because a notebook runs in its own folder.
 
         Raises
         ------
@@ -155,7 +174,7 @@ class Parameter:
 
 
 def declared(notebook):
-    """Parameters that a notebook declares.
+    """Return the parameters that a notebook declares.
 
     Parameters
     ----------
@@ -164,21 +183,37 @@ def declared(notebook):
     Returns
     -------
     dict of str to Parameter
-        In the order of the cell; empty if no cell is tagged `parameters`.
+        By name, in the order of the cell; empty if no cell is tagged `parameters`.
 
     Raises
     ------
     ValueError
-        If a line is not ``name: type = literal``, or a default contradicts its own declaration.
+        If a line is not of the form ``name: type = literal``, or a default contradicts its own declaration.
     """
-    # Read as JSON: nbformat takes a second to import, and a wrong input is to be refused before that.
+    # Read as JSON: nbformat takes a second to import, and a wrong input should be refused before that.
     nb = notebook if isinstance(notebook, dict) else json.loads(Path(notebook).read_text("utf-8"))
     cells = [cell for cell in nb["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     return _read_cell("".join(cells[0]["source"])) if cells else {}
 
 
 def checked(parameters, declarations):
-    """Values for a notebook, checked against what it declares (name -> `Parameter`); texts are read as that type."""
+    """Check values against what a notebook declares.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object
+        Values by name; texts are read as the declared type.
+    declarations : mapping of str to Parameter
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value is not allowed.
+    """
     for name in parameters:
         if name not in declarations:
             raise ValueError(unknown("parameter", name, declarations))
@@ -194,11 +229,8 @@ def _read_cell(source):
     found = {}
     for node in ast.parse(source).body:
         try:
-            name, annotation, default = (
-                node.target.id,
-                ast.unparse(node.annotation),
-                ast.literal_eval(node.value),
-            )
+            name, annotation = node.target.id, ast.unparse(node.annotation)
+            default = ast.literal_eval(node.value)
         except (AttributeError, ValueError, TypeError):
             line = ast.get_source_segment(source, node)
             raise ValueError(
@@ -230,18 +262,32 @@ def _declare(name, type_, default, comment):
 
 
 def _yaml(text):
-    # Every scalar stays a text, so that the declared type alone decides: no `no` that turns false, no 1e6 that stays text.
+    # Every scalar stays a text, so that only the declared type decides what `no` and 1e6 mean.
     return read_yaml(text, yaml.BaseLoader)
 
 
 def read_file(path):
-    """Parameters from a YAML file, as texts: names at the top level, or under the stem of one notebook.
+    """Read parameters from a YAML file; names stand at the top level, or under the stem of one notebook.
 
     ::
 
         as_of: 2026-11-23
         02_scaling_costs:
           trace: azure_conv
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict
+        The values as texts.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or is not a mapping.
     """
     try:
         content = _yaml(read_text(path))
@@ -250,5 +296,5 @@ def read_file(path):
             f"{path}: cannot be read as YAML ({str(error).removeprefix(f'{path}: ')})"
         ) from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected lines of the form `name: value`")
+        raise ValueError(f"{path}: its lines must have the form `name: value`")
     return content

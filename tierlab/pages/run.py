@@ -1,6 +1,7 @@
-"""Run notebooks with checked parameters, write the HTML report, and keep the committed outputs fresh.
+"""Run notebooks with checked parameters, write their pages and print them, and keep the stored outputs fresh.
 
-Everything is checked before anything runs; a notebook whose inputs have not changed is not run again.
+Everything is checked before anything runs, and a notebook whose inputs have not changed is not run again. nbformat and
+the modules behind a page take seconds to import, so they are loaded only once the input is known to be right.
 """
 
 import base64
@@ -10,13 +11,13 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from glob import glob
 from pathlib import Path
-
-import nbformat
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, write_whole
@@ -25,13 +26,35 @@ from tierlab.core.workers import end_with
 from tierlab.pages.parameters import checked, declared
 
 _MODULE = Path(__file__).parents[1]
-KERNEL_START_SECONDS = 60
 _PROCESSES = 2  # notebooks that run at the same time
-_LEVELS_OFF, _RMS_OFF = 2, 0.05  # how far two images that show the same may lie apart, of 255
+_KERNEL_SECONDS = 60  # that a kernel may take to start
+_PDF_SECONDS = 120
+_LEVELS_OFF, _RMS_OFF = (
+    2,
+    0.05,
+)  # how far apart two images that show the same may be, in levels of 255
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NO_BROWSER = (
+    "no Chromium found; install one (Debian: apt-get install --no-install-recommends chromium) "
+    "or print the page from a browser"
+)
+# A page of ours loads nothing and runs one known script, so it can do without the sandbox, which a container lacks.
+BROWSER_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
 
 
 class NotebookError(RuntimeError):
-    """One or more notebooks did not run to their end."""
+    """At least one notebook did not run to its end."""
 
 
 def run(
@@ -43,27 +66,27 @@ def run(
     timeout=120,
     inputs=(),
 ):
-    """Run notebooks and write one HTML page each, with an index.
+    """Run notebooks and write an HTML page for each, with an index.
 
     Files in the folder that tierlab did not make, or that were changed since, are neither replaced nor deleted.
 
     Parameters
     ----------
     notebooks : sequence of str or path, optional
-        Stems ("02_scaling_costs") or paths; by default every notebook of the kit, and pages of an earlier run
-        that are no longer part of it are deleted.
+        Stems ("02_scaling_costs") or paths. By default every notebook of the kit runs, and pages of an earlier run that
+        no longer belong to it are deleted.
     parameters : mapping, optional
-        Values by name, given to each of the notebooks that declares the name; or by a notebook's stem, a
-        mapping for that one alone. Texts are read as the type that the notebook declares (command line, YAML).
+        Values by name, for every notebook that declares the name; or, under the stem of a notebook, a mapping for that
+        one alone. Texts (command line, YAML) are read as the type that the notebook declares.
     out : path, optional
         Folder of the report; by default build/report.
     force : bool
-        Run notebooks again whose inputs have not changed, and replace files of the folder that tierlab did not make.
+        Run every notebook again, and replace files in the folder that tierlab did not make.
     timeout : int
-        Seconds that one cell may take.
+        Seconds that one cell may take, at least 1.
     inputs : sequence of path
-        Files that were read for the parameters; these, the notebooks and the files that parameters name are never
-        written over.
+        Files from which the parameters were read. They, the notebooks and the files that parameters name are never
+        overwritten.
 
     Returns
     -------
@@ -73,18 +96,18 @@ def run(
     Raises
     ------
     ValueError
-        Before anything runs: an unknown notebook or parameter, a value of the wrong type or out of range, a folder
-        whose files would be overwritten. After it: a figure that would be.
+        Before anything runs: a notebook or parameter is unknown, a value has the wrong type or is out of range, or a
+        file would be overwritten that is not ours. Afterwards: a figure would be.
     NotebookError
-        If a notebook fails; the others are finished first, and it has no page.
+        If a notebook fails. The others are finished first; the one that failed has no page.
     """
-    from tierlab.pages import page as pages_page
-
     sources = [find(name) for name in notebooks] if notebooks else find_all()
     stems = [source.stem for source in sources]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{twice[0]} is named twice; a report has one page for each notebook")
     chosen = assign(sources, parameters or {})
+    # Imported now, so that a missing package is reported before anything is written.
+    importlib.import_module("tierlab.pages.page")
     out = Path(out or paths.BUILD / "report")
     folder = OutputFolder(out, inputs=[*sources, *inputs, *_named_files(chosen)], force=force)
     old = {Path(name).stem for name in folder.made() if name.startswith("notebooks/")}
@@ -94,37 +117,10 @@ def run(
         folder.claim(*(name for name in others if name.endswith(".html")))
     else:
         folder.remove(*others)
-    surroundings, failed = _surroundings(), {}
-    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in sources}
-    kept = set() if force else set(folder.made())
-    todo = [
-        source
-        for source in sources
-        if not kept.issuperset(_names(source.stem))
-        or _stored_print(out / "notebooks" / source.name) != prints[source]
-    ]
-    with tempfile.TemporaryDirectory() as temporary:
-        executed = {source: Path(temporary, source.stem, source.name) for source in todo}
-        jobs = [(source, executed[source], chosen[source]) for source in todo]
-        for source, failure in _told(_execute_all(jobs, timeout=timeout), len(jobs)):
-            if not failure:
-                _sign(executed[source], prints[source])
-            # Each as soon as it is done, so that a run that is ended goes on from there.
-            _place(folder, executed[source])
-            if failure:
-                failed[source.stem] = failure
-                folder.remove(f"{source.stem}.html")
+    failed = _run_changed(folder, chosen, timeout=timeout, force=force)
     made = set(folder.made())
     done = {stem for stem in old if made.issuperset(_names(stem))} | (set(stems) - set(failed))
-    cards, ready = [], {}
-    for stem in sorted(done):
-        ready[stem] = nbformat.read(out / "notebooks" / f"{stem}.ipynb", as_version=4)
-    titles = {stem: pages_page.title(notebook, stem) for stem, notebook in ready.items()}
-    for stem, notebook in ready.items():
-        page, card = pages_page.page(notebook, stem=stem, pages=titles)
-        folder.write(f"{stem}.html", page)
-        cards.append(card)
-    folder.write("index.html", pages_page.index(cards))
+    _write_pages(folder, sorted(done))
     if failed:
         raise NotebookError(
             f"{'; '.join(failed.values())} (as far as they came: {out / 'notebooks'})"
@@ -132,13 +128,62 @@ def run(
     return out / "index.html"
 
 
+def _run_changed(folder, chosen, *, timeout, force):
+    """Run the notebooks whose inputs have changed (all of them with `force`) into the folder of a report.
+
+    Returns
+    -------
+    dict of str to str
+        Stem -> what went wrong, of those that failed.
+    """
+    surroundings, failed = _surroundings(), {}
+    prints = {source: _fingerprint(source, chosen[source], surroundings) for source in chosen}
+    kept = set() if force else set(folder.made())
+    todo = [
+        source
+        for source in chosen
+        if not kept.issuperset(_names(source.stem))
+        or _stored_print(folder.path / "notebooks" / source.name) != prints[source]
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        executed = {source: Path(temporary, source.stem, source.name) for source in todo}
+        jobs = [(source, executed[source], chosen[source]) for source in todo]
+        for source, failure in _execute_all(jobs, timeout=timeout):
+            if not failure:
+                _sign(executed[source], prints[source])
+            # Each one as soon as it is done, so that a run that was ended can be resumed.
+            _place(folder, executed[source])
+            if failure:
+                failed[source.stem] = failure
+                folder.remove(f"{source.stem}.html")
+    return failed
+
+
+def _write_pages(folder, stems):
+    import nbformat
+
+    from tierlab.pages import page as pages
+
+    read = {
+        stem: nbformat.read(folder.path / "notebooks" / f"{stem}.ipynb", as_version=4)
+        for stem in stems
+    }
+    titles = {stem: pages.title(notebook, stem) for stem, notebook in read.items()}
+    cards = []
+    for stem, notebook in read.items():
+        page, card = pages.page(notebook, stem=stem, pages=titles)
+        folder.write(f"{stem}.html", page)
+        cards.append(card)
+    folder.write("index.html", pages.index(cards))
+
+
 def _names(stem):
-    """The files of a notebook in the folder of a report."""
+    """Return the names of a notebook's files in the folder of a report."""
     return f"notebooks/{stem}.ipynb", f"{stem}.html"
 
 
 def _named_files(chosen):
-    """What the parameters' texts name, as seen from the notebook: files, folders, patterns, and much that is no file."""
+    """Yield every text among the parameters as a path seen from its notebook; most of them name no file."""
     for source, values in chosen.items():
         for name, parameter in declared(source).items():
             value = values.get(name, parameter.default)
@@ -148,11 +193,11 @@ def _named_files(chosen):
 
 
 def _place(folder, executed):
-    """Put an executed notebook and its figures into the folder: all of them or, where one may not be written, none."""
+    """Put an executed notebook and its figures into the folder: all of them, or none if one may not be written."""
     found = [path for path in (executed.parent / "figures").rglob("*") if path.is_file()]
     files = {path.relative_to(executed.parent).as_posix(): path for path in sorted(found)}
     if executed.is_file():
-        files[f"notebooks/{executed.name}"] = executed  # last: what it names is there
+        files[f"notebooks/{executed.name}"] = executed  # last, when what it names is there
     folder.claim(*files)
     for name, path in files.items():  # papermill notes where it wrote
         data = path.read_bytes().replace(str(executed).encode(), str(folder.path / name).encode())
@@ -160,7 +205,12 @@ def _place(folder, executed):
 
 
 def find(name):
-    """Path of a notebook, by its stem or by a path to it.
+    """Return the path of a notebook, given its stem or a path to it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such notebook; names the nearest.
 
     Examples
     --------
@@ -172,20 +222,20 @@ def find(name):
     path = Path(name)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
-    known = {path.stem: path for path in find_all()}
-    if path.name.removesuffix(".ipynb") not in known or path.parent != Path():
+    known, stem = {path.stem: path for path in find_all()}, path.name.removesuffix(".ipynb")
+    if stem not in known or path.parent != Path():
         raise ValueError(unknown("notebook", str(name), known))
-    return known[path.name.removesuffix(".ipynb")]
+    return known[stem]
 
 
 def find_all():
-    """Paths of the kit's notebooks, in reading order."""
+    """Return the paths of the kit's notebooks, in reading order."""
     # The number in front sets the order and keeps drafts out.
     return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
 
 
 def find_stored():
-    """Paths of all notebooks whose outputs are kept: those of the kit, of the app, and the workshop's solutions."""
+    """Return the paths of all notebooks with stored outputs: the kit's, the app's and the workshop's solutions."""
     return [
         *find_all(),
         *sorted(paths.NOTEBOOKS.glob("app/*.ipynb")),
@@ -194,11 +244,24 @@ def find_stored():
 
 
 def assign(sources, parameters):
-    """Which checked values each notebook gets.
+    """Check parameters and say which of them each notebook gets.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        The notebooks.
+    parameters : mapping
+        As for `run`.
 
     Returns
     -------
     dict of Path to dict
+        Checked values by name, for each notebook.
+
+    Raises
+    ------
+    ValueError
+        If a notebook or parameter is unknown, or a value is not allowed.
     """
     declarations = {}
     for source in sources:
@@ -225,37 +288,39 @@ def assign(sources, parameters):
 
 
 def refresh(*, check=False, notebooks=None, figures=None, force=False):
-    """Run every notebook afresh with its defaults and store its outputs and figures.
+    """Run every notebook with its defaults and store its outputs and figures.
 
     Parameters
     ----------
     check : bool
-        Write nothing; compare with what is stored, text strictly and images as `same_image` does.
+        Write nothing, only compare with what is stored: text to the letter, images as `same_image` does.
     notebooks : sequence of path, optional
-        By default every one with stored outputs (`find_stored`).
+        By default all with stored outputs (`find_stored`).
     figures : path, optional
-        Folder of the stored figures; by default figures/. What tierlab did not make there is left alone.
+        Folder of the stored figures; by default figures/. Files that tierlab did not make there are left alone.
     force : bool
         Replace figures that tierlab did not make.
 
     Returns
     -------
     list of str
-        What was stale, as sentences; empty if everything is fresh.
+        One line for each file that was stale; empty if everything is fresh.
 
     Raises
     ------
     NotebookError
         If a notebook fails; nothing is written then.
     ValueError
-        If a stored figure is not one that tierlab made.
+        If a figure would be overwritten that tierlab did not make, or a notebook was changed while it ran.
     """
+    import nbformat
+
     sources = [Path(path) for path in (notebooks or find_stored())]
     stored, stale = {source: source.read_text(encoding="utf-8") for source in sources}, []
     kept = OutputFolder(figures or paths.ROOT / "figures", force=force)
     with tempfile.TemporaryDirectory() as temporary:
         jobs = [(source, Path(temporary, source.name), {}) for source in sources]
-        failures = [failure for _, failure in _told(_execute_all(jobs), len(jobs)) if failure]
+        failures = [failure for _, failure in _execute_all(jobs) if failure]
         if failures:
             raise NotebookError("; ".join(failures))
         drawn = _compare_figures(Path(temporary, "figures"), kept, notebooks is None, check)
@@ -268,7 +333,7 @@ def refresh(*, check=False, notebooks=None, figures=None, force=False):
             stale.append(f"{source.name}: {_first_difference(stored[source], text)}")
             if not check and source.read_text(encoding="utf-8") != stored[source]:
                 raise ValueError(
-                    f"{source} was changed while it ran and is left as it is; run the command again"
+                    f"{source} was changed while it ran and was left alone; run the command again"
                 )
             if not check:
                 write_whole(source, text)
@@ -276,7 +341,7 @@ def refresh(*, check=False, notebooks=None, figures=None, force=False):
 
 
 def cleaned(notebook):
-    """A notebook without what differs between two equal runs: times, paths, run parameters, widget ids and state."""
+    """Strip a notebook of what differs between two equal runs: times, paths, run parameters, widget ids and state."""
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
@@ -289,20 +354,20 @@ def cleaned(notebook):
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
         for output in cell.get("outputs", []):
-            # Without its state a view only says that its model is missing; the text beside it remains.
+            # Without its state a widget view only says that its model is missing; the text beside it remains.
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
 
 
 def _execute_all(jobs, *, timeout=120, progress=False):
-    """Run (source, target, parameters) jobs; yields each source, when it is done, with what failed or None.
+    """Run (source, target, parameters) jobs, and yield each source when it is done with what failed, or None.
 
-    Figures are written into a folder beside the target.
+    Figures are written into a folder beside the target. Of several jobs, standard error says which are done.
     """
     if not jobs:
         return
-    # Processes, because papermill changes the working folder of the whole process; started afresh, because a
-    # copy of a process that already has threads can hang.
+    # Processes, because papermill changes the working folder of its whole process; spawned, because a copy of a process
+    # that already has threads can hang.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     started = {"mp_context": context, "initializer": end_with, "initargs": (receiver,)}
@@ -310,41 +375,37 @@ def _execute_all(jobs, *, timeout=120, progress=False):
         try:
             futures = {pool.submit(_execute, *job, timeout, progress): job[0] for job in jobs}
             importlib.import_module("tierlab.pages.page")  # slow, and needed when they are done
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except (
-            BaseException
-        ):  # interrupted, or what came of one cannot be kept: nobody waits for the others
+            for number, future in enumerate(as_completed(futures), 1):
+                source, failure = futures[future], future.result()
+                if len(jobs) > 1:
+                    end = " failed" if failure else ""
+                    print(
+                        f"{number} of {len(jobs)}: {source.stem}{end}", file=sys.stderr, flush=True
+                    )
+                yield source, failure
+        except BaseException:
+            # Interrupted, or the result of one job cannot be kept: do not wait for the others.
             sender.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _told(done, total):
-    """The same, with a line for each notebook that is done where there are several."""
-    for number, (source, failure) in enumerate(done, 1):
-        if total > 1:
-            words = f"{number} of {total}: {source.stem}{' failed' if failure else ''}"
-            print(words, file=sys.stderr, flush=True)
-        yield source, failure
-
-
 def execute(source, target, parameters, *, timeout=120):
-    """Run one notebook in a process of its own, with a bar that counts its cells on a terminal.
+    """Run one notebook in its own process; on a terminal, a bar counts its cells.
 
     Parameters
     ----------
     source, target : path
-        The notebook, and where it is written as far as it came, its figures into a folder beside it.
+        The notebook, and where to write it with the outputs that it produced. Figures go into a folder beside it.
     parameters : mapping
         Checked values.
     timeout : int
-        Seconds that one cell may take.
+        Seconds that one cell may take, at least 1.
 
     Returns
     -------
     str or None
-        What went wrong: the cell, the class of the error and its text.
+        What went wrong: the cell, the class of the error and its text; None if nothing did.
     """
     jobs = [(source, target, parameters)]
     ((_, failure),) = _execute_all(jobs, timeout=timeout, progress=sys.stderr.isatty())
@@ -352,12 +413,11 @@ def execute(source, target, parameters, *, timeout=120):
 
 
 def _execute(source, target, parameters, timeout, progress):
-    """Run one notebook; None, or what went wrong."""
     target = Path(target).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "IPYTHONDIR": str(paths.ROOT / ".ipython"),
-        "IPYKERNEL_CELL_NAME": "<cell>",  # otherwise a warning carries the number of the process
+        "IPYKERNEL_CELL_NAME": "<cell>",  # otherwise a warning names the process number
         "PYTHONHASHSEED": "0",
         "TIERLAB_FIGURES_DIR": str(target.parent / "figures"),
     }
@@ -373,22 +433,21 @@ def _execute(source, target, parameters, timeout, progress):
             progress_bar=progress,
             request_save_on_cell_execute=False,
             execution_timeout=timeout,
-            start_timeout=KERNEL_START_SECONDS,
+            start_timeout=_KERNEL_SECONDS,
         )
     except papermill.PapermillExecutionError as error:
         return f"{source.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}"
-    except (
-        Exception
-    ) as error:  # whatever stops one notebook is a line of the report, not the end of the others
+    except Exception as error:
+        # Whatever stops one notebook becomes a line of the report and does not end the others.
         return f"{source.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None
 
 
 def _fingerprint(source, parameters, surroundings):
-    """What decides a notebook's outputs: its cells, the parameters, the module, the data and the installed packages."""
+    """Return a digest of what decides a notebook's outputs: cells, parameters, module, data and installed packages."""
     cells = [
-        [cell.cell_type, cell.source, cell.metadata.get("tags")]
-        for cell in nbformat.read(source, as_version=4).cells
+        [cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags")]
+        for cell in json.loads(source.read_text("utf-8"))["cells"]
     ]
     digest = hashlib.sha256(json.dumps([cells, parameters, surroundings], sort_keys=True).encode())
     for value in parameters.values():
@@ -397,15 +456,8 @@ def _fingerprint(source, parameters, surroundings):
     return digest.hexdigest()
 
 
-def _sign(executed, fingerprint):
-    """Note in an executed notebook what it was made of."""
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata["tierlab"] = {"fingerprint": fingerprint}
-    executed.write_text(nbformat.writes(notebook), encoding="utf-8", newline="\n")
-
-
 def _add_files(digest, path):
-    """A file by its bytes; a folder's or pattern's files, which may be a large log, by name, size and time."""
+    """Add a file by its bytes, and the files of a folder or pattern, which may be a large log, by name, size and time."""
     if Path(path).is_file():
         digest.update(Path(path).read_bytes())
         return
@@ -416,29 +468,27 @@ def _add_files(digest, path):
 
 def _surroundings():
     module = [*_MODULE.rglob("*.py"), *_MODULE.rglob("*.mplstyle")]
-    files = [
-        *module,
-        *(p for p in paths.DATA.rglob("*") if p.is_file()),
-        paths.ROOT / "requirements.txt",
-    ]
+    files = sorted([*module, *paths.DATA.rglob("*"), paths.ROOT / "requirements.txt"])
     digests = [
-        [str(p.name), hashlib.sha256(p.read_bytes()).hexdigest()]
-        for p in sorted(files)
-        if p.is_file()
+        [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+        for file in files
+        if file.is_file()
     ]
     return [digests, list(sys.version_info[:2]), os.environ.get("TIERLAB_DATA_DIR", "")]
 
 
+def _sign(executed, fingerprint):
+    """Note in an executed notebook the fingerprint of what it was made from."""
+    notebook = json.loads(executed.read_text("utf-8"))
+    notebook["metadata"]["tierlab"] = {"fingerprint": fingerprint}
+    text = json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False)
+    executed.write_text(text, encoding="utf-8", newline="\n")
+
+
 def _stored_print(executed):
-    if not executed.is_file():
-        return None
     try:
-        return (
-            json.loads(executed.read_text(encoding="utf-8"))["metadata"]
-            .get("tierlab", {})
-            .get("fingerprint")
-        )
-    except (ValueError, KeyError):
+        return json.loads(executed.read_text("utf-8"))["metadata"]["tierlab"]["fingerprint"]
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -452,14 +502,18 @@ def _first_difference(before, after):
 
 
 def same_image(one, other):
-    """Whether two PNG files show the same: equal size, no level off by more than 2, root mean square at most 0.05.
+    """Return whether two PNG files show the same: equal size, no level off by more than 2, root mean square at most 0.05.
 
-    Processors with other vector instructions round otherwise, which moves a few pixels by one level of 255. A changed
+    Processors with other vector instructions round differently, which moves a few pixels by one level of 255. A changed
     digit, label or shade moves more.
 
     Parameters
     ----------
     one, other : bytes
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -481,7 +535,7 @@ def same_image(one, other):
 
 
 def _keep_same_images(fresh, stored):
-    """Put the stored bytes in place of each fresh image that shows the same, so that only real changes remain."""
+    """Replace each fresh image that shows the same by the stored bytes, so that only real changes remain."""
     for now, was in zip(fresh.cells, stored.cells, strict=False):
         for output, before in zip(now.get("outputs", []), was.get("outputs", []), strict=False):
             for image, old in zip(_images(output), _images(before), strict=True):
@@ -489,17 +543,17 @@ def _keep_same_images(fresh, stored):
                     try:
                         if same_image(*(base64.b64decode(each[name]) for each in (image, old))):
                             image[name] = old[name]
-                    except ValueError:  # what is stored is not base64, and so not the same image
+                    except ValueError:  # what is stored is not base64, so it is not the same image
                         continue
 
 
 def _images(output):
-    """Where an output has its image, and where the one for a phone."""
+    """Return the mappings that hold an output's image and its image for a phone."""
     return output.get("data", {}), output.get("metadata", {}).get("image/png", {})
 
 
 def _compare_figures(fresh, stored, whole, check):
-    """Which figures are stale, as sentences; where not only checked, the folder `stored` has the fresh ones afterwards."""
+    """Return a line for each stale figure; unless this is only a check, write the fresh ones into the folder `stored`."""
     found = {path.relative_to(fresh).as_posix(): path for path in fresh.rglob("*.*")}
     stale = dict.fromkeys(set(stored.made()) - set(found) if whole else (), "no notebook makes it")
     for name, path in found.items():
@@ -509,11 +563,52 @@ def _compare_figures(fresh, stored, whole, check):
         elif not same_image(old.read_bytes(), path.read_bytes()):
             stale[name] = "differs"
     if not check:
-        stored.claim(*(stale.keys() & found))  # all of them, or none
+        stored.claim(*(stale.keys() & found))  # before any is written: all of them, or none
         stored.remove(*(stale.keys() - found))
         for name, path in found.items():
             if name in stale:
                 stored.write(name, path.read_bytes())
             else:
-                stored.adopt(name)  # the same, whoever wrote it
+                stored.adopt(name)  # it is the same, whoever wrote it
     return [f"figures/{name}: {stale[name]}" for name in sorted(stale)]
+
+
+def find_browser():
+    """Return the path of the first Chromium on the search path, or None."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+def print_pdf(page, target):
+    """Print an HTML file to a tagged PDF.
+
+    Parameters
+    ----------
+    page, target : path
+        The HTML file, and where the PDF goes.
+
+    Returns
+    -------
+    str
+        Why there is no PDF, or "" if there is one. A report without its PDF is still a report.
+    """
+    browser = find_browser()
+    if browser is None:
+        return NO_BROWSER
+    with tempfile.TemporaryDirectory() as folder:
+        printed = Path(folder, "page.pdf")
+        own = [
+            f"--user-data-dir={folder}/profile",
+            "--no-pdf-header-footer",
+            f"--print-to-pdf={printed}",
+        ]
+        command = [browser, *BROWSER_FLAGS, *own, Path(page).resolve().as_uri()]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PDF_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{browser} did not print ({' '.join(str(error).split())[:200]})"
+        if done.returncode or not printed.is_file():
+            return f"{browser} did not print (exit status {done.returncode})"
+        write_whole(target, printed.read_bytes())
+    return ""

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from tierlab.core.frames import as_pandas
 from tierlab.core.tables import (
+    as_pandas,
     booleans,
     check_columns,
     one_of,

@@ -15,7 +15,7 @@ from tierlab.core.files import OutputFolder, same_file, write_whole
 from tierlab.core.untrusted import in_html, in_markdown, read_text, regular
 from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.decide.record import load_record
-from tierlab.pages import printing
+from tierlab.pages import run as pages_run
 from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.contract import load_contract
@@ -484,16 +484,14 @@ def _print(html, target):
     with tempfile.TemporaryDirectory() as folder:
         unfolded = Path(folder, "report.html")
         unfolded.write_text(text, "utf-8")
-        return printing.print_pdf(unfolded, target)
+        return pages_run.print_pdf(unfolded, target)
 
 
 def _run(inputs, temporary, out, timeout):
     """Run the notebook in a folder of its own; it names the folder in which it will lie."""
-    from tierlab.pages import run
-
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
     told = vars(inputs) | {"summary_path": (temporary / "summary.json").as_posix()}
-    failure = run.execute(source, target, told, timeout=timeout) or ""
+    failure = pages_run.execute(source, target, told, timeout=timeout) or ""
     if target.is_file():
         text = target.read_text(encoding="utf-8")
         text = text.replace(temporary.as_posix(), out.resolve().as_posix())
@@ -502,7 +500,7 @@ def _run(inputs, temporary, out, timeout):
     if wrong_input:
         raise InputError(why)
     if failure:
-        raise run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
+        raise pages_run.NotebookError(f"{failure} (as far as it came: {out / 'report.ipynb'})")
 
 
 def page_of(executed, inputs):

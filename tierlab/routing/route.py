@@ -10,8 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from tierlab.core.frames import as_pandas
-from tierlab.core.tables import plain
+from tierlab.core.tables import as_pandas, plain
 from tierlab.core.vocabulary import STATUSES, unknown
 from tierlab.routing.caches import Caches, Conversations
 from tierlab.routing.outcomes import checked_cells

@@ -13,10 +13,8 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
-from tierlab.core.extras import install_line
-from tierlab.core.frames import as_pandas
-from tierlab.core.tables import one_of
-from tierlab.core.vocabulary import unknown
+from tierlab.core.tables import as_pandas, one_of
+from tierlab.core.vocabulary import install_line, unknown
 from tierlab.evaluate.scorers.numeric import numeric
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.evaluations import is_evaluation, read_evaluation

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
-from tierlab.core.frames import as_pandas
 from tierlab.core.tables import (
     TOKEN_COLUMNS,
+    as_pandas,
     booleans,
     check_columns,
     checked_tokens,

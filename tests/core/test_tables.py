@@ -1,4 +1,4 @@
-"""The same numbers for every kind of dataframe that the kit takes."""
+"""Every kind of dataframe that the kit takes gives the same numbers."""
 
 import pandas as pd
 import pytest
