@@ -1,4 +1,4 @@
-"""The control of the decision: the checklist that ends in a filed record."""
+"""The control of notebook 03: the checklist as a form that ends in a filed record."""
 
 import html
 
@@ -19,7 +19,7 @@ from tierlab.decide.tasks import Task
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
 _RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
-_STEPS = [  # the controls of each step of the checklist
+_STEPS = [  # the controls of each step
     ["task", "stakes", "complexity", "provider"],
     ["requests_per_day", "input_tokens", "output_tokens"],
     ["error_usd", "second_usd"],
@@ -41,7 +41,7 @@ OWN = "a task of my own"
 
 
 def money_slider(label, value, steps=tuple(_MONEY)):
-    """A slider over 0 and 1, 2, 5, 10, ... of a dollar, and the value it starts at."""
+    """Return a slider over 0, 1, 2, 5, 10, ... of a dollar and the value that it starts at."""
     options = [(usd(step), step) for step in sorted({*steps, value})]
     return ipywidgets.SelectionSlider(
         description=label, options=options, value=value, continuous_update=False, **WIDE
@@ -55,14 +55,14 @@ class DecisionChecklist(Explorer):
     ----------
     prices : Prices
     product : Product, optional
-        Where the controls start: task, requests a day, tokens of a message, cost of an error. By default the running
-        product (`tierlab.load_product`).
+        Gives the controls their first values: task, requests a day, tokens of a message, cost of an error. By default
+        the running product (`tierlab.load_product`).
     provider : str, optional
         By default the first of the lineup.
     folder : path
-        Where records are filed; a relative one starts at the top of the repository.
+        Where records are filed; a relative path starts at the top of the repository.
     decided_on : date, optional
-        The day on which they are filed; by default the day on which the button is pressed.
+        The day of the decision; by default the day on which the button is pressed.
     """
 
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
@@ -146,7 +146,7 @@ class DecisionChecklist(Explorer):
         self._arrange(controls)
 
     def _arrange(self, controls):
-        """The controls under the step that they belong to, a button to the next one, and the result below."""
+        """Put the controls under their steps, with a button to the next step and the result below."""
         style = "max-width: 43em; line-height: 1.4"
         parts = [[controls[name] for name in names] for names in _STEPS]
         parts[0].append(self.name)
@@ -173,7 +173,7 @@ class DecisionChecklist(Explorer):
         self.box.children = [self.steps, on, self.headline, *self.box.children[-1:]]
 
     def redraw(self):
-        """Also the choice in one bold line, above the figure."""
+        """Draw the figure and the table, and above them the choice in one bold line."""
         super().redraw()
         self.headline.value = ""
         if self.found is not None:
@@ -236,7 +236,7 @@ class DecisionChecklist(Explorer):
         return shown.rename(columns=columns)
 
     def _file(self, _button):
-        """File what stands on the screen; what went wrong is said beside the button."""
+        """File what the screen shows, or say beside the button what went wrong."""
         try:
             if self.found is None:
                 raise ValueError(self.summary)

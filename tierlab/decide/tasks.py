@@ -1,4 +1,4 @@
-"""Which tier a task calls for: its two ratings, the article's rule on them, and the money behind both."""
+"""A task: its two ratings, the article's rule on them, and the error rates and costs that are assumed from them."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -14,16 +14,17 @@ from tierlab.core.vocabulary import TIERS, unknown
 
 @dataclass(frozen=True)
 class Task:
-    """A task of data/tasks.csv by its name, or one of your own with two ratings.
+    """A task named in data/tasks.csv, or your own task with two ratings.
 
     Attributes
     ----------
     name : str
     stakes, complexity : int or (low, high), optional
-        The article's two questions: what can go wrong, and how complex is the reasoning? 1 low, 2 medium, 3 high.
+        Ratings for the article's two questions: what can go wrong, and how complex is the reasoning? 1 is low, 2
+        medium, 3 high.
     tool_calls : int, optional
-        Tool calls per request, each of which can go wrong. By default 5 for "agentic_tools", else 0. They count
-        for assumed and given error rates; what was counted on whole tasks holds its tool calls already.
+        Tool calls per request, each of which can go wrong. By default 5 for "agentic_tools", else 0. They are added to
+        assumed and given error rates; a rate that was counted on whole tasks includes them already.
 
     Raises
     ------
@@ -51,13 +52,13 @@ class Task:
             raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
 
     def ends(self, question):
-        """Low and high end of a rating, "stakes" or "complexity"; empty without."""
+        """Return [low, high] of the rating "stakes" or "complexity"; empty if the task is not rated."""
         rating = getattr(self, question)
         return [] if rating is None else np.broadcast_to(rating, 2).tolist()
 
     @property
     def rule(self):
-        """The tier or tiers that the article's rule gives; "" without ratings."""
+        """The tier or tiers that the article's rule gives; "" if the task is not rated."""
         if self.stakes is None:
             return ""
         ends = np.atleast_1d(tier_by_rule(self.stakes, self.complexity))
@@ -65,7 +66,7 @@ class Task:
 
 
 def rated(task):
-    """A `Task` with the ratings of data/tasks.csv where it has none of its own.
+    """Return the `Task` with its own ratings, or those of data/tasks.csv.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def rated(task):
 
 
 def tier_by_rule(stakes, complexity):
-    """The article's rule: high stakes and complex is flagship, low and simple is small, all between is mid.
+    """Apply the article's rule: both ratings high is flagship, both low is small, everything in between is mid.
 
     Parameters
     ----------
@@ -110,9 +111,9 @@ def tier_by_rule(stakes, complexity):
 
 
 def task_tiers(tasks):
-    """Lowest and highest tier (1 to 3) that the article's rule gives a task over its rated ranges.
+    """Return the lowest and highest tier (1 to 3) that the article's rule gives each task over its rated ranges.
 
-    The rule never falls when a rating rises, so the ends of the ranges give the ends of the tiers.
+    The tier never falls when a rating rises, so the ends of the ratings give the ends of the tiers.
     """
     ends = {
         end: tier_by_rule(tasks[f"stakes_{end}"], tasks[f"complexity_{end}"])
@@ -123,7 +124,7 @@ def task_tiers(tasks):
 
 @lru_cache
 def load_assumptions(path=DATA / "assumptions.csv"):
-    """What stands in for a number that nobody has measured yet: one row per quantity, rating and tier, with a range.
+    """Read the numbers that are assumed until they are measured, a row for each quantity, rating and tier.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def load_assumptions(path=DATA / "assumptions.csv"):
 
 
 def assumed(quantity, task=None):
-    """Assumed value and range of a quantity for a task, over the range of its rating.
+    """Return the assumed value and range of a quantity for a task, over the range of its rating.
 
     Parameters
     ----------
@@ -143,18 +144,18 @@ def assumed(quantity, task=None):
         USD per error by the rating of the stakes; share 0-1 of requests by the rating of the complexity; share 0-1
         of tool calls.
     task : str or Task, optional
-        Not for tool calls.
+        Needed for the first two; tool calls do not depend on the task.
 
     Returns
     -------
     DataFrame
-        value, low, high by tier (error cost: one row). A task rated 1 to 2 has the mean of both values (of an
-        error cost the geometric mean, since it runs over powers of ten), the lower low and the higher high.
+        value, low, high by tier (error cost: one row). A task rated 1 to 2 has the mean of both values (the geometric
+        mean for an error cost, which spans powers of ten), the lower low and the higher high.
 
     Raises
     ------
     ValueError
-        For a task that nobody has rated.
+        If the task has no ratings.
 
     Examples
     --------
@@ -186,7 +187,7 @@ def expected_cost(
     seconds: ArrayLike = 0.0,
     second_usd: float = 0.0,
 ) -> float | np.ndarray:
-    """Total cost of a request: its price, the errors it leaves, and the time that somebody waits for it.
+    """Return the total cost of a request: its price, its errors, and the time that somebody waits for it.
 
     Parameters
     ----------
@@ -197,9 +198,9 @@ def expected_cost(
     error_cost_usd : array_like of float
         USD per error.
     seconds : array_like of float
-        Time per request.
-    second_usd : array_like of float
-        What a second is worth, USD; 0 where nobody waits, as for a nightly batch.
+        Seconds per request.
+    second_usd : float
+        Value of a second of waiting, USD; 0 where nobody waits, as for a nightly batch.
 
     Returns
     -------
@@ -208,26 +209,25 @@ def expected_cost(
 
     Notes
     -----
-    E = price + error rate x error cost + seconds x value of a second: the expected loss of decision theory with a
-    constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). "Cost of pass" (arXiv 2504.13359) is
-    the other convention: price over success, for errors that are tried again until they are right.
+    E = price + error rate x error cost + seconds x value of a second. This is the expected loss of decision theory with
+    a constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). The other convention is "cost of pass"
+    (arXiv 2504.13359), price over success rate, for requests that are repeated until they are right.
 
     Examples
     --------
     >>> round(float(expected_cost(0.002, 0.10, 0.16)), 6) == round(float(expected_cost(0.010, 0.05, 0.16)), 6)
     True
     """
-    errors, waiting = np.asarray(error_rate) * error_cost_usd, np.asarray(seconds) * second_usd
-    return price_usd + errors + waiting
+    return price_usd + np.asarray(error_rate) * error_cost_usd + np.asarray(seconds) * second_usd
 
 
 def error_with_tools(error_rate, tool_error_rate, tool_calls):
-    """Share of requests that fail when each of their tool calls may fail too.
+    """Return the share of requests that fail when each of their tool calls may fail too.
 
     Parameters
     ----------
     error_rate : array_like of float
-        Share 0-1 of requests that fail with every call right.
+        Share 0-1 of requests that fail although every call is right.
     tool_error_rate : array_like of float
         Share 0-1 of calls that are wrong.
     tool_calls : int
@@ -235,8 +235,8 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
 
     Notes
     -----
-    1 - (1 - e)(1 - t)^n: every step has to hold, and steps fail independently. Calls that are tried again until
-    they hold cost time and money instead, and fail less.
+    1 - (1 - e)(1 - t)^n: every step has to succeed, and steps fail independently. Retrying failed calls would trade
+    some of the failures for time and money.
 
     Examples
     --------
