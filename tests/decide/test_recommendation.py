@@ -603,7 +603,7 @@ class TestCandidates:
         assert rate["mid"] == pytest.approx(6.5 / 81) and rate["small"] == pytest.approx(
             1 - (1 - 0.45) * (1 - 0.04) ** 5
         )
-        with pytest.raises(ValueError, match="hold their tool calls already"):
+        with pytest.raises(ValueError, match="include their tool calls already"):
             recommend(
                 **(
                     asked

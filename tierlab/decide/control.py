@@ -48,6 +48,47 @@ def money_slider(label, value, steps=tuple(_MONEY)):
     )
 
 
+def _controls(prices, product, provider):
+    """The controls of all steps by name, set to the product."""
+    tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
+    ratings = {"stakes": "what can go wrong", "complexity": "how complex is the reasoning"}
+    providers = list(prices.lineup().index)
+    numbers = {  # label, first value, range
+        "requests_per_day": ("requests per day", product.requests_per_day, 1, 1_000_000_000),
+        "input_tokens": ("input tokens per request", product.message.input_tokens, 1, 1_000_000),
+        "output_tokens": ("output tokens per request", product.message.output_tokens, 1, 200_000),
+    }
+    for tier, name in (("mid", "mid-tier"), ("small", "small"), ("flagship", "flagship")):
+        numbers[f"{tier}_examples"] = (f"{name}: examples", 0, 0, 100_000)
+        numbers[f"{tier}_wrong"] = (f"{name}: wrong answers", 0, 0, 100_000)
+    dollars = {  # label, first value, most, step
+        "error_usd": ("error cost (USD)", product.error_cost_usd, 1e6, 0.01),
+        "second_usd": ("value of a second (USD)", 0.0, 100.0, 0.001),
+    }
+    return {
+        "task": ipywidgets.Dropdown(description="task", options=tasks, value=product.task, **WIDE),
+        **{
+            name: ipywidgets.Dropdown(description=label, options=_RATINGS, value=2, **WIDE)
+            for name, label in ratings.items()
+        },
+        "provider": choice("provider", [*providers, ALL], provider or providers[0]),
+        **{
+            name: ipywidgets.BoundedIntText(
+                description=label, value=value, min=low, max=high, **WIDE
+            )
+            for name, (label, value, low, high) in numbers.items()
+        },
+        **{
+            name: ipywidgets.BoundedFloatText(
+                description=label, value=value, max=most, step=step, **WIDE
+            )
+            for name, (label, value, most, step) in dollars.items()
+        },
+        "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
+        "batch_share": share_slider("batch share (% of requests)"),
+    }
+
+
 class DecisionChecklist(Explorer):
     """The article's seven steps as a form: each step shows what it changes, the last one files a decision record.
 
@@ -68,60 +109,9 @@ class DecisionChecklist(Explorer):
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
 
     def __init__(self, prices, *, product=None, provider=None, folder="decisions", decided_on=None):
-        product = product or tl.load_product()
         self.prices, self.decided_on = prices, decided_on
-        tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
-        providers, line = list(prices.lineup().index), {"continuous_update": False, **WIDE}
-        count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
-        few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
-        controls = {
-            "task": ipywidgets.Dropdown(
-                description="task", options=tasks, value=product.task, **WIDE
-            ),
-            "stakes": ipywidgets.Dropdown(
-                description="what can go wrong", options=_RATINGS, value=2, **WIDE
-            ),
-            "complexity": ipywidgets.Dropdown(
-                description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE
-            ),
-            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
-            "requests_per_day": count(
-                description="requests per day",
-                value=product.requests_per_day,
-                max=1_000_000_000,
-                **few,
-            ),
-            "input_tokens": count(
-                description="input tokens per request",
-                value=product.message.input_tokens,
-                max=1_000_000,
-                **few,
-            ),
-            "output_tokens": count(
-                description="output tokens per request",
-                value=product.message.output_tokens,
-                max=200_000,
-                **few,
-            ),
-            "error_usd": money(
-                description="error cost (USD)",
-                value=product.error_cost_usd,
-                max=1e6,
-                step=0.01,
-                **WIDE,
-            ),
-            "second_usd": money(
-                description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE
-            ),
-            "mid_examples": count(description="mid-tier: examples", **usual),
-            "mid_wrong": count(description="mid-tier: wrong answers", **usual),
-            "small_examples": count(description="small: examples", **usual),
-            "small_wrong": count(description="small: wrong answers", **usual),
-            "flagship_examples": count(description="flagship: examples", **usual),
-            "flagship_wrong": count(description="flagship: wrong answers", **usual),
-            "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
-            "batch_share": share_slider("batch share (% of requests)"),
-        }
+        controls = _controls(prices, product or tl.load_product(), provider)
+        line = {"continuous_update": False, **WIDE}
         self.title, self.owner, self.folder, self.name = (
             ipywidgets.Text(description=label, placeholder=hint, **line)
             for label, hint in (

@@ -199,17 +199,20 @@ def settling(found):
     `tierlab.paired_sample_size` with a power of 80% and a two-sided level of 5%.
     """
     table, cost = found.running(), found.cost["error_cost_usd"]
+    day = found.workload.point().requests_per_day
     best, rivals = table.iloc[0], table.iloc[1:]
     lead = rivals["error_rate"] - best["error_rate"]
     other = rivals["expected_usd"] - rivals["error_usd"]
     needed = ((best["expected_usd"] - best["error_usd"]) - other) / cost
+    # The share of examples on which exactly one of two independent models is wrong; its mean square is the same.
     apart = rivals["error_rate"] + best["error_rate"]
     apart = apart - 2 * rivals["error_rate"] * best["error_rate"]
     result = rivals[["tier", "model_id"]].assign(
-        lead=lead, needed=needed, distance=lead - needed, sd=np.sqrt(apart - lead**2)
-    )
-    result["behind_usd"] = (rivals["expected_usd"] - best["expected_usd"]) * (
-        found.workload.point().requests_per_day
+        lead=lead,
+        needed=needed,
+        distance=lead - needed,
+        sd=np.sqrt(apart - lead**2),
+        behind_usd=(rivals["expected_usd"] - best["expected_usd"]) * day,
     )
     result["examples"] = [
         paired_sample_size(row.distance, sd=row.sd) if 0 < row.distance <= 1 else np.nan

@@ -1,8 +1,7 @@
 """The models that could do a task, side by side: what a request costs on each, errors and waiting included.
 
-`weigh` collects a row of numbers for each candidate: error rates from one source (samples, counts, rates given by hand,
-or the task's assumptions), seconds, and what the samples cost. `total_costs` prices them and draws every quantity over
-its range.
+`weigh` collects a row of numbers for each candidate: error rates from one source (`tierlab.decide.tasks`), seconds, and
+what samples cost. `total_costs` prices them and draws every quantity over its range.
 """
 
 from collections.abc import Mapping
@@ -13,9 +12,19 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.vocabulary import ANSWERED, TIERS, unknown
-from tierlab.decide.tasks import Task, assumed, error_with_tools, expected_cost
+from tierlab.decide.tasks import (
+    ERROR_COLUMNS,
+    ERRORS,
+    Task,
+    assumed,
+    beta_of,
+    counted_errors,
+    expected_cost,
+    sampled_errors,
+    with_tools,
+)
 from tierlab.evaluate.compare import check_margin
-from tierlab.evaluate.rows import levels, mostly_failing, scored_rows
+from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.sources import as_tiers
@@ -26,9 +35,7 @@ from tierlab.speed.speeds import load_speeds
 
 DRAWS = 1_000
 INTERVAL = f"90% of {DRAWS:,} draws over the stated ranges"
-AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
 COST = ["error_cost_usd", "error_cost_low", "error_cost_high"]
-ERRORS = ["error_rate", "error_low", "error_high"]
 TIMES = ["seconds", "seconds_low", "seconds_high"]
 _WORKLOADS = 16  # drawn from the ranges of a workload; each of them prices every model
 _TOKENS = ["uncached_input_tokens", "output_tokens"]
@@ -168,7 +175,7 @@ class Options:
 def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, models, evidence, seed):
     """Return the `Options` of a question; parameters as for `tierlab.recommend`, the task a `Task` or None."""
     if not (np.isfinite(second_usd) and second_usd >= 0):
-        raise ValueError(f"second_usd={second_usd}; a cost is a number, 0 or more")
+        raise ValueError(f"second_usd={second_usd}; a number from 0 up is needed")
     if workload.point().requests_per_day <= 0:
         raise ValueError("requests_per_day is 0: a price per request needs requests")
     rows, grounds = None, []
@@ -184,15 +191,15 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
         for what in ("error_rates", "error_counts", "seconds")
     )
     if rows is not None:
-        errors, said = _sampled_errors(tiers, rows)
+        errors, said = sampled_errors(tiers, rows)
     elif rates:
         errors = _ranged("error_rates", rates, tiers, ERRORS, top=1)
         errors = errors.assign(worth=0.0, shared=1.0, basis="given")
         said = ["error rates are given by hand"]
     else:
-        errors, said = _counted_errors(counts, tiers, task)
-    errors = errors.reindex(columns=_ERRORS).astype({"wrong": "Int64", "examples": "Int64"})
-    errors, tool_calls, called = _with_tools(errors, tiers, task)
+        errors, said = counted_errors(counts, tiers, task)
+    errors = errors.reindex(columns=ERROR_COLUMNS).astype({"wrong": "Int64", "examples": "Int64"})
+    errors, tool_calls, called = with_tools(errors, tiers, task)
     cost, costed = _error_cost(error_cost_usd, task)
     times, timed = _seconds(seconds, tiers, prices, workload, rows)
     numbers = errors.assign(tier=tiers, like=tiers.index, **times)
@@ -254,7 +261,9 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
     """
     slow = numbers.index[numbers["seconds"].isna()]
     if second_usd and len(slow):
-        raise ValueError(f"no speed is known of {', '.join(slow)}; give seconds={{model: seconds}}")
+        raise ValueError(
+            f"no speed is known for {', '.join(slow)}; give seconds={{model: seconds}}"
+        )
     waits = second_usd * (1 - workload.point().batch_share)
     table, price_draws, grounds = _priced(numbers, workload, prices, seed)
     table.loc[table["error_rate"].isna() & table["note"].eq(""), "note"] = (
@@ -382,7 +391,7 @@ def _error_draws(table, seed):
         own = _stream(seed, f"errors of {row['like']}").standard_normal(DRAWS)
         position = norm.cdf(row["shared"] * common + np.sqrt(1 - row["shared"] ** 2) * own)
         if row["worth"]:
-            drawn[:, place] = _beta(row["error_rate"], row["worth"]).ppf(position)
+            drawn[:, place] = beta_of(row["error_rate"], row["worth"]).ppf(position)
         else:
             drawn[:, place] = spread(*(row[end] for end in ERRORS), position).ravel()
     return drawn
@@ -422,14 +431,14 @@ def _scored(evidence, models, prices):
     rows = scored_rows(evidence.samples, truncated=evidence.truncated)
     names = {name: resolved(name, prices) for name in rows["model_id"].unique()}
     if len(set(names.values())) < len(names):
-        raise ValueError(f"two names of the samples are one model: {', '.join(names)}")
+        raise ValueError(f"two names in the samples mean the same model: {', '.join(names)}")
     rows["model_id"] = rows["model_id"].map(names)
     if models is not None:
         asked = [resolved(name, prices) for name in models]
         for name in asked:
             if name not in names.values():
                 raise ValueError(
-                    f"{unknown('model', name, names.values())}; the samples hold no answer of it"
+                    f"{unknown('model', name, names.values())}; the samples have no answer of it"
                 )
         rows = rows[rows["model_id"].isin(asked)].reset_index(drop=True)
     answered, grounds = rows["status"].isin(ANSWERED), []
@@ -456,7 +465,7 @@ def _candidates(prices, provider, models, rows):
     named = models is not None or rows is not None
     if provider is not None and named:
         raise ValueError(
-            "provider picks from the lineup; with models or samples the candidates are named already"
+            "provider chooses from the lineup; with models or samples the candidates are named already"
         )
     has_lineup = len(prices.lineups) or not named
     lineup = prices.lineup() if has_lineup else pd.DataFrame(columns=list(TIERS))
@@ -488,177 +497,6 @@ def _keyed(what, given, prices, tiers):
             raise ValueError(f"{what}: {unknown('model or tier', name, [*TIERS, *tiers.index])}")
         keyed[name] = value
     return keyed
-
-
-# Error rates
-#
-# Each function returns a table by model with some of these columns (see `Options`), and grounds. `paid` is the USD per
-# request as measured on the same examples; `examples` is missing for a rate that was not counted on whole tasks.
-_ERRORS = [*ERRORS, "worth", "shared", "basis", "wrong", "examples", "paid"]
-
-
-def _counted_errors(counts, tiers, task):
-    """Error rates from your own counts, and assumed ones for the models without counts.
-
-    Notes
-    -----
-    Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2). Its mean is the rate, so that 0 wrong
-    of 10 is not "never"; its interval is close to Wilson's (Brown, Cai, DasGupta 2001, doi:10.1214/ss/1009213286).
-    """
-    rows, grounds, said = {}, [], []
-    for key, (wrong, examples) in counts.items():
-        models = (
-            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
-        )
-        if len(models) != 1:
-            raise ValueError(
-                f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
-                "answered by one: name the model, or choose one provider"
-            )
-        if not (0 <= wrong <= examples and examples >= 1):
-            raise ValueError(
-                f"{key}: {wrong} wrong answers of {examples} examples; from 0 to all of them may be wrong, of 1 example or more"
-            )
-        rate = (wrong + 0.5) / (examples + 1)
-        ends = _jeffreys(rate, examples).ravel()
-        rows[models[0]] = (rate, *ends, examples, 0.0, "counted", wrong, examples)
-        if key not in tiers:
-            grounds.append(
-                f"counts of the tier {key} are taken as those of {models[0]}; name another model in place of the tier "
-                "if that one answered (error_counts, --count)"
-            )
-        said.append(f"{models[0]} {wrong} of {examples}")
-    rest = tiers.drop(list(rows))
-    if len(rest):
-        if task is None:
-            raise ValueError(
-                "where do errors come from? Give a task (assumed rates), error_counts or samples (your own), or error_rates"
-            )
-        if rest.eq("").any():
-            bare = ", ".join(rest.index[rest.eq("")])
-            raise ValueError(f"no error rate is assumed for a model without a tier: {bare}")
-        rates = assumed("error_rate", task)
-        rows |= {
-            model: (*rates.loc[tier], 0.0, 1.0, "assumed", None, None)
-            for model, tier in rest.items()
-        }
-        grounds.append(
-            f"error rates of {', '.join(rest.unique())} are assumed from the complexity of {task.name}, "
-            "per tier and not per provider (data/assumptions.csv)"
-        )
-    if said:
-        grounds.append(
-            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is taken as (wrong + 1/2) / (examples + 1), with its 95% interval)"
-        )
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=_ERRORS[:-1])
-    return table.loc[tiers.index], grounds
-
-
-def assumed_errors(task, tiers, calls):
-    """Return the assumed error rate (value, low, high) of each tier, tool calls included."""
-    rates, tools = assumed("error_rate", task).reindex(tiers), assumed("tool_error_rate")
-    rates[:] = error_with_tools(rates, tools.reindex(tiers).to_numpy(), calls)
-    return rates
-
-
-def _sampled_errors(tiers, rows):
-    """Error rates and prices measured on samples.
-
-    Notes
-    -----
-    The rates are those of `tierlab.evaluate.rows.levels`, as in `compare`. Each has a Beta distribution of that mean, as
-    wide as the errors clustered by group, and never narrower at 0 than Jeffreys'. The rates correlate through one common
-    factor: examples that are hard for all models move all rates.
-    """
-    names = list(tiers.index)
-    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
-    anchor = scored.reindex(names).fillna(0).idxmax()
-    found, influence = levels(rows, names, anchor)
-    rate, examples = found["error_rate"], found["examples"]
-    if not examples[anchor]:
-        raise ValueError(
-            "no example has a scored answer of two candidates: they cannot be compared on the same examples"
-        )
-    variance = (influence**2).sum(axis=0)
-    # Where no spread was seen, each group counts as one answer.
-    flat = (variance < 1e-15) | rate.isin((0, 1))
-    groups = np.minimum(examples, rows["cluster"].nunique())
-    worth = np.where(flat, groups, rate * (1 - rate) / np.where(flat, 1.0, variance))
-    low, high = _jeffreys(rate, worth)
-    table = pd.DataFrame(
-        {
-            "error_rate": rate,
-            "error_low": np.minimum(low, rate),
-            "error_high": np.maximum(high, rate),
-            "worth": worth,
-            "shared": _common_factor(influence),
-            "basis": "; ".join(rows["source"].astype(str).unique())
-            if "source" in rows
-            else "samples",
-            "examples": examples.where(examples > 0),
-            "paid": found["cost_usd"],
-        },
-        index=names,
-    )
-    few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
-    pairwise = f", each model on those that it has in common with {anchor} ({few})" if few else ""
-    grounds = [
-        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples{pairwise}; "
-        f"{(rows['aside'] != '').sum()} of {len(rows)} answers are set aside"
-    ]
-    grounds += [
-        f"{name} mostly fails: {lost} count as wrong" for name, lost in mostly_failing(rows).items()
-    ]
-    return table, grounds
-
-
-def _common_factor(influence):
-    """How far each rate moves with what all have in common: the loadings of one factor by principal axes (Harman 1976)."""
-    size = np.sqrt((influence**2).sum(axis=0))
-    unit = influence / np.where(size > 0, size, 1.0)
-    together = unit.T @ unit
-    np.fill_diagonal(together, 0.0)
-    loading = np.sqrt(np.abs(together).max(axis=0))
-    for _ in range(50):
-        np.fill_diagonal(together, np.minimum(loading**2, 1.0))
-        top, vectors = np.linalg.eigh(together)
-        loading = vectors[:, -1] * np.sqrt(max(top[-1], 0.0))
-    # The direction of an axis is arbitrary: the largest loading is made positive.
-    sign = np.sign(loading[np.abs(loading).round(6).argmax()]) or 1.0
-    return np.clip(sign * loading, -1.0, 1.0).round(6)
-
-
-def _with_tools(errors, tiers, task):
-    """The errors with tool calls added where the rate does not include them, the calls per request, and grounds."""
-    # A rate that was counted on whole tasks includes its tool calls.
-    bare = errors.index[errors["examples"].isna()]
-    calls = task.tool_calls if task else 0
-    if calls and bare.empty:
-        raise ValueError(
-            "error rates counted on whole tasks hold their tool calls already: leave tool_calls out"
-        )
-    if calls is None:
-        assumes = task.name == "agentic_tools" and errors["basis"].eq("assumed").any()
-        calls = AGENT_CALLS if assumes else 0
-    if not calls:
-        return errors, 0, []
-    tools = assumed("tool_error_rate").reindex(tiers[bare]).to_numpy()
-    errors.loc[bare, ERRORS] = error_with_tools(errors.loc[bare, ERRORS], tools, calls)
-    said = f"{calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)"
-    return errors, int(calls), [said]
-
-
-def _beta(rate, worth):
-    """The distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), also at 0 and 1."""
-    from scipy.stats import beta
-
-    wrong = np.clip(rate * (worth + 1), 0.5, worth + 0.5)
-    return beta(wrong, worth + 1 - wrong)
-
-
-def _jeffreys(rate, worth):
-    """The low and high ends of the 95% interval of rates."""
-    return _beta(np.asarray(rate), np.asarray(worth)).ppf([[0.025], [0.975]])
 
 
 # The cost of an error, and the seconds of a request

@@ -21,8 +21,8 @@ from tierlab.decide.checklist import (
     untested,
     until_review,
 )
-from tierlab.decide.options import Evidence, Options, assumed_errors, weigh
-from tierlab.decide.tasks import Task, rated
+from tierlab.decide.options import Evidence, Options, weigh
+from tierlab.decide.tasks import Task, assumed_errors, rated
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.scaling.costs import cost_curve
 from tierlab.scaling.workload import Workload
@@ -184,12 +184,6 @@ def recommend(
     )
 
 
-def volume_said(found):
-    """Say how many requests a day there are, and which quantities of the workload are assumed."""
-    volume = f"{found.workload.point().requests_per_day:,.0f} requests a day"
-    return volume + (f" (assumed: {listed(found.assumed)})" if found.assumed else "")
-
-
 def dollars(table, requests_per_day, choice):
     """Return each model's total cost and what the choice saves against it.
 
@@ -214,10 +208,12 @@ def dollars(table, requests_per_day, choice):
 
 def dollars_said(found):
     """Say in one sentence what the choice costs, and what it saves against the next three models."""
-    table = dollars(found.table, found.workload.point().requests_per_day, found.model_id)
+    volume = found.workload.point().requests_per_day
+    table = dollars(found.table, volume, found.model_id)
     best = table.iloc[0]
+    assumed = f" (assumed: {listed(found.assumed)})" if found.assumed else ""
     text = (
-        f"At {volume_said(found)}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "
+        f"At {volume:,.0f} requests a day{assumed}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "
         f"{usd(best['usd_a_year'])} a year in total"
     )
     saved = [
@@ -300,10 +296,13 @@ def _reason(found):
         f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in "
         f"{best['best_share']:.0%} of the draws over the stated ranges."
     )
-    said = _sides(error_cost_flip(found), usd, "{side} {at} an error it would be {to}")
-    if not said:
+    flip = error_cost_flip(found)
+    sides = [side for side in ("below", "above") if flip[f"{side}_to"]]
+    if not sides:
         return f"{text} No cost of an error changes that."
-    said = "; ".join(said)
+    said = "; ".join(
+        f"{side} {usd(flip[side])} an error it would be {flip[f'{side}_to']}" for side in sides
+    )
     return f"{text} {said[0].upper()}{said[1:]}."
 
 
@@ -419,14 +418,6 @@ def flip_words(flips):
         if said:
             lines.append(f"{row['what']}{now}: {'; '.join(said)}")
     return lines
-
-
-def _sides(flip, show, words):
-    return [
-        words.format(side=side, at=show(flip[side]), to=flip[f"{side}_to"])
-        for side in ("below", "above")
-        if flip[f"{side}_to"]
-    ]
 
 
 def error_cost_flip(found):

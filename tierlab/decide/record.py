@@ -190,7 +190,7 @@ class Record(BaseModel):
         names = [canonical(row["model_id"]) or row["model_id"] for row in self.candidates]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise ValueError(f"the candidate {cited(twice[0])} is there {len(twice)} times")
+            raise ValueError(f"the candidate {cited(twice[0])} is listed {len(twice)} times")
         choice = canonical(self.model_id) or self.model_id
         if choice not in names:
             raise ValueError(f"the choice {cited(self.model_id)} is not among the candidates")
@@ -277,7 +277,7 @@ def file_record(
         if not os.path.lexists(path):
             raise ValueError(f"{path.parent} is not a folder; name another one") from None
         raise FileExistsError(
-            f"{path} is there already; choose another title, or have it replaced (replace=True, --replace)"
+            f"{path} exists already; choose another title, or have it replaced (replace=True, --replace)"
         ) from None
     return path
 

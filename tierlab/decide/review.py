@@ -9,8 +9,9 @@ import pandas as pd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
-from tierlab.decide.options import COST, ERRORS, INTERVAL, TIMES, resolved, total_costs
+from tierlab.decide.options import COST, INTERVAL, TIMES, resolved, total_costs
 from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
+from tierlab.decide.tasks import ERRORS
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
@@ -97,7 +98,7 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
     prices, decided_at = until_review(of_today), pd.Timestamp(record.prices["as_of"])
     if prices.as_of < decided_at:
         raise ValueError(
-            f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {decided_at:%Y-%m-%d}"
+            f"the prices of {prices.as_of:%Y-%m-%d} are from before those of the decision, {decided_at:%Y-%m-%d}"
         )
     filed, choice = _filed(record, prices), _own_name(record.model_id, prices)
     new = _new_models(filed, prices, decided_at)

@@ -1,4 +1,4 @@
-"""A task: its two ratings, the article's rule on them, and the error rates and costs that are assumed from them."""
+"""A task: its two ratings, the article's rule on them, and how often models get it wrong, assumed, counted or measured."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,6 +10,13 @@ from numpy.typing import ArrayLike
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.evaluate.rows import levels, mostly_failing
+
+AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
+ERRORS = ["error_rate", "error_low", "error_high"]
+# What is known about each model's errors: see the table of `tierlab.decide.options.Options`. `paid` is the USD per
+# request measured on the same examples; `examples` is missing if the rate was not counted on whole tasks.
+ERROR_COLUMNS = [*ERRORS, "worth", "shared", "basis", "wrong", "examples", "paid"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Task:
         if (self.stakes is None) != (self.complexity is None):
             raise ValueError("give both ratings, stakes and complexity, or neither")
         if self.stakes is not None:
-            tier_by_rule(self.stakes, self.complexity)  # refuses what is not a rating
+            tier_by_rule(self.stakes, self.complexity)  # refuses any other value
         calls = self.tool_calls or 0
         if calls != int(calls) or calls < 0:
             raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
@@ -244,3 +251,213 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
     0.3352
     """
     return 1 - (1 - np.asarray(error_rate)) * (1 - np.asarray(tool_error_rate)) ** tool_calls
+
+
+def counted_errors(counts, tiers, task):
+    """Return error rates from your own counts, and assumed ones for the models without counts.
+
+    Parameters
+    ----------
+    counts : mapping
+        (wrong answers, examples) by model or tier.
+    tiers : Series
+        Tier of each candidate by model id, "" for none.
+    task : Task or None
+
+    Returns
+    -------
+    DataFrame
+        Some of `ERROR_COLUMNS`, by model.
+    list of str
+        Grounds.
+
+    Notes
+    -----
+    Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2). Its mean is the rate, so that 0 wrong
+    of 10 is not "never"; its interval is close to Wilson's (Brown, Cai, DasGupta 2001, doi:10.1214/ss/1009213286).
+    """
+    rows, grounds, said = {}, [], []
+    for key, (wrong, examples) in counts.items():
+        models = (
+            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
+        )
+        if len(models) != 1:
+            raise ValueError(
+                f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
+                "answered by one: name the model, or choose one provider"
+            )
+        if not (0 <= wrong <= examples and examples >= 1):
+            raise ValueError(
+                f"{key}: {wrong} wrong answers of {examples} examples; allowed: at least 1 example, of which 0 to all are wrong"
+            )
+        rate = (wrong + 0.5) / (examples + 1)
+        ends = _jeffreys(rate, examples).ravel()
+        rows[models[0]] = (rate, *ends, examples, 0.0, "counted", wrong, examples)
+        if key not in tiers:
+            grounds.append(
+                f"counts of the tier {key} are taken as those of {models[0]}; name another model in place of the tier "
+                "if that one answered (error_counts, --count)"
+            )
+        said.append(f"{models[0]} {wrong} of {examples}")
+    rest = tiers.drop(list(rows))
+    if len(rest):
+        if task is None:
+            raise ValueError(
+                "where do errors come from? Give a task (assumed rates), error_counts or samples (your own), or error_rates"
+            )
+        if rest.eq("").any():
+            bare = ", ".join(rest.index[rest.eq("")])
+            raise ValueError(f"no error rate is assumed for a model without a tier: {bare}")
+        rates = assumed("error_rate", task)
+        rows |= {
+            model: (*rates.loc[tier], 0.0, 1.0, "assumed", None, None)
+            for model, tier in rest.items()
+        }
+        grounds.append(
+            f"error rates of {', '.join(rest.unique())} are assumed from the complexity of {task.name}, "
+            "per tier and not per provider (data/assumptions.csv)"
+        )
+    if said:
+        grounds.append(
+            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is taken as (wrong + 1/2) / (examples + 1), with its 95% interval)"
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=ERROR_COLUMNS[:-1])
+    return table.loc[tiers.index], grounds
+
+
+def assumed_errors(task, tiers, calls):
+    """Return the assumed error rate (value, low, high) of each tier, tool calls included."""
+    rates, tools = assumed("error_rate", task).reindex(tiers), assumed("tool_error_rate")
+    rates[:] = error_with_tools(rates, tools.reindex(tiers).to_numpy(), calls)
+    return rates
+
+
+def sampled_errors(tiers, rows):
+    """Return error rates and prices measured on samples.
+
+    Parameters
+    ----------
+    tiers : Series
+        Tier of each candidate by model id.
+    rows : DataFrame
+        From `tierlab.evaluate.rows.scored_rows`.
+
+    Returns
+    -------
+    DataFrame
+        Some of `ERROR_COLUMNS`, by model.
+    list of str
+        Grounds.
+
+    Notes
+    -----
+    The rates are those of `tierlab.evaluate.rows.levels`, as in `compare`. Each has a Beta distribution of that mean, as
+    wide as the errors clustered by group, and never narrower at 0 than Jeffreys'. The rates correlate through one common
+    factor: examples that are hard for all models move all rates.
+    """
+    names = list(tiers.index)
+    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
+    anchor = scored.reindex(names).fillna(0).idxmax()
+    found, influence = levels(rows, names, anchor)
+    rate, examples = found["error_rate"], found["examples"]
+    if not examples[anchor]:
+        raise ValueError(
+            "no example has a scored answer of two candidates: they cannot be compared on the same examples"
+        )
+    variance = (influence**2).sum(axis=0)
+    # Where no spread was seen, each group counts as one answer.
+    flat = (variance < 1e-15) | rate.isin((0, 1))
+    groups = np.minimum(examples, rows["cluster"].nunique())
+    worth = np.where(flat, groups, rate * (1 - rate) / np.where(flat, 1.0, variance))
+    low, high = _jeffreys(rate, worth)
+    sources = rows["source"].astype(str).unique() if "source" in rows else ["samples"]
+    table = pd.DataFrame(
+        {
+            "error_rate": rate,
+            "error_low": np.minimum(low, rate),
+            "error_high": np.maximum(high, rate),
+            "worth": worth,
+            "shared": _common_factor(influence),
+            "basis": "; ".join(sources),
+            "examples": examples.where(examples > 0),
+            "paid": found["cost_usd"],
+        },
+        index=names,
+    )
+    few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
+    pairwise = f", each model on those that it has in common with {anchor} ({few})" if few else ""
+    grounds = [
+        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples{pairwise}; "
+        f"{(rows['aside'] != '').sum()} of {len(rows)} answers are set aside"
+    ]
+    grounds += [
+        f"{name} mostly fails: {lost} count as wrong" for name, lost in mostly_failing(rows).items()
+    ]
+    return table, grounds
+
+
+def _common_factor(influence):
+    """How far each rate moves with what all have in common: the loadings of one factor by principal axes (Harman 1976)."""
+    size = np.sqrt((influence**2).sum(axis=0))
+    unit = influence / np.where(size > 0, size, 1.0)
+    together = unit.T @ unit
+    np.fill_diagonal(together, 0.0)
+    loading = np.sqrt(np.abs(together).max(axis=0))
+    for _ in range(50):
+        np.fill_diagonal(together, np.minimum(loading**2, 1.0))
+        top, vectors = np.linalg.eigh(together)
+        loading = vectors[:, -1] * np.sqrt(max(top[-1], 0.0))
+    # The direction of an axis is arbitrary: the largest loading is made positive.
+    sign = np.sign(loading[np.abs(loading).round(6).argmax()]) or 1.0
+    return np.clip(sign * loading, -1.0, 1.0).round(6)
+
+
+def with_tools(errors, tiers, task):
+    """Add tool calls to the error rates that do not include them.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        `ERROR_COLUMNS` by model.
+    tiers : Series
+        Tier of each candidate by model id.
+    task : Task or None
+
+    Returns
+    -------
+    DataFrame
+        The errors.
+    int
+        Tool calls per request.
+    list of str
+        Grounds.
+    """
+    # A rate that was counted on whole tasks includes its tool calls.
+    bare = errors.index[errors["examples"].isna()]
+    calls = task.tool_calls if task else 0
+    if calls and bare.empty:
+        raise ValueError(
+            "error rates counted on whole tasks include their tool calls already: leave tool_calls out"
+        )
+    if calls is None:
+        assumes = task.name == "agentic_tools" and errors["basis"].eq("assumed").any()
+        calls = AGENT_CALLS if assumes else 0
+    if not calls:
+        return errors, 0, []
+    errors, tools = errors.copy(), assumed("tool_error_rate").reindex(tiers[bare]).to_numpy()
+    errors.loc[bare, ERRORS] = error_with_tools(errors.loc[bare, ERRORS], tools, calls)
+    said = f"{calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)"
+    return errors, int(calls), [said]
+
+
+def beta_of(rate, worth):
+    """Return the distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), also at 0 and 1."""
+    from scipy.stats import beta
+
+    wrong = np.clip(rate * (worth + 1), 0.5, worth + 0.5)
+    return beta(wrong, worth + 1 - wrong)
+
+
+def _jeffreys(rate, worth):
+    """The low and high ends of the 95% interval of rates."""
+    return beta_of(np.asarray(rate), np.asarray(worth)).ppf([[0.025], [0.975]])
