@@ -28,6 +28,7 @@ SIGNS = {
     "mid": "\N{BLACK SQUARE}",
     "flagship": "\N{BLACK UP-POINTING TRIANGLE}",
 }
+ADVISED = (50, 100)  # examples that the article advises to run
 TINT = 0.75  # share of white in the colour of a region
 # The share of white in the tier's colour, and the hatch: price, errors and time differ in both.
 EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_usd": (0.8, "...")}
@@ -324,15 +325,13 @@ def task_map(ranges, tasks, *, highlight=None, ax=None):
     return ax
 
 
-def settling_curves(rivals, *, advised=(50, 100), ax=None):
+def settling_curves(rivals, *, ax=None):
     """Draw the smallest difference in error rates that a number of examples can show, for each rival.
 
     Parameters
     ----------
     rivals : DataFrame
         From `tierlab.decide.match.settling`: tier, model_id, distance, examples.
-    advised : (int, int)
-        The range of examples that the article advises, which is shaded.
     ax : Axes, optional
 
     Returns
@@ -340,7 +339,7 @@ def settling_curves(rivals, *, advised=(50, 100), ax=None):
     Axes
     """
     ax, known = axes(ax, height=3.5), rivals[rivals["examples"].notna()]
-    most = 10 ** np.ceil(np.log10(max([*known["examples"], 10 * advised[1]])))
+    most = 10 ** np.ceil(np.log10(max([*known["examples"], 10 * ADVISED[1]])))
     n = np.geomspace(10, most, 60)
     for row in known.itertuples():
         style = tier_style(row.tier or np.nan)
@@ -351,12 +350,12 @@ def settling_curves(rivals, *, advised=(50, 100), ax=None):
         ax.plot(*at, ms=9, zorder=3, **style | {"linestyle": ""})
         words = f"against {row.tier or row.model_id}: {points(row.distance)} away,\n{about(row.examples)} examples"
         note(ax, words, at, (8, 14), size=8.5)
-    ax.axvspan(*advised, color="#f0f2f4", zorder=0)
+    ax.axvspan(*ADVISED, color="#f0f2f4", zorder=0)
     ax.set(xscale="log", yscale="log", xlim=(10, 3 * most))
     note(
         ax,
-        f"{advised[0]} to {advised[1]}\nexamples",
-        (np.sqrt(advised[0] * advised[1]), ax.get_ylim()[1]),
+        f"{ADVISED[0]} to {ADVISED[1]}\nexamples",
+        (np.sqrt(ADVISED[0] * ADVISED[1]), ax.get_ylim()[1]),
         (0, -14),
         align="center",
     )

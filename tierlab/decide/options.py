@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import ANSWERED, TIERS, unknown
+from tierlab.core.vocabulary import ANSWERED, TIERS, known, needs, unknown
 from tierlab.decide.tasks import (
     ERROR_COLUMNS,
     ERRORS,
@@ -174,8 +174,7 @@ class Options:
 
 def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, models, evidence, seed):
     """Return the `Options` of a question; parameters as for `tierlab.recommend`, the task a `Task` or None."""
-    if not (np.isfinite(second_usd) and second_usd >= 0):
-        raise ValueError(f"second_usd={second_usd}; a number from 0 up is needed")
+    needs("second_usd", second_usd, 0 <= second_usd < np.inf, "a number from 0 up")
     if workload.point().requests_per_day <= 0:
         raise ValueError("requests_per_day is 0: a price per request needs requests")
     rows, grounds = None, []
@@ -447,10 +446,10 @@ def _scored(evidence, models, prices):
     if unpriced.any():
         priced = price_outcomes(rows[unpriced], prices)
         rows.loc[unpriced, "cost_usd"] = priced["cost_usd"]
-        known = priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum()
+        covered = priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum()
         grounds = [
             f"{n:,} answers of {name} are priced from their own tokens at the rates of {prices.as_of:%Y-%m-%d}"
-            for name, n in known[known > 0].items()
+            for name, n in covered[covered > 0].items()
         ]
     if not rows.loc[answered, "cost_usd"].notna().any():
         raise ValueError(
@@ -469,8 +468,8 @@ def _candidates(prices, provider, models, rows):
         )
     has_lineup = len(prices.lineups) or not named
     lineup = prices.lineup() if has_lineup else pd.DataFrame(columns=list(TIERS))
-    if provider is not None and provider not in lineup.index:
-        raise ValueError(unknown("provider", provider, lineup.index))
+    if provider is not None:
+        known("provider", provider, lineup.index)
     sampled = {}
     if rows is not None:
         names = rows["model_id"].unique()

@@ -1,7 +1,7 @@
 """A task: its two ratings, the article's rule on them, and how often models get it wrong, assumed, counted or measured."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, needs, unknown
 from tierlab.evaluate.rows import levels, mostly_failing
 
 AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
@@ -55,8 +55,7 @@ class Task:
         if self.stakes is not None:
             tier_by_rule(self.stakes, self.complexity)  # refuses any other value
         calls = self.tool_calls or 0
-        if calls != int(calls) or calls < 0:
-            raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
+        needs("tool_calls", calls, calls == int(calls) >= 0, "a whole number from 0 up")
 
     def ends(self, question):
         """Return [low, high] of the rating "stakes" or "complexity"; empty if the task is not rated."""
@@ -129,8 +128,8 @@ def task_tiers(tasks):
     return pd.DataFrame(ends, index=tasks.index)
 
 
-@lru_cache
-def load_assumptions(path=DATA / "assumptions.csv"):
+@cache
+def load_assumptions():
     """Read the numbers that are assumed until they are measured, a row for each quantity, rating and tier.
 
     Returns
@@ -139,7 +138,7 @@ def load_assumptions(path=DATA / "assumptions.csv"):
         quantity ("error_cost", "error_rate", "tool_error_rate"), rating (of stakes or complexity, 1 to 3), tier,
         value, low, high, unit, basis ("assumed", or "article" where its figures fix the value), reason.
     """
-    return pd.read_csv(path)
+    return pd.read_csv(DATA / "assumptions.csv")
 
 
 def assumed(quantity, task=None):

@@ -195,19 +195,14 @@ def kinds(case: Case) -> pd.DataFrame:
     return table.reindex(index=case.models, columns=KINDS, fill_value=0.0)
 
 
-def wrong_answers(case: Case, most: int = 200) -> pd.DataFrame:
+def wrong_answers(case: Case) -> pd.DataFrame:
     """Return the answers below full score, beginning with those that the challenger got wrong and the reference right.
-
-    Parameters
-    ----------
-    case : Case
-    most : int
-        The most rows.
 
     Returns
     -------
     DataFrame
-        example, model, asked, answered (both cut short), score, why; ``attrs["all"]`` is how many there are in all.
+        At most 200 rows: example, model, asked, answered (both cut short), score, why; ``attrs["all"]`` is how many
+        there are in all.
     """
     rows = case.rows[case.rows["score"] < 1]
     right = case.rows[case.rows["model_id"].eq(case.reference) & case.rows["score"].eq(1)]
@@ -230,7 +225,7 @@ def wrong_answers(case: Case, most: int = 200) -> pd.DataFrame:
         }
     )
     table.attrs["all"] = len(table)
-    return table.head(most).reset_index(drop=True)
+    return table.head(200).reset_index(drop=True)
 
 
 def asking(case: Case, prices: Prices) -> pd.DataFrame:
@@ -273,19 +268,11 @@ def judged(case: Case):
     return judge_agreement(told, (table["score"] > 0.5).map(words))
 
 
-def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
-    """Replay a router of notebook 04 in front of the recorded answers to the kit's examples.
+def routed(case: Case) -> pd.DataFrame:
+    """Replay a router of notebook 04 in front of the recorded answers to eight of the kit's examples.
 
-    Prompts below `chars` characters go to the cheapest model, the others to the reference. If an answer is cut off or a
-    call fails, the router falls back to the other model.
-
-    Parameters
-    ----------
-    case : Case
-    chars : int
-        The length in characters from which a prompt goes to the reference.
-    most : int
-        The most examples.
+    Prompts of less than 400 characters go to the cheapest model, the others to the reference. If an answer is cut off
+    or a call fails, the router falls back to the other model.
 
     Returns
     -------
@@ -299,7 +286,7 @@ def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
         if isinstance(example.prompt, str) and not example.tools and not example.schema
     ][4::9]
     known_ids = set(case.answers["prompt_id"])
-    asked = [example for example in plain if example.example_id in known_ids][:most]
+    asked = [example for example in plain if example.example_id in known_ids][:8]
     heads = ["example", "model", "status", "step", "reason", "stands"]
     if not asked or case.source not in KIT:
         return pd.DataFrame(columns=heads)
@@ -307,9 +294,7 @@ def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
         "smaller": f"replay:{case.models[-1]},path={case.source}",
         "larger": f"replay:{case.reference},path={case.source}",
     }
-    policy = Fallback(
-        Threshold("prompt_chars", chars, ("smaller", "larger")), ("larger", "smaller")
-    )
+    policy = Fallback(Threshold("prompt_chars", 400, ("smaller", "larger")), ("larger", "smaller"))
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/router.sqlite"
         with LiveRouter(policy, models, limits=Limits(0), store=store) as router:

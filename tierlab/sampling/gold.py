@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.files import OutputFolder
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.sampling.providers import Prompt
 from tierlab.sampling.samples import example_of, load_samples, tool_calls
 from tierlab.sampling.store import digest, read
@@ -85,14 +85,12 @@ def export_gold(
     (developers.openai.com/docs/guides/distillation), both read on 2026-11-24.
     """
     for name, share in (("min_score", min_score), ("validation_share", validation_share)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share!r}; a number from 0 to 1 is needed")
+        needs(name, share, 0 <= share <= 1, "a number from 0 to 1")
     names = {part: f"{part}.jsonl" for part in ("train", "validation")}
     folder = OutputFolder(out, inputs=[store])
     folder.claim(*names.values())
     table = load_samples(store)
-    if model not in set(table["model_id"]):
-        raise ValueError(unknown("model", model, dict.fromkeys(table["model_id"])))
+    known("model", model, dict.fromkeys(table["model_id"]))
     examples = [example_of(json.loads(text)["example"]) for (text,) in read(store, _EXAMPLES)]
     table["asked"], table["example"] = [_normalised(example) for example in examples], examples
     table = table.sort_values(

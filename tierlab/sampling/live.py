@@ -359,7 +359,7 @@ class LiveRouter(AbstractContextManager):
                 )
         if self._labels and self._classifier is None and "classifier_reply" not in given:
             raise ValueError(
-                'the policy needs a classifier\'s reply: give LiveRouter a model named "classifier", or answer() the feature classifier_reply'
+                'the policy needs a classifier\'s reply: give LiveRouter a model named "classifier", or pass answer() the feature classifier_reply'
             )
         for budget in self._budgets:
             if budget.by not in (None, "user", "task", *given):
@@ -585,9 +585,17 @@ def _checked(policy, models):
 def classifier_prompt(text, labels):
     """Return a prompt that asks how hard a request is: the article's question, with the request fenced off as data.
 
+    Parameters
+    ----------
+    text : str
+        The request.
+    labels : list of str
+        The labels to choose from.
+
     Returns
     -------
     system, user : str
+        System prompt and message.
 
     Examples
     --------

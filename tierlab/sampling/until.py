@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.core.format import number, usd
 from tierlab.core.tables import one_of
-from tierlab.core.vocabulary import known, needs, unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.intervals import SHARE
 from tierlab.evaluate.rows import paired, scored_rows
 from tierlab.evaluate.sequential import betting_evidence
@@ -97,8 +97,7 @@ def sample_until_decided(
     """
     chosen = read_candidates(candidates)
     by_name = {one.name: one for one in chosen}
-    if rule.reference not in by_name:
-        raise ValueError(unknown("candidate", rule.reference, by_name))
+    known("candidate", rule.reference, by_name)
 
     def ask(drawn, names):
         return sample(
