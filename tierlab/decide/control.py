@@ -49,7 +49,7 @@ def money_slider(label, value, steps=tuple(_MONEY)):
 
 
 def _controls(prices, product, provider):
-    """The controls of all steps by name, set to the product."""
+    """The controls by name, in the order of the steps, set to the product."""
     tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
     ratings = {"stakes": "what can go wrong", "complexity": "how complex is the reasoning"}
     providers = list(prices.lineup().index)
@@ -58,13 +58,23 @@ def _controls(prices, product, provider):
         "input_tokens": ("input tokens per request", product.message.input_tokens, 1, 1_000_000),
         "output_tokens": ("output tokens per request", product.message.output_tokens, 1, 200_000),
     }
-    for tier, name in (("mid", "mid-tier"), ("small", "small"), ("flagship", "flagship")):
-        numbers[f"{tier}_examples"] = (f"{name}: examples", 0, 0, 100_000)
-        numbers[f"{tier}_wrong"] = (f"{name}: wrong answers", 0, 0, 100_000)
     dollars = {  # label, first value, most, step
         "error_usd": ("error cost (USD)", product.error_cost_usd, 1e6, 0.01),
         "second_usd": ("value of a second (USD)", 0.0, 100.0, 0.001),
     }
+    counts = {}
+    for tier, name in (("mid", "mid-tier"), ("small", "small"), ("flagship", "flagship")):
+        counts[f"{tier}_examples"] = (f"{name}: examples", 0, 0, 100_000)
+        counts[f"{tier}_wrong"] = (f"{name}: wrong answers", 0, 0, 100_000)
+
+    def integers(named):
+        return {
+            name: ipywidgets.BoundedIntText(
+                description=label, value=value, min=low, max=high, **WIDE
+            )
+            for name, (label, value, low, high) in named.items()
+        }
+
     return {
         "task": ipywidgets.Dropdown(description="task", options=tasks, value=product.task, **WIDE),
         **{
@@ -72,18 +82,14 @@ def _controls(prices, product, provider):
             for name, label in ratings.items()
         },
         "provider": choice("provider", [*providers, ALL], provider or providers[0]),
-        **{
-            name: ipywidgets.BoundedIntText(
-                description=label, value=value, min=low, max=high, **WIDE
-            )
-            for name, (label, value, low, high) in numbers.items()
-        },
+        **integers(numbers),
         **{
             name: ipywidgets.BoundedFloatText(
                 description=label, value=value, max=most, step=step, **WIDE
             )
             for name, (label, value, most, step) in dollars.items()
         },
+        **integers(counts),
         "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
         "batch_share": share_slider("batch share (% of requests)"),
     }

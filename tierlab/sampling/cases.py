@@ -269,7 +269,7 @@ def judged(case: Case):
 
 
 def routed(case: Case) -> pd.DataFrame:
-    """Replay a router of notebook 04 in front of the recorded answers to eight of the kit's examples.
+    """Replay a router of notebook 04 in front of the recorded answers to up to eight of the kit's examples.
 
     Prompts of less than 400 characters go to the cheapest model, the others to the reference. If an answer is cut off
     or a call fails, the router falls back to the other model.

@@ -80,8 +80,8 @@ def sample(
     repeats : int
         Answers of each candidate to each example, from 1 up.
     retry : bool or sequence of str
-        Make failed calls again: all of them, or those with the statuses given. A call that was answered is never made
-        again.
+        Make failed calls again: all of them, or those with the statuses given, one of which may be "truncated". A
+        complete answer is never asked for again.
     yes : bool
         Start even if the run could cost more than 1 USD.
     allow_code : bool

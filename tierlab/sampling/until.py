@@ -156,7 +156,7 @@ def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
 
 
 def _run(items, names, rule, ask):
-    """Ask batch after batch of (task, example) pairs; return each row that came once, and the cost of asking all."""
+    """Ask batch after batch of (task, example) pairs; return the rows of all batches, and the cost of asking all."""
     queues = _queues(items, rule)
     others = [name for name in names if name != rule.reference]
     questions = {(name, task): "cannot tell" for name in others for task in queues}
