@@ -7,7 +7,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.core import paths
-from tierlab.decide import words
+from tierlab.decide.recommend import verdict
 from tierlab.pages import parameters
 
 OTHER = paths.ROOT / "tests" / "data" / "product.yaml"
@@ -103,5 +103,5 @@ class TestConsistency:
         names = {}
         exec("\n".join(sources).replace('"kit"', repr(str(OTHER)), 1), names)
         other = answer(tl.load_product(OTHER))
-        assert words.verdict(names["answer"]) == words.verdict(other)
-        assert words.verdict(other) != words.verdict(answer(tl.load_product()))
+        assert verdict(names["answer"]) == verdict(other)
+        assert verdict(other) != verdict(answer(tl.load_product()))

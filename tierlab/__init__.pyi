@@ -87,8 +87,8 @@ from .routing.verdict import compare_policies as compare_policies
 from .sampling.examples import load_examples as load_examples
 from .sampling.examples import load_intents as load_intents
 from .sampling.gold import export_gold as export_gold
-from .sampling.judge import judge as judge
 from .sampling.live import LiveRouter as LiveRouter
+from .sampling.run import judge as judge
 from .sampling.run import sample as sample
 from .sampling.runner import Limits as Limits
 from .sampling.runner import Setup as Setup

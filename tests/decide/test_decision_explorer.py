@@ -98,7 +98,7 @@ class TestChecklist:
         assert (record.title, record.owner, record.task) == ("Review bot", "Ana", "code_review")
         assert record.workload["requests_per_day"] == 5_000 and path.name in explorer.filed.value
         explorer.button.click()
-        assert 'role="alert"' in explorer.filed.value and "is there already" in explorer.filed.value
+        assert 'role="alert"' in explorer.filed.value and "exists already" in explorer.filed.value
         explorer.replace.value = True
         explorer.button.click()
         assert 'role="status"' in explorer.filed.value and len(list(tmp_path.glob("*.md"))) == 1

@@ -9,9 +9,8 @@ import pytest
 import tierlab as tl
 from tests.decide.decisions import recommend
 from tierlab.decide.checklist import untested
-from tierlab.decide.recommend import counts_said, dollars, flip_words
+from tierlab.decide.recommend import counts_said, dollars, flip_words, verdict
 from tierlab.decide.record import age_said, load_record, settles_said, words_of
-from tierlab.decide.words import verdict
 
 JUNE = tl.load_prices("maintained", as_of="2026-06-12")
 COUNTS = {"mid": (6, 120), "small": (14, 120)}

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.decide import figures, match, words
+from tierlab.decide import figures, match
+from tierlab.decide.recommend import verdict
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_task_types_get_what_recommend_says_and_the_product_its_own_cost(article
     assert not matched.at["customer_support", "agrees"]
     assert matched.at["summarisation", "tier"] == other.tier
     assert matched.at["faq_answering", "rule"] == matched.at["faq_answering", "article"]
-    assert "Customer support chatbot gets small, not mid" in words.matches(matched)
+    assert "Customer support chatbot gets small, not mid" in match.matches_said(matched)
 
 
 class TestSettling:
@@ -109,9 +110,9 @@ class TestSettling:
             task="customer_support", error_cost_usd=1e-4, prices=article, provider="anthropic"
         )
         rivals = match.settling(found)
-        assert rivals["examples"].isna().all() and "No error rate" in words.settled(rivals)
+        assert rivals["examples"].isna().all() and "No error rate" in match.settled_said(rivals)
         figures.settling_curves(rivals)
-        assert words.settling_tables(rivals)["numbers"]["examples needed"].eq("none would").all()
+        assert match.settling_tables(rivals)["numbers"]["examples needed"].eq("none would").all()
         plt.close("all")
 
 
@@ -152,7 +153,7 @@ class TestFigures:
 
 class TestWords:
     def test_the_verdict_has_the_day_and_the_runner_up(self, found):
-        said = words.verdict(found)
+        said = verdict(found)
         assert said.startswith("Start with the mid tier, claude-sonnet-4-6: $260 a day")
         assert "The small tier is only $20.00 behind" in said
 
@@ -166,9 +167,7 @@ class TestWords:
             evidence=counted,
         )
         assert found.close
-        first, rest = words.verdict(found).split(
-            " Too close to call between small and mid: measure"
-        )
+        first, rest = verdict(found).split(" Too close to call between small and mid: measure")
         assert first == (
             "The choice of claude-haiku-4-5 rests on an assumed error rate of 12.0%: nobody has tested it."
         )
@@ -177,6 +176,6 @@ class TestWords:
         )
 
     def test_ranges_are_one_sentence(self, options):
-        assert words.ranges(match.cheapest_ranges(options)) == (
+        assert match.ranges_said(match.cheapest_ranges(options)) == (
             "Up to $0.08 an error the small tier is the cheapest, mid from there to $0.20, flagship above $0.20."
         )

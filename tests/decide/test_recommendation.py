@@ -603,7 +603,7 @@ class TestCandidates:
         assert rate["mid"] == pytest.approx(6.5 / 81) and rate["small"] == pytest.approx(
             1 - (1 - 0.45) * (1 - 0.04) ** 5
         )
-        with pytest.raises(ValueError, match="hold their tool calls already"):
+        with pytest.raises(ValueError, match="include their tool calls already"):
             recommend(
                 **(
                     asked
@@ -734,7 +734,7 @@ class TestNextStep:
         ({"task": "code_review", "provider": None, "models": ["gpt-4-o"]}, "did you mean 'gpt-4o'"),
         ({"task": "code_review", "error_cost_usd": -1}, "from 0 up"),
         ({"task": "code_review", "error_cost_usd": float("nan")}, "from 0 up"),
-        ({"task": "code_review", "second_usd": float("inf")}, "0 or more"),
+        ({"task": "code_review", "second_usd": float("inf")}, "a number from 0 up"),
         ({"task": "code_review", "tool_calls": -3}, "whole number"),
         (
             {"task": "code_review", "workload": tl.Workload(requests_per_day=0)},

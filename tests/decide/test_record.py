@@ -203,7 +203,7 @@ class TestRecord:
         )
 
     def test_a_file_that_is_there_is_kept(self, filed):
-        with pytest.raises(FileExistsError, match="is there already"):
+        with pytest.raises(FileExistsError, match="exists already"):
             file_record(decide(), filed, title="other")
         assert load_record(filed).title == "Support chatbot"
         file_record(decide(), filed, title="other", replace=True)
@@ -361,7 +361,7 @@ class TestRecord:
             ),
             (
                 lambda head: head["candidates"].append(dict(head["candidates"][0])),
-                "is there 2 times",
+                "is listed 2 times",
             ),
             (
                 lambda head: [row.update(price_usd=None) for row in head["candidates"]],

@@ -10,7 +10,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.routing.simulated import default_tasks
-from tierlab.sampling import cases, words
+from tierlab.sampling import cases
 
 OWN = str(Path(__file__).parents[1] / "data" / "own_samples.csv")
 
@@ -25,33 +25,33 @@ def table(small, large=1.0, n=40, **more):
 
 def said(answers, margin=0.1, error_cost_usd=0.0):
     case = cases.case_of("own", answers)
-    return words.answer(case, case.compared.at(margin, error_cost_usd=error_cost_usd))
+    return cases.answer(case, case.compared.at(margin, error_cost_usd=error_cost_usd))
 
 
 class TestReading:
     def test_the_most_expensive_model_is_the_reference(self):
         (case,) = cases.read_cases(OWN)
         assert (case.reference, case.challenger) == ("own-large", "own-small")
-        assert "the most expensive at $0.004 an answer" in words.about(case)
+        assert "the most expensive at $0.004 an answer" in cases.about(case)
 
     def test_another_may_be_named(self):
         (case,) = cases.read_cases(OWN, reference="own-small")
         assert (case.reference, case.challenger) == ("own-small", "own-large")
-        assert "own-small (as you chose" in words.about(case)
+        assert "own-small (as you chose" in cases.about(case)
         with pytest.raises(ValueError, match="'own-smal'"):
             cases.read_cases(OWN, reference="own-smal")
 
     def test_a_file_with_three_columns_will_do(self):
         case = cases.case_of("own", table(1.0)[["prompt_id", "model_id", "score"]])
         assert case.reference == "small"
-        assert "the first of the models, since not every cost is known" in words.about(case)
+        assert "the first of the models, since not every cost is known" in cases.about(case)
         found = case.compared.at(0.1, error_cost_usd=0.1)
-        assert words.answer_rows(case, found)["1,000 requests"].tolist() == ["not known"] * 2
+        assert cases.answer_rows(case, found)["1,000 requests"].tolist() == ["not known"] * 2
         stopped = {"own": cases.stops(case, 0.1)}
-        assert words.stop_rows([case], stopped)["spent on all candidates"].tolist() == [
+        assert cases.stop_rows([case], stopped)["spent on all candidates"].tolist() == [
             "an unknown amount"
         ]
-        assert "nan" not in words.stop_words([case], stopped)
+        assert "nan" not in cases.stop_words([case], stopped)
         assert cases.asking(case, tl.load_prices("maintained", as_of="2026-11-23")).empty
 
     def test_one_model_is_none_to_compare(self):
@@ -97,7 +97,7 @@ class TestWrong:
         assert wrong["model"].tolist() == ["own-small"] * 8 + ["own-large"] * 4
         assert wrong.attrs["all"] == 12
         assert wrong["answered"].iloc[0] == "no, not for message 5"
-        assert "own-small did worse than own-large on 4 of 40 examples" in words.wrong_words([case])
+        assert "own-small did worse than own-large on 4 of 40 examples" in cases.wrong_words([case])
 
     def test_long_texts_are_cut_to_their_end(self):
         case = cases.case_of("own", table(0.0, answer="x" * 100 + " the end"))
@@ -119,22 +119,22 @@ class TestTasks:
         # Delivery has the even numbers: both are wrong on 10, 20, 30 and 40. Refunds: small on 5, 15, 25, 35.
         assert tasks["difference"].to_dict() == pytest.approx({"delivery": 0.0, "refunds": -0.2})
         assert tasks.loc["refunds", ["own-large", "own-small"]].tolist() == [1.0, 0.8]
-        assert words.task_words(tasks) == (
+        assert cases.task_words(tasks) == (
             "Of 2 tasks, the cheaper model is good enough on 1 and worse on none; undecided: 1 (median 20 examples a task)"
         )
 
     def test_one_task_is_said_to_be_one(self):
         tasks = cases.by_task([cases.case_of("own", table(0.0))], 0.1)
-        assert words.task_words(tasks) == (
+        assert cases.task_words(tasks) == (
             "Of 1 task, the cheaper model is good enough on none and worse on 1; undecided: none (median 40 examples a task)"
         )
 
 
 def test_of_ones_own_answers_nothing_is_said_that_is_only_true_of_the_kit():
     (case,) = cases.read_cases(OWN)
-    assert words.cautions([case]) == [] and words.task_caution([case]) == ""
+    assert cases.cautions([case]) == [] and cases.task_caution([case]) == ""
     assert cases.judged(case) is None and cases.routed(case).empty
-    assert words.judge_words([None]).startswith("No judge is recorded for these answers.")
+    assert cases.judge_words([None]).startswith("No judge is recorded for these answers.")
 
 
 def test_a_wrong_answer_costs_what_it_costs_the_running_product():
@@ -151,9 +151,9 @@ def kit():
 
 class TestKit:
     def test_it_says_yes_once_and_no_once(self, kit):
-        heads = [words.answer(case, case.compared.at(0.1, error_cost_usd=0.1)) for case in kit]
+        heads = [cases.answer(case, case.compared.at(0.1, error_cost_usd=0.1)) for case in kit]
         assert [re.match(r"\w+", head)[0] for head in heads] == ["Yes", "No"]
-        assert len(words.cautions(kit)) == 2
+        assert len(cases.cautions(kit)) == 2
 
     def test_the_router_uses_both_models_and_falls_back(self, kit):
         log = cases.routed(kit[1])
@@ -162,7 +162,7 @@ class TestKit:
 
     def test_the_simulated_case_is_labelled_and_at_the_assumed_rates(self, kit):
         answers = kit[0].answers
-        assert set(answers["source"]) == {"simulated"} and "simulated" in words.about(kit[0])
+        assert set(answers["source"]) == {"simulated"} and "simulated" in cases.about(kit[0])
         assert answers.groupby("model_id").size().tolist() == [200, 200]
         assumed = default_tasks().loc["intent_classification"]
         for tier, rows in answers.groupby("tier"):
@@ -185,6 +185,6 @@ def test_the_words_of_a_stop_name_what_is_open():
     case = cases.case_of("own", table([0.0] * 4 + [1.0] * 36))
     stopped = {"own": cases.stops(case, 0.1)}
     # 80 answers at 0.001 and 0.01 USD; the question stays open, so all are asked
-    assert words.stop_words([case], stopped) == (
+    assert cases.stop_words([case], stopped) == (
         "Own: still open for small after 40 of 40 examples: $0.44 of $0.44"
     )

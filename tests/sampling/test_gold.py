@@ -210,8 +210,8 @@ def test_misuse_is_refused_with_the_value(tmp_path, store):
     path = store(EXAMPLES, right)
     for options, message in (
         ({"model": "gpt-4oo"}, "unknown model 'gpt-4oo'; did you mean 'gpt-4o'"),
-        ({"min_score": 2}, "min_score is 2"),
-        ({"validation_share": -0.1}, "validation_share is -0.1"),
+        ({"min_score": 2}, "min_score=2; a number from 0 to 1"),
+        ({"validation_share": -0.1}, "validation_share=-0.1"),
     ):
         with pytest.raises(ValueError, match=message):
             export(tmp_path, path, **options)

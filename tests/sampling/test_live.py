@@ -655,8 +655,11 @@ def test_misuse_is_refused_with_the_value(router, prices, tmp_path):
     live = router(TWO, classifier=None)
     for features, message in (
         ({}, "classifier's reply"),
-        ({"classifier_reply": "simple", "prompt_chars": 3}, "'prompt_chars' is the router's own"),
-        ({"classifier_reply": "simple", "signal": [1]}, "'signal' is list"),
+        (
+            {"classifier_reply": "simple", "prompt_chars": 3},
+            "'prompt_chars' is set by the router itself",
+        ),
+        ({"classifier_reply": "simple", "signal": [1]}, "'signal' is of type list"),
     ):
         with pytest.raises(ValueError, match=message):
             live.answer("hi", **features)

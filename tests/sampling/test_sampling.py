@@ -827,14 +827,14 @@ def test_a_thousand_runs_never_pass_their_cap(monkeypatch):
             for i in range(chance.randint(1, 25))
         ]
         memory, attempts = Memory(), chance.randint(1, 4)
-        first = Runner(memory, prices, Ledger(0), tl.Limits(0, chance.randint(1, 8), attempts, 2.0))
+        first = Runner(memory, prices, tl.Limits(0, chance.randint(1, 8), attempts, 2.0))
         budget = sum(first.most_usd(call) for call in calls) * chance.uniform(0, 1.5)
 
         async def work(
             stop, memory=memory, calls=calls, prices=prices, budget=budget, attempts=attempts
         ):
-            ledger = Ledger(budget, *memory.spend())
-            maker = Runner(memory, prices, ledger, tl.Limits(budget, 3, attempts, 2.0))
+            maker = Runner(memory, prices, tl.Limits(budget, 3, attempts, 2.0))
+            ledger = maker.ledger
             tasks = [
                 asyncio.create_task(maker.call(call))
                 for call in calls

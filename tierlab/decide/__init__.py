@@ -1,4 +1,4 @@
-"""Which tier a task calls for, on file and reviewed (notebook 03)."""
+"""Which tier a task calls for; the decision filed and reviewed (notebook 03)."""
 
 import lazy_loader
 
@@ -14,6 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "record",
         "review",
         "tasks",
-        "words",
     ),
 )

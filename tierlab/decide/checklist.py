@@ -9,7 +9,7 @@ from tierlab.core.format import usd
 from tierlab.evaluate.compare import examples_needed
 from tierlab.scaling.costs import cost_curve
 
-# The article, "A practical decision checklist", in words of ours.
+# The article's "A practical decision checklist", in our own words.
 CHECKLIST = (
     "Say what the task is",
     "Say how much is sent: requests a day, tokens a request",
@@ -22,19 +22,19 @@ CHECKLIST = (
 REVIEW_MONTHS = 6
 LEAST_EXAMPLES = 50
 CACHEABLE_TOKENS = 1_024  # the shortest input that a provider caches; some ask for 4,096
-# A rival is as good as the choice within 1% of its cost, or in 4 draws for its 5.
+# A rival is as good as the choice if it costs at most 1% more, or wins 4 draws for every 5 of the choice.
 NEAR_USD, NEAR_SHARE = 0.01, 0.8
-WORTH_TRYING = 0.05  # share of the draws from which a tier that was not tried is worth its examples
+WORTH_TRYING = 0.05  # share of the draws that an untested tier must win to be worth testing
 
 
 def review_day(prices):
-    """The day of the next review."""
+    """Return the day of the next review."""
     return prices.as_of + pd.DateOffset(months=REVIEW_MONTHS)
 
 
 @lru_cache(maxsize=16)  # a control asks at each move
 def until_review(prices):
-    """The catalogue with the mean of the rates that are scheduled until the next review: what a decision pays."""
+    """Return the catalogue with the mean of the rates scheduled until the next review, which a decision pays."""
     return prices.over(prices.as_of, review_day(prices))
 
 
@@ -44,7 +44,7 @@ def _scheduled(prices, models):
 
 
 def scheduled_said(prices, models):
-    """Which rates of some models change until the next review, and when; "" for none."""
+    """Say which rates of the models change before the next review, and when; "" if none does."""
     changes = _scheduled(prices, frozenset(models))
     words = "; ".join(f"{model} costs {said}" for model, said in changes.items())
     day = f"{review_day(prices):%Y-%m-%d}"
@@ -52,7 +52,7 @@ def scheduled_said(prices, models):
 
 
 def near_ties(found):
-    """The choice and the models that are as good, as far as one can tell: model ids, none where the choice is clear."""
+    """Return the ids of the choice and of the models that cannot be told from it; empty where the choice is clear."""
     running = found.running()
     best, rivals = running.iloc[0], running.iloc[1:]
     near = rivals["expected_usd"] <= (1 + NEAR_USD) * best["expected_usd"]
@@ -62,16 +62,18 @@ def near_ties(found):
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many examples the choice has in common with the rival that is least well told from it.
+    """How many examples the choice has in common with the rival that needs the most further examples.
 
     Attributes
     ----------
     rival : str
+        Its model id.
     examples, needed : int
-        In common, and for the margin (`tierlab.evaluate.compare.examples_needed`).
+        Examples in common, and examples that the margin takes (`tierlab.evaluate.compare.examples_needed`).
     usd : float
-        What both models' answers to the missing ones cost.
+        Cost of both models' answers to the missing examples, USD.
     margin : float
+        How much worse than the rival the choice may be, 0-1.
     """
 
     rival: str
@@ -82,7 +84,7 @@ class Overlap:
 
     @property
     def more(self):
-        """Examples that are missing."""
+        """The number of missing examples."""
         return max(0, self.needed - self.examples)
 
     def __str__(self):
@@ -93,7 +95,7 @@ class Overlap:
 
 
 def overlap(found, margin):
-    """`Overlap` of what `weigh` found in samples, None without: against the runner-up and whoever has a real chance."""
+    """Return the `Overlap` of samples, with the runner-up or another rival that has a real chance; None without samples."""
     running = found.running()
     if found.rows is None or len(running) == 1:
         return None
@@ -109,13 +111,13 @@ def overlap(found, margin):
 
 
 def untested(found):
-    """Whether the choice rests on an assumed error rate while another model was tested."""
+    """Return whether the choice rests on an assumed error rate while another model was tested."""
     assumed = found.running()["basis"].eq("assumed")
     return bool(assumed.iloc[0] and not assumed.all())
 
 
 def steps_done(found, common, given):
-    """Numbers of the steps that are done.
+    """Return the numbers of the steps that are done.
 
     Parameters
     ----------
@@ -127,8 +129,8 @@ def steps_done(found, common, given):
     Returns
     -------
     list of int
-        Fewer than 50 examples, or than the margin takes, do not count as step 4. Step 5 is done when no tier that was
-        not tried has a real chance.
+        Step 4 takes at least 50 examples, and as many as the margin takes. Step 5 is done when no untested tier has a
+        real chance.
     """
     running = found.running()
     tried = set(running.loc[_examples(found) >= LEAST_EXAMPLES, "tier"])
@@ -140,12 +142,20 @@ def steps_done(found, common, given):
 
 
 def _examples(found):
-    """Counted examples of each model that runs."""
+    """The examples behind each error rate; 0 where it is assumed."""
     return found.running()["model_id"].map(found.counted).fillna(0)
 
 
 def next_step(found, common, done):
-    """(number, sentence) of what to do next; parameters as for `steps_done`, and the steps that are done."""
+    """Return the number of the next step and a sentence that says what to do.
+
+    Parameters
+    ----------
+    found : Options
+    common : Overlap or None
+    done : list of int
+        From `steps_done`.
+    """
     running = found.running()
     best = running["model_id"].iloc[0]
     if untested(found) and 4 in done:
@@ -187,7 +197,7 @@ def next_step(found, common, done):
 
 
 def _savings(found, model):
-    """What batch saves where nobody waits, and a cache where the input is long enough; "" where either is used."""
+    """What batch saves if nobody waits, and a cache if the input is long enough; "" if either is in use already."""
     point, levers, words = found.workload.point(), [], []
     if point.batch_share or point.cache_hit_rate:
         return ""

@@ -1,4 +1,4 @@
-"""The control of the decision: the checklist that ends in a filed record."""
+"""The control of notebook 03: the checklist as a form that ends in a filed record."""
 
 import html
 
@@ -19,7 +19,7 @@ from tierlab.decide.tasks import Task
 
 _MONEY = [0.0, *(factor * 10.0**power for power in range(-3, 5) for factor in (1, 2, 5))]
 _RATINGS = [("low", 1), ("medium", 2), ("high", 3)]
-_STEPS = [  # the controls of each step of the checklist
+_STEPS = [  # the controls of each step
     ["task", "stakes", "complexity", "provider"],
     ["requests_per_day", "input_tokens", "output_tokens"],
     ["error_usd", "second_usd"],
@@ -41,11 +41,58 @@ OWN = "a task of my own"
 
 
 def money_slider(label, value, steps=tuple(_MONEY)):
-    """A slider over 0 and 1, 2, 5, 10, ... of a dollar, and the value it starts at."""
+    """Return a slider over 0, 1, 2, 5, 10, ... of a dollar and the value that it starts at."""
     options = [(usd(step), step) for step in sorted({*steps, value})]
     return ipywidgets.SelectionSlider(
         description=label, options=options, value=value, continuous_update=False, **WIDE
     )
+
+
+def _controls(prices, product, provider):
+    """The controls by name, in the order of the steps, set to the product."""
+    tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
+    ratings = {"stakes": "what can go wrong", "complexity": "how complex is the reasoning"}
+    providers = list(prices.lineup().index)
+    numbers = {  # label, first value, range
+        "requests_per_day": ("requests per day", product.requests_per_day, 1, 1_000_000_000),
+        "input_tokens": ("input tokens per request", product.message.input_tokens, 1, 1_000_000),
+        "output_tokens": ("output tokens per request", product.message.output_tokens, 1, 200_000),
+    }
+    dollars = {  # label, first value, most, step
+        "error_usd": ("error cost (USD)", product.error_cost_usd, 1e6, 0.01),
+        "second_usd": ("value of a second (USD)", 0.0, 100.0, 0.001),
+    }
+    counts = {}
+    for tier, name in (("mid", "mid-tier"), ("small", "small"), ("flagship", "flagship")):
+        counts[f"{tier}_examples"] = (f"{name}: examples", 0, 0, 100_000)
+        counts[f"{tier}_wrong"] = (f"{name}: wrong answers", 0, 0, 100_000)
+
+    def integers(named):
+        return {
+            name: ipywidgets.BoundedIntText(
+                description=label, value=value, min=low, max=high, **WIDE
+            )
+            for name, (label, value, low, high) in named.items()
+        }
+
+    return {
+        "task": ipywidgets.Dropdown(description="task", options=tasks, value=product.task, **WIDE),
+        **{
+            name: ipywidgets.Dropdown(description=label, options=_RATINGS, value=2, **WIDE)
+            for name, label in ratings.items()
+        },
+        "provider": choice("provider", [*providers, ALL], provider or providers[0]),
+        **integers(numbers),
+        **{
+            name: ipywidgets.BoundedFloatText(
+                description=label, value=value, max=most, step=step, **WIDE
+            )
+            for name, (label, value, most, step) in dollars.items()
+        },
+        **integers(counts),
+        "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
+        "batch_share": share_slider("batch share (% of requests)"),
+    }
 
 
 class DecisionChecklist(Explorer):
@@ -55,73 +102,22 @@ class DecisionChecklist(Explorer):
     ----------
     prices : Prices
     product : Product, optional
-        Where the controls start: task, requests a day, tokens of a message, cost of an error. By default the running
-        product (`tierlab.load_product`).
+        Gives the controls their first values: task, requests a day, tokens of a message, cost of an error. By default
+        the running product (`tierlab.load_product`).
     provider : str, optional
         By default the first of the lineup.
     folder : path
-        Where records are filed; a relative one starts at the top of the repository.
+        Where records are filed; a relative path starts at the top of the repository.
     decided_on : date, optional
-        The day on which they are filed; by default the day on which the button is pressed.
+        The day of the decision; by default the day on which the button is pressed.
     """
 
     size, margins = (7.2, 2.5), (2.3, 0.5, 0.85, 0.3)
 
     def __init__(self, prices, *, product=None, provider=None, folder="decisions", decided_on=None):
-        product = product or tl.load_product()
         self.prices, self.decided_on = prices, decided_on
-        tasks = [*((name, task) for task, name in load_tasks()["name"].items()), (OWN, OWN)]
-        providers, line = list(prices.lineup().index), {"continuous_update": False, **WIDE}
-        count, money = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
-        few, usual = {"min": 1, **WIDE}, {"min": 0, "max": 100_000, "value": 0, **WIDE}
-        controls = {
-            "task": ipywidgets.Dropdown(
-                description="task", options=tasks, value=product.task, **WIDE
-            ),
-            "stakes": ipywidgets.Dropdown(
-                description="what can go wrong", options=_RATINGS, value=2, **WIDE
-            ),
-            "complexity": ipywidgets.Dropdown(
-                description="how complex is the reasoning", options=_RATINGS, value=2, **WIDE
-            ),
-            "provider": choice("provider", [*providers, ALL], provider or providers[0]),
-            "requests_per_day": count(
-                description="requests per day",
-                value=product.requests_per_day,
-                max=1_000_000_000,
-                **few,
-            ),
-            "input_tokens": count(
-                description="input tokens per request",
-                value=product.message.input_tokens,
-                max=1_000_000,
-                **few,
-            ),
-            "output_tokens": count(
-                description="output tokens per request",
-                value=product.message.output_tokens,
-                max=200_000,
-                **few,
-            ),
-            "error_usd": money(
-                description="error cost (USD)",
-                value=product.error_cost_usd,
-                max=1e6,
-                step=0.01,
-                **WIDE,
-            ),
-            "second_usd": money(
-                description="value of a second (USD)", value=0.0, max=100.0, step=0.001, **WIDE
-            ),
-            "mid_examples": count(description="mid-tier: examples", **usual),
-            "mid_wrong": count(description="mid-tier: wrong answers", **usual),
-            "small_examples": count(description="small: examples", **usual),
-            "small_wrong": count(description="small: wrong answers", **usual),
-            "flagship_examples": count(description="flagship: examples", **usual),
-            "flagship_wrong": count(description="flagship: wrong answers", **usual),
-            "cache_hit_rate": share_slider("cache hit rate (% of input tokens)"),
-            "batch_share": share_slider("batch share (% of requests)"),
-        }
+        controls = _controls(prices, product or tl.load_product(), provider)
+        line = {"continuous_update": False, **WIDE}
         self.title, self.owner, self.folder, self.name = (
             ipywidgets.Text(description=label, placeholder=hint, **line)
             for label, hint in (
@@ -146,7 +142,7 @@ class DecisionChecklist(Explorer):
         self._arrange(controls)
 
     def _arrange(self, controls):
-        """The controls under the step that they belong to, a button to the next one, and the result below."""
+        """Put the controls under their steps, with a button to the next step and the result below."""
         style = "max-width: 43em; line-height: 1.4"
         parts = [[controls[name] for name in names] for names in _STEPS]
         parts[0].append(self.name)
@@ -173,7 +169,7 @@ class DecisionChecklist(Explorer):
         self.box.children = [self.steps, on, self.headline, *self.box.children[-1:]]
 
     def redraw(self):
-        """Also the choice in one bold line, above the figure."""
+        """Draw the figure and the table, and above them the choice in one bold line."""
         super().redraw()
         self.headline.value = ""
         if self.found is not None:
@@ -236,7 +232,7 @@ class DecisionChecklist(Explorer):
         return shown.rename(columns=columns)
 
     def _file(self, _button):
-        """File what stands on the screen; what went wrong is said beside the button."""
+        """File what the screen shows, or say beside the button what went wrong."""
         try:
             if self.found is None:
                 raise ValueError(self.summary)

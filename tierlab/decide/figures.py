@@ -20,33 +20,30 @@ from tierlab.core.style import (
     tier_style,
 )
 from tierlab.core.vocabulary import TIERS
-from tierlab.decide.words import about, points
+from tierlab.decide.match import about, points
+from tierlab.decide.options import INTERVAL
 
-REQUESTS = 1_000  # of a bar
-# Share of white mixed into the tier's colour, and the hatch: price, errors and time differ in both.
 SIGNS = {
     "small": "\N{BLACK CIRCLE}",
     "mid": "\N{BLACK SQUARE}",
     "flagship": "\N{BLACK UP-POINTING TRIANGLE}",
 }
+ADVISED = (50, 100)  # examples that the article advises to run
 TINT = 0.75  # share of white in the colour of a region
+# The share of white in the tier's colour, and the hatch: price, errors and time differ in both.
 EXPECTED_PARTS = {"price_usd": (0.0, None), "error_usd": (0.45, "///"), "time_usd": (0.8, "...")}
 
 
-def expected_costs(
-    options, *, interval="90% of 1,000 draws over the stated ranges", requests=REQUESTS, ax=None
-):
-    """Price, errors and time of each model, stacked, with the range of their sum.
+def expected_costs(options, *, requests=1_000, ax=None):
+    """Draw price, errors and waiting of each model as one bar, with the range of their sum.
 
     Parameters
     ----------
     options : DataFrame
         Table of `tierlab.recommend`: provider, tier, model_id, price_usd, error_usd, time_usd, expected_usd, low, high
         (USD per request), note.
-    interval : str
-        What the whiskers are.
     requests : int
-        That a bar is for.
+        The number of requests that a bar stands for.
     ax : Axes, optional
 
     Returns
@@ -79,13 +76,13 @@ def expected_costs(
     _parts_legend(ax, table)
     highest = options[["expected_usd", "high"]].max().max() * requests
     from_zero(
-        ax, 1.12 * highest, f"total cost (USD per {requests:,} requests)\nwhiskers: {interval}"
+        ax, 1.12 * highest, f"total cost (USD per {requests:,} requests)\nwhiskers: {INTERVAL}"
     )
     return ax
 
 
 def _stack(ax, row, own, height):
-    """A bar of price, errors and waiting, each with its tint and hatch; returns where it ends."""
+    """Draw a bar of price, errors and waiting, each with its tint and hatch, and return where it ends."""
     color, left = tier_style(own.tier or np.nan)["color"], 0.0
     for part, (white, hatch) in EXPECTED_PARTS.items():
         width, face = getattr(own, part), [_whiter(color, white)]
@@ -97,7 +94,7 @@ def _stack(ax, row, own, height):
 
 
 def _parts_legend(ax, rows):
-    """Which tint and hatch is which part, of those that the rows have."""
+    """A legend of the parts that the rows have."""
     words = {"price_usd": "price", "error_usd": "errors", "time_usd": "waiting"}
     handles = [
         mpl.patches.Patch(
@@ -114,13 +111,13 @@ def _whiter(color, white):
 
 
 def day_costs(options, *, requests_per_day, ax=None):
-    """What a day costs on each model: price, errors and waiting as one bar, in words below it; the choice is shaded.
+    """Draw what a day costs on each model as a bar of price, errors and waiting, with the words below it.
 
     Parameters
     ----------
     options : DataFrame
         Table of `tierlab.recommend` of one provider: tier, model_id, error_rate, price_usd, error_usd, time_usd,
-        expected_usd, low, high (USD per request). The first row is the choice.
+        expected_usd, low, high (USD per request). The first row is the choice, which is shaded.
     requests_per_day : int
     ax : Axes, optional
 
@@ -142,12 +139,13 @@ def day_costs(options, *, requests_per_day, ax=None):
 
 
 def review_costs(money, *, ax=None):
-    """What a filed decision cost a day when it was filed, what it costs now, and what the best of today costs.
+    """Draw what a day cost when a decision was filed, what it costs now, and what it costs on today's best model.
 
     Parameters
     ----------
     money : DataFrame
-        `Review.money`: rows decided, kept, best; model_id, tier, bill_usd, errors_usd, time_usd, expected_usd.
+        `Review.money`: rows decided, kept, best; model_id, tier, bill_usd, errors_usd, time_usd, expected_usd (USD a
+        day).
     ax : Axes, optional
 
     Returns
@@ -168,7 +166,7 @@ def _sum_in_words(row):
 
 
 def _money_rows(rows, shaded, ax):
-    """A bar of parts for each row, its total at the end and its words below; `head` is two lines beside it."""
+    """Draw each row as a bar of parts, its total at the end, its words below and the two lines of `head` beside it."""
     lines = rows["words"].str.count("\n").max() + 1
     ax = axes(ax, height=0.95 + len(rows) * (0.48 + 0.17 * lines))
     for row, own in enumerate(rows.itertuples()):
@@ -203,14 +201,14 @@ def _money_rows(rows, shaded, ax):
 
 
 def tier_regions(extra, ranges, *, now):
-    """What another tier would cost on top, over the cost of an error, and which tier is the cheapest where.
+    """Draw what each tier costs above the cheapest, over the cost of an error, and which tier is the cheapest where.
 
     Parameters
     ----------
     extra : DataFrame
-        Of `tierlab.decide.match.extra_costs`; a panel for each provider.
+        From `tierlab.decide.match.extra_costs`; each provider gets a panel.
     ranges : DataFrame
-        Of `tierlab.decide.match.cheapest_ranges`.
+        From `tierlab.decide.match.cheapest_ranges`.
     now : float
         USD per error, marked on every line.
 
@@ -234,7 +232,7 @@ def tier_regions(extra, ranges, *, now):
 
 
 def region_panel(extra, ranges, *, now, top, ax):
-    """One provider's panel of `tier_regions`, up to `top` USD a day."""
+    """Draw one provider's panel of `tier_regions`, up to `top` USD a day."""
     end = extra["error_cost_usd"].max()
     for tier, line in extra.groupby("tier", sort=False):
         style, cost = tier_style(tier), line["error_cost_usd"]
@@ -254,7 +252,7 @@ def region_panel(extra, ranges, *, now, top, ax):
 
 
 def _region_strip(ax, ranges, end, floor):
-    """Which tier is the cheapest, as a band of tints below the lines."""
+    """Draw which tier is the cheapest as a band of tints below the lines."""
     for row in ranges[ranges["from_usd"] < end].itertuples():
         low, high = row.from_usd, min(row.to_usd, end)
         color = tier_style(row.tier)["color"]
@@ -274,16 +272,16 @@ def _region_strip(ax, ranges, end, floor):
 
 
 def task_map(ranges, tasks, *, highlight=None, ax=None):
-    """Which tier is the cheapest over complexity and the cost of an error, and where the task types stand.
+    """Draw which tier is the cheapest over complexity and the cost of an error, and where the task types lie.
 
     Parameters
     ----------
     ranges : DataFrame
-        Of `tierlab.decide.match.complexity_ranges`, one provider.
+        From `tierlab.decide.match.complexity_ranges`, of one provider.
     tasks : DataFrame
-        Of `tierlab.decide.match.match_tasks`.
+        From `tierlab.decide.match.match_tasks`.
     highlight : str, optional
-        Index of the task whose name is written in bold.
+        The task whose name is written in bold.
     ax : Axes, optional
 
     Returns
@@ -327,15 +325,13 @@ def task_map(ranges, tasks, *, highlight=None, ax=None):
     return ax
 
 
-def settling_curves(rivals, *, advised=(50, 100), ax=None):
-    """How far a lead must lie from the one that decides, for a number of own examples to tell on which side it is.
+def settling_curves(rivals, *, ax=None):
+    """Draw the smallest difference in error rates that a number of examples can show, for each rival.
 
     Parameters
     ----------
     rivals : DataFrame
-        Of `tierlab.decide.match.settling`: tier, model_id, distance, examples.
-    advised : (int, int)
-        Examples that the article advises, shaded.
+        From `tierlab.decide.match.settling`: tier, model_id, distance, examples.
     ax : Axes, optional
 
     Returns
@@ -343,7 +339,7 @@ def settling_curves(rivals, *, advised=(50, 100), ax=None):
     Axes
     """
     ax, known = axes(ax, height=3.5), rivals[rivals["examples"].notna()]
-    most = 10 ** np.ceil(np.log10(max([*known["examples"], 10 * advised[1]])))
+    most = 10 ** np.ceil(np.log10(max([*known["examples"], 10 * ADVISED[1]])))
     n = np.geomspace(10, most, 60)
     for row in known.itertuples():
         style = tier_style(row.tier or np.nan)
@@ -354,12 +350,12 @@ def settling_curves(rivals, *, advised=(50, 100), ax=None):
         ax.plot(*at, ms=9, zorder=3, **style | {"linestyle": ""})
         words = f"against {row.tier or row.model_id}: {points(row.distance)} away,\n{about(row.examples)} examples"
         note(ax, words, at, (8, 14), size=8.5)
-    ax.axvspan(*advised, color="#f0f2f4", zorder=0)
+    ax.axvspan(*ADVISED, color="#f0f2f4", zorder=0)
     ax.set(xscale="log", yscale="log", xlim=(10, 3 * most))
     note(
         ax,
-        f"{advised[0]} to {advised[1]}\nexamples",
-        (np.sqrt(advised[0] * advised[1]), ax.get_ylim()[1]),
+        f"{ADVISED[0]} to {ADVISED[1]}\nexamples",
+        (np.sqrt(ADVISED[0] * ADVISED[1]), ax.get_ylim()[1]),
         (0, -14),
         align="center",
     )

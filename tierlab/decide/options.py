@@ -1,21 +1,30 @@
 """The models that could do a task, side by side: what a request costs on each, errors and waiting included.
 
-`weigh` collects one row of numbers for each candidate: error rates from one place (samples, counts, rates given by
-hand, or the task's assumptions), seconds, and what samples paid. `total_costs` prices them and draws every quantity
-over its range.
+`weigh` collects a row of numbers for each candidate: error rates from one source (`tierlab.decide.tasks`), seconds, and
+what samples cost. `total_costs` prices them and draws every quantity over its range.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import ANSWERED, TIERS, unknown
-from tierlab.decide.tasks import Task, assumed, error_with_tools, expected_cost
+from tierlab.core.vocabulary import ANSWERED, TIERS, known, needs, unknown
+from tierlab.decide.tasks import (
+    ERROR_COLUMNS,
+    ERRORS,
+    Task,
+    assumed,
+    beta_of,
+    counted_errors,
+    expected_cost,
+    sampled_errors,
+    with_tools,
+)
 from tierlab.evaluate.compare import check_margin
-from tierlab.evaluate.rows import levels, mostly_failing, scored_rows
+from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
 from tierlab.routing.outcomes import price_outcomes
 from tierlab.routing.sources import as_tiers
@@ -26,11 +35,9 @@ from tierlab.speed.speeds import load_speeds
 
 DRAWS = 1_000
 INTERVAL = f"90% of {DRAWS:,} draws over the stated ranges"
-AGENT_CALLS = 5  # tool calls of an agentic request where none are given: an assumption
 COST = ["error_cost_usd", "error_cost_low", "error_cost_high"]
-ERRORS = ["error_rate", "error_low", "error_high"]
 TIMES = ["seconds", "seconds_low", "seconds_high"]
-_WORKLOADS = 16  # workloads drawn from a range: each prices every model
+_WORKLOADS = 16  # drawn from the ranges of a workload; each of them prices every model
 _TOKENS = ["uncached_input_tokens", "output_tokens"]
 _COLUMNS = [
     "provider",
@@ -41,9 +48,20 @@ _COLUMNS = [
     *ERRORS,
     "seconds",
     "error_usd",
+    "time_usd",
+    "expected_usd",
+    "low",
+    "high",
+    "best_share",
+    "note",
+    "worth",
+    "shared",
+    "seconds_low",
+    "seconds_high",
+    "basis",
+    "wrong",
+    "examples",
 ]
-_COLUMNS += ["time_usd", "expected_usd", "low", "high", "best_share", "note"]
-_COLUMNS += ["worth", "shared", "seconds_low", "seconds_high", "basis", "wrong", "examples"]
 _FLAGS = {
     "approximate_price": "is approximate",
     "before_first_price": "is its first known one, of a later day",
@@ -57,34 +75,34 @@ _FLAGS = {
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known about the models that could do a task; what is left out is assumed from the task.
+    """What you know about the models that could do a task; what you leave out is assumed from the task.
 
     Mappings go by model or by tier. A range is a (low, high) pair or a (value, low, high) triple.
 
     Attributes
     ----------
     samples : DataFrame, optional
-        Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). Errors and dollars per
-        request are measured, pair by pair on the examples that both have a score on
-        (`tierlab.evaluate.rows.levels`); where an answer has no cost, its own tokens are priced at the rates of
-        the day. Seconds are the median.
+        Answers of the candidates to your examples (`tierlab.sample`, or an outcomes table). They give the error rates
+        and the dollars per request, pair by pair on the examples that both models have a score on
+        (`tierlab.evaluate.rows.levels`). Where an answer has no cost, its own tokens are priced at the rates of the
+        day. The seconds of a model are the median of its answers.
     error_counts : mapping, optional
-        (wrong answers, examples) of your own, by model, or by a tier of one provider. A model of the catalogue that is
-        not among the candidates joins them.
+        Your own counts, (wrong answers, examples), by model, or by a tier of one provider. A model of the catalogue
+        that is not among the candidates joins them.
     error_rates : mapping, optional
         Share 0-1 of requests answered wrongly, or a range.
     seconds : mapping, optional
         Seconds per request, or a range; by default those of the samples or of data/speeds.csv.
     truncated : {"set_aside", "wrong"}
-        As for `tierlab.compare`: whether an answer cut off by its limit has no score or a score of 0.
+        Whether an answer cut off by its limit has no score or a score of 0, as for `tierlab.compare`.
     margin : float
-        How much worse than a rival the choice may be, 0-1: samples of fewer examples than that takes are not filed as
-        a decision (`tierlab.file_record`).
+        How much worse than a rival the choice may be, 0-1. `tierlab.file_record` files no decision on samples of fewer
+        examples than the margin takes.
 
     Raises
     ------
     ValueError
-        For error rates from two places, or a margin that is not a share between 0 and 1.
+        For error rates from two sources, or a margin that is not a share between 0 and 1.
     """
 
     samples: pd.DataFrame | None = None
@@ -104,7 +122,7 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What `weigh` found.
+    """The models that could do a task, with the total cost of a request on each.
 
     Attributes
     ----------
@@ -112,22 +130,23 @@ class Options:
         One row per model, the lowest total cost first: provider, tier, model_id; USD per request: price_usd, error_usd,
         time_usd, expected_usd (at the values shown, not averaged over their ranges), low, high (`INTERVAL`);
         price_basis ("catalogue", "samples", "given"); error_rate, error_low, error_high (share 0-1); seconds,
-        seconds_low, seconds_high; best_share (share of the draws in which it is the cheapest); note (why a model is
-        out of the running); worth, how many independent right-or-wrong examples the error rate is worth (0 for a range
-        that nobody counted); shared, how far it moves with what all models have in common (-1 to 1; 0 is a rate that is
-        known by itself); basis, where the error rate comes from ("assumed", "counted", "given", or the source of the
-        samples); examples behind it, and how many of your own counts were wrong.
+        seconds_low, seconds_high; best_share (share of the draws in which it is the cheapest); note (why it cannot be
+        chosen, or ""); worth (how many independent right-or-wrong examples the error rate is worth; 0 for a range that
+        was not counted); shared (how far the error rate moves with what all models have in common, -1 to 1; 0 for a
+        rate known by itself); basis (where the error rate comes from: "assumed", "counted", "given", or the source of
+        the samples); wrong (how many of your own counts); examples (how many are behind the error rate).
     cost : dict
         error_cost_usd, error_cost_low, error_cost_high: USD per error.
     second_usd : float
+        USD per second of waiting.
     tool_calls : int
-        Per request, counted for assumed and given error rates only.
+        Tool calls per request that assumed and given error rates include.
     counted : dict
         Model -> number of examples behind its error rate.
     basis : str
-        Where the error rates come from, as in the table; "counted" where some are and the others are assumed.
+        Where the error rates come from, as in the table; "counted" if some are counted and the others assumed.
     grounds : tuple of str
-        Where the numbers come from that the catalogue does not give, as sentences.
+        Sentences on where the numbers come from that the catalogue does not give.
     rows : DataFrame or None
         The samples, scored.
     task : Task or None
@@ -149,14 +168,13 @@ class Options:
     prices: Prices
 
     def running(self):
-        """The rows that can be chosen."""
+        """Return the rows of the models that can be chosen."""
         return self.table[self.table["expected_usd"].notna()]
 
 
 def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, models, evidence, seed):
-    """`Options` of a question; parameters as for `tierlab.recommend`, the task a `Task` or None."""
-    if not (np.isfinite(second_usd) and second_usd >= 0):
-        raise ValueError(f"second_usd={second_usd}; a cost is a number, 0 or more")
+    """Return the `Options` of a question; parameters as for `tierlab.recommend`, the task a `Task` or None."""
+    needs("second_usd", second_usd, 0 <= second_usd < np.inf, "a number from 0 up")
     if workload.point().requests_per_day <= 0:
         raise ValueError("requests_per_day is 0: a price per request needs requests")
     rows, grounds = None, []
@@ -172,23 +190,19 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
         for what in ("error_rates", "error_counts", "seconds")
     )
     if rows is not None:
-        errors = _sampled_errors(tiers, rows)
+        errors, said = sampled_errors(tiers, rows)
     elif rates:
-        table = _ranged("error_rates", rates, tiers, ERRORS, top=1).assign(worth=0.0, shared=1.0)
-        errors = Errors(table, "given", {}, ["error rates are given by hand"])
+        errors = _ranged("error_rates", rates, tiers, ERRORS, top=1)
+        errors = errors.assign(worth=0.0, shared=1.0, basis="given")
+        said = ["error rates are given by hand"]
     else:
-        errors = _counted_errors(counts, tiers, task)
-    errors, tool_calls = _with_tools(errors, tiers, task)
-    grounds = [*grounds, *errors.grounds]
+        errors, said = counted_errors(counts, tiers, task)
+    errors = errors.reindex(columns=ERROR_COLUMNS).astype({"wrong": "Int64", "examples": "Int64"})
+    errors, tool_calls, called = with_tools(errors, tiers, task)
     cost, costed = _error_cost(error_cost_usd, task)
     times, timed = _seconds(seconds, tiers, prices, workload, rows)
-    numbers = errors.table.assign(tier=tiers, like=tiers.index, **times, paid=errors.paid)
+    numbers = errors.assign(tier=tiers, like=tiers.index, **times)
     numbers["price_basis"] = "catalogue" if rows is None else "samples"
-    numbers["basis"] = errors.basis
-    if errors.basis == "counted":
-        numbers["basis"] = np.where(numbers.index.isin(list(errors.counted)), "counted", "assumed")
-    numbers["wrong"] = pd.Series(errors.wrong, dtype="Int64")
-    numbers["examples"] = pd.Series(errors.counted, dtype="Int64")
     table, bought = total_costs(
         numbers, prices=prices, workload=workload, cost=cost, second_usd=second_usd, seed=seed
     )
@@ -201,9 +215,9 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
         cost=cost,
         second_usd=float(second_usd),
         tool_calls=tool_calls,
-        counted=errors.counted,
-        basis=errors.basis,
-        grounds=(*grounds, *bought, *costed, *(timed if second_usd else ())),
+        counted=errors["examples"].dropna().to_dict(),
+        basis="counted" if errors["wrong"].notna().any() else errors["basis"].iloc[0],
+        grounds=(*grounds, *said, *called, *bought, *costed, *(timed if second_usd else ())),
         rows=rows,
         task=task,
         workload=workload,
@@ -212,40 +226,43 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
 
 
 def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
-    """Price, errors and time of a request on each model, at the values given and over their ranges.
+    """Compute price, errors and time of a request on each model, at the values given and over their ranges.
 
     Parameters
     ----------
     numbers : DataFrame
         By model: tier; error_rate, error_low, error_high, worth, shared (`Options`); like, the model whose error rate
-        it borrows, or itself; seconds, seconds_low, seconds_high; price_basis, and paid, USD per request where that is
-        not "catalogue".
+        it borrows, or itself; seconds, seconds_low, seconds_high; price_basis; paid, USD per request where price_basis
+        is not "catalogue".
     prices : Prices
     workload : Workload
     cost : dict
         As in `Options`.
     second_usd : float
+        USD per second of waiting.
     seed : int
 
     Returns
     -------
     table : DataFrame
-        Of `Options`.
+        The table of `Options`.
     grounds : list of str
-        What is to be known about the catalogue's prices.
+        What a reader should know about the catalogue's prices.
 
     Notes
     -----
-    Draws take the ends of the ranges for granted: half lie below the central value and half above, evenly to each
-    end. What is uncertain about the errors of a task moves all tiers together (a task is harder or easier than
-    thought, and so are its tool calls), and so does a workload that is a range: all models share one draw. What was counted
-    is drawn for each model; in samples, as far as they show it, models err on the same examples. Waiting counts for the
-    requests that are not in batch. Every quantity has a stream of random numbers of its own, so that a record that is
-    reviewed draws what it drew when it was filed.
+    Half of the draws lie below the central value of a range and half above, uniformly out to each end; the ends are
+    taken as given. The uncertain errors of a task move all tiers together (the task is harder or easier than thought,
+    and so are its tool calls), and a workload that is a range is drawn once for all models. Counted rates are drawn
+    model by model; in samples, models err on the same examples as far as the samples show it. Waiting counts only for
+    requests that are not in batch. Every quantity has its own stream of random numbers, so that the review of a record
+    draws the same as its filing did.
     """
     slow = numbers.index[numbers["seconds"].isna()]
     if second_usd and len(slow):
-        raise ValueError(f"no speed is known of {', '.join(slow)}; give seconds={{model: seconds}}")
+        raise ValueError(
+            f"no speed is known for {', '.join(slow)}; give seconds={{model: seconds}}"
+        )
     waits = second_usd * (1 - workload.point().batch_share)
     table, price_draws, grounds = _priced(numbers, workload, prices, seed)
     table.loc[table["error_rate"].isna() & table["note"].eq(""), "note"] = (
@@ -260,22 +277,15 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
             "no model is left to choose from: "
             + "; ".join(f"{i}: {n or 'no number'}" for i, n in table["note"].items())
         )
-    waited, cost_draws = 0.0, cost["error_cost_usd"]
+    waited = 0.0
     if waits:
         waited = spread(*table[TIMES].to_numpy(float).T, _stream(seed, "time").random(DRAWS))
-    if cost["error_cost_low"] < cost["error_cost_high"]:
-        ends, position = (
-            np.array(list(cost.values())),
-            _stream(seed, "cost of an error").random(DRAWS),
-        )
-        # It runs over powers of ten, which have no zero.
-        in_tens = ends.min() > 0
-        cost_draws = np.exp(spread(*np.log(ends), position)) if in_tens else spread(*ends, position)
-    draws = expected_cost(price_draws, _error_draws(table, seed), cost_draws, waited, waits)
+    errors = _error_draws(table, seed)
+    draws = expected_cost(price_draws, errors, _cost_draws(cost, seed), waited, waits)
     low, high = np.quantile(np.where(running, draws, 0.0), [0.05, 0.95], axis=0)
     table["low"] = np.minimum(low, table["expected_usd"]).where(running)
     table["high"] = np.maximum(high, table["expected_usd"]).where(running)
-    # The share of the draws in which a model is the cheapest; those that tie share one.
+    # The share of the draws in which a model is the cheapest; models that tie share the draw.
     draws = np.where(running, draws, np.inf)
     best = draws <= draws.min(axis=1, keepdims=True) * (1 + 1e-12)
     table["best_share"] = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -283,13 +293,24 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
     return table.reset_index().reindex(columns=_COLUMNS), grounds
 
 
+def _cost_draws(cost, seed):
+    """Draws of the cost of an error, shape (draws, 1); or the one value that it has."""
+    ends = np.array([cost[end] for end in COST])
+    if ends[1] == ends[2]:
+        return ends[0]
+    position = _stream(seed, "cost of an error").random(DRAWS)
+    if ends.min() > 0:  # it spans powers of ten, which have no zero
+        return np.exp(spread(*np.log(ends), position))
+    return spread(*ends, position)
+
+
 def _priced(numbers, workload, prices, seed):
-    """The candidates with what a request is billed, at the workload's middle and over its ranges.
+    """The candidates with what a request is billed, at the middle of the workload and over its ranges.
 
     Returns
     -------
     table : DataFrame
-        `numbers` with provider, price_usd (USD per request) and note (why a model is out of the running).
+        `numbers` with provider, price_usd (USD per request) and note (why a model cannot be chosen).
     drawn : ndarray, shape (draws, models)
         USD per request. A workload that is a range is drawn for all models together, an approximate price for its model
         alone.
@@ -310,7 +331,7 @@ def _priced(numbers, workload, prices, seed):
     if not is_listed.any():
         return table, drawn, []
     listed = table.index[is_listed]
-    # The workload at its middle, and drawn from its ranges; the volume cancels.
+    # The workload at its middle, and drawn from its ranges; the volume cancels out.
     rng, works = _stream(seed, "workload"), [workload.point()]
     ranges = {name: ends for name, ends in workload.ranges().items() if ends[0] < ends[1]}
     ranges.pop("requests_per_day", None)
@@ -324,7 +345,7 @@ def _priced(numbers, workload, prices, seed):
         table.loc[noted.index, "note"] = noted
     per[:, table.loc[listed, "note"].ne("")] = np.nan
     table.loc[listed, "price_usd"] = per[0]
-    # At a workload without ranges there is one row, the middle; otherwise it is not drawn.
+    # A workload without ranges has one row, the middle; otherwise the middle is not among the draws.
     first = min(1, len(per) - 1)
     drawn[:, is_listed] = per[_stream(seed, "price").integers(first, len(per), DRAWS)]
     flags = {
@@ -342,7 +363,7 @@ def _priced(numbers, workload, prices, seed):
 
 
 def daily(work, prices, listed):
-    """`daily_cost` by model with a note; a model that lacks a rate stands aside, and the others are priced."""
+    """Return `daily_cost` by model, with a note; a model that lacks a rate is set aside, and the others are priced."""
     try:
         day = daily_cost(work, prices, list(listed)).set_index("model_id")
     except ValueError as error:
@@ -358,8 +379,8 @@ def daily(work, prices, listed):
 def _error_draws(table, seed):
     """Draws of the error rates, shape (draws, models).
 
-    Each model has a stream of its own, so that its draws depend on no other candidate; a borrowed rate moves with the
-    one that it is borrowed from.
+    Each model has its own stream, so that its draws depend on no other candidate; a borrowed rate moves with the rate
+    that it is borrowed from.
     """
     from scipy.stats import norm
 
@@ -369,14 +390,14 @@ def _error_draws(table, seed):
         own = _stream(seed, f"errors of {row['like']}").standard_normal(DRAWS)
         position = norm.cdf(row["shared"] * common + np.sqrt(1 - row["shared"] ** 2) * own)
         if row["worth"]:
-            drawn[:, place] = _beta(row["error_rate"], row["worth"]).ppf(position)
+            drawn[:, place] = beta_of(row["error_rate"], row["worth"]).ppf(position)
         else:
             drawn[:, place] = spread(*(row[end] for end in ERRORS), position).ravel()
     return drawn
 
 
 def spread(value, low, high, position):
-    """Where each range stands at a position from 0 (low) over 0.5 (value) to 1 (high): positions x ranges.
+    """Return the value of each range at positions from 0 (low) through 0.5 (value) to 1 (high): positions x ranges.
 
     Examples
     --------
@@ -389,15 +410,15 @@ def spread(value, low, high, position):
 
 
 def _stream(seed, name):
-    """Random numbers of one quantity."""
+    """The random numbers of one quantity."""
     return np.random.default_rng([seed, crc32(name.encode())])
 
 
-# Who is compared
+# The candidates
 
 
 def resolved(name, prices):
-    """The catalogue's name of a model, or the name itself."""
+    """Return the catalogue's name of a model, or the name itself if the catalogue lacks it."""
     try:
         return prices.resolve(name)
     except ValueError:
@@ -405,18 +426,18 @@ def resolved(name, prices):
 
 
 def _scored(evidence, models, prices):
-    """The scored rows of the candidates, under the catalogue's names, with a cost wherever one is known; and grounds."""
+    """The scored rows of the candidates, under the catalogue's names and with a cost where one is known; and grounds."""
     rows = scored_rows(evidence.samples, truncated=evidence.truncated)
     names = {name: resolved(name, prices) for name in rows["model_id"].unique()}
     if len(set(names.values())) < len(names):
-        raise ValueError(f"two names of the samples are one model: {', '.join(names)}")
+        raise ValueError(f"two names in the samples mean the same model: {', '.join(names)}")
     rows["model_id"] = rows["model_id"].map(names)
     if models is not None:
         asked = [resolved(name, prices) for name in models]
         for name in asked:
             if name not in names.values():
                 raise ValueError(
-                    f"{unknown('model', name, names.values())}; the samples hold no answer of it"
+                    f"{unknown('model', name, names.values())}; the samples have no answer of it"
                 )
         rows = rows[rows["model_id"].isin(asked)].reset_index(drop=True)
     answered, grounds = rows["status"].isin(ANSWERED), []
@@ -425,10 +446,10 @@ def _scored(evidence, models, prices):
     if unpriced.any():
         priced = price_outcomes(rows[unpriced], prices)
         rows.loc[unpriced, "cost_usd"] = priced["cost_usd"]
-        known = priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum()
+        covered = priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum()
         grounds = [
             f"{n:,} answers of {name} are priced from their own tokens at the rates of {prices.as_of:%Y-%m-%d}"
-            for name, n in known[known > 0].items()
+            for name, n in covered[covered > 0].items()
         ]
     if not rows.loc[answered, "cost_usd"].notna().any():
         raise ValueError(
@@ -439,16 +460,16 @@ def _scored(evidence, models, prices):
 
 
 def _candidates(prices, provider, models, rows):
-    """Tier of each candidate ("" for none), by model id."""
+    """The tier of each candidate ("" for none), by model id."""
     named = models is not None or rows is not None
     if provider is not None and named:
         raise ValueError(
-            "provider picks from the lineup; with models or samples the candidates are named already"
+            "provider chooses from the lineup; with models or samples the candidates are named already"
         )
     has_lineup = len(prices.lineups) or not named
     lineup = prices.lineup() if has_lineup else pd.DataFrame(columns=list(TIERS))
-    if provider is not None and provider not in lineup.index:
-        raise ValueError(unknown("provider", provider, lineup.index))
+    if provider is not None:
+        known("provider", provider, lineup.index)
     sampled = {}
     if rows is not None:
         names = rows["model_id"].unique()
@@ -460,14 +481,14 @@ def _candidates(prices, provider, models, rows):
         names = (lineup if provider is None else lineup.loc[[provider]]).stack().dropna()
     if not len(names):
         raise ValueError("there is no model to choose from")
-    # The lineup knows best, then the catalogue; a model outside both has its place among the samples.
+    # The lineup goes first, then the catalogue; a model outside both gets its place among the samples.
     slots = {model: tier for tier in TIERS for model in lineup[tier].dropna()}
     tiers = sampled | prices.by_model["tier"].dropna().to_dict() | slots
     return pd.Series({name: tiers.get(name, "") for name in names})
 
 
 def _keyed(what, given, prices, tiers):
-    """A mapping of `Evidence` with the catalogue's names as keys; a name that nobody knows is refused with the nearest."""
+    """A mapping of `Evidence` with the catalogue's names as keys; an unknown name is refused, naming the nearest."""
     keyed = {}
     for key, value in (given or {}).items():
         name = key if key in TIERS or key in tiers else resolved(key, prices)
@@ -477,190 +498,11 @@ def _keyed(what, given, prices, tiers):
     return keyed
 
 
-# How often they err
-
-
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """Error rates by model (error_rate, error_low, error_high, worth, shared: see `Options`), and where they come from.
-
-    `counted` are the examples of rates that were counted on whole tasks, by model, and `wrong` how many of your own
-    counts were wrong; `paid` the US dollars per request by model, as measured on the same examples.
-    """
-
-    table: pd.DataFrame
-    basis: str
-    counted: dict
-    grounds: list
-    paid: pd.Series | None = None
-    wrong: Mapping[str, int] = field(default_factory=dict)
-
-
-def _counted_errors(counts, tiers, task):
-    """`Errors` from your own counts, and assumed ones for the models without.
-
-    Notes
-    -----
-    Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2): its mean is the value, so that 0 wrong
-    of 10 is not "never", and its interval is close to Wilson's (Brown, Cai, DasGupta 2001,
-    doi:10.1214/ss/1009213286).
-    """
-    rows, counted, bad, grounds, said = {}, {}, {}, [], []
-    for key, (wrong, examples) in counts.items():
-        models = (
-            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
-        )
-        if len(models) != 1:
-            raise ValueError(
-                f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
-                "answered by one: name the model, or choose one provider"
-            )
-        if not (0 <= wrong <= examples and examples >= 1):
-            raise ValueError(
-                f"{key}: {wrong} wrong answers of {examples} examples; from 0 to all of them may be wrong, of 1 example or more"
-            )
-        rate = (wrong + 0.5) / (examples + 1)
-        rows[models[0]] = (rate, *_jeffreys(rate, examples).ravel(), examples, 0.0)
-        counted[models[0]], bad[models[0]] = examples, wrong
-        if key not in tiers:
-            grounds.append(
-                f"counts of the tier {key} are taken as those of {models[0]}; name another model in place of the tier "
-                "if that one answered (error_counts, --count)"
-            )
-        said.append(f"{models[0]} {wrong} of {examples}")
-    rest = tiers.drop(list(rows))
-    if len(rest):
-        if task is None:
-            raise ValueError(
-                "where do errors come from? Give a task (assumed rates), error_counts or samples (your own), or error_rates"
-            )
-        if rest.eq("").any():
-            bare = ", ".join(rest.index[rest.eq("")])
-            raise ValueError(f"no error rate is assumed for a model without a tier: {bare}")
-        rates = assumed("error_rate", task)
-        rows |= {model: (*rates.loc[tier], 0.0, 1.0) for model, tier in rest.items()}
-        grounds.append(
-            f"error rates of {', '.join(rest.unique())} are assumed from the complexity of {task.name}, "
-            "per tier and not per provider (data/assumptions.csv)"
-        )
-    if said:
-        grounds.append(
-            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is taken as (wrong + 1/2) / (examples + 1), with its 95% interval)"
-        )
-    columns = [*ERRORS, "worth", "shared"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).loc[tiers.index]
-    return Errors(table, "counted" if said else "assumed", counted, grounds, wrong=bad)
-
-
-def assumed_errors(task, tiers, calls):
-    """Assumed error rate of each of some tiers, tool calls included: value, low, high."""
-    rates, tools = assumed("error_rate", task).reindex(tiers), assumed("tool_error_rate")
-    rates[:] = error_with_tools(rates, tools.reindex(tiers).to_numpy(), calls)
-    return rates
-
-
-def _sampled_errors(tiers, rows):
-    """`Errors` of samples.
-
-    Notes
-    -----
-    The rates are those of `tierlab.evaluate.rows.levels`, which `compare` has as well, with a Beta of that mean: as wide
-    as the errors clustered by group, and never narrower at 0 than Jeffreys'. Their correlations, by which examples that
-    are hard for all models move all rates, are those of one common factor.
-    """
-    names = list(tiers.index)
-    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
-    anchor = scored.reindex(names).fillna(0).idxmax()
-    found, influence = levels(rows, names, anchor)
-    rate, examples = found["error_rate"], found["examples"]
-    if not examples[anchor]:
-        raise ValueError(
-            "no example has a scored answer of two candidates: they cannot be compared on the same examples"
-        )
-    variance = (influence**2).sum(axis=0)
-    # Where no spread was seen, each group counts as one answer.
-    flat = (variance < 1e-15) | rate.isin((0, 1))
-    groups = np.minimum(examples, rows["cluster"].nunique())
-    worth = np.where(flat, groups, rate * (1 - rate) / np.where(flat, 1.0, variance))
-    low, high = _jeffreys(rate, worth)
-    table = pd.DataFrame(
-        {
-            "error_rate": rate,
-            "error_low": np.minimum(low, rate),
-            "error_high": np.maximum(high, rate),
-            "worth": worth,
-            "shared": _common_factor(influence),
-        },
-        index=names,
-    )
-    few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
-    pairwise = f", each model on those that it has in common with {anchor} ({few})" if few else ""
-    grounds = [
-        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples{pairwise}; "
-        f"{(rows['aside'] != '').sum()} of {len(rows)} answers are set aside"
-    ]
-    grounds += [
-        f"{name} mostly fails: {lost} count as wrong" for name, lost in mostly_failing(rows).items()
-    ]
-    source = "; ".join(rows["source"].astype(str).unique()) if "source" in rows else "samples"
-    counted = examples[examples > 0].astype(int).to_dict()
-    return Errors(table, source, counted, grounds, found["cost_usd"])
-
-
-def _common_factor(influence):
-    """How far each rate moves with what all have in common: the loadings of one factor, by principal axes (Harman 1976)."""
-    size = np.sqrt((influence**2).sum(axis=0))
-    unit = influence / np.where(size > 0, size, 1.0)
-    together = unit.T @ unit
-    np.fill_diagonal(together, 0.0)
-    loading = np.sqrt(np.abs(together).max(axis=0))
-    for _ in range(50):
-        np.fill_diagonal(together, np.minimum(loading**2, 1.0))
-        top, vectors = np.linalg.eigh(together)
-        loading = vectors[:, -1] * np.sqrt(max(top[-1], 0.0))
-    # An axis has no direction of its own: the largest loading is positive.
-    sign = np.sign(loading[np.abs(loading).round(6).argmax()]) or 1.0
-    return np.clip(sign * loading, -1.0, 1.0).round(6)
-
-
-def _with_tools(errors, tiers, task):
-    """The errors with tool calls on top where the rate does not hold them already, and the calls of a request."""
-    # A rate that was counted on whole tasks holds its tool calls.
-    bare = [name for name in tiers.index if name not in errors.counted]
-    calls = task.tool_calls if task else 0
-    if errors.counted and not bare and calls:
-        raise ValueError(
-            "error rates counted on whole tasks hold their tool calls already: leave tool_calls out"
-        )
-    if calls is None:
-        assumes = task.name == "agentic_tools" and errors.basis in ("assumed", "counted")
-        calls = AGENT_CALLS if assumes and bare else 0
-    if not calls:
-        return errors, 0
-    table, tools = errors.table.copy(), assumed("tool_error_rate").reindex(tiers[bare])
-    table.loc[bare, ERRORS] = error_with_tools(table.loc[bare, ERRORS], tools.to_numpy(), calls)
-    said = f"{calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)"
-    return replace(errors, table=table, grounds=[*errors.grounds, said]), int(calls)
-
-
-def _beta(rate, worth):
-    """Distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), and at 0 and 1."""
-    from scipy.stats import beta
-
-    wrong = np.clip(rate * (worth + 1), 0.5, worth + 0.5)
-    return beta(wrong, worth + 1 - wrong)
-
-
-def _jeffreys(rate, worth):
-    """Low and high of the 95% interval of rates."""
-    return _beta(np.asarray(rate), np.asarray(worth)).ppf([[0.025], [0.975]])
-
-
-# What an error and a second cost
+# The cost of an error, and the seconds of a request
 
 
 def _error_cost(error_cost_usd, task):
-    """Value and ends of the cost of an error, USD, and grounds."""
+    """The value and ends of the cost of an error, USD, and grounds."""
     if error_cost_usd is not None:
         return dict(zip(COST, _ends(COST[0], error_cost_usd, np.inf), strict=True)), []
     if task is None or task.stakes is None:
@@ -673,7 +515,7 @@ def _error_cost(error_cost_usd, task):
 
 
 def _seconds(seconds, tiers, prices, workload, rows):
-    """Seconds per request by model, with their range, as columns; NaN where nobody knows. And grounds."""
+    """Seconds per request by model, with their range (NaN where they are not known), and grounds."""
     if seconds:
         return _ranged("seconds", seconds, tiers, TIMES, top=np.inf), []
     if rows is not None and rows["end_to_end_s"].notna().any():
@@ -700,7 +542,7 @@ def _seconds(seconds, tiers, prices, workload, rows):
 
 
 def _ends(what, given, top):
-    """Value, low and high of a number, a (low, high) pair or a (value, low, high) triple."""
+    """The value, low and high of a number, a (low, high) pair or a (value, low, high) triple."""
     ends = np.atleast_1d(np.asarray(given, float))
     low, high = ends[-2:] if len(ends) > 1 else (ends[0], ends[0])
     value = (low + high) / 2 if len(ends) == 2 else ends[0]
@@ -713,7 +555,7 @@ def _ends(what, given, top):
 
 
 def _ranged(what, given, tiers, columns, top):
-    """`_ends` of each model, from a mapping by model or tier."""
+    """The `_ends` of each model, from a mapping by model or tier."""
     rows = {}
     for name, tier in tiers.items():
         if name not in given and tier not in given:

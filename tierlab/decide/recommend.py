@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import listed, share, usd
 from tierlab.core.vocabulary import TIERS
 from tierlab.decide.checklist import (
+    WORTH_TRYING,
     Overlap,
     near_ties,
     next_step,
@@ -20,8 +21,8 @@ from tierlab.decide.checklist import (
     untested,
     until_review,
 )
-from tierlab.decide.options import Evidence, Options, assumed_errors, weigh
-from tierlab.decide.tasks import Task, rated
+from tierlab.decide.options import Evidence, Options, weigh
+from tierlab.decide.tasks import Task, assumed_errors, rated
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.scaling.costs import cost_curve
 from tierlab.scaling.workload import Workload
@@ -29,7 +30,7 @@ from tierlab.scaling.workload import Workload
 
 @dataclass(frozen=True, eq=False)
 class Recommendation(Options):
-    """What `recommend` found: what was compared (`tierlab.decide.options.Options`), and the choice.
+    """The choice, and the models that were compared (`tierlab.decide.options.Options`).
 
     Attributes
     ----------
@@ -40,15 +41,15 @@ class Recommendation(Options):
     step : int
         The next step of the article's checklist, 1 to 7.
     next_step : str
-        What to do then.
+        What to do in that step.
     close : tuple of str
         The choice and the models that cannot be told from it; empty where the choice is clear.
     done : list of int
         The steps that are done.
     common : Overlap or None
-        The examples that samples have for the choice and its rival.
+        How many examples the samples have of both the choice and its rival; None without samples.
     assumed : tuple of str
-        What of the workload nobody gave.
+        The quantities of the workload that were not given.
     """
 
     tier: str
@@ -64,24 +65,23 @@ class Recommendation(Options):
 
     @cached_property
     def flips(self):
-        """What would change the choice, a DataFrame: see `tierlab.decide.recommend.find_flips`.
+        """A DataFrame of what would change the choice: see `tierlab.decide.recommend.find_flips`.
 
-        Each quantity alone, everything else as it is. Found when it is first asked for, since it prices the workload
-        again.
+        It is computed when it is first used, since it prices the workload again.
         """
         return find_flips(self)
 
     def __repr__(self):
-        """Plain text: what a terminal and a stored notebook show."""
+        """Plain text for a terminal and a stored notebook."""
         head = f"{self.tier or 'no tier'}: {self.model_id}"
         if self.close:
             head = f"too close to call: {_with_tiers(self.table, self.close)}"
         lines = [
             f"{head} (error rates: {rates_said(self)})",
             self.reason,
+            dollars_said(self),
             f"Next, step {self.step}: {self.next_step}",
         ]
-        lines[2:2] = [dollars_said(self)]
         return "\n".join([*lines, *(f"Note: {line}." for line in self.grounds)])
 
 
@@ -97,31 +97,32 @@ def recommend(
     evidence: Evidence | None = None,
     seed: int = 0,
 ) -> Recommendation:
-    """Which tier does a task at the least total cost: price, plus errors, plus the time that somebody waits.
+    """Recommend the tier that does a task at the lowest total cost: price, errors and waiting.
 
     Parameters
     ----------
     task : str or Task, optional
-        One of data/tasks.csv, or a `tierlab.Task` of your own with two ratings. Without evidence its complexity stands
-        for the error rates, and without `error_cost_usd` its stakes stand for the cost of an error; both are
-        assumptions with a range.
+        One of data/tasks.csv, or your own `tierlab.Task` with two ratings. Without evidence, error rates are assumed
+        from its complexity; without `error_cost_usd`, the cost of an error is assumed from its stakes. Both assumptions
+        have a range.
     error_cost_usd : float or tuple, optional
-        USD per wrong answer; (low, high) or (value, low, high) where it is a range.
+        USD per wrong answer, 0 or more; (low, high) or (value, low, high) where it is a range.
     second_usd : float
-        What a second of waiting is worth, USD: 0 for a nightly batch.
+        Value of a second of waiting, USD; 0 for a nightly batch.
     workload : Workload, optional
         By default 1,000 requests a day of 500 input and 300 output tokens.
     prices : Prices, optional
-        By default the maintained catalogue. Rates are the mean of those scheduled until the next review, in six months.
+        By default the maintained catalogue. Rates are averaged over those scheduled until the next review, in six
+        months.
     provider : str, optional
-        Only its lineup; not with `models` or samples. Assumed error rates do not tell providers apart, so across
-        providers the price decides.
+        Compare only its lineup; not with `models` or samples. Assumed error rates are the same for all providers, so
+        across providers the price decides.
     models : sequence of str, optional
-        The candidates, in place of the lineup; with samples, those of its models that are meant.
+        The candidates, in place of the lineup; with samples, which of their models to compare.
     evidence : Evidence, optional
-        Samples, counts or rates of your own (`tierlab.Evidence`).
+        Your own samples, counts or rates.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------
@@ -130,16 +131,16 @@ def recommend(
     Raises
     ------
     ValueError
-        For an unknown task, provider or model, a rate outside 0-1, a cost below 0, or a question without the numbers
-        that it takes.
+        For an unknown task, provider or model, a rate outside 0-1, a cost below 0, or a question that lacks a number.
 
     Notes
     -----
-    Expected cost: `tierlab.expected_cost`, at the values shown. Flips: `tierlab.decide.recommend.find_flips`.
+    The total cost is `tierlab.expected_cost` at the values shown. What would change the choice is found by
+    `tierlab.decide.recommend.find_flips`.
 
     Examples
     --------
-    Five points between Haiku and Opus at the article's prices: the flagship pays above 16 cents an error.
+    Haiku is wrong five points more often than Opus. At the article's prices the flagship pays above 16 cents an error.
 
     >>> import tierlab as tl
     >>> rates = tl.Evidence(error_rates={"claude-haiku-4-5": 0.10, "claude-opus-4-8": 0.05})
@@ -166,9 +167,10 @@ def recommend(
     close, common = near_ties(found), overlap(found, evidence.margin)
     done = steps_done(found, common, given)
     step, words = next_step(found, common, done)
+    parts = [untested_said(found), _tie(found, close), _reason(found), *_hints(found)]
     later = scheduled_said(prices, found.running()["model_id"])
-    later = later and f"{later[0].upper()}{later[1:]}."
-    parts = [untested_said(found), _tie(found, close), _reason(found), *_hints(found), later]
+    if later:
+        parts.append(f"{later[0].upper()}{later[1:]}.")
     return Recommendation(
         **vars(found),
         **best[["tier", "model_id", "provider"]],
@@ -182,15 +184,22 @@ def recommend(
     )
 
 
-def volume_said(found):
-    """Requests a day, and what of the workload nobody gave."""
-    volume = f"{found.workload.point().requests_per_day:,.0f} requests a day"
-    named = f" (assumed: {_listed(found.assumed)})" if found.assumed else ""
-    return volume + named
-
-
 def dollars(table, requests_per_day, choice):
-    """Total cost of each model that runs, US dollars: model_id, a day, a year of 365 such days, what the choice saves a year."""
+    """Return each model's total cost and what the choice saves against it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tierlab.decide.options.Options`.
+    requests_per_day : float
+    choice : str
+        Model id of the choice.
+
+    Returns
+    -------
+    DataFrame
+        model_id, usd_a_day, usd_a_year (365 such days), saved_a_year (USD), one row per model that can be chosen.
+    """
     running = table[table["expected_usd"].notna()]
     day = running["expected_usd"] * requests_per_day
     saved = 365 * (day - day[running["model_id"] == choice].sum())
@@ -198,22 +207,24 @@ def dollars(table, requests_per_day, choice):
 
 
 def dollars_said(found):
-    """What the choice costs, and what it saves against each other model, in one sentence."""
-    table = dollars(found.table, found.workload.point().requests_per_day, found.model_id)
+    """Say in one sentence what the choice costs, and what it saves against the next three models."""
+    volume = found.workload.point().requests_per_day
+    table = dollars(found.table, volume, found.model_id)
     best = table.iloc[0]
+    assumed = f" (assumed: {listed(found.assumed)})" if found.assumed else ""
     text = (
-        f"At {volume_said(found)}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "
+        f"At {volume:,.0f} requests a day{assumed}: {best['model_id']} costs {usd(best['usd_a_day'])} a day and "
         f"{usd(best['usd_a_year'])} a year in total"
     )
     saved = [
         f"{usd(row.saved_a_year)} a year against {row.model_id}"
         for row in table.iloc[1:4].itertuples()
     ]
-    return f"{text}; it saves {_listed(saved)}." if saved else f"{text}."
+    return f"{text}; it saves {listed(saved)}." if saved else f"{text}."
 
 
 def rates_said(found):
-    """Where each error rate comes from, in words: "counted for mid (120 examples); assumed for small and flagship"."""
+    """Say where each error rate comes from: "counted for mid (120 examples); assumed for small and flagship"."""
     running = found.running().sort_values(
         "basis", key=lambda basis: basis == "assumed", kind="stable"
     )
@@ -226,30 +237,26 @@ def rates_said(found):
         elif len(names) > 3:
             names = [f"{len(names)} models"]
         sizes = [f"{size:,}" for size in own["examples"].dropna().unique()]
-        examples = f" ({_listed(sizes)} examples)" if sizes else ""
-        parts.append(basis + (f" for {_listed(names)}" if names else "") + examples)
+        examples = f" ({listed(sizes)} examples)" if sizes else ""
+        parts.append(basis + (f" for {listed(names)}" if names else "") + examples)
     return "; ".join(parts)
 
 
-def _listed(names):
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
 def rate_said(row):
-    """An error rate; of your own counts also the counts, and what was added to them."""
+    """Say an error rate, and for a counted one also the counts and that half an error was added."""
     counts, taken = counts_said(row), f"{row['error_rate']:.1%}"
     return f"{counts}, taken as {taken}, half an error added" if counts else taken
 
 
 def counts_said(row):
-    """Your own counts and their share, "6 of 120: 5.0%"; "" for a rate that is not of counts."""
+    """Say your own counts and their share, "6 of 120: 5.0%"; "" for a rate that was not counted."""
     if pd.isna(row["wrong"]):
         return ""
     return f"{row['wrong']} of {row['examples']}: {row['wrong'] / row['examples']:.1%}"
 
 
 def untested_said(found):
-    """That the choice rests on an assumption while other models were tested; "" where it does not."""
+    """Warn that the choice rests on an assumption while other models were tested; "" where it does not."""
     if not untested(found):
         return ""
     best = found.running().iloc[0]
@@ -289,15 +296,18 @@ def _reason(found):
         f" Next is {second['model_id']} at {usd(second['expected_usd'])}; {name} is the cheapest in "
         f"{best['best_share']:.0%} of the draws over the stated ranges."
     )
-    said = _sides(error_cost_flip(found), usd, "{side} {at} an error it would be {to}")
-    if not said:
+    flip = error_cost_flip(found)
+    sides = [side for side in ("below", "above") if flip[f"{side}_to"]]
+    if not sides:
         return f"{text} No cost of an error changes that."
-    said = "; ".join(said)
+    said = "; ".join(
+        f"{side} {usd(flip[side])} an error it would be {flip[f'{side}_to']}" for side in sides
+    )
     return f"{text} {said[0].upper()}{said[1:]}."
 
 
 def _hints(found):
-    """What to make of the numbers beside the article's rule and across providers, and when the choice retires."""
+    """Sentences on the article's rule, on comparing providers, and on when the choice retires."""
     running = found.running()
     hints, best = _counts_against(found, running), running.iloc[0]
     if len(running) > 1 and found.basis == "assumed" and running["provider"].nunique() > 1:
@@ -306,12 +316,7 @@ def _hints(found):
         )
     rule = found.task.rule if found.task else ""
     tiers = rule.split(" to ")
-    if (
-        rule
-        and len(running) > 1
-        and best["tier"] not in tiers
-        and set(tiers) & set(running["tier"])
-    ):
+    if best["tier"] not in tiers and set(tiers) & set(running["tier"]) - {""}:
         hints.append(f"The article's two questions say {rule}: here the numbers say otherwise.")
     leaves = found.prices.by_model["retires_on"].get(best["model_id"])
     if pd.notna(leaves) and leaves <= review_day(found.prices):
@@ -320,7 +325,7 @@ def _hints(found):
 
 
 def _counts_against(found, running):
-    """What your own counts say against the rating of the task, and against the half error that is added to them."""
+    """Warnings where your counts contradict the rating of the task, or the half error added to them decides."""
     said, counted = [], running[running["wrong"].notna()].set_index("model_id")
     plain = (counted["wrong"] / counted["examples"]).astype(float)
     if running["basis"].eq("assumed").any():
@@ -344,25 +349,25 @@ def _counts_against(found, running):
 
 
 def find_flips(found):
-    """Switching values of a choice.
+    """Find the value of each quantity at which the choice changes, everything else staying as it is.
 
     Parameters
     ----------
     found : Options
-        From `tierlab.decide.options.weigh`; the first row that runs is the choice.
+        From `tierlab.decide.options.weigh`; the first row that can be chosen is the choice.
 
     Returns
     -------
     DataFrame
-        what, unit ("USD", "times", "share", "rating"), now, below (the value under which another model is the cheapest),
-        below_to, above, above_to, note (why a value is not known, "" otherwise), counts ("6 of 120: 5.0%" behind an error
-        rate that you counted). NaN without a note: it never flips. Of a rating, below and above are the nearest ratings at
-        which the assumed error rates make another model the cheapest.
+        what, unit ("USD", "times", "share", "rating"), now, below (the value under which another model is the
+        cheapest), below_to (that model), above, above_to, note (why a value is not known, or ""), counts ("6 of 120:
+        5.0%" behind an error rate that you counted). NaN without a note means that the choice never changes. For a
+        rating, below and above are the nearest ratings whose assumed error rates make another model the cheapest.
 
     Notes
     -----
-    The cost of each model is linear in each quantity alone, so the choice changes where two straight lines cross; the
-    crossings nearest to today's value count.
+    The cost of each model is linear in each quantity alone, so the choice changes where two straight lines cross. The
+    crossings reported are those nearest to today's value.
     """
     table = found.running().reset_index(drop=True)
     names, places = table["model_id"].tolist(), np.arange(len(table))
@@ -373,7 +378,7 @@ def find_flips(found):
         error_cost_flip(found),
         _flip("value of a second", "USD", found.second_usd, total - timed, waits, names),
     ]
-    # The choice, the runner-up and the best model of each other tier: whose numbers could turn it.
+    # Whose numbers could turn the choice: its own, the runner-up's, and those of the best model of each other tier.
     for place in sorted({*range(min(2, len(table))), *table.drop_duplicates("tier").index}):
         own, name, rate = places == place, names[place], error[place]
         paid = own * found.cost["error_cost_usd"]
@@ -389,9 +394,13 @@ def find_flips(found):
 
 
 def flip_words(flips):
-    """The table `flips` as sentences, in plain text: one per quantity that can change the choice."""
-    units = {"USD": usd, "share": "{:.1%}".format, "times": "{:.2f} times today's".format}
-    units["rating"] = "{:g}".format
+    """Say the table `flips` in plain text, a line for each quantity that can change the choice."""
+    units = {
+        "USD": usd,
+        "share": "{:.1%}".format,
+        "times": "{:.2f} times today's".format,
+        "rating": "{:g}".format,
+    }
     lines = []
     for row in flips.to_dict("records"):
         show = units[row["unit"]]
@@ -411,16 +420,8 @@ def flip_words(flips):
     return lines
 
 
-def _sides(flip, show, words):
-    return [
-        words.format(side=side, at=show(flip[side]), to=flip[f"{side}_to"])
-        for side in ("below", "above")
-        if flip[f"{side}_to"]
-    ]
-
-
 def error_cost_flip(found):
-    """The row of `find_flips` on the cost of an error, a dict."""
+    """Return the row of `find_flips` about the cost of an error, as a dict."""
     table, now = found.running(), found.cost["error_cost_usd"]
     rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"].to_numpy()
     names = table["model_id"].tolist()
@@ -428,7 +429,7 @@ def error_cost_flip(found):
 
 
 def _complexity(found, table):
-    """The row of `find_flips` on the rating that assumed error rates come from; a list, empty where none is assumed."""
+    """The row of `find_flips` about the rating behind assumed error rates, in a list that is empty where none is assumed."""
     is_assumed = table["basis"].eq("assumed")
     if not is_assumed.any():
         return []
@@ -447,7 +448,7 @@ def _complexity(found, table):
 
 
 def _lever(found, table, over, what):
-    """Batch share or cache hit rate: price and waiting are linear in it, so two points give the line."""
+    """The row of batch share or cache hit rate: price and waiting are linear in it, so two points give the line."""
     point, names = found.workload.point(), table["model_id"].tolist()
     now, why, ends = getattr(point, over), "", np.zeros((2, len(names)))
     if over == "batch_share" and now == 1:
@@ -464,16 +465,17 @@ def _lever(found, table, over, what):
     timed = table["time_usd"].to_numpy()
     base = table["expected_usd"].to_numpy() - table["price_usd"].to_numpy() - timed
     saved = 0.0
-    if over == "batch_share" and not why:  # what is in batch, nobody waits for
+    if over == "batch_share" and not why:  # nobody waits for what is in batch
         saved = timed = timed / (1 - now)
     note = f"not known: {why}" if why else ""
     return _flip(what, "share", now, base + ends[0] + timed, ends[1] - ends[0] - saved, names, note)
 
 
 def _flip(what, unit, now, base, slope, names, note=""):
-    """The nearest crossings, to either side of today's value, at which another line passes under the first one's.
+    """The crossings nearest to today's value, on either side, at which another line passes under the first one.
 
-    Lines are base + slope x value; the first is the lowest today. A share ends at 1. A note says why nothing is known.
+    A line is base + slope x value, and the first is the lowest today. A share ends at 1. A note says why nothing is
+    known.
     """
     nothing = {"below": np.nan, "below_to": "", "above": np.nan, "above_to": ""}
     flip = {"what": what, "unit": unit, "now": now} | nothing
@@ -484,7 +486,7 @@ def _flip(what, unit, now, base, slope, names, note=""):
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = (base[1:] - base[0]) / (slope[0] - slope[1:])
     inside = np.isfinite(at) & (at > 0) & (at < (1.0 if unit == "share" else np.inf))
-    # A line that rises faster than the first one's lies under it below the crossing.
+    # A line that rises faster than the first lies under it below the crossing.
     below, above = inside & (slope[1:] > slope[0]), inside & (slope[1:] < slope[0])
     if below.any():
         pick = np.where(below, at, -np.inf).argmax()
@@ -493,3 +495,58 @@ def _flip(what, unit, now, base, slope, names, note=""):
         pick = np.where(above, at, np.inf).argmin()
         flip |= {"above": float(at[pick]), "above_to": names[pick + 1]}
     return flip | {"note": ""}
+
+
+def verdict(found):
+    """Say in two sentences the choice, what a day costs, and how near the next tier is."""
+    running, day = found.running(), found.workload.point().requests_per_day
+    best = running.iloc[0]
+    total = f"{usd(best['expected_usd'] * day)} a day, errors included (error rates: {rates_said(found)})"
+    first = f"{untested_said(found)} " if untested(found) else ""
+    if found.close:
+        tiers = " and ".join(running.set_index("model_id").loc[list(found.close), "tier"])
+        return first + (
+            f"Too close to call between {tiers}: measure both on your own examples. "
+            f"{best['model_id']} costs {total}."
+        )
+    said = f"{first}Start with the {best['tier']} tier, {best['model_id']}: {total}."
+    if len(running) == 1:
+        return said
+    rival = running.iloc[1]
+    behind = usd((rival["expected_usd"] - best["expected_usd"]) * day)
+    return (
+        f"{said} The {rival['tier']} tier is only {behind} behind and wins in {share(rival['best_share'])} of the "
+        "draws, so measure both before you rely on it."
+        if rival["best_share"] >= WORTH_TRYING
+        else f"{said} The {rival['tier']} tier is {behind} behind."
+    )
+
+
+def day_tables(found):
+    """Return what a day costs on each model, and what a message costs with its ranges, for `tierlab.finding`."""
+    rows, day = found.running(), found.workload.point().requests_per_day
+    few = pd.DataFrame(
+        {
+            "tier": rows["tier"],
+            "total (USD a day)": rows["expected_usd"] * day,
+            "price (USD)": rows["price_usd"] * day,
+            "errors (USD)": rows["error_usd"] * day,
+            "wrong answers": [
+                counts_said(row) or share(row["error_rate"]) for _, row in rows.iterrows()
+            ],
+            "cheapest in draws": rows["best_share"].map(share),
+            "model": rows["model_id"],
+        }
+    )
+    of_message = {
+        "tier": "tier",
+        "expected_usd": "total of a message (USD)",
+        "low": "low (USD)",
+        "high": "high (USD)",
+        "price_usd": "price (USD)",
+        "error_usd": "errors (USD)",
+        "time_usd": "waiting (USD)",
+        "error_low": "wrong, low",
+        "error_high": "wrong, high",
+    }
+    return {"numbers": few, "table": rows[list(of_message)].rename(columns=of_message)}

@@ -1,7 +1,7 @@
-"""Decision records: a recommendation filed as Markdown that a person reads, with YAML at its end that the kit reads back.
+"""Decision records: a recommendation filed as Markdown for people, with YAML at its end that the kit reads back.
 
 The sections are those of the architecture decision records of software teams (Nygard 2011; MADR), the decision first.
-What the kit needs to judge it again stands at the end, in numbers; record.md.jinja beside this module has the words.
+The numbers that a review needs stand at the end. The words are in record.md.jinja beside this module.
 """
 
 import datetime
@@ -26,7 +26,7 @@ from tierlab.core.tables import load_tasks
 from tierlab.core.untrusted import cited, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS, review_day
-from tierlab.decide.match import settling
+from tierlab.decide.match import about, settling
 from tierlab.decide.options import INTERVAL, daily
 from tierlab.decide.recommend import (
     Recommendation,
@@ -37,15 +37,14 @@ from tierlab.decide.recommend import (
     rates_said,
     untested_said,
 )
-from tierlab.decide.words import about
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.names import canonical
 from tierlab.scaling.workload import CACHE_TTLS, Workload
 
 KIND = "tierlab decision record, version 2"
-_ROWS = 9  # of the options table; the numbers at the end have them all
+_ROWS = 9  # rows of the table of models; the numbers at the end have all of them
 _NUMBERS = "\n## Numbers for the review\n"
-_OLD_DAYS = 31  # prices that are older than that are said to be
+_OLD_DAYS = 31  # a record says so when its prices are older than this
 _INTERVALS = {
     "counted": "95% interval of your counts",
     "assumed": "ends of an assumed range",
@@ -72,12 +71,12 @@ Shape = Literal[
 
 
 class Candidate(TypedDict):
-    """A model that was compared, per request.
+    """A model that was compared, with its numbers per request.
 
-    Prices, errors and seconds are those of `tierlab.decide.options.Options`. price_scale is price_usd over the
-    catalogue's price of the workload: not 1 where a table of requests was filed as its mean, or the price is that of
-    samples; None for a model outside the catalogue. The last four, of which the draws are made, are not in records of
-    version 1; basis, wrong and examples (`tierlab.decide.options.Options`) not in early ones of version 2.
+    The fields are those of `tierlab.decide.options.Options`, except price_scale: price_usd over the catalogue's price of
+    the workload. It is not 1 if a table of requests was filed as its mean or the price comes from samples, and None for
+    a model outside the catalogue. The draws are made from the last four fields, which records of version 1 lack; basis,
+    wrong and examples are not in the first records of version 2.
     """
 
     model_id: str
@@ -108,33 +107,34 @@ class Record(BaseModel):
     title, owner : str
     decided_on, review_on : date
     task : str
-        "" where none was named.
+        "" if none was named.
     stakes, complexity : list of int
-        The ratings of the task, (low, high) from 1 to 3; empty without.
+        The ratings of the task, [low, high] from 1 to 3; empty if it has none.
     model_id, tier, provider : str
         The choice.
     workload : dict
         Fields of `tierlab.Workload`; a range is a list of two numbers.
     tool_calls : int
-        Per request; the error rates include theirs.
+        Tool calls per request that the error rates include.
     error_cost_usd, error_cost_low, error_cost_high, second_usd : float
         USD per error, its range, and USD per second of waiting.
     basis : str
-        Where the error rates came from.
+        Where the error rates come from.
     examples : int
-        How many of your own examples stand behind them; of samples, those that the choice has in common with its rival.
+        How many of your own examples are behind them; with samples, those that the choice has in common with its rival.
     examples_needed, margin : int, float
-        How many the margin takes (how much worse than a rival the choice may be, 0-1). Without samples the margin is 0,
-        and the examples are those that settle the choice against the rival nearest to turning it
-        (`tierlab.decide.match.settling`); 0 where none would.
+        The margin (how much worse than a rival the choice may be, 0-1), and how many examples it takes. Without samples
+        the margin is 0, and the examples are those that settle the choice against the rival nearest to turning it
+        (`tierlab.decide.match.settling`); 0 if no number would.
     prices : dict
         source, as_of.
     candidates : list of Candidate
     flips : list of dict
         What would change the choice: what, unit, now, below, below_to, above, above_to, note.
     next_step : int
-        Step of the checklist that was next when it was filed, 1 to 7.
+        The next step of the checklist on the day of the filing, 1 to 7.
     grounds : list of str
+        Sentences on where the numbers come from.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -169,7 +169,7 @@ class Record(BaseModel):
     @field_validator("workload", mode="before")
     @classmethod
     def _in_todays_words(cls, workload):
-        """Files before version 0.2 have Anthropic's two times to live."""
+        """Read Anthropic's two times to live, which files before version 0.2 have."""
         if isinstance(workload, dict) and workload.get("cache_ttl") in ("5m", "1h"):
             return workload | {"cache_ttl": {"5m": "short", "1h": "long"}[workload["cache_ttl"]]}
         return workload
@@ -190,7 +190,7 @@ class Record(BaseModel):
         names = [canonical(row["model_id"]) or row["model_id"] for row in self.candidates]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise ValueError(f"the candidate {cited(twice[0])} is there {len(twice)} times")
+            raise ValueError(f"the candidate {cited(twice[0])} is listed {len(twice)} times")
         choice = canonical(self.model_id) or self.model_id
         if choice not in names:
             raise ValueError(f"the choice {cited(self.model_id)} is not among the candidates")
@@ -221,29 +221,30 @@ def file_record(
     ----------
     recommendation : Recommendation
     path : path
-        A file that ends in .md; or a folder, in which the file is named by date and title.
+        A file that ends in .md, or a folder, in which the file is named by date and title.
     title : str
-        What was decided about, in a few words.
+        What the decision is about, in a few words.
     owner : str
         Who answers for it.
     decided_on : str or date, optional
-        The day on which it is filed; by default today.
+        The day of the decision; by default today.
     notes : str
-        Words of your own, added below.
+        Your own Markdown, added at the end of the text.
     replace : bool
-        Whether a decision record that is there may be written over; no other file is.
+        Whether an existing decision record may be replaced; no other file ever is.
 
     Returns
     -------
     Path
+        The file that was written.
 
     Raises
     ------
     ValueError
-        For an empty title, a file that does not end in .md, one to replace that is not a decision record, or samples of
-        fewer examples than the margin takes.
+        For an empty title, a file that does not end in .md, a file to replace that is not a decision record, or samples
+        of fewer examples than the margin takes.
     FileExistsError
-        If anything has the name already, and `replace` is not given.
+        If the file exists and `replace` is not given.
     """
     title, path = " ".join(title.split()), Path(path)
     if not title:
@@ -276,13 +277,13 @@ def file_record(
         if not os.path.lexists(path):
             raise ValueError(f"{path.parent} is not a folder; name another one") from None
         raise FileExistsError(
-            f"{path} is there already; choose another title, or have it replaced (replace=True, --replace)"
+            f"{path} exists already; choose another title, or have it replaced (replace=True, --replace)"
         ) from None
     return path
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a decision record back, also one whose numbers stand at its head, and one of version 1.
+    """Read a decision record, including one of version 1 and one whose numbers stand at its head.
 
     Parameters
     ----------
@@ -315,7 +316,7 @@ def load_record(path: str | Path) -> Record:
 
 
 def _in_words(faults):
-    """The fault of a head that explains most: a field that nobody knows, then a value, then a field that is missing."""
+    """Say the fault that explains most: an unknown field first, then a wrong value, then a missing field."""
     order = {"extra_forbidden": 0, "missing": 2}
     fault = min(faults, key=lambda fault: order.get(fault["type"], 1))
     *above, name = fault["loc"] or [""]
@@ -333,19 +334,19 @@ def _in_words(faults):
 
 
 def workload_of(shape) -> Workload:
-    """The `tierlab.Workload` of a record's field `workload`."""
+    """Return the `tierlab.Workload` of a record's field `workload`."""
     return Workload(**{name: tuple(v) if isinstance(v, list) else v for name, v in shape.items()})
 
 
 def words_of(path):
-    """What a decision record says to people: everything but the numbers at its end."""
+    """Return the text of a decision record without the numbers at its end."""
     return read_text(path).rpartition(_NUMBERS)[0].strip()
 
 
 def age_said(found, decided_on):
-    """How much older the prices are than the decision, and which changed in between; "" within a month.
+    """Say how much older the prices are than the decision, and which changed in between; "" within a month.
 
-    Changes are those of the maintained catalogue: what was compared are means until the review.
+    The changes are those of the maintained catalogue, since the prices that were compared are means until the review.
     """
     prices, decided = found.prices, pd.Timestamp(decided_on)
     days = (decided - prices.as_of).days
@@ -365,7 +366,7 @@ def age_said(found, decided_on):
 
 
 def _needed(found):
-    """How many examples settle the choice, and against which rival: (0, "") where none would."""
+    """How many examples settle the choice, and against which rival; (0, "") if no number would."""
     if found.common:
         return found.common.needed, found.common.rival
     rivals = settling(found).dropna(subset="examples")
@@ -376,7 +377,7 @@ def _needed(found):
 
 
 def settles_said(found):
-    """How many examples of your own settle the choice, in a sentence."""
+    """Say how many examples of your own settle the choice, and against which model; "" if no number would."""
     needed, rival = _needed(found)
     if not needed:
         return ""
@@ -384,7 +385,7 @@ def settles_said(found):
 
 
 def _tested(running):
-    """Beside steps 4 and 5 of the checklist: which models of it were tested on how many examples."""
+    """The words beside steps 4 and 5 of the checklist: on how many examples each model was tested."""
     said = {4: [], 5: []}
     if running["examples"].notna().any():
         for row in running.itertuples():
@@ -396,10 +397,10 @@ def _tested(running):
 def _record(found, title, owner, decided_on):
     prices, task, common, workload = found.prices, found.task, found.common, found.workload
     decided = pd.Timestamp(decided_on or datetime.date.today())
-    # Prices are averaged up to their own horizon: the decision is looked at again before it ends.
+    # Prices are averaged up to their own horizon; the review has to come before it ends.
     review_on = min(decided + pd.DateOffset(months=REVIEW_MONTHS), review_day(prices))
     if found.rows is not None:
-        # Its tokens price nothing, so that their ranges are no uncertainty.
+        # Samples are not priced by the workload's tokens, so the ranges of these are no uncertainty.
         workload = replace(workload.point(), requests_per_day=workload.requests_per_day)
     shape, grounds = _shape(workload), list(found.grounds)
     if workload.table is not None:
@@ -443,7 +444,7 @@ def _record(found, title, owner, decided_on):
 
 
 def _candidates(found, shape):
-    """The models that run, and the ground of prices that are not the catalogue's for the workload as filed."""
+    """The models that can be chosen, and a ground that names prices other than the catalogue's for the filed workload."""
     table, filed = found.running().copy(), workload_of(shape).point()
     listed = [model for model in table["model_id"] if model in found.prices.rows_of]
     price = (
@@ -462,12 +463,12 @@ def _candidates(found, shape):
 
 
 def _rows(table):
-    """The rows of a table as YAML takes them: what is not known is None."""
+    """The rows of a table as YAML takes them, with None for what is not known."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _shape(workload):
-    """The fields of a workload that differ from their defaults; of a table of requests, those of its mean request."""
+    """The fields of a workload that differ from their defaults; for a table of requests, those of its mean request."""
     shape = {name: getattr(workload, name) for name in get_args(Shape)}
     if workload.table is not None:
         point = workload.point()
@@ -475,7 +476,8 @@ def _shape(workload):
         mean = {bucket: float(column @ weight) for bucket, column in tokens.items()}
         shape["output_tokens"] = mean.pop("output") * (1 - point.reasoning_share)
         shape["input_tokens"] = whole = sum(mean.values())
-        # With settings of a cache the table is whole input, and they split it; else what no cache had is of one kind.
+        # With cache settings the table holds whole inputs, which they split. Without them, what missed the cache is
+        # filed as the kind of token that most of it is.
         if workload.cache_ttl is None and not np.any(workload.cache_hit_rate):
             missed = {ttl: mean.get(f"cache_write_{ttl}", 0.0) for ttl in CACHE_TTLS}
             missed |= {None: mean.get("uncached_input", 0.0)}
@@ -493,9 +495,9 @@ def _shape(workload):
 
 
 def escaped(words):
-    """One line of Markdown that shows the words as they are.
+    """Return one line of Markdown that shows the words as they are.
 
-    CommonMark lets a backslash stand before any ASCII punctuation. What can open markup within a line gets one
+    CommonMark allows a backslash before any ASCII punctuation. What can open markup anywhere in a line gets one
     everywhere; what can open it only at the start of a line (lists, rules, underlines of headings) gets one there.
 
     Examples
@@ -510,7 +512,7 @@ def escaped(words):
 
 
 def _body(record, found, notes):
-    """Everything above the numbers."""
+    """The record's text above the numbers."""
     running, aside = found.running(), []
     if len(running) > _ROWS:
         aside.append(
@@ -557,13 +559,13 @@ def _body(record, found, notes):
 
 
 def _printed(value):
-    """What a template prints: words are escaped, unless they are marked as Markdown of ours; numbers are not."""
+    """Escape the words that a template prints, unless they are marked as our own Markdown."""
     is_words = isinstance(value, str) and not isinstance(value, Markup)
     return escaped(value) if is_words else value
 
 
 def in_words(said):
-    """Amounts of ours in plain text: a dollar sign would open mathematics, and would need a backslash.
+    """Write USD for each dollar sign of our own amounts: the sign would open mathematics, or need a backslash.
 
     Examples
     --------
@@ -574,7 +576,7 @@ def in_words(said):
 
 
 def _ends_said(value, name=""):
-    """A number, or a range as "10 to 20"; a share in per cent."""
+    """Write a number, a range as "10 to 20", and a share in per cent."""
     if isinstance(value, list):
         return " to ".join(dict.fromkeys(_ends_said(end, name) for end in value))
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The six-month review: what changed since a decision was filed, whether it still stands, and what keeping it costs."""
+"""The six-month review: what has changed since a decision was filed, whether it still stands, and what keeping it costs."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,8 +9,9 @@ import pandas as pd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
-from tierlab.decide.options import COST, ERRORS, INTERVAL, TIMES, resolved, total_costs
+from tierlab.decide.options import COST, INTERVAL, TIMES, resolved, total_costs
 from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
+from tierlab.decide.tasks import ERRORS
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.prices.names import canonical
 
@@ -29,12 +30,12 @@ _SAME = 1 + 1e-9  # amounts that differ by less are the same amount
 
 @dataclass(frozen=True, eq=False)
 class Review:
-    """What `review` found.
+    """Whether a filed decision still stands, and the numbers behind that.
 
     Attributes
     ----------
     stands : bool
-        Whether the model that was chosen is still there and still has the lowest total cost.
+        Whether the chosen model is still available and still has the lowest total cost.
     verdict : str
         The same in a sentence, with the dollars and how sure they are.
     changes : DataFrame
@@ -46,8 +47,9 @@ class Review:
     table : DataFrame
         Every candidate today: see `tierlab.decide.options.Options`.
     grounds : tuple of str
+        What a reader should know about the numbers, as sentences.
     since : str
-        Between which prices the changes lie.
+        The heading of the changes, with the two dates of prices that they lie between.
     """
 
     stands: bool
@@ -59,23 +61,21 @@ class Review:
     since: str = "Changed:"
 
     def __repr__(self):
-        changes = [f"  {row.model_id}: {row.what}" for row in self.changes.itertuples()] or [
-            "  nothing changed"
-        ]
-        return "\n".join(
-            [self.verdict, self.since, *changes, *(f"Note: {line}." for line in self.grounds)]
-        )
+        changes = [f"  {row.model_id}: {row.what}" for row in self.changes.itertuples()]
+        notes = [f"Note: {line}." for line in self.grounds]
+        return "\n".join([self.verdict, self.since, *(changes or ["  nothing changed"]), *notes])
 
 
 def review(record: Record | str | Path, *, prices: Prices | None = None) -> Review:
-    """Judge a filed decision again at other prices.
+    """Judge a filed decision again at today's prices.
 
     Parameters
     ----------
     record : Record or path
+        The decision.
     prices : Prices, optional
-        Of the day on which you stand; by default the maintained catalogue. Rates are the mean of those scheduled until
-        the next review.
+        Prices of the day of the review; by default the maintained catalogue. Rates are averaged over those scheduled
+        until the next review.
 
     Returns
     -------
@@ -88,17 +88,17 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
 
     Notes
     -----
-    The workload, the cost of an error and each model's error rate are those of the record: only prices, retirements and
-    the lineup have moved. A model of one of the record's providers and tiers is new if it is in today's lineup and was in
-    none on the day of the decision. It borrows error rate and time from the record's candidate of its provider and tier,
-    or from the mean of the tier; only your own examples can say better.
+    The workload, the cost of an error and each model's error rate are those of the record; only prices, retirements and
+    the lineup are today's. A model of one of the record's providers and tiers is new if it is in today's lineup and was
+    in none on the day of the decision. It borrows error rate and time from the record's candidate of its provider and
+    tier, or the mean of the tier; your own examples are the only better source.
     """
     record = record if isinstance(record, Record) else load_record(record)
     of_today = prices or load_prices("maintained")
     prices, decided_at = until_review(of_today), pd.Timestamp(record.prices["as_of"])
     if prices.as_of < decided_at:
         raise ValueError(
-            f"the prices are of {prices.as_of:%Y-%m-%d}, before those of the decision, {decided_at:%Y-%m-%d}"
+            f"the prices of {prices.as_of:%Y-%m-%d} are from before those of the decision, {decided_at:%Y-%m-%d}"
         )
     filed, choice = _filed(record, prices), _own_name(record.model_id, prices)
     new = _new_models(filed, prices, decided_at)
@@ -137,21 +137,21 @@ def review(record: Record | str | Path, *, prices: Prices | None = None) -> Revi
 
 
 def _own_name(name, prices):
-    """The catalogue's name of a model, whatever spelling stands in the record."""
+    """The catalogue's name of a model, however the record spells it."""
     name = resolved(name, prices)
     return canonical(name) or name
 
 
 def _filed(record, prices):
-    """The record's candidates by model, with what they cost then (USD per request); each is like itself.
+    """The record's candidates by model, with what a request on them cost then (USD).
 
-    `is_listed` is whether the catalogue has it; `paid` the price as filed of one that it has not, and never had.
+    `is_listed` says whether the catalogue has the model; `paid` is the filed price of one that it never had.
     """
     filed = pd.DataFrame(record.candidates, columns=list(Candidate.__annotations__))
     filed.index = [_own_name(name, prices) for name in filed.pop("model_id")]
     floats = ["price_usd", "price_scale", *_LENT, "expected_usd"]
     filed = filed.astype(dict.fromkeys(floats, float)).assign(like=filed.index)
-    # Version 1 did not say what its draws were made of: they are ranges that nobody counted.
+    # Version 1 did not say what its draws were made of: they are taken as ranges that were not counted.
     ends = dict.fromkeys(TIMES[1:], filed["seconds"])
     filed = filed.fillna({"worth": 0.0, "shared": 1.0} | ends)
     waits = record.second_usd * (1 - workload_of(record.workload).point().batch_share)
@@ -166,7 +166,7 @@ def _filed(record, prices):
 
 
 def _new_models(filed, prices, decided_at):
-    """Models of today's lineup that were in none when it was decided, of its providers and tiers: model -> (provider, tier)."""
+    """Models of the record's providers and tiers that have joined the lineup since: model -> (provider, tier)."""
     first = max(decided_at, prices.lineups["as_of"].min())
     if prices.lineups.empty or first > prices.as_of:
         return {}
@@ -180,7 +180,7 @@ def _new_models(filed, prices, decided_at):
 
 
 def _borrowed(filed, provider, tier):
-    """Numbers of a new model: those of the record's candidate in its place, or the mean of its tier; and whose they are."""
+    """The numbers that a new model borrows, from the candidate in its place or the mean of its tier, and whose they are."""
     peers = filed[filed["tier"] == tier]
     own = peers[peers["provider"] == provider].head(1)
     peers = own if len(own) else peers
@@ -192,7 +192,7 @@ def _borrowed(filed, provider, tier):
 
 
 def _scaled(prices, numbers, usual):
-    """A catalogue in which the filed workload costs what was filed, times what the rates have moved (`Candidate.price_scale`)."""
+    """A catalogue scaled so that the filed workload costs what was filed, moved as the rates have moved (`price_scale`)."""
     scale = numbers["price_scale"].fillna(usual).fillna(1.0)
     if scale.eq(1).all():
         return prices
@@ -248,7 +248,7 @@ def _grounds(record, filed, prices):
 
 
 def _changes(filed, table, prices, lost, new):
-    """What happened to each model: its price, its end, or that it is new."""
+    """A row for each thing that happened to a model: a new price, its retirement, or that it is new."""
     retires, horizon, rows = prices.by_model["retires_on"], review_day(prices), []
     for model in [*filed.index, *new]:
         tier = filed.at[model, "tier"] if model in filed.index else new[model][1]
@@ -276,7 +276,7 @@ def _changes(filed, table, prices, lost, new):
 
 
 def _money(record, choice, filed, table):
-    """US dollars per day: as filed, kept, and of the cheapest today; a choice that ties is the cheapest."""
+    """US dollars per day as filed, as kept, and on the cheapest model today; a choice that ties is the cheapest."""
     decided = filed.loc[choice]
     kept = table.loc[choice] if choice in table.index else decided[["tier"]]
     best = table.iloc[0]
@@ -321,3 +321,31 @@ def _verdict(money, table, when, changes):
         f"The decision flips {when}: {rival} in place of {choice} saves {usd(saved)} a day in total "
         f"({usd(365 * saved)} a year); the bill alone would be {alone}. {rival} costs {total}."
     )
+
+
+def review_said(found, day):
+    """Say whether a decision stands on a day, in dollars a day."""
+    kept, best = found.money.loc["kept"], found.money.loc["best"]
+    cheapest = f"{best['model_id']} costs {usd(best['expected_usd'])} a day, errors included"
+    if found.stands:
+        return f"On {day} the decision stands: {cheapest}."
+    return f"On {day} the decision flips: {cheapest}, and {kept['model_id']} {usd(kept['expected_usd'])}."
+
+
+def review_tables(found):
+    """Return a day's cost as filed, as kept and on the best model, and what changed, for `tierlab.finding`."""
+    heads = {"decided": "as filed", "kept": "kept", "best": "best on the day"}
+    money = {
+        "expected_usd": "total (USD a day)",
+        "bill_usd": "bill",
+        "errors_usd": "errors",
+        "low_usd": "low",
+        "high_usd": "high",
+        "model_id": "model",
+    }
+    changes = {"model_id": "model", "tier": "tier", "what": "what changed"}
+    numbers = found.money.rename(index=heads).rename_axis("decision")
+    return {
+        "numbers": numbers[list(money)].rename(columns=money),
+        "table": found.changes[list(changes)].rename(columns=changes),
+    }

@@ -1,7 +1,7 @@
-"""Which tier a task calls for: its two ratings, the article's rule on them, and the money behind both."""
+"""A task: its two ratings, the article's rule on them, and how often models get it wrong, assumed, counted or measured."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,21 +9,29 @@ from numpy.typing import ArrayLike
 
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, needs, unknown
+from tierlab.evaluate.rows import levels, mostly_failing
+
+AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
+ERRORS = ["error_rate", "error_low", "error_high"]
+# What is known about each model's errors: see the table of `tierlab.decide.options.Options`. `paid` is the USD per
+# request measured on the same examples; `examples` is missing if the rate was not counted on whole tasks.
+ERROR_COLUMNS = [*ERRORS, "worth", "shared", "basis", "wrong", "examples", "paid"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task of data/tasks.csv by its name, or one of your own with two ratings.
+    """A task named in data/tasks.csv, or your own task with two ratings.
 
     Attributes
     ----------
     name : str
     stakes, complexity : int or (low, high), optional
-        The article's two questions: what can go wrong, and how complex is the reasoning? 1 low, 2 medium, 3 high.
+        Ratings for the article's two questions: what can go wrong, and how complex is the reasoning? 1 is low, 2
+        medium, 3 high.
     tool_calls : int, optional
-        Tool calls per request, each of which can go wrong. By default 5 for "agentic_tools", else 0. They count
-        for assumed and given error rates; what was counted on whole tasks holds its tool calls already.
+        Tool calls per request, each of which can go wrong. By default 5 for "agentic_tools", else 0. They are added to
+        assumed and given error rates; a rate that was counted on whole tasks includes them already.
 
     Raises
     ------
@@ -45,19 +53,18 @@ class Task:
         if (self.stakes is None) != (self.complexity is None):
             raise ValueError("give both ratings, stakes and complexity, or neither")
         if self.stakes is not None:
-            tier_by_rule(self.stakes, self.complexity)  # refuses what is not a rating
+            tier_by_rule(self.stakes, self.complexity)  # refuses any other value
         calls = self.tool_calls or 0
-        if calls != int(calls) or calls < 0:
-            raise ValueError(f"tool_calls={calls}; a whole number from 0 up is needed")
+        needs("tool_calls", calls, calls == int(calls) >= 0, "a whole number from 0 up")
 
     def ends(self, question):
-        """Low and high end of a rating, "stakes" or "complexity"; empty without."""
+        """Return [low, high] of the rating "stakes" or "complexity"; empty if the task is not rated."""
         rating = getattr(self, question)
         return [] if rating is None else np.broadcast_to(rating, 2).tolist()
 
     @property
     def rule(self):
-        """The tier or tiers that the article's rule gives; "" without ratings."""
+        """The tier or tiers that the article's rule gives; "" if the task is not rated."""
         if self.stakes is None:
             return ""
         ends = np.atleast_1d(tier_by_rule(self.stakes, self.complexity))
@@ -65,7 +72,7 @@ class Task:
 
 
 def rated(task):
-    """A `Task` with the ratings of data/tasks.csv where it has none of its own.
+    """Return the `Task` with its own ratings, or those of data/tasks.csv.
 
     Parameters
     ----------
@@ -84,7 +91,7 @@ def rated(task):
 
 
 def tier_by_rule(stakes, complexity):
-    """The article's rule: high stakes and complex is flagship, low and simple is small, all between is mid.
+    """Apply the article's rule: both ratings high is flagship, both low is small, everything in between is mid.
 
     Parameters
     ----------
@@ -110,9 +117,9 @@ def tier_by_rule(stakes, complexity):
 
 
 def task_tiers(tasks):
-    """Lowest and highest tier (1 to 3) that the article's rule gives a task over its rated ranges.
+    """Return the lowest and highest tier (1 to 3) that the article's rule gives each task over its rated ranges.
 
-    The rule never falls when a rating rises, so the ends of the ranges give the ends of the tiers.
+    The tier never falls when a rating rises, so the ends of the ratings give the ends of the tiers.
     """
     ends = {
         end: tier_by_rule(tasks[f"stakes_{end}"], tasks[f"complexity_{end}"])
@@ -121,9 +128,9 @@ def task_tiers(tasks):
     return pd.DataFrame(ends, index=tasks.index)
 
 
-@lru_cache
-def load_assumptions(path=DATA / "assumptions.csv"):
-    """What stands in for a number that nobody has measured yet: one row per quantity, rating and tier, with a range.
+@cache
+def load_assumptions():
+    """Read the numbers that are assumed until they are measured, a row for each quantity, rating and tier.
 
     Returns
     -------
@@ -131,11 +138,11 @@ def load_assumptions(path=DATA / "assumptions.csv"):
         quantity ("error_cost", "error_rate", "tool_error_rate"), rating (of stakes or complexity, 1 to 3), tier,
         value, low, high, unit, basis ("assumed", or "article" where its figures fix the value), reason.
     """
-    return pd.read_csv(path)
+    return pd.read_csv(DATA / "assumptions.csv")
 
 
 def assumed(quantity, task=None):
-    """Assumed value and range of a quantity for a task, over the range of its rating.
+    """Return the assumed value and range of a quantity for a task, over the range of its rating.
 
     Parameters
     ----------
@@ -143,18 +150,18 @@ def assumed(quantity, task=None):
         USD per error by the rating of the stakes; share 0-1 of requests by the rating of the complexity; share 0-1
         of tool calls.
     task : str or Task, optional
-        Not for tool calls.
+        Needed for the first two; tool calls do not depend on the task.
 
     Returns
     -------
     DataFrame
-        value, low, high by tier (error cost: one row). A task rated 1 to 2 has the mean of both values (of an
-        error cost the geometric mean, since it runs over powers of ten), the lower low and the higher high.
+        value, low, high by tier (error cost: one row). A task rated 1 to 2 has the mean of both values (the geometric
+        mean for an error cost, which spans powers of ten), the lower low and the higher high.
 
     Raises
     ------
     ValueError
-        For a task that nobody has rated.
+        If the task has no ratings.
 
     Examples
     --------
@@ -186,7 +193,7 @@ def expected_cost(
     seconds: ArrayLike = 0.0,
     second_usd: float = 0.0,
 ) -> float | np.ndarray:
-    """Total cost of a request: its price, the errors it leaves, and the time that somebody waits for it.
+    """Return the total cost of a request: its price, its errors, and the time that somebody waits for it.
 
     Parameters
     ----------
@@ -197,9 +204,9 @@ def expected_cost(
     error_cost_usd : array_like of float
         USD per error.
     seconds : array_like of float
-        Time per request.
-    second_usd : array_like of float
-        What a second is worth, USD; 0 where nobody waits, as for a nightly batch.
+        Seconds per request.
+    second_usd : float
+        Value of a second of waiting, USD; 0 where nobody waits, as for a nightly batch.
 
     Returns
     -------
@@ -208,26 +215,25 @@ def expected_cost(
 
     Notes
     -----
-    E = price + error rate x error cost + seconds x value of a second: the expected loss of decision theory with a
-    constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). "Cost of pass" (arXiv 2504.13359) is
-    the other convention: price over success, for errors that are tried again until they are right.
+    E = price + error rate x error cost + seconds x value of a second. This is the expected loss of decision theory with
+    a constant cost per error (Berger, Statistical Decision Theory, 1985, ch. 1). The other convention is "cost of pass"
+    (arXiv 2504.13359), price over success rate, for requests that are repeated until they are right.
 
     Examples
     --------
     >>> round(float(expected_cost(0.002, 0.10, 0.16)), 6) == round(float(expected_cost(0.010, 0.05, 0.16)), 6)
     True
     """
-    errors, waiting = np.asarray(error_rate) * error_cost_usd, np.asarray(seconds) * second_usd
-    return price_usd + errors + waiting
+    return price_usd + np.asarray(error_rate) * error_cost_usd + np.asarray(seconds) * second_usd
 
 
 def error_with_tools(error_rate, tool_error_rate, tool_calls):
-    """Share of requests that fail when each of their tool calls may fail too.
+    """Return the share of requests that fail when each of their tool calls may fail too.
 
     Parameters
     ----------
     error_rate : array_like of float
-        Share 0-1 of requests that fail with every call right.
+        Share 0-1 of requests that fail although every call is right.
     tool_error_rate : array_like of float
         Share 0-1 of calls that are wrong.
     tool_calls : int
@@ -235,8 +241,8 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
 
     Notes
     -----
-    1 - (1 - e)(1 - t)^n: every step has to hold, and steps fail independently. Calls that are tried again until
-    they hold cost time and money instead, and fail less.
+    1 - (1 - e)(1 - t)^n: every step has to succeed, and steps fail independently. Retrying failed calls would trade
+    some of the failures for time and money.
 
     Examples
     --------
@@ -244,3 +250,213 @@ def error_with_tools(error_rate, tool_error_rate, tool_calls):
     0.3352
     """
     return 1 - (1 - np.asarray(error_rate)) * (1 - np.asarray(tool_error_rate)) ** tool_calls
+
+
+def counted_errors(counts, tiers, task):
+    """Return error rates from your own counts, and assumed ones for the models without counts.
+
+    Parameters
+    ----------
+    counts : mapping
+        (wrong answers, examples) by model or tier.
+    tiers : Series
+        Tier of each candidate by model id, "" for none.
+    task : Task or None
+
+    Returns
+    -------
+    DataFrame
+        Some of `ERROR_COLUMNS`, by model.
+    list of str
+        Grounds.
+
+    Notes
+    -----
+    Counts have the posterior of Jeffreys' prior, Beta(wrong + 1/2, right + 1/2). Its mean is the rate, so that 0 wrong
+    of 10 is not "never"; its interval is close to Wilson's (Brown, Cai, DasGupta 2001, doi:10.1214/ss/1009213286).
+    """
+    rows, grounds, said = {}, [], []
+    for key, (wrong, examples) in counts.items():
+        models = (
+            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
+        )
+        if len(models) != 1:
+            raise ValueError(
+                f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
+                "answered by one: name the model, or choose one provider"
+            )
+        if not (0 <= wrong <= examples and examples >= 1):
+            raise ValueError(
+                f"{key}: {wrong} wrong answers of {examples} examples; allowed: at least 1 example, of which 0 to all are wrong"
+            )
+        rate = (wrong + 0.5) / (examples + 1)
+        ends = _jeffreys(rate, examples).ravel()
+        rows[models[0]] = (rate, *ends, examples, 0.0, "counted", wrong, examples)
+        if key not in tiers:
+            grounds.append(
+                f"counts of the tier {key} are taken as those of {models[0]}; name another model in place of the tier "
+                "if that one answered (error_counts, --count)"
+            )
+        said.append(f"{models[0]} {wrong} of {examples}")
+    rest = tiers.drop(list(rows))
+    if len(rest):
+        if task is None:
+            raise ValueError(
+                "where do errors come from? Give a task (assumed rates), error_counts or samples (your own), or error_rates"
+            )
+        if rest.eq("").any():
+            bare = ", ".join(rest.index[rest.eq("")])
+            raise ValueError(f"no error rate is assumed for a model without a tier: {bare}")
+        rates = assumed("error_rate", task)
+        rows |= {
+            model: (*rates.loc[tier], 0.0, 1.0, "assumed", None, None)
+            for model, tier in rest.items()
+        }
+        grounds.append(
+            f"error rates of {', '.join(rest.unique())} are assumed from the complexity of {task.name}, "
+            "per tier and not per provider (data/assumptions.csv)"
+        )
+    if said:
+        grounds.append(
+            f"wrong answers counted on examples of yours: {', '.join(said)} (the rate is taken as (wrong + 1/2) / (examples + 1), with its 95% interval)"
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=ERROR_COLUMNS[:-1])
+    return table.loc[tiers.index], grounds
+
+
+def assumed_errors(task, tiers, calls):
+    """Return the assumed error rate (value, low, high) of each tier, tool calls included."""
+    rates, tools = assumed("error_rate", task).reindex(tiers), assumed("tool_error_rate")
+    rates[:] = error_with_tools(rates, tools.reindex(tiers).to_numpy(), calls)
+    return rates
+
+
+def sampled_errors(tiers, rows):
+    """Return error rates and prices measured on samples.
+
+    Parameters
+    ----------
+    tiers : Series
+        Tier of each candidate by model id.
+    rows : DataFrame
+        From `tierlab.evaluate.rows.scored_rows`.
+
+    Returns
+    -------
+    DataFrame
+        Some of `ERROR_COLUMNS`, by model.
+    list of str
+        Grounds.
+
+    Notes
+    -----
+    The rates are those of `tierlab.evaluate.rows.levels`, as in `compare`. Each has a Beta distribution of that mean, as
+    wide as the errors clustered by group, and never narrower at 0 than Jeffreys'. The rates correlate through one common
+    factor: examples that are hard for all models move all rates.
+    """
+    names = list(tiers.index)
+    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
+    anchor = scored.reindex(names).fillna(0).idxmax()
+    found, influence = levels(rows, names, anchor)
+    rate, examples = found["error_rate"], found["examples"]
+    if not examples[anchor]:
+        raise ValueError(
+            "no example has a scored answer of two candidates: they cannot be compared on the same examples"
+        )
+    variance = (influence**2).sum(axis=0)
+    # Where no spread was seen, each group counts as one answer.
+    flat = (variance < 1e-15) | rate.isin((0, 1))
+    groups = np.minimum(examples, rows["cluster"].nunique())
+    worth = np.where(flat, groups, rate * (1 - rate) / np.where(flat, 1.0, variance))
+    low, high = _jeffreys(rate, worth)
+    sources = rows["source"].astype(str).unique() if "source" in rows else ["samples"]
+    table = pd.DataFrame(
+        {
+            "error_rate": rate,
+            "error_low": np.minimum(low, rate),
+            "error_high": np.maximum(high, rate),
+            "worth": worth,
+            "shared": _common_factor(influence),
+            "basis": "; ".join(sources),
+            "examples": examples.where(examples > 0),
+            "paid": found["cost_usd"],
+        },
+        index=names,
+    )
+    few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
+    pairwise = f", each model on those that it has in common with {anchor} ({few})" if few else ""
+    grounds = [
+        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples{pairwise}; "
+        f"{(rows['aside'] != '').sum()} of {len(rows)} answers are set aside"
+    ]
+    grounds += [
+        f"{name} mostly fails: {lost} count as wrong" for name, lost in mostly_failing(rows).items()
+    ]
+    return table, grounds
+
+
+def _common_factor(influence):
+    """How far each rate moves with what all have in common: the loadings of one factor by principal axes (Harman 1976)."""
+    size = np.sqrt((influence**2).sum(axis=0))
+    unit = influence / np.where(size > 0, size, 1.0)
+    together = unit.T @ unit
+    np.fill_diagonal(together, 0.0)
+    loading = np.sqrt(np.abs(together).max(axis=0))
+    for _ in range(50):
+        np.fill_diagonal(together, np.minimum(loading**2, 1.0))
+        top, vectors = np.linalg.eigh(together)
+        loading = vectors[:, -1] * np.sqrt(max(top[-1], 0.0))
+    # The direction of an axis is arbitrary: the largest loading is made positive.
+    sign = np.sign(loading[np.abs(loading).round(6).argmax()]) or 1.0
+    return np.clip(sign * loading, -1.0, 1.0).round(6)
+
+
+def with_tools(errors, tiers, task):
+    """Add tool calls to the error rates that do not include them.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        `ERROR_COLUMNS` by model.
+    tiers : Series
+        Tier of each candidate by model id.
+    task : Task or None
+
+    Returns
+    -------
+    DataFrame
+        The errors.
+    int
+        Tool calls per request.
+    list of str
+        Grounds.
+    """
+    # A rate that was counted on whole tasks includes its tool calls.
+    bare = errors.index[errors["examples"].isna()]
+    calls = task.tool_calls if task else 0
+    if calls and bare.empty:
+        raise ValueError(
+            "error rates counted on whole tasks include their tool calls already: leave tool_calls out"
+        )
+    if calls is None:
+        assumes = task.name == "agentic_tools" and errors["basis"].eq("assumed").any()
+        calls = AGENT_CALLS if assumes else 0
+    if not calls:
+        return errors, 0, []
+    errors, tools = errors.copy(), assumed("tool_error_rate").reindex(tiers[bare]).to_numpy()
+    errors.loc[bare, ERRORS] = error_with_tools(errors.loc[bare, ERRORS], tools, calls)
+    said = f"{calls} tool calls a request, each wrong at the rate assumed for its tier (data/assumptions.csv)"
+    return errors, int(calls), [said]
+
+
+def beta_of(rate, worth):
+    """Return the distribution of a rate: Jeffreys' Beta for a rate of (wrong + 1/2) / (worth + 1), also at 0 and 1."""
+    from scipy.stats import beta
+
+    wrong = np.clip(rate * (worth + 1), 0.5, worth + 0.5)
+    return beta(wrong, worth + 1 - wrong)
+
+
+def _jeffreys(rate, worth):
+    """The low and high ends of the 95% interval of rates."""
+    return beta_of(np.asarray(rate), np.asarray(worth)).ppf([[0.025], [0.975]])

@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "examples",
         "figures",
         "gold",
-        "judge",
         "live",
         "local",
         "providers",
@@ -20,6 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "samples",
         "store",
         "until",
-        "words",
     ),
 )

@@ -1,4 +1,4 @@
-"""Recorded answers as cases of one question: is a cheaper model good enough in place of the reference (notebook 05)?"""
+"""Cases of one question, is a cheaper model good enough in place of the reference: their numbers and words (notebook 05)."""
 
 import tempfile
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import listed, number, share, usd
 from tierlab.core.vocabulary import ANSWERED, known
-from tierlab.evaluate.compare import Prepared, prepare
+from tierlab.evaluate.compare import Prepared, examples_needed, prepare
 from tierlab.evaluate.rows import example_scores, scored_rows
 from tierlab.evaluate.scorers.judge import judge_agreement
 from tierlab.prices.catalog import Prices, load_prices
@@ -21,17 +22,22 @@ from tierlab.sampling.samples import SAMPLES, load_samples
 from tierlab.sampling.until import Decided, replay_until_decided
 
 KIT = {"simulated_intents": "simulated intents", "open_models": "the kit's own examples"}
-NO_RATE = (
-    "given price: 0 / 0 "  # in the provenance of answers that cost the machine's time and no tokens
-)
+# In the provenance of answers that cost the machine's time and not a price per token.
+NO_RATE = "given price: 0 / 0 "
 KINDS = ("right", "right in part", "wrong", "cut off or failed", "not scored")
+CAUTIONS = {
+    "simulated_intents": "The simulated intents are not answers of a model: right and wrong are drawn at the error rates that the kit "
+    "assumes for an easy task, so this case shows the method and says nothing of the two models.",
+    "open_models": "The models of the kit's own examples are small open ones on one processor core, with 0.1 to 1.5 billion parameters: "
+    "the cheaper candidates and the larger one stand for a choice between tiers, not for a provider's models.",
+}
 
 
 def simulated_intents() -> pd.DataFrame:
-    """Whether 200 messages were sorted rightly by a small tier and a flagship: simulated, at the assumed error rates.
+    """Simulate whether a small model and a flagship sort 200 messages rightly, at the assumed error rates.
 
-    A message comes with instructions and a list of labels, 1,500 tokens in all (our assumption): what it costs is mostly
-    input, which is what tells the two tiers apart. Error rates are those of data/assumptions.csv for an easy task, prices
+    A message comes with instructions and a list of labels, 1,500 tokens in all (our assumption), so most of its cost is
+    input, and the two tiers differ in price. Error rates are those of data/assumptions.csv for an easy task; prices are
     the article's.
     """
     tasks = default_tasks().loc[["intent_classification"]].assign(share=1.0, input_tokens=1_500)
@@ -43,18 +49,18 @@ def simulated_intents() -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Answers of several models to the same examples, and the one that the others have to match.
+    """Answers of several models to the same examples, one of which the others have to match.
 
     Attributes
     ----------
     name : str
-        In words, as a sentence has it.
+        Name in a sentence.
     source : str
         Where the answers are from: a recording of the kit, or a path.
     answers : DataFrame
         The samples table, with costs.
     rows : DataFrame
-        The same as `tierlab.evaluate.rows.scored_rows` has it.
+        The same, scored by `tierlab.evaluate.rows.scored_rows`.
     models : list of str
         The most expensive first.
     reference, challenger : str
@@ -62,6 +68,7 @@ class Case:
     compared : Prepared
         From `tierlab.evaluate.compare.prepare`.
     truncated : str
+        As for `tierlab.compare`.
     seed : int
     """
 
@@ -78,7 +85,7 @@ class Case:
 
     @property
     def examples(self):
-        """Number of examples."""
+        """The number of examples."""
         return self.answers["prompt_id"].nunique()
 
 
@@ -90,7 +97,7 @@ def read_cases(
     truncated: str = "set_aside",
     seed: int = 0,
 ) -> list[Case]:
-    """The cases of a notebook: the kit's two, one simulated and one recorded, or the answers of one store or file.
+    """Read the kit's two cases, one simulated and one recorded, or the answers of one store or file as a case.
 
     Parameters
     ----------
@@ -99,9 +106,13 @@ def read_cases(
     reference : str
         Model id that the others have to match; by default the most expensive of a case.
     machine_usd_per_hour : float
-        What answers of models without a price per token cost: the time that they keep the machine busy, US dollars.
+        Price of the machine, USD per hour, for the time that it takes to answer with a model without a price per token.
     truncated, seed
         As for `tierlab.compare`.
+
+    Returns
+    -------
+    list of Case
 
     Raises
     ------
@@ -110,19 +121,16 @@ def read_cases(
     """
     sources = KIT if samples == "kit" else {samples: KIT.get(samples, "your examples")}
     tables = {
-        name: simulated_intents() if source == "simulated_intents" else load_samples(source)
-        for source, name in sources.items()
+        source: simulated_intents() if source == "simulated_intents" else load_samples(source)
+        for source in sources
     }
     if reference:
-        known(
-            "reference",
-            reference,
-            dict.fromkeys(pd.concat(tables.values())["model_id"].astype(str)),
-        )
+        models = pd.concat(tables.values())["model_id"].astype(str)
+        known("reference", reference, dict.fromkeys(models))
     asked = {"machine_usd_per_hour": machine_usd_per_hour, "truncated": truncated, "seed": seed}
     return [
-        case_of(name, table, source=source, reference=reference, **asked)
-        for (source, name), table in zip(sources.items(), tables.values(), strict=True)
+        case_of(name, tables[source], source=source, reference=reference, **asked)
+        for source, name in sources.items()
     ]
 
 
@@ -136,7 +144,7 @@ def case_of(
     truncated: str = "set_aside",
     seed: int = 0,
 ) -> Case:
-    """A samples table as a case; parameters as for `read_cases`. A reference that it does not have is not taken."""
+    """Make a case from a samples table; parameters as for `read_cases`. A reference without answers here is ignored."""
     answers = _costed(answers, machine_usd_per_hour)
     means = answers.groupby("model_id", sort=False)["cost_usd"].mean()
     models = list(means.sort_values(ascending=False, kind="stable").index)
@@ -146,36 +154,37 @@ def case_of(
         )
     match = reference if reference in models else models[0]
     challenger = next(model for model in models if model != match)
-    asked = {"truncated": truncated, "seed": seed}
-    compared = prepare(answers, reference=match, **asked)
-    rows = scored_rows(answers, truncated=truncated)
-    return Case(name, source, answers, rows, models, match, challenger, compared, **asked)
+    return Case(
+        name,
+        source,
+        answers,
+        scored_rows(answers, truncated=truncated),
+        models,
+        match,
+        challenger,
+        prepare(answers, reference=match, truncated=truncated, seed=seed),
+        truncated,
+        seed,
+    )
 
 
 def _costed(answers, usd_per_hour):
-    """The answers with every column that the notebook reads; what a model without a price per token costs."""
+    """The answers with every column that the notebook reads, and with the cost of the machine where tokens have none."""
     answers = answers.assign(model_id=answers["model_id"].astype(str))
     for column in ("cost_usd", "end_to_end_s"):
         answers[column] = pd.to_numeric(answers[column]) if column in answers else np.nan
-    for column, value in (
-        ("task", "all"),
-        ("source", "recorded"),
-        ("prompt", ""),
-        ("answer", ""),
-        ("score_reason", ""),
-        ("provenance", ""),
-    ):
-        known_values = (
-            answers[column].astype(object) if column in answers else pd.Series(None, answers.index)
-        )
-        answers[column] = known_values.where(known_values.notna(), value)
+    defaults = {"task": "all", "source": "recorded"}
+    defaults |= dict.fromkeys(("prompt", "answer", "score_reason", "provenance"), "")
+    for column, value in defaults.items():
+        given = answers.get(column, pd.Series(None, answers.index)).astype(object)
+        answers[column] = given.where(given.notna(), value)
     free = answers["provenance"].astype(str).str.contains(NO_RATE, regex=False)
     time = answers["end_to_end_s"] * usd_per_hour / 3600
     return answers.assign(cost_usd=answers["cost_usd"].mask(free, time))
 
 
 def kinds(case: Case) -> pd.DataFrame:
-    """Share of a model's answers that are right, right in part, wrong, cut off or failed, and not scored."""
+    """Return the share of each model's answers that are of each of the `KINDS`."""
     status = case.answers["status"].astype(str)
     score = pd.to_numeric(case.answers["score"])
     usable = status.isin(ANSWERED) & status.ne("truncated")
@@ -186,30 +195,21 @@ def kinds(case: Case) -> pd.DataFrame:
     return table.reindex(index=case.models, columns=KINDS, fill_value=0.0)
 
 
-def wrong_answers(case: Case, most: int = 200) -> pd.DataFrame:
-    """The answers below full score, those first that a cheaper model got wrong and the reference right.
-
-    Parameters
-    ----------
-    case : Case
-    most : int
-        Rows at most.
+def wrong_answers(case: Case) -> pd.DataFrame:
+    """Return the answers below full score, beginning with those that the challenger got wrong and the reference right.
 
     Returns
     -------
     DataFrame
-        example, model, asked, answered (both cut short), score, why; ``attrs["all"]`` is how many there are.
+        At most 200 rows: example, model, asked, answered (both cut short), score, why; ``attrs["all"]`` is how many
+        there are in all.
     """
     rows = case.rows[case.rows["score"] < 1]
-    right = set(
-        case.rows.loc[
-            (case.rows["model_id"] == case.reference) & (case.rows["score"] == 1), "prompt_id"
-        ]
-    )
-    order = np.lexsort(
+    right = case.rows[case.rows["model_id"].eq(case.reference) & case.rows["score"].eq(1)]
+    order = np.lexsort(  # the last key goes first
         (
             rows["model_id"].map(case.models.index),
-            ~rows["prompt_id"].isin(right),
+            ~rows["prompt_id"].isin(right["prompt_id"]),
             rows["model_id"].ne(case.challenger),
         )
     )
@@ -225,16 +225,16 @@ def wrong_answers(case: Case, most: int = 200) -> pd.DataFrame:
         }
     )
     table.attrs["all"] = len(table)
-    return table.head(most).reset_index(drop=True)
+    return table.head(200).reset_index(drop=True)
 
 
 def asking(case: Case, prices: Prices) -> pd.DataFrame:
-    """What it would cost to send the prompts of a case to the whole lineup, one answer each.
+    """Estimate what it would cost to send the prompts of a case to the whole lineup, one answer each.
 
     Returns
     -------
     DataFrame
-        As `tierlab.sampling.run.estimate` gives it, the cheapest first; empty if the samples hold no prompts.
+        From `tierlab.sampling.run.estimate`, the cheapest first; empty if the samples hold no prompts.
     """
     prompts = case.answers.loc[case.answers["prompt"].str.strip() != ""].drop_duplicates(
         "prompt_id"
@@ -251,12 +251,13 @@ def asking(case: Case, prices: Prices) -> pd.DataFrame:
 
 
 def judged(case: Case):
-    """How far the recorded judge agrees with the scorers of a case; None where nothing is recorded.
+    """Return how far the recorded judge agrees with the scorers of a case.
 
     Returns
     -------
     Agreement or None
-        From `tierlab.evaluate.scorers.judge.judge_agreement`, right being a score above one half.
+        From `tierlab.evaluate.scorers.judge.judge_agreement`, where a score above one half is right; None if no judge
+        is recorded.
     """
     path = SAMPLES / "judged" / f"{case.source}.csv"
     if not path.is_file():
@@ -267,17 +268,17 @@ def judged(case: Case):
     return judge_agreement(told, (table["score"] > 0.5).map(words))
 
 
-def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
-    """A router of notebook 04 in front of the recorded answers to the kit's examples, replayed.
+def routed(case: Case) -> pd.DataFrame:
+    """Replay a router of notebook 04 in front of the recorded answers to up to eight of the kit's examples.
 
-    Prompts below `chars` characters go to the cheapest model, the others to the reference; an answer that is cut off, or
-    a call that fails, falls back to the other.
+    Prompts of less than 400 characters go to the cheapest model, the others to the reference. If an answer is cut off
+    or a call fails, the router falls back to the other model.
 
     Returns
     -------
     DataFrame
-        example, model, status, step, reason, stands; a row per call, of `most` examples. Empty where a replay has not all
-        that it needs: the answers to the kit's own examples.
+        A row per call: example, model, status, step, reason, stands. Empty unless the case has answers to the kit's own
+        examples.
     """
     plain = [
         example
@@ -285,7 +286,7 @@ def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
         if isinstance(example.prompt, str) and not example.tools and not example.schema
     ][4::9]
     known_ids = set(case.answers["prompt_id"])
-    asked = [example for example in plain if example.example_id in known_ids][:most]
+    asked = [example for example in plain if example.example_id in known_ids][:8]
     heads = ["example", "model", "status", "step", "reason", "stands"]
     if not asked or case.source not in KIT:
         return pd.DataFrame(columns=heads)
@@ -293,9 +294,7 @@ def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
         "smaller": f"replay:{case.models[-1]},path={case.source}",
         "larger": f"replay:{case.reference},path={case.source}",
     }
-    policy = Fallback(
-        Threshold("prompt_chars", chars, ("smaller", "larger")), ("larger", "smaller")
-    )
+    policy = Fallback(Threshold("prompt_chars", 400, ("smaller", "larger")), ("larger", "smaller"))
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/router.sqlite"
         with LiveRouter(policy, models, limits=Limits(0), store=store) as router:
@@ -307,13 +306,19 @@ def routed(case: Case, *, chars: int = 400, most: int = 8) -> pd.DataFrame:
 
 
 def _short(texts, most):
-    """The end of each text on one line: an instruction comes first and a conclusion last."""
+    """The end of each text on one line, since an instruction comes first and a conclusion last."""
     line = texts.astype(str).str.split().str.join(" ")
     return line.where(line.str.len() <= most, "..." + line.str[-most:])
 
 
 def by_task(cases: list, margin: float) -> pd.DataFrame:
-    """Challenger against reference, task by task, each task by itself.
+    """Compare challenger and reference on each task by itself.
+
+    Parameters
+    ----------
+    cases : list of Case
+    margin : float
+        How much worse is still good enough, 0-1.
 
     Returns
     -------
@@ -333,12 +338,266 @@ def by_task(cases: list, margin: float) -> pd.DataFrame:
             scored = scored_rows(rows, truncated=case.truncated)
             means = {model: example_scores(scored, model)["score"].mean() for model in case.models}
             name = str(task).replace("_", " ")
-            row = found.pairs.iloc[0].to_dict() | {"task": name} | means
-            tables.append(row)
+            tables.append(found.pairs.iloc[0].to_dict() | {"task": name} | means)
     return pd.DataFrame(tables).set_index("task").sort_values("difference", ascending=False)
 
 
 def stops(case: Case, margin: float):
-    """The replay of a case until it is decided: `tierlab.sampling.until.replay_until_decided`, all tasks as one."""
+    """Replay a case until it is decided (`tierlab.sampling.until.replay_until_decided`), all tasks as one."""
     rule = Decided(case.reference, margin, seed=case.seed, by_task=False, truncated=case.truncated)
     return replay_until_decided(case.answers, rule)
+
+
+# In words
+
+
+def about(case) -> str:
+    """Say what a case holds and which model is its reference."""
+    costs = case.compared.tables["costs"]["per_request"]
+    source = listed(sorted(case.answers["source"].astype(str).unique()))
+    why = "as you chose"
+    if case.reference == case.models[0]:
+        why = f"the most expensive at {usd(costs[case.reference])} an answer"
+        if costs.isna().any():
+            why = "the first of the models, since not every cost is known"
+    return (
+        f"**{case.name[0].upper()}{case.name[1:]}**: {case.examples:,} examples, {source} answers of "
+        f"{listed(case.models)}. The others have to match {case.reference} ({why}); the next most expensive, {case.challenger}, is the challenger."
+    )
+
+
+def answer(case, found) -> str:
+    """Say yes, no or not yet, and about which model, for a headline.
+
+    Parameters
+    ----------
+    case : Case
+    found : Comparison
+        ``case.compared.at(...)``.
+    """
+    pairs, points = found.pairs, f"{number(100 * found.margin)} points"
+    fine = list(pairs.index[pairs["finding"] == "not worse"])
+    open_ = list(pairs.index[pairs["finding"] == "cannot tell"])
+    if found.choice in fine:
+        return f"Yes on {case.name}: {found.choice} is good enough in place of {case.reference}"
+    if fine and found.choice is None:
+        return f"Yes on {case.name}: {listed(fine)} can replace {case.reference}, but which costs least is not known"
+    if found.choice == case.reference and (fine or open_):
+        but = f"{listed(fine)} would be good enough, but " if fine else ""
+        return f"No on {case.name}: {but}with errors counted {case.reference} costs least"
+    if open_:
+        return f"Not decided on {case.name}: {case.examples:,} examples leave open whether {listed(open_)} can replace {case.reference}"
+    many = "none of the cheaper models" if len(pairs) > 1 else f"{pairs.index[0]} does not"
+    verb = " comes" if len(pairs) > 1 else " come"
+    return f"No on {case.name}: {many}{verb} within {points} of {case.reference}"
+
+
+def answer_rows(case, found) -> pd.DataFrame:
+    """Return a row for each model: its score, its difference to the reference, and what 1,000 requests cost."""
+    pairs = found.pairs[["difference", "low", "high", "finding"]]
+    rows = found.candidates[["score", "answers", "set_aside_as"]]
+    rows = rows.join(found.costs[["per_request", "expected", "per_solved"]]).join(pairs)
+    rows = rows.loc[case.models]
+    table = pd.DataFrame(
+        {
+            "model": case.models,
+            "finding": rows["finding"].fillna("reference"),
+            "mean score": rows["score"].map(share),
+            "points (95% interval)": _gaps(rows),
+            "1,000 requests": (1000 * rows["per_request"]).map(_money),
+            "errors counted": (1000 * rows["expected"]).map(_money),
+            "1,000 solved": (1000 * rows["per_solved"]).map(_money),
+            "answers": rows["answers"],
+            "set aside": rows["set_aside_as"],
+        }
+    )
+    return table.reset_index(drop=True)
+
+
+def cautions(cases):
+    """Return what a reader must know about the kit's own recordings; nothing for your own answers."""
+    return [CAUTIONS[case.source] for case in cases if case.source in CAUTIONS]
+
+
+def gap_words(pairs):
+    """Say the difference of each model, or on each task, with interval and finding."""
+    gaps = zip(pairs.index, _gaps(pairs), pairs["finding"], strict=True)
+    return "; ".join(f"{name} {gap} points, {finding}" for name, gap, finding in gaps)
+
+
+def wrong_words(cases):
+    """Say on how many examples the challenger of each case did worse than the reference."""
+    pairs = [(case, case.compared.pairs.loc[case.challenger]) for case in cases]
+    return _sentence(
+        f"on {case.name} {case.challenger} did worse than {case.reference} on {pair['worse']:,} of {pair['examples']:,} examples"
+        for case, pair in pairs
+    )
+
+
+def wrong_counts(cases, wrong):
+    """Say how many scored answers of each case are not fully right."""
+    return _sentence(
+        f"on {case.name} {wrong[case.name].attrs['all']:,} of {case.rows['score'].notna().sum():,} scored answers are not fully right"
+        for case in cases
+    )
+
+
+def kind_words(parts):
+    """Say the shares of each kind above zero, model by model."""
+    return "; ".join(
+        f"{model} " + ", ".join(f"{share(part)} {kind}" for kind, part in row.items() if part > 0)
+        for table in parts.values()
+        for model, row in table.iterrows()
+    )
+
+
+def task_words(tasks):
+    """Say on how many tasks the challenger is good enough, worse or undecided."""
+    count = tasks["finding"].value_counts()
+    found = [count.get(name, "none") for name in ("not worse", "worse", "cannot tell")]
+    return (
+        f"Of {len(tasks)} task{'s' * (len(tasks) > 1)}, the cheaper model is good enough on {found[0]} and worse on {found[1]}; "
+        f"undecided: {found[2]} (median {tasks['examples'].median():,.0f} examples a task)"
+    )
+
+
+def task_caution(cases):
+    """Warn of the kit's task that flatters a small model; "" for your own tasks."""
+    if "open_models" not in {case.source for case in cases}:
+        return ""
+    return " Some examples of agentic tools want no tool to be called: a model that never calls one gets those right for nothing."
+
+
+def task_rows(tasks):
+    """Return the rows of `by_task` with headings in words."""
+    return pd.DataFrame(
+        {
+            "task": tasks["task"],
+            "finding": tasks["finding"],
+            "points (95% interval)": _gaps(tasks),
+            "examples": tasks["examples"],
+            "better on": tasks["better"],
+            "worse on": tasks["worse"],
+        }
+    )
+
+
+def needed_rows(cases, margin) -> pd.DataFrame:
+    """Return how many examples each case has, and how many the margin takes at its own disagreement."""
+    pairs = [case.compared.pairs.loc[case.challenger] for case in cases]
+    asked = [(case.rows, case.challenger, case.reference, margin) for case in cases]
+    return pd.DataFrame(
+        {
+            "answers": [case.name for case in cases],
+            "examples with both": [int(pair["examples"]) for pair in pairs],
+            "disagree (share)": [
+                (pair["better"] + pair["worse"]) / max(1, pair["examples"]) for pair in pairs
+            ],
+            f"needed for {number(100 * margin)} points": [
+                examples_needed(*each)[1] for each in asked
+            ],
+        }
+    )
+
+
+def stop_rows(cases, stopped):
+    """Return what the replay found about each candidate, after how many examples, and how much of the cost it spent."""
+    tables = []
+    for case in cases:
+        told = stopped[case.name].attrs
+        tables.append(told["decided"].assign(answers=case.name, spent=_spent(told)))
+    table = pd.concat(tables, ignore_index=True)
+    used = table["examples"].map("{:,}".format) + " of " + table["of"].map("{:,}".format)
+    table = table.assign(examples=used).drop(columns=["task", "of"])
+    return table.rename(columns={"spent": "spent on all candidates"})
+
+
+def stop_words(cases, stopped):
+    """Say after how many examples each case was decided, and what that saved."""
+    parts = []
+    for case in cases:
+        told, decided = stopped[case.name].attrs, stopped[case.name].attrs["decided"]
+        open_ = list(decided.loc[decided["finding"] == "cannot tell", "candidate"])
+        found = f"still open for {listed(open_)}" if open_ else "decided"
+        used = f"{decided['examples'].max():,} of {case.examples:,} examples"
+        parts.append(f"{case.name}: {found} after {used}: {_spent(told)}")
+    return _sentence(parts)
+
+
+def stop_points(cases, stopped):
+    """Return each case's challenger as a point of `tierlab.sampling.figures.budget_by_gap`."""
+    rows = []
+    for case in cases:
+        row = stopped[case.name].attrs["decided"].set_index("candidate").loc[case.challenger]
+        gap, used = case.compared.pairs.loc[case.challenger, "difference"], row["examples"]
+        label = f"{case.challenger}, {used:,} of {row['of']:,}"
+        rows.append({"difference": gap, "share": used / row["of"], "label": label})
+    return pd.DataFrame(rows)
+
+
+def budget_rows(budget):
+    """Return the table of `tierlab.sampling.until.budget_by_gap` with headings in words."""
+    shares = budget.drop(columns="gap").map(share)
+    heads = [
+        "examples used",
+        "10th percentile",
+        "90th percentile",
+        "runs not decided",
+        "runs decided wrongly",
+    ]
+    table = shares.set_axis(heads, axis=1)
+    table.insert(0, "true difference (points)", (100 * budget["gap"]).map("{:+.0f}".format))
+    return table
+
+
+def estimate_words(estimate):
+    """Say what it would cost to ask all models of an estimate."""
+    if estimate.empty:
+        return "What asking again would cost is not known: these samples hold no prompts."
+    likely, most = (usd(estimate[name].sum()) for name in ("likely_usd", "most_usd"))
+    return (
+        f"All of them together would cost about **{likely}**, and at most {most}, which is what is set aside before anything is sent: "
+        "a token for every byte of a prompt, an answer of full length, every attempt billed. A run never passes its budget, because "
+        "what could pass it is not sent. The price of asking is seldom the reason not to ask."
+    )
+
+
+def judge_words(agreements):
+    """Say how far a judge agrees with the scorers, for the first case that has one recorded."""
+    found = next((each for each in agreements if each is not None), None)
+    if found is None:
+        return (
+            "No judge is recorded for these answers. `tl.judge(store, judge, limits=..., every=True)` has a model score them by the "
+            "example's rubric; `tierlab.evaluate.scorers.judge.judge_agreement` then says how far it agrees with the scorers."
+        )
+    table = found.confusion
+    return (
+        f"**A model as judge** (recorded: the largest of the open models judged answers of all three, its own among them). It agrees with the "
+        f"scorers on **{share(found.agreement)}** of {found.n} answers (95% interval {share(found.agreement_low)} to "
+        f"{share(found.agreement_high)}), kappa **{found.kappa:.2f}** ({found.kappa_low:.2f} to {found.kappa_high:.2f}; 0 is chance, 1 "
+        f"perfect). Of {table.loc['right'].sum()} right answers it called {table.loc['right', 'wrong']} wrong, of "
+        f"{table.loc['wrong'].sum()} wrong ones {table.loc['wrong', 'right']} right; {found.unread} replies could not be read. Before a "
+        f"judge decides anything, it should do better than that on your own examples."
+    )
+
+
+def _sentence(parts):
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _money(dollars):
+    return usd(dollars) if dollars == dollars else "not known"
+
+
+def _spent(told):
+    spent, whole = told["usd"]
+    return f"{usd(spent)} of {usd(whole)}" if whole == whole else "an unknown amount"
+
+
+def _gaps(rows):
+    """Differences with their intervals, in points; empty for the reference."""
+    return [
+        "" if gap != gap else f"{100 * gap:+.1f} ({100 * least:+.1f} to {100 * most:+.1f})"
+        for gap, least, most in rows[["difference", "low", "high"]].to_numpy(float)
+    ]

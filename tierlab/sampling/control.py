@@ -1,4 +1,4 @@
-"""The control of live sampling."""
+"""The control of notebook 05: each model against a reference."""
 
 import ipywidgets
 import pandas as pd
@@ -10,16 +10,16 @@ from tierlab.sampling import figures
 
 
 class SampleExplorer(Explorer):
-    """Each model against a reference: for other answers, one task, another margin, another cost of an error.
+    """Each model against a reference, for the answers or the task, the margin and the cost of an error that you choose.
 
     Parameters
     ----------
     cases : list of Case
         From `tierlab.sampling.cases.read_cases`.
     margin : float
-        How much worse is still good enough at the start, 0-1.
+        First value of the slider: how much worse is still good enough, 0-1.
     error_cost_usd : float
-        What a wrong answer costs at the start, US dollars.
+        First value of the slider: what a wrong answer costs, USD.
     """
 
     size, margins = (7.2, 2.6), (2.3, 0.9, 0.65, 0.1)
@@ -60,7 +60,7 @@ class SampleExplorer(Explorer):
         )
 
     def table(self, *, answers, margin, error_usd):
-        if answers not in self._prepared:  # what a task's answers say depends on no other control
+        if answers not in self._prepared:  # the comparison of a task depends on no other control
             case, task = self._asked[answers]
             rows = case.answers[case.answers["task"] == task]
             self._prepared[answers] = tl.evaluate.compare.prepare(

@@ -1,6 +1,6 @@
-"""Examples: what is asked, what a right answer is, and how it is scored; the kit's own and files of the user's.
+"""Examples: what is asked, what a right answer is, and how it is scored; the kit's and your own.
 
-A file is read whole and every problem in it is named at once, so that it is mended in one go and not line by line.
+A file is read to its end and every problem in it is named at once, so that you can mend it in one go.
 """
 
 import csv
@@ -19,37 +19,37 @@ from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.scoring import SCORERS, check_scorer
 
-_MOST = 20  # problems shown of one file
+_MOST = 20  # problems of a file that are shown
 _JSON_CELLS = ("scorer_args", "tools", "schema")
 _JSON_REFERENCES = ("json_fields", "tool_call")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with what a right answer is.
+    """A prompt, and what a right answer to it is.
 
     Parameters
     ----------
     example_id : str
         Unique in its file; becomes `prompt_id` of the samples table.
     task : str
-        One of data/tasks.csv for the kit's own, any text for yours.
+        One of data/tasks.csv for the kit's own examples, any text for yours.
     prompt : str or tuple of dict
-        The user's message, or a conversation of ``{"role": "user" | "assistant", "content": str}`` that the
-        user ends.
+        The user's message, or a conversation of ``{"role": "user" | "assistant", "content": str}`` that ends with one.
     scorer : str
         Name in `tierlab.evaluate.scoring.SCORERS`.
     reference : object
-        What the scorer compares with: text, number, dict or list (data/examples/README.md).
+        What the scorer compares the answer with: text, number, dict or list (data/examples/README.md).
     scorer_args : mapping
         Options of the scorer.
     system : str, optional
         System prompt.
     tools : tuple of dict
-        ``{"name", "description", "parameters"}`` with a JSON schema of an object as parameters.
+        ``{"name", "description", "parameters"}``, where the parameters are a JSON schema of an object.
     schema : mapping, optional
-        JSON schema that the reply shall follow.
+        JSON schema that the reply has to follow.
     max_output_tokens : int
+        Limit on the answer, from 1 up.
     difficulty : {"easy", "medium", "hard"}, optional
     group : str, optional
         Examples that are not independent (one document, one template) share a group.
@@ -117,14 +117,14 @@ _FORM = {
 
 
 def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
-    """Examples of the kit or of your own, checked.
+    """Read and check the kit's examples or your own.
 
     Parameters
     ----------
     source : "kit", path, or iterable of dict
         "kit" is data/examples/examples.jsonl: 100 examples over the nine task types. A path ends in .jsonl (one
         JSON object a line) or .csv (a header of field names; JSON in the cells of structured fields). Records
-        made in code, such as ``frame.to_dict("records")`` or a list of `Example`, are checked the same way.
+        made in code, such as ``frame.to_dict("records")`` or a list of `Example`, are checked in the same way.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
     Raises
     ------
     ValueError
-        With every problem of the file (the first 20 in full): the line or row, the field, and what is right.
+        If the file has problems; the message names the first 20 with the line or row, the field, and what is allowed.
 
     Examples
     --------
@@ -174,7 +174,7 @@ def load_examples(source: str | Path | Iterable = "kit") -> tuple[Example, ...]:
 
 
 def check_examples(path):
-    """Check a file of examples and say in a few lines what is in it.
+    """Check a file of examples, and say in a few lines what is in it.
 
     Parameters
     ----------
@@ -184,12 +184,12 @@ def check_examples(path):
     Returns
     -------
     str
-        Number of examples, per task (and whether the kit knows the task), per scorer, per difficulty.
+        The number of examples, by task (with a note on tasks that the kit does not know), by scorer and by difficulty.
 
     Raises
     ------
     ValueError
-        As `load_examples`, with every problem of the file.
+        If the file has problems, as for `load_examples`.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def check_examples(path):
     lines.append("by task:")
     for task, count in Counter(e.task for e in examples).most_common():
         near = unknown("task", task, known)
-        # a list of nine names at each of your tasks is no help
+        # The list of all nine names, beside each of your tasks, would be no help.
         near = f": {near}" if "did you mean" in near else ""
         note = "" if task in known else f"  (a task of your own{near})"
         lines.append(f"  {task}: {count:,}{note}")
@@ -213,7 +213,12 @@ def check_examples(path):
 
 
 def load_intents(path: str | Path = DATA / "examples" / "intents.csv") -> pd.DataFrame:
-    """Short customer-support messages with their intent, for classifiers and distillation.
+    """Read short customer-support messages with their intents, for classifiers and distillation.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file; by default data/examples/intents.csv.
 
     Returns
     -------
@@ -229,7 +234,7 @@ def load_intents(path: str | Path = DATA / "examples" / "intents.csv") -> pd.Dat
 
 
 def _read_jsonl(path):
-    """(where, record, problems) of each line that is not blank."""
+    """A (where, record, problems) of each line that is not blank."""
     rows = []
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
@@ -241,7 +246,7 @@ def _read_jsonl(path):
 
 
 def _json(text):
-    """A value and "", or None and why the text is not JSON."""
+    """The value of a JSON text and "", or None and why it is not JSON."""
     try:
         return json.loads(text, object_pairs_hook=_once), ""
     except ValueError as error:
@@ -249,7 +254,7 @@ def _json(text):
 
 
 def _read_csv(path):
-    """(where, record, problems) of each row; rows are counted as a spreadsheet does, the header being row 1."""
+    """A (where, record, problems) of each row; rows are counted as in a spreadsheet, where the header is row 1."""
     text = _text(path)
     head = text.split("\n", 1)[0]
     mark = ";" if head.count(";") > head.count(",") else ","
@@ -272,7 +277,7 @@ def _read_csv(path):
 
 
 def _from_cells(cells):
-    """Record of one row of text: JSON where the field is structured, a number where it is one."""
+    """The record of a row of text cells, whose structured fields are JSON, and problems."""
     record, problems, scorer = dict(cells), [], cells.get("scorer")
     reference = cells.get("reference", "").lstrip()
     structured = dict.fromkeys(_JSON_CELLS, True) | {
@@ -292,7 +297,7 @@ def _from_cells(cells):
 
 
 def _problems(record):
-    """What is wrong with one record, a line of text each: its form, or what does not fit together."""
+    """What is wrong with a record: its form, or else what does not fit together."""
     from jsonschema import Draft202012Validator  # takes a second to import
 
     given = {name: value for name, value in record.items() if value not in (None, "")}
@@ -304,7 +309,7 @@ def _problems(record):
 
 
 def _said(error):
-    """A problem of form: the field, the value, what is allowed."""
+    """Say a problem of form: the field, the value, what is allowed."""
     name, value = error.json_path.removeprefix("$."), error.instance
     if error.validator == "enum":
         return f"{name}: {unknown(name.rsplit('.', 1)[-1], value, error.validator_value)}"
@@ -312,7 +317,7 @@ def _said(error):
 
 
 def _misfits(record):
-    """What does not fit together in a record whose form is right."""
+    """What does not fit together in a record of the right form."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 
@@ -321,8 +326,9 @@ def _misfits(record):
         found.append("prompt: the last message must be the user's")
     twice = Counter(tool["name"] for tool in record.get("tools", ()))
     found += [f"tools: {name!r} comes twice" for name, count in twice.items() if count > 1]
-    schemas = {f"tools: {name!r}": schema for name, schema in tools.items()}
-    for where, schema in ({"schema": record.get("schema", {})} | schemas).items():
+    schemas = {"schema": record.get("schema", {})}
+    schemas |= {f"tools: {name!r}": schema for name, schema in tools.items()}
+    for where, schema in schemas.items():
         try:
             Draft202012Validator.check_schema(schema)
         except SchemaError as error:
@@ -348,15 +354,13 @@ def _misfits(record):
 
 
 def _as_record(each):
-    """Fields of an `Example` or of a record made in code, in which pandas writes NaN for what is not there."""
+    """The fields of an `Example` or of a record made in code, without the NaN that pandas writes for a missing value."""
     record = vars(each) if isinstance(each, Example) else dict(each)
-    record = {
-        name: [*value] if isinstance(value, tuple) else value for name, value in record.items()
+    return {
+        name: [*value] if isinstance(value, tuple) else value
+        for name, value in record.items()
+        if not (isinstance(value, float) and value != value)
     }
-    missing = {
-        name for name, value in record.items() if isinstance(value, float) and value != value
-    }
-    return {name: value for name, value in record.items() if name not in missing}
 
 
 def _example(record):
@@ -370,7 +374,7 @@ def _example(record):
 
 
 def _once(pairs):
-    """A JSON object in which no name comes twice: json.loads would keep the last and say nothing."""
+    """Make a JSON object; refuse repeated names, since json.loads would silently keep the last value."""
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
         raise ValueError(f"the name {twice[0]!r} comes twice")

@@ -1,6 +1,6 @@
 """Figures of live sampling: what came back, scores and differences with their intervals, and how many examples decide.
 
-Models are candidates and a reference here, whatever their tier: no colour of a tier is used.
+Here models are candidates and a reference, whatever their tier, so the colours of the tiers are not used.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from tierlab.evaluate.compare import Comparison
 
 
 def pass_rates(candidates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Mean score of each model on the examples, with its interval.
+    """Draw the mean score of each model on the examples, with its interval.
 
     Parameters
     ----------
@@ -44,14 +44,16 @@ def pass_rates(candidates: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def differences(
     pairs: pd.DataFrame, *, margin: float, reference: str, ax: Axes | None = None
 ) -> Axes:
-    """Difference of each model to the reference, beside the margin that decides.
+    """Draw the difference of each model to the reference, and the margin that decides.
 
     Parameters
     ----------
     pairs : DataFrame
         Table `pairs` of `tierlab.compare`, indexed by model: difference, low, high, finding.
     margin : float
+        How much worse is still good enough, 0-1.
     reference : str
+        Model id.
     ax : Axes, optional
 
     Returns
@@ -73,7 +75,7 @@ def differences(
 
 
 def answer(founds: Mapping[str, Comparison]) -> Figure:
-    """The differences of each case in a panel of its own, on one axis.
+    """Draw the differences of each case in its own panel, on a common axis.
 
     Parameters
     ----------
@@ -104,12 +106,12 @@ def answer(founds: Mapping[str, Comparison]) -> Figure:
 
 
 def kinds(tables: Mapping[str, pd.DataFrame]) -> Axes:
-    """What came back of each model: shares of its answers as parts of a bar.
+    """Draw what came back from each model, with the shares of its answers as parts of a bar.
 
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        By the name of the case: shares (0-1), indexed by model, a column per kind (`tierlab.sampling.cases.kinds`).
+        By the name of the case: shares (0-1), indexed by model, with a column per kind (`tierlab.sampling.cases.kinds`).
 
     Returns
     -------
@@ -138,14 +140,16 @@ def kinds(tables: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def pairs_drawing(pair: pd.Series, *, margin: float, reference: str, challenger: str) -> Figure:
-    """Why two models are compared on the same examples: those on which they agree say nothing, the others decide.
+    """Draw why two models are compared on the same examples: only those on which they disagree decide.
 
     Parameters
     ----------
     pair : Series
         Row of the table `pairs` of `tierlab.compare`: examples, better, worse, difference, low, high.
     margin : float
+        How much worse is still good enough, 0-1.
     reference, challenger : str
+        Model ids.
 
     Returns
     -------
@@ -184,15 +188,16 @@ def pairs_drawing(pair: pd.Series, *, margin: float, reference: str, challenger:
 
 
 def budget_by_gap(table: pd.DataFrame, recorded: pd.DataFrame, *, margin: float) -> Axes:
-    """The share of the examples that a run needs, by the true difference of the models; recorded runs beside it.
+    """Draw the share of the examples that a run needs, by the true difference of the models, and recorded runs.
 
     Parameters
     ----------
     table : DataFrame
         From `tierlab.sampling.until.budget_by_gap`.
     recorded : DataFrame
-        difference (0-1, observed), share (0-1, of the examples used) and label of each recorded question.
+        difference (-1 to 1, as observed), share (0-1 of the examples) and label of each recorded run.
     margin : float
+        How much worse is still good enough, 0-1.
 
     Returns
     -------
@@ -221,7 +226,7 @@ def budget_by_gap(table: pd.DataFrame, recorded: pd.DataFrame, *, margin: float)
 
 
 def power_curves(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Probability of showing "not worse" when it is true, by number of examples and margin.
+    """Draw the probability of finding "not worse" when it is true, by number of examples and margin.
 
     Parameters
     ----------
@@ -255,7 +260,7 @@ def power_curves(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _intervals(ax, table, middle, scale, words):
-    """A point, its interval and words beside it for each row of a table."""
+    """Draw each row of a table as a point with its interval and words beside it."""
     for row, (_, line) in enumerate(table.iterrows()):
         low, at, high = (scale * line[name] for name in ("low", middle, "high"))
         ax.plot([low, high], [row, row], color=INK, lw=2)

@@ -1,6 +1,6 @@
-"""Gold set: a reference model's good answers as files to fine-tune a smaller model with.
+"""The gold set: a reference model's good answers as files to fine-tune a smaller model with.
 
-Every sample is either in a file or in the report, with the reason.
+Every sample is either in a file, or in the report with the reason why it is not.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.files import OutputFolder
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.sampling.providers import Prompt
 from tierlab.sampling.samples import example_of, load_samples, tool_calls
 from tierlab.sampling.store import digest, read
@@ -31,7 +31,7 @@ OUTCOMES = {
 }
 FEWEST = 10  # examples in the training file
 _EXAMPLES = "SELECT request FROM calls WHERE kind = 'answer' ORDER BY rowid"  # as load_samples
-# JSON lets these stand in a text; some readers end a line there.
+# JSON allows these characters within a text, but some readers end a line there.
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
@@ -48,22 +48,22 @@ def export_gold(
     Parameters
     ----------
     store : path
-        Of `tierlab.sample`.
+        A store of `tierlab.sample`.
     model : str
         The reference model's `model_id`.
     out : path
-        Folder for train.jsonl and validation.jsonl, in OpenAI's chat format; made if it does not exist. Neither the store
-        nor a file that tierlab did not make there is written over.
+        Folder for train.jsonl and validation.jsonl, in OpenAI's chat format; made if it does not exist. Neither the
+        store nor any file that tierlab did not make there is overwritten.
     min_score : float
-        Least score, 0-1.
+        The lowest score of a good answer, 0-1.
     validation_share : float
         Share of the examples, 0-1, for validation.
 
     Returns
     -------
     DataFrame
-        By outcome (`OUTCOMES`): samples, which add up to those of the store; why; prompt_ids (the first ten).
-        `attrs["files"]` are the paths.
+        By outcome (`OUTCOMES`): samples (their sum is that of the store), why, prompt_ids (the first ten).
+        `attrs["files"]` has the paths.
 
     Raises
     ------
@@ -73,26 +73,24 @@ def export_gold(
     Warns
     -----
     UserWarning
-        If the training file has fewer examples than OpenAI takes.
+        If the training file has fewer examples than OpenAI accepts.
 
     Notes
     -----
     Two inputs (system prompt and messages) are duplicates if they are equal after Unicode NFKC, case folding, and
-    dropping white space and the marks .,;:!?'" between words. The best-scored is kept, then the first by prompt_id.
-    Examples of one group (`Example.group`) are in one file; give those that are almost alike a group.
+    removing white space and the marks .,;:!?'" between words. The best-scored one is kept, and among equals the first
+    by prompt_id. Examples of one group (`Example.group`) go into one file; give near duplicates a group.
 
-    Format, read 2026-11-24: the object FineTuneChatRequestInput of OpenAI's API description, and at least 10 examples
-    (developers.openai.com/docs/guides/distillation).
+    The format is the object FineTuneChatRequestInput of OpenAI's API description, and at least 10 examples
+    (developers.openai.com/docs/guides/distillation), both read on 2026-11-24.
     """
     for name, share in (("min_score", min_score), ("validation_share", validation_share)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share!r}; a number from 0 to 1 is needed")
+        needs(name, share, 0 <= share <= 1, "a number from 0 to 1")
     names = {part: f"{part}.jsonl" for part in ("train", "validation")}
     folder = OutputFolder(out, inputs=[store])
     folder.claim(*names.values())
     table = load_samples(store)
-    if model not in set(table["model_id"]):
-        raise ValueError(unknown("model", model, dict.fromkeys(table["model_id"])))
+    known("model", model, dict.fromkeys(table["model_id"]))
     examples = [example_of(json.loads(text)["example"]) for (text,) in read(store, _EXAMPLES)]
     table["asked"], table["example"] = [_normalised(example) for example in examples], examples
     table = table.sort_values(
@@ -116,7 +114,7 @@ def export_gold(
 
 
 def _set_aside(table, model, min_score):
-    """Outcome of the samples that are not good answers of the model; "" for the others."""
+    """The outcome of each sample that is not a good answer of the model; "" for the others."""
     status, score = table["status"], table["score"]
     no_text = table["answer"].fillna("").str.strip().eq("")
     rules = {
@@ -131,7 +129,7 @@ def _set_aside(table, model, min_score):
 
 
 def _line(row):
-    """What the file holds of a sample, or None if it calls what no tool of its example declares."""
+    """The line of a sample in the file, or None if it calls a tool that its example does not declare."""
     example, text = row.example, row.answer if isinstance(row.answer, str) else ""
     calls = tool_calls(json.loads(row.tool_calls))
     declared = [tool["name"] for tool in example.tools]
@@ -159,14 +157,14 @@ def _line(row):
 
 
 def _normalised(example):
-    """All that an example asks, as it is compared for duplicates."""
+    """Everything that an example asks, normalised to be compared for duplicates."""
     said = [turn["content"] for turn in Prompt.of(example.prompt).messages]
     folded = unicodedata.normalize("NFKC", "\n".join([example.system or "", *said])).casefold()
     return " ".join(re.findall(r"""\w+|[^\w\s.,;:!?'"]""", folded))
 
 
 def _split(table, share):
-    """Deal the groups: those whose turn comes first, by their hash, to validation until its share is reached."""
+    """Put groups into validation, in the order of their hashes, until its share is reached; the rest is for training."""
     left = table[table["outcome"] == ""]
     groups = left["group"].where(left["group"].notna(), "prompt " + left["prompt_id"])
     sizes, places, held = groups.value_counts(), round(share * len(left)), set()

@@ -1,8 +1,8 @@
-"""A routing policy in front of real models: the article's two-tier router, with all that a real one needs.
+"""A routing policy in front of real models: the article's two-tier router, with everything that a real one needs.
 
-The policy is the same object that `tierlab.route` runs offline. A classifier is asked when the policy looks at its
-reply, and paid for only then. What was asked, decided and paid is kept in a store: one row of `routed_requests` per
-request, written before anything is sent, with the decision and its answers added at its end.
+The policy is the same object that `tierlab.route` runs offline. The classifier is asked, and paid for, only when the
+policy looks at its reply. A store keeps what was asked, decided and paid: one row of `routed_requests` per request,
+written before anything is sent and completed with the decision and its answers at the end.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from tierlab.routing.sessions import EscalateOnly, SwitchGate
 from tierlab.routing.text_router import TextRouter
 from tierlab.sampling.providers import Candidate, Prompt, candidate
 from tierlab.sampling.run import read_candidates, tariffs_of
-from tierlab.sampling.runner import SETUP, Call, Ledger, Limits, Runner, Setup
+from tierlab.sampling.runner import SETUP, Call, Limits, Runner, Setup
 from tierlab.sampling.store import Store, digest, packed, read
 
-SEED = 0  # of policies that draw
-_SESSIONS = 100_000  # conversations that are remembered, the latest
-_CHARS_PER_TOKEN = 4  # of a context that no provider has counted yet
+SEED = 0  # the seed of policies that draw
+_SESSIONS = 100_000  # the latest conversations, which are remembered
+_CHARS_PER_TOKEN = 4  # assumed for a context that no provider has counted yet
 _CLASSIFIED = ("classifier_reply", "classifier_cost_usd", "classifier_s")
 _MOST_STEPS = 50
 _MEANING = {
@@ -62,7 +62,7 @@ _REQUESTS = "SELECT request, decision FROM routed_requests ORDER BY rowid"
 _USED = "SELECT 1 FROM routed_requests WHERE prompt_id = ?"
 _DECISION = "UPDATE routed_requests SET decision = ? WHERE prompt_id = ?"
 _CALL = "INSERT INTO calls VALUES (?, 'router', ?)"
-# What each call may have cost at the most, and how much of it is in doubt.
+# The most that each call may have cost, and how much of that is in doubt.
 _CHARGED = """
 SELECT c.request, SUM(CASE WHEN in_doubt THEN most_usd ELSE cost_usd END), SUM(in_doubt * most_usd)
 FROM calls c JOIN attempts USING (key) WHERE c.kind = 'router' GROUP BY key
@@ -96,28 +96,28 @@ LOG_COLUMNS = (
 
 @dataclass(frozen=True)
 class RoutedReply:
-    """What a live router answers.
+    """The answer of a live router.
 
     Attributes
     ----------
     text : str
-        Empty where no model answered.
+        Empty if no model answered.
     tool_calls : tuple of (name, arguments)
     name : str or None
-        The model that was called last, as the policy calls it; None where the policy refused the request.
+        The policy's name for the model that was called last; None if the policy refused the request.
     model_id : str or None
     reason : str
-        Why this model.
+        Why the policy chose this model.
     status : str
-        "ok", another of `tierlab.core.vocabulary.ANSWERED` or `FAILURES`, or "not_sent" where the policy refused.
+        One of `tierlab.core.vocabulary.ANSWERED` or `FAILURES`, such as "ok"; "not_sent" if the policy refused.
     cost_usd : float
-        Of this answer; NaN where it is not known.
+        Cost of this answer, USD; NaN if it is not known.
     router_cost_usd : float
-        Of the classifier and every discarded answer, and what the policy states for its decisions.
+        Cost of the classifier and every discarded answer, and what the policy states for its decisions, USD.
     end_to_end_s : float
-        All calls one after the other, with their retries.
+        Seconds of all calls one after the other, with their retries.
     calls : int
-        Models asked for an answer.
+        Models that were asked for an answer.
     prompt_id : str or int
     """
 
@@ -135,7 +135,7 @@ class RoutedReply:
 
 
 class Asking(dict):
-    """Features of a request, and the classifier's reply, which is asked for when a policy looks at it.
+    """Features of a request. The classifier is asked for its reply when a policy looks at it.
 
     Examples
     --------
@@ -160,7 +160,7 @@ class Asking(dict):
 
 @dataclass(eq=False)
 class _Request:
-    """One request under way."""
+    """A request under way."""
 
     prompt_id: str | int
     prompt: Prompt
@@ -168,7 +168,7 @@ class _Request:
     answers: list = field(default_factory=list)
     classifier_usd: float = 0.0
     stated_usd: float = 0.0  # what the policy says that its decisions cost
-    charged_usd: float = 0.0  # in users' budgets: what may be billed at the most
+    charged_usd: float = 0.0  # to users' budgets: the most that may be billed
     seconds: float = 0.0
     note: str = ""
     reason: str = ""
@@ -176,7 +176,7 @@ class _Request:
 
     @property
     def decision(self):
-        """What the log keeps."""
+        """The part that the log keeps."""
         return {
             "status": self.status,
             "reason": self.reason,
@@ -188,7 +188,7 @@ class _Request:
 
     @property
     def reply(self):
-        """What the caller gets."""
+        """The part that the caller gets."""
         last = self.answers[-1] if self.answers else {}
         discarded = sum(answer["cost_usd"] for answer in self.answers[:-1])
         return RoutedReply(
@@ -214,15 +214,15 @@ class LiveRouter(AbstractContextManager):
     policy : Policy
         From `tierlab.routing.policies` or `tierlab.routing.text_router`, or any object with their method.
     models : mapping of str to Candidate or str
-        Name that the policy uses -> model, such as ``{"small": "anthropic:claude-haiku-4-5"}``. A second provider is
-        a name of its own, for `Fallback` to name: ``"flagship@google"``. "classifier" is the router's own: it says the
-        label for `LLMClassifier` (a reply that is not clearly one of the labels, and a classifier that fails, send the
-        request to the safer tier).
-        A `Cascade` has its own judge, a function of features and answer; what it costs is what the policy states.
+        The model behind each name that the policy uses, such as ``{"small": "anthropic:claude-haiku-4-5"}``. A second
+        provider needs its own name, which `Fallback` can use: ``"flagship@google"``. The name "classifier" is for the
+        router's own model, which gives `LLMClassifier` its label; if its reply is not clearly one of the labels, or it
+        fails, the request goes to the safer tier. A `Cascade` brings its own judge, a function of features and answer,
+        which costs what the policy states.
     limits : Limits
-        The budget is for everything in the store together; what could cost more is not sent.
+        The budget is for everything in the store together; a call that could exceed it is not sent.
     store : path
-        sqlite3 file; a router that is started again goes on from it, budgets of users included.
+        sqlite3 file. A router that is started again goes on from it, users' budgets included.
     prices : Prices, optional
         By default the maintained catalogue.
     setup : Setup
@@ -232,20 +232,20 @@ class LiveRouter(AbstractContextManager):
     ------
     ValueError
         Before anything is sent: no price or key for a model, a name in the policy that is not among the models, a
-        policy that cannot run live, a file in use. Later for misuse alone: a missing feature, a prompt_id used twice.
+        policy that cannot run live, a file in use. Later only for misuse: a missing feature, a prompt_id used twice.
 
     Notes
     -----
-    A request does not raise because a model failed: its `RoutedReply` has the status. For the policy every call that
-    gave no complete answer has failed: refused, empty, filtered, truncated, not sent.
+    A request never raises because a model failed; its `RoutedReply` has the status. To the policy, every call without
+    a complete answer has failed: refused, empty, filtered, truncated, not sent.
 
-    The store keeps the answers, and no text of a request.
+    The store keeps the answers, but no text of a request.
 
-    `answer` may be called from many threads; calls run on an event loop in a thread of the router's own, so that
-    connections last. `close` it, or use it in a ``with``.
+    `answer` may be called from many threads. Calls run on an event loop in the router's own thread, so that connections
+    last. `close` the router, or use it in a ``with``.
 
-    What a request costs is known at its end: requests that run at the same time do not see each other in the users'
-    budgets. A call that may be billed counts there at the most it can cost.
+    The cost of a request is known at its end, so requests that run at the same time do not see each other in the users'
+    budgets. A call that may be billed counts there at the most that it can cost.
 
     Examples
     --------
@@ -282,9 +282,9 @@ class LiveRouter(AbstractContextManager):
         with ExitStack() as opened:
             self.file = opened.enter_context(Store(store))
             self.file.write((_TABLE, ()))
-            ledger = Ledger(limits.budget_usd, *self.file.spend())
-            self._runner = Runner(self.file, tariffs, ledger, limits, transport=setup.transport)
-            for one in asked:  # what cannot be reached is said now, and SDKs are slow to import
+            self._runner = Runner(self.file, tariffs, limits, transport=setup.transport)
+            # A missing key or package is reported now; and SDKs are slow to import.
+            for one in asked:
                 self._runner.adapter(one)
             self._spent = defaultdict(float)
             self._talks = _Talks(named, Caches(prices))
@@ -299,7 +299,7 @@ class LiveRouter(AbstractContextManager):
         self.close()
 
     def close(self):
-        """Wait for requests under way, and close connections and file."""
+        """Wait for the requests under way, then close connections and file."""
         with self._changed:
             if self._closed:
                 return
@@ -330,18 +330,18 @@ class LiveRouter(AbstractContextManager):
         Parameters
         ----------
         message : str or sequence of {"role", "content"}
-            The user's message, or a conversation that the user ends.
+            The user's message, or a conversation that ends with one.
         user, task : str, optional
-            Features for budgets and rules; in the log.
+            Features for budgets and rules; the log keeps them.
         system, tools, schema, max_output_tokens
             As in `tierlab.sampling.examples.Example`.
         prompt_id : str or int, optional
-            By default a number of the log's own.
+            By default the next number of the log.
         at : time, optional
-            Of the request, UTC; by default now.
+            Time of the request, UTC; by default now.
         **features
-            Further features that the policy looks at: text, numbers, booleans. ``session_id`` names the conversation of
-            which this is the next turn, for the policies of `tierlab.routing.sessions`.
+            Further features that the policy looks at: text, numbers, booleans. ``session_id`` names the conversation
+            that this is the next turn of, for the policies of `tierlab.routing.sessions`.
 
         Returns
         -------
@@ -350,19 +350,21 @@ class LiveRouter(AbstractContextManager):
         given = {name: v.item() if isinstance(v, np.generic) else v for name, v in features.items()}
         for name, value in given.items():
             if name in (*LOG_COLUMNS, "seed"):
-                raise ValueError(f"the feature {name!r} is the router's own")
+                raise ValueError(
+                    f"the feature {name!r} is set by the router itself; choose another name"
+                )
             if not isinstance(value, str | int | float | bool | None):
                 raise ValueError(
-                    f"the feature {name!r} is {type(value).__name__}; text, a number or a boolean is needed"
+                    f"the feature {name!r} is of type {type(value).__name__}; text, a number or a boolean is needed"
                 )
         if self._labels and self._classifier is None and "classifier_reply" not in given:
             raise ValueError(
-                'the policy needs a classifier\'s reply: give LiveRouter a model called "classifier", or the feature'
+                'the policy needs a classifier\'s reply: give LiveRouter a model named "classifier", or pass answer() the feature classifier_reply'
             )
         for budget in self._budgets:
             if budget.by not in (None, "user", "task", *given):
                 raise ValueError(
-                    f"a budget by {budget.by!r} needs that feature; there are {sorted(given)}"
+                    f"a budget by {budget.by!r} needs that feature; the request has {sorted(given)}"
                 )
         prompt = Prompt.of(message, system, tuple(tools), schema, max_output_tokens)
         at = pd.Timestamp(datetime.now(UTC) if at is None else at)
@@ -384,11 +386,11 @@ class LiveRouter(AbstractContextManager):
             self._left(request)
 
     def log(self) -> pd.DataFrame:
-        """The decision log as an outcomes table (`load_log`)."""
+        """Return the decision log as an outcomes table (`load_log`)."""
         return load_log(self.file.path)
 
     def _entered(self, prompt_id, known):
-        """A prompt_id that no other request of the store has, once the request is on disk."""
+        """Write a new request to disk, and return its prompt_id, which no other request of the store has."""
         prompt_id = prompt_id.item() if isinstance(prompt_id, np.generic) else prompt_id
         with self._changed:
             if self._closed:
@@ -404,7 +406,7 @@ class LiveRouter(AbstractContextManager):
         return prompt_id
 
     def _left(self, request):
-        """Keep what was decided, and charge the request to all budgets."""
+        """Write what was decided, and charge the request to all budgets."""
         try:
             self.file.write((_DECISION, (packed(request.decision), packed(request.prompt_id))))
         finally:
@@ -415,7 +417,7 @@ class LiveRouter(AbstractContextManager):
                 self._changed.notify_all()
 
     def _decide(self, request):
-        """Let the policy name models until it stops, and ask them."""
+        """Ask the models that the policy names, until it stops."""
         answers = request.answers
         while True:
             request.note, known = "", len(request.features)
@@ -440,7 +442,7 @@ class LiveRouter(AbstractContextManager):
             request.status = answers[-1]["detail"]
 
     def _answered(self, request, name):
-        """A model's answer, as policies see it and the log keeps it."""
+        """Ask a model, and return its answer as policies see it and the log keeps it."""
         chosen = self._models[name]
         result, cost, seconds = self._ask(request, name, chosen, request.prompt)
         status, reply = result.status, result.reply
@@ -468,7 +470,7 @@ class LiveRouter(AbstractContextManager):
         }
 
     def _classified(self, request):
-        """The classifier's label, and what it cost."""
+        """Ask the classifier, and return its label and cost as features."""
         labels, label = self._labels or list(_MEANING), None
         system, user = classifier_prompt(request.prompt.text, labels)
         prompt = Prompt.of(user, system, max_output_tokens=16)
@@ -478,11 +480,11 @@ class LiveRouter(AbstractContextManager):
             label = read_label(result.reply.text, labels)
         else:
             request.note = f" (classifier: {result.status})"
-        # What is not a label may repeat the request: it is not kept.
+        # A reply that is not a label is not kept, since it may repeat the request.
         return dict(zip(_CLASSIFIED, (label or "", cost, seconds), strict=True))
 
     def _ask(self, request, role, chosen, prompt):
-        """One call: how it ended, its cost (NaN where nobody knows it) and its seconds."""
+        """Make one call; return how it ended, its cost (NaN if it is not known) and its seconds."""
         key = digest("live", request.prompt_id, role, len(request.answers))
         about = {"prompt_id": request.prompt_id, "role": role, "model_id": chosen.name}
         self.file.write((_CALL, (key, packed(about))))
@@ -497,11 +499,11 @@ class LiveRouter(AbstractContextManager):
         return result, float("nan") if unknown_cost else result.cost_usd, seconds
 
     def _run(self, coroutine):
-        """The result of a coroutine that runs on the router's own loop."""
+        """Run a coroutine on the router's own loop, and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _purses(self, features):
-        """The ledger of each budget in the policy, whose money it is, and of which period."""
+        """Yield the ledger of each budget in the policy, whose money it is, and its period."""
         for budget in self._budgets:
             unit = PERIODS[budget.period]
             span = None if unit is None else str(np.datetime64(features["at"], unit))
@@ -512,7 +514,7 @@ class LiveRouter(AbstractContextManager):
             self._spent[purse] += usd
 
     def _read_spend(self):
-        """Charge what earlier routers of the same store spent, and count their requests."""
+        """Charge what earlier routers of the same store spent, and return the number of their requests."""
         charged, stored = Counter(), _stored(self.file.path)
         for call, usd, _ in self.file.read(_CHARGED):
             charged[json.loads(call)["prompt_id"]] += usd
@@ -523,14 +525,14 @@ class LiveRouter(AbstractContextManager):
 
 
 class _Talks:
-    """What each model's prompt cache is taken to hold of each conversation, and which model answered last."""
+    """How much of each conversation each model's prompt cache should hold, and which model answered last."""
 
     def __init__(self, models, caches):
         self.rules = caches.rules([one.model_id for one in models.values()]).set_axis(list(models))
         self._known = {}
 
     def features(self, known, prompt):
-        """For the policy: session_model, context_tokens:NAME and cached_tokens:NAME; nothing without a session."""
+        """Return session_model, context_tokens:NAME and cached_tokens:NAME for the policy; nothing without a session."""
         session = known.get("session_id")
         if session is None:
             return {}
@@ -545,7 +547,7 @@ class _Talks:
         return found
 
     def remember(self, known, answers):
-        """Keep what the answers of a turn left in the caches."""
+        """Note what the answers of a turn leave in the caches."""
         session = known.get("session_id")
         answered = [answer for answer in answers if "output_tokens" in answer]
         if session is None or not answered:
@@ -562,7 +564,7 @@ class _Talks:
 
 
 def _checked(policy, models):
-    """The labels of the policy's classifier, once the policy can run live with these models."""
+    """Check that the policy can run live with these models, and return the labels of its classifier."""
     labels = []
     for part in policy_parts(policy):
         if isinstance(part, policies.Oracle):
@@ -572,7 +574,7 @@ def _checked(policy, models):
         simulated = isinstance(getattr(part, "judge", None), policies.NoisyJudge | None)
         if isinstance(part, policies.Cascade) and simulated:
             raise ValueError(
-                "a live cascade needs a judge that sees the answer alone: judge(features, answer) -> 0-1 (NoisyJudge is for simulation)"
+                "a live cascade needs a judge that sees only the answer: judge(features, answer) -> 0-1 (NoisyJudge is for simulation)"
             )
         for name in _NAMED.get(type(part), lambda _: ())(part):
             if name not in models:
@@ -581,11 +583,19 @@ def _checked(policy, models):
 
 
 def classifier_prompt(text, labels):
-    """Ask a small model how hard a request is: the article's question, with the request fenced off as data.
+    """Return a prompt that asks how hard a request is: the article's question, with the request fenced off as data.
+
+    Parameters
+    ----------
+    text : str
+        The request.
+    labels : list of str
+        The labels to choose from.
 
     Returns
     -------
     system, user : str
+        System prompt and message.
 
     Examples
     --------
@@ -604,26 +614,26 @@ def classifier_prompt(text, labels):
 
 
 def load_log(store: str | Path) -> pd.DataFrame:
-    """The decision log of a live router: an outcomes table of what was really asked.
+    """Read the decision log of a live router: an outcomes table of what was really asked.
 
     Parameters
     ----------
     store : path
-        Of `tierlab.LiveRouter`; it may be in use.
+        A store of `tierlab.LiveRouter`; it may be in use.
 
     Returns
     -------
     DataFrame
         One row per request and called model: the columns `LOG_COLUMNS`, and one for every further feature that the
-        policy was given. `tier` is the name by which the policy knows the model; `step` counts the answers of a request
-        from 0; `stands` marks the answer that the user got; `router_cost_usd` is what the classifier cost (or the policy
+        policy was given. `tier` is the policy's name for the model; `step` counts the answers of a request from 0;
+        `stands` marks the answer that the user got; `router_cost_usd` is what the classifier cost (or the policy
         states), on the first row of a request and 0 on the others, so that it and `cost_usd` add up to what was paid.
-        `cost_usd` is NaN where nobody knows whether a failed call is billed (flag in_doubt). `score` is 0 for a call
-        without an answer, because the user got nothing, and NaN for the others until you give it, by prompt_id.
-        `attrs["account"]`: requests, by_status (of the answers that stand; "not_sent" where the policy
-        refused the request, "interrupted" where it was cut off or is still under way, "raised" where the caller got an
-        error), answers_usd, router_usd (known costs, those of requests without an answer among them), in_doubt_usd (the
-        most that calls in doubt can cost).
+        `cost_usd` is NaN if a failed call may or may not be billed (flag in_doubt). `score` is 0 for a call without an
+        answer, because the user got nothing, and NaN for the others until you add it by prompt_id.
+        `attrs["account"]`: requests, by_status (of the answers that stand; "not_sent" if the policy refused the
+        request, "interrupted" if it was cut off or is still under way, "raised" if the caller got an error),
+        answers_usd, router_usd (known costs, including those of requests without an answer), in_doubt_usd (the most
+        that calls in doubt can cost).
 
     Raises
     ------
@@ -633,7 +643,7 @@ def load_log(store: str | Path) -> pd.DataFrame:
     if not read(store, "SELECT 1 FROM sqlite_master WHERE name = 'routed_requests'"):
         raise ValueError(f"{store} holds no requests of a live router")
     stored = _stored(store)
-    # the log says how a call ended; the policy was told one of the lab's fewer words
+    # The log has the exact status of a call; the policy was told one of the few of the routing lab.
     names = {
         "name": "tier",
         "detail": "status",
@@ -654,7 +664,7 @@ def load_log(store: str | Path) -> pd.DataFrame:
     log["stands"] = ~log.duplicated("prompt_id", keep="last")
     log.loc[log.duplicated("prompt_id"), "router_cost_usd"] = 0.0
     for name in set(_CLASSIFIED[1:]) & set(log):
-        log[name] = log[name].fillna(0.0)  # not asked: no cost and no time
+        log[name] = log[name].fillna(0.0)  # a classifier that was not asked costs nothing
     log.attrs["account"] = {
         "requests": len(stored),
         "by_status": dict(Counter(told["status"] for _, told in stored)),
@@ -666,7 +676,7 @@ def load_log(store: str | Path) -> pd.DataFrame:
 
 
 def _stored(store):
-    """What is known of each request, and what was decided."""
+    """The features of each request, and its decision."""
     cut_off = {
         "status": "interrupted",
         "stated_usd": 0.0,

@@ -1,7 +1,7 @@
 """A local model behind an OpenAI-compatible server: SmolLM2-135M-Instruct as installed by `make local`, or any GGUF file.
 
-The server is llama.cpp, bound by xllamacpp, in a process of its own: it takes no time from the client that it is
-measured with, and it ends with it. It also answers the Messages API of Anthropic's SDK (base URL without `/v1`).
+The server is llama.cpp, bound by xllamacpp. It runs in its own process, so that it takes no time from the client that
+measures it, and ends with that client. It also answers the Messages API of Anthropic's SDK (base URL without `/v1`).
 """
 
 import http.client
@@ -18,7 +18,7 @@ from pathlib import Path
 from tierlab.sampling.providers import Candidate
 
 HOST = "127.0.0.1"
-START_S = 120  # a file of gigabytes from a cold disk
+START_S = 120  # enough for a file of gigabytes on a cold disk
 CONTEXT_TOKENS = 2048
 _LISTENING = re.compile(r"^tierlab\.local: listening on (http://\S+)$", re.MULTILINE)
 # Published files and their models (quantisation, licence and sha256: data/samples/README.md)
@@ -36,23 +36,23 @@ def serve(path: str | Path | None = None, *, cache_prompt: bool = False):
     Parameters
     ----------
     path : path-like, optional
-        A GGUF file; by default the SmolLM2 that `make local` installs. The server answers under the name of the
-        published model (`PUBLISHED`), else under that of the file.
+        A GGUF file; by default the SmolLM2 that `make local` installs. The model is called as it was published
+        (`PUBLISHED`), or else as the file.
     cache_prompt : bool
-        Whether a prompt that starts like the one before it is read only from where they differ. Off, so that a time
-        to first token is that of the whole prompt; a request may ask for it with `cache_prompt`.
+        Whether a prompt that starts like the one before it is read only from where they differ. By default it is not,
+        so that the time to the first token is that of the whole prompt; a request may ask for it with `cache_prompt`.
 
     Yields
     ------
     str
-        Base URL for an OpenAI client, such as `http://127.0.0.1:8080/v1`. One request is answered at a time, by one
-        thread (threads wait by spinning: more of them than idle cores are slower than one); others wait. No key is
-        asked for.
+        Base URL for an OpenAI client, such as `http://127.0.0.1:8080/v1`. The server needs no key. It answers one
+        request at a time, with one thread: threads wait by spinning, so more threads than idle cores are slower than
+        one.
 
     Raises
     ------
     ImportError
-        If xllamacpp, or with no path the model's package, is not installed.
+        If xllamacpp, or without a path the model's package, is not installed.
     FileNotFoundError
         If there is no such file.
     RuntimeError
@@ -76,16 +76,16 @@ def serve(path: str | Path | None = None, *, cache_prompt: bool = False):
 def candidate(
     base_url: str, path: str | Path | None = None, *, usd_per_hour: float = 0.0
 ) -> Candidate:
-    """The served model as a candidate: greedy decoding, no price per token.
+    """Return the served model as a candidate with greedy decoding and no price per token.
 
     Parameters
     ----------
     base_url : str
         From `serve`.
     path : path-like, optional
-        The file that is served; by default the SmolLM2 that `make local` installs.
+        The served file; by default the SmolLM2 that `make local` installs.
     usd_per_hour : float
-        Price of the machine, for the time that each answer takes.
+        Price of the machine, USD per hour, for the time that each answer takes.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def candidate(
 
 @contextmanager
 def _child(command, output):
-    """A process that ends with this one, however this one ends: it reads a pipe that then closes."""
-    # A session of its own keeps Ctrl-C from it, so that a client can still get the answer that it waits for.
+    """Run a process that ends with this one, however this one ends, since it reads a pipe that then closes."""
+    # Its own session keeps Ctrl-C from it, so that a client can still get the answer that it waits for.
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -124,7 +124,7 @@ def _child(command, output):
 
 
 def smollm2():
-    """Path of the SmolLM2-135M-Instruct file that `make local` installs; its package is not imported.
+    """Return the path of the SmolLM2-135M-Instruct file that `make local` installs, without importing its package.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _name(path):
 
 
 def _when_ready(server, log):
-    """Base address, once the server says where it listens and answers there."""
+    """The base address, once the server says where it listens and answers there."""
     deadline = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < deadline:
         listening = _LISTENING.search(log.read_text(errors="replace"))
@@ -169,7 +169,7 @@ def _healthy(address):
 
 
 def main(path, model_id, cache_prompt):
-    """Serve in this process, until standard input ends."""
+    """Serve in this process until standard input ends."""
     import xllamacpp
 
     settings = xllamacpp.CommonParams()

@@ -1,8 +1,8 @@
 """Models of any provider behind one protocol: what is asked, what comes back, and what can go wrong.
 
-An adapter (a module of `tierlab.sampling.apis`) turns a `Prompt` into its SDK's call and the answer into a `Reply`. It
-never retries: the runner owns the loop, so that every attempt is counted and paid for once. SDKs are imported when a
-candidate is connected.
+An adapter (a module of `tierlab.sampling.apis`) turns a `Prompt` into a call of its SDK and the answer into a `Reply`.
+It never retries: that is the runner's work, so that every attempt is counted and paid for once. An SDK is imported when
+a candidate is connected.
 """
 
 import json
@@ -20,18 +20,16 @@ from tierlab.core.vocabulary import IN_DOUBT, known, needs, unknown
 from tierlab.evaluate.scorers.answers import split_thinking
 from tierlab.sampling.store import packed
 
-# provider -> module of its adapter, environment variables that may hold the key
+# provider -> module of its adapter, environment variables that may hold its key
 ADAPTERS = {
     "anthropic": ("anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")),
     "openai": ("openai", ("OPENAI_API_KEY",)),
     "openai-chat": ("openai", ("OPENAI_API_KEY",)),
-    "compatible": ("openai", ()),  # a server of your own: a key for OpenAI is never sent to it
+    "compatible": ("openai", ()),  # your own server: a key for OpenAI is never sent to it
     "google": ("google", ("GEMINI_API_KEY", "GOOGLE_API_KEY")),
     "replay": ("replay", ()),
 }
 COMPATIBLE_KEY = "OPENAI_COMPATIBLE_API_KEY"
-
-
 RETRIED = (
     "rate_limited",
     "overloaded",
@@ -41,7 +39,6 @@ RETRIED = (
     "early_end",
     "malformed",
 )
-
 
 _OVERFLOW = re.compile(
     r"context.?(?:length|window|size|limit)|prompt is too long|maximum (?:context|number of tokens|prompt)|too many tokens|"
@@ -72,7 +69,7 @@ _IN_STREAM = (
     (_OVERFLOW, "context_overflow"),
     (_FILTERED, "content_filter"),
 )
-# What errors of a connection say, the status of the call, and what to do.
+# What a failed connection says, the status of the call, and what to do about it.
 _NO_CONNECTION = (
     (
         re.compile("SSL"),
@@ -101,28 +98,31 @@ _KEY_LIKE = re.compile(
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model with its settings, as it is to be compared with others.
+    """A model with its settings, to be compared with others.
 
     Attributes
     ----------
     provider : {"anthropic", "openai", "openai-chat", "compatible", "google", "replay"}
-        "openai" is the Responses API; "compatible" any server that speaks Chat Completions at `base_url`.
+        "openai" is the Responses API, "openai-chat" OpenAI's Chat Completions, "compatible" any server that speaks Chat
+        Completions at `base_url`, "replay" recorded samples.
     model_id : str
         As the provider spells it.
     effort : str, optional
         Reasoning effort ("low", "high", ...), "none" to switch reasoning off, or a number of thinking tokens.
     base_url : str, optional
-        By default the SDK's own environment variable, or the provider's address.
+        By default the address in the SDK's own environment variable, or the provider's.
     extra_output_tokens : int
-        Added to each example's limit: room for reasoning, which counts as output. Without it a model that thinks first
-        is cut off.
+        Tokens added to each example's limit as room for reasoning, which counts as output. Without it a model that
+        thinks first is cut off.
     temperature : float, optional
+        By default the provider's.
     usd_per_mtok : (float, float), optional
-        Input and output price of a model that the prices table lacks; (0, 0) for a server of your own.
+        Input and output price, USD per million tokens, of a model that the prices table lacks; (0, 0) for your own
+        server.
     usd_per_hour : float
-        Price of the machine that serves it, for the time that each answer takes.
+        Price of the machine that serves the model, USD per hour, for the time that each answer takes.
     path : str, optional
-        For "replay": the recorded samples.
+        The recorded samples, for "replay".
     label : str, optional
         Name in tables; by default the model id with its effort.
 
@@ -145,31 +145,31 @@ class Candidate:
 
     def __post_init__(self):
         known("provider", self.provider, ADAPTERS)
-        address = "the address of the compatible server, such as http://127.0.0.1:11434/v1,"
-        found = self.base_url or self.provider != "compatible"
-        needs(f"{self.model_id}: base_url", self.base_url, found, address)
-        found = self.path or self.provider != "replay"
-        needs(f"{self.model_id}: path", self.path, found, "the path of the recorded samples")
+        if self.provider == "compatible":
+            address = "the address of the compatible server, such as http://127.0.0.1:11434/v1,"
+            needs(f"{self.model_id}: base_url", self.base_url, self.base_url, address)
+        if self.provider == "replay":
+            what = "the path of the recorded samples"
+            needs(f"{self.model_id}: path", self.path, self.path, what)
         counted = self.provider == "anthropic" and (self.effort or "").isdecimal()
-        least = int(self.effort) if counted else 0
+        least, room = int(self.effort) if counted else 0, self.extra_output_tokens
         enough = f"a number from {least} up (thinking counts as output)"
-        room = self.extra_output_tokens
         needs(f"{self.model_id}: extra_output_tokens", room, room >= least, enough)
 
     @property
     def name(self):
-        """Name in tables."""
+        """The name in tables."""
         return self.label or self.model_id + (f" (effort {self.effort})" if self.effort else "")
 
     def output_limit(self, prompt):
-        """The limit on output tokens that is sent with a prompt: its own and the room for reasoning."""
+        """Return the limit on output tokens sent with a prompt: its own and the room for reasoning."""
         limit = prompt.max_output_tokens + self.extra_output_tokens
-        # 16 is the least that the Responses API takes.
+        # 16 is the lowest limit that the Responses API accepts.
         return max(16, limit) if self.provider == "openai" else limit
 
     @property
     def settings(self):
-        """What decides the answer, for the store's key: not the address, but the recording of a replay."""
+        """What the answer depends on, for the store's key: the recording of a replay counts, an address does not."""
         return [
             self.provider,
             self.model_id,
@@ -182,7 +182,7 @@ class Candidate:
 
 
 def candidate(text: Candidate | str) -> Candidate:
-    """A candidate from one line of text: ``provider:model``, then settings after commas; a `Candidate` stays itself.
+    """Read a candidate from text: ``provider:model``, then settings after commas. A `Candidate` is returned as it is.
 
     Examples
     --------
@@ -229,11 +229,13 @@ class Prompt:
     ----------
     messages : tuple of {"role", "content"}
     system : str, optional
+        System prompt.
     tools : tuple of {"name", "description", "parameters"}
         `parameters` is a JSON schema.
     schema : mapping, optional
         JSON schema that the reply has to follow.
     max_output_tokens : int
+        Limit on the answer, without the room for reasoning.
     """
 
     messages: tuple
@@ -244,7 +246,7 @@ class Prompt:
 
     @classmethod
     def of(cls, message, *more, **named):
-        """The prompt of a user's message, or of a conversation; further fields as they are named above."""
+        """Make a prompt from a user's message or a conversation; the further arguments are the fields above."""
         one = isinstance(message, str)
         return cls(
             ({"role": "user", "content": message},) if one else tuple(message), *more, **named
@@ -252,21 +254,21 @@ class Prompt:
 
     @property
     def sent(self):
-        """All that a model reads of it, as one text whose tokens can be counted."""
+        """Everything that the model reads, as one text whose tokens can be counted."""
         return packed([self.system, self.messages, self.tools, self.schema])
 
     @property
     def text(self):
-        """The prompt as one text: the only message, or all of them with their roles."""
+        """The only message, or all messages with their roles, as one text."""
         if len(self.messages) == 1:
             return self.messages[0]["content"]
         return "\n\n".join(f"{message['role']}: {message['content']}" for message in self.messages)
 
     @property
     def most_input_tokens(self):
-        """A bound on its input tokens without a tokenizer: a token stands for a byte of text at least.
+        """An upper bound on its input tokens without a tokenizer, since a token stands for at least a byte of text.
 
-        Chat mark-up adds a few tokens per message, and a provider's own instructions for tools some hundred.
+        Chat mark-up adds a few tokens per message, and a provider's own instructions for tools add some hundred.
         """
         texts = [self.system or "", *(message["content"] for message in self.messages)]
         given = [*self.tools, *([self.schema] if self.schema else [])]
@@ -277,29 +279,31 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back.
+    """A model's answer.
 
     Attributes
     ----------
     text : str
-        Without the thinking that a model wrote into it.
+        The answer without the thinking that a model wrote into it.
     tool_calls : tuple of (name, arguments)
-        Arguments are the JSON text the model wrote.
+        Arguments are the JSON text that the model wrote.
     stop : {"stop", "length", "refusal", "content_filter"}
+        Why the answer ended.
     stop_reason : str
-        In the provider's own words.
+        The same in the provider's own words.
     tokens : mapping of str to int, or None
-        The five buckets and reasoning_tokens; None when the server reports no usage.
+        The five buckets and reasoning_tokens; None if the server reports no usage, or a faulty one.
     reported_model : str
+        The model that the server names.
     ttft_s, end_to_end_s : float
-        Seconds from sending to the first non-empty token (NaN when not streamed) and to the end.
+        Seconds from sending to the first non-empty token (NaN if not streamed) and to the end.
     source : {"measured", "recorded"}
     recorded_usd : float or None
-        What a recorded answer cost when it was made.
+        Cost of a recorded answer when it was made, USD.
     usage_fault : str
-        The count that makes its cost unknown; then there are no tokens.
+        What is wrong with the reported usage, or "".
     thinking : str
-        What stood between ``<think>`` and ``</think>`` in its text. Where nothing closes it, the reply is truncated.
+        The text between ``<think>`` and ``</think>``. If nothing closes it, the reply is truncated.
     """
 
     text: str
@@ -316,7 +320,7 @@ class Reply:
     thinking: str = ""
 
     def __post_init__(self):
-        # Half a character (a lone surrogate, where a token limit cut) is not text that a file can hold.
+        # A lone surrogate, where a token limit cut a character in half, cannot be written to a file.
         calls = tuple((_whole(name), _whole(given)) for name, given in self.tool_calls)
         text, thinking, thought = split_thinking(_whole(self.text))
         cleaned = {
@@ -332,61 +336,57 @@ class Reply:
 
     @property
     def status(self):
-        """The reply's class, one of `ANSWERED`."""
+        """The status of the call, one of `tierlab.core.vocabulary.ANSWERED`."""
         special = {"length": "truncated", "refusal": "refused", "content_filter": "content_filter"}
         return special.get(self.stop) or ("ok" if self.text.strip() or self.tool_calls else "empty")
 
 
 class UsageFault(ValueError):
-    """A count of tokens that nothing can be priced by."""
+    """A reported usage that cannot be priced."""
 
 
-def count(name, value):
-    """A number of tokens as a server reports it; None is 0.
+def part(usage, *path):
+    """Return what a server's usage holds at a path of names; None where it holds nothing.
+
+    Raises
+    ------
+    UsageFault
+        If anything on the way is not an object.
+    """
+    for name in path:
+        if usage is None:
+            return None
+        if not isinstance(usage, Mapping):
+            raise UsageFault(f"usage: {shown(repr(usage), 60)} is not an object with {name}")
+        usage = usage.get(name)
+    return usage
+
+
+def count(usage, *path):
+    """Return the number of tokens at a path of names of a server's usage; 0 where it holds nothing.
 
     Raises
     ------
     UsageFault
         If it is not a finite whole number from 0 up, small enough to be exact in every table.
     """
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    value = part(usage, *path)
     if value is None:
         return 0
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not whole or not 0 <= value < 2**53:
         raise UsageFault(
-            f"usage: {name} is {shown(repr(value), 60)}; a whole number from 0 up is needed"
+            f"usage: {path[-1]} is {shown(repr(value), 60)}; a whole number from 0 up is needed"
         )
     return int(value)
 
 
-def part(usage, name):
-    """A part of a server's usage; None where there is none.
-
-    Raises
-    ------
-    UsageFault
-        If what should hold it is not an object.
-    """
-    if usage is None:
-        return None
-    if not isinstance(usage, Mapping):
-        raise UsageFault(f"usage: {shown(repr(usage), 60)} is not an object with {name}")
-    return usage.get(name)
-
-
-def plain(usage):
-    """An SDK's usage as a mapping; what is not a model of the SDK stays as it is."""
-    return (
-        usage.model_dump(exclude_none=True, warnings=False)
-        if hasattr(usage, "model_dump")
-        else usage
-    )
-
-
-def counted(buckets, *usage):
-    """For a `Reply`: the tokens that an API's `buckets` reads out of its usage, or None and what is wrong with them."""
+def counted(buckets, usage, *names):
+    """Return the tokens that an API's `buckets` reads from its usage, or what is wrong with it, as fields of a `Reply`."""
+    if hasattr(usage, "model_dump"):  # a model of the SDK
+        usage = usage.model_dump(exclude_none=True, warnings=False)
     try:
-        return {"tokens": buckets(*usage)}
+        return {"tokens": buckets(usage, *names)}
     except UsageFault as fault:
         return {"tokens": None, "usage_fault": str(fault)}
 
@@ -397,13 +397,13 @@ class ProviderError(Exception):
     Attributes
     ----------
     reason : str
-        One of `FAILURES`.
+        One of `tierlab.core.vocabulary.FAILURES`.
     retry_after_s : float or None
-        What the server asked for.
+        Seconds that the server asks to wait.
     retried : bool
         Whether another attempt can help.
     in_doubt : bool
-        Whether the provider may bill it.
+        Whether the provider may bill the attempt.
     """
 
     def __init__(self, reason, message="", *, retry_after_s=None, retried=None, in_doubt=None):
@@ -415,12 +415,12 @@ class ProviderError(Exception):
 
 
 def filled(**arguments):
-    """The arguments of an SDK's call that say something."""
+    """Return the arguments of an SDK's call that are not empty."""
     return {name: value for name, value in arguments.items() if value not in (None, [], {})}
 
 
 def stop_of(word, stops):
-    """What a provider's stop reason means, one of those of a `Reply`."""
+    """Return what a provider's stop reason means, one of the values of `Reply.stop`."""
     if word is None:
         raise ProviderError("early_end", "the answer ended without a stop reason")
     if word not in stops:
@@ -429,31 +429,30 @@ def stop_of(word, stops):
 
 
 class Stopwatch:
-    """Times of one attempt: started when made, `first` at the first non-empty piece of the answer."""
+    """The times of one attempt, which starts when the watch is made."""
 
     def __init__(self):
         self.started, self.begun, self._first = time.perf_counter(), False, math.nan
 
     def first(self, piece):
-        """Note the time of a piece of the answer, if it is the first that is not empty."""
+        """Note that a piece of the answer has come, and the time of the first that is not empty."""
         self.begun = True
         if piece and math.isnan(self._first):
             self._first = time.perf_counter() - self.started
 
     def timed(self, reply):
-        """The reply with its times; the end is now."""
-        end = time.perf_counter() - self.started
-        return replace(reply, ttft_s=self._first, end_to_end_s=end)
+        """Return the reply with its times; it ends now."""
+        return replace(reply, ttft_s=self._first, end_to_end_s=time.perf_counter() - self.started)
 
 
 class Adapter:
-    """What the adapters share: one attempt, timed, with every failure as a `ProviderError`."""
+    """The part that adapters share: one attempt, timed, with every failure as a `ProviderError`."""
 
     def __init__(self, client):
         self.client = client
 
     async def answer(self, prompt, chosen, stream=True):
-        """One attempt; a `Reply`, or a `ProviderError`."""
+        """Make one attempt; return a `Reply`, or raise a `ProviderError`."""
         watch = Stopwatch()
         try:
             arguments = self.request(prompt, chosen)
@@ -461,7 +460,7 @@ class Adapter:
             return watch.timed(await answered)
         except Exception as error:
             found = failure(error)
-            found.in_doubt |= watch.begun  # it had begun to answer
+            found.in_doubt |= watch.begun  # what had begun to answer may be billed
             raise found from None
 
     async def close(self):
@@ -470,12 +469,12 @@ class Adapter:
 
 
 def connect(chosen, *, timeout_s=120.0, transport=None):
-    """The adapter that answers for a candidate: an `Adapter`, or an object with its two methods.
+    """Return the adapter that answers for a candidate: an `Adapter`, or an object with its two methods.
 
     Raises
     ------
     ValueError
-        If the key is missing; names the environment variable.
+        If the key is missing; the message names the environment variable.
     """
     module, variables = ADAPTERS[chosen.provider]
     if variables and not any(os.environ.get(name) for name in variables):
@@ -487,7 +486,7 @@ def connect(chosen, *, timeout_s=120.0, transport=None):
 
 
 def http_client(timeout_s, transport=None):
-    """One transport for all SDKs, so that a broken connection is the same error everywhere."""
+    """Return the HTTP client that all SDKs use, so that a broken connection is the same error everywhere."""
     import httpx2
 
     return httpx2.AsyncClient(
@@ -496,12 +495,12 @@ def http_client(timeout_s, transport=None):
         transport=transport,
         event_hooks={"response": [_looked_at]},
         follow_redirects=False,
-        headers={"accept-encoding": "identity"},  # the bound on bytes is one on what they unpack to
+        headers={"accept-encoding": "identity"},  # so that the bound on bytes is one on the content
     )
 
 
 async def _looked_at(response):
-    """Refuse, before an SDK reads it, what no model has answered (a redirect, a page for people), and what is too large."""
+    """Refuse, before an SDK reads it, what is not a model's answer (a redirect, a web page) or is too large."""
     if 300 <= response.status_code < 400:
         target = shown(response.headers.get("location", "nowhere"))
         raise ProviderError(
@@ -513,18 +512,20 @@ async def _looked_at(response):
     if response.status_code < 300 and kind in ("text/html", "application/xhtml+xml"):
         raise ProviderError(
             "wrong_address",
-            f"{response.request.url.host} answers with a page of HTML (status {response.status_code}), not as a model: a proxy or "
-            "a log-in page in between, or base_url lacks its path (often /v1)",
+            f"{response.request.url.host} answers with a page of HTML (status {response.status_code}), not as a model does: a proxy or "
+            "a log-in page is in between, or base_url lacks its path (often /v1)",
         )
     if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise ProviderError(
-            "malformed", "the reply is compressed, which was not asked for", retried=False
+            "malformed",
+            "the reply is compressed although the request did not allow it",
+            retried=False,
         )
     response.stream = _bounded(response)
 
 
 def _bounded(response):
-    """The stream of a response, up to the most bytes that a reply may have, and without counts that are not numbers."""
+    """The stream of a response, which fails at too many bytes and at a count of tokens that is true or false."""
     import httpx2
 
     given = response.stream
@@ -554,9 +555,9 @@ def _bounded(response):
 
 
 def failure(error):
-    """What an SDK's exception means, as a `ProviderError`.
+    """Turn an SDK's exception into a `ProviderError`.
 
-    The same transport serves all SDKs, but some wrap its errors and some do not: the chain of causes is read.
+    All SDKs use the same transport, but only some wrap its errors, so the whole chain of causes is read.
     """
     import httpx2
 
@@ -587,7 +588,7 @@ def failure(error):
 
 
 def _not_connected(chain):
-    """Why there was no connection; nothing was sent, so that nothing can be billed."""
+    """The error of a connection that was not made: nothing was sent, so nothing can be billed."""
     request = next((link.request for link in chain if getattr(link, "_request", None)), None)
     place = (
         f"{request.url.host}:{request.url.port or request.url.scheme}" if request else "the server"
@@ -600,7 +601,7 @@ def _not_connected(chain):
 
 
 def stream_error(kind, message):
-    """What an error event in the middle of a stream means; the provider had begun and may bill it."""
+    """Return the error that an event in the middle of a stream stands for; the provider may bill what it had begun."""
     reason = next(
         (reason for pattern, reason in _IN_STREAM if pattern.search(kind)), "broken_stream"
     )
@@ -636,7 +637,7 @@ def _retry_after(error):
 
 
 def scrubbed(text):
-    """A message without anything that looks like a key, and without the keys that are set; at most 500 characters."""
+    """Return a message of at most 500 characters without the keys that are set or anything that looks like a key."""
     text = str(text)[:10_000]
     for name in {COMPATIBLE_KEY, *(name for _, names in ADAPTERS.values() for name in names)}:
         if len(value := os.environ.get(name, "")) >= 6:

@@ -1,4 +1,4 @@
-"""One call after another to paid models: within a budget, with retries, and with every attempt on disk before it is sent."""
+"""Calls to paid models: within a budget, with retries, and with every attempt on disk before it is sent."""
 
 import asyncio
 import math
@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tierlab.core.vocabulary import FAILURES, needs, unknown
+from tierlab.core.vocabulary import FAILURES, known, needs
 from tierlab.prices.names import canonical
 from tierlab.sampling.providers import Candidate, Prompt, ProviderError, Reply, connect
 from tierlab.sampling.store import packed
 
 ASK_ABOVE_USD = 1.0
-FIRST_WAIT_S = 0.5  # before a second attempt; doubled before each further one, up to 8 seconds
+FIRST_WAIT_S = 0.5  # the wait before a second attempt, doubled before each further one up to 8 s
 START = "INSERT INTO attempts (key, sent_at, most_usd) VALUES (?, ?, ?)"
 END = "UPDATE attempts SET cost_usd = ?, reason = ?, error = ?, in_doubt = ? WHERE id = ?"
 _RESULT = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)"
@@ -32,31 +32,32 @@ _KEPT = (
     "usage_fault",
     "thinking",
 )
-# What a provider may add to the name of a model and take away: a date, a version, "latest".
+# What a provider may add to the name of a model or leave out: a date, a version, "latest".
 _UNDATED = re.compile(r"[-@](?:\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{3,4}|latest|default)$")
 _WARM_UP = Prompt.of("Reply with the word ready.", max_output_tokens=16)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the calls of a run may take.
+    """What the calls of a run may cost and take.
 
     Parameters
     ----------
     budget_usd : float
-        The most that everything in the store may cost together. What could cost more is not sent.
+        The most that everything in the store may cost together, USD, from 0 up. A call that could exceed it is not
+        sent.
     concurrency : int
-        Calls under way at once for each provider. Latency is measured well at 8 or less.
+        The most calls under way at once for each provider, from 1 up. Latency is measured well at 8 or fewer.
     attempts : int
-        The most for one call; rate limits, overload, timeouts and broken answers are tried again, after the time
-        that the server asks for.
+        The most attempts for one call, from 1 up. Rate limits, overload, timeouts and broken answers are tried again,
+        after the time that the server asks for.
     deadline_s : float
-        Seconds for one call with all its attempts.
+        Seconds for one call with all its attempts, above 0.
 
     Raises
     ------
     ValueError
-        For a setting that is not an amount, a count or a time.
+        For a setting outside its range.
     """
 
     budget_usd: float
@@ -79,15 +80,15 @@ class Setup:
     Parameters
     ----------
     stream : bool
-        Without it there is no time to the first token. A judge and a live router never stream.
+        Stream the answers; otherwise the time to the first token is not known. A judge and a live router never stream.
     warm_up : bool
-        One short call to each candidate of `tierlab.sample` before its times count.
+        Make one short call to each candidate of `tierlab.sample` before its times count.
     progress : bool
-        A bar with the spend so far.
+        Show a bar with the spend so far.
     provenance : str
         Machine, runtime, date: kept with every row.
     transport : optional
-        Transport of the SDKs' client, for tests.
+        Transport of the SDKs' HTTP client, for tests.
     """
 
     stream: bool = True
@@ -101,7 +102,7 @@ SETUP = Setup()
 
 
 def check_count(name, value):
-    """Refuse what is not a whole number from 1 up."""
+    """Refuse a value that is not a whole number from 1 up."""
     needs(name, value, isinstance(value, int) and value >= 1, "a whole number from 1 up")
 
 
@@ -112,7 +113,9 @@ class Call:
     Attributes
     ----------
     key : str
-        The same question to the same candidate has the same key: it is asked and paid once.
+        The same question to the same candidate has the same key, so that it is asked and paid for once.
+    prompt : Prompt
+    chosen : Candidate
     """
 
     key: str
@@ -130,13 +133,14 @@ class Result:
         One of `tierlab.core.vocabulary.ANSWERED` or `FAILURES`.
     reply : Reply or None
     cost_usd : float
-        Known cost of all its attempts; NaN when an answer came without usage.
+        Known cost of all its attempts, USD; NaN if an answer came without usage.
     attempts : int
+        Attempts made.
     error : str
     flags : str
-        "other_model" where the server names another model than was asked for.
+        "other_model" if the server names another model than was asked for.
     in_doubt_usd : float
-        The most that those of its attempts can cost whose cost nobody knows.
+        The most that the attempts of unknown cost can cost, USD.
     """
 
     status: str
@@ -149,13 +153,13 @@ class Result:
 
 
 class Ledger:
-    """Money that is spent, may be spent, and is spoken for; together they never pass the budget.
+    """The money that is spent, in doubt and reserved; together they never exceed the budget.
 
     Parameters
     ----------
     budget_usd : float
     spent_usd, in_doubt_usd : float
-        What earlier runs of the same store spent, and the most their unfinished attempts can cost.
+        What earlier runs of the same store spent, and the most that their unfinished attempts can cost, USD.
     """
 
     def __init__(self, budget_usd, spent_usd=0.0, in_doubt_usd=0.0):
@@ -165,12 +169,12 @@ class Ledger:
 
     @property
     def left_usd(self):
-        """What may still be promised, from 0 up."""
+        """What may still be reserved, from 0 up."""
         taken = self.spent_usd + self.in_doubt_usd + self.reserved_usd
         return max(0.0, self.budget_usd - taken)
 
     async def reserve(self, usd):
-        """Set money aside; waits for others to settle, and is False when even then it would not be enough."""
+        """Reserve money and return True, or False if there is not enough even after all others have settled."""
         async with self._changed:
             # Rounding can leave a tiny residual reservation; one token costs more than that.
             await self._changed.wait_for(lambda: usd <= self.left_usd or self.reserved_usd <= 1e-9)
@@ -179,7 +183,7 @@ class Ledger:
             return enough
 
     async def settle(self, reserved_usd, *, spent_usd=0.0, in_doubt_usd=0.0):
-        """Give a reservation back, less what it became."""
+        """Give a reservation back, and book what became of it."""
         async with self._changed:
             self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd)
             self.spent_usd += spent_usd
@@ -195,33 +199,40 @@ class Runner:
     ----------
     store : Store
     tariffs : mapping of str to Tariff
-        By candidate's name.
-    ledger : Ledger
+        By the name of the candidate.
     limits : Limits
     stream : bool
     transport : optional
-        Transport of the SDKs' client, for tests.
+        Transport of the SDKs' HTTP client, for tests.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        Begins with what the store has spent.
     """
 
     store: object
     tariffs: Mapping
-    ledger: Ledger
     limits: Limits
     stream: bool = False
     transport: object = None
+    ledger: Ledger = field(init=False)
     _adapters: dict = field(default_factory=dict)
     _slots: dict = field(default_factory=dict)
     _random: random.Random = field(default_factory=lambda: random.Random(0))
 
+    def __post_init__(self):
+        self.ledger = Ledger(self.limits.budget_usd, *self.store.spend())
+
     def most_usd(self, call):
-        """The most that one attempt can cost."""
+        """Return the most that one attempt can cost, USD."""
         chosen, prompt = call.chosen, call.prompt
         return self.tariffs[chosen.name].most(
             prompt.most_input_tokens, chosen.output_limit(prompt), self.limits.deadline_s
         )
 
     async def call(self, call):
-        """Make a call; a `Result`, always. What was asked must be in the store's `calls` already."""
+        """Make a call and return its `Result`, whatever happens. The question must be in the store's `calls` already."""
         most, attempts = self.most_usd(call), self.limits.attempts
         reserved = most * attempts
         if not await self.ledger.reserve(reserved):
@@ -237,22 +248,22 @@ class Runner:
                 async with self._slot(call.chosen):
                     ends = ends or time.monotonic() + self.limits.deadline_s
                     got = await self._attempt(call, ends)
-                result, known, doubt = self._outcome(call, got, number, most)
+                result, spent, doubt = self._outcome(call, got, number, most)
                 doubts += doubt
                 result = replace(result, in_doubt_usd=doubts)
                 wait = self._wait(got, number, ends)
-                end = (END, (known, result.status, result.error, int(doubt > 0), row))
+                end = (END, (spent, result.status, result.error, int(doubt > 0), row))
                 last = [] if wait is not None else [result_row(call.key, result)]
                 await self.store.awrite(end, *last)
                 given = most if wait is not None else reserved
                 reserved -= given
                 under_way = False
-                await self.ledger.settle(given, spent_usd=known, in_doubt_usd=doubt)
+                await self.ledger.settle(given, spent_usd=spent, in_doubt_usd=doubt)
                 if wait is None:
                     return result
                 await asyncio.sleep(wait)
         finally:
-            if reserved > 0:  # cancelled, or the disk failed: what was sent may be billed
+            if reserved > 0:  # cancelled, or the disk has failed: what was sent may be billed
                 await asyncio.shield(self.ledger.settle(reserved, in_doubt_usd=most * under_way))
 
     async def close(self):
@@ -262,7 +273,7 @@ class Runner:
         self._adapters.clear()
 
     def adapter(self, chosen):
-        """The connection to a candidate's provider, made when first asked for."""
+        """Return the connection to a candidate's provider, which is made when it is first used."""
         address = (chosen.provider, chosen.base_url, chosen.path)
         if address not in self._adapters:
             self._adapters[address] = connect(
@@ -275,10 +286,10 @@ class Runner:
         return self._slots.setdefault(place, asyncio.Semaphore(self.limits.concurrency))
 
     async def _attempt(self, call, ends):
-        """A `Reply`, or the `ProviderError` in its place."""
+        """The `Reply` of an attempt, or the `ProviderError` in its place."""
         left = ends - time.monotonic()
         over = f"no answer within {self.limits.deadline_s:g} s in all"
-        if left <= 0:  # the wait for a place took the rest: nothing is sent
+        if left <= 0:  # the wait for a free place took the rest of the time, and nothing is sent
             return ProviderError("timeout", over, retried=False, in_doubt=False)
         try:
             async with asyncio.timeout(left):
@@ -289,7 +300,7 @@ class Runner:
             return error
 
     def _outcome(self, call, got, number, most):
-        """How an attempt ended, what it cost for certain, and what it may have cost (US dollars)."""
+        """How an attempt ended, what it cost for certain, and what it may have cost beyond that (USD)."""
         if isinstance(got, ProviderError):
             return Result(got.reason, None, 0.0, number, str(got)), 0.0, most * got.in_doubt
         tariff, cost = self.tariffs[call.chosen.name], math.nan
@@ -301,7 +312,7 @@ class Runner:
         return (result, 0.0, most) if math.isnan(cost) else (result, cost, 0.0)
 
     def _wait(self, got, number, ends):
-        """Seconds before the next attempt, or None if there is to be none."""
+        """The seconds before the next attempt, or None if there will be none."""
         if not getattr(got, "retried", False) or number == self.limits.attempts:
             return None
         wait = min(8.0, FIRST_WAIT_S * 2 ** (number - 1)) * self._random.uniform(0.75, 1.0)
@@ -310,7 +321,9 @@ class Runner:
 
 
 def model_flag(chosen, reported):
-    """ "other_model" where a server names another model than was asked for: no snapshot and no other spelling of it.
+    """Return "other_model" if a server names another model than was asked for, else "".
+
+    A snapshot of the model or another spelling of its name is the same model.
 
     Examples
     --------
@@ -322,13 +335,13 @@ def model_flag(chosen, reported):
         return ""
     names = (chosen.model_id, reported)
     bare, told = (_UNDATED.sub("", name.rsplit("/", 1)[-1].lower()) for name in names)
-    known = canonical(chosen.model_id)
-    same = bare == told or (known is not None and known == canonical(reported))
+    listed = canonical(chosen.model_id)
+    same = bare == told or (listed is not None and listed == canonical(reported))
     return "" if same else "other_model"
 
 
 def result_row(key, result):
-    """The statement that keeps how a call ended."""
+    """Return the SQL statement that stores how a call ended."""
     about = {"error": result.error}
     if result.reply is not None:
         about |= {name: getattr(result.reply, name) for name in _KEPT} | {"flags": result.flags}
@@ -342,13 +355,12 @@ def make_calls(file, calls, entries, tariffs, limits, setup, *, retry=False, yes
     ----------
     file : Store
     calls : sequence of Call
-        In an order in which a slow hour of a service meets all candidates alike.
+        In an order in which a slow hour of a service affects all candidates alike.
     entries : sequence of (sql, values)
-        What is written of the calls before any is sent.
+        What to store of the calls before any is sent.
     tariffs : mapping of str to Tariff
-    limits, setup
-        As for `tierlab.sample`.
-    retry, yes
+        By the name of the candidate.
+    limits, setup, retry, yes
         As for `tierlab.sample`.
 
     Returns
@@ -356,32 +368,24 @@ def make_calls(file, calls, entries, tariffs, limits, setup, *, retry=False, yes
     dict
         Why a call was not made, by key.
     """
-    again = asked_again(retry)
+    again = FAILURES if retry is True else tuple(retry or ())
+    for status in again:
+        known("status", status, (*FAILURES, "truncated"))
     results = file.read("SELECT key, status FROM results")
     done = {key for key, status in results if status not in again}
     todo = [call for call in {call.key: call for call in calls}.values() if call.key not in done]
-    ledger = Ledger(limits.budget_usd, *file.spend())
-    runner = Runner(file, tariffs, ledger, limits, setup.stream, setup.transport)
-    most = min(sum(map(runner.most_usd, todo)) * limits.attempts, ledger.left_usd)
+    runner = Runner(file, tariffs, limits, setup.stream, setup.transport)
+    most = min(sum(map(runner.most_usd, todo)) * limits.attempts, runner.ledger.left_usd)
     if most > ASK_ABOVE_USD and not yes:
         raise ValueError(
             f"{len(todo):,} calls could cost up to {most:,.2f} USD (see tierlab.sampling.run.estimate); give yes=True (--yes) to start"
         )
-    for call in todo:  # what cannot be reached at all is said before anything is sent
+    for call in todo:  # a missing key or package is reported before anything is sent
         runner.adapter(call.chosen)
-    # A failed call that is made again is new: its result goes, what it cost stays.
+    # A failed call that is made again is new: its result goes, its cost stays.
     forgotten = [("DELETE FROM results WHERE key = ?", (call.key,)) for call in todo]
     file.write(*forgotten, *entries)
     return run_async(_work(runner, todo, setup)) if todo else {}
-
-
-def asked_again(retry):
-    """Statuses of calls that are made again although they have a result: of all failures (True), or as given."""
-    statuses = FAILURES if retry is True else retry or ()
-    for status in statuses:
-        if status not in (*FAILURES, "truncated"):
-            raise ValueError(unknown("status", status, (*FAILURES, "truncated")))
-    return statuses
 
 
 async def _work(runner, todo, setup):
@@ -397,7 +401,7 @@ async def _work(runner, todo, setup):
     with tqdm(total=len(todo), unit="call", disable=not setup.progress, leave=False) as bar:
 
         async def worker(waiting):
-            for call in waiting:  # one iterator, shared by the workers of a provider
+            for call in waiting:  # the workers of a provider share one iterator
                 result = await runner.call(call)
                 if result.status == "over_budget":
                     unsent[call.key] = result.error
@@ -419,7 +423,7 @@ async def _work(runner, todo, setup):
 
 
 def run_async(coroutine):
-    """Run a coroutine from plain code, also inside a notebook, whose own loop is running."""
+    """Run a coroutine from plain code, even inside a notebook, whose own loop is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

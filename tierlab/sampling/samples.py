@@ -1,4 +1,4 @@
-"""The samples table: what a store of answers holds, scored; an outcomes table with the answers in it."""
+"""The samples table: the answers of a store, scored; an outcomes table with the answers in it."""
 
 import json
 from functools import partial
@@ -53,18 +53,23 @@ _KEYS = "SELECT key FROM calls WHERE kind = 'answer' ORDER BY rowid"
 _STATUSES = (
     "SELECT status, COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' GROUP BY 1"
 )
-_ATTEMPTS = """
-SELECT COUNT(*), COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
-       COALESCE(SUM(CASE WHEN in_doubt THEN most_usd ELSE 0 END), 0), COALESCE(SUM(in_doubt), 0),
-       COALESCE(SUM(reason = 'interrupted'), 0), COALESCE(SUM(MAX(0, cost_usd - most_usd)), 0),
-       COALESCE(SUM(key LIKE 'warm-up:%'), 0) FROM attempts
-"""
+_ATTEMPTS = {  # sums over all attempts, as the account names them
+    "attempts": "1",
+    "warm_ups": "key LIKE 'warm-up:%'",
+    "spent_usd": "CASE WHEN in_doubt THEN 0 ELSE cost_usd END",
+    "in_doubt": "in_doubt",
+    "in_doubt_usd": "CASE WHEN in_doubt THEN most_usd ELSE 0 END",
+    "interrupted": "reason = 'interrupted'",
+    "overrun_usd": "MAX(0, cost_usd - most_usd)",
+}
 _CALLS = """
-SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply
-FROM calls c LEFT JOIN results r USING (key) WHERE c.kind = 'answer'
+SELECT c.key, c.request, r.status, r.cost_usd, r.attempts, r.reply, a.at, a.doubts FROM calls c
+LEFT JOIN results r USING (key)
+LEFT JOIN (SELECT key, MAX(sent_at) AS at, SUM(in_doubt) AS doubts FROM attempts GROUP BY key) a USING (key)
+WHERE c.kind = 'answer'
 """
-_SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
-# Inside a text of the reply the quotes would be escaped. Its NaN keeps sqlite's own JSON functions from reading it.
+SCORE = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
+# A reply with NaN cannot be read by sqlite's JSON functions; within a text of the reply these quotes would be escaped.
 _OTHER_MODEL = """
 SELECT COUNT(*) FROM results JOIN calls USING (key) WHERE kind = 'answer' AND instr(reply, '"flags": "other_model"')
 """
@@ -84,17 +89,18 @@ _TEXTS = (
 
 
 def load_samples(source: str | Path) -> pd.DataFrame:
-    """The samples table of a store, of a CSV or Parquet file (from a store, or an outcomes table), or of the kit's recording.
+    """Read a samples table from a store, a CSV or Parquet file, or the kit's recordings.
 
     Parameters
     ----------
     source : path or {"open_models", "intents"}
-        The kit's own recordings of three open models: their answers to its examples, and to the messages of `load_intents`.
+        A store of `tierlab.sample`; a .csv or .parquet file of a samples or outcomes table; or a recording of the kit:
+        the answers of three open models to its examples, and to the messages of `load_intents`.
 
     Returns
     -------
     DataFrame
-        As `tierlab.sample` returns it; what was measured when it was made is now "recorded".
+        As `tierlab.sample` returns it; answers of a file that were "measured" are now "recorded".
 
     Raises
     ------
@@ -124,42 +130,48 @@ def load_samples(source: str | Path) -> pd.DataFrame:
 
 
 def account(store):
-    """What a store holds and what it cost.
+    """Count what a store holds and what it cost.
+
+    Parameters
+    ----------
+    store : path
 
     Returns
     -------
     dict
-        calls, by_status (those with a result) and unanswered (those without); other_model, answers of which the server
-        says that another model gave them; attempts, of which warm_ups;
-        spent_usd (known); in_doubt, attempts that the provider may bill though their cost is unknown, of which
-        interrupted when a run was cut off; in_doubt_usd, the most that those can cost; overrun_usd, by how much
-        answers cost more than was reserved for them (a server that ignores the limit on output tokens).
+        calls; by_status (calls with a result) and unanswered (calls without); other_model (answers that the server
+        attributes to another model); attempts, and warm_ups among them; spent_usd (known costs); in_doubt (attempts
+        of unknown cost that the provider may bill), and interrupted (those among them that ended with a run);
+        in_doubt_usd (the most that they can cost); overrun_usd (by how much answers cost more than was reserved for
+        them, where a server ignores the limit on output tokens).
     """
-    kinds = dict(read(store, _STATUSES))
-    total, spent, doubt, doubts, cut, overrun, warm = read(store, _ATTEMPTS)[0]
-    calls = read(store, "SELECT COUNT(*) FROM calls WHERE kind = 'answer'")[0][0]
-    other = read(store, _OTHER_MODEL)[0][0]
+    kinds, calls = dict(read(store, _STATUSES)), len(read(store, _KEYS))
+    sums = ", ".join(f"COALESCE(SUM({sql}), 0)" for sql in _ATTEMPTS.values())
+    attempts = read(store, f"SELECT {sums} FROM attempts")[0]
     return {
         "calls": calls,
         "by_status": kinds,
         "unanswered": calls - sum(kinds.values()),
-        "other_model": other,
-        "attempts": total,
-        "warm_ups": warm,
-        "spent_usd": spent,
-        "in_doubt": doubts,
-        "in_doubt_usd": doubt,
-        "interrupted": cut,
-        "overrun_usd": overrun,
+        "other_model": read(store, _OTHER_MODEL)[0][0],
+        **dict(zip(_ATTEMPTS, attempts, strict=True)),
     }
 
 
 def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
-    """The samples as an outcomes table for the routing lab: one row per example and model, repeats averaged.
+    """Turn samples into an outcomes table for the routing lab: one row per example and model, repeats averaged.
 
-    Rows without a score (a failure of the service, a truncated answer; of a model that mostly fails they are wrong, see
-    `tierlab.evaluate.rows.scored_rows`) are set aside and counted in `provenance`;
-    `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the examples that not every model has answered.
+    Parameters
+    ----------
+    samples : DataFrame
+        From `tierlab.sample` or `tierlab.load_samples`.
+
+    Returns
+    -------
+    DataFrame
+        An outcomes table. Samples without a score (a failure of the service, a truncated answer) are set aside and
+        counted in `provenance`; those of a model that mostly fails count as wrong
+        (`tierlab.evaluate.rows.scored_rows`). `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the
+        examples that some model has not answered.
     """
     scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
     averaged = ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS)
@@ -177,7 +189,7 @@ def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_answers(file, *, allow_code=False, progress=False):
-    """Score what has no score yet; a score is kept by what was compared with, so that a mended reference counts."""
+    """Score the answers without a score. A score is stored with the digest of its scorer, so a mended reference counts."""
     from tqdm.auto import tqdm
 
     known = set(file.read("SELECT key, scorer FROM scores WHERE score IS NOT NULL"))
@@ -197,24 +209,23 @@ def score_answers(file, *, allow_code=False, progress=False):
             score, reason = score_example(
                 example, answer["text"], tool_calls(answer["tool_calls"]), allow_code=allow_code
             )
-        except (
-            Exception
-        ) as error:  # one answer never ends the run: what went wrong stands beside it
-            failed = f"the scorer failed on it ({type(error).__name__}: {error})"
-            score, reason = None, str(error) if isinstance(error, Unscored) else failed
-        found.append((_SCORE, (key, scorer, score, shown(reason, 500))))
+        except Exception as error:  # one answer never ends the run; its row says what went wrong
+            score, reason = None, str(error)
+            if not isinstance(error, Unscored):
+                reason = f"the scorer failed on it ({type(error).__name__}: {error})"
+        found.append((SCORE, (key, scorer, score, shown(reason, 500))))
     if found:
         file.write(*found)
 
 
 def code_run(examples, allow_code):
-    """For the account: how far apart from this machine the code of replies was run, if any was."""
+    """Return for the account how the code of replies was isolated from this machine, if any was run."""
     wanted = allow_code and any(example.scorer == "code" for example in examples)
     return {"code_run_by": ISOLATIONS[isolation()]} if wanted else {}
 
 
 def tool_calls(calls):
-    """The calls with their arguments read; arguments that are not a JSON object stay as text under an empty name."""
+    """Return the calls with parsed arguments; those that are not a JSON object stay as text under an empty name."""
     read_calls = []
     for name, text in calls:
         try:
@@ -226,44 +237,41 @@ def tool_calls(calls):
 
 
 def example_of(stored):
-    """The Example that the store keeps with a call."""
+    """Return the `Example` that the store keeps with a call."""
     return Example(**stored | {"tools": tuple(stored["tools"])})
 
 
 def scorer_key(example):
-    """What a score depends on beside the answer: scorer, reference and options."""
+    """Return a digest of what a score depends on besides the answer: scorer, reference and options."""
     return digest(example.scorer, example.reference, example.scorer_args)[:16]
 
 
 def samples_table(path, keys, unsent):
-    """Rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
+    """Return the rows of the calls with these keys, in this order; `unsent` says why a call was not made."""
     stored = {row[0]: row for row in read(path, _CALLS)}
-    sql = "SELECT key, MAX(sent_at), SUM(in_doubt) FROM attempts GROUP BY key"
-    sent = {key: rest for key, *rest in read(path, sql)}
-    scores = {
-        (key, scorer): (score, reason)
-        for key, scorer, score, reason in read(path, "SELECT * FROM scores")
-    }
-    rows = [
-        _row(stored[key], *sent.get(key, (None, 0)), scores, unsent.get(key))
-        for key in dict.fromkeys(keys)
-    ]
+    scores = read(path, "SELECT * FROM scores")
+    scores = {(key, scorer): told for key, scorer, *told in scores}
+    rows = [_row(stored[key], scores, unsent.get(key)) for key in dict.fromkeys(keys)]
     return pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS))
 
 
-def _row(stored, at, doubts, scores, unsent):
-    key, request, status, cost, attempts, reply = stored
+def _row(stored, scores, unsent):
+    """A row of the table from a row of `_CALLS`."""
+    key, request, status, cost, attempts, reply, at, doubts = stored
     about, reply = json.loads(request), json.loads(reply or "{}")
     example = about["example"]
     tokens = reply.get("tokens") or {}
-    unscored = {"judge": "needs a judge: tierlab.judge"}.get(example["scorer"], "not scored yet")
-    scorer = scorer_key(example_of(example))
-    score, reason = scores.get((key, scorer), (np.nan, unscored if status == "ok" else ""))
-    if status in ANSWERED and status not in ("ok", "truncated"):
+    score, reason = np.nan, ""
+    if status == "truncated":
+        reason = "cut off by the limit on output tokens"
+    elif status in ANSWERED and status != "ok":
         score, reason = 0.0, f"no answer: {status}"
-    elif status == "truncated":
-        score, reason = np.nan, "cut off by the limit on output tokens"
-    # Thoughts come before the first token.
+    elif status == "ok":
+        judged = example["scorer"] == "judge"
+        unscored = "needs a judge: tierlab.judge" if judged else "not scored yet"
+        scorer = scorer_key(example_of(example))
+        score, reason = scores.get((key, scorer), (np.nan, unscored))
+    # Thoughts come before the first token, and so count for no speed.
     visible = tokens.get("output_tokens", 0) - tokens.get("reasoning_tokens", 0)
     writing = reply.get("end_to_end_s", np.nan) - reply.get("ttft_s", np.nan)
     answered = reply.get("text") is not None
@@ -273,7 +281,7 @@ def _row(stored, at, doubts, scores, unsent):
     if status is None and not doubts:
         cost = 0.0
     elif doubts and not answered:
-        cost = None  # nobody knows whether the failed attempts are billed
+        cost = None  # the failed attempts may be billed or not
     values = {
         "prompt_id": example["example_id"],
         "model_id": about["model_id"],

@@ -1,4 +1,4 @@
-"""What was asked, sent, answered and paid: one sqlite3 file that survives the process that writes it.
+"""A store of what was asked, sent, answered and paid: one sqlite3 file that survives the process that writes it.
 
 An attempt is on disk before it is sent, and its answer before the next step uses it.
 """
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, status TEXT, cost_usd 
 CREATE TABLE IF NOT EXISTS scores (key TEXT, scorer TEXT, score REAL, reason TEXT, PRIMARY KEY (key, scorer));
 """
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
-# What an earlier process sent and never finished: the provider may bill it.
+# The provider may bill what an earlier process sent and never finished.
 _INTERRUPTED = "UPDATE attempts SET reason = 'interrupted', in_doubt = 1 WHERE reason IS NULL"
 _SPEND = """
 SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
@@ -30,12 +30,12 @@ SELECT COALESCE(SUM(CASE WHEN in_doubt THEN 0 ELSE cost_usd END), 0),
 
 
 class Store(AbstractContextManager):
-    """One run, or several of the same file one after the other.
+    """An open store; one process at a time writes to it.
 
     Parameters
     ----------
     path : path
-        Made if it does not exist.
+        The file, which is made if it does not exist.
 
     Raises
     ------
@@ -44,8 +44,8 @@ class Store(AbstractContextManager):
 
     Notes
     -----
-    sqlite3 in WAL mode with synchronous=FULL: what was acknowledged survives kill -9 and a power cut. One connection
-    writes, under a lock, from whatever thread; every read has a connection of its own. The lock against other
+    sqlite3 runs in WAL mode with synchronous=FULL: what was acknowledged survives kill -9 and a power cut. One
+    connection writes, under a lock, from any thread; every read has its own connection. The lock against other
     processes is a file beside the store.
     """
 
@@ -66,7 +66,7 @@ class Store(AbstractContextManager):
         except sqlite3.Error as error:
             self._lock.close()
             raise OSError(f"{self.path} cannot be opened for writing ({error})") from None
-        atexit.register(self.close)  # one file at rest, also where nobody closed it
+        atexit.register(self.close)  # leaves one file at rest even if close was not called
 
     def __exit__(self, *_):
         self.close()
@@ -77,14 +77,14 @@ class Store(AbstractContextManager):
             if self._closed:
                 return
             self._closed = True
-            with suppress(sqlite3.OperationalError):  # somebody reads
-                self._connection.execute("PRAGMA journal_mode = DELETE")  # at rest, one file
+            with suppress(sqlite3.OperationalError):  # fails while somebody reads
+                self._connection.execute("PRAGMA journal_mode = DELETE")  # leaves one file at rest
             self._connection.close()
             self._lock.close()
         atexit.unregister(self.close)
 
     def write(self, *statements):
-        """Run (sql, values) statements together; returns, when they are on disk, the row id of the last.
+        """Run (sql, values) statements together, and return the row id of the last once all are on disk.
 
         Raises
         ------
@@ -104,20 +104,20 @@ class Store(AbstractContextManager):
             return row
 
     async def awrite(self, *statements):
-        """`write` for asynchronous code, which goes on while the disk works."""
+        """Do `write` in a thread, so that other asynchronous code goes on while the disk works."""
         return await asyncio.to_thread(self.write, *statements)
 
     def read(self, sql, values=()):
-        """Rows of a query."""
+        """Return the rows of a query."""
         return read(self.path, sql, values)
 
     def spend(self):
-        """Known spend and the most that attempts in doubt can cost, of the whole file (US dollars)."""
+        """Return the known spend of the whole file and the most that attempts in doubt can cost, USD."""
         return self.read(_SPEND)[0]
 
 
 def read(path, sql, values=(), *, mode="mode=ro"):
-    """Rows of a query on a store that may be in use."""
+    """Return the rows of a query on a store, which may be in use."""
     try:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?{mode}", uri=True)) as file:
             return file.execute(sql, values).fetchall()
@@ -126,14 +126,14 @@ def read(path, sql, values=(), *, mode="mode=ro"):
 
 
 def check(path):
-    """Refuse what is there and is not a store."""
+    """Refuse a path at which there is something else than a store."""
     if not os.path.lexists(path):
         return
     if not path.is_file():
         raise ValueError(f"{path} is not a store of samples, but a folder or a link to nothing")
-    if path.stat().st_nlink > 1:  # the lock and the log of sqlite go by name
+    if path.stat().st_nlink > 1:  # sqlite finds its lock and its log by the name
         raise ValueError(f"{path} has a second name (a hard link); give a copy of it")
-    # Immutable: the log that another program may keep beside its file is not played back.
+    # Opened as immutable, so that a log beside another program's file is not played back.
     tables = [name for (name,) in read(path, _TABLES, mode="mode=ro&immutable=1")]
     if tables and not {"calls", "attempts", "results"} <= set(tables):
         raise ValueError(
@@ -142,22 +142,22 @@ def check(path):
 
 
 def digest(*parts):
-    """One short text for all that decides something: the same parts have the same digest."""
+    """Return a short text that is the same for the same parts."""
     return hashlib.sha256(packed(parts).encode()).hexdigest()
 
 
 def packed(value):
-    """A value as the JSON text that the store keeps; half a character becomes its JSON escape."""
+    """Return a value as the JSON text that the store keeps; a lone surrogate becomes its JSON escape."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _locked(path, lock):
-    """An exclusive transaction on a file of its own: its lock is the system's, and ends with the process."""
+    """Begin an exclusive transaction on a file beside the store; the system ends its lock with the process."""
     connection = None
     try:
         connection = sqlite3.connect(lock, isolation_level=None, timeout=0, check_same_thread=False)
-        # Nothing is written, so that a kill leaves no journal.
+        # Nothing is written to it, so that a kill leaves no journal.
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:

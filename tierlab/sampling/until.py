@@ -1,4 +1,4 @@
-"""Samples that stop when they know: examples are bought in batches until every question is settled."""
+"""Samples that stop as soon as they can: examples are bought in batches until every question is settled."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from tierlab.core.format import number, usd
 from tierlab.core.tables import one_of
-from tierlab.core.vocabulary import known, needs, unknown
+from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.intervals import SHARE
 from tierlab.evaluate.planning import betting_evidence
 from tierlab.evaluate.rows import paired, scored_rows
@@ -19,29 +19,29 @@ from tierlab.sampling.providers import Candidate
 from tierlab.sampling.run import read_candidates, sample
 from tierlab.sampling.runner import SETUP, Limits, Setup, check_count
 
-ALL = "all"  # the one queue of a rule that does not look at tasks
+ALL = "all"  # the one queue of a rule that does not separate tasks
 
 
 @dataclass(frozen=True)
 class Decided:
-    """When a sample has said enough.
+    """The rule by which a sample stops.
 
     Parameters
     ----------
     reference : str
-        Name of the candidate that the others shall match, such as the flagship.
+        Name of the candidate that the others have to match, such as the flagship.
     margin : float
-        How much worse a candidate may be, 0-1.
+        How much worse a candidate may be, between 0 and 1.
     alpha : float
-        Probability that any finding of the run is wrong, whatever the number of candidates and tasks.
+        Probability that any finding of the run is wrong, between 0 and 1, whatever the number of candidates and tasks.
     batch : int
-        Examples of a task that are bought at a time.
+        Examples of a task that are bought at a time, from 1 up.
     seed : int
-        Of the order in which the examples are drawn.
+        Seed of the order in which the examples are drawn.
     by_task : bool
-        Whether each task is a question of its own; otherwise all examples together are one.
+        Whether each task is its own question; otherwise all examples together are one.
     truncated : {"set_aside", "wrong"}
-        Whether an answer cut off by length has no score or a score of 0.
+        Whether an answer cut off by its limit has no score or a score of 0.
     """
 
     reference: str
@@ -71,10 +71,10 @@ def sample_until_decided(
     allow_code: bool = False,
     setup: Setup = SETUP,
 ) -> pd.DataFrame:
-    """Run examples through candidates until each is found not worse or worse than the reference, task by task.
+    """Run examples through candidates until each is found to be worse or not worse than the reference, task by task.
 
     After every batch the evidence decides which candidates and tasks are settled; the next batch goes to the others.
-    The run ends when all are settled, when the examples are used up, or when the budget is.
+    The run ends when all are settled, or when the examples or the budget are used up.
 
     Parameters
     ----------
@@ -86,19 +86,18 @@ def sample_until_decided(
     -------
     DataFrame
         The samples table of what was asked. ``attrs["decided"]`` has a row per candidate and task: finding ("not
-        worse", "worse", "cannot tell"), examples used and there. ``attrs["saved"]`` says it in a sentence, and
-        ``attrs["usd"]`` has what was spent and what all the examples would have cost.
+        worse", "worse", "cannot tell"), examples (used), of (available). ``attrs["saved"]`` says this in a sentence,
+        and ``attrs["usd"]`` has what was spent and what all the examples would have cost, USD.
 
     Notes
     -----
-    The evidence is that of `tierlab.sequential_test`, which may be looked at after any example; with k questions (candidates x
-    tasks) a finding needs an e-value of k / alpha, so that the chance of any wrong finding in the run is at most alpha
-    (Ville's inequality and the union bound).
+    The evidence is that of `tierlab.sequential_test`, which may be looked at after any example. With k questions
+    (candidates x tasks) a finding needs an e-value of k / alpha, so that the chance of any wrong finding in the run is
+    at most alpha (Ville's inequality and the union bound).
     """
     chosen = read_candidates(candidates)
     by_name = {one.name: one for one in chosen}
-    if rule.reference not in by_name:
-        raise ValueError(unknown("candidate", rule.reference, by_name))
+    known("candidate", rule.reference, by_name)
 
     def ask(drawn, names):
         return sample(
@@ -118,7 +117,7 @@ def sample_until_decided(
 
 
 def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
-    """What `sample_until_decided` would have asked of answers that are all there, and what it would have saved.
+    """Find which of a table's answers `sample_until_decided` would have asked for, and what it would have saved.
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `sample_until_decided` returns it; what all would have cost is the sum of the table.
+        As `sample_until_decided` returns it; the cost of all the examples is that of the whole table.
 
     Examples
     --------
@@ -139,7 +138,7 @@ def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
     '1 of 1 questions settled after 100 of 400 calls: $1.00 of $4.00'
     """
     samples = samples.copy(deep=False)
-    samples.attrs = {}  # pandas compares those of tables that it joins, and a table in them has no truth value
+    samples.attrs = {}  # pandas compares the attrs of tables that it joins, and fails on a table in them
     models = list(samples["model_id"].astype(str).unique())
     known("reference", rule.reference, models)
     tasks = samples.get("task", pd.Series(ALL, samples.index)).astype(object).fillna(ALL)
@@ -157,7 +156,7 @@ def replay_until_decided(samples: pd.DataFrame, rule: Decided) -> pd.DataFrame:
 
 
 def _run(items, names, rule, ask):
-    """Ask batch after batch of (task, example) pairs; the rows of all batches once each, and the cost of asking all."""
+    """Ask batch after batch of (task, example) pairs; return the rows of all batches, and the cost of asking all."""
     queues = _queues(items, rule)
     others = [name for name in names if name != rule.reference]
     questions = {(name, task): "cannot tell" for name in others for task in queues}
@@ -171,18 +170,13 @@ def _run(items, names, rule, ask):
             for name in open_names:
                 used[name, task] = asked[task]
                 questions[name, task] = _finding(table, name, rule, level)
-        if any(
-            table["status"].eq("over_budget").any()
-            for table in tables.values()
-            if "status" in table
-        ):
+        statuses = [table["status"] for table in tables.values() if "status" in table]
+        if any(status.eq("over_budget").any() for status in statuses):
             break
     last = dict(next(reversed(tables.values())).attrs)
-    keys = ["prompt_id", "model_id", "repeat"]
     table = pd.concat(tables.values(), ignore_index=True)
-    table = table.drop_duplicates(table.columns.intersection(keys), keep="last").reset_index(
-        drop=True
-    )
+    keys = table.columns.intersection(["prompt_id", "model_id", "repeat"])
+    table = table.drop_duplicates(keys, keep="last", ignore_index=True)
     usd_all = np.nan
     if "cost_usd" in table:
         each = table.groupby(["model_id", "queue"], observed=True)["cost_usd"].mean()
@@ -197,7 +191,7 @@ def _run(items, names, rule, ask):
 
 
 def _queues(items, rule):
-    """The examples of each task in the order in which they are drawn."""
+    """The examples of each task, in the order in which they are drawn."""
     queues = {}
     for place in np.random.default_rng(rule.seed).permutation(len(items)):
         task, example = items[place]
@@ -206,7 +200,7 @@ def _queues(items, rule):
 
 
 def _next_batch(questions, asked, queues):
-    """Task -> candidates that are not settled, where there are examples left."""
+    """The unsettled candidates of each task that has examples left."""
     open_names = {}
     for (name, task), finding in questions.items():
         if finding == "cannot tell" and asked[task] < len(queues[task]):
@@ -222,7 +216,7 @@ def _finding(table, name, rule, level):
 
 
 def first_finding(differences, *, margin, level):
-    """The finding whose e-value reaches `level` first, or "cannot tell".
+    """Return the finding whose e-value reaches `level` first, or "cannot tell".
 
     Examples
     --------
@@ -239,7 +233,7 @@ def first_finding(differences, *, margin, level):
 
 
 def _told(table, usd_all):
-    """The table with the sentence that says what was decided and what that saved."""
+    """Add to the table the sentence that says what was decided and what that saved."""
     decided = table.attrs["decided"]
     settled = decided["finding"].ne("cannot tell").sum()
     spent = table["cost_usd"].sum() if "cost_usd" in table else np.nan
@@ -253,7 +247,7 @@ def _told(table, usd_all):
 
 
 def simulated_stops(rule: Decided, gap: float, *, examples: int, disagreement: float, runs: int):
-    """Runs of one question whose truth is known: what each finds, and after how many examples.
+    """Simulate runs of one question whose truth is known.
 
     Parameters
     ----------
@@ -261,19 +255,20 @@ def simulated_stops(rule: Decided, gap: float, *, examples: int, disagreement: f
     gap : float
         True difference in mean score, candidate minus reference, -1 to 1.
     examples : int
-        That there are at most.
+        The number of examples that there are.
     disagreement : float
         Share of examples, 0-1, on which exactly one of the two is right; at least the gap.
     runs : int
+        The number of runs.
 
     Returns
     -------
     (ndarray of str, ndarray of int)
-        Finding, and examples used, of each run.
+        The finding, and the number of examples used, of each run.
 
     Examples
     --------
-    Two models that agree always: (1 + bet 0.1)^n, averaged over bets from 0 to 1/0.9, passes 20 at n = 43.
+    For two models that always agree, (1 + bet 0.1)^n, averaged over bets from 0 to 1/0.9, exceeds 20 at n = 43.
 
     >>> simulated_stops(Decided("b", 0.1), 0.0, examples=100, disagreement=0.0, runs=1)
     (array(['not worse'], dtype=object), array([50]))
@@ -286,7 +281,7 @@ def simulated_stops(rule: Decided, gap: float, *, examples: int, disagreement: f
     findings, used = np.full(runs, "cannot tell", object), np.full(runs, examples)
     evidence = betting_evidence(draws, margin=rule.margin)
     looks = [*range(rule.batch, examples, rule.batch), examples]
-    for n in reversed(looks):  # so that the first look that finds something has the last word
+    for n in reversed(looks):  # the first look that finds something is written last
         for finding, values in evidence.items():
             found = (values[:, :n] >= 1 / rule.alpha).any(axis=1)
             findings[found], used[found] = finding, n
@@ -301,21 +296,21 @@ def budget_by_gap(
     disagreement: float = 0.2,
     runs: int = 200,
 ) -> pd.DataFrame:
-    """How much of the budget a run needs until it is decided, by how far the two models are truly apart. Simulated.
+    """Simulate how much of the budget a run needs until it is decided, by the true difference of the two models.
 
     Parameters
     ----------
     rule : Decided
     gaps : iterable of float
-        As for `simulated_stops`.
+        True differences in mean score, candidate minus reference, -1 to 1.
     examples, disagreement, runs
-        As for `simulated_stops`; the disagreement is at least the gap.
+        As for `simulated_stops`; where a gap is larger than the disagreement, it takes its place.
 
     Returns
     -------
     DataFrame
-        gap, used (mean share of the examples), low and high (10th and 90th percentile of the runs), undecided and
-        wrong (shares of runs).
+        gap; used (mean share of the examples, 0-1); low and high (10th and 90th percentile of the runs); undecided and
+        wrong (shares of the runs, 0-1).
     """
     rows = []
     for gap in gaps:

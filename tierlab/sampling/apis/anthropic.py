@@ -11,7 +11,6 @@ from tierlab.sampling.providers import (
     filled,
     http_client,
     part,
-    plain,
     stop_of,
 )
 
@@ -27,7 +26,7 @@ _STOPS = {
 
 
 def connect(chosen, *, timeout_s, transport=None):
-    """An adapter for the candidate's address; the key comes from the environment."""
+    """Return an adapter for the candidate's address; the key comes from the environment."""
     import anthropic
 
     client = anthropic.AsyncAnthropic(
@@ -44,7 +43,7 @@ class Messages(Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `messages.create`."""
+        """Return the arguments of `messages.create`."""
         thinking = {"type": "adaptive"} if chosen.effort else None
         output = {"effort": chosen.effort} if chosen.effort else {}
         if chosen.effort == "none":
@@ -83,7 +82,7 @@ class Messages(Adapter):
 
 
 def reply(message):
-    """A `Reply` from the SDK's message."""
+    """Make a `Reply` from the SDK's message."""
     blocks = [block.model_dump(warnings=False) for block in message.content]
     return Reply(
         "".join(block["text"] for block in blocks if block["type"] == "text"),
@@ -95,36 +94,28 @@ def reply(message):
         stop_of(message.stop_reason, _STOPS),
         message.stop_reason,
         reported_model=message.model,
-        **counted(buckets, plain(message.usage)),
+        **counted(buckets, message.usage),
     )
 
 
 def buckets(usage):
-    """Anthropic's input_tokens leaves the cached tokens out; what is written without a time to live is for 5 minutes."""
+    """Return the tokens of a usage, or None if it lacks them.
+
+    Anthropic's input_tokens leaves the cached tokens out. What is written without a time to live is for 5 minutes.
+    """
     if part(usage, "input_tokens") is None or part(usage, "output_tokens") is None:
         return None
-    hour = count(
-        "ephemeral_1h_input_tokens",
-        part(part(usage, "cache_creation"), "ephemeral_1h_input_tokens"),
-    )
-    names = (
-        "input_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
-        "output_tokens",
-    )
-    fresh, read, written, made = (count(name, part(usage, name)) for name in names)
+    hour = count(usage, "cache_creation", "ephemeral_1h_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
     if hour > written:
         raise UsageFault(
-            f"usage: {hour:,} tokens written to the cache for an hour, and {written:,} in all"
+            f"usage: {hour:,} tokens written to the cache for an hour, but only {written:,} in all"
         )
     return {
-        "uncached_input_tokens": fresh,
-        "cache_read_tokens": read,
+        "uncached_input_tokens": count(usage, "input_tokens"),
+        "cache_read_tokens": count(usage, "cache_read_input_tokens"),
         "cache_write_short_tokens": written - hour,
         "cache_write_long_tokens": hour,
-        "output_tokens": made,
-        "reasoning_tokens": count(
-            "thinking_tokens", part(part(usage, "output_tokens_details"), "thinking_tokens")
-        ),
+        "output_tokens": count(usage, "output_tokens"),
+        "reasoning_tokens": count(usage, "output_tokens_details", "thinking_tokens"),
     }

@@ -9,6 +9,7 @@ from tierlab.sampling.providers import (
     count,
     counted,
     http_client,
+    part,
     stop_of,
 )
 
@@ -17,7 +18,7 @@ _STOPS = {
     "MAX_TOKENS": "length",
     "CONTINUATION": "length",
     "TOO_MANY_TOOL_CALLS": "length",
-    # The model's own slips: billed, and answers without content.
+    # The model's own slips, which are billed and hold no content.
     "MALFORMED_FUNCTION_CALL": "stop",
     "UNEXPECTED_TOOL_CALL": "stop",
     "MALFORMED_RESPONSE": "stop",
@@ -35,10 +36,10 @@ _BLOCKED = (
 
 
 def connect(chosen, *, timeout_s, transport=None):
-    """An adapter for the candidate's address; the key comes from the environment."""
+    """Return an adapter for the candidate's address; the key comes from the environment."""
     from google import genai
 
-    # Given its own client, the SDK does not change to another transport when aiohttp happens to be installed.
+    # With a client of ours, the SDK does not change to another transport if aiohttp happens to be installed.
     options = {
         "timeout": int(timeout_s * 1000),
         "httpx_async_client": http_client(timeout_s, transport),
@@ -53,7 +54,7 @@ class GenerateContent(Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `models.generate_content`."""
+        """Return the arguments of `models.generate_content`."""
         from google.genai import types
 
         config = {
@@ -104,7 +105,7 @@ class GenerateContent(Adapter):
         chunks = []
         async for chunk in await self.client.aio.models.generate_content_stream(**arguments):
             chunks.append(chunk)
-            watch.first(any(part.text or part.function_call for part in _parts(chunk)))
+            watch.first(any(piece.text or piece.function_call for piece in _parts(chunk)))
         return reply(chunks)
 
     async def close(self):
@@ -112,7 +113,7 @@ class GenerateContent(Adapter):
 
 
 def reply(chunks):
-    """A `Reply` from the chunks of a stream, or from one whole response."""
+    """Make a `Reply` from the chunks of a stream, or of one whole response."""
     finish = blocked = usage = None
     text, calls, model = "", [], ""
     for chunk in chunks:
@@ -120,15 +121,10 @@ def reply(chunks):
         blocked = (chunk.prompt_feedback and chunk.prompt_feedback.block_reason) or blocked
         for candidate in (chunk.candidates or [])[:1]:
             finish = candidate.finish_reason or finish
-        for part in _parts(chunk):
-            text += part.text or ""
-            if part.function_call:
-                calls.append(
-                    (
-                        part.function_call.name,
-                        json.dumps(part.function_call.args or {}, ensure_ascii=False),
-                    )
-                )
+        for piece in _parts(chunk):
+            text += piece.text or ""
+            if call := piece.function_call:
+                calls.append((call.name, json.dumps(call.args or {}, ensure_ascii=False)))
     word = getattr(finish or blocked, "value", finish or blocked)
     filtered = blocked or any(name in (word or "") for name in _BLOCKED)
     stop = "content_filter" if filtered else stop_of(word, _STOPS)
@@ -136,27 +132,29 @@ def reply(chunks):
 
 
 def buckets(usage):
-    """Gemini's prompt counter includes the cached tokens; its output counter leaves the thoughts out."""
-    if usage is None or usage.prompt_token_count is None:
+    """Return the tokens of a usage, or None if it lacks them.
+
+    Gemini's prompt counter includes the cached tokens; its output counter leaves the thoughts out.
+    """
+    if part(usage, "prompt_token_count") is None:
         return None
-    names = ("prompt", "tool_use_prompt", "cached_content", "thoughts", "candidates")
-    prompt, tools, read, thoughts, shown = (
-        count(f"{name}_token_count", getattr(usage, f"{name}_token_count")) for name in names
+    prompt = count(usage, "prompt_token_count") + count(usage, "tool_use_prompt_token_count")
+    read, thoughts = (
+        count(usage, f"{name}_token_count") for name in ("cached_content", "thoughts")
     )
-    prompt += tools
     if read > prompt:
-        raise UsageFault(f"usage: more cached tokens ({read:,}) than of the prompt ({prompt:,})")
+        raise UsageFault(f"usage: more cached tokens ({read:,}) than in the prompt ({prompt:,})")
     return {
         "uncached_input_tokens": prompt - read,
         "cache_read_tokens": read,
         "cache_write_short_tokens": 0,
         "cache_write_long_tokens": 0,
-        "output_tokens": shown + thoughts,
+        "output_tokens": count(usage, "candidates_token_count") + thoughts,
         "reasoning_tokens": thoughts,
     }
 
 
 def _parts(chunk):
-    """Visible parts of the first candidate: thoughts are billed, not shown."""
+    """The visible parts of the first candidate; thoughts are billed but not shown."""
     content = chunk.candidates[0].content if chunk.candidates else None
-    return [part for part in (content and content.parts) or [] if not part.thought]
+    return [piece for piece in (content and content.parts) or [] if not piece.thought]

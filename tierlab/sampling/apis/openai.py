@@ -13,7 +13,6 @@ from tierlab.sampling.providers import (
     filled,
     http_client,
     part,
-    plain,
     stop_of,
     stream_error,
 )
@@ -28,9 +27,9 @@ _STOPS = {  # of Chat Completions
 
 
 def connect(chosen, *, timeout_s, transport=None):
-    """An adapter for the candidate's API and address; the key comes from the environment.
+    """Return an adapter for the candidate's API and address; the key comes from the environment.
 
-    A compatible server gets the key in OPENAI_COMPATIBLE_API_KEY, or a placeholder: never OpenAI's key.
+    A compatible server gets the key in OPENAI_COMPATIBLE_API_KEY or a placeholder, never OpenAI's key.
     """
     import openai
 
@@ -42,7 +41,7 @@ def connect(chosen, *, timeout_s, transport=None):
         timeout=timeout_s,
         http_client=http_client(timeout_s, transport),
     )
-    if own:  # the SDK reads these from the environment and would name them to any server
+    if own:  # the SDK reads these from the environment and would send them to any server
         client.organization = client.project = None
     return Responses(client) if chosen.provider == "openai" else Chat(client)
 
@@ -52,7 +51,7 @@ class Responses(Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `responses.create`."""
+        """Return the arguments of `responses.create`."""
         form = {"type": "json_schema", "name": "reply", "schema": prompt.schema}
         return filled(
             model=chosen.model_id,
@@ -95,9 +94,9 @@ class Chat(Adapter):
 
     @staticmethod
     def request(prompt, chosen):
-        """Arguments of `chat.completions.create`."""
+        """Return the arguments of `chat.completions.create`."""
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        # Servers other than OpenAI know the limit under its older name.
+        # Servers other than OpenAI's know the limit by its older name.
         limit = "max_tokens" if chosen.provider == "compatible" else "max_completion_tokens"
         form = {"name": "reply", "schema": prompt.schema}
         return filled(
@@ -139,15 +138,13 @@ class Chat(Adapter):
             "tool_calls": [{"function": call} for _, call in sorted(calls.items())],
         }
         choices = [{"message": message, "finish_reason": finish}]
-        return completion_reply({"choices": choices, "usage": plain(usage), "model": model})
+        return completion_reply({"choices": choices, "usage": usage, "model": model})
 
 
 def response_reply(response):
-    """A `Reply` from a Responses API response as a plain mapping."""
-    status, detail = (
-        response.get("status"),
-        (response.get("incomplete_details") or {}).get("reason"),
-    )
+    """Make a `Reply` from a Responses API response, given as a plain mapping."""
+    status = response.get("status")
+    detail = (response.get("incomplete_details") or {}).get("reason")
     if status == "failed":
         error = response.get("error") or {}
         raise stream_error(f"{error.get('code')} {error.get('message')}", str(error.get("message")))
@@ -175,7 +172,7 @@ def response_reply(response):
 
 
 def completion_reply(completion):
-    """A `Reply` from a Chat Completions answer as a plain mapping."""
+    """Make a `Reply` from a Chat Completions answer, given as a plain mapping."""
     if not completion.get("choices"):
         raise ProviderError("malformed", "the answer has no choices")
     choice = completion["choices"][0]
@@ -194,27 +191,25 @@ def completion_reply(completion):
 
 
 def buckets(usage, into, out):
-    """OpenAI's input counter includes what was read from the cache and what was written to it; None without counters.
+    """Return the tokens of a usage, or None if it lacks them.
 
-    Reasoning is part of the output counter. Servers that leave it out (xAI, Gemini's compatible endpoint) hold it in
-    their total, which then is more than input and output: what is more is output, and billed so.
+    OpenAI's input counter includes what was read from the cache and what was written to it, and its output counter the
+    reasoning. Servers whose output leaves the reasoning out (xAI, Gemini's compatible endpoint) have it in their total,
+    which is then more than input and output; the rest is output and billed as such.
     """
     given, made = (f"{into}_tokens", f"{out}_tokens")
     if part(usage, given) is None or part(usage, made) is None:
         return None
-    details, total = part(usage, f"{given}_details"), count(given, usage[given])
-    read, written = (
-        count(name, part(details, name)) for name in ("cached_tokens", "cache_write_tokens")
-    )
-    lifetimes = part(details, "cache_write_tokens_details")
-    long = count("ttl_12h_tokens", part(lifetimes, "ttl_12h_tokens"))
+    total, details = count(usage, given), part(usage, f"{given}_details")
+    read, written = count(details, "cached_tokens"), count(details, "cache_write_tokens")
+    long = count(details, "cache_write_tokens_details", "ttl_12h_tokens")
     if read + written > total or long > written:
         raise UsageFault(
-            f"usage: more tokens in the cache ({read:,} and {written:,}) than of input ({total:,})"
+            f"usage: more tokens in the cache ({read:,} read, {written:,} written) than in the input ({total:,})"
         )
-    output = count(made, usage[made])
-    reasoning = count("reasoning_tokens", part(part(usage, f"{made}_details"), "reasoning_tokens"))
-    beside = max(count("total_tokens", part(usage, "total_tokens")) - total - output, 0)
+    output = count(usage, made)
+    reasoning = count(usage, f"{made}_details", "reasoning_tokens")
+    beside = max(count(usage, "total_tokens") - total - output, 0)
     if reasoning > output + beside:
         beside = reasoning
     return {

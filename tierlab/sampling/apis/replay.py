@@ -1,6 +1,7 @@
-"""Answers of an earlier run in place of a provider: no network, no key, the times and costs of the recording."""
+"""Recorded answers in place of a provider: no network, no key, the times and costs of the recording."""
 
 import json
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
@@ -12,28 +13,26 @@ from tierlab.sampling.samples import SAMPLE_COLUMNS, load_samples
 
 
 def connect(chosen, *, timeout_s, transport=None):
-    """An adapter that answers from the samples at the candidate's path."""
+    """Return an adapter that answers from the samples at the candidate's path."""
     return Replay(_recorded(chosen.path))
 
 
 class Replay:
-    """Answers by model and prompt; repeated answers come back in the order in which they were recorded."""
+    """Finds answers by model and prompt; repeated answers come in the order in which they were recorded."""
 
     def __init__(self, recorded):
         self.recorded = recorded
-        self._given = {}
+        self._given = Counter()
 
     async def answer(self, prompt, chosen, stream=True):
-        """The recorded `Reply`, or a `ProviderError`: the recorded one, or that there is none."""
+        """Return the recorded `Reply`, or raise the recorded `ProviderError`, or one that says that there is none."""
         found = self.recorded.get((chosen.model_id, prompt.text))
         if found is None:
             raise ProviderError(
                 "not_recorded", f"{chosen.path} has no answer of {chosen.model_id!r} to this prompt"
             )
-        turn = self._given[chosen.name, prompt.text] = (
-            self._given.get((chosen.name, prompt.text), -1) + 1
-        )
-        row = found[turn % len(found)]
+        row = found[self._given[chosen.name, prompt.text] % len(found)]
+        self._given[chosen.name, prompt.text] += 1
         if row["status"] not in ANSWERED:
             raise ProviderError(row["status"], f"recorded: {row['error']}", retried=False)
         return _reply(row)
@@ -44,7 +43,7 @@ class Replay:
 
 @lru_cache(maxsize=4)
 def _recorded(path):
-    """(model_id, prompt) -> recorded rows."""
+    """The recorded rows by (model_id, prompt)."""
     found, samples = {}, load_samples(path)
     if missing := [column for column in SAMPLE_COLUMNS if column not in samples]:
         raise ValueError(
@@ -57,19 +56,17 @@ def _recorded(path):
 
 def _reply(row):
     stops = {"truncated": "length", "refused": "refusal", "content_filter": "content_filter"}
-    known = all(np.isfinite(row[column]) for column in TOKEN_COLUMNS)
     found = [column for column in (*TOKEN_COLUMNS, "reasoning_tokens") if np.isfinite(row[column])]
+    tokens = {"tokens": None}
+    if set(TOKEN_COLUMNS) <= set(found):
+        tokens = counted(lambda usage: {column: count(usage, column) for column in found}, row)
     usd = row["cost_usd"]
     return Reply(
         text=_text(row["answer"]),
         tool_calls=tuple(tuple(call) for call in json.loads(row["tool_calls"] or "[]")),
         stop=stops.get(row["status"], "stop"),
         stop_reason=_text(row["stop_reason"]),
-        **(
-            counted(lambda: {column: count(column, row[column]) for column in found})
-            if known
-            else {"tokens": None}
-        ),
+        **tokens,
         reported_model=_text(row["reported_model"]),
         ttft_s=row["ttft_s"],
         end_to_end_s=row["end_to_end_s"],
