@@ -725,7 +725,9 @@ def sample(
         if question.reference and (question.reference not in names or len(names) < 2):
             nearest = unknown("candidate", question.reference, names)
             raise ValueError(f"--reference is one of two candidates or more: {nearest}")
-        estimate = tl.sampling.run.estimate(asked, chosen, prices=prices, repeats=bounds.repeats)
+        estimate = tl.sampling.run.estimate(
+            asked, chosen, prices=prices, repeats=bounds.repeats, deadline_s=bounds.deadline
+        )
         print(estimate.to_string(float_format="{:,.4f}".format))
         # The local server answers one request at a time, so that the times measured are those of the answer alone.
         places = 1 if served else bounds.concurrency

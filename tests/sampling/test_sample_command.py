@@ -120,6 +120,15 @@ def test_a_run_shows_an_estimate_first_and_writes_the_samples(
     assert len(raw_server.requests) == 5
 
 
+def test_the_estimate_of_a_machine_paid_by_the_hour_follows_the_deadline(capsys, examples, own):
+    machine = [examples, "--candidate", f"{own},usd_per_mtok=0/0,usd_per_hour=3.6"]
+    limits = ["--budget-usd", "0.5", "--deadline", "5", "--store", "runs/a.sqlite"]
+    status, out, err = command(capsys, *machine, *limits)
+    assert status == 0, err
+    # 4 calls, four times each, at 0.001 USD a second for 5 seconds at most
+    assert float(out.splitlines()[2].split()[3]) == pytest.approx(4 * 4 * 5 * 0.001, abs=5e-5)
+
+
 def test_a_run_that_could_cost_more_wants_a_yes(capsys, examples, own, raw_server):
     arguments = (
         examples,
