@@ -521,7 +521,8 @@ class TestQuarter:
 
     def test_the_notebooks_own_summary_is_no_input_and_no_file_of_others(self, tmp_path):
         """As a person runs notebook 90, or an operator of papermill."""
-        from tierlab.quarter.report import InputError, Inputs, prepare, write_summary
+        from tierlab.quarter.inputs import InputError, Inputs
+        from tierlab.quarter.report import prepare, write_summary
 
         (tmp_path / "usage.csv").write_text(usage())
         (tmp_path / "last.json").write_text(summary())

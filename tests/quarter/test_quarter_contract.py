@@ -9,8 +9,8 @@ import pytest
 import tierlab as tl
 from tierlab.cli import main
 from tierlab.core.format import dollars, usd
-from tierlab.quarter import brief
-from tierlab.quarter.tables import compared
+from tierlab.quarter import page as report_page
+from tierlab.quarter.page import compared
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
 TERMS = """
@@ -118,7 +118,7 @@ def test_a_fifth_off_one_maker_takes_a_fifth_off_all_that_is_said_of_it(two_make
     assert total["usd"] == pytest.approx(sonnet + gpt, rel=1e-6)
     assert total["contracted_usd"] == pytest.approx(0.8 * sonnet + gpt, rel=1e-6)
     assert total["effective_usd"] == pytest.approx(total["contracted_usd"])
-    first, ahead, better = brief.numbers(q)
+    first, ahead, better = report_page.numbers(q)
     assert (
         first.value == dollars(0.8 * sonnet + gpt)
         and ahead.value == f"about {dollars(0.8 * sonnet + gpt)}"
@@ -160,11 +160,11 @@ def test_the_steps_of_the_first_screen_add_up_under_a_contract(two_makers, tmp_p
     promised = "commitments: [{id: a, provider: anthropic, usd: 80, every: month}]\n"
     q = under(two_makers, FIFTH + promised, tmp_path)
     reached = None
-    for row in brief.steps(q).itertuples():
+    for row in report_page.steps(q).itertuples():
         level = row.kind in ("level", "estimate")
         assert not level or reached is None or reached == pytest.approx(row.usd)
         reached = row.usd if level else reached + row.usd
-    assert brief.steps(q)["usd"].iloc[0] == pytest.approx(3 * 80 + 91 * (0.25 + 2.5 + 0.5))
+    assert report_page.steps(q)["usd"].iloc[0] == pytest.approx(3 * 80 + 91 * (0.25 + 2.5 + 0.5))
 
 
 def test_the_rows_own_money_is_held_against_the_contracted_price(log, terms):

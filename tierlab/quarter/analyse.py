@@ -21,6 +21,16 @@ from tierlab.prices.pricing import (
     tiers_of,
 )
 from tierlab.quarter.aggregate import Cube
+from tierlab.quarter.ahead import (
+    Ahead,
+    Deal,
+    forecast_paid,
+    price_changes,
+    retiring,
+    table,
+    without_cache,
+    without_output,
+)
 from tierlab.quarter.arrival import arrivals, decided_by, decided_in
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
@@ -32,20 +42,16 @@ from tierlab.quarter.outlook import (
     next_quarter,
     robust_z,
 )
-from tierlab.quarter.paid import Deal, forecast_paid, table, without_cache, without_output
 from tierlab.quarter.savings import (
     SURE,
-    Ahead,
     Terms,
-    price_changes,
+    per_session,
     ranked,
     reconciliation,
-    retiring,
     saved_usd,
     savings,
     without_price,
 )
-from tierlab.quarter.sessions import per_session
 from tierlab.quarter.variance import changes_by, variance
 
 INPUTS = list(TOKENS[:4])
@@ -510,7 +516,7 @@ def cache(now, prices, deal=None):
     DataFrame
         model_id, input_tokens, hit_rate (read over all input, 0-1), saved_usd (reads at the input rate, minus what
         they cost), premium_usd (what writes cost beyond plain input), net_usd; the last row is "all". Under a contract
-        (`tierlab.quarter.paid.Deal`) contracted_usd and effective_usd: the net saving in its rates.
+        (`tierlab.quarter.ahead.Deal`) contracted_usd and effective_usd: the net saving in its rates.
 
     Notes
     -----

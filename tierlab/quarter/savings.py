@@ -1,8 +1,7 @@
 """What could be saved next quarter, ranked, and the team's own tokens against other prices: changes, retirements, bills."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,23 +12,15 @@ from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
-from tierlab.prices.catalog import Prices
-from tierlab.prices.contract import Contract
-from tierlab.prices.pricing import (
-    PARTS,
-    TIER_LABELS,
-    at_base,
-    changes_of,
-    in_batch,
-    labelled,
-    on_model,
-    rates_at,
-    repriced,
-    repriced_parts,
-    tiers_of,
-)
+from tierlab.prices.pricing import in_batch, labelled, price, tiers_of
+from tierlab.quarter.aggregate import SESSION_ROWS
+from tierlab.quarter.ahead import RETIRE_DAYS, successor
+from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import day_said
-from tierlab.quarter.paid import Deal, on_another, table, times
+from tierlab.routing.caches import Caches
+from tierlab.routing.policies import Always, Rules
+from tierlab.routing.route import route
+from tierlab.routing.sessions import conversation_outcomes
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
@@ -43,7 +34,6 @@ STATUSES = {  # in words, where the status alone does not say it
 }
 SURE = ("", "not worse")  # of the statuses: what needs no test any more
 SMALL = 0.005  # a saving of less than this part of the quarter's spend is not worth a decision
-RETIRE_DAYS = 180
 _HARDLY = 0.1  # a team that spent less than this share of what it spends now was not meant to
 
 
@@ -92,7 +82,7 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
         Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
     terms : Terms, optional
     sessions : dict, optional
-        From `tierlab.quarter.sessions.per_session`.
+        From `per_session`.
 
     Returns
     -------
@@ -360,7 +350,7 @@ def _cached_task(rows):
 
 
 def _sessions(now, found):
-    """Routing per session, of `tierlab.quarter.sessions.per_session`."""
+    """Routing per session, of `per_session`."""
     if found is None:
         return
     own = now[now["model_id"].isin(found["models"])]
@@ -391,176 +381,6 @@ def _errors(now):
             "assumes": "none of them fails",
             "needs": "the reasons, by status",
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Ahead:
-    """A quarter's own tokens in the first whole quarter from a day on, at the mean of the rates scheduled for it.
-
-    Attributes
-    ----------
-    prices : Prices
-        The catalogue, whose rates priced the tokens.
-    on : Timestamp
-        The day on which one stands.
-    now : DataFrame, optional
-        Rows of `Cube.daily` of the quarter, and the contract they are under.
-    contract : Contract, optional
-    """
-
-    prices: Prices
-    on: pd.Timestamp
-    now: pd.DataFrame | None = None
-    contract: Contract | None = None
-
-    @cached_property
-    def deal(self):
-        """The quarter's own tokens in the quarter ahead under the contract."""
-        usd = repriced_parts(self.now, self.prices, self.rates.as_of, ahead=self.rates)
-        return Deal(self.contract, self.prices, self.period, table(self.now, usd, self.period))
-
-    def change(self, proposal):
-        """The rows that a proposal concerns, before and after it, for `Deal.saving`."""
-        own, rates = proposal.get("daily", proposal["rows"]), self.rates
-        rows, to = self.deal.rows.loc[own.index], proposal.get("to")
-        if to:
-            usd = at_base(own, rates_at(rates, [to] * len(own), rates.as_of, in_batch(own)))
-            return rows, on_another(rows, to, usd)
-        if proposal["kind"] == "batch":
-            usd = repriced_parts(own, self.prices, rates.as_of, batch=True, ahead=rates)
-            return rows, rows.assign(batch=True, **dict(zip(PARTS, usd.T, strict=True)))
-        listed = rows[[*PARTS, "other_usd"]].to_numpy().sum()
-        share = proposal["usd"] / listed if listed > 0 else 0.0
-        # What runs for a part of the quarter costs more in a whole one.
-        return times(rows, max(share, 1.0)), times(rows, max(1.0 - share, 0.0))
-
-    @cached_property
-    def period(self):
-        quarter = self.on.to_period("Q")
-        return quarter if self.on == quarter.start_time else quarter + 1
-
-    @cached_property
-    def rates(self):
-        """The catalogue with the mean rates of the quarter ahead."""
-        return self.prices.over(self.period.start_time, self.period.end_time)
-
-    def cost(self, rows, *, batch=None):
-        """US dollars of the rows' tokens on their own models; NaN where a rate is not known."""
-        return float(
-            repriced(rows, self.prices, self.rates.as_of, batch=batch, ahead=self.rates).sum(
-                skipna=False
-            )
-        )
-
-    def cost_on(self, rows, model_id):
-        """US dollars of the rows' tokens on another model."""
-        return float(on_model(rows, self.rates, model_id, self.rates.as_of).sum(skipna=False))
-
-    @cached_property
-    def _scheduled(self):
-        seen = replace(self.prices, as_of=self.on)
-        # Only what is used and what could replace it is asked for: a catalogue has hundreds of models.
-        asked = {*seen.lineups["model_id"], *([] if self.now is None else self.now["model_id"])}
-        return seen.scheduled(
-            [name for name in asked if name in seen.rows_of], self.period.end_time
-        )
-
-    def changes(self, *models):
-        """What is scheduled for some models up to the end of the quarter ahead, with its dates; "" for nothing."""
-        return "; ".join(
-            f"{model} costs {self._scheduled[model]}"
-            for model in models
-            if model in self._scheduled
-        )
-
-
-def price_changes(now, prices, start, end):
-    """Dated changes of the models in use, repriced on the team's own tokens of the quarter.
-
-    Parameters
-    ----------
-    now : DataFrame
-        Rows of `Cube.daily` of the quarter.
-    start, end : Timestamp
-        The changes after `start` and up to `end`; one after the last day is scheduled.
-
-    Returns
-    -------
-    DataFrame
-        on, model_id, change (in words, USD per million tokens), scheduled, tokens_from (from which day the tokens
-        are counted), before_usd, after_usd, effect_usd: what those tokens cost at the rates of the day before the
-        change and of the day itself. A change in the quarter is priced on the tokens from that day on, a scheduled
-        one on the whole quarter's. NaN where a mode ends that the log does not tell apart. Under a contract
-        contracted_usd: the effect times what those tokens cost under it over their list price.
-    """
-    columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
-    changes, rows, ratios = changes_of(prices, now["model_id"].unique(), start, end), [], []
-    for (on, model_id), part in changes.groupby(["on", "model_id"], sort=False):
-        own, scheduled = now[now["model_id"] == model_id], bool(on > now["day"].max())
-        own = own if scheduled else own[own["day"] >= on]
-        costs = [np.nan, np.nan]
-        if (part["kind"] == "rate").any():
-            days = (on - pd.Timedelta(days=1), on)
-            costs = [repriced(own, prices, day).sum(skipna=False) for day in days]
-        rows.append((on, model_id, _in_words(part), scheduled, own["day"].min(), *costs))
-        if "contracted_usd" in now:
-            ratios.append(own["contracted_usd"].sum() / own["cost_usd"].sum())
-    table = pd.DataFrame(rows, columns=columns)
-    table = table.assign(effect_usd=table["after_usd"] - table["before_usd"])
-    return table.assign(contracted_usd=table["effect_usd"] * ratios) if ratios else table
-
-
-def _in_words(changes):
-    base = changes[(changes["kind"] == "rate") & (changes["context_above"] == 0)]
-    words = [
-        f"{row.rate.replace('uncached_', '').replace('_', ' ')} {row.before:g} to {row.after:g}"
-        for row in base.sort_values("rate", ascending=False).itertuples()
-    ]
-    ends = changes.loc[changes["kind"] == "end", "rate"]
-    return ", ".join([*words, *(f"{mode} ends" for mode in ends)])
-
-
-def retiring(now, prices, by, on):
-    """Spend of the quarter on models that retire up to a day, and what their tokens cost on the lineup's model.
-
-    Returns
-    -------
-    DataFrame
-        model_id, retires_on, spend_usd, share, last_used, then successor (same provider and tier in the lineup of
-        the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
-        quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
-    """
-    ahead = Ahead(prices, pd.Timestamp(on))
-    table = now.groupby(now["model_id"].astype(object)).agg(
-        spend_usd=("cost_usd", "sum"), last_used=("day", "max")
-    )
-    table.insert(0, "retires_on", prices.by_model["retires_on"].reindex(table.index))
-    table.insert(2, "share", table["spend_usd"] / table["spend_usd"].sum())
-    table = table[table["retires_on"] <= pd.Timestamp(by)].reset_index()
-    after = [successor(prices, model_id, on) for model_id in table["model_id"]]
-    own = [now[now["model_id"] == model_id] for model_id in table["model_id"]]
-    usd = [ahead.cost_on(rows, to) if to else np.nan for rows, to in zip(own, after, strict=True)]
-    scheduled = [ahead.changes(to) for to in after]
-    table = table.assign(successor=after, successor_usd=usd, scheduled=scheduled)
-    return table.sort_values("retires_on", ignore_index=True)
-
-
-def successor(prices, model_id, on, *, steps_down=0):
-    """The lineup's model of the same provider on a day, of the same tier or one `steps_down` lower.
-
-    "" where the model has no tier, is that model itself, or the lineup's retires within 180 days.
-    """
-    ladder, on = TIER_LABELS[:3], pd.Timestamp(on)
-    tier = tiers_of(prices, [model_id], [on])[0]
-    below = ladder[ladder.index(tier) + steps_down :] if tier in ladder else ()
-    if not below or prices.lineups.empty:
-        return ""
-    known, lineup = prices.by_model, prices.lineup(max(on, prices.lineups["as_of"].min()))
-    name = lineup[below[0]].get(known.at[model_id, "provider"])
-    if pd.isna(name) or name == model_id:
-        return ""
-    soon = on + pd.Timedelta(days=RETIRE_DAYS)
-    return "" if known.at[name, "retires_on"] <= soon else name
 
 
 def without_price(account, bills, quarter, unread=None):
@@ -642,3 +462,70 @@ def reconciliation(now, prices, billed=None):
     ratio = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
     table.insert(6, "ratio", ratio)
     return table.reset_index(drop=True)
+
+
+AGREES = 0.10  # how far the replay of what was run may be from the log
+
+
+def per_session(cube, period, rates):
+    """What it saves to keep one model for a whole session, at list prices.
+
+    Parameters
+    ----------
+    cube : Cube
+    period : Period
+        The quarter.
+    rates : Prices
+        At whose `as_of` tokens are priced.
+
+    Returns
+    -------
+    dict or None
+        rows (the turns), usd (US dollars a quarter), models, assumes (in words).
+    str
+        Why there is none though the log has such sessions; "" where it has none.
+
+    Notes
+    -----
+    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.caches`): a change of model
+    throws the cache away. A session then takes each of its models as often as that answered its turns, which keeps the
+    shares of turns exactly; the first turn's model or the one most used would not. The share that this saves of the
+    replay is taken of what the log says, and only if the replay of what was run is within a tenth of it.
+    """
+    if cube.mixed_turns > SESSION_ROWS:
+        rows = f"{SESSION_ROWS:,} rows"
+        return (
+            None,
+            f"needs at most {rows} of sessions that several models answered; there are {cube.mixed_turns:,}",
+        )
+    turns = cube.turns[cube.turns["quarter"] == str(period)].reset_index(drop=True)
+    if turns.empty:
+        return None, ""
+    if not turns["cache_read_tokens"].sum() > 0:
+        return (
+            None,
+            "needs sessions that read from a cache; those that several models answered never do",
+        )
+    turns = turns.assign(turn=turns.groupby("session_id").cumcount() + 1)
+    models = sorted(turns["model_id"].unique())
+    outcomes = conversation_outcomes(turns, dict.fromkeys(models, 1.0))
+    outcomes["ran"] = turns["model_id"].to_numpy(object)[outcomes["prompt_id"]]
+    caches = Caches(rates)
+    ran = route(outcomes, Rules({name: name for name in models}, column="ran"), sessions=caches)
+    replayed = float(ran["cost_usd"].sum())
+    logged = float(price(turns[[*TOKENS, "model_id"]], rates)["cost_usd"].sum())
+    if abs(replayed - logged) > AGREES * logged:
+        told = f"{usd(replayed)} for what the log has as {usd(logged)}"
+        return None, f"needs caches as the providers describe them: their replay comes to {told}"
+    share = pd.crosstab(turns["session_id"], turns["model_id"], normalize="index")
+    alone = {name: route(outcomes, Always(name), sessions=caches) for name in models}
+    kept = sum(
+        (costs.groupby("session_id")["cost_usd"].sum() * share[name]).sum()
+        for name, costs in alone.items()
+    )
+    assumes = (
+        "answers as good and as long from each of a session's models (an assumption: no log knows); each answers as "
+        f"many turns as now; the replay of what was run comes to {usd(replayed)}, the log to {usd(logged)}"
+    )
+    saved = logged * (1 - float(kept) / replayed)
+    return {"rows": turns, "usd": saved, "models": models, "assumes": assumes}, ""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import TIERS, unknown
 
 PLANTS = ("price_change", "leak", "cache_break", "spike")
 START, END = "2026-04-01", "2026-09-30"
@@ -159,3 +159,39 @@ def _truths(leaked):
     columns = ["plant", "what", "name", "start", "end", "size", "unit"]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({"start": "datetime64[us]", "end": "datetime64[us]"})
+
+
+LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
+
+
+def as_quarter(trace, prices, quarter):
+    """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
+
+    Parameters
+    ----------
+    trace : DataFrame
+        From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
+    prices : Prices
+    quarter : str or Period
+
+    Returns
+    -------
+    DataFrame
+        The requests, at and model_id filled in.
+
+    Notes
+    -----
+    An assumption, not a finding: Anthropic's lineup of the quarter's last day answers; the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
+    shorter 60 % of the inputs go to the small model, the next 30 % to the mid one, the longest 10 % to the flagship.
+    Users, teams, tasks and failures are not made up: the sections that need them say so.
+    """
+    period = pd.Period(quarter, freq="Q")
+    day = max(period.end_time.normalize(), prices.lineups["as_of"].min())
+    lineup = prices.lineup(day).loc["anthropic"]
+    rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
+    place = (rank > LONG).astype(int) + (rank > LONGEST)
+    offset = trace["at"] - trace["at"].min()
+    length = (period + 1).start_time - period.start_time - pd.Timedelta(seconds=1)
+    at = (period.start_time + offset / offset.max() * length).astype("datetime64[us]")
+    model = place.map(dict(enumerate(lineup[list(TIERS)])))
+    return trace.drop(columns="prefix_ids", errors="ignore").assign(at=at, model_id=model)

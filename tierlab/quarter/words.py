@@ -3,7 +3,6 @@
 They are plain text. Names in them come from logs: whoever shows a sentence escapes it.
 """
 
-import json
 import re
 
 import numpy as np
@@ -22,8 +21,6 @@ from tierlab.quarter.savings import (
 )
 from tierlab.quarter.variance import NAMES
 
-SCHEMA = "tierlab.quarter/2"
-SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
 _NEW = 0.1  # of a day's spend now: who spent less before is new
 _SMALL = 0.01  # of the quarter's spend: a smaller cause is part of the rest
 _ACTS = {  # kind of a decision -> its verb, and the first step
@@ -695,69 +692,3 @@ SENTENCES = {
     "savings": _savings,
     "held back": _held,
 }
-
-
-def summary(quarter: Quarter) -> dict:
-    """The report for a machine: a JSON-able dictionary.
-
-    Returns
-    -------
-    dict
-        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
-        unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
-    """
-    q = quarter
-    money = {name: getattr(q, name) for name in _MONEY} | {"over_budget_usd": over_budget_usd(q)}
-    totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
-    return {
-        "schema": SCHEMA,
-        "quarter": q.quarter,
-        "complete": bool(q.complete),
-        "last_day": f"{q.last_day:%Y-%m-%d}",
-        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
-        "unpriced_rows": q.unpriced_rows,
-        "ahead": q.ahead,
-        "headline": headline(q),
-        "missing": dict(q.missing),
-        "forecast": json.loads(totals),
-        **{name: json.loads(getattr(q, name).to_json(**_JSON)) for name in _RECORDS},
-    }
-
-
-_JSON = {"orient": "records", "date_format": "iso", "double_precision": 15}
-_MONEY = (
-    "spend_usd",
-    "contracted_usd",
-    "effective_usd",
-    "before_usd",
-    "budget_usd",
-    "unpriced_usd",
-)
-_RECORDS = [
-    "spend",
-    "variance",
-    "changes",
-    "units",
-    "teams",
-    "tasks",
-    "tiers",
-    "cache",
-    "output",
-    "reliability",
-    "latency",
-    "quality",
-    "events",
-    "forecast_error",
-    "savings",
-    "decisions",
-    "arrival",
-    "price_changes",
-    "retiring",
-    "reconciliation",
-    "coverage",
-    "flags",
-    "assumptions",
-    "unpriced",
-    "gaps",
-    "invoice",
-]
