@@ -17,10 +17,10 @@ from tierlab.quarter.page import by_owner
 from tierlab.quarter.report import page_of, prepare
 from tierlab.quarter.words import (
     ahead_said,
+    causes,
     headline,
     missing_said,
     others_said,
-    over_budget_usd,
     retiring_said,
 )
 
@@ -82,7 +82,7 @@ class TestNumbers:
 
 class TestCauses:
     def test_each_counts_once_and_by_its_name(self, synthetic):
-        found = report_page.causes(synthetic.quarter)
+        found = causes(synthetic.quarter)
         assert found["cause"].tolist() == [
             "staging has called claude-opus-4-8 since 17 August",
             "the prompt cache of customer support has not worked since 7 September",
@@ -166,7 +166,7 @@ class TestSettings:
         assert title(inputs) == "Example Ltd · Platform · LLM spend report 2026Q3"
         assert title(Inputs(company="Other")) == "Other · LLM spend report 2026Q3"
         found = prepare(inputs)
-        assert over_budget_usd(found.quarter) == pytest.approx(found.quarter.spend_usd - 600)
+        assert found.quarter.over_budget_usd == pytest.approx(found.quarter.spend_usd - 600)
 
     def test_what_nobody_owns_has_a_line(self, tmp_path):
         (tmp_path / "tierlab.yaml").write_text(self.TEXT)

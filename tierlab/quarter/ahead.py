@@ -1,4 +1,7 @@
-"""What tokens cost under a contract in a quarter, also tokens that are changed: another model, no cache, a forecast."""
+"""What a quarter's own tokens cost elsewhere: under a contract, in the quarter ahead, on another model.
+
+Price changes and retirements are told by what they do to these tokens.
+"""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +25,7 @@ from tierlab.prices.pricing import (
 )
 from tierlab.quarter.engine import TOKENS
 
-RETIRE_DAYS = 180
+RETIRE_DAYS = 180  # a model that retires sooner replaces no other
 
 _BOUGHT = ("platform", "region", "service_tier")
 
@@ -37,8 +40,10 @@ class Deal:
     prices : Prices
         The catalogue that knows the models' makers and the contract's names.
     period : Period
-        The quarter. A commitment over a year or a term counts with this quarter's part of it, and an unused rest that
-        could be carried over as due: a quarter alone cannot say what a year will use.
+        The quarter. A commitment over a year or a term counts with this quarter's part of it, and what is unused counts
+        as due even if it could be carried over: a quarter alone cannot say what a year will use.
+    rows : DataFrame
+        All the usage of the quarter, from `contract_rows`.
     """
 
     contract: Contract
@@ -48,7 +53,7 @@ class Deal:
 
     @cached_property
     def terms(self):
-        """The contract as it is in the quarter."""
+        """The contract's clauses that hold in the quarter, cut to it."""
         first, last = self.period.start_time.date(), self.period.end_time.date()
         days, kept = (last - first).days + 1, []
         for one in self.contract.commitments:
@@ -68,29 +73,27 @@ class Deal:
         return self.contract.model_copy(update={"commitments": kept, "provisioned": capacity})
 
     def cost(self, rows):
-        """Contracted and effective cost of rows of the quarter: US dollars, two numbers.
+        """Return the contracted and the effective cost of rows of the quarter (US dollars).
 
         Parameters
         ----------
         rows : DataFrame
-            From `table`, or changed.
+            From `contract_rows`, changed or not.
         """
-        requests = rows[[*TOKENS, "model_id", "batch"]].assign(at=rows["at"])
-        for name in _BOUGHT:
-            if name in rows:
-                requests[name] = rows[name]
+        requests = rows.drop(columns=[*PARTS, "other_usd"])
         priced = rows[list(PARTS)].assign(cost_usd=rows[[*PARTS, "other_usd"]].sum(axis=1))
         found = settle(requests, priced, self.prices, self.terms, until=self.period.end_time)
         contracted = float(found.rows["contracted_usd"].sum())
         return contracted, contracted + float(found.lines["usd"].sum())
 
     def saving(self, *changes):
-        """What changes save: contracted and effective, US dollars.
+        """Return what changes save: contracted and effective (US dollars).
 
         Parameters
         ----------
         changes : (DataFrame, DataFrame)
-            Rows of this table before and after; before may hold more of them than there are, as an event that goes on.
+            Rows of the quarter before and after the change. Before may hold more than there were: an event that began
+            late in the quarter runs for all of the next.
         """
         rest = self.rows.drop(index=[place for _, after in changes for place in after.index])
         before = self.cost(pd.concat([rest, *(one for one, _ in changes)]))
@@ -98,8 +101,8 @@ class Deal:
         return before[0] - after[0], before[1] - after[1]
 
 
-def table(daily, usd, period):
-    """Rows for a `Deal`: tokens and US dollars by part, moved into its quarter day by day.
+def contract_rows(daily, usd, period):
+    """Return rows for a `Deal`: tokens and US dollars by part, moved into its quarter day by day.
 
     Parameters
     ----------
@@ -116,71 +119,72 @@ def table(daily, usd, period):
         for name in _BOUGHT:
             said = daily["offer"].map(lambda offer, name=name: getattr(offer, name) or None)
             bought[name] = daily[name].fillna(said) if name in daily else said
-    spelt = daily["spelt"] if "spelt" in daily else daily["model_id"]
-    return pd.DataFrame(
-        {
-            **{name: daily[name].astype(float) for name in TOKENS},
-            **dict(zip(PARTS, np.asarray(usd, float).T, strict=True)),
-            "other_usd": daily.get("other_usd", 0.0),
-            "model_id": spelt.astype(object),
-            "batch": in_batch(daily),
-            "at": at.clip(upper=period.end_time.normalize()),
+    rows = (
+        daily[list(TOKENS)]
+        .astype(float)
+        .assign(
+            other_usd=daily.get("other_usd", 0.0),
+            model_id=daily.get("spelt", daily["model_id"]).astype(object),
+            batch=in_batch(daily),
+            at=at.clip(upper=period.end_time.normalize()),
             **bought,
-        },
-        index=daily.index,
+        )
     )
+    return with_parts(rows, usd)
 
 
-def on_another(rows, model_id, usd):
-    """Rows of `table` on another model, bought at its maker's standard price; `usd` by part, at list."""
-    plain = rows.drop(columns=[name for name in _BOUGHT if name in rows]).assign(model_id=model_id)
-    return plain.assign(**dict(zip(PARTS, np.asarray(usd, float).T, strict=True)))
+def with_parts(rows, usd):
+    """Return rows with other US dollars by part, shape (n, 4)."""
+    return rows.assign(**dict(zip(PARTS, np.asarray(usd, float).T, strict=True)))
 
 
 def times(rows, factor):
-    """So much of the same rows: tokens and dollars."""
+    """Return rows with their tokens and dollars multiplied."""
     own = [*TOKENS, *PARTS, "other_usd"]
     return rows.assign(**{name: rows[name] * factor for name in own})
 
 
-def without_output(rows):
-    """The same rows without their output."""
-    return rows.assign(output_tokens=0.0, output_usd=0.0)
-
-
 def without_cache(rows, usd):
-    """The same rows, all their input uncached; `usd` by part, at list."""
+    """Return rows with all their input uncached, which costs `usd` by part."""
     given = rows[list(TOKENS[:4])].sum(axis=1)
     none = dict.fromkeys(TOKENS[1:4], 0.0) | {TOKENS[0]: given}
-    return rows.assign(**none, **dict(zip(PARTS, np.asarray(usd, float).T, strict=True)))
+    return with_parts(rows.assign(**none), usd)
+
+
+def paid_share(rows):
+    """Return what rows of `Cube.daily` cost under the contract over what they cost at list."""
+    return rows["contracted_usd"].sum() / rows["cost_usd"].sum()
 
 
 def forecast_paid(totals, recent, contract, prices):
-    """A forecast's totals under a contract, with the mix of some recent rows of `Cube.daily`.
+    """Price a forecast under a contract, with the mix of recent usage.
 
     Parameters
     ----------
     totals : DataFrame
-        Index period; usd, low, high at list prices.
+        Of `Forecast`: index period; usd, low and high at list prices, days.
+    recent : DataFrame
+        Rows of `Cube.daily`.
+    contract : Contract
+    prices : Prices
 
     Returns
     -------
     DataFrame
-        contracted_usd, effective_usd, effective_low and effective_high added; NaN where not all of a quarter is ahead,
-        because what is unused then depends on the days behind.
+        `totals` with contracted_usd, effective_usd, effective_low and effective_high. They are NaN for months, and for a
+        quarter of which a part is past: what stays unused depends on that part.
     """
     listed, usd = float(recent["cost_usd"].sum()), recent[list(PARTS)].to_numpy()
-    names = [
-        f"{kind}_{end}" for end in ("usd", "low", "high") for kind in ("contracted", "effective")
-    ]
-    paid = pd.DataFrame(np.nan, totals.index, names)
+    columns = ["contracted_usd", "effective_usd", "effective_low", "effective_high"]
+    paid = pd.DataFrame(np.nan, totals.index, columns)
     for quarter in totals.index[totals["days"] > 31]:
         period = pd.Period(quarter, freq="Q")
         months = pd.period_range(period.start_time, period.end_time, freq="M").astype(str).tolist()
         if not set(months) <= set(totals.index):
             continue
         deal = Deal(contract, prices, period, recent)
-        rows = table(recent, usd, period)
+        rows = contract_rows(recent, usd, period)
+        costs = []
         for column in ("usd", "low", "high"):
             # A quarter's own quantile is not the sum of its months': the months are scaled to it.
             scale = totals.at[quarter, column] / totals.loc[months, column].sum()
@@ -190,9 +194,9 @@ def forecast_paid(totals, recent, contract, prices):
                 )
                 for month in months
             ]
-            cost = deal.cost(pd.concat(parts, ignore_index=True))
-            paid.loc[quarter, [f"contracted_{column}", f"effective_{column}"]] = cost
-    return totals.join(paid.drop(columns=["contracted_low", "contracted_high"]))
+            costs.append(deal.cost(pd.concat(parts, ignore_index=True)))
+        paid.loc[quarter] = [costs[0][0], *(effective for _, effective in costs)]
+    return totals.join(paid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,10 +208,11 @@ class Ahead:
     prices : Prices
         The catalogue, whose rates priced the tokens.
     on : Timestamp
-        The day on which one stands.
+        The day of the report.
     now : DataFrame, optional
-        Rows of `Cube.daily` of the quarter, and the contract they are under.
+        Rows of `Cube.daily` of the quarter.
     contract : Contract, optional
+        The contract that they are under.
     """
 
     prices: Prices
@@ -219,18 +224,21 @@ class Ahead:
     def deal(self):
         """The quarter's own tokens in the quarter ahead under the contract."""
         usd = repriced_parts(self.now, self.prices, self.rates.as_of, ahead=self.rates)
-        return Deal(self.contract, self.prices, self.period, table(self.now, usd, self.period))
+        rows = contract_rows(self.now, usd, self.period)
+        return Deal(self.contract, self.prices, self.period, rows)
 
     def change(self, proposal):
-        """The rows that a proposal concerns, before and after it, for `Deal.saving`."""
+        """Return the rows that a proposal concerns, before and after it, for `Deal.saving`."""
         own, rates = proposal.get("daily", proposal["rows"]), self.rates
         rows, to = self.deal.rows.loc[own.index], proposal.get("to")
         if to:
             usd = at_base(own, rates_at(rates, [to] * len(own), rates.as_of, in_batch(own)))
-            return rows, on_another(rows, to, usd)
+            # Another model is bought at its maker's standard price.
+            plain = rows.drop(columns=[name for name in _BOUGHT if name in rows])
+            return rows, with_parts(plain.assign(model_id=to), usd)
         if proposal["kind"] == "batch":
             usd = repriced_parts(own, self.prices, rates.as_of, batch=True, ahead=rates)
-            return rows, rows.assign(batch=True, **dict(zip(PARTS, usd.T, strict=True)))
+            return rows, with_parts(rows.assign(batch=True), usd)
         listed = rows[[*PARTS, "other_usd"]].to_numpy().sum()
         share = proposal["usd"] / listed if listed > 0 else 0.0
         # What runs for a part of the quarter costs more in a whole one.
@@ -247,15 +255,12 @@ class Ahead:
         return self.prices.over(self.period.start_time, self.period.end_time)
 
     def cost(self, rows, *, batch=None):
-        """US dollars of the rows' tokens on their own models; NaN where a rate is not known."""
-        return float(
-            repriced(rows, self.prices, self.rates.as_of, batch=batch, ahead=self.rates).sum(
-                skipna=False
-            )
-        )
+        """Return what the rows' tokens cost on their own models (US dollars); NaN where a rate is not known."""
+        usd = repriced(rows, self.prices, self.rates.as_of, batch=batch, ahead=self.rates)
+        return float(usd.sum(skipna=False))
 
     def cost_on(self, rows, model_id):
-        """US dollars of the rows' tokens on another model."""
+        """Return what the rows' tokens cost on another model (US dollars)."""
         return float(on_model(rows, self.rates, model_id, self.rates.as_of).sum(skipna=False))
 
     @cached_property
@@ -268,7 +273,7 @@ class Ahead:
         )
 
     def changes(self, *models):
-        """What is scheduled for some models up to the end of the quarter ahead, with its dates; "" for nothing."""
+        """Say what is scheduled for models up to the end of the quarter ahead, with its dates; return "" for nothing."""
         return "; ".join(
             f"{model} costs {self._scheduled[model]}"
             for model in models
@@ -277,23 +282,24 @@ class Ahead:
 
 
 def price_changes(now, prices, start, end):
-    """Dated changes of the models in use, repriced on the team's own tokens of the quarter.
+    """Reprice the quarter's own tokens for each dated price change of the models in use.
 
     Parameters
     ----------
     now : DataFrame
         Rows of `Cube.daily` of the quarter.
+    prices : Prices
     start, end : Timestamp
-        The changes after `start` and up to `end`; one after the last day is scheduled.
+        Changes count after `start` and up to `end`; one after the last day of usage is scheduled.
 
     Returns
     -------
     DataFrame
-        on, model_id, change (in words, USD per million tokens), scheduled, tokens_from (from which day the tokens
-        are counted), before_usd, after_usd, effect_usd: what those tokens cost at the rates of the day before the
+        on, model_id, change (in words, USD per million tokens), scheduled, tokens_from (the day from which tokens
+        count), before_usd, after_usd, effect_usd: what those tokens cost at the rates of the day before the
         change and of the day itself. A change in the quarter is priced on the tokens from that day on, a scheduled
         one on the whole quarter's. NaN where a mode ends that the log does not tell apart. Under a contract
-        contracted_usd: the effect times what those tokens cost under it over their list price.
+        contracted_usd: the effect at the share of the list price that those tokens cost under it.
     """
     columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
     changes, rows, ratios = changes_of(prices, now["model_id"].unique(), start, end), [], []
@@ -306,7 +312,7 @@ def price_changes(now, prices, start, end):
             costs = [repriced(own, prices, day).sum(skipna=False) for day in days]
         rows.append((on, model_id, _in_words(part), scheduled, own["day"].min(), *costs))
         if "contracted_usd" in now:
-            ratios.append(own["contracted_usd"].sum() / own["cost_usd"].sum())
+            ratios.append(paid_share(own))
     table = pd.DataFrame(rows, columns=columns)
     table = table.assign(effect_usd=table["after_usd"] - table["before_usd"])
     return table.assign(contracted_usd=table["effect_usd"] * ratios) if ratios else table
@@ -323,13 +329,23 @@ def _in_words(changes):
 
 
 def retiring(now, prices, by, on):
-    """Spend of the quarter on models that retire up to a day, and what their tokens cost on the lineup's model.
+    """Return the quarter's spend on models that retire up to a day, and what their tokens cost on a successor.
+
+    Parameters
+    ----------
+    now : DataFrame
+        Rows of `Cube.daily` of the quarter.
+    prices : Prices
+    by : Timestamp
+        The last day of retirement that counts.
+    on : Timestamp
+        The day of the report.
 
     Returns
     -------
     DataFrame
-        model_id, retires_on, spend_usd, share, last_used, then successor (same provider and tier in the lineup of
-        the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
+        model_id, retires_on, spend_usd, share, last_used, successor (of the same provider and tier in the lineup of
+        the day `on`; "" if that is the model itself or none), successor_usd at the mean rates of the first whole
         quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
     """
     ahead = Ahead(prices, pd.Timestamp(on))
@@ -348,9 +364,9 @@ def retiring(now, prices, by, on):
 
 
 def successor(prices, model_id, on, *, steps_down=0):
-    """The lineup's model of the same provider on a day, of the same tier or one `steps_down` lower.
+    """Return the lineup's model of the same provider and tier on a day, or of a tier `steps_down` lower.
 
-    "" where the model has no tier, is that model itself, or the lineup's retires within 180 days.
+    It is "" where the model has no tier or is that model itself, or where the lineup's retires within 180 days.
     """
     ladder, on = TIER_LABELS[:3], pd.Timestamp(on)
     tier = tiers_of(prices, [model_id], [on])[0]

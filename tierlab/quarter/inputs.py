@@ -1,4 +1,4 @@
-"""tierlab.yaml: what a company says of itself in the quarterly report, and who owns which team's spend."""
+"""What the quarterly report reads: its parameters, tierlab.yaml, the usage log, bills, earlier summaries and records."""
 
 import base64
 import json
@@ -25,13 +25,16 @@ from tierlab.quarter.simulated import END, as_quarter, synthetic_quarters
 from tierlab.scaling.workload import TRACES, load_requests
 from tierlab.usage.read import FORMATS, check_usage, read_usage
 
+NOTEBOOK = "90_quarterly_report"
+SCHEMA = "tierlab.quarter/2"
+SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # versions of an earlier summary that can be read
 NOBODY = "(nobody)"
 LOGO_BYTES = 256 * 1024
 _IMAGES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}  # first bytes -> kind
 
 
 class Team(BaseModel):
-    """A team: its owner and its budget of the quarter (US dollars), each if there is one."""
+    """A team: its owner, and its budget of the quarter (US dollars) if it has one."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -45,13 +48,14 @@ class Settings(BaseModel):
     Attributes
     ----------
     company, team : str
-        Of the title.
+        Names for the title.
     logo : str
-        In the file: the path of a PNG or JPEG image beside it, for the head of the page; once read, the image itself.
+        In the file the path of a PNG or JPEG image, relative to the file, for the head of the page; once read, the image
+        itself as a data URI.
     budget_usd : float, optional
-        Of the whole quarter (US dollars).
+        Budget of the whole quarter (US dollars).
     teams : dict of str to Team
-        By the log's names of teams.
+        The log's name of a team -> its owner and budget.
 
     Examples
     --------
@@ -68,17 +72,25 @@ class Settings(BaseModel):
     teams: dict[str, Team] = {}
 
     def owner(self, team):
-        """Who answers for a team; "" for nobody."""
+        """Return who answers for a team; "" for nobody."""
         return self.teams[team].owner if team in self.teams else ""
 
 
 def load_settings(path) -> Settings:
     """Read tierlab.yaml.
 
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Settings
+
     Raises
     ------
     ValueError
-        If it cannot be read, or a field is unknown or of the wrong kind; names file and field.
+        If the file cannot be read, or a field is unknown or of the wrong type; the message names file and field.
     """
     try:
         found = read_yaml(read_text(path))
@@ -98,35 +110,32 @@ def load_settings(path) -> Settings:
 
 
 def _image(folder, name):
-    """An image as a data URI; a page loads nothing from elsewhere."""
+    """Return an image as a data URI, because a page loads nothing from elsewhere."""
     if not name:
         return ""
     data = regular(folder / name).read_bytes()
     kind = next((kind for start, kind in _IMAGES.items() if data.startswith(start)), None)
     if kind is None or len(data) > LOGO_BYTES:
-        raise ValueError(
-            f"logo: {name} is not a PNG or JPEG image of at most {LOGO_BYTES // 1024} KiB"
-        )
+        size = f"at most {LOGO_BYTES // 1024} KiB"
+        raise ValueError(f"logo: {name} is not a PNG or JPEG image of {size}")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 _YES = {"": None, "yes": True, "no": False}
-
-
 _PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
 _PATHS += ("contract_path", "records_path", "settings_path")
 
 
 class InputError(ValueError):
-    """An input of the report that is not there or cannot be read; its text says which and what is allowed."""
+    """An input of the report is missing or wrong; the message says which one, and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The parameters of notebook 90, whose cell says what each means and what is allowed.
+    """The parameters of notebook 90, whose parameters cell says what each means and what is allowed.
 
-    Paths may be relative: they start in the working folder, else in the folder from which the shell started the
-    command, else in that of the kit.
+    A relative path is looked up in the working folder, then in the folder from which the shell started the command, then
+    in that of the kit.
     """
 
     quarter: str = "2026Q3"
@@ -155,16 +164,20 @@ class Inputs:
 
     @classmethod
     def among(cls, names):
-        """The inputs among some names and values, such as the variables of a notebook."""
+        """Return the inputs among names and values, such as the variables of a notebook."""
         return cls(**{one.name: names[one.name] for one in fields(cls)})
 
     def checked(self):
-        """The same, each value of its type and paths absolute; reads no log yet.
+        """Return the inputs with each value of its type and with absolute paths; the log is not read yet.
+
+        Returns
+        -------
+        Inputs
 
         Raises
         ------
         ValueError
-            If a value is not allowed, or a file is not there.
+            If a value is not allowed, or a file does not exist or cannot be read.
 
         Examples
         --------
@@ -177,11 +190,9 @@ class Inputs:
         """
         parameters, found = declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb"), {}
         for name, value in vars(self).items():
-            if name in _PATHS and isinstance(
-                value, int
-            ):  # papermill makes a folder "2026" a number
-                value = str(value)
-            value = parameters[name].parse(value) if isinstance(value, str) else value
+            if name in _PATHS and isinstance(value, int):
+                value = str(value)  # papermill reads a folder "2026" as a number
+            value = parameters[name].parse(value)
             if name in _PATHS and value not in ("", *parameters[name].choices):
                 value = _located(name, value, parameters[name].choices)
             found[name] = parameters[name].check(value)
@@ -203,7 +214,7 @@ class Inputs:
         return Inputs(**found)
 
     def files(self):
-        """All that the paths may lead to: files, folders and patterns, and places where nothing is."""
+        """Return every place that the paths may lead to: files, folders, patterns, and places that do not exist."""
         return [place for name in _PATHS if vars(self)[name] for place in _places(vars(self)[name])]
 
 
@@ -213,7 +224,7 @@ def _places(value):
 
 
 def _located(name, value, names):
-    """A path made absolute, from the first of the places where it leads to something."""
+    """Return a path made absolute, from the first place in which it leads to something."""
     for path in _places(value):
         if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207
             return str(regular(path).absolute())
@@ -226,14 +237,14 @@ def settings_of(inputs):
 
 
 def standing_on(inputs):
-    """The day on which one stands: of the simulated quarter the day after its last, before what it forecasts."""
+    """Return the day of the report; for the simulated quarter the day after its last one, before what it forecasts."""
     if inputs.as_of or inputs.usage_path != "synthetic" or inputs.catalogue != "maintained":
         return inputs.as_of or None
     return f"{pd.Timestamp(END) + pd.Timedelta(days=1):%Y-%m-%d}"
 
 
 def read_log(inputs, prices, period):
-    """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
+    """Return the usage log (a table, or files for the engine to scan), the reader's account, the bills, and the kind."""
     path, zone, bills = inputs.usage_path, inputs.timezone, None
     if inputs.billed_path:
         bills = read_usage(inputs.billed_path, timezone=zone).billed
@@ -249,12 +260,17 @@ def read_log(inputs, prices, period):
         raise ValueError(
             f"{path}: not one row has tokens{lines if len(usage.billed) else ''} ({usage!r})"
         )
-    _refuse_twice(usage.account.overlaps, period)
+    for row in overlapping(usage.account, "single requests and reports", period).itertuples():
+        raise ValueError(
+            f"usage_path holds single requests and a report of the same days ({row.provider}, "
+            f"{row.first_day:%Y-%m-%d} to {row.last_day:%Y-%m-%d}), which would count them twice; "
+            "give one of them"
+        )
     return usage.requests, usage.account, pd.concat([usage.billed, bills]), "log"
 
 
 def _as_read(inputs):
-    """How the usage is read, in the words of `read_usage` and `check_usage`."""
+    """Return the options of `read_usage` and `check_usage`."""
     return {
         "format": inputs.usage_format,
         "columns": inputs.columns or None,
@@ -265,7 +281,7 @@ def _as_read(inputs):
 
 
 def _scanned(inputs):
-    """Whether the usage is files of the requests table alone (Parquet, CSV), which an engine scans in place."""
+    """Return whether all files of the usage are requests tables (Parquet, CSV), which an engine scans in place."""
     if inputs.usage_format == "requests":
         return True
     if inputs.usage_format != "auto" or inputs.columns or inputs.decimal:
@@ -277,27 +293,30 @@ def _scanned(inputs):
 
 
 def check_log(inputs):
-    """Refuse a log whose first rows say that it cannot be read, before a kernel is started for it."""
+    """Refuse a log that cannot be read, by its first rows, before a kernel is started for it."""
     simulated = inputs.usage_path == "synthetic" or inputs.usage_path in TRACES
     if not simulated and not _scanned(inputs):
         check_usage(inputs.usage_path, **_as_read(inputs))
 
 
-def _refuse_twice(overlaps, period):
-    """Single requests and reports of the same days would be added up."""
-    twice = overlaps[overlaps["what"].eq("single requests and reports")]
-    first, last = pd.to_datetime(twice["first_day"]), pd.to_datetime(twice["last_day"])
-    inside = twice[(last >= (period - 1).start_time) & (first <= period.end_time)]
-    for row in inside.itertuples():
-        raise ValueError(
-            f"usage_path holds single requests and a report of the same days ({row.provider}, "
-            f"{row.first_day:%Y-%m-%d} to {row.last_day:%Y-%m-%d}), which would count them twice; "
-            "give one of them"
-        )
+def overlapping(account, what, period):
+    """Return the overlaps of a kind between files, in the quarter or the one before it.
+
+    Parameters
+    ----------
+    account : tierlab.usage.read.Account
+    what : str
+        The end of the kind's name.
+    period : Period
+        The quarter.
+    """
+    table = account.overlaps[account.overlaps["what"].str.endswith(what)]
+    first, last = (pd.to_datetime(table[f"{end}_day"]) for end in ("first", "last"))
+    return table[(last >= (period - 1).start_time) & (first <= period.end_time)]
 
 
 def earlier_summary(path):
-    """The summary of the quarter before, None without a path."""
+    """Read the summary of the quarter before; None without a path."""
     if not path:
         return None
     try:
@@ -312,7 +331,7 @@ def earlier_summary(path):
 
 
 def records_of(path):
-    """The decision records of a file, a folder or a pattern; none without a path."""
+    """Read the decision records of a file, a folder or a pattern; none without a path."""
     if not path:
         return []
     files = sorted(Path(path).glob("*.md")) if Path(path).is_dir() else sorted(glob(path))  # noqa: PTH207
@@ -325,21 +344,7 @@ def is_summary(found):
     return isinstance(found, dict) and found.get("schema") in SCHEMAS
 
 
-SCHEMA = "tierlab.quarter/2"
-
-
-SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
-
-
-NOTEBOOK = "90_quarterly_report"
-
-
 def title(inputs):
-    """The title of the report: company, team and quarter."""
-    own = settings_of(inputs)
-    names = [
-        inputs.company or own.company,
-        own.team,
-        f"LLM spend report {period_of(inputs.quarter)}",
-    ]
-    return " · ".join(name for name in names if name)
+    """Return the title of the report: company, team and quarter."""
+    own, report = settings_of(inputs), f"LLM spend report {period_of(inputs.quarter)}"
+    return " · ".join(filter(None, [inputs.company or own.company, own.team, report]))

@@ -1,51 +1,28 @@
-"""The report's first screen: the verdict, three numbers, the change named by cause, three decisions; and a message of ten lines."""
+"""What the report's page shows: the first screen, the decisions, the tables in words; and a message of ten lines."""
 
 import re
 from dataclasses import dataclass
 from operator import attrgetter
 
-import numpy as np
 import pandas as pd
 from IPython.display import display
 
 from tierlab.core.finding import folded
 from tierlab.core.format import change, dollars, number, share, usd
 from tierlab.core.untrusted import in_html, in_markdown
+from tierlab.quarter import words
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.inputs import NOBODY, Settings
 from tierlab.quarter.outlook import day_said
 from tierlab.quarter.savings import STATUSES, task_said
 from tierlab.quarter.variance import NAMES
-from tierlab.quarter.words import (
-    KINDS,
-    ahead,
-    ahead_said,
-    budget_said,
-    causes,
-    courses,
-    decisions,
-    decisions_said,
-    gaps,
-    miss_said,
-    missing_said,
-    nothing_found,
-    offered,
-    others_said,
-    paid_usd,
-    past_said,
-    priced_only,
-    retiring_said,
-    same_budget,
-    unpriced_said,
-    why,
-)
 
-_COVERED = 0.995  # of the spend: where the log bills less of it, the list price is the figure
+_COVERED = 0.995  # share of the spend; where the log bills less of it, our price is the figure
 
 
 @dataclass(frozen=True)
 class Number:
-    """A large number: label, value (text), and what stands below it."""
+    """A large number: its label, its value as text, and the note below it."""
 
     label: str
     value: str
@@ -53,31 +30,42 @@ class Number:
 
 
 def numbers(q: Quarter) -> list[Number]:
-    """What was spent, what comes if nothing changes, and what comes with the decisions."""
-    billed = _billed(q)
-    basis = "at list prices" if np.isnan(q.effective_usd) else "under the contract"
-    label = f"Spent in {q.quarter}, {basis if np.isnan(billed) else 'as billed'}"
-    value = paid_usd(q) if np.isnan(billed) else billed
-    found = [Number(label, dollars(value), _against(q, billed))]
+    """Return what was spent, what comes if nothing changes, and what comes with the decisions."""
+    found = [_spent(q)]
     if not q.forecast:
         return found
-    period, row = ahead(q)
+    period, row = words.ahead(q)
     band = f"{q.forecast.confidence:.0%} of the simulations end between {_between(row)}"
-    notes = _sentences(same_budget(q, row["usd"]), band)
-    label = f"{period} if nothing changes"
-    found.append(Number(label, f"about {dollars(row['usd'])}", f"{notes} {miss_said(q)}"))
-    for which, saved, test in courses(q)[:1]:
+    notes = f"{_sentences(words.same_budget(q, row['usd']), band)} {words.miss_said(q)}"
+    found.append(Number(f"{period} if nothing changes", f"about {dollars(row['usd'])}", notes))
+    for which, saved, test in words.courses(q)[:1]:
         rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
         less = max(row["usd"] - saved, 0)
         more = f"{dollars(saved)} less{rates}, if made as the quarter begins"
-        notes = [same_budget(q, less), f"{more}; between {_between(row, saved)}"]
+        notes = [words.same_budget(q, less), f"{more}; between {_between(row, saved)}"]
         notes += [
             f"About {dollars(max(row['usd'] - further, 0))} with {names}, {condition}"
-            for names, further, condition in courses(q)[1:]
+            for names, further, condition in words.courses(q)[1:]
         ]
         label = f"{period} with {which}{test and ', '}{test}"
         found.append(Number(label, f"about {dollars(less)}", _sentences(*notes)))
     return found
+
+
+def _spent(q):
+    """Return what the quarter cost: as billed, where the log says so for nearly all of it, else as priced."""
+    own = q.reconciliation
+    own = own[own["against"] == "billed_usd of the rows"] if len(own) else own
+    value, basis = q.paid_usd, "under the contract" if q.under_contract else "at list prices"
+    listed = ""
+    if len(own) and own["uncovered_usd"].sum() <= (1 - _COVERED) * q.spend_usd:
+        value, basis = own["billed_usd"].sum(), "as billed"
+        listed = f"at list prices: {dollars(q.spend_usd)}"
+    if q.under_contract:
+        listed = f"at list prices: {dollars(q.spend_usd)}, contracted: {dollars(q.contracted_usd)}"
+    before = f"the quarter before cost {dollars(q.before_paid_usd)}" if q.before_usd > 0 else ""
+    note = _sentences(words.budget_said(q), listed, words.unpriced_said(q), before)
+    return Number(f"Spent in {q.quarter}, {basis}", dollars(value), note)
 
 
 def _between(row, saved=0.0):
@@ -85,36 +73,20 @@ def _between(row, saved=0.0):
 
 
 def _sentences(*parts):
-    """Parts as sentences; empty ones are left out."""
+    """Join parts as sentences; empty ones are left out."""
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
 
 
-def _billed(q):
-    """What the log says was billed, where it says so of nearly everything; else NaN."""
-    own = q.reconciliation
-    own = own[own["against"] == "billed_usd of the rows"] if len(own) else own
-    covered = len(own) and own["uncovered_usd"].sum() <= (1 - _COVERED) * q.spend_usd
-    return float(own["billed_usd"].sum()) if covered else np.nan
-
-
-def _against(q, billed):
-    listed = f"at list prices: {dollars(q.spend_usd)}" if not np.isnan(billed) else ""
-    if not np.isnan(q.effective_usd):
-        listed = f"at list prices: {dollars(q.spend_usd)}, contracted: {dollars(q.contracted_usd)}"
-    before = f"the quarter before cost {dollars(q.before_paid_usd)}" if q.before_usd > 0 else ""
-    return _sentences(budget_said(q), listed, unpriced_said(q), before)
-
-
 def steps(q: Quarter) -> pd.DataFrame:
-    """The waterfall: from the quarter before to this one, to the next, and to the next with the decisions.
+    """Return the steps from the quarter before to this one, to the next, and to the next with the decisions.
 
     Returns
     -------
     DataFrame
         label, usd (a level, or what a step adds), kind ("level", "estimate", "cause", "rest", "saves", "test").
     """
-    named = causes(q) if q.before_usd > 0 else causes(q).head(0)
-    rows, paid = [], q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd
+    named = words.causes(q) if q.before_usd > 0 else words.causes(q).head(0)
+    rows, paid = [], q.due_usd
     if q.before_usd > 0:
         rest = paid - q.before_paid_usd - named["usd"].sum()
         rows.append(("quarter before", q.before_paid_usd, "level"))
@@ -123,8 +95,8 @@ def steps(q: Quarter) -> pd.DataFrame:
     rows.append((q.quarter, paid, "level"))
     if not q.forecast:
         return pd.DataFrame(rows, columns=["label", "usd", "kind"])
-    period, future = ahead(q)
-    left, table = future["usd"] - paid, decisions(q)
+    period, future = words.ahead(q)
+    left, table = future["usd"] - paid, words.decisions(q)
     for place, row in enumerate(q.decisions.itertuples(), 1):
         cause = _cause_of(row, named)
         if cause is not None:
@@ -135,7 +107,9 @@ def steps(q: Quarter) -> pd.DataFrame:
     rows.append(("growth and the rest, next quarter", left, "rest"))
     rows.append((f"{period} if nothing changes", future["usd"], "estimate"))
     reached = future["usd"]
-    for (which, saved, test), sure in zip(courses(q), table["sure"].drop_duplicates(), strict=True):
+    for (which, saved, test), sure in zip(
+        words.courses(q), table["sure"].drop_duplicates(), strict=True
+    ):
         for row in table[table["sure"] == sure].itertuples():
             rows.append((f"{row.place}. {row.decision}", -row.usd, "saves" if sure else "test"))
             reached -= row.usd
@@ -148,7 +122,7 @@ def steps(q: Quarter) -> pd.DataFrame:
 
 
 def _cause_of(decision, named):
-    """The cause that a decision would end, or None."""
+    """Return the cause that a decision would end, or None."""
     key = {"stop": ("team", decision.team), "cache": ("cache", decision.model_id)}
     over, name = key.get(decision.kind, ("", ""))
     own = named[(named["over"] == over) & (named["name"] == name)]
@@ -156,34 +130,31 @@ def _cause_of(decision, named):
 
 
 def cards(q: Quarter, settings: Settings | None = None) -> pd.DataFrame:
-    """The decisions for who signs them: those of `tierlab.quarter.words.decisions` with who, and so_far (a sentence)."""
-    named = causes(q)
-    found = [_cause_of(row, named) for row in q.decisions.itertuples()]
-    so_far = [
-        f"This traffic cost {dollars(getattr(row, 'paid_usd', row.spend_usd))} in {q.quarter}."
-        if cause is None
-        else f"Cost so far: {dollars(cause['usd'])} since {day_said(cause['start'])}"
-        f"{', for input that the cache gave at a lower rate' * (cause['over'] == 'cache')}."
-        for row, cause in zip(q.decisions.itertuples(), found, strict=True)
-    ]
-    who = [_who(row, settings or Settings()) for row in q.decisions.itertuples()]
-    return decisions(q).assign(who=who, so_far=so_far)
-
-
-def _who(row, settings):
-    teams = [row.team] if row.team else [name for name in row.teams.split(", ") if name]
-    owners = [settings.owner(name) or f"the {name} team" for name in teams]
-    return ", ".join(dict.fromkeys(owners)) or "nobody is named: find the owner"
+    """Return `tierlab.quarter.words.decisions` with who (answers for the traffic) and so_far (a sentence on its cost)."""
+    named, who, so_far = words.causes(q), [], []
+    for row in q.decisions.itertuples():
+        teams = [row.team] if row.team else [name for name in row.teams.split(", ") if name]
+        owners = [(settings or Settings()).owner(name) or f"the {name} team" for name in teams]
+        who.append(", ".join(dict.fromkeys(owners)) or "nobody is named: find the owner")
+        cause = _cause_of(row, named)
+        text = (
+            f"This traffic cost {dollars(getattr(row, 'paid_usd', row.spend_usd))} in {q.quarter}"
+        )
+        if cause is not None:
+            text = f"Cost so far: {dollars(cause['usd'])} since {day_said(cause['start'])}"
+            text += ", for input that the cache gave at a lower rate" * (cause["over"] == "cache")
+        so_far.append(f"{text}.")
+    return words.decisions(q).assign(who=who, so_far=so_far)
 
 
 def first_screen(run):
     """Show whether the usage is real, the verdict, and the three numbers."""
     q, page, lines = run.quarter, "", []
-    if run.kind in KINDS:
-        name, what = KINDS[run.kind]
+    if run.kind in words.KINDS:
+        name, what = words.KINDS[run.kind]
         page = f'<p class="note"><b class="badge">{name}</b> {what}.</p>'
         lines.append(f"{name}: {what}.")
-    first, *rest = filter(None, [ahead_said(q), past_said(q)])
+    first, *rest = filter(None, [words.ahead_said(q), words.past_said(q)])
     page += f'<p class="finding"><strong>{_html(first)}</strong></p>'
     page += "".join(f"<p>{_html(line)}</p>" for line in rest) + '<div class="numbers">'
     lines += [first, *rest]
@@ -193,20 +164,24 @@ def first_screen(run):
             f'<p class="big">{_html(one.value)}</p><p>{_html(one.note)}</p></div>'
         )
         lines.append(f"{one.label}: {one.value}. {one.note}")
-    display({"text/html": f"{page}</div>", "text/plain": "\n".join(lines)}, raw=True)
+    _display(f"{page}</div>", lines)
+
+
+def _display(page, lines):
+    """Show HTML on a page, and lines where there is only text."""
+    display({"text/html": page, "text/plain": "\n".join(lines)}, raw=True)
 
 
 def _html(text):
-    """A text as HTML in which a name such as that of a model is not broken at its hyphens."""
-    return re.sub(
-        r"\w[\w.]*(?:-[\w.]*\w)+[,.;:)]*", r'<span class="word">\g<0></span>', in_html(text)
-    )
+    """Return a text as HTML in which a name such as that of a model is not broken at its hyphens."""
+    name = r"\w[\w.]*(?:-[\w.]*\w)+[,.;:)]*"
+    return re.sub(name, r'<span class="word">\g<0></span>', in_html(text))
 
 
 def decision_cards(q: Quarter, settings: Settings | None = None):
-    """Show each decision: do what, who, what it saves and when, what a week costs; then what else must be known."""
-    blocks, lines = [], []
-    for row in cards(q, settings).itertuples():
+    """Show each decision with who answers for it, what it saves and what delay costs; then what else must be known."""
+    blocks, lines, said = [], [], words.decisions_said(q)
+    for row, line in zip(cards(q, settings).itertuples(), said, strict=False):
         saves = f"{dollars(row.usd)} a quarter"
         verb = "Saves" if row.sure else '<b class="badge">To test</b> Would save'
         money = f"{row.so_far} A week's delay costs {dollars(row.delay_usd)}."
@@ -216,43 +191,38 @@ def decision_cards(q: Quarter, settings: Settings | None = None):
             f"<p>{_html(money)}</p>"
             f"<p><b>Who: {in_html(row.who)}.</b> First step: {in_html(row.first)}.</p></div>"
         )
-        lines.append(
-            f"{decisions_said(q)[row.place - 1]} {money} Who: {row.who}. First step: {row.first}."
-        )
+        lines.append(f"{line} {money} Who: {row.who}. First step: {row.first}.")
     page = f'<div class="decisions">{"".join(blocks)}</div>' if blocks else ""
-    rest = [*decisions_said(q)[len(blocks) :], *retiring_said(q), *filter(None, [others_said(q)])]
+    rest = [*said[len(blocks) :], *words.retiring_said(q), *filter(None, [words.others_said(q)])]
     page += "".join(f"<p>{_html(line)}</p>" for line in rest)
-    display({"text/html": page, "text/plain": "\n".join(lines + rest)}, raw=True)
+    _display(page, lines + rest)
 
 
 def message(run, title: str) -> str:
-    """The first screen in at most ten lines, for a mail or a chat."""
+    """Return the first screen in at most ten lines of Markdown, for a mail or a chat."""
     q, (spent, *after) = run.quarter, numbers(run.quarter)
-    lines = [f"{title} ({': '.join(KINDS[run.kind])})" if run.kind in KINDS else title]
-    lines += filter(None, [ahead_said(q)])
-    lines.append(f"{spent.label}: {spent.value}. {spent.note} {'Why: ' * bool(why(q))}{why(q)}")
+    first = f"{title} ({': '.join(words.KINDS[run.kind])})" if run.kind in words.KINDS else title
+    lines = [words.ahead_said(q)]
+    lines.append(
+        f"{spent.label}: {spent.value}. {spent.note} {'Why: ' * bool(words.why(q))}{words.why(q)}"
+    )
     lines += [f"{one.label}: {one.value}. {one.note}" for one in after[:1]]
-    lines += [" ".join(retiring_said(q))] * bool(retiring_said(q))
-    lines += filter(None, [others_said(q)])
+    lines += [" ".join(words.retiring_said(q)), words.others_said(q)]
     if q.missing:
         lines.append(f"The log leaves {len(q.missing)} questions open; the report lists them.")
-    first, *rest = map(_markdown, lines)
-    return "\n".join([first, *(f"- {line}" for line in rest), *_decided(run)]) + "\n"
+    found = [_markdown(first), *(f"- {_markdown(line)}" for line in lines if line)]
+    # The list's own numbers take the place of those in the sentences.
+    for row, line in zip(
+        cards(q, run.settings).itertuples(), words.decisions_said(q), strict=False
+    ):
+        text = f"{line.partition(' ')[2]} Who: {row.who}. First step: {row.first}."
+        found.append(f"{row.place}. {_markdown(text)}")
+    return "\n".join(found) + "\n"
 
 
 def _markdown(text):
-    """A line of Markdown; a dollar sign before a digit can end no formula, so that none needs a backslash."""
+    """Return a line of Markdown; a dollar sign before a digit can end no formula, so it needs no backslash."""
     return re.sub(r"\\\$(?=\d)", "$", in_markdown(text))
-
-
-def _decided(run):
-    """The decisions as an ordered list of Markdown."""
-    table = cards(run.quarter, run.settings)
-    lines = [line.partition(" ")[2] for line in decisions_said(run.quarter)[: len(table)]]
-    return [
-        f"{row.place}. {_markdown(f'{line} Who: {row.who}. First step: {row.first}.')}"
-        for row, line in zip(table.itertuples(), lines, strict=True)
-    ]
 
 
 MOST = 5  # rows of a finding
@@ -265,7 +235,7 @@ _OURS = NAMES | {"model_id": "model", "ttft_s": "first token", "end_to_end_s": "
 
 
 def _word(value):
-    """One of our own names in words."""
+    """Return one of our own names in words."""
     return _OURS.get(value, value.replace("_", " "))
 
 
@@ -273,8 +243,7 @@ def _yes(value):
     return "yes" if value else "no"
 
 
-def _day(value):
-    return f"{value:%Y-%m-%d}"
+_day = "{:%Y-%m-%d}".format
 
 
 _PAID = (("contracted_usd", "contracted", usd), ("effective_usd", "effective", usd))
@@ -295,7 +264,7 @@ _UNITS = (
 )
 
 
-_TABLES = {  # table -> (column, heading, format) of what is shown of it, in order
+_TABLES = {  # table -> (column, heading, format) of the columns that are shown, in order
     "spend": (
         ("what", "what", str),
         ("usd", "USD", usd),
@@ -520,7 +489,7 @@ _TABLES = {  # table -> (column, heading, format) of what is shown of it, in ord
 }
 
 
-_TITLES = {  # table -> what stands above it; the others are called as they are
+_TITLES = {  # table -> its title; the others keep their name
     "spend": "Spend, budget and the quarter before",
     "months": "Spend by month and tier",
     "unpriced": "Used or billed, and without a price",
@@ -549,26 +518,30 @@ _TITLES = {  # table -> what stands above it; the others are called as they are
 
 
 def has(run, section):
-    """Whether the report has a section; where it has not, a line says so."""
-    q, words = run.quarter, _LACKS
+    """Return whether the report has a section; where it does not, show a line that says so."""
+    q, line = run.quarter, _LACKS
     if section == "savings" and q.savings.empty:
-        words = nothing_found(q)
+        line = words.nothing_found(q)
     elif section not in q.missing:
         return True
-    display({"text/html": f'<p class="note">{in_html(words)}</p>', "text/plain": words}, raw=True)
+    _display(_note(line), [line])
     return False
 
 
+def _note(line):
+    return f'<p class="note">{in_html(line)}</p>'
+
+
 def shown(run, name, frame=None):
-    """A table of the report in words: text in every cell.
+    """Return a table of the report in words, with text in every cell.
 
     Parameters
     ----------
     run : tierlab.quarter.report.Prepared
     name : str
-        A table of `Quarter`, "forecast", "owners" or "files".
+        A table of `Quarter`, or "forecast", "owners", "files", "causes" or "by_month".
     frame : DataFrame, optional
-        What is shown of it; by default all. Columns that hold nothing but "" are left out.
+        The rows to show; by default all. Columns that hold nothing but "" are left out.
     """
     frame = _frame(run, name) if frame is None else frame
     columns = {}
@@ -579,12 +552,15 @@ def shown(run, name, frame=None):
 
 
 def few(run, name, *columns):
-    """The rows that carry a finding: five at most, and of each table those that say most.
+    """Return the rows that carry a finding: at most five, those that say most.
 
     Parameters
     ----------
+    run : tierlab.quarter.report.Prepared
+    name : str
+        As in `shown`.
     columns : str
-        Headings; by default all.
+        The headings to show; by default all.
     """
     frame = _frame(run, name)
     if name == "variance":
@@ -602,70 +578,70 @@ def few(run, name, *columns):
 
 
 def fold(run, *names):
-    """Heading -> table of those that have rows: what a finding folds away."""
+    """Return title -> table, for the tables that have rows: what a finding folds away."""
     tables = {_TITLES.get(name, _word(name).capitalize()): shown(run, name) for name in names}
     return {title: table for title, table in tables.items() if len(table)}
 
 
 def section(run, title, *names):
-    """Show a part of the appendix: its title, and each of its tables folded, or what it needs."""
-    found = fold(run, *names)
-    parts = [folded(name, table) for name, table in found.items()]
-    parts = parts or [(f'<p class="note">{in_html(_LACKS)}</p>', _LACKS)]
-    page = f"<p>{in_html(title)}</p>{''.join(page for page, _ in parts)}"
-    display(
-        {"text/html": page, "text/plain": "\n\n".join([title, *(text for _, text in parts)])},
-        raw=True,
-    )
+    """Show a part of the appendix: its title and its tables folded, or a line that says that they are missing."""
+    parts = [folded(name, table) for name, table in fold(run, *names).items()]
+    pages, texts = zip(*parts or [(_note(_LACKS), _LACKS)], strict=True)
+    _display(f"<p>{in_html(title)}</p>{''.join(pages)}", ["\n\n".join([title, *texts])])
 
 
 def unanswered(run):
-    """Show what the log could not answer, and what each question needs: one list."""
-    lines = missing_said(run.quarter) or ["Nothing: the log answers every question of this report."]
+    """Show one list of what the log could not answer, and of what each question needs."""
+    lines = words.missing_said(run.quarter) or [
+        "Nothing: the log answers every question of this report."
+    ]
     page = "".join(f"<li>{in_html(line)}</li>" for line in lines)
-    display({"text/html": f"<ul>{page}</ul>", "text/plain": "\n".join(lines)}, raw=True)
+    _display(f"<ul>{page}</ul>", lines)
 
 
 def compared(q):
-    """The quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate.
+    """Return the quarter's spend beside the budget and the quarter before: what, usd, change_usd, change_rate.
 
-    What is billed without a price is in no difference; while there is any, none to the budget is shown as saved.
+    What is billed without a price is in no difference; while there is any, nothing of the budget is shown as saved.
     """
     others = q.spend["what"].isin(["budget", "quarter before"])
-    if priced_only(q):
+    if q.priced_only:
         others &= (q.spend["what"] != "budget") | (q.spend["difference_usd"] > 0)
     table = q.spend[["what", "usd"]].assign(
         change_usd=q.spend["difference_usd"].where(others),
         change_rate=(q.spend["ratio"] - 1).where(others),
     )
-    if priced_only(q):
+    if q.priced_only:
         table.loc[len(table), ["what", "usd"]] = ["billed, without a price", q.unpriced_usd]
     return table
 
 
 def _events(q):
-    """The events with the usual and the seen day in their own unit: dollars, or a share of the input."""
-    units = [(lambda x: f"{x:.0%}") if over == "cache" else usd for over in q.events["over"]]
-    shown = {
-        name: [form(x) for form, x in zip(units, q.events[name], strict=True)]
-        for name in ("usual", "seen")
-    }
-    return q.events.assign(**shown)
+    """Return the events with the usual and the seen day in their own unit: dollars, or a share of the input."""
+    units, table = (
+        ["{:.0%}".format if over == "cache" else usd for over in q.events["over"]],
+        q.events,
+    )
+    for name in ("usual", "seen"):
+        table = table.assign(
+            **{name: [form(x) for form, x in zip(units, table[name], strict=True)]}
+        )
+    return table
 
 
 def _by_month(run):
-    """Spend of the quarter's months."""
+    """Sum up the spend of the quarter's months."""
     months = run.quarter.months.drop(columns="tier").groupby("period", as_index=False).sum()
     return months[months["period"] >= f"{run.quarter.start:%Y-%m}"]
 
 
-_FRAMES = {  # what is shown of a table, where that is not all of it as it is
+_FRAMES = {  # table -> its rows, where they are not simply those of `Quarter`
     "spend": lambda run: compared(run.quarter),
-    "causes": lambda run: causes(run.quarter),
+    "causes": lambda run: words.causes(run.quarter),
     "by_month": _by_month,
     "events": lambda run: _events(run.quarter),
-    "gaps": lambda run: gaps(run.quarter),
-    "savings": lambda run: offered(run.quarter),
+    "gaps": lambda run: words.gaps(run.quarter),
+    "savings": lambda run: words.offered(run.quarter),
     "forecast": lambda run: run.quarter.forecast.totals.reset_index(),
     "owners": lambda run: (
         by_owner(run.quarter.teams, run.settings) if run.settings.teams else pd.DataFrame()
@@ -674,12 +650,8 @@ _FRAMES = {  # what is shown of a table, where that is not all of it as it is
 }
 
 
-def _frame(run, name):
-    return _FRAMES.get(name, attrgetter(f"quarter.{name}"))(run)
-
-
 def by_owner(teams: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Spend of each team against its budget, with a line for what nobody owns.
+    """Compare the spend of each team with its budget, with a row for what nobody owns.
 
     Parameters
     ----------
@@ -691,7 +663,7 @@ def by_owner(teams: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     -------
     DataFrame
         name, owner, cost_usd, budget_usd, over_usd (US dollars; NaN without a budget), the largest spend first and what
-        nobody owns last. A team of the settings without spend has a row as well.
+        nobody owns last. A team of the settings that spent nothing has a row as well.
     """
     spend = teams.set_index("name")["cost_usd"] if len(teams) else pd.Series(dtype=float)
     owned = [name for name, team in settings.teams.items() if team.owner or team.budget_usd]
@@ -708,3 +680,7 @@ def by_owner(teams: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     if len(rest):
         table.loc[len(table)] = [", ".join(rest.index), NOBODY, rest.sum(), float("nan")]
     return table.assign(over_usd=table["cost_usd"] - table["budget_usd"])
+
+
+def _frame(run, name):
+    return _FRAMES.get(name, attrgetter(f"quarter.{name}"))(run)

@@ -1,10 +1,9 @@
-"""The quarterly report: what it reads, checked and priced, and its files (notebook, page, PDF, figures, summary)."""
+"""The quarterly report: its analysis from the inputs, and its files (notebook, page, PDF, figures, message, summary)."""
 
 import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from tierlab.quarter.inputs import (
     check_log,
     earlier_summary,
     is_summary,
+    overlapping,
     read_log,
     records_of,
     settings_of,
@@ -36,13 +36,13 @@ from tierlab.quarter.inputs import (
 )
 from tierlab.quarter.page import message
 from tierlab.quarter.savings import Terms
-from tierlab.quarter.words import headline, over_budget_usd
+from tierlab.quarter.words import headline
 from tierlab.routing.sources import load_outcomes
 from tierlab.usage.read import Account
 
-SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
+SYNTHETIC_BUDGET_USD = 500.0  # budget of the simulated quarter, which is simulated as well
 _MADE = ("report.ipynb", "report.html", "report.pdf", "message.md", "summary.json")
-_SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
+_SECTIONS = {  # section, as the summary calls it -> as `Quarter.missing` does
     "spend against budget": "budget",
     "variance": "variance",
     "teams": "teams",
@@ -63,6 +63,12 @@ _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "cost per request": "cost per request",
     "batch savings": "batch savings",
 }
+_MONEY = ("spend_usd", "contracted_usd", "effective_usd", "before_usd", "budget_usd")
+_MONEY += ("unpriced_usd", "over_budget_usd")
+_TABLES = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
+_TABLES += ("reliability", "latency", "quality", "events", "forecast_error", "savings", "decisions")
+_TABLES += ("arrival", "price_changes", "retiring", "reconciliation", "coverage", "flags")
+_TABLES += ("assumptions", "unpriced", "gaps", "invoice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +82,13 @@ class Prepared:
     cube : Cube
         The priced usage of this quarter and the one before.
     read : Account or None
-        What the reader made of the files; None where an engine scanned them in place, or there was no file.
+        What the reader made of the files; None where an engine scanned them in place, or the usage is not a file.
     kind : str
         "simulated", "trace" or "log".
     inputs : Inputs
         Checked.
     settings : Settings
-        Of tierlab.yaml; empty without one.
+        The content of tierlab.yaml; empty without one.
     """
 
     quarter: Quarter
@@ -94,7 +100,7 @@ class Prepared:
 
     @property
     def files(self):
-        """What the reader made of each file, by its name without the folder; empty where there was no file to read."""
+        """What the reader made of each file, by its name without the folder; empty where no file was read."""
         if self.read is None:
             return pd.DataFrame()
         names = [Path(file).name for file in self.read.files["file"]]
@@ -104,10 +110,18 @@ class Prepared:
 def prepare(inputs: Inputs) -> Prepared:
     """Read and price everything that the inputs name, and analyse it.
 
+    Parameters
+    ----------
+    inputs : Inputs
+
+    Returns
+    -------
+    Prepared
+
     Raises
     ------
     InputError
-        In one sentence: what is wrong, and what is allowed.
+        If an input is wrong; the message says in one line what is wrong, and what is allowed.
     """
     try:
         return _prepared(inputs.checked())
@@ -125,7 +139,7 @@ def _prepared(inputs):
     span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
     cube = build_cube(log, prices, timezone=inputs.timezone, contract=contract, **span)
     if not cube.daily["day"].ge(period.start_time).any():
-        # The refusal names the quarters that are there.
+        # The error message names the quarters that the log has.
         cube = build_cube(log, prices, timezone=inputs.timezone)
     quarter = analyse(
         cube,
@@ -147,23 +161,22 @@ def _prepared(inputs):
         unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
-    quarter = replace(quarter, missing=quarter.missing | _doubts(cube.settlement, read, span))
+    quarter = replace(quarter, missing=quarter.missing | _doubts(cube.settlement, read, period))
     return Prepared(quarter, cube, read, kind, inputs, settings)
 
 
-def _doubts(settlement, read, span):
-    """What of the log and the contract somebody should look at: name -> what it is about."""
+def _doubts(settlement, read, period):
+    """Return what somebody should check in the log and the contract: section -> what it is about."""
     found = {}
     if settlement is not None and settlement.idle:
         clauses = [clause.split(".") for clause in settlement.idle]
         listed = ", ".join(f"{kind.removesuffix('s')} {int(place) + 1}" for kind, place in clauses)
         found["contract"] = f"{listed} in the order of the contract's file held for no request"
     if read is not None:
-        alike = read.overlaps[read.overlaps["what"].str.endswith("of one format")]
-        first, last = (pd.to_datetime(alike[f"{end}_day"]) for end in ("first", "last"))
-        alike = alike[(last >= span["start"]) & (first <= span["end"])]
+        alike = overlapping(read, "of one format", period)
         if len(alike):
-            days = f"{pd.to_datetime(alike['first_day']).min():%Y-%m-%d} to {pd.to_datetime(alike['last_day']).max():%Y-%m-%d}"
+            first, last = pd.to_datetime(alike["first_day"]), pd.to_datetime(alike["last_day"])
+            days = f"{first.min():%Y-%m-%d} to {last.max():%Y-%m-%d}"
             found["overlaps"] = (
                 f"{alike['rows'].sum():,} rows of files of one format are of the same requests or the same days "
                 f"({days}) and all were counted; if one file repeats another, give one of them"
@@ -172,7 +185,13 @@ def _doubts(settlement, read, span):
 
 
 def records_against(records, inputs):
-    """Filed decision records held against a usage log: the table of `tierlab.quarter.arrival.arrivals`."""
+    """Compare filed decision records with a usage log; return the table of `tierlab.quarter.arrival.arrivals`.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    inputs : Inputs
+    """
     inputs = inputs.checked()
     prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
     latest = pd.Period(max(record.decided_on for record in records), freq="Q")
@@ -188,9 +207,9 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
     ----------
     inputs : Inputs
     out : path, optional
-        By default build/<quarter>; what an earlier report left there is replaced.
+        The folder, by default build/<quarter>; what an earlier report left there is replaced.
     pdf : bool
-        Whether to print a PDF, where there is a Chromium.
+        Whether to print a PDF, if there is a Chromium.
     timeout : int
         Seconds that one cell may take.
     force : bool
@@ -205,10 +224,10 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
     Raises
     ------
     ValueError
-        If an input is wrong or not there; or if a file of the folder would be replaced that is an input or that
-        tierlab did not make, and then nothing in the folder is touched.
+        If an input is wrong or missing. Also if a file in the folder would be replaced that is an input or that tierlab
+        did not make; then nothing in the folder is touched.
     NotebookError
-        If the notebook fails for another reason. Then, and where an input is wrong, summary.json says so.
+        If the notebook fails for another reason. In this case, and where an input is wrong, summary.json says so.
     """
     out = Path(out) if out else paths.BUILD / str(period_of(inputs.quarter))
     folder = OutputFolder(out, inputs=inputs.files(), force=force)
@@ -243,9 +262,9 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
 
 
 def _print(html, target):
-    """Print the page with everything unfolded; returns why there is no PDF, or ""."""
+    """Print the page with everything unfolded; return why there is no PDF, or ""."""
     text = html.read_text("utf-8").replace("<details>", "<details open>")
-    # Chromium chooses an image before it prints: here as if it printed already.
+    # Chromium chooses an image before it prints, so the image for print is the one for all.
     text = text.replace(', print"', ', all"')
     with tempfile.TemporaryDirectory() as folder:
         unfolded = Path(folder, "report.html")
@@ -254,7 +273,7 @@ def _print(html, target):
 
 
 def _run(inputs, temporary, out, timeout):
-    """Run the notebook in a folder of its own; it names the folder in which it will lie."""
+    """Run the notebook in a temporary folder; in its text this stands as the folder `out`, where it will be."""
     from tierlab.pages import run
 
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
@@ -272,7 +291,15 @@ def _run(inputs, temporary, out, timeout):
 
 
 def page_of(executed, inputs):
-    """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
+    """Return the HTML page of an executed notebook, with the parameters as they were given and not as absolute paths.
+
+    Parameters
+    ----------
+    executed : path
+        The notebook.
+    inputs : Inputs
+        As they were given.
+    """
     import nbformat
 
     from tierlab.pages import page as pages
@@ -287,19 +314,52 @@ def page_of(executed, inputs):
     return html.replace("<h1", f'<img class="logo" alt="{name}" src="{own.logo}"><h1', 1)
 
 
-def summarise(prepared):
-    """The report for a machine, as a JSON-able dictionary.
+def summary(quarter: Quarter) -> dict:
+    """Return the analysis for a machine, as a dictionary that JSON can hold.
 
     Parameters
     ----------
-    prepared : tierlab.quarter.report.Prepared
+    quarter : Quarter
 
     Returns
     -------
     dict
-        `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
-        the section needs), account (rows), files_read (what the reader made of each) and prices (source, as_of,
-        sha256). `write` adds files: the names of those of the report.
+        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd,
+        budget_usd, unpriced_usd, over_budget_usd, unpriced_rows, ahead, headline, missing, forecast (period -> usd, low,
+        high, days), and the tables as lists of records. NaN is null.
+    """
+    q = quarter
+    money = {name: getattr(q, name) for name in _MONEY}
+    totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
+    records = {"orient": "records", "date_format": "iso", "double_precision": 15}
+    return {
+        "schema": SCHEMA,
+        "quarter": q.quarter,
+        "complete": bool(q.complete),
+        "last_day": f"{q.last_day:%Y-%m-%d}",
+        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
+        "unpriced_rows": q.unpriced_rows,
+        "ahead": q.ahead,
+        "headline": headline(q),
+        "missing": dict(q.missing),
+        "forecast": json.loads(totals),
+        **{name: json.loads(getattr(q, name).to_json(**records)) for name in _TABLES},
+    }
+
+
+def summarise(prepared):
+    """Return the whole report for a machine, as a dictionary that JSON can hold.
+
+    Parameters
+    ----------
+    prepared : Prepared
+
+    Returns
+    -------
+    dict
+        `summary` of the quarter with state ("ok"), title, message (Markdown), usage ("simulated", "trace", "log"),
+        sections (each "shown" or what it needs), account (rows), prices (source, as_of, sha256) and files_read (what the
+        reader made of each file). `write` adds files: the names of the report's own.
     """
     q, account = prepared.quarter, prepared.cube.account
     return summary(q) | {
@@ -328,12 +388,18 @@ def summarise(prepared):
 
 
 def write_summary(prepared, path):
-    """Write `summarise` to a file, if a path is given; returns None, as a notebook's cell likes it.
+    """Write `summarise` to a file, if a path is given.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    path : path
+        The file; "" writes none.
 
     Raises
     ------
     InputError
-        If the file is an input of the report, or is there and is not a summary.
+        If the file is an input of the report, or exists and is not a summary.
     """
     if not path:
         return
@@ -351,95 +417,25 @@ def write_summary(prepared, path):
 
 
 def _fail(folder, inputs, error, executed):
-    """Say so in summary.json, and take away what an earlier run left, which must not pass for today's."""
+    """Write the failure into summary.json, and remove an earlier report, which must not pass for today's."""
     folder.remove(*_left(folder))
     if executed.is_file():
         folder.write("report.ipynb", executed.read_bytes())
-    state = "bad input" if isinstance(error, ValueError) else "notebook failed"
-    told = {"schema": SCHEMA, "state": state, "error": " ".join(str(error).split())}
-    asked = ("quarter", "usage_path", "usage_format")
-    told |= {name: str(vars(inputs)[name]) for name in asked}
+    told = {
+        "schema": SCHEMA,
+        "state": "bad input" if isinstance(error, ValueError) else "notebook failed",
+        "error": " ".join(str(error).split()),
+        "quarter": str(inputs.quarter),
+        "usage_path": str(inputs.usage_path),
+        "usage_format": str(inputs.usage_format),
+    }
     folder.write("summary.json", _text(told))
 
 
 def _left(folder):
-    """What an earlier report left in the folder."""
+    """Return what an earlier report left in the folder."""
     return [name for name in folder.made() if name in _MADE or name.startswith("figures/90_")]
 
 
 def _text(content):
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-
-
-def _plain(value):
-    return value.isoformat() if isinstance(value, date) else value.item()
-
-
-def summary(quarter: Quarter) -> dict:
-    """The report for a machine: a JSON-able dictionary.
-
-    Returns
-    -------
-    dict
-        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
-        unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
-    """
-    q = quarter
-    money = {name: getattr(q, name) for name in _MONEY} | {"over_budget_usd": over_budget_usd(q)}
-    totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
-    return {
-        "schema": SCHEMA,
-        "quarter": q.quarter,
-        "complete": bool(q.complete),
-        "last_day": f"{q.last_day:%Y-%m-%d}",
-        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
-        "unpriced_rows": q.unpriced_rows,
-        "ahead": q.ahead,
-        "headline": headline(q),
-        "missing": dict(q.missing),
-        "forecast": json.loads(totals),
-        **{name: json.loads(getattr(q, name).to_json(**_JSON)) for name in _RECORDS},
-    }
-
-
-_JSON = {"orient": "records", "date_format": "iso", "double_precision": 15}
-
-
-_MONEY = (
-    "spend_usd",
-    "contracted_usd",
-    "effective_usd",
-    "before_usd",
-    "budget_usd",
-    "unpriced_usd",
-)
-
-
-_RECORDS = [
-    "spend",
-    "variance",
-    "changes",
-    "units",
-    "teams",
-    "tasks",
-    "tiers",
-    "cache",
-    "output",
-    "reliability",
-    "latency",
-    "quality",
-    "events",
-    "forecast_error",
-    "savings",
-    "decisions",
-    "arrival",
-    "price_changes",
-    "retiring",
-    "reconciliation",
-    "coverage",
-    "flags",
-    "assumptions",
-    "unpriced",
-    "gaps",
-    "invoice",
-]
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

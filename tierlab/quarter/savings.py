@@ -1,4 +1,4 @@
-"""What could be saved next quarter, ranked, and the team's own tokens against other prices: changes, retirements, bills."""
+"""What could be saved in the quarter ahead, ranked; and the quarter's priced spend against what was billed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,22 +24,22 @@ from tierlab.routing.sessions import conversation_outcomes
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
-# Share of examples on which two near-equal models disagree; plans the number of examples.
+# The share of examples on which two near-equal models disagree, to plan the number of examples.
 DISCORDANT = 0.10
 UNKNOWN_STAKES = "stakes not said"
 HELD = ("worse", "against the task table", UNKNOWN_STAKES)
-STATUSES = {  # in words, where the status alone does not say it
+STATUSES = {  # a status in words, where it does not say so itself
     "against the task table": "the task needs a higher tier",
     UNKNOWN_STAKES: "nobody has said what a wrong answer costs",
 }
-SURE = ("", "not worse")  # of the statuses: what needs no test any more
-SMALL = 0.005  # a saving of less than this part of the quarter's spend is not worth a decision
-_HARDLY = 0.1  # a team that spent less than this share of what it spends now was not meant to
+SURE = ("", "not worse")  # statuses of what needs no test any more
+SMALL = 0.005  # share of the quarter's spend; a smaller saving is not worth a decision
+_HARDLY = 0.1  # share of what a team spends now; if it spent less before, it was not meant to spend
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a team says of its own work, which decides how far advice may go.
+    """What a team says about its own work, which decides how far advice may go.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Terms:
     records : sequence of Record
         Filed decisions, to be held against the log (`tierlab.quarter.arrival`).
     retire_days : int
-        How far ahead to look for models that retire, days after the day on which one stands.
+        How far ahead to look for models that retire (days after the day of the report, at least 1).
     """
 
     margin: float | None = None
@@ -69,15 +69,15 @@ class Terms:
 
 
 def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
-    """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
+    """Propose what to change, with the US dollars that it saves per quarter.
 
     Parameters
     ----------
     ahead : Ahead
-        The quarter's rows and contract, and the day on which one stands, whose lineup applies. Rates are the mean of
-        those scheduled for the first whole quarter from that day on.
+        The quarter's rows and contract, and the day of the report, whose lineup applies. Rates are the mean of those
+        scheduled for the first whole quarter from that day on.
     events : DataFrame, optional
-        From `tierlab.quarter.outlook`: caches that broke, and teams that suddenly spend.
+        From `tierlab.quarter.outlook.anomalies`: caches that broke, and teams that suddenly spend.
     outcomes : DataFrame, optional
         Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
     terms : Terms, optional
@@ -87,27 +87,29 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
     Returns
     -------
     DataFrame
-        kind ("stop", "cache", "move", "batch", "replace", "session", "errors"), what, usd (US dollars per quarter ahead), spend_usd
-        (what it concerns cost in this quarter) and spend_share (its share of this quarter's spend), status ("to test",
-        "not worse", "worse", "cannot tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled
-        (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams
-        (whose spend it concerns, the largest first); the largest saving first. They are not additive: two can concern
-        the same tokens (`decisions` picks some that do not). Savings under half a per cent of the spend are left out; so
-        is a model without a rate for what is proposed. Beside them rows, those it concerns, and change (`Ahead.change`).
-        Under a contract usd is what is saved at effective rates, and list_usd, contracted_usd and paid_usd (what it
-        concerns cost under the contract) stand beside it; a commitment that stays unused for it eats a part, and
-        `assumes` says so.
+        A proposal per row, the largest saving first: kind ("stop", "cache", "move", "batch", "replace", "session",
+        "errors"), what, usd (US dollars saved in the quarter ahead), spend_usd (what the traffic concerned cost in this
+        quarter) and spend_share (its share of this quarter's spend), status ("to test", "not worse", "worse", "cannot
+        tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled (which rates change until the
+        end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams (whose spend it concerns, the
+        largest first), rows (those concerned) and change (`Ahead.change`).
+
+        Proposals do not add up, because two can concern the same tokens (`ranked` picks some that do not). Savings
+        under half a per cent of the spend are left out, and so are models without a rate for what is proposed. Under a
+        contract usd is what is saved at effective rates, beside list_usd, contracted_usd and paid_usd (what the traffic
+        concerned cost under the contract); `assumes` says what is lost to a commitment that stays unused.
 
     Raises
     ------
     ValueError
-        If `terms` names a task that the log or the task table does not have.
+        If `terms` names a task that the log does not have.
 
     Notes
     -----
-    A move goes one tier down within the provider's lineup, tokens taken over as they are. The task table
-    (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. Of a task that it does not
-    know nobody has said what a wrong answer costs: a move is held back until a test or `Terms.tasks` says more.
+    A move goes one tier down within the provider's lineup, with the same number of tokens. The task table
+    (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. For a task that the table
+    does not know, nobody has said what a wrong answer costs: its moves are held back until a test or `Terms.tasks`
+    says more.
     """
     now, contract, terms = ahead.now, ahead.contract, terms or Terms()
     found = [
@@ -142,13 +144,13 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
 
 
 def _eaten(lost):
-    """What a commitment or a capacity takes of each saving, in words; "" where that is nothing."""
+    """Say what each saving loses to commitments and capacity that then stay unused; "" for nothing."""
     words = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
     return pd.Series(words, lost.index, dtype=object).where(lost >= 0.005, "")
 
 
 def _teams(rows, task):
-    """The teams of a task's rows, or of all without one, the largest spend first; "" where the log names none."""
+    """Name the teams of a task's rows, or of all rows without a task, the largest spend first."""
     if "team" not in rows:
         return ""
     if task and "task" in rows:
@@ -158,10 +160,21 @@ def _teams(rows, task):
 
 
 def ranked(table, now):
-    """Proposals with two columns more: place (1 to 3 for a decision, else 0), and overlaps.
+    """Pick up to three decisions among proposals.
 
-    Decisions are the largest savings that are not held back and do not concern the same tokens twice; overlaps is the
-    place of the decision that already concerns tokens of a proposal, 0 for none.
+    Parameters
+    ----------
+    table : DataFrame
+        From `savings`.
+    now : DataFrame
+        Rows of `Cube.daily` of the quarter.
+
+    Returns
+    -------
+    DataFrame
+        `table` with place (1 to 3 for a decision, else 0) and overlaps (the place of the decision that already concerns
+        tokens of a proposal; 0 for none). Decisions are the largest savings that are not held back and do not concern
+        the same tokens twice.
     """
     keys = ["task", "model_id", "team"]
     cells = now.reindex(columns=keys).apply(labelled).drop_duplicates()
@@ -178,14 +191,17 @@ def ranked(table, now):
 
 
 def saved_usd(decided, ahead):
-    """What decisions save together (US dollars): under a contract what is unused depends on all of them at once."""
+    """Return what decisions save together (US dollars).
+
+    Under a contract this is not their sum, because what stays unused depends on all of them at once.
+    """
     if ahead.contract is None or decided.empty:
         return float(decided["usd"].sum())
     return ahead.deal.saving(*decided["change"])[1]
 
 
 def _lowest_tiers(now, tasks):
-    """The log's names -> the lowest tier of the task that each stands for in the task table."""
+    """Return the lowest tier of each task, by the names of the task table and those of the log."""
     low = load_tasks()["tier_low"].to_dict()
     own = set(labelled(now["task"])) if "task" in now else set()
     for name in tasks:
@@ -195,14 +211,13 @@ def _lowest_tiers(now, tasks):
 
 
 def _groups(now):
-    """(task or "", model, rows) of each task and model; all tasks together where the log has none."""
+    """Group rows by task ("" where the log has none) and model."""
     task = labelled(now["task"]) if "task" in now else pd.Series("", now.index)
-    groups = now.groupby([task, now["model_id"].astype(object)])
-    return [(task, model_id, own) for (task, model_id), own in groups]
+    return now.groupby([task, now["model_id"].astype(object)])
 
 
 def task_said(task):
-    """A task of a sentence: the kit's own names in words, those of the log as they are.
+    """Return the name of a task for a sentence: the kit's own names in words, those of the log as they are.
 
     Examples
     --------
@@ -217,7 +232,7 @@ def _on(task):
 
 
 def _another(ahead, own, model_id, to):
-    """What holds of every change of model: its tokens, its dollars, and the prices that are scheduled."""
+    """Return what every change of model has: its rows, its saving, and the prices that are scheduled."""
     return {
         "rows": own,
         "usd": ahead.cost(own) - ahead.cost_on(own, to),
@@ -228,7 +243,7 @@ def _another(ahead, own, model_id, to):
 
 
 def _at_list(own):
-    """What a change of model assumes of the price where the tokens are bought of another seller, region or tier."""
+    """Say what a change of model assumes about the price where the tokens come from another seller, region or tier."""
     plain = {("", "standard", 1.0)}
     elsewhere = {offer[2:] for offer in own.get("offer", ())} - plain
     return ", at its maker's standard price" if elsewhere else ""
@@ -236,7 +251,7 @@ def _at_list(own):
 
 def _moves(now, ahead, outcomes, terms):
     low = _lowest_tiers(now, terms.tasks)
-    for task, model_id, own in _groups(now):
+    for (task, model_id), own in _groups(now):
         to = successor(ahead.prices, model_id, ahead.on, steps_down=1)
         if not to:
             continue
@@ -256,7 +271,7 @@ def _moves(now, ahead, outcomes, terms):
 
 
 def _finding(outcomes, task, model_id, to, margin):
-    """What the outcomes say of a move; "" where they do not hold both models, or there is no margin."""
+    """Return what the outcomes say about a move; "" where they lack one of the models, or there is no margin."""
     if outcomes is None or margin is None:
         return ""
     own = outcomes[outcomes["model_id"].isin([model_id, to])]
@@ -276,7 +291,7 @@ def _test(model_id, margin):
 
 
 def _batches(now, ahead, may_wait):
-    for task, model_id, own in _groups(now) if "batch" in now else ():
+    for (task, model_id), own in _groups(now) if "batch" in now else ():
         batch = in_batch(own)
         left = own[~batch]
         if left.empty or not (batch.any() if may_wait is None else task in may_wait):
@@ -309,7 +324,7 @@ def _replacements(now, ahead, margin):
 
 
 def _event_savings(now, ahead, events):
-    """What a lasting event costs in a whole quarter, at the pace of its days and the prices of the quarter ahead."""
+    """Propose to end lasting events: what each costs in a whole quarter at its daily pace and the prices ahead."""
     if events is None:
         return
     days = (ahead.period.end_time.normalize() - ahead.period.start_time).days + 1
@@ -317,7 +332,7 @@ def _event_savings(now, ahead, events):
     for event in lasting[lasting["over"].isin(["team", "cache"])].itertuples():
         rows = now[labelled(now["team" if event.over == "team" else "model_id"]) == event.name]
         spent = rows["cost_usd"].sum()
-        moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what prices do to it
+        moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what the prices ahead do to it
         found = {
             "rows": rows,
             "usd": event.excess_usd / event.days * days * (1.0 if np.isnan(moved) else moved),
@@ -343,18 +358,17 @@ def _event_savings(now, ahead, events):
 
 
 def _cached_task(rows):
-    """The one task among the rows that uses the cache, or "" for several or none."""
+    """Return the one task that reads from the cache, or "" for several or none."""
     used = rows[rows["cache_read_tokens"] > 0]
     tasks = labelled(used["task"]).unique() if "task" in used else []
     return tasks[0] if len(tasks) == 1 else ""
 
 
 def _sessions(now, found):
-    """Routing per session, of `per_session`."""
+    """Propose to choose the model once per session, with what `per_session` found."""
     if found is None:
         return
-    own = now[now["model_id"].isin(found["models"])]
-    rows = found["rows"]
+    own, rows = now[now["model_id"].isin(found["models"])], found["rows"]
     if "effective_usd" in now:
         ratio = own["effective_usd"].sum() / own["cost_usd"].sum()
         rows = rows.assign(effective_usd=rows["cost_usd"] * ratio)
@@ -384,22 +398,23 @@ def _errors(now):
 
 
 def without_price(account, bills, quarter, unread=None):
-    """What was used or billed in a quarter and has no price.
+    """List what was used or billed in a quarter and has no price.
 
     Parameters
     ----------
     account : tierlab.quarter.aggregate.Account
     bills : DataFrame
-        From `reconciliation`: what is billed by a provider of which the log has no usage has no price either.
+        From `reconciliation`. What a provider bills without usage in the log has no price either.
     quarter : str
+        Such as "2026Q3".
     unread : DataFrame, optional
         `tierlab.usage.read.Account.set_aside`: rows that no reader could turn into tokens, and what they cost.
 
     Returns
     -------
     DataFrame
-        reason, name (of a model as it was spelt, of a provider, or ""), rows, billed_usd (NaN where the log does not
-        say), the most expensive first.
+        reason, name (of a model as it was spelt, of a provider, or ""), rows, billed_usd (US dollars; NaN where the log
+        does not say), the most expensive first.
     """
     own = account.unpriced[account.unpriced["quarter"].isin([quarter, ""])]
     unused = bills[(bills["against"] == "bills") & (bills["priced_usd"] == 0)]
@@ -418,12 +433,14 @@ def without_price(account, bills, quarter, unread=None):
 
 
 def reconciliation(now, prices, billed=None):
-    """Priced spend against what was billed, by month and provider.
+    """Compare priced spend with what was billed, by month and provider.
 
     Parameters
     ----------
     now : DataFrame
         Rows of `Cube.daily` of the quarter.
+    prices : Prices
+        The catalogue that priced them.
     billed : DataFrame, optional
         `Usage.billed`: day, provider, usd (US dollars).
 
@@ -464,11 +481,11 @@ def reconciliation(now, prices, billed=None):
     return table.reset_index(drop=True)
 
 
-AGREES = 0.10  # how far the replay of what was run may be from the log
+AGREES = 0.10  # share of the logged cost by which the replay of what was run may differ
 
 
 def per_session(cube, period, rates):
-    """What it saves to keep one model for a whole session, at list prices.
+    """Work out what it saves to keep one model for a whole session, at list prices.
 
     Parameters
     ----------
@@ -476,36 +493,32 @@ def per_session(cube, period, rates):
     period : Period
         The quarter.
     rates : Prices
-        At whose `as_of` tokens are priced.
+        Tokens are priced at its `as_of`.
 
     Returns
     -------
     dict or None
         rows (the turns), usd (US dollars a quarter), models, assumes (in words).
     str
-        Why there is none though the log has such sessions; "" where it has none.
+        Why there is no result though the log has such sessions; "" otherwise.
 
     Notes
     -----
     Each session is replayed as it ran and on each of its models alone (`tierlab.routing.caches`): a change of model
-    throws the cache away. A session then takes each of its models as often as that answered its turns, which keeps the
-    shares of turns exactly; the first turn's model or the one most used would not. The share that this saves of the
-    replay is taken of what the log says, and only if the replay of what was run is within a tenth of it.
+    throws the cache away. A session is then kept on each of its models with the share of its turns that the model
+    answered, which leaves the models' shares of turns as they are; the first turn's model or the one most used would
+    not. The share of the replayed cost that this saves is applied to the logged cost, and only if the replay of what was
+    run is within a tenth of it.
     """
     if cube.mixed_turns > SESSION_ROWS:
-        rows = f"{SESSION_ROWS:,} rows"
-        return (
-            None,
-            f"needs at most {rows} of sessions that several models answered; there are {cube.mixed_turns:,}",
-        )
+        why = f"needs at most {SESSION_ROWS:,} rows of sessions that several models answered"
+        return None, f"{why}; there are {cube.mixed_turns:,}"
     turns = cube.turns[cube.turns["quarter"] == str(period)].reset_index(drop=True)
     if turns.empty:
         return None, ""
     if not turns["cache_read_tokens"].sum() > 0:
-        return (
-            None,
-            "needs sessions that read from a cache; those that several models answered never do",
-        )
+        why = "needs sessions that read from a cache; those that several models answered never do"
+        return None, why
     turns = turns.assign(turn=turns.groupby("session_id").cumcount() + 1)
     models = sorted(turns["model_id"].unique())
     outcomes = conversation_outcomes(turns, dict.fromkeys(models, 1.0))
@@ -518,14 +531,13 @@ def per_session(cube, period, rates):
         told = f"{usd(replayed)} for what the log has as {usd(logged)}"
         return None, f"needs caches as the providers describe them: their replay comes to {told}"
     share = pd.crosstab(turns["session_id"], turns["model_id"], normalize="index")
-    alone = {name: route(outcomes, Always(name), sessions=caches) for name in models}
-    kept = sum(
-        (costs.groupby("session_id")["cost_usd"].sum() * share[name]).sum()
-        for name, costs in alone.items()
-    )
+    kept = 0.0
+    for name in models:
+        alone = route(outcomes, Always(name), sessions=caches)
+        kept += float((alone.groupby("session_id")["cost_usd"].sum() * share[name]).sum())
     assumes = (
         "answers as good and as long from each of a session's models (an assumption: no log knows); each answers as "
         f"many turns as now; the replay of what was run comes to {usd(replayed)}, the log to {usd(logged)}"
     )
-    saved = logged * (1 - float(kept) / replayed)
+    saved = logged * (1 - kept / replayed)
     return {"rows": turns, "usd": saved, "models": models, "assumes": assumes}, ""
