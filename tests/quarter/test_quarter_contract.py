@@ -1,6 +1,7 @@
 """A contract in the report: list, contracted and effective cost side by side, and what is unused in none of the rows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import tierlab as tl
 from tierlab.cli import main
 from tierlab.core.format import dollars, usd
 from tierlab.quarter import page as report_page
+from tierlab.quarter import words as quarter_words
 from tierlab.quarter.page import compared
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
@@ -184,3 +186,18 @@ def test_the_command_reads_it(log, terms, tmp_path):
     assert found["effective_usd"] == pytest.approx(EFFECTIVE)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "unused of commitments and capacity" in page and "contracted" in page
+
+
+def test_sentences_at_list_prices_say_so_where_there_is_a_contract(log, terms):
+    """A day is 5 USD at list, whatever the contract makes of it; without a contract there is one price alone."""
+    _, plain = analysed(log, None)
+    _, q = analysed(log, tl.load_contract(terms))
+    end = pd.Timestamp("2026-11-01")
+    old = {"model_id": "old-1", "retires_on": end, "spend_usd": 40.0, "successor": ""}
+    days = "A day cost $5.00 in July and $5.00 in September"
+    for own, said in ((plain, ""), (q, " at list prices")):
+        own = replace(own, retiring=pd.DataFrame([old]))
+        assert quarter_words.said(own, "days") == f"{days}{said}."
+        assert f"on average{said}" in quarter_words.said(own, "units")
+        assert f"per million tokens{said}." in quarter_words.said(own, "tiers")
+        assert f"It cost $40{said} in 2026Q3;" in quarter_words.retiring_said(own)[0]

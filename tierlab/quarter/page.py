@@ -592,9 +592,8 @@ def section(run, title, *names):
 
 def unanswered(run):
     """Show one list of what the log could not answer, and of what each question needs."""
-    lines = words.missing_said(run.quarter) or [
-        "Nothing: the log answers every question of this report."
-    ]
+    nothing = "Nothing: the log answers every question of this report."
+    lines = words.missing_said(run.quarter) or [nothing]
     page = "".join(f"<li>{in_html(line)}</li>" for line in lines)
     _display(f"<ul>{page}</ul>", lines)
 
@@ -618,15 +617,12 @@ def compared(q):
 
 def _events(q):
     """Return the events with the usual and the seen day in their own unit: dollars, or a share of the input."""
-    units, table = (
-        ["{:.0%}".format if over == "cache" else usd for over in q.events["over"]],
-        q.events,
-    )
-    for name in ("usual", "seen"):
-        table = table.assign(
-            **{name: [form(x) for form, x in zip(units, table[name], strict=True)]}
-        )
-    return table
+    cached = q.events["over"] == "cache"
+    written = {
+        name: q.events[name].map("{:.0%}".format).where(cached, q.events[name].map(usd))
+        for name in ("usual", "seen")
+    }
+    return q.events.assign(**written)
 
 
 def _by_month(run):

@@ -324,14 +324,18 @@ def decisions_said(q):
 
 def retiring_said(q):
     """Return a sentence for each model in use that retires before the next quarter ends."""
-    end = pd.Period(q.ahead, freq="Q").end_time
-    return [
-        f"{row.model_id} retires on {day_said(row.retires_on)} {row.retires_on.year}. It cost "
-        f"{dollars(row.spend_usd)}{_listed(q)} in {q.quarter}; choose its successor and test it before then"
-        f"{f' (the lineup has {row.successor}, {dollars(row.successor_usd)} for the same tokens)' * bool(row.successor)}."
-        for row in q.retiring.itertuples()
-        if q.last_day <= row.retires_on <= end
-    ]
+    end, found = pd.Period(q.ahead, freq="Q").end_time, []
+    for row in q.retiring.itertuples():
+        if not q.last_day <= row.retires_on <= end:
+            continue
+        text = (
+            f"{row.model_id} retires on {day_said(row.retires_on)} {row.retires_on.year}. It cost "
+            f"{dollars(row.spend_usd)}{_listed(q)} in {q.quarter}; choose its successor and test it before then"
+        )
+        if row.successor:
+            text += f" (the lineup has {row.successor}, {dollars(row.successor_usd)} for the same tokens)"
+        found.append(f"{text}.")
+    return found
 
 
 def others_said(q):
