@@ -324,7 +324,6 @@ _BILLS = "needs a column 'billed_usd' in the log, or the provider's bills (`bill
 
 
 def _checked(quarter, budget_usd, last_summary):
-    """Return the quarter as a Period, if the budget and the earlier summary are fit for it."""
     period = period_of(quarter)
     if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
         raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")

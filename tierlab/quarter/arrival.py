@@ -358,7 +358,6 @@ def _of_tasks(sides, tasks):
 
 
 def _moved(sides, prices, one):
-    """Look at a task that was to move to another model."""
     sides = _of_tasks(sides, one.tasks or (one.task,))
     old = one.model_id or _answered_before(sides.before, one.to)
     if "task" in sides.before and not one.task:  # what else the new model answers is not concerned
@@ -384,7 +383,6 @@ def _answered_before(before, to):
 
 
 def _batched(sides, prices, one):
-    """Look at a task that was to go through the batch endpoint."""
     sides.needs("batch", "what went through a batch endpoint")
     sides = _of_tasks(sides, (one.task,)).only(lambda rows: rows["model_id"] == one.model_id)
 

@@ -626,7 +626,6 @@ def _events(q):
 
 
 def _by_month(run):
-    """Sum up the spend of the quarter's months."""
     months = run.quarter.months.drop(columns="tier").groupby("period", as_index=False).sum()
     return months[months["period"] >= f"{run.quarter.start:%Y-%m}"]
 

@@ -138,15 +138,12 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
             usd=[effective for _, effective in paid],
             paid_usd=[rows["effective_usd"].sum() for rows in table["rows"]],
         )
-        table["assumes"] += _eaten(table["contracted_usd"] - table["usd"])
+        # A commitment or capacity that then stays unused takes a part of the saving.
+        lost = table["contracted_usd"] - table["usd"]
+        said = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
+        table["assumes"] += pd.Series(said, lost.index, dtype=object).where(lost >= 0.005, "")
         table = table[table["usd"] >= SMALL * spend]
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
-
-
-def _eaten(lost):
-    """Say what each saving loses to commitments and capacity that then stay unused; "" for nothing."""
-    words = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
-    return pd.Series(words, lost.index, dtype=object).where(lost >= 0.005, "")
 
 
 def _teams(rows, task):

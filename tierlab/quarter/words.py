@@ -122,7 +122,6 @@ def unpriced_said(q):
 
 
 def _spent(q):
-    """Say what the quarter cost, and compare it with the budget."""
     day = "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
     text = f"cost {'at least ' * q.priced_only}{dollars(q.paid_usd)}{day}"
     if q.under_contract:
@@ -136,7 +135,6 @@ def _spent(q):
 
 
 def _than_before(q):
-    """Compare the spend with that of the quarter before; return "" without one."""
     if not q.before_usd > 0:
         return ""
     gap, more = abs(q.spend_usd - q.before_usd), q.spend_usd > q.before_usd
@@ -181,7 +179,6 @@ def causes(q: Quarter) -> pd.DataFrame:
 
 
 def _event(q, event):
-    """Tell an event as a colleague would."""
     has = "has " * bool(event.lasts)
     if event.over == "cache":
         # The cache is the task's; it is named after the model where the task is not known.
@@ -252,8 +249,7 @@ def _places(table, every=0):
 
 
 def _s(which):
-    """Return the ending of the verb that follows."""
-    return "s" * which.startswith("decision ")
+    return "s" * which.startswith("decision ")  # the ending of the verb that follows
 
 
 def courses(q):
@@ -613,7 +609,6 @@ def miss_said(q):
 
 
 def _changes_in_it(q):
-    """Name the scheduled price changes that the forecast contains, with their dates."""
     changes = q.price_changes[q.price_changes["scheduled"] & q.price_changes["effect_usd"].notna()]
     changes = changes[changes["on"] <= q.forecast.days["day"].iloc[-1]]
     names = [f"{row.model_id} from {row.on:%Y-%m-%d}" for row in changes.itertuples()]
