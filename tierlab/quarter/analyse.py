@@ -84,7 +84,7 @@ class Quarter:
     complete : bool
         Whether every day of the quarter has usage.
     spend_usd, before_usd, budget_usd : float
-        The quarter, the quarter before and the budget, in US dollars at list prices; NaN where not known.
+        The quarter and the quarter before at list prices, and the budget (US dollars); NaN where not known.
     contracted_usd, effective_usd : float
         The quarter under the contract (US dollars): after discounts, and with what stays unused of commitments and
         capacity. NaN without a contract.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import pandas as pd
-from IPython.display import display
 
 from tierlab.core.finding import folded
 from tierlab.core.format import change, dollars, number, share, usd
@@ -169,6 +168,8 @@ def first_screen(run):
 
 def _display(page, lines):
     """Show HTML on a page, and lines where there is only text."""
+    from IPython.display import display  # an extra, which the summary does without
+
     display({"text/html": page, "text/plain": "\n".join(lines)}, raw=True)
 
 

@@ -94,7 +94,7 @@ def _counted(number, thing):
 
 
 def _listed(q):
-    """Under a contract, that the dollars before it are not the contract's."""
+    """Return " at list prices" under a contract, to follow dollars that are not the contract's; else ""."""
     return " at list prices" * q.under_contract
 
 
