@@ -56,10 +56,10 @@ from .prices.table import self_hosted as self_hosted
 from .quarter.aggregate import build_cube as build_cube
 from .quarter.analyse import Quarter as Quarter
 from .quarter.analyse import analyse as analyse
+from .quarter.report import summary as summary
 from .quarter.savings import Terms as Terms
 from .quarter.simulated import synthetic_quarters as synthetic_quarters
 from .quarter.words import headline as headline
-from .quarter.words import summary as summary
 from .reasoning.distillation import Distillation as Distillation
 from .reasoning.distillation import who_offers as who_offers
 from .reasoning.effort import billed_output as billed_output

@@ -521,7 +521,8 @@ class TestQuarter:
 
     def test_the_summary_of_the_notebook_is_never_an_input_or_a_file_of_others(self, tmp_path):
         """Notebook 90 is run by a person, or by papermill."""
-        from tierlab.quarter.report import InputError, Inputs, prepare, write_summary
+        from tierlab.quarter.inputs import InputError, Inputs
+        from tierlab.quarter.report import prepare, write_summary
 
         (tmp_path / "usage.csv").write_text(usage())
         (tmp_path / "last.json").write_text(summary())

@@ -8,8 +8,9 @@ import pytest
 
 import tierlab as tl
 from tierlab.quarter.aggregate import build_cube
-from tierlab.quarter.report import Inputs, prepare, summarise
-from tierlab.quarter.tables import compared
+from tierlab.quarter.inputs import Inputs
+from tierlab.quarter.page import compared
+from tierlab.quarter.report import prepare, summarise
 from tierlab.quarter.words import coverage_said, gaps, headline, missing_said
 
 # 100,000 tokens in and 10,000 out; model, platform, region, service tier, what the row bills, hour, and USD by hand

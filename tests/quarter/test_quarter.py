@@ -17,20 +17,13 @@ from tierlab.prices.daily import on_model, repriced, tiers_of
 from tierlab.prices.pricing import COST_COLUMNS
 from tierlab.quarter import analyse as quarter_analyse
 from tierlab.quarter.aggregate import build_cube
+from tierlab.quarter.ahead import Ahead, price_changes, retiring, successor
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies, robust_z
-from tierlab.quarter.savings import (
-    Ahead,
-    Terms,
-    price_changes,
-    ranked,
-    reconciliation,
-    retiring,
-    savings,
-    successor,
-)
+from tierlab.quarter.report import summary
+from tierlab.quarter.savings import Terms, ranked, reconciliation, savings
 from tierlab.quarter.variance import changes_by, variance
-from tierlab.quarter.words import headline, summary
+from tierlab.quarter.words import headline
 
 PRICES = tl.load_prices("maintained", as_of="2026-10-01")
 COUNTED = (

@@ -1,6 +1,7 @@
 """A contract in the report: list, contracted and effective cost side by side, and what is unused in none of the rows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ import pytest
 import tierlab as tl
 from tierlab.cli import main
 from tierlab.core.format import dollars, usd
-from tierlab.quarter import brief
-from tierlab.quarter.tables import compared
+from tierlab.quarter import page as report_page
+from tierlab.quarter import words as quarter_words
+from tierlab.quarter.page import compared
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
 TERMS = """
@@ -118,7 +120,7 @@ def test_a_fifth_off_one_maker_takes_a_fifth_off_all_that_is_said_of_it(two_make
     assert total["usd"] == pytest.approx(sonnet + gpt, rel=1e-6)
     assert total["contracted_usd"] == pytest.approx(0.8 * sonnet + gpt, rel=1e-6)
     assert total["effective_usd"] == pytest.approx(total["contracted_usd"])
-    first, ahead, better = brief.numbers(q)
+    first, ahead, better = report_page.numbers(q)
     assert (
         first.value == dollars(0.8 * sonnet + gpt)
         and ahead.value == f"about {dollars(0.8 * sonnet + gpt)}"
@@ -160,11 +162,11 @@ def test_the_steps_of_the_first_screen_add_up_under_a_contract(two_makers, tmp_p
     promised = "commitments: [{id: a, provider: anthropic, usd: 80, every: month}]\n"
     q = under(two_makers, FIFTH + promised, tmp_path)
     reached = None
-    for row in brief.steps(q).itertuples():
+    for row in report_page.steps(q).itertuples():
         level = row.kind in ("level", "estimate")
         assert not level or reached is None or reached == pytest.approx(row.usd)
         reached = row.usd if level else reached + row.usd
-    assert brief.steps(q)["usd"].iloc[0] == pytest.approx(3 * 80 + 91 * (0.25 + 2.5 + 0.5))
+    assert report_page.steps(q)["usd"].iloc[0] == pytest.approx(3 * 80 + 91 * (0.25 + 2.5 + 0.5))
 
 
 def test_the_rows_own_money_is_held_against_the_contracted_price(log, terms):
@@ -184,3 +186,18 @@ def test_the_command_reads_it(log, terms, tmp_path):
     assert found["effective_usd"] == pytest.approx(EFFECTIVE)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "unused of commitments and capacity" in page and "contracted" in page
+
+
+def test_sentences_at_list_prices_say_so_where_there_is_a_contract(log, terms):
+    """A day is 5 USD at list, whatever the contract makes of it; without a contract there is one price alone."""
+    _, plain = analysed(log, None)
+    _, q = analysed(log, tl.load_contract(terms))
+    end = pd.Timestamp("2026-11-01")
+    old = {"model_id": "old-1", "retires_on": end, "spend_usd": 40.0, "successor": ""}
+    days = "A day cost $5.00 in July and $5.00 in September"
+    for own, said in ((plain, ""), (q, " at list prices")):
+        own = replace(own, retiring=pd.DataFrame([old]))
+        assert quarter_words.said(own, "days") == f"{days}{said}."
+        assert f"on average{said}" in quarter_words.said(own, "units")
+        assert f"per million tokens{said}." in quarter_words.said(own, "tiers")
+        assert f"It cost $40{said} in 2026Q3;" in quarter_words.retiring_said(own)[0]

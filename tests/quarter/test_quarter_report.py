@@ -28,12 +28,14 @@ from tierlab.pages.page import _Renderer
 from tierlab.pages.parameters import declared
 from tierlab.quarter import report
 from tierlab.quarter import words as quarter_words
-from tierlab.quarter.report import InputError, Inputs, as_quarter, prepare
+from tierlab.quarter.inputs import InputError, Inputs
+from tierlab.quarter.report import prepare
 from tierlab.quarter.simulated import (
     CACHE_BREAK,
     LEAK_START,
     PRICE_CHANGE,
     SPIKE,
+    as_quarter,
     synthetic_quarters,
 )
 

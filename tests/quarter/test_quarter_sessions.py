@@ -5,7 +5,7 @@ import pytest
 
 import tierlab as tl
 from tierlab.quarter import aggregate
-from tierlab.quarter.sessions import per_session
+from tierlab.quarter.savings import per_session
 from tierlab.quarter.words import missing_said
 
 PERIOD = pd.Period("2026Q3", freq="Q")
@@ -69,7 +69,7 @@ def test_without_reads_or_with_too_many_rows_there_is_none(monkeypatch):
     _, _, q = analysed(log)
     assert "read from a cache" in q.missing["sessions"]
     monkeypatch.setattr(aggregate, "SESSION_ROWS", 100)
-    monkeypatch.setattr("tierlab.quarter.sessions.SESSION_ROWS", 100)
+    monkeypatch.setattr("tierlab.quarter.savings.SESSION_ROWS", 100)
     cube, _, q = analysed(log)
     assert cube.turns.empty and q.missing["sessions"].endswith("there are 180")
 

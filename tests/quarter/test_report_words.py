@@ -10,9 +10,10 @@ import pytest
 import tierlab as tl
 from tierlab.cli import main
 from tierlab.core.format import usd
-from tierlab.quarter import tables
+from tierlab.quarter import page as report_page
 from tierlab.quarter import words as quarter_words
-from tierlab.quarter.report import InputError, Inputs, prepare
+from tierlab.quarter.inputs import InputError, Inputs
+from tierlab.quarter.report import prepare
 
 DAYS = pd.date_range("2026-07-01", "2026-09-30")
 EACH_USD = (
@@ -61,7 +62,7 @@ class TestWithoutAPrice:
             and "cost at least $530 ($460 priced, and $70 of the bill without a price)" in said
         )
         assert "whether that keeps to the budget of $1,000 is open" in said
-        shown = tables.compared(q).set_index("what")
+        shown = report_page.compared(q).set_index("what")
         assert (
             np.isnan(shown.at["budget", "change_usd"])
             and shown.at["billed, without a price", "usd"] == 70

@@ -8,9 +8,10 @@ import tierlab as tl
 from tests.quarter.test_quarter import PRICES, daily
 from tierlab.quarter import simulated
 from tierlab.quarter.aggregate import build_cube
+from tierlab.quarter.ahead import Ahead
 from tierlab.quarter.analyse import analyse
 from tierlab.quarter.outlook import anomalies
-from tierlab.quarter.savings import Ahead, savings
+from tierlab.quarter.savings import savings
 from tierlab.quarter.simulated import FLOWS, LEAK, PLANTS, synthetic_quarters
 from tierlab.quarter.words import headline
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import tierlab as tl
-from tierlab.quarter.report import Inputs
+from tierlab.quarter.inputs import Inputs
 from tierlab.sampling.apis.openai import buckets
 
 CASES = Path(__file__).parent.parent / "data" / "usage_cases"

@@ -1,4 +1,4 @@
-"""A usage log x prices -> small tables, whatever the size of the log.
+"""Small tables of a priced usage log, whatever its size.
 
 The engine sums whole tokens by day, model and so on, and by the rate that prices them; here the sums become dollars.
 So the numbers equal `tierlab.price` row by row, and do not depend on the order in which an engine adds.
@@ -20,8 +20,8 @@ import pandas as pd
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.catalog import Prices
 from tierlab.prices.contract import Contract, Settlement, settle
-from tierlab.prices.daily import PARTS, Bought
 from tierlab.prices.offers import FLAGS, request_fees, unit_rate
+from tierlab.prices.pricing import PARTS
 from tierlab.quarter.engine import (
     BOUGHT,
     NO_PRICE,
@@ -42,16 +42,18 @@ else:
     ibis = lazy_loader.load("ibis", error_on_import=True)
 
 DIMENSIONS = ("task", "team", "batch", "status", "platform", "region", "service_tier")
-SESSION_ROWS = 100_000  # of sessions that several models answered: more are counted and not read
-GAP = 0.01  # of the larger of price and bill: what is less is rounding
-ONE_IN = 20  # of the users, those with the highest cost, whose share is reported: the top 5 %
+SESSION_ROWS = (
+    100_000  # rows of sessions that several models answered; more are counted and not read
+)
+GAP = 0.01  # share of the larger of price and bill; a smaller difference is rounding
+ONE_IN = 20  # one in so many users is a top user, whose share of the cost is reported: the top 5%
 _OPTIONAL = DIMENSIONS + TOKENS[1:4]
 _OPTIONAL += ("user", "requests", "attempts", "reasoning_tokens", "ttft_s", "end_to_end_s")
 _OPTIONAL += ("billed_usd",)
 _ANSWERED = ("ok", "truncated")
-_LONGEST = 1e9  # seconds: a longer latency is none
+_LONGEST = 1e9  # seconds; a longer latency is an error
 _NO_TIME = -(10**6)  # the bin of a latency of 0
-_BIN = 1.01  # a latency is known to a bin of this ratio
+_BIN = 1.01  # ratio of the ends of a bin of latencies
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _USERS = ["period", "over", "team", "active_users", "top_users", "top_share"]
 _USERS += ["requests", "cost_usd"]
@@ -70,17 +72,18 @@ class Account:
         reason, model_id (as it was spelt), rows.
     unpriced : DataFrame
         The rows of set_aside that are in the period: quarter ("" where the row has no time), reason, model_id, rows,
-        billed_usd (what the log says was billed for them; NaN where it does not say).
+        billed_usd (US dollars that the log says were billed for them; NaN where it does not say).
     gaps : DataFrame
-        Days and models on which the log's own money and our price of the same rows differ by more than 1 %: day,
+        Days and models on which the log's own money and our price of the same rows differ by more than 1%: day,
         model_id, priced_usd, billed_usd.
     first_at, last_at : Timestamp
-        UTC times of the first and the last row without a fault; missing when there is none.
+        UTC times of the first and the last row without a fault; NaT when there is none.
     timezone : str
-        Where days, months and quarters begin.
+        IANA name of the zone in which days, months and quarters begin.
     engine : str
+        Name of the Ibis backend.
     price_source, price_as_of, price_sha256 : str
-        The catalogue, the day on which one stands, and the hash of its table.
+        The catalogue, its `as_of`, and the hash of its table.
     """
 
     rows_read: int
@@ -98,7 +101,7 @@ class Account:
 
     @property
     def unknown_models(self):
-        """Rows of each name that the catalogue has no price for: Series, index the name as it was spelt."""
+        """Rows of each model that the catalogue has no price for: Series, indexed by the name as it was spelt."""
         rows = self.set_aside[self.set_aside["reason"].isin(NO_PRICE)]
         return rows.groupby("model_id")["rows"].sum()
 
@@ -111,31 +114,32 @@ class Cube:
     ----------
     daily : DataFrame
         One row per day, model_id, task, team, batch, status, platform, region and service_tier, as far as the log has
-        them, and offer (`tierlab.prices.daily.Bought`: whose rate of which region and tier priced it): rows,
+        them, and offer (`tierlab.prices.daily.Bought`: the seller, region and tier whose rate priced it): rows,
         requests, uncounted_rows (aggregate rows that report no number of requests), attempts, the five token
-        buckets and reasoning_tokens, US dollars by bucket, other_usd (of units that are no text tokens, and fees),
-        cost_usd, billed_usd and billed_rows, covered_usd (our price
-        of the rows that say what was billed), under a contract contracted_usd and effective_usd, and for each
-        of `tierlab.prices.pricing.FLAGS` the rows that carry it.
+        buckets and reasoning_tokens, US dollars by bucket, other_usd (fees, and units that are not text tokens),
+        cost_usd, billed_usd and billed_rows, covered_usd (our price of the rows that say what was billed), under a
+        contract contracted_usd and effective_usd, and for each of `tierlab.prices.offers.FLAGS` the rows that carry it.
     users : DataFrame
         One row per quarter (`period`), for all teams and for each (`over`, team): active_users,
         top_users (one in twenty, rounded up), top_share (their share 0-1 of the cost), requests and cost_usd of
-        rows that name a user, of their text tokens alone.
+        rows that name a user, for their text tokens alone.
     latency : DataFrame
-        One row per quarter, measure (ttft_s, end_to_end_s) and model_id: n, p50, p95, p99 (seconds). Over single requests that were answered; a value is within 0.5 % of
-        the nearest-rank percentile, because the engine counts in bins of 1 %.
+        One row per quarter, measure (ttft_s, end_to_end_s) and model_id: n, p50, p95, p99 (seconds), of single requests
+        that were answered. A value is within 0.5% of the nearest-rank percentile, because the engine counts in bins
+        of 1%.
     account : Account
     missing : tuple of str
         Optional columns that the log does not have.
     turns : DataFrame
         The rows of sessions that more than one model answered, in order, for a replay: at, quarter, session_id, team,
-        model_id, the token buckets and cost_usd; of single online requests alone. None are here where there are more
-        than `SESSION_ROWS`, and then mixed_turns says how many there are.
+        model_id, the token buckets and cost_usd. Only single online requests count. It is empty where there are more
+        than `SESSION_ROWS`.
     mixed_turns : int
+        How many such rows the log has.
     settlement : Settlement or None
-        What a contract makes of it (`tierlab.settle`).
+        What the contract makes of the log (`tierlab.settle`).
     contract : Contract or None
-        One that has no terms is none.
+        None also where it has no terms.
     """
 
     daily: pd.DataFrame
@@ -169,14 +173,18 @@ def build_cube(
     timezone : str
         IANA name of the zone in which days, months and quarters begin. Rates change at midnight UTC.
     start, end : str or Timestamp, optional
-        First day, and the day after the last, in that zone; both or none.
+        The first day, and the day after the last, in that zone; give both or neither.
     contract : Contract, optional
-        From `tierlab.load_contract`. What is unused of a commitment is due from the day on which `prices` stands.
+        From `tierlab.load_contract`. What is unused of a commitment is due from the `as_of` of `prices` on.
+
+    Returns
+    -------
+    Cube
 
     Raises
     ------
     ValueError
-        If a column is missing or misspelt, a file or the time zone is not there, or the log changes meanwhile.
+        If a column is missing or misspelt, a file or the time zone does not exist, or the log changes while it is read.
         A row that cannot be priced does not raise: it is set aside, and counted with its reason.
 
     Examples
@@ -208,32 +216,25 @@ def build_cube(
         rates = rate_table(prices, sound[bought].reset_index(drop=True), *span)
         rows = with_local(rows, local_clock(timezone, *span))
         unread = {reason: n for reason, n in unread.items() if n}
-        aside = [
-            pd.DataFrame({"reason": list(unread), "rows": list(unread.values()), "quarter": ""})
-        ]
+        aside = [pd.DataFrame(unread.items(), columns=["reason", "rows"]).assign(quarter="")]
         # A query that finds nothing, and a filter that no row needs, would still read every column.
         if len(sound) < len(survey) or len(rates.refused):
             aside.append(_refused(rows, rates.refused, have))
             rows = rows.filter(rows.fault.isnull())
         priced = priced_rows(rows, rates)
         sums = _other(_sums(priced, have), rates, prices)
-        users, latency = _users(priced, have), _latency(rows, rates, prices, have)
-        turns, mixed = _turns(priced, rates, prices, have)
-    lacking = sums[sums["gap"].notna()]
-    spelt = rates.frame["model_id"].take(lacking["rate"]).to_numpy()
-    quarter = lacking["day"].dt.to_period("Q").astype(str)
-    aside.append(lacking.assign(reason=lacking["gap"], model_id=spelt, quarter=quarter))
+        users, latency = _users(priced, have), _latency(rows, rates, have)
+        turns, mixed = _turns(priced, rates, have)
+    aside.append(_lacking(sums[sums["gap"].notna()], rates))
     columns = ["reason", "model_id", "quarter", "rows", "billed_usd"]
     aside = pd.concat(aside).reindex(columns=columns).astype({"rows": "int64"})
-    lost = aside[aside["reason"] != "outside the period"]
-    lost = lost.groupby(["quarter", "reason", "model_id"], dropna=False)[["rows", "billed_usd"]]
     sums = sums[sums["gap"].isna()]
     daily, settled = _daily(sums, rates, prices, contract)
     account = Account(
         rows_read=int(survey["rows"].sum()) + sum(unread.values()),
         rows_priced=int(sums["rows"].sum()),
         set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
-        unpriced=lost.sum(min_count=1).reset_index(),
+        unpriced=_unpriced(aside),
         gaps=_gaps(daily),
         first_at=first,
         last_at=last,
@@ -251,8 +252,22 @@ def build_cube(
     return Cube(daily, users, latency, account, missing, turns, mixed, settled, contract)
 
 
+def _lacking(sums, rates):
+    """Return the sums that have no price in the form of `_refused`, each with its reason."""
+    spelt = rates.frame["model_id"].take(sums["rate"]).to_numpy()
+    quarter = sums["day"].dt.to_period("Q").astype(str)
+    return sums.assign(reason=sums["gap"], model_id=spelt, quarter=quarter)
+
+
+def _unpriced(aside):
+    """Sum up what was set aside and is in the period."""
+    lost = aside[aside["reason"] != "outside the period"]
+    lost = lost.groupby(["quarter", "reason", "model_id"], dropna=False)[["rows", "billed_usd"]]
+    return lost.sum(min_count=1).reset_index()
+
+
 def _sums(rows, have):
-    """Tokens and counts by day, dimensions and rate: whole numbers, which add up alike in any order."""
+    """Sum tokens and counts by day, dimensions and rate: whole numbers, which add up alike in any order."""
     told = {}
     sums = {
         "rows": rows.count(),
@@ -280,13 +295,11 @@ def _sums(rows, have):
 
 
 def _other(sums, rates, prices):
-    """The sums with `other_usd`: what is no text token (`unit`), and fees per request; `gap` where there is no rate."""
+    """Add other_usd: fees per request, and units that are not text tokens; where a unit has no rate, `gap` says so."""
     offers = [rates.offers[place] for place in rates.frame["offer"].take(sums["rate"])]
     fees = [request_fees().get(offer.name, 0.0) if prices.hosted else 0.0 for offer in offers]
-    usd, gap = (
-        (sums["requests"] + sums["uncounted_rows"]) * np.array(fees),
-        sums["gap"].to_numpy(object),
-    )
+    usd = (sums["requests"] + sums["uncounted_rows"]) * np.array(fees)
+    gap = sums["gap"].to_numpy(object)
     rate_of = cache(partial(unit_rate, prices))
     for row in np.flatnonzero(sums["unit"].notna()) if "unit" in sums else ():
         unit, batch = sums["unit"].iat[row], rates.frame["in_batch"].iat[sums["rate"].iat[row]]
@@ -299,13 +312,13 @@ def _other(sums, rates, prices):
 
 
 def _daily(sums, rates, prices, contract):
-    """Sums of tokens x their rates, by day and dimensions."""
+    """Price the sums, and add them up by day and dimensions; settle them if there is a contract."""
     # Dollars add up in one order, however rows arrived.
-    sums = sums.sort_values(["rate", "kind"], ignore_index=True)
+    order = [name for name in ("rate", "kind", "day", *DIMENSIONS, "told") if name in sums]
+    sums = sums.sort_values(order, ignore_index=True)
     rate = rates.frame.take(sums["rate"]).reset_index(drop=True)
-    bought = _bought(rates, prices)
-    model_id = [bought[place].model_id for place in rate["offer"]]
-    sums = sums.assign(model_id=model_id, offer=[bought[place] for place in rate["offer"]])
+    offer = [rates.bought[place] for place in rate["offer"]]
+    sums = sums.assign(model_id=[one.model_id for one in offer], offer=offer)
     for part, buckets in PARTS.items():
         sums[part] = sum(sums[f"{b}_tokens"] * rate[f"usd_{b}"] for b in buckets)
     sums["cost_usd"] = sums[list(PARTS)].sum(axis=1) + sums["other_usd"]
@@ -316,7 +329,7 @@ def _daily(sums, rates, prices, contract):
         settled = settle(requests, sums, prices, contract, until=until)
         sums = sums.join(settled.rows[["contracted_usd", "effective_usd"]])
         due = "contracted_usd"
-        if contract.provisioned:  # capacity is bought under a name of one's own
+        if contract.provisioned:  # capacity is bought under the company's own name for a model
             sums["spelt"] = rate["model_id"]
     if "told" in sums:
         sums["covered_usd"] = sums[due].where(sums["told"], 0.0)
@@ -339,7 +352,7 @@ def _daily(sums, rates, prices, contract):
 
 
 def _gaps(daily):
-    """Days and models on which the log's own money and our price of the same rows differ by more than a hundredth."""
+    """Return the days and models on which the log's own money and our price of the same rows differ."""
     usd = ["covered_usd", "billed_usd"]
     told = daily[daily["billed_rows"] > 0] if "billed_rows" in daily else daily.head(0)
     table = told.reindex(columns=["day", "model_id", *usd]).groupby(["day", "model_id"]).sum()
@@ -348,7 +361,7 @@ def _gaps(daily):
 
 
 def _users(rows, have):
-    """Active users and the share of cost of the top ones, ranked in the engine: here arrive the totals."""
+    """Count active users and the share of the cost of the top ones; the engine ranks them, only totals leave it."""
     if "user" not in have:
         return pd.DataFrame(columns=_USERS)
     rows = rows.filter(rows.gap.isnull(), rows.user.notnull())
@@ -365,8 +378,8 @@ def _users(rows, have):
     return table.reindex(columns=_USERS)
 
 
-def _turns(rows, rates, prices, have):
-    """The rows of sessions that more than one model answered, and how many they are; only these leave the engine."""
+def _turns(rows, rates, have):
+    """Return the rows of sessions that more than one model answered, and how many they are; only these leave the engine."""
     if "session_id" not in have:
         return pd.DataFrame(columns=_TURNS), 0
     alone = rows.gap.isnull() & ~rows["aggregate"] & (rows.requests == 1) & ~rows.by_batch
@@ -378,22 +391,19 @@ def _turns(rows, rates, prices, have):
         return pd.DataFrame(columns=_TURNS), count
     rows = rows.semi_join(mixed, "session_id")
     usd = sum(rows[f"{bucket}_tokens"] * rows[f"usd_{bucket}"] for bucket in BUCKETS)
-    kept = [
-        name for name in ("at", "quarter", "session_id", "team", *TOKENS) if name in rows.columns
-    ]
-    table = rows.select("rate", *kept, cost_usd=usd).execute()
-    bought = [own.model_id for own in _bought(rates, prices)]
-    model_id = [bought[place] for place in rates.frame["offer"].take(table.pop("rate"))]
+    kept = ["rate", "at", "quarter", "session_id", *["team"] * ("team" in have), *TOKENS]
+    table = rows.select(*kept, cost_usd=usd).execute()
+    offer = rates.frame["offer"].take(table.pop("rate"))
+    model_id = [rates.bought[place].model_id for place in offer]
     table = table.assign(model_id=model_id, quarter=_quarters(table["quarter"]))
-    several = (
-        table.groupby("session_id")["model_id"].transform("nunique") > 1
-    )  # of one name's two spellings
+    # Two spellings of one model are one model.
+    several = table.groupby("session_id")["model_id"].transform("nunique") > 1
     order = ["session_id", "at", "model_id", *TOKENS]
     return table[several].sort_values(order, ignore_index=True), count
 
 
 def _ranked(users, by):
-    """By period or team: its users, and those of the top 5 % (rounded up) with what they cost."""
+    """Count users by period or team, and those of the top 5% (rounded up) with what they cost."""
     users = users.group_by(*by, "user").agg(
         cost_usd=lambda t: t.cost_usd.sum(), requests=lambda t: t.requests.sum()
     )
@@ -409,20 +419,13 @@ def _ranked(users, by):
 
 
 def _quarters(number):
-    """Names of quarters that are counted from year 0; "" for a time that is missing or not of this century."""
+    """Name quarters that are counted from year 0; "" for a time that is missing or not of this century."""
     number = number.astype("Int64").fillna(0)
     return [f"{n // 4}Q{n % 4 + 1}" if 8000 <= n < 8400 else "" for n in number]
 
 
-def _bought(rates, prices):
-    """For each offer, what it is in any catalogue: model, seller, region and tier of its rate, and the factor on it."""
-    rows = prices.rates.take([offer.rows[0] for offer in rates.offers])
-    keys = rows[["model_id", "platform", "region", "service_tier"]].itertuples(index=False)
-    return [Bought(*key, offer.factor) for key, offer in zip(keys, rates.offers, strict=True)]
-
-
-def _latency(rows, rates, prices, have):
-    """Nearest-rank percentiles from counts per bin of 1 %, which any engine adds up alike and in little memory."""
+def _latency(rows, rates, have):
+    """Return nearest-rank percentiles from counts per bin of 1%, which any engine adds up alike and in little memory."""
     if "status" in have:
         rows = rows.filter(rows.status.fill_null("ok").isin(_ANSWERED))
     rows, counted = rows.filter(~rows["aggregate"]), []
@@ -438,7 +441,7 @@ def _latency(rows, rates, prices, have):
     table = pd.concat(counted)
     # What a spelling names does not depend on where it was bought.
     offer = rates.frame.drop_duplicates("model_id").set_index("model_id")["offer"]
-    ids = offer.map(dict(enumerate(bought.model_id for bought in _bought(rates, prices))))
+    ids = offer.map(lambda place: rates.bought[place].model_id)
     model_id, quarter = table["model_id"].map(ids), _quarters(table["quarter"])
     table = table.assign(model_id=model_id, quarter=quarter).dropna(subset="model_id")
     table = table.groupby([*_LATENCY, "place"])["n"].sum().reset_index()
@@ -453,7 +456,7 @@ def _latency(rows, rates, prices, have):
 
 
 def _refused(rows, refused, have):
-    """Rows with a fault or without a price, and what was billed for them, by quarter of the local time."""
+    """Count rows with a fault or without a price, and what was billed for them, by quarter of the local time."""
     reason = rows.fault
     if len(refused):
         keys = [name for name in refused if name != "why"]

@@ -1,4 +1,4 @@
-"""The quarterly report's numbers: everything that notebook 90 shows, from the small tables of a priced usage log."""
+"""The numbers of the quarterly report, from the small tables of a priced usage log."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,6 @@ from tierlab.evaluate.compare import quality_by_model
 from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
 from tierlab.prices.daily import (
-    PARTS,
     TIER_LABELS,
     at_base,
     bought,
@@ -20,7 +19,19 @@ from tierlab.prices.daily import (
     tiers_of,
 )
 from tierlab.prices.offers import FLAGS
+from tierlab.prices.pricing import PARTS
 from tierlab.quarter.aggregate import Cube
+from tierlab.quarter.ahead import (
+    Ahead,
+    Deal,
+    contract_rows,
+    forecast_paid,
+    paid_share,
+    price_changes,
+    retiring,
+    with_parts,
+    without_cache,
+)
 from tierlab.quarter.arrival import arrivals, decided_by, decided_in
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import (
@@ -32,25 +43,21 @@ from tierlab.quarter.outlook import (
     next_quarter,
     robust_z,
 )
-from tierlab.quarter.paid import Deal, forecast_paid, table, without_cache, without_output
 from tierlab.quarter.savings import (
     SURE,
-    Ahead,
     Terms,
-    price_changes,
+    per_session,
     ranked,
     reconciliation,
-    retiring,
     saved_usd,
     savings,
     without_price,
 )
-from tierlab.quarter.sessions import per_session
 from tierlab.quarter.variance import changes_by, variance
 
 INPUTS = list(TOKENS[:4])
 _ANSWERED = ("ok", "truncated")
-_COLUMNS = {  # what a log may lack -> the sections that need it
+_COLUMNS = {  # column that a log may lack -> the sections that need it
     "team": ("teams",),
     "task": ("tasks",),
     "user": ("users",),
@@ -71,40 +78,41 @@ class Quarter:
     Attributes
     ----------
     quarter : str
+        Such as "2026Q3".
     start, end, last_day : Timestamp
-        First and last day of the quarter, and the last day with usage in it.
+        The first and the last day of the quarter, and the last day with usage in it.
     complete : bool
         Whether every day of the quarter has usage.
     spend_usd, before_usd, budget_usd : float
-        US dollars at list prices; NaN where not known.
+        The quarter and the quarter before at list prices, and the budget (US dollars); NaN where not known.
     contracted_usd, effective_usd : float
-        The quarter under the contract: after discounts, and with what is unused of commitments and capacity. NaN
-        without a contract.
+        The quarter under the contract (US dollars): after discounts, and with what stays unused of commitments and
+        capacity. NaN without a contract.
     before_paid_usd : float
         The quarter before under the contract; `before_usd` without one.
     saved_usd, sure_usd : float
-        What the decisions save together in the quarter ahead, at effective rates under a contract; and what those do
-        that need no test.
+        What all decisions save together in the quarter ahead, at effective rates under a contract, and what those
+        save that need no test (US dollars).
     unpriced_rows, unpriced_usd : int, float
-        What was used or billed in the quarter and has no price (rows without a time count too), and what was billed
-        for it (US dollars; NaN where the log does not say). It is not in `spend_usd`.
+        How many rows were used or billed in the quarter and have no price (rows without a time included), and what was
+        billed for them (US dollars; NaN where the log does not say). It is not in `spend_usd`.
     unpriced, gaps : DataFrame
-        What that is (`tierlab.quarter.savings.without_price`), and on which days and models the log's own money and our
-        price differ (`tierlab.quarter.aggregate.Account`).
+        What has no price (`tierlab.quarter.savings.without_price`), and on which days and models the log's own money
+        and our price differ (`tierlab.quarter.aggregate.Account`).
     invoice : DataFrame
         What the contract makes of each month (`tierlab.prices.contract.Settlement`).
     ahead : str
-        The first whole quarter from the day on which one stands, at whose scheduled rates savings are counted.
+        The first whole quarter from the day of the report on, at whose scheduled rates savings are counted.
     arrival : DataFrame
         Earlier decisions held against the log (`tierlab.quarter.arrival`): those of the last summary and filed records.
     spend, variance, changes, units, teams, tasks, tiers, months, cache, output, reliability, latency, quality, events,
     savings, decisions, price_changes, retiring, reconciliation, coverage, flags, assumptions, forecast_error : DataFrame
-        `tierlab.quarter.analyse`, `tierlab.quarter.variance`, `tierlab.quarter.outlook`, `tierlab.quarter.savings`.
+        From `tierlab.quarter.analyse`, `ahead`, `outlook`, `savings` and `variance`.
     days : DataFrame
         day, usd, expected (NaN before 28 days of history), flagged.
     forecast : Forecast or None
     missing : dict of str to str
-        Section -> what it needs. A section that is not there has an empty table and a sentence here.
+        Section -> what it needs. A section that is missing has an empty table and a sentence here.
     """
 
     quarter: str
@@ -154,6 +162,31 @@ class Quarter:
     assumptions: pd.DataFrame = field(repr=False)
     missing: dict
 
+    @property
+    def under_contract(self) -> bool:
+        """Whether a contract says what the quarter costs."""
+        return not np.isnan(self.effective_usd)
+
+    @property
+    def due_usd(self) -> float:
+        """What the quarter's priced usage cost (US dollars): under the contract where there is one."""
+        return self.effective_usd if self.under_contract else self.spend_usd
+
+    @property
+    def paid_usd(self) -> float:
+        """What the quarter cost (US dollars), with what is billed without a price."""
+        return self.due_usd + (self.unpriced_usd if self.unpriced_usd > 0 else 0.0)
+
+    @property
+    def over_budget_usd(self) -> float:
+        """How far the quarter is over its budget (US dollars); NaN without one."""
+        return self.paid_usd - self.budget_usd
+
+    @property
+    def priced_only(self) -> bool:
+        """Whether something used or billed has no price, so that only a part of the cost is known."""
+        return bool(self.unpriced_usd > 0 or (self.unpriced_rows and self.unpriced_usd != 0))
+
 
 def analyse(
     cube: Cube,
@@ -168,18 +201,18 @@ def analyse(
     unread: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> Quarter:
-    """Everything that the quarterly report says, from a priced usage log.
+    """Work out everything that the quarterly report says, from a priced usage log.
 
     Parameters
     ----------
     cube : Cube
         From `tierlab.build_cube`; should hold the quarter before as well.
     prices : Prices
-        The catalogue that priced it; its `as_of` is the day on which one stands.
+        The catalogue that priced it; its `as_of` is the day of the report.
     quarter : str
         Such as "2026Q3".
     budget_usd : float, optional
-        Of the quarter, US dollars.
+        Budget of the quarter, US dollars above 0.
     billed : DataFrame, optional
         `Usage.billed`.
     outcomes : DataFrame, optional
@@ -191,7 +224,11 @@ def analyse(
     unread : DataFrame, optional
         `Usage.account.set_aside`: rows that no reader could turn into tokens, and what the sources bill for them.
     seed : int
-        Of the simulated futures.
+        Seed of the simulated futures.
+
+    Returns
+    -------
+    Quarter
 
     Raises
     ------
@@ -199,15 +236,8 @@ def analyse(
         If `quarter` is not a quarter or has no usage, the budget is not above 0, or `last_summary` is not of a quarter
         before.
     """
-    period, terms = period_of(quarter), terms or Terms()
+    period, terms = _checked(quarter, budget_usd, last_summary), terms or Terms()
     start, end = period.start_time, period.end_time.normalize()
-    if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
-        raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
-    if last_summary and pd.Period(last_summary["quarter"], freq="Q") >= period:
-        raise ValueError(
-            f"the earlier report is that of {last_summary['quarter']}, which is not before {period}; "
-            "give the summary.json of a quarter before it"
-        )
     history = cube.daily[cube.daily["day"] <= end]
     now = history[history["day"] >= start]
     if not now["cost_usd"].sum() > 0:
@@ -216,12 +246,12 @@ def analyse(
     before = history[history["day"].between((period - 1).start_time, start, inclusive="left")]
     last = now["day"].max()
     on = max(prices.as_of, last)
+    money = _spent(cube, now, before, period)
     days = robust_z(history.groupby("day")["cost_usd"].sum())
     judged = int((days.index < start).sum())
     days = days.loc[start:end].rename_axis("day").reset_index().rename(columns={"value": "usd"})
     events = anomalies(history, start, end)
-    events, contract = _at_contract(events, history), cube.contract
-    later = Ahead(prices, on, now, contract)
+    later = Ahead(prices, on, now, cube.contract)
     sessions, no_sessions = per_session(cube, period, later.rates)
     offered = savings(later, events=events, outcomes=outcomes, terms=terms, sessions=sessions)
     offered = ranked(offered, now)
@@ -229,22 +259,15 @@ def analyse(
     ahead, no_forecast = next_quarter(
         history, events, prices, last, (period + 1).end_time.normalize(), seed
     )
+    if ahead and cube.contract:
+        recent = history[history["day"] > last - pd.Timedelta(days=WINDOW)]
+        totals = forecast_paid(ahead.totals, recent, cube.contract, prices)
+        ahead = replace(ahead, totals=totals)
     error, no_error = error_of_last(now, before, prices, period, last_summary, seed)
     earlier = decided_in(last_summary) if last_summary else []
     earlier += [decided_by(record, terms.tasks) for record in terms.records]
     bills = reconciliation(now, prices, billed)
-    unpriced = without_price(cube.account, bills, str(period), unread)
-    gaps = cube.account.gaps
-    if ahead and contract:
-        recent = history[history["day"] > last - pd.Timedelta(days=WINDOW)]
-        totals = forecast_paid(ahead.totals, recent, contract, prices)
-        ahead = replace(ahead, totals=totals)
-    contracted, effective, invoice = _under_contract(cube.settlement, now, period)
-    _, before_paid, _ = _under_contract(cube.settlement, before, period - 1)
-    unused = [
-        effective - contracted,
-        before_paid - before.get("contracted_usd", before["cost_usd"]).sum(),
-    ]
+    unpriced, gaps = without_price(cube.account, bills, str(period), unread), cube.account.gaps
     missing = _missing(cube, now, before) | {
         section: words
         for section, lacks, words in (
@@ -259,63 +282,38 @@ def analyse(
         )
         if lacks
     }
-    future, empty = later.period, pd.DataFrame()
-    deal = None
-    if contract:
-        deal = Deal(contract, prices, period, table(now, now[list(PARTS)].to_numpy(), period))
-    compared = "variance" not in missing
-    users = cube.users[cube.users["period"] == str(period)]
-    latency = cube.latency[cube.latency["quarter"] == str(period)].drop(columns="quarter")
-    both = pd.concat([before, now], ignore_index=True)
     return Quarter(
         quarter=str(period),
         start=start,
         end=end,
         last_day=last,
         complete=now["day"].nunique() == (end - start).days + 1,
-        spend_usd=float(now["cost_usd"].sum()),
-        before_usd=float(before["cost_usd"].sum()) if len(before) else float("nan"),
         budget_usd=float("nan") if budget_usd is None else float(budget_usd),
         unpriced_rows=int(unpriced["rows"].sum()),
         unpriced_usd=float(unpriced["billed_usd"].sum(min_count=min(1, len(unpriced)))),
-        ahead=str(future),
-        contracted_usd=contracted,
-        effective_usd=effective,
-        before_paid_usd=before_paid if contract else float(before["cost_usd"].sum()),
+        ahead=str(later.period),
         saved_usd=saved_usd(decided, later),
         sure_usd=saved_usd(decided[decided["status"].isin(SURE)], later),
-        invoice=invoice,
-        spend=spend_table(now, before, budget_usd, effective),
-        variance=variance(now, before, prices, unused) if compared else empty,
-        changes=changes_by(now, before) if compared else empty,
-        units=units(now, users=users[users["over"] == "all"]),
-        teams=units(now, "team", users[users["over"] == "team"]) if "team" in now else empty,
-        tasks=units(now, "task") if "task" in now else empty,
-        tiers=tier_mix(both, prices),
-        months=tier_mix(both, prices, "M"),
-        cache=cache(now, prices, deal) if "cache" not in missing else empty,
-        output=output(now, deal),
-        reliability=reliability(now) if "reliability" not in missing else empty,
-        latency=latency,
-        quality=empty if outcomes is None else quality(outcomes, prices, on),
+        spend=spend_table(now, before, budget_usd, money["effective_usd"]),
+        quality=pd.DataFrame() if outcomes is None else quality(outcomes, prices, on),
         days=days.drop(columns="z"),
-        events=events,
+        events=_at_contract(events, history),
         forecast=ahead,
         forecast_error=error,
         savings=offered.drop(columns=["rows", "change"]),
         decisions=decided.drop(columns=["rows", "change"]),
         arrival=arrivals(history, prices, earlier),
         price_changes=price_changes(
-            now, prices, start - pd.Timedelta(days=1), max(period + 1, future).end_time
+            now, prices, start - pd.Timedelta(days=1), max(period + 1, later.period).end_time
         ),
         retiring=retiring(now, prices, on + pd.Timedelta(days=terms.retire_days), on),
         unpriced=unpriced,
         gaps=gaps[gaps["day"].between(start, end)].reset_index(drop=True),
         reconciliation=bills,
-        coverage=coverage(cube.account, now, before),
-        flags=flag_counts(now),
-        assumptions=_assumptions(cube, prices, on, terms.margin),
+        assumptions=_assumptions(cube, later, terms.margin),
         missing=missing,
+        **money,
+        **_sections(cube, prices, now, before, period, missing),
     )
 
 
@@ -325,15 +323,89 @@ _EARLIER = "needs the summary.json of the quarter before (`last_summary`) or fil
 _BILLS = "needs a column 'billed_usd' in the log, or the provider's bills (`billed`)"
 
 
+def _checked(quarter, budget_usd, last_summary):
+    period = period_of(quarter)
+    if budget_usd is not None and not (np.isfinite(budget_usd) and budget_usd > 0):
+        raise ValueError(f"budget_usd={budget_usd!r}; US dollars above 0 are needed")
+    if last_summary and pd.Period(last_summary["quarter"], freq="Q") >= period:
+        raise ValueError(
+            f"the earlier report is that of {last_summary['quarter']}, which is not before {period}; "
+            "give the summary.json of a quarter before it"
+        )
+    return period
+
+
+def _spent(cube, now, before, period):
+    """Return the quarter's cost and that of the quarter before, by their names in `Quarter`, and the invoice."""
+    spend, earlier = float(now["cost_usd"].sum()), float(before["cost_usd"].sum())
+    found = {
+        "spend_usd": spend,
+        "before_usd": earlier if len(before) else float("nan"),
+        "before_paid_usd": earlier,
+        "contracted_usd": float("nan"),
+        "effective_usd": float("nan"),
+        "invoice": pd.DataFrame(),
+    }
+    if cube.settlement is None:
+        return found
+    invoice = cube.settlement.invoice
+    return found | {
+        "before_paid_usd": _effective(cube, before, period - 1),
+        "contracted_usd": float(now["contracted_usd"].sum()),
+        "effective_usd": _effective(cube, now, period),
+        "invoice": invoice[_of_quarter(invoice, period)].reset_index(drop=True),
+    }
+
+
+def _effective(cube, rows, period):
+    """Return what the rows of a quarter cost under the contract, with what stays unused of it."""
+    lines = cube.settlement.lines
+    return float(rows["effective_usd"].sum() + lines.loc[_of_quarter(lines, period), "usd"].sum())
+
+
+def _of_quarter(table, period):
+    return pd.PeriodIndex(table["month"].astype(str), freq="M").asfreq("Q") == period
+
+
+def _sections(cube, prices, now, before, period, missing):
+    """Return the tables that the rows of the two quarters give, by their names in `Quarter`."""
+    empty, deal, unused = pd.DataFrame(), None, (0.0, 0.0)
+    if cube.contract:
+        rows = contract_rows(now, now[list(PARTS)].to_numpy(), period)
+        deal = Deal(cube.contract, prices, period, rows)
+        unused = [
+            _effective(cube, rows, one) - rows["contracted_usd"].sum()
+            for rows, one in ((now, period), (before, period - 1))
+        ]
+    compared = "variance" not in missing
+    users = cube.users[cube.users["period"] == str(period)]
+    both = pd.concat([before, now], ignore_index=True)
+    return {
+        "variance": variance(now, before, prices, unused) if compared else empty,
+        "changes": changes_by(now, before) if compared else empty,
+        "units": units(now, users=users[users["over"] == "all"]),
+        "teams": units(now, "team", users[users["over"] == "team"]) if "team" in now else empty,
+        "tasks": units(now, "task") if "task" in now else empty,
+        "tiers": tier_mix(both, prices),
+        "months": tier_mix(both, prices, "M"),
+        "cache": cache(now, prices, deal) if "cache" not in missing else empty,
+        "output": output(now, deal),
+        "reliability": reliability(now) if "reliability" not in missing else empty,
+        "latency": cube.latency[cube.latency["quarter"] == str(period)].drop(columns="quarter"),
+        "coverage": coverage(cube.account, now, before),
+        "flags": flag_counts(now),
+    }
+
+
 def period_of(quarter):
-    """A quarter such as "2026Q3" as a Period."""
+    """Return a quarter such as "2026Q3" as a Period."""
     if not re.fullmatch(r"\d{4}-?Q[1-4]", str(quarter).strip(), re.IGNORECASE):
         raise ValueError(f"{quarter!r} is not a quarter; write it as '2026Q3'")
     return pd.Period(str(quarter).strip(), freq="Q")
 
 
 def _missing(cube, now, before):
-    """Section -> what it needs of the log."""
+    """Return what each missing section needs of the log."""
     needs = {
         section: f"needs a column {column!r} in the log"
         for column, sections in _COLUMNS.items()
@@ -352,9 +424,8 @@ def _missing(cube, now, before):
     return needs
 
 
-def _assumptions(cube, prices, on, margin):
-    account, lineups = cube.account, prices.lineups["as_of"].drop_duplicates()
-    future = Ahead(prices, on).period
+def _assumptions(cube, later, margin):
+    account, lineups = cube.account, later.prices.lineups["as_of"].drop_duplicates()
     rows = {
         "prices": account.price_source,
         "prices seen from": account.price_as_of,
@@ -368,16 +439,17 @@ def _assumptions(cube, prices, on, margin):
         "forecast": "local level with drift on weekly spend at constant prices, "
         f"{CONFIDENCE:.0%} band",
         "savings": "the quarter's own tokens so far at the mean of the rates scheduled for "
-        f"{future}, with the lineup of {on:%Y-%m-%d}; not additive",
+        f"{later.period}, with the lineup of {later.on:%Y-%m-%d}; not additive",
         "margin of a move": "not given" if margin is None else f"{100 * margin:g} points",
     }
     return pd.DataFrame(rows.items(), columns=["what", "value"])
 
 
 def spend_table(now, before, budget_usd=None, effective=np.nan):
-    """Spend against the budget and the quarter before: a row each of spend, budget, quarter before.
+    """Compare the spend with the budget and the quarter before: what, usd, difference_usd, ratio.
 
-    Under a contract the rows of the quarter are three, and the budget is held against the effective cost.
+    Under a contract the contracted and the effective cost and what stays unused have rows as well, and the budget is
+    compared with the effective cost.
     """
     spend = float(now["cost_usd"].sum())
     usd = {"this quarter": spend}
@@ -398,41 +470,29 @@ def spend_table(now, before, budget_usd=None, effective=np.nan):
     return table.assign(difference_usd=paid - table["usd"], ratio=ratio)
 
 
-def _under_contract(settlement, now, period):
-    """The quarter's contracted and effective cost, with what is unused, and the invoice of its months."""
-    if settlement is None:
-        return float("nan"), float("nan"), pd.DataFrame()
-    lines, invoice = (
-        table[pd.PeriodIndex(table["month"].astype(str), freq="M").asfreq("Q") == period]
-        for table in (settlement.lines, settlement.invoice)
-    )
-    effective = now["effective_usd"].sum() + lines["usd"].sum()
-    return float(now["contracted_usd"].sum()), float(effective), invoice.reset_index(drop=True)
-
-
 def costs(table):
-    """The columns of cost that a table has: at list and, under a contract, contracted and effective."""
+    """Return the columns of cost that a table has: at list and, under a contract, contracted and effective."""
     return [name for name in ("cost_usd", "contracted_usd", "effective_usd") if name in table]
 
 
 def units(now, column=None, users=None):
-    """Unit economics: cost per request, per thousand tokens and, where users are known, per active user.
+    """Return the cost per request, per thousand tokens and, where users are known, per active user.
 
     Parameters
     ----------
     now : DataFrame
         Rows of `Cube.daily`.
     column : {"team", "task"}, optional
-        By what; by default all together, as name "all".
+        Column to group by; by default all rows together, under the name "all".
     users : DataFrame, optional
-        Rows of `Cube.users` of the quarter, over the same.
+        Rows of `Cube.users` of the quarter, over the same groups.
 
     Returns
     -------
     DataFrame
         name, cost_usd, share (of spend), requests, usd_per_request (NaN where a row does not count its requests),
         tokens_per_request, usd_per_1k_tokens, and active_users, usd_per_active_user, top_users, top_share (the share
-        of the cost that the top 5 % of users make).
+        of the cost that the top 5% of users make).
     """
     name = labelled(now[column]) if column else pd.Series("all", now.index)
     table = now[[*costs(now), "requests", "uncounted_rows"]].assign(tokens=_tokens(now))
@@ -465,7 +525,9 @@ def _tokens(daily):
 
 
 def tier_mix(daily, prices, unit="Q"):
-    """Share of requests, tokens and spend by tier of the lineup of the day, per quarter ("Q") or month ("M").
+    """Return each tier's share of requests, tokens and spend, per quarter ("Q") or month ("M").
+
+    A model's tier is that of the lineup of the day.
 
     Returns
     -------
@@ -489,7 +551,7 @@ def tier_mix(daily, prices, unit="Q"):
 
 
 def _at_contract(events, daily):
-    """Events with contracted_usd: their excess times what their rows cost under the contract over the list price."""
+    """Add contracted_usd to events under a contract: their excess at the share of the list price that their rows cost."""
     if "contracted_usd" not in daily:
         return events
     columns, paid = {"team": "team", "model": "model_id", "cache": "model_id"}, []
@@ -497,20 +559,19 @@ def _at_contract(events, daily):
         rows = daily[daily["day"].between(event.start, event.end)]
         if event.over in columns:
             rows = rows[labelled(rows[columns[event.over]]) == event.name]
-        ratio = rows["contracted_usd"].sum() / rows["cost_usd"].sum()
-        paid.append(event.excess_usd * ratio)
+        paid.append(event.excess_usd * paid_share(rows))
     return events.assign(contracted_usd=np.array(paid, float))
 
 
 def cache(now, prices, deal=None):
-    """Cache hit rate and net saving, by model.
+    """Return the cache hit rate and the net saving by model.
 
     Returns
     -------
     DataFrame
         model_id, input_tokens, hit_rate (read over all input, 0-1), saved_usd (reads at the input rate, minus what
         they cost), premium_usd (what writes cost beyond plain input), net_usd; the last row is "all". Under a contract
-        (`tierlab.quarter.paid.Deal`) contracted_usd and effective_usd: the net saving in its rates.
+        (`tierlab.quarter.ahead.Deal`) contracted_usd and effective_usd: the net saving in its rates.
 
     Notes
     -----
@@ -518,14 +579,15 @@ def cache(now, prices, deal=None):
     """
     rates = rates_at(prices, bought(now), now["day"], in_batch(now))
     tokens = now[INPUTS].to_numpy(float)
+    # What each bucket would have cost as plain input, beyond what it cost.
     gap = np.where(tokens > 0, tokens * (rates[:, :1] - rates[:, :4]), 0.0)
-    table = _by_model(
-        now,
-        input_tokens=tokens.sum(axis=1),
-        read=tokens[:, 1],
-        saved_usd=gap[:, 1],
-        premium_usd=-(gap[:, 2] + gap[:, 3]),
-    )
+    columns = {
+        "input_tokens": tokens.sum(axis=1),
+        "read": tokens[:, 1],
+        "saved_usd": gap[:, 1],
+        "premium_usd": -(gap[:, 2] + gap[:, 3]),
+    }
+    table = _by_model(now, columns)
     hits = table["read"] / table["input_tokens"].where(table["input_tokens"] > 0)
     table.insert(2, "hit_rate", hits)
     table = table.drop(columns="read").assign(net_usd=table["saved_usd"] - table["premium_usd"])
@@ -533,25 +595,22 @@ def cache(now, prices, deal=None):
         return table
     given = np.where(tokens.any(axis=1), tokens.sum(axis=1) * rates[:, 0], 0.0)
     usd = at_base(now, rates)
-    cached = deal.rows.assign(**dict(zip(PARTS, usd.T, strict=True)))
-    usd = np.column_stack([given, 0 * given, 0 * given, usd[:, 3]])
-    return _paid(table, now, deal, without_cache(deal.rows, usd), cached)
+    uncached = without_cache(deal.rows, np.column_stack([given, 0 * given, 0 * given, usd[:, 3]]))
+    return _paid(table, now, deal, uncached, with_parts(deal.rows, usd))
 
 
 def _paid(table, now, deal, before, after):
-    """A table by model with what a change of rows saves under a contract: contracted_usd, effective_usd."""
-    own = [
-        now.index if name == "all" else now.index[now["model_id"] == name]
-        for name in table["model_id"]
-    ]
-    saved = [deal.saving((before.loc[rows], after.loc[rows])) for rows in own]
-    return table.assign(
-        **dict(zip(("contracted_usd", "effective_usd"), zip(*saved, strict=True), strict=True))
-    )
+    """Add to a table by model what a change of rows saves under a contract: contracted_usd, effective_usd."""
+    saved = []
+    for name in table["model_id"]:
+        own = now.index if name == "all" else now.index[now["model_id"] == name]
+        saved.append(deal.saving((before.loc[own], after.loc[own])))
+    contracted, effective = zip(*saved, strict=True)
+    return table.assign(contracted_usd=contracted, effective_usd=effective)
 
 
-def _by_model(now, **columns):
-    """Sums by model, the largest of the first column first, and a last row "all"."""
+def _by_model(now, columns):
+    """Sum columns by model, the largest of the first column first, with a last row "all"."""
     table = pd.DataFrame({"model_id": now["model_id"].astype(object), **columns})
     table = table.groupby("model_id", as_index=False).sum()
     table = table.sort_values(table.columns[1], ascending=False, kind="stable")
@@ -560,14 +619,14 @@ def _by_model(now, **columns):
 
 
 def output(now, deal=None):
-    """Reasoning share, output over input, and truncated share, by model; the last row is "all".
+    """Return the output by model: its cost, its ratio to the input, reasoning and truncated answers.
 
     Returns
     -------
     DataFrame
-        model_id, output_tokens, output_usd (contracted_usd and effective_usd under a contract), output_over_input,
-        output_usd_share, and reasoning_share (of output tokens), truncated_share (of requests) where the log has
-        reasoning_tokens and status.
+        model_id (the last row is "all"), output_tokens, output_usd (contracted_usd and effective_usd under a contract),
+        output_over_input, output_usd_share, and reasoning_share (of output tokens), truncated_share (of requests) where
+        the log has reasoning_tokens and status.
     """
     sums = now[["output_tokens", "output_usd", "cost_usd", "requests"]].assign(
         given=now[INPUTS].sum(axis=1)
@@ -576,7 +635,7 @@ def output(now, deal=None):
         sums["reasoning"] = now["reasoning_tokens"]
     if "status" in now:
         sums["cut"] = now["requests"].where(now["status"] == "truncated", 0)
-    table = _by_model(now, **sums)
+    table = _by_model(now, sums)
     shares = {
         "output_over_input": ("output_tokens", "given"),
         "output_usd_share": ("output_usd", "cost_usd"),
@@ -589,11 +648,12 @@ def output(now, deal=None):
             result[name] = table[part] / table[whole].where(table[whole] > 0)
     if deal is None:
         return result
-    return _paid(result, now, deal, deal.rows, without_output(deal.rows))
+    silent = deal.rows.assign(output_tokens=0.0, output_usd=0.0)
+    return _paid(result, now, deal, deal.rows, silent)
 
 
 def reliability(now):
-    """Requests and spend by status, and what second attempts may have cost.
+    """Return requests and spend by status, and what second attempts may have cost.
 
     Returns
     -------
@@ -603,8 +663,8 @@ def reliability(now):
 
     Notes
     -----
-    A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts takes the
-    attempts of a request as equally expensive and all of them as logged.
+    A log says how often a request was tried, not what each attempt cost: retry_usd = cost x extra / attempts assumes
+    that the attempts of a request cost the same and that the log has all of them.
     """
     table = now[["requests", *costs(now)]].copy()
     if "attempts" in now:
@@ -618,7 +678,7 @@ def reliability(now):
 
 
 def quality(outcomes, prices, on):
-    """Mean score per task and model with its 95% interval, as `tierlab.compare` counts and measures it.
+    """Return the mean score per task and model with its 95% interval, counted as in `tierlab.compare`.
 
     Parameters
     ----------
@@ -658,25 +718,25 @@ def quality(outcomes, prices, on):
 
 
 def coverage(account, now, before):
-    """What became of the log's rows (`tierlab.quarter.aggregate.Account`), and the days without usage: what, count."""
+    """Count what became of the log's rows (`tierlab.quarter.aggregate.Account`) and the days without usage."""
     aside = account.set_aside
     who = " (" + aside["model_id"].astype(object) + ")"
     rows = [("rows read", account.rows_read), ("rows priced", account.rows_priced)]
     rows += zip("set aside: " + aside["reason"] + who.fillna(""), aside["rows"], strict=True)
     rows += [("rows of the quarter", int(now["rows"].sum()))]
-    rows += [("days of the quarter without usage", _gaps(now))]
+    rows += [("days of the quarter without usage", _days_without(now))]
     if len(before):
-        rows.append(("days of the quarter before without usage", _gaps(before)))
+        rows.append(("days of the quarter before without usage", _days_without(before)))
     return pd.DataFrame(rows, columns=["what", "count"])
 
 
-def _gaps(rows):
+def _days_without(rows):
     period = rows["day"].iloc[0].to_period("Q")
     return (period.end_time.normalize() - period.start_time).days + 1 - rows["day"].nunique()
 
 
 def flag_counts(now):
-    """What had to be assumed in pricing: flag, rows that carry it, models."""
+    """Count what had to be assumed in pricing: flag, rows that carry it, models."""
     marked = now[["model_id", *FLAGS]].groupby("model_id").sum()
     rows = [
         (flag, int(count.sum()), ", ".join(count.index[count > 0]))

@@ -1,4 +1,4 @@
-"""Did it arrive? What was decided, held against the log of the days since: how much traffic moved, and what that saved."""
+"""Whether earlier decisions arrived: how much traffic moved since, and what that saved, by the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,28 +9,20 @@ import pandas as pd
 from tierlab.core.vocabulary import BUCKETS
 from tierlab.decide.record import Record
 from tierlab.prices.catalog import Prices
-from tierlab.prices.daily import (
-    at_base,
-    bought,
-    in_batch,
-    labelled,
-    on_model,
-    rates_at,
-    repriced,
-)
+from tierlab.prices.daily import at_base, bought, in_batch, labelled, on_model, rates_at, repriced
 from tierlab.prices.names import canonical
 from tierlab.quarter.variance import causes, variance
 
 ARRIVED, NOT_ARRIVED, CANNOT_TELL = "arrived", "not arrived", "cannot be told"
 CONFIDENCE = 0.95
 RECENT = 28  # days at the end of the log in which the traffic must have moved
-HALF = 0.5  # of the traffic concerned: what arrived is at least this
-SOMETHING = 0.1  # of it: less is the noise of a share
-LEAST_DAYS = 14  # with traffic, on both sides of the decision
-BASELINE = 92  # days before the decision
+HALF = 0.5  # share of the traffic concerned that must have moved for a decision to have arrived
+SOMETHING = 0.1  # share of the traffic concerned; a smaller one is noise
+LEAST_DAYS = 14  # with traffic, before the decision and since
+BASELINE = 92  # days before the decision that count
 COLUMNS = ["source", "kind", "what", "outcome", "moved_share", "promised_usd", "saved_usd", "low"]
 COLUMNS += ["high", "days", "why", "also_moved"]
-_FITTED = 4  # two levels, a trend and the day between them
+_FITTED = 4  # parameters of the fit: two levels, a trend and the day between them
 _ACTS_THROUGH = {  # the effects of the variance by which a decision itself moves spend
     "move": ("tier_mix", "model_mix"),
     "replace": ("tier_mix", "model_mix"),
@@ -44,23 +36,24 @@ _INPUT = [f"{bucket}_tokens" for bucket in BUCKETS[:4]]
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision, in the names of the log.
+    """A decision, with names as the log has them.
 
     Attributes
     ----------
     source : str
-        Where it was written down.
+        The report or record in which it was written down.
     kind : {"move", "replace", "batch", "cache", "stop", "session", "errors"}
     what : str
+        The decision in words.
     since : Timestamp
         The first day on which it could show.
     task, model_id, to, team : str
-        What it concerns, as in `tierlab.quarter.savings`; "" for all. An empty `model_id` of a move is whatever
-        answered the task before.
+        What it concerns, as in `tierlab.quarter.savings`; "" for all. A move with an empty `model_id` is from the model
+        that answered the task before.
     tasks : tuple of str
         The log's names of a record's task.
     promised_usd : float
-        US dollars per quarter; NaN where nobody said.
+        US dollars per quarter; NaN where nothing was promised.
     began : Timestamp, optional
         When the cache broke or the team began to spend.
     """
@@ -80,11 +73,11 @@ class Decided:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What the log shows of a decision.
+    """What the log shows about a decision.
 
-    `saved` is US dollars by day; `share` of the traffic moved in the last weeks; `weight` the traffic by day, which has
-    the weekdays in it; `base_variance` what the days before the decision leave uncertain in the sum of `saved`, and
-    `base_days` how many they are; `elsewhere` says in words which traffic went to models that nobody decided on.
+    `saved` is US dollars by day; `share` is the share of the traffic that moved in the last weeks; `weight` is the
+    traffic by day, which shows the weekdays; `base_variance` is what the `base_days` before the decision leave uncertain
+    in the sum of `saved`; `elsewhere` says in words which traffic went to models that nobody decided on.
     """
 
     saved: pd.Series
@@ -97,11 +90,11 @@ class _Seen:
 
 
 class _Untold(ValueError):
-    """Why nothing can be told."""
+    """The reason why nothing can be told about a decision."""
 
 
 def decided_in(summary: dict) -> list[Decided]:
-    """The decisions of the summary.json of an earlier quarter."""
+    """Return the decisions of the summary.json of an earlier quarter."""
     since = pd.Period(summary["quarter"], freq="Q").end_time.normalize() + pd.Timedelta(days=1)
     events = {
         (event["over"], event["name"]): pd.Timestamp(event["start"]).tz_localize(None)
@@ -127,7 +120,7 @@ def decided_in(summary: dict) -> list[Decided]:
 
 
 def decided_by(record: Record, tasks: dict | None = None) -> Decided:
-    """What a filed decision record decided; `tasks` maps the log's names of tasks to those of data/tasks.csv."""
+    """Return what a decision record decided; `tasks` maps the log's names of tasks to those of data/tasks.csv."""
     model = canonical(record.model_id) or record.model_id
     names = [log for log, ours in (tasks or {}).items() if ours == record.task]
     return Decided(
@@ -142,7 +135,7 @@ def decided_by(record: Record, tasks: dict | None = None) -> Decided:
 
 
 def arrivals(daily: pd.DataFrame, prices: Prices, decided: Sequence[Decided]) -> pd.DataFrame:
-    """Hold decisions against the log.
+    """Compare decisions with the log of the days since.
 
     Parameters
     ----------
@@ -162,19 +155,18 @@ def arrivals(daily: pd.DataFrame, prices: Prices, decided: Sequence[Decided]) ->
 
     Notes
     -----
-    A saving is what the same rows would have cost the old way, at the rates of their day, less what they cost: on the
-    old model at the same tokens; at the standard rate; with the input split as while the cache was broken; at the
-    team's daily level while it spent. Traffic that already went the new way before is not counted. What a task's
-    other new models save or cost counts, and `why` names them. The interval is that
-    of a sum of independent days around two levels with a trend, weekdays taken out (Student's t), and contains what
-    the days before leave uncertain. It holds the old model to the new one's tokens: a model that writes more looks
-    worse in `also_moved`, not in the saving.
+    A saving is what the same rows would have cost the old way, at the rates of their day, less what they cost. The old
+    way is the old model with the same tokens, the standard rate instead of the batch rate, the input as it was split
+    while the cache was broken, or the team's daily level while it spent. Traffic that already went the new way before is
+    not counted. What a task's other new models save or cost counts, and `why` names them. The interval is that of a sum
+    of independent days around two levels with a trend, weekdays taken out (Student's t), and contains what the days
+    before leave uncertain. It gives the old model the new one's tokens: a model that writes more looks worse in
+    `also_moved`, not in the saving.
 
-    Arrived is what moved at least half of its traffic in the last 28 days, with an interval above zero. Cannot be told:
-    fewer than 14 days of traffic, or an interval that contains zero while a tenth or more has moved.
+    A decision has arrived if at least half of its traffic moved in the last 28 days and the interval is above zero. It
+    cannot be told with fewer than 14 days of traffic, or if the interval contains zero while a tenth or more has moved.
     """
-    rows = [_judged(daily, prices, one) for one in decided]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame([_judged(daily, prices, one) for one in decided], columns=COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +178,7 @@ class _Sides:
     end: pd.Timestamp
 
     def only(self, which):
-        """The rows of both sides for which `which` (a function of rows) holds; refuses an empty side."""
+        """Return both sides with the rows for which `which` (a function of rows) holds; refuse an empty side."""
         own = [rows[which(rows)] for rows in (self.before, self.since)]
         for rows, when in zip(own, ("before the decision", "since"), strict=True):
             if rows.empty:
@@ -194,13 +186,20 @@ class _Sides:
         return _Sides(*own, self.end)
 
     def recent(self):
-        """The rows of the last weeks; refuses none."""
+        """Return the rows of the last weeks; refuse an empty result."""
         rows = self.since[self.since["day"] > self.end - pd.Timedelta(days=RECENT)]
         if rows.empty:
             raise _Untold(f"none of the traffic concerned is in the last {RECENT} days of the log")
         return rows
 
+    def by_day(self, values):
+        """Return what `values` (a function of rows) gives by day, before the decision and since."""
+        ends = self.before["day"].max(), self.end
+        both = (self.before, self.since)
+        return [_by_day(values(rows), rows, end) for rows, end in zip(both, ends, strict=True)]
+
     def needs(self, column, what):
+        """Refuse a log without a column, which says what `what` names."""
         if column not in self.since or column not in self.before:
             raise _Untold(f"the log does not say {what}")
 
@@ -224,14 +223,19 @@ def _judged(daily, prices, one):
         return row | {"outcome": CANNOT_TELL, "why": str(why)}
     saved, low, high = _interval(seen)
     outcome, why = _outcome(seen.share, low, high)
-    why += seen.elsewhere
-    found = {"moved_share": seen.share, "saved_usd": saved, "low": low, "high": high}
-    also = _also_moved(seen.concerned, one, prices)
-    return row | found | {"outcome": outcome, "why": why, "also_moved": also}
+    return row | {
+        "moved_share": seen.share,
+        "saved_usd": saved,
+        "low": low,
+        "high": high,
+        "outcome": outcome,
+        "why": why + seen.elsewhere,
+        "also_moved": _also_moved(seen.concerned, one, prices),
+    }
 
 
 def _outcome(share, low, high):
-    """The rules, the strictest first."""
+    """Judge a decision by rules, the strictest first; return the outcome and why."""
     if share >= HALF and low > 0:
         return ARRIVED, f"{share:.0%} of the traffic moved, and it saves"
     if share < SOMETHING:
@@ -244,20 +248,19 @@ def _outcome(share, low, high):
 
 
 def _interval(seen):
-    """The sum of the daily savings and its 95% interval.
+    """Return the sum of the daily savings and its 95% interval.
 
-    A move that comes in the middle of the quarter is a step, which is no noise: both sides have a level of their own.
+    A move in the middle of the quarter is a step and not noise, so the days before and after it have their own levels.
     """
-    from scipy.special import (
-        stdtrit,
-    )  # quantile of the t distribution; scipy.stats takes a second to import
+    # The quantile of the t distribution; scipy.stats takes a second to import.
+    from scipy.special import stdtrit
 
     saved = seen.saved.to_numpy(float)
     n, total = len(saved), float(saved.sum())
     weekday = seen.saved.index.day_of_week
     usual = seen.weight.groupby(weekday).mean() / seen.weight.mean()
     factor = usual.reindex(weekday).to_numpy()
-    # The classical estimate of the day of a step: where the sum of what differs from the mean is largest.
+    # The classical estimate of the day of a step: where the sum of the deviations from the mean is largest.
     drift = np.cumsum(saved - total / factor.sum() * factor)
     late = np.arange(n) > np.argmax(np.abs(drift))
     design = factor[:, None] * np.column_stack([~late, late, np.arange(n) * late])
@@ -271,7 +274,7 @@ def _interval(seen):
 
 
 def _ratio(part, whole):
-    """Sum over sum, and the variance of that ratio from its days."""
+    """Return the ratio of two sums over days, and its variance."""
     total, n = whole.sum(), len(whole)
     ratio = part.sum() / total
     off = part - ratio * whole
@@ -279,36 +282,43 @@ def _ratio(part, whole):
 
 
 def _by_day(values, rows, end):
-    """Values of rows summed by day, from the first of them to `end`; 0 on days without a row."""
+    """Sum the values of rows by day, from the first row to `end`; a day without a row has 0."""
     days = pd.date_range(rows["day"].min(), end, unit="us")
     return values.groupby(rows["day"]).sum().reindex(days, fill_value=0.0)
 
 
 def _shifted(sides, old_way, is_new, others=()):
-    """Traffic that goes a new way, beyond the share that went that way before.
+    """Return what is seen of traffic that goes a new way, beyond the share that went that way before.
 
     Parameters
     ----------
     sides : _Sides
         The rows concerned.
     old_way : function of rows
-        Their US dollars the old way.
+        What they would have cost the old way (US dollars).
     is_new : function of rows
-        Which go the new way.
+        Which of them go the new way.
     others : collection of str
-        Models that nobody decided on and that answer only since: what they save or cost counts, not as moved.
+        Models that nobody decided on and that answer only since. What they save or cost counts, but they are not
+        counted as moved.
     """
-    tables = []
-    for rows, end in ((sides.before, sides.before["day"].max()), (sides.since, sides.end)):
+
+    def parts(rows):
         usd, new = old_way(rows), is_new(rows)
         if usd.isna().any():
             raise _Untold("the old way has no price on some of the days")
-        parts = {"whole": usd, "new": usd.where(new, 0.0), "paid": rows["cost_usd"].where(new, 0.0)}
         other = rows["model_id"].isin(others) & ~new
-        parts["other"] = usd.where(other, 0.0)
-        parts["other_saved"] = (usd - rows["cost_usd"]).where(other, 0.0)
-        tables.append(_by_day(pd.DataFrame(parts), rows, end))
-    old, now = tables
+        return pd.DataFrame(
+            {
+                "whole": usd,
+                "new": usd.where(new, 0.0),
+                "paid": rows["cost_usd"].where(new, 0.0),
+                "other": usd.where(other, 0.0),
+                "other_saved": (usd - rows["cost_usd"]).where(other, 0.0),
+            }
+        )
+
+    old, now = sides.by_day(parts)
     had, variance_of_had = _ratio(old["new"], old["whole"])
     if had > 1 - SOMETHING:
         raise _Untold(f"{had:.0%} of the traffic went this way before the decision")
@@ -317,7 +327,9 @@ def _shifted(sides, old_way, is_new, others=()):
     share, _ = _ratio(recent["new"], recent["whole"])
     went, _ = _ratio(recent["other"], recent["whole"])
     moved = now["new"].sum()
-    gain = 1 - now["paid"].sum() / moved if moved > 0 else 0.0  # of a dollar the old way
+    gain = (
+        1 - now["paid"].sum() / moved if moved > 0 else 0.0
+    )  # per dollar that the old way would cost
     return _Seen(
         saved=gain * (now["new"] - had * now["whole"]) + now["other_saved"],
         share=(share - had) / (1 - had),
@@ -330,7 +342,7 @@ def _shifted(sides, old_way, is_new, others=()):
 
 
 def _of_tasks(sides, tasks):
-    """The rows of some tasks; all of them for no name."""
+    """Return the sides with the rows of some tasks, or with all rows if no task has a name."""
     if not any(tasks):
         return sides
     sides.needs("task", "for which task a request was made")
@@ -338,7 +350,6 @@ def _of_tasks(sides, tasks):
 
 
 def _moved(sides, prices, one):
-    """A task on another model."""
     sides = _of_tasks(sides, one.tasks or (one.task,))
     old = one.model_id or _answered_before(sides.before, one.to)
     if "task" in sides.before and not one.task:  # what else the new model answers is not concerned
@@ -356,7 +367,7 @@ def _moved(sides, prices, one):
 
 
 def _answered_before(before, to):
-    """The model, other than the choice, on which a task spent most before it was decided."""
+    """Return the model, other than the chosen one, on which a task spent most before the decision."""
     others = before[before["model_id"] != to].groupby("model_id")["cost_usd"].sum()
     if others.empty:
         raise _Untold(f"nothing was to move: {to} answered already")
@@ -364,7 +375,6 @@ def _answered_before(before, to):
 
 
 def _batched(sides, prices, one):
-    """A task through the batch endpoint."""
     sides.needs("batch", "what went through a batch endpoint")
     sides = _of_tasks(sides, (one.task,)).only(lambda rows: rows["model_id"] == one.model_id)
 
@@ -375,14 +385,15 @@ def _batched(sides, prices, one):
 
 
 def _fewer_errors(sides, prices, one):
-    """Requests that fail, and are paid: their share of the spend before, and now."""
+    """Look at requests that fail and are paid: their share of the spend before, and since."""
     sides.needs("status", "which requests failed")
-    tables = []
-    for rows, end in ((sides.before, sides.before["day"].max()), (sides.since, sides.end)):
+
+    def parts(rows):
         answered = rows["status"].fillna("ok").isin(["ok", "truncated"])
-        parts = {"whole": rows["cost_usd"], "failed": rows["cost_usd"].mask(answered, 0.0)}
-        tables.append(_by_day(pd.DataFrame(parts), rows, end))
-    old, now = tables
+        failed = rows["cost_usd"].mask(answered, 0.0)
+        return pd.DataFrame({"whole": rows["cost_usd"], "failed": failed})
+
+    old, now = sides.by_day(parts)
     had, variance_of_had = _ratio(old["failed"], old["whole"])
     if not had > 0:
         raise _Untold("no request that failed was paid before the decision")
@@ -398,7 +409,7 @@ def _fewer_errors(sides, prices, one):
 
 
 def _stopped(sides, prices, one):
-    """A team that was to stop: its spend since, below its daily level while it spent."""
+    """Look at a team that was to stop: its spend since, against its daily level while it spent."""
     sides.needs("team", "which team made a request")
     began, last = _began(one), sides.before["day"].max()
     before, since = (
@@ -427,7 +438,7 @@ def _began(one):
 
 
 def _repaired(sides, prices, one):
-    """A cache that was to be repaired: the input since, split as while it was broken."""
+    """Look at a cache that was to be repaired: the input since, against its split while the cache was broken."""
     began = _began(one)
     sides = _of_tasks(sides, (one.task,)).only(lambda rows: rows["model_id"] == one.model_id)
     before, since = sides.before, sides.since
@@ -473,7 +484,7 @@ _LOOKS = {
 
 
 def _also_moved(sides, one, prices):
-    """The effects, other than the decision's own, on the spend concerned, between as many days of both sides."""
+    """Name what else moved the spend concerned, between the same number of days before and since."""
     before, since = sides.before, sides.since
     if since.empty:
         return ""

@@ -1,8 +1,8 @@
 """A usage log as one Ibis expression: its rows checked, priced and on the local clock.
 
-The log is scanned where it lies, by a DuckDB of this process or by the backend of an Ibis table; what a query cannot
-hold in memory goes to a folder that is deleted after. Dates and context steps are counted off against the few that
-the rate book knows, which leaves a plain equality join with a small table: the same expression runs on Spark.
+The log is scanned in place, by a DuckDB of this process or by the backend of an Ibis table; what a query cannot hold in
+memory goes to a folder that is deleted afterwards. A request's date and length become numbers of the few slots and
+levels that the rate book knows, so that a plain equality join with a small table prices it, on Spark as well.
 """
 
 import tempfile
@@ -22,29 +22,35 @@ import pyarrow.parquet as pq
 from tierlab.core.tables import REQUEST_COLUMNS, check_columns
 from tierlab.core.untrusted import regular
 from tierlab.core.vocabulary import BUCKETS
+from tierlab.prices.daily import Bought
 from tierlab.prices.offers import BIT, find_offer
 from tierlab.prices.pricing import rate_book
 from tierlab.usage.files import Fault, first_of_copies, header_of, lines_of, table
 
 if TYPE_CHECKING:
     import ibis
-else:  # the command line imports this module to check a log's first rows, which needs no engine
+else:  # the command line checks a log's first rows with this module, which needs no engine
     ibis = lazy_loader.load("ibis", error_on_import=True)
 
 NO_PRICE = ("unknown model", "no price where it was bought")
 NO_ROW, COPY = "a line that is no row of its file", "a copy of another file, or a second name of it"
-BOUGHT = ("model_id", "platform", "region", "service_tier")  # what decides the price of a request
+BOUGHT = (
+    "model_id",
+    "platform",
+    "region",
+    "service_tier",
+)  # columns that decide the price of a request
 NEEDED = ("at", "model_id", "uncached_input_tokens", "output_tokens")
-MEMORY = "2GB"  # what DuckDB may hold before it spills
+MEMORY = "2GB"  # DuckDB may hold this before it spills
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 TOKENS = tuple(f"{bucket}_tokens" for bucket in BUCKETS)
-# Missing in a row, these decide no price.
+# Counts that may be missing in a row, because no price depends on them.
 OPTIONAL_COUNTS = ("reasoning_tokens", "requests", "attempts", "context_above")
-# A single request; an aggregate that reports its context band; one that does not.
+# Kinds of rows: a single request; an aggregate that reports its context band; one that does not.
 ONE, REPORTED, UNREPORTED = range(3)
 _TIMES = (pd.Timestamp("2000-01-01"), pd.Timestamp("2099-12-31 23:59:59.999999"))
-_WHOLE = 2**53  # up to here a float holds every whole number
+_WHOLE = 2**53  # up to this a float holds every whole number
 
 
 @contextmanager
@@ -59,9 +65,14 @@ def open_log(usage):
     Yields
     ------
     table : ibis.Table
-        The requests table, columns as they were found.
+        The requests table, with its columns as they were found.
     aside : Counter
         Rows of the files that are not in the table, by reason.
+
+    Raises
+    ------
+    ValueError
+        If a needed column is missing, a file cannot be read, or the backend's time zone is not UTC.
     """
     if isinstance(usage, ibis.Table):
         backend = usage.get_backend()
@@ -90,19 +101,19 @@ def _checked(log):
 
 
 def _columnar(frame):
-    """The columns of a frame that a query may need, each of one type."""
+    """Return the columns of a frame that a query may need, each of one type."""
     frame = _checked(frame)[[c for c in frame if c in REQUEST_COLUMNS and c != "prefix_ids"]]
     mixed = [column for column in frame if frame[column].dtype == object]
     return frame.astype(dict.fromkeys(mixed, "string")).reset_index(drop=True)
 
 
 def files_of(usage):
-    """The Parquet or CSV files that a path, a folder or a glob names, sorted.
+    """Return the Parquet or CSV files that a path, a folder or a glob names, sorted.
 
     Raises
     ------
     ValueError
-        If there is none, or both kinds.
+        If there is no such file, or if there are both kinds.
     """
     name = regular(usage)
     pattern = name / "**" / "*" if name.is_dir() else name
@@ -118,7 +129,7 @@ def files_of(usage):
 
 
 def columns_of(file):
-    """The names of the columns of a Parquet or CSV file."""
+    """Return the names of the columns of a Parquet or CSV file."""
     return pq.read_schema(file).names if file.suffix == ".parquet" else header_of(file)
 
 
@@ -136,7 +147,7 @@ def _scanned(files, backend, folder):
 
 
 def _as_parquet(file, copy):
-    """Write a CSV file, cell by cell as text, in a form that queries read by column; returns how many lines are no row."""
+    """Write a CSV file as Parquet, each cell as text, and return how many lines are not rows."""
     lost = 0
     try:
         types = pa.schema([(name, pa.string()) for name in header_of(file)])
@@ -153,7 +164,7 @@ def _as_parquet(file, copy):
 
 
 def checked_rows(log, start=None, end=None):
-    """A log's columns under one type each, and `fault`: why a row cannot be priced, missing where nothing is wrong.
+    """Give each column of a log its type, and say in `fault` why a row cannot be priced.
 
     Text, as a CSV file has it, is read as numbers, times and truth values.
 
@@ -167,11 +178,11 @@ def checked_rows(log, start=None, end=None):
     Returns
     -------
     ibis.Table
-        Every token bucket, `aggregate`, `requests` (missing for an aggregate that does not count them) and
-        `context_above` are there, whether or not the log has them.
+        The log's columns, and every token bucket, `aggregate`, `requests` (missing for an aggregate that does not count
+        them) and `context_above` even if the log lacks them; `fault` is missing where nothing is wrong.
     """
     columns, faults = {}, []
-    for name in REQUEST_COLUMNS:  # in this order, the first fault of a row is its reason
+    for name in REQUEST_COLUMNS:  # a row's reason is its first fault in this order
         if name in log.columns and name in _READERS:
             columns[name], wrong = _READERS[name](log[name], name)
             faults += wrong
@@ -197,7 +208,7 @@ def checked_rows(log, start=None, end=None):
 
 @cache
 def _absent():
-    """What a log says that lacks a column."""
+    """Return what a log says that lacks a column."""
     return {
         **dict.fromkeys(TOKENS, ibis.literal(0, "int64")),
         **dict.fromkeys(("requests", "context_above"), ibis.null("int64")),
@@ -229,13 +240,13 @@ def _truth(column, name):
 
 
 def _number(column, name):
-    """A column as numbers, missing where it holds none."""
+    """Read a column as numbers, missing where it holds none."""
     number = (column.try_cast if column.type().is_string() else column.cast)("float64")
     return number.isnan().ifelse(ibis.null("float64"), number), []
 
 
 def _count(column, name):
-    """A column as whole numbers from 0 up."""
+    """Read a column as whole numbers from 0 up."""
     kind, faults = column.type(), []
     if kind.is_boolean() or not (kind.is_string() or kind.is_null() or kind.is_numeric()):
         raise ValueError(f"column {name!r} has type {kind}; counts are whole numbers")
@@ -264,28 +275,31 @@ _READERS = {
 
 @dataclass(frozen=True)
 class RateTable:
-    """The rates that a log can need: a row per way in which it names a purchase, slot of time, context level and batch.
+    """The rates that a log can need: one for each purchase it names, slot of time, context level, hour and batch mode.
 
     Attributes
     ----------
     refused : DataFrame
         What has no price: the columns of `BOUGHT` that the log has ("" where it says nothing), and why.
     offers : list of tierlab.prices.offers.Offer
+    bought : list of tierlab.prices.pricing.Bought
+        For each offer, the model, seller, region and tier of its rate in any catalogue, and the factor on it.
     frame : DataFrame
         The columns of `BOUGHT` that the log has, in_slot, in_level, in_hour, in_batch; rate (position), offer (place in
         `offers`), usd_<bucket> (per token, 0 where there is none), no_<bucket>, bits (flags of every request), write_bits
         (flags of one that writes to a cache), over (whether the input is over the window), stepped (whether the model
         has a context step).
     edges : ndarray of datetime64
-        Where a slot of time begins, after the first.
+        The times at which a slot begins, without the first.
     levels : ndarray of int
-        Inputs above which a context level begins, after the first.
+        The inputs above which a context level begins, without the first.
     hours : list of int
-        Seconds of a UTC day at which a peak rate begins or ends.
+        The seconds of a UTC day at which a peak rate begins or ends.
     """
 
     refused: pd.DataFrame
     offers: list
+    bought: list
     frame: pd.DataFrame
     edges: np.ndarray
     levels: np.ndarray
@@ -293,7 +307,7 @@ class RateTable:
 
 
 def rate_table(prices, bought, first_at, last_at):
-    """The rates of some purchases between two times.
+    """Return the rates of purchases between two times.
 
     Parameters
     ----------
@@ -301,6 +315,11 @@ def rate_table(prices, bought, first_at, last_at):
     bought : DataFrame
         The columns of `BOUGHT` that a log has, each combination once.
     first_at, last_at : Timestamp
+        UTC times of the first and the last row.
+
+    Returns
+    -------
+    RateTable
     """
     told = tuple(c for c in bought.columns[1:] if bought[c].notna().any())
     found, why = [], []
@@ -345,11 +364,16 @@ def rate_table(prices, bought, first_at, last_at):
         over=length > book.window[key],
         stepped=np.isfinite(book.steps[key]).any(axis=1),
     )
-    return RateTable(refused, offers, frame, edges, levels, hours)
+    rows = prices.rates.take([offer.rows[0] for offer in offers])[list(BOUGHT)]
+    sold = [
+        Bought(*key, offer.factor)
+        for key, offer in zip(rows.itertuples(index=False), offers, strict=True)
+    ]
+    return RateTable(refused, offers, sold, frame, edges, levels, hours)
 
 
 def _at_second(offer, second):
-    """What an offer costs at a second of the day, where that makes a difference."""
+    """Return an offer at a second of the day, where the hour makes a difference."""
     if not offer.hours:
         return offer
     peak = any(start <= second < end for start, end in offer.hours)
@@ -359,7 +383,7 @@ def _at_second(offer, second):
 
 
 def priced_rows(rows, rates):
-    """The rows that have a price, each with its rate.
+    """Join each row with its rate.
 
     Parameters
     ----------
@@ -370,11 +394,11 @@ def priced_rows(rows, rates):
     Returns
     -------
     ibis.Table
-        With kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (why there is no price, missing where
-        the row has one) and rate and usd_<bucket> of `rates.frame`.
+        The rows with kind (`ONE`, `REPORTED` or `UNREPORTED`), gap (why there is no price; missing where the row has
+        one), and rate and usd_<bucket> of `rates.frame`.
     """
     gaps = [bucket for bucket in BUCKETS if rates.frame[f"no_{bucket}"].any()]
-    # The cliff is not for a sum: its band decides, else the base.
+    # A context step does not apply to a sum: its band decides, else the base rate.
     summed = rows.context_above.isnull().ifelse(UNREPORTED, REPORTED)
     given = rows["aggregate"].ifelse(
         ibis.coalesce(rows.context_above + 1, 0), sum(rows[column] for column in TOKENS[:4])
@@ -408,13 +432,13 @@ def priced_rows(rows, rates):
 
 
 def _count_off(passed):
-    """How many of some nested conditions hold."""
+    """Count how many of nested conditions hold."""
     number = sum((condition.cast("int16") for condition in passed), ibis.literal(0, "int16"))
     return number.cast("int16")
 
 
 def with_local(rows, clock):
-    """Rows with `local`, the time that a clock of `local_clock` shows, and its `quarter`, counted from year 0."""
+    """Add `local`, the time that a clock of `local_clock` shows, and its `quarter`, counted from year 0."""
     times = [rows.at + ibis.interval(seconds=more) if more else rows.at for _, more in clock]
     later = [(rows.at >= edge, at) for (edge, _), at in zip(clock, times, strict=True)][:0:-1]
     local = ibis.cases(*later, else_=times[0]) if later else times[0]
@@ -422,9 +446,9 @@ def with_local(rows, clock):
 
 
 def local_clock(timezone, first_at, last_at):
-    """What a time zone adds to UTC between two times: (from when, seconds) pairs, the first from ever.
+    """Return what a time zone adds to UTC between two times: (from when, seconds) pairs, the first without a beginning.
 
-    Engines differ in their time zone functions; an addition they all do alike. Clocks change on a quarter of an hour.
+    Engines differ in their time zone functions, but they all add alike. Clocks change on a quarter of an hour.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Figures of the quarterly report: days, variance, tiers, savings, forecast, unit costs."""
+"""The figures of the quarterly report: days, variance, tiers, savings, forecast, unit costs."""
 
 from textwrap import wrap
 
@@ -22,7 +22,7 @@ from tierlab.prices.daily import TIER_LABELS
 from tierlab.quarter.savings import HELD, STATUSES, task_said
 from tierlab.quarter.variance import NAMES
 
-UP, DOWN = "#4a4a4a", "#ffffff"  # what is proposed, what is held back: tiers own the colours
+UP, DOWN = "#4a4a4a", "#ffffff"  # proposed, held back; without colour, because colours mean tiers
 _SAVES = "#029E73"
 _STEPS = {  # kind of a step -> its colour and hatch
     "level": ("#c9d0d8", ""),
@@ -33,24 +33,24 @@ _STEPS = {  # kind of a step -> its colour and hatch
     "test": (_SAVES, "////"),
 }
 _BOX = {"fc": "white", "ec": "none", "pad": 0.8}  # behind a label, so that no line runs through it
-MOST = 5  # savings that are drawn, as many as a finding has rows
-# What tells the parts of a stack apart, with and without colour.
+MOST = 5  # savings that are drawn; a finding has as many rows
+# Colours and hatches tell the parts of a stack apart, with and without colour.
 _COLORS = {tier: look["color"] for tier, look in TIER_STYLE.items()}
 _COLORS |= {"reasoning": "#949494", "other models": "#d4d4d4"}
 _HATCHES = {"mid": "///", "flagship": "..", "reasoning": "xx"}
 
 
 def spend_days(days, *, events=None, budget_usd=None, ax=None):
-    """Spend per day as dots, flagged days ringed, over the line of what was expected.
+    """Draw spend per day as dots with rings around flagged days, over the line of what was expected.
 
     Parameters
     ----------
     days : DataFrame
         day, usd, expected (US dollars per day, NaN where not known), flagged.
     events : DataFrame, optional
-        Rows of `tierlab.quarter.outlook`; the starts of events of the total are named with their excess.
+        From `tierlab.quarter.outlook.anomalies`; events of the total are named with their start and excess.
     budget_usd : float, optional
-        Of the quarter: drawn as an even share per day.
+        Budget of the quarter, drawn as an even share per day.
     ax : Axes, optional
 
     Returns
@@ -104,14 +104,14 @@ def spend_days(days, *, events=None, budget_usd=None, ax=None):
 
 
 def waterfall(variance, before_usd, now_usd, *, ax=None):
-    """From the spend of one quarter to the next, effect by effect.
+    """Draw the steps from the spend of one quarter to the next, effect by effect.
 
     Parameters
     ----------
     variance : DataFrame
-        Table of `tierlab.quarter.variance`: effect, usd. Effects of less than half a cent are left out.
+        From `tierlab.quarter.variance.variance`: effect, usd. Effects of less than half a cent are left out.
     before_usd, now_usd : float
-        US dollars; they differ by the sum of the effects.
+        Spend of the two quarters (US dollars), which differs by the sum of the effects.
     ax : Axes, optional
 
     Returns
@@ -136,16 +136,16 @@ def waterfall(variance, before_usd, now_usd, *, ax=None):
 
 
 def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
-    """From the quarter before to this one and to the next, each step named by its cause.
+    """Draw the steps from the quarter before to this one and to the next, each named by its cause.
 
     Parameters
     ----------
     steps : DataFrame
-        Of `tierlab.quarter.brief.steps`: label, usd, kind.
+        From `tierlab.quarter.page.steps`: label, usd, kind.
     budget_usd : float, optional
-        Of the quarter: a dotted line.
+        Budget of the quarter, drawn as a dotted line.
     narrow : bool
-        For a phone: the names stand above their bars.
+        Whether to draw for a phone, with the names above their bars.
     ax : Axes, optional
 
     Returns
@@ -159,7 +159,7 @@ def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
     starts = ends.where(~level, steps["usd"]) - steps["usd"]
     names = [_short(label, 46) for label in steps["label"]]
     more = np.array([name.count("\n") for name in names])
-    # On a phone a name stands above its bar, and one of two lines needs more room there.
+    # On a phone a name stands above its bar, and a name of two lines needs more room.
     rows = np.arange(len(names)) + (0.4 * more.cumsum() if narrow else 0)
     ax = axes(ax, height=1.0 + (0.33 if narrow else 0.31) * (rows[-1] + 1), narrow=narrow)
     for row, kind, start, value in zip(rows, steps["kind"], starts, steps["usd"], strict=True):
@@ -194,12 +194,12 @@ def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
 
 
 def tier_months(months, *, ax=None):
-    """Spend by month and tier, stacked.
+    """Draw spend by month, stacked by tier.
 
     Parameters
     ----------
     months : DataFrame
-        Table of months of `tierlab.quarter.analyse`: period, tier, cost_usd.
+        Table `months` of `tierlab.Quarter`: period, tier, cost_usd.
     ax : Axes, optional
 
     Returns
@@ -250,29 +250,32 @@ def tier_months(months, *, ax=None):
 
 
 def savings_bars(savings, *, ax=None):
-    """Savings per quarter, the largest first; white bars are held back.
+    """Draw savings per quarter, in the order of the table; white bars are held back.
 
     Parameters
     ----------
     savings : DataFrame
-        Table of `tierlab.quarter.savings`: kind, what, usd, status. Ten are drawn; the axis label counts the rest.
+        From `tierlab.quarter.words.offered`: kind, what, usd, status. Five are drawn; the axis label counts the rest.
     ax : Axes, optional
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no saving.
     """
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(MOST)
     rest = f"; {len(savings) - MOST} more not shown" if len(savings) > MOST else ""
+    statuses = table["status"].replace(STATUSES)
     return _named_bars(
         [f"{row.kind}: {row.what}" for row in table.itertuples()],
         table["usd"].to_numpy(),
-        [
-            f"{dollars(row.usd)}  {STATUSES.get(row.status, row.status)}".rstrip()
-            for row in table.itertuples()
-        ],
+        [f"{dollars(x)}  {said}".rstrip() for x, said in zip(table["usd"], statuses, strict=True)],
         f"saving (USD per quarter, not additive)\nwhite: held back{rest}",
         colors=np.where(table["status"].isin(HELD), DOWN, UP),
         ax=ax,
@@ -280,7 +283,7 @@ def savings_bars(savings, *, ax=None):
 
 
 def _named_bars(names, sizes, texts, label, *, colors=UP, ax=None):
-    """A bar for each name, with a text at its end."""
+    """Draw a bar for each name, with a text at its end."""
     ax = axes(ax, height=1.1 + 0.45 * len(names))
     ax.barh(range(len(names)), sizes, height=0.62, color=colors, edgecolor=UP, lw=0.8)
     for row, (size, text) in enumerate(zip(sizes, texts, strict=True)):
@@ -291,18 +294,19 @@ def _named_bars(names, sizes, texts, label, *, colors=UP, ax=None):
 
 
 def forecast_fan(days, forecast, *, events=None, narrow=False, ax=None):
-    """Days of the past as dots under the mean between lasting events, then the forecast with its band.
+    """Draw past days as dots under the mean between lasting events, then the forecast with its band.
 
     Parameters
     ----------
     days : DataFrame
-        day, usd: the past, US dollars per day.
+        day, usd: US dollars per day of the past.
     forecast : Forecast
-        Of `tierlab.quarter.outlook`.
+        From `tierlab.quarter.outlook.forecast`.
     events : DataFrame, optional
-        Of `tierlab.quarter.outlook`: a lasting one begins a new mean, and the days of a short one are in none.
+        From `tierlab.quarter.outlook.anomalies`: a lasting event begins a new mean, and the days of a short one are in
+        no mean.
     narrow : bool
-        For a phone.
+        Whether to draw for a phone.
     ax : Axes, optional
 
     Returns
@@ -346,7 +350,7 @@ def forecast_fan(days, forecast, *, events=None, narrow=False, ax=None):
 
 
 def _levels(days, events):
-    """The mean between lasting events, by day: a Series for each stretch; days of short events count in none."""
+    """Return the mean between lasting events by day, a Series for each stretch, without the days of short events."""
     own, starts = days.set_index("day")["usd"], []
     if events is not None and len(events):
         lasting = events["lasts"]
@@ -361,12 +365,12 @@ def _levels(days, events):
 
 
 def unit_costs(units, *, ax=None):
-    """Cost per request of each team or task.
+    """Draw the cost per request of each team or task.
 
     Parameters
     ----------
     units : DataFrame
-        Table `teams` or `tasks` of `tierlab.quarter.analyse`: name, share, usd_per_request (US dollars).
+        Table `teams` or `tasks` of `tierlab.Quarter`: name, share, usd_per_request (US dollars).
     ax : Axes, optional
 
     Returns
@@ -386,6 +390,6 @@ def unit_costs(units, *, ax=None):
 
 
 def _short(text, width=40):
-    """A long name on three lines, and what does not fit there cut."""
+    """Wrap a long name on three lines, and cut what does not fit."""
     lines = wrap(text, width, break_on_hyphens=False)
     return "\n".join(lines[:3]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 3)

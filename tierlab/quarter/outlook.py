@@ -1,4 +1,4 @@
-"""Looking at a quarter's days: which stand out, what the next quarter will cost, and how far the last forecast was off."""
+"""Which days of a quarter stand out, what the next quarter will cost, and how far off the last forecast was."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from tierlab.prices.daily import labelled, repriced
 
 WINDOW = 28  # days of the baseline
 THRESHOLD = 6.0  # robust z; see `anomalies` for the false alarms
-FLOOR = 0.01  # of a usual day's total spend: smaller movements are not news
-LEAST_WEEKS = 8
-CONFIDENCE = 0.8
-PATHS = 2000
+FLOOR = 0.01  # share of a usual day's total spend; smaller movements are not news
+LEAST_WEEKS = 8  # of history for a forecast
+CONFIDENCE = 0.8  # level of the forecast's band
+PATHS = 2000  # simulated futures
 _NORMAL = 1.482602218505602  # standard deviation of a normal over its median absolute deviation
 _GAP = 3  # quiet days that do not end an event
 _SHORT = 7  # days; a shorter event says nothing about the next quarter
@@ -23,12 +23,12 @@ _COLUMNS += ["usual", "seen", "excess_usd", "lasts"]
 
 
 def day_said(day):
-    """A day of the quarter as one says it: 17 August."""
+    """Write a day of the quarter as 17 August."""
     return f"{day.day} {day:%B}"
 
 
 def robust_z(series, *, floor=0.0, seasonal=True):
-    """How far each day lies from the days before it, in robust standard deviations.
+    """Measure how far each day lies from the days before it, in robust standard deviations.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def robust_z(series, *, floor=0.0, seasonal=True):
 
 
 def weekday_factor(series):
-    """Each weekday's level against the week around it: the median of the ratios, Monday first, at least 0.05."""
+    """Return each weekday's level over that of the week around it: the median ratio, Monday first, at least 0.05."""
     around = series.rolling(7, center=True).mean()
     ratio = (series / around.where(around > 0)).to_numpy(float)
     day = pd.DatetimeIndex(series.index).day_of_week
@@ -87,12 +87,12 @@ def weekday_factor(series):
 
 
 def anomalies(daily, start, end):
-    """Events of a quarter: total spend, each team's and each model's, and each model's cache hit rate.
+    """Find the events of a quarter: in the total spend, each team's and model's, and each model's cache hit rate.
 
     Parameters
     ----------
     daily : DataFrame
-        `Cube.daily`, with at least 28 days before `start` for the first days to be judged.
+        `Cube.daily`. The first days are judged only if it has at least 28 days before `start`.
     start, end : Timestamp
         First and last day of the quarter.
 
@@ -101,14 +101,15 @@ def anomalies(daily, start, end):
     DataFrame
         An event per row, the largest excess first: over ("total", "team", "model", "cache"), name, measure, start, end,
         days (flagged), direction ("above", "below"), peak_z, usual and seen (median day: US dollars, or share 0-1),
-        excess_usd (US dollars above what was expected; what a lost hit rate cost), lasts (flagged on the last day).
+        excess_usd (US dollars above what was expected, or what a lost hit rate cost), lasts (flagged up to the last
+        days).
 
     Notes
     -----
-    The least standard deviation is 1 % of the median day's total spend; for a hit rate, one point. So 6 of 40 simulated
-    quarters without an event (`tierlab.quarter.simulated`, no plants: Poisson requests, log-normal lengths, weekdays,
-    growth) show any, over the total, five teams and seven models together; at a threshold of 5 it is 24 of 40, because
-    a median absolute deviation of 28 days is itself uncertain.
+    The least standard deviation is 1% of the median day's total spend; for a hit rate, one point. Of 40 simulated
+    quarters without an event (`tierlab.quarter.simulated` without plants: Poisson requests, log-normal lengths, weekdays,
+    growth), 6 show an event in the total, five teams or seven models. At a threshold of 5 it would be 24 of 40, because
+    the median absolute deviation of 28 days is itself uncertain.
     """
     found = []
     days = pd.DatetimeIndex(sorted(daily["day"].unique()))
@@ -139,7 +140,7 @@ def _spend_series(daily, total, days):
 
 
 def _hit_rates(daily, days):
-    """Per model: share of input tokens read from a cache by day, and the days' input tokens and their cost."""
+    """Yield per model the share of input tokens read from a cache by day, and the days' input tokens and their cost."""
     tokens = daily[[f"{b}_tokens" for b in BUCKETS[:4]]].sum(axis=1)
     usd = daily[["uncached_input_usd", "cache_read_usd", "cache_write_usd"]].sum(axis=1)
     table = pd.DataFrame({"read": daily["cache_read_tokens"], "tokens": tokens, "usd": usd})
@@ -152,14 +153,14 @@ def _hit_rates(daily, days):
 
 
 def _extra_input(inputs, flagged, event):
-    """What the input of an event's days cost beyond the price per token of the quiet days before it (US dollars)."""
+    """Return what the input of an event's days cost beyond the price per token of the quiet days before it (US dollars)."""
     quiet = inputs[~flagged & (inputs.index < event["start"])].tail(WINDOW).sum()
     during = inputs[flagged].loc[event["start"] : event["end"]].sum()
     return float(during["usd"] - during["tokens"] * quiet["usd"] / quiet["tokens"])
 
 
 def runs(table, start, end):
-    """Runs of flagged days in one direction, with at most a few quiet days between them."""
+    """Yield the runs of flagged days in one direction, with at most a few quiet days between them."""
     own = table.loc[start:end]
     for direction, sign in (("above", 1), ("below", -1)):
         days = own.index[own["flagged"] & (np.sign(own["z"]) == sign)]
@@ -211,9 +212,9 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
         Simulated futures.
     seed : int or numpy.random.Generator
     factor : Series, optional
-        What scheduled price changes multiply spend with, indexed by day; 1 where it has none.
+        What scheduled price changes multiply spend by, indexed by day; a missing day counts as 1.
     shifts : sequence of Timestamp
-        Days on which the level is known to have moved for good, so that the step does not count as growth. One
+        Days on which the level is known to have moved for good, so that the step does not count as growth. A shift
         less than a week after another belongs to it; one in the first or the last two weeks is left to the random walk.
 
     Returns
@@ -223,17 +224,18 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
     Raises
     ------
     ValueError
-        As `unfit` says: with fewer than eight whole weeks, a day missing among them, or a week without spend.
+        If the history has fewer than eight whole weeks, lacks a day or has a week without spend, or if `end` is not
+        after its last day.
 
     Notes
     -----
     The logarithm of weekly spend is a straight line plus a random walk plus noise: the local level model with drift
     (Harvey 1989, chapter 2; Durbin and Koopman 2012, chapter 2). Line and scale have flat priors and are integrated out;
-    the ratio of the two variances, which half a year cannot tell, is averaged over a grid (0 and 0.02 to 20,
-    logarithmic) by its restricted likelihood. A week's days share it as in the last eight weeks. Weeks are counted back
-    from the last day. A shift is a step in the line (Box and Tiao, JASA 70 (1975) 70-79). On 300 simulated histories of 26 weeks each the 80% band of the next quarter's total covered it in
-    98% of cases for a steady trend with 8% daily noise, 95% for noise with autocorrelation 0.7, and 75% for a level that
-    wanders by 1% a day.
+    the ratio of the two variances, which half a year of data leaves open, is averaged over a grid (0 and 0.02 to 20,
+    logarithmic) by its restricted likelihood. The days of a week have the shares of the last eight weeks. Weeks are
+    counted back from the last day. A shift is a step in the line (Box and Tiao, JASA 70 (1975) 70-79). On 300 simulated
+    histories of 26 weeks each, the 80% band of the next quarter's total covered it in 98% of cases for a steady trend
+    with 8% daily noise, in 95% for noise with autocorrelation 0.7, and in 75% for a level that wanders by 1% a day.
 
     Examples
     --------
@@ -268,14 +270,14 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
 
 
 def _band(futures):
-    """Median and band of each column."""
+    """Return the median and the band of each column."""
     tail = (1 - CONFIDENCE) / 2
     levels = np.quantile(futures, [0.5, tail, 1 - tail], axis=0)
     return pd.DataFrame(levels.T, columns=["usd", "low", "high"])
 
 
 def unfit(spend):
-    """Why no forecast can be made from a history, "" if one can."""
+    """Say why no forecast can be made from a history; return "" if one can."""
     days = pd.DatetimeIndex(spend.index)
     if not days.equals(pd.date_range(days[0], days[-1], unit=days.unit)):
         return "a day is missing in the history; a forecast needs every day"
@@ -287,13 +289,13 @@ def unfit(spend):
 
 
 def _weeks(spend):
-    """Daily spend as whole weeks that end on the last day, shape (weeks, 7)."""
+    """Return daily spend as whole weeks that end on the last day, shape (weeks, 7)."""
     whole = len(spend) // 7
     return spend.to_numpy(float)[-7 * whole :].reshape(whole, 7)
 
 
 def _line(days, weeks, ahead, shifts):
-    """Regressors by week: one, time, and for each shift the share of the week that lies behind it."""
+    """Return the regressors by week: one, time, and for each shift the share of the week that lies behind it."""
     first = days[-1] - pd.Timedelta(days=7 * weeks - 1)
     time = np.arange(weeks + ahead, dtype=float)
     steps, before = [], None
@@ -306,7 +308,7 @@ def _line(days, weeks, ahead, shifts):
 
 
 def _futures(y, line, paths, rng):
-    """Simulated log weekly spend after the last week, shape (paths, weeks ahead)."""
+    """Simulate the logarithm of weekly spend after the last week, shape (paths, weeks ahead)."""
     n, ahead = len(y), len(line) - len(y)
     time = line[:, 1]
     walk = np.minimum.outer(time, time)
@@ -323,7 +325,7 @@ def _futures(y, line, paths, rng):
 
 
 def _fit(y, line, cover):
-    """Generalised least squares for one covariance: log restricted likelihood, predictive mean and covariance, residual sum."""
+    """Fit by generalised least squares; return log restricted likelihood, predictive mean and covariance, residual sum."""
     n = len(y)
     known, later = line[:n], line[n:]
     inverse = np.linalg.inv(cover[:n, :n])
@@ -343,10 +345,16 @@ def _fit(y, line, cover):
 
 
 def next_quarter(every, events, prices, last, end, seed):
-    """Forecast from the day after `last` to `end`, or None; and what it needs, "" if it is there.
+    """Forecast from the day after `last` to `end`.
 
-    History is taken at the rates of the last day, so that an old price change is not growth; scheduled changes come on
-    top, on the last four weeks' tokens. Short events are replaced by what was expected, and lasting ones are steps.
+    The history is taken at the rates of the last day, so that an old price change is not growth; scheduled changes come
+    on top, on the last four weeks' tokens. Short events are replaced by what was expected, and lasting ones are steps.
+
+    Returns
+    -------
+    Forecast or None
+    str
+        What a forecast would need; "" if there is one.
     """
     history = _constant(every, prices, last)
     if why := unfit(history):
@@ -357,15 +365,15 @@ def next_quarter(every, events, prices, last, end, seed):
 
 
 def error_of_last(now, before, prices, period, last_summary, seed):
-    """How far the last report's forecast was off, or without one this method's on the quarter before.
+    """Return how far off the last report's forecast was; without one, a back-test on the quarter before.
 
     Returns
     -------
     table : DataFrame
-        One row, or none: source (in words), forecast_usd, low, high, spend_usd, error_usd (forecast minus spend), error
+        At most one row: source (in words), forecast_usd, low, high, spend_usd, error_usd (forecast minus spend), error
         (share of the spend), inside (whether the band held it).
     needs : str
-        What is missing for the last report's, "" for nothing.
+        What is missing to judge the last report's forecast; "" for nothing.
     """
     spend, end = float(now["cost_usd"].sum()), period.end_time.normalize()
     row, needs = ((last_summary or {}).get("forecast") or {}).get(str(period)), ""
@@ -382,13 +390,21 @@ def error_of_last(now, before, prices, period, last_summary, seed):
     else:
         source = f"report of {last_summary['quarter']}"
     usd, low, high = (float(row[name]) for name in ("usd", "low", "high"))
-    found = {"source": source, "forecast_usd": usd, "low": low, "high": high, "spend_usd": spend}
-    found |= {"error_usd": usd - spend, "error": (usd - spend) / spend}
-    return pd.DataFrame([found | {"inside": low <= spend <= high}]), needs
+    found = {
+        "source": source,
+        "forecast_usd": usd,
+        "low": low,
+        "high": high,
+        "spend_usd": spend,
+        "error_usd": usd - spend,
+        "error": (usd - spend) / spend,
+        "inside": low <= spend <= high,
+    }
+    return pd.DataFrame([found]), needs
 
 
 def _constant(every, prices, last):
-    """Daily spend at the rates of the last day, short events replaced by what was expected."""
+    """Return daily spend at the rates of the last day, with short events replaced by what was expected."""
     total = _at_rates(every, prices, last).groupby(every["day"]).sum()
     table = robust_z(total)
     for event in runs(table, total.index[0], last):
@@ -399,12 +415,12 @@ def _constant(every, prices, last):
 
 
 def _at_rates(daily, prices, on):
-    """US dollars of each row at the rates of a day; where a rate is not known then, spend does not vanish."""
+    """Return the US dollars of each row at the rates of a day, or as they were where a rate is not known then."""
     return repriced(daily, prices, on).fillna(daily["cost_usd"])
 
 
 def _scheduled(every, prices, last, end):
-    """What price changes after the last day multiply spend with, on the last four weeks' tokens; by day."""
+    """Return by day what price changes after the last one multiply spend by, on the last four weeks' tokens."""
     recent = every[every["day"] > last - pd.Timedelta(days=WINDOW)]
     changes = prices.changes(last, end, models=recent["model_id"].unique())
     factor = pd.Series(1.0, pd.date_range(last, end, unit="us"))

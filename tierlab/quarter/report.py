@@ -1,45 +1,48 @@
-"""The quarterly report: what it reads, checked and priced, and its files (notebook, page, PDF, figures, summary)."""
+"""The quarterly report: its analysis from the inputs, and its files (notebook, page, PDF, figures, message, summary)."""
 
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field, fields, replace
-from datetime import date
-from glob import glob, has_magic
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tierlab.core import paths
 from tierlab.core.files import OutputFolder, same_file, write_whole
-from tierlab.core.untrusted import in_html, in_markdown, read_text, regular
-from tierlab.core.vocabulary import TIERS, unknown
-from tierlab.decide.record import load_record
+from tierlab.core.untrusted import in_html, in_markdown
 from tierlab.pages import run as pages_run
-from tierlab.pages.parameters import declared
 from tierlab.prices.catalog import load_prices
 from tierlab.prices.contract import load_contract
 from tierlab.quarter.aggregate import Cube, build_cube
 from tierlab.quarter.analyse import Quarter, analyse, period_of
 from tierlab.quarter.arrival import arrivals, decided_by
-from tierlab.quarter.brief import message
-from tierlab.quarter.engine import NEEDED, columns_of, files_of
+from tierlab.quarter.inputs import (
+    NOTEBOOK,
+    SCHEMA,
+    InputError,
+    Inputs,
+    Settings,
+    check_log,
+    earlier_summary,
+    is_summary,
+    overlapping,
+    read_log,
+    records_of,
+    settings_of,
+    standing_on,
+    title,
+)
+from tierlab.quarter.page import message
 from tierlab.quarter.savings import Terms
-from tierlab.quarter.settings import Settings, load_settings
-from tierlab.quarter.simulated import END, synthetic_quarters
-from tierlab.quarter.words import SCHEMA, SCHEMAS, summary
+from tierlab.quarter.words import headline
 from tierlab.routing.sources import load_outcomes
-from tierlab.scaling.workload import TRACES, load_requests
-from tierlab.usage.read import FORMATS, Account, check_usage, read_usage
+from tierlab.usage.read import Account
 
-NOTEBOOK = "90_quarterly_report"
-SYNTHETIC_BUDGET_USD = 500.0  # of the synthetic quarter: as simulated as its usage
-LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which a tier up answers
-_YES = {"": None, "yes": True, "no": False}
-_PATHS = ("usage_path", "billed_path", "outcomes_path", "last_summary_path", "catalogue")
-_PATHS += ("contract_path", "records_path", "settings_path")
+SYNTHETIC_BUDGET_USD = 500.0  # budget of the simulated quarter, which is simulated as well
 _MADE = ("report.ipynb", "report.html", "report.pdf", "message.md", "summary.json")
-_SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
+_SECTIONS = {  # section, as the summary calls it -> as `Quarter.missing` does
     "spend against budget": "budget",
     "variance": "variance",
     "teams": "teams",
@@ -60,110 +63,12 @@ _SECTIONS = {  # as the summary calls them -> as `Quarter.missing` does
     "cost per request": "cost per request",
     "batch savings": "batch savings",
 }
-
-
-class InputError(ValueError):
-    """An input of the report that is not there or cannot be read; its text says which and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The parameters of notebook 90, whose cell says what each means and what is allowed.
-
-    Paths may be relative: they start in the working folder, else in the folder from which the shell started the
-    command, else in that of the kit.
-    """
-
-    quarter: str = "2026Q3"
-    usage_path: str = "synthetic"
-    usage_format: str = "auto"
-    columns: dict[str, str] = field(default_factory=dict)
-    cache_inside: str = ""
-    date_format: str = ""
-    decimal: str = ""
-    billed_path: str = ""
-    outcomes_path: str = ""
-    last_summary_path: str = ""
-    records_path: str = ""
-    budget_usd: float = 0
-    margin: float = 0
-    may_wait: list[str] = field(default_factory=list)
-    tasks: dict[str, str] = field(default_factory=dict)
-    catalogue: str = "maintained"
-    as_of: str = ""
-    contract_path: str = ""
-    timezone: str = "UTC"
-    retire_days: int = 180
-    seed: int = 0
-    company: str = ""
-    settings_path: str = ""
-
-    @classmethod
-    def among(cls, names):
-        """The inputs among some names and values, such as the variables of a notebook."""
-        return cls(**{one.name: names[one.name] for one in fields(cls)})
-
-    def checked(self):
-        """The same, each value of its type and paths absolute; reads no log yet.
-
-        Raises
-        ------
-        ValueError
-            If a value is not allowed, or a file is not there.
-
-        Examples
-        --------
-        >>> Inputs(budget_usd="50000").checked().budget_usd
-        50000.0
-        >>> Inputs(usage_format="litelm").checked()
-        Traceback (most recent call last):
-        ...
-        ValueError: unknown format 'litelm'; did you mean 'litellm'?...
-        """
-        parameters, found = declared(paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb"), {}
-        for name, value in vars(self).items():
-            if name in _PATHS and isinstance(
-                value, int
-            ):  # papermill makes a folder "2026" a number
-                value = str(value)
-            value = parameters[name].parse(value) if isinstance(value, str) else value
-            if name in _PATHS and value not in ("", *parameters[name].choices):
-                value = _located(name, value, parameters[name].choices)
-            found[name] = parameters[name].check(value)
-        period_of(found["quarter"])
-        if found["cache_inside"] not in _YES:
-            why = unknown("value", found["cache_inside"], ("yes", "no"))
-            raise ValueError(f"cache_inside = {found['cache_inside']!r}: {why}")
-        allowed = ("auto", "requests", *FORMATS)
-        if found["usage_format"] not in allowed:
-            raise ValueError(unknown("format", found["usage_format"], allowed))
-        Terms(tasks=found["tasks"])
-        load_prices(found["catalogue"], as_of=found["as_of"] or None)
-        if found["contract_path"]:
-            load_contract(found["contract_path"])
-        _last(found["last_summary_path"])
-        _records(found["records_path"])
-        if found["settings_path"]:
-            load_settings(found["settings_path"])
-        return Inputs(**found)
-
-    def files(self):
-        """All that the paths may lead to: files, folders and patterns, and places where nothing is."""
-        return [place for name in _PATHS if vars(self)[name] for place in _places(vars(self)[name])]
-
-
-def _places(value):
-    given = Path(value).expanduser()
-    return [place / given for place in (Path.cwd(), Path(os.environ.get("PWD", ".")), paths.ROOT)]
-
-
-def _located(name, value, names):
-    """A path made absolute, from the first of the places where it leads to something."""
-    for path in _places(value):
-        if path.exists() or (has_magic(str(value)) and glob(str(path), recursive=True)):  # noqa: PTH207
-            return str(regular(path).absolute())
-    also = f" (nor one of {', '.join(names)})" if names else ""
-    raise ValueError(f"{name} = {value!r}: no such file or folder{also}, seen from {Path.cwd()}")
+_MONEY = ("spend_usd", "contracted_usd", "effective_usd", "before_usd", "budget_usd")
+_MONEY += ("unpriced_usd", "over_budget_usd")
+_TABLES = ("spend", "variance", "changes", "units", "teams", "tasks", "tiers", "cache", "output")
+_TABLES += ("reliability", "latency", "quality", "events", "forecast_error", "savings", "decisions")
+_TABLES += ("arrival", "price_changes", "retiring", "reconciliation", "coverage", "flags")
+_TABLES += ("assumptions", "unpriced", "gaps", "invoice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,13 +82,13 @@ class Prepared:
     cube : Cube
         The priced usage of this quarter and the one before.
     read : Account or None
-        What the reader made of the files; None where an engine scanned them in place, or there was no file.
+        What the reader made of the files; None where an engine scanned them in place, or the usage is not a file.
     kind : str
         "simulated", "trace" or "log".
     inputs : Inputs
         Checked.
     settings : Settings
-        Of tierlab.yaml; empty without one.
+        The content of tierlab.yaml; empty without one.
     """
 
     quarter: Quarter
@@ -195,7 +100,7 @@ class Prepared:
 
     @property
     def files(self):
-        """What the reader made of each file, by its name without the folder; empty where there was no file to read."""
+        """What the reader made of each file, by its name without the folder; empty where no file was read."""
         if self.read is None:
             return pd.DataFrame()
         names = [Path(file).name for file in self.read.files["file"]]
@@ -205,10 +110,18 @@ class Prepared:
 def prepare(inputs: Inputs) -> Prepared:
     """Read and price everything that the inputs name, and analyse it.
 
+    Parameters
+    ----------
+    inputs : Inputs
+
+    Returns
+    -------
+    Prepared
+
     Raises
     ------
     InputError
-        In one sentence: what is wrong, and what is allowed.
+        If an input is wrong; the message says in one line what is wrong, and what is allowed.
     """
     try:
         return _prepared(inputs.checked())
@@ -219,14 +132,14 @@ def prepare(inputs: Inputs) -> Prepared:
 def _prepared(inputs):
     contract = load_contract(inputs.contract_path) if inputs.contract_path else None
     aliases = contract.aliases if contract else None
-    prices = load_prices(inputs.catalogue, as_of=_as_of(inputs), aliases=aliases)
-    settings = _own(inputs)
+    prices = load_prices(inputs.catalogue, as_of=standing_on(inputs), aliases=aliases)
+    settings = settings_of(inputs)
     period = period_of(inputs.quarter)
-    log, read, billed, kind = _log(inputs, prices, period)
+    log, read, billed, kind = read_log(inputs, prices, period)
     span = {"start": (period - 1).start_time, "end": (period + 1).start_time}
     cube = build_cube(log, prices, timezone=inputs.timezone, contract=contract, **span)
     if not cube.daily["day"].ge(period.start_time).any():
-        # The refusal names the quarters that are there.
+        # The error message names the quarters that the log has.
         cube = build_cube(log, prices, timezone=inputs.timezone)
     quarter = analyse(
         cube,
@@ -237,34 +150,33 @@ def _prepared(inputs):
         or (SYNTHETIC_BUDGET_USD if kind == "simulated" else None),
         billed=billed,
         outcomes=load_outcomes(inputs.outcomes_path) if inputs.outcomes_path else None,
-        last_summary=_last(inputs.last_summary_path),
+        last_summary=earlier_summary(inputs.last_summary_path),
         terms=Terms(
             inputs.margin or None,
             inputs.may_wait or None,
             inputs.tasks,
             inputs.retire_days,
-            _records(inputs.records_path),
+            records_of(inputs.records_path),
         ),
         unread=read.set_aside if read else None,
         seed=inputs.seed,
     )
-    quarter = replace(quarter, missing=quarter.missing | _doubts(cube.settlement, read, span))
+    quarter = replace(quarter, missing=quarter.missing | _doubts(cube.settlement, read, period))
     return Prepared(quarter, cube, read, kind, inputs, settings)
 
 
-def _doubts(settlement, read, span):
-    """What of the log and the contract somebody should look at: name -> what it is about."""
+def _doubts(settlement, read, period):
+    """Return what somebody should check in the log and the contract: section -> what it is about."""
     found = {}
     if settlement is not None and settlement.idle:
         clauses = [clause.split(".") for clause in settlement.idle]
         listed = ", ".join(f"{kind.removesuffix('s')} {int(place) + 1}" for kind, place in clauses)
         found["contract"] = f"{listed} in the order of the contract's file held for no request"
     if read is not None:
-        alike = read.overlaps[read.overlaps["what"].str.endswith("of one format")]
-        first, last = (pd.to_datetime(alike[f"{end}_day"]) for end in ("first", "last"))
-        alike = alike[(last >= span["start"]) & (first <= span["end"])]
+        alike = overlapping(read, "of one format", period)
         if len(alike):
-            days = f"{pd.to_datetime(alike['first_day']).min():%Y-%m-%d} to {pd.to_datetime(alike['last_day']).max():%Y-%m-%d}"
+            first, last = pd.to_datetime(alike["first_day"]), pd.to_datetime(alike["last_day"])
+            days = f"{first.min():%Y-%m-%d} to {last.max():%Y-%m-%d}"
             found["overlaps"] = (
                 f"{alike['rows'].sum():,} rows of files of one format are of the same requests or the same days "
                 f"({days}) and all were counted; if one file repeats another, give one of them"
@@ -272,147 +184,20 @@ def _doubts(settlement, read, span):
     return found
 
 
-def _as_of(inputs):
-    """The day on which one stands: of the simulated quarter the day after its last, before what it forecasts."""
-    if inputs.as_of or inputs.usage_path != "synthetic" or inputs.catalogue != "maintained":
-        return inputs.as_of or None
-    return f"{pd.Timestamp(END) + pd.Timedelta(days=1):%Y-%m-%d}"
-
-
-def _log(inputs, prices, period):
-    """The usage log (a table, or files for the engine to scan), the reader's account, the bills, and its kind."""
-    path, zone, bills = inputs.usage_path, inputs.timezone, None
-    if inputs.billed_path:
-        bills = read_usage(inputs.billed_path, timezone=zone).billed
-    if path == "synthetic":
-        return synthetic_quarters()[0], None, bills, "simulated"
-    if path in TRACES:
-        return as_quarter(load_requests(path), prices, period), None, bills, "trace"
-    if _scanned(inputs):
-        return path, None, bills, "log"
-    usage = read_usage(path, timezone=zone, **_as_read(inputs))
-    if usage.requests.empty:
-        lines = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
-        raise ValueError(
-            f"{path}: not one row has tokens{lines if len(usage.billed) else ''} ({usage!r})"
-        )
-    _refuse_twice(usage.account.overlaps, period)
-    return usage.requests, usage.account, pd.concat([usage.billed, bills]), "log"
-
-
-def _as_read(inputs):
-    """How the usage is read, in the words of `read_usage` and `check_usage`."""
-    return {
-        "format": inputs.usage_format,
-        "columns": inputs.columns or None,
-        "cache_inside": _YES[inputs.cache_inside],
-        "date_format": inputs.date_format or None,
-        "decimal": inputs.decimal or None,
-    }
-
-
-def _scanned(inputs):
-    """Whether the usage is files of the requests table alone (Parquet, CSV), which an engine scans in place."""
-    if inputs.usage_format == "requests":
-        return True
-    if inputs.usage_format != "auto" or inputs.columns or inputs.decimal:
-        return False
-    try:
-        return all(set(NEEDED) <= set(columns_of(file)) for file in files_of(inputs.usage_path))
-    except (ValueError, OSError):
-        return False
-
-
-def _check_log(inputs):
-    """Refuse a log whose first rows say that it cannot be read, before a kernel is started for it."""
-    simulated = inputs.usage_path == "synthetic" or inputs.usage_path in TRACES
-    if not simulated and not _scanned(inputs):
-        check_usage(inputs.usage_path, **_as_read(inputs))
-
-
-def _refuse_twice(overlaps, period):
-    """Single requests and reports of the same days would be added up."""
-    twice = overlaps[overlaps["what"].eq("single requests and reports")]
-    first, last = pd.to_datetime(twice["first_day"]), pd.to_datetime(twice["last_day"])
-    inside = twice[(last >= (period - 1).start_time) & (first <= period.end_time)]
-    for row in inside.itertuples():
-        raise ValueError(
-            f"usage_path holds single requests and a report of the same days ({row.provider}, "
-            f"{row.first_day:%Y-%m-%d} to {row.last_day:%Y-%m-%d}), which would count them twice; "
-            "give one of them"
-        )
-
-
-def as_quarter(trace, prices, quarter):
-    """A recorded trace with a quarter's clock and a lineup's models, to see the report on real lengths.
+def records_against(records, inputs):
+    """Compare filed decision records with a usage log; return the table of `tierlab.quarter.arrival.arrivals`.
 
     Parameters
     ----------
-    trace : DataFrame
-        From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
-    prices : Prices
-    quarter : str or Period
-
-    Returns
-    -------
-    DataFrame
-        The requests, at and model_id filled in.
-
-    Notes
-    -----
-    An assumption, not a finding: Anthropic's lineup of the quarter's last day answers; the trace's clock is stretched over the quarter, so that its order and rhythm stay; the
-    shorter 60 % of the inputs go to the small model, the next 30 % to the mid one, the longest 10 % to the flagship.
-    Users, teams, tasks and failures are not made up: the sections that need them say so.
+    records : sequence of Record
+    inputs : Inputs
     """
-    period = pd.Period(quarter, freq="Q")
-    day = max(period.end_time.normalize(), prices.lineups["as_of"].min())
-    lineup = prices.lineup(day).loc["anthropic"]
-    rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
-    place = (rank > LONG).astype(int) + (rank > LONGEST)
-    offset = trace["at"] - trace["at"].min()
-    length = (period + 1).start_time - period.start_time - pd.Timedelta(seconds=1)
-    at = (period.start_time + offset / offset.max() * length).astype("datetime64[us]")
-    model = place.map(dict(enumerate(lineup[list(TIERS)])))
-    return trace.drop(columns="prefix_ids", errors="ignore").assign(at=at, model_id=model)
-
-
-def _last(path):
-    """The summary of the quarter before, None without a path."""
-    if not path:
-        return None
-    try:
-        found = json.loads(read_text(path))
-    except (ValueError, OSError, RecursionError) as error:
-        why = f"cannot be read as JSON ({error})"
-        raise ValueError(f"last_summary_path = {path!r}: {why}") from None
-    if not _is_summary(found) or found.get("state") != "ok":
-        why = f"not the summary.json of a report that ended well ({SCHEMA})"
-        raise ValueError(f"last_summary_path = {path!r}: {why}")
-    return found
-
-
-def _records(path):
-    """The decision records of a file, a folder or a pattern; none without a path."""
-    if not path:
-        return []
-    files = sorted(Path(path).glob("*.md")) if Path(path).is_dir() else sorted(glob(path))  # noqa: PTH207
-    if not files:
-        raise ValueError(f"records_path = {path!r}: a folder without a decision record (*.md)")
-    return [load_record(file) for file in files]
-
-
-def records_against(records, inputs):
-    """Filed decision records held against a usage log: the table of `tierlab.quarter.arrival.arrivals`."""
     inputs = inputs.checked()
     prices = load_prices(inputs.catalogue, as_of=inputs.as_of or None)
     latest = pd.Period(max(record.decided_on for record in records), freq="Q")
-    log, *_ = _log(inputs, prices, latest)
+    log, *_ = read_log(inputs, prices, latest)
     daily = build_cube(log, prices, timezone=inputs.timezone).daily
     return arrivals(daily, prices, [decided_by(record, inputs.tasks) for record in records])
-
-
-def _is_summary(found):
-    return isinstance(found, dict) and found.get("schema") in SCHEMAS
 
 
 def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
@@ -422,9 +207,9 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
     ----------
     inputs : Inputs
     out : path, optional
-        By default build/<quarter>; what an earlier report left there is replaced.
+        The folder, by default build/<quarter>; what an earlier report left there is replaced.
     pdf : bool
-        Whether to print a PDF, where there is a Chromium.
+        Whether to print a PDF, if there is a Chromium.
     timeout : int
         Seconds that one cell may take.
     force : bool
@@ -439,10 +224,10 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
     Raises
     ------
     ValueError
-        If an input is wrong or not there; or if a file of the folder would be replaced that is an input or that
-        tierlab did not make, and then nothing in the folder is touched.
+        If an input is wrong or missing. Also if a file in the folder would be replaced that is an input or that tierlab
+        did not make; then nothing in the folder is touched.
     NotebookError
-        If the notebook fails for another reason. Then, and where an input is wrong, summary.json says so.
+        If the notebook fails for another reason. In this case, and where an input is wrong, summary.json says so.
     """
     out = Path(out) if out else paths.BUILD / str(period_of(inputs.quarter))
     folder = OutputFolder(out, inputs=inputs.files(), force=force)
@@ -453,7 +238,7 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
         try:
             checked = inputs.checked()
             begun = True
-            _check_log(checked)
+            check_log(checked)
             _run(checked, temporary, out, timeout)
             html = temporary / "report.html"
             summed = json.loads((temporary / "summary.json").read_text("utf-8"))
@@ -477,9 +262,9 @@ def write(inputs: Inputs, *, out=None, pdf=True, timeout=1800, force=False):
 
 
 def _print(html, target):
-    """Print the page with everything unfolded; returns why there is no PDF, or ""."""
+    """Print the page with everything unfolded; return why there is no PDF, or ""."""
     text = html.read_text("utf-8").replace("<details>", "<details open>")
-    # Chromium chooses an image before it prints: here as if it printed already.
+    # Chromium chooses an image before it prints, so the image for print is the one for all.
     text = text.replace(', print"', ', all"')
     with tempfile.TemporaryDirectory() as folder:
         unfolded = Path(folder, "report.html")
@@ -488,7 +273,7 @@ def _print(html, target):
 
 
 def _run(inputs, temporary, out, timeout):
-    """Run the notebook in a folder of its own; it names the folder in which it will lie."""
+    """Run the notebook in a temporary folder; in its text this stands as the folder `out`, where it will be."""
     source, target = paths.NOTEBOOKS / f"{NOTEBOOK}.ipynb", temporary / "report.ipynb"
     told = vars(inputs) | {"summary_path": (temporary / "summary.json").as_posix()}
     failure = pages_run.execute(source, target, told, timeout=timeout) or ""
@@ -504,7 +289,15 @@ def _run(inputs, temporary, out, timeout):
 
 
 def page_of(executed, inputs):
-    """The HTML page of an executed notebook; it names the parameters as they were given, not where files lie."""
+    """Return the HTML page of an executed notebook, with the parameters as they were given and not as absolute paths.
+
+    Parameters
+    ----------
+    executed : path
+        The notebook.
+    inputs : Inputs
+        As they were given.
+    """
     import nbformat
 
     from tierlab.pages import page as pages
@@ -512,41 +305,59 @@ def page_of(executed, inputs):
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["papermill"]["parameters"] = dict(vars(inputs))
     notebook.cells[0].source = f"# {in_markdown(title(inputs))}"
-    html, own = pages.page(notebook, stem="report", banner=False)[0], _own(inputs)
+    html, own = pages.page(notebook, stem="report", banner=False)[0], settings_of(inputs)
     if not own.logo:
         return html
     name = in_html(inputs.company or own.company or "logo")
     return html.replace("<h1", f'<img class="logo" alt="{name}" src="{own.logo}"><h1', 1)
 
 
-def _own(inputs):
-    return load_settings(inputs.settings_path) if inputs.settings_path else Settings()
-
-
-def title(inputs):
-    """The title of the report: company, team and quarter."""
-    own = _own(inputs)
-    names = [
-        inputs.company or own.company,
-        own.team,
-        f"LLM spend report {period_of(inputs.quarter)}",
-    ]
-    return " · ".join(name for name in names if name)
-
-
-def summarise(prepared):
-    """The report for a machine, as a JSON-able dictionary.
+def summary(quarter: Quarter) -> dict:
+    """Return the analysis for a machine, as a dictionary that JSON can hold.
 
     Parameters
     ----------
-    prepared : tierlab.quarter.report.Prepared
+    quarter : Quarter
 
     Returns
     -------
     dict
-        `tierlab.quarter.words.summary`, and: state ("ok"), usage ("simulated", "trace", "log"), sections ("shown" or what
-        the section needs), account (rows), files_read (what the reader made of each) and prices (source, as_of,
-        sha256). `write` adds files: the names of those of the report.
+        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd,
+        budget_usd, unpriced_usd, over_budget_usd, unpriced_rows, ahead, headline, missing, forecast (period -> usd, low,
+        high, days), and the tables as lists of records. NaN is null.
+    """
+    q = quarter
+    money = {name: getattr(q, name) for name in _MONEY}
+    totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
+    records = {"orient": "records", "date_format": "iso", "double_precision": 15}
+    return {
+        "schema": SCHEMA,
+        "quarter": q.quarter,
+        "complete": bool(q.complete),
+        "last_day": f"{q.last_day:%Y-%m-%d}",
+        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
+        "unpriced_rows": q.unpriced_rows,
+        "ahead": q.ahead,
+        "headline": headline(q),
+        "missing": dict(q.missing),
+        "forecast": json.loads(totals),
+        **{name: json.loads(getattr(q, name).to_json(**records)) for name in _TABLES},
+    }
+
+
+def summarise(prepared):
+    """Return the whole report for a machine, as a dictionary that JSON can hold.
+
+    Parameters
+    ----------
+    prepared : Prepared
+
+    Returns
+    -------
+    dict
+        `summary` of the quarter with state ("ok"), title, message (Markdown), usage ("simulated", "trace", "log"),
+        sections (each "shown" or what it needs), account (rows), prices (source, as_of, sha256) and files_read (what the
+        reader made of each file). `write` adds files: the names of the report's own.
     """
     q, account = prepared.quarter, prepared.cube.account
     return summary(q) | {
@@ -575,12 +386,18 @@ def summarise(prepared):
 
 
 def write_summary(prepared, path):
-    """Write `summarise` to a file, if a path is given; returns None, as a notebook's cell likes it.
+    """Write `summarise` to a file, if a path is given.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    path : path
+        The file; "" writes none.
 
     Raises
     ------
     InputError
-        If the file is an input of the report, or is there and is not a summary.
+        If the file is an input of the report, or exists and is not a summary.
     """
     if not path:
         return
@@ -589,7 +406,7 @@ def write_summary(prepared, path):
         raise InputError(f"{given} is an input of the report and {why}")
     if os.path.lexists(path):
         try:
-            ours = _is_summary(json.loads(Path(path).read_text(encoding="utf-8")))
+            ours = is_summary(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             ours = False
         if not ours:
@@ -598,25 +415,25 @@ def write_summary(prepared, path):
 
 
 def _fail(folder, inputs, error, executed):
-    """Say so in summary.json, and take away what an earlier run left, which must not pass for today's."""
+    """Write the failure into summary.json, and remove an earlier report, which must not pass for today's."""
     folder.remove(*_left(folder))
     if executed.is_file():
         folder.write("report.ipynb", executed.read_bytes())
-    state = "bad input" if isinstance(error, ValueError) else "notebook failed"
-    told = {"schema": SCHEMA, "state": state, "error": " ".join(str(error).split())}
-    asked = ("quarter", "usage_path", "usage_format")
-    told |= {name: str(vars(inputs)[name]) for name in asked}
+    told = {
+        "schema": SCHEMA,
+        "state": "bad input" if isinstance(error, ValueError) else "notebook failed",
+        "error": " ".join(str(error).split()),
+        "quarter": str(inputs.quarter),
+        "usage_path": str(inputs.usage_path),
+        "usage_format": str(inputs.usage_format),
+    }
     folder.write("summary.json", _text(told))
 
 
 def _left(folder):
-    """What an earlier report left in the folder."""
+    """Return what an earlier report left in the folder."""
     return [name for name in folder.made() if name in _MADE or name.startswith("figures/90_")]
 
 
 def _text(content):
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-
-
-def _plain(value):
-    return value.isoformat() if isinstance(value, date) else value.item()
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

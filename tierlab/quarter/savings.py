@@ -1,8 +1,7 @@
-"""What could be saved next quarter, ranked, and the team's own tokens against other prices: changes, retirements, bills."""
+"""What could be saved in the quarter ahead, ranked; and the quarter's priced spend against what was billed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,42 +12,35 @@ from tierlab.core.vocabulary import TIERS, unknown
 from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
-from tierlab.prices.catalog import Prices
-from tierlab.prices.contract import Contract
-from tierlab.prices.daily import (
-    PARTS,
-    TIER_LABELS,
-    at_base,
-    in_batch,
-    labelled,
-    on_model,
-    rates_at,
-    repriced,
-    repriced_parts,
-    tiers_of,
-)
+from tierlab.prices.daily import in_batch, labelled, tiers_of
+from tierlab.prices.pricing import price
+from tierlab.quarter.aggregate import SESSION_ROWS
+from tierlab.quarter.ahead import RETIRE_DAYS, successor
+from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import day_said
-from tierlab.quarter.paid import Deal, on_another, table, times
+from tierlab.routing.caches import Caches
+from tierlab.routing.policies import Always, Rules
+from tierlab.routing.route import route
+from tierlab.routing.sessions import conversation_outcomes
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
-# Share of examples on which two near-equal models disagree; plans the number of examples.
+# The share of examples on which two near-equal models disagree, to plan the number of examples.
 DISCORDANT = 0.10
 UNKNOWN_STAKES = "stakes not said"
 HELD = ("worse", "against the task table", UNKNOWN_STAKES)
-STATUSES = {  # in words, where the status alone does not say it
+STATUSES = {  # a status in words, where it does not say so itself
     "against the task table": "the task needs a higher tier",
     UNKNOWN_STAKES: "nobody has said what a wrong answer costs",
 }
-SURE = ("", "not worse")  # of the statuses: what needs no test any more
-SMALL = 0.005  # a saving of less than this part of the quarter's spend is not worth a decision
-RETIRE_DAYS = 180
-_HARDLY = 0.1  # a team that spent less than this share of what it spends now was not meant to
+SURE = ("", "not worse")  # statuses of what needs no test any more
+SMALL = 0.005  # share of the quarter's spend; a smaller saving is not worth a decision
+_HARDLY = 0.1  # share of what a team spends now; if it spent less before, it was not meant to spend
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a team says of its own work, which decides how far advice may go.
+    """What a team says about its own work, which decides how far advice may go.
 
     Attributes
     ----------
@@ -61,7 +53,7 @@ class Terms:
     records : sequence of Record
         Filed decisions, to be held against the log (`tierlab.quarter.arrival`).
     retire_days : int
-        How far ahead to look for models that retire, days after the day on which one stands.
+        How far ahead to look for models that retire (days after the day of the report, at least 1).
     """
 
     margin: float | None = None
@@ -78,45 +70,47 @@ class Terms:
 
 
 def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
-    """Proposals with US dollars per quarter, on the quarter's own tokens at the rates of the quarter ahead.
+    """Propose what to change, with the US dollars that it saves per quarter.
 
     Parameters
     ----------
     ahead : Ahead
-        The quarter's rows and contract, and the day on which one stands, whose lineup applies. Rates are the mean of
-        those scheduled for the first whole quarter from that day on.
+        The quarter's rows and contract, and the day of the report, whose lineup applies. Rates are the mean of those
+        scheduled for the first whole quarter from that day on.
     events : DataFrame, optional
-        From `tierlab.quarter.outlook`: caches that broke, and teams that suddenly spend.
+        From `tierlab.quarter.outlook.anomalies`: caches that broke, and teams that suddenly spend.
     outcomes : DataFrame, optional
         Scores of both models settle the status of a move, by `tierlab.compare` with the margin of `terms`.
     terms : Terms, optional
     sessions : dict, optional
-        From `tierlab.quarter.sessions.per_session`.
+        From `per_session`.
 
     Returns
     -------
     DataFrame
-        kind ("stop", "cache", "move", "batch", "replace", "session", "errors"), what, usd (US dollars per quarter ahead), spend_usd
-        (what it concerns cost in this quarter) and spend_share (its share of this quarter's spend), status ("to test",
-        "not worse", "worse", "cannot tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled
-        (which rates change until the end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams
-        (whose spend it concerns, the largest first); the largest saving first. They are not additive: two can concern
-        the same tokens (`decisions` picks some that do not). Savings under half a per cent of the spend are left out; so
-        is a model without a rate for what is proposed. Beside them rows, those it concerns, and change (`Ahead.change`).
-        Under a contract usd is what is saved at effective rates, and list_usd, contracted_usd and paid_usd (what it
-        concerns cost under the contract) stand beside it; a commitment that stays unused for it eats a part, and
-        `assumes` says so.
+        A proposal per row, the largest saving first: kind ("stop", "cache", "move", "batch", "replace", "session",
+        "errors"), what, usd (US dollars saved in the quarter ahead), spend_usd (what the traffic concerned cost in this
+        quarter) and spend_share (its share of this quarter's spend), status ("to test", "not worse", "worse", "cannot
+        tell", "against the task table", "stakes not said", ""), assumes, needs, scheduled (which rates change until the
+        end of the quarter ahead, and when; "" for none), task, model_id, to, team, teams (whose spend it concerns, the
+        largest first), rows (those concerned) and change (`Ahead.change`).
+
+        Proposals do not add up, because two can concern the same tokens (`ranked` picks some that do not). Savings
+        under half a per cent of the spend are left out, and so are models without a rate for what is proposed. Under a
+        contract usd is what is saved at effective rates, beside list_usd, contracted_usd and paid_usd (what the traffic
+        concerned cost under the contract); `assumes` says what is lost to a commitment that stays unused.
 
     Raises
     ------
     ValueError
-        If `terms` names a task that the log or the task table does not have.
+        If `terms` names a task that the log does not have.
 
     Notes
     -----
-    A move goes one tier down within the provider's lineup, tokens taken over as they are. The task table
-    (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. Of a task that it does not
-    know nobody has said what a wrong answer costs: a move is held back until a test or `Terms.tasks` says more.
+    A move goes one tier down within the provider's lineup, with the same number of tokens. The task table
+    (data/tasks.csv, after the article) holds back a move below the lowest tier of a task. For a task that the table
+    does not know, nobody has said what a wrong answer costs: its moves are held back until a test or `Terms.tasks`
+    says more.
     """
     now, contract, terms = ahead.now, ahead.contract, terms or Terms()
     found = [
@@ -145,19 +139,16 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
             usd=[effective for _, effective in paid],
             paid_usd=[rows["effective_usd"].sum() for rows in table["rows"]],
         )
-        table["assumes"] += _eaten(table["contracted_usd"] - table["usd"])
+        # A commitment or capacity that then stays unused takes a part of the saving.
+        lost = table["contracted_usd"] - table["usd"]
+        said = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
+        table["assumes"] += pd.Series(said, lost.index, dtype=object).where(lost >= 0.005, "")
         table = table[table["usd"] >= SMALL * spend]
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
 
-def _eaten(lost):
-    """What a commitment or a capacity takes of each saving, in words; "" where that is nothing."""
-    words = [f"; {usd(x)} of it is lost to what stays unused of the contract" for x in lost]
-    return pd.Series(words, lost.index, dtype=object).where(lost >= 0.005, "")
-
-
 def _teams(rows, task):
-    """The teams of a task's rows, or of all without one, the largest spend first; "" where the log names none."""
+    """Name the teams of a task's rows, or of all rows without a task, the largest spend first."""
     if "team" not in rows:
         return ""
     if task and "task" in rows:
@@ -167,10 +158,21 @@ def _teams(rows, task):
 
 
 def ranked(table, now):
-    """Proposals with two columns more: place (1 to 3 for a decision, else 0), and overlaps.
+    """Pick up to three decisions among proposals.
 
-    Decisions are the largest savings that are not held back and do not concern the same tokens twice; overlaps is the
-    place of the decision that already concerns tokens of a proposal, 0 for none.
+    Parameters
+    ----------
+    table : DataFrame
+        From `savings`.
+    now : DataFrame
+        Rows of `Cube.daily` of the quarter.
+
+    Returns
+    -------
+    DataFrame
+        `table` with place (1 to 3 for a decision, else 0) and overlaps (the place of the decision that already concerns
+        tokens of a proposal; 0 for none). Decisions are the largest savings that are not held back and do not concern
+        the same tokens twice.
     """
     keys = ["task", "model_id", "team"]
     cells = now.reindex(columns=keys).apply(labelled).drop_duplicates()
@@ -187,14 +189,17 @@ def ranked(table, now):
 
 
 def saved_usd(decided, ahead):
-    """What decisions save together (US dollars): under a contract what is unused depends on all of them at once."""
+    """Return what decisions save together (US dollars).
+
+    Under a contract this is not their sum, because what stays unused depends on all of them at once.
+    """
     if ahead.contract is None or decided.empty:
         return float(decided["usd"].sum())
     return ahead.deal.saving(*decided["change"])[1]
 
 
 def _lowest_tiers(now, tasks):
-    """The log's names -> the lowest tier of the task that each stands for in the task table."""
+    """Return the lowest tier of each task, by the names of the task table and those of the log."""
     low = load_tasks()["tier_low"].to_dict()
     own = set(labelled(now["task"])) if "task" in now else set()
     for name in tasks:
@@ -204,14 +209,13 @@ def _lowest_tiers(now, tasks):
 
 
 def _groups(now):
-    """(task or "", model, rows) of each task and model; all tasks together where the log has none."""
+    """Group rows by task ("" where the log has none) and model."""
     task = labelled(now["task"]) if "task" in now else pd.Series("", now.index)
-    groups = now.groupby([task, now["model_id"].astype(object)])
-    return [(task, model_id, own) for (task, model_id), own in groups]
+    return now.groupby([task, now["model_id"].astype(object)])
 
 
 def task_said(task):
-    """A task of a sentence: the kit's own names in words, those of the log as they are.
+    """Return the name of a task for a sentence: the kit's own names in words, those of the log as they are.
 
     Examples
     --------
@@ -226,7 +230,7 @@ def _on(task):
 
 
 def _another(ahead, own, model_id, to):
-    """What holds of every change of model: its tokens, its dollars, and the prices that are scheduled."""
+    """Return what every change of model has: its rows, its saving, and the prices that are scheduled."""
     return {
         "rows": own,
         "usd": ahead.cost(own) - ahead.cost_on(own, to),
@@ -237,7 +241,7 @@ def _another(ahead, own, model_id, to):
 
 
 def _at_list(own):
-    """What a change of model assumes of the price where the tokens are bought of another seller, region or tier."""
+    """Say what a change of model assumes about the price where the tokens come from another seller, region or tier."""
     plain = {("", "standard", 1.0)}
     elsewhere = {offer[2:] for offer in own.get("offer", ())} - plain
     return ", at its maker's standard price" if elsewhere else ""
@@ -245,7 +249,7 @@ def _at_list(own):
 
 def _moves(now, ahead, outcomes, terms):
     low = _lowest_tiers(now, terms.tasks)
-    for task, model_id, own in _groups(now):
+    for (task, model_id), own in _groups(now):
         to = successor(ahead.prices, model_id, ahead.on, steps_down=1)
         if not to:
             continue
@@ -265,7 +269,7 @@ def _moves(now, ahead, outcomes, terms):
 
 
 def _finding(outcomes, task, model_id, to, margin):
-    """What the outcomes say of a move; "" where they do not hold both models, or there is no margin."""
+    """Return what the outcomes say about a move; "" where they lack one of the models, or there is no margin."""
     if outcomes is None or margin is None:
         return ""
     own = outcomes[outcomes["model_id"].isin([model_id, to])]
@@ -285,7 +289,7 @@ def _test(model_id, margin):
 
 
 def _batches(now, ahead, may_wait):
-    for task, model_id, own in _groups(now) if "batch" in now else ():
+    for (task, model_id), own in _groups(now) if "batch" in now else ():
         batch = in_batch(own)
         left = own[~batch]
         if left.empty or not (batch.any() if may_wait is None else task in may_wait):
@@ -318,7 +322,7 @@ def _replacements(now, ahead, margin):
 
 
 def _event_savings(now, ahead, events):
-    """What a lasting event costs in a whole quarter, at the pace of its days and the prices of the quarter ahead."""
+    """Propose to end lasting events: what each costs in a whole quarter at its daily pace and the prices ahead."""
     if events is None:
         return
     days = (ahead.period.end_time.normalize() - ahead.period.start_time).days + 1
@@ -326,7 +330,7 @@ def _event_savings(now, ahead, events):
     for event in lasting[lasting["over"].isin(["team", "cache"])].itertuples():
         rows = now[labelled(now["team" if event.over == "team" else "model_id"]) == event.name]
         spent = rows["cost_usd"].sum()
-        moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what prices do to it
+        moved = ahead.cost(rows) / spent if spent > 0 else 1.0  # what the prices ahead do to it
         found = {
             "rows": rows,
             "usd": event.excess_usd / event.days * days * (1.0 if np.isnan(moved) else moved),
@@ -352,18 +356,17 @@ def _event_savings(now, ahead, events):
 
 
 def _cached_task(rows):
-    """The one task among the rows that uses the cache, or "" for several or none."""
+    """Return the one task that reads from the cache, or "" for several or none."""
     used = rows[rows["cache_read_tokens"] > 0]
     tasks = labelled(used["task"]).unique() if "task" in used else []
     return tasks[0] if len(tasks) == 1 else ""
 
 
 def _sessions(now, found):
-    """Routing per session, of `tierlab.quarter.sessions.per_session`."""
+    """Propose to choose the model once per session, with what `per_session` found."""
     if found is None:
         return
-    own = now[now["model_id"].isin(found["models"])]
-    rows = found["rows"]
+    own, rows = now[now["model_id"].isin(found["models"])], found["rows"]
     if "effective_usd" in now:
         ratio = own["effective_usd"].sum() / own["cost_usd"].sum()
         rows = rows.assign(effective_usd=rows["cost_usd"] * ratio)
@@ -392,194 +395,24 @@ def _errors(now):
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Ahead:
-    """A quarter's own tokens in the first whole quarter from a day on, at the mean of the rates scheduled for it.
-
-    Attributes
-    ----------
-    prices : Prices
-        The catalogue, whose rates priced the tokens.
-    on : Timestamp
-        The day on which one stands.
-    now : DataFrame, optional
-        Rows of `Cube.daily` of the quarter, and the contract they are under.
-    contract : Contract, optional
-    """
-
-    prices: Prices
-    on: pd.Timestamp
-    now: pd.DataFrame | None = None
-    contract: Contract | None = None
-
-    @cached_property
-    def deal(self):
-        """The quarter's own tokens in the quarter ahead under the contract."""
-        usd = repriced_parts(self.now, self.prices, self.rates.as_of, ahead=self.rates)
-        return Deal(self.contract, self.prices, self.period, table(self.now, usd, self.period))
-
-    def change(self, proposal):
-        """The rows that a proposal concerns, before and after it, for `Deal.saving`."""
-        own, rates = proposal.get("daily", proposal["rows"]), self.rates
-        rows, to = self.deal.rows.loc[own.index], proposal.get("to")
-        if to:
-            usd = at_base(own, rates_at(rates, [to] * len(own), rates.as_of, in_batch(own)))
-            return rows, on_another(rows, to, usd)
-        if proposal["kind"] == "batch":
-            usd = repriced_parts(own, self.prices, rates.as_of, batch=True, ahead=rates)
-            return rows, rows.assign(batch=True, **dict(zip(PARTS, usd.T, strict=True)))
-        listed = rows[[*PARTS, "other_usd"]].to_numpy().sum()
-        share = proposal["usd"] / listed if listed > 0 else 0.0
-        # What runs for a part of the quarter costs more in a whole one.
-        return times(rows, max(share, 1.0)), times(rows, max(1.0 - share, 0.0))
-
-    @cached_property
-    def period(self):
-        quarter = self.on.to_period("Q")
-        return quarter if self.on == quarter.start_time else quarter + 1
-
-    @cached_property
-    def rates(self):
-        """The catalogue with the mean rates of the quarter ahead."""
-        return self.prices.over(self.period.start_time, self.period.end_time)
-
-    def cost(self, rows, *, batch=None):
-        """US dollars of the rows' tokens on their own models; NaN where a rate is not known."""
-        return float(
-            repriced(rows, self.prices, self.rates.as_of, batch=batch, ahead=self.rates).sum(
-                skipna=False
-            )
-        )
-
-    def cost_on(self, rows, model_id):
-        """US dollars of the rows' tokens on another model."""
-        return float(on_model(rows, self.rates, model_id, self.rates.as_of).sum(skipna=False))
-
-    @cached_property
-    def _scheduled(self):
-        seen = replace(self.prices, as_of=self.on)
-        # Only what is used and what could replace it is asked for: a catalogue has hundreds of models.
-        asked = {*seen.lineups["model_id"], *([] if self.now is None else self.now["model_id"])}
-        return seen.scheduled(
-            [name for name in asked if name in seen.rows_of], self.period.end_time
-        )
-
-    def changes(self, *models):
-        """What is scheduled for some models up to the end of the quarter ahead, with its dates; "" for nothing."""
-        return "; ".join(
-            f"{model} costs {self._scheduled[model]}"
-            for model in models
-            if model in self._scheduled
-        )
-
-
-def price_changes(now, prices, start, end):
-    """Dated changes of the models in use, repriced on the team's own tokens of the quarter.
-
-    Parameters
-    ----------
-    now : DataFrame
-        Rows of `Cube.daily` of the quarter.
-    start, end : Timestamp
-        The changes after `start` and up to `end`; one after the last day is scheduled.
-
-    Returns
-    -------
-    DataFrame
-        on, model_id, change (in words, USD per million tokens), scheduled, tokens_from (from which day the tokens
-        are counted), before_usd, after_usd, effect_usd: what those tokens cost at the rates of the day before the
-        change and of the day itself. A change in the quarter is priced on the tokens from that day on, a scheduled
-        one on the whole quarter's. NaN where a mode ends that the log does not tell apart. Under a contract
-        contracted_usd: the effect times what those tokens cost under it over their list price.
-    """
-    columns = ["on", "model_id", "change", "scheduled", "tokens_from", "before_usd", "after_usd"]
-    changes = prices.changes(start, end, models=now["model_id"].unique())
-    rows, ratios = [], []
-    for (on, model_id), part in changes.groupby(["on", "model_id"], sort=False):
-        own, scheduled = now[now["model_id"] == model_id], bool(on > now["day"].max())
-        own = own if scheduled else own[own["day"] >= on]
-        costs = [np.nan, np.nan]
-        if (part["kind"] == "rate").any():
-            days = (on - pd.Timedelta(days=1), on)
-            costs = [repriced(own, prices, day).sum(skipna=False) for day in days]
-        rows.append((on, model_id, _in_words(part), scheduled, own["day"].min(), *costs))
-        if "contracted_usd" in now:
-            ratios.append(own["contracted_usd"].sum() / own["cost_usd"].sum())
-    table = pd.DataFrame(rows, columns=columns)
-    table = table.assign(effect_usd=table["after_usd"] - table["before_usd"])
-    return table.assign(contracted_usd=table["effect_usd"] * ratios) if ratios else table
-
-
-def _in_words(changes):
-    base = changes[(changes["kind"] == "rate") & (changes["context_above"] == 0)]
-    words = [
-        f"{row.rate.replace('uncached_', '').replace('_', ' ')} {row.before:g} to {row.after:g}"
-        for row in base.sort_values("rate", ascending=False).itertuples()
-    ]
-    ends = changes.loc[changes["kind"] == "end", "rate"]
-    return ", ".join([*words, *(f"{mode} ends" for mode in ends)])
-
-
-def retiring(now, prices, by, on):
-    """Spend of the quarter on models that retire up to a day, and what their tokens cost on the lineup's model.
-
-    Returns
-    -------
-    DataFrame
-        model_id, retires_on, spend_usd, share, last_used, then successor (same provider and tier in the lineup of
-        the day `on`, "" if that is the model itself or none), successor_usd, at the mean rates of the first whole
-        quarter from `on`, and scheduled: which of the successor's rates change until its end, "" for none.
-    """
-    ahead = Ahead(prices, pd.Timestamp(on))
-    table = now.groupby(now["model_id"].astype(object)).agg(
-        spend_usd=("cost_usd", "sum"), last_used=("day", "max")
-    )
-    table.insert(0, "retires_on", prices.by_model["retires_on"].reindex(table.index))
-    table.insert(2, "share", table["spend_usd"] / table["spend_usd"].sum())
-    table = table[table["retires_on"] <= pd.Timestamp(by)].reset_index()
-    after = [successor(prices, model_id, on) for model_id in table["model_id"]]
-    own = [now[now["model_id"] == model_id] for model_id in table["model_id"]]
-    usd = [ahead.cost_on(rows, to) if to else np.nan for rows, to in zip(own, after, strict=True)]
-    scheduled = [ahead.changes(to) for to in after]
-    table = table.assign(successor=after, successor_usd=usd, scheduled=scheduled)
-    return table.sort_values("retires_on", ignore_index=True)
-
-
-def successor(prices, model_id, on, *, steps_down=0):
-    """The lineup's model of the same provider on a day, of the same tier or one `steps_down` lower.
-
-    "" where the model has no tier, is that model itself, or the lineup's retires within 180 days.
-    """
-    ladder, on = TIER_LABELS[:3], pd.Timestamp(on)
-    tier = tiers_of(prices, [model_id], [on])[0]
-    below = ladder[ladder.index(tier) + steps_down :] if tier in ladder else ()
-    if not below or prices.lineups.empty:
-        return ""
-    known, lineup = prices.by_model, prices.lineup(max(on, prices.lineups["as_of"].min()))
-    name = lineup[below[0]].get(known.at[model_id, "provider"])
-    if pd.isna(name) or name == model_id:
-        return ""
-    soon = on + pd.Timedelta(days=RETIRE_DAYS)
-    return "" if known.at[name, "retires_on"] <= soon else name
-
-
 def without_price(account, bills, quarter, unread=None):
-    """What was used or billed in a quarter and has no price.
+    """List what was used or billed in a quarter and has no price.
 
     Parameters
     ----------
     account : tierlab.quarter.aggregate.Account
     bills : DataFrame
-        From `reconciliation`: what is billed by a provider of which the log has no usage has no price either.
+        From `reconciliation`. What a provider bills without usage in the log has no price either.
     quarter : str
+        Such as "2026Q3".
     unread : DataFrame, optional
         `tierlab.usage.read.Account.set_aside`: rows that no reader could turn into tokens, and what they cost.
 
     Returns
     -------
     DataFrame
-        reason, name (of a model as it was spelt, of a provider, or ""), rows, billed_usd (NaN where the log does not
-        say), the most expensive first.
+        reason, name (of a model as it was spelt, of a provider, or ""), rows, billed_usd (US dollars; NaN where the log
+        does not say), the most expensive first.
     """
     own = account.unpriced[account.unpriced["quarter"].isin([quarter, ""])]
     unused = bills[(bills["against"] == "bills") & (bills["priced_usd"] == 0)]
@@ -598,12 +431,14 @@ def without_price(account, bills, quarter, unread=None):
 
 
 def reconciliation(now, prices, billed=None):
-    """Priced spend against what was billed, by month and provider.
+    """Compare priced spend with what was billed, by month and provider.
 
     Parameters
     ----------
     now : DataFrame
         Rows of `Cube.daily` of the quarter.
+    prices : Prices
+        The catalogue that priced them.
     billed : DataFrame, optional
         `Usage.billed`: day, provider, usd (US dollars).
 
@@ -642,3 +477,65 @@ def reconciliation(now, prices, billed=None):
     ratio = table["priced_usd"] / table["billed_usd"].where(table["billed_usd"] != 0) - 1
     table.insert(6, "ratio", ratio)
     return table.reset_index(drop=True)
+
+
+AGREES = 0.10  # share of the logged cost by which the replay of what was run may differ
+
+
+def per_session(cube, period, rates):
+    """Work out what it saves to keep one model for a whole session, at list prices.
+
+    Parameters
+    ----------
+    cube : Cube
+    period : Period
+        The quarter.
+    rates : Prices
+        Tokens are priced at its `as_of`.
+
+    Returns
+    -------
+    dict or None
+        rows (the turns), usd (US dollars a quarter), models, assumes (in words).
+    str
+        Why there is no result though the log has such sessions; "" otherwise.
+
+    Notes
+    -----
+    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.caches`): a change of model
+    throws the cache away. A session is then kept on each of its models with the share of its turns that the model
+    answered, which leaves the models' shares of turns as they are; the first turn's model or the one most used would
+    not. The share of the replayed cost that this saves is applied to the logged cost, and only if the replay of what was
+    run is within a tenth of it.
+    """
+    if cube.mixed_turns > SESSION_ROWS:
+        why = f"needs at most {SESSION_ROWS:,} rows of sessions that several models answered"
+        return None, f"{why}; there are {cube.mixed_turns:,}"
+    turns = cube.turns[cube.turns["quarter"] == str(period)].reset_index(drop=True)
+    if turns.empty:
+        return None, ""
+    if not turns["cache_read_tokens"].sum() > 0:
+        why = "needs sessions that read from a cache; those that several models answered never do"
+        return None, why
+    turns = turns.assign(turn=turns.groupby("session_id").cumcount() + 1)
+    models = sorted(turns["model_id"].unique())
+    outcomes = conversation_outcomes(turns, dict.fromkeys(models, 1.0))
+    outcomes["ran"] = turns["model_id"].to_numpy(object)[outcomes["prompt_id"]]
+    caches = Caches(rates)
+    ran = route(outcomes, Rules({name: name for name in models}, column="ran"), sessions=caches)
+    replayed = float(ran["cost_usd"].sum())
+    logged = float(price(turns[[*TOKENS, "model_id"]], rates)["cost_usd"].sum())
+    if abs(replayed - logged) > AGREES * logged:
+        told = f"{usd(replayed)} for what the log has as {usd(logged)}"
+        return None, f"needs caches as the providers describe them: their replay comes to {told}"
+    share = pd.crosstab(turns["session_id"], turns["model_id"], normalize="index")
+    kept = 0.0
+    for name in models:
+        alone = route(outcomes, Always(name), sessions=caches)
+        kept += float((alone.groupby("session_id")["cost_usd"].sum() * share[name]).sum())
+    assumes = (
+        "answers as good and as long from each of a session's models (an assumption: no log knows); each answers as "
+        f"many turns as now; the replay of what was run comes to {usd(replayed)}, the log to {usd(logged)}"
+    )
+    saved = logged * (1 - kept / replayed)
+    return {"rows": turns, "usd": saved, "models": models, "assumes": assumes}, ""

@@ -1,36 +1,38 @@
-"""Two seeded synthetic quarters of a product's LLM usage, with known truths in them.
+"""Usage that is not the reader's own: two simulated quarters with known truths, and a recorded trace as a quarter.
 
-The default input of the quarterly report, and the ground truth of its tests: no figure of it says anything about the
-world.
+The simulated quarters are the default input of the quarterly report, and the ground truth of its tests. Their figures
+say nothing about the world.
 """
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import TIERS, unknown
 
 PLANTS = ("price_change", "leak", "cache_break", "spike")
 START, END = "2026-04-01", "2026-09-30"
 PRICE_CHANGE = "2026-07-30"  # gpt-5.6-terra: a fifth off, in the maintained catalogue
 LEAK_START, LEAK_PER_DAY = "2026-08-17", 24  # requests every day, at 300 requests a day in all
 CACHE_BREAK = "2026-09-07"
-SPIKE, SPIKE_FACTOR = "2026-07-21", 8  # on that day the code reviews come so many times
-MONTHLY_GROWTH = 0.03  # share by which the volume grows in a month of 365.25 / 12 days
+SPIKE, SPIKE_FACTOR = "2026-07-21", 8  # on that day there are eight times the usual code reviews
+LONG, LONGEST = 0.6, 0.9  # shares of a trace's inputs above which the next higher tier answers
+MONTHLY_GROWTH = 0.03  # share by which the volume grows in 365.25 / 12 days
 WEEKDAYS = (1.15, 1.2, 1.2, 1.15, 1.05, 0.65, 0.6)  # Monday first, mean 1
-# Streams of requests: who asks what of which model, how often and how long (medians, tokens); the last is the leak.
+# Streams of requests: team, task and model, how often and how long (median tokens). The last is the leak.
 *FLOWS, LEAK = pd.read_csv(DATA / "simulated_flows.csv").itertuples(index=False, name="Flow")
 HIT_RATE = FLOWS[1].cached  # share of the support chat's input that is read from a cache
 
 
 def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=PLANTS):
-    """Requests of 2026Q2 and 2026Q3, simulated.
+    """Simulate the requests of 2026Q2 and 2026Q3.
 
     Parameters
     ----------
     seed : int
-    requests_per_day : int
-        Mean number at the start, before growth.
+        Seed of the simulation.
+    requests_per_day : float
+        Mean number at the start, before growth; above 0.
     plants : sequence of {"price_change", "leak", "cache_break", "spike"}
         What happens in the second quarter. Without "price_change" the code reviews run on gpt-5.4, whose price stays.
 
@@ -39,16 +41,21 @@ def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=P
     requests : DataFrame
         The requests table (about 60,000 rows by default), source "simulated".
     truths : DataFrame
-        plant, what, name (team, model or task), start, end, size, unit: what was put in, from the parameters alone.
+        What was planted, from the parameters alone: plant, what, name (team, model or task), start, end, size, unit.
+
+    Raises
+    ------
+    ValueError
+        If a plant is unknown or `requests_per_day` is not above 0.
 
     Notes
     -----
     Numbers per day and flow are Poisson around share x volume x weekday factor x growth. Lengths are log-normal around
-    their medians (sigma 0.4). Users of a team are drawn with weights 1 / rank, so that a few do most. 1 % of the
-    requests fail without tokens, 3 % need a second attempt, 1 % of the answers are truncated. Times to the first token
-    are log-normal around 0.6 s (1.2 s with reasoning), then tokens come at the flow's rate. Requests come between 7 and
-    20 h UTC. A cached flow reads 70 % of its input and writes 5 % to the five-minute cache; when the cache breaks it
-    reads nothing and writes the 75 % anew. The leak is one user of the team "staging" that asks the flagship all day.
+    their medians (sigma 0.4). Users of a team are drawn with weights 1 / rank, so that a few send most requests. Of the
+    requests 1% fail without tokens and 3% need a second attempt; 1% of the answers are truncated. Times to the first
+    token are log-normal around 0.6 s (1.2 s with reasoning), then tokens come at the flow's rate. Requests come between 7
+    and 20 h UTC. A cached flow reads 70% of its input and writes 5% to the five-minute cache; when the cache breaks it
+    reads nothing and writes the 75% anew. The leak is one user of the team "staging" that asks the flagship all day.
 
     Examples
     --------
@@ -88,7 +95,7 @@ def synthetic_quarters(*, seed: int = 7, requests_per_day: float = 300, plants=P
 
 
 def _requests(flow, days, numbers, rng):
-    """The requests of one flow, `numbers` of them on each day."""
+    """Simulate the requests of one flow, `numbers` of them on each day."""
     n = int(numbers.sum())
     given = np.maximum(np.exp(rng.normal(np.log(flow.input_tokens), 0.4, n)).astype("int64"), 20)
     output = np.maximum(np.exp(rng.normal(np.log(flow.output_tokens), 0.4, n)).astype("int64"), 1)
@@ -159,3 +166,37 @@ def _truths(leaked):
     columns = ["plant", "what", "name", "start", "end", "size", "unit"]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({"start": "datetime64[us]", "end": "datetime64[us]"})
+
+
+def as_quarter(trace, prices, quarter):
+    """Give a recorded trace a quarter's clock and a lineup's models, to see the report on real lengths.
+
+    Parameters
+    ----------
+    trace : DataFrame
+        From `tierlab.load_requests`: at, uncached_input_tokens, output_tokens, and no model.
+    prices : Prices
+    quarter : str or Period
+
+    Returns
+    -------
+    DataFrame
+        The requests, at and model_id filled in.
+
+    Notes
+    -----
+    This is an assumption, not a finding. Anthropic's lineup of the quarter's last day answers. The trace's clock is
+    stretched over the quarter, so that its order and rhythm stay. The shorter 60% of the inputs go to the small model, the
+    next 30% to the mid one, the longest 10% to the flagship. Users, teams, tasks and failures are not made up: the
+    sections that need them say so.
+    """
+    period = pd.Period(quarter, freq="Q")
+    day = max(period.end_time.normalize(), prices.lineups["as_of"].min())
+    lineup = prices.lineup(day).loc["anthropic"]
+    rank = trace["uncached_input_tokens"].rank(pct=True, method="first")
+    place = (rank > LONG).astype(int) + (rank > LONGEST)
+    offset = trace["at"] - trace["at"].min()
+    length = (period + 1).start_time - period.start_time - pd.Timedelta(seconds=1)
+    at = (period.start_time + offset / offset.max() * length).astype("datetime64[us]")
+    model = place.map(dict(enumerate(lineup[list(TIERS)])))
+    return trace.drop(columns="prefix_ids", errors="ignore").assign(at=at, model_id=model)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from tierlab.core.format import change
 from tierlab.core.vocabulary import BUCKETS
-from tierlab.prices.daily import PARTS, at_base, bought, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.daily import at_base, bought, in_batch, labelled, rates_at, tiers_of
+from tierlab.prices.pricing import PARTS
 from tierlab.quarter.engine import TOKENS
 
 EFFECTS = {
@@ -20,7 +21,7 @@ EFFECTS = {
     "cache_batch": "share of tokens cached, written or in batch",
     "price": "list prices",
 }
-CONTRACT = "contract"  # what a contract's rates are of list prices
+CONTRACT = "contract"  # the factor by which a contract's rates differ from list prices
 _UNUSED = "unused of commitments and capacity"
 NAMES = {name: name.replace("_", " ") for name in EFFECTS} | {
     "cache_batch": "cache and batch",
@@ -30,9 +31,9 @@ NAMES = {name: name.replace("_", " ") for name in EFFECTS} | {
 }
 _IN_TOKENS = {"volume": "number of tokens", "tokens_per_request": "input against output"}
 _OTHER = "images, audio, searches and fees per request"
-_KINDS = ("count", "list", "usd")  # tokens, and their dollars at list rates and with context steps
+_KINDS = ("count", "list", "usd")  # tokens, and their dollars at base rates and with context steps
 _WAYS = ("online", "batch")
-# Which buckets make one side of a request: the four of input, and output.
+# Which buckets are on one side of a request: the four of input, and output alone.
 _SIDES = np.zeros((len(BUCKETS), len(BUCKETS)))
 _SIDES[:4, :4] = _SIDES[4, 4] = 1
 
@@ -52,27 +53,27 @@ def variance(now, before, prices, unused=(0.0, 0.0)):
     Returns
     -------
     DataFrame
-        Under a contract contracted_usd and effective_usd as well, with rows for its rates and for what is unused;
-        effect (and "other_units", for what is not a text token, where there is any), what (in words), usd (US dollars; they sum to the change) and share_of_before.
+        effect (those of `EFFECTS`, and "other_units" where something is not a text token), what (in words), usd (US
+        dollars, which add up to the change) and share_of_before. Under a contract contracted_usd and effective_usd as
+        well, with rows for its rates and for what is unused.
 
     Raises
     ------
     ValueError
-        If one of the quarters holds no spend.
+        If one of the quarters has no spend.
 
     Notes
     -----
     Spend is N sum_c a_t w_t v_m [i sum_j h_j k_j p_j + o sum_b g_b k_b p_b] over cells of task t and model m: N
     requests, a the task's share of them, w the tier's share of the task, v the model's share of the tier, i and o
     input and output tokens per request, h the shares of the input buckets (each in batch or not), g those of the
-    output, p the list rate below any context step (mean over the quarter's days, weighted by tokens), k what context
-    steps added to it. Each effect is the Shapley value of its factor: the mean, over all orders in which the factors
-    can move from their old to their new values, of what spend changes when it moves. No order is preferred and no
-    residual is left (Shapley 1953; Albrecht, Francois and Schoors, Energy Policy 30 (2002) 727-736). i, o and k move
-    together, h and g too. What a cell lacks in one quarter is taken from the other, so that a new model counts as
-    mix; for p the catalogue's own rates of that quarter are used, so that the price effect reprices the tokens on the
-    model. Where rows do not count their requests, N is tokens, and "tokens_per_request" is the ratio of input and
-    output alone.
+    output, p the list rate below any context step (mean over the quarter's days, weighted by tokens), k the factor that
+    context steps add. Each effect is the Shapley value of its factor: the mean change of spend when the factor moves
+    from its old to its new value, over all orders in which the factors can move. No order is preferred and no residual
+    is left (Shapley 1953; Albrecht, Francois and Schoors, Energy Policy 30 (2002) 727-736). i, o and k move together,
+    and so do h and g. What a cell lacks in one quarter is taken from the other, so that a new model counts as mix; for p
+    the catalogue's own rates of that quarter are used, so that the price effect reprices the tokens on the model. Where
+    rows do not count their requests, N is tokens, and "tokens_per_request" is the ratio of input to output alone.
     """
     if not (now["cost_usd"].sum() > 0 and before["cost_usd"].sum() > 0):
         raise ValueError("a variance needs spend in both quarters")
@@ -97,7 +98,7 @@ def variance(now, before, prices, unused=(0.0, 0.0)):
 
 
 def _under_contract(table, sides, quarters, unused):
-    """The effects in contract rates, where what the contract takes off list prices is one more factor."""
+    """Add the effects at contract rates, for which the contract's share of list prices is one more factor."""
     paid = _shapley(*sides, [*EFFECTS, CONTRACT])
     moved = np.diff([daily["contracted_usd"].sum() for daily in quarters])[0]
     rest = [moved - sum(paid)] * (len(table) - len(EFFECTS))  # of images, audio and fees
@@ -110,12 +111,12 @@ def _under_contract(table, sides, quarters, unused):
 
 
 def _cells(daily, prices):
-    """By task, tier and model: requests and whole tokens, and per way (batch or not) and bucket `_KINDS`."""
+    """Sum up by task, tier and model: requests, tokens, and each of `_KINDS` per way (batch or not) and bucket."""
     batch = in_batch(daily)
     rates = np.nan_to_num(rates_at(prices, bought(daily), daily["day"], batch))
     tokens = daily[list(TOKENS)].to_numpy(float)
     base, paid = at_base(daily, rates), daily[list(PARTS)].to_numpy(float)
-    # What a context step added is known per part; both kinds of cache writes share theirs.
+    # What a context step adds is known by part; both kinds of cache writes share one.
     step = np.divide(paid, base, out=np.ones_like(paid), where=base > 0)[:, [0, 1, 2, 2, 3]]
     blocks = np.stack([tokens, tokens * rates, tokens * rates * step], axis=1)[:, :, None]
     blocks = blocks * np.column_stack([~batch, batch])[:, None, :, None]
@@ -137,13 +138,13 @@ def _cells(daily, prices):
 
 
 def _factors(cells, activity, days, prices):
-    """Each effect's factors in one quarter; NaN where the quarter does not have what it takes."""
+    """Return each effect's factors in one quarter; NaN where the quarter lacks what they need."""
     n = cells[activity].fillna(0)
     task, tier = (n.groupby(level=list(range(k))).transform("sum") for k in (1, 2))
-    # Whole tokens, and their dollars at list rates and with context steps: (cells, batch or not, buckets).
+    # Tokens, and their dollars at base rates and with context steps, in the shape (cells, batch or not, buckets).
     blocks = [cells.filter(regex=f"^{kind}_").to_numpy(float) for kind in _KINDS]
     tokens, listed, usd = (np.nan_to_num(b).reshape(len(b), 2, len(BUCKETS)) for b in blocks)
-    # Whole input and output of a cell, for each bucket the one that it is a share of.
+    # For each bucket the whole input or output of the cell that it is a share of.
     of_side = tokens.sum(axis=1) @ _SIDES
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
@@ -161,7 +162,7 @@ def _factors(cells, activity, days, prices):
 
 
 def _mean_rates(prices, models, days):
-    """The catalogue's mean rates over a quarter's days, shape (models, batch or not, buckets)."""
+    """Return the catalogue's mean rates over a quarter's days, shape (models, batch or not, buckets)."""
     days = pd.date_range(days.min(), days.max(), unit="us")
     names, each = np.repeat(models, len(days)), np.tile(days, len(models))
     rates = [rates_at(prices, names, each, batch) for batch in (False, True)]
@@ -169,7 +170,7 @@ def _mean_rates(prices, models, days):
 
 
 def _filled(own, other):
-    """A quarter's factors with its gaps filled: shares, lengths and steps from the other quarter, rates from the catalogue."""
+    """Fill the gaps of a quarter's factors: rates from the catalogue, everything else from the other quarter."""
     price = _known(
         _known(own["price"], own["catalogue"]), _known(other["price"], other["catalogue"])
     )
@@ -182,7 +183,7 @@ def _filled(own, other):
 
 
 def _known(one, other):
-    """An array, and another where it is not known."""
+    """Return an array, filled from another where it is not known."""
     return np.where(np.isfinite(one), one, other)
 
 
@@ -194,13 +195,13 @@ def _spend(factors):
 
 
 def _shapley(old, new, names):
-    """For each factor, the mean of what spend changes when it moves, over all orders in which all of them can."""
+    """Return for each factor the mean change of spend when it moves, over all orders in which the factors can move."""
     n = len(names)
-    spend = {}
-    for size in range(n + 1):
-        for moved in combinations(names, size):
-            mixed = {name: (new if name in moved else old)[name] for name in names}
-            spend[frozenset(moved)] = _spend(mixed)
+    subsets = (moved for size in range(n + 1) for moved in combinations(names, size))
+    spend = {
+        frozenset(moved): _spend({name: (new if name in moved else old)[name] for name in names})
+        for moved in subsets
+    }
     usd = dict.fromkeys(names, 0.0)
     for moved, before in spend.items():
         for name in set(names) - moved:
@@ -209,13 +210,18 @@ def _shapley(old, new, names):
 
 
 def causes(table, least=0.0):
-    """The effects of a variance by name with their dollars, the largest first; those below `least` are left out."""
+    """Name the effects of a variance with their dollars, the largest first, without those below `least` US dollars."""
     large = table[table["usd"].abs() >= least].sort_values("usd", key=abs, ascending=False)
     return [f"{NAMES[row.effect]} {change(row.usd)}" for row in large.itertuples()]
 
 
 def changes_by(now, before):
-    """Spend of each team, task and model in both quarters, the largest change of each first.
+    """Return the spend of each team, task and model in both quarters, the largest change of each first.
+
+    Parameters
+    ----------
+    now, before : DataFrame
+        Rows of `Cube.daily` of each quarter.
 
     Returns
     -------

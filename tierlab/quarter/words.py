@@ -1,9 +1,8 @@
-"""The sentences of the quarterly report: one builder for each fact, for page, message and summary alike.
+"""The sentences of the quarterly report: one function for each fact, which page, message and summary share.
 
-They are plain text. Names in them come from logs: whoever shows a sentence escapes it.
+The sentences are plain text. Names in them come from logs, so whoever shows a sentence escapes it.
 """
 
-import json
 import re
 
 import numpy as np
@@ -22,10 +21,8 @@ from tierlab.quarter.savings import (
 )
 from tierlab.quarter.variance import NAMES
 
-SCHEMA = "tierlab.quarter/2"
-SCHEMAS = ("tierlab.quarter/1", SCHEMA)  # of summaries of the quarter before that are read
-_NEW = 0.1  # of a day's spend now: who spent less before is new
-_SMALL = 0.01  # of the quarter's spend: a smaller cause is part of the rest
+_NEW = 0.1  # a team is new if it used to spend less than this share of what it spends a day now
+_SMALL = 0.01  # share of the quarter's spend; a smaller cause is part of the rest
 _ACTS = {  # kind of a decision -> its verb, and the first step
     "stop": ("Stop ", "ask the owner of the key whether anybody needs it"),
     "cache": (
@@ -38,7 +35,7 @@ _ACTS = {  # kind of a decision -> its verb, and the first step
     "session": ("", "let the first turn of a session choose the model, and keep it to the end"),
     "errors": ("Avoid ", "look at the reasons, status by status"),
 }
-_QUESTIONS = {  # section -> what it would answer
+_QUESTIONS = {  # section -> the question that it answers
     "budget": "Was it within the budget?",
     "variance": "Why did spend change?",
     "changes": "Who spends more than before?",
@@ -65,7 +62,7 @@ _QUESTIONS = {  # section -> what it would answer
     "overlaps": "Was every call counted once?",
     "contract": "Did every clause of the contract count?",
 }
-KINDS = {  # of usage -> its name and what it is, where it is not the reader's own
+KINDS = {  # usage that is not the reader's own -> its name, and what it is
     "simulated": (
         "Simulated usage",
         "two synthetic quarters with planted events; no figure here says anything about the world",
@@ -75,7 +72,7 @@ KINDS = {  # of usage -> its name and what it is, where it is not the reader's o
         "the requests are a public recorded trace with an assumed clock and assumed models",
     ),
 }
-_COLUMNS = {  # of a log -> what it says, in words
+_COLUMNS = {  # column of a log -> what it says, in words
     "billed_usd": "what each request was billed",
     "team": "the team",
     "task": "the task",
@@ -96,31 +93,20 @@ def _counted(number, thing):
     return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
-def priced_only(q):
-    """Whether something that the quarter used or was billed for has no price, so that its cost is only known from below."""
-    return bool(q.unpriced_usd > 0 or (q.unpriced_rows and q.unpriced_usd != 0))
-
-
-def paid_usd(q):
-    """What the quarter cost, under the contract where there is one, with what is billed without a price."""
-    lost = q.unpriced_usd if q.unpriced_usd > 0 else 0.0
-    return (q.spend_usd if np.isnan(q.effective_usd) else q.effective_usd) + lost
-
-
-def over_budget_usd(q):
-    """How far the quarter is over its budget (US dollars); NaN without one."""
-    return paid_usd(q) - q.budget_usd
+def _listed(q):
+    """Return " at list prices" under a contract, to follow dollars that are not the contract's; else ""."""
+    return " at list prices" * q.under_contract
 
 
 def budget_said(q):
-    """The quarter against its budget: part of a sentence, "" without one.
+    """Compare the quarter with its budget in part of a sentence; return "" without a budget.
 
-    Nothing is said to be under the budget while something has no price.
+    While something has no price, the quarter is never said to be under the budget.
     """
-    over, budget = over_budget_usd(q), f"the budget of {dollars(q.budget_usd)}"
+    over, budget = q.over_budget_usd, f"the budget of {dollars(q.budget_usd)}"
     if np.isnan(over):
         return ""
-    if over <= 0 and priced_only(q):
+    if over <= 0 and q.priced_only:
         return f"whether that keeps to {budget} is open until everything has a price"
     if over == 0:
         return f"exactly {budget}"
@@ -129,45 +115,44 @@ def budget_said(q):
 
 
 def unpriced_said(q):
-    """What has no price: part of a sentence, "" where everything has one."""
+    """Say what has no price in part of a sentence; return "" where everything has one."""
     if q.unpriced_usd > 0:
         return f"{dollars(q.unpriced_usd)} of the bill without a price"
-    return f"not counting {_counted(q.unpriced_rows, 'row')} without a price" * priced_only(q)
+    return f"not counting {_counted(q.unpriced_rows, 'row')} without a price" * q.priced_only
 
 
-def spent(q):
-    """What the quarter cost, against the budget: the part of a sentence."""
+def _spent(q):
     day = "" if q.last_day >= q.end else f" up to {q.last_day:%Y-%m-%d}"
-    text = f"cost {'at least ' * priced_only(q)}{dollars(paid_usd(q))}{day}"
-    if not np.isnan(q.effective_usd):
+    text = f"cost {'at least ' * q.priced_only}{dollars(q.paid_usd)}{day}"
+    if q.under_contract:
         text += f" under the contract ({dollars(q.spend_usd)} at list, {dollars(q.contracted_usd)} contracted)"
     if q.unpriced_usd > 0:
-        text += f" ({dollars(paid_usd(q) - q.unpriced_usd)} priced, and {unpriced_said(q)})"
-    elif priced_only(q):
+        text += f" ({dollars(q.paid_usd - q.unpriced_usd)} priced, and {unpriced_said(q)})"
+    elif q.priced_only:
         text += f" ({unpriced_said(q)})"
     budget = budget_said(q)
     return f"{text}{'; ' if budget.startswith('whether') else ', ' if budget else ''}{budget}"
 
 
-def than_before(q):
-    """How the spend compares with the quarter before: the part of a sentence, "" without one."""
+def _than_before(q):
     if not q.before_usd > 0:
         return ""
     gap, more = abs(q.spend_usd - q.before_usd), q.spend_usd > q.before_usd
     if dollars(gap) == dollars(0):
         return "as much as the quarter before"
-    part = f"{gap / q.before_usd:.0%}"
-    return f"{dollars(gap)} ({part}) {'more' if more else 'less'} than the quarter before"
+    side = "more" if more else "less"
+    return f"{dollars(gap)} ({gap / q.before_usd:.0%}) {side} than the quarter before"
 
 
 def causes(q: Quarter) -> pd.DataFrame:
-    """What moved spend from the quarter before to this one, each cause once and by its name.
+    """Name what moved spend from the quarter before to this one, each cause once.
 
     Returns
     -------
     DataFrame
-        cause, usd, over, name, start: events first, then changes of price; "" and NaT for those. Under a contract usd is
-        in its rates, and these and what is unused are causes as well.
+        cause (in words), usd, over ("total", "team", "model", "cache", "price", "contract"), name and start ("" and NaT
+        unless it is an event), the largest increase first. Under a contract usd is at its rates, and a change of the
+        rates or of what stays unused is a cause as well.
     """
     found, taken = [], set()
     order = {"cache": 0, "team": 1, "model": 2, "total": 3}
@@ -194,26 +179,22 @@ def causes(q: Quarter) -> pd.DataFrame:
 
 
 def _event(q, event):
-    """An event as one would tell it."""
+    has = "has " * bool(event.lasts)
     if event.over == "cache":
-        has = "has " if event.lasts else ""
+        # The cache is the task's; it is named after the model where the task is not known.
+        own = q.savings[(q.savings["kind"] == "cache") & (q.savings["model_id"] == event.name)]
+        whose = (task_said(own["task"].iloc[0]) if len(own) else "") or event.name
         now = f"{has}served {'more' if event.direction == 'above' else 'less'} of the input"
         if event.seen < 0.01:
             now = "has not worked" if event.lasts else "did not work"
-        return f"the prompt cache {_whose(q, event.name)} {now} {_when(event)}"
+        return f"the prompt cache of {whose} {now} {_when(event)}"
     who = "the total" if event.over == "total" else event.name
     if event.usual < _NEW * event.seen and event.over == "team":
         same = q.events[(q.events["over"] == "model") & (q.events["start"] == event.start)]
         verb = f"called {same['name'].iloc[0]}" if len(same) else "spent"
-        return f"{who} has {verb} {_when(event)}" if event.lasts else f"{who} {verb} {_when(event)}"
+        return f"{who} {has}{verb} {_when(event)}"
     more = "more" if event.excess_usd > 0 else "less"
     return f"{who} spent {more} {_when(event)}"
-
-
-def _whose(q, model_id):
-    """Whose cache broke: the task, or the model where that is not known."""
-    own = q.savings[(q.savings["kind"] == "cache") & (q.savings["model_id"] == model_id)]
-    return f"of {(task_said(own['task'].iloc[0]) if len(own) else '') or model_id}"
 
 
 def _when(event):
@@ -225,25 +206,26 @@ def _when(event):
 
 
 def why(q):
-    """The largest causes with their dollars: a sentence, "" where none is large."""
+    """Name the two largest causes with their dollars; return "" where no cause is large."""
     named = causes(q).sort_values("usd", key=abs, ascending=False, kind="stable").head(2)
     told = [f"{row.cause} ({dollars(row.usd, signed=True)})" for row in named.itertuples()]
     return "; ".join(told)
 
 
 def decisions(q):
-    """The decisions as a table for a reader who signs.
+    """Return the decisions in words, for whoever signs them.
 
     Returns
     -------
     DataFrame
-        place, decision, usd, spend_usd, spend_share, first (step), sure (whether it needs no test any more), condition
+        place, decision, usd, spend_usd, spend_share, first (step), sure (whether no test is needed any more), condition
         (under which it saves that, part of a sentence), delay_usd (what a week's delay costs).
     """
-    rows = list(q.decisions.itertuples())
-    dated = [f" ({row.scheduled})" * bool(row.scheduled) for row in rows]
-    said = [f"{_ACTS[row.kind][0]}{row.what}{date}" for row, date in zip(rows, dated, strict=True)]
-    ahead = pd.Period(q.ahead, freq="Q")
+    rows, ahead = list(q.decisions.itertuples()), pd.Period(q.ahead, freq="Q")
+    said = [
+        f"{_ACTS[row.kind][0]}{row.what}{f' ({row.scheduled})' * bool(row.scheduled)}"
+        for row in rows
+    ]
     table = q.decisions.assign(
         decision=[text[:1].upper() + text[1:] for text in said],
         first=[_ACTS[row.kind][1] for row in rows],
@@ -259,7 +241,7 @@ def decisions(q):
 
 
 def _places(table, every=0):
-    """Decisions by their places: decision 1, decisions 1 and 2; all three decisions where that is `every` one."""
+    """Name decisions by their places: "decision 1", "decisions 1 and 2"; "all three decisions" if that is `every` one."""
     places = [str(place) for place in table["place"]]
     if 1 < len(places) == every:
         return f"{'both' if every == 2 else 'all three'} decisions"
@@ -267,47 +249,44 @@ def _places(table, every=0):
 
 
 def _s(which):
-    """The ending of a verb after decisions."""
-    return "s" * which.startswith("decision ")
+    return "s" * which.startswith("decision ")  # the ending of the verb that follows
 
 
 def courses(q):
-    """What can be decided for the next quarter: those that need no test, and with those that do.
+    """Return what can be decided for the next quarter: the decisions that need no test, then all of them.
 
     Returns
     -------
-    list of tuple
-        which decisions, what they save together (US dollars), on what that hangs ("" for nothing).
+    list of (str, float, str)
+        Which decisions, what they save together (US dollars), and the condition ("" for none).
     """
     table = decisions(q)
     sure, open_ = table[table["sure"]], table[~table["sure"]]
     found = [(_places(sure, len(table)), q.sure_usd, "")] if len(sure) else []
     if len(open_):
-        whose = "its test" if len(table) == 1 else f"the test of {_places(open_)}"
-        tests = f"if {whose} succeeds"
-        found.append((_places(table, len(table)), q.saved_usd, tests))
+        test = "its test" if len(table) == 1 else f"the test of {_places(open_)}"
+        found.append((_places(table, len(table)), q.saved_usd, f"if {test} succeeds"))
     return found
 
 
 def ahead(q):
-    """The last whole quarter of the forecast and its usd, low and high: effective under a contract."""
-    row = q.forecast.totals.iloc[-1]
-    if "effective_usd" in row:
-        paid = ["effective_usd", "effective_low", "effective_high"]
-        row = row[paid].set_axis(["usd", "low", "high"])
-    return q.forecast.totals.index[-1], row
+    """Return the last whole quarter of the forecast, and its usd, low and high: effective cost under a contract."""
+    totals = q.forecast.totals
+    kind = "effective_" if "effective_usd" in totals else ""
+    row = totals.iloc[-1].reindex([f"{kind}{end}" for end in ("usd", "low", "high")])
+    return totals.index[-1], row.set_axis(["usd", "low", "high"])
 
 
 def same_budget(q, value):
-    """A cost of the next quarter against the budget of this one: part of a sentence, "" where that cannot be said."""
+    """Compare a cost of the next quarter with the budget of this one; return "" where that cannot be said."""
     over = value - q.budget_usd
-    if np.isnan(over) or (over <= 0 and priced_only(q)):
+    if np.isnan(over) or (over <= 0 and q.priced_only):
         return ""
     return f"{dollars(abs(over))} {'over' if over > 0 else 'under'} the same budget"
 
 
 def ahead_said(q):
-    """Where the next quarter heads, against the same budget, and where decisions take it: a sentence, "" without a forecast."""
+    """Say where the next quarter heads, and where decisions would take it; return "" without a forecast."""
     if not q.forecast:
         return ""
     period, row = ahead(q)
@@ -329,7 +308,7 @@ def ahead_said(q):
 
 
 def decisions_said(q):
-    """A line for each decision; why there is none, and which moves wait."""
+    """Return a line for each decision, or why there is none; then which moves wait."""
     lines = [
         f"{row.place}. {row.decision}: {'saves' if row.sure else 'to test; would save'} "
         f"{dollars(row.usd)} a quarter, {row.condition}."
@@ -340,21 +319,23 @@ def decisions_said(q):
 
 
 def retiring_said(q):
-    """Which models in use retire before the next quarter ends: a sentence each."""
-    table = q.retiring
-    if len(table):
-        end = pd.Period(q.ahead, freq="Q").end_time
-        table = table[table["retires_on"].between(q.last_day, end)]
-    return [
-        f"{row.model_id} retires on {day_said(row.retires_on)} {row.retires_on.year}. It cost "
-        f"{dollars(row.spend_usd)} in {q.quarter}; choose its successor and test it before then"
-        f"{f' (the lineup has {row.successor}, {dollars(row.successor_usd)} for the same tokens)' * bool(row.successor)}."
-        for row in table.itertuples()
-    ]
+    """Return a sentence for each model in use that retires before the next quarter ends."""
+    end, found = pd.Period(q.ahead, freq="Q").end_time, []
+    for row in q.retiring.itertuples():
+        if not q.last_day <= row.retires_on <= end:
+            continue
+        text = (
+            f"{row.model_id} retires on {day_said(row.retires_on)} {row.retires_on.year}. It cost "
+            f"{dollars(row.spend_usd)}{_listed(q)} in {q.quarter}; choose its successor and test it before then"
+        )
+        if row.successor:
+            text += f" (the lineup has {row.successor}, {dollars(row.successor_usd)} for the same tokens)"
+        found.append(f"{text}.")
+    return found
 
 
 def others_said(q):
-    """Why the other proposals are not among the decisions: a sentence, "" where there are none."""
+    """Say why the other proposals are not among the decisions; return "" where there are none."""
     left = q.savings[~q.savings["status"].isin(HELD)]
     left = left[left["place"] == 0] if len(left) and len(q.decisions) else left.head(0)
     parts = [
@@ -366,19 +347,19 @@ def others_said(q):
 
 
 def nothing_found(q):
-    """That no saving is large enough to be named, and how large that is."""
+    """Say that no saving is large enough to be named, and from which size on it would be."""
     return f"No saving of {dollars(SMALL * q.spend_usd)} a quarter or more was found."
 
 
 def offered(q):
-    """Every proposal, those that are held back last."""
+    """Return every proposal; those that are held back come last."""
     return q.savings.sort_values(
         "status", key=lambda status: status.isin(HELD), kind="stable", ignore_index=True
     )
 
 
 def held_for_stakes(q):
-    """Which moves wait until somebody says what their tasks are, "" for none; names as the log has them."""
+    """Say which moves wait until somebody says what a wrong answer costs; return "" for none."""
     held = q.savings[q.savings["status"] == UNKNOWN_STAKES]
     if held.empty:
         return ""
@@ -395,17 +376,16 @@ def held_for_stakes(q):
 
 
 def gaps(q):
-    """Where the log's own money and our price differ, by model over the days on which they do: the largest gap first."""
-    sums = {"days": ("day", "nunique")} | {
-        name: (name, "sum") for name in ("billed_usd", "priced_usd")
-    }
-    table = q.gaps.groupby("model_id").agg(**sums).reset_index()
+    """Sum up by model the days on which the log's own money and our price differ, the largest gap first."""
+    table = q.gaps.groupby("model_id", as_index=False).agg(
+        days=("day", "nunique"), billed_usd=("billed_usd", "sum"), priced_usd=("priced_usd", "sum")
+    )
     table["difference_usd"] = table["priced_usd"] - table["billed_usd"]
     return table.sort_values("difference_usd", key=abs, ascending=False, ignore_index=True)
 
 
 def missing_said(q):
-    """What the log could not answer: a question each, and what it needs."""
+    """Return a line for each question that the log could not answer, with what it needs."""
     return [
         f"{_QUESTIONS[name]} {needs[:1].upper()}{needs[1:]}."
         for name, needs in zip(q.missing, map(_in_words, q.missing.values()), strict=True)
@@ -413,28 +393,23 @@ def missing_said(q):
 
 
 def _in_words(needs):
-    """What a question needs, without the names of parameters and columns."""
+    """Say what a question needs without the names of parameters and columns."""
     needs = re.sub(r" \(`[^)]*\)", "", needs).replace("a column '", "'").replace("`", "")
     return re.sub(r"'(\w+)'", lambda name: _COLUMNS.get(name[1], name[0]), needs)
 
 
-def verdict(q):
-    """Where the next quarter heads, and what this one cost: sentences."""
-    return " ".join(filter(None, [ahead_said(q), past_said(q)]))
-
-
 def past_said(q):
-    """What the quarter cost, against its budget and the quarter before, and the largest causes: a sentence or two."""
-    parts = [f"{q.quarter} {spent(q)}"]
-    if before := than_before(q):
-        that = "what has a price is " * priced_only(q)
-        parts.append(f"{that or 'at list prices ' * (not np.isnan(q.effective_usd))}{before}")
+    """Say what the quarter cost, compare it with its budget and the quarter before, and name the largest causes."""
+    parts = [f"{q.quarter} {_spent(q)}"]
+    if before := _than_before(q):
+        that = "what has a price is " * q.priced_only
+        parts.append(f"{that or 'at list prices ' * q.under_contract}{before}")
     text = f"{'; '.join(parts)}."
     return f"{text} The largest causes: {why(q)}." if why(q) else text
 
 
 def caveats(q):
-    """What stands against comparing the two quarters: days that are not there."""
+    """Name the days that are missing, which stand against comparing the two quarters."""
     text = ""
     if not q.complete:
         text = f" The quarter is not complete: {_counted(len(q.days), 'day')} with usage, the last {q.last_day:%Y-%m-%d}"
@@ -449,12 +424,13 @@ def caveats(q):
 
 
 def headline(quarter: Quarter) -> str:
-    """The verdict in plain text: spend, change and causes, and the decisions with their dollars."""
-    return "\n".join([verdict(quarter) + caveats(quarter), *decisions_said(quarter)])
+    """Return the verdict as plain text: where spend heads, what it was and why, and a line for each decision."""
+    said = " ".join(filter(None, [ahead_said(quarter), past_said(quarter)]))
+    return "\n".join([said + caveats(quarter), *decisions_said(quarter)])
 
 
 def coverage_said(run):
-    """On what the report stands: rows priced and set aside, days without usage, and whether the usage is real."""
+    """Say what the report is based on: rows priced and set aside, days without usage, and whether the usage is real."""
     q, account = run.quarter, run.cube.account
     aside = account.set_aside[account.set_aside["reason"] != "outside the period"]
     lost = int(aside["rows"].sum())
@@ -488,7 +464,7 @@ def coverage_said(run):
 
 
 def said(q, *facts):
-    """What the report shows, a sentence for each fact whose input is there.
+    """Return a sentence for each fact whose input is there.
 
     Parameters
     ----------
@@ -504,7 +480,7 @@ def _days(q):
     first, last = (
         f"{dollars(month.iloc[at])} in {month.index[at].strftime('%B')}" for at in (0, -1)
     )
-    return f"A day cost {first}{f' and {last}' if len(month) > 1 else ''}."
+    return f"A day cost {first}{f' and {last}' if len(month) > 1 else ''}{_listed(q)}."
 
 
 def _variance(q):
@@ -516,22 +492,22 @@ def _variance(q):
 
 
 def _bridge(q):
-    """Why the factors have other numbers than the named causes."""
-    text = "The factors divide the same change as the named causes in another way"
-    for row in causes(q).sort_values("usd", key=abs, ascending=False, kind="stable").itertuples():
-        moved = q.variance.loc[q.variance["usd"].nlargest(2).index]
-        factors = [f"{NAMES[x.effect]} ({dollars(x.usd, signed=True)})" for x in moved.itertuples()]
-        return (
-            f"{text}: a cause moves several factors, and a factor holds a part of several causes. "
-            f"So the largest cause, {row.cause} ({dollars(row.usd, signed=True)}), has no bar of its "
-            f"own here: it is spread over factors, the largest of which are {' and '.join(factors)}."
-        )
-    return f"{text}."
+    """Say why the factors have other numbers than the named causes."""
+    text, named = "The factors divide the same change as the named causes in another way", causes(q)
+    if named.empty:
+        return f"{text}."
+    top, moved = named.loc[named["usd"].abs().idxmax()], q.variance.nlargest(2, "usd")
+    factors = [f"{NAMES[x.effect]} ({dollars(x.usd, signed=True)})" for x in moved.itertuples()]
+    return (
+        f"{text}: a cause moves several factors, and a factor holds a part of several causes. "
+        f"So the largest cause, {top['cause']} ({dollars(top['usd'], signed=True)}), has no bar of its "
+        f"own here: it is spread over factors, the largest of which are {' and '.join(factors)}."
+    )
 
 
 def _units(q):
     row = q.units.iloc[0]
-    each = f"A request costs {dollars(row['usd_per_request'])} on average"
+    each = f"A request costs {dollars(row['usd_per_request'])} on average{_listed(q)}"
     parts = [each] if pd.notna(row["usd_per_request"]) else []
     if len(q.teams):
         top = q.teams.iloc[0]
@@ -545,7 +521,8 @@ def _users(q):
         return ""
     top, users = f"{row['top_users']:,.0f}", f"{row['active_users']:,.0f}"
     who = f"The {top} most expensive of {users} active users (one in twenty) make"
-    who = "The one active user makes" if users == "1" else who
+    if users == "1":
+        who = "The one active user makes"
     return f"{who} {row['top_share']:.0%} of the cost."
 
 
@@ -555,7 +532,7 @@ def _tiers(q):
     requests = f"{top['request_share']:.0%} of the requests and "
     return (
         f"The largest part, {top['tier']}, is {requests if pd.notna(top['request_share']) else ''}"
-        f"{top['spend_share']:.0%} of the spend, at {dollars(top['usd_per_mtok'])} per million tokens."
+        f"{top['spend_share']:.0%} of the spend, at {dollars(top['usd_per_mtok'])} per million tokens{_listed(q)}."
     )
 
 
@@ -566,9 +543,10 @@ def _cache(q):
     if not row["hit_rate"] > 0:
         return "Nothing was read from a cache."
     net = row["net_usd"]
+    saved = f"saved {dollars(net)}" if net >= 0 else f"cost {dollars(-net)} more"
     return (
         f"{row['hit_rate']:.0%} of all input was read from a cache. Against no cache at all it "
-        f"{f'saved {dollars(net)}' if net >= 0 else f'cost {dollars(-net)} more'}, writes paid."
+        f"{saved}{_listed(q)}, writes paid."
     )
 
 
@@ -587,8 +565,9 @@ def _reliability(q):
     text = f"{failed:.1%} of the requests failed."
     if "retry_usd" not in q.reliability:
         return text
+    retries = dollars(q.reliability["retry_usd"].sum())
     return (
-        f"{text} Second attempts may have cost {dollars(q.reliability['retry_usd'].sum())}, "
+        f"{text} Second attempts may have cost {retries}{_listed(q)}, "
         "if all attempts of a request cost the same."
     )
 
@@ -596,7 +575,7 @@ def _reliability(q):
 def _forecast(q):
     period, row = q.forecast.totals.index[-1], q.forecast.totals.iloc[-1]
     return (
-        f"{period} costs about {dollars(row['usd'])} if nothing changes, with {q.forecast.confidence:.0%} "
+        f"{period} costs about {dollars(row['usd'])}{_listed(q)} if nothing changes, with {q.forecast.confidence:.0%} "
         f"between {dollars(row['low'])} and {dollars(row['high'])}{_changes_in_it(q)}."
     )
 
@@ -611,7 +590,7 @@ def _last_forecast(q):
 
 
 def _forecaster(q, last):
-    """Who forecast the quarter, up to the verb: the report of the quarter before, or a back-test."""
+    """Name the report or the back-test that forecast the quarter, and add the verb."""
     if last.source.startswith("back-test"):
         alone = last.source.removeprefix("back-test ")
         return f"A forecast of {q.quarter} made in the same way {alone} would have been"
@@ -619,19 +598,17 @@ def _forecaster(q, last):
 
 
 def miss_said(q):
-    """How far off the last forecast or a back-test was, and what that means for this one: a sentence or two."""
-    for last in q.forecast_error.itertuples():
-        side = "low" if last.error < 0 else "high"
-        _, row = ahead(q)
-        again = f"; {dollars(row['usd'] / (1 + last.error))} if this one is as far off"
-        return (
-            f"{_forecaster(q, last)} {abs(last.error):.0%} too {side}{again * (last.error > -1)}."
-        )
-    return "How far off this method was last time is not known."
+    """Say how far off the last forecast or a back-test was, and what this one comes to if it is as far off."""
+    if q.forecast_error.empty:
+        return "How far off this method was last time is not known."
+    last, (_, row) = next(q.forecast_error.itertuples()), ahead(q)
+    text = f"{_forecaster(q, last)} {abs(last.error):.0%} too {'low' if last.error < 0 else 'high'}"
+    if last.error > -1:
+        text += f"; {dollars(row['usd'] / (1 + last.error))} if this one is as far off"
+    return f"{text}."
 
 
 def _changes_in_it(q):
-    """The scheduled price changes that the forecast contains, with their dates."""
     changes = q.price_changes[q.price_changes["scheduled"] & q.price_changes["effect_usd"].notna()]
     changes = changes[changes["on"] <= q.forecast.days["day"].iloc[-1]]
     names = [f"{row.model_id} from {row.on:%Y-%m-%d}" for row in changes.itertuples()]
@@ -639,7 +616,7 @@ def _changes_in_it(q):
 
 
 def arrived(table):
-    """Whether earlier decisions arrived, in plain text: a line each, with its dollars where there are any."""
+    """Say of each earlier decision whether it arrived: a line each, with its dollars where there are any."""
     return "\n".join(_arrived(row) for row in table.itertuples()) or "No decision to hold."
 
 
@@ -657,27 +634,24 @@ def _savings(q):
         return nothing_found(q)
     if q.decisions.empty:
         return "No saving can be decided on these numbers alone."
-    parts = [
+    text = "; ".join(
         f"{which} save{_s(which)} about {dollars(saved)} a quarter{test and ' '}{test}"
         for which, saved, test in courses(q)
-    ]
-    text = "; ".join(parts)
+    )
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def _held(q):
     count = len(q.savings)
-    parts = [
-        "One proposal." if count == 1 else f"{count} proposals, which overlap and do not add up."
-    ]
+    text = "One proposal." if count == 1 else f"{count} proposals, which overlap and do not add up."
     held = q.savings["status"][q.savings["status"].isin(HELD)].value_counts()
     if len(held):
         reasons = [
             f"{number} ({STATUSES.get(status, 'a test found the model worse')})"
             for status, number in held.items()
         ]
-        parts.append(f"Held back: {', '.join(reasons)}.")
-    return " ".join(parts)
+        text += f" Held back: {', '.join(reasons)}."
+    return text
 
 
 SENTENCES = {
@@ -695,69 +669,3 @@ SENTENCES = {
     "savings": _savings,
     "held back": _held,
 }
-
-
-def summary(quarter: Quarter) -> dict:
-    """The report for a machine: a JSON-able dictionary.
-
-    Returns
-    -------
-    dict
-        schema ("tierlab.quarter/2"), quarter, complete, last_day, spend_usd, contracted_usd, effective_usd, before_usd, budget_usd, unpriced_rows,
-        unpriced_usd, over_budget_usd, ahead, headline, forecast (period -> usd, low, high, days), and the tables as lists of records; NaN is null.
-    """
-    q = quarter
-    money = {name: getattr(q, name) for name in _MONEY} | {"over_budget_usd": over_budget_usd(q)}
-    totals = q.forecast.totals.to_json(orient="index") if q.forecast else "{}"
-    return {
-        "schema": SCHEMA,
-        "quarter": q.quarter,
-        "complete": bool(q.complete),
-        "last_day": f"{q.last_day:%Y-%m-%d}",
-        **{name: None if np.isnan(x) else float(x) for name, x in money.items()},
-        "unpriced_rows": q.unpriced_rows,
-        "ahead": q.ahead,
-        "headline": headline(q),
-        "missing": dict(q.missing),
-        "forecast": json.loads(totals),
-        **{name: json.loads(getattr(q, name).to_json(**_JSON)) for name in _RECORDS},
-    }
-
-
-_JSON = {"orient": "records", "date_format": "iso", "double_precision": 15}
-_MONEY = (
-    "spend_usd",
-    "contracted_usd",
-    "effective_usd",
-    "before_usd",
-    "budget_usd",
-    "unpriced_usd",
-)
-_RECORDS = [
-    "spend",
-    "variance",
-    "changes",
-    "units",
-    "teams",
-    "tasks",
-    "tiers",
-    "cache",
-    "output",
-    "reliability",
-    "latency",
-    "quality",
-    "events",
-    "forecast_error",
-    "savings",
-    "decisions",
-    "arrival",
-    "price_changes",
-    "retiring",
-    "reconciliation",
-    "coverage",
-    "flags",
-    "assumptions",
-    "unpriced",
-    "gaps",
-    "invoice",
-]

@@ -10,15 +10,17 @@ from bs4 import BeautifulSoup
 from tierlab.cli import main
 from tierlab.core import paths
 from tierlab.core.format import dollars
-from tierlab.quarter import brief, report, tables
-from tierlab.quarter.report import Inputs, page_of, prepare, title
-from tierlab.quarter.settings import NOBODY, Settings, by_owner, load_settings
+from tierlab.quarter import page as report_page
+from tierlab.quarter import report
+from tierlab.quarter.inputs import NOBODY, Inputs, Settings, load_settings, title
+from tierlab.quarter.page import by_owner
+from tierlab.quarter.report import page_of, prepare
 from tierlab.quarter.words import (
     ahead_said,
+    causes,
     headline,
     missing_said,
     others_said,
-    over_budget_usd,
     retiring_said,
 )
 
@@ -42,7 +44,7 @@ def billed(tmp_path_factory):
 class TestNumbers:
     def test_they_are_those_of_the_analysis(self, synthetic):
         q = synthetic.quarter
-        spent, ahead, better = brief.numbers(q)
+        spent, ahead, better = report_page.numbers(q)
         forecast, (stop, cache, move) = q.forecast.totals.loc["2026Q4", "usd"], q.decisions["usd"]
         whole = dollars(q.spend_usd)
         assert (spent.label, spent.value) == ("Spent in 2026Q3, at list prices", whole)
@@ -68,7 +70,7 @@ class TestNumbers:
         assert headline(q).startswith(ahead_said(q))
 
     def test_what_was_billed_comes_before_the_list_price(self, billed):
-        first = brief.numbers(billed.quarter)[0]
+        first = report_page.numbers(billed.quarter)[0]
         assert (first.label, first.value) == ("Spent in 2026Q3, as billed", "$74")
         assert "At list prices: $92" in first.note
 
@@ -80,7 +82,7 @@ class TestNumbers:
 
 class TestCauses:
     def test_each_counts_once_and_by_its_name(self, synthetic):
-        found = brief.causes(synthetic.quarter)
+        found = causes(synthetic.quarter)
         assert found["cause"].tolist() == [
             "staging has called claude-opus-4-8 since 17 August",
             "the prompt cache of customer support has not worked since 7 September",
@@ -92,7 +94,7 @@ class TestCauses:
 
     def test_the_steps_lead_from_level_to_level(self, synthetic):
         reached = None
-        for row in brief.steps(synthetic.quarter).itertuples():
+        for row in report_page.steps(synthetic.quarter).itertuples():
             if row.kind in ("level", "estimate"):
                 assert reached is None or reached == pytest.approx(row.usd)
                 reached = row.usd
@@ -100,7 +102,7 @@ class TestCauses:
                 reached += row.usd
 
     def test_a_card_says_who_and_how_much(self, synthetic):
-        first, second, third = brief.cards(synthetic.quarter).itertuples()
+        first, second, third = report_page.cards(synthetic.quarter).itertuples()
         assert (first.who, second.who, third.who) == (
             "the staging team",
             "the support team",
@@ -113,11 +115,11 @@ class TestCauses:
             row.sure for row in (first, second, third)
         ] == [True, True, False]
         own = Settings(teams={"staging": {"owner": "Ada"}})
-        assert brief.cards(synthetic.quarter, own)["who"].iloc[0] == "Ada"
+        assert report_page.cards(synthetic.quarter, own)["who"].iloc[0] == "Ada"
 
 
 def test_the_message_has_ten_lines_at_most_and_no_markup_of_the_log(synthetic, billed):
-    text = brief.message(synthetic, "Example *Ltd*")
+    text = report_page.message(synthetic, "Example *Ltd*")
     first, ahead, *rest = text.splitlines()
     assert first.startswith("Example \\*Ltd\\* (Simulated usage: ") and len(rest) <= 8
     assert ahead.startswith("- 2026Q4 heads for about $939, $439 over the same budget of $500; ")
@@ -126,7 +128,7 @@ def test_the_message_has_ten_lines_at_most_and_no_markup_of_the_log(synthetic, b
         "3. Move FAQ answering from claude-sonnet-4-6 to claude-haiku-4-5 (small): to test;" in text
     )
     assert "Who: the staging team. First step: ask the owner of the key" in text
-    assert "<b>" not in brief.message(billed, "Example") and "Simulated" not in rest
+    assert "<b>" not in report_page.message(billed, "Example") and "Simulated" not in rest
 
 
 def test_what_is_not_among_the_decisions_and_what_retires_is_said(synthetic):
@@ -151,7 +153,7 @@ def test_the_list_of_what_is_missing_has_no_names_of_parameters(synthetic):
 
 
 def test_the_table_of_a_finding_has_the_teams_that_decide(synthetic):
-    shown = tables.few(synthetic, "teams")["name"].tolist()
+    shown = report_page.few(synthetic, "teams")["name"].tolist()
     assert shown == ["support", "platform", "staging", "legal", "growth"]
 
 
@@ -164,7 +166,7 @@ class TestSettings:
         assert title(inputs) == "Example Ltd · Platform · LLM spend report 2026Q3"
         assert title(Inputs(company="Other")) == "Other · LLM spend report 2026Q3"
         found = prepare(inputs)
-        assert over_budget_usd(found.quarter) == pytest.approx(found.quarter.spend_usd - 600)
+        assert found.quarter.over_budget_usd == pytest.approx(found.quarter.spend_usd - 600)
 
     def test_what_nobody_owns_has_a_line(self, tmp_path):
         (tmp_path / "tierlab.yaml").write_text(self.TEXT)
