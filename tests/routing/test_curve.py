@@ -21,8 +21,7 @@ from tierlab.routing.curve import (
     metric_intervals,
     paired_curve,
 )
-from tierlab.routing.simulated import simulate_outcomes
-from tierlab.routing.sources import load_outcomes
+from tierlab.routing.sources import load_outcomes, simulate_outcomes
 
 published = pytest.mark.skipif(
     "TIERLAB_DATA_DIR" not in os.environ,

@@ -21,8 +21,8 @@ from tierlab.quarter.simulated import PLANTS
 from tierlab.quarter.variance import EFFECTS, variance
 from tierlab.routing.policies import Rules
 from tierlab.workshop import CHECKS, build
-from tierlab.workshop.caching import help_desk
-from tierlab.workshop.reporting import SEEN_IN
+from tierlab.workshop.costs import help_desk
+from tierlab.workshop.logs import SEEN_IN
 from tierlab.workshop.routing import MISTAKES, session_cost
 
 SMALL, FLAGSHIP = "claude-haiku-5-5", "claude-opus-5-5"

@@ -27,10 +27,9 @@ from tierlab.article.basis import (
 )
 from tierlab.core.product import Conversation
 from tierlab.core.vocabulary import TIERS
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Rules
 from tierlab.routing.route import route
-from tierlab.routing.sessions import equal_conversations
+from tierlab.routing.sessions import Caches, equal_conversations
 from tierlab.scaling.costs import error_cost_break_even
 
 

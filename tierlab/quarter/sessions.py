@@ -6,10 +6,9 @@ from tierlab.core.format import usd
 from tierlab.prices.pricing import price
 from tierlab.quarter.aggregate import SESSION_ROWS
 from tierlab.quarter.engine import TOKENS
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Rules
 from tierlab.routing.route import route
-from tierlab.routing.sessions import conversation_outcomes
+from tierlab.routing.sessions import Caches, conversation_outcomes
 
 AGREES = 0.10  # how far the replay of what was run may be from the log
 
@@ -34,7 +33,7 @@ def per_session(cube, period, rates):
 
     Notes
     -----
-    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.caches`): a change of model
+    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.sessions`): a change of model
     throws the cache away. A session then takes each of its models as often as that answered its turns, which keeps the
     shares of turns exactly; the first turn's model or the one most used would not. The share that this saves of the
     replay is taken of what the log says, and only if the replay of what was run is within a tenth of it.

@@ -9,14 +9,14 @@ from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_sli
 from tierlab.core.format import share as percent
 from tierlab.core.format import usd
 from tierlab.routing import figures
-from tierlab.routing.caches import Caches
 from tierlab.routing.payback import day_costs, payback
 from tierlab.routing.policies import RandomMix
 from tierlab.routing.sessions import (
-    compare_conversations,
+    Caches,
     equal_conversations,
     session_policies,
 )
+from tierlab.routing.verdict import compare_conversations
 
 
 class RouterExplorer(Explorer):

@@ -508,7 +508,7 @@ def conversation_drawing(turns, *, small_usd):
     Parameters
     ----------
     turns : DataFrame
-        From `tierlab.routing.sessions.one_switch`; what is neither read nor written was too short for a cache.
+        From `tierlab.routing.verdict.one_switch`; what is neither read nor written was too short for a cache.
     small_usd : float
         The whole conversation on the small model alone (US dollars).
 

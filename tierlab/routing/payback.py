@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import number, usd
+from tierlab.core.format import number, share, usd
+from tierlab.evaluate.planning import paired_sample_size
 from tierlab.prices.pricing import reprice
 from tierlab.routing.policies import Always, Oracle, RandomMix
 from tierlab.routing.route import pair_outcomes, route
@@ -89,6 +90,20 @@ def ways(bill, messages):
     return pd.DataFrame.from_dict(rows, orient="index", columns=["flagship", "small", "question"])
 
 
+def bill_rows(ways, messages):
+    """Each way of `payback.ways`: a day, the saving, and the article's million messages."""
+    total = ways.sum(axis=1)
+    return pd.DataFrame(
+        {
+            "way": ways.index,
+            "a day": total.map(usd).to_numpy(),
+            "saving": (1 - total / total.max()).map(share).to_numpy(),
+            "a message": (total / messages).map(usd).to_numpy(),
+            "a million messages (the article)": (total / messages * 1e6).map(usd).to_numpy(),
+        }
+    )
+
+
 def promised_savings(prices, message, shares):
     """What the shares alone promise to save, by provider, lower tier and tier of the rest, against the flagship.
 
@@ -122,6 +137,23 @@ def promised_savings(prices, message, shares):
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.rename_axis(["provider", "lower", "rest", "times"])
+
+
+def map_rows(savings):
+    """`payback.promised_savings` with one line of text for each row."""
+    names = [
+        f"{provider}: {lower} ({times:.3g}x), rest {rest}"
+        for provider, lower, rest, times in savings.index
+    ]
+    return savings.set_axis(names)
+
+
+def provider_rows(savings):
+    """Savings with the rest on the flagship, a row per provider."""
+    table = savings.query("rest == 'flagship'").droplevel(["rest", "times"]).unstack("lower")
+    table = table.sort_index(axis=1, level=1, ascending=False, sort_remaining=False)
+    heads = [f"{lower}, {share(part)} of messages" for part, lower in table.columns]
+    return table.map(share).set_axis(heads, axis=1).rename_axis("provider")
 
 
 @dataclass(frozen=True)
@@ -203,6 +235,28 @@ def day_costs(means, *, requests_per_day, error_cost_usd):
     return table.sort_values("total", kind="stable")
 
 
+def day_rows(means, days):
+    """What a day costs with each policy, and what it gets right; `means` and `days` as in `payback.day_costs`."""
+    part = means.loc[days.index]
+    return pd.DataFrame(
+        {
+            "policy": days.index,
+            "a day, errors included": days["total"].map(usd),
+            "price a day": days["price"].map(usd),
+            "errors a day": days["errors"].map(usd),
+            "right answers": part["score"].map(share),
+            "saving on the price": part["saving"].map(share),
+        }
+    ).reset_index(drop=True)
+
+
+def answer_rows(means, days, pay):
+    """The best router, the best single model, and up to three others that cost least."""
+    first = [pay.router, pay.single]
+    others = [name for name in days.index if name not in first]
+    return day_rows(means, days.loc[[*first, *others[:3]]])
+
+
 def payback(means, policies, *, requests_per_day, error_cost_usd, build_cost_usd, gain=None):
     """The best router against the best single model.
 
@@ -236,6 +290,15 @@ def payback(means, policies, *, requests_per_day, error_cost_usd, build_cost_usd
         build_cost_usd,
         *((np.nan, np.nan) if gain is None else gain),
     )
+
+
+def examples_words(pay, prompts):
+    """How many examples, answered by both, would show the gain of a router in four studies of five."""
+    spread = (pay.high_usd - pay.low_usd) / (2 * 1.96) * np.sqrt(prompts)
+    if not pay.gain_usd > 0 or not spread > 0:
+        return "No gain, so no number of examples would show one."
+    needed = paired_sample_size(pay.gain_usd, sd=spread)
+    return f"To see the router's gain in four studies of five takes **{needed:,} messages** answered by both."
 
 
 def by_difficulty(outcomes, *, weak, strong, error_cost_usd):
@@ -309,3 +372,46 @@ def accuracies(outcomes, policies, *, weak, strong, seed, features=None):
         up = (routes["model_id"] == strong).to_numpy()
         rows.append((name, np.mean(~up[simple]), np.mean(up[~simple])))
     return pd.DataFrame(rows, columns=["label", "simple_right", "complex_right"])
+
+
+def accuracy_rows(parts, points, pay, *, call_usd):
+    """Each marked router of `figures.classifier_map`: what it recognises, and what it would have to."""
+    within_a_year = pay.build_cost_usd / (YEAR * pay.requests_per_day)
+    paid = {"call_usd": call_usd, "single_usd": pay.single_usd}
+    table = pd.DataFrame(
+        {
+            "router": points["label"],
+            "simple recognised": points["simple_right"].map(share),
+            "complex recognised": points["complex_right"].map(share),
+        }
+    )
+    for head, gain in (("gain", 0.0), ("pay in a year", within_a_year)):
+        needed = [
+            complex_needed(parts, simple, gain_usd=gain, **paid)
+            for simple in points["simple_right"]
+        ]
+        table[f"needed to {head}"] = [
+            "more than all" if np.isnan(part) else share(part) for part in needed
+        ]
+    return table
+
+
+def gain_grid(parts, pay, *, call_usd):
+    """Days until a classifier is paid back, over what it recognises."""
+    steps = (0.8, 0.9, 0.95, 1.0)
+    rows = np.linspace(0.1, 1, 10)
+    grid = {
+        f"{share(simple)} of simple": [
+            _days(
+                pay,
+                classifier_gain(parts, simple, hard, call_usd=call_usd, single_usd=pay.single_usd),
+            )
+            for hard in rows
+        ]
+        for simple in steps
+    }
+    return pd.DataFrame({"complex recognised": [share(hard) for hard in rows], **grid})
+
+
+def _days(pay, gain):
+    return f"{number(pay.days(gain))} days" if gain > 0 else "never"

@@ -13,9 +13,9 @@ import pandas as pd
 from tierlab.core.frames import as_pandas
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import STATUSES, unknown
-from tierlab.routing.caches import Caches, Conversations
 from tierlab.routing.outcomes import checked_cells
 from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
+from tierlab.routing.sessions import Caches, Conversations
 
 # What differs between the answers to one prompt, and difficulty, which no router can see.
 _HIDDEN = {
@@ -225,7 +225,7 @@ def route(
         More features, indexed by prompt_id, such as a trained router's scores.
     sessions : Caches, optional
         Replay conversations: prompts are the turns of sessions (columns session_id and turn), and every call is
-        priced by what the called model's own prompt cache holds of the session (`tierlab.routing.caches`).
+        priced by what the called model's own prompt cache holds of the session (`tierlab.routing.sessions`).
 
     Returns
     -------

@@ -1,7 +1,9 @@
-"""Recorded outcomes: public data sets, or a file of one's own, as an outcomes table, scored and priced.
+"""Where outcomes come from: a simulation, public data sets, or a file of your own, scored and priced.
 
-The public answers were given by models of 2023-2024 and scored by the named projects, or by our scorer where the raw
-answers are published. `tierlab.core.datasets` fetches them: none of them is kept in this repository.
+Simulated outcomes teach how routing behaves and serve for planning; what a router would save on your own traffic is a
+question for recorded or measured outcomes. The public answers were given by models of 2023-2024 and scored by the named
+projects, or by our scorer where the raw answers are published. `tierlab.core.datasets` fetches them: none of them is
+kept in this repository.
 """
 
 import json
@@ -15,15 +17,22 @@ import pandas as pd
 from tierlab.core import datasets
 from tierlab.core.extras import install_line
 from tierlab.core.frames import as_pandas
-from tierlab.core.tables import one_of
-from tierlab.core.vocabulary import unknown
+from tierlab.core.paths import DATA
+from tierlab.core.tables import load_tasks, one_of, refuse
+from tierlab.core.vocabulary import TIERS, known, unknown
 from tierlab.evaluate.scorers.numeric import numeric
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.evaluations import is_evaluation, read_evaluation
 from tierlab.routing.outcomes import check_outcomes, merge_flags, note, price_outcomes
+from tierlab.routing.policies import check_shares
 from tierlab.scaling.workload import read_rows
 
 SOURCES = ("simulated", "recorded", "measured")
+_CHARS_PER_TOKEN = 4
+_START = "2026-06-12"  # the day on which requests arrive, evenly at random
+_GAP = np.timedelta64(120, "s")  # between two turns of a conversation, our assumption
+_USERS = 100  # the k-th sends in proportion to 1/k, our assumption
+_INPUT_SPREAD, _OUTPUT_SPREAD = 0.5, 0.3  # standard deviation of log tokens within a task
 
 
 def load_outcomes(
@@ -373,3 +382,271 @@ def _described(table, name, remark=None):
     table = table.assign(prompt_chars=table["prompt"].str.len(), **columns)
     words = ["task", "source", "provenance", "tokenizer", "cost_source"]
     return table.astype({column: "category" for column in words if column in table})
+
+
+def default_tasks():
+    """The workload that `simulate_outcomes` uses by default.
+
+    Returns
+    -------
+    DataFrame
+        By task (the ids of data/tasks.csv): share (of requests, 0-1), input_tokens and output_tokens (median
+        of one request), and small, mid, flagship (probability, 0-1, that the tier's answer is right).
+
+    Notes
+    -----
+    Customer support has the article's 500 and 300 tokens. Shares and other lengths are our assumptions: much
+    traffic where the article speaks of high volume. Quality is one minus the error rates of data/assumptions.csv at the
+    complexity rating of data/tasks.csv, the same that `tierlab.recommend` assumes; a range of ratings takes the average.
+    """
+    complexity = load_tasks()[["complexity_low", "complexity_high"]]
+    rates = pd.read_csv(DATA / "assumptions.csv").query("quantity == 'error_rate'")
+    by_rating = 1 - rates.astype({"rating": int}).pivot(
+        index="rating", columns="tier", values="value"
+    )
+    by_rating = by_rating[list(TIERS)]
+    low, high = (by_rating.loc[complexity[end]].to_numpy() for end in complexity)
+    quality = pd.DataFrame((low + high) / 2, index=complexity.index, columns=by_rating.columns)
+    return pd.read_csv(DATA / "simulated_tasks.csv", index_col="task").join(quality)
+
+
+def one_task(task, shape):
+    """A workload of one task whose requests have, on average, the lengths of a product's message or conversation.
+
+    Parameters
+    ----------
+    task : str
+        Id of data/tasks.csv.
+    shape : tierlab.core.product.Message
+
+    Notes
+    -----
+    The mean of a log-normal length is the median times exp(variance of its logarithm / 2).
+    """
+    tasks = default_tasks()
+    known("task", task, tasks.index)
+    spreads = {"input_tokens": _INPUT_SPREAD, "output_tokens": _OUTPUT_SPREAD}
+    medians = {name: getattr(shape, name) / np.exp(s**2 / 2) for name, s in spreads.items()}
+    return tasks.loc[[task]].assign(share=1.0, **medians)
+
+
+def default_models():
+    """The models that `simulate_outcomes` uses by default: the article's three Claude tiers.
+
+    Returns
+    -------
+    DataFrame
+        By tier, cheapest first: model_id; output_ratio, output tokens against the median of the task (measured on
+        ZeroEval GSM by o200k_base: Claude 3 Haiku 1.29 and Sonnet 1.48 times Opus; the default of 1 makes the cost
+        ratio the price ratio); ttft_s, median seconds to the first token (our assumption); tokens_per_s, output
+        speed (the article: 50-60 for the flagship, 2-3 times that for the small tier; the mid tier is our
+        assumption); failure_rate, share of calls that fail (score 0, no tokens, nothing billed).
+    """
+    models = {
+        "model_id": ["claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-8"],
+        "output_ratio": 1.0,
+        "ttft_s": [0.4, 0.7, 1.0],
+        "tokens_per_s": [137.5, 80.0, 55.0],
+        "failure_rate": 0.0,
+    }
+    return pd.DataFrame(models, index=pd.Index(TIERS, name="tier"))
+
+
+def simulate_outcomes(
+    n: int,
+    *,
+    seed: int | np.random.Generator,
+    tasks: pd.DataFrame | None = None,
+    models: pd.DataFrame | None = None,
+    error_correlation: float = 0.75,
+    signal_skill: float = 0.4,
+    length_correlation: float = 0.2,
+    prices: Prices | None = None,
+    turns: int = 1,
+    system_tokens: int = 0,
+) -> pd.DataFrame:
+    """Simulate what each tier would answer to each of `n` requests.
+
+    Every number that is not passed is an assumption; its source is named below. Each quantity has its own
+    random stream, so changing one parameter leaves the draws of the others as they are.
+
+    Parameters
+    ----------
+    n : int
+        Requests (prompts).
+    seed : int or numpy.random.Generator
+    tasks : DataFrame, optional
+        As `default_tasks` returns it: share, input_tokens, output_tokens, and a column of quality per tier.
+    models : DataFrame, optional
+        As `default_models` returns it, cheapest first. The tiers may be any in number and name, provided `tasks` has
+        a column for each.
+    error_correlation : float
+        0-1: correlation between any two tiers' latent errors on a prompt, through the difficulty they share
+        (Gaussian copula with one factor). 0: who fails is independent; 1: a prompt that beats a tier beats
+        every tier of no higher quality. Measured (tetrachoric): median 0.75 over the 28 pairs of ZeroEval
+        GSM's eight models; 0.21 for RouteLLM GSM8K, 0.68 for its MMLU, 0.70 for RouterArena.
+    signal_skill : float
+        0-1: correlation between a request's difficulty and what a router can see of it; 0 is blind, 1 sees
+        all. At 0.4 a threshold on `router_signal` between the small tier and the flagship has an APGR near
+        0.62, which is the best published for RouteLLM's GSM8K pair.
+    length_correlation : float
+        -1 to 1: correlation between difficulty within a task and log input length. Measured 0.22 (biserial)
+        for the weak model on RouteLLM GSM8K, 0.01 for the strong one.
+    prices : Prices, optional
+        As for `tierlab.price_outcomes`; without them cost_usd is NaN.
+    turns : int
+        More than 1 makes conversations: each run of this many prompts is one, of one task and one user, two minutes
+        apart (our assumption), and every turn is sent all that came before it.
+    system_tokens : int
+        System prompt at the beginning of every conversation.
+
+    Returns
+    -------
+    DataFrame
+        The outcomes table, a row per prompt and tier, with tier, difficulty (0-1, the share of requests that
+        are about as easy or easier; no real router sees it) and router_signal (0-1, difficulty seen through
+        noise, higher is harder). prompt_chars is four per input token. source is "simulated". Conversations have
+        session_id and turn (from 1); the answers in their histories are the first tier's, whoever is asked.
+
+    Raises
+    ------
+    ValueError
+        If a share, a correlation or a quality is out of range, or a column is missing.
+
+    Notes
+    -----
+    Log lengths within a task have standard deviations of 0.5 for the input (our assumption; the Azure 2023
+    conversation trace has 0.99 over all tasks together) and 0.3 for the output (ZeroEval GSM: 0.24-0.36).
+
+    Examples
+    --------
+    >>> table = simulate_outcomes(1000, seed=1)
+    >>> table["tier"].unique().tolist(), len(table)
+    (['small', 'mid', 'flagship'], 3000)
+    """
+    from scipy.special import ndtr, ndtri
+
+    tasks = default_tasks() if tasks is None else tasks
+    models = default_models() if models is None else models
+    _check(tasks, models)
+    for name, value, low, high in (
+        ("n", n, 1, np.inf),
+        ("error_correlation", error_correlation, 0, 1),
+        ("signal_skill", signal_skill, 0, 1),
+        ("length_correlation", length_correlation, -1, 1),
+        ("turns", turns, 1, n),
+        ("system_tokens", system_tokens, 0, np.inf),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value!r}; it lies from {low} to {high}")
+    k, share = len(models), tasks["share"].to_numpy() / tasks["share"].sum()
+    ability = ndtri(tasks[models.index].to_numpy(float))
+    streams = iter(np.random.default_rng(seed).spawn(10))
+    task = next(streams).choice(len(tasks), size=n, p=share)
+    latent = next(streams).standard_normal(n)
+    noise = next(streams).standard_normal((n, k))
+    error = np.sqrt(error_correlation) * latent[:, None] + np.sqrt(1 - error_correlation) * noise
+    failed = next(streams).random((n, k)) < models["failure_rate"].to_numpy(float)
+    score = (error <= ability[task]) & ~failed
+    hardness = _standardised_hardness(ability, share, task, latent, error_correlation)
+    noise = next(streams).standard_normal(n)
+    signal = signal_skill * hardness + np.sqrt(1 - signal_skill**2) * noise
+
+    noise = next(streams).standard_normal(n)
+    length = length_correlation * latent + np.sqrt(1 - length_correlation**2) * noise
+    given = _whole(tasks["input_tokens"].to_numpy()[task] * np.exp(_INPUT_SPREAD * length))
+    wordiness = np.exp(_OUTPUT_SPREAD * next(streams).standard_normal(n))
+    median = tasks["output_tokens"].to_numpy()[task][:, None]
+    ratio = models["output_ratio"].to_numpy(float)
+    written = _whole(median * wordiness[:, None] * ratio)
+    first = models["ttft_s"].to_numpy(float)
+    wait = first * np.exp(0.3 * next(streams).standard_normal((n, k)))
+    wait += written / models["tokens_per_s"].to_numpy(float)
+    weights = 1 / np.arange(1, _USERS + 1)
+    user = next(streams).choice(_USERS, size=n, p=weights / weights.sum())
+    at = np.sort(next(streams).random(n)) * 86_400e6  # over one day, microseconds
+    told = f"simulate_outcomes(n={n}, seed={seed if isinstance(seed, int) else 'a generator'})"
+
+    each = np.repeat(np.arange(n), k)
+    which = np.tile(np.arange(k), n)
+    users = [f"user-{number}" for number in range(1, _USERS + 1)]
+    table = pd.DataFrame(
+        {
+            "prompt_id": each,
+            "model_id": pd.Categorical.from_codes(which, models["model_id"].to_list()),
+            "tier": pd.Categorical.from_codes(which, models.index.to_list()),
+            "task": pd.Categorical.from_codes(task[each], tasks.index.to_list()),
+            "user": pd.Categorical.from_codes(user[each], users),
+            "at": (np.datetime64(_START, "us") + at.astype("timedelta64[us]"))[each],
+            "prompt_chars": (given * _CHARS_PER_TOKEN)[each],
+            "difficulty": ndtr(hardness)[each],
+            "router_signal": ndtr(signal)[each],
+            "score": score.ravel().astype(float),
+            "uncached_input_tokens": np.where(failed, 0, given[:, None]).ravel(),
+            "output_tokens": np.where(failed, 0, written).ravel(),
+            "end_to_end_s": np.where(failed, first, wait).ravel(),
+            "status": pd.Categorical.from_codes(failed.ravel().astype(int), ["ok", "error"]),
+            "source": pd.Categorical.from_codes(np.zeros(n * k, int), ["simulated"]),
+            "provenance": pd.Categorical.from_codes(np.zeros(n * k, int), [told]),
+        },
+        copy=False,
+    )
+    if turns > 1:
+        table = _as_conversations(table, turns, system_tokens, k)
+    return price_outcomes(table, prices)
+
+
+def _as_conversations(table, turns, system_tokens, k):
+    """The same prompts as turns of conversations: each is sent the inputs and answers before it as well."""
+    session, turn = np.divmod(table["prompt_id"].to_numpy(), turns)
+    begins = (session * turns) * k  # row of the first answer of the first turn
+    new, answers = (
+        table[column].to_numpy()[::k].astype("int64")
+        for column in ("prompt_chars", "output_tokens")
+    )
+    new = new // _CHARS_PER_TOKEN
+    grown = pd.DataFrame({"new": new, "answers": answers}).groupby(session[::k]).cumsum()
+    whole = (system_tokens + grown["new"] + grown["answers"] - answers).to_numpy()
+    whole = np.repeat(whole, k)
+    failed = table["status"].eq("error").to_numpy()
+    return table.assign(
+        session_id=session,
+        turn=turn + 1,
+        task=table["task"].array[begins],
+        user=table["user"].array[begins],
+        at=table["at"].to_numpy()[begins] + turn * _GAP,
+        prompt_chars=whole * _CHARS_PER_TOKEN,
+        uncached_input_tokens=np.where(failed, 0, whole),
+    )
+
+
+def _standardised_hardness(ability, share, task, latent, correlation):
+    """Latent difficulty over all tasks, mean 0 and variance 1 over the workload."""
+    level = ability.mean(axis=1)
+    middle = share @ level
+    spread = np.sqrt(correlation + share @ (level - middle) ** 2)
+    return (np.sqrt(correlation) * latent - (level - middle)[task]) / (spread or 1.0)
+
+
+def _check(tasks, models):
+    """Refuse tables that lack a column or hold a number that makes no sense."""
+    needed = ("share", "input_tokens", "output_tokens", *models.index), default_models().columns
+    for name, table, columns in zip(("tasks", "models"), (tasks, models), needed, strict=True):
+        for column in columns:
+            if column not in table:
+                raise ValueError(f"{name} has no column {column!r}; needed: {', '.join(columns)}")
+    check_shares("the share of tasks", dict(tasks["share"]))
+    least = np.finfo(float).tiny  # above 0
+    for table, columns, low, high, why in (
+        (tasks, models.index, 0, 1, "a quality that is not a share, 0-1,"),
+        (models, ["failure_rate"], 0, 1, "not a share, 0-1,"),
+        (tasks, ["input_tokens", "output_tokens"], least, np.inf, "not a number above 0"),
+        (models, ["output_ratio", "tokens_per_s"], least, np.inf, "not a number above 0"),
+        (models, ["ttft_s"], 0, np.inf, "not a number from 0 up"),
+    ):
+        for column in columns:
+            refuse(table, column, ~table[column].between(low, high), why)
+
+
+def _whole(values):
+    return np.maximum(1, np.rint(values)).astype("int64")

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import number, share, usd
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.curve import hull, lined_up, paired_curve
-from tierlab.routing.policies import Policy, check_shares, draw
+from tierlab.routing.policies import Always, Policy, Rules, check_shares, draw
 from tierlab.routing.route import pair_outcomes, route
+from tierlab.routing.sessions import Caches, equal_conversations
 
 
 def compare_policies(
@@ -157,6 +159,66 @@ def _best_mix(singles, cost_usd):
     return shares.reindex(singles.index, fill_value=0.0)
 
 
+def worth_rows(compared, names):
+    """What policies are worth: quality, cost, and quality above what their money buys without them.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From `tierlab.compare_policies`.
+    names : sequence of str
+    """
+    means = compared["estimate"].unstack("measure").loc[list(names)]
+    return pd.DataFrame(
+        {
+            "policy": means.index,
+            "right answers": means["score"].map(share),
+            "1,000 messages": means["usd_per_1000"].map(usd),
+            "own calls": means["router_usd_per_1000"].map(usd),
+            "over a random mix": (100 * means["over_control"]).map("{:+.1f} points".format),
+            "over single models": (100 * means["over_zero"]).map("{:+.1f} points".format),
+        }
+    ).reset_index(drop=True)
+
+
+def measure_rows(compared):
+    """Every measure of `tierlab.compare_policies` with its interval, a row per policy and measure."""
+    table = compared[["estimate", "low", "high"]].dropna(subset="estimate").reset_index()
+    return table.astype({"policy": str, "measure": str})
+
+
+def policy_points(compared, policies):
+    """The points of `figures.policies`: label, cost, score with its interval, and the tier of a single model."""
+    measures = compared.unstack("measure").loc[list(policies)]
+    tiers = [policy.model if isinstance(policy, Always) else None for policy in policies.values()]
+    return pd.DataFrame(
+        {
+            "label": list(policies),
+            "cost_usd": measures["estimate", "usd_per_1000"].to_numpy(float) / 1000,
+            "score": measures["estimate", "score"].to_numpy(float),
+            "score_low": measures["low", "score"].to_numpy(float),
+            "score_high": measures["high", "score"].to_numpy(float),
+            "interval": "95% of 1,000 paired bootstrap resamples",
+            "tier": tiers,
+        }
+    )
+
+
+def mid_words(means):
+    """How far the mid tier lies below the flagship, beside the article's 10-20%."""
+    if "always mid" not in means.index:
+        return "These outcomes have no mid tier, so the article's 10-20% below the flagship stays open here."
+    score = means["score"]
+    gap = 1 - score["always mid"] / score["always flagship"]
+    where = "inside" if 0.1 <= gap <= 0.2 else "outside"
+    single = [name for name in means.index if name.startswith("always")]
+    best = (score / means["usd_per_1000"])[single].idxmax()
+    return (
+        f"The mid tier scores **{gap:.1%} below the flagship**: {where} the article's 10-20%, which is for hard "
+        f"benchmarks. Per dollar, {best} scores most."
+    )
+
+
 def mix_weights(outcomes, mix, *, by="task"):
     """Weights that turn the task mix of a table into another: what a router would be worth on other traffic.
 
@@ -186,8 +248,8 @@ def mix_weights(outcomes, mix, *, by="task"):
     """
     task = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")[by].astype(object)
     present = task.value_counts(normalize=True)
-    for name, share in mix.items():
-        if name not in present and share:
+    for name, part in mix.items():
+        if name not in present and part:
             raise ValueError(unknown(by, name, present.index))
     check_shares("the mix", mix)
     weight = pd.Series(mix, dtype=float).reindex(present.index, fill_value=0.0) / present
@@ -326,3 +388,132 @@ def break_even_factor(sensitivity, against):
     return pd.DataFrame(
         {"factor": cross, "policy_pays": np.where(gain[at] < 0, "above", "below").astype(object)}
     )
+
+
+def price_words(sensitivity, router, models):
+    """At which price of the flagship a router stops paying, against each model (`verdict.price_sensitivity`)."""
+    parts = [
+        f"than {model} {row.policy_pays} {number(row.factor)} times"
+        for model in models
+        for row in break_even_factor(sensitivity, model).itertuples()
+    ]
+    if not parts:
+        return f"At none of these prices of the flagship does the choice between {router} and a single model turn."
+    return f"{router} costs less {', '.join(parts)} today's price of the flagship, errors included."
+
+
+def compare_conversations(
+    outcomes: pd.DataFrame,
+    policies: Mapping[str, Policy],
+    caches: Caches,
+    *,
+    reference: str,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """What policies save in conversations, beside what the shares of their turns promise.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        An outcomes table with session_id and turn.
+    policies : mapping of str to Policy
+    caches : Caches
+    reference : str
+        Model id that answers everything in the comparison.
+    seed : int
+        For policies that draw, and for the resamples (whole sessions).
+
+    Returns
+    -------
+    DataFrame
+        By policy: usd_per_session; saving with low and high, against the reference model alone; promised, the saving
+        that the same shares of turns would have if each model had its cache for itself; switches per session; score
+        (mean over turns), sessions, turns.
+    """
+    singles, names = {}, list(pd.unique(outcomes["model_id"]))
+    if reference not in names:
+        raise ValueError(unknown("model", reference, names))
+    for name in names:
+        singles[name] = _by_session(route(outcomes, Always(name), sessions=caches))["cost_usd"]
+    rows = {}
+    for label, policy in policies.items():
+        routes = route(outcomes, policy, seed=seed, sessions=caches)
+        costs = _by_session(routes)
+        table = costs.assign(reference=singles[reference])
+        saving = bootstrap(
+            table[["cost_usd", "reference"]],
+            lambda means: pd.DataFrame({"saving": 1 - means["cost_usd"] / means["reference"]}),
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        ).loc["saving"]
+        shares = routes["model_id"].value_counts(normalize=True)
+        alone = sum(part * singles[name].sum() for name, part in shares.items())
+        rows[label] = {
+            "usd_per_session": costs["cost_usd"].mean(),
+            "saving": saving["estimate"],
+            "low": saving["low"],
+            "high": saving["high"],
+            "promised": 1 - alone / singles[reference].sum(),
+            "switches": costs["switches"].mean(),
+            "score": routes["score"].mean(),
+            "sessions": len(costs),
+            "turns": len(routes),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
+
+
+def _by_session(routes):
+    """Cost and changes of model of each session."""
+    ordered = routes.sort_values(["session_id", "turn"], kind="stable")
+    model = ordered["model_id"].astype(object)
+    same = ordered["session_id"].eq(ordered["session_id"].shift())
+    return (
+        ordered.assign(
+            cost_usd=ordered["cost_usd"] + ordered["router_cost_usd"],
+            switches=same & model.ne(model.shift()),
+        )
+        .groupby("session_id")[["cost_usd", "switches"]]
+        .sum()
+    )
+
+
+def errors_included(replayed, error_cost_usd):
+    """What a conversation costs with each policy of `tierlab.compare_conversations`, price and errors (US dollars)."""
+    turns = replayed["turns"] / replayed["sessions"]
+    return replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
+
+
+def conversation_rows(replayed, *, error_cost_usd):
+    """`tierlab.compare_conversations` in words, with the errors of a conversation in dollars."""
+    total = errors_included(replayed, error_cost_usd)
+    return pd.DataFrame(
+        {
+            "policy": replayed.index,
+            "replayed saving": replayed["saving"].map(share),
+            "promised saving": replayed["promised"].map(share),
+            "changes of model": replayed["switches"].map("{:.2f}".format),
+            "right answers": replayed["score"].map(share),
+            "with errors": total.map(usd),
+        }
+    ).reset_index(drop=True)
+
+
+def one_switch(shape, prices, *, small, flagship):
+    """A conversation on the small model whose last turn but one goes to the flagship, replayed.
+
+    Returns
+    -------
+    (DataFrame, float)
+        The route with tier and input_tokens, and what the whole conversation costs on the small model alone (US dollars).
+    """
+    outcomes = equal_conversations(shape, {small: 1.0, flagship: 1.0})
+    switch = Rules({max(shape.turns - 1, 1): flagship}, column="turn", default=small)
+    turns, alone = (
+        route(outcomes, policy, sessions=Caches(prices)) for policy in (switch, Always(small))
+    )
+    tier = np.where(turns["model_id"] == flagship, "flagship", "small")
+    whole = outcomes.loc[outcomes["model_id"] == small, "uncached_input_tokens"].to_numpy()
+    return turns.assign(tier=tier, input_tokens=whole), float(alone["cost_usd"].sum())

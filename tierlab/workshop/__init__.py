@@ -20,11 +20,11 @@ CHECKS = {
     3: "logs.five_buckets",
     4: "logs.one_response",
     5: "costs.shape_table",
-    6: "caching.cache_break_even",
+    6: "costs.cache_break_even",
     7: "routing.policies",
     8: "routing.fail_safe",
     9: "evaluating.hundred_examples",
-    10: "reporting.quarterly",
+    10: "logs.quarterly",
     11: "routing.conversation",
 }
 
