@@ -26,7 +26,7 @@ from tierlab.prices import control as prices_control
 from tierlab.reasoning import control as reasoning_control
 from tierlab.routing import control as routing_control
 from tierlab.routing import policies
-from tierlab.routing.sources import one_task
+from tierlab.routing.simulated import one_task
 from tierlab.sampling import control as sampling_control
 from tierlab.scaling import control as scaling_control
 from tierlab.speed import control as speed_control

@@ -79,9 +79,9 @@ from .routing.route import route as route
 from .routing.sessions import Caches as Caches
 from .routing.sessions import chain_sessions as chain_sessions
 from .routing.sessions import conversation_outcomes as conversation_outcomes
+from .routing.simulated import simulate_outcomes as simulate_outcomes
 from .routing.sources import as_tiers as as_tiers
 from .routing.sources import load_outcomes as load_outcomes
-from .routing.sources import simulate_outcomes as simulate_outcomes
 from .routing.verdict import compare_conversations as compare_conversations
 from .routing.verdict import compare_policies as compare_policies
 from .sampling.examples import load_examples as load_examples

@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.intervals import paired_interval, tango_interval
 from tierlab.evaluate.planning import required_examples
-from tierlab.routing.sources import default_models, simulate_outcomes
+from tierlab.routing.simulated import default_models, simulate_outcomes
 
 
 def samples(scores, *, repeats=1, cost=None, **columns):

@@ -21,7 +21,8 @@ from tierlab.routing.curve import (
     metric_intervals,
     paired_curve,
 )
-from tierlab.routing.sources import load_outcomes, simulate_outcomes
+from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.sources import load_outcomes
 
 published = pytest.mark.skipif(
     "TIERLAB_DATA_DIR" not in os.environ,

@@ -18,14 +18,8 @@ from tierlab.routing.outcomes import (
     outcome_origin,
     price_outcomes,
 )
-from tierlab.routing.sources import (
-    as_tiers,
-    count_tokens,
-    default_models,
-    default_tasks,
-    load_outcomes,
-    simulate_outcomes,
-)
+from tierlab.routing.simulated import default_models, default_tasks, simulate_outcomes
+from tierlab.routing.sources import as_tiers, count_tokens, load_outcomes
 
 published = pytest.mark.skipif(
     "TIERLAB_DATA_DIR" not in os.environ,

@@ -131,7 +131,7 @@ def test_the_formula_is_what_the_simulated_classifier_costs():
 
 
 def test_one_task_has_the_lengths_of_the_product_on_average():
-    from tierlab.routing.sources import one_task
+    from tierlab.routing.simulated import one_task
 
     shop = tl.load_product()
     table = tl.simulate_outcomes(40_000, seed=1, tasks=one_task(shop.task, shop.message))

@@ -27,7 +27,8 @@ from tierlab.routing.policies import (
     task_rules,
 )
 from tierlab.routing.route import route
-from tierlab.routing.sources import load_outcomes, simulate_outcomes
+from tierlab.routing.simulated import simulate_outcomes
+from tierlab.routing.sources import load_outcomes
 from tierlab.routing.text_router import out_of_fold_gain, train_text_router
 from tierlab.routing.verdict import (
     break_even_factor,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.routing.sources import default_tasks
+from tierlab.routing.simulated import default_tasks
 from tierlab.sampling import cases, words
 
 OWN = str(Path(__file__).parents[1] / "data" / "own_samples.csv")

@@ -15,7 +15,7 @@ from tierlab.core.format import share, usd
 from tierlab.prices.control import CostExplorer
 from tierlab.reasoning.control import DistillationExplorer
 from tierlab.routing.control import RouterExplorer
-from tierlab.routing.sources import default_models, default_tasks
+from tierlab.routing.simulated import default_models, default_tasks
 from tierlab.sampling.cases import read_cases
 from tierlab.sampling.control import SampleExplorer
 from tierlab.scaling.control import CurveExplorer

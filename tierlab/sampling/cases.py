@@ -12,7 +12,7 @@ from tierlab.evaluate.rows import example_scores, scored_rows
 from tierlab.evaluate.scorers.judge import judge_agreement
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing.policies import Fallback, Threshold
-from tierlab.routing.sources import default_tasks, simulate_outcomes
+from tierlab.routing.simulated import default_tasks, simulate_outcomes
 from tierlab.sampling.examples import Example, load_examples
 from tierlab.sampling.live import LiveRouter
 from tierlab.sampling.run import estimate

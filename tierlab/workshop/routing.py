@@ -9,7 +9,7 @@ from tierlab.core.format import usd as money
 from tierlab.core.product import Conversation, load_product
 from tierlab.prices.catalog import load_prices
 from tierlab.routing.curve import cost_quality_curve
-from tierlab.routing.sources import simulate_outcomes
+from tierlab.routing.simulated import simulate_outcomes
 from tierlab.workshop.costs import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, SMALL_SHARE, usd
 from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 
