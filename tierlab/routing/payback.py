@@ -1,4 +1,4 @@
-"""When a router pays: its bill with its own calls, the days until it is paid back, and how right it must be."""
+"""When a router pays: its bill with its own calls, the days until it is paid back, and how accurate it must be."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ YEAR = 365
 
 
 def routed_bill(prices, message, *, small, flagship, small_share=0.8, question=(45, 3)):
-    """What one message costs on average when a small model says of each whether it is simple.
+    """Return the average cost of a message if a small model first says of each whether it is simple.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def routed_bill(prices, message, *, small, flagship, small_share=0.8, question=(
     small_share : float
         Share 0-1 of the messages that the small model answers.
     question : (int, int)
-        Tokens of the instruction that the question adds to the message, and of its reply; our estimate.
+        Tokens that the question adds to the message, and tokens of its reply; our estimate.
 
     Returns
     -------
@@ -43,26 +43,19 @@ def routed_bill(prices, message, *, small, flagship, small_share=0.8, question=(
     [0.00056, 0.0016, 0.002, 0.002, 0.01]
     """
     added, reply = question
+    given, written = message.input_tokens, message.output_tokens
     rows = {
-        "question": (small, 1.0, message.input_tokens + added, reply),
-        "small answers": (small, small_share, message.input_tokens, message.output_tokens),
-        "flagship answers": (
-            flagship,
-            1 - small_share,
-            message.input_tokens,
-            message.output_tokens,
-        ),
-        "all on the small model": (small, 1.0, message.input_tokens, message.output_tokens),
-        "all on the flagship": (flagship, 1.0, message.input_tokens, message.output_tokens),
+        "question": (small, 1.0, given + added, reply),
+        "small answers": (small, small_share, given, written),
+        "flagship answers": (flagship, 1 - small_share, given, written),
+        "all on the small model": (small, 1.0, given, written),
+        "all on the flagship": (flagship, 1.0, given, written),
     }
-    bill = pd.DataFrame.from_dict(
-        rows, orient="index", columns=["model_id", "calls", "input_tokens", "output_tokens"]
-    )
-    tokens = bill[["input_tokens", "output_tokens"]].set_axis(
-        ["uncached_input_tokens", "output_tokens"], axis=1
-    )
+    columns = ["model_id", "calls", "uncached_input_tokens", "output_tokens"]
+    bill = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     for part, other in (("input", "output_tokens"), ("output", "uncached_input_tokens")):
-        call = reprice(tokens.assign(**{other: 0}), prices, [small, flagship])
+        tokens = bill[columns[2:]].assign(**{other: 0})
+        call = reprice(tokens, prices, [small, flagship])
         mine = np.where(bill["model_id"] == small, call[small], call[flagship])
         bill[f"{part}_usd"] = mine * bill["calls"]
     bill["usd"] = bill["input_usd"] + bill["output_usd"]
@@ -70,14 +63,14 @@ def routed_bill(prices, message, *, small, flagship, small_share=0.8, question=(
 
 
 def ways(bill, messages):
-    """What a day costs on each way, by who is paid: flagship, small, question (US dollars).
+    """Return the cost of a day for each way to route, in columns flagship, small and question (US dollars).
 
     Parameters
     ----------
     bill : DataFrame
         From `routed_bill`.
     messages : int
-        A day.
+        Messages a day.
     """
     day = bill["usd"] * messages
     routed = [day["flagship answers"], day["small answers"]]
@@ -91,7 +84,7 @@ def ways(bill, messages):
 
 
 def bill_rows(ways, messages):
-    """Each way of `payback.ways`: a day, the saving, and the article's million messages."""
+    """Show each of the `ways`: its cost a day and a message, its saving, and the article's million messages."""
     total = ways.sum(axis=1)
     return pd.DataFrame(
         {
@@ -105,20 +98,21 @@ def bill_rows(ways, messages):
 
 
 def promised_savings(prices, message, shares):
-    """What the shares alone promise to save, by provider, lower tier and tier of the rest, against the flagship.
+    """Return what the shares alone promise to save against the flagship, by provider and pair of tiers.
 
     Parameters
     ----------
     prices : Prices
-        With a lineup of three tiers for each provider.
+        Prices with a lineup of three tiers for each provider.
     message : tierlab.core.product.Message
     shares : sequence of float
-        Of the messages on the lower tier, 0-1.
+        Shares of the messages that go to the lower tier, 0-1.
 
     Returns
     -------
     DataFrame
-        A column per share; by provider, lower, rest and times (the price of the flagship against that of the lower tier).
+        Savings (share of the flagship's cost), a column per share; by provider, lower (the cheap tier), rest (the tier of
+        the other messages) and times (how many times the lower tier's price the flagship costs).
     """
     lineup = prices.lineup()
     one = pd.DataFrame(
@@ -128,10 +122,7 @@ def promised_savings(prices, message, shares):
     rows = {}
     for lower, rest in (("small", "flagship"), ("mid", "flagship"), ("small", "mid")):
         for provider, tier in lineup.iterrows():
-            low, high = (
-                cost[tier[lower]] / cost[tier["flagship"]],
-                cost[tier[rest]] / cost[tier["flagship"]],
-            )
+            low, high = (cost[tier[name]] / cost[tier["flagship"]] for name in (lower, rest))
             rows[provider, lower, rest, 1 / low] = {
                 share: 1 - share * low - (1 - share) * high for share in shares
             }
@@ -140,7 +131,7 @@ def promised_savings(prices, message, shares):
 
 
 def map_rows(savings):
-    """`payback.promised_savings` with one line of text for each row."""
+    """Name each row of `promised_savings` in one line of text."""
     names = [
         f"{provider}: {lower} ({times:.3g}x), rest {rest}"
         for provider, lower, rest, times in savings.index
@@ -149,7 +140,7 @@ def map_rows(savings):
 
 
 def provider_rows(savings):
-    """Savings with the rest on the flagship, a row per provider."""
+    """Show the savings with the rest on the flagship, a row per provider."""
     table = savings.query("rest == 'flagship'").droplevel(["rest", "times"]).unstack("lower")
     table = table.sort_index(axis=1, level=1, ascending=False, sort_remaining=False)
     heads = [f"{lower}, {share(part)} of messages" for part, lower in table.columns]
@@ -158,17 +149,18 @@ def provider_rows(savings):
 
 @dataclass(frozen=True)
 class Payback:
-    """A router beside the best single model, errors included.
+    """The best router compared with the best single model, errors included.
 
     Attributes
     ----------
     single, router : str
-        The two policies.
+        Names of the two policies.
     single_usd, router_usd : float
         What a message costs with each, price and errors (US dollars).
     requests_per_day, build_cost_usd : float
+        Volume, and one-off cost of building the router (US dollars).
     low_usd, high_usd : float
-        Interval of the gain on a message; NaN where none is known.
+        Interval of the gain on a message (US dollars); NaN if none is known.
     """
 
     single: str
@@ -182,21 +174,21 @@ class Payback:
 
     @property
     def gain_usd(self):
-        """What the router saves on a message (US dollars)."""
+        """US dollars that the router saves on a message."""
         return self.single_usd - self.router_usd
 
-    def days(self, gain_usd=None, requests_per_day=None):
-        """Days until the building cost is paid back; infinite where nothing is gained."""
+    def days(self, gain_usd=None):
+        """Return the days until the building cost is paid back; infinite if nothing is gained."""
         gain = self.gain_usd if gain_usd is None else gain_usd
-        a_day = np.asarray(gain) * (requests_per_day or self.requests_per_day)
+        a_day = gain * self.requests_per_day
         return self.build_cost_usd / a_day if a_day > 0 else np.inf
 
     def volume_for(self, days=YEAR):
-        """Messages a day from which it is paid back within so many days."""
+        """Return the messages a day from which the building cost is paid back within some days."""
         return self.build_cost_usd / (days * self.gain_usd) if self.gain_usd > 0 else np.inf
 
     def headline(self):
-        """The verdict in a sentence."""
+        """Return the verdict in a sentence."""
         if self.gain_usd <= 0:
             return f"No: {self.single} costs less than any router"
         if self.low_usd <= 0:
@@ -207,7 +199,7 @@ class Payback:
         return f"Yes: it pays for itself in {time}"
 
     def words(self):
-        """What a day costs with and without, and the volume at which the verdict turns."""
+        """Say what a day costs with and without a router, and at which volume the verdict turns."""
         one, other = (
             usd(part * self.requests_per_day) for part in (self.router_usd, self.single_usd)
         )
@@ -222,12 +214,15 @@ class Payback:
 
 
 def day_costs(means, *, requests_per_day, error_cost_usd):
-    """What a day costs with each policy: price, errors, total (US dollars), the cheapest first.
+    """Return the cost of a day with each policy: price, errors and total (US dollars), the cheapest first.
 
     Parameters
     ----------
     means : DataFrame
         By policy: score (0-1) and usd_per_1000, as `tierlab.compare_policies` estimates them.
+    requests_per_day : float
+    error_cost_usd : float
+        Cost of a wrong answer (score 0 instead of 1), US dollars.
     """
     price = means["usd_per_1000"] / 1000 * requests_per_day
     errors = (1 - means["score"]) * error_cost_usd * requests_per_day
@@ -236,7 +231,7 @@ def day_costs(means, *, requests_per_day, error_cost_usd):
 
 
 def day_rows(means, days):
-    """What a day costs with each policy, and what it gets right; `means` and `days` as in `payback.day_costs`."""
+    """Show what a day costs with each policy and how much it gets right; `days` is the table of `day_costs`."""
     part = means.loc[days.index]
     return pd.DataFrame(
         {
@@ -251,22 +246,24 @@ def day_rows(means, days):
 
 
 def answer_rows(means, days, pay):
-    """The best router, the best single model, and up to three others that cost least."""
+    """Show the best router, the best single model, and the three others that cost least."""
     first = [pay.router, pay.single]
     others = [name for name in days.index if name not in first]
     return day_rows(means, days.loc[[*first, *others[:3]]])
 
 
 def payback(means, policies, *, requests_per_day, error_cost_usd, build_cost_usd, gain=None):
-    """The best router against the best single model.
+    """Compare the best router with the best single model.
 
     Parameters
     ----------
-    means : DataFrame
+    means, requests_per_day, error_cost_usd
         As for `day_costs`.
     policies : mapping of str to Policy
-        An `Always` is a single model; a random mix and the oracle are neither that nor a router.
-    gain : sequence of float, optional
+        Policies by name. An `Always` is a single model; a random mix and the oracle are neither that nor a router.
+    build_cost_usd : float
+        One-off cost of building the router (US dollars).
+    gain : (float, float), optional
         Interval of the gain on a message: low, high (US dollars).
 
     Returns
@@ -274,26 +271,24 @@ def payback(means, policies, *, requests_per_day, error_cost_usd, build_cost_usd
     Payback
     """
     usd_each = day_costs(means, requests_per_day=1, error_cost_usd=error_cost_usd)["total"]
-    single = [name for name in usd_each.index if isinstance(policies[name], Always)]
-    router = [
-        name
-        for name in usd_each.index
-        if not isinstance(policies[name], Always | RandomMix | Oracle)
-    ]
-    best, ours = single[0], router[0]
+    kinds = {name: policies[name] for name in usd_each.index}
+    single = next(name for name, policy in kinds.items() if isinstance(policy, Always))
+    no_router = Always | RandomMix | Oracle
+    router = next(name for name, policy in kinds.items() if not isinstance(policy, no_router))
     return Payback(
-        best,
-        ours,
-        usd_each[best],
-        usd_each[ours],
+        single,
+        router,
+        usd_each[single],
+        usd_each[router],
         requests_per_day,
         build_cost_usd,
-        *((np.nan, np.nan) if gain is None else gain),
+        *(gain if gain is not None else (np.nan, np.nan)),
     )
 
 
 def examples_words(pay, prompts):
-    """How many examples, answered by both, would show the gain of a router in four studies of five."""
+    """Say how many examples that both have answered would show the gain of a router in four studies of five."""
+    # the interval is 1.96 standard errors to either side
     spread = (pay.high_usd - pay.low_usd) / (2 * 1.96) * np.sqrt(prompts)
     if not pay.gain_usd > 0 or not spread > 0:
         return "No gain, so no number of examples would show one."
@@ -302,7 +297,16 @@ def examples_words(pay, prompts):
 
 
 def by_difficulty(outcomes, *, weak, strong, error_cost_usd):
-    """Simple messages, on which the strong model scores no better than the weak one, and complex ones.
+    """Split the messages into simple ones, on which the strong model scores no better than the weak one, and complex ones.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table with costs.
+    weak, strong : str
+        Model ids or tiers.
+    error_cost_usd : float
+        Cost of a wrong answer (score 0 instead of 1), US dollars.
 
     Returns
     -------
@@ -320,7 +324,7 @@ def by_difficulty(outcomes, *, weak, strong, error_cost_usd):
 
 
 def classifier_gain(parts, simple_right, complex_right, *, call_usd, single_usd):
-    """What a classifier of stated accuracy saves on a message against a single model (US dollars, errors included).
+    """Return what a classifier of stated accuracy saves on a message against a single model (US dollars, errors included).
 
     Parameters
     ----------
@@ -329,9 +333,9 @@ def classifier_gain(parts, simple_right, complex_right, *, call_usd, single_usd)
     simple_right, complex_right : float or array
         Share 0-1 of the simple and of the complex messages that it recognises.
     call_usd : float
-        Its own call.
+        Cost of its own call (US dollars).
     single_usd : float
-        A message on the single model, errors included.
+        Cost of a message on the single model, errors included (US dollars).
 
     Examples
     --------
@@ -348,7 +352,21 @@ def classifier_gain(parts, simple_right, complex_right, *, call_usd, single_usd)
 
 
 def complex_needed(parts, simple_right, *, call_usd, single_usd, gain_usd):
-    """Share of complex messages that a classifier must recognise to gain so much on a message; NaN if none is enough."""
+    """Return the share of complex messages that a classifier must recognise for a gain on a message.
+
+    Parameters
+    ----------
+    parts, simple_right, call_usd, single_usd
+        As for `classifier_gain`.
+    gain_usd : float
+        Wanted gain (US dollars).
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN if no share is enough.
+    """
+    # the gain is linear in the share
     none, all_ = (
         classifier_gain(parts, simple_right, share, call_usd=call_usd, single_usd=single_usd)
         for share in (0.0, 1.0)
@@ -358,12 +376,23 @@ def complex_needed(parts, simple_right, *, call_usd, single_usd, gain_usd):
 
 
 def accuracies(outcomes, policies, *, weak, strong, seed, features=None):
-    """Shares 0-1 of the simple and of the complex messages that policies send to the right one of two models.
+    """Return the shares of the simple and of the complex messages that policies send to the right one of two models.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
+    policies : mapping of str to Policy
+        Policies by label.
+    weak, strong : str
+        Model ids.
+    seed, features
+        As for `route`.
 
     Returns
     -------
     DataFrame
-        label (of the policy), simple_right, complex_right, as `figures.classifier_map` marks them.
+        label, simple_right, complex_right (shares 0-1), as `figures.classifier_map` marks them.
     """
     scores = pair_outcomes(outcomes, [weak, strong]).values("score")
     simple, rows = scores[:, 0] >= scores[:, 1], []
@@ -375,7 +404,7 @@ def accuracies(outcomes, policies, *, weak, strong, seed, features=None):
 
 
 def accuracy_rows(parts, points, pay, *, call_usd):
-    """Each marked router of `figures.classifier_map`: what it recognises, and what it would have to."""
+    """Show what each router marked in `figures.classifier_map` recognises, and what it would have to recognise."""
     within_a_year = pay.build_cost_usd / (YEAR * pay.requests_per_day)
     paid = {"call_usd": call_usd, "single_usd": pay.single_usd}
     table = pd.DataFrame(
@@ -397,21 +426,14 @@ def accuracy_rows(parts, points, pay, *, call_usd):
 
 
 def gain_grid(parts, pay, *, call_usd):
-    """Days until a classifier is paid back, over what it recognises."""
-    steps = (0.8, 0.9, 0.95, 1.0)
-    rows = np.linspace(0.1, 1, 10)
-    grid = {
-        f"{share(simple)} of simple": [
-            _days(
-                pay,
-                classifier_gain(parts, simple, hard, call_usd=call_usd, single_usd=pay.single_usd),
-            )
-            for hard in rows
+    """Show the days until a classifier is paid back, by what it recognises."""
+    complex_right = np.linspace(0.1, 1, 10)
+    table = pd.DataFrame({"complex recognised": [share(part) for part in complex_right]})
+    for simple in (0.8, 0.9, 0.95, 1.0):
+        gains = classifier_gain(
+            parts, simple, complex_right, call_usd=call_usd, single_usd=pay.single_usd
+        )
+        table[f"{share(simple)} of simple"] = [
+            f"{number(pay.days(gain))} days" if gain > 0 else "never" for gain in gains
         ]
-        for simple in steps
-    }
-    return pd.DataFrame({"complex recognised": [share(hard) for hard in rows], **grid})
-
-
-def _days(pay, gain):
-    return f"{number(pay.days(gain))} days" if gain > 0 else "never"
+    return table

@@ -1,8 +1,8 @@
-"""Conversations: what each model's prompt cache holds of a session, and policies that mind it.
+"""Conversations: what each model's prompt cache holds of a session, and policies that take account of it.
 
 A provider's prompt cache belongs to one model. A router that changes the model in the middle of a conversation
-pays for the whole history again at the new model's write rate, while the old model's cache waits, unread, for its
-time to live to run out.
+pays for the whole history again at the new model's write rate, while the old model's cache goes unread until its time
+to live runs out.
 
 The policies here wrap another one and see three more features of a turn: ``session_model``, the model that answered
 the turn before (None at the first), ``context_tokens:MODEL``, the whole input of this turn, and
@@ -33,10 +33,11 @@ class Caches:
     Parameters
     ----------
     prices : Prices
+        From `tierlab.load_prices`, with rates of prompt caches.
     ttl_s : float, optional
-        One time to live for every model (seconds; infinite: nothing expires) in place of the providers' own.
+        One time to live for every model in place of the providers' own, in seconds; infinite if nothing expires.
     minimum_tokens : int, optional
-        One minimum for every model, below which nothing is cached, in place of the providers' own.
+        One minimum for every model in place of the providers' own; a shorter input is not cached.
     """
 
     prices: object
@@ -44,10 +45,10 @@ class Caches:
     minimum_tokens: int | None = None
 
     def rules(self, models):
-        """By model id: ttl_s, minimum_tokens, step_tokens (only whole steps are cached) and caches_answer.
+        """Return ttl_s, minimum_tokens, step_tokens (only whole steps are cached) and caches_answer by model id.
 
-        The row of data/cache_rules.csv that begins a model's id with most characters holds; a model that none begins
-        never loses its cache and has no minimum.
+        Of the rows of data/cache_rules.csv that a model's id begins with, the longest holds; a model without one never
+        loses its cache and has no minimum.
         """
         known = _rules()
         found = pd.DataFrame(index=pd.Index(models, name="model_id"), columns=known.columns)
@@ -63,7 +64,7 @@ class Caches:
 
 @lru_cache
 def _rules():
-    """The table of rules, those of the longest beginnings last."""
+    # the longest beginnings come last, so that they overwrite the shorter ones
     return pd.read_csv(DATA / "cache_rules.csv").sort_values(
         "model_starts", key=lambda starts: starts.str.len()
     )
@@ -72,15 +73,14 @@ def _rules():
 class Conversations:
     """The sessions of an outcomes table while a policy walks through them turn by turn.
 
-    What each model's cache holds of a session is the whole input of the last turn that the model answered there,
-    until its time to live runs out; a read renews it. A session whose input became shorter was rewritten, and
-    nothing says how much of its beginning survived: all its caches count as lost.
+    A model's cache holds the whole input of the last turn that the model answered in the session, until its time to live
+    runs out; a read renews it. If the input of a session becomes shorter, the session was rewritten. Nothing says how
+    much of its beginning survived, so all its caches count as lost.
 
     Parameters
     ----------
     grid : tierlab.routing.route.Grid
-        Of an outcomes table with session_id, turn and token counts; `at` says when a cache has expired, and without
-        it none does.
+        An outcomes table with session_id, turn and token counts. Caches expire by `at`; without it none does.
     caches : Caches
     """
 
@@ -111,7 +111,7 @@ class Conversations:
         self._sessions = len(ids)
 
     def turns(self):
-        """Rows of the first turns, then of the second, and so on, with the features of each turn set."""
+        """Yield the rows of the first turns, then of the second, and so on, with the features of each turn set."""
         n, k = self._context.shape
         self._cached = np.zeros((self._sessions, k))
         self._since = np.full((self._sessions, k), -np.inf)
@@ -126,7 +126,9 @@ class Conversations:
         by_turn = np.argsort(self._order, kind="stable")
         for rows in np.split(by_turn, np.flatnonzero(np.diff(self._order[by_turn])) + 1):
             session, context = self.session[rows], self._context[rows]
-            told = context > 0  # a turn that failed has no tokens, and says nothing of the session
+            told = (
+                context > 0
+            )  # a turn that failed has no tokens and says nothing about the session
             rewritten = (told & (context < self._before[session])).any(axis=1)
             self._cached[session[rewritten]] = 0
             self._before[session] = np.where(told, context, self._before[session])
@@ -137,7 +139,7 @@ class Conversations:
             yield rows
 
     def _held(self, rows):
-        """Tokens of each row's input that each model would read from its cache: shape (rows, models)."""
+        """Return the tokens of each row's input that each model would read from its cache, shape (rows, models)."""
         session, context = self.session[rows], self._context[rows]
         alive = self._at[rows, None] - self._since[session] <= self._ttl
         held = np.where(alive & self._reads, np.minimum(self._cached[session], context), 0)
@@ -147,7 +149,7 @@ class Conversations:
         return np.floor(tokens / self._step) * self._step
 
     def pay(self, rows, codes, names):
-        """Cost of one call per row (US dollars), and what it leaves in the cache of the model that is called.
+        """Price one call per row and keep what it leaves in the cache of the model that is called.
 
         Parameters
         ----------
@@ -155,6 +157,11 @@ class Conversations:
             Prompts, and the model of each.
         names : ndarray of object
             The models as the policy spells them.
+
+        Returns
+        -------
+        ndarray of float
+            US dollars.
         """
         session, at = self.session[rows], np.arange(len(rows))
         context, output = self._context[rows, codes], self._output[rows, codes]
@@ -169,7 +176,7 @@ class Conversations:
             "cache_write_short": written,
             "output": output,
         }
-        called = context > 0  # a failed call left nothing behind
+        called = context > 0  # a failed call leaves nothing behind
         answer = output * self._caches_answer[codes] * (kept > 0)
         self._cached[session[called], codes[called]] = (kept + answer)[called]
         self._since[session[called], codes[called]] = self._at[rows[called]]
@@ -184,7 +191,7 @@ class Conversations:
         return cost
 
     def told(self, routes):
-        """Routes with what the caches did: session_id, turn, cache_read_tokens, cache_write_tokens of all calls."""
+        """Add session_id, turn, and the cache_read_tokens and cache_write_tokens of all calls to routes."""
         return routes.assign(
             session_id=self._first["session_id"].to_numpy(),
             turn=self._first["turn"].to_numpy(),
@@ -194,7 +201,7 @@ class Conversations:
 
 
 def _refuse_disorder(turns):
-    """Refuse turns without a session, a number or a time that others have, and times that run against the turns."""
+    """Refuse turns that lack a session, number or time that others have, and times that run against the turns."""
     for column in ("session_id", "turn", "at"):
         if column not in turns or (column == "at" and turns[column].isna().all()):
             continue
@@ -221,7 +228,12 @@ def _refuse_disorder(turns):
 
 @dataclass(frozen=True)
 class PerSession(Policy):
-    """Decide once per conversation: the model of its first turn answers all others.
+    """Decide once per conversation: the model of the first turn answers all others.
+
+    Parameters
+    ----------
+    policy : Policy
+        Decides on the first turn.
 
     Examples
     --------
@@ -250,6 +262,7 @@ class EscalateOnly(Policy):
     Parameters
     ----------
     policy : Policy
+        Says which model a turn asks for.
     order : tuple of str
         Models from the lowest to the highest, spelt as `policy` spells them.
 
@@ -275,22 +288,23 @@ class EscalateOnly(Policy):
 
 @dataclass(frozen=True)
 class SwitchGate(Policy):
-    """Go down to a cheaper model only if that beats the cache it throws away; going up is always allowed.
+    """Go down to a cheaper model only if that saves more than the cache it gives up; going up is always allowed.
 
     Parameters
     ----------
     policy : Policy
+        Says which model a turn asks for.
     rates : mapping of str to (float, float, float)
         Model as `policy` spells it -> read, write and output rate, USD per million tokens (`session_rates`).
     turns_left : float or str
-        Turns that the conversation still has, this one included, or the feature that holds them.
+        Expected turns of the conversation from this one on, or the feature that holds them.
     new_tokens, output_tokens : float
-        Expected input that is new in a turn, and expected output (tokens).
+        Expected new input and expected output of a turn (tokens).
 
     Notes
     -----
-    Over N turns from a context C of which c is cached, turn 1 reads c and writes C - c; each later turn reads all
-    that came before it and writes the d = new + output tokens since:
+    With N turns left and a context C of which c is cached, turn 1 reads c and writes C - c; each later turn reads all
+    that came before it and writes the d = new + output tokens since then. Together they cost
     read (c + (N-1) C + d (N-1)(N-2)/2) + write (C - c + (N-1) d) + output rate x N x output. The model with the
     smaller sum answers.
     """
@@ -308,7 +322,7 @@ class SwitchGate(Policy):
         kept = np.asarray(need(features, "session_model", self), object)
         left = self.turns_left
         left = need(features, left, self) if isinstance(left, str) else left
-        # Places 1, 2, ... are the models of `rates`; at 0 there is none yet, and nothing to compare.
+        # Places 1, 2, ... are the models of `rates`; place 0 is no model yet, and has nothing to compare.
         held, asked = (_rank(names, (None, *self.rates)) for names in (kept, planned.name))
         output = np.array([np.nan, *(rate for _, _, rate in self.rates.values())])
         nothing = np.full(kept.shape, np.nan)
@@ -318,7 +332,7 @@ class SwitchGate(Policy):
         return merge(stays, Choice(kept[()], "the cache is worth more"), planned)
 
     def _cost(self, features, name, turns):
-        """Expected cost of the remaining turns on a model (US dollars)."""
+        """Return the expected cost of the remaining turns on a model (US dollars)."""
         read, write, output = self.rates[name]
         context = np.asarray(need(features, f"context_tokens:{name}", self), float)
         cached = np.asarray(need(features, f"cached_tokens:{name}", self), float)
@@ -329,6 +343,7 @@ class SwitchGate(Policy):
 
 
 def _rank(names, order):
+    """Return the place of each name in an order; a name that is not in it is refused."""
     names = np.asarray(names, object)
     for name in pd.unique(names.reshape(-1)):
         if name not in order:
@@ -337,19 +352,18 @@ def _rank(names, order):
 
 
 def session_rates(prices, names):
-    """Read, write and output rate of models, for `SwitchGate`.
+    """Return the read, write and output rates of models for a `SwitchGate`.
 
     Parameters
     ----------
     prices : Prices
     names : mapping of str to str, or sequence of str
-        Spelling in the policy -> model id, or model ids that are their own spelling.
+        Spelling in the policy -> model id, or model ids that the policy spells out.
 
     Returns
     -------
-    dict of str to tuple of float
-        USD per million tokens. A model without a read rate reads at the plain rate, and one whose writes are free
-        writes at it.
+    dict of str to (float, float, float)
+        USD per million tokens. Where a model has no read rate or no write rate, the plain input rate stands in.
     """
     pairs = names if isinstance(names, Mapping) else {name: name for name in names}
     table = prices.in_force().query("context_above == 0").set_index("model_id")
@@ -360,14 +374,14 @@ def session_rates(prices, names):
 
 
 def session_policies(policy, shape, prices, *, small, flagship):
-    """A policy that decides turn by turn, and the three ways to make it mind the caches.
+    """Return a policy that decides turn by turn, and three ways to make it take account of the caches.
 
     Parameters
     ----------
     policy : Policy
-        Names `small` and `flagship`.
+        Chooses between `small` and `flagship`.
     shape : tierlab.core.product.Conversation
-        Half its turns are expected to be left when the gate decides: nobody knows how long a conversation lasts.
+        The gate expects half of its turns to be left, because nobody knows how long a conversation will last.
     prices : Prices
     small, flagship : str
         Model ids.
@@ -375,7 +389,7 @@ def session_policies(policy, shape, prices, *, small, flagship):
     Returns
     -------
     dict of str to Policy
-        per turn, per conversation, escalate only, switch gate.
+        By name: per turn, per conversation, escalate only, switch gate.
     """
     gate = {
         "turns_left": (shape.turns + 1) / 2,
@@ -391,17 +405,18 @@ def session_policies(policy, shape, prices, *, small, flagship):
 
 
 def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.DataFrame:
-    """The conversations of a trace that has no session ids, told from the blocks of their prompts.
+    """Find the conversations of a trace without session ids from the blocks of its prompts.
 
-    A request continues an earlier one if it begins with all its full blocks (two at least: the first may be a system
-    prompt that everybody shares) and is at least as long as the earlier input and answer together; of several, the
-    one with the most blocks, and of those the latest.
+    A request continues an earlier one if it begins with all full blocks of that request (at least two, because the first
+    may be a system prompt that everybody shares) and is at least as long as the earlier input and answer together. If
+    several qualify, the one with the most blocks counts, and of those the latest.
 
     Parameters
     ----------
     requests : DataFrame
-        With at, prefix_ids (lists of chained block ids), uncached_input_tokens and output_tokens.
+        A trace with at, prefix_ids (lists of chained block ids), uncached_input_tokens and output_tokens.
     block_tokens : int
+        Length of a block (tokens).
 
     Returns
     -------
@@ -410,7 +425,7 @@ def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.Dat
 
     Notes
     -----
-    Ids are inferred: histories that a client cut off break a chain, and a regenerated answer stays in the session.
+    Ids are inferred: a history that a client cut off breaks a chain, and a regenerated answer stays in the session.
     """
     table = requests.sort_values("at", kind="stable").reset_index(drop=True)
     session = np.arange(len(table))
@@ -419,14 +434,13 @@ def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.Dat
         table[column].to_numpy() for column in ("uncached_input_tokens", "output_tokens")
     )
     for row, blocks in enumerate(table["prefix_ids"]):
-        found = [
+        candidates = (
             earlier
             for block in reversed(blocks[1:])
             for earlier in reversed(ends.get(block, ()))
             if given[row] >= given[earlier] + answered[earlier]
-        ]
-        if found:
-            session[row] = session[found[0]]
+        )
+        session[row] = session[next(candidates, row)]
         full = int(given[row] // block_tokens)
         if full >= 2:
             ends.setdefault(blocks[full - 1], []).append(row)
@@ -434,20 +448,25 @@ def chain_sessions(requests: pd.DataFrame, *, block_tokens: int = 512) -> pd.Dat
 
 
 def conversation_outcomes(requests: pd.DataFrame, quality: Mapping[str, float]) -> pd.DataFrame:
-    """Recorded conversations as an outcomes table: what each of some models would have been sent, and would score.
+    """Turn recorded conversations into an outcomes table: what some models would have been sent, and would score.
 
     Parameters
     ----------
     requests : DataFrame
         A requests table with session_id, turn and token counts.
     quality : mapping of str to float
-        Model id -> score of its answers, 0-1. No log has it: it is your assumption, and `source` says so.
+        Model id -> score of its answers, 0-1. No log has it; it is your assumption, which `provenance` names.
 
     Returns
     -------
     DataFrame
         A row per turn and model. Every model is sent the recorded input and writes the recorded number of tokens,
-        whoever wrote the turns before: the second assumption that `provenance` names.
+        whichever model wrote the turns before: `provenance` names this assumption too.
+
+    Raises
+    ------
+    ValueError
+        If the column session_id or turn is missing.
     """
     for column in ("session_id", "turn"):
         if column not in requests:
@@ -471,7 +490,7 @@ def conversation_outcomes(requests: pd.DataFrame, quality: Mapping[str, float]) 
 
 
 def equal_conversations(shape, quality, *, sessions=1):
-    """A product's conversation, so many times, as an outcomes table: every turn is sent all that came before it.
+    """Repeat a product's conversation as an outcomes table in which every turn is sent all that came before it.
 
     Parameters
     ----------
@@ -479,6 +498,11 @@ def equal_conversations(shape, quality, *, sessions=1):
     quality
         As for `conversation_outcomes`.
     sessions : int
+        How often to repeat it.
+
+    Returns
+    -------
+    DataFrame
     """
     requests = pd.concat([session(shape)] * sessions, keys=range(sessions), names=["session_id"])
     return conversation_outcomes(requests.reset_index("session_id"), quality)

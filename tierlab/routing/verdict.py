@@ -1,4 +1,4 @@
-"""Is a router worth it: policies side by side, against honest baselines, and when the answer changes."""
+"""Compare policies: against honest baselines, at other prices and task mixes, and in conversations."""
 
 from collections.abc import Mapping
 
@@ -25,19 +25,20 @@ def compare_policies(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """Quality and cost of several policies on the same prompts, with paired intervals.
+    """Compare the quality and cost of several policies on the same prompts, with paired intervals.
 
     Parameters
     ----------
     outcomes, features
         As for `route`.
     policies : mapping of str to Policy
+        Policies by name.
     reference : str
-        The policy of these against which saving and change in score are measured, such as always the flagship.
+        Name of the policy against which saving and change of score are measured, such as always the flagship.
     seed : int
         For the policies that draw, and for the resamples.
     error_cost_usd : float
-        What a wrong answer (score 0 instead of 1) costs, US dollars.
+        Cost of a wrong answer (score 0 instead of 1), US dollars.
     confidence, resamples
         As for `tierlab.evaluate.intervals.bootstrap`: every policy meets the same resampled prompts.
 
@@ -45,12 +46,17 @@ def compare_policies(
     -------
     DataFrame
         By policy and measure: estimate, low, high, prompts, resamples, confidence, reason (why a number is
-        missing). Measures: score (mean, 0-1); usd_per_1000 (per thousand requests, everything included);
+        missing). The measures are score (mean, 0-1); usd_per_1000 (per thousand requests, everything included);
         router_usd_per_1000 (own calls and discarded answers); saving (share of the reference's cost);
         score_change (against the reference); net_usd_per_1000 (cost saved against the reference, less what the
         lost score is worth at error_cost_usd); over_control (score minus that of a random mix of the same cost,
         `same_cost_mix`) and over_zero (the same against the best random mix of single models at that cost,
         RouterBench's zero router); p50_s and p95_s (latency, without interval).
+
+    Raises
+    ------
+    ValueError
+        If `reference` is not one of the policies, and as `route`.
     """
     if reference not in policies:
         raise ValueError(unknown("policy", reference, policies))
@@ -86,6 +92,7 @@ def compare_policies(
 
 
 def _measures(means, policies, reference, error_cost_usd):
+    """Compute the measures of `compare_policies` from the means of each resample."""
     base, parts = means[reference], {}
     for name in policies:
         own = means[name]
@@ -106,10 +113,10 @@ def _measures(means, policies, reference, error_cost_usd):
 
 
 def same_cost_mix(routes, outcomes):
-    """The random mix that costs what a policy cost: what its money buys without its knowledge.
+    """Return the random mix that costs as much as a policy did: what its money buys without its knowledge.
 
-    The policy's own shares, which are its choices dealt out to other prompts; moved towards the cheapest or the
-    most expensive model until the expected cost equals all that the policy spent, its own calls included.
+    It starts from the policy's own shares, as if its choices were dealt out to other prompts, and moves them towards the
+    cheapest or the most expensive model until the expected cost equals all that the policy spent, its own calls included.
 
     Parameters
     ----------
@@ -121,8 +128,8 @@ def same_cost_mix(routes, outcomes):
     Returns
     -------
     Series
-        Share of the requests, 0-1, by model_id in the order of the table; NaN where a cost is unknown or no request
-        was answered.
+        Share of the requests, 0-1, by model_id in the order of the table; NaN if a cost is unknown or no request was
+        answered.
     """
     grid = pair_outcomes(outcomes)
     cost = _singles(grid)["cost_usd"]
@@ -140,15 +147,15 @@ def same_cost_mix(routes, outcomes):
 
 
 def _singles(grid):
-    """Mean cost and score of each model by itself."""
+    """Return the mean cost and score of each model by itself."""
     means = {name: grid.values(name).mean(axis=0) for name in ("cost_usd", "score")}
     return pd.DataFrame(means, index=grid.models)
 
 
 def _best_mix(singles, cost_usd):
-    """Share of each model in the best random mix at a cost; NaN where a cost is unknown.
+    """Return the share of each model in the best random mix at a cost; NaN if a cost is unknown.
 
-    It mixes two neighbours on the hull of the models; beyond its ends it is the model there.
+    The mix consists of two neighbours on the hull of the models, or beyond an end of the hull of the model there.
     """
     if singles["cost_usd"].isna().any() or not np.isfinite(cost_usd):
         return pd.Series(np.nan, singles.index)
@@ -160,13 +167,19 @@ def _best_mix(singles, cost_usd):
 
 
 def worth_rows(compared, names):
-    """What policies are worth: quality, cost, and quality above what their money buys without them.
+    """Show what policies are worth: their quality, their cost, and their gain over what the money buys without them.
 
     Parameters
     ----------
     compared : DataFrame
         From `tierlab.compare_policies`.
     names : sequence of str
+        Policies to show.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
     """
     means = compared["estimate"].unstack("measure").loc[list(names)]
     return pd.DataFrame(
@@ -182,13 +195,13 @@ def worth_rows(compared, names):
 
 
 def measure_rows(compared):
-    """Every measure of `tierlab.compare_policies` with its interval, a row per policy and measure."""
+    """Return every known measure of `tierlab.compare_policies` with its interval, a row per policy and measure."""
     table = compared[["estimate", "low", "high"]].dropna(subset="estimate").reset_index()
     return table.astype({"policy": str, "measure": str})
 
 
 def policy_points(compared, policies):
-    """The points of `figures.policies`: label, cost, score with its interval, and the tier of a single model."""
+    """Return the points of `figures.policies`: label, cost, score with its interval, and the tier of a single model."""
     measures = compared.unstack("measure").loc[list(policies)]
     tiers = [policy.model if isinstance(policy, Always) else None for policy in policies.values()]
     return pd.DataFrame(
@@ -205,7 +218,7 @@ def policy_points(compared, policies):
 
 
 def mid_words(means):
-    """How far the mid tier lies below the flagship, beside the article's 10-20%."""
+    """Say how far the mid tier lies below the flagship, compared with the article's 10-20%."""
     if "always mid" not in means.index:
         return "These outcomes have no mid tier, so the article's 10-20% below the flagship stays open here."
     score = means["score"]
@@ -220,15 +233,16 @@ def mid_words(means):
 
 
 def mix_weights(outcomes, mix, *, by="task"):
-    """Weights that turn the task mix of a table into another: what a router would be worth on other traffic.
+    """Weight the prompts of a table as if its tasks had another mix: what would a router be worth on other traffic?
 
     Parameters
     ----------
     outcomes : DataFrame
+        The outcomes table.
     mix : mapping of str to float
         Task -> share of requests, 0-1; they add up to 1.
     by : str
-        The column.
+        Column with the task.
 
     Returns
     -------
@@ -238,7 +252,8 @@ def mix_weights(outcomes, mix, *, by="task"):
     Raises
     ------
     ValueError
-        If a task of the mix is not in the table: no weight can stand for prompts that were never asked.
+        If a task of the mix is not in the table, because no weight can stand for prompts that were never asked; or if
+        the shares do not add up to 1.
 
     Examples
     --------
@@ -259,16 +274,16 @@ def mix_weights(outcomes, mix, *, by="task"):
 def calibrate_threshold(
     outcomes, router_score, *, weak, strong, seed, strong_share, resamples=1000
 ):
-    """Choose a threshold on one half of the prompts and see what it does on the other.
+    """Choose a threshold on one half of the prompts and see what it does on the other half.
 
     Parameters
     ----------
     outcomes, router_score, weak, strong
-        As for `tierlab.routing.curve.cost_quality_curve`.
+        As for `tierlab.cost_quality_curve`.
     seed : int
         Splits the prompts (by id) and draws the resamples.
     strong_share : float
-        The largest share of strong calls (0-1) on the calibration part.
+        Largest share of strong calls, 0-1, that is allowed on the calibration part.
     resamples : int
         As for `tierlab.evaluate.intervals.bootstrap`.
 
@@ -276,11 +291,16 @@ def calibrate_threshold(
     -------
     DataFrame
         By part ("calibration", "held out"): prompts, threshold (the strong model from here on), and
-        strong_share, score, cost_usd, pgr (performance gap recovered), each with _low and _high (95%). The interval
-        of the held-out part is the one to quote; the calibration part was looked at.
+        strong_share, score, cost_usd, pgr (performance gap recovered), each with _low and _high (95%). Quote the
+        interval of the held-out part; the other half chose the threshold.
+
+    Raises
+    ------
+    ValueError
+        If `strong_share` does not lie from 0 to 1, or there are too few prompts to split.
     """
     if not 0 <= strong_share <= 1:
-        raise ValueError(f"strong_share={strong_share!r}; a share from 0 to 1 is needed")
+        raise ValueError(f"strong_share={strong_share!r}; give a share from 0 to 1")
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
     fit = draw({"prompt_id": pairs.index.to_numpy(), "seed": seed}, "calibration") < 0.5
     if fit.all() or not fit.any():
@@ -294,7 +314,7 @@ def calibrate_threshold(
         table = half[["weak_score", "strong_score"]].assign(strong_share=harder.astype(float))
         for name in ("score", "cost_usd"):
             table[name] = half[f"strong_{name}"].where(harder, half[f"weak_{name}"])
-        table = table.dropna(axis=1)  # costs that are not known
+        table = table.dropna(axis=1)  # without costs that are not known
         found = bootstrap(table, _with_pgr, resamples=resamples, seed=seed)
         row = {"prompts": keep.sum(), "threshold": threshold}
         for name, ends in found[["estimate", "low", "high"]].iterrows():
@@ -304,7 +324,7 @@ def calibrate_threshold(
 
 
 def _with_pgr(means):
-    """Means with the performance gap recovered; a cost that is not known is NaN."""
+    """Add the performance gap recovered to means; a cost that is not known becomes NaN."""
     gap = means["strong_score"] - means["weak_score"]
     pgr = (means["score"] - means["weak_score"]) / gap.where(gap > 0)
     return means.assign(pgr=pgr).reindex(columns=["strong_share", "score", "cost_usd", "pgr"])
@@ -313,27 +333,32 @@ def _with_pgr(means):
 def price_sensitivity(
     outcomes, policy, *, model, factors, error_cost_usd=0.0, seed=None, features=None
 ):
-    """What routing and each single model would cost in all, at other prices of one model.
+    """Return what routing and each single model would cost, errors included, at other prices of one model.
 
     Parameters
     ----------
     outcomes : DataFrame
         The outcomes table with costs.
     policy : Policy
-        Decides anew at every price, if it looks at money.
+        Decides anew at every price if it looks at money.
     model : str
         Model id or tier whose price changes.
     factors : sequence of float
-        Its price against today's.
+        Its prices as multiples of today's, from 0.
     error_cost_usd : float
-        What a wrong answer (score 0 instead of 1) costs, US dollars.
+        Cost of a wrong answer (score 0 instead of 1), US dollars.
     seed, features
         As for `route`.
 
     Returns
     -------
     DataFrame
-        By factor: policy and one column per model (US dollars per request, mistakes included), and cheapest.
+        By factor: policy and one column per model (US dollars per request, errors included), and cheapest.
+
+    Raises
+    ------
+    ValueError
+        If a factor is below 0 or the model is unknown, and as `route`.
 
     Notes
     -----
@@ -344,7 +369,7 @@ def price_sensitivity(
     chosen, rows = outcomes["model_id"] == name, {}
     for factor in factors:
         if not factor >= 0:
-            raise ValueError(f"factor={factor!r}; a price against today's, from 0 up, is needed")
+            raise ValueError(f"factor={factor!r}; give a multiple of today's price, from 0 up")
         cost = outcomes["cost_usd"].where(~chosen, outcomes["cost_usd"] * factor)
         routes = route(outcomes.assign(cost_usd=cost), policy, seed=seed, features=features)
         own = (
@@ -359,7 +384,7 @@ def price_sensitivity(
 
 
 def break_even_factor(sensitivity, against):
-    """The price factor at which the policy costs as much as a model: (factor, side on which the policy is cheaper).
+    """Find the price factors at which the policy costs as much as a model.
 
     Parameters
     ----------
@@ -371,7 +396,13 @@ def break_even_factor(sensitivity, against):
     Returns
     -------
     DataFrame
-        A row per crossing: factor, and policy_pays ("above" or "below" it). Empty when there is none in range.
+        A row per crossing: factor, and policy_pays, the side ("above" or "below" it) on which the policy is cheaper.
+        There are no rows if nothing crosses within the range.
+
+    Raises
+    ------
+    ValueError
+        If `against` is not in the table.
 
     Examples
     --------
@@ -391,7 +422,7 @@ def break_even_factor(sensitivity, against):
 
 
 def price_words(sensitivity, router, models):
-    """At which price of the flagship a router stops paying, against each model (`verdict.price_sensitivity`)."""
+    """Say at which price of the flagship a router stops paying, against each model of `price_sensitivity`."""
     parts = [
         f"than {model} {row.policy_pays} {number(row.factor)} times"
         for model in models
@@ -412,25 +443,34 @@ def compare_conversations(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """What policies save in conversations, beside what the shares of their turns promise.
+    """Compare what policies save in conversations with what the shares of their turns promise.
 
     Parameters
     ----------
     outcomes : DataFrame
         An outcomes table with session_id and turn.
     policies : mapping of str to Policy
+        Policies by name.
     caches : Caches
+        Prices and rules of the prompt caches.
     reference : str
-        Model id that answers everything in the comparison.
+        Id of the model that savings are measured against, as if it answered everything.
     seed : int
         For policies that draw, and for the resamples (whole sessions).
+    confidence, resamples
+        As for `tierlab.evaluate.intervals.bootstrap`.
 
     Returns
     -------
     DataFrame
         By policy: usd_per_session; saving with low and high, against the reference model alone; promised, the saving
-        that the same shares of turns would have if each model had its cache for itself; switches per session; score
-        (mean over turns), sessions, turns.
+        of the same shares of turns if each model answered whole sessions; switches per session; score (mean over
+        turns), sessions, turns.
+
+    Raises
+    ------
+    ValueError
+        If `reference` is not a model of the table, and as `route`.
     """
     singles, names = {}, list(pd.unique(outcomes["model_id"]))
     if reference not in names:
@@ -466,28 +506,24 @@ def compare_conversations(
 
 
 def _by_session(routes):
-    """Cost and changes of model of each session."""
+    """Return the cost of each session and how often its model changes."""
     ordered = routes.sort_values(["session_id", "turn"], kind="stable")
-    model = ordered["model_id"].astype(object)
-    same = ordered["session_id"].eq(ordered["session_id"].shift())
-    return (
-        ordered.assign(
-            cost_usd=ordered["cost_usd"] + ordered["router_cost_usd"],
-            switches=same & model.ne(model.shift()),
-        )
-        .groupby("session_id")[["cost_usd", "switches"]]
-        .sum()
+    model, session = ordered["model_id"].astype(object), ordered["session_id"]
+    table = ordered[["session_id"]].assign(
+        cost_usd=ordered["cost_usd"] + ordered["router_cost_usd"],
+        switches=session.eq(session.shift()) & model.ne(model.shift()),
     )
+    return table.groupby("session_id").sum()
 
 
 def errors_included(replayed, error_cost_usd):
-    """What a conversation costs with each policy of `tierlab.compare_conversations`, price and errors (US dollars)."""
+    """Return what a conversation costs with each policy of `compare_conversations`, errors included (US dollars)."""
     turns = replayed["turns"] / replayed["sessions"]
     return replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
 
 
 def conversation_rows(replayed, *, error_cost_usd):
-    """`tierlab.compare_conversations` in words, with the errors of a conversation in dollars."""
+    """Show `compare_conversations` with headings in words, and what a conversation costs with its errors."""
     total = errors_included(replayed, error_cost_usd)
     return pd.DataFrame(
         {
@@ -502,7 +538,14 @@ def conversation_rows(replayed, *, error_cost_usd):
 
 
 def one_switch(shape, prices, *, small, flagship):
-    """A conversation on the small model whose last turn but one goes to the flagship, replayed.
+    """Replay a conversation on the small model whose last turn but one goes to the flagship.
+
+    Parameters
+    ----------
+    shape : tierlab.core.product.Conversation
+    prices : Prices
+    small, flagship : str
+        Model ids.
 
     Returns
     -------
