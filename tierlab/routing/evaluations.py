@@ -119,7 +119,7 @@ def _read(file, metric, *, named):
         if isinstance(whole, dict) and "evalId" in whole:
             return _promptfoo(whole, metric)
     if named:
-        raise ValueError(f"not of a known tool; known: {', '.join(TOOLS)}")
+        raise ValueError(f"not from a known tool; known: {', '.join(TOOLS)}")
     return None
 
 
@@ -396,7 +396,7 @@ def _promptfoo(whole, metric):
     results = whole["results"]
     if results.get("version") != 3:
         raise ValueError(
-            f"promptfoo's results are of version {cited(results.get('version'))}; 3 can be read"
+            f"promptfoo's results have version {cited(results.get('version'))}; only version 3 can be read"
         )
     rows = []
     for row in results["results"]:
@@ -503,7 +503,7 @@ def _langfuse_tokens(details):
 def _langfuse_row(score, observations):
     kind, value = score["data_type"], score["value"]
     if kind == "TEXT":
-        raise ValueError(f"the score {cited(score['name'])} is text, which is not a score")
+        raise ValueError(f"the score {cited(score['name'])} is a text, not a number")
     tokens = _langfuse_tokens([row.get("usage_details") or {} for row in observations])
     cost = [row.get("total_cost") for row in observations]
     waits = [row.get("latency") for row in observations]

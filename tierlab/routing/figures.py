@@ -226,7 +226,18 @@ def answer(days, pay):
 
 
 def day_bars(days, *, ax=None):
-    """Draw the price and the errors of a day with each policy as stacked bars with their totals."""
+    """Draw the price and the errors of a day with each policy as stacked bars with their totals.
+
+    Parameters
+    ----------
+    days : DataFrame
+        Table of `tierlab.routing.payback.day_costs`.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     need("day_bars", days, "price", "errors", "total")
     ax = axes(ax, height=0.8 + 0.36 * len(days))
     for row, (name, cost) in enumerate(days.iterrows()):
@@ -251,7 +262,17 @@ def _color(policy):
 
 
 def days_to_payback(pay, *, ax=None):
-    """Draw the days until the building cost is paid back by messages a day, with a mark at today's volume."""
+    """Draw the days until the building cost is paid back by messages a day, with a mark at today's volume.
+
+    Parameters
+    ----------
+    pay : tierlab.routing.payback.Payback
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     ax = axes(ax)
     ax.set_title(f"Days until {usd(pay.build_cost_usd)} are paid back")
     ax.set_xlabel("messages a day (logarithmic)")

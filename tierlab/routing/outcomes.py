@@ -73,13 +73,25 @@ def check_outcomes(outcomes: pd.DataFrame, *, incomplete: str = "raise") -> pd.D
     if not short.any():
         return table
     if short.all():
-        raise ValueError("no prompt has an answer of every model")
+        raise ValueError("no prompt has an answer from every model")
     text = f"{int(short.sum()):,} of {len(short):,} prompts left out: a model's answer is missing"
     return note(table[~short[prompts]], text)
 
 
 def checked_cells(outcomes, *, complete=True):
-    """Return the checked table, and the prompts and the models of its rows, each as (codes, names)."""
+    """Return the checked table, and the prompts and the models of its rows, each as (codes, names).
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
+    complete : bool
+        Whether to refuse prompts that some model has not answered.
+
+    Returns
+    -------
+    (DataFrame, (ndarray, Index), (ndarray, Index))
+    """
     known = {*OUTCOME_COLUMNS, *REQUEST_COLUMNS, "answer"}
     for column in outcomes.columns.difference(known):
         near = get_close_matches(str(column), known.difference(outcomes.columns), n=1, cutoff=0.85)
@@ -103,8 +115,8 @@ def checked_cells(outcomes, *, complete=True):
         rows = [plain(outcomes.index[row]) for row in twice[cell[twice] == cell[twice[0]]][:2]]
         prompt, model = prompt_names[prompts[twice[0]]], model_names[models[twice[0]]]
         raise ValueError(
-            f"{int((times > 1).sum()):,} pairs of prompt and model come more than once; first: prompt {plain(prompt)!r} "
-            f"with model {model!r}, rows {rows}; repeated answers of one model need prompt ids of their own, or their mean"
+            f"{int((times > 1).sum()):,} pairs of prompt and model occur more than once; first: prompt {plain(prompt)!r} "
+            f"with model {model!r}, rows {rows}; give repeated answers of a model their own prompt ids, or take their mean"
         )
     score = _numbers(outcomes, "score", 1, "a score outside 0-1")
     why = "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)"
@@ -116,8 +128,8 @@ def checked_cells(outcomes, *, complete=True):
         lacking = (times == 0).reshape(len(prompt_names), -1)
         first, model = (int(found[0]) for found in np.nonzero(lacking))
         raise ValueError(
-            f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer of some model; first: prompt "
-            f"{plain(prompt_names[first])!r} has none of {model_names[model]!r}; incomplete='drop' leaves such prompts out"
+            f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer from some model; first: prompt "
+            f"{plain(prompt_names[first])!r} has none from {model_names[model]!r}; incomplete='drop' leaves such prompts out"
         )
     return outcomes.assign(score=score), (prompts, prompt_names), (models, model_names)
 
@@ -312,7 +324,17 @@ def merge_flags(table, flags, *, without=()):
 
 
 def note(table, text):
-    """Add a remark to the column `provenance` of a table."""
+    """Add a remark to the column `provenance` of a table.
+
+    Parameters
+    ----------
+    table : DataFrame
+    text : str
+
+    Returns
+    -------
+    DataFrame
+    """
     texts = table["provenance"].astype(str) + "; " + text if "provenance" in table else text
     return table.assign(provenance=pd.Categorical(np.broadcast_to(texts, len(table))))
 

@@ -84,7 +84,20 @@ def ways(bill, messages):
 
 
 def bill_rows(ways, messages):
-    """Show each of the `ways`: its cost a day and a message, its saving, and the article's million messages."""
+    """Show each of the `ways`: its cost a day and a message, its saving, and the article's million messages.
+
+    Parameters
+    ----------
+    ways : DataFrame
+        From `ways`.
+    messages : int
+        Messages a day.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     total = ways.sum(axis=1)
     return pd.DataFrame(
         {
@@ -131,7 +144,17 @@ def promised_savings(prices, message, shares):
 
 
 def map_rows(savings):
-    """Name each row of `promised_savings` in one line of text."""
+    """Name each row of `promised_savings` in one line of text.
+
+    Parameters
+    ----------
+    savings : DataFrame
+        From `promised_savings`.
+
+    Returns
+    -------
+    DataFrame
+    """
     names = [
         f"{provider}: {lower} ({times:.3g}x), rest {rest}"
         for provider, lower, rest, times in savings.index
@@ -140,7 +163,18 @@ def map_rows(savings):
 
 
 def provider_rows(savings):
-    """Show the savings with the rest on the flagship, a row per provider."""
+    """Show the savings with the rest on the flagship, a row per provider.
+
+    Parameters
+    ----------
+    savings : DataFrame
+        From `promised_savings`.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     table = savings.query("rest == 'flagship'").droplevel(["rest", "times"]).unstack("lower")
     table = table.sort_index(axis=1, level=1, ascending=False, sort_remaining=False)
     heads = [f"{lower}, {share(part)} of messages" for part, lower in table.columns]
@@ -231,7 +265,20 @@ def day_costs(means, *, requests_per_day, error_cost_usd):
 
 
 def day_rows(means, days):
-    """Show what a day costs with each policy and how much it gets right; `days` is the table of `day_costs`."""
+    """Show what a day costs with each policy and how much it gets right; `days` is the table of `day_costs`.
+
+    Parameters
+    ----------
+    means : DataFrame
+        By policy: score (0-1) and saving, as `tierlab.compare_policies` estimates them.
+    days : DataFrame
+        From `day_costs`.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     part = means.loc[days.index]
     return pd.DataFrame(
         {
@@ -246,7 +293,19 @@ def day_rows(means, days):
 
 
 def answer_rows(means, days, pay):
-    """Show the best router, the best single model, and the three others that cost least."""
+    """Show the best router, the best single model, and the three others that cost least.
+
+    Parameters
+    ----------
+    means, days
+        As for `day_rows`.
+    pay : Payback
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     first = [pay.router, pay.single]
     others = [name for name in days.index if name not in first]
     return day_rows(means, days.loc[[*first, *others[:3]]])
@@ -287,7 +346,19 @@ def payback(means, policies, *, requests_per_day, error_cost_usd, build_cost_usd
 
 
 def examples_words(pay, prompts):
-    """Say how many examples that both have answered would show the gain of a router in four studies of five."""
+    """Say how many examples that both have answered would show the gain of a router in four studies of five.
+
+    Parameters
+    ----------
+    pay : Payback
+        With the interval of its gain.
+    prompts : int
+        Prompts on which that interval rests.
+
+    Returns
+    -------
+    str
+    """
     # the interval is 1.96 standard errors to either side
     spread = (pay.high_usd - pay.low_usd) / (2 * 1.96) * np.sqrt(prompts)
     if not pay.gain_usd > 0 or not spread > 0:
@@ -404,7 +475,23 @@ def accuracies(outcomes, policies, *, weak, strong, seed, features=None):
 
 
 def accuracy_rows(parts, points, pay, *, call_usd):
-    """Show what each router marked in `figures.classifier_map` recognises, and what it would have to recognise."""
+    """Show what each router marked in `figures.classifier_map` recognises, and what it would have to recognise.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        From `by_difficulty`.
+    points : DataFrame
+        From `accuracies`.
+    pay : Payback
+    call_usd : float
+        Cost of the classifier's own call (US dollars).
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     within_a_year = pay.build_cost_usd / (YEAR * pay.requests_per_day)
     paid = {"call_usd": call_usd, "single_usd": pay.single_usd}
     table = pd.DataFrame(
@@ -426,7 +513,18 @@ def accuracy_rows(parts, points, pay, *, call_usd):
 
 
 def gain_grid(parts, pay, *, call_usd):
-    """Show the days until a classifier is paid back, by what it recognises."""
+    """Show the days until a classifier is paid back, by what it recognises.
+
+    Parameters
+    ----------
+    parts, pay, call_usd
+        As for `accuracy_rows`.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     complex_right = np.linspace(0.1, 1, 10)
     table = pd.DataFrame({"complex recognised": [share(part) for part in complex_right]})
     for simple in (0.8, 0.9, 0.95, 1.0):

@@ -181,7 +181,19 @@ _FLAGS = {
 
 
 def in_flags(text, *, both):
-    """Put an error of `router_report` into the words of the command `route`; `both`: whether both models were named."""
+    """Put an error of `router_report` into the words of the command `route`.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    both : bool
+        Whether both models were named.
+
+    Returns
+    -------
+    str
+    """
     for python, flag in _FLAGS.items():
         text = text.replace(python, flag)
     named = both or "lack an answer" not in text
@@ -290,7 +302,18 @@ def output(out=None, *, inputs=(), force=False):
 
 
 def write(report, folder):
-    """Write curve.csv, policies.csv and router.html, and return the path of the page."""
+    """Write curve.csv, policies.csv and router.html, and return the path of the page.
+
+    Parameters
+    ----------
+    report : RouterReport
+    folder : OutputFolder
+        From `output`.
+
+    Returns
+    -------
+    Path
+    """
     import matplotlib.pyplot as plt
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 

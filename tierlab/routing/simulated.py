@@ -200,7 +200,7 @@ def simulate_outcomes(
         ("system_tokens", system_tokens, 0, np.inf),
     ):
         if not low <= value <= high:
-            raise ValueError(f"{name} is {value!r}; it lies from {low} to {high}")
+            raise ValueError(f"{name} is {value!r}; it must lie from {low} to {high}")
     k, share = len(models), tasks["share"].to_numpy() / tasks["share"].sum()
     streams = np.random.default_rng(seed).spawn(len(_STREAMS))
     random = dict(zip(_STREAMS, streams, strict=True))

@@ -195,13 +195,27 @@ def worth_rows(compared, names):
 
 
 def measure_rows(compared):
-    """Return every known measure of `tierlab.compare_policies` with its interval, a row per policy and measure."""
+    """Return every known measure of `tierlab.compare_policies` with its interval, a row per policy and measure.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From `compare_policies`.
+    """
     table = compared[["estimate", "low", "high"]].dropna(subset="estimate").reset_index()
     return table.astype({"policy": str, "measure": str})
 
 
 def policy_points(compared, policies):
-    """Return the points of `figures.policies`: label, cost, score with its interval, and the tier of a single model."""
+    """Return the points of `figures.policies`: label, cost, score with its interval, and the tier of a single model.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From `compare_policies`.
+    policies : mapping of str to Policy
+        Policies by name.
+    """
     measures = compared.unstack("measure").loc[list(policies)]
     tiers = [policy.model if isinstance(policy, Always) else None for policy in policies.values()]
     return pd.DataFrame(
@@ -218,7 +232,13 @@ def policy_points(compared, policies):
 
 
 def mid_words(means):
-    """Say how far the mid tier lies below the flagship, compared with the article's 10-20%."""
+    """Say how far the mid tier lies below the flagship, compared with the article's 10-20%.
+
+    Parameters
+    ----------
+    means : DataFrame
+        By policy: score (0-1) and usd_per_1000.
+    """
     if "always mid" not in means.index:
         return "These outcomes have no mid tier, so the article's 10-20% below the flagship stays open here."
     score = means["score"]
@@ -422,7 +442,17 @@ def break_even_factor(sensitivity, against):
 
 
 def price_words(sensitivity, router, models):
-    """Say at which price of the flagship a router stops paying, against each model of `price_sensitivity`."""
+    """Say at which price of the flagship a router stops paying, against each model of `price_sensitivity`.
+
+    Parameters
+    ----------
+    sensitivity : DataFrame
+        From `price_sensitivity`.
+    router : str
+        Name of the router.
+    models : sequence of str
+        Ids of the models to compare it with.
+    """
     parts = [
         f"than {model} {row.policy_pays} {number(row.factor)} times"
         for model in models
@@ -517,13 +547,32 @@ def _by_session(routes):
 
 
 def errors_included(replayed, error_cost_usd):
-    """Return what a conversation costs with each policy of `compare_conversations`, errors included (US dollars)."""
+    """Return what a conversation costs with each policy of `compare_conversations`, errors included (US dollars).
+
+    Parameters
+    ----------
+    replayed : DataFrame
+        From `compare_conversations`.
+    error_cost_usd : float
+        Cost of a wrong answer (US dollars).
+    """
     turns = replayed["turns"] / replayed["sessions"]
     return replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
 
 
 def conversation_rows(replayed, *, error_cost_usd):
-    """Show `compare_conversations` with headings in words, and what a conversation costs with its errors."""
+    """Show `compare_conversations` with headings in words, and what a conversation costs with its errors.
+
+    Parameters
+    ----------
+    replayed, error_cost_usd
+        As for `errors_included`.
+
+    Returns
+    -------
+    DataFrame
+        Text, with headings in words.
+    """
     total = errors_included(replayed, error_cost_usd)
     return pd.DataFrame(
         {

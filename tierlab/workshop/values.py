@@ -86,6 +86,13 @@ def ask(name, function, *arguments):
 def number(name, value):
     """Return an answer as one finite number.
 
+    Parameters
+    ----------
+    name : str
+        What the hint calls it.
+    value : object
+        The learner's answer.
+
     Raises
     ------
     Hint
@@ -104,6 +111,12 @@ def number(name, value):
 
 def table(name, value, keys):
     """Return an answer with one entry per key (a dict or a Series) as a dict in the order of the keys.
+
+    Parameters
+    ----------
+    name, value
+        As for `number`.
+    keys : sequence of str
 
     Raises
     ------
@@ -125,6 +138,13 @@ def table(name, value, keys):
 
 def frame(name, value, *, rows=(), columns=()):
     """Return an answer that is a DataFrame with certain rows and columns, in any order and among others.
+
+    Parameters
+    ----------
+    name, value
+        As for `number`.
+    rows, columns : collection
+        Labels that the answer must have.
 
     Raises
     ------
