@@ -65,7 +65,6 @@ from .reasoning.distillation import who_offers as who_offers
 from .reasoning.effort import billed_output as billed_output
 from .reasoning.effort import effort_costs as effort_costs
 from .reasoning.effort import thinking_break_even as thinking_break_even
-from .routing.caches import Caches as Caches
 from .routing.curve import aiq as aiq
 from .routing.curve import apgr as apgr
 from .routing.curve import cost_quality_curve as cost_quality_curve
@@ -77,12 +76,13 @@ from .routing.outcomes import check_outcomes as check_outcomes
 from .routing.outcomes import outcome_account as outcome_account
 from .routing.outcomes import price_outcomes as price_outcomes
 from .routing.route import route as route
+from .routing.sessions import Caches as Caches
 from .routing.sessions import chain_sessions as chain_sessions
-from .routing.sessions import compare_conversations as compare_conversations
 from .routing.sessions import conversation_outcomes as conversation_outcomes
 from .routing.simulated import simulate_outcomes as simulate_outcomes
 from .routing.sources import as_tiers as as_tiers
 from .routing.sources import load_outcomes as load_outcomes
+from .routing.verdict import compare_conversations as compare_conversations
 from .routing.verdict import compare_policies as compare_policies
 from .sampling.examples import load_examples as load_examples
 from .sampling.examples import load_intents as load_intents

@@ -287,7 +287,7 @@ class TestPromptfoo:
         whole = json.loads((LOGS / "promptfoo" / "sums.json").read_text())
         whole["results"]["version"] = 4
         (tmp_path / "c.json").write_text(json.dumps(whole))
-        with pytest.raises(ValueError, match=r"c\.json.*version 4; 3 can be read"):
+        with pytest.raises(ValueError, match=r"c\.json.*version 4; only version 3 can be read"):
             read_evaluation(tmp_path / "c.json")
 
 
@@ -361,7 +361,7 @@ def _one_trace(folder, states, sources=("EVAL",)):
 
 
 def test_outcomes_leave_out_what_some_model_did_not_answer():
-    with pytest.raises(ValueError, match="2 of 12 prompts lack an answer of some model"):
+    with pytest.raises(ValueError, match="2 of 12 prompts lack an answer from some model"):
         tl.load_outcomes(LOGS / "promptfoo" / "sums.json")
     table = tl.load_outcomes(LOGS / "promptfoo" / "sums.json", incomplete="drop")
     assert len(table) == 20
@@ -384,7 +384,7 @@ def test_prices_make_costs_of_the_tokens():
 def test_a_file_of_no_tool_names_the_known_ones(tmp_path):
     (tmp_path / "x.json").write_text('{"a": 1}')
     with pytest.raises(
-        ValueError, match=r"x\.json.*not of a known tool; known: Inspect, lm-evaluation-harness"
+        ValueError, match=r"x\.json.*not from a known tool; known: Inspect, lm-evaluation-harness"
     ):
         read_evaluation(tmp_path / "x.json")
     with pytest.raises(ValueError, match="no evaluation log of Inspect"):

@@ -260,7 +260,7 @@ def test_a_simulation_that_makes_no_sense_is_refused(options, said):
             "not a number in 1 rows; first row 11, column 'score': 'right'",
         ),
         (small(prompt_id=[1, 1, 1, 2]), r"1 pairs.*prompt 1 with model 'a', rows \[10, 12\]"),
-        (small().iloc[:3], "1 of 2 prompts lack.*prompt 2 has none of 'b'"),
+        (small().iloc[:3], "1 of 2 prompts lack.*prompt 2 has none from 'b'"),
         (small(model_id=["a", None, "a", "b"]), "a missing model in 1 rows; first row 11"),
         (small(prompt_id=[1, 1, None, 2]), "a missing prompt in 1 rows; first row 12"),
         (
@@ -312,7 +312,7 @@ def test_check_accepts_complete_tables_and_nothing_else(pairs):
 
 
 def test_costs_from_the_catalogue_and_from_given_rates(maintained):
-    """Haiku 4.5 at 1 / 5 from the catalogue; a model of one's own at 0.6 / 1.2; an unpriced one is NaN, never 0."""
+    """Haiku 4.5 at 1 / 5 from the catalogue; a model of your own at 0.6 / 1.2; an unpriced one is NaN, never 0."""
     table = small(
         prompt_id=[1, 1, 1, 2],
         model_id=["claude-haiku-4-5", "own", "nobody", "own"],

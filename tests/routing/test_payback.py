@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.routing import payback, tables
+from tierlab.routing import payback, verdict
 from tierlab.routing.policies import Always, LLMClassifier, Oracle, RandomMix, Threshold
 
 CALL = 0.001
@@ -34,7 +34,7 @@ def test_the_bill_is_the_article_s_arithmetic(bill):
     assert bill["input_usd"].tolist() == pytest.approx([545e-6, 4e-4, 5e-4, 5e-4, 25e-4])
     ways = payback.ways(bill, 1_000_000)
     assert ways.sum(axis=1).tolist() == pytest.approx([10_000, 4_160, 3_600, 2_000])
-    rows = tables.bill_rows(ways, 1_000_000)
+    rows = payback.bill_rows(ways, 1_000_000)
     assert rows["saving"].tolist() == ["0%", "58.4%", "64%", "80%"]
 
 
@@ -46,7 +46,7 @@ def test_promised_savings_are_those_of_the_shares():
     assert table.loc[("anthropic", "small", "flagship")].tolist() == pytest.approx([0.56, 0.64])
     assert table.loc[("anthropic", "small", "mid"), 0.8] == pytest.approx(1 - 0.8 / 5 - 0.2 * 0.6)
     assert (
-        tables.provider_rows(table.assign(times=1.0).set_index("times", append=True)).loc[
+        payback.provider_rows(table.assign(times=1.0).set_index("times", append=True)).loc[
             "anthropic", "small, 80% of messages"
         ]
         == "64%"
@@ -85,7 +85,7 @@ def test_days_are_the_building_cost_over_what_a_day_saves():
     assert (
         "$8.00" in pay.words() and "$15.00" in pay.words() and "Below 274 messages" in pay.words()
     )
-    rows = tables.answer_rows(MEANS, days, pay)
+    rows = payback.answer_rows(MEANS, days, pay)
     assert rows["policy"].tolist()[:2] == ["router: own", "always flagship"] and len(rows) == 5
 
 
@@ -144,10 +144,10 @@ def test_one_task_has_the_lengths_of_the_product_on_average():
 
 
 def test_the_words_of_the_appendix():
-    assert "5.3% below the flagship" in tables.mid_words(
+    assert "5.3% below the flagship" in verdict.mid_words(
         MEANS.rename({"random mix": "always mid"}).assign(score=[0.8, 0.95, 0.9, 0.9, 0.9])
     )
-    assert "no mid tier" in tables.mid_words(MEANS)
+    assert "no mid tier" in verdict.mid_words(MEANS)
     moved = pd.DataFrame({"policy": [2.0, 3.0], "a": [1.0, 5.0]}, index=[1.0, 2.0])
-    assert "than a above 1.33 times" in tables.price_words(moved, "router", ["a"])
-    assert "At none" in tables.price_words(moved[:1], "router", ["a"])
+    assert "than a above 1.33 times" in verdict.price_words(moved, "router", ["a"])
+    assert "At none" in verdict.price_words(moved[:1], "router", ["a"])

@@ -662,7 +662,7 @@ def test_the_articles_mix_with_and_without_the_classifier():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: pd.concat([t, t.iloc[[0]]], ignore_index=True), "come more than once"),
+        (lambda t: pd.concat([t, t.iloc[[0]]], ignore_index=True), "occur more than once"),
         (lambda t: t.iloc[:-1], "1 of 4 prompts lack an answer"),
         (lambda t: t.assign(score=t["score"] * 2), "outside 0-1"),
         (lambda t: t.assign(score=t["score"].where(t["score"] > 0)), "missing score"),

@@ -1,4 +1,4 @@
-"""The command `route` on one's own outcomes, and the control on the same curve, against arithmetic."""
+"""The command `route` on your own outcomes, and the control on the same curve, against arithmetic."""
 
 import pandas as pd
 import pytest
@@ -33,6 +33,11 @@ def test_the_command_prints_a_verdict_and_writes_curve_table_and_page(
         "claude-haiku-4-5 (weak) and claude-opus-4-8 (strong), router: column router_signal" in said
     )
     assert "The router beats a random mix of the same cost" in said
+    page = BeautifulSoup((tmp_path / "router.html").read_text(), "html.parser").get_text()
+    for shown in (said, page):
+        assert "gain over a random mix (score)" in shown and "CPT 50%" in shown
+        for name in ("over_control", "over_zero", "usd_per_1000", "strong_share", "cpt_0.5"):
+            assert name not in shown
     curve = pd.read_csv(tmp_path / "curve.csv")
     means = outcomes.groupby("model_id")[["score", "cost_usd"]].mean()
     ends = curve[["score", "cost_usd"]].iloc[[0, -1]].to_numpy()
@@ -77,7 +82,7 @@ def test_prices_can_be_given_and_an_error_has_its_cost(tmp_path, capsys):
     assert table["always weak", "usd_per_1000"] == pytest.approx(0.25)
     # against the strong model for all: 2.25 USD per 1,000 saved, half of the answers lost at 0.10 USD each
     assert table["always weak", "net_usd_per_1000"] == pytest.approx(2.25 - 0.5 * 100)
-    assert "net_usd_per_1000" in capsys.readouterr().out
+    assert "net gain, lost answers included (USD per 1,000 prompts)" in capsys.readouterr().out
 
 
 def test_the_page_loads_nothing_and_shows_names_as_text(outcomes, tmp_path):

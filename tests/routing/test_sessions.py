@@ -9,20 +9,19 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Cascade, RandomMix, Threshold
 from tierlab.routing.sessions import (
+    Caches,
     EscalateOnly,
     PerSession,
     SwitchGate,
     chain_sessions,
-    compare_conversations,
     conversation_outcomes,
     equal_conversations,
-    one_switch,
     session_policies,
     session_rates,
 )
+from tierlab.routing.verdict import compare_conversations, one_switch
 
 # USD per million tokens: plain, read, write, output, and the factor on all of them above 6,000 input tokens.
 RATES = {

@@ -218,7 +218,7 @@ class TestValues:
     )
     def test_what_a_wrong_number_is_told(self, found, said):
         with pytest.raises(values.Hint, match=said) as hint:
-            values.compare("x", found, 5, rel=1e-9, mistakes={10: "doubled"})
+            values.compare("x", found, 5, rel=1e-9, mistakes={"doubled": 10})
         assert reveals(str(hint.value), [5]) == []
 
     @given(right=st.floats(1e-6, 1e9), found=st.floats(-1e9, 1e9))
@@ -681,7 +681,7 @@ class TestRatioTable:
             ),
             (lambda r: r.assign(blended=[5, 35 / 0.75, 14 / 0.5]), "weighs input and output alike"),
             (lambda r: r.assign(input=[5 / 3, 5 / 2.5, 2 / 0.3]), "with the mid tier"),
-            (lambda r: r.to_dict(), "a DataFrame is asked for"),
+            (lambda r: r.to_dict(), "asks for a DataFrame"),
         ],
     )
     def test_wrong_ratios(self, change, kind):
@@ -820,8 +820,8 @@ class TestFiveBuckets:
                 "no column 'cache_write_long_tokens'",
             ),
             (lambda t: t.assign(cache_write_long_tokens=np.nan), "missing counts"),
-            (lambda t: t.astype(str) + " tokens", "text or something else"),
-            (lambda t: t.to_dict(), "a DataFrame is asked for"),
+            (lambda t: t.astype(str) + " tokens", "not numbers"),
+            (lambda t: t.to_dict(), "asks for a DataFrame"),
             (lambda t: pd.concat([t, t]), "rows more than once"),
             (lambda t: t.sum().to_frame().T, "has rows added up"),
             (lambda t: t.assign(output_tokens=t["output_tokens"].to_numpy()[::-1]), "other rows"),
@@ -862,9 +862,9 @@ class TestOneResponse:
             ({"output_tokens": 100}, "side chain"),
             ({"output_tokens": 2}, "still being answered"),
             ({"day": "2026-09-02"}, "a later line"),
-            ({"day": "2026-09-03"}, "none on which"),
+            ({"day": "2026-09-03"}, "not one on which"),
             ({"day": "yesterday-ish"}, "not a date"),
-            ({"day": None}, "a date|none on which"),
+            ({"day": None}, "a date|not one on which"),
             ({"over_count": 50 / 152}, "upside down"),
             ({"over_count": 4}, "lines with responses"),
             ({"over_count": 102 / 50}, "excess alone"),

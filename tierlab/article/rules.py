@@ -23,10 +23,9 @@ from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import reprice
 from tierlab.reasoning.distillation import tunable_models
 from tierlab.reasoning.effort import billed_output, load_efforts
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Rules
 from tierlab.routing.route import route
-from tierlab.routing.sessions import equal_conversations
+from tierlab.routing.sessions import Caches, equal_conversations
 from tierlab.scaling.costs import error_cost_break_even
 from tierlab.speed.latency import router_seconds, seconds_range
 from tierlab.speed.speeds import load_published, load_speeds, published_factors

@@ -18,10 +18,9 @@ from tierlab.quarter.aggregate import SESSION_ROWS
 from tierlab.quarter.ahead import RETIRE_DAYS, successor
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.outlook import day_said
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import Always, Rules
 from tierlab.routing.route import route
-from tierlab.routing.sessions import conversation_outcomes
+from tierlab.routing.sessions import Caches, conversation_outcomes
 
 COLUMNS = ["kind", "what", "usd", "spend_usd", "spend_share", "status", "assumes", "needs"]
 COLUMNS += ["scheduled", "task", "model_id", "to", "team", "teams"]
@@ -502,7 +501,7 @@ def per_session(cube, period, rates):
 
     Notes
     -----
-    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.caches`): a change of model
+    Each session is replayed as it ran and on each of its models alone (`tierlab.routing.sessions`): a change of model
     throws the cache away. A session is then kept on each of its models with the share of its turns that the model
     answered, which leaves the models' shares of turns as they are; the first turn's model or the one most used would
     not. The share of the replayed cost that this saves is applied to the logged cost, and only if the replay of what was

@@ -9,25 +9,25 @@ from tierlab.core.explorer import WIDE, Explorer, choice, nice_slider, share_sli
 from tierlab.core.format import share as percent
 from tierlab.core.format import usd
 from tierlab.routing import figures
-from tierlab.routing.caches import Caches
 from tierlab.routing.payback import day_costs, payback
 from tierlab.routing.policies import RandomMix
 from tierlab.routing.sessions import (
-    compare_conversations,
+    Caches,
     equal_conversations,
     session_policies,
 )
+from tierlab.routing.verdict import compare_conversations
 
 
 class RouterExplorer(Explorer):
-    """A point on the curve of a router: what it costs, what it scores, and what it is worth at your error cost.
+    """Show a point on the curve of a router: what it costs, what it scores, and what it is worth at your error cost.
 
     Parameters
     ----------
     outcomes : DataFrame
         The outcomes table, with costs.
     router_score : Series
-        Indexed by prompt_id; higher goes to the strong model.
+        Scores indexed by prompt_id; higher ones go to the strong model.
     weak, strong : str
         Model ids.
     """
@@ -37,7 +37,7 @@ class RouterExplorer(Explorer):
     def __init__(self, outcomes, router_score, *, weak, strong):
         self.curve = tl.cost_quality_curve(outcomes, router_score, weak=weak, strong=strong)
         self.names = [f"always {weak}", "router", f"always {strong}"]
-        # what the strong model's answers alone cost at each point of the curve, per request
+        # the part of the cost per request that the strong model's answers make, at each point of the curve
         cost = outcomes.loc[outcomes["model_id"] == strong].set_index("prompt_id")["cost_usd"]
         ranked = cost.loc[router_score.sort_values(ascending=False, kind="stable").index]
         calls = self.curve["strong_calls"].to_numpy()
@@ -97,15 +97,16 @@ class RouterExplorer(Explorer):
 
 
 class PaybackExplorer(Explorer):
-    """What a day costs with each policy, and the days until the best router is paid back.
+    """Show what a day costs with each policy, and the days until the best router is paid back.
 
     Parameters
     ----------
     means : DataFrame
         By policy: score and usd_per_1000, as `tierlab.compare_policies` estimates them.
     policies : mapping of str to Policy
+        Policies by name.
     requests_per_day, error_cost_usd, build_cost_usd : float
-        Where the sliders start.
+        Values at which the sliders start.
     """
 
     size, margins = (4.6, 3.4), (0.65, 0.3, 0.65, 0.35)
@@ -128,8 +129,9 @@ class PaybackExplorer(Explorer):
         )
 
     def table(self, *, requests_per_day, error_cost_usd, **_):
-        day = {"requests_per_day": requests_per_day, "error_cost_usd": error_cost_usd}
-        return day_costs(self.means, **day)
+        return day_costs(
+            self.means, requests_per_day=requests_per_day, error_cost_usd=error_cost_usd
+        )
 
     def draw(self, ax, _table, **values):
         figures.days_to_payback(payback(self.means, self.policies, **values), ax=ax)
@@ -144,17 +146,18 @@ class PaybackExplorer(Explorer):
 
 
 class ConversationExplorer(Explorer):
-    """What a policy saves in conversations: promised by its shares of turns, and replayed with each model's own cache.
+    """Show what a policy saves in conversations: promised by its shares of turns, and replayed with each model's cache.
 
     Parameters
     ----------
     prices : Prices
-        With rates of prompt caches.
+        Prices with rates of prompt caches.
     shape : tierlab.core.product.Conversation
+        Where the sliders start.
     small, flagship : str
         Model ids.
     sessions : int
-        Conversations replayed, all of the same lengths; chance sends the turns.
+        Number of conversations to replay, all of the same lengths; chance decides which model each turn goes to.
     """
 
     size, margins = (7.2, 1.9), (1.9, 0.4, 0.7, 0.2)

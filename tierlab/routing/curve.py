@@ -2,7 +2,7 @@
 
 A curve is a table with one point per threshold: `threshold`, `strong_calls`, `strong_share` (0-1), `score` (mean,
 0-1) and `cost_usd` (mean per request). Requests with equal scores move together, so a router that gives every
-request the same score has two points. A metric that does not apply is NaN and says why: ``apgr(curve).reason``.
+request the same score has only two points. A metric that does not apply is NaN and says why: ``apgr(curve).reason``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ def cost_quality_curve(
     strong: str,
     weights: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Every trade-off a two-tier router offers, one point per distinct score.
+    """Return every trade-off that a two-tier router offers, one point per distinct score.
 
     Parameters
     ----------
     outcomes : DataFrame
         The outcomes table, with both models' answers to every prompt.
     router_score : Series
-        The router's score, indexed by prompt_id; the higher, the more the strong model is needed.
+        The router's score, indexed by prompt_id; the higher it is, the more the strong model is needed.
     weak, strong : str
         Model ids, or tiers.
     weights : Series, optional
@@ -47,7 +47,7 @@ def cost_quality_curve(
     Raises
     ------
     ValueError
-        If a prompt has no score, or a score that is missing or infinite; and as `pair_outcomes`.
+        If a prompt has no score or an infinite one, if the weights are not numbers from 0 up, and as `pair_outcomes`.
 
     Examples
     --------
@@ -60,12 +60,19 @@ def cost_quality_curve(
     if weights is not None:
         weights = align(weights.rename("weight"), pairs.index).to_numpy(float)
         if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum() > 0:
-            raise ValueError("weights are numbers from 0 up, and not all 0")
+            raise ValueError("weights must be numbers from 0 up, and not all 0")
     return paired_curve(pairs, weights=weights)
 
 
 def paired_curve(pairs, *, weights=None):
-    """`cost_quality_curve` of answers that are lined up already (`lined_up`).
+    """Return the `cost_quality_curve` of answers that are already lined up (`lined_up`).
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        From `lined_up`.
+    weights : ndarray of float, optional
+        Weight of each row.
 
     Examples
     --------
@@ -84,7 +91,7 @@ def paired_curve(pairs, *, weights=None):
 
 
 def ranked_runs(scores):
-    """Positions from the highest score to the lowest, and where each run of equal scores ends."""
+    """Return the positions from the highest score to the lowest, and where each run of equal scores ends."""
     lost = ~np.isfinite(scores)
     if lost.any() or not len(scores):
         raise ValueError(f"{lost.sum():,} of {len(scores):,} router scores are missing or infinite")
@@ -94,10 +101,10 @@ def ranked_runs(scores):
 
 
 def _paths(pairs, runs, weights, means=("score", "cost_usd")):
-    """Share of strong calls and mean score and cost while prompts move from weak to strong, for each row of weights.
+    """Return the share of strong calls, mean score and mean cost while prompts move from weak to strong.
 
     `runs` are those of the router's scores (`ranked_runs`). Weights have shape (rows, prompts) and mean 1, or are None for
-    one row of equal ones; each path has shape (rows, distinct router scores + 1).
+    one row of equal weights; each path has shape (rows, distinct router scores + 1).
     """
     order, ends = runs
     n, equal = len(pairs), weights is None
@@ -117,9 +124,11 @@ def _paths(pairs, runs, weights, means=("score", "cost_usd")):
 
 
 def running_sums(values, ends):
-    """Running sums of each row at the ends of the runs, with a first column of 0."""
+    """Return the running sums of each row at the ends of the runs, after a first column of 0."""
     sums = np.zeros((len(values), len(ends) + 1))
-    if len(ends) == values.shape[1]:  # no two scores are equal: nothing to pick, and no copy of it
+    if (
+        len(ends) == values.shape[1]
+    ):  # no two scores are equal: every sum counts, and no copy is needed
         np.cumsum(values, axis=1, out=sums[:, 1:])
     else:
         sums[:, 1:] = np.cumsum(values, axis=1)[:, ends]
@@ -137,23 +146,24 @@ def curve_band(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """Confidence band of a curve: bootstrap over prompts, at fixed shares of strong calls.
+    """Return the confidence band of a curve: a bootstrap over prompts, at fixed shares of strong calls.
 
     Parameters
     ----------
     outcomes, router_score, weak, strong
         As for `cost_quality_curve`.
     seed : int or numpy.random.Generator
+        Draws the resamples.
     shares : sequence of float, optional
-        Shares of strong calls, 0-1, at which to give it; by default 0, 0.01, ... 1.
+        Shares of strong calls, 0-1, at which to give the band; by default 0, 0.01, ... 1.
     confidence, resamples
         As for `tierlab.evaluate.intervals.bootstrap`.
 
     Returns
     -------
     DataFrame
-        strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. Pointwise, and for
-        the router as it is: how another training set would change it is not in the band.
+        strong_share; score, score_low, score_high; cost_usd, cost_usd_low, cost_usd_high. The band is pointwise and for
+        the router as it is; it does not show how another training set would change the router.
     """
     at = np.linspace(0, 1, 101) if shares is None else np.asarray(shares, float)
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
@@ -172,7 +182,12 @@ def curve_band(
 
 
 def lined_up(outcomes, router_score, *, weak, strong):
-    """Both models' answers to each prompt beside the router's score.
+    """Put both models' answers to each prompt beside the router's score.
+
+    Parameters
+    ----------
+    outcomes, router_score, weak, strong
+        As for `cost_quality_curve`.
 
     Returns
     -------
@@ -190,22 +205,27 @@ def lined_up(outcomes, router_score, *, weak, strong):
 
 
 def hull(points: pd.DataFrame) -> pd.DataFrame:
-    """The non-decreasing concave hull: what mixing the best of some models and policies at random achieves.
+    """Return the non-decreasing concave hull: what mixing the best of some models and policies at random achieves.
 
     Parameters
     ----------
     points : DataFrame
-        cost_usd and score, any further columns and any index; one row per model, policy or setting.
+        One row per model, policy or setting, with cost_usd and score; other columns and the index are kept.
 
     Returns
     -------
     DataFrame
         The rows on the hull, cheapest first, with error_cost_usd: what a wrong answer (score 0 instead of 1)
-        must cost, in US dollars, for this row to be the cheapest in all, mistakes included.
+        must cost, in US dollars, from which on the row costs least with its errors included.
+
+    Raises
+    ------
+    ValueError
+        If there are no points, or a cost or score is missing or infinite.
 
     Notes
     -----
-    RouterBench's NDCH (Hu et al., arXiv 2403.12031); on single models alone it is their "zero router".
+    This is RouterBench's NDCH (Hu et al., arXiv 2403.12031); on single models alone it is their "zero router".
 
     Examples
     --------
@@ -255,15 +275,15 @@ class Metric(float):
 
 
 def apgr(curve: pd.DataFrame, *, variant: str = "exact") -> Metric:
-    """Average performance gap recovered: the mean over all shares of strong calls of how much of the gap is closed.
+    """Return the average performance gap recovered (APGR): how much of the gap is closed, over all shares of strong calls.
 
-    PGR is (score - weak) / (strong - weak). 0.5 is a random mix; above 1 is possible, because the weak model is
-    right on some prompts where the strong one is wrong.
+    PGR is (score - weak) / (strong - weak). A random mix has an APGR of 0.5; more than 1 is possible, because the weak
+    model is right on some prompts where the strong one is wrong.
 
     Parameters
     ----------
     curve : DataFrame
-        From `tierlab.routing.curve.cost_quality_curve`.
+        From `tierlab.cost_quality_curve`.
     variant : {"exact", "paper", "as_coded"}
         exact: the trapezoid over every distinct threshold. paper: the mean PGR at shares 0.1, 0.2, ... 1.0
         (RouteLLM, Ong et al., arXiv 2406.18665, section 2; between thresholds by straight lines). as_coded:
@@ -272,6 +292,7 @@ def apgr(curve: pd.DataFrame, *, variant: str = "exact") -> Metric:
     Returns
     -------
     Metric
+        NaN with its reason if there is no gap to recover.
 
     Examples
     --------
@@ -289,23 +310,28 @@ def apgr(curve: pd.DataFrame, *, variant: str = "exact") -> Metric:
 
 
 def cpt(curve: pd.DataFrame, level: float, *, variant: str = "exact") -> Metric:
-    """Call-performance threshold: the share of strong calls that closes a given part of the gap.
+    """Return the call-performance threshold (CPT): the share of strong calls that closes a given part of the gap.
 
     Parameters
     ----------
     curve : DataFrame
-        From `tierlab.routing.curve.cost_quality_curve`.
+        From `tierlab.cost_quality_curve`.
     level : float
         Part of the gap, 0-1.
     variant : {"exact", "paper", "as_coded"}
-        exact: where the curve first reaches it, by straight lines between thresholds (a share of the requests
-        at one score can be sent on at random). paper: the first threshold that reaches it. as_coded: numpy.interp
-        over the 11 decile points with the scores as they come, sorted or not; the kit gives a share, not percent.
+        exact: where the curve first reaches the level, by straight lines between thresholds (a share of the requests
+        with one score can be sent on at random). paper: the first threshold that reaches it. as_coded: numpy.interp
+        over the 11 decile points with the scores as they come, sorted or not; the kit gives a share, not per cent.
 
     Returns
     -------
     Metric
-        Share of strong calls, 0-1.
+        Share of strong calls, 0-1; NaN with its reason if there is no gap to recover.
+
+    Raises
+    ------
+    ValueError
+        If `level` does not lie from 0 to 1.
 
     Examples
     --------
@@ -315,7 +341,7 @@ def cpt(curve: pd.DataFrame, level: float, *, variant: str = "exact") -> Metric:
     """
     one_of("variant", variant, ("exact", "paper", "as_coded"))
     if not 0 <= level <= 1:
-        raise ValueError(f"level={level!r}; a part of the gap from 0 to 1 is needed")
+        raise ValueError(f"level={level!r}; give a part of the gap from 0 to 1")
     share, gain, why = _deciles(curve) if variant == "as_coded" else _gap(curve)
     if why:
         return Metric(reason=why)
@@ -327,7 +353,7 @@ def cpt(curve: pd.DataFrame, level: float, *, variant: str = "exact") -> Metric:
 
 
 def _gap(curve):
-    """Shares, performance gap recovered (PGR) at each, and why there is none."""
+    """Return the shares, the performance gap recovered (PGR) at each, and why there is none."""
     if not {"strong_share", "score"} <= set(curve):
         return None, None, "defined between two models; this is not a curve of cost_quality_curve"
     score = curve["score"].to_numpy(float)
@@ -337,13 +363,13 @@ def _gap(curve):
 
 
 def _recovered(score):
-    """PGR along the last axis of scores; NaN where the strong model is no better than the weak one."""
+    """Return the PGR along the last axis of scores; NaN where the strong model is no better than the weak one."""
     gain, gap = score - score[..., :1], score[..., -1:] - score[..., :1]
     return np.divide(gain, gap, out=np.full_like(gain, np.nan), where=gap > 0)
 
 
 def _deciles(curve):
-    """The 11 points of RouteLLM's code."""
+    """Return the 11 points of RouteLLM's code, or why there are none."""
     share, gain, why = _gap(curve)
     if why:
         return None, None, why
@@ -363,7 +389,7 @@ def _deciles(curve):
 
 
 def _crossing(share, gain, level):
-    """First share at which each row of `gain` reaches the level, by straight lines; NaN where it never does."""
+    """Return the first share at which each row of `gain` reaches the level, by straight lines; NaN if it never does."""
     reached = gain >= level - 1e-12
     j = reached.argmax(axis=1)
     rows, i = np.arange(len(gain)), np.maximum(j - 1, 0)
@@ -384,25 +410,27 @@ def metric_intervals(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.DataFrame:
-    """APGR and CPT (exact) with bootstrap intervals over prompts, paired between routers.
+    """Return APGR and CPT (exact) with bootstrap intervals over prompts, paired between routers.
 
     Parameters
     ----------
     outcomes, weak, strong
-        As for `tierlab.routing.curve.cost_quality_curve`.
+        As for `cost_quality_curve`.
     router_scores : Series, DataFrame or mapping of str to Series
-        One or more routers' scores, indexed by prompt_id. Each further one is also compared with the first.
+        Scores of one or more routers, indexed by prompt_id. Each further router is also compared with the first.
     seed : int
+        Draws the resamples.
     levels : sequence of float
-        Parts of the gap for which to give CPT.
+        Parts of the gap, 0-1, for which to give CPT.
     confidence, resamples
         As for `tierlab.evaluate.intervals.bootstrap`.
 
     Returns
     -------
     DataFrame
-        By router (or "b - a") and metric: estimate, low, high, prompts, resamples, confidence, reason. The
-        routers are taken as they are: how another training set would change them is not in the interval.
+        By router (or "b - a") and metric: estimate, low, high, prompts, resamples, confidence, reason (why an interval is
+        missing). The intervals are for the routers as they are; they do not show how another training set would change
+        them.
     """
     if isinstance(router_scores, pd.Series):
         router_scores = {router_scores.name or "router": router_scores}
@@ -433,12 +461,12 @@ def metric_intervals(
 
 
 def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
-    """Average improvement in quality: the mean height of the non-decreasing hull over the range of costs.
+    """Return the average improvement in quality (AIQ): the mean height of the non-decreasing hull over the range of costs.
 
     Parameters
     ----------
     points : DataFrame
-        cost_usd and score of a router's settings, or a curve.
+        Settings of a router with cost_usd and score, or a curve.
     variant : {"paper", "as_coded"}
         paper: the area under the hull from the lowest to the highest cost, divided by that range (RouterBench,
         Hu et al., arXiv 2403.12031). as_coded: the area, divided by the highest cost (withmartian/routerbench
@@ -447,6 +475,7 @@ def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
     Returns
     -------
     Metric
+        NaN with its reason if a cost or score is missing or all costs are equal.
 
     Examples
     --------
@@ -467,7 +496,7 @@ def aiq(points: pd.DataFrame, *, variant: str = "paper") -> Metric:
 
 
 def variants(curve):
-    """The metrics of the literature for one router, each with its variant: metric, value, and why one is missing."""
+    """Return the metrics of the literature for one router, each with its variant, its value, and why one is missing."""
     found = {
         "APGR, exact": apgr(curve),
         "APGR, as in the paper": apgr(curve, variant="paper"),

@@ -1,9 +1,9 @@
-"""Evaluation logs that teams already have, as an outcomes table: Inspect, lm-evaluation-harness, promptfoo, Langfuse.
+"""Read evaluation logs that teams already have: Inspect, lm-evaluation-harness, promptfoo and Langfuse.
 
-Every reader gives one row per answer: prompt_id (by content where a tool numbers its examples by position), model_id,
-score, status, group (the example, where it was asked several times), the token buckets that the file has, cost_usd,
-end_to_end_s, provenance. Prompts, answers and tracebacks are not kept. An answer that failed is a status, never a score
-of 0; tokens that the file does not tell are missing, never 0.
+Every reader returns one row per answer: prompt_id (made from the content where a tool numbers its examples by position),
+model_id, score, status, group (the example, where it was asked several times), the token buckets that the file has,
+cost_usd, end_to_end_s, provenance. Prompts, answers and tracebacks are not kept. An answer that failed is a status, never
+a score of 0; tokens that the file does not give are missing, never 0.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from tierlab.routing.outcomes import merge_flags
 
 _VALUES = {"c": 1.0, "p": 0.5, "i": 0.0, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _JOURNAL = "_journal/start.json"
-_NO_SETTING = (
-    "seed",
-    "timeout",
-    "connections",
-    "retries",
-    "key",
-    "device",
-    "cache",
-)  # what differs between repeats
-_LANGFUSE_KEYS = {  # those not listed go by their first word
+# Repeats of one configuration may differ in these.
+_NO_SETTING = ("seed", "timeout", "connections", "retries", "key", "device", "cache")
+_COLUMNS = {
+    "input": "uncached_input_tokens",
+    "read": "cache_read_tokens",
+    "write": "cache_write_short_tokens",
+    "write_long": "cache_write_long_tokens",
+    "output": "output_tokens",
+}
+_LANGFUSE_KEYS = {  # keys that are not listed count by their first word
     "input_cached_tokens": "read",
     "input_cache_read": "read",
     "cache_read_input_tokens": "read",
@@ -47,30 +47,30 @@ TOOLS = ("Inspect", "lm-evaluation-harness", "promptfoo", "Langfuse scores")
 
 
 def read_evaluation(path, *, metric=None, scale=None):
-    """An evaluation log as a table of answers.
+    """Read an evaluation log, or a folder of them, as a table of answers.
 
     Parameters
     ----------
     path : path
         An Inspect ``.eval`` log; ``samples_*.jsonl`` of lm-evaluation-harness with its ``results_*.json`` beside it;
-        promptfoo's ``-o results.json``; JSON lines of Langfuse scores with the observations in the same folder. Of a
-        folder all logs are read, those in folders below it too.
+        promptfoo's ``-o results.json``; JSON lines of Langfuse scores with the observations in the same folder. In a
+        folder, and in folders below it, all logs are read.
     metric : str, optional
-        Which score, where a log has several.
+        Which score to take; needed where a log has several.
     scale : (float, float), optional
-        The score that is as bad and the one that is as good as can be, for metrics that are not on 0-1; the first is
-        the larger one where lower is better.
+        The worst and the best possible score of a metric that is not on 0-1; the first is the larger one where lower is
+        better.
 
     Returns
     -------
     DataFrame
-        As described in the module. `flags` says what a file leaves open.
+        The columns that the module's docstring describes. `flags` says what a file leaves open.
 
     Raises
     ------
     ValueError
-        For a file of no known tool, a damaged one, several metrics without `metric`, a score outside the scale; names
-        the file.
+        If a file comes from no known tool or is damaged, has several metrics and `metric` is not given, or has a score
+        outside the scale. The message names the file.
     """
     path = Path(path)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -99,12 +99,12 @@ def read_evaluation(path, *, metric=None, scale=None):
 
 
 def is_evaluation(path):
-    """Whether a path looks like an evaluation log: a folder, ``.eval``, ``.json`` or ``.jsonl``."""
+    """Tell whether a path looks like an evaluation log: a folder, ``.eval``, ``.json`` or ``.jsonl``."""
     return path.is_dir() or path.suffix in (".eval", ".json", ".jsonl")
 
 
 def _read(file, metric, *, named):
-    """The rows of a file; None for a file of another kind that lies in the same folder."""
+    """Return the rows of a file, or None for a file of another kind that lies in the same folder."""
     if file.suffix == ".eval":
         return _inspect(file, metric)
     if file.suffix == ".jsonl":
@@ -119,7 +119,7 @@ def _read(file, metric, *, named):
         if isinstance(whole, dict) and "evalId" in whole:
             return _promptfoo(whole, metric)
     if named:
-        raise ValueError(f"not of a known tool; known: {', '.join(TOOLS)}")
+        raise ValueError(f"not from a known tool; known: {', '.join(TOOLS)}")
     return None
 
 
@@ -140,13 +140,13 @@ def _table(tool, rows):
 
 
 def _content(*parts):
-    """Twelve characters that stand for a content."""
+    """Return twelve characters that identify a content."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _chosen(metric, names):
-    """The metric that was asked for, or the only one."""
+    """Return the metric that was asked for, or the only one."""
     names = list(dict.fromkeys(names))
     if metric is None and len(names) == 1:
         return names[0]
@@ -181,7 +181,7 @@ def _scaled(table, scale, file):
 
 
 def _settings(*parts):
-    """The settings of a run that may change its answers, flat, as text; arguments may come as "a=1,b=2"."""
+    """Return the settings of a run that may change its answers, flat, as text; arguments may come as "a=1,b=2"."""
     found = {}
     for part in parts:
         if isinstance(part, str):
@@ -195,7 +195,7 @@ def _settings(*parts):
 
 
 def _configurations(table):
-    """Configurations of one model in one table are models of their own, named by the settings that differ."""
+    """Make each configuration of a model a model of its own, named by the settings that differ."""
     if "settings" not in table:
         return table
     names = table["model_id"].copy()
@@ -217,7 +217,7 @@ def _short(value):
 
 
 def _one_row_per_answer(table):
-    """Repeats get prompt ids of their own and share a group; equal ids of other content are kept apart."""
+    """Give repeats their own prompt ids and a common group; keep equal ids of different content apart."""
     if "content" in table:
         contents = table.groupby("prompt_id")["content"].transform("nunique")
         table["prompt_id"] = table["prompt_id"].where(
@@ -231,26 +231,38 @@ def _one_row_per_answer(table):
     return table.drop(columns="content", errors="ignore")
 
 
-def _buckets(whole, output, *, read=0, write=0, total=None):
-    """Token buckets and flags of one answer; the total says whether the input includes what was cached."""
-    if not (whole or output or read or write):
+def _buckets(counts, total, *, beside=False):
+    """Return the token buckets and flags of one answer.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        By key of `_COLUMNS`, and reasoning where it may lie outside the output.
+    total : int or None
+        The tool's own total. It tells whether cached and reasoning tokens lie beside input and output or inside them.
+    beside : bool
+        Whether they lie beside where there is no total.
+    """
+    if not any(counts.values()):
         return {"flags": "no_tokens"}
-    beside = total is not None and total == whole + output + read + write
-    if not beside and total is not None and total != whole + output:
+    whole, output = counts["input"], counts["output"]
+    if total is not None:
+        beside = total == sum(counts.values())
+        if not beside and total != whole + output:
+            return {"flags": "tokens_do_not_add_up"}
+    if beside:
+        output += counts.get("reasoning", 0)
+    else:
+        whole -= counts["read"] + counts["write"] + counts.get("write_long", 0)
+    if whole < 0:
         return {"flags": "tokens_do_not_add_up"}
-    if not beside and read + write > whole:
-        return {"flags": "tokens_do_not_add_up"}
-    return {
-        "uncached_input_tokens": whole if beside else whole - read - write,
-        "cache_read_tokens": read,
-        "cache_write_short_tokens": write,
-        "output_tokens": output,
-        "flags": "assumed_write_ttl" if write else "",
-    }
+    found = counts | {"input": whole, "output": output}
+    tokens = {column: found[key] for key, column in _COLUMNS.items() if key in found}
+    return {**tokens, "flags": "assumed_write_ttl" if found["write"] else ""}
 
 
 def _number(value):
-    """A score as a float; None has none."""
+    """Return a score as a float, NaN for None."""
     if value is None:
         return np.nan
     if isinstance(value, str) and value.strip().lower() in _VALUES:
@@ -262,7 +274,7 @@ def _number(value):
 
 
 def open_archive(file):
-    """A zip archive whose members may be compressed with Zstandard."""
+    """Open a zip archive whose members may be compressed with Zstandard."""
     if sys.version_info >= (3, 14):
         return zipfile.ZipFile(regular(file))
     from backports.zstd import zipfile as with_zstd
@@ -278,7 +290,7 @@ def _inspect(file, metric):
         members = set(archive.namelist())
         header = json.loads(archive.read("header.json")) if "header.json" in members else None
         if header is None and _JOURNAL not in members:
-            raise ValueError("neither header.json nor a journal is in it")
+            raise ValueError("it has neither header.json nor a journal")
         about = header or json.loads(archive.read(_JOURNAL))
         names = sorted(name for name in members if name.startswith("samples/"))
         samples = [json.loads(archive.read(name)) for name in names]
@@ -294,13 +306,13 @@ def _inspect(file, metric):
     chosen, rows = _chosen(metric, names) if names else None, []
     for sample, own in zip(samples, scores, strict=True):
         usage = _inspect_usage(sample, model, about["eval"].get("model_roles") or {})
-        tokens = _buckets(
-            usage.get("input_tokens") or 0,
-            usage.get("output_tokens") or 0,
-            read=usage.get("input_tokens_cache_read") or 0,
-            write=usage.get("input_tokens_cache_write") or 0,
-            total=usage.get("total_tokens"),
-        )
+        counts = {
+            "input": usage.get("input_tokens") or 0,
+            "read": usage.get("input_tokens_cache_read") or 0,
+            "write": usage.get("input_tokens_cache_write") or 0,
+            "output": usage.get("output_tokens") or 0,
+        }
+        tokens = _buckets(counts, usage.get("total_tokens"))
         flags = [tokens.pop("flags"), "" if whole else "unfinished_run"]
         failed = bool(sample.get("error"))
         rows.append(
@@ -322,13 +334,13 @@ def _inspect(file, metric):
 
 
 def _inspect_usage(sample, model, roles):
-    """What the model used when it answered: without what it used in another role, such as the grader."""
+    """Return what the model used when it answered, without what it used in another role, such as the grader."""
     usage = dict((sample.get("model_usage") or {}).get(model) or {})
     for role, other in (sample.get("role_usage") or {}).items():
         if roles.get(role, {}).get("model", model) != model:
             continue
         if role not in roles and len(sample["model_usage"]) > 1:
-            return {}  # whose the tokens are is not told
+            return {}  # the log does not say which of the models used the tokens
         for name, value in other.items():
             if isinstance(value, int | float) and usage.get(name) is not None:
                 usage[name] -= value
@@ -336,7 +348,7 @@ def _inspect_usage(sample, model, roles):
 
 
 def _inspect_scores(sample):
-    """A sample's scores by name; "scorer/key" for those whose value is a dict."""
+    """Return a sample's scores by name, as "scorer/key" if the value is a dict."""
     found = {}
     for name, score in (sample["scores"] or {}).items():
         value = score["value"]
@@ -384,20 +396,20 @@ def _promptfoo(whole, metric):
     results = whole["results"]
     if results.get("version") != 3:
         raise ValueError(
-            f"promptfoo's results are of version {cited(results.get('version'))}; 3 can be read"
+            f"promptfoo's results have version {cited(results.get('version'))}; only version 3 can be read"
         )
     rows = []
     for row in results["results"]:
         usage = row.get("tokenUsage") or {}
         details = usage.get("completionDetails") or {}
         cached = bool((row.get("response") or {}).get("cached"))
-        tokens = _buckets(
-            usage.get("prompt") or 0,
-            usage.get("completion") or 0,
-            read=details.get("cacheReadInputTokens") or 0,
-            write=details.get("cacheCreationInputTokens") or 0,
-            total=usage.get("total"),
-        )
+        counts = {
+            "input": usage.get("prompt") or 0,
+            "read": details.get("cacheReadInputTokens") or 0,
+            "write": details.get("cacheCreationInputTokens") or 0,
+            "output": usage.get("completion") or 0,
+        }
+        tokens = _buckets(counts, usage.get("total"))
         if cached:
             tokens = {"flags": "from_promptfoos_cache"}
         unknown_cost = tokens["flags"] == "no_tokens" and not row.get("cost")
@@ -422,7 +434,7 @@ def _promptfoo(whole, metric):
     labels = table.groupby("model_id")["label"].transform("nunique")
     several = table["model_id"] + " (" + table["label"] + ")"
     table["model_id"] = table["model_id"].where(labels == 1, several)
-    # A prompt and a provider are one column; two columns of both are two configurations of the provider.
+    # A prompt and a provider make one column; two columns of the same pair are two configurations of the provider.
     column = table.groupby(["model_id", "prompt"])["column"].rank("dense").astype(int)
     several = column.groupby(table["model_id"]).transform("max") > 1
     numbered = table["model_id"] + " (configuration " + column.astype(str) + ")"
@@ -473,43 +485,25 @@ def _updated(row):
 
 
 def _langfuse_tokens(details):
-    """Token buckets of the observations of an answer.
-
-    The counts lie beside each other, as Langfuse keeps them; where input and output alone are the total, the others are
-    inside.
-    """
-    sums = dict.fromkeys(("input", "output", *_LANGFUSE_KEYS.values()), 0)
+    """Add up the token buckets of an answer's observations; without a total, Langfuse's counts lie beside each other."""
+    parts = []
     for one in details:
-        own = dict.fromkeys(sums, 0)
+        counts = dict.fromkeys((*_COLUMNS, "reasoning"), 0)
         for name, count in one.items():
-            bucket = _LANGFUSE_KEYS.get(name, name.split("_")[0])
-            if bucket in own:
-                own[bucket] += int(count or 0)
-        if not any(own.values()):
-            return {"flags": "no_tokens"}
-        total = one.get("total")
-        if total is not None and total == own["input"] + own["output"]:
-            own["input"] -= own["read"] + own["write"] + own["write_long"]
-            own["reasoning"] = 0
-        elif total is not None and total != sum(own.values()):
-            return {"flags": "tokens_do_not_add_up"}
-        if own["input"] < 0:
-            return {"flags": "tokens_do_not_add_up"}
-        sums = {bucket: sums[bucket] + own[bucket] for bucket in sums}
-    return {
-        "uncached_input_tokens": sums["input"],
-        "cache_read_tokens": sums["read"],
-        "cache_write_short_tokens": sums["write"],
-        "cache_write_long_tokens": sums["write_long"],
-        "output_tokens": sums["output"] + sums["reasoning"],
-        "flags": "assumed_write_ttl" if sums["write"] else "",
-    }
+            key = _LANGFUSE_KEYS.get(name, name.split("_")[0])
+            if key in counts:
+                counts[key] += int(count or 0)
+        parts.append(_buckets(counts, one.get("total"), beside=True))
+        if len(parts[-1]) == 1:  # a flag that says why there are no tokens
+            return parts[-1]
+    tokens = {column: sum(part[column] for part in parts) for column in _COLUMNS.values()}
+    return {**tokens, "flags": max(part["flags"] for part in parts)}
 
 
 def _langfuse_row(score, observations):
     kind, value = score["data_type"], score["value"]
     if kind == "TEXT":
-        raise ValueError(f"the score {cited(score['name'])} is text, which is not a score")
+        raise ValueError(f"the score {cited(score['name'])} is a text, not a number")
     tokens = _langfuse_tokens([row.get("usage_details") or {} for row in observations])
     cost = [row.get("total_cost") for row in observations]
     waits = [row.get("latency") for row in observations]

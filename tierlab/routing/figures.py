@@ -1,4 +1,4 @@
-"""Figures of routing: days and bills, the cost-quality curve, policies side by side, the maps, two drawings."""
+"""Figures of routing: days and bills, the cost-quality curve, policies side by side, two maps and two drawings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,7 @@ _AXES = {
     "strong_share": "strong calls (share of requests)",
     "cost_usd": "cost of answers (USD per 1,000 requests)",
 }
-# Where a label may stand beside its point, in points of type: right, left, above, below, further off.
+# Where a label may stand beside its point (dx, dy in points, alignment): right, left, above, below, further off.
 _PLACES = [
     *[(9, dy, "left") for dy in (0, 9, -9)],
     *[(-9, dy, "right") for dy in (0, 9, -9)],
@@ -45,20 +45,20 @@ def routing_curve(
     interval="95% of 1,000 bootstrap resamples",
     ax=None,
 ):
-    """Quality of routing between two models, from no strong call to all, above the line of a random router.
+    """Draw the quality of routing between two models, from no strong call to all, above the line of a random router.
 
     Parameters
     ----------
     curve : DataFrame
         Table of `tierlab.cost_quality_curve`.
     band : DataFrame, optional
-        Table of `tierlab.curve_band`; drawn over strong_share only.
+        Table of `tierlab.curve_band`; drawn only over strong_share.
     marks : DataFrame, optional
         Points to name: label, score and the column named by `over`.
     over : {"strong_share", "cost_usd"}
         Horizontal axis: share of strong calls, or USD per 1,000 requests.
     interval : str
-        What the band is.
+        What the band shows, for the axis label.
     ax : Axes, optional
 
     Returns
@@ -91,12 +91,12 @@ def routing_curve(
 
 
 def policies(table, *, edge=None, ax=None):
-    """Quality against cost of models and policies, each with its interval, and the hull of what mixing can reach.
+    """Draw quality against cost of models and policies, each with its interval, and the hull of what mixing can reach.
 
     Parameters
     ----------
     table : DataFrame
-        label, cost_usd (USD per request), score; optionally score_low, score_high, tier
+        label, cost_usd (USD per request) and score; optionally score_low, score_high, tier
         (for a single model) and interval (what the ends are).
     edge : DataFrame, optional
         Table of `tierlab.hull`.
@@ -132,7 +132,7 @@ def policies(table, *, edge=None, ax=None):
 
 
 def _beside(ax, points, lines):
-    """A label beside each point, inside, where it covers the fewest other labels, then points, then stretches of line."""
+    """Put a label beside each point, inside the axes, where it covers the fewest labels, then points, then lines."""
     figure = ax.figure
     renderer = figure.canvas.get_renderer()
     if (engine := figure.get_layout_engine()) is not None:
@@ -154,9 +154,9 @@ def _beside(ax, points, lines):
             label.remove()
 
 
-def _along(x, y, steps=200):
-    """Points along a line, close enough that none passes under a label unseen."""
-    at = np.linspace(0, len(x) - 1, max(steps, len(x)))
+def _along(x, y):
+    """Return points along a line, so close that the line cannot pass under a label unseen."""
+    at = np.linspace(0, len(x) - 1, max(200, len(x)))
     return np.column_stack([np.interp(at, np.arange(len(x)), values) for values in (x, y)])
 
 
@@ -165,12 +165,12 @@ def _inside(box, points):
 
 
 def saving_map(table, *, bounds=(), ax=None):
-    """Saving of routing by way to route and by the share of requests that stay on the lower tier.
+    """Draw the saving of routing by way to route and by the share of requests that stay on the lower tier.
 
     Parameters
     ----------
     table : DataFrame
-        saving (share of the flagship's cost): a row per way to route, named by its index, a column per share.
+        Savings (share of the flagship's cost): a row per way to route, named by the index, and a column per share.
     bounds : sequence of float
         Savings to outline, such as the two ends of a claimed range.
     ax : Axes, optional
@@ -205,7 +205,7 @@ def saving_map(table, *, bounds=(), ax=None):
 
 
 def answer(days, pay):
-    """What a day costs with each policy, beside the days until the router is paid back.
+    """Draw what a day costs with each policy, beside the days until the router is paid back.
 
     Parameters
     ----------
@@ -226,7 +226,18 @@ def answer(days, pay):
 
 
 def day_bars(days, *, ax=None):
-    """Price and errors of a day with each policy, stacked, the total at the end."""
+    """Draw the price and the errors of a day with each policy as stacked bars with their totals.
+
+    Parameters
+    ----------
+    days : DataFrame
+        Table of `tierlab.routing.payback.day_costs`.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     need("day_bars", days, "price", "errors", "total")
     ax = axes(ax, height=0.8 + 0.36 * len(days))
     for row, (name, cost) in enumerate(days.iterrows()):
@@ -246,12 +257,22 @@ def day_bars(days, *, ax=None):
 
 
 def _color(policy):
-    """A single model has the colour of its tier."""
+    """Return the colour of a policy: a single model has that of its tier."""
     return TIER_STYLE.get(policy.removeprefix("always "), {}).get("color", INK)
 
 
 def days_to_payback(pay, *, ax=None):
-    """Days until the building cost is paid back, by messages a day, with the point at which we stand."""
+    """Draw the days until the building cost is paid back by messages a day, with a mark at today's volume.
+
+    Parameters
+    ----------
+    pay : tierlab.routing.payback.Payback
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     ax = axes(ax)
     ax.set_title(f"Days until {usd(pay.build_cost_usd)} are paid back")
     ax.set_xlabel("messages a day (logarithmic)")
@@ -287,12 +308,13 @@ _TINTS = {"small": "#C9E2F2", "flagship": "#F8D3BC"}
 
 
 def bill(rows, *, ax=None):
-    """A day on each way, stacked by who is paid: the flagship's answers, the small model's, the router's questions.
+    """Draw a day of each way to route, stacked by the flagship's answers, the small model's and the router's questions.
 
     Parameters
     ----------
     rows : DataFrame
-        By way: flagship, small, question (US dollars a day).
+        Table of `tierlab.routing.payback.ways`: flagship, small, question (US dollars a day).
+    ax : Axes, optional
     """
     need("bill", rows, "flagship", "small", "question")
     ax = axes(ax, height=0.9 + 0.4 * len(rows))
@@ -321,14 +343,14 @@ def bill(rows, *, ax=None):
 
 
 def router_drawing(bill, *, messages):
-    """A day's messages on their way through a router, each kind of call with its cost, and the bill beside it.
+    """Draw a day's messages on their way through a router, the cost of each kind of call, and the bill beside them.
 
     Parameters
     ----------
     bill : DataFrame
         Table of `tierlab.routing.payback.routed_bill`.
     messages : int
-        A day.
+        Messages a day.
 
     Returns
     -------
@@ -372,7 +394,7 @@ def router_drawing(bill, *, messages):
 
 
 def _bill_column(ax, day):
-    """The day's bill as a column: what is promised, the router's calls on top, and all on the flagship in outline."""
+    """Draw the day's bill as a column: what is promised, the router's calls on top, all on the flagship in outline."""
     parts = [
         ("flagship answers", {"fc": _FLAGSHIP}),
         ("small answers", {"fc": _SMALL}),
@@ -396,7 +418,7 @@ def _bill_column(ax, day):
 
 
 def _stream(ax, start, end, width, color):
-    """A band of one width that bends from one point to another."""
+    """Draw a band of constant width that bends from one point to another."""
     (x0, y0), (x1, y1), half, middle = start, end, width / 2, (start[0] + end[0]) / 2
     there = [(x0, y0 + half), (middle, y0 + half), (middle, y1 + half), (x1, y1 + half)]
     back = [(x1, y1 - half), (middle, y1 - half), (middle, y0 - half), (x0, y0 - half)]
@@ -406,7 +428,7 @@ def _stream(ax, start, end, width, color):
 
 
 def _box(ax, place, color, lines):
-    """A rounded box with lines of text, the bold ones larger."""
+    """Draw a rounded box with lines of text, the bold ones larger."""
     left, low, width, height = place
     look = "round,pad=0,rounding_size=1"
     ax.add_patch(FancyBboxPatch((left, low), width, height, look, fc="white", ec=color, lw=1.4))
@@ -418,16 +440,16 @@ def _box(ax, place, color, lines):
 
 
 def classifier_map(parts, *, call_usd, pay, points, ax=None):
-    """How right a classifier must be: where it is paid back within a year, later, and never.
+    """Draw how accurate a classifier must be: where it is paid back within a year, later, and never.
 
     Parameters
     ----------
     parts : DataFrame
         Table of `tierlab.routing.payback.by_difficulty`.
     call_usd : float
-        The classifier's own call (US dollars).
+        Cost of the classifier's own call (US dollars).
     pay : tierlab.routing.payback.Payback
-        The best single model, the volume and the building cost.
+        Has the best single model, the volume and the building cost.
     points : DataFrame
         Routers to mark: label, simple_right, complex_right (shares 0-1).
     ax : Axes, optional
@@ -470,14 +492,15 @@ def classifier_map(parts, *, call_usd, pay, points, ax=None):
 def conversation_savings(
     table, *, interval="95% of 1,000 resamples of whole conversations", ax=None
 ):
-    """Saving in conversations by policy: what the shares of turns promise, and what the replay shows.
+    """Draw the saving in conversations by policy: what the shares of turns promise, and what the replay shows.
 
     Parameters
     ----------
     table : DataFrame
         Table of `tierlab.compare_conversations`: saving, low, high, promised.
     interval : str
-        What low and high are; empty if they are not to be drawn.
+        What low and high are; if it is empty, they are not drawn.
+    ax : Axes, optional
     """
     need("conversation_savings", table, "saving", "promised", "low", "high")
     ax, rows = axes(ax, height=1.3 + 0.42 * len(table)), np.arange(len(table))
@@ -488,9 +511,8 @@ def conversation_savings(
     ax.plot(table["promised"], rows, "o", mfc="white", mec=INK, mew=1.4, ms=11, label="promised")
     ax.plot(table["saving"], rows, "D", color=INK, ms=6, label="replayed")
     for row, (saving, promised) in enumerate(table[["saving", "promised"]].to_numpy()):
-        apart = abs(promised - saving) > 0.01
         note(ax, share(saving), (saving, row), (0, -14), align="center")
-        if apart:
+        if abs(promised - saving) > 0.01:
             note(ax, share(promised), (promised, row), (0, -14), align="center")
     name_rows(ax, table.index, above=0.4)
     ax.set_ylim(len(table) - 0.2, -0.9)
@@ -503,14 +525,14 @@ def conversation_savings(
 
 
 def conversation_drawing(turns, *, small_usd):
-    """A conversation that moves to another model for a turn: what each turn writes to a cache and reads from it.
+    """Draw a conversation that moves to another model for a turn: what each turn writes to a cache and reads from it.
 
     Parameters
     ----------
     turns : DataFrame
-        From `tierlab.routing.sessions.one_switch`; what is neither read nor written was too short for a cache.
+        From `tierlab.routing.verdict.one_switch`; what is neither read nor written was too short for a cache.
     small_usd : float
-        The whole conversation on the small model alone (US dollars).
+        Cost of the whole conversation on the small model alone (US dollars).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The outcomes table: its columns, the checks that stop a wrong score, and what each answer costs."""
+"""The outcomes table: its columns, the checks that stop a wrong score, and the cost of each answer."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ OUTCOME_COLUMNS = (
     "router_signal",
     *TOKEN_COLUMNS,
 )
-# Retired names that the maintained catalogue holds under another one, at the same price.
+# Retired names that the maintained catalogue lists under another name, at the same price.
 _LISTED_AS = {"claude-3-opus-20240229": "claude-3-opus-latest"}
 
 
@@ -43,7 +43,7 @@ def check_outcomes(outcomes: pd.DataFrame, *, incomplete: str = "raise") -> pd.D
     Parameters
     ----------
     outcomes : DataFrame
-        One row per prompt and model; needed: prompt_id, model_id, score (numbers or booleans).
+        One row per prompt and model, with at least prompt_id, model_id and score (numbers or booleans).
     incomplete : {"raise", "drop"}
         What to do with prompts that some model has not answered. "drop" leaves them out and says how many in
         the column `provenance`.
@@ -73,13 +73,25 @@ def check_outcomes(outcomes: pd.DataFrame, *, incomplete: str = "raise") -> pd.D
     if not short.any():
         return table
     if short.all():
-        raise ValueError("no prompt has an answer of every model")
+        raise ValueError("no prompt has an answer from every model")
     text = f"{int(short.sum()):,} of {len(short):,} prompts left out: a model's answer is missing"
     return note(table[~short[prompts]], text)
 
 
 def checked_cells(outcomes, *, complete=True):
-    """The checked table, and the prompt and the model of each row: as codes, and the names they stand for."""
+    """Return the checked table, and the prompts and the models of its rows, each as (codes, names).
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
+    complete : bool
+        Whether to refuse prompts that some model has not answered.
+
+    Returns
+    -------
+    (DataFrame, (ndarray, Index), (ndarray, Index))
+    """
     known = {*OUTCOME_COLUMNS, *REQUEST_COLUMNS, "answer"}
     for column in outcomes.columns.difference(known):
         near = get_close_matches(str(column), known.difference(outcomes.columns), n=1, cutoff=0.85)
@@ -103,8 +115,8 @@ def checked_cells(outcomes, *, complete=True):
         rows = [plain(outcomes.index[row]) for row in twice[cell[twice] == cell[twice[0]]][:2]]
         prompt, model = prompt_names[prompts[twice[0]]], model_names[models[twice[0]]]
         raise ValueError(
-            f"{int((times > 1).sum()):,} pairs of prompt and model come more than once; first: prompt {plain(prompt)!r} "
-            f"with model {model!r}, rows {rows}; repeated answers of one model need prompt ids of their own, or their mean"
+            f"{int((times > 1).sum()):,} pairs of prompt and model occur more than once; first: prompt {plain(prompt)!r} "
+            f"with model {model!r}, rows {rows}; give repeated answers of a model their own prompt ids, or take their mean"
         )
     score = _numbers(outcomes, "score", 1, "a score outside 0-1")
     why = "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)"
@@ -116,14 +128,14 @@ def checked_cells(outcomes, *, complete=True):
         lacking = (times == 0).reshape(len(prompt_names), -1)
         first, model = (int(found[0]) for found in np.nonzero(lacking))
         raise ValueError(
-            f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer of some model; first: prompt "
-            f"{plain(prompt_names[first])!r} has none of {model_names[model]!r}; incomplete='drop' leaves such prompts out"
+            f"{int(lacking.any(axis=1).sum()):,} of {len(lacking):,} prompts lack an answer from some model; first: prompt "
+            f"{plain(prompt_names[first])!r} has none from {model_names[model]!r}; incomplete='drop' leaves such prompts out"
         )
     return outcomes.assign(score=score), (prompts, prompt_names), (models, model_names)
 
 
 def _numbers(outcomes, column, highest, outside):
-    """A column as float, NaN where it has no value; what is not a number from 0 to the highest is refused."""
+    """Return a column as float, NaN where it has no value; refuse what is not a number from 0 to the highest."""
     values = pd.to_numeric(outcomes[column], errors="coerce").to_numpy(float, na_value=np.nan)
     given = outcomes[column].notna().to_numpy()
     refuse(outcomes, column, given & np.isnan(values), "not a number")
@@ -137,27 +149,27 @@ def price_outcomes(
     *,
     usd_per_mtok: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
-    """Cost of every answer, from its token counts.
+    """Price every answer from its token counts.
 
     Parameters
     ----------
     outcomes : DataFrame
         The outcomes table with uncached_input_tokens and output_tokens (and cache buckets, where known).
     prices : Prices, optional
-        From `tierlab.load_prices`; the rates of its `as_of` day.
+        From `tierlab.load_prices`; the rates of its `as_of` day count.
     usd_per_mtok : mapping of str to (float, float), optional
-        Input and output rate, USD per million tokens, of models that the catalogue lacks; wins over `prices`.
+        Input and output rate of models that the catalogue lacks, USD per million tokens; they win over `prices`.
 
     Returns
     -------
     DataFrame
         The table with cost_usd (US dollars; NaN for a model without a price, never 0), cost_source (whose rates,
-        as of when) and flags: its own, those of `tierlab.price`, and `no_price`.
+        as of which day) and flags: the table's own, those of `tierlab.price`, and `no_price`.
 
     Raises
     ------
     ValueError
-        If a token column is missing, a rate given is negative or names a model that is not in the table.
+        If a token column is missing, or a given rate is negative or names a model that is not in the table.
 
     Examples
     --------
@@ -200,13 +212,13 @@ def price_outcomes(
         priced = price(tokens[rows].assign(model_id=models[rows].map(listed)), prices)
         cost[rows], added[rows] = priced["cost_usd"], priced["flags"].astype(object)
     source = models.map(origin).astype("category")
-    # what an earlier pricing flagged is no longer true
+    # what an earlier pricing flagged no longer holds
     flags = merge_flags(outcomes, added, without=(*FLAGS, "no_price"))
     return outcomes.assign(cost_usd=cost, cost_source=source, flags=flags)
 
 
 def _given_cost(tokens, name, rate):
-    """Cost of the answers of one model from an input and an output rate (US dollars)."""
+    """Price the answers of one model at an input and an output rate (US dollars)."""
     if np.shape(rate) != (2,) or not (np.isfinite(rate).all() and min(rate) >= 0):
         raise ValueError(
             f"usd_per_mtok of {name!r} is {rate!r}; give (input, output) in USD per million tokens"
@@ -221,14 +233,19 @@ def _given_cost(tokens, name, rate):
 
 
 def outcome_account(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """What a table holds, model by model: the small table to show beside any result.
+    """Summarize what a table holds, model by model, to show beside any result.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
 
     Returns
     -------
     DataFrame
-        By model_id: prompts, score (mean, 0-1), usd_per_1000 (US dollars per thousand prompts; NaN where any
+        By model_id: prompts, score (mean, 0-1), usd_per_1000 (US dollars per thousand prompts; NaN if any
         cost is unknown), without_cost (rows), flags (each with its count), and source, provenance,
-        cost_source and tokenizer where the table has them.
+        cost_source and tokenizer if the table has them.
     """
     groups = outcomes.groupby("model_id", sort=False, observed=True)
     account = groups["score"].agg(prompts="size", score="mean")
@@ -246,13 +263,18 @@ def outcome_account(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def outcome_origin(outcomes):
-    """Where a table and its costs come from, to show beside any result; of which models, where they differ.
+    """Say where a table and its costs come from, to show beside any result; models are named where they differ.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        The outcomes table.
 
     Returns
     -------
     DataFrame
-        A row each of source, provenance, cost_source, tokenizer and flags (with counts) that the table has;
-        column "".
+        One column, "", with a row for each of source, provenance, cost_source, tokenizer and flags (with counts) that
+        the table has.
 
     Examples
     --------
@@ -275,15 +297,16 @@ def outcome_origin(outcomes):
 
 
 def merge_flags(table, flags, *, without=()):
-    """The `flags` column of a table with more flags joined to it.
+    """Join more flags to the `flags` column of a table.
 
     Parameters
     ----------
     table : DataFrame
+        With or without a column `flags`.
     flags : str or array of str
-        A flag, or a ";"-joined list of them per row.
+        A flag, or a ";"-joined list of flags per row.
     without : collection of str
-        Flags that the table has so far and is to lose.
+        Flags to take off.
 
     Returns
     -------
@@ -301,13 +324,23 @@ def merge_flags(table, flags, *, without=()):
 
 
 def note(table, text):
-    """The table with a remark added to its column `provenance`."""
+    """Add a remark to the column `provenance` of a table.
+
+    Parameters
+    ----------
+    table : DataFrame
+    text : str
+
+    Returns
+    -------
+    DataFrame
+    """
     texts = table["provenance"].astype(str) + "; " + text if "provenance" in table else text
     return table.assign(provenance=pd.Categorical(np.broadcast_to(texts, len(table))))
 
 
 def _listed(name, prices):
-    """What the catalogue calls a model; None where it has no price for it."""
+    """Return what the catalogue calls a model, or None if it has no price for it."""
     try:
         return None if prices is None else prices.resolve(_LISTED_AS.get(name, name))
     except ValueError:

@@ -1,9 +1,9 @@
 """Routing policies: small frozen objects that name the model to call next.
 
-Every policy has one method, ``choose(features, answers=())``. `features` maps names to values of one request,
-or to arrays of many: the same object decides one live request (a plain dict in, a name out) and a whole table
+Every policy has one method, ``choose(features, answers=())``. `features` maps names to the values of one request,
+or to arrays for many: the same object decides one live request (a plain dict in, a name out) and a whole table
 in `tierlab.routing.route`. `answers` are the answers so far, for policies that look at them. The result is a
-`Choice`; its `name` is a tier or a model id, or None to stop with the last answer.
+`Choice`, whose `name` is a tier or a model id, or None to stop with the last answer.
 """
 
 import re
@@ -20,15 +20,16 @@ from tierlab.core.vocabulary import unknown
 
 
 class Choice(NamedTuple):
-    """What a policy decides: values for one request, arrays for many (a single value stands for all of them).
+    """What a policy decides: values for one request, arrays for many (a single value applies to all of them).
 
     Attributes
     ----------
     name : str or None
-        Tier or model id to call next; None stops, with the last answer, or without any if there is none.
+        Tier or model id to call next; None stops with the last answer, or without one if there is none.
     reason : str
+        Why, in a few words.
     cost_usd, seconds : float
-        What the decision itself took: a classifier's or a judge's call.
+        Cost (US dollars) and time of the decision itself, such as a classifier's or a judge's call.
     """
 
     name: object
@@ -42,7 +43,7 @@ PERIODS = {"hour": "h", "day": "D", "month": "M", "ever": None}
 
 
 class Policy:
-    """A policy that decides once, before any answer; others override `choose`."""
+    """Base of policies, which decide once, before any answer; others override `choose`."""
 
     def choose(self, features, answers=()):
         """Name the next model to call.
@@ -50,6 +51,7 @@ class Policy:
         Parameters
         ----------
         features : mapping of str to value or array
+            What is known of the request, or of many requests.
         answers : sequence of mappings
             Answers so far: name, model_id, status, cost_usd, and what the caller adds.
 
@@ -62,7 +64,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Always(Policy):
-    """Every request to one model.
+    """Send every request to one model.
+
+    Parameters
+    ----------
+    model : str
+        Tier or model id.
 
     Examples
     --------
@@ -78,9 +85,9 @@ class Always(Policy):
 
 @dataclass(frozen=True)
 class RandomMix(Policy):
-    """A random share of the requests to each model, whatever they ask: the baseline that a router must beat.
+    """Send a random share of the requests to each model, whatever they ask: the baseline that a router must beat.
 
-    The draw depends on `prompt_id` and `seed` alone, so the same request gets the same model live, offline, and
+    The draw depends only on `prompt_id` and `seed`, so the same request gets the same model live, offline, and
     in any order of rows.
 
     Parameters
@@ -107,16 +114,16 @@ class RandomMix(Policy):
 
 @dataclass(frozen=True)
 class Threshold(Policy):
-    """By a router's score: the first model below the first cut, the next from there on, and so on.
+    """Choose by a router's score: the first model below the first cut, the next from there on, and so on.
 
     Parameters
     ----------
     column : str
         Feature with the router's score; higher is harder. A missing score is refused.
     cuts : float or tuple of float
-        Ascending. A score equal to a cut is on its upper side.
+        Cuts in ascending order. A score equal to a cut is on its upper side.
     models : tuple of str
-        Cheapest first, one more than there are cuts.
+        Models, cheapest first, one more than there are cuts.
 
     Examples
     --------
@@ -134,7 +141,8 @@ class Threshold(Policy):
         ascending = not np.isnan(self.cuts).any() and list(self.cuts) == sorted(self.cuts)
         if not ascending or len(self.models) != len(self.cuts) + 1:
             raise ValueError(
-                f"cuts {self.cuts} and models {self.models}: ascending cuts and one more model are needed"
+                f"cuts are {self.cuts} and models {self.models}; cuts must ascend, and there must be "
+                "one model more than cuts"
             )
 
     def _first(self, features):
@@ -142,7 +150,7 @@ class Threshold(Policy):
         if np.isnan(score).any():
             raise ValueError(
                 f"{self.column} is missing for {np.isnan(score).sum():,} requests; "
-                "a request without a score is never routed by guess"
+                "a request without a score is not routed by a guess"
             )
         level = np.searchsorted(self.cuts, score, side="right")
         reasons = [f"below {self.cuts[0]:g}", *(f"from {cut:g}" for cut in self.cuts)]
@@ -152,12 +160,14 @@ class Threshold(Policy):
 
 @dataclass(frozen=True)
 class Rules(Policy):
-    """By category: a table of task (or any other column) -> model.
+    """Choose by category: a table of task (or any other column) -> model.
 
     Parameters
     ----------
     table : mapping of str to str
+        Category -> tier or model id.
     column : str
+        Feature with the category.
     default : str, optional
         Model for a category that is not in the table; without it such a category is refused by name.
 
@@ -188,14 +198,18 @@ class Rules(Policy):
 
 
 def task_rules(*, end="high", default=None):
-    """The article's task table (data/tasks.csv) as rules.
+    """Return the article's task table (data/tasks.csv) as rules.
 
     Parameters
     ----------
     end : {"low", "high"}
-        Which end of a range such as "small to mid-tier".
+        Which end of a range such as "small to mid-tier" to take.
     default : str, optional
         Tier for a task that the table does not have.
+
+    Returns
+    -------
+    Rules
 
     Examples
     --------
@@ -208,20 +222,20 @@ def task_rules(*, end="high", default=None):
 
 @dataclass(frozen=True)
 class LLMClassifier(Policy):
-    """A small model says how hard the request is.
+    """Let a small model say how hard the request is.
 
-    Live, the feature `classifier_reply` holds its reply, read by `read_label`; a reply that is none of the labels
+    Live, the feature `classifier_reply` holds its reply, which `read_label` reads; a reply that is none of the labels
     counts as the last one, the safer tier. Offline, without replies, one is drawn for each request from a confusion
-    matrix: the true label is the first one whose model does as well as any of them.
+    matrix: the true label is the first one whose model scores as well as any of them.
 
     Parameters
     ----------
     models : mapping of str to str
         Label -> model, cheapest first: ``{"simple": "small", "complex": "flagship"}``.
     confusion : mapping of str to mapping, optional
-        True label -> label said -> share, each row adding up to 1. "unreadable" may be said.
+        True label -> label that the classifier says, or "unreadable" -> share; each row adds up to 1.
     cost_usd, seconds : float or str
-        The classifier's own call per request, or the feature that holds it.
+        Cost (US dollars) and time of the classifier's own call, or the feature that holds it.
 
     Examples
     --------
@@ -262,7 +276,7 @@ class LLMClassifier(Policy):
         return Choice(pick([*models, models[-1]], said), pick(reasons, said), cost, seconds)
 
     def _drawn(self, features, labels):
-        """Position of the label that the confusion matrix makes the classifier say; the last is unreadable."""
+        """Draw the position of the label that the classifier says, by the confusion matrix; the last is unreadable."""
         if self.confusion is None:
             raise ValueError(
                 "LLMClassifier needs the feature 'classifier_reply', or a confusion matrix to draw from"
@@ -277,10 +291,15 @@ class LLMClassifier(Policy):
 
 
 def read_label(reply, labels):
-    """The label that a classifier's reply is, or None when it is not exactly one of them.
+    """Return the label that a classifier's reply is, or None if it is not exactly one of them.
 
-    Case, punctuation and mark-up around the label do not count. Anything else, a sentence, a refusal, an empty
-    reply, is no label: the article's code takes each of these, and "complex.", for "simple".
+    Case, punctuation and mark-up around the label do not count. A sentence, a refusal or an empty reply is not a label;
+    the article's code takes each of these, and "complex.", for "simple".
+
+    Parameters
+    ----------
+    reply : str or None
+    labels : sequence of str
 
     Examples
     --------
@@ -293,20 +312,20 @@ def read_label(reply, labels):
 
 @dataclass(frozen=True)
 class Oracle(Policy):
-    """The cheapest of the models that score best on the request: the bound, which no router can see.
+    """Choose the cheapest of the models that score best on the request: a bound that no router can see.
 
-    Where all are wrong it takes the cheapest. (RouterBench charges its oracle nothing there.)
+    Where all models are wrong it takes the cheapest. (RouterBench charges its oracle nothing there.)
 
     Parameters
     ----------
     models : tuple of str, optional
-        By default all in the table.
+        Models to choose from; by default all in the table.
     """
 
     models: tuple = ()
 
     def _first(self, features):
-        # sorted: a tie must not hang on the order of a table's rows
+        # sorted, because a tie must not depend on the order of a table's rows
         models = self.models or sorted(features["models"])
         scores = np.stack([need(features, f"score:{model}", self) for model in models])
         costs = np.stack([need(features, f"cost_usd:{model}", self) for model in models])
@@ -315,9 +334,23 @@ class Oracle(Policy):
 
 
 def draw(features, stream):
-    """A number in [0, 1) per request, from its prompt_id and the seed alone (SplitMix64 over a keyed hash).
+    """Draw a number in [0, 1) per request, from its prompt_id and the seed alone (SplitMix64 over a keyed hash).
 
-    Two streams of one seed, and one stream of two seeds, are unrelated.
+    Parameters
+    ----------
+    features : mapping
+        seed, and prompt_id or its key (`request_key`) as prompt_key.
+    stream : str
+        Names the draw: two streams of one seed, and one stream of two seeds, are unrelated.
+
+    Returns
+    -------
+    float or ndarray of float
+
+    Raises
+    ------
+    ValueError
+        If there is no seed.
     """
     if "seed" not in features:
         raise ValueError(
@@ -333,7 +366,7 @@ def draw(features, stream):
 
 
 def request_key(prompt_id):
-    """A 64-bit key per prompt id: a whole number as it is, any other through its text."""
+    """Return a 64-bit key per prompt id, made from a whole number itself and from the text of any other id."""
     ids = np.asarray(prompt_id)
     flat = ids.reshape(-1)
     if ids.dtype.kind in "iu":
@@ -346,18 +379,19 @@ def request_key(prompt_id):
 
 
 def check_shares(what, shares):
-    """Refuse a mapping whose values are not shares from 0 to 1 that add up to 1."""
+    """Refuse a mapping, named by `what`, whose values are not shares from 0 to 1 that add up to 1."""
     values = np.array(list(shares.values()), float)
     if not (values >= 0).all() or not np.isclose(values.sum(), 1):
-        raise ValueError(f"{what} is {dict(shares)}; shares 0-1 that add up to 1 are needed")
+        raise ValueError(f"{what} is {dict(shares)}; give shares from 0 to 1 that add up to 1")
 
 
 def pick(names, codes):
-    """A name for one code, an array of names for many."""
+    """Return the name of one code, or an array of names for many."""
     return np.array([*names], object)[codes]
 
 
 def need(features, column, policy):
+    """Return a feature; if it is missing, the error names the policy that needs it and the features there are."""
     try:
         return features[column]
     except KeyError:
@@ -368,14 +402,14 @@ def need(features, column, policy):
 
 @dataclass(frozen=True)
 class NoisyJudge:
-    """A judge that errs both ways, for simulation: it sees whether an answer is right, through stated errors.
+    """Simulate a judge that errs both ways: it knows whether an answer is right, but makes errors of stated rates.
 
     Parameters
     ----------
     false_accept : float
         Share of wrong answers that it accepts, 0-1.
     false_reject : float
-        Share of right answers, those that score at least 0.5, that it rejects, 0-1.
+        Share of right answers (those that score at least 0.5) that it rejects, 0-1.
     """
 
     false_accept: float
@@ -383,7 +417,7 @@ class NoisyJudge:
 
     def __post_init__(self):
         if not (0 <= self.false_accept <= 1 and 0 <= self.false_reject <= 1):
-            raise ValueError(f"{self}: shares from 0 to 1 are needed")
+            raise ValueError(f"{self}: both shares must lie from 0 to 1")
 
     def __call__(self, features, answer):
         noise = draw(features, f"judge {answer['step']}")
@@ -393,20 +427,20 @@ class NoisyJudge:
 
 @dataclass(frozen=True)
 class Cascade(Policy):
-    """Ask the cheapest model first; go on to the next when a judge does not accept the answer.
+    """Ask the cheapest model first, and the next one whenever a judge does not accept the answer.
 
     The last model's answer stands. An answer that failed is never accepted, and not judged.
 
     Parameters
     ----------
     models : tuple of str
-        Cheapest first.
+        Models, cheapest first.
     judge : callable, optional
         ``judge(features, answer)`` -> 0-1. An answer that carries `judge_score` is not judged again.
     threshold : float
-        Score of the judge from which an answer is accepted.
+        Judge's score, 0-1, from which an answer is accepted.
     judge_cost_usd, judge_seconds : float
-        Per judged answer.
+        Cost (US dollars) and time of judging one answer.
 
     Examples
     --------
@@ -437,26 +471,27 @@ class Cascade(Policy):
 
 @dataclass(frozen=True)
 class Budget(Policy):
-    """Another policy until a budget is spent; then the downgrade, until the period ends.
+    """Follow another policy until a budget is spent, then the downgrade until the period ends.
 
-    What a request will cost is known only afterwards, so the last request before the switch may pass the limit
-    by its own cost, and the downgrade goes on spending. Wrap one budget in another for a limit per user and a
-    limit for all.
+    The cost of a request is known only afterwards, so the last request before the switch may exceed the limit by its
+    own cost, and the downgrade goes on spending. For a limit per user and a limit for all, wrap one budget in another.
 
     Parameters
     ----------
     policy : Policy
+        Decides while there is budget left.
     limit_usd : float
-        Spend per period from which the downgrade applies, US dollars.
+        Spend per period from which the downgrade applies, US dollars, from 0.
     downgrade : str, Policy or None
-        Model, or policy; None refuses the request (no answer, score 0).
+        Model or policy that takes over; None refuses the request (no answer, score 0).
     by : str, optional
         Feature that says whose budget it is, such as "user"; by default one budget for all.
     period : {"hour", "day", "month", "ever"}
+        How long a budget lasts.
 
     Notes
     -----
-    The spend so far is the feature named by `ledger`; live, the caller keeps it; offline, `route` does.
+    The feature named by `ledger` holds the spend so far. Live, the caller keeps it; offline, `route` does.
 
     Examples
     --------
@@ -474,7 +509,7 @@ class Budget(Policy):
     def __post_init__(self):
         one_of("period", self.period, PERIODS)
         if not self.limit_usd >= 0:
-            raise ValueError(f"limit_usd={self.limit_usd!r}; an amount from 0 up is needed")
+            raise ValueError(f"limit_usd is {self.limit_usd!r}; give an amount from 0 up")
         if isinstance(self.downgrade, str):
             object.__setattr__(self, "downgrade", Always(self.downgrade))
 
@@ -486,7 +521,7 @@ class Budget(Policy):
     def choose(self, features, answers=()):
         # sums of many small amounts differ in the last digits with the order in which they are added
         over = np.asarray(need(features, self.ledger, self)) >= self.limit_usd * (1 - 1e-9)
-        # neither policy is asked in vain: live, its classifier would be called and paid for
+        # neither policy is asked in vain, because live its classifier would be called and paid for
         within = STOP if over.all() else self.policy.choose(features, answers)
         if not over.any():
             return within
@@ -498,13 +533,14 @@ class Budget(Policy):
 
 @dataclass(frozen=True)
 class Fallback(Policy):
-    """Another policy; when its answer fails (error, rate limit, context overflow), the next model in order.
+    """Follow another policy; when its answer fails (error, rate limit, context overflow), try the next model in order.
 
     Parameters
     ----------
     policy : Policy
+        Decides as long as its answers do not fail.
     order : tuple of str
-        Models to try, in this order, spelt as `policy` spells them; one that was tried is passed over.
+        Models to try, in this order, spelt as `policy` spells them; a model that was tried is passed over.
 
     Examples
     --------
@@ -532,7 +568,7 @@ class Fallback(Policy):
 
 
 def merge(where, one, other):
-    """A choice that is `one` where the condition holds and `other` elsewhere, field by field."""
+    """Return a choice that is `one` where the condition holds and `other` elsewhere, field by field."""
     if np.ndim(where) == 0:
         return one if where else other
     # as objects, because numpy would turn None into text beside text

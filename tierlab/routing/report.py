@@ -1,4 +1,4 @@
-"""One router on one outcomes table: summary, curve and page. The command `python -m tierlab route` prints and writes it."""
+"""Judge one router on one outcomes table: the summary, curve and page of the command `tierlab route`."""
 
 import base64
 import html
@@ -18,6 +18,26 @@ from tierlab.routing.sources import load_outcomes
 from tierlab.routing.text_router import out_of_fold_gain
 from tierlab.routing.verdict import calibrate_threshold, compare_policies
 
+# Columns and rows of the tables that a reader sees, in words; the CSV files keep the names.
+_WORDS = {
+    "model_id": "model",
+    "score": "mean score (0-1)",
+    "usd_per_1000": "cost (USD per 1,000 prompts)",
+    "without_cost": "answers without a cost",
+    "cost_source": "source of costs",
+    "saving": "saving (share of the cost)",
+    "score_change": "change of mean score",
+    "over_control": "gain over a random mix (score)",
+    "over_zero": "gain over single models (score)",
+    "net_usd_per_1000": "net gain, lost answers included (USD per 1,000 prompts)",
+    "strong_share": "strong calls (share)",
+    "apgr": "APGR (share of the quality gap)",
+    "cpt_0.5": "CPT 50% (share of strong calls)",
+    "cpt_0.8": "CPT 80% (share of strong calls)",
+    "low": "low (95%)",
+    "high": "high (95%)",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class RouterReport:
@@ -28,9 +48,9 @@ class RouterReport:
     name, router, weak, strong : str
         The outcomes table, what ranks its prompts, and the two models.
     tables : dict of str to DataFrame
-        Title -> table as it is printed and shown.
+        By title, the tables as they are printed and shown, with headings in words.
     policies, curve, band : DataFrame
-        Policies with paired intervals; the exact curve and its bootstrap band.
+        `compare_policies` of five policies, the exact curve, and its bootstrap band.
     verdict : str
         What the numbers say.
     """
@@ -64,23 +84,23 @@ def router_report(
     Parameters
     ----------
     source : str or path
-        A public data set by name, or a CSV or Parquet file: prompt_id, model_id, score, and costs or tokens.
+        A public data set by name, or a CSV or Parquet file with prompt_id, model_id, score, and costs or tokens.
     prices : Prices, optional
-        Prices the answers from their tokens; by default the table's own costs.
+        Prices the answers from their tokens; by default the table's own costs count.
     usd_per_mtok : mapping of str to (float, float), optional
         Input and output rate of models that the catalogue lacks, USD per million tokens.
     weak, strong : str, optional
-        By default the cheapest and the most expensive model by mean cost. With both, the table is checked for these two.
+        By default the cheapest and the most expensive model by mean cost. If both are named, only their rows are checked.
     score : str, optional
-        Column with the router's score, higher for the strong model. By default a text router trained out of fold
-        where there are prompts, else the length of the prompt.
+        Column with the router's score, higher for the strong model; by default as `rank_prompts` chooses.
     share : float
         Share 0-1 of requests that may go to the strong model.
     error_cost_usd : float
-        What a lost answer costs, US dollars: above 0, what each policy nets is shown as well.
+        What a lost answer costs, US dollars. Above 0, the report also shows what each policy nets.
     incomplete : {"raise", "drop"}
-        Prompts that one of the models has not answered.
+        What to do with prompts that one of the models has not answered.
     seed : int
+        Makes folds, splits and resamples.
 
     Returns
     -------
@@ -122,29 +142,34 @@ def router_report(
     account = outcome_account(outcomes)
     columns = ["prompts", "score", "usd_per_1000", "without_cost", "source"]
     origin = outcome_origin(outcomes).apply(lambda texts: texts.str.ljust(texts.str.len().max()))
-    metrics = metric_intervals(outcomes, ranks, **pair, seed=seed).round(4)
+    metrics = metric_intervals(outcomes, ranks, **pair, seed=seed).round(4).droplevel("router")
     reason = ["reason"] if metrics["reason"].any() else []
+    split = held_out[["prompts", "threshold", "strong_share", "score"]].round(4)
     tables = {
         "Outcomes": account[columns].round(4),
-        "Where they come from": origin,
-        "Policies (in brackets: 95% of 1,000 paired bootstrap resamples)": _side_by_side(
+        "Where they come from": origin.rename(_WORDS),
+        f"Policies, measured against always {strong} "
+        "(in brackets: 95% of 1,000 paired bootstrap resamples)": _side_by_side(
             policies, error_cost_usd
         ),
-        "Metrics of the router": metrics[["estimate", "low", "high", *reason]],
-        "Threshold chosen on one half, judged on the other": held_out[
-            ["prompts", "threshold", "strong_share", "score"]
-        ].round(4),
+        "Metrics of the router": metrics[["estimate", "low", "high", *reason]].rename(_WORDS),
+        "Threshold chosen on one half, judged on the other": split,
     }
     return RouterReport(
         name=Path(str(source)).name,
         router=router,
         **pair,
-        tables=tables,
+        tables={title: _in_words(table) for title, table in tables.items()},
         policies=policies,
         curve=cost_quality_curve(outcomes, ranks, **pair),
         band=curve_band(outcomes, ranks, **pair, seed=seed),
         verdict=_verdict(policies, strong),
     )
+
+
+def _in_words(table):
+    names = [_WORDS.get(name, name) for name in table.index.names]
+    return table.rename(columns=_WORDS).rename_axis(index=names, columns=None)
 
 
 # What Python's errors advise, in the words of the command.
@@ -156,7 +181,19 @@ _FLAGS = {
 
 
 def in_flags(text, *, both):
-    """An error of `router_report` in the words of the command `route`; `both` models were named or not."""
+    """Put an error of `router_report` into the words of the command `route`.
+
+    Parameters
+    ----------
+    text : str
+        The message.
+    both : bool
+        Whether both models were named.
+
+    Returns
+    -------
+    str
+    """
     for python, flag in _FLAGS.items():
         text = text.replace(python, flag)
     named = both or "lack an answer" not in text
@@ -164,15 +201,15 @@ def in_flags(text, *, both):
 
 
 def rank_prompts(outcomes, *, weak, strong, score=None, seed=0):
-    """A router's score for every prompt, from the best source that the table has.
+    """Return a router's score for every prompt, from the best source that the table has.
 
     Parameters
     ----------
     outcomes, weak, strong
         As for `tierlab.routing.curve.cost_quality_curve`.
     score : str, optional
-        Column with the score. By default a text router trained out of fold where there are prompts, else the length
-        of the prompt.
+        Column with the score, higher for the strong model. By default a text router is trained out of fold if the table
+        has prompts; otherwise the length of the prompt ranks them.
     seed : int
         As for `tierlab.routing.text_router.out_of_fold_gain`.
 
@@ -184,7 +221,7 @@ def rank_prompts(outcomes, *, weak, strong, score=None, seed=0):
     Raises
     ------
     ValueError
-        If there is no such column, or nothing to rank by.
+        If there is no such column, or the table has nothing to rank by.
     """
     first = outcomes.drop_duplicates("prompt_id").set_index("prompt_id")
     if score is not None:
@@ -204,7 +241,7 @@ def rank_prompts(outcomes, *, weak, strong, score=None, seed=0):
 
 
 def _verdict(table, strong):
-    """What the numbers say; an interval that holds 0 decides nothing."""
+    """Say what the numbers mean; an interval that holds 0 decides nothing."""
     estimate, low, high = (table[column]["router"] for column in ("estimate", "low", "high"))
     change = estimate["score_change"]
     if pd.isna(estimate["saving"]):
@@ -235,7 +272,7 @@ def _points(score):
 
 
 def _side_by_side(policies, error_cost_usd):
-    """A row per policy and a column per measure, each number with its interval."""
+    """Give each policy a row and each measure a column, every number with its interval."""
     measures = ["score", "usd_per_1000", "saving", "score_change", "over_control", "over_zero"]
     if error_cost_usd:
         measures.append("net_usd_per_1000")
@@ -245,14 +282,38 @@ def _side_by_side(policies, error_cost_usd):
 
 
 def output(out=None, *, inputs=(), force=False):
-    """The folder of the three files (build/route by default), refused where one of them would replace what is not ours."""
+    """Return the folder for the three files (by default build/route); a file there that is not ours is refused.
+
+    Parameters
+    ----------
+    out : path, optional
+    inputs : collection of path
+        Files that must not be written over.
+    force : bool
+        Write over files that are not ours.
+
+    Returns
+    -------
+    OutputFolder
+    """
     folder = OutputFolder(out or paths.BUILD / "route", inputs=inputs, force=force)
     folder.claim("curve.csv", "policies.csv", "router.html")
     return folder
 
 
 def write(report, folder):
-    """Write curve.csv, policies.csv and router.html; returns the page's path."""
+    """Write curve.csv, policies.csv and router.html, and return the path of the page.
+
+    Parameters
+    ----------
+    report : RouterReport
+    folder : OutputFolder
+        From `output`.
+
+    Returns
+    -------
+    Path
+    """
     import matplotlib.pyplot as plt
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 

@@ -1,6 +1,6 @@
-"""What a policy would have cost and scored on an outcomes table, request by request.
+"""Replay a policy on an outcomes table: what it would have cost and scored, request by request.
 
-A router's own call, every answer it discards and the answer it keeps are paid for and waited for.
+The router's own call, every answer that it discards and the answer that it keeps are all paid and waited for.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import pandas as pd
 
 from tierlab.core.tables import as_pandas, plain
 from tierlab.core.vocabulary import STATUSES, unknown
-from tierlab.routing.caches import Caches, Conversations
 from tierlab.routing.outcomes import checked_cells
 from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
+from tierlab.routing.sessions import Caches, Conversations
 
-# What differs between the answers to one prompt, and difficulty, which no router can see.
+# What differs between the answers to one prompt, and the difficulty, which no router can see.
 _HIDDEN = {
     "answer",
     "cost_source",
@@ -44,10 +44,11 @@ class Grid:
     Attributes
     ----------
     table : DataFrame
+        The checked outcomes table.
     prompts : Index
-        n prompts in the order of their first row.
+        The n prompts in the order of their first row.
     models : list of str
-        k model ids.
+        The k model ids.
     rows : ndarray of int, shape (n, k)
         Position of each answer in `table`.
     names : dict
@@ -64,25 +65,25 @@ class Grid:
     extra: dict = field(default_factory=dict)
 
     def values(self, column, model=None):
-        """A numeric column as an array of shape (n, k), or (n,) for one model; NaN where the table has none."""
+        """Return a numeric column as an array of shape (n, k), or (n,) for one model; NaN if the table lacks it."""
         rows = self.rows if model is None else self.rows[:, self.column(model)]
         return self.numbers(column)[rows]
 
     def numbers(self, column):
-        """A numeric column of the table as it is; NaN where the table has none."""
+        """Return a numeric column by rows of the table; NaN if the table lacks it."""
         if column not in self.table:
             return np.full(len(self.table), np.nan)
         return self.table[column].to_numpy(float)
 
     def column(self, name):
-        """Number of the column of a model, by model id or tier."""
+        """Return the column of a model, given by model id or tier."""
         if name not in self.names:
             raise ValueError(unknown("model or tier", name, self.names))
         return self.names[name]
 
     @cached_property
     def status(self):
-        """Position in STATUSES of each row of the table: 0 ("ok") where none is told, 1 ("error") for any other."""
+        """Position in STATUSES of each row of the table: 0 ("ok") where it has none, 1 ("error") for an unknown one."""
         if "status" not in self.table:
             return np.zeros(len(self.table), "int8")
         told = self.table["status"]
@@ -96,7 +97,7 @@ class Grid:
 
 
 def pair_outcomes(outcomes, models=None):
-    """Line the answers up: one row per prompt, one column per model.
+    """Line the answers up in one row per prompt and one column per model.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def pair_outcomes(outcomes, models=None):
 
 
 def _tiers(outcomes):
-    """Tier -> model id, where each tier of the table is one model."""
+    """Map the tiers that are one model each to its id."""
     if "tier" not in outcomes:
         return {}
     pairs = outcomes[["tier", "model_id"]].drop_duplicates().dropna().astype(object)
@@ -142,7 +143,7 @@ def _tiers(outcomes):
 
 
 class View(Mapping):
-    """Features of some rows of a grid, each fetched when a policy asks for it."""
+    """The features of some rows of a grid, each fetched when a policy asks for it."""
 
     def __init__(self, grid, rows=slice(None)):
         self.grid, self.rows = grid, rows
@@ -175,17 +176,17 @@ class View(Mapping):
 
 
 def align(series, prompts):
-    """A Series indexed by prompt_id in the order of the prompts.
+    """Return a Series that is indexed by prompt_id in the order of the prompts.
 
     Raises
     ------
     ValueError
-        If a prompt is in it twice, not at all, or without a value.
+        If the Series has a prompt twice, not at all, or without a value.
     """
     if series.index.has_duplicates:
         twice = plain(series.index[series.index.duplicated()][0])
         raise ValueError(
-            f"{series.name!r} has prompt {twice!r} more than once; its index must be prompt_id, once each"
+            f"{series.name!r} has prompt {twice!r} more than once; its index must hold each prompt_id once"
         )
     found = series if series.index.equals(prompts) else series.reindex(prompts)
     missing = found.isna().to_numpy()
@@ -198,7 +199,7 @@ def align(series, prompts):
 
 
 def _array(values):
-    """Categories as they are (rules need no text then), all else as numpy."""
+    # categories stay as they are, so that rules compare codes and not texts
     return values if isinstance(values, pd.Categorical) else values.to_numpy()
 
 
@@ -210,7 +211,7 @@ def route(
     features: pd.Series | pd.DataFrame | None = None,
     sessions: Caches | None = None,
 ) -> pd.DataFrame:
-    """What a policy would have done with every prompt of an outcomes table.
+    """Replay a policy on every prompt of an outcomes table.
 
     Parameters
     ----------
@@ -224,26 +225,28 @@ def route(
         More features, indexed by prompt_id, such as a trained router's scores.
     sessions : Caches, optional
         Replay conversations: prompts are the turns of sessions (columns session_id and turn), and every call is
-        priced by what the called model's own prompt cache holds of the session (`tierlab.routing.caches`).
+        priced by what the called model's own prompt cache holds of the session (`tierlab.routing.sessions`).
 
     Returns
     -------
     DataFrame
-        One row per prompt: prompt_id; model_id whose answer stands (missing where none was given); score, 0-1;
-        cost_usd of that answer; router_cost_usd, the policy's own calls and every discarded answer;
-        end_to_end_s, all calls one after the other; reason; calls; status of the answer; source. With `sessions`
+        One row per prompt: prompt_id; model_id whose answer stands (missing if there is none); score, 0-1;
+        cost_usd of that answer; router_cost_usd of the policy's own calls and every discarded answer;
+        end_to_end_s of all calls, one after the other; reason; calls; status of the answer; source. With `sessions`
         also session_id, turn, and the tokens read from and written to caches.
 
     Raises
     ------
     ValueError
-        For a table that cannot be used, an unknown model or tier, a missing feature, price or seed.
+        If the table cannot be used, a model or tier is unknown, or a feature, price or seed is missing.
+    RuntimeError
+        If budgets do not settle.
 
     Notes
     -----
     A failed call costs and takes what the table says. Costs that the table does not have stay NaN. A budget depends
-    on earlier requests only, so repeating the simulation with the spend of the last round settles on the one
-    consistent result.
+    only on earlier requests, so repeating the replay with the spend of the last round settles on the one consistent
+    result.
 
     Examples
     --------
@@ -269,9 +272,7 @@ def route(
         grid.extra |= spent
         done = _walk(policy, grid, talks)
         cost = done["cost_usd"] + done["router_cost_usd"]
-        found = {
-            ledger: _before(*order_and_group, cost) for ledger, order_and_group in groups.items()
-        }
+        found = {ledger: _before(*spenders, cost) for ledger, spenders in groups.items()}
         if all(np.array_equal(spent[ledger], found[ledger]) for ledger in groups):
             return _routes(grid, done) if talks is None else talks.told(_routes(grid, done))
         spent = found
@@ -281,7 +282,7 @@ def route(
 
 
 def _walk(policy, grid, talks=None):
-    """What a policy does with every request; in conversations one turn after the other."""
+    """Let a policy decide on all requests; in conversations, on one turn after the other."""
     n = len(grid.prompts)
     done = {
         "model_id": np.full(n, -1, "int16"),
@@ -299,7 +300,7 @@ def _walk(policy, grid, talks=None):
 
 
 def _decide(policy, grid, active, done, talks):
-    """Let a policy decide, answer from the table, and let it decide again, until it stops for every request."""
+    """Let a policy decide, answer from the table, and let it decide again, until it stops for each of the requests."""
     answers, everything = [], len(active) == len(grid.prompts)
     while len(active):
         rows = slice(None) if everything and not answers else active
@@ -349,7 +350,7 @@ def _routes(grid, done):
 
 
 def policy_parts(policy):
-    """A policy and the policies inside it."""
+    """Yield a policy and the policies inside it."""
     yield policy
     for part in vars(policy).values():
         if isinstance(part, Policy):
@@ -357,7 +358,7 @@ def policy_parts(policy):
 
 
 def _spenders(grid, budget):
-    """Requests in order of time, and who spends which budget at each of them, as numbers."""
+    """Return the requests in order of time within each budget, and the number of the budget that each one spends."""
     view = View(grid)
     group = np.zeros(len(grid.prompts), "int64")
     if budget.by is not None:
@@ -372,13 +373,13 @@ def _spenders(grid, budget):
     if PERIODS[budget.period] is not None:
         span = pd.factorize(times.astype(f"datetime64[{PERIODS[budget.period]}]"))[0]
         group = group * (span.max() + 1) + span
-    # requests of one moment by their id; then each spender's own together
+    # by budget, then by time; requests of one moment by their id
     in_time = np.lexsort((grid.prompts.to_numpy(), times, group))
     return in_time, group
 
 
 def _before(order, group, cost):
-    """Spend over earlier requests of the same group (US dollars)."""
+    """Return what the earlier requests of the same group have spent (US dollars)."""
     if np.isnan(cost).any():
         raise ValueError(
             f"a budget needs costs, and {np.isnan(cost).sum():,} requests have none; "

@@ -1,7 +1,7 @@
-"""Recorded outcomes: public data sets, or a file of one's own, as an outcomes table, scored and priced.
+"""Recorded outcomes: public data sets, or a file of your own, as an outcomes table, scored and priced.
 
-The public answers were given by models of 2023-2024 and scored by the named projects, or by our scorer where the raw
-answers are published. `tierlab.core.datasets` fetches them: none of them is kept in this repository.
+The public answers come from models of 2023-2024 and were scored by the named projects, or by our scorer where the raw
+answers are published. `tierlab.core.datasets` fetches them: this repository keeps none.
 """
 
 import json
@@ -34,53 +34,54 @@ def load_outcomes(
     metric: str | None = None,
     scale: tuple[float, float] | None = None,
 ) -> pd.DataFrame:
-    """Recorded outcomes by name, or a file of one's own, as an outcomes table.
+    """Load recorded outcomes, a public data set by name or your own file, as an outcomes table.
 
     Parameters
     ----------
-    name_or_path : {"routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"} path or dataframe
-        A public data set; a table, a CSV or Parquet file with at least prompt_id, model_id and score; or an evaluation log of
-        Inspect, lm-evaluation-harness, promptfoo or Langfuse, or a folder of them
+    name_or_path : {"routellm_gsm8k", "routellm_mmlu", "zeroeval_gsm", "routerarena"}, path or DataFrame
+        A public data set; a table, CSV or Parquet file with at least prompt_id, model_id and score; or an evaluation log
+        of Inspect, lm-evaluation-harness, promptfoo or Langfuse, or a folder of them
         (`tierlab.routing.evaluations.read_evaluation`).
     prices : Prices, optional
-        From `tierlab.load_prices`. Without it costs are the file's, or NaN. With it every cost is worked out
-        from the token counts.
+        From `tierlab.load_prices`: every cost is worked out from the token counts. Without it costs are the file's, or
+        NaN.
     usd_per_mtok : mapping of str to (float, float), optional
         Input and output rate, USD per million tokens, of models that `prices` lacks. No catalogue of the kit
         prices RouteLLM's weak model, mistralai/Mixtral-8x7B-Instruct-v0.1.
     incomplete : {"raise", "drop"}
-        Prompts that some model has not answered.
+        What to do with prompts that some model has not answered.
     models : sequence of str, optional
-        Only the rows of these models or tiers are read and checked.
+        Read and check only the rows of these models or tiers.
     metric, scale
-        Of an evaluation log: which score, and its scale where that is not 0-1.
+        Which score of an evaluation log to take, and its scale if that is not 0-1, as for `read_evaluation`.
 
     Returns
     -------
     DataFrame
-        The outcomes table. What was done to it is in its columns: `source`, `provenance` (repository, commit,
+        The outcomes table. Its columns say what was done to it: `source`, `provenance` (repository, commit,
         licence, prompts left out and why), `tokenizer`, `cost_source`, and `flags` (no_price,
         estimated_tokens, assumed_output_tokens, reasoning_not_counted, score_clipped, and those of
-        `tierlab.price`). `tierlab.routing.outcomes.outcome_account` counts them.
+        `tierlab.price`), which `tierlab.outcome_account` counts.
 
     Raises
     ------
     ValueError
-        If the name is unknown, or a file cannot be read, lacks a column, has a misspelt one, a score outside
-        0-1 or missing, a cost missing in some rows, two rows for one prompt and model, or prompts that some
-        model has not answered; names file and row.
+        If the name is unknown, or a file cannot be read, lacks or misspells a column, or has a missing score, one
+        outside 0-1, a missing cost in some rows, two rows for one prompt and model, or prompts that some model has not
+        answered. The message names the file and the row.
 
     Notes
     -----
-    Where the data has text and no token counts, tokens are counted by o200k_base for every model alike: an assumption,
-    whose measured error is in `count_tokens`.
+    Where the data has text but no token counts, o200k_base counts the tokens of every model: an assumption, whose
+    measured error is in `count_tokens`.
 
-    RouteLLM (Ong et al., arXiv 2406.18665): scored by its authors, without the prompts that they list as contaminated
-    (12 of GSM8K, 5 of MMLU); the input is the question alone, without the worked examples they sent along. Prompt ids
-    of MMLU are subject and row, because some questions repeat; its answers count as one token, all that the authors let the models write. ZeroEval: raw answers scored
-    by `tierlab.evaluate.scorers.numeric.numeric`; the hidden reasoning of o1-mini is billed and not in the data,
-    so its cost is a lower bound. RouterArena: the providers' token counts and
-    the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and flagged.
+    RouteLLM (Ong et al., arXiv 2406.18665) was scored by its authors. The prompts that they list as contaminated are left
+    out (12 of GSM8K, 5 of MMLU), and the input is the question alone, without the worked examples they sent along. Prompt
+    ids of MMLU are subject and row, because some questions repeat; an answer counts as one token, which is all that the
+    authors let the models write. ZeroEval's raw answers are scored by `tierlab.evaluate.scorers.numeric.numeric`; the
+    hidden reasoning of o1-mini was billed but is not in the data, so its cost is a lower bound. RouterArena has the
+    providers' token counts and the list prices of the time; one score below 0 (METEOR against chance) is set to 0 and
+    flagged.
     """
     if not isinstance(name_or_path, str | Path):
         table = _recorded(as_pandas(name_or_path, "the outcomes"), "a table")
@@ -106,14 +107,14 @@ def load_outcomes(
 
 
 def _answered(table):
-    """The answers that have a score; `check_outcomes` sees a prompt without one as unanswered."""
+    """Return the answers that have a score; `check_outcomes` then sees a prompt without one as unanswered."""
     lost = table["score"].isna()
     table = table[~lost]
     return note(table, f"{lost.sum():,} calls without a score left out") if lost.any() else table
 
 
 def _of(table, models):
-    """The rows of some models; what is wrong with the others does not matter then."""
+    """Return the rows of some models; what is wrong with the others then does not matter."""
     if models is None or "model_id" not in table:
         return table
     names = table[table.columns.intersection(["model_id", "tier"])].astype(str)
@@ -124,7 +125,7 @@ def _of(table, models):
 
 
 def _recorded(frame, name):
-    """A table with a source and a provenance."""
+    # what the table itself says of its source and provenance holds
     frame = frame.assign(**{"source": "recorded", "provenance": name} | dict(frame.items()))
     bad = ~frame["source"].isin(SOURCES)
     if bad.any():
@@ -134,7 +135,7 @@ def _recorded(frame, name):
 
 
 def _costed(table, prices, usd_per_mtok):
-    """The table with costs: worked out where there are prices, else the file's own, else NaN and flagged."""
+    """Add costs: worked out where prices are given, else the file's own, else NaN with a flag."""
     counted = {"uncached_input_tokens", "output_tokens"} <= set(table.columns)
     if prices is not None or usd_per_mtok or (counted and "cost_usd" not in table):
         return price_outcomes(table, prices, usd_per_mtok=usd_per_mtok)
@@ -153,7 +154,7 @@ def _costed(table, prices, usd_per_mtok):
 
 
 def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The cheapest, a middle and the most expensive model of a table as small, mid and flagship, where it names no tiers.
+    """Name the cheapest, a middle and the most expensive model small, mid and flagship, unless the table has tiers.
 
     Parameters
     ----------
@@ -163,8 +164,13 @@ def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As it is when it has a column `tier`. Otherwise the rows of three models (two if there are only two, then
-        without a mid tier) with the column added: by mean cost, or by mean score where a cost is unknown.
+        The table as it is if it has a column `tier`. Otherwise the rows of three models, ordered by mean cost or, where a
+        cost is unknown, by mean score, with the column added. A table of two models gets no mid tier.
+
+    Raises
+    ------
+    ValueError
+        If the table has fewer than two models.
 
     Examples
     --------
@@ -185,17 +191,22 @@ def as_tiers(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def recorded_tiers(name_or_path):
-    """Recorded outcomes as up to three tiers with a cost for every answer: a public data set by name, or a file.
+    """Load recorded outcomes as two or three tiers with a cost for every answer.
 
     Parameters
     ----------
     name_or_path : str or path
-        Of zeroeval_gsm, the three Claude 3 models.
+        A public data set by name (of zeroeval_gsm the three Claude 3 models are taken), or a file.
+
+    Returns
+    -------
+    DataFrame
+        The outcomes table with the column `tier` (`as_tiers`).
 
     Raises
     ------
     ValueError
-        If answers have no cost.
+        If answers have no cost, and as `load_outcomes`.
 
     Notes
     -----
@@ -203,13 +214,12 @@ def recorded_tiers(name_or_path):
     2406.18665).
     """
     of_routellm = name_or_path in ("routellm_gsm8k", "routellm_mmlu")
-    known = of_routellm or name_or_path == "zeroeval_gsm"
+    unpriced = of_routellm or name_or_path == "zeroeval_gsm"
+    mixtral = {"mistralai/Mixtral-8x7B-Instruct-v0.1": (0.24, 0.24)}
     outcomes = load_outcomes(
         name_or_path,
-        prices=load_prices("maintained") if known else None,
-        usd_per_mtok={"mistralai/Mixtral-8x7B-Instruct-v0.1": (0.24, 0.24)}
-        if of_routellm
-        else None,
+        prices=load_prices("maintained") if unpriced else None,
+        usd_per_mtok=mixtral if of_routellm else None,
     )
     if name_or_path == "zeroeval_gsm":
         outcomes = outcomes[outcomes["model_id"].astype(str).str.startswith("claude-3-")]
@@ -223,14 +233,14 @@ def recorded_tiers(name_or_path):
 
 
 def count_tokens(texts, tokenizer="o200k_base"):
-    """Tokens of each text by one offline tokenizer.
+    """Count the tokens of each text with one offline tokenizer.
 
     Parameters
     ----------
     texts : sequence of str
     tokenizer : {"o200k_base", "cl100k_base"}
-        OpenAI's encodings for GPT-4o and later and for GPT-4 (bundled in the package bpe-openai). Other providers
-        publish no tokenizer for their current models: for them either is an assumption.
+        OpenAI's encodings for GPT-4o and later, and for GPT-4 (bundled in the package bpe-openai). Other providers
+        publish no tokenizer for their current models, so for them either one is an assumption.
 
     Returns
     -------
@@ -249,7 +259,7 @@ def count_tokens(texts, tokenizer="o200k_base"):
     """
     one_of("tokenizer", tokenizer, ("o200k_base", "cl100k_base"))
     with warnings.catch_warnings():
-        # on import it calls a function that Python 3.11 and 3.12 deprecate
+        # its import calls a function that Python 3.11 and 3.12 deprecate
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             from bpe_openai import get_encoding
@@ -262,7 +272,7 @@ def count_tokens(texts, tokenizer="o200k_base"):
 
 
 def routellm_gsm8k():
-    """1,319 grade-school problems, Mixtral 8x7B (weak) and GPT-4 Turbo (strong), scored by RouteLLM."""
+    """Read 1,319 grade-school problems answered by Mixtral 8x7B (weak) and GPT-4 Turbo (strong), scored by RouteLLM."""
     folder = datasets.path("routellm_gsm8k")
     wide = pd.read_csv(folder / "gsm8k_responses.csv", keep_default_na=False).assign(task="gsm8k")
     wide["prompt_id"] = "gsm8k-" + wide.index.astype(str)
@@ -274,7 +284,7 @@ def routellm_gsm8k():
 
 
 def routellm_mmlu():
-    """14,042 exam questions of 57 subjects, the same two models; no answer text is published."""
+    """Read 14,042 exam questions of 57 subjects put to the same two models; no answer text is published."""
     folder = datasets.path("routellm_mmlu")
     parts = {}
     for file in sorted((folder / "mmlu").glob("mmlu_*.csv")):
@@ -292,7 +302,7 @@ def routellm_mmlu():
 
 
 def zeroeval_gsm():
-    """1,319 grade-school problems answered by eight models of 2024, raw answers scored by `numeric`."""
+    """Read 1,319 grade-school problems answered by eight models of 2024; `numeric` scores the raw answers."""
     runs = []
     for file in sorted(datasets.path("zeroeval_gsm").glob("*.json")):
         runs.append(pd.DataFrame(json.loads(file.read_text())).assign(model_id=file.stem))
@@ -315,7 +325,7 @@ def zeroeval_gsm():
 
 
 def routerarena():
-    """809 prompts of many benchmarks, Claude 3 Haiku and Gemini 2.0 Flash, with the providers' token counts and costs."""
+    """Read 809 prompts of many benchmarks, answered by Claude 3 Haiku and Gemini 2.0 Flash, with token counts and costs."""
     files = sorted(datasets.path("routerarena").glob("*.jsonl"))
     raw = pd.concat([pd.read_json(file, lines=True) for file in files], ignore_index=True)
     result = pd.json_normalize(raw["evaluation_result"])
@@ -345,14 +355,14 @@ READERS = {
 
 
 def _without_contaminated(wide, listed):
-    """The table without the prompts that RouteLLM lists as contaminated, and a remark that says how many."""
+    """Leave out the prompts that RouteLLM lists as contaminated; return the rest and a remark that says how many."""
     bad = wide["prompt"].isin(pd.read_json(listed, lines=True)["eval_prompt"])
     left_out = f"{bad.sum()} of {len(wide):,} prompts left out as contaminated"
     return wide[~bad].reset_index(drop=True), left_out
 
 
 def _long(wide, models):
-    """One row per prompt and model from one row per prompt."""
+    """Turn one row per prompt into one row per prompt and model."""
     table = wide.loc[wide.index.repeat(len(models)), ["prompt_id", "task", "prompt"]]
     model_id = pd.Categorical.from_codes(np.tile(np.arange(len(models)), len(wide)), models)
     scores = wide[models].astype(str).eq("True").astype(float).to_numpy().ravel()
@@ -361,7 +371,7 @@ def _long(wide, models):
 
 
 def _described(table, name, remark=None):
-    """The table with what it is and where it comes from, in columns."""
+    """Add the columns that say what a public table is and where it comes from."""
     origin = datasets.REGISTRY[name].iloc[0]
     text = f"{origin['repository']} at {origin['commit'][:7]}, {origin['licence']}"
     columns = {"source": "recorded", "provenance": f"{text}; {remark}" if remark else text}

@@ -1,6 +1,6 @@
 """A router trained on your own outcomes, from the text of the request alone: no download, no embedding call.
 
-It predicts the gain, strong score minus weak score, and ranks requests by it. scikit-learn is imported when used.
+It predicts the gain (strong score minus weak score) and ranks requests by it. scikit-learn is imported only when used.
 """
 
 import re
@@ -29,12 +29,14 @@ class TextRouter(Policy):
     Attributes
     ----------
     weak, strong : str
-        Models as the policy names them.
+        Model ids or tiers, as the policy names them.
     threshold : float
-        Predicted gain (score points, 0-1) from which the strong model is asked; ``dataclasses.replace`` sets
-        another, which `tierlab.routing.verdict.calibrate_threshold` finds.
+        Predicted gain (score points, 0-1) from which the strong model is asked. ``dataclasses.replace`` sets
+        another one, such as that of `tierlab.routing.verdict.calibrate_threshold`.
     examples : int
-        Prompts it was trained on.
+        Number of prompts that it was trained on.
+    model : object
+        The fitted scikit-learn pipeline.
     """
 
     weak: str
@@ -52,12 +54,12 @@ class TextRouter(Policy):
 
 
 def train_text_router(outcomes, *, weak, strong, threshold=None):
-    """Train a router on outcomes of both models.
+    """Train a router on the outcomes of two models.
 
     Parameters
     ----------
     outcomes : DataFrame
-        The outcomes table with `prompt`.
+        The outcomes table, with the column `prompt`.
     weak, strong : str
         Model ids or tiers.
     threshold : float, optional
@@ -67,16 +69,21 @@ def train_text_router(outcomes, *, weak, strong, threshold=None):
     -------
     TextRouter
 
+    Raises
+    ------
+    ValueError
+        If the text of a prompt is missing.
+
     Warns
     -----
     UserWarning
-        Under 300 prompts: with 50 such a router can be worse than a random mix.
+        If there are fewer than 300 prompts; trained on 50, such a router can be worse than a random mix.
 
     Notes
     -----
-    Word 1-2-grams and character 3-5-grams hashed into 2^18 columns each (sublinear tf-idf), beside 14 counts of
-    the text (length, numbers, punctuation) at a weight of 0.05; ridge regression with alpha 10. Chosen once on
-    the two RouteLLM sets, where alpha from 3 to 10 and either kind of n-gram alone stay within 0.02 of its APGR. Out
+    The model is a ridge regression (alpha 10) on word 1-2-grams and character 3-5-grams, hashed into 2^18 columns each
+    (sublinear tf-idf), and on 14 counts of the text (length, numbers, punctuation) at a weight of 0.05. It was chosen once
+    on the two RouteLLM sets, where alpha from 3 to 10 and either kind of n-gram alone stay within 0.02 of its APGR. Out
     of fold it has an APGR near 0.66 on their GSM8K; the best published for that pair, 0.622 as coded (Ong et al., arXiv
     2406.18665), was trained on other prompts, which is the harder task.
     """
@@ -89,7 +96,7 @@ def train_text_router(outcomes, *, weak, strong, threshold=None):
 
 
 def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
-    """Predicted gain of every prompt by a router that was trained without it.
+    """Predict the gain of every prompt with a router that was trained without it.
 
     Prompts of equal text are in one fold, so that a repeated question cannot give itself away.
 
@@ -98,8 +105,9 @@ def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
     outcomes, weak, strong
         As for `train_text_router`.
     seed : int
-        Deals the prompts to the folds; which prompts are dealt together depends on their text and the seed alone.
+        Deals the prompts to the folds; which prompts go together depends only on their text and the seed.
     folds : int
+        From 2 to the number of different prompts.
 
     Returns
     -------
@@ -109,7 +117,7 @@ def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
     Warns
     -----
     UserWarning
-        As `train_text_router`, by the prompts that train each fold.
+        As `train_text_router`, for the prompts that train each fold.
     """
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
@@ -122,7 +130,7 @@ def out_of_fold_gain(outcomes, *, weak, strong, seed, folds=5):
 
 
 def _counts(text):
-    """Fourteen numbers of a text: logarithms of lengths and of how often marks and numbers occur."""
+    """Return fourteen numbers of a text: logarithms of lengths and of how often marks and numbers occur."""
     words = _WORD.findall(text)
     numbers = [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
     sizes = [
@@ -144,12 +152,12 @@ def _counts(text):
 
 
 def _encode(texts):
-    """Counts, hashed words and hashed characters of each text, side by side; it needs no training."""
+    """Encode each text as counts, hashed words and hashed characters side by side, which needs no training."""
     from scipy import sparse
     from sklearn.feature_extraction.text import HashingVectorizer
 
     hashing = {"n_features": _HASHED, "alternate_sign": False, "norm": None}
-    # single digits are words of a sum, so the default pattern of two characters and more does not do
+    # in arithmetic a single digit is a word, so the default pattern of at least two characters does not do
     words = HashingVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), **hashing)
     letters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **hashing)
     counts = np.array([_counts(text) for text in texts])
@@ -157,7 +165,7 @@ def _encode(texts):
 
 
 def _gain_model():
-    """Ridge regression on scaled counts, lightly weighted, and the tf-idf of words and of characters."""
+    """Return a ridge regression on scaled counts, lightly weighted, and the tf-idf of words and of characters."""
     from sklearn.compose import ColumnTransformer
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import Ridge
@@ -177,7 +185,7 @@ def _gain_model():
 
 
 def _examples(outcomes, weak, strong):
-    """Text and gain of the prompts in the order of their ids, so that the order of rows changes nothing."""
+    """Return the text and gain of the prompts in the order of their ids, so that the order of rows changes nothing."""
     if "prompt" not in outcomes:
         raise ValueError("training needs the text of each prompt, column 'prompt'")
     grid = pair_outcomes(outcomes, [weak, strong])
@@ -191,11 +199,11 @@ def _examples(outcomes, weak, strong):
 
 
 def _folds(texts, folds, seed):
-    """Number of the fold of each text: dealt out in the order of a key of text and seed."""
+    """Return the fold of each text, dealt out in the order of a key of text and seed."""
     codes, different = pd.factorize(texts.astype(str))
     if not 2 <= folds <= len(different):
         raise ValueError(
-            f"folds={folds!r}; from 2 to the number of different prompts ({len(different):,}) are possible"
+            f"folds={folds!r}; give a number from 2 to that of the different prompts ({len(different):,})"
         )
     keys = request_key([f"{seed}:{text}" for text in different])
     return (keys.argsort().argsort() % folds)[codes]
@@ -204,6 +212,7 @@ def _folds(texts, folds, seed):
 def _warn_few(examples):
     if examples < FEWEST_EXAMPLES:
         warnings.warn(
-            f"{examples:,} labelled examples train this router; under {FEWEST_EXAMPLES} it can be worse than a random mix",
+            f"only {examples:,} labelled examples train this router; with fewer than {FEWEST_EXAMPLES} "
+            "it can be worse than a random mix",
             stacklevel=3,
         )

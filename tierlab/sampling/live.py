@@ -24,10 +24,9 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.vocabulary import ANSWERED, STATUSES, unknown
 from tierlab.prices.catalog import Prices, load_prices
 from tierlab.routing import policies
-from tierlab.routing.caches import Caches
 from tierlab.routing.policies import PERIODS, read_label
 from tierlab.routing.route import policy_parts
-from tierlab.routing.sessions import EscalateOnly, SwitchGate
+from tierlab.routing.sessions import Caches, EscalateOnly, SwitchGate
 from tierlab.routing.text_router import TextRouter
 from tierlab.sampling.providers import Candidate, Prompt, candidate
 from tierlab.sampling.run import read_candidates, tariffs_of

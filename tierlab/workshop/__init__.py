@@ -1,8 +1,8 @@
-"""The workshop: what checks an answer, and what makes the exercises from their solutions.
+"""The workshop: checks of answers, and the exercises that are made from their solutions.
 
-Each exercise has one check: a generator with the learner's variables as parameters, in a file of its subject. It looks
-at them in that order, yields the name of each that is right, raises `tierlab.workshop.values.Hint` at the first mistake,
-and returns in a sentence what the answers are worth in dollars.
+Each exercise has one check, in a file of its subject: a generator whose parameters are the learner's variables. It looks
+at them in that order, yields the name of each one that is right, raises `tierlab.workshop.values.Hint` at the first
+mistake, and returns a sentence that says what the answers are worth in dollars.
 """
 
 import inspect
@@ -20,11 +20,11 @@ CHECKS = {
     3: "logs.five_buckets",
     4: "logs.one_response",
     5: "costs.shape_table",
-    6: "caching.cache_break_even",
+    6: "costs.cache_break_even",
     7: "routing.policies",
     8: "routing.fail_safe",
     9: "evaluating.hundred_examples",
-    10: "reporting.quarterly",
+    10: "logs.quarterly",
     11: "routing.conversation",
 }
 
@@ -38,17 +38,18 @@ _TILE = {
 
 @dataclass(frozen=True, repr=False)
 class Check:
-    """What a check found.
+    """The result of a check.
 
     Attributes
     ----------
     exercise : int
+        Number of the exercise.
     status : {"right", "wrong", "open"}
         "open" while an answer is still `...`.
     words : str
         What the learner reads: "Right.", a hint, or what is still to be filled in.
     answers : dict of str to str
-        By answer: "right", "look again", "to do", or "not yet seen" behind one of those two.
+        State of each answer: "right", "look again", "to do", or "not yet seen" after one of the latter two.
     worth : str
         What the right answers are worth in dollars, once all are right.
     """
@@ -61,14 +62,14 @@ class Check:
 
     @property
     def right(self):
-        """Whether every answer is right."""
+        """True if every answer is right."""
         return self.status == "right"
 
     def __repr__(self):
         return f"{self.words} {self.worth}".strip()
 
     def _repr_html_(self):
-        """A tile for each answer, filled as the checks pass, and the stake below them."""
+        """Show a tile for each answer, filled as the checks pass, and below them what is at stake."""
         tiles = "".join(
             f'<span style="display:inline-block;margin:0 .4em .4em 0;padding:.3em .7em;border-radius:.4em;{_TILE[state]}">'
             f"<code>{in_html(name)}</code> {state}</span>"
@@ -88,7 +89,7 @@ def check(number, **answers):
     Parameters
     ----------
     number : int
-        Of the exercise.
+        Number of the exercise.
     **answers
         The variables that the exercise asks for, by name.
 
@@ -100,7 +101,7 @@ def check(number, **answers):
     Raises
     ------
     ValueError
-        For an exercise that does not exist, and for a variable that it does not ask for or that is left out.
+        If there is no such exercise, or a variable is missing or not one that the exercise asks for.
 
     Examples
     --------

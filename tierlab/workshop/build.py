@@ -1,9 +1,9 @@
 """Make the exercises from their solutions, which are the only source.
 
-A cell tagged `solution` is where they differ. Markdown is left out. Of code, everything down to a line that begins
-with ``# your turn`` is kept. Below it only the names that the check asks for remain: an assignment as ``name = ...``,
-with the comment beside it, and a function with its first line, its docstring and ``return ...``. Code without that
-line is left out whole.
+They differ in the cells tagged `solution`. Markdown of such a cell is left out. Its code is kept down to a line that
+begins with ``# your turn``; below it only the names that the check asks for remain: an assignment as ``name = ...``,
+with the comment beside it, and a function with its first line, its docstring and ``return ...``. Code without such a
+line is left out.
 """
 
 import ast
@@ -19,7 +19,7 @@ from tierlab.core.paths import NOTEBOOKS
 
 FOLDER = NOTEBOOKS / "workshop"
 TAG, CHECK = "solution", "tl.workshop.check("
-# Address of the repository that Colab clones; whoever publishes the kit sets it and writes the exercises again.
+# Address of the repository that Colab clones. If you publish the kit, set it and write the exercises again.
 REPOSITORY = ""
 _MARKER = re.compile(r"^# your turn\b.*$", re.MULTILINE)
 _BOOTSTRAP = """\
@@ -38,16 +38,17 @@ elif find_spec("tierlab") is None:
 
 
 def solutions():
-    """Paths of the solutions, in order."""
+    """Return the paths of the solutions, in order."""
     return sorted((FOLDER / "solutions").glob("[0-9]*.ipynb"))
 
 
 def starter(source, asked):
-    """What an exercise keeps of the code of a solution; None if nothing.
+    """Return what an exercise keeps of the code of a solution's cell, or None if it keeps nothing.
 
     Parameters
     ----------
     source : str
+        The code.
     asked : collection of str
         Names that the check asks for.
 
@@ -80,20 +81,14 @@ def starter(source, asked):
 
 
 def _assigned(node):
-    """Names that a statement gives a value."""
-    targets = (
-        node.targets
-        if isinstance(node, ast.Assign)
-        else [node.target]
-        if isinstance(node, ast.AnnAssign)
-        else []
-    )
+    """Return the names that a statement gives a value."""
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
     names = [item for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)]
     return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
 def exercise(solution):
-    """The exercise of a solution: same cells and ids, no outputs, no answers, and a first cell that sets Colab up.
+    """Make the exercise of a solution: the same cells and ids without outputs and answers, and a cell that sets Colab up.
 
     Parameters
     ----------
@@ -139,7 +134,7 @@ def exercise(solution):
 
 
 def asked_names(notebook):
-    """Names that the check of a notebook asks for: the keywords of `tl.workshop.check`."""
+    """Return the names that the check of a notebook asks for: the keywords of `tl.workshop.check`."""
     sources = [
         cell.source
         for cell in notebook.cells
@@ -156,21 +151,21 @@ def generate(*, out=None, check=False, force=False):
     Parameters
     ----------
     out : path, optional
-        By default the kit's own folder of exercises; learners work in a copy elsewhere.
+        Where to write; by default the kit's own folder of exercises. Learners work in a copy elsewhere.
     check : bool
-        Write nothing.
+        Only say what is stale, and write nothing.
     force : bool
-        Write over exercises that somebody has changed, answers among them.
+        Write over exercises that somebody has changed, and over the answers in them.
 
     Returns
     -------
     list of str
-        Names of the exercises that were stale; empty if all are fresh.
+        Names of the exercises that were stale.
 
     Raises
     ------
     ValueError
-        If an exercise that somebody has changed would be written over; nothing is written then.
+        If an exercise that somebody has changed would be written over. Then nothing is written.
     """
     folder = OutputFolder(out or FOLDER / "exercises", inputs=solutions(), force=force)
     fresh = {

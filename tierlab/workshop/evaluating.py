@@ -1,4 +1,4 @@
-"""Check of exercise 9: two tiers on the recorded examples, with intervals, a paired test and the cost of an error."""
+"""Check exercise 9: two tiers on the recorded examples, with intervals, a paired test and the cost of an error."""
 
 import math
 
@@ -16,7 +16,7 @@ _CLOSE = 0.01  # share of the break-even within which the decision flips
 
 
 def hundred_examples(interval, p_value, break_even_usd, choose):
-    """Exercise 9: Wilson intervals, McNemar's exact test, the break-even cost of an error, and a decision by it."""
+    """Check exercise 9: Wilson intervals, McNemar's exact test, the break-even cost of an error, and a decision by it."""
     wide = load_samples("open_models").pivot(
         index="prompt_id", columns="model_id", values=["score", "cost_usd"]
     )
@@ -36,23 +36,25 @@ def hundred_examples(interval, p_value, break_even_usd, choose):
         dollars,
         rel=0.01,
         mistakes={
-            1
-            / dollars: "upside down: what the larger model costs more, over the errors that it saves",
-            dollars
-            * len(
-                score
-            ): "this takes the cost of all examples together; the cost of one request is asked for",
-            dollars * gap: "this is the difference in cost alone; how many errors does it save?",
-            (cost[LARGE] + cost[SMALL])
-            / gap: "the costs are added; what the larger model costs more is asked for",
-            cost[LARGE] / error[SMALL]
-            - cost[SMALL] / error[LARGE]: "divide the difference by the difference",
-            (cost[LARGE] - cost[SMALL])
-            / (
-                partly[SMALL] - partly[LARGE]
-            ): "answers that are right in part count as errors here",
-            (every[LARGE] - every[SMALL])
-            / gap: "the costs are those of other examples than the errors",
+            "upside down: what the larger model costs more, over the errors that it saves": (
+                1 / dollars
+            ),
+            "this takes the cost of all examples together; the exercise asks for that of one request": (
+                dollars * len(score)
+            ),
+            "this is the difference in cost alone; how many errors does it save?": dollars * gap,
+            "the costs are added; the exercise asks what the larger model costs more": (
+                (cost[LARGE] + cost[SMALL]) / gap
+            ),
+            "divide the difference by the difference": (
+                cost[LARGE] / error[SMALL] - cost[SMALL] / error[LARGE]
+            ),
+            "answers that are right in part count as errors here": (
+                (cost[LARGE] - cost[SMALL]) / (partly[SMALL] - partly[LARGE])
+            ),
+            "the costs are those of other examples than the errors": (
+                (every[LARGE] - every[SMALL]) / gap
+            ),
         },
     )
     yield "break_even_usd"
@@ -73,53 +75,48 @@ def _intervals(interval, right, score, examples):
         try:
             low, high = answer
         except (TypeError, ValueError):
-            raise Hint(f"{name} is not a pair: (low, high) is asked for") from None
+            raise Hint(f"{name} is not a pair: the exercise asks for (low, high)") from None
         if number(name, low) > number(name, high):
             raise Hint(f"{name}: the low end comes first")
         share = count / n
         half = normal * math.sqrt(share * (1 - share) / n)
-        ends = [
-            np.array(wilson_interval(*case))
-            for case in ((count, n), (count, examples), (round(score[model].sum()), n))
-        ]
-        other = np.array(wilson_interval(int(right[right.columns.drop(model)[0]].sum()), n))
-        mistakes = [
-            (
-                np.array([share - half, share + half]),
-                "this is the normal approximation; Wilson's interval is asked for",
+        in_part = round(score[model].sum())
+        others = int(right[right.columns.drop(model)[0]].sum())
+        wilson = np.array(wilson_interval(count, n))
+        mistakes = {
+            "this is the normal approximation; the exercise asks for Wilson's interval": (
+                [share - half, share + half]
             ),
-            (
-                np.array(wilson_interval(count, n, confidence=0.9)),
-                "this is another level; 95 % is asked for",
+            "this is another level; the exercise asks for 95 %": (
+                wilson_interval(count, n, confidence=0.9)
             ),
-            (ends[1], "the examples without a score are counted as wrong; they are set aside"),
-            (
-                ends[2],
-                "an answer that is right in part counts as right in part here; right is a score of one",
+            "the examples without a score are counted as wrong; they are set aside": (
+                wilson_interval(count, examples)
             ),
-            (
-                1 - ends[0][::-1],
-                "this is the interval of the errors; that of the right answers is asked for",
+            "an answer that is right in part counts as right in part here; right is a score of one": (
+                wilson_interval(in_part, n)
             ),
-            (other, "this is the interval of the other model"),
-            (100 * ends[0], "a share from 0 to 1 is asked for, not per cent"),
-        ]
-        for wrong, why in mistakes:
+            "this is the interval of the errors; the exercise asks for that of the right answers": (
+                1 - wilson[::-1]
+            ),
+            "this is the interval of the other model": wilson_interval(others, n),
+            "the exercise asks for a share from 0 to 1, not per cent": 100 * wilson,
+        }
+        for why, wrong in mistakes.items():
+            # a mistake that leads to the right interval is none
             if np.allclose([low, high], wrong, 0, 0.002) and not np.allclose(
-                wrong, ends[0], 0, 0.002
+                wrong, wilson, 0, 0.002
             ):
                 raise Hint(f"{name}: {why}")
-        for end, found, wanted in zip(("low", "high"), (low, high), ends[0], strict=True):
+        for end, found, wanted in zip(("low", "high"), (low, high), wilson, strict=True):
             compare(f"the {end} end of {name}", found, wanted, abs=0.002)
 
 
 def _test(p_value, right):
     from scipy.stats import binomtest, chi2, fisher_exact
 
-    gained, lost = (
-        int((right[LARGE] & ~right[SMALL]).sum()),
-        int((right[SMALL] & ~right[LARGE]).sum()),
-    )
+    gained = int((right[LARGE] & ~right[SMALL]).sum())
+    lost = int((right[SMALL] & ~right[LARGE]).sum())
     both, exact = gained + lost, binomtest(lost, gained + lost).pvalue
     counts = [[right[m].sum(), (~right[m]).sum()] for m in (SMALL, LARGE)]
     compare(
@@ -128,20 +125,20 @@ def _test(p_value, right):
         exact,
         rel=0.01,
         mistakes={
-            exact / 2: "this is one-sided; either model could have been the better one",
-            1 - exact: "this is one minus it",
-            fisher_exact(
+            "this is one-sided; either model could have been the better one": exact / 2,
+            "this is one minus it": 1 - exact,
+            "this takes the answers for those of different examples; both models saw the same ones": fisher_exact(
                 counts
-            ).pvalue: "this takes the answers for those of different examples; both models saw the same ones",
-            chi2.sf(
-                (gained - lost) ** 2 / both, 1
-            ): "this is the approximation by chi-squared; with few pairs that differ take the exact test",
-            chi2.sf(
-                (abs(gained - lost) - 1) ** 2 / both, 1
-            ): "this is the approximation by chi-squared, corrected; take the exact test",
-            binomtest(
+            ).pvalue,
+            "this is the approximation by chi-squared; with few pairs that differ take the exact test": (
+                chi2.sf((gained - lost) ** 2 / both, 1)
+            ),
+            "this is the approximation by chi-squared, corrected; take the exact test": (
+                chi2.sf((abs(gained - lost) - 1) ** 2 / both, 1)
+            ),
+            "examples on which both do equally well say nothing about which is better": binomtest(
                 gained, len(right)
-            ).pvalue: "examples on which both do equally well say nothing about which is better",
+            ).pvalue,
         },
     )
 
@@ -150,14 +147,14 @@ def _decision(choose, dollars):
     def at(usd):
         found = ask("choose", choose, usd)
         if not isinstance(found, str) or found not in (SMALL, LARGE):
-            raise Hint(f"choose returns {found!r}; one of the two model ids is asked for")
+            raise Hint(f"choose returns {found!r}; the exercise asks for one of the two model ids")
         return found
 
     if at(0.0) == at(1e6):
         raise Hint("choose names the same model for a harmless and for a ruinous error")
     if at(0.0) == LARGE:
         raise Hint(
-            "choose is the wrong way round: what speaks for the larger model when an error costs nothing?"
+            "choose is the wrong way round: why pay for the larger model when an error costs nothing?"
         )
     if at(dollars * (1 - _CLOSE)) == LARGE:
         raise Hint(

@@ -1,4 +1,4 @@
-"""Checks of exercises 7, 8 and 11: routing between two tiers, the classifier's reply, and conversations."""
+"""Check exercises 7, 8 and 11: routing between two tiers, the classifier's reply, and conversations."""
 
 import math
 from itertools import combinations
@@ -15,7 +15,7 @@ from tierlab.workshop.values import Hint, ask, compare, frame, number, table
 
 PROMPTS, SEED, STRONG_SHARE = 2_000, 7, 0.3
 STANDARD_ERRORS = 4  # within which a random router's score counts as right
-# What a classifier asked for "simple" or "complex" may say, and the tier that is safe.
+# What a classifier may say when it is asked for "simple" or "complex", and the tier that is safe.
 REPLIES = {
     "simple": "small",
     "Simple.": "small",
@@ -26,7 +26,7 @@ REPLIES = {
     "I cannot tell.": "flagship",
     "": "flagship",
 }
-# Not shown to the learner: a table of the eight does not pass for a rule.
+# The learner does not see these, so a table of the eight replies above does not pass for a rule.
 _UNSEEN = {
     "'SIMPLE'": "small",
     "_simple_!": "small",
@@ -38,7 +38,7 @@ _UNSEEN = {
     "...": "flagship",
     None: "flagship",
 }
-# Of the article's two classifier prompts and its one-word reply: our estimate.
+# Length of the article's two classifier prompts and of its one-word reply: our estimate.
 PROMPT_TOKENS, REPLY_TOKENS = 45, 3
 CHAT = Conversation(system_tokens=6_000, input_tokens=2_000, output_tokens=300, turns=10)
 CHAT_AS_OF, CHAT_SMALL, CHAT_FLAGSHIP = "2026-11-23", "claude-haiku-5-5", "claude-opus-5-5"
@@ -46,7 +46,7 @@ TWO_HARD = tuple(CHAT_FLAGSHIP if turn in (4, 8) else CHAT_SMALL for turn in ran
 
 
 def policies(scores, oracle_share, frontier):
-    """Exercise 7: a random router, a length rule and the oracle on simulated outcomes, and the frontier of the length rule."""
+    """Check exercise 7: a random router, a length rule and the oracle on simulated outcomes, and the rule's frontier."""
     outcomes = simulate_outcomes(PROMPTS, seed=SEED, prices=load_prices("article"))
     sides = [
         outcomes[outcomes["tier"] == tier].sort_values("prompt_id")
@@ -66,11 +66,11 @@ def policies(scores, oracle_share, frontier):
         at(STRONG_SHARE),
         abs=STANDARD_ERRORS * error,
         mistakes={
-            at(1 - STRONG_SHARE): "the shares have changed places: which tier answers most?",
-            at(0.5): "this gives both tiers the same number of requests",
-            np.maximum(
-                small, flagship
-            ).mean(): "this knows the answers; a random router knows nothing",
+            "the shares have changed places: which tier answers most?": at(1 - STRONG_SHARE),
+            "this gives both tiers the same number of requests": at(0.5),
+            "this knows the answers; a random router knows nothing": (
+                np.maximum(small, flagship).mean()
+            ),
         },
     )
     rank = np.argsort(np.argsort(chars, kind="stable"), kind="stable")
@@ -82,14 +82,14 @@ def policies(scores, oracle_share, frontier):
         (small + long * gain).mean(),
         abs=1e-3,
         mistakes={
-            (
-                small + longest_70 * gain
-            ).mean(): "this sends too many to the flagship: which side of the cut is the share on?",
-            (small + short * gain).mean(): "this sends the shortest prompts to the flagship",
-            at(STRONG_SHARE): "this is the random router: does the choice depend on the length?",
-            flagship[
-                long
-            ].mean(): "this is the mean over the long prompts alone; the short ones are answered too",
+            "this sends too many to the flagship: which side of the cut is the share on?": (
+                (small + longest_70 * gain).mean()
+            ),
+            "this sends the shortest prompts to the flagship": (small + short * gain).mean(),
+            "this is the random router: does the choice depend on the length?": at(STRONG_SHARE),
+            "this is the mean over the long prompts alone; the short ones are answered too": (
+                flagship[long].mean()
+            ),
         },
     )
     _oracle(scores["oracle"], small, flagship)
@@ -112,10 +112,10 @@ def _oracle(score, small, flagship):
         best,
         abs=1e-3,
         mistakes={
-            max(
-                small.mean(), flagship.mean()
-            ): "this is one tier for all prompts; the oracle chooses for each prompt",
-            (small * flagship).mean(): "this is where both are right; one of them is enough",
+            "this is one tier for all prompts; the oracle chooses for each prompt": (
+                max(small.mean(), flagship.mean())
+            ),
+            "this is where both are right; one of them is enough": (small * flagship).mean(),
         },
     )
 
@@ -127,12 +127,13 @@ def _oracle_share(share, small, flagship):
         (flagship > small).mean(),
         abs=1e-3,
         mistakes={
-            flagship.mean(): "the flagship is right on these, but on many the small tier is right as well, and cheaper",
-            (flagship >= small).mean(): "where both do equally well the cheaper one answers",
-            1
-            - small.mean(): "where both are wrong, the flagship's answer costs more and brings nothing",
-            (flagship < small).mean(): "this is where the small tier does better",
-            (small >= flagship).mean(): "this is the share of the small tier",
+            "the flagship is right on these, but on many the small tier is right as well, and cheaper": flagship.mean(),
+            "where both do equally well the cheaper one answers": (flagship >= small).mean(),
+            "where both are wrong, the flagship's answer costs more and brings nothing": (
+                1 - small.mean()
+            ),
+            "this is where the small tier does better": (flagship < small).mean(),
+            "this is the share of the small tier": (small >= flagship).mean(),
         },
     )
 
@@ -142,7 +143,7 @@ def _frontier(answer, curve):
     try:
         points = points.astype(float).sort_values("cost_usd")
     except (TypeError, ValueError):
-        raise Hint("frontier holds something else than numbers") from None
+        raise Hint("frontier holds something other than numbers") from None
     if points.isna().any(axis=None) or points.empty:
         raise Hint("frontier is empty or has missing values")
     if not (points["score"].diff().dropna() > 0).all():
@@ -161,7 +162,7 @@ def _frontier(answer, curve):
 
 
 def _all_in(points, curve):
-    """Whether each point is one of the curve's."""
+    """Tell whether each point is one of the curve's."""
     cost, score = (
         np.isclose(points[[name]], curve[name].to_numpy(), 1e-6, 0)
         for name in ("cost_usd", "score")
@@ -170,27 +171,26 @@ def _all_in(points, curve):
 
 
 def fail_safe(tier, sent_down, router_usd, overhead):
-    """Exercise 8: a parser that sends up what it cannot read, what the article's does instead, and the call's price."""
+    """Check exercise 8: a parser that sends up what it cannot read, what the article's does, and the call's price."""
     for reply, right in (REPLIES | _UNSEEN).items():
         _one_reply(tier, reply, right)
     yield "tier"
     safe = list(REPLIES.values())
-    down = [
-        right for reply, right in REPLIES.items() if reply.strip().lower() != "complex"
-    ]  # the article's comparison
+    # the article's comparison
+    down = [right for reply, right in REPLIES.items() if reply.strip().lower() != "complex"]
     compare(
         "sent_down",
         sent_down,
         down.count("flagship"),
         mistakes={
-            len(
-                down
-            ): "these are all that the sketch sends down; some of them do say simple, and rightly go there",
-            down.count(
-                "small"
-            ): "these rightly go down; how many go down though they do not say simple?",
-            len(safe) - len(down): "these go up; those that go down are asked for",
-            safe.count("flagship"): "one of these does go up: does the sketch not read it?",
+            "these are all that the sketch sends down; some of them do say simple, and rightly go there": (
+                len(down)
+            ),
+            "these rightly go down; how many go down though they do not say simple?": (
+                down.count("small")
+            ),
+            "these go up; the exercise asks for those that go down": len(safe) - len(down),
+            "one of these does go up: does the sketch not read it?": safe.count("flagship"),
         },
     )
     yield "sent_down"
@@ -216,15 +216,17 @@ def _classifier_bill(router_usd, overhead):
         calls,
         rel=0.01,
         mistakes={
-            calls / REQUESTS: "this is one call; a day has a million of them",
-            small(PROMPT_TOKENS, REPLY_TOKENS): "the classifier reads the message as well",
-            small(INPUT_TOKENS, REPLY_TOKENS): "the classifier's own prompts are missing",
-            small(asked, OUTPUT_TOKENS): "the classifier answers with one word",
-            small(asked, 0): "the reply is missing",
-            flagship(asked, REPLY_TOKENS): "the small model classifies",
-            SMALL_SHARE
-            * calls: "every message is classified, not only those that go to the small model",
-            calls + routed: "this is the whole day; the classifier's calls alone are asked for",
+            "this is one call; a day has a million of them": calls / REQUESTS,
+            "the classifier reads the message as well": small(PROMPT_TOKENS, REPLY_TOKENS),
+            "the classifier's own prompts are missing": small(INPUT_TOKENS, REPLY_TOKENS),
+            "the classifier answers with one word": small(asked, OUTPUT_TOKENS),
+            "the reply is missing": small(asked, 0),
+            "the small model classifies": flagship(asked, REPLY_TOKENS),
+            "every message is classified, not only those that go to the small model": (
+                SMALL_SHARE * calls
+            ),
+            "this is the whole day; the exercise asks for the classifier's calls alone": calls
+            + routed,
         },
     )
     yield "router_usd"
@@ -234,17 +236,15 @@ def _classifier_bill(router_usd, overhead):
         calls / routed,
         rel=0.01,
         mistakes={
-            calls
-            / (
-                calls + routed
-            ): "this is the share of the whole bill; by how much does the bill without the call grow?",
-            calls / on_opus: "this is measured against Opus alone; the routed day is the measure",
-            calls / on_haiku: "this is measured against Haiku alone; the routed day is the measure",
-            calls
-            / (
-                on_opus - routed
-            ): "this is the share of the saving; the share of the routed day is asked for",
-            routed / calls: "upside down",
+            "this is the share of the whole bill; by how much does the bill without the call grow?": (
+                calls / (calls + routed)
+            ),
+            "this is measured against Opus alone; the routed day is the measure": calls / on_opus,
+            "this is measured against Haiku alone; the routed day is the measure": calls / on_haiku,
+            "this is the share of the saving; the exercise asks for that of the routed day": (
+                calls / (on_opus - routed)
+            ),
+            "upside down": routed / calls,
         },
     )
     yield "overhead"
@@ -254,7 +254,7 @@ def _classifier_bill(router_usd, overhead):
 def _one_reply(tier, reply, right):
     found, call = ask("tier", tier, reply), f"tier({reply!r})"
     if not isinstance(found, str) or found not in ("small", "flagship"):
-        raise Hint(f"{call} returns {found!r}; 'small' or 'flagship' is asked for")
+        raise Hint(f"{call} returns {found!r}; the exercise asks for 'small' or 'flagship'")
     if found == right:
         return
     if right == "small":
@@ -273,7 +273,7 @@ def _one_reply(tier, reply, right):
 
 
 def conversation(session_usd, routed_usd, saving, best_turns):
-    """Exercise 11: what a conversation costs when every model keeps a cache of its own, and when a router should decide."""
+    """Check exercise 11: what a conversation costs if every model has its own cache, and when a router should decide."""
     table_of = load_prices("maintained", as_of=CHAT_AS_OF).in_force().query("context_above == 0")
     rates = table_of.set_index("model_id")[["cache_read", "cache_write_short", "output"]].astype(
         float
@@ -285,12 +285,12 @@ def conversation(session_usd, routed_usd, saving, best_turns):
     yield "session_usd"
     alone, cheap = (session_cost(models, rates) for models in (flagship, small))
     mixed = session_cost(TWO_HARD, rates)
-    others = {alone: "this is the flagship alone", cheap: "this is the small model alone"}
+    others = {"this is the flagship alone": alone, "this is the small model alone": cheap}
     shares = 0.8 * cheap + 0.2 * alone
     others |= {
-        shares: "this is what the shares promise; two turns in the middle cost more than that",
-        _with_flagship((5, 9), rates): "these are turns 5 and 9: the first turn is turn 1",
-        _with_flagship({*range(1, 11)} - {4, 8}, rates): "the two models have changed places",
+        "this is what the shares promise; two turns in the middle cost more than that": shares,
+        "these are turns 5 and 9: the first turn is turn 1": _with_flagship((5, 9), rates),
+        "the two models have changed places": _with_flagship({*range(1, 11)} - {4, 8}, rates),
     }
     compare("routed_usd", routed_usd, mixed, rel=1e-6, mistakes=others)
     yield "routed_usd"
@@ -301,12 +301,13 @@ def conversation(session_usd, routed_usd, saving, best_turns):
     }
     for name, answer in table("saving", saving, list(right)).items():
         mistakes = {
-            1 - right[name]: "this is the share that is left to pay",
-            right[name] * alone: "these are dollars; a share of the flagship's bill is asked for",
-            right["per turn"]: "this is the saving of the router that changes in mid-conversation",
-            right[
-                "promised"
-            ]: "this is what the shares promise; the caches that were thrown away are missing",
+            "this is the share that is left to pay": 1 - right[name],
+            "these are dollars; the exercise asks for a share of the flagship's bill": right[name]
+            * alone,
+            "this is the saving of the router that changes in mid-conversation": right["per turn"],
+            "this is what the shares promise; the caches that were thrown away are missing": (
+                right["promised"]
+            ),
         }
         compare(f"saving[{name!r}]", answer, right[name], abs=1e-4, mistakes=mistakes)
     yield "saving"
@@ -321,9 +322,18 @@ def conversation(session_usd, routed_usd, saving, best_turns):
 
 
 def session_cost(models, rates, *, mistake=""):
-    """US dollars of a conversation with one model per turn; or what a usual mistake (`MISTAKES`) makes of it.
+    """Return the cost of a conversation, or what a usual mistake (`MISTAKES`) makes of it (US dollars).
 
     Each turn reads what its model was sent at that model's last turn and writes the rest.
+
+    Parameters
+    ----------
+    models : sequence of str
+        The model of each turn.
+    rates : DataFrame
+        cache_read, cache_write_short and output rate by model id, USD per million tokens.
+    mistake : str
+        A key of `MISTAKES`.
     """
     cached, usd, before = {}, 0.0, None
     length = 0 if mistake == "no system prompt" else CHAT.system_tokens
@@ -365,10 +375,10 @@ def _one_session(session_usd, models, rates):
         )
     right = session_cost(models, rates)
     answers = CHAT.output_tokens * rates.loc[list(models), "output"].sum() / 1e6
-    mistakes = {session_cost(models, rates, mistake=kind): why for kind, why in MISTAKES.items()}
+    mistakes = {why: session_cost(models, rates, mistake=kind) for kind, why in MISTAKES.items()}
     mistakes |= {
-        right * 1e6: "a million times too large: the rates are per million tokens",
-        right - answers: "the output is missing",
+        "a million times too large: the rates are per million tokens": right * 1e6,
+        "the output is missing": right - answers,
     }
     compare(call, found, right, rel=1e-6, mistakes=mistakes)
 
@@ -377,7 +387,7 @@ def _turns(answer, rates):
     if isinstance(answer, str) or not isinstance(answer, set | frozenset | list | tuple):
         raise Hint("best_turns is not a set of two turns")
     if len(set(answer)) != 2 or not set(answer) <= set(range(1, CHAT.turns + 1)):
-        raise Hint(f"best_turns: two different turns from 1 to {CHAT.turns} are asked for")
+        raise Hint(f"best_turns: the exercise asks for two different turns from 1 to {CHAT.turns}")
     costs = {
         pair: _with_flagship(pair, rates) for pair in combinations(range(1, CHAT.turns + 1), 2)
     }

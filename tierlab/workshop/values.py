@@ -1,6 +1,6 @@
-"""Read a learner's answer and compare it with the right one; a mistake is a `Hint`, which never holds the answer.
+"""Read a learner's answer and compare it with the right one; a mistake raises a `Hint`, which never holds the answer.
 
-The checks are made of these: `ask` a function, read a `number`, a `table` or a `frame`, `compare`, or raise a `Hint`.
+Checks are built from these parts: `ask` a function, read a `number`, a `table` or a `frame`, `compare`, raise a `Hint`.
 """
 
 import math
@@ -18,15 +18,15 @@ _TIMES = {
 
 
 class Hint(Exception):
-    """What kind of mistake an answer holds, in words for the learner."""
+    """The kind of mistake in an answer, in words for the learner."""
 
 
 class Unfilled(Exception):
-    """An answer that is still `...`, by its name."""
+    """The name of an answer that is still `...`."""
 
 
 def unfilled(value):
-    """Whether an answer is, or holds, the `...` that the exercise starts with.
+    """Tell whether an answer is, or holds, the `...` that the exercise starts with.
 
     Examples
     --------
@@ -43,12 +43,20 @@ def unfilled(value):
 
 
 def ask(name, function, *arguments):
-    """What a learner's function returns.
+    """Call a learner's function and return its result.
+
+    Parameters
+    ----------
+    name : str
+        What hints call the function.
+    function : object
+        The learner's; it should be callable.
+    *arguments
 
     Raises
     ------
     Unfilled
-        If it returns `...`, as the exercise starts.
+        If it returns `...`, as it does at the start of the exercise.
     Hint
         If it is not a function, stops with an error, or returns nothing.
 
@@ -64,7 +72,9 @@ def ask(name, function, *arguments):
     call = f"{name}({', '.join(map(_shown, arguments))})"
     try:
         found = function(*arguments)
-    except Exception as error:  # whatever the learner's code does wrong, the check goes on to say it in one sentence
+    except (
+        Exception
+    ) as error:  # whatever goes wrong in the learner's code, the check says it in one sentence
         raise Hint(f"{call} stops with {type(error).__name__}: {error}") from None
     if unfilled(found):
         raise Unfilled(name)
@@ -74,7 +84,14 @@ def ask(name, function, *arguments):
 
 
 def number(name, value):
-    """An answer as one finite number.
+    """Return an answer as one finite number.
+
+    Parameters
+    ----------
+    name : str
+        What the hint calls it.
+    value : object
+        The learner's answer.
 
     Raises
     ------
@@ -86,25 +103,31 @@ def number(name, value):
             raise TypeError
         found = float(value)
     except (TypeError, ValueError):
-        raise Hint(f"{name} is {_kind(value)}; one number is asked for") from None
+        raise Hint(f"{name} is {_kind(value)}; the exercise asks for one number") from None
     if not math.isfinite(found):
         raise Hint(f"{name} is {found}: a missing value or a division by zero went into it")
     return found
 
 
 def table(name, value, keys):
-    """An answer with one entry per key (a dict or a Series) as a dict in the order of the keys.
+    """Return an answer with one entry per key (a dict or a Series) as a dict in the order of the keys.
+
+    Parameters
+    ----------
+    name, value
+        As for `number`.
+    keys : sequence of str
 
     Raises
     ------
     Hint
-        If it is something else, or if entries are missing or were not asked for.
+        If it is something else, lacks entries, or has others.
     """
     if isinstance(value, pd.Series):
         value = value.to_dict()
     if not isinstance(value, Mapping):
         raise Hint(
-            f"{name} is {_kind(value)}; a dict or a Series with one entry for each of {_keys(keys)} is asked for"
+            f"{name} is {_kind(value)}; the exercise asks for a dict or a Series with one entry for each of {_keys(keys)}"
         )
     if missing := [key for key in keys if key not in value]:
         raise Hint(f"{name} has no entry for {_keys(missing)}")
@@ -114,15 +137,22 @@ def table(name, value, keys):
 
 
 def frame(name, value, *, rows=(), columns=()):
-    """An answer as a DataFrame that has the asked rows and columns, in any order and among others.
+    """Return an answer that is a DataFrame with certain rows and columns, in any order and among others.
+
+    Parameters
+    ----------
+    name, value
+        As for `number`.
+    rows, columns : collection
+        Labels that the answer must have.
 
     Raises
     ------
     Hint
-        If it is something else, or names the rows and columns that are missing.
+        If it is something else, or lacks rows or columns.
     """
     if not isinstance(value, pd.DataFrame):
-        raise Hint(f"{name} is {_kind(value)}; a DataFrame is asked for")
+        raise Hint(f"{name} is {_kind(value)}; the exercise asks for a DataFrame")
     for what, asked, there in (("row", rows, value.index), ("column", columns, value.columns)):
         if missing := [key for key in asked if key not in there]:
             raise Hint(f"{name} has no {what} {_keys(missing)}")
@@ -135,19 +165,21 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
     Parameters
     ----------
     name : str
-        What the hint calls it.
+        What the hint calls the number.
     value : object
-        The learner's; read with `number`.
+        The learner's answer, read with `number`.
     right : float
+        The right number.
     rel, abs : float
-        Tolerance: the larger of `rel` times the right value and `abs` counts.
-    mistakes : mapping of float to str, optional
-        The number that a usual mistake leads to, and what to say about it.
+        Tolerance: the larger of `rel` times the right number and `abs`.
+    mistakes : mapping of str to float or tuple of float, optional
+        What to say about a usual mistake, and the numbers that it leads to.
 
     Raises
     ------
     Hint
-        If it is wrong: the usual mistake that leads there, otherwise a power of ten, the sign or the direction.
+        If it is wrong. The hint names the usual mistake that leads there, or else a power of ten, the sign or the
+        direction.
 
     Examples
     --------
@@ -163,8 +195,8 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
 
     if near(right):
         return
-    for wrong, why in (mistakes or {}).items():
-        if near(wrong):
+    for why, wrong in (mistakes or {}).items():
+        if any(map(near, wrong if isinstance(wrong, tuple) else (wrong,))):
             raise Hint(f"{name}: {why}")
     close = found and math.isclose(found, right, rel_tol=0.05)
     if close and any(found == round(right, digits) for digits in range(2, 7)):
@@ -173,11 +205,10 @@ def compare(name, value, right, *, rel=0.0, abs=0.0, mistakes=None):
     if found * right < 0:
         raise Hint(f"{name} has the wrong sign: what is taken from what?")
     if found and right:
-        power = math.log10(math.fabs(found)) - math.log10(
-            math.fabs(right)
-        )  # a quotient could come out as zero
-        digits = int(max(power, -power) + 0.5)
-        if digits and math.isclose(max(power, -power), digits, abs_tol=1e-3):
+        # a difference, because the quotient of the two numbers could come out as zero
+        power = math.fabs(math.log10(math.fabs(found)) - math.log10(math.fabs(right)))
+        digits = int(power + 0.5)
+        if digits and math.isclose(power, digits, abs_tol=1e-3):
             times = _TIMES.get(digits, f"10 to the power of {digits} times")
             raise Hint(f"{name} is {times} too {direction}: look at the units")
     raise Hint(f"{name} is too {direction}")
