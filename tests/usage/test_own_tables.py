@@ -66,7 +66,7 @@ def test_a_guess_is_taken_only_when_asked_for(own):
         ("9/23/2026", "date_format='%m/%d/%Y'"),
         ("1788600000", "date_format='s'"),
         ("1788600000000", "date_format='ms'"),
-        ("tomorrow", "is not as ISO writes it"),
+        ("tomorrow", "is not in ISO format"),
     ],
 )
 def test_times_that_are_not_iso_name_their_format(tmp_path, first, said):

@@ -127,7 +127,7 @@ def test_sample_of_tokens(name):
     assert summed(usage) == tokens
     balanced(usage)
     totals = usage.account.totals.query("what == 'tokens'")
-    # a file that states no total of its own has nothing to hold ours against
+    # if a file states no total of its own, there is nothing to compare ours with
     assert totals["theirs"].tolist() == totals["ours"].tolist() == [sum(tokens)] * len(totals)
 
 
@@ -158,7 +158,7 @@ def test_every_sample_is_tested():
         (
             "openrouter_activity.csv",
             0.0044 + 0.000225,
-        ),  # the second is on a key of one's own, beside cost_total
+        ),  # the second is on the user's own key, beside cost_total
         ("openrouter_activity_daily.csv", 0.0044),
         (
             "focus_ai.csv",
@@ -202,7 +202,7 @@ def test_models_have_one_name(name, models):
 
 
 def test_samples_priced_from_tokens_come_to_what_was_billed(maintained):
-    """List prices of the sample's models, on the sample's day, times its tokens: the source's own dollars."""
+    """A sample's tokens at the list prices of its day come to the dollars that the source itself states."""
     for name, dollars in (
         ("focus_ai.csv", 42.725),
         ("anthropic_usage_report_messages.json", 42.725 + 3 * 0.01),  # and three web searches
@@ -676,7 +676,7 @@ def test_gcp_in_dollars_is_net_of_credits(tmp_path):
     ],
 )
 def test_sku_grammars(sku, model, bucket):
-    from tierlab.usage.formats.google import bucket_in, model_in
+    from tierlab.usage.formats.clouds import bucket_in, model_in
 
     assert (bucket_in(sku), model_in(sku) if bucket else model) == (bucket, model)
 
@@ -835,7 +835,7 @@ def _quote_left_open(text):
 
 @pytest.mark.parametrize("broken", [_cut_off, _cut_off_on_one_line, _quote_left_open])
 def test_a_report_that_is_no_whole_json_is_set_aside_with_its_line(tmp_path, broken):
-    """No part of it counts: a sum of what happens to be legible would pass for the bill."""
+    """No part of the report counts, because a sum of its legible part would pass for the whole bill."""
     file = tmp_path / "report.json"
     file.write_text(broken((SAMPLES / "anthropic_cost_report.json").read_text()))
     with pytest.raises(ValueError, match=r"report\.json: broken JSON at line \d+: mend the file"):
@@ -923,7 +923,9 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         tl.read_usage(file)
     (tmp_path / "good.jsonl").write_text((SAMPLES / "litellm_spendlogs.jsonl").read_text())
-    usage = tl.read_usage(tmp_path)  # one of many: named in the account, the rest is read
+    usage = tl.read_usage(
+        tmp_path
+    )  # one file of many is named in the account, and the others are read
     problem = usage.account.files.set_index("file")["problem"]
     assert re.search(message.split(": ")[1][:20], problem[str(file)]) and len(usage.requests) == 3
 
@@ -938,7 +940,7 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
             r"no such file; .* did you mean 'litellm_spendlogs.jsonl'\?",
         ),
         ({"paths": []}, "paths is empty"),
-        ({"paths": SAMPLES.parent / "none" / "*.csv"}, "leads to no file"),
+        ({"paths": SAMPLES.parent / "none" / "*.csv"}, "no file to read there"),
     ],
 )
 def test_a_wrong_option_names_the_nearest(options, message):
