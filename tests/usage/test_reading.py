@@ -13,6 +13,7 @@ import pytest
 import tierlab as tl
 from tests.usage.test_formats import TOTALS
 from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.read import check_usage
 
 SAMPLES = Path(__file__).parent.parent / "data" / "usage"
 
@@ -819,6 +820,16 @@ def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
     file = tmp_path / "log.jsonl"
     file.write_text(first + "\n" + (SAMPLES / "litellm_spendlogs.jsonl").read_text())
     assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
+
+
+def test_a_log_without_a_single_object_is_set_aside_line_by_line(tmp_path):
+    file = tmp_path / "log.jsonl"
+    file.write_text("[1]\n[2]\n")
+    check_usage(file, format="litellm")
+    usage = tl.read_usage(file, format="litellm")
+    reasons = usage.quarantine[["line", "reason"]].values.tolist()
+    assert reasons == [[1, "not an object"], [2, "not an object"]]
+    balanced(usage)
 
 
 def _cut_off(text):

@@ -414,8 +414,8 @@ class Pool:
         """Set aside the faults of a piece, which are not rows."""
         if faults:
             piece.rows_read += len(faults)
-            rows = pd.DataFrame(faults).assign(file=piece.place, block=0)
-            self.aside.append(rows.assign(**UNLINKED))
+            rows = pd.DataFrame(faults).assign(file=piece.place, block=0, **UNLINKED)
+            self.aside.append(rows.reindex(columns=ASIDE))
 
     def finish(self):
         """Read the blocks that are still waiting."""

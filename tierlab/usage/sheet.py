@@ -34,6 +34,19 @@ NAMED = ("platform", "region", "service_tier")  # what a model's name may say be
 _PRICE_CLASSES = ("global", "data_zone")  # "regions" that name a price, not a place
 
 
+def pseudonym(text):
+    """Return a stable pseudonym for a name that looks like an e-mail address; any other name stays as it is.
+
+    Examples
+    --------
+    >>> pseudonym("u1"), pseudonym("Jo@example.com") == pseudonym("jo@example.com")
+    ('u1', True)
+    """
+    if not _EMAIL.search(text):
+        return text
+    return "user-" + blake2b(text.strip().lower().encode(), digest_size=5).hexdigest()
+
+
 class Sheet:
     """Typed columns of a block of rows.
 
@@ -191,11 +204,11 @@ class Sheet:
         values = floats(self.cells(name)) * unit_s
         return np.where((values >= 0) & (values <= MOST), values, np.nan)
 
-    def text(self, *names):
-        """Return each row's first text among some columns, None where all are empty; e-mail addresses become pseudonyms."""
-        return self._first(names, pseudonym)
+    def text(self, *names, written=pseudonym):
+        """Return each row's first text among some columns, None if all are empty; `written` is applied to each text.
 
-    def _first(self, names, written):
+        Unless told otherwise, it turns e-mail addresses into pseudonyms.
+        """
         result = np.full(len(self), None, object)
         for name in names:
             if name in self.raw:
@@ -212,7 +225,7 @@ class Sheet:
 
         A row without a model is refused if it needs one.
         """
-        ids = self.resolved(self._first(names, str))
+        ids = self.resolved(self.text(*names, written=str))
         self.refuse(pd.isna(ids) & needed, "no model")
         return ids
 
@@ -299,19 +312,6 @@ def shown(cell):
     if _SHOWN.fullmatch(cell) and not _KEY_LIKE.search(cell):
         return cell
     return f"({len(cell):,} characters)"
-
-
-def pseudonym(text):
-    """Return a stable pseudonym for a name that looks like an e-mail address; any other name stays as it is.
-
-    Examples
-    --------
-    >>> pseudonym("u1"), pseudonym("Jo@example.com") == pseudonym("jo@example.com")
-    ('u1', True)
-    """
-    if not _EMAIL.search(text):
-        return text
-    return "user-" + blake2b(text.strip().lower().encode(), digest_size=5).hexdigest()
 
 
 def _words(column, written):

@@ -19,7 +19,7 @@ _KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
 _HIT = "body.usage.prompt_cache_hit_tokens"  # DeepSeek's; its input includes them
 _METRICS = "body.amazon-bedrock-invocationMetrics"
-_fields = picked(
+_answer_fields = picked(
     {
         "at": ("timestamp", "body.created_at", "body.created"),
         "id": ("requestId", "body.id", "id"),
@@ -112,13 +112,13 @@ _fields = picked(
 )
 
 
-def _rows(records):
+def _answer_rows(records):
     """Yield a row for each answer, wherever in its record it is."""
     inner = (
         (line, record | {"body": _body(record), "counts": _counts(record)})
         for line, record in records
     )
-    for line, row in _fields(inner):
+    for line, row in _answer_fields(inner):
         for item in filter(None, children(row, "details")):
             side = "write_long" if item.get("ttl") == "1h" else "write_short"
             row[side] = added([row[side], item.get("inputTokens")])
@@ -166,7 +166,7 @@ def _body(record):
     )
 
 
-def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
+def _answer(sheet, *, scope, batch=False, unit=None, timed=True):
     model = sheet.words("model")
     # On Bedrock the total of OpenAI's models counts the cached tokens again.
     hosted = model.str.contains("openai.", regex=False).to_numpy(bool)
@@ -183,7 +183,7 @@ def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
 
 
 def _batch_object(sheet):
-    return _columns(sheet, scope="openai_batch_object", batch=True, unit="s") | {
+    return _answer(sheet, scope="openai_batch_object", batch=True, unit="s") | {
         "aggregate": True,
         "requests": sheet.counts("requests", np.nan),
     }
@@ -292,31 +292,31 @@ def _gemini(sheet):
     )
 
 
-_openai = partial(_columns, scope="openai", unit="s")
+_openai = partial(_answer, scope="openai", unit="s")
 READERS = (
     Reader(
         "bedrock_log",
         (("schemaType=ModelInvocationLog", "modelId"),),
-        partial(_columns, scope="bedrock"),
-        _rows,
+        partial(_answer, scope="bedrock"),
+        _answer_rows,
     ),
     Reader(
         "bedrock_batch",
         (("recordId", "modelOutput"), ("recordId", "modelInput", "error")),
-        partial(_columns, scope="bedrock", batch=True, timed=False),
-        _rows,
+        partial(_answer, scope="bedrock", batch=True, timed=False),
+        _answer_rows,
     ),
     Reader(
         "openai_batch",
         (("custom_id", "response.body"), ("custom_id", "response", "error.code")),
         partial(_openai, batch=True),
-        _rows,
+        _answer_rows,
     ),
     Reader(
         "openai_batch_object",
         (("object=batch", "request_counts", "usage"),),
         _batch_object,
-        _rows,
+        _answer_rows,
         provider="openai",
         kind="usage",
     ),
@@ -328,19 +328,19 @@ READERS = (
             ("type=response.completed", "response.usage"),
         ),
         _openai,
-        _rows,
+        _answer_rows,
     ),
     Reader(
         "anthropic_batch",
         (("custom_id", "result.type"),),
-        partial(_columns, scope="anthropic", batch=True, timed=False),
-        _rows,
+        partial(_answer, scope="anthropic", batch=True, timed=False),
+        _answer_rows,
     ),
     Reader(
         "anthropic_answers",
         (("type=message", "role", "usage.input_tokens"),),
-        partial(_columns, scope="anthropic", timed=False),
-        _rows,
+        partial(_answer, scope="anthropic", timed=False),
+        _answer_rows,
     ),
     Reader(
         "gemini",

@@ -28,6 +28,7 @@ _USAGE = "metadata.usage_object"
 _DETAILS, _OUTPUT = f"{_USAGE}.prompt_tokens_details", f"{_USAGE}.completion_tokens_details"
 _SPLITS = (f"{_DETAILS}.cache_creation_token_details", f"{_USAGE}.cache_creation")
 _KINDS = ("audio", "image")
+_SIDES = (("input", "in", "uncached_input_tokens"), ("output", "out", "output_tokens"))
 _litellm_rows = picked(
     same(
         "request_id",
@@ -92,10 +93,8 @@ _TASK_TAGS = ("task:", "feature:", "use_case:")
 _BASES = re.compile(r"//(?:bedrock-runtime[\w-]*\.)?([a-z]{2,}-[a-z]+-?\d+)[.-]")
 
 
-def _litellm(sheet):
-    hit = sheet.words("cache_hit") == "true"
-    sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
-    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
+def _litellm_tokens(sheet, batch):
+    """Return the buckets, and what in them is not text, as `units` takes it."""
     write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_long")
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
@@ -117,10 +116,20 @@ def _litellm(sheet):
         reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
         total=sheet.numbers("total_tokens"),
     )
-    parts = {f"input_{kind}_tokens": ("uncached_input_tokens", f"{kind}_in") for kind in _KINDS}
-    parts |= {f"output_{kind}_tokens": ("output_tokens", f"{kind}_out") for kind in _KINDS}
-    parts["web_searches"] = (None, "searches")
-    parts = {unit: (bucket, sheet.counts(name)) for unit, (bucket, name) in parts.items()}
+    parts = {
+        f"{side}_{kind}_tokens": (bucket, sheet.counts(f"{kind}_{way}"))
+        for side, way, bucket in _SIDES
+        for kind in _KINDS
+    }
+    parts["web_searches"] = None, sheet.counts("searches")
+    return tokens, parts
+
+
+def _litellm(sheet):
+    hit = sheet.words("cache_hit") == "true"
+    sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
+    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
+    tokens, parts = _litellm_tokens(sheet, batch)
     start, end = sheet.times("startTime"), sheet.times("endTime", missing=True)
     first = sheet.times("completionStartTime", missing=True)
     tags = sheet.cells("request_tags")

@@ -186,6 +186,17 @@ def _value(typed):
     return next((value for name, value in typed.items() if name.endswith("Value")), None)
 
 
+def _failures(sheet):
+    """Return failure words, from the HTTP status or the name of an error in one column."""
+    words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
+    named = np.select(
+        [words.str.contains("timeout"), words.str.contains(r"rate.?limit|too.?many")],
+        ["timeout", "rate_limited"],
+        "unavailable",
+    )
+    return np.where(code >= 400, statuses(sheet, "error", True), named)
+
+
 def _columns(sheet):
     failed = sheet.cells("code").isin((2, "STATUS_CODE_ERROR")).to_numpy(bool)
     sheet.refuse(sheet.empty("input") & sheet.empty("output") & ~failed, "no token counts")
@@ -214,17 +225,7 @@ def _columns(sheet):
         parts[f"cache_{kind}_read_tokens"] = "cache_read_tokens", cached
         parts[f"output_{kind}_tokens"] = "output_tokens", made
     start, end = (sheet.times(name, unit="ns", missing=name == "end") for name in ("start", "end"))
-    words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
-    named = np.select(
-        [words.str.contains("timeout"), words.str.contains(r"rate.?limit|too.?many")],
-        ["timeout", "rate_limited"],
-        "unavailable",
-    )
-    failure = np.where(code >= 400, statuses(sheet, "error", failed), named)
-    span, parent = (
-        sheet.identity("otel", "trace", "span"),
-        sheet.identity("otel", "trace", "parent"),
-    )
+    span, parent = (sheet.identity("otel", "trace", name) for name in ("span", "parent"))
     response = sheet.identity("otel", "response")
     twins = pd.DataFrame({"parent": parent, "whole": whole, "output": output})
     twins = twins.duplicated() & ~(twins.assign(response=response).duplicated() & (response != 0))
@@ -241,7 +242,7 @@ def _columns(sheet):
             "team": sheet.text("team"),
             "user": sheet.text("user"),
             "session_id": sheet.text("session"),
-            "status": np.where(failed, failure, sheet.finished("finish")),
+            "status": np.where(failed, _failures(sheet), sheet.finished("finish")),
             "ttft_s": sheet.durations("ttft"),
             "end_to_end_s": sheet.seconds(start, end),
             "source": "recorded",

@@ -208,9 +208,8 @@ def _check_times(column):
     """Refuse times that are not ISO, and name the formats that they may have."""
     cells = column.dropna().astype(str)
     cells = cells[cells != ""]
-    if not len(cells) or pd.api.types.is_datetime64_any_dtype(column):
-        return
-    if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().any():
+    iso = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
+    if cells.empty or iso.notna().any():
         return
     first = cells.iloc[0]
     with warnings.catch_warnings(action="ignore"):  # about a day that cannot be a month
