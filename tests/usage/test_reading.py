@@ -822,6 +822,16 @@ def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
     assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
 
 
+def test_an_object_in_place_of_a_number_costs_its_own_row(tmp_path):
+    rows = sample("litellm_spendlogs.jsonl")
+    whole = read_json(tmp_path, rows)
+    rows[0] |= {"spend": {"usd": 1}}
+    usage = read_json(tmp_path, rows)
+    assert len(usage.requests) == len(whole.requests) - 1
+    assert "not a number" in usage.quarantine["reason"].tolist()
+    balanced(usage)
+
+
 def test_a_log_without_a_single_object_is_set_aside_line_by_line(tmp_path):
     file = tmp_path / "log.jsonl"
     file.write_text("[1]\n[2]\n")

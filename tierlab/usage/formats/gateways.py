@@ -99,12 +99,15 @@ def _litellm_tokens(sheet, batch):
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
     reasoning = sheet.counts("reasoning", np.nan)
-    told = sheet.cells("usage").map(bool).to_numpy(bool)
+    has_usage = sheet.cells("usage").map(bool).to_numpy(bool)
     whole, output = sheet.counts("prompt_tokens"), sheet.counts("completion_tokens")
     poll = batch & (whole + output == 0) & (sheet.numbers("spend", 0.0) == 0)
     sheet.refuse(poll, "asks how a batch is doing: no usage in it")
-    same_batch = sheet.raw.duplicated(["model", "spend", "prompt_tokens", "completion_tokens"])
-    sheet.assume(batch & same_batch, "a finished batch equal to one before: is it written twice?")
+    # As text, because a broken cell may hold an object, which cannot be compared.
+    told = sheet.raw[["model", "spend", "prompt_tokens", "completion_tokens"]].map(str)
+    sheet.assume(
+        batch & told.duplicated(), "a finished batch equal to one before: is it written twice?"
+    )
     tokens = buckets(
         sheet,
         whole,
@@ -113,7 +116,7 @@ def _litellm_tokens(sheet, batch):
         write_short=write - hour,
         write_long=hour,
         cache_inside=True,
-        reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
+        reasoning=np.where(np.isnan(reasoning) & has_usage, 0, reasoning),
         total=sheet.numbers("total_tokens"),
     )
     parts = {
