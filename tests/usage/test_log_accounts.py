@@ -1,4 +1,4 @@
-"""Logs: what goes in comes out. Rows by Python's csv and json, and dollars by hand, against what is kept, set aside or twice."""
+"""What goes into a log comes out: rows by Python's csv and json, and dollars by hand, against what the account says."""
 
 import csv
 import gzip

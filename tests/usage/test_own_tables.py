@@ -1,4 +1,4 @@
-"""A table of one's own: its columns proposed and taken, its dates and money understood, refused before the heavy work."""
+"""The user's own table: its columns are proposed, its dates and money understood, and what is wrong is refused early."""
 
 import pandas as pd
 import pytest

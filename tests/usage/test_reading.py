@@ -1,4 +1,4 @@
-"""Every format read as it comes, with the totals that its raw file states, and each trap of the formats."""
+"""Every format is read as it comes, with the totals of its raw file, and so is each trap of the formats."""
 
 import csv
 import gzip
