@@ -325,10 +325,12 @@ def _rows(lines, delimiter, width):
             yield item
         elif '"' in item[1]:
             cells, taken, faults = _quoted(chain((item,), lines), delimiter)
-            if cells and len(cells) == width and not _holds_a_row(taken, delimiter, width):
+            single = len(taken) == 1
+            whole = bool(cells) and len(cells) == width
+            if whole and (single or not _holds_a_row(taken, delimiter, width)):
                 yield item[0], cells
             else:
-                again = taken.pop() if len(taken) > 1 else None
+                again = None if single else taken.pop()
                 yield from (_row(number, _alone(line, delimiter), width) for number, line in taken)
             yield from faults
         # A line without a quote is a whole row, and split() is faster than csv.
@@ -393,7 +395,7 @@ def _holds_a_row(lines, delimiter, width):
     header, and numbers in the same cells.
     """
     first, *later = (line.strip().split(delimiter) for _, line in lines)
-    if not later or len(first) != width or not any(map(_is_decimal, first)):
+    if len(first) != width or not any(map(_is_decimal, first)):
         return False
     numbers = list(map(_is_decimal, first))
     return any(list(map(_is_decimal, cells)) == numbers for cells in later)
