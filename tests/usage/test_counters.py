@@ -1,4 +1,4 @@
-"""Every counter is used or told: an unknown number beside the known ones never passes in silence, in any format."""
+"""Every counter is used or reported: in no format does an unknown number beside the known ones pass in silence."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ FORMS = {
 
 
 def loaded(value):
-    """A nested object that is written as text, as it reads."""
+    """Return the object that a text holds; any other value stays as it is."""
     if isinstance(value, str) and value[:1] == "{":
         try:
             return json.loads(value)
@@ -46,7 +46,7 @@ def holds_counters(name, value):
 
 
 def changed(value, change):
-    """A record with `change` made to each usage object in it, and how many there were."""
+    """Return a record with `change` made to each usage object in it, and how many there were."""
     if isinstance(value, list):
         parts = [changed(item, change) for item in value]
         return [part for part, _ in parts], sum(n for _, n in parts)
@@ -84,7 +84,7 @@ def attributes_changed(attributes, change):
 
 
 def plain_changed(attributes, change):
-    """Attributes with what `change` adds under the prefix of the counters that are there."""
+    """Return attributes with what `change` adds, under the prefix of the counters that are there."""
     name = next(name for name in attributes if COUNTER.search(name))
     prefix = name[: name.index("usage.") + 6] if "usage." in name else name.rsplit(".", 1)[0] + "."
     prefix = prefix if "." in name else ""
@@ -92,7 +92,7 @@ def plain_changed(attributes, change):
 
 
 def otlp(value):
-    """A value as OTLP/JSON types it."""
+    """Return a value as OTLP/JSON types it."""
     if isinstance(value, dict):
         inner = [{"key": name, "value": otlp(one)} for name, one in value.items()]
         return {"kvlistValue": {"values": inner}}
@@ -102,7 +102,7 @@ def otlp(value):
 
 
 def records_of(text):
-    """The JSON values of a text: one, one a line, or one after another."""
+    """Return the JSON values of a text, whether it is one value, one on each line, or several in a row."""
     found, decoder, text = [], json.JSONDecoder(), text.strip()
     while text:
         value, end = decoder.raw_decode(text)
@@ -112,7 +112,7 @@ def records_of(text):
 
 
 def written(file, text, change):
-    """The sample with the change in it; returns how many usage objects were changed."""
+    """Write the sample with the change in it; return how many usage objects were changed."""
     if text.lstrip()[:1] in "{[":
         made = [changed(record, change) for record in records_of(text)]
         file.write_text("\n".join(json.dumps(record) for record, _ in made) + "\n")
@@ -139,7 +139,7 @@ def tables():
 
 
 def known(file):
-    """The usage in a sample, where its format is one that is read; another is refused by name."""
+    """Return the usage in a sample; skip the test if its format is one that is refused by name."""
     try:
         return tl.read_usage(file)
     except ValueError as error:
@@ -148,7 +148,7 @@ def known(file):
 
 
 def told(usage, size):
-    """Rows in which the unknown counter is told, having checked its sum."""
+    """Return in how many rows the unknown counter is reported, and check its sum."""
     notes = usage.account.assumed.query("what.str.contains('smell')")
     # a row may have several usage objects in which the counter stands
     assert (notes["total"] % size == 0).all() and (notes["total"] >= notes["rows"] * size).all()
@@ -181,7 +181,7 @@ def test_an_unknown_column_is_told(tmp_path, name):
 
 @pytest.mark.parametrize("name", [*jsons(), *tables()])
 def test_a_renamed_counter_never_vanishes(tmp_path, name):
-    """Each counter under another name: its tokens are the same, or its number is told, or its row is set aside."""
+    """A counter under another name has the same tokens, or its number is reported, or its row is set aside."""
     text = (SAMPLES / name).read_text()
     once = known(SAMPLES / name)
     if once.requests.empty:

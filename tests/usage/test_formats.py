@@ -1,4 +1,4 @@
-"""The formats of clouds, agents, answers and batches: a sample of each, its totals added up by hand; FOCUS out and back."""
+"""Samples of the formats of clouds, agents, answers and batches, their totals added up by hand; FOCUS out and back."""
 
 import re
 from pathlib import Path

@@ -101,7 +101,7 @@ def leaves(value, path=()):
 
 
 def with_value(text, where, value):
-    """The text with one value changed, wherever it lies in the JSON or the CSV."""
+    """Return the text with one value changed, wherever it is in the JSON or the CSV."""
     if text.lstrip()[:1] not in ("{", "["):
         try:
             rows = list(csv.reader(io.StringIO(text)))
@@ -134,7 +134,7 @@ def with_value(text, where, value):
 
 
 def broken(text, changes):
-    """The bytes of a file after some changes."""
+    """Return the bytes of a file after some changes."""
     encoding = "utf-8"
     single = None
     for kind, where, what in changes:
@@ -242,7 +242,7 @@ def test_parquet_text_that_is_not_utf8_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_rows_written_twice_change_nothing(tmp_path, name):
-    """Every line of a log twice, or a whole report in two files: the same requests and dollars as once."""
+    """A log with every line twice, or a report in two files, has the same requests and dollars as it has once."""
     once = tl.read_usage(write(tmp_path / name, FILES[name]))
     if name.endswith(".jsonl"):
         again = tl.read_usage(write(tmp_path / f"twice-{name}", FILES[name] + "\n" + FILES[name]))
@@ -264,7 +264,7 @@ def write(file, text):
     return file
 
 
-# The totals of `codex exec` carry no time: the order of its lines is all that says which came first.
+# The totals of `codex exec` have no time: only the order of the lines says which came first.
 TIMED = [name for name in sorted(FILES) if name.endswith(".jsonl") and name != "codex_exec.jsonl"]
 
 

@@ -1,4 +1,4 @@
-"""Logs: what goes in comes out. Rows by Python's csv and json, and dollars by hand, against what is kept, set aside or twice."""
+"""What goes into a log comes out: rows by Python's csv and json, and dollars by hand, against what the account says."""
 
 import csv
 import gzip
@@ -26,7 +26,7 @@ def line(task="chat"):
 
 
 def log(tmp_path, tasks, name="log.csv", end="\n"):
-    """A CSV file with a row for each task, packed where its name says so."""
+    """Write a CSV file with a row for each task, packed if its name says so."""
     text = end.join([HEAD, *map(line, tasks), ""]).encode()
     file = tmp_path / name
     file.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
@@ -34,7 +34,7 @@ def log(tmp_path, tasks, name="log.csv", end="\n"):
 
 
 def counts(usage):
-    """rows_read, kept, set_aside, duplicates over all files."""
+    """Return the sums of rows_read, kept, set_aside and duplicates over all files."""
     files = usage.account.files
     return tuple(
         int(files[name].sum()) for name in ("rows_read", "kept", "set_aside", "duplicates")
@@ -53,7 +53,7 @@ STRAY = {
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
 @pytest.mark.parametrize("where", STRAY)
 def test_a_stray_quote_never_loses_the_rows_between(tmp_path, maintained, where, name):
-    """Every tenth row has one: each costs its own row at most, for the reader and for the engine that scans in place."""
+    """A stray quote in every tenth row costs at most its own row, in the reader and in the engine that scans in place."""
     first, second, lost = STRAY[where]
     tasks = ["chat"] * 200
     tasks[10::20], tasks[20::20] = [first] * 10, [second] * 9
@@ -69,7 +69,7 @@ def test_a_stray_quote_never_loses_the_rows_between(tmp_path, maintained, where,
 
 
 def rows_by_csv(lines, width):
-    """Rows of the lines below a header: strictly by csv, and line by line where csv meets a quote that does not close."""
+    """Return the rows below a header: strictly by csv, and line by line if csv meets a quote that does not close."""
     rows = 0
     while lines:
         reader = csv.reader(iter(lines), strict=True)
@@ -131,7 +131,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"
 
 
 def changed(text, rng, start):
-    """The text with up to four changes after its header."""
+    """Return the text with up to four changes after its header."""
     for _ in range(rng.randrange(6)):
         at = rng.randrange(start, len(text) + 1)
         kind = rng.randrange(4)
@@ -147,7 +147,7 @@ def changed(text, rng, start):
 
 
 def written(file, text, rng):
-    """Write the text in some encoding, packed or not; returns it as that encoding has it."""
+    """Write the text in some encoding, packed or not; return it as that encoding can hold it."""
     coding = rng.choice(ENCODINGS)
     data = text.encode(coding, "replace")
     if rng.randrange(5) == 0:  # two members, one after the other
@@ -188,8 +188,8 @@ def test_mutated_csv_logs_balance_with_pythons_csv(tmp_path):
                 valid += 1
                 assert expected[str(file)] == len(table)
         files = tl.read_usage(folder).account.files.set_index("file")
-        # A file of which no time can be read is refused as a whole.
-        refused = files["problem"].str.contains("is not as ISO writes it")
+        # A file without a single readable time is refused as a whole.
+        refused = files["problem"].str.contains("is not in ISO format")
         assert (refused | (files["problem"] == "")).all() and refused.mean() < 0.1
         files = files[~refused]
         expected = {file: rows for file, rows in expected.items() if file in files.index}
@@ -397,7 +397,7 @@ def test_a_named_pipe_is_refused_by_name(tmp_path, capsys, command):
     os.mkfifo(pipe)
     rescue = threading.Timer(
         60, lambda: os.close(os.open(pipe, os.O_WRONLY))
-    )  # lets go of whoever reads it, and fails below
+    )  # releases whatever reads it; the test fails below
     rescue.start()
     out = ["--out", str(tmp_path / "out")] if command[0] in ("quarter", "run") else []
     assert main([str(pipe) if word == "PIPE" else word for word in [*command, *out]]) == 2

@@ -10,7 +10,7 @@ from tierlab.usage.read import guess_columns
 
 
 def read(tmp_path, rows, name="log.jsonl", **said):
-    """Usage of rows (objects, or the text of a CSV file)."""
+    """Return the usage in rows (objects, or the text of a CSV file)."""
     if not isinstance(rows, str):
         name, rows = name, "\n".join(map(json.dumps, rows)) + "\n"
     file = tmp_path / name
@@ -385,7 +385,7 @@ def test_month_to_date_exports_that_differ_are_told(tmp_path):
 
 
 def test_money_alone_in_two_files_of_one_day(tmp_path):
-    """Tables without any token have no columns of tokens to compare."""
+    """Tables without tokens have no columns of tokens to compare."""
     result = {"amount": "123.45", "currency": "USD", "cost_type": "tokens", "description": "x"}
     for name, amount in (("a", "100"), ("b", "200")):
         bucket = {
@@ -401,7 +401,7 @@ def test_money_alone_in_two_files_of_one_day(tmp_path):
 
 
 def test_deepseek_tells_its_cache_beside_its_input(tmp_path):
-    """1,000 tokens in, of which 800 were read from the cache."""
+    """Of 1,000 input tokens, 800 were read from the cache."""
     usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
     usage |= {"prompt_cache_hit_tokens": 800, "prompt_cache_miss_tokens": 200}
     row = {"id": "a", "object": "chat.completion", "created": 1788256800, "usage": usage}
@@ -413,6 +413,6 @@ def test_deepseek_tells_its_cache_beside_its_input(tmp_path):
 
 @pytest.mark.parametrize(("second", "calls"), [("10:59:59", 1), ("11:00:01", 2)])
 def test_lines_of_one_message_lie_within_an_hour(tmp_path, second, calls):
-    """Without the id of a request, the same message is written again while it is answered, not after."""
+    """Without a request id, rows of one message are one call if they lie within the time that an answer may take."""
     rows = [claude("10:00:00", 100, call=""), claude(second, 100, call="")]
     assert len(read(tmp_path, rows).requests) == calls

@@ -1,4 +1,4 @@
-"""A table of one's own: its columns proposed and taken, its dates and money understood, refused before the heavy work."""
+"""The user's own table: its columns are proposed, its dates and money understood, and what is wrong is refused early."""
 
 import pandas as pd
 import pytest
@@ -66,7 +66,7 @@ def test_a_guess_is_taken_only_when_asked_for(own):
         ("9/23/2026", "date_format='%m/%d/%Y'"),
         ("1788600000", "date_format='s'"),
         ("1788600000000", "date_format='ms'"),
-        ("tomorrow", "is not as ISO writes it"),
+        ("tomorrow", "is not in ISO format"),
     ],
 )
 def test_times_that_are_not_iso_name_their_format(tmp_path, first, said):

@@ -1,4 +1,4 @@
-"""Every format read as it comes, with the totals that its raw file states, and each trap of the formats."""
+"""Every format is read as it comes, with the totals of its raw file, and so is each trap of the formats."""
 
 import csv
 import gzip
@@ -13,6 +13,7 @@ import pytest
 import tierlab as tl
 from tests.usage.test_formats import TOTALS
 from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.read import check_usage
 
 SAMPLES = Path(__file__).parent.parent / "data" / "usage"
 
@@ -127,7 +128,7 @@ def test_sample_of_tokens(name):
     assert summed(usage) == tokens
     balanced(usage)
     totals = usage.account.totals.query("what == 'tokens'")
-    # a file that states no total of its own has nothing to hold ours against
+    # if a file states no total of its own, there is nothing to compare ours with
     assert totals["theirs"].tolist() == totals["ours"].tolist() == [sum(tokens)] * len(totals)
 
 
@@ -158,7 +159,7 @@ def test_every_sample_is_tested():
         (
             "openrouter_activity.csv",
             0.0044 + 0.000225,
-        ),  # the second is on a key of one's own, beside cost_total
+        ),  # the second is on the user's own key, beside cost_total
         ("openrouter_activity_daily.csv", 0.0044),
         (
             "focus_ai.csv",
@@ -202,7 +203,7 @@ def test_models_have_one_name(name, models):
 
 
 def test_samples_priced_from_tokens_come_to_what_was_billed(maintained):
-    """List prices of the sample's models, on the sample's day, times its tokens: the source's own dollars."""
+    """A sample's tokens at the list prices of its day come to the dollars that the source itself states."""
     for name, dollars in (
         ("focus_ai.csv", 42.725),
         ("anthropic_usage_report_messages.json", 42.725 + 3 * 0.01),  # and three web searches
@@ -676,7 +677,7 @@ def test_gcp_in_dollars_is_net_of_credits(tmp_path):
     ],
 )
 def test_sku_grammars(sku, model, bucket):
-    from tierlab.usage.formats.google import bucket_in, model_in
+    from tierlab.usage.formats.clouds import bucket_in, model_in
 
     assert (bucket_in(sku), model_in(sku) if bucket else model) == (bucket, model)
 
@@ -821,6 +822,26 @@ def test_a_log_that_begins_in_the_middle_of_a_line(tmp_path, first):
     assert counted(tl.read_usage(file)) == (4, 3, 1, 0)
 
 
+def test_an_object_in_place_of_a_number_costs_its_own_row(tmp_path):
+    rows = sample("litellm_spendlogs.jsonl")
+    whole = read_json(tmp_path, rows)
+    rows[0] |= {"spend": {"usd": 1}}
+    usage = read_json(tmp_path, rows)
+    assert len(usage.requests) == len(whole.requests) - 1
+    assert "not a number" in usage.quarantine["reason"].tolist()
+    balanced(usage)
+
+
+def test_a_log_without_a_single_object_is_set_aside_line_by_line(tmp_path):
+    file = tmp_path / "log.jsonl"
+    file.write_text("[1]\n[2]\n")
+    check_usage(file, format="litellm")
+    usage = tl.read_usage(file, format="litellm")
+    reasons = usage.quarantine[["line", "reason"]].values.tolist()
+    assert reasons == [[1, "not an object"], [2, "not an object"]]
+    balanced(usage)
+
+
 def _cut_off(text):
     return text[: text.index('"Web Search Usage"')]
 
@@ -835,7 +856,7 @@ def _quote_left_open(text):
 
 @pytest.mark.parametrize("broken", [_cut_off, _cut_off_on_one_line, _quote_left_open])
 def test_a_report_that_is_no_whole_json_is_set_aside_with_its_line(tmp_path, broken):
-    """No part of it counts: a sum of what happens to be legible would pass for the bill."""
+    """No part of the report counts, because a sum of its legible part would pass for the whole bill."""
     file = tmp_path / "report.json"
     file.write_text(broken((SAMPLES / "anthropic_cost_report.json").read_text()))
     with pytest.raises(ValueError, match=r"report\.json: broken JSON at line \d+: mend the file"):
@@ -923,7 +944,9 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         tl.read_usage(file)
     (tmp_path / "good.jsonl").write_text((SAMPLES / "litellm_spendlogs.jsonl").read_text())
-    usage = tl.read_usage(tmp_path)  # one of many: named in the account, the rest is read
+    usage = tl.read_usage(
+        tmp_path
+    )  # one file of many is named in the account, and the others are read
     problem = usage.account.files.set_index("file")["problem"]
     assert re.search(message.split(": ")[1][:20], problem[str(file)]) and len(usage.requests) == 3
 
@@ -938,7 +961,7 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
             r"no such file; .* did you mean 'litellm_spendlogs.jsonl'\?",
         ),
         ({"paths": []}, "paths is empty"),
-        ({"paths": SAMPLES.parent / "none" / "*.csv"}, "leads to no file"),
+        ({"paths": SAMPLES.parent / "none" / "*.csv"}, "no file to read there"),
     ],
 )
 def test_a_wrong_option_names_the_nearest(options, message):

@@ -1,14 +1,14 @@
 """Files of logs: find them, open them whatever their packing and encoding, and hand out their records.
 
-A record that cannot be read becomes a `Fault`; the rest of the file goes on. Nothing is held in memory but a
-block of rows, or of 64 MiB of text, whichever is less.
+A record that cannot be read becomes a `Fault`, and the rest of the file goes on. Memory never holds more than a block of
+rows, or 64 MiB of text, whichever is less.
 
-A line ends at \\n, \\r\\n or \\r. A row of a CSV file is what Python's csv module reads of its lines: a quotation mark
-opens a cell only as its first character, anywhere else it is a character like any other. A row of more than one
-line is believed if csv reads it strictly, it has as many cells as the header, and it does not hold another row of
-the file whole. Otherwise the quote is a stray one: each of its lines stands alone (the last of them is read anew,
-and may begin a row of several lines). A line on its own in which a quote stays open is set aside. So every line is
-looked at twice at most, and each of them ends in a row or in a fault.
+A line ends at \\n, \\r\\n or \\r. A row of a CSV file is what Python's csv module reads from its lines: a quotation mark
+opens a cell only as its first character; anywhere else it is a character like any other. A row of several lines is
+believed if csv reads it strictly, if it has as many cells as the header, and if it does not contain another whole row.
+Otherwise its opening quote is a stray one, and each of its lines stands alone, except that the last is read anew and
+may begin a row of several lines. A line that stands alone with an open quote is set aside. So every line is looked at
+twice at most, and each ends up in a row or in a fault.
 """
 
 import csv
@@ -33,8 +33,8 @@ from tierlab.core.untrusted import LINE_BYTES, regular, shown
 from tierlab.core.vocabulary import unknown
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".log", ".txt")
-BLOCK = 1 << 16  # rows handled at a time: with `LINE_BYTES`, what bounds the memory
-_FIRST = 200  # rows of a table that are looked at before the rest is read
+BLOCK = 1 << 16  # rows handled at a time; with `LINE_BYTES`, this bounds the memory
+_FIRST = 200  # rows in a table's first block, which can be checked before the rest is read
 _MiB = LINE_BYTES >> 20
 _TOO_LONG = f"above the limit of {_MiB} MiB for one line"
 _ENDS_EARLY = "packed file ends early"
@@ -52,7 +52,7 @@ csv.field_size_limit(2 * LINE_BYTES)
 
 @dataclass(frozen=True)
 class Fault:
-    """A record that cannot be read: its line, why, and what may be shown of it (never its text)."""
+    """A record that cannot be read: its line, the reason, and what may be shown of it (never its text)."""
 
     line: int
     reason: str
@@ -60,15 +60,15 @@ class Fault:
 
 
 def find(paths):
-    """Every file that paths, folders (all levels) and glob patterns lead to, each once.
+    """Return every file that paths, folders (all levels) and glob patterns lead to, each once.
 
     Raises
     ------
     ValueError
-        If a path does not exist (with the nearest name beside it), or a folder or pattern leads to no file.
+        If a path does not exist (the nearest name beside it is given), or a folder or pattern leads to no file.
     """
     found = []
-    # A folder "2026" comes as a number from a command line that reads numbers.
+    # A folder "2026" arrives as a number from a command line that reads numbers.
     for given in [paths] if isinstance(paths, (str, Path, int)) else list(paths):
         path = Path(str(given)).expanduser()
         if path.exists():
@@ -84,7 +84,7 @@ def find(paths):
             )
         if not files:
             raise ValueError(
-                f"{given}: leads to no file; readable are {', '.join(SUFFIXES)} and each with .gz"
+                f"{given}: no file to read there; names end with {', '.join(SUFFIXES)}, each also with .gz"
             )
         found += files
     if not found:
@@ -102,7 +102,7 @@ def _is_log(file):
 
 
 def first_of_copies(files):
-    """For each file whose content came before in the list, under another name or as a copy: the file it repeats."""
+    """Return, for each file whose content came earlier in the list (a copy or a second name), the file that it repeats."""
     stats = {file: file.stat() for file in files}
     sizes = Counter({(one.st_dev, one.st_ino): one.st_size for one in stats.values()}.values())
     names, contents, found = {}, {}, {}
@@ -117,15 +117,15 @@ def first_of_copies(files):
 
 
 def opened(path):
-    """(kind, stream) of a file.
+    """Return a file's kind and a stream of what is in it.
 
-    The stream of a "table" (CSV, Parquet) yields (lines, DataFrame of a block of rows), beginning with one of these,
-    that of "records" (line, JSON text or what it holds); each yields a Fault for what cannot be read.
+    The stream of a "table" (CSV, Parquet) yields (lines, DataFrame of a block of rows) and begins with such a block; the
+    stream of "records" yields (line, JSON text or value). Both yield a Fault for what cannot be read.
 
     Raises
     ------
     ValueError
-        If the file is empty, and on the way through it: for JSON over several lines that is broken or too long.
+        If the file is empty; and, from the stream, if JSON over several lines is broken or too long.
     """
     with regular(path).open("rb") as file:
         magic = file.read(4)
@@ -149,7 +149,7 @@ def _is_blank(item):
 
 
 def block_of(stream, most):
-    """The next items of a stream in a list: so many at most, and few enough to hold little more than one long line."""
+    """Return the next items of a stream: at most `most`, and not much more text than one line may have."""
     block, room = [], LINE_BYTES
     for item in stream:
         block.append(item)
@@ -160,7 +160,7 @@ def block_of(stream, most):
 
 
 def _size(item):
-    """Characters of the text in an item of a stream: a line, or the cells of a row."""
+    """Return how many characters an item of a stream holds, in a line or in the cells of a row."""
     text = "" if isinstance(item, Fault) else item[1]
     if isinstance(text, str):
         return len(text)
@@ -168,15 +168,18 @@ def _size(item):
 
 
 def lines_of(path):
-    """(number, text) of each line; UTF-8, UTF-16, UTF-32 or Latin-1, packed or not. A line above the limit is a Fault."""
+    """Yield (number, text) for each line of UTF-8, UTF-16, UTF-32 or Latin-1, packed or not; a Fault for one too long."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     number = 0
     with gzip.open(path, "rb") if packed else path.open("rb") as file:
         try:
-            wide = _wide(file.read(4))
+            # A wide encoding is known by its mark, or by the zeros between letters.
+            head = file.read(4)
+            zeros = tuple(byte == 0 for byte in head)
+            wide = _MARKED.get(head) or _MARKED.get(head[:2]) or _ZEROS.get(zeros)
             file.seek(0)
-            # Latin-1 gives each byte a character: enough to find the ends of lines, and to have the bytes back.
+            # Latin-1 gives each byte a character, so that line ends are found and the bytes can be had back.
             source = io.TextIOWrapper(file, wide or "latin-1", errors="replace", newline="")
             while line := source.readline(LINE_BYTES + 1):
                 number += 1
@@ -191,12 +194,6 @@ def lines_of(path):
             yield Fault(number + 1, _ENDS_EARLY)
 
 
-def _wide(head):
-    """The encoding that a file's first four bytes give away, by their mark or the zeros between letters, or None."""
-    zeros = tuple(byte == 0 for byte in head)
-    return _MARKED.get(head) or _MARKED.get(head[:2]) or _ZEROS.get(zeros)
-
-
 def _text(line):
     try:
         return line.decode()
@@ -205,7 +202,7 @@ def _text(line):
 
 
 def _document(stream):
-    """(first line, value) of a file that is one JSON value on several lines, or of several such values in a row."""
+    """Yield (first line, value) for a file that is one JSON value on several lines, or several such values in a row."""
     texts, held, first, several = [], 0, 1, True
     for item in stream:
         if isinstance(item, Fault):
@@ -218,7 +215,9 @@ def _document(stream):
             )
         if several and item[1][:1] in ("}", "]"):
             value = parsed("".join(texts))
-            several = value is not None  # else that bracket stands inside the one value of the file
+            several = (
+                value is not None
+            )  # otherwise that bracket is inside the one value of the file
             if several:
                 yield first, value
                 texts, held, first = [], 0, item[0] + 1
@@ -235,7 +234,7 @@ def _document(stream):
 
 
 def parsed(line):
-    """The JSON value of a line, None where it holds none."""
+    """Return the JSON value of a line, None if it is not one."""
     try:
         return _DECODER.decode(line)
     except (ValueError, RecursionError):
@@ -243,7 +242,7 @@ def parsed(line):
 
 
 def records(stream):
-    """(line, object) of a stream of JSON texts or values, lists opened; a Fault for what is not an object."""
+    """Yield (line, object) for a stream of JSON texts or values, lists opened; a Fault for what is not an object."""
     for item in stream:
         if isinstance(item, Fault):
             yield item
@@ -259,7 +258,7 @@ def records(stream):
 
 
 def table(stream):
-    """(first lines, DataFrame) of blocks of rows of a CSV file, one at least, and a Fault for what is not a row.
+    """Yield (first lines, DataFrame) for each block of rows of a CSV file, at least one, and a Fault for any other line.
 
     Raises
     ------
@@ -278,7 +277,7 @@ def table(stream):
 
 
 def _frame(rows, header, delimiter):
-    """Rows, each a text without quotes or a list of cells, as a DataFrame of text."""
+    """Return rows, each a text without quotes or a list of cells, as a DataFrame of text."""
     if rows and all(isinstance(row, str) for row in rows):
         text = "\n".join(rows).encode()
         read = arrow_csv.read_csv(
@@ -293,12 +292,12 @@ def _frame(rows, header, delimiter):
 
 
 def header_of(path):
-    """Names of the columns of a CSV file."""
+    """Return the names of the columns of a CSV file."""
     return _header(dropwhile(_is_blank, lines_of(path)))[0]
 
 
 def _header(lines):
-    """Names of the columns, the delimiter, and the faults that come before them."""
+    """Return the names of the columns, the delimiter, and the faults that come before the header."""
     faults = []
     for item in lines:
         if not isinstance(item, Fault):
@@ -318,35 +317,45 @@ def _header(lines):
 
 
 def _rows(lines, delimiter, width):
-    """(first line, cells) of each row, or a Fault; see the module's words on the grammar."""
+    """Yield (first line, cells) for each row, or a Fault; the module's docstring has the grammar."""
     again = None
     while (item := again or next(lines, None)) is not None:
         again = None
         if isinstance(item, Fault):
             yield item
         elif '"' in item[1]:
-            taken, faults = [], []
-            cells = _quoted(chain((item,), lines), delimiter, taken, faults)
-            if len(taken) == 1 and cells is not None:
-                yield _row(item[0], cells, width)
-            elif cells and len(cells) == width and not _holds_a_row(taken, delimiter, width):
+            cells, taken, faults = _quoted(chain((item,), lines), delimiter)
+            single = len(taken) == 1
+            whole = bool(cells) and len(cells) == width
+            if whole and (single or not _holds_a_row(taken, delimiter, width)):
                 yield item[0], cells
             else:
-                again = taken.pop() if len(taken) > 1 else None
+                again = None if single else taken.pop()
                 yield from (_row(number, _alone(line, delimiter), width) for number, line in taken)
             yield from faults
-        # A line without a quote is a row of its own, and is split faster than csv reads it.
+        # A line without a quote is a whole row, and split() is faster than csv.
         elif item[1].count(delimiter) == width - 1:
             yield item[0], item[1].rstrip("\r\n")
         else:
             yield _row(item[0], item[1].rstrip("\r\n").split(delimiter), width)
 
 
-def _quoted(lines, delimiter, taken, faults):
-    """The cells of the row that begins a stream, None where csv cannot read it strictly; fills `taken` and `faults`."""
+def _quoted(lines, delimiter):
+    """Read the row that begins a stream of lines.
+
+    Returns
+    -------
+    cells : list of str or None
+        None if csv cannot read the row strictly.
+    taken : list of (int, str)
+        The lines that csv took for it.
+    faults : list of Fault
+        The faults among these lines.
+    """
+    taken, faults = [], []
 
     def feed():
-        room = LINE_BYTES
+        room = LINE_BYTES  # a row of many lines is bounded as a line is, so that no row goes on for ever
         for item in lines:
             if isinstance(item, Fault):
                 faults.append(item)
@@ -354,17 +363,17 @@ def _quoted(lines, delimiter, taken, faults):
             taken.append(item)
             yield item[1]
             room -= len(item[1])
-            if room < 0:  # a row of many lines is bounded as a line is: no row goes on for ever
+            if room < 0:
                 return
 
     try:
-        return next(csv.reader(feed(), delimiter=delimiter, strict=True), None)
+        cells = next(csv.reader(feed(), delimiter=delimiter, strict=True), None)
     except csv.Error:
-        return None
+        cells = None
+    return cells, taken, faults
 
 
 def _row(number, cells, width):
-    """A row of a line or of lines, or the Fault that it is."""
     if cells is None:
         return Fault(number, "a quote that does not close")
     if len(cells) != width:
@@ -373,26 +382,27 @@ def _row(number, cells, width):
 
 
 def _alone(line, delimiter):
-    """The cells of one line, None where a quote stays open at its end."""
+    """Return the cells of one line, None if a quote is still open at its end."""
     reader = csv.reader((line, ""), delimiter=delimiter)
     cells = next(reader)
     return cells if reader.line_num == 1 else None
 
 
 def _holds_a_row(lines, delimiter, width):
-    """Whether a row of several lines is two rows with a stray quote each: both its first line and a later one, with
-    their quotes as characters, have a row's number of cells, and numbers in the same of them."""
+    """Return whether a row of several lines is really two rows with a stray quote each.
+
+    It is if its first line and a later one, with their quotes as plain characters, both have as many cells as the
+    header, and numbers in the same cells.
+    """
     first, *later = (line.strip().split(delimiter) for _, line in lines)
-    numbers = [cell.replace(".", "", 1).isdecimal() for cell in first]
-    return (
-        len(first) == width
-        and any(numbers)
-        and any(
-            len(cells) == width
-            and [cell.replace(".", "", 1).isdecimal() for cell in cells] == numbers
-            for cells in later
-        )
-    )
+    if len(first) != width or not any(map(_is_decimal, first)):
+        return False
+    numbers = list(map(_is_decimal, first))
+    return any(list(map(_is_decimal, cells)) == numbers for cells in later)
+
+
+def _is_decimal(cell):
+    return cell.replace(".", "", 1).isdecimal()
 
 
 def _parquet(path):

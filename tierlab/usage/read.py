@@ -1,8 +1,8 @@
 """Usage that a team already has: provider reports, gateway logs, traces -> requests and billed dollars.
 
-Every source counts in its own way (cached tokens inside the input or beside it, cents or dollars, a line a
-request or a line a block); each becomes the five disjoint buckets of the requests table. What cannot be read
-is set aside with its reason, and the account says how much of each source was kept.
+Every source counts in its own way: cached tokens inside the input or beside it, cents or dollars, a line for each
+request or for each part of one. All become the five disjoint buckets of the requests table. What cannot be read is set
+aside with its reason, and the account says how much of each source was kept.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,32 +18,15 @@ from tierlab.core.untrusted import LINE_BYTES
 from tierlab.core.vocabulary import unknown
 from tierlab.prices.names import resolved
 from tierlab.usage.files import find, first_of_copies
-from tierlab.usage.formats import (
-    agents,
-    answers,
-    anthropic,
-    clouds,
-    focus,
-    gateways,
-    google,
-    langfuse,
-    openai,
-    otel,
-    sessions,
-)
+from tierlab.usage.formats import agents, answers, clouds, focus, gateways, otel, reports
 from tierlab.usage.formats.plain import guessed, plain
-from tierlab.usage.reader import UNLINKED, Piece, Pool, names_of, read_file
+from tierlab.usage.reader import UNLINKED, Piece, Pool, names_of, read_file, unread
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats, shared
-from tierlab.usage.sheet import unread
 
 READERS = (
-    *anthropic.READERS,
-    *openai.READERS,
-    *google.READERS,
+    *reports.READERS,
     *gateways.READERS,
     *otel.READERS,
-    *sessions.READERS,
-    *langfuse.READERS,
     *agents.READERS,
     *answers.READERS,
     *clouds.READERS,
@@ -93,25 +76,25 @@ class Account:
     Attributes
     ----------
     files : DataFrame
-        file, format, rows_read = kept + set_aside + duplicates, assumed (what was taken for granted, in
-        words), problem (why a file could not be read).
+        file, format, rows_read (= kept + set_aside + duplicates), assumed (what was taken for granted, in words),
+        problem (why a file could not be read).
     assumed : DataFrame
-        file, what, rows, total: what was taken for granted in how many rows, and the sum of what it is about (of a
-        counter that no rule reads, of a gap between a source's total and its parts); missing where it has none.
+        file, what, rows, total: what was taken for granted, in how many rows, and how much of it there is (the sum of a
+        counter that no rule reads, the gap between a source's total and its parts); missing if it cannot be measured.
     set_aside : DataFrame
         file, reason, rows, usd (what the source says that these rows cost).
     unknown_models : DataFrame
-        model_id, rows, tokens: names that the maintained catalogue lacks. Their rows are kept.
+        model_id, rows, tokens: names that the maintained catalogue does not know. Their rows are kept.
     totals : DataFrame
-        file, what ("tokens" or a currency), theirs (the source's own total), ours, difference. Theirs counts what was
-        set aside too, and no duplicate.
+        file, what ("tokens" or a currency), theirs (the source's own total), ours, difference. Theirs includes what
+        was set aside, and no duplicates.
     overlaps : DataFrame
-        provider, what, first_day, last_day, kept, dropped, rows: days of which two sources tell. Of two reports one
-        counts and the other's rows are duplicates; single requests and reports of the same days are both kept
+        provider, what, first_day, last_day, kept, dropped, rows: days that two sources report. Of two reports one
+        counts and the other's rows are duplicates. Single requests and reports of the same days are both kept
         (dropped is ""), because nothing says which of them is complete: select by the column `aggregate`. So are
         equal requests without ids, and reports of one day, in two files of one format.
     timezone : str
-        What times without a zone were taken to be in.
+        The zone in which times that do not name one were read.
     """
 
     files: pd.DataFrame
@@ -130,12 +113,13 @@ class Usage:
     Attributes
     ----------
     requests : DataFrame
-        The requests table. `requests` is missing (Int64) in aggregate rows whose source does not count them.
+        The requests table. `requests` is missing (Int64) in aggregate rows whose source does not count requests.
     billed : DataFrame
-        Dollars without tokens: day, provider, model_id, line (what for), usd, file.
+        Dollars without tokens: day, provider, model_id, line (what they are for), usd, file.
     account : Account
+        What was read, and what became of it.
     quarantine : DataFrame
-        file, line, reason, excerpt of each row set aside; no prompts, e-mail addresses or keys.
+        file, line, reason, excerpt of each row set aside, without prompts, e-mail addresses or keys.
     """
 
     requests: pd.DataFrame
@@ -176,41 +160,44 @@ def read_usage(
     Parameters
     ----------
     paths : path or sequence of paths
-        Files, folders (all levels) or patterns; .gz is unpacked; formats may be mixed.
+        Files, folders (all levels) or patterns. Files that end with .gz are unpacked; formats may be mixed.
     format : str
-        "auto" recognises each file by its fields; or the name of a format in `FORMATS`.
+        "auto" recognises each file by its fields; otherwise the name of a format in `FORMATS`.
     timezone : str
-        IANA name of the zone that times without one are in. Days of provider reports are UTC whatever it says.
+        IANA name of the zone of times that do not name one. Days of provider reports are UTC in any case.
     columns : mapping of str to str, optional
-        For a CSV, Parquet or JSON-lines file of your own: its column -> ours; `guess_columns` proposes one.
+        For your own CSV, Parquet or JSON-lines file: its column -> ours; `guess_columns` proposes a map.
     cache_inside : bool, optional
-        For a file of your own that has input_tokens and cache columns: whether input includes the cached ones.
+        For your own file, if it has input_tokens and cache columns: whether input includes the cached tokens.
     reasoning_inside : bool
-        For a file of your own: whether output_tokens includes reasoning_tokens.
+        For your own file: whether output_tokens includes reasoning_tokens.
     date_format : str, optional
-        For a file of your own: how its times are written where not as ISO does, such as "%d.%m.%Y %H:%M"; "s" or "ms"
+        For your own file: how its times are written if not in ISO format, such as "%d.%m.%Y %H:%M"; "s" or "ms"
         for seconds or milliseconds since 1970.
     decimal : {".", ","}, optional
-        For a file of your own: the decimal mark of its numbers, where they do not tell it themselves.
+        For your own file: the decimal mark of its numbers, if they do not show it themselves.
     aliases : mapping of str to str, optional
-        Names of your own for models, such as those of Azure deployments -> the model behind each.
+        Your own names for models, such as those of Azure deployments -> the model behind each.
 
     Returns
     -------
     Usage
+        The requests, the billed dollars, the account of each file, and what was set aside.
 
     Raises
     ------
     ValueError
-        For a path, format, zone or column that is unknown, with the nearest known one; for a single file that
-        cannot be read. One of many that cannot be read is named in the account.
+        If a path, format, zone or column is unknown (the nearest known one is named), or if a single file cannot be
+        read. If one of many files cannot be read, the account names it.
 
     Notes
     -----
     E-mail addresses become pseudonyms ("user-" and a hash that is the same in every run and file); prompts and
-    answers are not kept. A line above 64 MiB is set aside, a JSON document above it refused. Duplicates: of two
-    rows for the same request the one with more output stays, at the first time; of a report bucket read twice one
-    stays; a file that is a copy of another, or a second name of it, is duplicates throughout. How a CSV is split into rows, stray quotes and all: `tierlab.usage.files`.
+    answers are not kept. A line above 64 MiB is set aside, and a JSON document above 64 MiB is refused.
+
+    Duplicates: of two rows for the same request, the one with more output stays, at the first time; of a report's
+    bucket that was read twice, one stays; in a copy of another file, or under a second name of it, all rows are
+    duplicates. `tierlab.usage.files` describes how a CSV file is split into rows, even with stray quotes.
 
     Examples
     --------
@@ -236,7 +223,7 @@ def read_usage(
         if file in copies:
             continue
         waiting += file.stat().st_size * (100 if file.suffix == ".gz" else 1)
-        if waiting > LINE_BYTES:  # what waits in the pool is bounded in bytes too
+        if waiting > LINE_BYTES:  # bounds what waits in the pool in bytes, as `Pool` does in rows
             pool.finish()
             waiting = 0
         pieces[file] = Piece(file, place)
@@ -257,14 +244,14 @@ def read_usage(
 def check_usage(
     paths, *, format="auto", columns=None, cache_inside=None, date_format=None, decimal=None
 ):
-    """Refuse usage of which already the first rows of every file say that it cannot be read, within a moment.
+    """Check within a moment, by the first rows of its files, whether usage can be read.
 
     Parameters are those of `read_usage`.
 
     Raises
     ------
     ValueError
-        What is wrong with the first file.
+        If no file can be read; the message says what is wrong with the first.
     """
     own = plain(columns, cache_inside, date_format=date_format, decimal=decimal)
     problems = []
@@ -279,12 +266,12 @@ def check_usage(
 
 
 def guess_columns(paths):
-    """A map of the columns of the first file to ours, by what they are called; see `tierlab.usage.formats.plain`."""
+    """Return a map of the first file's columns to ours, by their names; see `tierlab.usage.formats.plain`."""
     return guessed(names_of(find(paths)[0]))
 
 
 def _readers(own, columns, format):
-    """All readers, the one that a format names, and the one for files that none recognises."""
+    """Return all readers, the one that a format names, and the one for files that none recognises."""
     readers = (own, *READERS) if columns else (*READERS, own)
     by_name = {"auto": None} | {reader.name: reader for reader in readers}
     if format not in by_name:
@@ -293,7 +280,7 @@ def _readers(own, columns, format):
 
 
 def _together(pieces, pool, timezone):
-    """One Usage of all files: one table, repeated rows out, the account of each file."""
+    """Put all files together: one table without repeated rows, and the account of each file."""
     failed = [piece.place for piece in pieces if piece.problem]
     pieces = [
         Piece(piece.file, piece.place, problem=piece.problem) if piece.problem else piece
@@ -313,47 +300,28 @@ def _together(pieces, pool, timezone):
     for place, numbers in left.itertuples(index=False):
         for name, number in numbers.items():
             pieces[place].note(unread(name), 1, number)
-    found = [overlaps, logged_and_reported(kept), shared(kept)]
-    overlaps = pd.concat(found, ignore_index=True)
+    notes = [
+        (str(piece.file), what, *note) for piece in pieces for what, note in piece.assumed.items()
+    ]
     quarantine = aside.sort_values("file", kind="stable", ignore_index=True)
     quarantine = quarantine.assign(file=names[quarantine["file"]])
-    rows_kept, rows_aside, rows_twice = (
-        np.bincount(part["file"], minlength=len(pieces)) for part in (kept, aside, table[twice])
-    )
-    files = pd.DataFrame(
-        {
-            "file": names,
-            "format": [piece.format for piece in pieces],
-            "rows_read": [piece.rows_read for piece in pieces],
-            "kept": rows_kept,
-            "set_aside": rows_aside,
-            "duplicates": rows_twice + [piece.copied for piece in pieces],
-            "assumed": [
-                "; ".join(_noted(what, *note) for what, note in piece.assumed.items())
-                for piece in pieces
-            ],
-            "problem": [piece.problem for piece in pieces],
-        }
+    in_dollars = quarantine["own_currency"].astype(object).fillna("USD").eq("USD")
+    usd = quarantine["own_money"].astype(float).fillna(0).where(in_dollars, 0)
+    reasons = quarantine.assign(usd=usd).groupby(["file", "reason"], sort=False)["usd"]
+    found = [overlaps, logged_and_reported(kept), shared(kept)]
+    account = Account(
+        files=_files(pieces, names, kept, aside, table[twice]),
+        assumed=pd.DataFrame(notes, columns=["file", "what", "rows", "total"]),
+        set_aside=reasons.agg(rows="size", usd="sum").reset_index(),
+        unknown_models=_unknown_models(kept),
+        totals=_totals(names, kept, aside),
+        overlaps=pd.concat(found, ignore_index=True),
+        timezone=timezone,
     )
     money = kept["kind"] == "money"
     billed = kept[money].rename(columns={"at": "day"})
     billed = billed.assign(day=billed["day"].dt.floor("D"), file=names[billed["file"]])
     billed = billed.reindex(columns=list(BILLED_COLUMNS)).astype(_BILLED_KINDS)
-    notes = [
-        (str(piece.file), what, *note) for piece in pieces for what, note in piece.assumed.items()
-    ]
-    in_dollars = quarantine["own_currency"].astype(object).fillna("USD").eq("USD")
-    usd = quarantine["own_money"].astype(float).fillna(0).where(in_dollars, 0)
-    reasons = quarantine.assign(usd=usd).groupby(["file", "reason"], sort=False)["usd"]
-    account = Account(
-        files=files,
-        assumed=pd.DataFrame(notes, columns=["file", "what", "rows", "total"]),
-        set_aside=reasons.agg(rows="size", usd="sum").reset_index(),
-        unknown_models=_unknown_models(kept),
-        totals=_totals(names, kept, aside),
-        overlaps=overlaps,
-        timezone=timezone,
-    )
     return Usage(
         _requests(kept[~money]),
         billed.reset_index(drop=True),
@@ -362,21 +330,31 @@ def _together(pieces, pool, timezone):
     )
 
 
-def _noted(what, rows, total):
-    """One note of a file in words."""
-    return (
-        f"{what} ({rows:,} rows)" if np.isnan(total) else f"{what}: {total:,.12g} ({rows:,} rows)"
+def _files(pieces, names, *parts):
+    """Return the account's `files`; `parts` are the rows kept, set aside and dropped as duplicates."""
+    kept, aside, twice = (np.bincount(part["file"], minlength=len(pieces)) for part in parts)
+    return pd.DataFrame(
+        {
+            "file": names,
+            "format": [piece.format for piece in pieces],
+            "rows_read": [piece.rows_read for piece in pieces],
+            "kept": kept,
+            "set_aside": aside,
+            "duplicates": twice + [piece.copied for piece in pieces],
+            "assumed": ["; ".join(piece.words()) for piece in pieces],
+            "problem": [piece.problem for piece in pieces],
+        }
     )
 
 
 def _in_order(parts, failed):
-    """Rows of a pool in the order in which they were read, without those of files that could not be read to their end."""
+    """Return the rows of a pool in the order of reading, without those of files that could not be read to their end."""
     table = pd.concat(parts or [_NOTHING], ignore_index=True)
     return table[~table["file"].isin(failed)].sort_values("block", kind="stable", ignore_index=True)
 
 
 def _requests(kept):
-    """The requests table out of the kept rows, with the columns that any source has."""
+    """Return the requests table of the kept rows, with the columns that any source has."""
     table = kept.reindex(
         columns=[
             name
@@ -393,7 +371,7 @@ def _requests(kept):
 
 
 def _unknown_models(kept):
-    """The names that the maintained catalogue lacks, with their rows and tokens."""
+    """Return the names that the maintained catalogue does not know, with their rows and tokens."""
     names = kept["model_id"].dropna().unique()
     strange = [name for name in names if resolved(name).model_id is None]
     rows = kept[kept["model_id"].isin(strange)]
@@ -402,7 +380,7 @@ def _unknown_models(kept):
 
 
 def _totals(names, kept, aside):
-    """The source's own totals beside ours, for each file that states one."""
+    """Return the sources' own totals beside ours, for each file that states one."""
     dollars, own = ["billed_usd", "usd"], ["own_tokens", "own_money", "own_currency"]
     told = pd.concat([kept, aside]).reindex(
         columns=["file", *TOKEN_COLUMNS, "quantity", "unit", *dollars, *own]

@@ -1,9 +1,17 @@
-"""What a reader is: how a file is recognised, and how its records become rows; and the way of a file through its reader.
+"""What a reader is: how a file is recognised, how its records become rows; and a file's way through its reader.
 
-Files are read a block at a time. Blocks of the same reader and columns go through one sheet together, so that a
+Files are read a block at a time. Blocks with the same reader and columns go through one sheet together, so that a
 folder of many small files takes no longer than one large file.
+
+A usage object (`usage`, `usageMetadata`, `gen_ai.usage.*`, whatever its format calls it) may hold a counter that no
+rule knows: renamed, new, one level deeper, inside a list. To pass over it would be a silent wrong number, so every
+reader says where its usage objects lie, and each non-zero number in them that it does not read is reported in the
+account. A reader of nested records says ``picked(fields, usage=("message.usage",), idle=("total_tokens",))``. One that
+walks records itself makes a `Counters` and puts ``counters.left(usage)`` under "unread". A reader of flat tables says
+nothing: every numeric column that it does not look at is reported, except those in `Reader.idle`.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +24,9 @@ import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
-from tierlab.usage.counters import ALL, Counters
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
 from tierlab.usage.repeats import counted_tokens
-from tierlab.usage.sheet import Sheet
+from tierlab.usage.sheet import Sheet, floats
 
 ASIDE = (
     "file",
@@ -34,9 +41,20 @@ ASIDE = (
     "parent",
 )
 UNLINKED = dict.fromkeys(("span", "parent", "call"), np.uint64(0))
+ALL = "*"  # at the end of a place: everything beneath it has been read
+TOKENS = (
+    "*token*"  # in place of a usage object: a record's counters that have "token" in their names
+)
 _NO_COUNTER = re.compile(r"first_?token|max_?|limit|per_?token", re.I)
-_NOTES = 100  # different things that are told of one file
-_PROBED = 1000  # records looked at before a file counts as unknown
+# Fields that may repeat a whole request or answer with its usage; any other field of a record may hold counters.
+_BODIES = re.compile(
+    r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
+)
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){1,6}")
+_USAGE = re.compile("usage|token", re.I)
+_COUNTER_NAME = re.compile(r"[\w.()/ -]{1,100}")
+_NOTES = 100  # the most different notes on one file, and the most counters of objects in one column
+_PROBED = 1000  # records that are looked at before a file counts as unknown
 
 
 @dataclass(frozen=True)
@@ -48,30 +66,28 @@ class Reader:
     name : str
         What `format` calls it.
     marks : tuple of tuple of str
-        Fields that give it away, nested ones as "outer.inner", with a value as "field=value": a record that has all of
-        one tuple is of this format.
+        Fields that give it away, nested ones as "outer.inner", with a value as "field=value". A record is of this
+        format if it has all fields of one of the tuples.
     columns : callable
-        Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). Beside them
-        `key`, a hash of what names a row wherever it turns up again (0: nothing does); `call`, a hash that makes
-        rows of one key the same call even if their input counts differ; `updated`, times by which the newest row of
-        a key counts and not the fullest; `span` and `parent`, hashes of a span and of the one above it; and `own_tokens`,
-        `own_money` and `own_currency`, the source's own totals, never sums of what was read.
+        Sheet -> dict of columns of the requests table (and, for money, `provider`, `line` and `usd`). It may also have
+        `key`, a hash of what names a row wherever the row turns up again (0: nothing does); `call`, a hash that makes
+        rows with one key the same call even if their input counts differ; `updated`, times by which the newest row of
+        a key counts rather than the fullest; `span` and `parent`, hashes of a span and of the one above it; and
+        `own_tokens`, `own_money` and `own_currency`, the source's own totals, never sums of what was read.
     rows : callable, optional
-        (line, record) pairs -> (line, flat dict) pairs, None in place of a dict that cannot be one; without it
-        records are flat rows already. See `picked`.
+        (line, record) pairs -> (line, flat dict) pairs, with None in place of a dict for what is not an object.
+        Without it, records are flat rows already. See `picked`.
     provider : str
-        Whose usage or bill it is; "" for a log of many.
+        Whose usage or bill it is; "" for a log of many providers.
     kind : {"requests", "usage", "money"}
-        One request a row, an aggregate of tokens, or dollars.
+        Whether a row is one request, an aggregate of tokens, or dollars.
     whole : bool
         Whether `rows` needs all records of a file at once.
     idle : tuple of str
-        Of a flat table: numeric columns that are read by no rule and need not be told.
-    counters : str
-        Of a flat table: a pattern for the names of columns that are told where no rule reads them.
+        Numeric columns of a flat table that no rule reads and that need not be reported.
     check : callable, optional
-        Takes the first rows of a file as a DataFrame, raises ValueError where it cannot be read at all, and returns the
-        reader of the file.
+        Takes the first rows of a file as a DataFrame and returns the reader of the file; raises ValueError if the file
+        cannot be read at all.
     """
 
     name: str
@@ -82,47 +98,99 @@ class Reader:
     kind: str = "requests"
     whole: bool = False
     idle: tuple = ()
-    counters: str = ""
     check: Callable | None = None
 
 
-TOKENS = "*token*"  # in place of a usage object: the counters of a record that have the word in their names
-# Fields of a record that may hold counters, but for those that may repeat a whole request or answer with its usage.
-_BODIES = re.compile(
-    r"message|request|response|body|metadata|propert|input|output|prompt|choice|header|param", re.I
-)
+class Counters:
+    """The counters of a usage object that a reader reads.
+
+    Parameters
+    ----------
+    read : iterable of str or tuple of str
+        Places of the counters that it reads, as "outer.inner" or ("outer", "inner"); lists are looked into.
+    idle : iterable of str or tuple of str
+        Places that add nothing: totals of other counters, and numbers that are not counters.
+
+    Examples
+    --------
+    >>> counters = Counters(["input_tokens", "details.cached_tokens"], ["total_tokens"])
+    >>> counters.left({"input_tokens": 7, "details": {"cached_tokens": 5, "video": [1, 2]}, "total_tokens": 7})
+    {'details.video': 3.0}
+    """
+
+    def __init__(self, read=(), idle=()):
+        self._tree = {}
+        for place in (*read, *idle):
+            node = self._tree
+            for step in place.split(".") if isinstance(place, str) else place:
+                node = node.setdefault(step, {})
+
+    def left(self, usage):
+        """Return the name and sum of each non-zero number that is not read; {} if all are."""
+        found, waiting = {}, [(self._tree, "", usage)]
+        while waiting:
+            tree, name, value = waiting.pop()
+            if isinstance(value, dict):
+                for step, inner in value.items():
+                    node = tree.get(step)
+                    # A number in a known place has been read; an object there may hold other numbers.
+                    if node is None or (type(inner) in (dict, list) and ALL not in node):
+                        waiting.append((node or {}, f"{name}.{step}" if name else step, inner))
+            elif isinstance(value, list):
+                waiting += ((tree, name, item) for item in value)
+            elif number := _number(value):
+                found[name] = found.get(name, 0.0) + number
+        return found
+
+
+def _number(value):
+    """Return a number, also one that is written as text; 0 for what is not one or not finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return 0.0
+    try:
+        if isinstance(value, str):
+            value = value.replace(",", "") if _GROUPED.fullmatch(value) else value
+            value = value if len(value) < 40 else 0
+        number = float(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def unread(name):
+    """Return the note on a counter that no rule reads; its name is left out if it could be a key or an address."""
+    plain = _COUNTER_NAME.fullmatch(name) and sum(map(str.isdigit, name)) < 8
+    return f"a counter that no rule reads{f', {name!r}' if plain else f' ({len(name)} characters)'}"
 
 
 def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
-    """A `rows` function that picks fields out of nested records.
+    """Return a `rows` function that picks fields out of nested records.
 
     Parameters
     ----------
     fields : dict of str to tuple of str
         Column -> where its value may be, as "outer.inner"; the first place that holds one counts.
     lists : sequence of str
-        Lists inside lists, the outermost first, each of whose objects is a row with the fields around it.
+        Lists inside lists, the outermost first; each object in the innermost is a row, with the fields around it.
     texts : sequence of str
         Fields whose object may be written as JSON text.
     usage : sequence of str
-        Where usage objects lie; "" is the record itself, `TOKENS` what speaks of tokens in it. Numbers
-        in them that `fields` does not read are told (`tierlab.usage.counters`). Of the places of one counter the
-        first that is not zero counts, and others that hold another number are told.
+        Where usage objects lie; "" is the record itself, `TOKENS` its counters of tokens. Numbers in them that `fields`
+        does not read are reported. If a counter has several places, the first that is not zero counts, and a different
+        number in another place is reported.
     idle : sequence of str
-        Places inside usage objects that hold nothing more.
+        Places inside usage objects that add nothing.
     """
-    # Places share their beginnings, and each object on the way is looked up once: `walk` has, for the number of
-    # each object, the steps out of it and the numbers of what they lead to.
-    numbers, walk = {"": 0}, {}
-    for place in chain.from_iterable(fields.values()):
+    # Places share their beginnings, and each object on the way is looked up once: `walk` has, for the place of each
+    # object, the steps out of it and the places they lead to, an outer object always before those inside it.
+    walk, places = {}, list(chain.from_iterable(fields.values()))
+    for place in places:
         for name in accumulate(place.split("."), "{}.{}".format):
-            if name not in numbers:
-                outer, _, step = name.rpartition(".")
-                numbers[name] = len(numbers)
-                walk.setdefault(numbers[outer], []).append((step, numbers[name]))
-    first = {ours: numbers[theirs[0]] for ours, theirs in fields.items()}
-    others = [(ours, numbers[one], one) for ours, theirs in fields.items() for one in theirs[1:]]
-    places = list(chain.from_iterable(fields.values()))
+            outer, _, step = name.rpartition(".")
+            walk.setdefault(outer, {})[step] = name
+    steps_of = [(outer, tuple(steps.items())) for outer, steps in walk.items()]
+    first = {ours: theirs[0] for ours, theirs in fields.items()}
+    others = [(ours, place) for ours, theirs in fields.items() for place in theirs[1:]]
     idle = [*idle, *(f"{name}.{ALL}" for name in lists)]
     counters = {
         place: Counters([_within(one, place) for one in places if _within(one, place)], idle)
@@ -134,27 +202,25 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
         if all(any(_within(one, place) for place in usage) for one in theirs)
     }
 
-    empty = [None] * (len(numbers) - 1)
-
     def row_of(record):
-        values = [record, *empty]
-        for outer, steps in walk.items():
-            value = values[outer]
+        values = {"": record}
+        for outer, steps in steps_of:
+            value = values.get(outer)
             if isinstance(value, list):  # its first object
                 value = next((item for item in value if isinstance(item, dict)), None)
             if isinstance(value, dict):
-                for step, number in steps:
-                    values[number] = value.get(step)
-        row = {ours: values[number] for ours, number in first.items()}
+                for step, name in steps:
+                    values[name] = value.get(step)
+        row = {ours: values.get(place) for ours, place in first.items()}
         left = {}
-        for ours, number, place in others:
-            value, chosen = values[number], row[ours]
+        for ours, place in others:
+            value, chosen = values.get(place), row[ours]
             if value is None:
                 continue
             if chosen is None or (not chosen and ours in counted):
                 row[ours] = value
             elif value and value != chosen and ours in counted:
-                left |= Counters(()).left({place: value})
+                left |= Counters().left({place: value})
         for place, counter in counters.items():
             found = counter.left(_object(record, place))
             if found and place == TOKENS:
@@ -174,7 +240,7 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
 
 
 def _within(place, usage):
-    """A place as seen from a usage object, "" where it lies outside."""
+    """Return a place as seen from a usage object, "" if it lies outside."""
     if usage in ("", TOKENS):
         return place
     return place.removeprefix(f"{usage}.") if place.startswith(f"{usage}.") else ""
@@ -182,7 +248,7 @@ def _within(place, usage):
 
 @lru_cache(maxsize=1000)
 def _of_tokens(names):
-    """Those of a record's fields that may hold counters of tokens."""
+    """Return those fields of a record that may hold counters of tokens."""
     return [
         name
         for name in names
@@ -191,7 +257,7 @@ def _of_tokens(names):
 
 
 def _object(record, place):
-    """The usage object, or the list of them, at a place of a record."""
+    """Return the usage object, or the list of them, at a place of a record."""
     if place == TOKENS:
         return {
             name: record[name]
@@ -204,12 +270,12 @@ def _object(record, place):
 
 
 def same(*names):
-    """Fields whose columns have the source's own names."""
+    """Return fields whose columns have the source's own names."""
     return {name: (name,) for name in names}
 
 
 def unfolded(record, lists):
-    """The objects in lists inside lists, each with the fields around it; None for each that is not an object."""
+    """Yield the objects in lists inside lists, each with the fields around it; None for each that is not an object."""
     if record is None or not lists:
         yield record
         return
@@ -219,24 +285,22 @@ def unfolded(record, lists):
 
 
 def child(record, name):
-    """The object under a name; {} where there is none, or something else."""
+    """Return the object under a name; {} if there is none, or something else."""
     value = record.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def children(record, name):
-    """The objects in the list under a name, with None for each that is not an object."""
+    """Return the objects in the list under a name, with None for each that is not an object."""
     value = record.get(name)
     if value is None:
         return []
-    return [
-        item if isinstance(item, dict) else None
-        for item in (value if isinstance(value, list) else [None])
-    ]
+    items = value if isinstance(value, list) else [None]
+    return [item if isinstance(item, dict) else None for item in items]
 
 
 def added(values):
-    """The sum of some counts, None for none; or the first that is not a number, so that its row shows what is wrong."""
+    """Return the sum of some counts, None for none; if one is not a number, return it, so that its row is refused."""
     given = [value for value in values if value is not None]
     wrong = [one for one in given if isinstance(one, bool) or not isinstance(one, (int, float))]
     if wrong or not given:
@@ -245,7 +309,7 @@ def added(values):
 
 
 def loaded(value, kind=dict):
-    """A nested object that may have been written as JSON text; empty where it is neither."""
+    """Return a nested object that may be written as JSON text; an empty one for anything else."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         value = parsed(value)
     elif isinstance(value, list) and kind is dict and all(isinstance(one, tuple) for one in value):
@@ -254,7 +318,7 @@ def loaded(value, kind=dict):
 
 
 def _has(record, path):
-    """Whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
+    """Return whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
     path, equals, wanted = path.partition("=")
     first, _, rest = path.partition(".")
     if not isinstance(record, dict) or first not in record:
@@ -262,31 +326,23 @@ def _has(record, path):
     value = record[first]
     if not rest:
         return not equals or value == wanted
-    return any(
-        _has(item, rest + equals + wanted)
-        for item in (value[:20] if isinstance(value, list) else [value])
-    )
+    items = value[:20] if isinstance(value, list) else [value]
+    return any(_has(item, rest + equals + wanted) for item in items)
 
 
-def _recognised(record, readers):
-    """The reader whose marks a record bears, or None."""
-    bears = (
-        reader
-        for reader in readers
-        if any(all(_has(record, path) for path in marks) for marks in reader.marks)
-    )
-    return next(bears, None)
+def _bears(record, reader):
+    return any(all(_has(record, path) for path in marks) for marks in reader.marks)
 
 
 def _strange(kind, head, seen, readers):
-    """What is said of a file that no reader recognises: how a table of one's own would be read, and what was looked for."""
+    """Return the error for a file that no reader recognises: why it is not the user's own table, and what was looked for."""
     told = ""
     own = next((reader for reader in readers if reader.check), None)
     if kind == "table" and own:
         try:
             own.check(head[0][1])
         except ValueError as error:
-            told = f"as a table of one's own, {error}"
+            told = f"read as your own table, {error}"
     fields = list(dict.fromkeys(name for record in seen[:50] for name in record))[:12]
     told = told or f"its fields are {[shown(name, 40) for name in fields]}"
     flat = [reader for reader in readers if not re.search("[.=]", "".join(reader.marks[0]))]
@@ -299,7 +355,7 @@ def _strange(kind, head, seen, readers):
 
 @dataclass
 class Piece:
-    """What came out of one file; `place` is its place in the list of files."""
+    """What came of one file; `place` is its place in the list of files."""
 
     file: Path
     place: int
@@ -310,26 +366,32 @@ class Piece:
     assumed: dict = field(default_factory=dict)
 
     def note(self, what, rows, total=np.nan):
-        """Count rows in which something is taken for granted, with the sum of what it is about."""
+        """Count the rows in which something is taken for granted, and add up how much of it there is."""
         if rows and (what in self.assumed or len(self.assumed) < _NOTES):
             before, summed = self.assumed.get(what, (0, 0.0))
             self.assumed[what] = before + rows, summed + total
 
+    def words(self):
+        """Yield each note in words, with how much there is of it and in how many rows."""
+        for what, (rows, total) in self.assumed.items():
+            size = "" if np.isnan(total) else f": {total:,.12g}"
+            yield f"{what}{size} ({rows:,} rows)"
+
     def again(self, file, place):
-        """The piece of a file with the same content: all its rows are duplicates."""
+        """Return the piece of another file with the same content, whose rows are all duplicates."""
         rows, told = self.rows_read, f"the same content as {self.file.name}, which counts once"
         return Piece(file, place, self.format, self.problem, rows, rows, {told: (rows, np.nan)})
 
 
 class Pool:
-    """Blocks of rows on their way through the readers; what has the same reader and columns goes through in one sheet.
+    """Blocks of rows on their way through the readers; those with the same reader and columns share one sheet.
 
-    A sheet looks at each row on its own, so that a row comes out the same whichever others are beside it.
+    A sheet looks at each row on its own, so that a row comes out the same whichever rows are beside it.
 
     Attributes
     ----------
     kept, aside : list of DataFrame
-        Rows, with `file` (its place in the list of files) and `block` (the place of their block in the order of reading).
+        Rows, with `file` (its place in the list of files) and `block` (its block's place in the order of reading).
     """
 
     def __init__(self, timezone, aliases):
@@ -349,14 +411,14 @@ class Pool:
             self.finish()
 
     def refuse(self, piece, faults):
-        """Set aside what is not a row."""
+        """Set aside the faults of a piece, which are not rows."""
         if faults:
             piece.rows_read += len(faults)
-            rows = pd.DataFrame(faults).assign(file=piece.place, block=0)
-            self.aside.append(rows.assign(**UNLINKED))
+            rows = pd.DataFrame(faults).assign(file=piece.place, block=0, **UNLINKED)
+            self.aside.append(rows.reindex(columns=ASIDE))
 
     def finish(self):
-        """Read what still waits."""
+        """Read the blocks that are still waiting."""
         for (reader, *_), group in self._waiting.items():
             self._through(reader, group)
         self._waiting, self._rows = {}, 0
@@ -372,7 +434,7 @@ class Pool:
         except ValueError as error:
             if len(group) == 1:
                 pieces[0].problem = str(error)
-            else:  # which of them it is
+            else:  # find the one it is about
                 for block in group:
                     self._through(reader, [block])
             return
@@ -392,7 +454,7 @@ class Pool:
         bad = table.assign(line=table["row"], reason=sheet.reason, excerpt=sheet.excerpt)
         self.aside.append(bad.reindex(columns=ASIDE)[~good])
         if reader.rows is None:
-            sheet.tell_columns(raw, reader)
+            _note_columns(sheet, raw, reader)
         for what, (often, total) in sheet.assumed.items():
             rows, sums = (np.bincount(which[good], of[good], len(group)) for of in (often, total))
             for piece, count, summed in zip(pieces, rows, sums, strict=True):
@@ -400,7 +462,7 @@ class Pool:
 
 
 def checked(table, sheet):
-    """Rows of a reader held against what they say of themselves: their money, and their source's total of tokens."""
+    """Check rows against what they say of themselves: their money, and their source's own total of tokens."""
     if "billed_usd" in table:
         table["own_money"] = table.get("own_money", table["billed_usd"])
         measures = table.reindex(columns=[*TOKEN_COLUMNS, "quantity"]).fillna(0)
@@ -413,10 +475,27 @@ def checked(table, sheet):
     return table
 
 
-def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
-    """Put the file of a piece into a pool, through the reader chosen, or the one that recognises it, or else `otherwise`.
+def _note_columns(sheet, raw, reader):
+    """Note the numeric columns of a flat table, and the numbers in its usage objects, that the reader did not look at."""
+    for column in raw.columns.difference([*sheet.looked, *reader.idle], sort=False):
+        cells, name, sizes = raw[column], str(column), {}
+        if _USAGE.search(name) and cells.map(type).eq(dict).any():
+            for row, cell in enumerate(cells):
+                inside = Counters().left({name: cell} if type(cell) is dict else {})
+                for counter, number in inside.items():
+                    if counter in sizes or len(sizes) < _NOTES:
+                        sizes.setdefault(counter, np.zeros(len(cells)))[row] = number
+        elif cells.dtype.kind in "OTUiuf":
+            numbers = floats(cells)
+            sizes[name] = np.where(np.isfinite(numbers), numbers, 0)
+        for counter, size in sizes.items():
+            sheet.assume(size != 0, unread(counter), size)
 
-    Without a pool its first rows are looked at, whether they can be read, and that is all.
+
+def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
+    """Read the file of a piece into a pool, with the reader chosen, the one that recognises it, or else `otherwise`.
+
+    Without a pool, only check whether the first rows can be read.
 
     Raises
     ------
@@ -434,23 +513,24 @@ def read_file(piece, pool, readers, *, chosen=None, otherwise=None):
             if pool is None:
                 return
             pool.add(piece, reader, lines, frame)
-    pool.refuse(piece, faults)
+    if pool is not None:
+        pool.refuse(piece, faults)
 
 
 def names_of(file):
-    """Names of the fields of a file's first record."""
+    """Return the names of the fields of a file's first record."""
     kind, stream = opened(file)
     return list(next(iter(_probe(kind, block_of(stream, 1))), ()))
 
 
 def _opened(file, readers, chosen, otherwise):
-    """Kind, first items, the rest and reader of a file."""
+    """Return the kind of a file, its first items, the rest of its stream, and its reader."""
     kind, stream = opened(file)
     head = block_of(stream, 1 if kind == "table" else _PROBED)
     seen, reader = [], chosen
     for record in _probe(kind, head):
         seen.append(record)
-        reader = chosen or _recognised(record, readers)
+        reader = chosen or next((one for one in readers if _bears(record, one)), None)
         if reader:
             break
     if not seen and head and isinstance(head[0], Fault):
@@ -462,7 +542,7 @@ def _opened(file, readers, chosen, otherwise):
 
 
 def _probe(kind, head):
-    """The first records of a file; of a table, one with the names of its columns."""
+    """Return the first records of a file or, for a table, one record with the names of its columns."""
     if kind == "table":
         return [dict.fromkeys(map(str, frame)) for _, frame in head]
     first = islice(records(head), _PROBED)
@@ -470,7 +550,7 @@ def _probe(kind, head):
 
 
 def _blocks(kind, stream, reader):
-    """(lines, DataFrame of flat rows, faults) of a file's blocks."""
+    """Yield (lines, DataFrame of flat rows, faults) for each block of a file."""
     if kind == "records":
         blocks = [stream] if reader.whole else iter(lambda: block_of(stream, BLOCK), [])
         for block in blocks:

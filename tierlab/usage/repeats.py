@@ -1,4 +1,4 @@
-"""The same usage twice: requests written more than once, reports of the same days.
+"""Usage that is there twice: requests written more than once, and reports of the same days.
 
 Every row that stays says something that no other row says, as far as ids, buckets and totals can tell.
 """
@@ -9,30 +9,35 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS
-from tierlab.prices.names import PROVIDERS
+from tierlab.usage.sheet import mapped
 
 OVERLAP_COLUMNS = ("provider", "what", "first_day", "last_day", "kept", "dropped", "rows")
 _ANSWERED = pd.Timedelta(hours=1)  # no answer takes longer
 _STREAMED = ("claude_code",)  # writes an answer on several lines, each at its own time
-_NEARLY = (
-    0.9  # of two reports of a day that hold about as much, the better kind counts; else the fuller
-)
+# Of two reports of a day the better kind counts if it holds nearly as much as the fuller one.
+_NEARLY = 0.9
+_MAKERS = {  # how the ids of a provider's own models begin
+    "anthropic": "claude",
+    "openai": ("gpt", "o1", "o3", "o4"),
+    "google": ("gemini", "gemma"),
+}
 
 
 def containers(table, aside):
-    """Which rows are spans above other spans that have usage: what they count has been counted below them.
+    """Find the spans above other spans that have usage: what they count has been counted below them.
 
     Parameters
     ----------
     table, aside : DataFrame
-        Rows kept and set aside. Those of spans have `span` and `parent`, hashes (0: none) that lead upwards also over
-        spans without usage. Spans in a circle of parents are above none of each other.
+        Rows kept and set aside. Rows of spans have `span` and `parent`, hashes (0: none) that lead upwards, also across
+        spans without usage. Spans that are each other's parents in a circle are not above one another.
 
     Returns
     -------
     above : ndarray of bool
+        Rows of `table` that are such spans.
     more : ndarray of float
-        By how many tokens such a span counts more than all spans below it: calls that are missing, or were its own.
+        By how many tokens such a span counts more than all spans below it: calls that are missing, or its own.
     """
     links = pd.concat([table[["span", "parent"]], aside[["span", "parent"]]])
     links = links[
@@ -40,10 +45,10 @@ def containers(table, aside):
     ]
     links = links.drop_duplicates("span")
     spans = pd.Index(np.unique(links.to_numpy("uint64")))
-    top = len(spans)  # what stands above a span without a parent, and above itself
+    top = len(spans)  # stands above every span without a parent, and above itself
     up = np.full(top + 1, top)
     up[spans.get_indexer(links["span"])] = spans.get_indexer(links["parent"])
-    up[deque(_doubled(up), maxlen=1)[0]] = top  # so far up there are only circles
+    up[deque(_doubled(up), maxlen=1)[0]] = top  # whatever lies this far up is in a circle
     tokens = counted_tokens(table)
     place = spans.get_indexer(table["span"].to_numpy("uint64"))
     above = np.zeros(top + 1, bool)
@@ -52,7 +57,7 @@ def containers(table, aside):
         above[jump[above]] = True
     above[top] = False
     once = ~table["span"].duplicated().to_numpy()
-    below = np.zeros(top + 1)  # tokens of a span and of those as many steps below it as were taken
+    below = np.zeros(top + 1)  # tokens of a span and of those below it, as far down as was stepped
     np.add.at(below, place[once], np.where(above[place], 0, tokens)[once])
     for jump in _doubled(up):
         below += np.bincount(jump[:-1], below[:-1], top + 1)
@@ -61,7 +66,7 @@ def containers(table, aside):
 
 
 def counted_tokens(table):
-    """Tokens of each row, in buckets and in units."""
+    """Return the tokens of each row, in buckets and in units."""
     buckets = table.reindex(columns=list(TOKEN_COLUMNS)).sum(axis=1)
     of_tokens = table.get("unit", pd.Series("", table.index)).fillna("").str.endswith("_tokens")
     quantity = table.get("quantity", pd.Series(0.0, table.index)).fillna(0)
@@ -69,19 +74,19 @@ def counted_tokens(table):
 
 
 def _doubled(up):
-    """Where 1, 2, 4, ... steps upwards lead, until all have arrived or only circles are left."""
+    """Yield where 1, 2, 4, ... steps upwards lead, until all have arrived or only circles are left."""
     for _ in range(len(up).bit_length() + 1):
         yield up
         up = up[up]
 
 
 def _calls(logs):
-    """For each row of a log what is the same in rows of one key that are one call: (input tokens, round).
+    """Return `inputs` and `round`, which are the same in those rows of one key that are one call.
 
-    An id whose input counts differ is not the same call (a relay that gives every answer one id), nor are rows of
-    two different `call`s. Where a format names no call, its rows are one if time and model are the same, but for
-    rows that tell no tokens yet, those that their source updates, and the lines of a stream (`_STREAMED`). The n-th
-    call of an id in one format is the n-th in another, within an hour.
+    An id whose input counts differ is not the same call (a relay may give every answer one id), nor are rows with two
+    different `call`s. If a format names no call, rows are one call if time and model are the same; rows without tokens
+    yet, rows that their source updates and the lines of a stream (`_STREAMED`) need neither. The n-th call of an id in
+    one format is the n-th in another, within an hour.
     """
     inputs = logs[list(TOKEN_COLUMNS[:-1])].sum(axis=1)
     empty = (inputs == 0) & (logs["output_tokens"] == 0)
@@ -92,18 +97,18 @@ def _calls(logs):
     same = inputs.groupby([logs["key"], logs["call"]]).transform("max")
     inputs = inputs.mask(named, same)
     apart = ~(named | empty | updated | logs["format"].isin(_STREAMED))
-    found = logs[["key", "call", "format"]].assign(
-        inputs=inputs, at=logs["at"], apart_at=logs["at"].where(apart)
+    found = logs[["key", "call", "format", "at"]].assign(
+        inputs=inputs,
+        apart_at=logs["at"].where(apart),
+        apart_model=logs["model_id"].where(apart),
+        told_apart=named | apart,
     )
-    found["apart_model"] = logs["model_id"].where(apart)
     found = found.sort_values("at", kind="stable")
     one = ["key", "inputs", "format", "call", "apart_at", "apart_model"]
-    seen = (
-        found[(named | apart).reindex(found.index)].groupby(one, sort=False, dropna=False).ngroup()
-    )
-    places = [found[name].reindex(seen.index) for name in one[:3]]
-    found["place"] = seen.groupby(places).rank("dense")
-    found["place"] = found["place"].fillna(1)
+    seen = found[found["told_apart"]].groupby(one, sort=False, dropna=False).ngroup()
+    # A row's place is the number of its call among the calls that have its id, input and format.
+    place = seen.groupby([found[name] for name in one[:3]]).rank("dense")
+    found["place"] = place.reindex(found.index).fillna(1)
     found = found.sort_values(["key", "inputs", "place", "at"])
     alike = found.groupby(["key", "inputs"])
     later = alike["at"].diff() > _ANSWERED
@@ -113,10 +118,10 @@ def _calls(logs):
 
 
 def repeats(table, twice):
-    """Which rows say again what another row says; of a request, the row that stays gets the first time of all copies.
+    """Find the rows that say again what another row says; a request that stays gets the first time of all its copies.
 
-    Of a request the copy that was updated last stays, or the one with the most output. Of a report bucket an exact
-    copy is dropped, and where files differ about a bucket the one that holds more of it stays (reports fill up for hours).
+    Of a request, the copy that was updated last stays, or the one with the most output. Of a report's bucket, exact
+    copies are dropped; if files differ about it, the one that holds more of it stays (reports fill up for hours).
 
     Parameters
     ----------
@@ -128,10 +133,11 @@ def repeats(table, twice):
     Returns
     -------
     table : DataFrame
-        The same rows, those of repeated requests at the first time of all copies.
+        The same rows, with repeated requests at the first time of all copies.
     twice : ndarray of bool
+        Rows that are repeats.
     again : ndarray of bool
-        Rows that are taken as calls of their own though an earlier one has the same id and input.
+        Rows that count as calls of their own though an earlier row has the same id and input.
     """
     twice, again = twice.copy(), np.zeros(len(table), bool)
     part = table[(table["key"] != 0) & ~twice]
@@ -152,32 +158,23 @@ def repeats(table, twice):
         exact = reports.duplicated(["key", *values])
         twice[reports.index[exact]] = True
         left = reports[~exact]
-        size = (
-            left[values]
-            .abs()
-            .sum(axis=1)
-            .groupby([left["key"], left["file"]])
-            .sum()
-            .reset_index(name="size")
-        )
-        best = (
-            size.sort_values("size", ascending=False, kind="stable")
-            .drop_duplicates("key")
-            .set_index("key")["file"]
-        )
-        twice[left.index[left["file"].to_numpy() != left["key"].map(best).to_numpy()]] = True
+        amounts = left[values].abs().sum(axis=1)
+        size = amounts.groupby([left["key"], left["file"]]).transform("sum")
+        best = left["file"].reindex(size.groupby(left["key"]).transform("idxmax"))
+        twice[left.index[left["file"].to_numpy() != best.to_numpy()]] = True
     return table, twice, again & ~twice
 
 
 def covered(table, twice, order):
-    """The rows of reports whose provider and day another report covers, marked and listed.
+    """Mark and list the rows of reports whose provider and day another report covers.
 
-    Two files of one format that hold the same amount of a day under different groupings are the same usage: the
+    Two files of one format that hold the same amount of a day under different groupings are the same usage, and the
     finer one counts. Of two formats the better kind counts (`order`), unless it holds less than nine tenths.
 
     Parameters
     ----------
     table : DataFrame
+        Rows of all files, as in `repeats`.
     twice : ndarray of bool
         Rows that are known to be repeats.
     order : list of str
@@ -186,7 +183,7 @@ def covered(table, twice, order):
     Returns
     -------
     twice : ndarray of bool
-        With the rows that are covered.
+        The same, with the rows that are covered.
     overlaps : DataFrame
         `OVERLAP_COLUMNS`.
     """
@@ -227,10 +224,11 @@ def covered(table, twice, order):
 
 
 def logged_and_reported(kept):
-    """Days on which a provider's usage is there as single requests and as a report; nothing is dropped."""
+    """List the days on which a provider's usage is there as single requests and as a report; drop nothing."""
     days = kept[kept["kind"].isin(["requests", "usage"]) & kept["at"].notna()]
     through = days["format"].eq("openrouter")  # bought from OpenRouter, whoever made the model
-    maker = _makers(days["model_id"]).mask(through, "openrouter")
+    maker = pd.Series(mapped(days["model_id"], _maker), days.index, object).fillna("")
+    maker = maker.mask(through, "openrouter")
     days = days.assign(
         provider=days["provider"].where(days["kind"] == "usage", maker),
         day=days["at"].dt.floor("D"),
@@ -246,9 +244,9 @@ def logged_and_reported(kept):
 
 
 def shared(kept):
-    """Days on which files of one format tell the same requests, or each a report; nothing is dropped.
+    """List the days on which files of one format have equal requests, or have each a report; drop nothing.
 
-    Such files may be exports that overlap, or of two accounts: nothing in them says which.
+    Such files may be exports that overlap, or may come from two accounts: nothing in them says which.
     """
     if kept["file"].nunique() < 2:
         return pd.DataFrame(columns=list(OVERLAP_COLUMNS))
@@ -268,20 +266,8 @@ def shared(kept):
     return _listed(hit.assign(kept=hit["format"], dropped=""))
 
 
-def _makers(model_ids):
-    """The provider that makes a model, by the start of its id; "" for one of another maker."""
-    starts = [
-        (start, provider)
-        for provider, names in PROVIDERS.items()
-        for start in (*names, "gpt", "o1", "o3", "o4")
-        if start and (start.startswith(("gpt", "o")) == (provider == "openai"))
-    ]
-    codes, names = pd.factorize(model_ids)
-    makers = [
-        next((provider for start, provider in starts if str(name).startswith(start)), "")
-        for name in names
-    ]
-    return pd.Series(np.array([*makers, ""], object)[codes], model_ids.index)
+def _maker(model_id):
+    return next((maker for maker, starts in _MAKERS.items() if model_id.startswith(starts)), "")
 
 
 def _listed(hit):

@@ -1,17 +1,17 @@
-"""Answers as providers give them (OpenAI's responses and chat completions, Anthropic's messages), the results of their
-batches, and Amazon Bedrock's logs of invocations and results of batches.
+"""Answers as providers give them, the results of their batches, and Amazon Bedrock's logs of invocations.
 
-OpenAI's input includes what was read from the cache and written to it, Anthropic's and Bedrock's leave both out, but
-for OpenAI's models on Bedrock. Bedrock's log does not tell how long its cache writes live: the answer in it does.
+OpenAI's input includes what was read from the cache and written to it. Anthropic's and Bedrock's inputs leave both out,
+except for OpenAI's models on Bedrock. Bedrock's log does not say how long its cache writes live; the answer in it does.
+Gemini's input includes the cached tokens; its thoughts stand beside the candidates and are output.
 """
 
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
-from tierlab.usage.formats.calls import calls
-from tierlab.usage.reader import Reader, added, child, children, picked
-from tierlab.usage.sheet import units
+from tierlab.usage.columns import buckets, calls, tiers, units
+from tierlab.usage.reader import Counters, Reader, added, child, children, picked
 
 _INSIDE = ("body.usage.prompt_tokens_details", "body.usage.input_tokens_details")
 _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_details")
@@ -19,7 +19,7 @@ _KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
 _HIT = "body.usage.prompt_cache_hit_tokens"  # DeepSeek's; its input includes them
 _METRICS = "body.amazon-bedrock-invocationMetrics"
-_fields = picked(
+_answer_fields = picked(
     {
         "at": ("timestamp", "body.created_at", "body.created"),
         "id": ("requestId", "body.id", "id"),
@@ -112,48 +112,47 @@ _fields = picked(
 )
 
 
-def _rows(records):
-    """A row per answer, wherever in its record it is."""
+def _answer_rows(records):
+    """Yield a row for each answer, wherever in its record it is."""
     inner = (
         (line, record | {"body": _body(record), "counts": _counts(record)})
         for line, record in records
     )
-    for line, row in _fields(inner):
-        for item in children(row, "details"):
-            side = "write_long" if child({"": item}, "").get("ttl") == "1h" else "write_short"
-            row[side] = added([row[side], child({"": item}, "").get("inputTokens")])
-        row["searches"] = row["searches"] or sum(map(_searched, children(row, "items"))) or None
+    for line, row in _answer_fields(inner):
+        for item in filter(None, children(row, "details")):
+            side = "write_long" if item.get("ttl") == "1h" else "write_short"
+            row[side] = added([row[side], item.get("inputTokens")])
+        searches = sum(map(_searched, filter(None, children(row, "items"))))
+        row["searches"] = row["searches"] or searches or None
         del row["items"]  # the answer itself is not kept
         if row["result"] != "succeeded":
             row["error"] = row["error"] or row["result"]
-        hidden = isinstance(row["model"], str) and "profile/" in row["model"]  # names no model
+        hidden = (
+            isinstance(row["model"], str) and "profile/" in row["model"]
+        )  # does not name the model
         model = (row["told_model"] or row["model"]) if hidden else row["model"]
         aside = {} if model else {"aside": "failed before any model answered"}
         yield line, row | {"model": model} | aside
 
 
 def _searched(item):
-    """Whether an item of an answer is a search of the web that was done; opening a page is not billed."""
-    item = item or {}
+    """Return whether an item of an answer is a completed web search; opening a page is not billed."""
     action = child(item, "action").get("type")
     called = item.get("type") == "web_search_call" and item.get("status") in (None, "completed")
     return called and action in (None, "search")
 
 
 def _counts(record):
-    """Bedrock's own counters, which lie beside the bodies of a request and of its answer."""
+    """Return Bedrock's own counters, which lie beside the bodies of a request and of its answer."""
     sides = child(record, "input") | child(record, "output")
     return {name: value for name, value in sides.items() if "Body" not in name}
 
 
 def _body(record):
-    """The answer in a record; the chunks of a streamed one together."""
+    """Return the answer in a record; the chunks of a streamed answer are put together."""
     response, output = child(record, "response"), child(record, "output")
-    chunks = (
-        children(output, "outputBodyJson") if isinstance(output.get("outputBodyJson"), list) else []
-    )
     body = {}
-    for chunk in filter(None, chunks):
+    for chunk in filter(None, children(output, "outputBodyJson")):
         part = chunk | child(chunk, "message") | child(chunk, "metadata")
         body |= part | {"usage": child(body, "usage") | child(part, "usage")}
     return (
@@ -167,7 +166,7 @@ def _body(record):
     )
 
 
-def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
+def _answer(sheet, *, scope, batch=False, unit=None, timed=True):
     model = sheet.words("model")
     # On Bedrock the total of OpenAI's models counts the cached tokens again.
     hosted = model.str.contains("openai.", regex=False).to_numpy(bool)
@@ -184,37 +183,140 @@ def _columns(sheet, *, scope, batch=False, unit=None, timed=True):
 
 
 def _batch_object(sheet):
-    return _columns(sheet, scope="openai_batch_object", batch=True, unit="s") | {
+    return _answer(sheet, scope="openai_batch_object", batch=True, unit="s") | {
         "aggregate": True,
         "requests": sheet.counts("requests", np.nan),
     }
 
 
-_openai = partial(_columns, scope="openai", unit="s")
+_GEMINI = {
+    "prompt": ("promptTokenCount", "prompt_token_count"),
+    "cached": ("cachedContentTokenCount", "cached_content_token_count"),
+    "answer": ("candidatesTokenCount", "candidates_token_count"),
+    "thoughts": ("thoughtsTokenCount", "thoughts_token_count"),
+    "tools": ("toolUsePromptTokenCount", "tool_use_prompt_token_count"),
+    "total": ("totalTokenCount", "total_token_count"),
+    "traffic": ("trafficType", "traffic_type"),
+    "tier": ("serviceTier", "service_tier"),
+}
+_DETAILS = {
+    "input": ("promptTokensDetails", "prompt_tokens_details"),
+    "cache": ("cacheTokensDetails", "cache_tokens_details"),
+    "tool": ("toolUsePromptTokensDetails", "tool_use_prompt_tokens_details"),
+    "output": ("candidatesTokensDetails", "candidates_tokens_details"),
+}
+_MEDIA = ("audio", "image", "video")
+_TEXT = ("text", "document", "modality_unspecified")
+_gemini_fields = picked(
+    {
+        "time": ("logged_at", "timestamp", "time", "createTime", "create_time", "created_at"),
+        "model": ("modelVersion", "model_version", "model"),
+        "id": ("responseId", "response_id"),
+        "finish": ("candidates.finishReason",),
+        "queries": (
+            "candidates.groundingMetadata.webSearchQueries",
+            "candidates.grounding_metadata.web_search_queries",
+        ),
+    }
+    | {
+        name: (f"usageMetadata.{camel}", f"usage_metadata.{snake}")
+        for name, (camel, snake) in (_GEMINI | _DETAILS).items()
+    },
+    usage=("usageMetadata", "usage_metadata"),
+    idle=[
+        f"{name}.{field}"
+        for names in _DETAILS.values()
+        for name in names
+        for field in ("tokenCount", "token_count")
+    ],
+)
+
+
+def _gemini_rows(records):
+    """Yield a row for each answer, with its counts by side and modality; an unknown modality is reported."""
+    for line, row in _gemini_fields(records):
+        sums = {}
+        for side in _DETAILS:
+            for item in filter(None, children(row, side)):
+                kind = str(item.get("modality") or _TEXT[0]).lower()
+                count = item.get("tokenCount", item.get("token_count"))
+                sums.setdefault((side, kind), []).append(count)
+        known = {(side, kind): added(counts) for (side, kind), counts in sums.items()}
+        row |= {f"{side}_{kind}": known.get((side, kind)) for side in _DETAILS for kind in _MEDIA}
+        strange = {
+            f"{side} {kind}": count
+            for (side, kind), count in known.items()
+            if kind not in (*_MEDIA, *_TEXT)
+        }
+        row["unread"] = (row["unread"] or {}) | Counters(()).left(strange) or None
+        row["searches"] = len(children(row, "queries")) or None
+        del row["queries"]  # what was searched for is not kept
+        yield line, row
+
+
+def _gemini(sheet):
+    tokens = buckets(
+        sheet,
+        sheet.counts("prompt", missing=None) + sheet.counts("tools"),
+        sheet.counts("answer"),
+        read=sheet.counts("cached"),
+        cache_inside=True,
+        reasoning=sheet.counts("thoughts"),
+        reasoning_inside=False,
+        total=sheet.numbers("total"),
+    )
+    parts = {}
+    for kind in _MEDIA:
+        prompt, cached, tool, output = (sheet.counts(f"{side}_{kind}") for side in _DETAILS)
+        prompt = np.maximum(prompt - cached, 0) + tool
+        parts[f"input_{kind}_tokens"] = "uncached_input_tokens", prompt
+        parts[f"cache_{kind}_read_tokens"] = "cache_read_tokens", cached
+        parts[f"output_{kind}_tokens"] = "output_tokens", output
+    model = sheet.models("model")
+    # Google bills searches of Gemini 3 one by one, those of earlier models once an answer.
+    once = pd.Series(model, dtype=object).astype("str").str.match("gemini-[12]").to_numpy(bool)
+    searches = sheet.counts("searches")
+    parts["web_searches"] = None, np.where(once, np.minimum(searches, 1), searches)
+    return (
+        units(sheet, tokens, parts)
+        | tiers(sheet, "traffic", "tier")
+        | {
+            "at": sheet.times("time"),
+            "model_id": model,
+            "platform": np.where(sheet.empty("traffic"), None, "vertex"),
+            "status": sheet.finished("finish"),
+            "source": "recorded",
+            "key": sheet.identity("gemini", "id"),
+            "own_tokens": sheet.numbers("total"),
+        }
+    )
+
+
+_openai = partial(_answer, scope="openai", unit="s")
 READERS = (
     Reader(
         "bedrock_log",
         (("schemaType=ModelInvocationLog", "modelId"),),
-        partial(_columns, scope="bedrock"),
-        _rows,
+        partial(_answer, scope="bedrock"),
+        _answer_rows,
     ),
     Reader(
         "bedrock_batch",
         (("recordId", "modelOutput"), ("recordId", "modelInput", "error")),
-        partial(_columns, scope="bedrock", batch=True, timed=False),
-        _rows,
+        partial(_answer, scope="bedrock", batch=True, timed=False),
+        _answer_rows,
     ),
     Reader(
         "openai_batch",
         (("custom_id", "response.body"), ("custom_id", "response", "error.code")),
         partial(_openai, batch=True),
-        _rows,
+        _answer_rows,
     ),
     Reader(
         "openai_batch_object",
         (("object=batch", "request_counts", "usage"),),
         _batch_object,
-        _rows,
+        _answer_rows,
         provider="openai",
         kind="usage",
     ),
@@ -226,18 +328,24 @@ READERS = (
             ("type=response.completed", "response.usage"),
         ),
         _openai,
-        _rows,
+        _answer_rows,
     ),
     Reader(
         "anthropic_batch",
         (("custom_id", "result.type"),),
-        partial(_columns, scope="anthropic", batch=True, timed=False),
-        _rows,
+        partial(_answer, scope="anthropic", batch=True, timed=False),
+        _answer_rows,
     ),
     Reader(
         "anthropic_answers",
         (("type=message", "role", "usage.input_tokens"),),
-        partial(_columns, scope="anthropic", timed=False),
-        _rows,
+        partial(_answer, scope="anthropic", timed=False),
+        _answer_rows,
+    ),
+    Reader(
+        "gemini",
+        (("usageMetadata.promptTokenCount",), ("usage_metadata.prompt_token_count",)),
+        _gemini,
+        _gemini_rows,
     ),
 )

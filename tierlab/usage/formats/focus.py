@@ -1,7 +1,7 @@
-"""FOCUS rows (FinOps Open Cost and Usage Specification), to 1.4: a row per charge, token quantities where the unit says so.
+"""FOCUS (FinOps Open Cost and Usage Specification), up to 1.4: rows of charges are read, and priced tables written.
 
-The specification has no columns for tokens: the direction stands in the meter of a SKU, the model in its id or in the
-description. The service tier and the batch have no place but the details of a price.
+The specification has no columns for tokens: the direction is in the meter of a SKU, the model in its id or in the
+description. The service tier and the batch flag have no place but the details of a price.
 """
 
 import json
@@ -11,9 +11,10 @@ import pandas as pd
 
 from tierlab.core.tables import TOKEN_COLUMNS, refuse
 from tierlab.prices.names import listed, resolved
-from tierlab.usage.formats.google import bill_columns, bucket_in, model_in
+from tierlab.usage.columns import platforms, tiers
+from tierlab.usage.formats.clouds import bill_columns, bucket_in, model_in
 from tierlab.usage.reader import Reader, loaded
-from tierlab.usage.sheet import mapped, platforms, tiers
+from tierlab.usage.sheet import mapped
 
 _OTHER_COSTS = (
     "ListCost",
@@ -50,7 +51,7 @@ def _columns(sheet):
     sheet.refuse((category != "") & ~models, "a service that serves no models", "ServiceCategory")
     sheet.refuse(sheet.empty("BilledCost"), "no BilledCost")
     line = pd.Series(sheet.text("ChargeDescription", "SkuMeter"), dtype=object).fillna("")
-    # The model stands in the first of these texts that names one, the bucket in the last.
+    # The first of these texts that names a model counts, and the last that names a bucket.
     texts = sheet.words("SkuId") + "\x1f" + line + "\x1f" + sheet.words("SkuMeter")
     model = mapped(texts, lambda text: _first(_model, text.split("\x1f")))
     bucket = mapped(texts, lambda text: _first(bucket_in, text.split("\x1f")[::-1]))
@@ -95,7 +96,7 @@ def _columns(sheet):
 
 
 def _model(text):
-    """The model that a text names, as it stands where it is an id, which may say where it was bought."""
+    """Return the model that a text names; a text that is an id stays whole, as it may say where it was bought."""
     return text if " " not in text and resolved(text).model_id else model_in(text)
 
 
@@ -113,7 +114,7 @@ READERS = (
     ),
 )
 
-# Bucket -> its meter, in words that the reader understands.
+# Bucket -> its meter, in words that the reader above understands.
 _METERS = {
     "uncached_input_tokens": "Input Tokens",
     "cache_read_tokens": "Cached Input Tokens",
@@ -123,27 +124,28 @@ _METERS = {
 }
 _COSTS = ("ListCost", "ContractedCost", "EffectiveCost", "BilledCost")
 _ONE = {"day", "model_id", "platform", "region", "service_tier", "batch", "team", "task"}
-# What a longer time to live costs beside a shorter one (Anthropic: twice and 1.25 times the input), where a row
-# has both and one price for them.
+# How a price is divided in a row with cache writes of both times to live: Anthropic charges twice the input rate for
+# the longer one and 1.25 times for the shorter.
 _LONG_WRITE = 2 / 1.25
 
 
 def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
-    """A priced requests table as FOCUS 1.4: a row per day, model, platform, region, tier, team, task and token bucket.
+    """Return a priced requests table as FOCUS 1.4, summed by day, model, platform, region, tier, team and task.
 
-    What is not a text token (searches, audio, ...) has a row per unit, and fees per request have one of their own.
+    Each token bucket has a row, and so has each other unit (searches, audio, ...) and the fees per request.
 
     Parameters
     ----------
     priced : DataFrame
-        A requests table with `at`, joined with what `tierlab.price` says of it: the costs of the buckets and
-        `list_usd` (or `cost_usd`). `contracted_usd` and `effective_usd` are taken where they are, else contracted is
-        list and effective contracted. `billed_usd` is BilledCost, where a row has one; else it is the effective cost.
+        A requests table with `at`, joined with the result of `tierlab.price` (USD): the costs of the buckets and
+        `list_usd` (or `cost_usd`). If `contracted_usd` is missing, it is the list cost; if `effective_usd` is, it is
+        the contracted cost. BilledCost is `billed_usd` or, if that is missing, the effective cost.
 
     Returns
     -------
     DataFrame
-        Read again by `tierlab.read_usage`, its tokens, units and dollars are the same; fees are dollars alone.
+        The columns of FOCUS. If `tierlab.read_usage` reads them, tokens, units and dollars are the same; fees are
+        dollars without tokens.
 
     Raises
     ------
@@ -182,7 +184,7 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
     about["batch"] = about["batch"].eq(True)
     parts = []
     for name, meter in _METERS.items():
-        # Where nothing is charged, by tokens.
+        # Where the list cost is zero, the other costs are divided by tokens.
         share = (usd[name] / costs[0].where(costs[0] > 0)).fillna(table[name] / tokens)
         part = about.assign(SkuMeter=meter, unit="Tokens", ConsumedQuantity=table[name])
         part[list(_COSTS)] = np.array([cost * share for cost in costs]).T
@@ -200,7 +202,7 @@ def to_focus(priced: pd.DataFrame) -> pd.DataFrame:
 
 
 def _focus_columns(rows):
-    """The rows of `to_focus` under the names of the specification."""
+    """Return the rows of `to_focus` under the names of the specification."""
     month = rows["day"].dt.to_period("M")
     makers = {row.model_id: row.provider for row in reversed(listed())}
     maker = rows["model_id"].map(makers).fillna("unknown")

@@ -1,7 +1,7 @@
-"""Gateways and tracers: LiteLLM spend logs, Helicone requests, OpenRouter activity.
+"""Gateways and tracers: LiteLLM's spend logs, Helicone's requests, OpenRouter's activity and Langfuse's observations.
 
-Each has a row per request with what the gateway says that it cost; OpenRouter's activity also comes as daily sums.
-A gateway's own cache sends nothing to the provider: such rows are set aside.
+Each has a row for each request, with what the gateway says that it cost; OpenRouter's activity also comes as daily sums.
+A gateway that answers from its own cache sends nothing to the provider: such rows are set aside.
 """
 
 import re
@@ -9,15 +9,26 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.usage.formats.anthropic import places
-from tierlab.usage.reader import TOKENS, Reader, loaded, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, mapped, platforms, statuses, tiers, units
+from tierlab.core.tables import TOKEN_COLUMNS
+from tierlab.usage.columns import (
+    UNTIMED,
+    buckets,
+    calls,
+    places,
+    platforms,
+    statuses,
+    tiers,
+    units,
+)
+from tierlab.usage.reader import TOKENS, Counters, Reader, added, loaded, picked, same
+from tierlab.usage.sheet import mapped
 
 # LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
 _USAGE = "metadata.usage_object"
 _DETAILS, _OUTPUT = f"{_USAGE}.prompt_tokens_details", f"{_USAGE}.completion_tokens_details"
 _SPLITS = (f"{_DETAILS}.cache_creation_token_details", f"{_USAGE}.cache_creation")
 _KINDS = ("audio", "image")
+_SIDES = (("input", "in", "uncached_input_tokens"), ("output", "out", "output_tokens"))
 _litellm_rows = picked(
     same(
         "request_id",
@@ -82,20 +93,21 @@ _TASK_TAGS = ("task:", "feature:", "use_case:")
 _BASES = re.compile(r"//(?:bedrock-runtime[\w-]*\.)?([a-z]{2,}-[a-z]+-?\d+)[.-]")
 
 
-def _litellm(sheet):
-    hit = sheet.words("cache_hit") == "true"
-    sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
-    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
+def _litellm_tokens(sheet, batch):
+    """Return the buckets, and what in them is not text, as `units` takes it."""
     write, hour = sheet.counts("cache_write"), sheet.counts("cache_write_long")
     sheet.refuse(hour > write, "more 1-hour cache writes than cache writes")
     sheet.assume((write > 0) & ~sheet.cells("split").map(bool), UNTIMED)
     reasoning = sheet.counts("reasoning", np.nan)
-    told = sheet.cells("usage").map(bool).to_numpy(bool)
+    has_usage = sheet.cells("usage").map(bool).to_numpy(bool)
     whole, output = sheet.counts("prompt_tokens"), sheet.counts("completion_tokens")
     poll = batch & (whole + output == 0) & (sheet.numbers("spend", 0.0) == 0)
     sheet.refuse(poll, "asks how a batch is doing: no usage in it")
-    same_batch = sheet.raw.duplicated(["model", "spend", "prompt_tokens", "completion_tokens"])
-    sheet.assume(batch & same_batch, "a finished batch equal to one before: is it written twice?")
+    # As text, because a broken cell may hold an object, which cannot be compared.
+    told = sheet.raw[["model", "spend", "prompt_tokens", "completion_tokens"]].map(str)
+    sheet.assume(
+        batch & told.duplicated(), "a finished batch equal to one before: is it written twice?"
+    )
     tokens = buckets(
         sheet,
         whole,
@@ -104,18 +116,28 @@ def _litellm(sheet):
         write_short=write - hour,
         write_long=hour,
         cache_inside=True,
-        reasoning=np.where(np.isnan(reasoning) & told, 0, reasoning),
+        reasoning=np.where(np.isnan(reasoning) & has_usage, 0, reasoning),
         total=sheet.numbers("total_tokens"),
     )
-    parts = {f"input_{kind}_tokens": ("uncached_input_tokens", f"{kind}_in") for kind in _KINDS}
-    parts |= {f"output_{kind}_tokens": ("output_tokens", f"{kind}_out") for kind in _KINDS}
-    parts["web_searches"] = (None, "searches")
-    parts = {unit: (bucket, sheet.counts(name)) for unit, (bucket, name) in parts.items()}
+    parts = {
+        f"{side}_{kind}_tokens": (bucket, sheet.counts(f"{kind}_{way}"))
+        for side, way, bucket in _SIDES
+        for kind in _KINDS
+    }
+    parts["web_searches"] = None, sheet.counts("searches")
+    return tokens, parts
+
+
+def _litellm(sheet):
+    hit = sheet.words("cache_hit") == "true"
+    sheet.refuse(hit, "answered from LiteLLM's own cache: nothing was sent to the provider")
+    batch = sheet.words("call_type").str.contains("batch").to_numpy(bool)
+    tokens, parts = _litellm_tokens(sheet, batch)
     start, end = sheet.times("startTime"), sheet.times("endTime", missing=True)
     first = sheet.times("completionStartTime", missing=True)
     tags = sheet.cells("request_tags")
     sheet.raw["task"] = mapped(tags, _task) if tags.dtype == "str" else tags.map(_task)
-    # The name of the deployment stands in `model` of a batch; the one model of its requests is told apart.
+    # In a batch, `model` is the name of the deployment; `batch_models` may name the one model of its requests.
     models = sheet.cells("batch_models")
     sheet.raw["batch_model"] = models.map(
         lambda found: found[0] if isinstance(found, list) and len(found) == 1 else None
@@ -151,7 +173,7 @@ def _litellm(sheet):
 
 
 def _task(tags):
-    """The task in a request's tags, where one is named as such."""
+    """Return the task that a request's tags name, or None."""
     words = [tag for tag in loaded(tags, list) if isinstance(tag, str)]
     named = [tag.partition(":")[2] for tag in words if tag.startswith(_TASK_TAGS)]
     return named[0] if named else None
@@ -225,7 +247,7 @@ def _helicone(sheet):
     }
 
 
-# Variants of a model that are models of their own; others only say how a call is routed.
+# These variants of a model are models of their own; others only say how a call is routed.
 _VARIANTS = ("free", "batch", "thinking", "extended")
 _PARTS_OF_COST = ("cost_web_search", "cost_cache", "cost_file_processing")
 
@@ -311,6 +333,114 @@ def _activity(sheet):
     }
 
 
+# Langfuse: observations as its API exports them, as they lie in blob storage, and from before version 3. If Langfuse
+# parsed the usage, the keys of the usage details are disjoint and add up to their total. What a user sent is not
+# rewritten: if input and output alone are the total, the cached tokens are inside. Before version 3 there were three
+# counters and a unit, which may be characters.
+_LANGFUSE_KEYS = {  # a key that is not listed goes by its first word
+    "input_cached_tokens": "read",
+    "input_cache_read": "read",
+    "cache_read_input_tokens": "read",
+    "input_cache_creation": "write",
+    "cache_creation_input_tokens": "write",
+    "input_cache_creation_5m": "write_short",
+    "input_cache_creation_1h": "write_long",
+    "output_reasoning_tokens": "reasoning",
+    "output_reasoning": "reasoning",
+    "promptTokens": "input",
+    "completionTokens": "output",
+}
+_LANGFUSE_SIDES = ("input", "output")
+_LANGFUSE_MONEY = (
+    "inputCost",
+    "outputCost",
+    "totalCost",
+    "unit",
+)  # in the `usage` of before version 3
+_LANGFUSE_KNOWN = {
+    *_LANGFUSE_KEYS,
+    *_LANGFUSE_SIDES,
+    "total",
+    "totalTokens",
+    "input_text_tokens",
+    "output_text_tokens",
+}
+_LANGFUSE_BUCKETS = (*_LANGFUSE_SIDES, *dict.fromkeys(_LANGFUSE_KEYS.values()))
+_LANGFUSE_DETAILS = ("usageDetails", "usage_details")
+_observations = picked(
+    {
+        "id": ("id",),
+        "type": ("type",),
+        "task": ("name",),
+        "at": ("startTime", "start_time"),
+        "end": ("endTime", "end_time"),
+        "first": ("completionStartTime", "completion_start_time"),
+        "model": ("model", "provided_model_name"),
+        "usd": ("totalCost", "total_cost", "calculatedTotalCost"),
+        "level": ("level",),
+        "user": ("userId", "user_id"),
+        "session": ("sessionId", "session_id"),
+        "details": (*_LANGFUSE_DETAILS, "usage"),
+        "total": (
+            *(f"{place}.total" for place in _LANGFUSE_DETAILS),
+            "usage.total",
+            "usage.totalTokens",
+            "totalTokens",
+        ),
+        "unit": ("usage.unit", "unit"),
+        "prompt": ("promptTokens",),
+        "completion": ("completionTokens",),
+        "updated": ("updated_at", "updatedAt"),
+        "trace": ("traceId", "trace_id"),
+        "parent": ("parentObservationId", "parent_observation_id"),
+    },
+    texts=(*_LANGFUSE_DETAILS, "usage"),
+    usage=(TOKENS,),
+    idle=[f"{place}.*" for place in (*_LANGFUSE_DETAILS, "usage", "costDetails", "cost_details")],
+)
+
+
+def _langfuse_rows(records):
+    """Yield observations with their usage summed by bucket; a key that no rule reads is reported."""
+    for line, row in _observations(records):
+        parts, strange = {bucket: [] for bucket in _LANGFUSE_BUCKETS}, {}
+        for name, value in (row.pop("details") or {}).items():
+            side = next((side for side in _LANGFUSE_SIDES if name.startswith(side)), None)
+            bucket = _LANGFUSE_KEYS.get(name, side)
+            if bucket and not isinstance(value, dict | list):
+                parts[bucket].append(value)
+            if name not in _LANGFUSE_KNOWN:  # reported even if its first word names a bucket
+                strange[name] = value
+        counts = {bucket: added(values) for bucket, values in parts.items()}
+        if counts["input"] is None and counts["output"] is None:
+            counts |= {"input": row["prompt"], "output": row["completion"]}
+        row["error"] = "error" if str(row["level"]).lower() == "error" else None
+        row["unread"] = (row["unread"] or {}) | Counters((), _LANGFUSE_MONEY).left(strange) or None
+        yield line, row | counts
+
+
+def _langfuse(sheet):
+    model = sheet.words("type").isin(("generation", "embedding"))
+    sheet.refuse(~model, "an observation that is not a generation")
+    other = ~sheet.words("unit").isin(("", "tokens"))
+    sheet.refuse(other, "counted in another unit than tokens", "unit")
+    found = calls(sheet, scope="langfuse", inside=False, reasoning_inside=False)
+    ours, told = sum(found[name] for name in TOKEN_COLUMNS), found["own_tokens"]
+    sheet.refuse((told != ours) & ~np.isnan(told), "usageDetails do not add up to their total")
+    end, first, updated = (sheet.times(name, missing=True) for name in ("end", "first", "updated"))
+    return found | {
+        "ttft_s": sheet.seconds(found["at"], first),
+        "end_to_end_s": sheet.seconds(found["at"], end),
+        "updated": updated,
+        "span": np.where(
+            sheet.empty("id"), np.uint64(0), sheet.identity("langfuse", "trace", "id")
+        ),
+        "parent": np.where(
+            sheet.empty("parent"), np.uint64(0), sheet.identity("langfuse", "trace", "parent")
+        ),
+    }
+
+
 READERS = (
     Reader(
         "litellm",
@@ -344,5 +474,16 @@ READERS = (
         _activity_rows,
         provider="openrouter",
         kind="usage",
+    ),
+    Reader(
+        "langfuse",
+        (
+            ("id", "type", "usageDetails"),
+            ("traceId", "type", "startTime", "totalCost"),
+            ("id", "type", "start_time", "provided_model_name"),
+            ("traceId", "type", "promptTokens", "completionTokens"),
+        ),
+        _langfuse,
+        _langfuse_rows,
     ),
 )

@@ -1,29 +1,29 @@
-"""OpenTelemetry: spans in OTLP/JSON that tell of calls of a model, in the conventions of today and of those before.
+"""OpenTelemetry: spans in OTLP/JSON that report calls of a model, in today's and in earlier conventions.
 
-Known are GenAI (all its names so far, pydantic-ai's details, Sentry's), OpenInference (Phoenix, Arize) and the Vercel
-AI SDK. Input includes both cache kinds and output includes reasoning (semantic conventions, GenAI registry), but where
-the span's own total or more cached than input tokens say otherwise. Integers of OTLP/JSON are text. Metrics hold no
-single requests and are not read. A span above other spans with usage is their sum (`tierlab.usage.repeats`).
+The names of GenAI (all so far, with pydantic-ai's and Sentry's), OpenInference (Phoenix, Arize) and the Vercel AI SDK
+are known. Input includes both kinds of cached tokens and output includes reasoning (semantic conventions, GenAI
+registry), unless the span's own total, or more cached than input tokens, shows otherwise. Integers are text in
+OTLP/JSON. Metrics do not hold single requests and are not read. A span above other spans with usage is their sum
+(`tierlab.usage.repeats`).
 """
 
 import numpy as np
 import pandas as pd
 
-from tierlab.usage.counters import Counters
-from tierlab.usage.reader import Reader, child, children, loaded, picked, same
-from tierlab.usage.sheet import UNTIMED, buckets, platforms, statuses, tiers, units
+from tierlab.usage.columns import UNTIMED, buckets, platforms, statuses, tiers, units
+from tierlab.usage.reader import Counters, Reader, child, children, loaded, picked, same
 
 _OURS, _OLD, _VERCEL, _INFERENCE = "gen_ai.usage.", "llm.usage.", "ai.usage.", "llm.token_count."
 _PREFIXES = (_OURS, _OLD, _VERCEL, _INFERENCE)
 
 
 def _named(ours="", old="", vercel="", inference=""):
-    """Attribute names from what follows each prefix, several of one prefix with spaces between."""
+    """Return attribute names, from what follows each prefix; several names of one prefix are separated by spaces."""
     given = zip(_PREFIXES, (ours, old, vercel, inference), strict=True)
     return tuple(prefix + name for prefix, names in given for name in names.split())
 
 
-# Of several names of one counter the first that is not zero counts, and another number under another name is told.
+# If a counter has several names, the first that is not zero counts, and a different number under another is reported.
 _COUNTERS = {
     "input": _named(
         "input_tokens prompt_tokens", "prompt_tokens", "inputTokens promptTokens tokens", "prompt"
@@ -68,10 +68,10 @@ _COUNTERS = {
 _IDLE = _named(
     "text.input_tokens text.output_tokens details.input_tokens details.output_tokens",
     vercel="outputTokenDetails.textTokens",
-    inference="prompt_details.cache_input",  # what is cached in any way
+    inference="prompt_details.cache_input",  # all cached tokens, of any kind
 )
 _counters = Counters([(name,) for names in (*_COUNTERS.values(), _IDLE) for name in names])
-_SAID = (  # by Anthropic, in what the Vercel AI SDK hands on
+_SAID = (  # Anthropic's own counters, which the Vercel AI SDK hands on
     "cacheCreationInputTokens",
     "usage.input_tokens",
     "usage.output_tokens",
@@ -103,7 +103,7 @@ _PLACES = {  # attribute -> its place in the order of preference, the field it i
         (ours, name) for ours, names in _NAMES.items() for name in names
     )
 }
-# The usage of these is their children's.
+# The usage of these spans is that of their children.
 _PARENTS = ("invoke_agent", "create_agent", "execute_tool", "invoke_workflow")
 _TWINS = "tokens of spans beside each other with the same counts: is one call told twice?"
 _CALLS = ("LLM", "EMBEDDING")  # OpenInference's kinds of span that are calls of a model
@@ -150,7 +150,7 @@ def _row(span):
         aside = "an agent's or a tool's span: the usage is in the spans below it"
     if isinstance(row["finish"], list):
         row["finish"] = next(iter(row["finish"]), None)
-    # The Vercel AI SDK before version 6 tells cache writes in what the provider said alone.
+    # Before version 6, the Vercel AI SDK has cache writes only among the provider's own counters.
     said = child(loaded(attributes.get("ai.response.providerMetadata")), "anthropic")
     usage = child(said, "usage")
     row["write"] = row["write"] or said.get(_SAID[0]) or usage.get("cache_creation_input_tokens")
@@ -161,7 +161,7 @@ def _row(span):
 
 
 def attributes_of(holder):
-    """Attributes as a dict, from OTLP's list of keys and typed values or from a plain object."""
+    """Return attributes as a dict, from OTLP's list of keys and typed values or from a plain object."""
     given = holder.get("attributes")
     if isinstance(given, dict):
         return _flat(given) if any(isinstance(value, dict) for value in given.values()) else given
@@ -172,7 +172,7 @@ def attributes_of(holder):
 
 
 def _flat(nested, prefix=""):
-    """Objects inside objects as one with dotted names."""
+    """Return nested objects as one object with dotted names."""
     found = {}
     for name, value in nested.items():
         deeper = isinstance(value, dict)
@@ -186,6 +186,17 @@ def _value(typed):
     return next((value for name, value in typed.items() if name.endswith("Value")), None)
 
 
+def _failures(sheet):
+    """Return failure words, from the HTTP status or the name of an error in one column."""
+    words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
+    named = np.select(
+        [words.str.contains("timeout"), words.str.contains(r"rate.?limit|too.?many")],
+        ["timeout", "rate_limited"],
+        "unavailable",
+    )
+    return np.where(code >= 400, statuses(sheet, "error", True), named)
+
+
 def _columns(sheet):
     failed = sheet.cells("code").isin((2, "STATUS_CODE_ERROR")).to_numpy(bool)
     sheet.refuse(sheet.empty("input") & sheet.empty("output") & ~failed, "no token counts")
@@ -193,7 +204,7 @@ def _columns(sheet):
         sheet.counts(name) for name in ("input", "output", "read", "write")
     )
     sheet.assume(write > 0, UNTIMED)
-    # Vercel's SDK before version 6 hands Anthropic's counters on, and sums what it has seen of them.
+    # Before version 6, Vercel's SDK hands Anthropic's counters on, and its total sums only those that it knows.
     vercel = sheet.words("vercel").str.startswith("anthropic") & sheet.empty("no_cache")
     beside = (read + write > whole) | vercel.to_numpy(bool)
     total = np.where(beside & (read + write > 0), np.nan, sheet.numbers("total"))
@@ -214,17 +225,7 @@ def _columns(sheet):
         parts[f"cache_{kind}_read_tokens"] = "cache_read_tokens", cached
         parts[f"output_{kind}_tokens"] = "output_tokens", made
     start, end = (sheet.times(name, unit="ns", missing=name == "end") for name in ("start", "end"))
-    words, code = sheet.words("error"), np.nan_to_num(sheet.durations("error"))
-    named = np.select(
-        [words.str.contains("timeout"), words.str.contains(r"rate.?limit|too.?many")],
-        ["timeout", "rate_limited"],
-        "unavailable",
-    )
-    failure = np.where(code >= 400, statuses(sheet, "error", failed), named)
-    span, parent = (
-        sheet.identity("otel", "trace", "span"),
-        sheet.identity("otel", "trace", "parent"),
-    )
+    span, parent = (sheet.identity("otel", "trace", name) for name in ("span", "parent"))
     response = sheet.identity("otel", "response")
     twins = pd.DataFrame({"parent": parent, "whole": whole, "output": output})
     twins = twins.duplicated() & ~(twins.assign(response=response).duplicated() & (response != 0))
@@ -241,11 +242,11 @@ def _columns(sheet):
             "team": sheet.text("team"),
             "user": sheet.text("user"),
             "session_id": sheet.text("session"),
-            "status": np.where(failed, failure, sheet.finished("finish")),
+            "status": np.where(failed, _failures(sheet), sheet.finished("finish")),
             "ttft_s": sheet.durations("ttft"),
             "end_to_end_s": sheet.seconds(start, end),
             "source": "recorded",
-            # Two instrumentations may tell of one answer without being nested: in one trace its id is one call.
+            # Two instrumentations may report one answer side by side: in one trace, its id is one call.
             "key": np.where(response == 0, span, response),
             "call": np.where(
                 response == 0, np.uint64(0), sheet.identity("call", "trace", "response")

@@ -1,7 +1,9 @@
-"""A table of one's own: CSV, Parquet or JSON lines with the columns of the requests table, or a map to them.
+"""A user's own table: CSV, Parquet or JSON lines with the columns of the requests table, or with a map to them.
 
-What teams call their columns is known for many of ours, so that a map can be proposed; it is used once somebody has
-said yes to it.
+What teams usually call these columns is known, so that a map can be proposed; it is used once the user has agreed to it.
+
+Numbers may be written for people: "1.000" is 1 where a point is the decimal mark, and 1,000 where a comma is. The
+column's other cells show which ("0,05", "12.5", "1.250.000"), or those of the table. If none does, nothing is guessed.
 """
 
 import re
@@ -15,10 +17,9 @@ from pandas.tseries.api import guess_datetime_format
 from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.core.untrusted import cited, shown
 from tierlab.core.vocabulary import unknown
-from tierlab.usage.formats.calls import MONEY, money
-from tierlab.usage.numerals import in_doubt, marks_of, two_ways, with_point
+from tierlab.usage.columns import MONEY, buckets, money
 from tierlab.usage.reader import Reader
-from tierlab.usage.sheet import Sheet, buckets
+from tierlab.usage.sheet import Sheet
 
 OURS = (*REQUEST_COLUMNS, "input_tokens", "request_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "1.0"), ("false", "0", "no", "f", "0.0")
@@ -39,7 +40,7 @@ _WHOLE = (
 )
 _NUMBERS = (*_WHOLE, "billed_usd", "ttft_s", "end_to_end_s")
 _WORDS = ("task", "user", "team", "platform", "region", "service_tier", "session_id")
-# How the columns are read that a table may lack.
+# How the columns that a table may lack are read.
 _OPTIONAL = (
     dict.fromkeys(_WORDS, Sheet.text)
     | dict.fromkeys(("ttft_s", "end_to_end_s"), Sheet.durations)
@@ -52,7 +53,7 @@ _OPTIONAL = (
         "prefix_ids": Sheet.cells,
     }
 )
-# What teams write for our columns, the likeliest first; without case, with one underscore for all but letters and digits.
+# What teams call our columns, the likeliest name first, in lower case and with underscores between words.
 _GUESSES = {
     "at": "date time timestamp datetime day ts when created created_at start start_time request_time logged_at at_utc"
     " usage_date datum zeit zeitpunkt zeitstempel fecha data_hora 日付 日期 时间 時間",
@@ -90,10 +91,16 @@ _CURRENCIES = (  # columns that say what the money is
 _DOLLARS = ("usd", "$", "us$", "us dollar", "us dollars", "dollar", "dollars")
 _SINGLE = ("request_id", "requests", "aggregate", "session_id", "status", "ttft_s", "end_to_end_s")
 _FEW = 200  # cells of a column that are looked at before the rest
+_GAPS = " '\u2019\u00a0\u2009\u202f"  # what groups digits beside a point and a comma
+_WRITTEN = {
+    decimal: rf"[+-]?(?:(?:[1-9]\d{{0,2}}(?:(?:[{group}]\d{{3}})+|(?:[{_GAPS}]\d{{3}})+)|\d+)(?:[{decimal}]\d*)?"
+    rf"|(?:\d+(?:[{decimal}]\d*)?|[{decimal}]\d+)(?:[eE][+-]?\d+)?)"
+    for decimal, group in (".,", ",.")
+}
 
 
 def guessed(header):
-    """A map of a file's columns to ours, by what teams call them; one column of each kind, the first.
+    """Return a map of a file's columns to ours, by what teams call them; of two columns of one kind the first counts.
 
     Examples
     --------
@@ -116,14 +123,15 @@ def _spelled(name):
 
 
 def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=None, decimal=None):
-    """A reader for tables whose columns are ours, or are led to ours by a map of theirs to ours.
+    """Return a reader of tables whose columns are ours, or become ours by a map.
 
-    Its `check` returns the reader of a file: one that knows how the file writes its numbers.
+    Its `check` returns the reader of one file, which knows how that file writes its numbers. Parameters are those of
+    `tierlab.usage.read.read_usage`.
 
     Raises
     ------
     ValueError
-        If the map leads to a column that is not ours, with the nearest that is.
+        If the map leads to a column that is not ours (the nearest one is named), or the decimal mark is not one.
     """
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal={decimal!r}; the decimal mark is '.' or ','")
@@ -157,7 +165,7 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
 
 
 def _check_header(header, columns, cache_inside):
-    """Refuse a header that lacks what the map names or a needed column, or has one that is nearly ours."""
+    """Refuse a header that lacks a needed column or one that the map names, or has one that is nearly ours."""
     for theirs in columns:
         if theirs not in header:
             raise ValueError(
@@ -168,9 +176,7 @@ def _check_header(header, columns, cache_inside):
     for name in ours:
         near = unknown("column", name, left)
         if name not in OURS and str(name).endswith(_NUMBER_ENDS) and "did you mean" in near:
-            if name in guessed(
-                header
-            ):  # a name that teams use, of which the nearest of ours may say another thing
+            if name in guessed(header):  # teams use this name, perhaps not for the nearest of ours
                 raise ValueError(f"unknown column {name!r}; {proposed(header)}")
             raise ValueError(f"{near} (or map it to another: columns={{...}})")
         if name in OURS and ours.count(name) > 1:
@@ -190,7 +196,7 @@ def _check_header(header, columns, cache_inside):
 
 
 def proposed(header):
-    """Words that propose a map for a header, whose names may have spaces and any letters."""
+    """Return the columns of a header and, if their names suggest one, a map that would do."""
     found = {name: ours for name, ours in guessed(header).items() if name != ours}
     has = f"the file has {shown([shown(str(name), 40) for name in header], 600)}"
     if not all(set(needed) & {*found.values(), *header} for needed in _NEEDED):
@@ -199,15 +205,14 @@ def proposed(header):
 
 
 def _check_times(column):
-    """Refuse times that are not ISO, with the formats that they may have."""
+    """Refuse times that are not ISO, and name the formats that they may have."""
     cells = column.dropna().astype(str)
     cells = cells[cells != ""]
-    if not len(cells) or pd.api.types.is_datetime64_any_dtype(column):
-        return
-    if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().any():
+    iso = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
+    if cells.empty or iso.notna().any():
         return
     first = cells.iloc[0]
-    with warnings.catch_warnings(action="ignore"):  # of a day that can be no month
+    with warnings.catch_warnings(action="ignore"):  # about a day that cannot be a month
         ways = [guess_datetime_format(first, dayfirst=dayfirst) for dayfirst in (True, False)]
     ways = [
         way
@@ -219,11 +224,11 @@ def _check_times(column):
     said = (
         " or ".join(f"date_format={way!r}" for way in ways) or "date_format='%d.%m.%Y' or the like"
     )
-    raise ValueError(f"the time {cited(first, 40)} is not as ISO writes it: say {said}")
+    raise ValueError(f"the time {cited(first, 40)} is not in ISO format: say {said}")
 
 
 def _read_times(sheet, date_format):
-    """Turn the column `at` into times; what is not of the format is refused."""
+    """Turn the column `at` into times; a cell of another format refuses its row."""
     cells, empty = sheet.cells("at"), sheet.empty("at")
     if date_format in ("s", "ms"):
         at = pd.to_datetime(
@@ -236,7 +241,7 @@ def _read_times(sheet, date_format):
 
 
 def _check_numbers(first, found, decimal):
-    """How a file writes the numbers of each column, as (column, `Marks`) pairs; a number in doubt refuses the file."""
+    """Return how a file writes its numbers, as (column, marks) pairs; a number in doubt refuses the file."""
     theirs = {found.get(name, name): name for name in first}
     texts = {
         ours: _amounts(first[theirs[ours]])
@@ -245,37 +250,37 @@ def _check_numbers(first, found, decimal):
     }
     marks = marks_of(texts, _WHOLE, decimal)
     for name, cells in texts.items():
-        if cell := in_doubt(cells, marks[name]):
-            ways = " and ".join(
-                f"{number} with decimal={mark!r}" for mark, number in two_ways(cell)
-            )
+        doubt = with_point(cells, *marks[name])[1]
+        if doubt.any():
+            cell = cells[doubt].head(1)
+            numbers = {mark: float(with_point(cell, mark)[0].item()) for mark in ".,"}
+            ways = [f"{number:,.10g} with decimal={mark!r}" for mark, number in numbers.items()]
             raise ValueError(
-                f"{cited(cell, 40)} in the column {cited(theirs[name], 60)} can be read in two ways: it is {ways}; "
+                f"{cited(cell.item(), 40)} in the column {cited(theirs[name], 60)} can be read in two ways: it is {' and '.join(ways)}; "
                 "say which"
             )
     return tuple(marks.items())
 
 
 def _amounts(cells):
-    """Cells without the sign of the dollar."""
     if not cells.str.contains("[$DdUu]").any():
         return cells
     return cells.str.strip().str.lower().str.replace(MONEY, "", regex=True)
 
 
 def _read_numbers(sheet, name, written):
-    """Turn the numbers of a column, written as `written` says, into such with a decimal point; refuse those in doubt."""
+    """Write the numbers of a column with a decimal point, and refuse those that are in doubt."""
     cells = sheet.raw.get(name)
     if cells is None or cells.dtype != "str":
         return
     amounts = _amounts(cells) if name == "billed_usd" else cells
-    numbers, doubt = with_point(amounts, written)
+    numbers, doubt = with_point(amounts, *written)
     sheet.refuse(doubt, "a number that can be read in two ways: say what the decimal mark is", name)
     sheet.raw[name] = cells.mask(numbers != amounts, numbers)
 
 
 def _check_currency(sheet, heading):
-    """Set rows aside whose money is not in US dollars by a column beside it; tell of money whose currency nothing names."""
+    """Set rows aside whose currency column is not US dollars; note money whose currency nothing names."""
     if "billed_usd" not in sheet:
         return
     paid = ~sheet.empty("billed_usd")
@@ -293,7 +298,7 @@ def _check_currency(sheet, heading):
 
 
 def _whole_days(sheet):
-    """Rows with a day but no time, in a table in which nothing speaks of single requests: sums of a day."""
+    """Return the rows with a day but no time, in a table that shows no sign of single requests: sums of a day."""
     if "at" not in sheet or any(name in sheet for name in _SINGLE):
         return np.zeros(len(sheet), bool)
     cells = sheet.cells("at")
@@ -339,7 +344,97 @@ def _columns(sheet, cache_inside, reasoning_inside):
 
 
 def _truth(sheet, name):
-    """A column of yes and no as booleans; an empty cell is no, anything else refuses the row."""
+    """Return a column of yes and no as booleans; an empty cell is no, anything else refuses the row."""
     words = sheet.cells(name).map(lambda cell: str(cell).strip().lower(), na_action="ignore")
     sheet.refuse(~sheet.empty(name) & ~words.isin(_TRUE + _FALSE), "neither true nor false", name)
     return words.isin(_TRUE).to_numpy(bool)
+
+
+def marks_of(columns, counts, said=None):
+    """Return how each column of text writes its numbers: by its own cells, else as the user said, else by the others.
+
+    A count that has the decimal mark of the other columns ("2.500" tokens beside "0.05" dollars) stays in doubt: few
+    people write counts with three decimals, and many group them.
+
+    Parameters
+    ----------
+    columns : dict of str to Series of str
+    counts : collection of str
+        The columns that hold whole numbers.
+    said : {".", ","}, optional
+        The decimal mark that the user names.
+
+    Returns
+    -------
+    dict of str to (str, str)
+        The decimal mark ("." or ","; the other one groups thousands), and the marks that may be either: a number that
+        has one of these and can be read in both ways is refused.
+
+    Examples
+    --------
+    >>> dollars, tokens = pd.Series(["0,05", "1.250"], dtype="str"), pd.Series(["1.000"], dtype="str")
+    >>> marks_of({"usd": dollars, "tokens": tokens}, ["tokens"])["usd"]
+    (',', '')
+    >>> marks_of({"tokens": tokens}, ["tokens"])
+    {'tokens': ('.', '.')}
+    """
+    told = {name: _told(cells) for name, cells in columns.items()}
+    others = "".join(sorted(set("".join(told.values()))))
+    found = {}
+    for name, own in told.items():
+        if len(own) == 1 or (said and not own):
+            found[name] = own or said, ""
+        elif own or (len(others) != 1 and name not in counts):
+            found[name] = ".", ".,"
+        elif name in counts:
+            decimal = others if len(others) == 1 else "."
+            found[name] = decimal, decimal
+        else:
+            found[name] = others, ""
+    return found
+
+
+def _told(cells):
+    """Return the decimal marks of those cells of a column that can be read in one way only."""
+    point, comma = _readings(cells.str.strip())
+    return "." * bool((point & ~comma).any()) + "," * bool((comma & ~point).any())
+
+
+def _readings(cells):
+    return [cells.str.fullmatch(_WRITTEN[mark], na=False).to_numpy(bool) for mark in ".,"]
+
+
+def with_point(cells, decimal, doubted=""):
+    """Write the numbers of a column with a decimal point and nothing between the digits; say which are in doubt.
+
+    A cell that is not a number, or that has the other decimal mark where the column's mark is known, stays as it is.
+
+    Parameters
+    ----------
+    cells : Series of str
+    decimal, doubted : str
+        As `marks_of` returns them.
+
+    Returns
+    -------
+    cells : Series of str
+    doubt : ndarray of bool
+
+    Examples
+    --------
+    >>> cells = pd.Series(["1.000", "0,5", "1 234", "n/a"], dtype="str")
+    >>> with_point(cells, ",")[0].tolist(), with_point(cells, ".", ".")[1].tolist()
+    (['1000', '0.5', '1234', 'n/a'], [True, False, False, False])
+    """
+    doubt = np.zeros(len(cells), bool)
+    if not cells.str.contains(f"[.,{_GAPS}]").any():
+        return cells, doubt
+    cells = cells.str.strip()
+    point, comma = _readings(cells)
+    if doubted:
+        doubt = point & comma & cells.str.contains(f"[{doubted}]", na=False).to_numpy(bool)
+    by_comma = comma & (decimal == "," or (bool(doubted) & ~point))
+    by_point = point & ~by_comma & (decimal == "." or bool(doubted))
+    grouped = cells.str.replace(f"[,{_GAPS}]", "", regex=True)
+    turned = cells.str.replace(f"[.{_GAPS}]", "", regex=True).str.replace(",", ".", regex=False)
+    return cells.mask(by_point, grouped).mask(by_comma, turned), doubt
