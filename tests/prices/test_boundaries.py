@@ -174,6 +174,16 @@ class TestRows:
         assert flags(rows, maintained) == ["assumed_service_tier", "assumed_peak_hours"]
 
 
+class TestSellers:
+    def test_the_first_rate_of_another_seller_is_its_own(self):
+        """It stands right behind those of the makers."""
+        rows = [{}, {"platform": "elsewhere", "uncached_input": 3.0}]
+        prices = catalogue(rows, aliases={"ours": {"model": "m", "platform": "elsewhere"}})
+        assert tl.price(requests(10**6, model="ours"), prices)["cost_usd"].tolist() == [3]
+        assert tariff(prices, "ours").cost({"uncached_input_tokens": 10**6}) == pytest.approx(3)
+        assert tariff(prices, "m").cost({"uncached_input_tokens": 10**6}) == pytest.approx(1)
+
+
 class TestTariff:
     """One request at a time, and the machine's time beside it."""
 
@@ -314,7 +324,7 @@ class TestMovingTier:
             {
                 "as_of": [june, november],
                 "provider": "openai",
-                "tier": ["mid", "small"],
+                "tier": ["small", "flagship"],
                 "model_id": "gpt-4o",
                 "reasoning_model": False,
             }
@@ -323,7 +333,7 @@ class TestMovingTier:
         day = pd.Timedelta(days=1)
         when = [june - day, june, november - day, november, november + day]
         labels = tiers_of(prices, ["gpt-4o"] * 5, when)
-        assert labels.tolist() == ["mid", "mid", "mid", "small", "small"]
+        assert labels.tolist() == ["small", "small", "small", "flagship", "flagship"]
 
 
 @pytest.mark.parametrize(("suffix", "row"), [("csv", 3), ("parquet", 2)])
