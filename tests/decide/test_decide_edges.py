@@ -247,3 +247,37 @@ class TestMatch:
         assert row["sd"] == pytest.approx(np.sqrt(0.14 - 0.0025))
         assert row["behind_usd"] == pytest.approx(0.3)
         assert row["examples"] == tl.paired_sample_size(0.03, sd=np.sqrt(0.1375))
+
+
+class TestWords:
+    """What is said beside the numbers follows from them."""
+
+    def advice(self, rates, stakes, complexity, **asked):
+        asked |= {"stakes": stakes, "complexity": complexity, "error_cost_usd": 0.1}
+        return str(decide(error_rates=rates, **asked))
+
+    def test_the_articles_rule_is_named_where_the_numbers_say_otherwise(self):
+        """Low and simple is small, high and complex is flagship, all between is mid: of which there is none here."""
+        small, flagship = {"small": 0.1, "flagship": 0.09}, {"small": 0.5, "flagship": 0.01}
+        says = "here the numbers say otherwise"
+        assert says not in self.advice(small, 1, 1) and says not in self.advice(flagship, 3, 3)
+        assert says in self.advice(small, 3, 3) and says in self.advice(flagship, 1, 1)
+        assert says not in self.advice(small, 1, 3)
+        assert says not in self.advice(small, 3, 3, models=["claude-haiku-4-5"])
+
+    def test_examples_are_few_where_there_are_some(self):
+        asked = {"task": "customer_support", "models": None, "provider": "anthropic"}
+        assumed = decide(**asked, error_cost_usd=0.5)
+        assert assumed.step == 4 and "its error rate is assumed" in assumed.next_step
+        counts = {"claude-sonnet-4-6": (2, 20)}
+        counted = decide(**asked, error_cost_usd=0.5, error_counts=counts)
+        assert counted.step == 4 and "20 examples are few" in counted.next_step
+
+    @pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 0, 1], [0, 2, 1], [2, 1, 0]])
+    @pytest.mark.parametrize("signs", [(1, 1, -1), (-1, 1, 1), (-1, -1, 1), (1, 1, 1)])
+    def test_the_largest_loading_is_positive(self, order, signs):
+        loading = np.array([0.9, 0.8, 0.5]) * signs
+        together = np.outer(loading, loading)[np.ix_(order, order)]
+        np.fill_diagonal(together, 1.0)
+        found = _common_factor(np.linalg.cholesky(together).T)
+        assert found.tolist() == pytest.approx((loading * signs[0])[order].tolist(), abs=0.01)

@@ -130,7 +130,8 @@ class TestBuckets:
         cached = {"read": 600, "write_short": 200, "write_long": 100}
         found, own = self.one(1000, 50, cache_inside=True, **cached)
         assert found == [100, 600, 200, 100, 50] and own.reason[0] == ""
-        assert self.one(900, 50, cache_inside=True, **cached)[0][0] == 0
+        found, own = self.one(900, 50, cache_inside=True, **cached)
+        assert found[0] == 0 and own.reason[0] == ""
         assert self.one(899, 50, cache_inside=True, **cached)[1].reason[0] == (
             "more cached than input tokens"
         )
@@ -179,7 +180,7 @@ class TestBuckets:
 
     def test_a_row_has_one_unit_the_largest(self):
         """Audio inside the input, searches beside it; of two alike the first."""
-        audio, searches = np.array([5.0, 5, 0, 2, 11, 0]), np.array([3.0, 5, 0, 4, 0, 1])
+        audio, searches = np.array([5.0, 10, 0, 2, 11, 0]), np.array([3.0, 10, 0, 4, 0, 1])
         tokens = {"uncached_input_tokens": np.full(6, 10.0), "output_tokens": np.full(6, 4.0)}
         own = sheet(n=range(6))
         parts = {
@@ -191,13 +192,14 @@ class TestBuckets:
             "input_audio_tokens",
             "web_searches",
         ]
-        assert numbers(found["quantity"]) == [5, 5, "-", 4, 11, 1]
-        assert found["uncached_input_tokens"].tolist()[:4] == [5, 5, 10, 10]
+        assert numbers(found["quantity"]) == [5, 10, "-", 4, 11, 1]
+        assert found["uncached_input_tokens"].tolist()[:4] == [5, 0, 10, 10]
         assert [bool(why) for why in own.reason] == [False] * 4 + [True, False]
+        assert [often.sum() for often, _ in own.assumed.values()] == [1, 2]
         told = {what.split()[0]: size.tolist() for what, (_, size) in own.assumed.items()}
         assert told == {
             "input_audio_tokens": [0, 0, 0, 2, 0, 0],
-            "web_searches": [3, 5, 0, 0, 0, 0],
+            "web_searches": [3, 10, 0, 0, 0, 0],
         }
 
     def test_reasoning_is_no_more_than_the_output_that_is_left(self):
