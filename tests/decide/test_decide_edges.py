@@ -281,3 +281,33 @@ class TestWords:
         np.fill_diagonal(together, 1.0)
         found = _common_factor(np.linalg.cholesky(together).T)
         assert found.tolist() == pytest.approx((loading * signs[0])[order].tolist(), abs=0.01)
+
+
+def two_models(price, as_of):
+    """Models m and n at so many and at 2 USD per million tokens."""
+    rows = [("m", price), ("n", 2.0)]
+    table = pd.DataFrame(
+        [{"model_id": name, "uncached_input": usd, "output": usd} for name, usd in rows]
+    )
+    return tl.load_prices("article", extra=table.assign(provider="acme"), as_of=as_of)
+
+
+class TestReview:
+    @pytest.mark.parametrize(
+        ("price", "stands", "said"),
+        [
+            (1.5, True, "The decision stands"),
+            (1.75, False, "the bill alone would be $0.03 a day higher"),
+            (2.0, False, "the bill alone would be the same"),
+            (2.25, False, "the bill alone would be $0.03 a day lower"),
+        ],
+    )
+    def test_what_the_bill_alone_would_be(self, tmp_path, price, stands, said):
+        """1,200 tokens, errors of 10 and 5% at a cent: n is the better one once m costs more than 1.58 USD a million."""
+        rates = {"m": 0.10, "n": 0.05}
+        asked = {"models": ["m", "n"], "error_rates": rates, "error_cost_usd": 0.01}
+        found = decide(**asked, prices=two_models(1.0, "2026-06-20"))
+        assert found.model_id == "m"
+        path = tl.file_record(found, tmp_path, title="x", decided_on="2026-06-20")
+        again = tl.review(path, prices=two_models(price, "2026-07-20"))
+        assert again.stands is stands and said in again.verdict

@@ -44,6 +44,13 @@ class TestLevels:
         table = samples(a=[1, 1, 0, 0], b=[1, 1, 0, 0])
         _, alone = levels(scored_rows(table), ["a", "b"], "a")
         assert (alone**2).sum(axis=0).tolist() == pytest.approx([0.25 / 4] * 2)
+        # b errs on three of four, which is its own variance where both have answered all
+        _, more = levels(scored_rows(samples(a=[1, 1, 0, 0], b=[1, 0, 0, 0])), ["a", "b"], "a")
+        assert (more**2).sum(axis=0).tolist() == pytest.approx([0.25 / 4, 0.75 * 0.25 / 4])
+        # on two examples b scores as the anchor does: what is uncertain is the anchor's level
+        some = samples(a=[1, 1, 0, 0], b=[1, None, 0, None], c=[1, 1, 0, 0])
+        _, level = levels(scored_rows(some), ["a", "b", "c"], "a")
+        assert (level**2).sum(axis=0).tolist() == pytest.approx([0.25 / 4] * 3)
         grouped = table.assign(group=[1, 1, 2, 2] * 2)
         _, groups = levels(scored_rows(grouped), ["a", "b"], "a")
         assert groups.shape == (2, 2)
@@ -127,6 +134,9 @@ class TestFailing:
     def test_an_answer_that_is_none_scores_0(self):
         rows = scored_rows(statuses("ok", "refused", "empty", "content_filter", "ok"))
         assert rows["score"].tolist() == [1, 0, 0, 0, 1] and rows["aside"].eq("").all()
+        assert mostly_failing(rows) == {"a": "refused 1, empty 1, content_filter 1"}
+        half = scored_rows(statuses("ok", "refused", "empty", "ok"))
+        assert mostly_failing(half) == {}
 
     @pytest.mark.parametrize(("truncated", "scores"), [("wrong", 0.0), ("set_aside", np.nan)])
     def test_an_answer_that_was_cut_off(self, truncated, scores):
