@@ -1,9 +1,12 @@
 """Logs at their edges: the last count that is one, the last second of a century, equal totals, spans above spans."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import tierlab as tl
 from tierlab.usage.reader import _has, added, children, loaded, picked, unfolded
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats, shared
 from tierlab.usage.sheet import Sheet, buckets, status_of, tiers, units
@@ -380,3 +383,51 @@ class TestRecords:
         found = [row for _, row in rows(enumerate(records))]
         assert [(row["id"], row["n"]) for row in found] == [(0, 5), (7, 4), (None, 4)]
         assert [row["unread"] for row in found] == [None, None, {"usage.m": 5.0, "new": 3.0}]
+
+
+SAMPLES = Path(__file__).parent.parent / "data" / "usage"
+
+
+class TestFormats:
+    """One field of a source, and what it becomes."""
+
+    def read(self, tmp_path, name, *lines):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+        return tl.read_usage(tmp_path / name).requests
+
+    @pytest.mark.parametrize("column", ["Provider Name", "Endpoint ID", "Slug", "Date"])
+    def test_rows_of_a_day_that_differ_in_one_name_are_two(self, tmp_path, column):
+        text = (SAMPLES / "openrouter_activity_daily.csv").read_text().splitlines()
+        head, row = (
+            f"{line},{more}"
+            for line, more in zip(
+                text, ('"Provider Name","Endpoint ID"', '"OpenAI","e1"'), strict=True
+            )
+        )
+        changed = {
+            "Provider Name": row.replace('"OpenAI"', '"Azure"'),
+            "Endpoint ID": row.replace('"e1"', '"e2"'),
+            "Slug": row.replace("gpt-5.5", "gpt-4o"),
+            "Date": row.replace("09-01", "09-02"),
+        }
+        assert len(self.read(tmp_path, "days.csv", head, row, changed[column])) == 2
+        assert len(self.read(tmp_path, "days.csv", head, row, row)) == 1
+
+    def test_where_anthropic_ran_a_request_is_its_region(self, tmp_path):
+        lines = (SAMPLES / "claude_code_session.jsonl").read_text().splitlines()[:2]
+        placed = lines[1].replace('"service_tier"', '"inference_geo": "us", "service_tier"')
+        found = self.read(tmp_path, "session.jsonl", lines[0], placed)
+        assert found["region"].tolist() == ["us"]
+
+    def test_a_source_that_tells_no_reasoning_has_none_to_show(self):
+        """A source that does not say how much of the output was reasoning says not that it was nothing."""
+        found = tl.read_usage(SAMPLES / "copilot.csv").requests
+        assert "reasoning_tokens" not in found or found["reasoning_tokens"].isna().all()
+
+    def test_a_charge_that_says_batch_is_one(self, tmp_path):
+        head, line = (SAMPLES / "focus_ai.csv").read_text().splitlines()[:2]
+        batch = line.replace(
+            "claude-haiku-4-5-20251001 input", "claude-haiku-4-5-20251001 Batch input"
+        )
+        assert self.read(tmp_path, "focus.csv", head, line)["batch"].tolist() == [False]
+        assert self.read(tmp_path, "focus.csv", head, batch)["batch"].tolist() == [True]
