@@ -10,7 +10,8 @@ import tierlab as tl
 from tierlab.prices.contract import Contract
 from tierlab.prices.pricing import PARTS
 from tierlab.quarter import analyse, arrival, outlook, paid, savings
-from tierlab.quarter.aggregate import TOKENS, _gaps, _quarters, build_cube
+from tierlab.quarter.aggregate import SESSION_ROWS, TOKENS, _gaps, _quarters, build_cube
+from tierlab.quarter.sessions import per_session
 
 PRICES = tl.load_prices("maintained", as_of="2026-10-01")
 SUMMER = pd.Period("2026Q3", freq="Q")
@@ -374,6 +375,7 @@ class TestSavings:
             [2.5, 2, -0.5]
         )
         assert row["tokens_from"] == pd.Timestamp("2026-07-30") and not row["scheduled"]
+        assert "input 2.5 to 2" in row["change"] and "ends" not in row["change"]
         later = savings.price_changes(now[:1], PRICES, start, end).iloc[0]
         assert later["scheduled"] and later["before_usd"] == pytest.approx(2.5)
 
@@ -594,3 +596,37 @@ class TestTables:
         assert table["extra_attempts"].to_dict() == {"ok": 2, "error": 0}
         assert table["retry_usd"].to_dict() == pytest.approx({"ok": 4 * 0.0035 * 2 / 6, "error": 0})
         assert table["share"].to_dict() == pytest.approx({"ok": 4 / 6, "error": 2 / 6})
+
+    def test_what_a_cache_gives_back_without_terms_is_the_list_price(self):
+        """Sonnet 4.6 at 3, 0.30 read and 3.75 written: 2,000 x 2.70 less 1,000 x 0.75 per million."""
+        now = daily(
+            asked(
+                "2026-08-03",
+                "claude-sonnet-4-6",
+                cache_read_tokens=2000,
+                cache_write_short_tokens=1000,
+            )
+        )
+        rows = paid.table(now, now[list(PARTS)].to_numpy(), SUMMER)
+        deal = paid.Deal(Contract(), PRICES, SUMMER, rows)
+        table = analyse.cache(now, PRICES, deal).set_index("model_id")
+        for name in ("net_usd", "contracted_usd", "effective_usd"):
+            assert table.loc["all", name] == pytest.approx(0.0054 - 0.00075)
+
+    def test_a_task_is_named_in_words(self):
+        assert savings._on("faq_answering") == "FAQ answering " and savings._on("own") == "own "
+        assert savings._on("") == "everything "
+
+
+class TestManyRows:
+    @pytest.mark.parametrize(("more", "needs"), [(0, ""), (1, "needs at most 100,000 rows")])
+    def test_so_many_turns_are_replayed_and_not_one_more(self, more, needs):
+        cube = SimpleNamespace(mixed_turns=SESSION_ROWS + more, turns=pd.DataFrame({"quarter": []}))
+        found, why = per_session(cube, SUMMER, PRICES)
+        assert found is None and why.startswith(needs) and bool(why) == bool(more)
+
+    def test_files_need_not_have_the_same_columns(self, tmp_path):
+        asked("2026-08-03", "gpt-4o", 2).to_parquet(tmp_path / "a.parquet")
+        asked("2026-08-03", "gpt-4o", 3, team="a").to_parquet(tmp_path / "b.parquet")
+        rows = build_cube(tmp_path, PRICES).daily.set_index("team")["rows"]
+        assert rows["a"] == 3 and rows.sum() == 5
