@@ -273,6 +273,16 @@ class TestWords:
         counted = decide(**asked, error_cost_usd=0.5, error_counts=counts)
         assert counted.step == 4 and "20 examples are few" in counted.next_step
 
+    def test_one_example_in_common_counts_as_one(self):
+        """Haiku and Sonnet answered four examples, Opus one of them."""
+        names = ["claude-haiku-4-5", "claude-sonnet-4-6", "claude-opus-4-8"]
+        rows = [(name, n) for name in names for n in range(1 if name == names[2] else 4)]
+        samples = pd.DataFrame(rows, columns=["model_id", "prompt_id"])
+        samples = samples.assign(score=(samples["prompt_id"] > 0) * 1.0, cost_usd=0.001)
+        found = decide(models=names, error_cost_usd=0.1, samples=samples, workload=None)
+        assert found.counted == dict(zip(names, (4, 4, 1), strict=True))
+        assert found.table.set_index("model_id")["examples"].to_dict() == found.counted
+
     @pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [2, 0, 1], [0, 2, 1], [2, 1, 0]])
     @pytest.mark.parametrize("signs", [(1, 1, -1), (-1, 1, 1), (-1, -1, 1), (1, 1, 1)])
     def test_the_largest_loading_is_positive(self, order, signs):
