@@ -306,7 +306,7 @@ class TestOtherRates:
         assert on_model(daily, prices, "n", "2026-06-15").tolist() == pytest.approx([0.7, 1, 1])
 
     def test_a_tier_is_that_of_the_lineup_of_the_day(self, maintained):
-        """GPT-4o mini left the lineup of 12 June; Luna is in that of 23 November; o3 reasons."""
+        """GPT-5.5 is the flagship of June and Astra that of November; o3 reasons, and Claude 2 was in none."""
         dates = sorted(maintained.lineups["as_of"].unique())
         first, last = pd.Timestamp(dates[0]), pd.Timestamp(dates[-1])
         names = ["gpt-5.5", "gpt-6-astra", "o3", "claude-2"]
