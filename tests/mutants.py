@@ -1,21 +1,24 @@
-"""Would the tests notice? A drawn sample of mutants of the folders that make numbers, made and run by mutmut.
+"""Would the tests notice? A drawn sample of mutants of the folders that make numbers, made by mutmut.
 
 Each mutant is one change in one function (an operator, a comparison, a number, a condition, a dropped argument), tried by
-the tests of the folders that call that function. Not drawn is what changes words only, and what breaks at once wherever it
-runs (a value that becomes None, a column that is misspelt): that would be noticed by any test, and flatter. Run with
-`make mutants`; it works on a copy in build/mutants. The same sources and the same seed draw the same mutants.
+the tests of the folders, those of its own folder first. Each has a process of its own: what an earlier run had cached, a
+catalogue for one, would hide a mutant from the tests. One that does not end in time counts as not noticed. Not drawn is
+what changes words only, and what breaks at once wherever it runs (a value that becomes None, a column that is misspelt):
+that would be noticed by any test, and flatter. Run with `make mutants`; it works on a copy in build/mutants. The same
+sources and the same seed draw the same mutants.
 """
 
 import argparse
 import ast
-import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+LIMIT_S = 1800
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutants"
 FOLDERS = ["prices", "scaling", "evaluate", "routing", "speed", "decide", "quarter", "usage"]
@@ -43,24 +46,12 @@ def copied(folders):
         if (ROOT / name).is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-    tests = [f"tests/{folder}" for folder in folders if (COPY / "tests" / folder).is_dir()]
     options = {
         "source_paths": "tierlab",
         "only_mutate": [f"tierlab/{folder}/*" for folder in folders],
         # pictures are compared in the notebooks; the harness runs alone, in a process without mutmut
         "do_not_mutate": ["*/figures.py", "*/control.py", "*/code_harness.py"],
         "also_copy": [path.name for path in COPY.iterdir() if path.name != "tierlab"],
-        "pytest_add_cli_args": [
-            "--hypothesis-profile=mutants",
-            "-p",
-            "no:cacheprovider",
-            "-k",
-            "not notebook and not isolation",
-        ],
-        "pytest_add_cli_args_test_selection": tests,
-        "track_dependencies": "false",
-        "timeout_multiplier": "4",
-        "timeout_constant": "15",
     }
     lines = ["[mutmut]"]
     for name, value in options.items():
@@ -101,24 +92,22 @@ def skeleton(function):
     return ast.dump(Numbers().visit(ast.parse(libcst.Module([function]).code)))
 
 
-def verdicts(chosen, children):
-    """Run the tests against each mutant; name -> what mutmut says of it."""
-    from mutmut.stats import status_by_exit_code
-
-    command = [
-        sys.executable,
-        "-c",
-        "from mutmut.__main__ import cli; cli()",
-        "run",
-        "--max-children",
-        str(children),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(COPY / "mutants")}
-    subprocess.run([*command, *chosen], env=environment, check=True)
-    codes = {}
-    for path in Path("mutants").rglob("*.meta"):
-        codes |= json.loads(path.read_text())["exit_code_by_key"]
-    return {name: status_by_exit_code[codes[name]] for name in chosen}
+def verdict(name, folders):
+    """What the tests of the folders say of a mutant, or of the code as it is where `name` is empty."""
+    own = name.split(".")[1:2]
+    where = [f"tests/{folder}" for folder in sorted(folders, key=lambda folder: folder not in own)]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command += ["-k", "not notebook and not isolation", *filter(os.path.isdir, where)]
+    environment = os.environ | {"PYTHONPATH": str(COPY / "mutants"), "MUTANT_UNDER_TEST": name}
+    try:
+        ran = subprocess.run(
+            command, cwd="mutants", env=environment, capture_output=True, timeout=LIMIT_S
+        )
+        said = "noticed" if ran.returncode else "survived"
+    except subprocess.TimeoutExpired:
+        said = "timeout"
+    print(f"{said}: {name or 'the code as it is'}", flush=True)
+    return said
 
 
 def main():
@@ -134,8 +123,13 @@ def main():
     copied(given.folders)
     chosen, total = drawn(given.draw, given.seed)
     print(f"{len(chosen)} of {total:,} mutants drawn by seed {given.seed}", flush=True)
-    found = verdicts(chosen, given.children)
-    passed = [name for name, said in found.items() if said in ("survived", "no tests")]
+    if verdict("", given.folders) != "survived":
+        sys.exit("the tests fail on the code as it is")
+    with ThreadPoolExecutor(given.children) as pool:
+        found = dict(
+            zip(chosen, pool.map(lambda name: verdict(name, given.folders), chosen), strict=True)
+        )
+    passed = [name for name, said in found.items() if said != "noticed"]
     for name in passed:
         print(f"\n{found[name]}: {name}\n{chosen[name]}")
     noticed = 1 - len(passed) / len(chosen)
