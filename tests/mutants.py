@@ -1,9 +1,8 @@
 """Would the tests notice? A drawn sample of mutants of the folders that make numbers, made by mutmut.
 
 Each mutant is one change in one function (an operator, a comparison, a number, a condition, a dropped argument), tried by
-the tests of the folders, those of its own folder first. Each has a process of its own: what an earlier run had cached, a
-catalogue for one, would hide a mutant from the tests. One that does not end in time counts as not noticed. Not drawn is
-what changes words only, and what breaks at once wherever it runs (a value that becomes None, a column that is misspelt):
+the tests of its own folder. Each has a process of its own: what an earlier run had cached, a catalogue for one, would hide
+a mutant from the tests. One that does not end in time counts as not noticed. Not drawn is what changes words only, and what breaks at once wherever it runs (a value that becomes None, a column that is misspelt):
 that would be noticed by any test, and flatter. Run with `make mutants`; it works on a copy in build/mutants. The same
 sources and the same seed draw the same mutants.
 """
@@ -93,11 +92,10 @@ def skeleton(function):
 
 
 def verdict(name, folders):
-    """What the tests of the folders say of a mutant, or of the code as it is where `name` is empty."""
-    own = name.split(".")[1:2]
-    where = [f"tests/{folder}" for folder in sorted(folders, key=lambda folder: folder not in own)]
+    """What the tests of its folder say of a mutant, or those of all folders of the code as it is, for an empty name."""
+    where = [f"tests/{folder}" for folder in name.split(".")[1:2] or folders]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["-k", "not notebook and not isolation", *filter(os.path.isdir, where)]
+    command += ["-k", "not notebook and not isolation", *where]
     environment = os.environ | {"PYTHONPATH": str(COPY / "mutants"), "MUTANT_UNDER_TEST": name}
     try:
         ran = subprocess.run(
