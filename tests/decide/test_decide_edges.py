@@ -10,8 +10,9 @@ from scipy.stats import beta
 import tierlab as tl
 from tests.decide.decisions import recommend
 from tierlab.decide import match
-from tierlab.decide.options import _common_factor, spread
-from tierlab.decide.recommend import _flip, dollars
+from tierlab.decide.options import spread
+from tierlab.decide.recommend import dollars, flip_of
+from tierlab.decide.tasks import common_factor
 
 PAIR = {"models": ["claude-haiku-4-5", "claude-opus-4-8"]}
 # 1,000 tokens of input and 200 of output on Haiku 4.5 (1 / 5) and Opus 4.8 (5 / 25): 2 and 10 thousandths of a dollar
@@ -74,7 +75,7 @@ class TestRanges:
 
     @pytest.mark.parametrize("counts", [(-1, 20), (21, 20), (0, 0)])
     def test_other_counts_are_refused(self, counts):
-        with pytest.raises(ValueError, match="from 0 to all of them may be wrong"):
+        with pytest.raises(ValueError, match="of which 0 to all are wrong"):
             decide(
                 error_cost_usd=1.0,
                 error_counts={"claude-haiku-4-5": counts, "claude-opus-4-8": (1, 20)},
@@ -85,11 +86,11 @@ class TestCommonFactor:
     def test_two_rates_that_move_together_by_a_half(self):
         """One factor and two rates with a correlation of 0.36: 0.6 each, since 0.6 x 0.6 = 0.36."""
         one, two = np.array([1.0, 0, 0]), np.array([0.36, np.sqrt(1 - 0.36**2), 0])
-        assert _common_factor(np.column_stack([one, two])).tolist() == pytest.approx(
+        assert common_factor(np.column_stack([one, two])).tolist() == pytest.approx(
             [0.6, 0.6], abs=1e-6
         )
         # and of any size
-        assert _common_factor(np.column_stack([9 * one, two / 9])).tolist() == pytest.approx(
+        assert common_factor(np.column_stack([9 * one, two / 9])).tolist() == pytest.approx(
             [0.6, 0.6], abs=1e-6
         )
 
@@ -99,39 +100,39 @@ class TestCommonFactor:
         together = np.outer(loading, loading)
         np.fill_diagonal(together, 1.0)
         influence = np.linalg.cholesky(together).T
-        assert _common_factor(influence).tolist() == pytest.approx(loading.tolist(), abs=0.01)
-        assert _common_factor(-influence)[0] > 0
+        assert common_factor(influence).tolist() == pytest.approx(loading.tolist(), abs=0.01)
+        assert common_factor(-influence)[0] > 0
 
     def test_a_rate_without_spread_or_company_has_none(self):
         one, none = np.array([1.0, -1.0]), np.zeros(2)
-        assert _common_factor(np.column_stack([one, none])).tolist() == [0, 0]
-        assert _common_factor(np.column_stack([one, np.array([1.0, 1.0])])).tolist() == [0, 0]
+        assert common_factor(np.column_stack([one, none])).tolist() == [0, 0]
+        assert common_factor(np.column_stack([one, np.array([1.0, 1.0])])).tolist() == [0, 0]
 
 
 class TestCrossings:
     def test_the_nearest_on_each_side_count(self):
         """From 10 the first line rises by 2; 4 + 5v, 7 + 3v, 14 + v and 20 + 0v cross it at 2, 3, 4 and 5."""
         base, slope = np.array([10.0, 4, 7, 14, 20]), np.array([2.0, 5, 3, 1, 0])
-        flip = _flip("x", "USD", 3.5, base, slope, ["own", "a", "b", "c", "d"])
+        flip = flip_of("x", "USD", 3.5, base, slope, ["own", "a", "b", "c", "d"])
         assert (flip["below"], flip["below_to"]) == (3.0, "b")
         assert (flip["above"], flip["above_to"]) == (4.0, "c")
         assert flip["note"] == ""
 
     def test_parallel_lines_and_crossings_at_or_below_0_never_flip(self):
         base, slope = np.array([1.0, 2, 1, 0.5]), np.array([2.0, 2, 1, 1])
-        flip = _flip("x", "USD", 1.0, base, slope, ["own", "a", "b", "c"])
+        flip = flip_of("x", "USD", 1.0, base, slope, ["own", "a", "b", "c"])
         assert flip["below_to"] == flip["above_to"] == "" and np.isnan(flip["below"])
 
     @pytest.mark.parametrize(("unit", "to"), [("share", ""), ("USD", "a"), ("times", "a")])
     def test_a_share_ends_before_1(self, unit, to):
         """2 + v against 3 cross at exactly 1."""
-        flip = _flip("x", unit, 0.5, np.array([2.0, 3.0]), np.array([1.0, 0.0]), ["own", "a"])
+        flip = flip_of("x", unit, 0.5, np.array([2.0, 3.0]), np.array([1.0, 0.0]), ["own", "a"])
         assert flip["above_to"] == to
-        below = _flip("x", "share", 0.5, np.array([2.0, 2.99]), np.array([1.0, 0.0]), ["o", "a"])
+        below = flip_of("x", "share", 0.5, np.array([2.0, 2.99]), np.array([1.0, 0.0]), ["o", "a"])
         assert below["above"] == pytest.approx(0.99)
 
     def test_what_is_not_known_of_one_is_not_known(self):
-        flip = _flip("x", "USD", 1.0, np.array([1.0, np.nan]), np.array([1.0, 1.0]), ["own", "a"])
+        flip = flip_of("x", "USD", 1.0, np.array([1.0, np.nan]), np.array([1.0, 1.0]), ["own", "a"])
         assert flip["note"] == "not known for every candidate" and flip["above_to"] == ""
 
     def test_the_rates_and_prices_at_which_a_choice_turns(self):
@@ -289,7 +290,7 @@ class TestWords:
         loading = np.array([0.9, 0.8, 0.5]) * signs
         together = np.outer(loading, loading)[np.ix_(order, order)]
         np.fill_diagonal(together, 1.0)
-        found = _common_factor(np.linalg.cholesky(together).T)
+        found = common_factor(np.linalg.cholesky(together).T)
         assert found.tolist() == pytest.approx((loading * signs[0])[order].tolist(), abs=0.01)
 
 

@@ -7,16 +7,8 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.prices.pricing import (
-    PARTS,
-    Bought,
-    in_batch,
-    on_model,
-    rates_at,
-    repriced,
-    tariff,
-    tiers_of,
-)
+from tierlab.prices.daily import Bought, in_batch, on_model, rates_at, repriced, tiers_of
+from tierlab.prices.pricing import PARTS, tariff
 
 
 def catalogue(rows, **options):

@@ -9,9 +9,10 @@ import pytest
 import tierlab as tl
 from tierlab.prices.contract import Contract
 from tierlab.prices.pricing import PARTS
-from tierlab.quarter import analyse, arrival, outlook, paid, savings
-from tierlab.quarter.aggregate import SESSION_ROWS, TOKENS, _gaps, _quarters, build_cube
-from tierlab.quarter.sessions import per_session
+from tierlab.quarter import ahead, analyse, arrival, outlook, savings
+from tierlab.quarter.aggregate import SESSION_ROWS, billing_gaps, build_cube, quarter_names
+from tierlab.quarter.engine import TOKENS
+from tierlab.quarter.savings import per_session
 
 PRICES = tl.load_prices("maintained", as_of="2026-10-01")
 SUMMER = pd.Period("2026Q3", freq="Q")
@@ -116,7 +117,7 @@ class TestHitRates:
             asked("2026-08-01", "gpt-4o", 3),
         )
         days = pd.date_range("2026-08-01", "2026-08-03")
-        ((name, rate, inputs),) = outlook._hit_rates(rows, days)
+        ((name, rate, inputs),) = outlook.hit_rates(rows, days)
         assert name == "claude-sonnet-4-6" and rate.tolist() == [2000 / 5000]
         # 2,000 uncached at 3, 2,000 read at 0.30, 1,000 written at 3.75 USD per million
         assert inputs["usd"].tolist() == pytest.approx([0.006 + 0.0006 + 0.00375])
@@ -127,7 +128,7 @@ class TestHitRates:
         inputs = pd.DataFrame({"usd": [5.0, 5, 20, 20, 9, 90], "tokens": 10.0}, days)
         flagged = pd.Series([False, False, True, True, False, True], days)
         event = {"start": days[2], "end": days[3]}
-        assert outlook._extra_input(inputs, flagged, event) == pytest.approx(40 - 2 * 5)
+        assert outlook.extra_input_usd(inputs, flagged, event) == pytest.approx(40 - 2 * 5)
 
 
 class TestForecast:
@@ -159,13 +160,13 @@ class TestForecast:
 
     def test_the_band_is_that_of_the_middle_four_fifths(self):
         """Of 0 to 100 in steps of one: 50, 10 and 90."""
-        band = outlook._band(np.arange(101.0)[:, None])
+        band = outlook.band_of(np.arange(101.0)[:, None])
         assert band.iloc[0].to_dict() == pytest.approx({"usd": 50, "low": 10, "high": 90})
 
     def test_a_shift_is_the_share_of_a_week_that_lies_behind_it(self):
         """Ten weeks from 1 June: a shift on Thursday of the third week leaves four of its seven days behind it."""
         days = pd.date_range("2026-06-01", periods=70)
-        line = outlook._line(days, 10, 2, [pd.Timestamp("2026-06-18")])
+        line = outlook.weekly_regressors(days, 10, 2, [pd.Timestamp("2026-06-18")])
         assert line[:, 0].tolist() == [1] * 12 and line[:, 1].tolist() == list(range(12))
         assert line[:, 2].tolist() == pytest.approx([0, 0, 4 / 7, *[1] * 9])
 
@@ -176,14 +177,14 @@ class TestForecast:
     def test_a_shift_needs_two_weeks_on_either_side(self, day, counts):
         """Ten weeks: two lie behind 15 June, and two are still to come on 27 July."""
         days = pd.date_range("2026-06-01", periods=70)
-        line = outlook._line(days, 10, 0, [pd.Timestamp(day)])
+        line = outlook.weekly_regressors(days, 10, 0, [pd.Timestamp(day)])
         assert line.shape[1] == 2 + counts
 
     @pytest.mark.parametrize(("second", "steps"), [("2026-06-24", 1), ("2026-06-25", 2)])
     def test_a_shift_less_than_a_week_after_another_belongs_to_it(self, second, steps):
         days = pd.date_range("2026-06-01", periods=70)
         shifts = [pd.Timestamp(second), pd.Timestamp("2026-06-18")]
-        assert outlook._line(days, 10, 0, shifts).shape[1] == 2 + steps
+        assert outlook.weekly_regressors(days, 10, 0, shifts).shape[1] == 2 + steps
 
     def test_a_scheduled_price_changes_the_days_from_its_own_on(self):
         """Argon's rates double on 1 December; half of the last four weeks' spend is on it."""
@@ -191,7 +192,7 @@ class TestForecast:
         other = asked("2026-11-20", "gpt-4o", uncached=800_000, output=0)  # 2 USD at 2.50
         old = asked("2026-10-23", "gpt-4o", uncached=10**8, output=0)  # 28 days before the last
         last = pd.Timestamp("2026-11-20")
-        factor = outlook._scheduled(
+        factor = outlook.scheduled_factor(
             daily(argon, other, old), PRICES, last, pd.Timestamp("2026-12-05")
         )
         assert factor.loc["2026-11-20":"2026-11-30"].eq(1).all()
@@ -208,7 +209,7 @@ class TestForecast:
                     for day, usd in zip(days, spend, strict=True)
                 )
             )
-            history = outlook._constant(rows, PRICES, days[-1])
+            history = outlook.at_constant_rates(rows, PRICES, days[-1])
             assert (history.iloc[40:47].sum() > 20) == kept
             assert history.iloc[:40].tolist() == pytest.approx([1] * 40)
 
@@ -239,19 +240,19 @@ class TestArrival:
         ],
     )
     def test_the_rules_at_their_ends(self, share, low, high, outcome):
-        assert arrival._outcome(share, low, high)[0] == outcome
+        assert arrival.outcome_of(share, low, high)[0] == outcome
 
     def test_a_ratio_has_the_variance_of_its_days(self):
         """1 of 4, 1 of 2, 1 of 2: 3 of 8; the days are off by -0.5, 0.25 and 0.25."""
         part, whole = by_day([1, 1, 1]), by_day([4, 2, 2])
-        ratio, variance = arrival._ratio(part, whole)
+        ratio, variance = arrival.ratio_of(part, whole)
         assert ratio == 3 / 8
         assert variance == pytest.approx((0.25 + 0.0625 + 0.0625) / 64 * 3 / 2)
-        assert arrival._ratio(by_day([1]), by_day([2])) == (0.5, 0.0)
+        assert arrival.ratio_of(by_day([1]), by_day([2])) == (0.5, 0.0)
 
     def test_days_without_a_row_count_as_nothing_up_to_the_end(self):
         rows = pd.DataFrame({"day": pd.to_datetime(["2026-07-02", "2026-07-02", "2026-07-04"])})
-        found = arrival._by_day(pd.Series([1.0, 2, 4]), rows, pd.Timestamp("2026-07-06"))
+        found = arrival.sums_by_day(pd.Series([1.0, 2, 4]), rows, pd.Timestamp("2026-07-06"))
         assert found.tolist() == [3, 0, 4, 0, 0]
 
     def moved(self, shares, before=0.0):
@@ -293,10 +294,10 @@ class TestArrival:
 
     def test_where_most_was_spent_is_what_answered_before(self):
         before = pd.DataFrame({"model_id": ["a", "b", "a", "c"], "cost_usd": [2.0, 3.0, 2.0, 9.0]})
-        assert arrival._answered_before(before, "c") == "a"
-        assert arrival._answered_before(before, "x") == "c"
+        assert arrival.answered_before(before, "c") == "a"
+        assert arrival.answered_before(before, "x") == "c"
         with pytest.raises(ValueError, match="nothing was to move"):
-            arrival._answered_before(before.iloc[[3]], "c")
+            arrival.answered_before(before.iloc[[3]], "c")
 
 
 class TestSavings:
@@ -305,13 +306,13 @@ class TestSavings:
         [("2026-10-01", "2026Q4"), ("2026-10-02", "2027Q1"), ("2026-12-31", "2027Q1")],
     )
     def test_the_quarter_ahead_is_the_first_whole_one(self, day, quarter):
-        assert str(savings.Ahead(PRICES, pd.Timestamp(day)).period) == quarter
+        assert str(ahead.Ahead(PRICES, pd.Timestamp(day)).period) == quarter
 
     def test_what_a_group_without_a_rate_would_cost_is_not_known(self):
-        ahead = savings.Ahead(PRICES, pd.Timestamp("2026-10-01"))
+        autumn = ahead.Ahead(PRICES, pd.Timestamp("2026-10-01"))
         rows = daily(asked("2026-08-03", "gpt-4o"), asked("2026-08-03", "gemini-3.7-flash"))
-        assert np.isnan(ahead.cost(rows, batch=True))
-        assert ahead.cost(rows[rows["model_id"] == "gpt-4o"], batch=True) == pytest.approx(
+        assert np.isnan(autumn.cost(rows, batch=True))
+        assert autumn.cost(rows[rows["model_id"] == "gpt-4o"], batch=True) == pytest.approx(
             0.0035 / 2
         )
 
@@ -321,8 +322,8 @@ class TestSavings:
     )
     def test_a_cache_has_a_task_where_only_one_reads(self, tasks, found):
         rows = pd.DataFrame({"task": [*tasks, "c"], "cache_read_tokens": [5, 1, 0]})
-        assert savings._cached_task(rows) == found
-        assert savings._cached_task(rows.drop(columns="task")) == ""
+        assert savings.cached_task(rows) == found
+        assert savings.cached_task(rows.drop(columns="task")) == ""
 
     def test_teams_are_those_that_spent_the_largest_first(self):
         rows = pd.DataFrame(
@@ -332,9 +333,9 @@ class TestSavings:
                 "cost_usd": [2.0, 3, 9, 2, 0],
             }
         )
-        assert savings._teams(rows, "") == "c, a, b"
-        assert savings._teams(rows, "x") == "b, a"
-        assert savings._teams(rows.drop(columns="team"), "") == ""
+        assert savings.teams_of(rows, "") == "c, a, b"
+        assert savings.teams_of(rows, "x") == "b, a"
+        assert savings.teams_of(rows.drop(columns="team"), "") == ""
 
     def test_at_most_three_decisions_and_none_twice(self):
         """The second concerns tokens of the first; the sixth would be a fourth decision; the held one takes nothing."""
@@ -358,7 +359,7 @@ class TestSavings:
                 asked("2026-08-03", "claude-haiku-4-5", ok, status="ok"),
                 asked("2026-08-03", "claude-haiku-4-5", 1, status="timeout"),
             )
-            table = savings.savings(savings.Ahead(PRICES, pd.Timestamp("2026-10-01"), now))
+            table = savings.savings(ahead.Ahead(PRICES, pd.Timestamp("2026-10-01"), now))
             assert ("errors" in set(table["kind"])) == kept
 
     def test_a_change_of_price_counts_the_tokens_from_its_day_on(self):
@@ -368,35 +369,35 @@ class TestSavings:
             asked("2026-07-30", "gpt-5.6-terra", 10, uncached=100_000, output=0),
         )
         start, end = SUMMER.start_time, pd.Timestamp("2026-09-30")
-        row = savings.price_changes(now, PRICES, start, end).iloc[0]
+        row = ahead.price_changes(now, PRICES, start, end).iloc[0]
         assert row[["before_usd", "after_usd", "effect_usd"]].tolist() == pytest.approx(
             [2.5, 2, -0.5]
         )
         assert row["tokens_from"] == pd.Timestamp("2026-07-30") and not row["scheduled"]
         assert "input 2.5 to 2" in row["change"] and "ends" not in row["change"]
-        later = savings.price_changes(now[:1], PRICES, start, end).iloc[0]
+        later = ahead.price_changes(now[:1], PRICES, start, end).iloc[0]
         assert later["scheduled"] and later["before_usd"] == pytest.approx(2.5)
 
     def test_a_model_retires_up_to_the_day_that_is_asked(self):
         """GPT-4o mini and GPT-4o retire on 14 January 2027."""
         leaves = PRICES.by_model["retires_on"]["gpt-4o"]
         now = daily(asked("2026-08-03", "gpt-4o", 3), asked("2026-08-05", "claude-haiku-5-5", 1))
-        table = savings.retiring(now, PRICES, leaves, "2026-11-23")
+        table = ahead.retiring(now, PRICES, leaves, "2026-11-23")
         assert table["model_id"].tolist() == ["gpt-4o"]
         assert table["share"].iloc[0] == pytest.approx(0.0105 / now["cost_usd"].sum())
         assert table["last_used"].iloc[0] == pd.Timestamp("2026-08-03")
         day = pd.Timedelta(days=1)
-        assert savings.retiring(now, PRICES, leaves - day, "2026-11-23").empty
+        assert ahead.retiring(now, PRICES, leaves - day, "2026-11-23").empty
 
     def test_a_successor_must_outlive_half_a_year(self):
         """GPT-4o mini, a step down from GPT-4o, is in the lineup of June and retires on 14 January 2027."""
         leaves = PRICES.by_model["retires_on"]["gpt-4o-mini"]
         soon = leaves - pd.Timedelta(days=180)
         before = soon - pd.Timedelta(days=1)
-        assert savings.successor(PRICES, "gpt-4o", soon, steps_down=1) == ""
-        assert savings.successor(PRICES, "gpt-4o", before, steps_down=1) == "gpt-4o-mini"
-        assert savings.successor(PRICES, "gpt-4o-mini", before, steps_down=1) == ""
-        assert savings.successor(PRICES, "gpt-4o", before) == ""  # itself
+        assert ahead.successor(PRICES, "gpt-4o", soon, steps_down=1) == ""
+        assert ahead.successor(PRICES, "gpt-4o", before, steps_down=1) == "gpt-4o-mini"
+        assert ahead.successor(PRICES, "gpt-4o-mini", before, steps_down=1) == ""
+        assert ahead.successor(PRICES, "gpt-4o", before) == ""  # itself
 
 
 class TestBills:
@@ -410,11 +411,11 @@ class TestBills:
             usual | {"day": 5, "covered_usd": 60.0, "billed_usd": 40.0},
             usual | {"day": 5, "covered_usd": 40.0, "billed_usd": 60.0},
         ]
-        assert _gaps(pd.DataFrame(rows))["day"].tolist() == [2, 3]
+        assert billing_gaps(pd.DataFrame(rows))["day"].tolist() == [2, 3]
 
     def test_quarters_of_this_century_have_a_name(self):
         numbers = pd.Series([4 * 2026, 4 * 2026 + 3, 7999, 8000, 8399, 8400, None])
-        assert _quarters(numbers) == ["2026Q1", "2026Q4", "", "2000Q1", "2099Q4", "", ""]
+        assert quarter_names(numbers) == ["2026Q1", "2026Q4", "", "2000Q1", "2099Q4", "", ""]
 
     def test_bills_of_the_quarter_by_month_and_provider(self):
         now = daily(asked("2026-07-01", "gpt-4o", 2), asked("2026-09-30", "claude-haiku-4-5", 1))
@@ -475,7 +476,7 @@ class TestBills:
 class TestContractOfAQuarter:
     def terms(self, **clause):
         contract = Contract(commitments=[{"id": "c", "usd": 365} | clause])
-        found = paid.Deal(contract, PRICES, SUMMER, pd.DataFrame()).terms.commitments
+        found = ahead.Deal(contract, PRICES, SUMMER, pd.DataFrame()).terms.commitments
         return [(one.usd, one.every) for one in found]
 
     def test_a_commitment_counts_with_the_quarters_part_of_it(self):
@@ -508,7 +509,7 @@ class TestContractOfAQuarter:
         spans = [("2026-01-01", None), ("2026-08-05", "2026-09-01"), ("2026-01-01", "2026-07-01")]
         spans += [("2026-01-01", "2026-06-30"), ("2026-10-01", None), ("2026-09-30", None)]
         clauses = [unit | {"from": since, "to": until} for since, until in spans]
-        deal = paid.Deal(Contract(provisioned=clauses), PRICES, SUMMER, pd.DataFrame())
+        deal = ahead.Deal(Contract(provisioned=clauses), PRICES, SUMMER, pd.DataFrame())
         kept = [str(one.start) for one in deal.terms.provisioned]
         assert kept == ["2026-07-01", "2026-08-05", "2026-07-01", "2026-09-30"]
 
@@ -519,9 +520,9 @@ class TestContractOfAQuarter:
             asked("2026-02-10", "gpt-4o"),
             asked("2026-06-30", "gpt-4o"),
         )
-        table = paid.table(rows, rows[list(PARTS)].to_numpy(), SUMMER)
+        table = ahead.contract_rows(rows, rows[list(PARTS)].to_numpy(), SUMMER)
         assert table["at"].dt.strftime("%m-%d").tolist() == ["07-01", "08-10", "09-29"]
-        autumn = paid.table(
+        autumn = ahead.contract_rows(
             daily(asked("2026-12-31", "gpt-4o")), np.zeros((1, 4)), pd.Period("2027Q1", freq="Q")
         )
         assert autumn["at"].tolist() == [pd.Timestamp("2027-03-31")]
@@ -530,12 +531,9 @@ class TestContractOfAQuarter:
         rows = pd.DataFrame(
             [dict.fromkeys([*TOKENS, *PARTS, "other_usd"], 2.0) | {"model_id": "m"}]
         )
-        half = paid.times(rows, 0.5)
+        half = ahead.times(rows, 0.5)
         assert half[[*TOKENS, *PARTS, "other_usd"]].eq(1).all(axis=None)
-        none = paid.without_output(rows)
-        assert none[["output_tokens", "output_usd"]].eq(0).all(axis=None)
-        assert none["uncached_input_tokens"].eq(2).all()
-        plain = paid.without_cache(rows, np.array([[8.0, 0, 0, 2.0]]))
+        plain = ahead.without_cache(rows, np.array([[8.0, 0, 0, 2.0]]))
         assert plain[list(TOKENS)].to_numpy().tolist() == [[8, 0, 0, 0, 2]]
         assert plain[list(PARTS)].to_numpy().tolist() == [[8, 0, 0, 2]]
 
@@ -581,7 +579,7 @@ class TestTables:
 
     def test_days_of_the_quarter_without_usage(self):
         rows = pd.DataFrame({"day": pd.to_datetime(["2026-07-01", "2026-09-30", "2026-09-30"])})
-        assert analyse._gaps(rows) == 90
+        assert analyse.days_without_usage(rows) == 90
 
     def test_an_attempt_more_than_requests_is_an_extra_one(self):
         """Four requests in six attempts, and three of which two are told: nothing extra, and nothing negative."""
@@ -605,15 +603,18 @@ class TestTables:
                 cache_write_short_tokens=1000,
             )
         )
-        rows = paid.table(now, now[list(PARTS)].to_numpy(), SUMMER)
-        deal = paid.Deal(Contract(), PRICES, SUMMER, rows)
+        rows = ahead.contract_rows(now, now[list(PARTS)].to_numpy(), SUMMER)
+        deal = ahead.Deal(Contract(), PRICES, SUMMER, rows)
         table = analyse.cache(now, PRICES, deal).set_index("model_id")
         for name in ("net_usd", "contracted_usd", "effective_usd"):
             assert table.loc["all", name] == pytest.approx(0.0054 - 0.00075)
 
     def test_a_task_is_named_in_words(self):
-        assert savings._on("faq_answering") == "FAQ answering " and savings._on("own") == "own "
-        assert savings._on("") == "everything "
+        assert (
+            savings.said_on("faq_answering") == "FAQ answering "
+            and savings.said_on("own") == "own "
+        )
+        assert savings.said_on("") == "everything "
 
 
 class TestManyRows:

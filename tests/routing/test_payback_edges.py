@@ -20,7 +20,8 @@ class TestPayback:
         more = payback.Payback("single", "router: x", 2.0, 1.0, 1, 366.0)
         assert more.headline().startswith("Not at this volume: it would take 366 days")
         assert more.volume_for() == pytest.approx(366 / 365)
-        assert more.days(requests_per_day=2) == 183 and more.days(gain_usd=3.0) == 122
+        twice = payback.Payback("single", "router: x", 2.0, 1.0, 2, 366.0)
+        assert twice.days() == 183 and more.days(gain_usd=3.0) == 122
 
     def test_no_gain_is_none_and_one_that_may_be_zero_is_not_decided(self):
         level = pay(single=0.01, router=0.01)

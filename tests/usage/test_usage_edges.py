@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
-from tierlab.usage.reader import _has, added, children, loaded, picked, unfolded
+from tierlab.usage.columns import buckets, statuses, tiers, units
+from tierlab.usage.reader import added, children, has_field, loaded, picked, unfolded
 from tierlab.usage.repeats import containers, covered, logged_and_reported, repeats, shared
-from tierlab.usage.sheet import Sheet, buckets, status_of, tiers, units
+from tierlab.usage.sheet import Sheet
 
 NOTHING = np.uint64(0)
 
@@ -89,7 +90,7 @@ class TestCells:
         ],
     )
     def test_the_word_of_a_status(self, code, word):
-        assert status_of(code) == word
+        assert statuses(sheet(code=[code]), "code", np.array([True])).tolist() == [word]
 
     def test_the_first_reason_stays(self):
         own = sheet(n=[1, 2])
@@ -369,9 +370,15 @@ class TestRecords:
 
     def test_marks_look_into_objects_and_the_first_twenty_of_a_list(self):
         record = {"a": {"b": [{}] * 19 + [{"c": 1}]}, "kind": "x"}
-        assert _has(record, "a.b.c") and not _has({"a": {"b": [{}] * 20 + [{"c": 1}]}}, "a.b.c")
-        assert _has(record, "kind=x") and not _has(record, "kind=y") and _has(record, "kind")
-        assert not _has({"kinds": "x"}, "kind=x") and not _has([], "kind")
+        assert has_field(record, "a.b.c") and not has_field(
+            {"a": {"b": [{}] * 20 + [{"c": 1}]}}, "a.b.c"
+        )
+        assert (
+            has_field(record, "kind=x")
+            and not has_field(record, "kind=y")
+            and has_field(record, "kind")
+        )
+        assert not has_field({"kinds": "x"}, "kind=x") and not has_field([], "kind")
 
     def test_the_first_place_that_holds_a_value_counts_and_of_a_counter_the_first_above_0(self):
         rows = picked({"id": ("id", "other.id"), "n": ("usage.n", "usage.m")}, usage=("usage",))

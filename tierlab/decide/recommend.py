@@ -376,15 +376,15 @@ def find_flips(found):
     waits = table["seconds"].to_numpy() * (1 - found.workload.point().batch_share)
     rows = [
         error_cost_flip(found),
-        _flip("value of a second", "USD", found.second_usd, total - timed, waits, names),
+        flip_of("value of a second", "USD", found.second_usd, total - timed, waits, names),
     ]
     # Whose numbers could turn the choice: its own, the runner-up's, and those of the best model of each other tier.
     for place in sorted({*range(min(2, len(table))), *table.drop_duplicates("tier").index}):
         own, name, rate = places == place, names[place], error[place]
         paid = own * found.cost["error_cost_usd"]
         rows += [
-            _flip(f"price of {name}", "times", 1.0, total - own * price, own * price, names),
-            _flip(f"error rate of {name}", "share", rate, total - paid * error, paid, names),
+            flip_of(f"price of {name}", "times", 1.0, total - own * price, own * price, names),
+            flip_of(f"error rate of {name}", "share", rate, total - paid * error, paid, names),
         ]
         rows[-1]["counts"] = counts_said(table.loc[place])
     rows[1:1] = _complexity(found, table)
@@ -425,7 +425,7 @@ def error_cost_flip(found):
     table, now = found.running(), found.cost["error_cost_usd"]
     rest, error = table["expected_usd"] - table["error_usd"], table["error_rate"].to_numpy()
     names = table["model_id"].tolist()
-    return _flip("cost of an error", "USD", now, rest.to_numpy(), error, names)
+    return flip_of("cost of an error", "USD", now, rest.to_numpy(), error, names)
 
 
 def _complexity(found, table):
@@ -434,7 +434,7 @@ def _complexity(found, table):
     if not is_assumed.any():
         return []
     now, rest = np.mean(found.task.ends("complexity")), table["expected_usd"] - table["error_usd"]
-    flip = _flip("complexity", "rating", float(now), np.zeros(1), np.zeros(1), [""])
+    flip = flip_of("complexity", "rating", float(now), np.zeros(1), np.zeros(1), [""])
     for rating in (1, 2, 3):
         usual = assumed_errors(replace(found.task, complexity=rating), TIERS, found.tool_calls)
         rates = table["error_rate"].mask(is_assumed, table["tier"].map(usual["value"]))
@@ -468,10 +468,12 @@ def _lever(found, table, over, what):
     if over == "batch_share" and not why:  # nobody waits for what is in batch
         saved = timed = timed / (1 - now)
     note = f"not known: {why}" if why else ""
-    return _flip(what, "share", now, base + ends[0] + timed, ends[1] - ends[0] - saved, names, note)
+    return flip_of(
+        what, "share", now, base + ends[0] + timed, ends[1] - ends[0] - saved, names, note
+    )
 
 
-def _flip(what, unit, now, base, slope, names, note=""):
+def flip_of(what, unit, now, base, slope, names, note=""):
     """The crossings nearest to today's value, on either side, at which another line passes under the first one.
 
     A line is base + slope x value, and the first is the lowest today. A share ends at 1. A note says why nothing is

@@ -376,7 +376,7 @@ def sampled_errors(tiers, rows):
             "error_low": np.minimum(low, rate),
             "error_high": np.maximum(high, rate),
             "worth": worth,
-            "shared": _common_factor(influence),
+            "shared": common_factor(influence),
             "basis": "; ".join(sources),
             "examples": examples.where(examples > 0),
             "paid": found["cost_usd"],
@@ -395,7 +395,7 @@ def sampled_errors(tiers, rows):
     return table, grounds
 
 
-def _common_factor(influence):
+def common_factor(influence):
     """How far each rate moves with what all have in common: the loadings of one factor by principal axes (Harman 1976)."""
     size = np.sqrt((influence**2).sum(axis=0))
     unit = influence / np.where(size > 0, size, 1.0)

@@ -235,7 +235,7 @@ def build_cube(
         rows_priced=int(sums["rows"].sum()),
         set_aside=aside.groupby(["reason", "model_id"], dropna=False)["rows"].sum().reset_index(),
         unpriced=_unpriced(aside),
-        gaps=_gaps(daily),
+        gaps=billing_gaps(daily),
         first_at=first,
         last_at=last,
         timezone=timezone,
@@ -351,7 +351,7 @@ def _daily(sums, rates, prices, contract):
     return daily.reset_index(), settled
 
 
-def _gaps(daily):
+def billing_gaps(daily):
     """Return the days and models on which the log's own money and our price of the same rows differ."""
     usd = ["covered_usd", "billed_usd"]
     told = daily[daily["billed_rows"] > 0] if "billed_rows" in daily else daily.head(0)
@@ -374,7 +374,7 @@ def _users(rows, have):
             found.append(_ranked(users, keys).execute().sort_values(keys).assign(over=over))
     table = pd.concat(found, ignore_index=True)
     share = table["top_usd"] / table["cost_usd"].where(table["cost_usd"] > 0)
-    table = table.assign(period=_quarters(table["period"]), top_share=share)
+    table = table.assign(period=quarter_names(table["period"]), top_share=share)
     return table.reindex(columns=_USERS)
 
 
@@ -395,7 +395,7 @@ def _turns(rows, rates, have):
     table = rows.select(*kept, cost_usd=usd).execute()
     offer = rates.frame["offer"].take(table.pop("rate"))
     model_id = [rates.bought[place].model_id for place in offer]
-    table = table.assign(model_id=model_id, quarter=_quarters(table["quarter"]))
+    table = table.assign(model_id=model_id, quarter=quarter_names(table["quarter"]))
     # Two spellings of one model are one model.
     several = table.groupby("session_id")["model_id"].transform("nunique") > 1
     order = ["session_id", "at", "model_id", *TOKENS]
@@ -418,7 +418,7 @@ def _ranked(users, by):
     )
 
 
-def _quarters(number):
+def quarter_names(number):
     """Name quarters that are counted from year 0; "" for a time that is missing or not of this century."""
     number = number.astype("Int64").fillna(0)
     return [f"{n // 4}Q{n % 4 + 1}" if 8000 <= n < 8400 else "" for n in number]
@@ -442,7 +442,7 @@ def _latency(rows, rates, have):
     # What a spelling names does not depend on where it was bought.
     offer = rates.frame.drop_duplicates("model_id").set_index("model_id")["offer"]
     ids = offer.map(lambda place: rates.bought[place].model_id)
-    model_id, quarter = table["model_id"].map(ids), _quarters(table["quarter"])
+    model_id, quarter = table["model_id"].map(ids), quarter_names(table["quarter"])
     table = table.assign(model_id=model_id, quarter=quarter).dropna(subset="model_id")
     table = table.groupby([*_LATENCY, "place"])["n"].sum().reset_index()
     groups = table.groupby(_LATENCY)["n"]
@@ -468,4 +468,4 @@ def _refused(rows, refused, have):
     billed = rows.billed_usd.sum() if "billed_usd" in have else ibis.null("float64")
     by = rows.group_by("model_id", "quarter", "reason")
     table = by.agg(rows=rows.count(), billed_usd=billed).execute()
-    return table.assign(quarter=_quarters(table["quarter"]))
+    return table.assign(quarter=quarter_names(table["quarter"]))

@@ -724,13 +724,13 @@ def coverage(account, now, before):
     rows = [("rows read", account.rows_read), ("rows priced", account.rows_priced)]
     rows += zip("set aside: " + aside["reason"] + who.fillna(""), aside["rows"], strict=True)
     rows += [("rows of the quarter", int(now["rows"].sum()))]
-    rows += [("days of the quarter without usage", _days_without(now))]
+    rows += [("days of the quarter without usage", days_without_usage(now))]
     if len(before):
-        rows.append(("days of the quarter before without usage", _days_without(before)))
+        rows.append(("days of the quarter before without usage", days_without_usage(before)))
     return pd.DataFrame(rows, columns=["what", "count"])
 
 
-def _days_without(rows):
+def days_without_usage(rows):
     period = rows["day"].iloc[0].to_period("Q")
     return (period.end_time.normalize() - period.start_time).days + 1 - rows["day"].nunique()
 

@@ -196,7 +196,7 @@ class _Sides:
         """Return what `values` (a function of rows) gives by day, before the decision and since."""
         ends = self.before["day"].max(), self.end
         both = (self.before, self.since)
-        return [_by_day(values(rows), rows, end) for rows, end in zip(both, ends, strict=True)]
+        return [sums_by_day(values(rows), rows, end) for rows, end in zip(both, ends, strict=True)]
 
     def needs(self, column, what):
         """Refuse a log without a column, which says what `what` names."""
@@ -222,7 +222,7 @@ def _judged(daily, prices, one):
     except _Untold as why:
         return row | {"outcome": CANNOT_TELL, "why": str(why)}
     saved, low, high = _interval(seen)
-    outcome, why = _outcome(seen.share, low, high)
+    outcome, why = outcome_of(seen.share, low, high)
     return row | {
         "moved_share": seen.share,
         "saved_usd": saved,
@@ -234,7 +234,7 @@ def _judged(daily, prices, one):
     }
 
 
-def _outcome(share, low, high):
+def outcome_of(share, low, high):
     """Judge a decision by rules, the strictest first; return the outcome and why."""
     if share >= HALF and low > 0:
         return ARRIVED, f"{share:.0%} of the traffic moved, and it saves"
@@ -273,7 +273,7 @@ def _interval(seen):
     return total, float(total - reach), float(total + reach)
 
 
-def _ratio(part, whole):
+def ratio_of(part, whole):
     """Return the ratio of two sums over days, and its variance."""
     total, n = whole.sum(), len(whole)
     ratio = part.sum() / total
@@ -281,7 +281,7 @@ def _ratio(part, whole):
     return float(ratio), float((off**2).sum() / total**2 * n / max(n - 1, 1))
 
 
-def _by_day(values, rows, end):
+def sums_by_day(values, rows, end):
     """Sum the values of rows by day, from the first row to `end`; a day without a row has 0."""
     days = pd.date_range(rows["day"].min(), end, unit="us")
     return values.groupby(rows["day"]).sum().reindex(days, fill_value=0.0)
@@ -319,13 +319,13 @@ def _shifted(sides, old_way, is_new, others=()):
         )
 
     old, now = sides.by_day(parts)
-    had, variance_of_had = _ratio(old["new"], old["whole"])
+    had, variance_of_had = ratio_of(old["new"], old["whole"])
     if had > 1 - SOMETHING:
         raise _Untold(f"{had:.0%} of the traffic went this way before the decision")
     sides.recent()
     recent = now.tail(RECENT)
-    share, _ = _ratio(recent["new"], recent["whole"])
-    went, _ = _ratio(recent["other"], recent["whole"])
+    share, _ = ratio_of(recent["new"], recent["whole"])
+    went, _ = ratio_of(recent["other"], recent["whole"])
     moved = now["new"].sum()
     gain = (
         1 - now["paid"].sum() / moved if moved > 0 else 0.0
@@ -351,7 +351,7 @@ def _of_tasks(sides, tasks):
 
 def _moved(sides, prices, one):
     sides = _of_tasks(sides, one.tasks or (one.task,))
-    old = one.model_id or _answered_before(sides.before, one.to)
+    old = one.model_id or answered_before(sides.before, one.to)
     if "task" in sides.before and not one.task:  # what else the new model answers is not concerned
         own = sides.before.loc[sides.before["model_id"] == old, "task"]
         sides = _of_tasks(sides, labelled(own).unique())
@@ -366,7 +366,7 @@ def _moved(sides, prices, one):
     return _shifted(own, old_way, lambda rows: rows["model_id"] == one.to, others)
 
 
-def _answered_before(before, to):
+def answered_before(before, to):
     """Return the model, other than the chosen one, on which a task spent most before the decision."""
     others = before[before["model_id"] != to].groupby("model_id")["cost_usd"].sum()
     if others.empty:
@@ -394,10 +394,10 @@ def _fewer_errors(sides, prices, one):
         return pd.DataFrame({"whole": rows["cost_usd"], "failed": failed})
 
     old, now = sides.by_day(parts)
-    had, variance_of_had = _ratio(old["failed"], old["whole"])
+    had, variance_of_had = ratio_of(old["failed"], old["whole"])
     if not had > 0:
         raise _Untold("no request that failed was paid before the decision")
-    share, _ = _ratio(now["failed"].tail(RECENT), now["whole"].tail(RECENT))
+    share, _ = ratio_of(now["failed"].tail(RECENT), now["whole"].tail(RECENT))
     return _Seen(
         saved=had * now["whole"] - now["failed"],
         share=1 - share / had,
@@ -418,7 +418,7 @@ def _stopped(sides, prices, one):
     during = before[before["day"] >= began]
     if during.empty:
         raise _Untold(f"the log has no usage of {one.team} before the decision")
-    then = _by_day(during["cost_usd"], during, last)
+    then = sums_by_day(during["cost_usd"], during, last)
     days = pd.date_range(one.since, sides.end, unit="us")
     now = since["cost_usd"].groupby(since["day"]).sum().reindex(days, fill_value=0.0)
     return _Seen(
@@ -457,12 +457,12 @@ def _repaired(sides, prices, one):
     last = np.repeat(rates[[since["day"].argmax()]], len(broken), axis=0)
     usd = pd.Series(at_base(broken, last)[:, :3].sum(axis=1), broken.index)
     table = pd.DataFrame({"usd": usd, "tokens": _input(broken)})
-    then = _by_day(table, broken, before["day"].max())
-    _, variance_of_price = _ratio(then["usd"], then["tokens"])
+    then = sums_by_day(table, broken, before["day"].max())
+    _, variance_of_price = ratio_of(then["usd"], then["tokens"])
     return _Seen(
-        saved=_by_day(pd.Series(saved, since.index), since, sides.end),
+        saved=sums_by_day(pd.Series(saved, since.index), since, sides.end),
         share=float((hit - low) / (usual - low)),
-        weight=_by_day(_input(since).astype(float), since, sides.end),
+        weight=sums_by_day(_input(since).astype(float), since, sides.end),
         base_variance=variance_of_price * float(_input(since).sum()) ** 2,
         base_days=int((then["tokens"] > 0).sum()),
         concerned=_Sides(broken, since, sides.end),

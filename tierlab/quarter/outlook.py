@@ -118,10 +118,10 @@ def anomalies(daily, start, end):
     for over, name, series in _spend_series(daily, total, days):
         for event in runs(robust_z(series, floor=least), start, end):
             found.append({"over": over, "name": name, "measure": "cost_usd", **event})
-    for name, rate, inputs in _hit_rates(daily, days):
+    for name, rate, inputs in hit_rates(daily, days):
         table = robust_z(rate, floor=FLOOR, seasonal=False)
         for event in runs(table, start, end):
-            event["excess_usd"] = _extra_input(inputs, table["flagged"], event)
+            event["excess_usd"] = extra_input_usd(inputs, table["flagged"], event)
             if abs(event["excess_usd"]) >= least * THRESHOLD:
                 found.append({"over": "cache", "name": name, "measure": "cache_hit_rate", **event})
     table = pd.DataFrame(found, columns=_COLUMNS)
@@ -139,7 +139,7 @@ def _spend_series(daily, total, days):
                 yield over, name, rows.groupby(daily["day"]).sum().reindex(days, fill_value=0.0)
 
 
-def _hit_rates(daily, days):
+def hit_rates(daily, days):
     """Yield per model the share of input tokens read from a cache by day, and the days' input tokens and their cost."""
     tokens = daily[[f"{b}_tokens" for b in BUCKETS[:4]]].sum(axis=1)
     usd = daily[["uncached_input_usd", "cache_read_usd", "cache_write_usd"]].sum(axis=1)
@@ -152,7 +152,7 @@ def _hit_rates(daily, days):
             yield name, own["read"] / own["tokens"], own[["tokens", "usd"]]
 
 
-def _extra_input(inputs, flagged, event):
+def extra_input_usd(inputs, flagged, event):
     """Return what the input of an event's days cost beyond the price per token of the quiet days before it (US dollars)."""
     quiet = inputs[~flagged & (inputs.index < event["start"])].tail(WINDOW).sum()
     during = inputs[flagged].loc[event["start"] : event["end"]].sum()
@@ -251,25 +251,27 @@ def forecast(spend, end, *, paths=PATHS, seed=0, factor=None, shifts=()):
     if len(horizon) == 0:
         raise ValueError(f"end={end!r} is not after the last day, {spend.index[-1]:%Y-%m-%d}")
     weeks = _weeks(spend)
-    line = _line(spend.index, len(weeks), -(-len(horizon) // 7), shifts)
+    line = weekly_regressors(spend.index, len(weeks), -(-len(horizon) // 7), shifts)
     logs = _futures(np.log(weeks.sum(axis=1)), line, paths, np.random.default_rng(seed))
     share = weeks[-LEAST_WEEKS:].sum(axis=0) / weeks[-LEAST_WEEKS:].sum()
     daily = (np.exp(logs)[:, :, None] * share).reshape(paths, -1)[:, : len(horizon)]
     if factor is not None:
         daily = daily * factor.reindex(horizon).fillna(1.0).to_numpy()
-    days = _band(daily)
+    days = band_of(daily)
     days.insert(0, "day", horizon)
     totals = []
     for unit in ("M", "Q"):
         periods = pd.Series(horizon.to_period(unit).astype(str))
         sums = pd.DataFrame(daily.T).groupby(periods).sum()
         totals.append(
-            _band(sums.T).assign(days=periods.groupby(periods).size().to_numpy(), period=sums.index)
+            band_of(sums.T).assign(
+                days=periods.groupby(periods).size().to_numpy(), period=sums.index
+            )
         )
     return Forecast(days, pd.concat(totals).set_index("period"))
 
 
-def _band(futures):
+def band_of(futures):
     """Return the median and the band of each column."""
     tail = (1 - CONFIDENCE) / 2
     levels = np.quantile(futures, [0.5, tail, 1 - tail], axis=0)
@@ -294,7 +296,7 @@ def _weeks(spend):
     return spend.to_numpy(float)[-7 * whole :].reshape(whole, 7)
 
 
-def _line(days, weeks, ahead, shifts):
+def weekly_regressors(days, weeks, ahead, shifts):
     """Return the regressors by week: one, time, and for each shift the share of the week that lies behind it."""
     first = days[-1] - pd.Timedelta(days=7 * weeks - 1)
     time = np.arange(weeks + ahead, dtype=float)
@@ -356,11 +358,11 @@ def next_quarter(every, events, prices, last, end, seed):
     str
         What a forecast would need; "" if there is one.
     """
-    history = _constant(every, prices, last)
+    history = at_constant_rates(every, prices, last)
     if why := unfit(history):
         return None, f"needs more: {why}"
     lasting = events.loc[events["lasts"] & (events["days"] >= _SHORT), "start"]
-    factor = _scheduled(every, prices, last, end)
+    factor = scheduled_factor(every, prices, last, end)
     return forecast(history, end, seed=seed, factor=factor, shifts=lasting), ""
 
 
@@ -381,7 +383,7 @@ def error_of_last(now, before, prices, period, last_summary, seed):
         needs = "needs the summary.json of the quarter before (`last_summary`)"
         if before.empty or now["day"].max() < end:
             return pd.DataFrame(), needs
-        history = _constant(before, prices, before["day"].max())
+        history = at_constant_rates(before, prices, before["day"].max())
         if unfit(history):
             return pd.DataFrame(), needs
         row = forecast(history, end, seed=seed).totals.loc[str(period)]
@@ -403,7 +405,7 @@ def error_of_last(now, before, prices, period, last_summary, seed):
     return pd.DataFrame([found]), needs
 
 
-def _constant(every, prices, last):
+def at_constant_rates(every, prices, last):
     """Return daily spend at the rates of the last day, with short events replaced by what was expected."""
     total = _at_rates(every, prices, last).groupby(every["day"]).sum()
     table = robust_z(total)
@@ -419,7 +421,7 @@ def _at_rates(daily, prices, on):
     return repriced(daily, prices, on).fillna(daily["cost_usd"])
 
 
-def _scheduled(every, prices, last, end):
+def scheduled_factor(every, prices, last, end):
     """Return by day what price changes after the last one multiply spend by, on the last four weeks' tokens."""
     recent = every[every["day"] > last - pd.Timedelta(days=WINDOW)]
     changes = prices.changes(last, end, models=recent["model_id"].unique())

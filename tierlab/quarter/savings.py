@@ -125,7 +125,7 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
     table = pd.DataFrame(found, columns=["rows", "change", *COLUMNS])
     table["spend_usd"] = [rows["cost_usd"].sum() for rows in table["rows"]]
     table["spend_share"] = table["spend_usd"] / spend
-    table["teams"] = [_teams(row.rows, row.task) for row in table.itertuples()]
+    table["teams"] = [teams_of(row.rows, row.task) for row in table.itertuples()]
     dated = table["scheduled"] != ""
     means = f"; the mean rates of {ahead.period}: " + table.loc[dated, "scheduled"]
     table.loc[dated, "assumes"] += means
@@ -146,7 +146,7 @@ def savings(ahead, *, events=None, outcomes=None, terms=None, sessions=None):
     return table.sort_values("usd", ascending=False, kind="stable", ignore_index=True)
 
 
-def _teams(rows, task):
+def teams_of(rows, task):
     """Name the teams of a task's rows, or of all rows without a task, the largest spend first."""
     if "team" not in rows:
         return ""
@@ -224,7 +224,7 @@ def task_said(task):
     return task.replace("_", " ").replace("faq", "FAQ") if task in load_tasks().index else task
 
 
-def _on(task):
+def said_on(task):
     return f"{task_said(task)} " if task else "everything "
 
 
@@ -258,7 +258,7 @@ def _moves(now, ahead, outcomes, terms):
             status = "against the task table"
         yield _another(ahead, own, model_id, to) | {
             "kind": "move",
-            "what": f"{_on(task)}from {model_id} to {to} ({tier})",
+            "what": f"{said_on(task)}from {model_id} to {to} ({tier})",
             "task": task,
             "status": _finding(outcomes, task, model_id, to, terms.margin) or status,
             "assumes": "as many tokens on the cheaper model, and no context step of its own"
@@ -296,7 +296,7 @@ def _batches(now, ahead, may_wait):
         as_now = ", as those in batch already do" if may_wait is None else ""
         yield {
             "kind": "batch",
-            "what": f"{_on(task)}on {model_id} through the batch endpoint",
+            "what": f"{said_on(task)}on {model_id} through the batch endpoint",
             "rows": left,
             "usd": ahead.cost(left) - ahead.cost(left, batch=True),
             "task": task,
@@ -337,10 +337,10 @@ def _event_savings(now, ahead, events):
         if event.over == "cache":
             yield found | {
                 "kind": "cache",
-                "what": f"repair the prompt cache of {_on(_cached_task(rows))}on {event.name}, "
+                "what": f"repair the prompt cache of {said_on(cached_task(rows))}on {event.name}, "
                 f"broken since {day_said(event.start)}",
                 "model_id": event.name,
-                "task": _cached_task(rows),
+                "task": cached_task(rows),
                 "assumes": "as much of the input is read from the cache as before",
                 "needs": "no test of quality: the answers stay as they are",
             }
@@ -354,7 +354,7 @@ def _event_savings(now, ahead, events):
             }
 
 
-def _cached_task(rows):
+def cached_task(rows):
     """Return the one task that reads from the cache, or "" for several or none."""
     used = rows[rows["cache_read_tokens"] > 0]
     tasks = labelled(used["task"]).unique() if "task" in used else []

@@ -317,7 +317,7 @@ def loaded(value, kind=dict):
     return value if isinstance(value, kind) else kind()
 
 
-def _has(record, path):
+def has_field(record, path):
     """Return whether a record has a field; "data.results.amount" looks into objects and the first items of lists."""
     path, equals, wanted = path.partition("=")
     first, _, rest = path.partition(".")
@@ -327,11 +327,11 @@ def _has(record, path):
     if not rest:
         return not equals or value == wanted
     items = value[:20] if isinstance(value, list) else [value]
-    return any(_has(item, rest + equals + wanted) for item in items)
+    return any(has_field(item, rest + equals + wanted) for item in items)
 
 
 def _bears(record, reader):
-    return any(all(_has(record, path) for path in marks) for marks in reader.marks)
+    return any(all(has_field(record, path) for path in marks) for marks in reader.marks)
 
 
 def _strange(kind, head, seen, readers):
