@@ -322,3 +322,18 @@ class TestReview:
         path = tl.file_record(found, tmp_path, title="x", decided_on="2026-06-20")
         again = tl.review(path, prices=two_models(price, "2026-07-20"))
         assert again.stands is stands and said in again.verdict
+
+
+class TestHints:
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ({"models": ["claude-haiku-4-5", "gpt-4o-mini"]}, True),
+            ({"models": ["claude-haiku-4-5", "claude-opus-4-8"]}, False),
+            ({"models": ["claude-haiku-4-5"]}, False),
+            ({"models": ["claude-haiku-4-5", "gpt-4o-mini"], "error_rates": {"small": 0.1}}, False),
+        ],
+    )
+    def test_only_assumed_rates_of_two_providers_leave_price_and_speed_to_decide(self, asked, told):
+        found = decide(task="customer_support", error_cost_usd=0.01, **asked)
+        assert ("only price and speed decide" in found.reason) is told

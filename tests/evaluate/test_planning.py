@@ -187,6 +187,8 @@ def test_sequential_test_goes_by_the_tables_order_and_its_groups():
         betting_evidence(d, margin=0.1)["worse"].tolist()
     )
     assert steps["difference"].iloc[-1] == pytest.approx(d.mean())
+    columns = ["difference", "evidence_not_worse", "evidence_worse", "finding"]
+    assert list(steps.columns) == columns
     grouped = sequential_test(
         table(d, group=np.repeat(range(8), 3)), candidate="small", reference="flagship"
     )

@@ -428,6 +428,8 @@ def test_one_turn_on_another_model_writes_its_whole_history():
     assert alone == pytest.approx(sum((0.1 * r + 1.25 * w + 5 * 300) / 1e6 for r, w in stays))
     policies = session_policies(Always(duo["small"]), shape, june, **duo)
     assert list(policies) == ["per turn", "per conversation", "escalate only", "switch gate"]
+    # of five turns, 5, 4, 3, 2 or 1 are left at each: three on average
+    assert shape.turns == 5 and policies["switch gate"].turns_left == 3
     table = equal_conversations(shape, dict.fromkeys(duo.values(), 1.0), sessions=3)
     assert len(table) == 2 * 3 * shape.turns
     for policy in policies.values():
