@@ -522,6 +522,8 @@ def test_comparison_against_reference_and_control():
     # the oracle waits 1, 2, 4 and 1 seconds
     assert estimate["oracle", "p50_s"] == 1.5 and estimate["oracle", "p95_s"] == pytest.approx(3.7)
     assert result.loc[("flagship", "saving"), ["low", "high"]].tolist() == [0, 0]
+    settings = result[["prompts", "resamples", "confidence"]].drop_duplicates()
+    assert settings.to_numpy().tolist() == [[4, 200, 0.95]]
     with pytest.raises(ValueError, match="unknown policy 'flagshp'"):
         compare_policies(FOUR, {"flagship": Always("flagship")}, reference="flagshp", seed=1)
 
