@@ -527,6 +527,16 @@ class TestContractOfAQuarter:
         )
         assert autumn["at"].tolist() == [pd.Timestamp("2027-03-31")]
 
+    def test_rows_say_where_they_were_bought_or_whose_rate_priced_them(self):
+        rows = daily(
+            asked("2026-08-03", "claude-haiku-4-5", platform="bedrock", region="us-east-1"),
+            asked("2026-08-03", "claude-haiku-4-5"),
+        )
+        table = ahead.contract_rows(rows, rows[list(PARTS)].to_numpy(), SUMMER)
+        assert table["platform"].tolist() == ["bedrock", "anthropic"]
+        assert table["service_tier"].tolist() == ["standard"] * 2
+        assert table["region"].fillna("").tolist() == ["us-east-1", ""]
+
     def test_parts_of_rows(self):
         rows = pd.DataFrame(
             [dict.fromkeys([*TOKENS, *PARTS, "other_usd"], 2.0) | {"model_id": "m"}]

@@ -121,6 +121,16 @@ class TestInspect:
             "mockllm/large (reasoning_effort=low)": 0.917,
         }
 
+    def test_settings_that_differ_between_tasks_alone_make_no_candidates(self, tmp_path):
+        for task, effort in (("sums", "high"), ("products", "low")):
+            log = tmp_path / f"{task}.eval"
+            shutil.copy(LOGS / "inspect" / "sums_large.eval", log)
+            settings = {"reasoning_effort": effort}
+            _rewrite(log, lambda sample: sample, settings=settings, task=task)
+        table = read_evaluation(tmp_path)
+        assert sorted(table["task"].unique()) == ["products", "sums"]
+        assert table["model_id"].unique().tolist() == ["mockllm/large"]
+
     def test_two_seeds_of_a_model_are_repeats(self, tmp_path):
         for seed in (1, 2):
             log = tmp_path / f"{seed}.eval"
@@ -150,8 +160,8 @@ class TestInspect:
             read_evaluation(tmp_path / "half.eval")
 
 
-def _rewrite(path, change, without=None, settings=None):
-    """The same log with its samples changed, and settings of the model."""
+def _rewrite(path, change, without=None, settings=None, task=None):
+    """The same log with its samples changed, and settings of the model and the name of the task."""
     from tierlab.routing.evaluations import open_archive
 
     with open_archive(path) as old:
@@ -163,6 +173,8 @@ def _rewrite(path, change, without=None, settings=None):
             content = change(content) if name.startswith("samples/") else content
             if name == "header.json" and settings:
                 content["eval"]["model_generate_config"] = settings
+            if name == "header.json" and task:
+                content["eval"]["task"] = task
             new.writestr(name, json.dumps(content))
 
 
