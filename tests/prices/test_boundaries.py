@@ -328,6 +328,19 @@ class TestMovingTier:
         assert labels.tolist() == ["small", "small", "small", "flagship", "flagship"]
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (["m", "m", None], "a missing model in 1 row; first row 2, column 'model_id'"),
+        (["m", None, None], "a missing model in 2 rows; first row 1, column 'model_id'"),
+    ],
+)
+def test_a_missing_model_is_named_by_its_row(models, said):
+    table = requests(uncached=[1, 1, 1], model=models)
+    with pytest.raises(ValueError, match=said):
+        tl.price(table, catalogue([{}]))
+
+
 @pytest.mark.parametrize(("suffix", "row"), [("csv", 3), ("parquet", 2)])
 def test_a_bad_row_is_counted_as_its_file_shows_it(tmp_path, suffix, row):
     """A text file has a header in line 1; a Parquet table begins with row 1."""

@@ -160,9 +160,9 @@ def test_price_on_at_uses_each_rows_own_utc_day(maintained):
         (lambda: table(None), "a missing model"),
         (
             lambda: table(uncached=-1),
-            "a negative count in 1 rows; first row 0, column 'uncached_input_tokens': -1",
+            "a negative count in 1 row; first row 0, column 'uncached_input_tokens': -1",
         ),
-        (lambda: table(output=1.5), "a fractional count in 1 rows.*'output_tokens': 1.5"),
+        (lambda: table(output=1.5), "a fractional count in 1 row.*'output_tokens': 1.5"),
         (lambda: table(output=np.nan), "a missing count"),
         (lambda: table(output=pd.array([None], "Int64")), "a missing count"),
         (lambda: table(output=np.inf), "a fractional count"),
@@ -352,7 +352,7 @@ def test_reprice_says_what_was_assumed_for_which_model(article, maintained):
 
 def test_reprice_refuses_what_does_not_fit(maintained):
     requests = table(uncached=128_001)
-    with pytest.raises(ValueError, match="input longer than the window of gpt-4o in 1 rows"):
+    with pytest.raises(ValueError, match="input longer than the window of gpt-4o in 1 row"):
         tl.reprice(requests, maintained, ["gpt-4o"])
     assert tl.reprice(requests, maintained, ["gpt-4o"], over_window="price").iloc[
         0, 0
@@ -375,7 +375,7 @@ def test_split_input_counts_cached_tokens_once():
     assert (inside["uncached_input_tokens"], inside["output_tokens"]) == (150, 100)
     outside = tl.split_input(log.drop(columns="reasoning_tokens"), cache_inside=False).iloc[0]
     assert outside["uncached_input_tokens"] == 1000
-    with pytest.raises(ValueError, match="more cached than input tokens in 1 rows"):
+    with pytest.raises(ValueError, match="more cached than input tokens in 1 row"):
         tl.split_input(log.assign(input_tokens=849), cache_inside=True, reasoning_inside=False)
     with pytest.raises(TypeError, match="cache_inside"):
         tl.split_input(log)

@@ -252,22 +252,22 @@ def test_a_simulation_that_makes_no_sense_is_refused(options, said):
     [
         (
             small(score=[0, 1, 1, 1.2]),
-            "score outside 0-1 in 1 rows; first row 13, column 'score': 1.2",
+            "score outside 0-1 in 1 row; first row 13, column 'score': 1.2",
         ),
-        (small(score=[0, np.nan, 1, 1]), "missing score.*in 1 rows; first row 11"),
+        (small(score=[0, np.nan, 1, 1]), "missing score.*in 1 row; first row 11"),
         (
             small(score=[0, "right", 1, 1]),
-            "not a number in 1 rows; first row 11, column 'score': 'right'",
+            "not a number in 1 row; first row 11, column 'score': 'right'",
         ),
         (small(prompt_id=[1, 1, 1, 2]), r"1 pairs.*prompt 1 with model 'a', rows \[10, 12\]"),
         (small().iloc[:3], "1 of 2 prompts lack.*prompt 2 has none from 'b'"),
-        (small(model_id=["a", None, "a", "b"]), "a missing model in 1 rows; first row 11"),
-        (small(prompt_id=[1, 1, None, 2]), "a missing prompt in 1 rows; first row 12"),
+        (small(model_id=["a", None, "a", "b"]), "a missing model in 1 row; first row 11"),
+        (small(prompt_id=[1, 1, None, 2]), "a missing prompt in 1 row; first row 12"),
         (
             small(cost_usd=[0.1, -0.1, 0.1, 0.1]),
-            "negative or infinite value in 1 rows; first row 11, column 'cost_usd'",
+            "negative or infinite value in 1 row; first row 11, column 'cost_usd'",
         ),
-        (small(end_to_end_s=[1, 1, np.inf, 1]), "infinite value in 1 rows; first row 12"),
+        (small(end_to_end_s=[1, 1, np.inf, 1]), "infinite value in 1 row; first row 12"),
         (
             small().rename(columns={"score": "scores"}),
             "unknown column 'scores'; did you mean 'score'",
@@ -421,7 +421,7 @@ def test_a_file_without_costs_is_flagged_or_priced(tmp_path, maintained):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"score": [0, 1, 7, 1]}, r"own.csv: a score outside 0-1 in 1 rows; first row 4"),
+        ({"score": [0, 1, 7, 1]}, r"own.csv: a score outside 0-1 in 1 row; first row 4"),
         (
             {"cost_usd": [0.1, None, 0.1, None]},
             r"own.csv: a cost is missing in 2 rows, first row 3",

@@ -237,12 +237,12 @@ def test_a_file_of_ones_own(tmp_path):
         (CSV.replace("400", "4.5"), "row 3, column 'uncached_input_tokens': 4.5"),
         (
             CSV.replace("400", "many"),
-            "not a number in 1 rows; first row 3, column 'uncached_input_tokens': 'many'",
+            "not a number in 1 row; first row 3, column 'uncached_input_tokens': 'many'",
         ),
         (CSV.replace("400", ""), "row 3, column 'uncached_input_tokens': nan"),
         (
             CSV.replace("2026-01-01T00:00:01Z", "yesterday"),
-            "not an ISO time in 1 rows; first row 3, column 'at': 'yesterday'",
+            "not an ISO time in 1 row; first row 3, column 'at': 'yesterday'",
         ),
         ("", "cannot be read as a table"),
     ],

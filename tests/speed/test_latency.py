@@ -83,13 +83,13 @@ class TestFile:
             (
                 "tokens_per_s",
                 500.0,
-                "not 0 < low <= value <= high in 1 rows; first row 'anthropic flagship', column 'tokens_per_s': 500.0",
+                "not 0 < low <= value <= high in 1 row; first row 'anthropic flagship', column 'tokens_per_s': 500.0",
             ),
             ("tokens_per_s", 10.0, "not 0 < low .* column 'tokens_per_s'"),
             ("tokens_per_s", "fast", "not 0 < low .* column 'tokens_per_s'"),
             ("ttft_s_low", 0.0, "not 0 < low .* column 'ttft_s'"),
             ("tokens_per_s_high", np.nan, "not 0 < low .* column 'tokens_per_s'"),
-            ("tier", "mid", "a provider's tier twice in 1 rows; first row 'anthropic mid'"),
+            ("tier", "mid", "a provider's tier twice in 1 row; first row 'anthropic mid'"),
         ],
     )
     def test_a_wrong_file_is_refused_with_the_place(self, table, tmp_path, column, value, said):

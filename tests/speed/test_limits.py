@@ -63,7 +63,7 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
         ("provider,limit_tier,model_id\na,T1,m\n", "column 'cached_input' is missing"),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,-5\n",
-            "not above 0 in 1 rows; first row 2, column 'rpm': -5",
+            "not above 0 in 1 row; first row 2, column 'rpm': -5",
         ),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,many\n",
@@ -71,11 +71,11 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
         ),
         (
             "provider,limit_tier,model_id,cached_input,rpm,tpm\na,T1,m,free,5,\na,T2,m,free,,\n",
-            "no limit at all in 1 rows; first row 3, column 'limit_tier': 'T2'",
+            "no limit at all in 1 row; first row 3, column 'limit_tier': 'T2'",
         ),
         (
             "provider,limit_tier,model_id,cached_input,rpm\na,T1,m,free,5\na,T1,m,free,6\n",
-            "a limit tier twice in 1 rows; first row 3",
+            "a limit tier twice in 1 row; first row 3",
         ),
         ("provider,limit_tier,model_id,cached_input,rpm\na,T1,m,fre,5\n", "did you mean 'free'"),
         (

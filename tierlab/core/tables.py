@@ -183,10 +183,10 @@ def refuse(frame, column, bad, why):
     """Raise ValueError if any row is bad (a mask, or None for no row), with the count, and the index and value of the first."""
     if bad is None or not bad.any():
         return
-    row = int(np.flatnonzero(bad)[0])
+    row, count = int(np.flatnonzero(bad)[0]), int(np.sum(bad))
     value = plain(frame[column].iloc[row])
     raise ValueError(
-        f"{why} in {int(np.sum(bad)):,} rows; first row {plain(frame.index[row])!r}, column {column!r}: {value!r}"
+        f"{why} in {count:,} row{'s' * (count > 1)}; first row {plain(frame.index[row])!r}, column {column!r}: {value!r}"
     )
 
 
