@@ -6,6 +6,7 @@ import pytest
 
 from tierlab.routing import payback
 from tierlab.routing.curve import apgr, cpt, hull, paired_curve, ranked_runs
+from tierlab.routing.policies import request_key
 
 
 def pay(single=0.02, router=0.01, build=36.5, low=np.nan, requests=10):
@@ -136,3 +137,10 @@ class TestCurve:
         for scores in ([], [0.5, np.nan], [np.inf]):
             with pytest.raises(ValueError, match="router scores are missing"):
                 ranked_runs(np.array(scores, float))
+
+
+def test_a_whole_number_has_the_key_of_splitmix64():
+    """Steele, Lea and Flood 2014 (doi:10.1145/2714064.2660195): steps of 2^64 over the golden ratio, made odd."""
+    gamma = 11_400_714_819_323_198_485
+    keys = request_key(np.array([0, 1, 3]))
+    assert [int(key) for key in keys] == [0, gamma, 3 * gamma % 2**64]
