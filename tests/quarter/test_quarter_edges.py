@@ -13,6 +13,7 @@ from tierlab.quarter import ahead, analyse, arrival, outlook, savings
 from tierlab.quarter.aggregate import SESSION_ROWS, billing_gaps, build_cube, quarter_names
 from tierlab.quarter.engine import TOKENS
 from tierlab.quarter.savings import per_session
+from tierlab.quarter.words import causes
 
 PRICES = tl.load_prices("maintained", as_of="2026-10-01")
 SUMMER = pd.Period("2026Q3", freq="Q")
@@ -639,3 +640,42 @@ class TestManyRows:
         asked("2026-08-03", "gpt-4o", 3, team="a").to_parquet(tmp_path / "b.parquet")
         rows = build_cube(tmp_path, PRICES).daily.set_index("team")["rows"]
         assert rows["a"] == 3 and rows.sum() == 5
+
+
+class TestCauses:
+    @pytest.mark.parametrize(
+        ("event", "said"),
+        [
+            ({}, "the total spent more on 3 August"),
+            ({"excess_usd": -50.0}, "the total spent less on 3 August"),
+            ({"over": "model", "name": "m"}, "m spent more on 3 August"),
+            ({"over": "team", "name": "t", "usual": 0.05}, "t spent on 3 August"),
+            ({"over": "team", "name": "t", "usual": 0.1}, "t spent more on 3 August"),
+            ({"days": 2, "end": "2026-08-04"}, "the total spent more from 3 August to 4 August"),
+            ({"lasts": True}, "the total spent more since 3 August"),
+            (
+                {"over": "cache", "name": "m"},
+                "the prompt cache of m served less of the input on 3 August",
+            ),
+            (
+                {"over": "cache", "name": "m", "seen": 0.0},
+                "the prompt cache of m did not work on 3 August",
+            ),
+        ],
+    )
+    def test_an_event_is_told_by_whose_it_is_and_when(self, event, said):
+        usual = {"over": "total", "name": "", "start": "2026-08-03", "end": "2026-08-03", "days": 1}
+        usual |= {
+            "lasts": False,
+            "direction": "below",
+            "usual": 0.5,
+            "seen": 1.0,
+            "excess_usd": 50.0,
+        }
+        events = pd.DataFrame([usual | event]).astype({"start": "M8[ns]", "end": "M8[ns]"})
+        savings = pd.DataFrame({"kind": [], "model_id": [], "task": []})
+        nothing = pd.DataFrame({"scheduled": [], "effect_usd": []})
+        quarter = SimpleNamespace(
+            events=events, savings=savings, price_changes=nothing, variance=nothing, spend_usd=100.0
+        )
+        assert causes(quarter)["cause"].tolist() == [said]
