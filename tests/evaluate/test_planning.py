@@ -211,3 +211,9 @@ def test_a_finding_stays():
 def test_sequential_test_names_the_nearest_model():
     with pytest.raises(ValueError, match="did you mean 'flagship'"):
         sequential_test(table([0.0]), candidate="small", reference="flagshop")
+
+
+@pytest.mark.parametrize("margin", [0, 1, -0.1, 1.1])
+def test_a_margin_lies_between_0_and_1(margin):
+    with pytest.raises(ValueError, match="margin"):
+        required_examples(margin=margin, discordant=0.1)
