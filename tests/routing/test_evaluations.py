@@ -131,6 +131,14 @@ class TestInspect:
         assert sorted(table["task"].unique()) == ["products", "sums"]
         assert table["model_id"].unique().tolist() == ["mockllm/large"]
 
+    def test_the_same_settings_in_another_order_are_one_candidate(self, tmp_path):
+        settings = {"reasoning_effort": "high", "top_p": 0.5}
+        for name, given in (("one", settings), ("two", dict(reversed(settings.items())))):
+            log = tmp_path / f"{name}.eval"
+            shutil.copy(LOGS / "inspect" / "sums_large.eval", log)
+            _rewrite(log, lambda sample: sample, settings=given)
+        assert read_evaluation(tmp_path)["model_id"].unique().tolist() == ["mockllm/large"]
+
     def test_two_seeds_of_a_model_are_repeats(self, tmp_path):
         for seed in (1, 2):
             log = tmp_path / f"{seed}.eval"
