@@ -225,6 +225,45 @@ def test_two_models_are_served_one_after_the_other_and_leave_nothing_running(tmp
         assert set(psutil.Process().children(recursive=True)) == before
 
 
+NOISY = """
+import os, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+def CommonParams():
+    return SimpleNamespace(model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace())
+
+class Server:
+    def __init__(self, settings):
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.listening_address = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for _ in range(8):
+            threading.Thread(target=self.log, daemon=True).start()
+
+    def log(self):
+        for _ in range(50_000):
+            os.write(1, b"I srv  load_model: a line without its end ")
+"""
+
+
+def test_a_local_server_is_found_whatever_it_logs_meanwhile(tmp_path, monkeypatch):
+    (tmp_path / "xllamacpp.py").write_text(NOISY)
+    (tmp_path / "model.gguf").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(servers.ROOT)]))
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # each piece of a line is written on its own
+    monkeypatch.setattr(local, "START_S", 10)
+    with local.serve(tmp_path / "model.gguf") as url:
+        assert url.startswith("http://127.0.0.1:")
+        assert url.endswith("/v1")
+
+
 @pytest.mark.parametrize("name", ["llmock", "aimock", "local_model"])
 def test_servers_listen_on_this_machine_alone(request, name):
     request.getfixturevalue(name)

@@ -6,7 +6,6 @@ measures it, and ends with that client. It also answers the Messages API of Anth
 
 import http.client
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from tierlab.sampling.providers import Candidate
 HOST = "127.0.0.1"
 START_S = 120  # enough for a file of gigabytes on a cold disk
 CONTEXT_TOKENS = 2048
-_LISTENING = re.compile(r"^tierlab\.local: listening on (http://\S+)$", re.MULTILINE)
 # Published files and their models (quantisation, licence and sha256: data/samples/README.md)
 PUBLISHED = {
     "SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m-instruct",
@@ -65,12 +63,13 @@ def serve(path: str | Path | None = None, *, cache_prompt: bool = False):
         )
     if not path.is_file():
         raise FileNotFoundError(f"no model file {path}")
-    settings = json.dumps([str(path), _name(path), cache_prompt])
-    command = [sys.executable, "-m", "tierlab.sampling.local", settings]
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "server.log"
+        # The address has a file of its own: in the log, the server's own threads write between its words.
+        log, address = Path(folder) / "server.log", Path(folder) / "address"
+        settings = json.dumps([str(path), _name(path), cache_prompt, str(address)])
+        command = [sys.executable, "-m", "tierlab.sampling.local", settings]
         with log.open("wb") as output, _child(command, output) as server:
-            yield _when_ready(server, log) + "/v1"
+            yield _when_ready(server, address, log) + "/v1"
 
 
 def candidate(
@@ -143,13 +142,12 @@ def _name(path):
     return PUBLISHED.get(path.name, path.stem)
 
 
-def _when_ready(server, log):
-    """The base address, once the server says where it listens and answers there."""
+def _when_ready(server, address, log):
+    """The base address, once the server has written it and answers there."""
     deadline = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < deadline:
-        listening = _LISTENING.search(log.read_text(errors="replace"))
-        if listening and _healthy(listening[1]):
-            return listening[1]
+        if address.is_file() and _healthy(url := address.read_text()):
+            return url
         time.sleep(0.05)
     failed = f"did not answer within {START_S} s" if server.poll() is None else "ended at its start"
     raise RuntimeError(
@@ -168,8 +166,8 @@ def _healthy(address):
         connection.close()
 
 
-def main(path, model_id, cache_prompt):
-    """Serve in this process until standard input ends."""
+def main(path, model_id, cache_prompt, address):
+    """Serve in this process until standard input ends, and write the base address to a file once it is known."""
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
@@ -181,7 +179,9 @@ def main(path, model_id, cache_prompt):
     settings.cache_prompt, settings.cache_ram_mib = cache_prompt, 0
     settings.offline, settings.ui = True, False
     server = xllamacpp.Server(settings)  # it lives as long as this name
-    print(f"\ntierlab.local: listening on {server.listening_address}", flush=True)
+    written = Path(address + ".part")
+    written.write_text(server.listening_address)
+    written.replace(address)
     sys.stdin.read()
 
 
