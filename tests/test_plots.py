@@ -524,9 +524,7 @@ def test_trace_windows_are_named_and_near_ones_together():
 
 
 def test_trace_refuses_aggregates():
-    with pytest.raises(
-        ValueError, match="1 rows do not stand for one request; trace_lengths needs"
-    ):
+    with pytest.raises(ValueError, match="not a single request: 1 row; trace_lengths needs"):
         scaling_figures.trace_lengths(trace().assign(aggregate=[True] + [False] * 500))
 
 

@@ -16,7 +16,8 @@ from markdown_it import MarkdownIt
 
 import tierlab as tl
 from tests.decide.decisions import recommend
-from tierlab.decide.record import Record, escaped, load_record, workload_of
+from tierlab.core.untrusted import in_markdown
+from tierlab.decide.record import Record, load_record, workload_of
 from tierlab.decide.review import review
 from tierlab.decide.tasks import load_assumptions
 
@@ -258,7 +259,7 @@ class TestRecord:
             return
         markdown, line = (
             MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]),
-            escaped(words),
+            in_markdown(words),
         )
         places = {
             line: [],

@@ -337,10 +337,10 @@ def test_unknown_costs_are_said_and_not_guessed():
         .isna()
         .all()
     )
-    assert result.costs.loc["small", "note"] == "the cost of 1 answers is unknown"
+    assert result.costs.loc["small", "note"] == "the cost of 1 answer is unknown"
     assert (
         result.choice is None
-        and "the cheapest cannot be named (small: the cost of 1 answers is unknown)"
+        and "the cheapest cannot be named (small: the cost of 1 answer is unknown)"
         in result.verdict
     )
     without = compare(table.drop(columns="cost_usd"), reference="flagship", margin=0.05)
@@ -480,7 +480,7 @@ def bad(**changes):
         (bad(score=2.0), {}, "a score outside 0-1 in 4 rows"),
         (bad(score="yes"), {}, "a score that is not a number"),
         (bad(cost_usd=-0.1), {}, "a negative value"),
-        (bad(group=["a", "b", "b", "b"]), {}, "1 examples are in two groups; first: 'e0'"),
+        (bad(group=["a", "b", "b", "b"]), {}, "in two groups at once: 1 example; first: 'e0'"),
         (bad(model_id=["small", None, "flagship", "flagship"]), {}, "a missing name"),
         (bad().drop(columns="score"), {}, "column 'score' is missing"),
         (bad().iloc[:0], {}, "has no rows"),

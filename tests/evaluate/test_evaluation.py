@@ -166,7 +166,7 @@ def test_bootstrap_covers_at_its_level():
 
 def test_bootstrap_refuses_missing_values_and_nonsense():
     table = pd.DataFrame({"a": [0.0, 1.0, np.nan]}, index=[7, 8, 9])
-    with pytest.raises(ValueError, match=r"1 rows hold a missing.*first row 9, column 'a'"):
+    with pytest.raises(ValueError, match=r"missing or infinite in 1 row; first row 9, column 'a'"):
         bootstrap(table, seed=1)
     with pytest.raises(ValueError, match="confidence=95"):
         bootstrap(table.dropna(), confidence=95, seed=1)

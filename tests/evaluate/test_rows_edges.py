@@ -148,7 +148,7 @@ class TestFailing:
         table = statuses("ok", "ok", "ok", "ok").assign(group=["x", None, "x", None])
         cluster = scored_rows(table)["cluster"]
         assert cluster[0] == cluster[2] and cluster.nunique() == 3
-        with pytest.raises(ValueError, match="1 examples are in two groups"):
+        with pytest.raises(ValueError, match="in two groups at once: 1 example"):
             scored_rows(
                 pd.concat([table, table.assign(model_id="b", group=["y", None, "x", None])])
             )

@@ -136,8 +136,8 @@ def test_weights_equal_repeated_prompts():
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (pd.Series([0.1], index=[0]), "'router_score' is missing for 1 prompts, first 1"),
-        (pd.Series([0.1, np.nan]), "missing for 1 prompts, first 1"),
+        (pd.Series([0.1], index=[0]), "'router_score' is missing for 1 prompt, first 1"),
+        (pd.Series([0.1, np.nan]), "missing for 1 prompt, first 1"),
         (pd.Series([0.1, np.inf]), "missing or infinite"),
         (pd.Series([0.1, 0.2], index=[0, 0]), "more than once"),
     ],

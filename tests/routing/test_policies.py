@@ -695,9 +695,9 @@ def test_what_a_policy_lacks_or_must_not_see_is_named(policy, message):
 
 def test_missing_features_and_prices_are_refused():
     policy = Threshold("mine", 0.5, ("s", "f"))
-    with pytest.raises(ValueError, match="'mine' is missing for 1 prompts, first 3"):
+    with pytest.raises(ValueError, match="'mine' is missing for 1 prompt, first 3"):
         route(FOUR, policy, features=pd.Series([0.1, 0.2, 0.3], index=[0, 1, 2], name="mine"))
-    with pytest.raises(ValueError, match="'mine' is missing for 1 prompts, first 3"):
+    with pytest.raises(ValueError, match="'mine' is missing for 1 prompt, first 3"):
         route(
             FOUR, policy, features=pd.Series([0.1, 0.2, 0.3, np.nan], index=range(4), name="mine")
         )

@@ -291,11 +291,14 @@ def test_a_turn_that_failed_leaves_the_caches_as_they_are(prices):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"turn": [1, None, 3, 4]}, "1 of 4 turns have no 'turn'; the first is prompt 1"),
-        ({"session_id": ["s", "s", None, "s"]}, "no 'session_id'; the first is prompt 2"),
+        ({"turn": [1, None, 3, 4]}, "no 'turn' in 1 of 4 turns; the first is prompt 1"),
+        (
+            {"session_id": ["s", "s", None, "s"]},
+            "no 'session_id' in 1 of 4 turns; the first is prompt 2",
+        ),
         (
             {"at": pd.to_datetime(["2026-11-01", "2026-11-02", "2026-11-03", None])},
-            "no 'at'; the first is prompt 3",
+            "no 'at' in 1 of 4 turns; the first is prompt 3",
         ),
         ({"turn": [1, 2, 4, 3]}, "times run against the turns .* prompt 2: turn 4 of session s is"),
     ],

@@ -288,7 +288,7 @@ def test_a_row_of_several_requests_has_no_length_of_a_request():
     )
     with pytest.raises(
         ValueError,
-        match="1 rows do not stand for one request; a workload needs one row per request",
+        match="not a single request: 1 row; a workload needs one row per request",
     ):
         tl.Workload(requests_per_day=100, table=daily)
     assert tl.Workload(requests_per_day=100, table=daily.assign(requests=1)).table is not None

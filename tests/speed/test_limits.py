@@ -122,7 +122,7 @@ def test_batch_requests_are_left_out_and_counted():
 def test_what_has_no_minute_is_refused():
     with pytest.raises(ValueError, match="'at' is missing"):
         limits.usage_per_minute(log([0], [5]).drop(columns="at"))
-    with pytest.raises(ValueError, match="1 rows do not stand for one request"):
+    with pytest.raises(ValueError, match="not a single request: 1 row"):
         limits.usage_per_minute(log([0, 1], [5, 6], aggregate=[True, False]))
     with pytest.raises(ValueError, match="a negative count"):
         limits.usage_per_minute(log([0], [-5]))
@@ -143,7 +143,7 @@ def test_a_quantile_is_a_minute_that_was_seen():
 
 def test_a_row_that_stands_for_several_requests_is_refused():
     with pytest.raises(
-        ValueError, match="1 rows do not stand for one request; minutes need one row per request"
+        ValueError, match="not a single request: 1 row; minutes need one row per request"
     ):
         limits.usage_per_minute(log([0, 1], [5, 6], requests=[1, 25]))
     assert limits.usage_per_minute(log([0], [5], requests=[1]))["requests"].tolist() == [1]

@@ -60,9 +60,9 @@ def test_a_window_that_no_source_states_is_not_known_and_never_fits(article):
 
 
 def test_what_has_no_length_is_refused(maintained):
-    with pytest.raises(ValueError, match="1 rows do not stand for one request"):
+    with pytest.raises(ValueError, match="not a single request: 1 row"):
         limits.fits_window(log([10], 10, aggregate=[True]), maintained)
-    with pytest.raises(ValueError, match="1 rows do not stand for one request; lengths need"):
+    with pytest.raises(ValueError, match="not a single request: 1 row; lengths need"):
         limits.fits_window(log([10, 10], 10, requests=[1, 30]), maintained)
     with pytest.raises(ValueError, match="no requests"):
         limits.cliff_cost(log([], []), maintained)

@@ -142,7 +142,7 @@ def test_days_without_a_time_are_sums_of_many_requests(tmp_path, maintained):
     rows = "at,model_id,input_tokens,output_tokens\n2026-09-01,gpt-5.5,900000,10000\n"
     usage = read(tmp_path, rows, "days.csv")
     assert usage.requests["aggregate"].all() and usage.requests["requests"].isna().all()
-    assert "taken as a sum of many (1 rows)" in usage.account.files["assumed"].item()
+    assert "taken as a sum of many (1 row)" in usage.account.files["assumed"].item()
     # 0.9 million at $5 and 0.01 million at $30, and no step for inputs above 272,000 tokens
     assert tl.price(usage.requests, maintained)["cost_usd"].sum() == pytest.approx(4.80)
 

@@ -273,7 +273,7 @@ def test_anthropic_report_tier_band_and_region(tmp_path):
     assert requests["context_above"].tolist() == [200_000, 0, pd.NA]
     assert requests["region"].fillna("").tolist() == ["us", "global", ""]
     assert requests["service_tier"].fillna("").tolist() == ["", "priority", "fast"]
-    assert "taken as no batch (1 rows)" in usage.account.files.loc[0, "assumed"]
+    assert "taken as no batch (1 row)" in usage.account.files.loc[0, "assumed"]
 
 
 def test_anthropic_rows_of_overlapping_groups_are_set_aside(tmp_path):
@@ -304,7 +304,7 @@ def test_anthropic_row_without_a_model_is_set_aside_not_priced_at_nothing(tmp_pa
 def test_a_page_with_more_after_it_says_so(tmp_path):
     page = report({}) | {"has_more": True}
     assert (
-        "more: are they here too? (1 rows)"
+        "more: are they here too? (1 row)"
         in read_json(tmp_path, [page]).account.files.loc[0, "assumed"]
     )
     assert "more" not in read_json(tmp_path, [report({})]).account.files.loc[0, "assumed"]
@@ -490,7 +490,7 @@ def test_litellm_fast_way_and_careful_way_agree(tmp_path):
     )
     pd.testing.assert_frame_equal(fast.requests, slow.requests[:-1])
     assert (
-        "(1 rows)" in fast.account.files.loc[0, "assumed"]
+        "(1 row)" in fast.account.files.loc[0, "assumed"]
     )  # only the sample's own row says no time to live
     assert fast.requests["cache_write_long_tokens"].tolist() == [0, 0, 0, 50, 50, 0]
     assert fast.requests["cache_read_tokens"].tolist() == [900, 0, 0, 900, 900, 0]
@@ -1069,4 +1069,4 @@ def test_what_was_assumed_is_counted_in_kept_rows_alone(tmp_path):
     usage = read_json(tmp_path, [whole])
     assert counted(usage) == (2, 1, 1, 0)
     assumed = usage.account.files.loc[0, "assumed"]
-    assert assumed == "not grouped by service_tier: taken as no batch (1 rows)"
+    assert assumed == "not grouped by service_tier: taken as no batch (1 row)"

@@ -102,6 +102,23 @@ def change(value):
     return ("+" if value > 0 else "") + usd(value)
 
 
+def counted(count: int, thing: str) -> str:
+    """Write a count of things: "1 row", "1,200 rows".
+
+    Parameters
+    ----------
+    count : int
+    thing : str
+        One of them; its plural ends in s.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def listed(names):
     """Join names as a sentence does.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.paths import DATA
 from tierlab.core.vocabulary import BUCKETS, unknown
 
@@ -186,7 +187,7 @@ def refuse(frame, column, bad, why):
     row, count = int(np.flatnonzero(bad)[0]), int(np.sum(bad))
     value = plain(frame[column].iloc[row])
     raise ValueError(
-        f"{why} in {count:,} row{'s' * (count > 1)}; first row {plain(frame.index[row])!r}, column {column!r}: {value!r}"
+        f"{why} in {counted(count, 'row')}; first row {plain(frame.index[row])!r}, column {column!r}: {value!r}"
     )
 
 

@@ -168,8 +168,12 @@ def in_markdown(text):
     \\- \\<b\\> costs \\$1 \\& more 1\\. one
     """
     line = " ".join(_CONTROL.sub(" ", str(text)).split())
-    # An address would become a link even without brackets.
-    line = re.sub(r"([\\`*_\[\]<>#|&$~^{}@]|:(?=//)|(?<=www)\.)", r"\\\1", line)
+    # An underscore within a word opens nothing; an address would become a link even without brackets.
+    line = re.sub(
+        r"([\\`*\[\]<>#|&$~^{}@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.)",
+        r"\\\1",
+        line,
+    )
     return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
 
 

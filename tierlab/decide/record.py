@@ -23,7 +23,7 @@ from typing_extensions import TypedDict  # the one that pydantic takes before Py
 from tierlab.core.files import write_whole
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
-from tierlab.core.untrusted import cited, read_text, read_yaml, shown
+from tierlab.core.untrusted import cited, in_markdown, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS, review_day
 from tierlab.decide.match import about, settling
@@ -494,23 +494,6 @@ def _shape(workload):
 # The words
 
 
-def escaped(words):
-    """Return one line of Markdown that shows the words as they are.
-
-    CommonMark allows a backslash before any ASCII punctuation. What can open markup anywhere in a line gets one
-    everywhere; what can open it only at the start of a line (lists, rules, underlines of headings) gets one there.
-
-    Examples
-    --------
-    >>> print(escaped("  - <b> costs $1 & more"), escaped("1. one"))
-    \\- \\<b\\> costs \\$1 \\& more 1\\. one
-    """
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", " ".join(str(words).split()))
-    # An underscore within a word opens nothing.
-    line = re.sub(r"([\\`*\[\]<>#|&$~^{}]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", line)
-    return re.sub(r"^(\d*)([!\"%'()+,\-./:;=?@])", r"\1\\\2", line)
-
-
 def _body(record, found, notes):
     """The record's text above the numbers."""
     running, aside = found.running(), []
@@ -561,7 +544,7 @@ def _body(record, found, notes):
 def _printed(value):
     """Escape the words that a template prints, unless they are marked as our own Markdown."""
     is_words = isinstance(value, str) and not isinstance(value, Markup)
-    return escaped(value) if is_words else value
+    return in_markdown(value) if is_words else value
 
 
 def in_words(said):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tierlab.core.format import counted
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, needs, unknown
@@ -386,7 +387,7 @@ def sampled_errors(tiers, rows):
     few = ", ".join(f"{name} {n}" for name, n in examples.items() if n < examples[anchor])
     pairwise = f", each model on those that it has in common with {anchor} ({few})" if few else ""
     grounds = [
-        f"error rates and prices are measured on {examples[anchor]} of {rows['prompt_id'].nunique()} examples{pairwise}; "
+        f"error rates and prices are measured on {examples[anchor]} of {counted(rows['prompt_id'].nunique(), 'example')}{pairwise}; "
         f"{(rows['aside'] != '').sum()} of {len(rows)} answers are set aside"
     ]
     grounds += [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.vocabulary import ANSWERED, IN_DOUBT, known, needs
 from tierlab.evaluate.intervals import (
     bootstrap,
@@ -301,7 +302,9 @@ def _money(own):
     notes = []
     if missing or unknown.all():
         none = unknown.all()
-        notes.append("no cost is known" if none else f"the cost of {missing:,} answers is unknown")
+        notes.append(
+            "no cost is known" if none else f"the cost of {counted(missing, 'answer')} is unknown"
+        )
         paid = np.nan
     elif len(doubt):
         notes.append(f"a lower bound: failed requests may be billed ({tally(doubt)})")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tierlab.core.format import counted
 from tierlab.core.tables import plain
 from tierlab.core.vocabulary import needs
 
@@ -157,7 +158,7 @@ def bootstrap(
     if not np.isfinite(values).all():
         row, column = (found[0] for found in np.nonzero(~np.isfinite(values)))
         raise ValueError(
-            f"{int((~np.isfinite(values)).any(axis=1).sum()):,} rows hold a missing or infinite value; first row "
+            f"a value is missing or infinite in {counted((~np.isfinite(values)).any(axis=1).sum(), 'row')}; first row "
             f"{plain(table.index[row])!r}, column {table.columns[column]!r}; intervals over the other rows would not be those of the table"
         )
     blocks = bootstrap_weights(len(table), resamples=resamples, seed=seed)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import one_of, plain, refuse
 from tierlab.core.vocabulary import ANSWERED, FAILURES, known
 
@@ -274,6 +275,6 @@ def _clusters(rows):
     spread = pd.Series(own).groupby(examples).nunique()
     if (spread > 1).any():
         raise ValueError(
-            f"{int((spread > 1).sum()):,} examples are in two groups; first: {plain(names[spread.gt(1).idxmax()])!r}"
+            f"in two groups at once: {counted((spread > 1).sum(), 'example')}; first: {plain(names[spread.gt(1).idxmax()])!r}"
         )
     return pd.factorize(own)[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import listed, number, share, usd
+from tierlab.core.format import counted, listed, number, share, usd
 
 POWER = 0.8  # of the larger run that a "cannot tell" asks for
 ASIDE_LIMIT = 0.05  # share of a model's rows set aside above which the verdict warns
@@ -120,7 +120,7 @@ def _gap(row, asked):
         word, ends = "worse", (-row["high"], -row["low"])
     return (
         f"{word} than {asked.reference} by {_points(ends[0])} to {_points(ends[1])} points "
-        f"({share(asked.confidence)} interval, {row['examples']:,} examples, {_chance(row['p'])})"
+        f"({share(asked.confidence)} interval, {counted(row['examples'], 'example')}, {_chance(row['p'])})"
     )
 
 
@@ -174,11 +174,11 @@ def warnings(candidates, failing):
     for name, row in candidates.iterrows():
         total, wanted = row["answers"] + row["set_aside"], row["absent"] + row["examples"]
         if name in failing:
-            yield f"Warning: {name} mostly fails: of {total:,} rows, {failing[name]} count as wrong."
+            yield f"Warning: {name} mostly fails: of {counted(total, 'row')}, {failing[name]} count as wrong."
         if row["set_aside"] > ASIDE_LIMIT * total:
-            yield f"Warning: {row['set_aside']:,} of {total:,} rows of {name} are set aside ({row['set_aside_as']})."
+            yield f"Warning: {row['set_aside']:,} of {counted(total, 'row')} of {name} are set aside ({row['set_aside_as']})."
         if row["absent"] > ASIDE_LIMIT * wanted:
-            yield f"Warning: {name} has no row for {row['absent']:,} of {wanted:,} examples."
+            yield f"Warning: {name} has no row for {row['absent']:,} of {counted(wanted, 'example')}."
 
 
 def _points(share):

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import (
     as_pandas,
     booleans,
@@ -128,7 +129,7 @@ def price(
         found = table.loc[flags > 0, "flags"].value_counts()
         first = requests.index[np.flatnonzero(flags)[0]]
         raise ValueError(
-            f"{int((flags > 0).sum()):,} rows carry flags, first row {plain(first)!r}: {found[found > 0].to_dict()}"
+            f"flags in {counted((flags > 0).sum(), 'row')}, first row {plain(first)!r}: {found[found > 0].to_dict()}"
         )
     return table
 
@@ -573,7 +574,7 @@ def _offers(requests, prices, at, by_region):
             rows = np.flatnonzero(codes == code)
             if len(rows):
                 raise ValueError(
-                    f"{error} ({len(rows):,} rows, first row {plain(requests.index[rows[0]])!r}, column 'model_id')"
+                    f"{error} ({counted(len(rows), 'row')}, first row {plain(requests.index[rows[0]])!r}, column 'model_id')"
                 ) from None
             offers.append(None)  # a category that no row uses
     if at is not None and any(offer and offer.hours for offer in offers):

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlab.core import paths
+from tierlab.core.format import counted
 from tierlab.core.untrusted import read_text, read_yaml, regular
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.record import load_record
@@ -256,7 +257,7 @@ def read_log(inputs, prices, period):
         return path, None, bills, "log"
     usage = read_usage(path, timezone=zone, **_as_read(inputs))
     if usage.requests.empty:
-        lines = f"; it holds {len(usage.billed):,} lines of money, which belong to billed_path"
+        lines = f"; it holds {counted(len(usage.billed), 'line')} of money, which should go to billed_path"
         raise ValueError(
             f"{path}: not one row has tokens{lines if len(usage.billed) else ''} ({usage!r})"
         )

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import dollars
+from tierlab.core.format import counted, dollars
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.outlook import day_said
 from tierlab.quarter.savings import (
@@ -89,10 +89,6 @@ _COLUMNS = {  # column of a log -> what it says, in words
 }
 
 
-def _counted(number, thing):
-    return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
 def _listed(q):
     """Return " at list prices" under a contract, to follow dollars that are not the contract's; else ""."""
     return " at list prices" * q.under_contract
@@ -118,7 +114,7 @@ def unpriced_said(q):
     """Say what has no price in part of a sentence; return "" where everything has one."""
     if q.unpriced_usd > 0:
         return f"{dollars(q.unpriced_usd)} of the bill without a price"
-    return f"not counting {_counted(q.unpriced_rows, 'row')} without a price" * q.priced_only
+    return f"not counting {counted(q.unpriced_rows, 'row')} without a price" * q.priced_only
 
 
 def _spent(q):
@@ -371,7 +367,7 @@ def held_for_stakes(q):
             f"kit's tasks each is (--task {names[0]} NAME; `tasks` in the notebook), or give scores "
             "of your own examples."
         )
-    moves = f"{_counted(len(held), 'move')} to a cheaper model"
+    moves = f"{counted(len(held), 'move')} to a cheaper model"
     return f"Not proposed yet: {moves}, worth up to {dollars(held['usd'].sum())} a quarter; {why}"
 
 
@@ -412,14 +408,14 @@ def caveats(q):
     """Name the days that are missing, which stand against comparing the two quarters."""
     text = ""
     if not q.complete:
-        text = f" The quarter is not complete: {_counted(len(q.days), 'day')} with usage, the last {q.last_day:%Y-%m-%d}"
+        text = f" The quarter is not complete: {counted(len(q.days), 'day')} with usage, the last {q.last_day:%Y-%m-%d}"
         if q.forecast and q.quarter in q.forecast.totals.index:
             whole = q.spend_usd + q.forecast.totals.at[q.quarter, "usd"]
             text += f"; with the forecast of the days ahead it comes to {dollars(whole)}"
         text += "."
     gaps = q.coverage.set_index("what")["count"]
     if gap := int(gaps.get("days of the quarter before without usage", 0)):
-        text += f" The log lacks {_counted(gap, 'day')} of the quarter before."
+        text += f" The log lacks {counted(gap, 'day')} of the quarter before."
     return text
 
 
@@ -434,7 +430,9 @@ def coverage_said(run):
     q, account = run.quarter, run.cube.account
     aside = account.set_aside[account.set_aside["reason"] != "outside the period"]
     lost = int(aside["rows"].sum())
-    read = f"{account.rows_priced + lost:,} rows of usage of this quarter and the one before"
+    read = (
+        f"{counted(account.rows_priced + lost, 'row')} of usage of this quarter and the one before"
+    )
     kind = f"{': '.join(KINDS[run.kind])}. " if run.kind in KINDS else ""
     parts = [f"{kind}Priced: {account.rows_priced:,} of {read}"]
     if lost:
@@ -446,20 +444,20 @@ def coverage_said(run):
         )
     counts = q.coverage.set_index("what")["count"]
     if gone := int(counts["days of the quarter without usage"]):
-        parts.append(f"{gone} days of the quarter have no usage")
+        parts.append(f"no usage on {counted(gone, 'day')} of the quarter")
     if len(q.gaps):
         billed, priced = (dollars(q.gaps[name].sum()) for name in ("billed_usd", "priced_usd"))
-        days = _counted(q.gaps["day"].nunique(), "day")
+        days = counted(q.gaps["day"].nunique(), "day")
         parts.append(
             f"the log's own money and our price differ by more than 1% on {days}: billed {billed}, "
             f"priced {priced} ({', '.join(gaps(q)['model_id'][:5])})"
         )
     if len(run.files):
         if unread := int((run.files["problem"] != "").sum()):
-            parts.append(f"{unread} of {len(run.files)} files could not be read")
+            parts.append(f"{unread} of {counted(len(run.files), 'file')} could not be read")
         if bad := int(run.files["set_aside"].sum()):
-            parts.append(f"{bad:,} rows of the files were set aside by the reader")
-    prices = f"The report stands on {account.price_as_of}; each row has the rates of its own day."
+            parts.append(f"set aside by the reader: {counted(bad, 'row')} of the files")
+    prices = f"The report uses the prices known on {account.price_as_of}; each row is priced at the rates of its own day."
     return f"{'; '.join(parts)}. {prices} The price list: {account.price_source}."
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import load_tasks, one_of
 from tierlab.core.vocabulary import unknown
 
@@ -149,7 +150,7 @@ class Threshold(Policy):
         score = np.asarray(need(features, self.column, self), float)
         if np.isnan(score).any():
             raise ValueError(
-                f"{self.column} is missing for {np.isnan(score).sum():,} requests; "
+                f"{self.column} is missing for {counted(np.isnan(score).sum(), 'request')}; "
                 "a request without a score is not routed by a guess"
             )
         level = np.searchsorted(self.cuts, score, side="right")

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import as_pandas, plain
 from tierlab.core.vocabulary import STATUSES, unknown
 from tierlab.routing.outcomes import checked_cells
@@ -193,7 +194,7 @@ def align(series, prompts):
     if missing.any():
         first = plain(prompts[missing.argmax()])
         raise ValueError(
-            f"{series.name!r} is missing for {missing.sum():,} prompts, first {first!r}; its index must be prompt_id"
+            f"{series.name!r} is missing for {counted(missing.sum(), 'prompt')}, first {first!r}; its index must be prompt_id"
         )
     return found
 
@@ -382,7 +383,7 @@ def _before(order, group, cost):
     """Return what the earlier requests of the same group have spent (US dollars)."""
     if np.isnan(cost).any():
         raise ValueError(
-            f"a budget needs costs, and {np.isnan(cost).sum():,} requests have none; "
+            f"a budget needs costs, which {counted(np.isnan(cost).sum(), 'request')} of the table lack; "
             "tierlab.price_outcomes works them out from tokens"
         )
     total = np.cumsum(cost[order]) - cost[order]

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.paths import DATA
 from tierlab.core.tables import token_counts
 from tierlab.core.vocabulary import BUCKETS, unknown
@@ -209,7 +210,7 @@ def _refuse_disorder(turns):
         if lacking.any():
             prompt = turns.loc[lacking.idxmax(), "prompt_id"]
             raise ValueError(
-                f"{lacking.sum():,} of {len(turns):,} turns have no {column!r}; "
+                f"no {column!r} in {lacking.sum():,} of {counted(len(turns), 'turn')}; "
                 f"the first is prompt {prompt}"
             )
     if "at" not in turns:

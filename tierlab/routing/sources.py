@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.format import counted
 from tierlab.core.tables import as_pandas, one_of
 from tierlab.core.vocabulary import install_line, unknown
 from tierlab.evaluate.scorers.numeric import numeric
@@ -110,7 +111,11 @@ def _answered(table):
     """Return the answers that have a score; `check_outcomes` then sees a prompt without one as unanswered."""
     lost = table["score"].isna()
     table = table[~lost]
-    return note(table, f"{lost.sum():,} calls without a score left out") if lost.any() else table
+    return (
+        note(table, f"{counted(lost.sum(), 'call')} without a score left out")
+        if lost.any()
+        else table
+    )
 
 
 def _of(table, models):
@@ -136,8 +141,8 @@ def _recorded(frame, name):
 
 def _costed(table, prices, usd_per_mtok):
     """Add costs: worked out where prices are given, else the file's own, else NaN with a flag."""
-    counted = {"uncached_input_tokens", "output_tokens"} <= set(table.columns)
-    if prices is not None or usd_per_mtok or (counted and "cost_usd" not in table):
+    has_tokens = {"uncached_input_tokens", "output_tokens"} <= set(table.columns)
+    if prices is not None or usd_per_mtok or (has_tokens and "cost_usd" not in table):
         return price_outcomes(table, prices, usd_per_mtok=usd_per_mtok)
     if "cost_usd" not in table:
         nothing = {"cost_usd": np.nan, "cost_source": "none: no costs and no token counts"}
@@ -147,7 +152,7 @@ def _costed(table, prices, usd_per_mtok):
     missing = table["cost_usd"].isna()
     if missing.any():
         raise ValueError(
-            f"a cost is missing in {missing.sum():,} rows, first row {missing.idxmax()}, column 'cost_usd'; "
+            f"a cost is missing in {counted(missing.sum(), 'row')}, first row {missing.idxmax()}, column 'cost_usd'; "
             "give prices= to work costs out from tokens, or leave the column out"
         )
     return table.assign(cost_source="the file")
@@ -227,7 +232,7 @@ def recorded_tiers(name_or_path):
     lacking = outcomes["cost_usd"].isna().sum()
     if lacking:
         raise ValueError(
-            f"{name_or_path}: {lacking:,} answers have no cost; give the file a column cost_usd"
+            f"{name_or_path}: no cost for {counted(lacking, 'answer')}; give the file a column cost_usd"
         )
     return outcomes
 
@@ -266,8 +271,8 @@ def count_tokens(texts, tokenizer="o200k_base"):
         except ModuleNotFoundError as error:
             raise ImportError(install_line(error)) from None
     different = list(dict.fromkeys(texts))
-    counted = map(len, get_encoding(tokenizer).encode_ordinary_batch(different))
-    lookup = dict(zip(different, counted, strict=True))
+    lengths = map(len, get_encoding(tokenizer).encode_ordinary_batch(different))
+    lookup = dict(zip(different, lengths, strict=True))
     return np.fromiter((lookup[text] for text in texts), "int64")
 
 

@@ -11,6 +11,7 @@ from operator import methodcaller
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import plain
 from tierlab.routing.policies import Choice, Policy, need, pick, request_key
 from tierlab.routing.route import pair_outcomes
@@ -194,7 +195,9 @@ def _examples(outcomes, weak, strong):
     examples = pd.DataFrame({"text": texts, "gain": gains}, grid.prompts).sort_index()
     missing = examples.index[examples["text"].isna()]
     if len(missing):
-        raise ValueError(f"{len(missing):,} prompts have no text; first {plain(missing[0])!r}")
+        raise ValueError(
+            f"no text for {counted(len(missing), 'prompt')}; first {plain(missing[0])!r}"
+        )
     return examples
 
 

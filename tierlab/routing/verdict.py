@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import number, share, usd
+from tierlab.core.format import counted, number, share, usd
 from tierlab.core.vocabulary import unknown
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.curve import hull, lined_up, paired_curve
@@ -324,7 +324,7 @@ def calibrate_threshold(
     pairs = lined_up(outcomes, router_score, weak=weak, strong=strong).sort_index()
     fit = draw({"prompt_id": pairs.index.to_numpy(), "seed": seed}, "calibration") < 0.5
     if fit.all() or not fit.any():
-        raise ValueError(f"{len(pairs):,} prompts are too few to split")
+        raise ValueError(f"too few to split: {counted(len(pairs), 'prompt')}")
     curve = paired_curve(pairs[fit])
     threshold = curve.loc[curve["strong_share"] <= strong_share + 1e-12, "threshold"].iloc[-1]
     rows = {}

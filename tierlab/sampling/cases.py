@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import listed, number, share, usd
+from tierlab.core.format import counted, listed, number, share, usd
 from tierlab.core.vocabulary import ANSWERED, known
 from tierlab.evaluate.compare import Prepared, examples_needed, prepare
 from tierlab.evaluate.rows import example_scores, scored_rows
@@ -361,7 +361,7 @@ def about(case) -> str:
         if costs.isna().any():
             why = "the first of the models, since not every cost is known"
     return (
-        f"**{case.name[0].upper()}{case.name[1:]}**: {case.examples:,} examples, {source} answers of "
+        f"**{case.name[0].upper()}{case.name[1:]}**: {counted(case.examples, 'example')}, {source} answers of "
         f"{listed(case.models)}. The others have to match {case.reference} ({why}); the next most expensive, {case.challenger}, is the challenger."
     )
 
@@ -429,7 +429,7 @@ def wrong_words(cases):
     """Say on how many examples the challenger of each case did worse than the reference."""
     pairs = [(case, case.compared.pairs.loc[case.challenger]) for case in cases]
     return _sentence(
-        f"on {case.name} {case.challenger} did worse than {case.reference} on {pair['worse']:,} of {pair['examples']:,} examples"
+        f"on {case.name} {case.challenger} did worse than {case.reference} on {pair['worse']:,} of {counted(pair['examples'], 'example')}"
         for case, pair in pairs
     )
 
@@ -519,7 +519,7 @@ def stop_words(cases, stopped):
         told, decided = stopped[case.name].attrs, stopped[case.name].attrs["decided"]
         open_ = list(decided.loc[decided["finding"] == "cannot tell", "candidate"])
         found = f"still open for {listed(open_)}" if open_ else "decided"
-        used = f"{decided['examples'].max():,} of {case.examples:,} examples"
+        used = f"{decided['examples'].max():,} of {counted(case.examples, 'example')}"
         parts.append(f"{case.name}: {found} after {used}: {_spent(told)}")
     return _sentence(parts)
 

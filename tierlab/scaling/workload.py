@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core import datasets
+from tierlab.core.format import counted
 from tierlab.core.tables import (
     TOKEN_COLUMNS,
     as_pandas,
@@ -56,7 +57,7 @@ def check_single(requests, needs):
         many = many | aggregate
     if many.any():
         raise ValueError(
-            f"{int(many.sum()):,} rows do not stand for one request; {needs} one row per request"
+            f"not a single request: {counted(many.sum(), 'row')}; {needs} one row per request"
         )
 
 

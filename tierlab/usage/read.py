@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS
 from tierlab.core.untrusted import LINE_BYTES
 from tierlab.core.vocabulary import unknown
@@ -140,7 +141,7 @@ class Usage:
             if len(both)
             else ""
         ) + ("; files of one format that may overlap" if alike.any() else "")
-        return f"Usage({len(files)} files, {read:,} rows read: {kept:,} kept, {aside:,} set aside, {twice:,} duplicates{warning})"
+        return f"Usage({counted(len(files), 'file')}, {counted(read, 'row')} read: {kept:,} kept, {aside:,} set aside, {counted(twice, 'duplicate')}{warning})"
 
 
 def read_usage(
@@ -364,8 +365,8 @@ def _requests(kept):
     )
     tokens, flags = list(TOKEN_COLUMNS), ["batch", "aggregate"]
     table[tokens], table[flags] = table[tokens].fillna(0), table[flags].eq(True)
-    counted = table["requests"].astype("Int64")
-    table["requests"] = counted.mask(counted.isna() & ~table["aggregate"], 1)
+    number = table["requests"].astype("Int64")
+    table["requests"] = number.mask(number.isna() & ~table["aggregate"], 1)
     kinds = {name: kind for name, kind in _KINDS.items() if name in table}
     return table.astype(kinds).reset_index(drop=True)
 

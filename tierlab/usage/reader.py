@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
@@ -196,7 +197,7 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
         place: Counters([_within(one, place) for one in places if _within(one, place)], idle)
         for place in usage
     }
-    counted = {
+    of_usage = {
         ours
         for ours, theirs in fields.items()
         if all(any(_within(one, place) for place in usage) for one in theirs)
@@ -217,9 +218,9 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
             value, chosen = values.get(place), row[ours]
             if value is None:
                 continue
-            if chosen is None or (not chosen and ours in counted):
+            if chosen is None or (not chosen and ours in of_usage):
                 row[ours] = value
-            elif value and value != chosen and ours in counted:
+            elif value and value != chosen and ours in of_usage:
                 left |= Counters().left({place: value})
         for place, counter in counters.items():
             found = counter.left(_object(record, place))
@@ -375,7 +376,7 @@ class Piece:
         """Yield each note in words, with how much there is of it and in how many rows."""
         for what, (rows, total) in self.assumed.items():
             size = "" if np.isnan(total) else f": {total:,.12g}"
-            yield f"{what}{size} ({rows:,} rows)"
+            yield f"{what}{size} ({counted(rows, 'row')})"
 
     def again(self, file, place):
         """Return the piece of another file with the same content, whose rows are all duplicates."""
