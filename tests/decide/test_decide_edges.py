@@ -272,7 +272,7 @@ class TestWords:
         assert assumed.step == 4 and "its error rate is assumed" in assumed.next_step
         counts = {"claude-sonnet-4-6": (2, 20)}
         counted = decide(**asked, error_cost_usd=0.5, error_counts=counts)
-        assert counted.step == 4 and "20 examples are few" in counted.next_step
+        assert counted.step == 4 and "only 20 examples so far" in counted.next_step
 
     def test_one_example_in_common_counts_as_one(self):
         """Haiku and Sonnet answered four examples, Opus one of them."""

@@ -692,7 +692,7 @@ class TestNextStep:
         [
             ({}, 3, "Put a figure on an error"),
             ({"error_cost_usd": 0.1}, 4, "claude-sonnet-4-6"),
-            ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "1 examples are few"),
+            ({"error_cost_usd": 0.1, "error_counts": {"mid": (0, 1)}}, 4, "only 1 example so far"),
             ({"error_cost_usd": 0.1, "error_counts": {"mid": (6, 80)}}, 5, "claude-haiku-4-5"),
             (
                 {
@@ -708,6 +708,20 @@ class TestNextStep:
         june = tl.load_prices("maintained", as_of="2026-06-12")
         found = recommend(task="customer_support", prices=june, provider="anthropic", **asked)
         assert found.step == step and words in found.next_step and len(CHECKLIST) == 7
+
+    @pytest.mark.parametrize(("input_tokens", "proposed"), [(4_095, False), (4_096, True)])
+    def test_a_cache_is_proposed_from_the_models_own_minimum(self, input_tokens, proposed):
+        """data/cache_rules.csv: claude-haiku-4-5 caches from 4,096 tokens on, other models from 1,024."""
+        found = recommend(
+            task="customer_support",
+            prices=tl.load_prices("maintained", as_of="2026-06-12"),
+            provider="anthropic",
+            error_cost_usd=1e-6,
+            error_counts=dict.fromkeys(tl.TIERS, (1, 80)),
+            workload=tl.Workload(requests_per_day=10, input_tokens=input_tokens),
+        )
+        assert found.model_id == "claude-haiku-4-5" and found.step == 6
+        assert ("half of the input from a cache" in found.next_step) == proposed
 
     def test_the_last_step_is_the_review_in_six_months(self):
         june = tl.load_prices("maintained", as_of="2026-06-12")

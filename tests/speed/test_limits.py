@@ -86,7 +86,7 @@ def test_limits_only_grow_from_one_limit_tier_to_the_next():
     ],
 )
 def test_a_wrong_file_of_limits_is_refused_by_name(tmp_path, text, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=rf"limits\.csv: .*{words}"):
         own_limits(tmp_path, text)
 
 

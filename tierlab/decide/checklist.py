@@ -5,8 +5,9 @@ from functools import lru_cache
 
 import pandas as pd
 
-from tierlab.core.format import usd
+from tierlab.core.format import counted, usd
 from tierlab.evaluate.compare import examples_needed
+from tierlab.routing.sessions import Caches
 from tierlab.scaling.costs import cost_curve
 
 # The article's "A practical decision checklist", in our own words.
@@ -21,7 +22,6 @@ CHECKLIST = (
 )
 REVIEW_MONTHS = 6
 LEAST_EXAMPLES = 50
-CACHEABLE_TOKENS = 1_024  # the shortest input that a provider caches; some ask for 4,096
 # A rival is as good as the choice if it costs at most 1% more, or wins 4 draws for every 5 of the choice.
 NEAR_USD, NEAR_SHARE = 0.01, 0.8
 WORTH_TRYING = 0.05  # share of the draws that an untested tier must win to be worth testing
@@ -174,7 +174,7 @@ def next_step(found, common, done):
     if 4 not in done:
         first = next(iter(running.loc[running["tier"] == "mid", "model_id"]), best)
         have = found.counted.get(first, 0)
-        why = f"{have} examples are few" if have else "its error rate is assumed"
+        why = f"only {counted(have, 'example')} so far" if have else "its error rate is assumed"
         return 4, (
             f"Before you rely on it, run 50 to 100 examples of your own through {first}: {why}. "
             "`python -m tierlab sample --help`"
@@ -203,7 +203,8 @@ def _savings(found, model):
         return ""
     if found.second_usd == 0:
         levers.append(("batch_share", 1.0, "everything in batch"))
-    if point.mean_tokens().get("uncached_input", 0) >= CACHEABLE_TOKENS:
+    shortest = Caches(found.prices).rules([model])["minimum_tokens"].item()
+    if point.mean_tokens().get("uncached_input", 0) >= shortest:
         levers.append(("cache_hit_rate", 0.5, "half of the input from a cache"))
     for over, value, what in levers:
         try:

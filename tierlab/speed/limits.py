@@ -64,18 +64,23 @@ def load_rate_limits(path=DATA / "rate_limits.csv"):
     >>> load_rate_limits().query("model_id == 'claude-haiku-5-5'")[["limit_tier", "rpm"]].to_dict("list")
     {'limit_tier': ['Start', 'Build', 'Scale'], 'rpm': [1000.0, 5000.0, 10000.0]}
     """
+    try:
+        return _rate_limits(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _rate_limits(path):
     texts = dict.fromkeys((*_NEEDED, "pool", "source", "read_on", "note"), str)
     table = pd.read_csv(path, dtype=texts)
     if missing := [column for column in _NEEDED if column not in table]:
-        raise ValueError(
-            f"{path}: column {missing[0]!r} is missing; rate limits need {', '.join(_NEEDED)}"
-        )
+        raise ValueError(f"column {missing[0]!r} is missing; rate limits need {', '.join(_NEEDED)}")
     for column in table.columns.difference(
         [*_NEEDED, *LIMITS]
     ):  # a misspelt limit would be ignored
         near = unknown("column", column, (*_NEEDED, *LIMITS))
         if "did you mean" in near:
-            raise ValueError(f"{path}: {near}")
+            raise ValueError(near)
     for value in table["cached_input"].drop_duplicates():
         one_of("cached_input", value, CACHED)
     given = table.reindex(columns=list(LIMITS))

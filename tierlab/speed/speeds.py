@@ -58,10 +58,17 @@ def load_speeds(path: str | Path = DATA / "speeds.csv") -> pd.DataFrame:
     >>> load_speeds().groupby("basis").size().to_dict()
     {'article': 3, 'assumed': 6}
     """
+    try:
+        return _speeds(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _speeds(path):
     table = pd.read_csv(path, usecols=_SPEED_COLUMNS)[_SPEED_COLUMNS]
     for column, allowed in (("tier", TIERS), ("basis", BASES), ("ttft_basis", BASES)):
         for value in table[column]:
-            known(f"{column} of {path}", value, allowed)
+            known(column, value, allowed)
     named = table.set_axis(table["provider"] + " " + table["tier"])  # for the errors
     refuse(named, "tier", named.index.duplicated(), "a provider's tier twice")
     for figure in ("tokens_per_s", "ttft_s"):
