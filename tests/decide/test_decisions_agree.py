@@ -182,6 +182,15 @@ def scores_of(rows, truncated):
     return result
 
 
+def anchor_of(scores):
+    """The model with the most examples in common with each of the others; of several, the first by name."""
+
+    def shared(model):
+        return sum(len(scores[model].keys() & scores[other].keys()) for other in scores)
+
+    return max(sorted(scores), key=lambda model: shared(model) - len(scores[model]))
+
+
 def plain(scores, anchor):
     """model -> (error rate, USD per request), pair by pair with the anchor."""
     common = {m: sorted(scores[m].keys() & scores[anchor].keys()) for m in scores if m != anchor}
@@ -208,9 +217,7 @@ def plain(scores, anchor):
 
 def compared_like_recommend(table, scores, cost, truncated, article):
     """Both functions on one table equal arithmetic; returns what it gives, and what `recommend` found."""
-    anchor = max(
-        scores, key=lambda model: len(scores[model])
-    )  # the first of those that have answered most
+    anchor = anchor_of(scores)
     wanted = plain(scores, anchor)
     found = recommend(samples=table, error_cost_usd=cost, prices=article, truncated=truncated)
     costs = tl.compare(
@@ -228,6 +235,49 @@ def compared_like_recommend(table, scores, cost, truncated, article):
     return wanted, found
 
 
+def table_of(**ranges):
+    """Models that cost 1, 2, 3 ... cents and err on every tenth, ninth, eighth ... of the examples in their range."""
+    return pd.DataFrame(
+        [
+            {
+                "prompt_id": i,
+                "model_id": m,
+                "score": float(i % (10 - k) > 0),
+                "cost_usd": (k + 1) / 100,
+            }
+            for k, (m, own) in enumerate(ranges.items())
+            for i in own
+        ]
+    )
+
+
+def rates(table, article):
+    found = recommend(samples=table, error_cost_usd=0.1, prices=article)
+    return found.table.set_index("model_id")[["error_rate", "price_usd", "expected_usd"]]
+
+
+def test_no_order_of_the_rows_changes_a_recommendation(article):
+    """Three models that have answered 100 examples each, but not the same ones."""
+    table = table_of(a=range(100), b=range(50, 150), c=range(20, 120))
+    wanted = rates(table, article)
+    for order in (
+        table[::-1],
+        table.sort_values("prompt_id"),
+        table.sample(frac=1, random_state=1),
+    ):
+        pd.testing.assert_frame_equal(rates(order, article), wanted, check_like=True)
+
+
+def test_a_model_that_shares_few_examples_takes_none_from_the_others(article):
+    """The third model answered more examples than the others, nearly all of them its own."""
+    pair = table_of(a=range(200), b=range(200))
+    wanted, found = (
+        rates(table, article).loc[["a", "b"]]
+        for table in (pair, table_of(a=range(200), b=range(200), z=range(190, 420)))
+    )
+    pd.testing.assert_frame_equal(found, wanted, check_exact=False)
+
+
 def test_recommend_compare_and_hull_agree_on_random_tables(article):
     rng = np.random.default_rng(20261129)
     seen = {"pairs": 0, "break-evens": 0, "complete": 0}
@@ -238,9 +288,7 @@ def test_recommend_compare_and_hull_agree_on_random_tables(article):
         ]  # every other time a pair
         truncated, cost = str(rng.choice(["set_aside", "wrong"])), float(rng.uniform(0.001, 0.2))
         scores = scores_of(rows, truncated)
-        if sum(map(bool, scores.values())) < 2 or not plain(
-            scores, max(scores, key=lambda model: len(scores[model]))
-        ):
+        if sum(map(bool, scores.values())) < 2 or not plain(scores, anchor_of(scores)):
             continue
         wanted, found = compared_like_recommend(
             pd.DataFrame(rows), scores, cost, truncated, article

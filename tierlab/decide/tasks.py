@@ -11,7 +11,7 @@ from tierlab.core.format import counted
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
 from tierlab.core.vocabulary import TIERS, needs, unknown
-from tierlab.evaluate.rows import levels, mostly_failing
+from tierlab.evaluate.rows import anchor_of, levels, mostly_failing
 
 AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
 ERRORS = ["error_rate", "error_low", "error_high"]
@@ -356,8 +356,7 @@ def sampled_errors(tiers, rows):
     factor: examples that are hard for all models move all rates.
     """
     names = list(tiers.index)
-    scored = rows[rows["score"].notna()].groupby("model_id")["prompt_id"].nunique()
-    anchor = scored.reindex(names).fillna(0).idxmax()
+    anchor = anchor_of(rows, names)
     found, influence = levels(rows, names, anchor)
     rate, examples = found["error_rate"], found["examples"]
     if not examples[anchor]:

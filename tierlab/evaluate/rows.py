@@ -212,6 +212,26 @@ def levels(rows, models, anchor):
     return pd.DataFrame(table, columns=columns, index=pd.Index(models, name="model_id")), influence
 
 
+def anchor_of(rows, models):
+    """Return the model that shares the most scored examples with the others; of several such models, the first by name.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+    models : sequence of str
+
+    Returns
+    -------
+    str
+        The anchor for `levels`. It depends neither on the order of the rows, nor on a model that shares little with the
+        others, however many examples that one has answered.
+    """
+    seen = np.isfinite(_by_example(rows, models)[1]).astype(int)
+    shared = dict(zip(models, (seen.T @ seen).sum(axis=1) - seen.sum(axis=0), strict=True))
+    return max(sorted(models), key=shared.get)
+
+
 def _by_example(rows, models):
     """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
     answered, cost = rows["status"].isin(ANSWERED), rows["cost_usd"]
