@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tierlab.core.tables import in_utc, iso_day
 from tierlab.routing.policies import Threshold
 
 polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
@@ -77,3 +78,15 @@ class TestKinds:
 def test_anything_else_is_refused_by_what_is_allowed(other, prices):
     with pytest.raises(TypeError, match="give a pandas or Polars DataFrame"):
         tl.price(other, prices)
+
+
+def test_days_and_times_are_read_in_utc():
+    """00:30 in Paris is the day before in London."""
+    assert iso_day("2026-06-12T00:30+02:00") == pd.Timestamp("2026-06-11")
+    table = pd.DataFrame({"at": ["2026-06-12T00:30+02:00", "2026-06-12"]})
+    wanted = ["2026-06-11 22:30:00", "2026-06-12 00:00:00"]
+    assert in_utc(table).astype(str).tolist() == wanted
+    aware = table.assign(at=pd.to_datetime(table["at"], utc=True, format="ISO8601"))
+    assert in_utc(aware).astype(str).tolist() == wanted
+    with pytest.raises(ValueError, match="not an ISO time in 1 row; first row 1"):
+        in_utc(pd.DataFrame({"at": ["2026-06-12", "12.06.2026"]}))

@@ -282,6 +282,26 @@ def test_break_evens():
     assert np.isnan(tl.cliff_break_even(2, 4, 5))
     with pytest.raises(ValueError, match="read < 1 <= write"):
         tl.cache_break_even(1.25, 1.0)
+    # the model of fewer errors costs less as well
+    assert tl.error_cost_break_even(0.002, 0.01, 0.05, 0.10) == 0
+    # per cent in place of shares
+    with pytest.raises(ValueError, match="error_high=5; a share from 0 to 1 is needed"):
+        tl.error_cost_break_even(0.01, 0.002, 5, 10)
+    with pytest.raises(ValueError, match="discount=50; a share above 0 and up to 1 is needed"):
+        tl.batch_break_even(6, 4, 50)
+    # two models that cost nothing, and a step that is none
+    assert np.isnan(tl.batch_break_even(0, 0)) and np.isnan(tl.cliff_break_even(2, 2, 3))
+
+
+@pytest.mark.parametrize("day", ["01/02/2026", "2026", "today", "2026-02-30", None])
+def test_a_day_is_written_as_iso_does(article, day):
+    """01/02/2026 was taken for the second of January."""
+    work = tl.Workload(requests_per_day=1)
+    with pytest.raises(ValueError, match="is not a date; write it as 'YYYY-MM-DD'"):
+        tl.cost_calendar(work, article, ["gpt-4o"], start=day, end="2026-03-01")
+    if day is not None:
+        with pytest.raises(ValueError, match="is not a date; write it as 'YYYY-MM-DD'"):
+            tl.load_prices("article", as_of=day)
 
 
 @given(st.floats(1, 4), st.floats(0, 0.99))

@@ -134,6 +134,9 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
         ({"input_tokens": float("nan")}, "input_tokens=nan"),
         ({"turns": 0}, "turns=0"),
         ({"turns": 1.5}, "turns=1.5"),
+        ({"turns": float("nan")}, "turns=nan; allowed: a whole number from 1 up"),
+        ({"turns": "3"}, "turns='3'; allowed: a whole number from 1 up"),
+        ({"input_tokens": "0.5k"}, r"input_tokens='0\.5k'; allowed: a number from 0 up"),
         ({"cache_ttl": "shorts"}, "did you mean 'short'"),
         ({"task_mix": {"a": 0.5}}, "sum to 0.5"),
         ({"task_mix": {"a": 1.5, "b": -0.5}}, "allowed: shares from 0 up that sum to 1"),
@@ -142,6 +145,27 @@ def test_a_task_mix_weights_the_recorded_tasks_and_keeps_their_names():
 def test_wrong_workloads_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tl.Workload(requests_per_day=1, **options)
+
+
+@pytest.mark.parametrize("kind", [object, "category"])
+def test_tasks_of_any_kind_are_weighted_and_a_missing_one_is_refused(kind):
+    """Tasks a and b with half of the requests each: inputs of 100 and of 300 tokens on average."""
+    table = pd.DataFrame(
+        {
+            "uncached_input_tokens": [100, 200, 400],
+            "output_tokens": 10,
+            "task": pd.Series(["a", "b", "b"], dtype=kind),
+        }
+    )
+    asked = {"requests_per_day": 1, "task_mix": {"a": 0.5, "b": 0.5}}
+    assert tl.Workload(table=table, **asked).mean_tokens()["uncached_input"] == 200
+    assert tl.Workload(table=table, **asked | {"task_mix": {"a": 1.0}}).mean_tokens() == {
+        "uncached_input": 100.0,
+        "output": 10.0,
+    }
+    table.loc[1, "task"] = None
+    with pytest.raises(ValueError, match="a missing task in 1 row; first row 1"):
+        tl.Workload(table=table, **asked)
 
 
 def test_a_misspelt_field_is_refused():

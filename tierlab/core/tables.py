@@ -1,5 +1,6 @@
 """The columns of the three tables and the checks on them; dataframes of other kinds become pandas ones here."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,72 @@ def times(requests):
     refuse(requests, "at", at.isna().to_numpy(), "a missing time")
     at = at.dt.tz_convert("UTC").dt.tz_localize(None) if at.dt.tz is not None else at
     return at.to_numpy("datetime64[us]").astype("int64")
+
+
+def as_numbers(value):
+    """Return a number, or several, as an array of float; NaN for what is no number, which every range refuses.
+
+    Examples
+    --------
+    >>> [as_numbers(value).tolist() for value in (2, (1, 2), "20k")]
+    [[2.0], [1.0, 2.0], [nan]]
+    """
+    try:
+        return np.atleast_1d(np.asarray(value, float))
+    except (TypeError, ValueError):
+        return np.array([np.nan])
+
+
+def numbers(frame, column, *, highest=None, outside="a negative or infinite value"):
+    """Return a column as float, NaN where it has no value; refuse what is not a number from 0 up, or to the highest."""
+    highest = np.finfo(float).max if highest is None else highest
+    values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float, na_value=np.nan)
+    given = frame[column].notna().to_numpy()
+    refuse(frame, column, given & np.isnan(values), "not a number")
+    refuse(frame, column, (values < 0) | (values > highest), outside)
+    return values
+
+
+def iso_day(value):
+    """Return a day, or the day of a moment in UTC, as a Timestamp; a text has to begin as YYYY-MM-DD.
+
+    Raises
+    ------
+    ValueError
+        For any other text: 01/02/2026 is a day in January or in February.
+
+    Examples
+    --------
+    >>> iso_day("2026-06-12")
+    Timestamp('2026-06-12 00:00:00')
+    """
+    try:
+        if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d(?!\d)", value.strip()):
+            raise ValueError
+        day = pd.Timestamp(value)
+        if pd.isna(day):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a date; write it as 'YYYY-MM-DD'") from None
+    day = day if day.tzinfo is None else day.tz_convert("UTC").tz_localize(None)
+    return day.normalize()
+
+
+def in_utc(frame):
+    """Return column `at` as times in UTC, without a zone.
+
+    Raises
+    ------
+    ValueError
+        For a number, whose unit and zone nobody knows, and for a text that is not an ISO time. The message names the row.
+    """
+    at = frame["at"]
+    if pd.api.types.is_numeric_dtype(at):
+        refuse(frame, "at", np.ones(len(at), bool), "not an ISO time")
+    if not pd.api.types.is_datetime64_any_dtype(at):
+        at = pd.to_datetime(at, errors="coerce", utc=True, format="ISO8601")
+    refuse(frame, "at", at.isna().to_numpy(), "not an ISO time")
+    return at if at.dt.tz is None else at.dt.tz_convert("UTC").dt.tz_localize(None)
 
 
 def one_of(name, value, allowed):

@@ -1,6 +1,8 @@
 """Words that everything shares (tiers, token buckets, statuses, extras), and the errors for a word that is unknown."""
 
 import difflib
+import math
+from numbers import Real
 
 from tierlab.core.untrusted import cited, shown
 
@@ -96,6 +98,23 @@ def needs(name, value, right, what):
     """
     if not right:
         raise ValueError(f"{name}={value!r}; {what} is needed")
+
+
+def needs_usd(name, value):
+    """Raise ValueError for a value that is not an amount of US dollars from 0 up."""
+    right = isinstance(value, Real) and 0 <= value < math.inf
+    needs(name, value, right, "a number of US dollars from 0 up")
+
+
+def is_whole(value, least):
+    """Return whether a value is a whole number from `least` up.
+
+    Examples
+    --------
+    >>> [is_whole(value, 1) for value in (3, 3.0, 2.5, 0, float("nan"), "3")]
+    [True, True, False, False, False, False]
+    """
+    return isinstance(value, Real) and value >= least and value % 1 == 0
 
 
 def install_line(error):

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from tierlab.core.format import counted
 from tierlab.core.tables import plain
-from tierlab.core.vocabulary import needs
+from tierlab.core.vocabulary import is_whole, needs
 
 SHARE = "a share between 0 and 1"
 
@@ -95,7 +95,7 @@ def bootstrap_weights(n, *, resamples=1000, seed):
     [[4.0, 4.0, 4.0]]
     """
     for name, value in (("n", n), ("resamples", resamples)):
-        needs(name, value, value >= 1 and value == int(value), "a whole number from 1 up")
+        needs(name, value, is_whole(value, 1), "a whole number from 1 up")
     rng = np.random.default_rng(seed)
     step = max(1, (1 << 22) // n)
     for start in range(0, resamples, step):

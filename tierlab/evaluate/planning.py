@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import known, needs
+from tierlab.core.vocabulary import is_whole, known, needs
 from tierlab.evaluate.intervals import SHARE, tango_interval
 from tierlab.evaluate.rows import paired, scored_rows
 
@@ -152,7 +152,7 @@ def achievable_margin(
     """
     from scipy.optimize import brentq
 
-    needs("n", n, n >= 1 and n == int(n), "a whole number from 1 up")
+    needs("n", n, is_whole(n, 1), "a whole number from 1 up")
 
     def missing(margin):
         needed = required_examples(
@@ -200,7 +200,7 @@ def noninferiority_power(
     """
     from scipy.stats import binom
 
-    needs("n", n, n >= 1 and n == int(n), "a whole number from 1 up")
+    needs("n", n, is_whole(n, 1), "a whole number from 1 up")
     needs("margin", margin, 0 < margin < 1, SHARE)
     _assumed(discordant, None, difference, alpha=alpha)
     counts = np.arange(n + 1)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from tierlab.core.format import usd
 from tierlab.core.paths import DATA
+from tierlab.core.tables import iso_day
 from tierlab.core.vocabulary import RATES, TIERS, unknown
 from tierlab.prices import maintained
 from tierlab.prices.names import PROVIDERS, Resolved, platform_of, resolved, sold_as
@@ -554,12 +555,4 @@ def _period(start, end):
 
 
 def _day(value, default=None):
-    if value is None:
-        value = default
-    try:
-        day = pd.Timestamp(value)
-        if day.tzinfo is not None:
-            day = day.tz_convert("UTC").tz_localize(None)
-        return day.normalize()
-    except (ValueError, TypeError):
-        raise ValueError(f"{value!r} is not a date; write it as 'YYYY-MM-DD'") from None
+    return iso_day(default if value is None else value)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.paths import DATA
+from tierlab.core.tables import iso_day
 from tierlab.scaling.costs import DAYS_PER_MONTH
 
 _SHARES = ("teacher_error", "student_error", "drift", "relabel_share")
@@ -267,7 +268,7 @@ def break_even(plan, *, start, months=60):
     table = pd.DataFrame(table, index=["value", "low", "high"]).T.astype(object)
     # Day 1 is the first day; a plan that has paid before it begins has paid on that day.
     days = table.loc["days"].astype(float).clip(lower=1) - 1
-    table.loc["on"] = pd.Timestamp(start) + pd.to_timedelta(days.replace(np.inf, np.nan), unit="D")
+    table.loc["on"] = iso_day(start) + pd.to_timedelta(days.replace(np.inf, np.nan), unit="D")
     return table
 
 
@@ -321,7 +322,7 @@ def who_offers(as_of: str, path: str | Path = DATA / "fine_tuning.csv") -> pd.Da
     table = pd.read_csv(
         path, parse_dates=dates, keep_default_na=False, na_values={name: [""] for name in dates}
     )
-    day = pd.Timestamp(as_of)
+    day = iso_day(as_of)
     over = table["offered"].eq("no") | table["ends_on"].le(day) | table["offered_from"].gt(day)
     ending = table["ends_on"].notna() & ~table["announced_on"].gt(day)
     table["offered"] = np.select([over, ending], ["no", "ending"], "yes")

@@ -7,7 +7,8 @@ from itertools import chain, combinations, pairwise, permutations
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import unknown
+from tierlab.core.tables import iso_day
+from tierlab.core.vocabulary import needs, unknown
 from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import FLAGS, price, price_tokens
 from tierlab.scaling.workload import NUMERIC, Workload
@@ -232,7 +233,7 @@ def cost_calendar(
         each day on which one of the models changes, and on `end`.
     """
     names = [prices.resolve(name) for name in (models or prices.models())]
-    start, end = pd.Timestamp(start), pd.Timestamp(end)
+    start, end = iso_day(start), iso_day(end)
     changes = prices.changes(start, end).query("kind == 'rate' and model_id in @names")
     changes = changes[changes["rate"].isin(["uncached_input", "output"])]
     retires = prices.by_model["retires_on"]
@@ -317,7 +318,7 @@ def cliff_break_even(cost_below_usd: float, cost_above_usd: float, cost_flat_usd
     >>> cliff_break_even(2.0, 4.0, 3.0)
     0.5
     """
-    return _share((cost_flat_usd - cost_below_usd) / (cost_above_usd - cost_below_usd))
+    return _share(cost_flat_usd - cost_below_usd, cost_above_usd - cost_below_usd)
 
 
 def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float = 0.5) -> float:
@@ -344,10 +345,12 @@ def batch_break_even(cost_high_usd: float, cost_low_usd: float, discount: float 
     >>> batch_break_even(5.0, 3.0)
     0.8
     """
-    return _share((1 - cost_low_usd / cost_high_usd) / discount)
+    needs("discount", discount, 0 < discount <= 1, "a share above 0 and up to 1")
+    return _share(cost_high_usd - cost_low_usd, cost_high_usd * discount)
 
 
-def _share(value):
+def _share(part, whole):
+    value = part / whole if whole else np.nan
     near = 1e-9  # a value that misses an end of the range by rounding is that end
     return float(np.clip(value, 0, 1)) if -near <= value <= 1 + near else float("nan")
 
@@ -367,7 +370,8 @@ def error_cost_break_even(
     Returns
     -------
     float
-        USD per error; infinite if the more expensive model does not make fewer errors.
+        USD per error; infinite if the more expensive model does not make fewer errors, and 0 if it makes fewer and does
+        not cost more.
 
     Notes
     -----
@@ -380,9 +384,11 @@ def error_cost_break_even(
     >>> round(error_cost_break_even(0.010, 0.002, 0.05, 0.10), 6)
     0.16
     """
+    for name, value in (("error_high", error_high), ("error_low", error_low)):
+        needs(name, value, 0 <= value <= 1, "a share from 0 to 1")
     if error_low <= error_high:
         return float("inf")
-    return (cost_high_usd - cost_low_usd) / (error_low - error_high)
+    return max(0.0, (cost_high_usd - cost_low_usd) / (error_low - error_high))
 
 
 def session(conversation, turns=None, *, cached=False):
@@ -500,7 +506,7 @@ def what_bends(product, prices, models, *, until):
     turn = talk.groupby(["model_id", "cached"])["turn_usd"].agg(lambda usd: usd.mean(skipna=False))
     turn = turn.unstack().loc[about["model_id"]]
     turns = product.conversation.turns
-    later = replace(prices, as_of=pd.Timestamp(until))
+    later = replace(prices, as_of=iso_day(until))
     changes = [
         ("volume", "twice the messages", 2 * today),
         ("conversation", f"conversation of {turns} turns", turn[False].to_numpy()),

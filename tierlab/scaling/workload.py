@@ -13,16 +13,18 @@ from tierlab.core import datasets
 from tierlab.core.format import counted
 from tierlab.core.tables import (
     TOKEN_COLUMNS,
+    as_numbers,
     as_pandas,
     booleans,
     check_columns,
     checked_tokens,
+    in_utc,
     one_of,
     refuse,
     token_counts,
 )
 from tierlab.core.untrusted import regular, unguarded
-from tierlab.core.vocabulary import BUCKETS, unknown
+from tierlab.core.vocabulary import BUCKETS, is_whole, unknown
 
 # Anthropic sells 5 minutes and 1 hour, OpenAI 30 minutes and 12 hours.
 CACHE_TTLS = ("short", "long")
@@ -126,7 +128,7 @@ class Workload:
     def __post_init__(self):
         one_of("cache_ttl", self.cache_ttl, (None, *CACHE_TTLS))
         for name in NUMERIC:
-            ends = np.atleast_1d(np.asarray(getattr(self, name), float))
+            ends = as_numbers(getattr(self, name))
             lowest, highest, allowed = _ALLOWED.get(name, (0, np.inf, "a number from 0 up"))
             within = np.isfinite(ends) & (ends >= lowest) & (ends <= highest)
             if len(ends) > 2 or not within.all():
@@ -135,7 +137,7 @@ class Workload:
                 )
             if ends[0] > ends[-1]:
                 raise ValueError(f"{name}={getattr(self, name)!r}: the low end comes first")
-        if self.turns != int(self.turns) or self.turns < 1:
+        if not is_whole(self.turns, 1):
             raise ValueError(f"turns={self.turns!r}; allowed: a whole number from 1 up")
         if self.task_mix is not None:
             shares = list(self.task_mix.values())
@@ -162,16 +164,17 @@ class Workload:
             raise ValueError(
                 f"cache_hit_rate and the table contradict each other: it has {cached[0]}_tokens of its own"
             )
-        if "task" in self.table:
+        if "task" in self.table and self.task_mix is not None:
+            refuse(self.table, "task", self.table["task"].isna().to_numpy(), "a missing task")
             known = self.table["task"].unique()
-            for task in set(self.task_mix or ()).difference(known):
+            for task in set(self.task_mix).difference(known):
                 raise ValueError(f"task_mix: {unknown('task', task, known)}")
 
     def _table_weight(self):
         """Return the share of requests that each row of the table stands for; the shares sum to 1."""
         if self.task_mix is None or "task" not in self.table:
             return np.full(len(self.table), 1 / len(self.table))
-        tasks = self.table["task"]
+        tasks = self.table["task"].astype(object)  # categories would take no 0
         each = pd.Series(self.task_mix, dtype=float) / tasks.value_counts()
         return tasks.map(each).fillna(0).to_numpy()
 
@@ -386,14 +389,13 @@ def read_rows(path):
             if regular(path).suffix == ".parquet":
                 frame = pd.read_parquet(path)
             else:
-                frame = unguarded(pd.read_csv(path, index_col=False))
+                # A model that is called 4 is named by that text.
+                frame = unguarded(pd.read_csv(path, index_col=False, dtype={"model_id": str}))
     except Exception as error:
         raise ValueError(f"cannot be read as a table ({error})") from error
     frame.index = pd.RangeIndex(len(frame)) + 2 * (path.suffix == ".csv")
     if "at" in frame and not pd.api.types.is_datetime64_any_dtype(frame["at"]):
-        at = pd.to_datetime(frame["at"], errors="coerce", utc=True, format="ISO8601")
-        refuse(frame, "at", at.isna(), "not an ISO time")
-        frame["at"] = at.dt.tz_localize(None)
+        frame["at"] = in_utc(frame)
     return frame
 
 
