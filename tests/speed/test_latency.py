@@ -223,6 +223,24 @@ class TestSeconds:
         ):
             tl.seconds_per_request(*wrong)
 
+    def test_times_and_limits_that_are_none_are_refused(self):
+        """A limit of NaN kept no request, and a router that takes less than no time made requests end before they began."""
+        rows = pd.DataFrame({"tier": "small", "model_id": "a", "end_to_end_s": [1.0, 2.0]})
+        for limit in (np.nan, -1, "2s"):
+            with pytest.raises(
+                ValueError, match=r"slo_s=.*a number of seconds from 0 up is needed"
+            ):
+                tl.slo_attainment(rows, limit)
+        for find in (lambda table: tl.slo_attainment(table, 2.0), tl.latency_percentiles):
+            with pytest.raises(ValueError, match="a negative or infinite value in 2 rows"):
+                find(rows.assign(end_to_end_s=-1.0))
+            with pytest.raises(ValueError, match="unknown column 'end_to_end_s'; did you mean"):
+                find(rows.rename(columns={"end_to_end_s": "end_2_end_s"}))
+        with pytest.raises(ValueError, match="percentiles=101; a number between 0 and 100"):
+            tl.latency_percentiles(rows, percentiles=(101,))
+        with pytest.raises(ValueError, match="router_s=-5; a number of seconds from 0 up"):
+            tl.simulate_latency(1, output_tokens=9, ttft_s=1, tokens_per_s=9, router_s=-5, seed=1)
+
     def test_range_takes_the_ends_that_belong_together(self, table):
         row = (
             latency.seconds_range(table, 300, router_s=(0.1, 0.01, 1.0))

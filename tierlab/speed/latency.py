@@ -1,11 +1,13 @@
 """How long a request takes, what share of requests is within a time limit, and what waiting costs."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from tierlab.core.tables import numbers
 from tierlab.core.vocabulary import known, needs
 from tierlab.evaluate.intervals import quantile_interval, wilson_interval
 from tierlab.scaling.costs import daily_cost
@@ -189,6 +191,7 @@ def simulate_latency(
     >>> round(float(rows["ttft_s"].quantile(0.95) / rows["ttft_s"].median()), 1)
     2.5
     """
+    needs("router_s", router_s, 0 <= router_s < np.inf, "a number of seconds from 0 up")
     z = np.random.default_rng(seed).standard_normal((4, n)) / _Z95
     wait = ttft_s * TTFT_TAIL ** z[0]
     call = router_s * TTFT_TAIL ** z[1]
@@ -289,15 +292,23 @@ def latency_percentiles(
     >>> latency_percentiles(rows, percentiles=(50, 99))[["seconds", "low", "high"]].to_numpy().tolist()
     [[51.0, 41.0, 61.0], [100.0, 98.0, nan]]
     """
-    found = []
-    for name, group in rows.groupby(by, sort=False, observed=True):
-        seconds = group[column].dropna().to_numpy(float)
+    for q in percentiles:
+        needs("percentiles", q, 0 < q < 100, "a number between 0 and 100")
+    found, times = [], _times(rows, column)
+    for name, group in times.groupby(rows[by], sort=False, observed=True):
+        seconds = group.dropna().to_numpy()
         for q in percentiles:
             ends = quantile_interval(seconds, q / 100, confidence=confidence)
             found.append((name, q, *ends, len(seconds), len(group) - len(seconds)))
     return pd.DataFrame(
         found, columns=[by, "percentile", "seconds", "low", "high", "requests", "set_aside"]
     )
+
+
+def _times(rows, column):
+    """Return a column of seconds by row; refuse a column that is not there, and what is no time."""
+    known("column", column, rows)
+    return pd.Series(numbers(rows, column), rows.index)
 
 
 def slo_attainment(
@@ -330,8 +341,10 @@ def slo_attainment(
     >>> slo_attainment(rows, 2.0)["share"].to_dict()
     {'small': 0.75}
     """
-    times = rows.groupby(by, sort=False, observed=True)[column].agg(["count", "size"])
-    within = rows[column].le(slo_s).groupby(rows[by], sort=False, observed=True).sum()
+    needs("slo_s", slo_s, isinstance(slo_s, Real) and slo_s >= 0, "a number of seconds from 0 up")
+    seconds = _times(rows, column)
+    times = seconds.groupby(rows[by], sort=False, observed=True).agg(["count", "size"])
+    within = seconds.le(slo_s).groupby(rows[by], sort=False, observed=True).sum()
     # A group in which no row has a time keeps its row but has no share: 0 of 1 stands in until it is masked.
     trials = times["count"].clip(lower=1)
     low, high = wilson_interval(within.to_numpy(), trials.to_numpy(), confidence=confidence)
