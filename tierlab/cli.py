@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import json
+import math
 import os
 import platform
 import re
@@ -20,7 +21,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 import tierlab as tl  # its parts are loaded when a command uses them
 from tierlab.core.files import OutputFolder, same_file
 from tierlab.core.untrusted import Printable, guarded, shown
-from tierlab.core.vocabulary import install_line, unknown
+from tierlab.core.vocabulary import install_line, needs, unknown
 from tierlab.core.workers import skip_grammar_of_addresses
 
 app = App(
@@ -122,11 +123,39 @@ def main(arguments=None):
     except ModuleNotFoundError as error:
         return _failed(install_line(error))
     except (ValueError, OSError, ImportError) as error:
-        return _failed(str(error))
+        return _failed(_in_flags(str(error), given[0]))
     except RuntimeError as error:
         if not isinstance(error, tl.pages.run.NotebookError):
             raise
         return _failed(str(error), status=1)
+
+
+def _in_flags(text, command):
+    """Put an error about one of Python's arguments, which begins with its name, into the words of a command.
+
+    Examples
+    --------
+    >>> _in_flags("margin=5; a share is needed", "recommend")
+    '--margin 5; a share is needed'
+    """
+    names = (
+        name for argument in app[command].assemble_argument_collection() for name in argument.names
+    )
+    flags = {name[2:].replace("-", "_"): name for name in names if name.startswith("--")}
+    flags |= {"strong_share": "--share"}
+    for name, flag in flags.items():
+        text = re.sub(rf"^{name} ?= ?", f"{flag} ", text)
+    return text.replace("error_counts", "--count")
+
+
+def _by_name(option, given):
+    """Return what a repeatable option says of each name; a name that it names twice is refused."""
+    said = {}
+    for name, *values in given or ():
+        if name in said:
+            raise ValueError(f"{option} names {name!r} twice")
+        said[name] = tuple(values) if len(values) > 1 else values[0]
+    return said
 
 
 def _needs_checkout(what, instead):
@@ -196,7 +225,8 @@ def run(
     """
     index = tl.pages.run.run(
         notebooks,
-        parameters=(tl.pages.parameters.read_file(file) if file else {}) | dict(parameter),
+        parameters=(tl.pages.parameters.read_file(file) if file else {})
+        | _by_name("--parameter", parameter),
         out=output.out,
         force=output.force,
         timeout=timeout,
@@ -357,7 +387,11 @@ def quarter(
 
     options = vars(log) | vars(aims) | vars(rates)
     given = {name: options[flag] for name, flag in _QUARTER.items() if options[flag] is not None}
-    given |= {name: dict(given[name]) for name in ("columns", "tasks") if name in given}
+    given |= {
+        name: _by_name(f"--{_QUARTER[name]}", given[name])
+        for name in ("columns", "tasks")
+        if name in given
+    }
     try:
         if log.guess_columns:
             given["columns"] = guess_columns(log.usage)
@@ -554,7 +588,7 @@ def route(
         report = routing_report.router_report(
             outcomes,
             prices=rates,
-            usd_per_mtok={model: (into, out) for model, into, out in pair.usd_per_mtok or ()},
+            usd_per_mtok=_by_name("--usd-per-mtok", pair.usd_per_mtok),
             error_cost_usd=error_cost_usd,
             weak=pair.weak,
             strong=pair.strong,
@@ -766,7 +800,7 @@ def compare(
 
     Reads logs of Inspect (.eval), lm-evaluation-harness (samples_*.jsonl),
     promptfoo (-o results.json) and Langfuse (scores and observations),
-    folders of them, and tables with prompt_id, model_id and score.
+    folders of them, runs of `tierlab sample`, and tables with prompt_id, model_id and score.
 
     examples:
       tierlab compare logs/ --reference openai/gpt-5.5 --margin 0.05
@@ -776,7 +810,7 @@ def compare(
     Parameters
     ----------
     results : str
-        a log, a folder of logs, or a .csv or .parquet file
+        a log, a folder of logs, a run's store, or a .csv or .parquet file
     reference : str
         model that the others should match
     margin : float
@@ -796,9 +830,17 @@ def compare(
     """
     from tierlab.routing.evaluations import is_evaluation, read_evaluation
 
+    if as_of and not prices:
+        raise ValueError("--as-of goes with --prices")
+    if requests_per_day is not None:
+        right = 0 < requests_per_day < math.inf
+        needs("requests_per_day", requests_per_day, right, "a number above 0")
     path = Path(results)
-    table = read_evaluation(path, metric=metric, scale=scale) if is_evaluation(path) else None
-    if table is None:
+    if is_evaluation(path):
+        table = read_evaluation(path, metric=metric, scale=scale)
+    elif path.suffix:
+        table = tl.load_samples(path)
+    else:
         table = tl.load_outcomes(results, incomplete="drop")
     if prices is not None:
         table = tl.price_outcomes(table, tl.load_prices(prices, as_of=as_of))
@@ -808,7 +850,7 @@ def compare(
     for part in (found.candidates[columns], found.pairs[pairs]):
         print(part.round(3).to_string(na_rep="-") + "\n")
     print(found.verdict)
-    each = found.costs["per_request"]
+    each = found.costs["expected"]
     if (
         found.choice in (None, reference)
         or not each.reindex([found.choice, reference]).notna().all()
@@ -820,8 +862,9 @@ def compare(
         worth += (
             f", {tl.usd(365 * requests_per_day * saved)} a year at {requests_per_day:,.0f} a day"
         )
+    errors = "" if error_cost_usd is None else ", errors included"
     print(
-        f"Choosing {found.choice} is worth {worth} (at each model's own cost per request in this log)."
+        f"Choosing {found.choice} is worth {worth} (at each model's own cost per request in this log{errors})."
     )
 
 
@@ -1024,7 +1067,7 @@ def recommend(
         models=evidence.model,
         evidence=tl.Evidence(
             samples=tl.load_samples(evidence.samples) if evidence.samples else None,
-            error_counts={name: tuple(counts) for name, *counts in evidence.count or ()} or None,
+            error_counts=_by_name("--count", evidence.count) or None,
             truncated=evidence.truncated,
             margin=evidence.margin,
         ),
@@ -1122,7 +1165,7 @@ def review(
     if usage and filed:
         from tierlab.quarter import report, words
 
-        own = {"usage_path": usage, "tasks": dict(task or []), "timezone": timezone}
+        own = {"usage_path": usage, "tasks": _by_name("--task", task), "timezone": timezone}
         own |= {"catalogue": rates.prices, "as_of": rates.as_of or ""}
         print("Did it arrive?")
         print(words.arrived(report.records_against(filed, report.Inputs(**own))))

@@ -11,6 +11,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+import tierlab as tl
+from tierlab.cli import main
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.intervals import paired_interval, tango_interval
 from tierlab.evaluate.planning import required_examples
@@ -478,8 +480,8 @@ def bad(**changes):
         (bad(repeat=0, prompt_id="e0"), {}, "4 rows share an example, model and repeat"),
         (bad(status="timeuot"), {}, "unknown status 'timeuot'; did you mean 'timeout'"),
         (bad(score=2.0), {}, "a score outside 0-1 in 4 rows"),
-        (bad(score="yes"), {}, "a score that is not a number"),
-        (bad(cost_usd=-0.1), {}, "a negative value"),
+        (bad(score="yes"), {}, "not a number in 4 rows"),
+        (bad(cost_usd=-0.1), {}, "a negative or infinite value"),
         (bad(group=["a", "b", "b", "b"]), {}, "in two groups at once: 1 example; first: 'e0'"),
         (bad(model_id=["small", None, "flagship", "flagship"]), {}, "a missing name"),
         (bad().drop(columns="score"), {}, "column 'score' is missing"),
@@ -529,3 +531,120 @@ def test_an_example_without_a_group_is_a_group_of_its_own():
     table["group"] = table["prompt_id"].map(names)
     pair = compare(table, reference="flagship", margin=0.2).pairs.loc["small"]
     assert (pair["examples"], pair["groups"]) == (5, 3)
+
+
+class TestCommand:
+    """`tierlab compare` on a table of one's own says what `tl.compare` and `recommend --samples` say."""
+
+    asked = ("--reference", "large", "--margin", "0.05")
+
+    @pytest.fixture
+    def table(self):
+        """400 examples of which the small model gets 12 wrong that the large one gets right; 12 of a third model."""
+        right = [1.0] * 360 + [0.0] * 40
+        table = samples(
+            {"small": [0.0] * 12 + right[12:], "large": right, "rare": right[:12]},
+            cost={"small": 0.001, "rare": 0.02},
+        )
+        return table.drop(columns=["repeat", "status", "source"])
+
+    def run(self, table, tmp_path, *options, status=0):
+        path = tmp_path / "own.csv"
+        table.to_csv(path, index=False)
+        assert main(["compare", str(path), *self.asked, *options]) == status
+        return path
+
+    def test_a_model_with_few_answers_takes_no_example_from_the_others(
+        self, table, tmp_path, capsys
+    ):
+        self.run(table, tmp_path)
+        said = capsys.readouterr().out
+        assert compare(table, reference="large", margin=0.05).verdict in said
+        assert "small is worse than large by 1.7 to 5.2 points (95% interval, 400 examples" in said
+
+    def test_repeats_failures_and_unknown_costs_are_read(self, table, tmp_path, capsys):
+        twice = pd.concat([table.assign(repeat=k, status="ok") for k in (0, 1)], ignore_index=True)
+        twice.loc[0, ["status", "score"]] = ["truncated", np.nan]
+        twice.loc[1, "cost_usd"] = np.nan
+        self.run(twice, tmp_path)
+        assert compare(twice, reference="large", margin=0.05).verdict in capsys.readouterr().out
+
+    def test_prices_replace_the_costs_of_the_file(self, table, tmp_path, capsys):
+        names = {"small": "claude-haiku-4-5", "large": "claude-opus-4-8"}
+        table = table[table["model_id"].isin(names)].assign(
+            model_id=table["model_id"].map(names), uncached_input_tokens=500, output_tokens=300
+        )
+        table.loc[3, "cost_usd"] = np.nan
+        path = tmp_path / "own.csv"
+        table.to_csv(path, index=False)
+        asked = ["--reference", "claude-opus-4-8", "--margin", "0.05", "--prices", "article"]
+        assert main(["compare", str(path), *asked]) == 0
+        assert "at $0.002 per request against $0.01" in capsys.readouterr().out
+
+    def test_what_a_choice_is_worth_includes_its_errors(self, table, tmp_path, capsys):
+        """3 points of errors at 10 cents cost 3 of the 9 dollars that a thousand requests save."""
+        options = ["--error-cost-usd", "0.1", "--requests-per-day", "1000"]
+        self.run(table[table["model_id"] != "rare"], tmp_path, *options)
+        said = capsys.readouterr().out
+        assert "is worth $6.00 per thousand requests, $2,190 a year at 1,000 a day" in said
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (("--requests-per-day", "-5"), "--requests-per-day -5.0; a number above 0"),
+            (("--requests-per-day", "nan"), "--requests-per-day nan; a number above 0"),
+            (("--error-cost-usd", "inf"), "--error-cost-usd inf; a number of US dollars"),
+            (("--as-of", "2026-06-12"), "--as-of goes with --prices"),
+        ],
+    )
+    def test_an_option_that_makes_no_sense_is_named_as_it_is_written(
+        self, table, tmp_path, capsys, options, says
+    ):
+        self.run(table, tmp_path, *options, status=2)
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"score": "90%"}, "not a number in 2 rows; first row 2, column 'score': '90%'"),
+        ({"cost_usd": "$0.01"}, "not a number in 2 rows; first row 2, column 'cost_usd': '$0.01'"),
+        ({"cost_usd": np.inf}, "a negative or infinite value in 2 rows; first row 2"),
+        ({"cost_ust": 0.01}, "unknown column 'cost_ust'; did you mean 'cost_usd'?"),
+        ({"model_id": "a"}, "2 rows share an example, model and repeat"),
+        ({"status": "OK"}, "unknown status 'OK'"),
+    ],
+)
+def test_a_fault_in_a_file_of_samples_names_the_file_and_the_row(tmp_path, change, says):
+    table = pd.DataFrame({"prompt_id": "01", "model_id": ["a", "b"], "score": 1.0})
+    path = tmp_path / "mine.csv"
+    table.assign(**change).to_csv(path, index=False)
+    with pytest.raises(ValueError) as error:
+        tl.load_samples(path)
+    assert str(error.value).startswith(f"{path}: ") and says in str(error.value)
+
+
+def test_an_empty_file_of_samples_is_named(tmp_path):
+    path = tmp_path / "none.csv"
+    path.touch()
+    with pytest.raises(ValueError, match=r"none\.csv: No columns to parse"):
+        tl.load_samples(path)
+
+
+def test_outcomes_made_of_samples_cost_what_compare_says():
+    """The first example took an answer that was cut off and a failed call, the second has an answer of unknown cost."""
+    table = samples({"a": [1, 1, 1, 1], "b": [1, 1, 1, 1]}, repeats=2, cost={"a": 0.002})
+    table.loc[0, ["status", "score", "cost_usd"]] = ["truncated", np.nan, 0.01]
+    table.loc[len(table)] = table.loc[1].to_dict() | {
+        "repeat": 2,
+        "status": "timeout",
+        "score": np.nan,
+        "cost_usd": 0.003,
+    }
+    found = tl.as_outcomes(table).set_index(["model_id", "prompt_id"])["cost_usd"]
+    assert found["a", "e0"] == pytest.approx((0.01 + 0.002 + 0.003) / 2)
+    costs = compare(table, reference="b", margin=0.1).costs["expected"]
+    assert found["a"].mean() == pytest.approx(costs["a"])
+    table.loc[2, "cost_usd"] = np.nan
+    unknown = tl.as_outcomes(table).set_index(["model_id", "prompt_id"])["cost_usd"]
+    assert np.isnan(unknown["a", "e1"]) and unknown.notna().sum() == 3

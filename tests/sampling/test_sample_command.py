@@ -190,7 +190,7 @@ def test_failed_calls_are_asked_again_when_told_to(capsys, examples, own, raw_se
             ["--budget-usd", "1", "--candidate", "anthropic:claude-opus-5-5"],
             "set the environment variable ANTHROPIC_API_KEY",
         ),
-        (["--budget-usd", "-1", "--candidate", "replay:m,path=x.csv"], "budget_usd=-1"),
+        (["--budget-usd", "-1", "--candidate", "replay:m,path=x.csv"], "--budget-usd -1"),
         (["--budget-usd", "1", "--candidate", "compatible:m"], "m: base_url=None; the address"),
         (
             ["--budget-usd", "1", "--candidate", "openai:gpt-6-luna", "--reference", "gpt-6-luna"],
@@ -221,8 +221,11 @@ def test_a_mistake_ends_with_status_2_and_its_name(capsys, examples, arguments, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--reference", "a", "--margin", "5"], "margin=5.0; a share between 0 and 1"),
-        (["--reference", "a", "--margin", "0.1", "--error-cost-usd", "-1"], "error_cost_usd=-1.0"),
+        (["--reference", "a", "--margin", "5"], "--margin 5.0; a share between 0 and 1"),
+        (
+            ["--reference", "a", "--margin", "0.1", "--error-cost-usd", "-1"],
+            "--error-cost-usd -1.0",
+        ),
         (["--limit", "-1"], '"-1" for --limit'),
     ],
 )

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted
-from tierlab.core.vocabulary import ANSWERED, IN_DOUBT, known, needs
+from tierlab.core.vocabulary import ANSWERED, IN_DOUBT, known, needs, needs_usd
 from tierlab.evaluate.intervals import (
     bootstrap,
     clustered_se,
@@ -183,9 +184,10 @@ def check_margin(margin, error_cost_usd=None):
     ValueError
         Names the value and what is allowed.
     """
-    needs("margin", margin, 0 < margin < 1, "a share between 0 and 1 (five points are 0.05)")
-    fits = error_cost_usd is None or error_cost_usd >= 0
-    needs("error_cost_usd", error_cost_usd, fits, "a number of US dollars from 0 up")
+    fits = isinstance(margin, Real) and 0 < margin < 1
+    needs("margin", margin, fits, "a share between 0 and 1 (five points are 0.05)")
+    if error_cost_usd is not None:
+        needs_usd("error_cost_usd", error_cost_usd)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted
-from tierlab.core.tables import one_of, plain, refuse
+from tierlab.core.tables import numbers, one_of, plain, refuse
 from tierlab.core.vocabulary import ANSWERED, FAILURES, known
 
 NON_ANSWERS = ("refused", "empty", "content_filter")  # paid for without use to anyone: a score of 0
@@ -54,7 +54,7 @@ def scored_rows(samples, *, truncated="set_aside"):
     if samples.empty:
         raise ValueError("the samples table has no rows")
     rows = samples.assign(model_id=samples["model_id"].astype(str))
-    rows["status"] = rows["status"].astype(str) if "status" in rows else "ok"
+    rows["status"] = rows["status"].astype(object).fillna("ok") if "status" in rows else "ok"
     for status in rows["status"].unique():
         known("status", status, STATUSES)
     rows["repeat"] = rows.get("repeat", 0)
@@ -75,8 +75,7 @@ def scored_rows(samples, *, truncated="set_aside"):
         rows["score"], rows["aside"] = rows["score"].mask(wrong, 0.0), rows["aside"].mask(wrong, "")
     rows["cluster"] = _clusters(rows)
     for column in ("cost_usd", "ttft_s", "end_to_end_s", "tokens_per_s"):
-        rows[column] = pd.to_numeric(rows[column]) if column in rows else np.nan
-        refuse(rows, column, (rows[column] < 0).to_numpy(), "a negative value")
+        rows[column] = numbers(rows, column) if column in rows else np.nan
     return rows
 
 
@@ -232,17 +231,33 @@ def anchor_of(rows, models):
     return max(sorted(models), key=shared.get)
 
 
-def _by_example(rows, models):
-    """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
+def cost_by_example(rows):
+    """Return what an answer to an example cost by each model, all its calls included; NaN where that is not known.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `scored_rows`.
+
+    Returns
+    -------
+    Series
+        US dollars, indexed by prompt_id and model_id.
+    """
     answered, cost = rows["status"].isin(ANSWERED), rows["cost_usd"]
     spent = cost.where(answered, cost.fillna(0.0))  # a failed call may be free, an answer is not
-    example = pd.factorize(rows["prompt_id"])[0]
-    rows = rows.assign(example=example, spent=spent, answered=answered)
-    groups = rows.groupby(["example", "model_id"], observed=True)
-    each_cost = groups["spent"].sum(skipna=False) / groups["answered"].sum().clip(lower=1)
-    each_error = 1 - groups["score"].mean()
+    keys = [rows["prompt_id"], rows["model_id"]]
+    answers = answered.groupby(keys, sort=False, observed=True).sum().clip(lower=1)
+    return spent.groupby(keys, sort=False, observed=True).sum(skipna=False) / answers
+
+
+def _by_example(rows, models):
+    """Return cost per answer and error of each example (rows) by each model (columns); NaN where unknown."""
+    rows = rows.assign(prompt_id=pd.factorize(rows["prompt_id"])[0])
+    error = 1 - rows.groupby(["prompt_id", "model_id"], observed=True)["score"].mean()
     return [
-        each.unstack().reindex(columns=models).to_numpy(float) for each in (each_cost, each_error)
+        each.unstack().sort_index().reindex(columns=models).to_numpy(float)
+        for each in (cost_by_example(rows), error)
     ]
 
 
@@ -275,10 +290,8 @@ def tally(texts):
 
 
 def _scores(samples, status, truncated):
-    scores = pd.to_numeric(samples["score"], errors="coerce").astype(float)
-    unread = scores.isna() & samples["score"].notna()
-    refuse(samples, "score", unread.to_numpy(), "a score that is not a number")
-    refuse(samples, "score", ((scores < 0) | (scores > 1)).to_numpy(), "a score outside 0-1")
+    scores = numbers(samples, "score", highest=1, outside="a score outside 0-1")
+    scores = pd.Series(scores, samples.index)
     zero = status.isin(NON_ANSWERS) | ((status == "truncated") & (truncated == "wrong"))
     aside = ~status.isin(ANSWERED) | ((status == "truncated") & (truncated == "set_aside"))
     scores = scores.mask(zero, 0.0).mask(aside)

@@ -71,7 +71,7 @@ def verdict(prepared, margin, pairs, costs, error_cost_usd):
         why = "; ".join(f"{m}: {costs['note'][m] or 'no scored answer'}" for m in blank)
         found = f"{listed(fine)} {_are(fine)} {asked.claim} ({asked.level})"
         return None, f"{found}, but the cheapest cannot be named ({why})."
-    best = min((*fine, reference), key=lambda model: rank[model])
+    best = min((*sorted(fine), reference), key=lambda model: rank[model])
     everyone = blank or not pairs["examples"].any()
     cheaper = undecided if everyone else [m for m in undecided if rank[m] < rank[best]]
     question = _question(asked, pairs.loc[cheaper]) if cheaper else ""

@@ -7,8 +7,17 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from tierlab.core.tables import REQUEST_COLUMNS, TOKEN_COLUMNS, counts, one_of, plain, refuse
-from tierlab.core.vocabulary import unknown
+from tierlab.core.tables import (
+    REQUEST_COLUMNS,
+    TOKEN_COLUMNS,
+    counts,
+    numbers,
+    one_of,
+    plain,
+    refuse,
+)
+from tierlab.core.vocabulary import known, unknown
+from tierlab.evaluate.rows import STATUSES
 from tierlab.prices.catalog import Prices
 from tierlab.prices.pricing import FLAGS, price
 
@@ -92,11 +101,7 @@ def checked_cells(outcomes, *, complete=True):
     -------
     (DataFrame, (ndarray, Index), (ndarray, Index))
     """
-    known = {*OUTCOME_COLUMNS, *REQUEST_COLUMNS, "answer"}
-    for column in outcomes.columns.difference(known):
-        near = get_close_matches(str(column), known.difference(outcomes.columns), n=1, cutoff=0.85)
-        if near:
-            raise ValueError(f"unknown column {column!r}; did you mean {near[0]!r}?")
+    check_names(outcomes, (*OUTCOME_COLUMNS, *REQUEST_COLUMNS, "answer"))
     for column in NEEDED:
         if column not in outcomes:
             raise ValueError(
@@ -118,12 +123,15 @@ def checked_cells(outcomes, *, complete=True):
             f"{int((times > 1).sum()):,} pairs of prompt and model occur more than once; first: prompt {plain(prompt)!r} "
             f"with model {model!r}, rows {rows}; give repeated answers of a model their own prompt ids, or take their mean"
         )
-    score = _numbers(outcomes, "score", 1, "a score outside 0-1")
+    score = numbers(outcomes, "score", highest=1, outside="a score outside 0-1")
     why = "a missing score (0 if a failed call is a wrong answer; else leave the prompt out)"
     refuse(outcomes, "score", np.isnan(score), why)
     for column in ("cost_usd", "end_to_end_s"):
         if column in outcomes:
-            _numbers(outcomes, column, np.finfo(float).max, "a negative or infinite value")
+            numbers(outcomes, column)
+    if "status" in outcomes:
+        for status in outcomes["status"].dropna().unique():
+            known("status", status, STATUSES)
     if complete and len(outcomes) < len(times):
         lacking = (times == 0).reshape(len(prompt_names), -1)
         first, model = (int(found[0]) for found in np.nonzero(lacking))
@@ -134,13 +142,13 @@ def checked_cells(outcomes, *, complete=True):
     return outcomes.assign(score=score), (prompts, prompt_names), (models, model_names)
 
 
-def _numbers(outcomes, column, highest, outside):
-    """Return a column as float, NaN where it has no value; refuse what is not a number from 0 to the highest."""
-    values = pd.to_numeric(outcomes[column], errors="coerce").to_numpy(float, na_value=np.nan)
-    given = outcomes[column].notna().to_numpy()
-    refuse(outcomes, column, given & np.isnan(values), "not a number")
-    refuse(outcomes, column, (values < 0) | (values > highest), outside)
-    return values
+def check_names(table, columns):
+    """Refuse a column whose name looks like a misspelt one of `columns`; any other column may be in a table."""
+    names = set(columns)
+    for column in table.columns.difference(columns):
+        near = get_close_matches(str(column), names.difference(table.columns), n=1, cutoff=0.85)
+        if near:
+            raise ValueError(f"unknown column {column!r}; did you mean {near[0]!r}?")
 
 
 def price_outcomes(

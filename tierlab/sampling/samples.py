@@ -11,11 +11,11 @@ from tierlab.core.paths import DATA
 from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import regular, shown, unguarded
 from tierlab.core.vocabulary import ANSWERED, unknown
-from tierlab.evaluate.rows import scored_rows
+from tierlab.evaluate.rows import cost_by_example, scored_rows
 from tierlab.evaluate.scorers.answers import ToolCall, Unscored
 from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
 from tierlab.evaluate.scoring import score_example
-from tierlab.routing.outcomes import NEEDED, note
+from tierlab.routing.outcomes import NEEDED, check_names, note
 from tierlab.sampling.examples import Example
 from tierlab.sampling.store import digest, packed, read
 
@@ -105,7 +105,8 @@ def load_samples(source: str | Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If there is no such file, or it lacks a column of a samples table.
+        If there is no such file, or it has a column or a value that `tierlab.evaluate.rows.scored_rows` refuses. The
+        message names the file and the row.
     """
     own = {path.stem: path for path in sorted(SAMPLES.glob("*.csv"))}
     path = regular(own.get(str(source), source))
@@ -118,11 +119,15 @@ def load_samples(source: str | Path) -> pd.DataFrame:
         return samples_table(path, [key for (key,) in read(path, _KEYS)], {})
     texts = dict.fromkeys(_TEXTS, str)  # an answer of "1", or an id of "01", is not a number
     read_csv = partial(pd.read_csv, keep_default_na=False, na_values=[""], dtype=texts)
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
-    if missing := [column for column in NEEDED if column not in table]:
-        raise ValueError(
-            f"{path}: column {missing[0]!r} is missing; needed are {', '.join(NEEDED)}"
-        )
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else unguarded(read_csv(path))
+        check_names(table, SAMPLE_COLUMNS)
+        if missing := [column for column in NEEDED if column not in table]:
+            raise ValueError(f"column {missing[0]!r} is missing; needed are {', '.join(NEEDED)}")
+        # As rows of the file, so that a fault is found there.
+        scored_rows(table.set_axis(pd.RangeIndex(len(table)) + 2 * (path.suffix == ".csv")))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     table = table if "status" in table else table.assign(status="ok")
     if "source" in table:
         table["source"] = table["source"].replace("measured", "recorded")
@@ -168,16 +173,21 @@ def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        An outcomes table. Samples without a score (a failure of the service, a truncated answer) are set aside and
+        An outcomes table. The cost of an answer includes the calls for it that brought none, as in `tierlab.compare`;
+        it is missing where that of one answer is not known. Samples without a score (a failure of the service, a truncated answer) are set aside and
         counted in `provenance`; those of a model that mostly fails count as wrong
         (`tierlab.evaluate.rows.scored_rows`). `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the
         examples that some model has not answered.
     """
-    scored = samples.assign(score=scored_rows(samples)["score"]).dropna(subset="score")
+    rows = scored_rows(samples)
+    scored, keys = samples.assign(score=rows["score"]), ["prompt_id", "model_id"]
+    if "cost_usd" in samples:
+        paid = rows[keys].join(cost_by_example(rows).rename("paid"), on=keys)["paid"]
+        scored = scored.assign(cost_usd=paid)
+    scored = scored.dropna(subset="score")
     averaged = ("score", "cost_usd", "end_to_end_s", "ttft_s", *TOKEN_COLUMNS)
     kept = ("task", "difficulty", "prompt", "prompt_chars", "source", "provenance")
     how = dict.fromkeys(averaged, "mean") | dict.fromkeys(kept, "first")
-    keys = ["prompt_id", "model_id"]
     answered = scored.groupby(keys, sort=False, observed=True, dropna=False)
     table = answered.agg({name: how[name] for name in how if name in scored}).reset_index()
     counts = [column for column in TOKEN_COLUMNS if column in table]
