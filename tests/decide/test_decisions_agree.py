@@ -268,6 +268,16 @@ def test_no_order_of_the_rows_changes_a_recommendation(article):
         pd.testing.assert_frame_equal(rates(order, article), wanted, check_like=True)
 
 
+def test_of_models_that_are_alike_the_first_by_name_is_chosen(article):
+    """One of them was chosen for the place of its rows."""
+    one = table_of(b=range(100)).assign(score=1.0)
+    for names in ("abc", "cba"):
+        table = pd.concat([one.assign(model_id=name) for name in names])
+        assert recommend(samples=table, error_cost_usd=1, prices=article).model_id == "a"
+        cheaper = table.assign(cost_usd=table["cost_usd"].where(table["model_id"] == "c", 0.001))
+        assert tl.compare(cheaper, reference="c", margin=0.1).choice == "a"
+
+
 def test_a_model_that_shares_few_examples_takes_none_from_the_others(article):
     """The third model answered more examples than the others, nearly all of them its own."""
     pair = table_of(a=range(200), b=range(200))

@@ -748,8 +748,13 @@ class TestNextStep:
         ({"task": "code_review", "provider": None, "models": ["gpt-4-o"]}, "did you mean 'gpt-4o'"),
         ({"task": "code_review", "error_cost_usd": -1}, "from 0 up"),
         ({"task": "code_review", "error_cost_usd": float("nan")}, "from 0 up"),
-        ({"task": "code_review", "second_usd": float("inf")}, "a number from 0 up"),
+        ({"task": "code_review", "second_usd": float("inf")}, "a number of US dollars from 0 up"),
+        ({"task": "code_review", "error_cost_usd": "$1"}, r"error_cost_usd = '\$1'; allowed"),
+        ({"task": "code_review", "error_cost_usd": []}, "from 0 up"),
         ({"task": "code_review", "tool_calls": -3}, "whole number"),
+        ({"task": "code_review", "tool_calls": float("nan")}, "whole number"),
+        ({"task": "mine", "stakes": (3, 1), "complexity": 1}, r"stakes=\(3, 1\); a rating or a"),
+        ({"task": "mine", "stakes": 1, "complexity": (1, 2, 3)}, r"complexity=\(1, 2, 3\)"),
         (
             {"task": "code_review", "workload": tl.Workload(requests_per_day=0)},
             "requests_per_day is 0",
@@ -763,6 +768,19 @@ class TestNextStep:
         ({"error_cost_usd": 1, "error_rates": {"small": 0.1}}, "nothing for claude-sonnet-4-6"),
         ({"error_cost_usd": 1, "error_rates": {"smal": 0.1}}, "did you mean 'small'"),
         ({"task": "code_review", "error_counts": {"mid": (9, 8)}}, "9 wrong answers of 8 examples"),
+        ({"task": "code_review", "error_counts": {"mid": (1.5, 8)}}, "give two whole numbers"),
+        ({"task": "code_review", "error_counts": {"mid": (1, 8, 2)}}, "give two whole numbers"),
+        (
+            {"task": "code_review", "error_counts": {"small": (1, 9), "claude-haiku-4-5": (8, 9)}},
+            "'small' and 'claude-haiku-4-5' are one model",
+        ),
+        (  # the last of them used to win
+            {
+                "task": "code_review",
+                "error_counts": {"Claude Haiku 4.5": (1, 9), "claude-haiku-4-5": (8, 9)},
+            },
+            "'claude-haiku-4-5' and another name of yours are one model",
+        ),
         (
             {"task": "code_review", "error_counts": {"mid": (1, 8)}, "error_rates": {"mid": 0.1}},
             "from one place",
@@ -772,6 +790,15 @@ class TestNextStep:
 def test_what_cannot_be_asked_says_why(article, asked, says):
     with pytest.raises(ValueError, match=says):
         recommend(prices=article, **({"provider": "anthropic"} | asked))
+
+
+def test_a_growing_workload_says_that_a_year_is_one_of_its_first_day(article):
+    asked = {"prices": article, "task": "code_review"}
+    growing = tl.Workload(requests_per_day=1_000, monthly_growth=(0.0, 0.5))
+    assert any(
+        "growth comes on top" in line for line in tl.recommend(workload=growing, **asked).grounds
+    )
+    assert not any("growth" in line for line in tl.recommend(**asked).grounds)
 
 
 def test_draws_are_repeatable(article):

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 import tierlab as tl
 from tests.decide.decisions import recommend
+from tierlab.cli import main
 from tierlab.core.untrusted import in_markdown
 from tierlab.decide.record import Record, load_record, workload_of
 from tierlab.decide.review import review
@@ -821,6 +822,22 @@ class TestCommands:
             and "bad.md: no YAML with the numbers" in done.stderr
             and "flips on 2026-11-23" in done.stdout
         )
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (("--count", "mid", 6, 80, "--count", "mid", 60, 80), "--count names 'mid' twice"),
+            (("--count", "smal", 6, 80), "--count: unknown model or tier 'smal'; did you mean"),
+            (("--margin", 5), "--margin 5.0; a share between 0 and 1"),
+            (("--cache-hit-rate", 60), "--cache-hit-rate 60.0; allowed: a number from 0 to 1"),
+            (("--as-of", "01/02/2026"), "'01/02/2026' is not a date; write it as 'YYYY-MM-DD'"),
+            (("--file", ".", "--decided-on", "2026"), "'2026' is not a date"),
+        ],
+    )
+    def test_a_fault_is_told_in_the_words_of_the_command(self, capsys, options, says):
+        asked = ["recommend", "code_review", "--provider", "openai", *map(str, options)]
+        assert main(asked) == 2
+        assert says in capsys.readouterr().err
 
     def test_counts_are_whole_numbers(self):
         done = run(

@@ -11,7 +11,8 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from tierlab.core.vocabulary import ANSWERED, TIERS, known, needs, unknown
+from tierlab.core.tables import as_numbers
+from tierlab.core.vocabulary import ANSWERED, TIERS, known, needs_usd, unknown
 from tierlab.decide.tasks import (
     ERROR_COLUMNS,
     ERRORS,
@@ -35,6 +36,9 @@ from tierlab.speed.speeds import load_speeds
 
 DRAWS = 1_000
 INTERVAL = f"90% of {DRAWS:,} draws over the stated ranges"
+GROWTH = (
+    "dollars a day and a year are those of the volume on the first day; its growth comes on top"
+)
 COST = ["error_cost_usd", "error_cost_low", "error_cost_high"]
 TIMES = ["seconds", "seconds_low", "seconds_high"]
 _WORKLOADS = 16  # drawn from the ranges of a workload; each of them prices every model
@@ -174,7 +178,7 @@ class Options:
 
 def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, models, evidence, seed):
     """Return the `Options` of a question; parameters as for `tierlab.recommend`, the task a `Task` or None."""
-    needs("second_usd", second_usd, 0 <= second_usd < np.inf, "a number from 0 up")
+    needs_usd("second_usd", second_usd)
     if workload.point().requests_per_day <= 0:
         raise ValueError("requests_per_day is 0: a price per request needs requests")
     rows, grounds = None, []
@@ -210,6 +214,7 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
         bought = [
             "the price of a request is what the samples cost, of each model: not the workload's tokens"
         ]
+    grown = [GROWTH] if any(workload.ranges()["monthly_growth"]) else []
     return Options(
         table=table,
         cost=cost,
@@ -217,7 +222,15 @@ def weigh(*, prices, task, error_cost_usd, second_usd, workload, provider, model
         tool_calls=tool_calls,
         counted=errors["examples"].dropna().to_dict(),
         basis="counted" if errors["wrong"].notna().any() else errors["basis"].iloc[0],
-        grounds=(*grounds, *said, *called, *bought, *costed, *(timed if second_usd else ())),
+        grounds=(
+            *grounds,
+            *said,
+            *called,
+            *bought,
+            *costed,
+            *(timed if second_usd else ()),
+            *grown,
+        ),
         rows=rows,
         task=task,
         workload=workload,
@@ -289,8 +302,9 @@ def total_costs(numbers, *, prices, workload, cost, second_usd, seed=0):
     draws = np.where(running, draws, np.inf)
     best = draws <= draws.min(axis=1, keepdims=True) * (1 + 1e-12)
     table["best_share"] = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-    table = table.rename_axis("model_id").sort_values(["expected_usd", "price_usd"], kind="stable")
-    return table.reset_index().reindex(columns=_COLUMNS), grounds
+    table = table.rename_axis("model_id").reset_index()
+    table = table.sort_values(["expected_usd", "price_usd", "model_id"], ignore_index=True)
+    return table.reindex(columns=_COLUMNS), grounds
 
 
 def _cost_draws(cost, seed):
@@ -448,7 +462,7 @@ def _scored(evidence, models, prices):
         rows.loc[unpriced, "cost_usd"] = priced["cost_usd"]
         covered = priced["cost_usd"].notna().groupby(priced["model_id"], sort=False).sum()
         grounds = [
-            f"{n:,} answers of {name} are priced from their own tokens at the rates of {prices.as_of:%Y-%m-%d}"
+            f"{n:,} answers of {name} are priced from their own tokens at the rates of {prices.as_of:%Y-%m-%d} and those scheduled until the review"
             for name, n in covered[covered > 0].items()
         ]
     if not rows.loc[answered, "cost_usd"].notna().any():
@@ -494,6 +508,8 @@ def _keyed(what, given, prices, tiers):
         name = key if key in TIERS or key in tiers else resolved(key, prices)
         if name not in TIERS and name not in tiers:
             raise ValueError(f"{what}: {unknown('model or tier', name, [*TIERS, *tiers.index])}")
+        if name in keyed:
+            raise ValueError(f"{what}: {key!r} and another name of yours are one model, {name}")
         keyed[name] = value
     return keyed
 
@@ -543,10 +559,11 @@ def _seconds(seconds, tiers, prices, workload, rows):
 
 def _ends(what, given, top):
     """The value, low and high of a number, a (low, high) pair or a (value, low, high) triple."""
-    ends = np.atleast_1d(np.asarray(given, float))
+    ends = as_numbers(given)
+    ends = ends if 1 <= len(ends) <= 3 else as_numbers(None)
     low, high = ends[-2:] if len(ends) > 1 else (ends[0], ends[0])
     value = (low + high) / 2 if len(ends) == 2 else ends[0]
-    if len(ends) > 3 or not 0 <= low <= value <= high <= top or not np.isfinite(high):
+    if not 0 <= low <= value <= high <= top or not np.isfinite(high):
         allowed = "shares 0-1" if top == 1 else "from 0 up"
         raise ValueError(
             f"{what} = {given!r}; allowed: a number, (low, high) or (value, low, high), {allowed}"

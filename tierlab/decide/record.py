@@ -22,7 +22,7 @@ from typing_extensions import TypedDict  # the one that pydantic takes before Py
 
 from tierlab.core.files import write_whole
 from tierlab.core.format import usd
-from tierlab.core.tables import load_tasks
+from tierlab.core.tables import iso_day, load_tasks
 from tierlab.core.untrusted import cited, in_markdown, read_text, read_yaml, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.decide.checklist import CHECKLIST, REVIEW_MONTHS, review_day
@@ -348,7 +348,7 @@ def age_said(found, decided_on):
 
     The changes are those of the maintained catalogue, since the prices that were compared are means until the review.
     """
-    prices, decided = found.prices, pd.Timestamp(decided_on)
+    prices, decided = found.prices, iso_day(decided_on)
     days = (decided - prices.as_of).days
     if days <= _OLD_DAYS:
         return ""
@@ -396,7 +396,7 @@ def _tested(running):
 
 def _record(found, title, owner, decided_on):
     prices, task, common, workload = found.prices, found.task, found.common, found.workload
-    decided = pd.Timestamp(decided_on or datetime.date.today())
+    decided = iso_day(decided_on or datetime.date.today())
     # Prices are averaged up to their own horizon; the review has to come before it ends.
     review_on = min(decided + pd.DateOffset(months=REVIEW_MONTHS), review_day(prices))
     if found.rows is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 from tierlab.core.format import usd
 from tierlab.core.vocabulary import RATES
 from tierlab.decide.checklist import review_day, scheduled_said, until_review
-from tierlab.decide.options import COST, INTERVAL, TIMES, resolved, total_costs
+from tierlab.decide.options import COST, GROWTH, INTERVAL, TIMES, resolved, total_costs
 from tierlab.decide.record import KIND, Candidate, Record, load_record, workload_of
 from tierlab.decide.tasks import ERRORS
 from tierlab.prices.catalog import Prices, load_prices
@@ -241,7 +241,7 @@ def _grounds(record, filed, prices):
         ),
         (
             record.workload.get("monthly_growth"),
-            "dollars a day are those of the volume on the first day; the growth that was filed comes on top",
+            GROWTH,
         ),
     ]
     return grounds + [said for holds, said in asides if holds]

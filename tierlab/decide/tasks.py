@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from tierlab.core.format import counted
 from tierlab.core.paths import DATA
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS, needs, unknown
+from tierlab.core.vocabulary import TIERS, is_whole, needs, unknown
 from tierlab.evaluate.rows import anchor_of, levels, mostly_failing
 
 AGENT_CALLS = 5  # tool calls of an agentic request if none are given; our assumption
@@ -55,8 +55,12 @@ class Task:
             raise ValueError("give both ratings, stakes and complexity, or neither")
         if self.stakes is not None:
             tier_by_rule(self.stakes, self.complexity)  # refuses any other value
+            for name in ("stakes", "complexity"):
+                ends = np.atleast_1d(getattr(self, name)).tolist()
+                in_order = len(ends) <= 2 and ends == sorted(ends)
+                needs(name, getattr(self, name), in_order, "a rating or a (low, high) pair")
         calls = self.tool_calls or 0
-        needs("tool_calls", calls, calls == int(calls) >= 0, "a whole number from 0 up")
+        needs("tool_calls", calls, is_whole(calls, 0), "a whole number from 0 up")
 
     def ends(self, question):
         """Return [low, high] of the rating "stakes" or "complexity"; empty if the task is not rated."""
@@ -277,10 +281,16 @@ def counted_errors(counts, tiers, task):
     of 10 is not "never"; its interval is close to Wilson's (Brown, Cai, DasGupta 2001, doi:10.1214/ss/1009213286).
     """
     rows, grounds, said = {}, [], []
-    for key, (wrong, examples) in counts.items():
-        models = (
-            [key] if key in tiers else [m for m in tiers.index[tiers == key] if m not in counts]
-        )
+    for key, given in counts.items():
+        if len(given) != 2 or not all(is_whole(number, -np.inf) for number in given):
+            raise ValueError(
+                f"error_counts: {key!r} has {given!r}; give two whole numbers, wrong answers and examples"
+            )
+        wrong, examples = given
+        own = [key] if key in tiers else tiers.index[tiers == key].tolist()
+        models = [model for model in own if model == key or model not in counts]
+        if own and not models:
+            raise ValueError(f"error_counts: {key!r} and {own[0]!r} are one model, named twice")
         if len(models) != 1:
             raise ValueError(
                 f"error_counts: {key!r} is the tier of {len(models)} candidates ({', '.join(models)}), and examples were "
