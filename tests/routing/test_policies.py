@@ -675,6 +675,27 @@ def test_unusable_tables_are_refused(change, message):
         route(change(FOUR), Always("small"))
 
 
+@pytest.mark.parametrize("kind", [str, float, object, "Int64", "int32", "category"])
+def test_the_kind_of_an_id_changes_no_draw(kind):
+    """A file makes a text or a float of a number; the request is the same one."""
+    table = pd.concat([FOUR.assign(prompt_id=FOUR["prompt_id"] + 4 * k) for k in range(25)])
+    mix = RandomMix({"s": 0.5, "f": 0.5})
+    wanted = route(table, mix, seed=1)["model_id"].tolist()
+    assert set(wanted) == {"s", "f"}
+    assert route(table.astype({"prompt_id": kind}), mix, seed=1)["model_id"].tolist() == wanted
+
+
+def test_models_may_have_numbers_as_names():
+    table = FOUR.assign(model_id=FOUR["model_id"].map({"s": 4, "m": 5, "f": 6}))
+    assert (
+        route(table, Oracle())["model_id"].tolist()
+        == route(table.assign(model_id=table["model_id"].astype(str)), Oracle())["model_id"]
+        .astype(int)
+        .tolist()
+    )
+    assert set(load_outcomes(table)["model_id"]) == {"4", "5", "6"}
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -707,6 +728,18 @@ def test_missing_features_and_prices_are_refused():
         route(FOUR.drop(columns="cost_usd"), Budget(Always("s"), 1.0, None))
     with pytest.raises(ValueError, match="a budget needs the time"):
         route(FOUR.drop(columns="at"), Budget(Always("s"), 1.0, None))
+    for at in (1_767_225_600, "01.02.2026", None):
+        with pytest.raises(ValueError, match="not an ISO time in 4 rows; first row 0, column 'at'"):
+            route(FOUR.assign(at=at), Budget(Always("s"), 1.0, None))
+    with pytest.raises(ValueError, match="unknown status 'OK'; known: ok"):
+        route(FOUR.assign(status="OK"), Always("s"))
+    with pytest.raises(ValueError, match="weak and strong are both 's'"):
+        cost_quality_curve(FOUR, pd.Series(0.5, range(4)), weak="s", strong="s")
+    for usd in (-1, np.nan, np.inf, "1"):
+        with pytest.raises(ValueError, match="a number of US dollars from 0 up is needed"):
+            compare_policies(FOUR, {"s": Always("s")}, reference="s", seed=1, error_cost_usd=usd)
+        with pytest.raises(ValueError, match="a number of US dollars from 0 up is needed"):
+            price_sensitivity(FOUR, Always("s"), model="s", factors=[1], error_cost_usd=usd)
     with pytest.raises(ValueError, match="a budget by 'team' needs that column"):
         route(FOUR, Budget(Always("s"), 1.0, None, by="team"))
     assert route(FOUR.drop(columns="cost_usd"), Always("s"))["cost_usd"].isna().all()

@@ -300,12 +300,20 @@ def test_a_turn_that_failed_leaves_the_caches_as_they_are(prices):
             {"at": pd.to_datetime(["2026-11-01", "2026-11-02", "2026-11-03", None])},
             "no 'at' in 1 of 4 turns; the first is prompt 3",
         ),
+        ({"at": [1, 2, 3, 4]}, "not an ISO time in 4 rows; first row 0, column 'at': 1"),
         ({"turn": [1, 2, 4, 3]}, "times run against the turns .* prompt 2: turn 4 of session s is"),
     ],
 )
 def test_turns_out_of_order_are_refused(prices, columns, said):
     with pytest.raises(ValueError, match=said):
         tl.route(four_turns(**columns), Always(LARGE), sessions=Caches(prices))
+
+
+@pytest.mark.parametrize("column", ["session_id", "turn"])
+def test_conversations_need_their_columns(prices, column):
+    table = four_turns().drop(columns=column)
+    with pytest.raises(ValueError, match=f"column '{column}' is missing; conversations need"):
+        tl.route(table, Always(LARGE), sessions=Caches(prices))
 
 
 def test_deciding_once_per_session_keeps_the_promise(prices, sessions):

@@ -196,6 +196,8 @@ def lined_up(outcomes, router_score, *, weak, strong):
         before resampling, so that every router meets the same resamples.
     """
     grid = pair_outcomes(outcomes, [weak, strong])
+    if grid.column(weak) == grid.column(strong):
+        raise ValueError(f"weak and strong are both {weak!r}; name two models")
     named = router_score.rename(router_score.name or "router_score")
     columns = {"router_score": align(named, grid.prompts).to_numpy(float)}
     for side, model in (("weak", weak), ("strong", strong)):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import number, share, usd
+from tierlab.core.vocabulary import needs_usd
 from tierlab.evaluate.planning import paired_sample_size
 from tierlab.prices.pricing import reprice
 from tierlab.routing.policies import Always, Oracle, RandomMix
@@ -258,6 +259,7 @@ def day_costs(means, *, requests_per_day, error_cost_usd):
     error_cost_usd : float
         Cost of a wrong answer (score 0 instead of 1), US dollars.
     """
+    needs_usd("error_cost_usd", error_cost_usd)
     price = means["usd_per_1000"] / 1000 * requests_per_day
     errors = (1 - means["score"]) * error_cost_usd * requests_per_day
     table = pd.DataFrame({"price": price, "errors": errors, "total": price + errors})
@@ -385,6 +387,7 @@ def by_difficulty(outcomes, *, weak, strong, error_cost_usd):
         By label: share of the messages (0-1), and what one costs on the weak and on the strong model, price and
         errors (weak_usd, strong_usd).
     """
+    needs_usd("error_cost_usd", error_cost_usd)
     grid = pair_outcomes(outcomes, [weak, strong])
     scores, costs = grid.values("score"), grid.values("cost_usd")
     label = np.where(scores[:, 0] >= scores[:, 1], "simple", "complex")

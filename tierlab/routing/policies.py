@@ -39,6 +39,8 @@ class Choice(NamedTuple):
     seconds: object = 0.0
 
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_WHOLE = re.compile(r"(0|-?[1-9]\d{0,17})(?:\.0)?")
 STOP = Choice(None, "")
 PERIODS = {"hour": "h", "day": "D", "month": "M", "ever": None}
 
@@ -367,16 +369,23 @@ def draw(features, stream):
 
 
 def request_key(prompt_id):
-    """Return a 64-bit key per prompt id, made from a whole number itself and from the text of any other id."""
+    """Return a 64-bit key per prompt id, made from a whole number itself and from the text of any other id.
+
+    A number keeps its key as a text or a float, which a file may have made of it.
+    """
     ids = np.asarray(prompt_id)
     flat = ids.reshape(-1)
     if ids.dtype.kind in "iu":
-        keys = flat.astype("uint64") * np.uint64(0x9E3779B97F4A7C15)
+        keys = flat.astype("uint64") * _ODD
     else:
-        texts = flat.astype(object)
-        keys = [blake2b(str(text).encode(), digest_size=8).digest() for text in texts]
-        keys = np.array([int.from_bytes(key) for key in keys], "uint64")
+        keys = np.array([_text_key(str(text)) for text in flat.astype(object)], "uint64")
     return keys.reshape(ids.shape)[()]
+
+
+def _text_key(text):
+    if whole := _WHOLE.fullmatch(text):
+        return int(whole[1]) * int(_ODD) % 2**64
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def check_shares(what, shares):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted
-from tierlab.core.tables import as_pandas, plain
+from tierlab.core.tables import as_pandas, in_utc, plain
 from tierlab.core.vocabulary import STATUSES, unknown
 from tierlab.routing.outcomes import checked_cells
 from tierlab.routing.policies import PERIODS, Budget, Policy, request_key
@@ -131,6 +131,7 @@ def pair_outcomes(outcomes, models=None):
     if models is not None:
         rows, found = rows[:, pd.Index(found).get_indexer(models)], models
     names = {name: column for column, name in enumerate(found)}
+    names = {str(name): column for name, column in names.items()} | names
     names |= {tier: names[name] for tier, name in tiers.items() if name in names}
     return Grid(outcomes, pd.Index(prompts, name="prompt_id"), list(found), rows, names)
 
@@ -370,7 +371,8 @@ def _spenders(grid, budget):
         group = pd.factorize(view[budget.by], use_na_sentinel=False)[0]
     if "at" not in view:
         raise ValueError("a budget needs the time of each request, column 'at'")
-    times = view["at"].astype("datetime64[us]")
+    times = in_utc(pd.DataFrame({"at": view["at"]}, grid.prompts))
+    times = times.to_numpy("datetime64[us]")
     if PERIODS[budget.period] is not None:
         span = pd.factorize(times.astype(f"datetime64[{PERIODS[budget.period]}]"))[0]
         group = group * (span.max() + 1) + span

@@ -18,7 +18,7 @@ import pandas as pd
 
 from tierlab.core.format import counted
 from tierlab.core.paths import DATA
-from tierlab.core.tables import token_counts
+from tierlab.core.tables import in_utc, token_counts
 from tierlab.core.vocabulary import BUCKETS, unknown
 from tierlab.prices.pricing import price_tokens
 from tierlab.routing.policies import Choice, Policy, merge, need
@@ -100,7 +100,7 @@ class Conversations:
         self._order = first.groupby("session_id", sort=False)["turn"].rank("dense").to_numpy(int)
         self._at = np.zeros(len(first))
         if "at" in first and first["at"].notna().any():
-            self._at = first["at"].to_numpy("datetime64[us]").astype("int64") / 1e6
+            self._at = in_utc(first).to_numpy("datetime64[us]").astype("int64") / 1e6
         self._context = sum(
             grid.values(f"{bucket}_tokens") for bucket in _INPUT if f"{bucket}_tokens" in grid.table
         )
@@ -204,8 +204,12 @@ class Conversations:
 def _refuse_disorder(turns):
     """Refuse turns that lack a session, number or time that others have, and times that run against the turns."""
     for column in ("session_id", "turn", "at"):
-        if column not in turns or (column == "at" and turns[column].isna().all()):
+        if column == "at" and (column not in turns or turns[column].isna().all()):
             continue
+        if column not in turns:
+            raise ValueError(
+                f"column {column!r} is missing; conversations need session_id and turn"
+            )
         lacking = turns[column].isna()
         if lacking.any():
             prompt = turns.loc[lacking.idxmax(), "prompt_id"]

@@ -132,6 +132,8 @@ def _of(table, models):
 def _recorded(frame, name):
     # what the table itself says of its source and provenance holds
     frame = frame.assign(**{"source": "recorded", "provenance": name} | dict(frame.items()))
+    if "model_id" in frame:  # a model that is called 4 is named by that text
+        frame["model_id"] = frame["model_id"].map(str, na_action="ignore")
     bad = ~frame["source"].isin(SOURCES)
     if bad.any():
         source = unknown("source", frame["source"][bad.idxmax()], SOURCES)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted, number, share, usd
-from tierlab.core.vocabulary import unknown
+from tierlab.core.vocabulary import known, needs_usd, unknown
 from tierlab.evaluate.intervals import bootstrap
 from tierlab.routing.curve import hull, lined_up, paired_curve
 from tierlab.routing.policies import Always, Policy, Rules, check_shares, draw
@@ -58,8 +58,8 @@ def compare_policies(
     ValueError
         If `reference` is not one of the policies, and as `route`.
     """
-    if reference not in policies:
-        raise ValueError(unknown("policy", reference, policies))
+    known("policy", reference, policies)
+    needs_usd("error_cost_usd", error_cost_usd)
     grid, columns, waits = pair_outcomes(outcomes), {}, {}
     scores, singles = grid.values("score"), _singles(grid)
     for name, policy in policies.items():
@@ -384,6 +384,7 @@ def price_sensitivity(
     -----
     For policies that do not look at money the columns are straight lines, and `break_even_factor` is exact.
     """
+    needs_usd("error_cost_usd", error_cost_usd)
     grid = pair_outcomes(outcomes)
     name = grid.models[grid.column(model)]
     chosen, rows = outcomes["model_id"] == name, {}
@@ -503,8 +504,7 @@ def compare_conversations(
         If `reference` is not a model of the table, and as `route`.
     """
     singles, names = {}, list(pd.unique(outcomes["model_id"]))
-    if reference not in names:
-        raise ValueError(unknown("model", reference, names))
+    known("model", reference, names)
     for name in names:
         singles[name] = _by_session(route(outcomes, Always(name), sessions=caches))["cost_usd"]
     rows = {}
@@ -556,6 +556,7 @@ def errors_included(replayed, error_cost_usd):
     error_cost_usd : float
         Cost of a wrong answer (US dollars).
     """
+    needs_usd("error_cost_usd", error_cost_usd)
     turns = replayed["turns"] / replayed["sessions"]
     return replayed["usd_per_session"] + turns * (1 - replayed["score"]) * error_cost_usd
 
