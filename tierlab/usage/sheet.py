@@ -16,7 +16,8 @@ from tierlab.prices.names import resolved
 
 EARLIEST, LATEST = pd.Timestamp("2000-01-01"), pd.Timestamp("2100-01-01")
 MOST = 1e15  # a cell with more tokens or dollars than this is nonsense
-_ZONED = r"(?:[zZ]|[+-]\d\d:?\d\d)\s*$"
+_UTC = r"(?:\s*\+00:?00)?\s*(?:UTC|GMT)$"  # as BigQuery and Go write it
+_ZONED = rf"(?:[zZ]|[T :]\d[\d:.,]*\s*[+-]\d\d(?::?\d\d)?|{_UTC})\s*$"
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 _SHOWN = re.compile(r"[\w.:+/-]{1,32}")
 _KEY_LIKE = re.compile(r"^(?:sk|pk|rk|key|AIza|ghp|Bearer)|[A-Za-z0-9_-]{25,}")
@@ -180,11 +181,11 @@ class Sheet:
         if column.dtype == object:
             column = column.where(column.map(type).isin([str, pd.Timestamp]))
         text = column if is_time else column.astype("str")
-        at = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-        at = at.dt.tz_localize(None).astype("datetime64[us]")
+        at = iso_times(text).dt.tz_localize(None).astype("datetime64[us]")
         if zone == "UTC":
             return at
         zoned = text.dt.tz is not None if is_time else text.str.contains(_ZONED, na=False)
+        zoned = pd.Series(zoned, at.index)
         # When clocks change, an hour that comes twice is read as the first of the two, a skipped one as the next.
         first = np.ones(len(at), bool)
         local = at.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
@@ -295,6 +296,13 @@ class Sheet:
         self.money_only[:] = True
         usd = self.numbers(name) / per_usd
         return {"usd": usd, "own_money": usd}
+
+
+def iso_times(column):
+    """Return texts in ISO format, or times, as times in UTC; NaT for any other text."""
+    if column.dtype == "str" and column.str.endswith(("UTC", "GMT")).any():
+        column = column.str.replace(_UTC, "Z", regex=True)
+    return pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
 
 
 def mapped(words, function):

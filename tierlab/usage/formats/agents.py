@@ -458,7 +458,7 @@ def _copilot(sheet):
     auto = sheet.words("model").str.startswith("auto: ")
     sheet.assume(auto, "a model chosen by 'Auto' is charged at nine tenths of its price")
     sheet.raw["model"] = sheet.cells("model").astype("str").str.removeprefix("Auto: ")
-    return _daily(calls(sheet, scope="copilot", inside=False), sheet) | {
+    return _daily(calls(sheet, scope="copilot", inside=False, zone="UTC"), sheet) | {
         "platform": "github-copilot"
     }
 

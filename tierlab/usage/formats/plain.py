@@ -19,7 +19,7 @@ from tierlab.core.untrusted import cited, shown
 from tierlab.core.vocabulary import unknown
 from tierlab.usage.columns import MONEY, buckets, money
 from tierlab.usage.reader import Reader
-from tierlab.usage.sheet import Sheet
+from tierlab.usage.sheet import Sheet, iso_times
 
 OURS = (*REQUEST_COLUMNS, "input_tokens", "request_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "1.0"), ("false", "0", "no", "f", "0.0")
@@ -208,8 +208,7 @@ def _check_times(column):
     """Refuse times that are not ISO, and name the formats that they may have."""
     cells = column.dropna().astype(str)
     cells = cells[cells != ""]
-    iso = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
-    if cells.empty or iso.notna().any():
+    if cells.empty or iso_times(cells).notna().any():
         return
     first = cells.iloc[0]
     with warnings.catch_warnings(action="ignore"):  # about a day that cannot be a month
@@ -219,8 +218,8 @@ def _check_times(column):
         for way in dict.fromkeys(ways)
         if way and pd.to_datetime(cells, format=way, errors="coerce").notna().all()
     ]
-    if re.fullmatch(r"1\d{9}(?:\.\d*)?|1\d{12}", first):
-        ways = ["ms" if len(first) == 13 else "s"]
+    if found := re.fullmatch(r"1\d{9}(\d{3})?(?:\.\d*)?", first):
+        ways = ["ms" if found[1] else "s"]
     said = (
         " or ".join(f"date_format={way!r}" for way in ways) or "date_format='%d.%m.%Y' or the like"
     )
@@ -232,10 +231,11 @@ def _read_times(sheet, date_format):
     cells, empty = sheet.cells("at"), sheet.empty("at")
     if date_format in ("s", "ms"):
         at = pd.to_datetime(
-            pd.to_numeric(cells, errors="coerce"), unit=date_format, errors="coerce"
+            pd.to_numeric(cells, errors="coerce"), unit=date_format, errors="coerce", utc=True
         )
     else:
-        at = pd.to_datetime(cells, format=date_format, errors="coerce")
+        zoned = "%z" in date_format.lower()
+        at = pd.to_datetime(cells, format=date_format, errors="coerce", utc=zoned)
     sheet.refuse(at.isna() & ~empty, "not a time of that format", "at")
     sheet.raw["at"] = at
 
@@ -305,7 +305,7 @@ def _whole_days(sheet):
     if pd.api.types.is_datetime64_any_dtype(cells):
         days = cells.notna() & (cells.dropna() == cells.dropna().dt.normalize()).all()
     else:
-        days = cells.notna() & ~cells.astype("str").str.contains(":", regex=False, na=False)
+        days = cells.notna() & ~cells.astype("str").str.contains(r"\d[T: ]\d", na=False)
     return days.to_numpy(bool) & ~sheet.empty("at")
 
 
