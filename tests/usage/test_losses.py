@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import tierlab as tl
+from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.usage.read import guess_columns
 
 
@@ -416,3 +417,51 @@ def test_lines_of_one_message_lie_within_an_hour(tmp_path, second, calls):
     """Without a request id, rows of one message are one call if they lie within the time that an answer may take."""
     rows = [claude("10:00:00", 100, call=""), claude(second, 100, call="")]
     assert len(read(tmp_path, rows).requests) == calls
+
+
+CACHED = {"prompt_tokens_details": {"cached_tokens": 800}}
+WRITTEN = {"cache_read_input_tokens": 600, "cache_creation_input_tokens": 300}
+
+
+@pytest.mark.parametrize("name", ["usage_object", "additional_usage_values"])
+@pytest.mark.parametrize(("told", "buckets"), [(CACHED, [200, 800, 0]), (WRITTEN, [100, 600, 300])])
+def test_litellm_keeps_the_cache_in_either_of_its_usage_objects(tmp_path, name, told, buckets):
+    rows = [litellm("10:00:00", metadata=json.dumps({name: told}))]
+    found = read(tmp_path, rows).requests[list(TOKEN_COLUMNS[:3])]
+    assert found.values.tolist() == [buckets]
+
+
+def test_a_counter_of_litellms_older_usage_object_that_no_rule_reads_is_told(tmp_path):
+    metadata = json.dumps({"additional_usage_values": {"video_tokens": 40}})
+    usage = read(tmp_path, [litellm("10:00:00", metadata=metadata)])
+    assert "'video_tokens': 40" in usage.account.files["assumed"].item()
+
+
+@pytest.mark.parametrize("written", [json.dumps, lambda held: json.dumps(json.dumps(held)), repr])
+def test_an_object_is_read_however_its_text_is_written(tmp_path, written):
+    """As JSON, as JSON in JSON, and as Python writes it, which pandas does in the cells of a CSV file."""
+    metadata = written({"usage_object": CACHED, "user_api_key_team_id": None})
+    found = read(tmp_path, [litellm("10:00:00", metadata=metadata)]).requests
+    assert found["cache_read_tokens"].tolist() == [800]
+
+
+def test_an_object_whose_text_is_cut_off_sets_its_row_aside(tmp_path):
+    cut = json.dumps({"usage_object": CACHED})[:-3]
+    usage = read(tmp_path, [litellm("10:00:00", metadata=cut), litellm("10:00:01")])
+    assert len(usage.requests) == 1
+    assert usage.account.set_aside[["reason", "usd"]].values.tolist() == [
+        ["metadata cannot be read, and usage may be in it", 0.008]
+    ]
+
+
+def test_counts_that_are_text_are_added_up(tmp_path):
+    """OTLP writes whole numbers as text: the prompts of tools stand beside Gemini's input."""
+    said = {"event.name": "gemini_cli.api_response", "event.timestamp": "2026-09-01T10:00:00Z"}
+    said |= {"session.id": "s", "model": "gemini-2.5-pro"}
+    counts = {"input_token_count": "9000", "tool_token_count": "120", "output_token_count": "100"}
+    attributes = [
+        {"key": name, "value": {"stringValue" if name in said else "intValue": value}}
+        for name, value in (said | counts).items()
+    ]
+    record = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": attributes}]}]}]}
+    assert read(tmp_path, [record]).requests["uncached_input_tokens"].tolist() == [9120]

@@ -358,6 +358,7 @@ class TestRecords:
     def test_sums_of_what_is_there(self):
         assert added([1, None, 2.5]) == 3.5 and added([None]) is None and added([]) is None
         assert added([1, "x", 2]) == "x" and added([True, 1]) is True and added([0, 0]) == 0
+        assert added(["200", "50", 1]) == 251 and added(["nan", 1]) == "nan"
 
     def test_objects_of_a_list(self):
         assert children({"a": [{"b": 1}, 5]}, "a") == [{"b": 1}, None]

@@ -11,9 +11,13 @@ walks records itself makes a `Counters` and puts ``counters.left(usage)`` under 
 nothing: every numeric column that it does not look at is reported, except those in `Reader.idle`.
 """
 
+import json
 import math
 import re
+import warnings
+from ast import literal_eval
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, chain, islice
@@ -27,7 +31,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.core.untrusted import shown
 from tierlab.usage.files import BLOCK, Fault, block_of, opened, parsed, records
 from tierlab.usage.repeats import counted_tokens
-from tierlab.usage.sheet import Sheet, floats
+from tierlab.usage.sheet import Sheet, as_float, floats
 
 ASIDE = (
     "file",
@@ -233,11 +237,21 @@ def picked(fields, *, lists=(), texts=(), usage=(), idle=()):
 
     def rows(pairs):
         for line, record in pairs:
-            record = record | {name: loaded(record[name]) for name in texts if name in record}
+            objects = {name: loaded(record[name]) for name in texts if name in record}
+            broken = [name for name in objects if not objects[name] and _is_full(record[name])]
+            record = record | objects
             for item in unfolded(record, lists) if lists else (record,):
-                yield line, None if item is None else row_of(item)
+                row = None if item is None else row_of(item)
+                if row and broken:
+                    row["aside"] = f"{broken[0]} cannot be read, and usage may be in it"
+                yield line, row
 
     return rows
+
+
+def _is_full(text):
+    """Return whether a text begins like an object that is not empty."""
+    return isinstance(text, str) and bool(re.match(r"""["\s]*\{\s*[^\s}]""", text))
 
 
 def _within(place, usage):
@@ -301,18 +315,31 @@ def children(record, name):
 
 
 def added(values):
-    """Return the sum of some counts, None for none; if one is not a number, return it, so that its row is refused."""
+    """Return the sum of some counts, which may be text, None for none; if one is not a number, return it, so that its
+    row is refused."""
     given = [value for value in values if value is not None]
-    wrong = [one for one in given if isinstance(one, bool) or not isinstance(one, (int, float))]
+    wrong = [one for one in given if math.isnan(as_float(one))]
     if wrong or not given:
         return wrong[0] if wrong else None
-    return sum(given)
+    return sum(float(one) if isinstance(one, str) else one for one in given)
+
+
+def _unpacked(text):
+    """Return what a text holds, as JSON, as JSON inside JSON, or as Python writes it (pandas in a CSV file); else None."""
+    value = parsed(text) if text[:1] in ("{", "[", '"') else None
+    if isinstance(value, str):
+        return parsed(value)
+    if value is None and text[:1] in ("{", "["):
+        wrong = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
+        with suppress(*wrong), warnings.catch_warnings(action="ignore"):
+            return parsed(json.dumps(literal_eval(text)))
+    return value
 
 
 def loaded(value, kind=dict):
-    """Return a nested object that may be written as JSON text; an empty one for anything else."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        value = parsed(value)
+    """Return a nested object that may be written as text; an empty one for anything else."""
+    if isinstance(value, str):
+        value = _unpacked(value)
     elif isinstance(value, list) and kind is dict and all(isinstance(one, tuple) for one in value):
         value = dict(value)  # a map of a Parquet file
     return value if isinstance(value, kind) else kind()

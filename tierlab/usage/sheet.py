@@ -337,11 +337,12 @@ def floats(column):
         with suppress(OverflowError):  # a whole number beyond all floats
             return column.to_numpy(float, na_value=np.nan)
     if column.dtype == object or pd.api.types.is_bool_dtype(column):
-        return np.array([_number(cell) for cell in column], float)
+        return np.array([as_float(cell) for cell in column], float)
     return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
 
 
-def _number(cell):
+def as_float(cell):
+    """Return a cell as a float, NaN if it is not a number; true and false are not numbers."""
     try:
         return np.nan if isinstance(cell, bool) else float(cell)
     except (TypeError, ValueError, OverflowError):

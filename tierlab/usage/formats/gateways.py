@@ -23,10 +23,17 @@ from tierlab.usage.columns import (
 from tierlab.usage.reader import TOKENS, Counters, Reader, added, loaded, picked, same
 from tierlab.usage.sheet import mapped
 
-# LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON.
-_USAGE = "metadata.usage_object"
-_DETAILS, _OUTPUT = f"{_USAGE}.prompt_tokens_details", f"{_USAGE}.completion_tokens_details"
-_SPLITS = (f"{_DETAILS}.cache_creation_token_details", f"{_USAGE}.cache_creation")
+# LiteLLM. Prompt tokens include both cache kinds, for Anthropic too. The metadata are JSON inside JSON; older versions
+# have only the second of these usage objects, which holds all but the three sums.
+_USAGES = ("metadata.usage_object", "metadata.additional_usage_values")
+
+
+def _in_usage(*names):
+    return tuple(f"{usage}.{name}" for name in names for usage in _USAGES)
+
+
+_DETAILS, _OUTPUT = "prompt_tokens_details", "completion_tokens_details"
+_SPLIT = (f"{_DETAILS}.cache_creation_token_details", "cache_creation")
 _KINDS = ("audio", "image")
 _SIDES = (("input", "in", "uncached_input_tokens"), ("output", "out", "output_tokens"))
 _litellm_rows = picked(
@@ -50,43 +57,38 @@ _litellm_rows = picked(
         "request_tags",
     )
     | {
-        name: (name, f"{_USAGE}.{name}")
+        name: (name, *_in_usage(name))
         for name in ("total_tokens", "prompt_tokens", "completion_tokens")
     }
     | {
-        "usage": (_USAGE,),
+        "usage": _USAGES,
         "batch_models": ("metadata.batch_models",),
-        "cache_read": (f"{_DETAILS}.cached_tokens", f"{_USAGE}.cache_read_input_tokens"),
-        "cache_write": (
-            f"{_DETAILS}.cache_creation_tokens",
-            f"{_USAGE}.cache_creation_input_tokens",
+        "cache_read": _in_usage(f"{_DETAILS}.cached_tokens", "cache_read_input_tokens"),
+        "cache_write": _in_usage(
+            f"{_DETAILS}.cache_creation_tokens", "cache_creation_input_tokens"
         ),
-        "split": _SPLITS,
-        "cache_write_long": tuple(f"{split}.ephemeral_1h_input_tokens" for split in _SPLITS),
-        "reasoning": (f"{_OUTPUT}.reasoning_tokens",),
-        "searches": (
-            f"{_USAGE}.server_tool_use.web_search_requests",
-            f"{_DETAILS}.web_search_requests",
+        "split": _in_usage(*_SPLIT),
+        "cache_write_long": _in_usage(*(f"{split}.ephemeral_1h_input_tokens" for split in _SPLIT)),
+        "reasoning": _in_usage(f"{_OUTPUT}.reasoning_tokens"),
+        "searches": _in_usage(
+            "server_tool_use.web_search_requests", f"{_DETAILS}.web_search_requests"
         ),
-        "tier": ("service_tier", "metadata.service_tier", f"{_USAGE}.service_tier"),
-        "speed": (f"{_USAGE}.speed",),
-        "geo": (f"{_USAGE}.inference_geo",),
+        "tier": ("service_tier", "metadata.service_tier", *_in_usage("service_tier")),
+        "speed": _in_usage("speed"),
+        "geo": _in_usage("inference_geo"),
         "retries": ("metadata.attempted_retries",),
         "error_code": ("metadata.error_information.error_code",),
     }
-    | {f"{kind}_in": (f"{_DETAILS}.{kind}_tokens",) for kind in _KINDS}
-    | {f"{kind}_out": (f"{_OUTPUT}.{kind}_tokens",) for kind in _KINDS},
+    | {f"{kind}_in": _in_usage(f"{_DETAILS}.{kind}_tokens") for kind in _KINDS}
+    | {f"{kind}_out": _in_usage(f"{_OUTPUT}.{kind}_tokens") for kind in _KINDS},
     texts=("metadata",),
-    usage=(_USAGE, TOKENS),
+    usage=(*_USAGES, TOKENS),
     idle=(
-        "prompt_tokens_details.text_tokens",
-        "completion_tokens_details.text_tokens",
-        "completion_tokens_details.accepted_prediction_tokens",  # inside completion_tokens, billed alike
-        "completion_tokens_details.rejected_prediction_tokens",
-        *(
-            f"{place}.ephemeral_5m_input_tokens"
-            for place in ("cache_creation", "prompt_tokens_details.cache_creation_token_details")
-        ),
+        f"{_DETAILS}.text_tokens",
+        f"{_OUTPUT}.text_tokens",
+        f"{_OUTPUT}.accepted_prediction_tokens",  # inside completion_tokens, billed alike
+        f"{_OUTPUT}.rejected_prediction_tokens",
+        *(f"{split}.ephemeral_5m_input_tokens" for split in _SPLIT),
     ),
 )
 _TASK_TAGS = ("task:", "feature:", "use_case:")
