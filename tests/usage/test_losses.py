@@ -465,3 +465,36 @@ def test_counts_that_are_text_are_added_up(tmp_path):
     ]
     record = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": attributes}]}]}]}
     assert read(tmp_path, [record]).requests["uncached_input_tokens"].tolist() == [9120]
+
+
+def test_iterations_outside_a_message_are_calls_of_their_own(tmp_path, maintained):
+    """A compaction and an advisor's answer lie outside the counters of the message, the other iteration inside."""
+    counts = {"input_tokens": 1000, "output_tokens": 200}
+    usage = counts | {"inference_geo": "us"}
+    usage["iterations"] = [
+        {"type": "compaction", "input_tokens": 50_000, "output_tokens": 3000},
+        {"type": "message"} | counts,
+        {"type": "advisor_message", "model": "claude-opus-4-8"} | counts,
+    ]
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "usage": usage}
+    message["model"] = "claude-sonnet-4-6"
+    sonnet, opus = 51_000 * 3 + 3200 * 15, 1000 * 5 + 200 * 25  # millionths of a dollar
+    batch = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+    for row, share in ((message, 1), (batch, 0.5)):
+        found = read(tmp_path, [row]).requests
+        assert found["uncached_input_tokens"].tolist() == [1000, 50_000, 1000]
+        # kept in the US: a tenth more, each of the three
+        assert tl.price(found, maintained)["cost_usd"].sum() == pytest.approx(
+            1.1 * share * (sonnet + opus) / 1e6
+        )
+
+
+def test_an_iteration_of_another_model_inside_a_message_is_taken_out_of_it(tmp_path):
+    parts = [{"input_tokens": 700, "output_tokens": 100}, {"input_tokens": 300, "output_tokens": 9}]
+    parts[1] |= {"model": "claude-haiku-4-5", "type": "message"}
+    row = claude("10:00:00", 109)
+    row["message"]["usage"]["iterations"] = parts
+    usage = read(tmp_path, [row])
+    assert usage.requests["uncached_input_tokens"].tolist() == [700, 300]
+    assert usage.requests["output_tokens"].tolist() == [100, 9]
+    assert "do not add up" not in usage.account.files["assumed"].item()

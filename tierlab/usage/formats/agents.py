@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from tierlab.usage.columns import UNTIMED, buckets, calls, places, tiers, units
+from tierlab.usage.formats.answers import ODD, is_count, messages
 from tierlab.usage.formats.otel import attributes_of
-from tierlab.usage.reader import ALL, Counters, Reader, added, child, children, picked, same
+from tierlab.usage.reader import Counters, Reader, added, child, picked, same
 
 _CLAUDE_COUNTERS = {
     "input": "input_tokens",
@@ -30,13 +31,10 @@ _CLAUDE_COUNTERS = {
     "thinking": "output_tokens_details.thinking_tokens",
     "searches": "server_tool_use.web_search_requests",
 }
-_SUMS = ("input", "read", "written", "output")
 _counted = picked(
-    {ours: (theirs,) for ours, theirs in _CLAUDE_COUNTERS.items()}
-    | {"model": ("model",), "kind": ("type",)},
+    {ours: (theirs,) for ours, theirs in _CLAUDE_COUNTERS.items()} | same("model", "odd"),
     usage=("",),
-    # Fetched pages come in as input tokens.
-    idle=("server_tool_use.web_fetch_requests", f"iterations.{ALL}"),
+    idle=("server_tool_use.web_fetch_requests",),  # fetched pages come in as input tokens
 )
 _claude_records = picked(
     same("type", "requestId", "isSidechain")
@@ -54,48 +52,11 @@ _claude_records = picked(
 )
 
 
-def _messages(usage):
-    """Return the calls that one usage object of Anthropic reports: its message, and the iterations beside it.
-
-    The counters of a message are the sums of its iterations of type "message". Compactions and an advisor's answers
-    lie outside them, unless the sums show otherwise, and may be of another model. An iteration inside that names
-    another model is taken out of the message.
-
-    Returns
-    -------
-    list of dict
-        input, read, written, write_short, write_long, output, thinking, searches, model (None: the message's), kind,
-        unread and, for the message, odd: whether its iterations do not add up to it.
-    """
-    given = (usage, *children(usage, "iterations"))
-    top, *parts = (row for _, row in _counted((0, one or {}) for one in given))
-    if not parts:
-        return [top]
-    inside = [part for part in parts if part["kind"] in (None, "message")]
-    if _add_up(parts, top):
-        inside = parts
-    beside = [part for part in parts if part not in inside]
-    for part in inside:
-        if part["model"] not in (None, top["model"]):
-            beside.append(part)
-            counts = [
-                name for name in _CLAUDE_COUNTERS if _is_count(top[name]) and _is_count(part[name])
-            ]
-            top = top | {name: top[name] - part[name] for name in counts}
-    odd = bool(inside) and not _add_up(inside, top)
-    return [top | {"odd": odd}, *beside]
-
-
-def _add_up(parts, whole):
-    sums = {name: added([part[name] for part in parts]) for name in _SUMS}
-    return all((whole[name] or 0) == (sums[name] or 0) for name in _SUMS)
-
-
 def _claude_rows(records):
     """Yield a row for each message, and for each iteration outside its counters or of another model."""
     for line, row in _claude_records(records):
-        found = _messages(child(row, "usage") | {"model": row["model"]})
-        for place, counts in enumerate(found):
+        found = messages(child(row, "usage"), row["model"])
+        for place, (_, counts) in enumerate(_counted((line, usage) for usage in found)):
             mine = {"id": f"{row['id']}#{place}"} if place else {}
             yield line, row | counts | {"model": counts["model"] or row["model"]} | mine
 
@@ -111,9 +72,7 @@ def _claude(sheet):
     written, short, long = (sheet.counts(name) for name in ("written", "write_short", "write_long"))
     untimed = np.maximum(written - short - long, 0)
     sheet.assume(untimed > 0, UNTIMED)
-    sheet.assume(
-        sheet.cells("odd").eq(True), "iterations do not add up to their message's counters"
-    )
+    sheet.assume(sheet.cells("odd").eq(True), ODD)
     tokens = buckets(
         sheet,
         sheet.counts("input", missing=None),
@@ -225,8 +184,8 @@ def _codex_session(records):
     pauses = np.flatnonzero(np.append(False, gaps > _REPLAY_S)[begun + 1 :])
     until = begun + 1 + pauses[0] if len(pauses) else len(rows)
     first = own["start"]
-    if _is_count(first):
-        return own["id"], [_is_count(row["ordinal"]) and row["ordinal"] < first for row in rows]
+    if is_count(first):
+        return own["id"], [is_count(row["ordinal"]) and row["ordinal"] < first for row in rows]
     return own["id"], [place < until for place in range(len(rows))]
 
 
@@ -237,16 +196,12 @@ def _mark(usage):
 
 def _growth(total, highest):
     """Return what a running total has grown by, and its highest counts so far."""
-    known = {name: total[name] for name in highest if _is_count(total.get(name))}
+    known = {name: total[name] for name in highest if is_count(total.get(name))}
     if known.get("total_tokens", np.inf) < highest["total_tokens"]:
         highest = dict.fromkeys(highest, 0)  # after a compaction the total begins anew
     grown = {name: max(count - highest[name], 0) for name, count in known.items()}
     highest |= {name: max(count, highest[name]) for name, count in known.items()}
     return {name: total.get(name) for name in highest} | grown, highest
-
-
-def _is_count(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _codex(sheet):

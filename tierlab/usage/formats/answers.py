@@ -18,6 +18,13 @@ _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_de
 _KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
 _HIT = "body.usage.prompt_cache_hit_tokens"  # DeepSeek's; its input includes them
+_SUMS = (
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens",
+)
+ODD = "iterations do not add up to their message's counters"
 _METRICS = "body.amazon-bedrock-invocationMetrics"
 _answer_fields = picked(
     {
@@ -72,6 +79,7 @@ _answer_fields = picked(
         "items": ("body.output",),
         "total": ("body.usage.total_tokens", "body.usage.totalTokens"),
         "details": ("body.usage.cacheDetails",),
+        "odd": ("body.usage.odd",),
         "inside": (*_INSIDE, _HIT),
         "code": ("response.status_code",),
         "error": (
@@ -112,13 +120,73 @@ _answer_fields = picked(
 )
 
 
+def messages(usage, model):
+    """Return the usage objects of the calls that one usage object of Anthropic reports.
+
+    The counters of a message are the sums of its iterations of type "message". Compactions and an advisor's answers
+    lie outside them, unless the sums show otherwise, and may be of another model. An iteration inside that names
+    another model is taken out of the message.
+
+    Returns
+    -------
+    list of dict
+        The message's usage, in which `odd` says whether its iterations do not add up to it, and those beside it, which
+        name their `model` if it is another one.
+    """
+    parts = [part or {} for part in children(usage, "iterations")]
+    if not parts:
+        return [usage]
+    top = {name: value for name, value in usage.items() if name != "iterations"}
+    inside = [part for part in parts if part.get("type") in (None, "message")]
+    if _add_up(parts, top):
+        inside = parts
+    odd = bool(inside) and not _add_up(inside, top)
+    beside = [part for part in parts if part not in inside]
+    for part in inside:
+        if part.get("model") not in (None, model):
+            beside.append(part)
+            top = _less(top, part)
+    return [top | {"odd": odd}, *beside]
+
+
+def _add_up(parts, whole):
+    sums = {name: added([part.get(name) for part in parts]) for name in _SUMS}
+    return all((whole.get(name) or 0) == (sums[name] or 0) for name in _SUMS)
+
+
+def _less(whole, part):
+    """Return the counters of a usage object without those of a part of it."""
+    left = dict(whole)
+    for name, value in part.items():
+        if isinstance(value, dict):
+            left[name] = _less(child(whole, name), value)
+        elif is_count(value) and is_count(whole.get(name)):
+            left[name] = whole[name] - value
+    return left
+
+
+def is_count(value):
+    """Return whether a value is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _calls(records):
+    """Yield each answer, in its record as `body` and `counts`, and each iteration of it that is a call of its own."""
+    for line, record in records:
+        body, counts = _body(record), _counts(record)
+        first, *beside = messages(child(body, "usage"), body.get("model"))
+        yield line, record | {"body": body | {"usage": first}, "counts": counts}
+        said = {name: word for name, word in first.items() if isinstance(word, str)}  # tier, region
+        for place, usage in enumerate(beside, 1):
+            name = f"{record.get('requestId') or body.get('id')}#{place}"
+            model = usage.get("model") or record.get("modelId") or body.get("model")
+            about = {"requestId": name, "modelId": model, "body": body | {"usage": said | usage}}
+            yield line, record | about | {"counts": {}}
+
+
 def _answer_rows(records):
     """Yield a row for each answer, wherever in its record it is."""
-    inner = (
-        (line, record | {"body": _body(record), "counts": _counts(record)})
-        for line, record in records
-    )
-    for line, row in _answer_fields(inner):
+    for line, row in _answer_fields(_calls(records)):
         for item in filter(None, children(row, "details")):
             side = "write_long" if item.get("ttl") == "1h" else "write_short"
             row[side] = added([row[side], item.get("inputTokens")])
@@ -170,6 +238,7 @@ def _answer(sheet, *, scope, batch=False, unit=None, timed=True):
     model = sheet.words("model")
     # On Bedrock the total of OpenAI's models counts the cached tokens again.
     hosted = model.str.contains("openai.", regex=False).to_numpy(bool)
+    sheet.assume(sheet.cells("odd").eq(True), ODD)
     sheet.raw["total"] = sheet.cells("total").mask(hosted)
     inside = hosted | ~sheet.empty("inside")
     found = calls(sheet, scope=scope, inside=inside, unit=unit, timed=timed)
