@@ -498,3 +498,95 @@ def test_an_iteration_of_another_model_inside_a_message_is_taken_out_of_it(tmp_p
     assert usage.requests["uncached_input_tokens"].tolist() == [700, 300]
     assert usage.requests["output_tokens"].tolist() == [100, 9]
     assert "do not add up" not in usage.account.files["assumed"].item()
+
+
+GEMINI = {
+    "modelVersion": "gemini-2.5-flash",
+    "responseId": "g1",
+    "candidates": [{"finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 1000, "candidatesTokenCount": 100},
+}
+CLOUD = {"processed_time": "2026-11-10T10:00:00.826+00:00", "status": "", "request": {}}
+
+
+@pytest.mark.parametrize(
+    ("line", "batch"),
+    [
+        ({"key": "request-1", "response": GEMINI}, True),  # of the Gemini API
+        (CLOUD | {"response": GEMINI}, True),  # of Vertex
+        ({"traceId": "t", "response": GEMINI | {"createTime": "2026-11-10T10:00:00Z"}}, False),
+    ],
+)
+def test_answers_of_gemini_in_the_lines_of_a_batch_and_of_cloud_code(
+    tmp_path, maintained, line, batch
+):
+    failed = [{"key": "request-2", "error": {"code": 13}}] if "key" in line else []
+    usage = read(tmp_path, [line, *failed])
+    dollars = (1000 * 0.3 + 100 * 2.5) / 1e6  # of gemini-2.5-flash
+    assert tl.price(usage.requests, maintained)["cost_usd"].tolist() == [
+        pytest.approx(dollars / 2 if batch else dollars)
+    ]
+    assert len(usage.quarantine) == len(failed)
+    assert ("no time" in usage.account.files["assumed"].item()) == ("key" in line)
+
+
+def test_chunks_of_a_stream_of_gemini_are_one_call(tmp_path):
+    rows = [
+        GEMINI | {"logged_at": f"2026-09-01T10:00:0{second}Z", "usageMetadata": counts}
+        for second, counts in enumerate(
+            ({"promptTokenCount": 1000, "candidatesTokenCount": 5}, GEMINI["usageMetadata"])
+        )
+    ]
+    assert read(tmp_path, rows).requests["output_tokens"].tolist() == [100]
+
+
+def test_the_live_api_of_gemini_calls_its_output_a_response(tmp_path):
+    counts = {"promptTokenCount": 1000, "responseTokenCount": 300, "totalTokenCount": 1300}
+    row = GEMINI | {"createTime": "2026-09-01T10:00:00Z", "usageMetadata": counts}
+    usage = read(tmp_path, [row])
+    assert usage.requests["output_tokens"].tolist() == [300]
+    assert usage.account.assumed.empty
+
+
+@pytest.mark.parametrize("events", ["events", "logEvents"])
+def test_invocations_of_bedrock_as_cloudwatch_hands_them_out(tmp_path, events):
+    row = {
+        "schemaType": "ModelInvocationLog",
+        "timestamp": "2026-09-01T10:00:00Z",
+        "requestId": "r1",
+        "modelId": "anthropic.claude-sonnet-4-6",
+        "input": {"inputTokenCount": 1000},
+        "output": {"outputTokenCount": 100},
+    }
+    event = {"timestamp": 1788256800000, "ingestionTime": 1788256801000}
+    other = event | {"message": "START RequestId: 1"}
+    document = {events: [event | {"message": json.dumps(row)}, other], "messageType": "DATA"}
+    usage = read(tmp_path, [document])
+    assert usage.requests["uncached_input_tokens"].tolist() == [1000]
+    assert len(usage.quarantine) == 1
+
+
+STREAM = {"type": "response.incomplete", "sequence_number": 7}
+ANSWER = {"id": "resp_1", "object": "response", "created_at": 1788256800, "model": "gpt-5.5"}
+ANSWER |= {"status": "incomplete", "usage": {"input_tokens": 1000, "output_tokens": 100}}
+
+
+def test_streams_of_openai(tmp_path):
+    """An answer that was cut short is billed, and the last chunk of a chat holds its usage."""
+    chunk, found = chat(1, 0) | {"object": "chat.completion.chunk"}, []
+    for rows in ([STREAM | {"response": ANSWER}], [chunk | {"usage": None}, chunk]):
+        found.append(read(tmp_path, rows).requests["uncached_input_tokens"].tolist())
+    assert found == [[1000], [400]]
+
+
+def test_embeddings_have_input_alone_and_no_time_in_a_batch(tmp_path, maintained):
+    model = {"model": "text-embedding-3-small"}
+    result = {"input_tokens": 2_000_000, "num_model_requests": 20} | model
+    bucket = {"start_time": 1788220800, "end_time": 1788307200, "results": [result]}
+    found = read(tmp_path, [{"data": [bucket]}]).requests
+    assert tl.price(found, maintained)["cost_usd"].tolist() == [pytest.approx(0.04)]
+    body = {"object": "list", "usage": {"prompt_tokens": 8, "total_tokens": 8}} | model
+    line = {"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200, "body": body}}
+    usage = read(tmp_path, [line])
+    assert usage.requests[["uncached_input_tokens", "batch"]].values.tolist() == [[8, True]]
+    assert "no time in this file (1 row)" in usage.account.files["assumed"].item()

@@ -13,6 +13,7 @@ from tierlab.core.tables import TOKEN_COLUMNS
 from tierlab.prices.names import platform_of, sellers
 from tierlab.usage.sheet import mapped
 
+UNTIMED_CALLS = "no time in this file"
 UNTIMED = "cache writes without a time to live, taken as 5 minutes"
 _OTHER_SIDE = "by the source's own total, {} lie on the other side of its {} counter than usual"
 _TIER_WORDS = {
@@ -79,7 +80,7 @@ def calls(sheet, *, scope, inside, reasoning_inside=True, unit=None, zone=None, 
     wrong = "more cache writes of a known time to live than cache writes"
     sheet.refuse(short + long > written, wrong)
     sheet.assume(written > short + long, UNTIMED)
-    sheet.assume(sheet.empty("at") & (not timed), "no time in this file")
+    sheet.assume(sheet.empty("at") & (not timed), UNTIMED_CALLS)
     usd, total = money(sheet, "usd"), sheet.numbers("total")
     tokens = buckets(
         sheet,

@@ -13,7 +13,7 @@ from tierlab.usage.sheet import mapped
 
 OVERLAP_COLUMNS = ("provider", "what", "first_day", "last_day", "kept", "dropped", "rows")
 _ANSWERED = pd.Timedelta(hours=1)  # no answer takes longer
-_STREAMED = ("claude_code",)  # writes an answer on several lines, each at its own time
+_STREAMED = ("claude_code", "gemini")  # write an answer on several lines, each at its own time
 # Of two reports of a day the better kind counts if it holds nearly as much as the fuller one.
 _NEARLY = 0.9
 _MAKERS = {  # how the ids of a provider's own models begin

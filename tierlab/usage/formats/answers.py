@@ -10,8 +10,18 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from tierlab.usage.columns import buckets, calls, tiers, units
-from tierlab.usage.reader import Counters, Reader, added, child, children, picked
+from tierlab.usage.columns import UNTIMED_CALLS, buckets, calls, tiers, units
+from tierlab.usage.reader import (
+    Counters,
+    Reader,
+    added,
+    child,
+    children,
+    loaded,
+    picked,
+    same,
+    unfolded,
+)
 
 _INSIDE = ("body.usage.prompt_tokens_details", "body.usage.input_tokens_details")
 _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_details")
@@ -203,6 +213,18 @@ def _answer_rows(records):
         yield line, row | {"model": model} | aside
 
 
+def _invocation_rows(records):
+    """Yield a row for each of Bedrock's invocations, also of those that are text in events of CloudWatch."""
+    events = (
+        (line, event)
+        for line, record in records
+        for event in unfolded(record, ("events", "logEvents"))
+    )
+    yield from _answer_rows(
+        (line, loaded((event or {}).get("message")) or event or {}) for line, event in events
+    )
+
+
 def _searched(item):
     """Return whether an item of an answer is a completed web search; opening a page is not billed."""
     action = child(item, "action").get("type")
@@ -261,7 +283,12 @@ def _batch_object(sheet):
 _GEMINI = {
     "prompt": ("promptTokenCount", "prompt_token_count"),
     "cached": ("cachedContentTokenCount", "cached_content_token_count"),
-    "answer": ("candidatesTokenCount", "candidates_token_count"),
+    "answer": (
+        "candidatesTokenCount",
+        "candidates_token_count",
+        "responseTokenCount",  # of the Live API
+        "response_token_count",
+    ),
     "thoughts": ("thoughtsTokenCount", "thoughts_token_count"),
     "tools": ("toolUsePromptTokenCount", "tool_use_prompt_token_count"),
     "total": ("totalTokenCount", "total_token_count"),
@@ -272,13 +299,27 @@ _DETAILS = {
     "input": ("promptTokensDetails", "prompt_tokens_details"),
     "cache": ("cacheTokensDetails", "cache_tokens_details"),
     "tool": ("toolUsePromptTokensDetails", "tool_use_prompt_tokens_details"),
-    "output": ("candidatesTokensDetails", "candidates_tokens_details"),
+    "output": (
+        "candidatesTokensDetails",
+        "candidates_tokens_details",
+        "responseTokensDetails",
+        "response_tokens_details",
+    ),
 }
 _MEDIA = ("audio", "image", "video")
 _TEXT = ("text", "document", "modality_unspecified")
+_GEMINI_USAGES = ("usageMetadata", "usage_metadata")
 _gemini_fields = picked(
     {
-        "time": ("logged_at", "timestamp", "time", "createTime", "create_time", "created_at"),
+        "time": (
+            "logged_at",
+            "timestamp",
+            "time",
+            "createTime",
+            "create_time",
+            "created_at",
+            "processed_time",
+        ),
         "model": ("modelVersion", "model_version", "model"),
         "id": ("responseId", "response_id"),
         "finish": ("candidates.finishReason",),
@@ -288,10 +329,11 @@ _gemini_fields = picked(
         ),
     }
     | {
-        name: (f"usageMetadata.{camel}", f"usage_metadata.{snake}")
-        for name, (camel, snake) in (_GEMINI | _DETAILS).items()
-    },
-    usage=("usageMetadata", "usage_metadata"),
+        name: tuple(f"{usage}.{place}" for usage in _GEMINI_USAGES for place in places)
+        for name, places in (_GEMINI | _DETAILS).items()
+    }
+    | same("in_batch", "aside"),
+    usage=_GEMINI_USAGES,
     idle=[
         f"{name}.{field}"
         for names in _DETAILS.values()
@@ -301,9 +343,18 @@ _gemini_fields = picked(
 )
 
 
+def _gemini_answers(records):
+    """Yield answers; a line of a batch's results, and one of Cloud Code, holds its own under `response`."""
+    for line, record in records:
+        in_batch = bool({"key", "processed_time"} & record.keys())
+        aside = "failed before any model answered" if in_batch and record.get("error") else None
+        about = {"in_batch": in_batch, "aside": aside}
+        yield line, record | child(record, "response") | about
+
+
 def _gemini_rows(records):
     """Yield a row for each answer, with its counts by side and modality; an unknown modality is reported."""
-    for line, row in _gemini_fields(records):
+    for line, row in _gemini_fields(_gemini_answers(records)):
         sums = {}
         for side in _DETAILS:
             for item in filter(None, children(row, side)):
@@ -345,12 +396,18 @@ def _gemini(sheet):
     # Google bills searches of Gemini 3 one by one, those of earlier models once an answer.
     once = pd.Series(model, dtype=object).astype("str").str.match("gemini-[12]").to_numpy(bool)
     searches = sheet.counts("searches")
+    batch = sheet.cells("in_batch").eq(True).to_numpy(bool)
+    untimed = sheet.empty("time")
+    sheet.refuse(untimed & ~batch, "no time")
+    sheet.assume(untimed, UNTIMED_CALLS)
+    tier = tiers(sheet, "traffic", "tier")
     parts["web_searches"] = None, np.where(once, np.minimum(searches, 1), searches)
     return (
         units(sheet, tokens, parts)
-        | tiers(sheet, "traffic", "tier")
+        | tier
         | {
-            "at": sheet.times("time"),
+            "batch": tier["batch"] | batch,
+            "at": sheet.times("time", missing=True),
             "model_id": model,
             "platform": np.where(sheet.empty("traffic"), None, "vertex"),
             "status": sheet.finished("finish"),
@@ -365,9 +422,13 @@ _openai = partial(_answer, scope="openai", unit="s")
 READERS = (
     Reader(
         "bedrock_log",
-        (("schemaType=ModelInvocationLog", "modelId"),),
+        (
+            ("schemaType=ModelInvocationLog", "modelId"),
+            ("events.message", "events.ingestionTime"),  # as CloudWatch hands out its logs
+            ("logEvents.message", "messageType"),
+        ),
         partial(_answer, scope="bedrock"),
-        _answer_rows,
+        _invocation_rows,
     ),
     Reader(
         "bedrock_batch",
@@ -378,7 +439,7 @@ READERS = (
     Reader(
         "openai_batch",
         (("custom_id", "response.body"), ("custom_id", "response", "error.code")),
-        partial(_openai, batch=True),
+        partial(_openai, batch=True, timed=False),  # embeddings have no time
         _answer_rows,
     ),
     Reader(
@@ -394,7 +455,8 @@ READERS = (
         (
             ("object=response", "usage"),
             ("object=chat.completion", "usage"),
-            ("type=response.completed", "response.usage"),
+            ("object=chat.completion.chunk", "usage"),
+            ("response.object=response", "response.usage"),  # events of a stream
         ),
         _openai,
         _answer_rows,
@@ -413,7 +475,11 @@ READERS = (
     ),
     Reader(
         "gemini",
-        (("usageMetadata.promptTokenCount",), ("usage_metadata.prompt_token_count",)),
+        (
+            ("usageMetadata.promptTokenCount",),
+            ("usage_metadata.prompt_token_count",),
+            ("response.usageMetadata.promptTokenCount",),
+        ),
         _gemini,
         _gemini_rows,
     ),

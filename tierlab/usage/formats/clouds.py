@@ -280,7 +280,7 @@ def _bill(sheet, bucket, named):
         ("usage", "discountedusage", "savingsplancoveredusage", "")
     )
     tokens = ~pd.isna(bucket) & sizes.notna().to_numpy(bool) & used.to_numpy(bool)
-    blocks = np.where(rate > 0, cost / rate, sheet.numbers("amount"))
+    blocks = np.where(rate > 0, cost / np.where(rate > 0, rate, 1), sheet.numbers("amount"))
     sheet.raw["tokens"] = np.round(blocks * sizes)
     return bill_columns(sheet, tokens, bucket, "tokens", cost, "currency") | {
         "at": sheet.times("at", zone="UTC"),

@@ -214,7 +214,7 @@ def _openai_usage(sheet):
     tokens = buckets(
         sheet,
         sheet.counts("input_tokens", missing=None),
-        sheet.counts("output_tokens", missing=None),
+        sheet.counts("output_tokens"),  # embeddings have none
         read=sheet.counts("input_cached_tokens"),
         write_short=written - long,
         write_long=long,
