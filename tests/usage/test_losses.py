@@ -176,11 +176,29 @@ def test_a_column_of_the_currency_is_believed(tmp_path, heading):
     assert "names no currency" not in said["USD"].account.files["assumed"].item()
 
 
+def test_a_total_of_ones_own_table_is_checked(tmp_path):
+    head = "at,model_id,uncached_input_tokens,cache_read_tokens,output_tokens,total_tokens\n"
+    row = "2026-09-01T10:00:00,gpt-5.5,1000,500,100,{}\n"
+    found = [read(tmp_path, head + row.format(total), "own.csv") for total in (1600, "1,600", 5000)]
+    told = [usage.account.assumed["total"].tolist() for usage in found]
+    assert told == [[], [], [3400]]
+
+
 def test_money_without_a_currency_is_told(tmp_path):
     rows = COSTS.format("", "")
     (tmp_path / "own.csv").write_text(rows)
     usage = read(tmp_path, rows, "own.csv", columns=guess_columns(tmp_path / "own.csv"))
     assert "'Kosten' names no currency" in usage.account.files["assumed"].item()
+
+
+@pytest.mark.parametrize("heading", ["cost_eur", "Kosten (€)", "Kosten in EUR", "cost GBP"])
+def test_a_heading_that_names_another_currency_is_refused(tmp_path, heading):
+    rows = COSTS.format("", "").replace("Kosten", heading)
+    (tmp_path / "own.csv").write_text(rows)
+    columns = guess_columns(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match="names another currency than USD"):
+        read(tmp_path, rows, "own.csv", columns=columns | {heading: "billed_usd"})
+    assert len(read(tmp_path, rows, "own.csv", columns=columns).requests) == 1
 
 
 def test_focus_keeps_units_and_their_dollars(tmp_path, maintained):

@@ -21,7 +21,7 @@ from tierlab.usage.columns import MONEY, buckets, money
 from tierlab.usage.reader import Reader
 from tierlab.usage.sheet import Sheet, iso_times
 
-OURS = (*REQUEST_COLUMNS, "input_tokens", "request_id")
+OURS = (*REQUEST_COLUMNS, "input_tokens", "total_tokens", "request_id")
 _TRUE, _FALSE = ("true", "1", "yes", "t", "1.0"), ("false", "0", "no", "f", "0.0")
 _MARKS = (
     ("model_id", "uncached_input_tokens", "output_tokens"),
@@ -34,6 +34,7 @@ _WHOLE = (
     "input_tokens",
     *TOKEN_COLUMNS,
     "reasoning_tokens",
+    "total_tokens",
     "requests",
     "attempts",
     "context_above",
@@ -67,6 +68,7 @@ _GUESSES = {
     "cache_read_tokens": "cached_tokens cached cache_read cached_input_tokens cache_read_input_tokens cache_hit_tokens"
     " tokens_cached cached_prompt_tokens cached_content_token_count cachedtokens",
     "cache_write_short_tokens": "cache_write cache_write_tokens cache_creation_input_tokens cache_creation_tokens",
+    "total_tokens": "tokens_total total_token_count totaltokens",
     "reasoning_tokens": "reasoning thinking_tokens thoughts_tokens thoughts_token_count tokens_reasoning",
     "billed_usd": "cost cost_usd cost_in_usd usd spend spend_usd amount_usd total_cost total_cost_usd charge"
     " charged_usd billed kosten kosten_usd costo coste",
@@ -88,6 +90,11 @@ _CURRENCIES = (  # columns that say what the money is
     "moneda",
     "devise",
 )
+_NAMES_USD = re.compile(r"usd|\$|dollar", re.IGNORECASE)
+_NAMES_OTHER = re.compile(
+    r"[€£¥₹]|(?<![a-z])(?:euros?|eur|gbp|chf|jpy|cny|inr|krw|brl|cad|aud|nzd|sgd|sek|nok|dkk|pln|czk)(?![a-z])",
+    re.IGNORECASE,
+)
 _DOLLARS = ("usd", "$", "us$", "us dollar", "us dollars", "dollar", "dollars")
 _SINGLE = ("request_id", "requests", "aggregate", "session_id", "status", "ttft_s", "end_to_end_s")
 _FEW = 200  # cells of a column that are looked at before the rest
@@ -107,7 +114,8 @@ def guessed(header):
     >>> guessed(["Date", "Model Name", "Prompt Tokens", "completion_tokens", "Cost (USD)", "Region", "note"])
     {'Date': 'at', 'Model Name': 'model_id', 'Prompt Tokens': 'input_tokens', 'completion_tokens': 'output_tokens', 'Cost (USD)': 'billed_usd', 'Region': 'region'}
     """
-    names = {_spelled(name): name for name in reversed(list(header))}
+    dollars = [name for name in header if not _NAMES_OTHER.search(str(name))]
+    names = {_spelled(name): name for name in reversed(dollars)}
     found = {}
     for ours in OURS:
         known = (ours, *_GUESSES.get(ours, "").split())
@@ -136,12 +144,17 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal={decimal!r}; the decimal mark is '.' or ','")
     given = dict(columns or {})
+    costs = next((name for name in given if given[name] == "billed_usd"), "usd")
     for ours in given.values():
         if ours not in OURS:
             raise ValueError("columns: " + unknown("column", ours, OURS))
 
     def check(first):
         _check_header(list(first.columns), given, cache_inside)
+        if _NAMES_OTHER.search(costs) and not _NAMES_USD.search(costs):
+            raise ValueError(
+                f"{cited(costs, 60)} names another currency than USD: leave it unmapped, or convert it"
+            )
         times = first.rename(columns=given).get("at")
         if times is not None and date_format is None:
             _check_times(times.head(_FEW))
@@ -153,7 +166,7 @@ def plain(columns=None, cache_inside=None, reasoning_inside=True, date_format=No
             _read_times(sheet, date_format)
         for name, written in marks:
             _read_numbers(sheet, name, written)
-        _check_currency(sheet, next((name for name in given if given[name] == "billed_usd"), "usd"))
+        _check_currency(sheet, costs)
         return _columns(sheet, cache_inside, reasoning_inside)
 
     @cache  # files that write their numbers alike share a reader, and so go through it together
@@ -288,7 +301,7 @@ def _check_currency(sheet, heading):
     for name in beside:
         dollars = sheet.words(name).isin(_DOLLARS)
         sheet.refuse(paid & ~dollars, "a currency other than USD", name)
-    if not beside and not re.search(r"usd|\$|dollar", heading, re.I):
+    if not beside and not _NAMES_USD.search(heading):
         bare = ~sheet.cells("billed_usd").astype("str").str.contains(
             "[$€£¥]|usd|eur|gbp", case=False
         )
@@ -339,6 +352,8 @@ def _columns(sheet, cache_inside, reasoning_inside):
     if "status" in sheet:
         status = sheet.text("status")
         found["status"] = np.where(pd.isna(status), "ok", status)
+    if "total_tokens" in sheet:
+        found["own_tokens"] = sheet.numbers("total_tokens")
     optional = {name: column(sheet, name) for name, column in _OPTIONAL.items() if name in sheet}
     return tokens | found | optional
 
