@@ -441,6 +441,24 @@ class TestRefusals:
         assert found["state"] == "bad input" and found["error"].startswith("no spend in 2027Q1")
         assert not (tmp_path / "out" / "report.html").exists()
 
+    @pytest.mark.parametrize(
+        ("row", "why"),
+        [
+            ("prod-chat,1000", "1 row (unknown model, prod-chat)"),
+            ("gpt-5.5,1.2k", "1 row (not a number)"),
+        ],
+    )
+    def test_a_log_of_which_nothing_is_left_says_why(self, tmp_path, row, why):
+        head = "at,model_id,uncached_input_tokens,output_tokens"
+        (tmp_path / "own.csv").write_text(f"{head}\n2026-09-01T10:00:00,{row},100\n")
+        usage = tl.read_usage(tmp_path / "own.csv")
+        prices = tl.load_prices("maintained", as_of="2026-11-23")
+        cube = tl.build_cube(usage.requests, prices)
+        said = f"no spend in 2026Q3; the log holds nothing that has a price; set aside are {why}"
+        with pytest.raises(ValueError) as error:
+            tl.analyse(cube, prices, "2026Q3", unread=usage.account.set_aside)
+        assert str(error.value) == said
+
     def test_a_notebook_that_fails_is_status_1_and_says_so(self, tmp_path, monkeypatch, capsys):
         folder = tmp_path / "notebooks"
         folder.mkdir()

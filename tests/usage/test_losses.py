@@ -608,3 +608,10 @@ def test_embeddings_have_input_alone_and_no_time_in_a_batch(tmp_path, maintained
     usage = read(tmp_path, [line])
     assert usage.requests[["uncached_input_tokens", "batch"]].values.tolist() == [[8, True]]
     assert "no time in this file (1 row)" in usage.account.files["assumed"].item()
+
+
+def test_a_log_of_which_nothing_is_left_is_an_empty_table(tmp_path, maintained):
+    rows = "at,model_id,uncached_input_tokens,output_tokens\n2026-09-01T10:00:00,gpt-5.5,1.2k,100\n"
+    usage = read(tmp_path, rows, "own.csv")
+    assert usage.requests.empty and len(usage.quarantine) == 1
+    assert tl.price(usage.requests, maintained)["cost_usd"].sum() == 0

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from tierlab.core.format import counted
+from tierlab.core.untrusted import shown
 from tierlab.evaluate.compare import quality_by_model
 from tierlab.evaluate.rows import scored_rows
 from tierlab.prices.catalog import Prices
@@ -188,6 +190,17 @@ class Quarter:
         return bool(self.unpriced_usd > 0 or (self.unpriced_rows and self.unpriced_usd != 0))
 
 
+def _set_aside(cube, unread):
+    """Return in words why most rows of a log were set aside, "" if none were."""
+    rows = pd.concat([cube.account.set_aside, unread]).sort_values("rows", ascending=False)
+    named = rows.reindex(columns=["rows", "reason", "model_id"]).astype(object).fillna("")
+    said = [
+        f"{counted(number, 'row')} ({shown(', '.join(filter(None, about)), 80)})"
+        for number, *about in named.head(3).itertuples(index=False)
+    ]
+    return f"; set aside are {', '.join(said)}" if said else ""
+
+
 def analyse(
     cube: Cube,
     prices: Prices,
@@ -242,7 +255,8 @@ def analyse(
     now = history[history["day"] >= start]
     if not now["cost_usd"].sum() > 0:
         held = sorted(cube.daily["day"].dt.to_period("Q").astype(str).unique())
-        raise ValueError(f"no spend in {period}; the log holds {', '.join(held) or 'nothing'}")
+        priced = ", ".join(held) or "nothing that has a price"
+        raise ValueError(f"no spend in {period}; the log holds {priced}{_set_aside(cube, unread)}")
     before = history[history["day"].between((period - 1).start_time, start, inclusive="left")]
     last = now["day"].max()
     on = max(prices.as_of, last)

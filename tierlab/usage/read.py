@@ -40,6 +40,7 @@ _AGAIN = (
 FORMATS = (*(reader.name for reader in READERS), "plain")
 BILLED_COLUMNS = ("day", "provider", "model_id", "line", "usd", "file")
 _ALWAYS = (*TOKEN_COLUMNS, "batch", "aggregate", "requests")  # columns of every requests table
+_NEEDED = ("at", "model_id")  # columns that an empty table has too
 _KINDS = (
     dict.fromkeys(TOKEN_COLUMNS, "int64")
     | dict.fromkeys(("reasoning_tokens", "attempts", "context_above", "turn"), "Int64")
@@ -360,7 +361,9 @@ def _requests(kept):
         columns=[
             name
             for name in REQUEST_COLUMNS
-            if name in _ALWAYS or (name in kept and kept[name].notna().any())
+            if name in _ALWAYS
+            or (name in kept and kept[name].notna().any())
+            or (name in _NEEDED and kept.empty)
         ]
     )
     tokens, flags = list(TOKEN_COLUMNS), ["batch", "aggregate"]
