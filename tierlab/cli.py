@@ -360,12 +360,15 @@ def quarter(
     examples:
       tierlab quarter 2026Q3                 a report on simulated usage, as a sample
       tierlab quarter 2026Q3 --usage logs/ --budget 50000 --out build/2026Q3
-      tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ --last build/2026Q2/summary.json
-      tierlab quarter 2026Q3 --usage own.csv --column when at --column model model_id \\
+      tierlab quarter 2026Q3 --usage 'logs/*.parquet' --billed invoices/ \\
+        --last build/2026Q2/summary.json
+      tierlab quarter 2026Q3 --usage own.csv --column when at \\
+        --column model model_id \\
                              --column in input_tokens --column out output_tokens
       tierlab quarter 2026Q3 --usage logs/ --contract contract.yaml
       tierlab quarter 2026Q3 --usage logs/ --task contracts legal_medical_analysis
-      tierlab quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 --may-wait summarisation
+      tierlab quarter 2026Q3 --usage logs/ --outcomes scores.csv --margin 0.05 \\
+        --may-wait summarisation
 
     Parameters
     ----------
@@ -554,9 +557,11 @@ def route(
 
     examples:
       tierlab route my_outcomes.csv
-      tierlab route my_outcomes.csv --prices maintained --as-of 2026-11-23 --share 0.3
+      tierlab route my_outcomes.csv --prices maintained --as-of 2026-11-23 \\
+        --share 0.3
       tierlab route my_outcomes.csv --score my_router_score --out build/my_router
-      tierlab route zeroeval_gsm --prices maintained --weak claude-3-haiku-20240307 --strong claude-3-opus-20240229
+      tierlab route zeroeval_gsm --prices maintained \\
+        --weak claude-3-haiku-20240307 --strong claude-3-opus-20240229
 
     Parameters
     ----------
@@ -705,12 +710,14 @@ def sample(
     examples:
       tierlab sample mine.jsonl --check
       tierlab sample kit --local --budget-usd 0
-      tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 --budget-usd 20 \\
+      tierlab sample mine.jsonl --candidate anthropic:claude-haiku-4-5 \\
+        --budget-usd 20 \\
                      --candidate anthropic:claude-opus-4-8,effort=high,extra_output_tokens=4000 \\
                      --reference 'claude-opus-4-8 (effort high)' --margin 0.1
       tierlab sample mine.jsonl --budget-usd 0 \\
                      --candidate compatible:llama3.2,base_url=http://127.0.0.1:11434/v1,usd_per_mtok=0/0
-      tierlab sample mine.jsonl ... --retry rate_limited timeout      ask only these again
+      tierlab sample mine.jsonl ... \\
+        --retry rate_limited timeout      ask only these again
 
     Parameters
     ----------
@@ -804,8 +811,10 @@ def compare(
 
     examples:
       tierlab compare logs/ --reference openai/gpt-5.5 --margin 0.05
-      tierlab compare results.json --reference vendor:large --margin 0.05 --requests-per-day 20000
-      tierlab compare ratings.eval --metric rubric/tone --scale 1 5 --reference ... --margin 0.1
+      tierlab compare results.json --reference vendor:large --margin 0.05 \\
+        --requests-per-day 20000
+      tierlab compare ratings.eval --metric rubric/tone --scale 1 5 \\
+        --reference ... --margin 0.1
 
     Parameters
     ----------
@@ -1037,10 +1046,14 @@ def recommend(
 
     examples:
       tierlab recommend customer_support --error-cost-usd 0.5
-      tierlab recommend 'contract triage' --stakes 2 --complexity 1 --error-cost-usd 5 --provider openai
-      tierlab recommend code_review --error-cost-usd 2 --provider openai --count mid 6 80 --count small 11 80
-      tierlab recommend summarisation --error-cost-usd 0.15 --samples outcomes.csv --truncated wrong --file decisions
-      tierlab recommend summarisation --error-cost-usd 1 --title 'Summaries of tickets' --owner Ana --file decisions
+      tierlab recommend 'contract triage' --stakes 2 --complexity 1 \\
+        --error-cost-usd 5 --provider openai
+      tierlab recommend code_review --error-cost-usd 2 --provider openai \\
+        --count mid 6 80 --count small 11 80
+      tierlab recommend summarisation --error-cost-usd 0.15 \\
+        --samples outcomes.csv --truncated wrong --file decisions
+      tierlab recommend summarisation --error-cost-usd 1 \\
+        --title 'Summaries of tickets' --owner Ana --file decisions
 
     Parameters
     ----------
@@ -1158,7 +1171,7 @@ def review(
         if kept not in set(options["model_id"]):  # a model that is gone saves nothing
             options = options.drop(columns="saved_a_year")
         print(
-            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.round(2).to_string(na_rep='-')}\n\n"
+            f"{path}\n{found}\n\nUS dollars a day:\n{found.money.rename_axis(None).round(2).to_string(na_rep='-')}\n\n"
             f"Every option in US dollars, and what the filed choice saves compared with it:\n"
             f"{options.round(2).to_string(index=False)}\n"
         )
@@ -1254,7 +1267,9 @@ def list_datasets():
       tierlab datasets
       tierlab datasets fetch azure_conv
     """
-    print(tl.datasets.overview().to_string(index=False))
+    table = tl.datasets.overview()
+    table["here"] = table["here"].map({True: "yes", False: "no"})
+    print(table.to_string(index=False))
 
 
 @datasets.command
@@ -1285,23 +1300,25 @@ def doctor():
     from tierlab.evaluate.scorers.code import ISOLATIONS, isolation
     from tierlab.sampling.providers import ADAPTERS
 
-    print(f"python        {platform.python_version()} on {platform.system()}")
+    print(f"{'python':<14} {platform.python_version()} on {platform.system()}")
+    packages = {}  # name -> the first extra that brings it; the others are no news
     for line in metadata.requires("tierlab") or ():
-        name = re.match(r"[\w.-]+", line)[0]
         extra = re.search(r"extra == ['\"](\w+)['\"]", line)
-        print(f"{name:<13} {_version(name, extra[1] if extra else None)}")
+        packages.setdefault(re.match(r"[\w.-]+", line)[0], extra and extra[1])
+    for name, extra in packages.items():
+        print(f"{name:<14} {_version(name, extra)}")
     for provider, (module, names) in ADAPTERS.items():
         if provider != module or not names:
             continue  # another API of the same provider, or one that needs no key
         found = [name for name in names if os.environ.get(name)]
-        none = f"no key ({' '.join(names)} not set)"
-        print(f"{provider:<13} {f'{found[0]} is set' if found else none}")
+        none = f"no key ({' and '.join(names)} not set)"
+        print(f"{provider:<14} {f'{found[0]} is set' if found else none}")
     known = tl.load_prices("maintained")
     # The only command whose answer may depend on the day.
     age = (date.today() - known.as_of.date()).days
-    print(f"prices        {known.source}, {max(age, 0)} days ago")
-    print(f"code scorer   {ISOLATIONS[isolation()]}")
-    print(f"browser       {tl.pages.run.find_browser() or 'none found (needed for PDF only)'}")
+    print(f"{'prices':<14} {known.source}, {max(age, 0)} days ago")
+    print(f"{'code scorer':<14} {ISOLATIONS[isolation()]}")
+    print(f"{'browser':<14} {tl.pages.run.find_browser() or 'none found (needed for PDF only)'}")
     list_datasets()
 
 
