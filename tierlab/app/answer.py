@@ -137,7 +137,7 @@ class Answer:
                 f" The {second['tier']} tier is {gap} behind and wins in "
                 f"{second['best_share']:.0%} of the draws."
             )
-        words += f" Next, step {found.step}: {found.next_step}"
+        words += f" {found.next_step.partition(' `')[0]}"  # without the command
         return Said(headline, words, self._cards(best), found.tier)
 
     def _cards(self, best):

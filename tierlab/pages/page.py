@@ -440,6 +440,8 @@ def _frozen(state, model_id):
         yield "shown", f"<div>{values.get('value', '')}</div>"
     elif name.endswith("ProgressModel"):
         yield "progress", ""
+    elif name == "AccordionModel":
+        return  # a form: what stands in it is for those who fill it in
     elif "_options_labels" in values and values.get("index") is not None:
         chosen = values["index"] if isinstance(values["index"], list) else [values["index"]]
         labels = ", ".join(values["_options_labels"][i] for i in chosen)

@@ -163,7 +163,7 @@ class CurveExplorer(Explorer):
     def words(self, table, *, over, **_):
         last = table[table[over] == table[over].max()]
         costs = "; ".join(f"{row.model_id} {usd_or_not(row.cost_usd)}" for row in last.itertuples())
-        return f"At {figures.OVER_LABELS[over]} {_plain(table[over].max(), over)}, cost per day: {costs}. Prices: {self.prices.source}."
+        return f"At {_plain(table[over].max(), over)} {figures.OVER_LABELS[over]}, cost per day: {costs}. Prices: {self.prices.source}."
 
     def numbers(self, table, *, over, **_):
         wide = table.pivot(index=over, columns="model_id", values="cost_usd")[

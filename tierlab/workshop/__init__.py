@@ -69,11 +69,12 @@ class Check:
         return f"{self.words} {self.worth}".strip()
 
     def _repr_html_(self):
-        """Show a tile for each answer, filled as the checks pass, and below them what is at stake."""
+        """Show a tile for each answer once one is given, and below them what is at stake."""
         tiles = "".join(
             f'<span style="display:inline-block;margin:0 .4em .4em 0;padding:.3em .7em;border-radius:.4em;{_TILE[state]}">'
             f"<code>{in_html(name)}</code> {state}</span>"
             for name, state in self.answers.items()
+            if set(self.answers.values()) != {"to do"}
         )
         worth = (
             f'<p style="font-size:1.25em"><strong>{in_html(self.worth)}</strong></p>'
