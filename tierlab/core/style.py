@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
-from tierlab.core.vocabulary import TIERS, known
+from tierlab.core.vocabulary import PROVIDER_NAMES, TIERS, known
 
 # Colours of seaborn's "colorblind" palette, which differ in lightness too.
 TIER_STYLE = {
@@ -26,7 +26,6 @@ NO_TIER = {
     "marker": "D",
     "linestyle": ":",
 }  # reasoning models stand beside the tiers
-PROVIDER_NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
 STYLE_FILE = Path(__file__).with_name("tierlab.mplstyle")
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 

@@ -7,6 +7,7 @@ from numbers import Real
 from tierlab.core.untrusted import cited, shown
 
 TIERS = ("small", "mid", "flagship")
+PROVIDER_NAMES = {"anthropic": "Anthropic", "openai": "OpenAI", "google": "Google"}
 BUCKETS = ("uncached_input", "cache_read", "cache_write_short", "cache_write_long", "output")
 BATCH_RATES = tuple(f"batch_{bucket}" for bucket in BUCKETS)
 RATES = BUCKETS + BATCH_RATES
@@ -70,6 +71,18 @@ def unknown(kind, value, allowed):
     if near:
         return f"unknown {kind} {cited(value)}; did you mean {near[0]!r}?"
     return f"unknown {kind} {cited(value)}; known: {', '.join(allowed[:12])}{', ...' if len(allowed) > 12 else ''}"
+
+
+def task_name(task):
+    """Write the id of a task in words.
+
+    Examples
+    --------
+    >>> task_name("faq_answering"), task_name("legal_medical_analysis")
+    ('FAQ answering', 'legal or medical analysis')
+    """
+    words = task.replace("_", " ").replace("faq", "FAQ")
+    return words.replace("legal medical", "legal or medical")
 
 
 def known(kind, value, allowed):

@@ -1,10 +1,12 @@
 """Figures of the decision: what a request or a day costs, errors included, and where each tier is the cheapest."""
 
+from textwrap import fill
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tierlab.core.format import share, usd
+from tierlab.core.format import dollars, share, usd
 from tierlab.core.style import (
     BASELINE,
     INK,
@@ -19,7 +21,7 @@ from tierlab.core.style import (
     tier_legend,
     tier_style,
 )
-from tierlab.core.vocabulary import TIERS
+from tierlab.core.vocabulary import TIERS, task_name
 from tierlab.decide.match import about, points
 from tierlab.decide.options import INTERVAL
 
@@ -241,9 +243,10 @@ def region_panel(extra, ranges, *, now, top, ax):
         ax.plot([now], [here], ms=8, zorder=4, **style | {"linestyle": ""})
         if 0 < here <= top:
             rises = np.interp(now * 1.01, cost, line["extra_usd"]) > here
-            note(ax, f"+{usd(here)}", (now, here), (8, -9 if rises else 11), weight="bold")
+            said = dollars(here, signed=True)
+            note(ax, said, (now, here), (8, -9 if rises else 14), weight="bold")
     ax.axvline(now, color=INK, lw=1, zorder=1)
-    note(ax, f"now, {usd(now)}", (now, 1.08 * top), (4, 0), size=8.5, weight="bold")
+    note(ax, f"now\n{usd(now)}", (now, 1.05 * top), (4, 0), size=8.5, weight="bold")
     _region_strip(ax, ranges, end, -0.14 * top)
     ax.set(xlim=(0, end), ylim=(-0.14 * top, 1.14 * top))
     plain(ax.xaxis)
@@ -312,8 +315,9 @@ def task_map(ranges, tasks, *, highlight=None, ax=None):
         ax.plot([x], [y], mec="white", mew=0.8, ms=9, zorder=3, **dot)
         weight = "bold" if highlight in own.index else "normal"
         side, align = (-8, "right") if x > grid.mean() else (8, "left")
-        words = "\n".join(task.replace("_", " ").replace("faq", "FAQ") for task in own.index)
-        note(ax, words, (x, y), (side, 4 + 6 * len(own)), size=8.5, weight=weight, align=align)
+        words = "\n".join(fill(task_name(task), 22) for task in own.index)
+        up = 10 + 6 * words.count("\n")
+        note(ax, words, (x, y), (side, up), size=8.5, weight=weight, align=align)
     ax.set(yscale="log", ylim=(floor, ceiling), xlim=(grid[0] - 0.08, grid[-1] + 0.08))
     plain(ax.yaxis, log=True, ticks=8)
     ax.set_xticks([1, 2, 3], ["1, low", "2, medium", "3, high"])

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from tierlab.core.format import number, usd
+from tierlab.core.format import listed, number, usd
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS
+from tierlab.core.vocabulary import PROVIDER_NAMES, TIERS
 from tierlab.decide.recommend import recommend
 from tierlab.decide.tasks import assumed, load_assumptions, rated
 from tierlab.evaluate.planning import paired_sample_size
@@ -251,8 +251,11 @@ def ranges_said(ranges):
 def providers_said(ranges, now):
     """Say which tier each provider's lineup calls for at `now` USD an error, from `cheapest_ranges`."""
     here = ranges[(ranges["from_usd"] <= now) & (now < ranges["to_usd"])]
-    words = "; ".join(f"{row.tier} at {row.provider}" for row in here.itertuples())
-    return f"At {usd(now)} an error it is {words}."
+    words = "; ".join(
+        f"the {tier} tier is the cheapest at {listed([PROVIDER_NAMES.get(name, name) for name in names])}"
+        for tier, names in here.groupby("tier", sort=False)["provider"]
+    )
+    return f"At {usd(now)} an error {words}."
 
 
 def matches_said(matched):

@@ -111,11 +111,11 @@ def context_cliff_drawing(rows):
     note(ax, f"{step + 1:,} tokens: {usd(paid[2])}", (step, paid[2]), (-10, 6), align="right")
     note(
         ax,
-        f"what one pays:\nevery token at {usd(above * 1e6)}\nper million",
+        f"what you pay:\nevery token at {usd(above * 1e6)}\nper million",
         (2 * step, paid[3]),
         (8, 0),
     )
-    words = f"what one might expect:\nonly the tokens beyond\nthe step at {usd(above * 1e6)}"
+    words = f"what people expect:\nonly the tokens beyond\nthe step at {usd(above * 1e6)}"
     note(ax, words, (2 * step, expected), (8, -8))
     for at, rate in ((0.62 * step, below), (1.5 * step, above)):
         note(ax, f"{usd(rate * 1e6)} per million", (at, 0), (0, 12), align="center")

@@ -161,7 +161,7 @@ def causes_waterfall(steps, *, budget_usd=None, narrow=False, ax=None):
     more = np.array([name.count("\n") for name in names])
     # On a phone a name stands above its bar, and a name of two lines needs more room.
     rows = np.arange(len(names)) + (0.4 * more.cumsum() if narrow else 0)
-    ax = axes(ax, height=1.0 + (0.33 if narrow else 0.31) * (rows[-1] + 1), narrow=narrow)
+    ax = axes(ax, height=1.0 + 0.34 * (rows[-1] + 1), narrow=narrow)
     for row, kind, start, value in zip(rows, steps["kind"], starts, steps["usd"], strict=True):
         color, hatch = _STEPS[kind] if kind == "test" or value > 0 else (_SAVES, "")
         fill = "white" if kind == "test" else color
@@ -270,14 +270,16 @@ def savings_bars(savings, *, ax=None):
     if savings.empty:
         raise ValueError("there is no saving to show; say so in words")
     table = savings.head(MOST)
-    rest = f"; {len(savings) - MOST} more not shown" if len(savings) > MOST else ""
-    statuses = table["status"].replace(STATUSES)
+    held, statuses = table["status"].isin(HELD), table["status"].replace(STATUSES)
+    told = ["white: held back"] if held.any() else []
+    if len(savings) > MOST:
+        told.append(f"{len(savings) - MOST} more not shown")
     return _named_bars(
         [f"{row.kind}: {row.what}" for row in table.itertuples()],
         table["usd"].to_numpy(),
         [f"{dollars(x)}  {said}".rstrip() for x, said in zip(table["usd"], statuses, strict=True)],
-        f"saving (USD per quarter, not additive)\nwhite: held back{rest}",
-        colors=np.where(table["status"].isin(HELD), DOWN, UP),
+        "\n".join(["saving (USD per quarter, not additive)", "; ".join(told)]).rstrip(),
+        colors=np.where(held, DOWN, UP),
         ax=ax,
     )
 
@@ -383,13 +385,21 @@ def unit_costs(units, *, ax=None):
     return _named_bars(
         table["name"].map(task_said).tolist(),
         costs.fillna(0).to_numpy(),
-        [f"{cost}  ({share:.0%} of the spend)" for cost, share in zip(known, shares, strict=True)],
+        [
+            f"{cost}  ({'under 1%' if 0 < share < 0.005 else f'{share:.0%}'} of the spend)"
+            for cost, share in zip(known, shares, strict=True)
+        ],
         "USD per request",
         ax=ax,
     )
 
 
 def _short(text, width=40):
-    """Wrap a long name on three lines, and cut what does not fit."""
-    lines = wrap(text, width, break_on_hyphens=False)
+    """Wrap a long name on three lines of about the same length, and cut what does not fit."""
+    rows = wrap(text, width, break_on_hyphens=False)
+    longest = max(map(len, text.split()), default=1)
+    for narrow in range(min(longest, width), width + 1):
+        lines = wrap(text, narrow, break_on_hyphens=False)
+        if len(lines) == len(rows):
+            break
     return "\n".join(lines[:3]) + "\N{HORIZONTAL ELLIPSIS}" * (len(lines) > 3)

@@ -34,8 +34,7 @@ def numbers(q: Quarter) -> list[Number]:
     if not q.forecast:
         return found
     period, row = words.ahead(q)
-    band = f"{q.forecast.confidence:.0%} of the simulations end between {_between(row)}"
-    notes = f"{_sentences(words.same_budget(q, row['usd']), band)} {words.miss_said(q)}"
+    notes = f"{_sentences(words.same_budget(q, row['usd']))} {_how_sure(q)}".strip()
     found.append(Number(f"{period} if nothing changes", f"about {dollars(row['usd'])}", notes))
     for which, saved, test in words.courses(q)[:1]:
         rates = "" if q.ahead == period else f" at the rates of {q.ahead}"
@@ -65,6 +64,13 @@ def _spent(q):
     before = f"the quarter before cost {dollars(q.before_paid_usd)}" if q.before_usd > 0 else ""
     note = _sentences(words.budget_said(q), listed, words.unpriced_said(q), before)
     return Number(f"Spent in {q.quarter}, {basis}", dollars(value), note)
+
+
+def _how_sure(q):
+    """Say how far the forecast reaches, and by how much its method missed last time."""
+    row = words.ahead(q)[1]
+    share = f"{q.forecast.confidence:.0%}"
+    return f"{share} of the simulations end between {_between(row)}. {words.miss_said(q)}"
 
 
 def _between(row, saved=0.0):
@@ -201,13 +207,14 @@ def decision_cards(q: Quarter, settings: Settings | None = None):
 
 def message(run, title: str) -> str:
     """Return the first screen in at most ten lines of Markdown, for a mail or a chat."""
-    q, (spent, *after) = run.quarter, numbers(run.quarter)
+    q, spent = run.quarter, _spent(run.quarter)
     first = f"{title} ({': '.join(words.KINDS[run.kind])})" if run.kind in words.KINDS else title
     lines = [words.ahead_said(q)]
     lines.append(
         f"{spent.label}: {spent.value}. {spent.note} {'Why: ' * bool(words.why(q))}{words.why(q)}"
     )
-    lines += [f"{one.label}: {one.value}. {one.note}" for one in after[:1]]
+    if q.forecast:
+        lines.append(f"How sure the forecast is: {_how_sure(q)}")
     lines += [" ".join(words.retiring_said(q)), words.others_said(q)]
     if q.missing:
         lines.append(f"The log leaves {len(q.missing)} questions open; the report lists them.")

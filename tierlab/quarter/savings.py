@@ -8,7 +8,7 @@ import pandas as pd
 
 from tierlab.core.format import usd
 from tierlab.core.tables import load_tasks
-from tierlab.core.vocabulary import TIERS, unknown
+from tierlab.core.vocabulary import TIERS, task_name, unknown
 from tierlab.decide.record import Record
 from tierlab.evaluate.compare import compare
 from tierlab.evaluate.planning import required_examples
@@ -221,7 +221,7 @@ def task_said(task):
     >>> task_said("faq_answering"), task_said("own_name")
     ('FAQ answering', 'own_name')
     """
-    return task.replace("_", " ").replace("faq", "FAQ") if task in load_tasks().index else task
+    return task_name(task) if task in load_tasks().index else task
 
 
 def said_on(task):

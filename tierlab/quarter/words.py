@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted, dollars
+from tierlab.core.vocabulary import TIERS
 from tierlab.quarter.analyse import Quarter
 from tierlab.quarter.outlook import day_said
 from tierlab.quarter.savings import (
@@ -509,7 +510,7 @@ def _units(q):
     parts = [each] if pd.notna(row["usd_per_request"]) else []
     if len(q.teams):
         top = q.teams.iloc[0]
-        parts.append(f"{top['share']:.0%} of the spend is that of {top['name']}")
+        parts.append(f"{top['name']} accounts for {top['share']:.0%} of the spend")
     return f"{'; '.join(parts) or 'The log does not count its requests'}."
 
 
@@ -528,8 +529,9 @@ def _tiers(q):
     now = q.tiers[q.tiers["period"] == q.quarter]
     top = now.loc[now["cost_usd"].idxmax()]
     requests = f"{top['request_share']:.0%} of the requests and "
+    tier = f"the {top['tier']} tier" if top["tier"] in TIERS else top["tier"]
     return (
-        f"The largest part, {top['tier']}, is {requests if pd.notna(top['request_share']) else ''}"
+        f"The largest part is {tier}: {requests if pd.notna(top['request_share']) else ''}"
         f"{top['spend_share']:.0%} of the spend, at {dollars(top['usd_per_mtok'])} per million tokens{_listed(q)}."
     )
 

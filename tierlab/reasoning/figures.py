@@ -60,11 +60,16 @@ def reasoning_multiple(efforts, *, marks=None):
         below.plot([line.share_low, line.share_high], [row, row], color=BASELINE, lw=2)
         below.plot([line.share], [row], color=INK, marker="o", ms=5)
         top.plot([line.share], [billed_output(1, line.share)], color=INK, marker="o", ms=5)
-        note(below, f"{billed_output(1, line.share):,.3g}x", (line.share_high, row), (6, 0))
+        note(
+            below,
+            f"{billed_output(1, line.share):,.3g}\N{MULTIPLICATION SIGN}",
+            (line.share_high, row),
+            (6, 0),
+        )
     top.set(yscale="log", ylabel="billed over visible output\n(logarithmic scale)")
     top.set_yticks([1, 2, 3, 5, 10, 20, 30])
     top.minorticks_off()
-    top.yaxis.set_major_formatter("{x:,.0f}x")
+    top.yaxis.set_major_formatter("{x:,.0f}\N{MULTIPLICATION SIGN}")
     name_rows(below, list(efforts.index))
     below.set(
         xlim=(0, 1.06),
@@ -179,8 +184,9 @@ def effort_times(efforts, *, ax=None):
         start = start + width.to_numpy()
     for row, line in enumerate(efforts.itertuples()):
         ax.plot([line.seconds_low, line.seconds_high], [row + 0.38] * 2, color=INK, lw=1)
-        note(ax, f"{line.seconds:,.0f} s", (line.seconds_high, row + 0.38), (5, 0))
+        note(ax, f"{line.seconds:,.0f} s", (line.seconds, row), (5, 0))
     name_rows(ax, names, above=0.1)
+    ax.set_ylim(len(names) - 0.4, -0.6)
     label = "time of a request (seconds)\nlines below: ends of the assumed shares and speeds"
     from_zero(ax, efforts["seconds_high"].max() * 1.1, label)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
@@ -295,7 +301,9 @@ def investment(costs, *, start, break_even, names=("teacher", "student"), ax=Non
     if break_even in costs.index:
         at, spent = days[int(break_even)], costs["student_usd"].loc[break_even]
         ax.plot([at], [spent], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=9, zorder=5)
-        note(ax, f"paid after {break_even:,.0f} days", (at, spent), (8, -12))
+        early = spent < 0.15 * costs["teacher_usd"].max()  # else the label would cover the axis
+        offset = (0, 48) if early else (8, -12)
+        note(ax, f"paid after {break_even:,.0f} days", (at, spent), offset)
     ax.set_xlabel("date" + ("\nbands: ends of the given ranges" if ranged else ""))
     ax.set_ylabel("spent so far, errors included (USD)")
     ax.set_ylim(0)

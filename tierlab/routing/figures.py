@@ -71,7 +71,7 @@ def routing_curve(
     line = curve[[over, "score"]] * [factor, 1]
     ends = line.iloc[[0, -1]]
     ax.plot(*ends.to_numpy().T, color=BASELINE, ls="--", lw=1.4)
-    labels = [(*ends.mean(), "random router", INK)]
+    labels = [(*ends.mean(), "random router")]
     label = _AXES[over]
     if band is not None and by_share:
         between = (band[column] for column in ("strong_share", "score_low", "score_high"))
@@ -81,7 +81,7 @@ def routing_curve(
     for row in () if marks is None else marks.to_dict("records"):
         x, y = row[over] * factor, row["score"]
         ax.plot([x], [y], ls="", marker="o", mfc="white", mec=INK, mew=1.5, ms=7, zorder=5)
-        labels.append((x, y, row["label"], INK))
+        labels.append((x, y, row["label"]))
     ax.set(xlabel=label, ylabel="quality (mean score)")
     ax.margins(x=0.02)
     plain(ax.xaxis, share=by_share)
@@ -121,7 +121,7 @@ def policies(table, *, edge=None, ax=None):
             bars["yerr"] = [[max(y - row["score_low"], 0)], [max(row["score_high"] - y, 0)]]
             lines.append(([x, x], [row["score_low"], row["score_high"]]))
         ax.errorbar([x], [y], **bars, **style, ls="", ms=7, elinewidth=1, zorder=3)
-        ends.append((x, y, row["label"], style["color"]))
+        ends.append((x, y, row["label"]))
     interval = f"\nbars: {table['interval'].iloc[0]}" if "interval" in table else ""
     ax.set(xlabel=f"cost (USD per 1,000 requests){interval}", ylabel="quality (mean score)")
     ax.margins(x=0.16, y=0.12)
@@ -137,17 +137,18 @@ def _beside(ax, points, lines):
     renderer = figure.canvas.get_renderer()
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
-    marks = ax.transData.transform([(x, y) for x, y, *_ in points])
+    ax.autoscale_view()  # the limits are final only now, and every place depends on them
+    marks = ax.transData.transform([(x, y) for x, y, _ in points])
     ink = ax.transData.transform(np.concatenate([_along(x, y) for x, y in lines] or [marks]))
     taken = []
-    for x, y, text, color in sorted(points, key=lambda point: -point[1]):
+    for x, y, text in sorted(points, key=lambda point: -point[1]):
         labels, covered = [], []
         for dx, dy, align in _PLACES:
-            labels.append(note(ax, text, (x, y), (dx, dy), align=align, color=color))
-            box = labels[-1].get_window_extent(renderer)
+            labels.append(note(ax, text, (x, y), (dx, dy), align=align))
+            box = labels[-1].get_window_extent(renderer).padded(3)
             outside = box.x0 < ax.bbox.x0 or box.x1 > figure.bbox.x1
             others = sum(map(box.overlaps, taken)) + outside
-            covered.append((others, _inside(box.padded(3), marks), _inside(box, ink)))
+            covered.append((others, _inside(box, marks), _inside(box, ink)))
         best = labels.pop(covered.index(min(covered)))
         taken.append(best.get_window_extent(renderer))
         for label in labels:
@@ -198,6 +199,7 @@ def saving_map(table, *, bounds=(), ax=None):
         ax.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, ec=INK, lw=1.6))
     ax.set_xticks(np.arange(table.shape[1]) + 0.5, [f"{share:.0%}" for share in table.columns])
     ax.set_yticks(np.arange(len(table)) + 0.5, table.index, rotation=0)
+    ax.tick_params(length=0)
     outlined = f"\noutlined: {low:.0%} to {high:.0%}" if len(bounds) else ""
     ax.set_xlabel(f"requests on the cheap model (share){outlined}")
     ax.set_ylabel("")
@@ -465,11 +467,11 @@ def classifier_map(parts, *, call_usd, pay, points, ax=None):
     ax.contourf(grid, grid, gain, levels=steps, colors=colors)
     edges = ax.contour(grid, grid, gain, levels=steps[1:3], colors=INK, linewidths=1)
     ax.plot([0, 1], [1, 0], color=BASELINE, ls="--", lw=1.4)
-    labels = [(0.25, 0.75, "random mixes", INK)]
+    labels = [(0.25, 0.75, "random mixes")]
     for row in points.to_dict("records"):
         x, y = row["complex_right"], row["simple_right"]
         ax.plot([x], [y], ls="", marker="D", color=INK, ms=7, zorder=5)
-        labels.append((x, y, row["label"], INK))
+        labels.append((x, y, row["label"]))
     names = ("never pays", "pays later", "pays within a year")
     ax.legend(
         handles=[

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import number, share, usd
-from tierlab.core.vocabulary import needs_usd
+from tierlab.core.vocabulary import PROVIDER_NAMES, needs_usd
 from tierlab.evaluate.planning import paired_sample_size
 from tierlab.prices.pricing import reprice
 from tierlab.routing.policies import Always, Oracle, RandomMix
@@ -157,7 +157,7 @@ def map_rows(savings):
     DataFrame
     """
     names = [
-        f"{provider}: {lower} ({times:.3g}x), rest {rest}"
+        f"{PROVIDER_NAMES.get(provider, provider)}: {lower} ({times:.3g}\N{MULTIPLICATION SIGN}), rest {rest}"
         for provider, lower, rest, times in savings.index
     ]
     return savings.set_axis(names)

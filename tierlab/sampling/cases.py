@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tierlab.core.format import counted, listed, number, share, usd
-from tierlab.core.vocabulary import ANSWERED, known
+from tierlab.core.vocabulary import ANSWERED, known, task_name
 from tierlab.evaluate.compare import Prepared, examples_needed, prepare
 from tierlab.evaluate.rows import example_scores, scored_rows
 from tierlab.evaluate.scorers.judge import judge_agreement
@@ -337,7 +337,7 @@ def by_task(cases: list, margin: float) -> pd.DataFrame:
                 continue
             scored = scored_rows(rows, truncated=case.truncated)
             means = {model: example_scores(scored, model)["score"].mean() for model in case.models}
-            name = str(task).replace("_", " ")
+            name = task_name(str(task))
             tables.append(found.pairs.iloc[0].to_dict() | {"task": name} | means)
     return pd.DataFrame(tables).set_index("task").sort_values("difference", ascending=False)
 
@@ -520,7 +520,7 @@ def stop_words(cases, stopped):
         open_ = list(decided.loc[decided["finding"] == "cannot tell", "candidate"])
         found = f"still open for {listed(open_)}" if open_ else "decided"
         used = f"{decided['examples'].max():,} of {counted(case.examples, 'example')}"
-        parts.append(f"{case.name}: {found} after {used}: {_spent(told)}")
+        parts.append(f"{case.name}: {found} after {used} ({_spent(told)})")
     return _sentence(parts)
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import tierlab as tl
 from tierlab.core.explorer import WIDE, Explorer, choice
 from tierlab.core.format import usd
+from tierlab.core.vocabulary import task_name
 from tierlab.sampling import figures
 
 
@@ -30,7 +31,7 @@ class SampleExplorer(Explorer):
             self._asked[case.name], self._prepared[case.name] = (case, None), case.compared
             tasks = case.answers["task"].unique()
             if len(tasks) > 1:
-                self._asked |= {task.replace("_", " "): (case, task) for task in sorted(tasks)}
+                self._asked |= {task_name(task): (case, task) for task in sorted(tasks)}
         dollars = sorted(
             {
                 0.0,

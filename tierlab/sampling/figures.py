@@ -64,11 +64,11 @@ def differences(
     ax = axes(ax, height=1.2 + 0.5 * len(pairs))
     ax.axvline(0, color=INK, lw=1)
     ax.axvline(-margin * 100, color=BASELINE, lw=1.4, ls="--")
-    _intervals(ax, pairs, "difference", 100, pairs["finding"])
+    _intervals(ax, pairs, "difference", 100, pairs["finding"], apart=True)
     top = -0.72
     note(ax, f"margin: {-margin * 100:g} points", (-margin * 100, top), (-4, 0), align="right")
     note(ax, "no difference", (0, top), (4, 0))
-    ax.margins(x=0.25)
+    ax.margins(x=0.15)
     ax.set_xlabel(f"difference in mean score to {reference} (points)\nbars: 95% interval")
     plain(ax.xaxis)
     return ax
@@ -117,7 +117,7 @@ def kinds(tables: Mapping[str, pd.DataFrame]) -> Axes:
     -------
     Axes
     """
-    shades = ("#9ec9e2", "#cfe3ef", "#e8e8e8", "#ffffff", "#ffffff")
+    shades = ("#8cc9b5", "#d3e6df", "#e8e8e8", "#ffffff", "#ffffff")
     hatches = ("", "", "", "//", "..")
     table = pd.concat(tables.values())
     ax = axes(None, height=1.3 + 0.42 * len(table))
@@ -164,7 +164,7 @@ def pairs_drawing(pair: pd.Series, *, margin: float, reference: str, challenger:
     row, column = np.divmod(np.arange(n), wide)
     looks = (
         (INK, f"{worse:,} where {reference} did better"),
-        ("#5ba3cf", f"{better:,} where {challenger} did better"),
+        ("#029E73", f"{better:,} where {challenger} did better"),
         ("#dedede", f"{n - worse - better:,} on which both did the same"),
     )
     kind = np.repeat([0, 1, 2], [worse, better, n - worse - better])
@@ -209,11 +209,11 @@ def budget_by_gap(table: pd.DataFrame, recorded: pd.DataFrame, *, margin: float)
     ax.fill_between(gap, table["low"], table["high"], color=BASELINE, alpha=0.25, lw=0)
     ax.plot(gap, table["used"], color=INK, lw=1.8)
     ax.axvline(-100 * margin, color=BASELINE, lw=1.4, ls="--")
-    note(ax, f"margin: -{100 * margin:g} points", (-100 * margin, 1.09), (0, 0), align="center")
+    note(ax, f"margin: -{100 * margin:g} points", (-100 * margin, 1.09), (-4, 0), align="right")
     for row in recorded.itertuples():
         ax.plot([100 * row.difference], [row.share], "D", color=INK, ms=7, mfc="white", mew=1.6)
         # The label keeps away from the peak at the margin, and right of it from the falling line.
-        offset, align = ((6, -13), "right") if row.difference < -margin else ((0, -26), "center")
+        offset, align = ((6, -13), "right") if row.difference < -margin else ((6, -26), "center")
         note(ax, row.label, (100 * row.difference, row.share), offset, align=align)
     ax.set(
         xlabel="difference in mean score to the reference (points)\nline: mean of simulated runs; band: 80% of them; diamonds: the cases of this notebook",
@@ -259,11 +259,14 @@ def power_curves(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _intervals(ax, table, middle, scale, words):
-    """Draw each row of a table as a point with its interval and words beside it."""
+def _intervals(ax, table, middle, scale, words, *, apart=False):
+    """Draw each row of a table as a point with its interval and words beside it, or apart at the edge of the axes."""
     for row, (_, line) in enumerate(table.iterrows()):
         low, at, high = (scale * line[name] for name in ("low", middle, "high"))
         ax.plot([low, high], [row, row], color=INK, lw=2)
         ax.plot([at], [row], color=INK, marker="D", ms=7)
-        note(ax, words.iloc[row], (high, row), (8, 0))
+        if apart:
+            note(ax, words.iloc[row], (1, row), (6, 0), xycoords=ax.get_yaxis_transform())
+        else:
+            note(ax, words.iloc[row], (high, row), (8, 0))
     name_rows(ax, list(table.index), above=0.5)

@@ -213,7 +213,13 @@ def what_bends(table):
         ax.axvline(1, color=INK, lw=1, zorder=1)
         most = table[table["provider"] == provider].groupby("change", sort=False)["multiple"].max()
         for name, value in most.dropna().items():
-            note(ax, f"{number(value)}\N{MULTIPLICATION SIGN}", (value, names.index(name)), (8, 0))
+            # Below 1 the label stands beyond the line at 1.
+            note(
+                ax,
+                f"{number(value)}\N{MULTIPLICATION SIGN}",
+                (max(value, 1), names.index(name)),
+                (8 if value >= 1 else 3, 0),
+            )
         ax.set_title(PROVIDER_NAMES.get(provider, provider))
         ax.set_xscale("log")
         ax.tick_params(axis="y", length=0)
@@ -225,7 +231,7 @@ def what_bends(table):
     )
     panels[0, 0].xaxis.set_minor_locator(mpl.ticker.NullLocator())
     figure.supxlabel(
-        "cost of one message (multiple of today's, logarithmic scale); in figures: the tier that changes most",
+        "cost of one message (multiple of today's, logarithmic scale); number: the tier that changes most",
         fontsize=mpl.rcParams["axes.labelsize"],
     )
     tier_legend(figure, table)

@@ -112,6 +112,7 @@ def time_line(table, *, limit_s):
         [f"{line.model_id} \N{MIDDLE DOT} {line.tier}" for line in table.itertuples()],
         above=0.45,
     )
+    ax.set_ylim(len(table) - 0.38, -0.95)
     from_zero(
         ax,
         last * 1.12,
@@ -490,7 +491,9 @@ def window_fit(table, *, ax=None):
         f"{share(fits)} fit {window:,.0f} tokens" if np.isfinite(fits) else "window not known"
         for fits, window in zip(table["fits_share"], table["context_window"], strict=True)
     ]
-    return _shares(table, table["fits_share"], words, "share of requests that fits", ax)
+    ax = _shares(table, table["fits_share"], words, "share of requests that fits", ax)
+    ax.set_xticks([0, 0.5, 1])
+    return ax
 
 
 def step_costs(table, *, ax=None):
