@@ -186,5 +186,5 @@ def test_the_words_of_a_stop_name_what_is_open():
     stopped = {"own": cases.stops(case, 0.1)}
     # 80 answers at 0.001 and 0.01 USD; the question stays open, so all are asked
     assert cases.stop_words([case], stopped) == (
-        "Own: still open for small after 40 of 40 examples: $0.44 of $0.44"
+        "Own: still open for small after 40 of 40 examples ($0.44 of $0.44)"
     )
