@@ -191,11 +191,11 @@ class TestCommands:
         status, out, error = say("doctor")
         assert (status, error) == (0, "") and "secret" not in out
         assert (
-            "openai        no key (OPENAI_API_KEY not set)" in out
-            and "google        GOOGLE_API_KEY is set" in out
+            "openai         no key (OPENAI_API_KEY not set)" in out
+            and "google         GOOGLE_API_KEY is set" in out
         )
         assert (
-            f"pandas        {pd.__version__}" in out
+            f"pandas         {pd.__version__}" in out
             and "MISSING" not in out
             and "azure_conv" in out
         )

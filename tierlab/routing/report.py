@@ -334,7 +334,7 @@ def write(report, folder):
     words = "".join(f"<p>{html.escape(text)}</p>" for text in head)
     with pd.option_context("display.max_colwidth", None):
         tables = [
-            f"<p>{html.escape(title)}</p>{table.to_html(border=0)}"
+            f"<h2>{html.escape(title)}</h2>{table.to_html(border=0)}"
             for title, table in report.tables.items()
         ]
     outputs = [new_output("display_data", {"text/html": text}) for text in (words, *tables)]
