@@ -615,3 +615,39 @@ def test_a_log_of_which_nothing_is_left_is_an_empty_table(tmp_path, maintained):
     usage = read(tmp_path, rows, "own.csv")
     assert usage.requests.empty and len(usage.quarantine) == 1
     assert tl.price(usage.requests, maintained)["cost_usd"].sum() == 0
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_records_may_be_written_on_several_lines(tmp_path, indent):
+    text = json.dumps([litellm("10:00:00"), litellm("10:10:00")], indent=indent)
+    assert len(read(tmp_path, text, "spend.json").requests) == 2
+
+
+def test_a_requests_table_that_was_saved_is_the_same_when_it_is_read(tmp_path, maintained):
+    table = pd.DataFrame(
+        {
+            "at": pd.to_datetime(["2026-09-01 10:00"]),
+            "model_id": ["claude-sonnet-4-6"],
+            "uncached_input_tokens": [1000],
+            "output_tokens": [100],
+            "session_id": ["s"],
+            "turn": [2],
+            "unit": ["web_searches"],
+            "quantity": [3.0],
+        }
+    )
+    usage = read(tmp_path, table.to_csv(index=False), "own.csv")
+    assert usage.account.assumed.empty
+    assert usage.requests[["turn", "unit", "quantity"]].values.tolist() == [[2, "web_searches", 3]]
+    # $3 and $15 per million tokens and $10 per thousand searches
+    assert tl.price(usage.requests, maintained)["cost_usd"].tolist() == [pytest.approx(0.0345)]
+
+
+def test_a_session_of_gemini_cli_in_one_document(tmp_path):
+    tokens = {"input": 9000, "output": 100, "cached": 7000, "thoughts": 250, "tool": 120}
+    answer = {"id": "m1", "type": "gemini", "timestamp": "2026-09-01T10:00:00Z", "tokens": tokens}
+    answer["model"] = "gemini-2.5-pro"
+    asked = {"id": "m0", "type": "user", "timestamp": "2026-09-01T09:59:00Z"}
+    text = json.dumps({"sessionId": "s", "messages": [asked, answer]}, indent=2)
+    found = read(tmp_path, text, "session-1.json").requests
+    assert found[["session_id", *TOKEN_COLUMNS]].values.tolist() == [["s", 2120, 7000, 0, 0, 350]]

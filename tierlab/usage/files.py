@@ -164,7 +164,8 @@ def _size(item):
     text = "" if isinstance(item, Fault) else item[1]
     if isinstance(text, str):
         return len(text)
-    return len("".join(text)) if isinstance(text, list) else 0
+    is_row = isinstance(text, list) and isinstance(text[0] if text else "", str)
+    return len("".join(text)) if is_row else 0
 
 
 def lines_of(path):

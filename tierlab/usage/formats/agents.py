@@ -301,7 +301,9 @@ _gemini_fields = picked(
         "reasoning": ("tokens.thoughts",),
         "tool": ("tokens.tool",),
         "total": ("tokens.total",),
+        "session": ("sessionId",),
     },
+    lists=("messages",),
     usage=("tokens",),
 )
 
@@ -478,7 +480,7 @@ READERS = (
     ),
     Reader(
         "gemini_cli_session",
-        (("type=gemini", "tokens.input"),),
+        (("type=gemini", "tokens.input"), ("messages.type=gemini", "messages.tokens.input")),
         partial(calls, scope="gemini_cli", inside=True, reasoning_inside=False),
         _gemini_rows,
     ),

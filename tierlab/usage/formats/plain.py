@@ -39,18 +39,19 @@ _WHOLE = (
     "attempts",
     "context_above",
 )
-_NUMBERS = (*_WHOLE, "billed_usd", "ttft_s", "end_to_end_s")
-_WORDS = ("task", "user", "team", "platform", "region", "service_tier", "session_id")
+_NUMBERS = (*_WHOLE, "quantity", "billed_usd", "ttft_s", "end_to_end_s")
+_WORDS = ("task", "user", "team", "platform", "region", "service_tier", "session_id", "unit")
 # How the columns that a table may lack are read.
 _OPTIONAL = (
     dict.fromkeys(_WORDS, Sheet.text)
     | dict.fromkeys(("ttft_s", "end_to_end_s"), Sheet.durations)
-    | dict.fromkeys(("attempts", "context_above"), partial(Sheet.counts, missing=np.nan))
+    | dict.fromkeys(("attempts", "context_above", "turn"), partial(Sheet.counts, missing=np.nan))
     | {
         "at": Sheet.times,
         "billed_usd": money,
         "requests": partial(Sheet.counts, missing=1),
         "source": Sheet.text,
+        "quantity": Sheet.numbers,
         "prefix_ids": Sheet.cells,
     }
 )
