@@ -651,3 +651,25 @@ def test_a_session_of_gemini_cli_in_one_document(tmp_path):
     text = json.dumps({"sessionId": "s", "messages": [asked, answer]}, indent=2)
     found = read(tmp_path, text, "session-1.json").requests
     assert found[["session_id", *TOKEN_COLUMNS]].values.tolist() == [["s", 2120, 7000, 0, 0, 350]]
+
+
+def test_an_excel_workbook_is_refused_as_one(tmp_path):
+    (tmp_path / "usage.csv").write_bytes(b"PK\x03\x04\x14\x00\x06\x00" + bytes(200))
+    with pytest.raises(ValueError, match="an Excel workbook: unpack it, or save it as CSV"):
+        tl.read_usage(tmp_path / "usage.csv")
+
+
+def test_tokens_that_a_focus_row_counts_in_blocks_are_told(tmp_path):
+    row = {
+        "BilledCost": 3.0,
+        "BillingCurrency": "USD",
+        "ChargePeriodStart": "2026-09-01T00:00:00Z",
+        "ChargeCategory": "Usage",
+        "ConsumedQuantity": 1000,
+        "ConsumedUnit": "1K Tokens",
+        "SkuId": "claude-sonnet-4-6",
+        "SkuMeter": "Input Tokens",
+    }
+    usage = read(tmp_path, pd.DataFrame([row]).to_csv(index=False), "focus.csv")
+    assert usage.billed["usd"].tolist() == [3.0]
+    assert "may be a block of them" in usage.account.files["assumed"].item()

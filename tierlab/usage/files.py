@@ -125,12 +125,14 @@ def opened(path):
     Raises
     ------
     ValueError
-        If the file is empty; and, from the stream, if JSON over several lines is broken or too long.
+        If the file is empty or a ZIP archive; and, from the stream, if JSON over several lines is broken or too long.
     """
     with regular(path).open("rb") as file:
         magic = file.read(4)
     if magic == b"PAR1":
         return "table", _parquet(path)
+    if magic == b"PK\3\4":
+        raise ValueError("a ZIP archive or an Excel workbook: unpack it, or save it as CSV")
     stream = dropwhile(_is_blank, lines_of(path))
     head = block_of(stream, 50)
     if not head:

@@ -26,6 +26,7 @@ _OTHER_COSTS = (
     "PricingCurrencyListUnitPrice",
     "PricingCurrencyEffectiveCost",
 )
+_BLOCKS = "tokens in a unit that may be a block of them: kept as dollars alone"
 _IDENTITY = (
     "ChargePeriodStart",
     "ChargePeriodEnd",
@@ -55,8 +56,10 @@ def _columns(sheet):
     texts = sheet.words("SkuId") + "\x1f" + line + "\x1f" + sheet.words("SkuMeter")
     model = mapped(texts, lambda text: _first(_model, text.split("\x1f")))
     bucket = mapped(texts, lambda text: _first(bucket_in, text.split("\x1f")[::-1]))
-    counted = sheet.words("ConsumedUnit").isin(("token", "tokens"))
-    counted &= sheet.words("ChargeCategory").isin(("usage", ""))
+    consumed = sheet.words("ConsumedUnit")
+    used = sheet.words("ChargeCategory").isin(("usage", ""))
+    counted = used & consumed.isin(("token", "tokens"))
+    sheet.assume(used & ~counted & consumed.str.contains("token"), _BLOCKS)
     tokens = counted.to_numpy(bool) & ~pd.isna(model) & ~pd.isna(bucket)
     tags = sheet.cells("Tags").map(loaded)
     details = sheet.cells("SkuPriceDetails").map(loaded)
