@@ -673,3 +673,18 @@ def test_tokens_that_a_focus_row_counts_in_blocks_are_told(tmp_path):
     usage = read(tmp_path, pd.DataFrame([row]).to_csv(index=False), "focus.csv")
     assert usage.billed["usd"].tolist() == [3.0]
     assert "may be a block of them" in usage.account.files["assumed"].item()
+
+
+def test_moonshot_tells_its_cache_beside_its_input(tmp_path):
+    row = chat(1, 0)
+    row["usage"]["cached_tokens"] = 300
+    found = read(tmp_path, [row]).requests[list(TOKEN_COLUMNS[:2])]
+    assert found.values.tolist() == [[100, 300]]
+
+
+def test_an_answer_that_names_no_model_has_not_failed(tmp_path):
+    usage = {"inputTokens": 900, "outputTokens": 60, "totalTokens": 960}
+    rows = [{"recordId": "R1", "modelInput": {}, "modelOutput": {"usage": usage}}]
+    rows.append({"recordId": "R2", "modelInput": {}, "error": {"errorCode": 400}})
+    found = read(tmp_path, rows).quarantine["reason"].tolist()
+    assert found == ["no model", "failed before any model answered"]

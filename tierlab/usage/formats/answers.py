@@ -27,7 +27,10 @@ _INSIDE = ("body.usage.prompt_tokens_details", "body.usage.input_tokens_details"
 _THOUGHT = ("body.usage.completion_tokens_details", "body.usage.output_tokens_details")
 _KINDS = ("audio", "image")
 _TTL = "cache_write_tokens_details"
-_HIT = "body.usage.prompt_cache_hit_tokens"  # DeepSeek's; its input includes them
+_HITS = (  # DeepSeek's and Moonshot's; their input includes them
+    "body.usage.prompt_cache_hit_tokens",
+    "body.usage.cached_tokens",
+)
 _SUMS = (
     "input_tokens",
     "cache_read_input_tokens",
@@ -65,7 +68,7 @@ _answer_fields = picked(
             "body.usage.cache_read_input_tokens",
             "body.usage.cacheReadInputTokens",
             *(f"{place}.cached_tokens" for place in _INSIDE),
-            _HIT,
+            *_HITS,
         ),
         "write": (
             "counts.cacheWriteInputTokenCount",
@@ -90,7 +93,7 @@ _answer_fields = picked(
         "total": ("body.usage.total_tokens", "body.usage.totalTokens"),
         "details": ("body.usage.cacheDetails",),
         "odd": ("body.usage.odd",),
-        "inside": (*_INSIDE, _HIT),
+        "inside": (*_INSIDE, *_HITS),
         "code": ("response.status_code",),
         "error": (
             "errorCode",
@@ -209,7 +212,8 @@ def _answer_rows(records):
             isinstance(row["model"], str) and "profile/" in row["model"]
         )  # does not name the model
         model = (row["told_model"] or row["model"]) if hidden else row["model"]
-        aside = {} if model else {"aside": "failed before any model answered"}
+        failed = row["error"] and not model
+        aside = {"aside": "failed before any model answered"} if failed else {}
         yield line, row | {"model": model} | aside
 
 
