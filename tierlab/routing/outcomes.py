@@ -66,8 +66,9 @@ def check_outcomes(outcomes: pd.DataFrame, *, incomplete: str = "raise") -> pd.D
     ------
     ValueError
         For a missing or misspelt column, an empty table, a missing prompt or model, two rows for one prompt
-        and model, a score that is not a number from 0 to 1, a negative or infinite cost or latency, and (by
-        default) a model missing for some prompts. The message names the rows.
+        and model, a score that is not a number from 0 to 1, a negative or infinite cost or latency, a status that is
+        not one of `tierlab.evaluate.rows.STATUSES`, and (by default) a model missing for some prompts. The message
+        names the rows.
 
     Examples
     --------
