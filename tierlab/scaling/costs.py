@@ -362,7 +362,7 @@ def error_cost_break_even(
 
     Parameters
     ----------
-    cost_high_usd, cost_low_usd : float
+    cost_high_usd, cost_low_usd : float, or an array of one of them
         USD per request.
     error_high, error_low : float
         Share 0-1 of requests that each answers wrongly.
@@ -388,7 +388,7 @@ def error_cost_break_even(
         needs(name, value, 0 <= value <= 1, "a share from 0 to 1")
     if error_low <= error_high:
         return float("inf")
-    return max(0.0, (cost_high_usd - cost_low_usd) / (error_low - error_high))
+    return np.maximum(0.0, (cost_high_usd - cost_low_usd) / (error_low - error_high))
 
 
 def session(conversation, turns=None, *, cached=False):
