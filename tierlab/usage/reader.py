@@ -315,8 +315,10 @@ def children(record, name):
 
 
 def added(values):
-    """Return the sum of some counts, which may be text, None for none; if one is not a number, return it, so that its
-    row is refused."""
+    """Return the sum of some counts, None for none; if one is not a number, return it, so that its row is refused.
+
+    A count may be text, as OTLP writes whole numbers.
+    """
     given = [value for value in values if value is not None]
     wrong = [one for one in given if math.isnan(as_float(one))]
     if wrong or not given:
