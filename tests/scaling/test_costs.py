@@ -284,6 +284,8 @@ def test_break_evens():
         tl.cache_break_even(1.25, 1.0)
     # the model of fewer errors costs less as well
     assert tl.error_cost_break_even(0.002, 0.01, 0.05, 0.10) == 0
+    many = tl.error_cost_break_even(np.array([0.01, 0.002]), 0.002, 0.05, 0.10)
+    assert many.tolist() == pytest.approx([0.16, 0])
     # per cent in place of shares
     with pytest.raises(ValueError, match="error_high=5; a share from 0 to 1 is needed"):
         tl.error_cost_break_even(0.01, 0.002, 5, 10)

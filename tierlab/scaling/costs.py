@@ -362,14 +362,14 @@ def error_cost_break_even(
 
     Parameters
     ----------
-    cost_high_usd, cost_low_usd : float, or an array of one of them
+    cost_high_usd, cost_low_usd : float or ndarray
         USD per request.
     error_high, error_low : float
         Share 0-1 of requests that each answers wrongly.
 
     Returns
     -------
-    float
+    float or ndarray
         USD per error; infinite if the more expensive model does not make fewer errors, and 0 if it makes fewer and does
         not cost more.
 
@@ -388,7 +388,8 @@ def error_cost_break_even(
         needs(name, value, 0 <= value <= 1, "a share from 0 to 1")
     if error_low <= error_high:
         return float("inf")
-    return np.maximum(0.0, (cost_high_usd - cost_low_usd) / (error_low - error_high))
+    found = np.maximum((cost_high_usd - cost_low_usd) / (error_low - error_high), 0.0)
+    return found if np.ndim(found) else float(found)
 
 
 def session(conversation, turns=None, *, cached=False):
