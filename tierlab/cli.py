@@ -1065,10 +1065,12 @@ def recommend(
     rates : Rates
     filing : Filing
     """
+    from tierlab.core.tables import iso_day
     from tierlab.decide.options import INTERVAL
     from tierlab.decide.recommend import counts_said, flip_words
     from tierlab.decide.record import age_said, settles_said
 
+    day = str(iso_day(filing.decided_on).date()) if filing.decided_on else date.today()
     said = {name: value for name, value in vars(workload).items() if value is not None}
     found = tl.recommend(
         task=tl.Task(task, about.stakes, about.complexity, about.tool_calls),
@@ -1104,7 +1106,6 @@ def recommend(
     if settles_said(found):
         print(f"  {settles_said(found)}")
     if filing.file:
-        day = filing.decided_on or date.today()
         if age_said(found, day):
             print(f"\nNote: {age_said(found, day)}.")
         path = tl.file_record(

@@ -199,6 +199,11 @@ def test_a_misspelt_part_of_the_workload_is_named(article):
         tl.cost_curve(tl.Workload(requests_per_day=1), article, over="output_token", values=[1])
 
 
+def test_a_curve_without_values_is_refused(article):
+    with pytest.raises(ValueError, match=r"values=\[\]; at least one value is needed"):
+        tl.cost_curve(tl.Workload(requests_per_day=1), article, over="output_tokens", values=[])
+
+
 def test_crossover_of_two_straight_lines(article):
     """GPT-4o (2.50 / 10) and Gemini 3.1 Pro (2 / 12) at 500 input tokens: 1250 + 10 x = 1000 + 12 x at x = 125."""
     work = tl.Workload(requests_per_day=1e6)

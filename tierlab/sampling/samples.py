@@ -174,8 +174,8 @@ def as_outcomes(samples: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         An outcomes table. The cost of an answer includes the calls for it that brought none, as in `tierlab.compare`;
-        it is missing where that of one answer is not known. Samples without a score (a failure of the service, a truncated answer) are set aside and
-        counted in `provenance`; those of a model that mostly fails count as wrong
+        it is missing where that of one answer is not known. Samples without a score (a failure of the service, a
+        truncated answer) are set aside and counted in `provenance`; those of a model that mostly fails count as wrong
         (`tierlab.evaluate.rows.scored_rows`). `tierlab.check_outcomes(..., incomplete="drop")` then leaves out the
         examples that some model has not answered.
     """

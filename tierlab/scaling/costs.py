@@ -81,10 +81,11 @@ def cost_curve(
     Raises
     ------
     ValueError
-        If `over` is not such a field, or a value is not allowed for it.
+        If `over` is not such a field, there are no values, or a value is not allowed for the field.
     """
     if over is not None and over not in _VARIED:
         raise ValueError(unknown("part of a workload", over, _VARIED))
+    needs("values", values, len(values) > 0, "at least one value")
     points = [workload if over is None else replace(workload, **{over: value}) for value in values]
     # The cells of each point: its middle, then the corners of its ranges.
     stages = [[point.point(), *point.corners()] for point in points]
