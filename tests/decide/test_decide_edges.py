@@ -131,6 +131,13 @@ class TestCrossings:
         below = flip_of("x", "share", 0.5, np.array([2.0, 2.99]), np.array([1.0, 0.0]), ["o", "a"])
         assert below["above"] == pytest.approx(0.99)
 
+    def test_a_crossing_at_zero_is_none(self):
+        """1.1 - 0.2 and 0.9 are the same amount; as floating-point numbers the first is the larger by a little."""
+        base, slope = np.array([1.1 - 0.2, 0.9]), np.array([0.0, 0.2])
+        assert base[0] > base[1]
+        flip = flip_of("price", "times", 1.0, base, slope, ["own", "a"])
+        assert not flip["below_to"] and np.isnan(flip["below"])
+
     def test_what_is_not_known_of_one_is_not_known(self):
         flip = flip_of("x", "USD", 1.0, np.array([1.0, np.nan]), np.array([1.0, 1.0]), ["own", "a"])
         assert flip["note"] == "not known for every candidate" and flip["above_to"] == ""

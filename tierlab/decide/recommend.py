@@ -487,7 +487,8 @@ def flip_of(what, unit, now, base, slope, names, note=""):
         return flip | {"note": note}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         at = (base[1:] - base[0]) / (slope[0] - slope[1:])
-    inside = np.isfinite(at) & (at > 0) & (at < (1.0 if unit == "share" else np.inf))
+    # A crossing at 0 is none; rounding may leave a little of it.
+    inside = np.isfinite(at) & (at > 1e-9 * now) & (at < (1.0 if unit == "share" else np.inf))
     # A line that rises faster than the first lies under it below the crossing.
     below, above = inside & (slope[1:] > slope[0]), inside & (slope[1:] < slope[0])
     if below.any():
