@@ -229,7 +229,7 @@ def test_oracle_order_beats_one():
 def test_every_metric_is_a_number_or_nan_with_a_reason(case):
     table, scores = case
     curves = [
-        cost_quality_curve(table, scores, weak=a, strong=b) for a, b in ("ws", "ww", "sw", "wx")
+        cost_quality_curve(table, scores, weak=a, strong=b) for a, b in ("ws", "xs", "sw", "wx")
     ]
     points = pd.DataFrame({"cost_usd": [1.0, 2.0, 2.0][:1], "score": [0.5]})
     for curve in (*curves, points):
