@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import metadata
@@ -1302,10 +1303,15 @@ def doctor():
     from tierlab.sampling.providers import ADAPTERS
 
     print(f"{'python':<14} {platform.python_version()} on {platform.system()}")
-    packages = {}  # name -> the first extra that brings it; the others are no news
+    brought = []  # (package, the extra that brings it; None for all users)
     for line in metadata.requires("tierlab") or ():
         extra = re.search(r"extra == ['\"](\w+)['\"]", line)
-        packages.setdefault(re.match(r"[\w.-]+", line)[0], extra and extra[1])
+        brought.append((re.match(r"[\w.-]+", line)[0], extra and extra[1]))
+    size = Counter(extra for _, extra in brought)
+    brought.sort(key=lambda pair: (pair[1] is not None, size[pair[1]]))  # the smallest extra first
+    packages = {}
+    for name, extra in brought:
+        packages.setdefault(name, extra)
     for name, extra in packages.items():
         print(f"{name:<14} {_version(name, extra)}")
     for provider, (module, names) in ADAPTERS.items():
